@@ -1,0 +1,54 @@
+"""The one exception family for what the user can fix.
+
+Every error has a stable `code` (kebab-case, listed in docs/errors.md), names its `subject` (the file, node
+or option that it is about) and carries the `remedy`. The command line prints it as one line and exits with
+`exit_code`: 2 for bad input, 1 for a failed proof. Anything else that escapes is a bug of this tool.
+"""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """Bad input, options or surroundings: something that the user can fix. Exit code 2."""
+
+    exit_code = 2
+
+    def __init__(self, code: str, message: str, *, subject: str = "", remedy: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.subject = subject
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """One line: `[code] subject: message. remedy`."""
+        head = f"{self.subject}: " if self.subject else ""
+        tail = f" {self.remedy}" if self.remedy else ""
+        return " ".join(f"[{self.code}] {head}{self.message.rstrip('.')}.{tail}".split())
+
+    def as_dict(self) -> dict[str, str]:
+        """The error as data for `--json`."""
+        return {
+            "code": self.code,
+            "subject": self.subject,
+            "message": self.message,
+            "remedy": self.remedy,
+        }
+
+
+class ProofFailed(PipelineError):
+    """The built graph does not compute what the source network computes, or breaks a rule. Exit code 1."""
+
+    exit_code = 1
+
+
+class MissingDependency(PipelineError):
+    """An optional package that this input needs is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            "missing-dependency",
+            f"{purpose} needs the Python package {package}, which is not installed",
+            subject=package,
+            remedy=f"Install it with: pip install 'unity-bridge-pipeline[{extra}]'.",
+        )

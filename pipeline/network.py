@@ -1,0 +1,45 @@
+"""A network: what was read from a source file, with its image contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.contract import ImageContract
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+
+@dataclass
+class Network:
+    """Either a torch module in eval mode (`module`) or an ONNX model (`model`), never both.
+
+    `module` takes one float32 tensor (N, C, H, W) in the contract's input range and gives one float32 tensor
+    (N, C', H', W') in the contract's output range. `model` is the file's graph as it was read: external data
+    loaded, nothing else changed; its input and output are described by the contract too.
+    """
+
+    name: str
+    """Stem for file and class names, as the source file suggests it."""
+    source: Path
+    format: str
+    """torch-zip, torch-legacy, torch-module, torchscript, torch-export, safetensors, keras-h5 or onnx."""
+    digest: str
+    """SHA-256 of the source file (and of a companion state dict), hex."""
+    architecture: str
+    """A known architecture's name, or onnx / torchscript / torch-export / package.module:factory."""
+    reason: str
+    """Why this architecture was taken, in a sentence."""
+    contract: ImageContract | None
+    """None when nothing in the file tells it: then the value ranges must be declared by the user."""
+    weights: int
+    """Number of trained values (batch-norm statistics not counted)."""
+    module: torch.nn.Module | None = None
+    model: onnx.ModelProto | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    """Architecture parameters, such as {"widths": [8, 16, 32], "blocks": 5}."""
+    notes: tuple[str, ...] = ()
+    """What reading had to do: keys dropped, masks baked, a graph variant taken."""

@@ -1,0 +1,111 @@
+"""What a rewrite is, and how rewrites are run.
+
+A rewrite is a class with `name`, one-line `summary`, `removes` (finding codes) and `apply(graph, target)`,
+which changes the graph in place and returns what it did: edits, and refusals where a place matches but cannot
+be rewritten. `run` applies an ordered tuple of rewrites until nothing changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import onnx_graphsurgeon as gs
+
+    from pipeline.targets import Target
+
+MAX_ROUNDS = 50
+"""Rounds after which a set of rewrites that still changes the graph is reported as a bug."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change: which nodes (names before the change), what was done and why."""
+
+    rewrite: str
+    nodes: tuple[str, ...]
+    what: str
+    why: str
+
+    def as_dict(self) -> dict[str, object]:
+        return {"rewrite": self.rewrite, "nodes": list(self.nodes), "what": self.what, "why": self.why}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A rewrite's "I can't, because": stable code, node, operator, reason, and what the user can do."""
+
+    rewrite: str
+    code: str
+    node: str
+    operator: str
+    reason: str
+    fix: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        return {
+            "rewrite": self.rewrite,
+            "code": self.code,
+            "node": self.node,
+            "operator": self.operator,
+            "reason": self.reason,
+            "fix": self.fix,
+        }
+
+
+class Rewrite(Protocol):
+    """A change to a graph that removes findings without changing what the graph computes."""
+
+    name: str
+    summary: str
+    removes: tuple[str, ...]
+
+    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+        """Change `graph` in place wherever the rewrite matches; an Edit for each change."""
+        ...
+
+
+@dataclass
+class LoweringResult:
+    """All edits in the order made, and the refusals that still hold at the end (deduplicated)."""
+
+    edits: list[Edit] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+    @property
+    def modified(self) -> bool:
+        return bool(self.edits)
+
+
+def run(graph: gs.Graph, target: Target, rewrites: Iterable[Rewrite]) -> LoweringResult:
+    """Apply the rewrites, in order, again and again until a round changes nothing.
+
+    Dead nodes are removed and the graph is sorted after each rewrite that changed it.
+    """
+    rewrites = tuple(rewrites)
+    result = LoweringResult()
+    for _ in range(MAX_ROUNDS):
+        changed = False
+        refusals: dict[Refusal, None] = {}
+        for rewrite in rewrites:
+            outcome = rewrite.apply(graph, target)
+            edits = [o for o in outcome if isinstance(o, Edit)]
+            refusals.update(dict.fromkeys(o for o in outcome if isinstance(o, Refusal)))
+            if edits:
+                changed = True
+                result.edits.extend(edits)
+                graph.cleanup(remove_unused_graph_inputs=False).toposort()
+        if not changed:
+            result.refusals = list(refusals)
+            return result
+    names = ", ".join(dict.fromkeys(e.rewrite for e in result.edits[-20:]))
+    raise PipelineError(
+        "rewrites-do-not-settle",
+        f"the rewrites still change the graph after {MAX_ROUNDS} rounds (last: {names})",
+        remedy="This is a bug of the pipeline: please report it with the model.",
+    )
