@@ -1,0 +1,41 @@
+"""The rewrites, in the order in which they run, and `lower`, which runs them.
+
+The order matters for speed only: rewrites run until nothing changes. Forms are brought to the dialect first
+(constants, layout, opset), patterns are recognised next, and what a target lacks is replaced last.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import PipelineError
+from pipeline.rewrites.base import Edit, LoweringResult, Refusal, Rewrite, run
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import onnx_graphsurgeon as gs
+
+    from pipeline.targets import Target
+
+REWRITES: tuple[Rewrite, ...] = ()
+"""Every rewrite, one line each, in the order in which they run."""
+
+
+def lower(graph: gs.Graph, target: Target, skip: Collection[str] = ()) -> LoweringResult:
+    """Apply the rewrites to `graph`, in place, until nothing changes; `skip` names rewrites to leave out.
+
+    Raises PipelineError `unknown-rewrite` for a name in `skip` that no rewrite has.
+    """
+    unknown = sorted(set(skip) - {rewrite.name for rewrite in REWRITES})
+    if unknown:
+        raise PipelineError(
+            "unknown-rewrite",
+            f"there is no rewrite named {', '.join(unknown)}",
+            subject="--skip",
+            remedy=f"Use one of: {', '.join(rewrite.name for rewrite in REWRITES)}.",
+        )
+    return run(graph, target, (rewrite for rewrite in REWRITES if rewrite.name not in skip))
+
+
+__all__ = ["REWRITES", "Edit", "LoweringResult", "Refusal", "Rewrite", "lower", "run"]
