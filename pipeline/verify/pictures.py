@@ -1,0 +1,57 @@
+"""Pictures to verify with: the bundled photograph or the user's own, and noise."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.resources import resource
+
+NOISE_SEED = 20201
+
+
+def load(path: Path | None, height: int, width: int, channels: int = 3) -> np.ndarray:
+    """A picture as (1, channels, height, width) float32, RGB 0..1 in exact 8-bit steps.
+
+    The centre of the file at `path` (None: the bundled photograph) with the wanted aspect, resized with a
+    bicubic filter. One channel is the average of red, green and blue, as Barracuda's `Tensor(texture, 1)`
+    makes it (TextureUtils.compute:101@3.0.0).
+    Raises PipelineError `bad-picture` when Pillow cannot read the file.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    source = path or resource("examples/picture.jpg")
+    try:
+        with Image.open(source) as opened:
+            picture = ImageOps.fit(opened.convert("RGB"), (width, height), Image.Resampling.BICUBIC)
+    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        raise PipelineError(
+            "bad-picture",
+            f"this is not a picture that can be read ({error})",
+            subject=str(source),
+            remedy="Give a PNG or JPEG file.",
+        ) from error
+    levels = np.asarray(picture, dtype=np.float32).transpose(2, 0, 1)[None]
+    if channels == 1:
+        levels = np.rint(levels.mean(axis=1, keepdims=True))
+    return np.ascontiguousarray(levels / np.float32(255))
+
+
+def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
+    """Uniform noise as (1, channels, height, width) float32 in 0..1, the same on each call."""
+    rng = np.random.default_rng([NOISE_SEED, height, width, channels])
+    return rng.random((1, channels, height, width), dtype=np.float32)
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture (1, 1 or 3, H, W) with values 0..1 as the bytes of an 8-bit PNG, rounded to the nearest level."""
+    from PIL import Image
+
+    levels = np.rint(np.clip(np.nan_to_num(picture[0]), 0, 1) * 255).astype(np.uint8)
+    image = Image.fromarray(levels[0]) if levels.shape[0] == 1 else Image.fromarray(levels.transpose(1, 2, 0))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=False, compress_level=9)
+    return buffer.getvalue()

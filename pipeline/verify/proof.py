@@ -1,0 +1,118 @@
+"""The proof: the source network against the built graph as the target computes it.
+
+The source network runs as itself (torch, or ONNX Runtime on the file that the user gave), with the image
+contract applied around it by hand. The built graph runs in ONNX Runtime after `emulation`, so that what is
+compared is what the target will show and not what ONNX Runtime thinks of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.contract import ImageContract, ImageSide
+from pipeline.verify.compare import Difference, difference
+from pipeline.verify.runner import run, session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx
+
+    from pipeline.targets import Target
+
+Picture2Picture = Callable[[np.ndarray], np.ndarray]
+
+DEFAULT_TOLERANCE = 0.5
+"""Largest difference allowed, in levels of 255: below it no 8-bit picture can show it."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """All comparisons, the bar they were held to, and the golden frame that came out of them."""
+
+    differences: tuple[Difference, ...]
+    tolerance: float
+    golden_input: np.ndarray
+    """RGB 0..1, (1, C, H, W), exact 8-bit steps."""
+    golden_output: np.ndarray
+    """What the source network makes of it, 0..1."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def worst(self) -> Difference:
+        return max(self.differences, key=lambda d: d.max_levels)
+
+    @property
+    def passed(self) -> bool:
+        return self.worst.max_levels <= self.tolerance
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "passed": self.passed,
+            "tolerance_levels": self.tolerance,
+            "would_have_passed_at": round(self.worst.max_levels, 5),
+            "comparisons": [d.as_dict() for d in self.differences],
+            "notes": list(self.notes),
+        }
+
+
+def around(reference: Picture2Picture, contract: ImageContract) -> Picture2Picture:
+    """The source network as a function from RGB 0..1 to RGB 0..1, clamped; the contract applied by numpy."""
+
+    def picture_to_picture(rgb01: np.ndarray) -> np.ndarray:
+        value = _to_network(rgb01.astype(np.float64), contract.input)
+        result = reference(np.ascontiguousarray(value, dtype=np.float32))
+        return np.clip(_from_network(result.astype(np.float64), contract.output), 0, 1)
+
+    return picture_to_picture
+
+
+def _to_network(rgb01: np.ndarray, side: ImageSide) -> np.ndarray:
+    scale, shift = (np.array(v).reshape(1, -1, 1, 1) for v in side.affine())
+    value = rgb01 * scale + shift
+    return value[:, ::-1] if side.order == "bgr" else value
+
+
+def _from_network(value: np.ndarray, side: ImageSide) -> np.ndarray:
+    scale, shift = (np.array(v).reshape(1, -1, 1, 1) for v in side.affine())
+    value = value[:, ::-1] if side.order == "bgr" else value
+    return (value - shift) / scale
+
+
+def prove(
+    source: Picture2Picture,
+    model: onnx.ModelProto,
+    target: Target,
+    sizes: tuple[tuple[int, int], ...],
+    *,
+    channels: int,
+    picture: Path | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+    notes: tuple[str, ...] = (),
+) -> Proof:
+    """Compare `source` (RGB 0..1 to RGB 0..1) with `model` as `target` computes it, at each (height, width).
+
+    Each size is tried with a picture and with noise; the golden frame is the picture at the first size.
+    """
+    from pipeline.verify import pictures
+    from pipeline.verify.emulation import emulate
+
+    candidate = session(emulate(model, target))
+    differences = []
+    golden: tuple[np.ndarray, np.ndarray] | None = None
+    for height, width in sizes:
+        inputs = {
+            "picture": pictures.load(picture, height, width, channels),
+            "noise": pictures.noise(height, width, channels),
+        }
+        for name, image in inputs.items():
+            expected = source(image)
+            if golden is None:
+                golden = image, expected
+            differences.append(difference(expected, run(candidate, image), name))
+    assert golden is not None
+    return Proof(tuple(differences), tolerance, *golden, notes=notes)
