@@ -41,5 +41,7 @@ class Network:
     model: onnx.ModelProto | None = None
     details: dict[str, Any] = field(default_factory=dict)
     """Architecture parameters, such as {"widths": [8, 16, 32], "blocks": 5}."""
+    companions: tuple[Path, ...] = ()
+    """Further files that were read: external data, the state dict of an own module."""
     notes: tuple[str, ...] = ()
     """What reading had to do: keys dropped, masks baked, a graph variant taken."""

@@ -83,10 +83,17 @@ def _from_network(value: np.ndarray, side: ImageSide) -> np.ndarray:
     return (value - shift) / scale
 
 
+def as_target_computes(model: onnx.ModelProto, target: Target) -> Picture2Picture:
+    """`model` as a function from picture to picture, computed as `target` would compute it."""
+    from pipeline.verify.emulation import emulate
+
+    emulated = session(emulate(model, target))
+    return lambda picture: run(emulated, picture)
+
+
 def prove(
     source: Picture2Picture,
-    model: onnx.ModelProto,
-    target: Target,
+    candidate: Picture2Picture,
     sizes: tuple[tuple[int, int], ...],
     *,
     channels: int,
@@ -94,14 +101,12 @@ def prove(
     tolerance: float = DEFAULT_TOLERANCE,
     notes: tuple[str, ...] = (),
 ) -> Proof:
-    """Compare `source` (RGB 0..1 to RGB 0..1) with `model` as `target` computes it, at each (height, width).
+    """Compare `source` with `candidate`, both RGB 0..1 to RGB 0..1, at each (height, width).
 
     Each size is tried with a picture and with noise; the golden frame is the picture at the first size.
     """
     from pipeline.verify import pictures
-    from pipeline.verify.emulation import emulate
 
-    candidate = session(emulate(model, target))
     differences = []
     golden: tuple[np.ndarray, np.ndarray] | None = None
     for height, width in sizes:
@@ -113,6 +118,6 @@ def prove(
             expected = source(image)
             if golden is None:
                 golden = image, expected
-            differences.append(difference(expected, run(candidate, image), name))
+            differences.append(difference(expected, candidate(image), name))
     assert golden is not None
     return Proof(tuple(differences), tolerance, *golden, notes=notes)
