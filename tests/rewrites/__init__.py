@@ -1,0 +1,197 @@
+"""What the tests of the rewrites share: targets, tiny models, and `assert_equivalent`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+import onnxruntime as ort
+from onnx import helper, numpy_helper
+
+from pipeline.graph import from_model, to_model
+from pipeline.graph.runnable import runnable
+from pipeline.rewrites.base import Edit, Refusal
+
+ort.set_default_logger_severity(4)
+
+_OPERATORS = {
+    (
+        1,
+        0,
+        4,
+    ): "Abs Add And AveragePool BatchNormalization Cast Ceil Clip Concat Constant Conv ConvTranspose DepthToSpace "
+    "Div Dropout Elu Equal Exp Expand Flatten Floor Gather Gemm GlobalAveragePool GlobalMaxPool Greater Identity "
+    "ImageScaler InstanceNormalization LRN LSTM LeakyRelu Less Log LogSoftmax MatMul Max MaxPool Mean Min Mul "
+    "Multinomial Neg Not OneHot Or PRelu Pad Pow RandomNormal RandomNormalLike RandomUniform RandomUniformLike "
+    "Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Resize Round Selu Shape Sigmoid "
+    "Slice Softmax SpaceToDepth Sqrt Squeeze Sub Sum Swish Tanh Transpose Unsqueeze Upsample Xor",
+    (
+        2,
+        0,
+        0,
+    ): "Acos Acosh ArgMax ArgMin Asin Asinh Atan Atanh ConstantOfShape Cos Cosh LessOrEqual MirrorPad "
+    "NonMaxSuppression NonZero Range Sign Sin Sinh Softplus Split Tan Tile TopK Where",
+    (3, 0, 0): "Erf HardSigmoid RoiAlign ScatterND",
+}
+
+
+@dataclass(frozen=True)
+class FakeTarget:
+    """The part of a target that rewrites ask: name, version and accepted operators (measured.md section 4)."""
+
+    name: str
+    version: tuple[int, ...]
+
+    def accepts(self, operator: str) -> bool:
+        return any(
+            operator in operators.split()
+            for version, operators in _OPERATORS.items()
+            if version <= self.version
+        )
+
+
+BARRACUDA_1 = FakeTarget("barracuda-1.0", (1, 0, 4))
+BARRACUDA_2 = FakeTarget("barracuda-2.0", (2, 0, 0))
+BARRACUDA_3 = FakeTarget("barracuda-3.0", (3, 0, 0))
+TARGETS = (BARRACUDA_1, BARRACUDA_2, BARRACUDA_3)
+
+
+def random(shape: Sequence[int], seed: int = 0, scale: float = 1.0) -> np.ndarray:
+    """Reproducible float32 numbers."""
+    return (np.random.default_rng(seed).standard_normal(tuple(shape)) * scale).astype(np.float32)
+
+
+def node(operator: str, inputs: str, outputs: str, **attrs: Any) -> onnx.NodeProto:
+    """A node, its inputs and outputs as words ("x w b"; "-" for an omitted one), named after its first output."""
+    names = ["" if word == "-" else word for word in inputs.split()]
+    domain = attrs.pop("domain", "")
+    return helper.make_node(
+        operator, names, outputs.split(), name=f"{outputs.split()[0]}_node", domain=domain, **attrs
+    )
+
+
+def model(
+    nodes: Sequence[onnx.NodeProto],
+    constants: Mapping[str, Any] | None = None,
+    *,
+    opset: int = 9,
+    input_shape: Sequence[int | str | None] = (1, 3, 12, 16),
+    output: str = "y",
+    dtype: int = onnx.TensorProto.FLOAT,
+    extra_inputs: Mapping[str, Sequence[int | str]] | None = None,
+) -> onnx.ModelProto:
+    """A model with the input `x` and one output; constants by name (Python floats become float32)."""
+    held = {
+        name: np.asarray(value, np.float32)
+        if np.asarray(value).dtype == np.float64 and not isinstance(value, np.ndarray)
+        else np.asarray(value)
+        for name, value in (constants or {}).items()
+    }
+    inputs = [helper.make_tensor_value_info("x", dtype, input_shape)]
+    inputs += [
+        helper.make_tensor_value_info(name, dtype, shape) for name, shape in (extra_inputs or {}).items()
+    ]
+    domains = {made.domain for made in nodes} - {""}
+    graph = helper.make_graph(
+        list(nodes),
+        "test",
+        inputs,
+        [helper.make_tensor_value_info(output, dtype, None)],
+        [numpy_helper.from_array(value, name) for name, value in held.items()],
+    )
+    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in sorted(domains))]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def operators(graph: gs.Graph) -> list[str]:
+    """The operators of a graph in order."""
+    return [made.op for made in graph.nodes]
+
+
+def apply(rewrite: Any, graph: gs.Graph, target: Any = BARRACUDA_3) -> tuple[list[Edit], list[Refusal]]:
+    """Run one rewrite until it changes nothing, as `lower` would; edits of all rounds, refusals of the last."""
+    edits: list[Edit] = []
+    for _ in range(20):
+        outcome = rewrite.apply(graph, target)
+        made = [entry for entry in outcome if isinstance(entry, Edit)]
+        edits += made
+        if not made:
+            return edits, [entry for entry in outcome if isinstance(entry, Refusal)]
+        graph.cleanup(remove_unused_graph_inputs=False).toposort()
+    raise AssertionError(f"{rewrite.name} does not settle")
+
+
+def run(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """All outputs in ONNX Runtime, unoptimised."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    wanted = {held.name: held.type for held in session.get_inputs()}
+    cast = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
+    return session.run(
+        None, {name: feeds[name].astype(cast.get(kind, feeds[name].dtype)) for name, kind in wanted.items()}
+    )
+
+
+def free_size(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose rank 4 inputs have free height and width, and without recorded shapes."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    constants = {tensor.name for tensor in copy.graph.initializer}
+    for held in copy.graph.input:
+        dims = held.type.tensor_type.shape.dim
+        if held.name not in constants and len(dims) == 4:
+            dims[2].dim_param, dims[3].dim_param = f"{held.name}_h", f"{held.name}_w"
+    del copy.graph.value_info[:]
+    for held in copy.graph.output:
+        held.type.tensor_type.ClearField("shape")
+    return copy
+
+
+def assert_equivalent(
+    before: onnx.ModelProto,
+    after: gs.Graph | onnx.ModelProto,
+    *,
+    sizes: Sequence[tuple[int, int]] = ((12, 16), (20, 28)),
+    tolerance: float = 2e-5,
+    low: float = -2.0,
+    high: float = 2.0,
+    batch: int = 1,
+    expected: Any = None,
+) -> None:
+    """Both give the same numbers at every size: max |difference| <= tolerance * max(1, max |reference|).
+
+    `before` is the source model, `after` the lowered graph; both run in ONNX Runtime with free height and width,
+    so that a size that is baked into one of them fails. `expected`: a function of the feeds that gives the
+    reference instead of `before` (where ONNX Runtime's meaning is not the intended one).
+    """
+    lowered = runnable(after if isinstance(after, onnx.ModelProto) else to_model(after))
+    constants = {tensor.name for tensor in before.graph.initializer}
+    for number, (height, width) in enumerate(sizes):
+        generator = np.random.default_rng(number)
+        feeds = {}
+        for held in before.graph.input:
+            if held.name in constants:
+                continue
+            shape = [dim.dim_value or 1 for dim in held.type.tensor_type.shape.dim]
+            if len(shape) == 4 and shape[2:] != [1, 1]:
+                shape = [batch, shape[1], height, width]
+            feeds[held.name] = generator.uniform(low, high, shape).astype(np.float32)
+        wanted = expected(feeds) if expected else run(free_size(before), feeds)
+        got = run(free_size(lowered), feeds)
+        assert len(wanted) == len(got)
+        for reference, result in zip(wanted, got, strict=True):
+            assert reference.shape == result.shape, f"shape {result.shape} instead of {reference.shape}"
+            bound = tolerance * max(1.0, float(np.abs(reference.astype(np.float64)).max(initial=0)))
+            difference = float(np.abs(reference.astype(np.float64) - result).max(initial=0))
+            assert difference <= bound, f"{difference:.3g} > {bound:.3g} at {height}x{width}"
+
+
+def lowered_source(source: onnx.ModelProto) -> gs.Graph:
+    """The graph of a test model, as a rewrite gets it."""
+    return from_model(source)

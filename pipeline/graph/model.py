@@ -1,0 +1,237 @@
+"""Between an ONNX file and a graph in memory: reading, writing, sizes, and whether it is image-to-image."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from pipeline.errors import PipelineError
+from pipeline.graph import nodes as n
+from pipeline.graph.shapes import Shapes, infer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PRODUCER = "unity-bridge-pipeline"
+"""Barracuda treats files by tf2onnx, keras2onnx and pytorch specially (importer.md section 3): never those."""
+IR_VERSION = 4
+"""The first in which initializers are not graph inputs; Barracuda's protobuf knows up to 6 (Onnx.cs:171@3.0.0)."""
+DIALECT_OPSET = 9
+"""What is declared unless a node's form is younger: the opset that Unity recommends (Exporting.md:139@3.0.0)."""
+
+
+def load(path: Path | str) -> gs.Graph:
+    """The graph of an ONNX file, external data included. Raises PipelineError `not-onnx`."""
+    try:
+        model = onnx.load(str(path))
+    except FileNotFoundError as error:
+        raise PipelineError("file-not-found", "there is no such file", subject=str(path)) from error
+    except Exception as error:
+        raise PipelineError(
+            "not-onnx",
+            "the file cannot be read as an ONNX model",
+            subject=str(path),
+            remedy="Is it complete?",
+        ) from error
+    return from_model(model)
+
+
+def from_model(model: onnx.ModelProto) -> gs.Graph:
+    """A graph of a model: local functions inlined, nodes named, initializers not listed as inputs.
+
+    The model is not changed. The graph's opset is that of the model: what its nodes mean.
+    """
+    if model.functions:
+        from onnx import inliner
+
+        model = inliner.inline_local_functions(model)
+    logging.getLogger("OnnxGraphSurgeon").setLevel(logging.ERROR)
+    graph = gs.import_onnx(model)
+    for domain in model.opset_import:
+        if domain.domain in ("", "ai.onnx"):
+            graph.opset = domain.version
+    graph.inputs = [tensor for tensor in graph.inputs if not isinstance(tensor, gs.Constant)]
+    _name_nodes(graph)
+    return graph
+
+
+def to_model(
+    graph: gs.Graph, metadata: Mapping[str, str] | None = None, opset: int | None = None
+) -> onnx.ModelProto:
+    """A model of a graph, as Barracuda reads it best; the same graph gives the same bytes.
+
+    Initializers are inline raw_data; nothing but the graph and `metadata` (sorted) is in the file: no value_info,
+    doc strings or exporter's remarks. Declares opset 9 unless a node's form needs a younger one (`needed_opset`).
+    Barracuda checks no opset, so attribute forms (Pad-2, Slice-1, Clip-6, Upsample-9) may stand in a file that
+    declares 11 or more: `runnable` turns such a file into one that ONNX Runtime takes, with the same meaning.
+    """
+    _name_nodes(graph)
+    shapes = infer(graph)
+    declared = opset or needed_opset(graph, shapes)
+    exported = gs.export_onnx(graph, do_type_check=False)
+    proto = exported.graph
+    del proto.value_info[:]
+    proto.doc_string = ""
+    proto.name = graph.name or "graph"
+    for node in proto.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for held, output in zip(proto.output, graph.outputs, strict=True):
+        shape = shapes.of(output)
+        if shape is not None:
+            sizes = [f"{output.name}_{axis}" if size is None else size for axis, size in enumerate(shape)]
+            kind = held.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
+            held.CopyFrom(onnx.helper.make_tensor_value_info(output.name, kind, sizes))
+    for held in [*proto.input, *proto.output]:
+        held.doc_string = ""
+        del held.metadata_props[:]
+    tensors = [_raw(tensor) for tensor in proto.initializer]
+    del proto.initializer[:]
+    proto.initializer.extend(tensors)
+    opsets = [onnx.helper.make_opsetid("", declared)]
+    opsets += [
+        onnx.helper.make_opsetid(held.domain, held.version)
+        for held in sorted(exported.opset_import, key=lambda held: held.domain)
+        if held.domain not in ("", "ai.onnx") and any(node.domain == held.domain for node in proto.node)
+    ]
+    model = onnx.helper.make_model(proto, producer_name=PRODUCER, opset_imports=opsets, ir_version=IR_VERSION)
+    onnx.helper.set_model_props(model, dict(sorted((metadata or {}).items())))
+    return model
+
+
+def _raw(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    """The same tensor with inline raw_data and nothing else."""
+    if not tensor.HasField("raw_data") or tensor.doc_string or tensor.metadata_props or tensor.external_data:
+        array = onnx.numpy_helper.to_array(tensor)
+        if array.dtype == object:
+            return tensor
+        return onnx.helper.make_tensor(tensor.name, tensor.data_type, tensor.dims, array.tobytes(), raw=True)
+    return tensor
+
+
+def _name_nodes(graph: gs.Graph) -> None:
+    """Give every node a unique, non-empty name: its first output's name when it has none."""
+    taken: set[str] = set()
+    for node in graph.nodes:
+        wanted = node.name or (node.outputs[0].name if node.outputs else "") or node.op
+        name, count = wanted, 1
+        while name in taken:
+            count += 1
+            name = f"{wanted}_{count}"
+        node.name = name
+        taken.add(name)
+
+
+def needed_opset(graph: gs.Graph, shapes: Shapes | None = None) -> int:
+    """The lowest opset, from 9 on, that has every form in the graph that is younger than 9."""
+    shapes = shapes or infer(graph)
+    return max((_form_opset(node, shapes) for node in graph.nodes if not node.domain), default=DIALECT_OPSET)
+
+
+def _form_opset(node: gs.Node, shapes: Shapes) -> int:
+    inputs = sum(n.given(node, index) is not None for index in range(len(node.inputs)))
+    match node.op:
+        case "Resize":
+            return 11 if len(node.inputs) > 2 else 10
+        case "DepthToSpace" if n.text(node, "mode", "DCR") != "DCR":
+            return 11
+        case "Pad" | "Clip" if inputs > 1:
+            return 11
+        case "Slice" if inputs > 1:
+            return 10
+        case "MaxPool" | "AveragePool" if node.attrs.get("ceil_mode"):
+            return 10
+        case "Gemm" if inputs < 3:
+            return 11
+        case "Squeeze" | "Unsqueeze" | "ReduceSum" | "Split" if inputs > 1:
+            return 13
+        case "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" if inputs > 1:
+            return 18
+        case "Softmax" | "LogSoftmax":
+            rank = shapes.rank(node.inputs[0])
+            axis = node.attrs.get("axis")
+            if axis is not None and axis != -1 and rank is not None and axis != rank - 1:
+                return 13
+    return max(DIALECT_OPSET, _first_opset().get(node.op, DIALECT_OPSET))
+
+
+@functools.cache
+def _first_opset() -> dict[str, int]:
+    """The opset in which each standard operator first appears."""
+    first: dict[str, int] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        if schema.domain == "":
+            first[schema.name] = min(first.get(schema.name, schema.since_version), schema.since_version)
+    return first
+
+
+def declare_size(model: onnx.ModelProto, height: int, width: int, batch: int = 1) -> onnx.ModelProto:
+    """A copy of a model with the input declared as `batch` pictures of height x width, all shapes inferred anew.
+
+    The channels stay as declared. For a channels-last input (1, H, W, C with C of 1, 3 or 4) H and W are set
+    where they are. Raises PipelineError `not-image-to-image` for an input that is not a picture.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    image = _image_input(copy)
+    dims = image.type.tensor_type.shape.dim
+    channels_last = len(dims) == 4 and dims[3].dim_value in (1, 3, 4) and dims[1].dim_value not in (1, 3, 4)
+    sizes = {0: batch, 1: height, 2: width} if channels_last else {0: batch, 2: height, 3: width}
+    for axis, size in sizes.items():
+        dims[axis].dim_value = size
+    del copy.graph.value_info[:]
+    for output in copy.graph.output:
+        for dim in output.type.tensor_type.shape.dim:
+            dim.Clear()
+    try:
+        inferred = onnx.shape_inference.infer_shapes(copy)
+    except Exception:  # models above 2 GiB and broken type annotations: the size itself is declared
+        return copy
+    return inferred
+
+
+def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [held for held in model.graph.input if held.name not in constants]
+    pictures = [held for held in inputs if len(held.type.tensor_type.shape.dim) == 4]
+    if len(pictures) != 1:
+        raise _not_image_to_image(
+            f"it has {len(pictures)} inputs of rank 4 among {', '.join(held.name for held in inputs) or 'none'}"
+        )
+    return pictures[0]
+
+
+def single_input_output(graph: gs.Graph) -> tuple[gs.Variable, gs.Variable]:
+    """The one input and the one output of an image-to-image graph.
+
+    Raises PipelineError `not-image-to-image`, saying what the graph is instead, when it has several inputs or
+    outputs, or when one of them is known not to be a rank 4 tensor of floating point numbers or bytes.
+    """
+    for side, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        if len(tensors) != 1:
+            names = ", ".join(tensor.name for tensor in tensors) or "none"
+            raise _not_image_to_image(f"it has {len(tensors)} {side}s ({names}), not one")
+    source, result = graph.inputs[0], graph.outputs[0]
+    shapes = infer(graph)
+    for side, tensor in (("input", source), ("output", result)):
+        shape = shapes.of(tensor) if shapes.of(tensor) is not None else tensor.shape
+        if shape is not None and len(shape) != 4:
+            kind = " (a classifier?)" if side == "output" and len(shape) == 2 else ""
+            sizes = "x".join("?" if size is None else str(size) for size in shape)
+            raise _not_image_to_image(
+                f"its {side} {tensor.name} has shape {sizes}, of rank {len(shape)}{kind}"
+            )
+    return source, result
+
+
+def _not_image_to_image(what: str) -> PipelineError:
+    return PipelineError(
+        "not-image-to-image",
+        f"the model does not turn one picture into one picture: {what}",
+        remedy="Only networks with one (N, C, H, W) input and one (N, C, H, W) output can be bridged.",
+    )

@@ -1,0 +1,200 @@
+"""Small helpers over onnx-graphsurgeon: read constants, look around a node, replace it.
+
+Everything that makes nodes does so through `Builder`, so that new nodes are named after the node that they
+replace and the rewrite that made them (`<old>/<rewrite>/<operator>`), and tensors keep their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+
+def value(tensor: gs.Tensor | None) -> np.ndarray | None:
+    """The values of a constant tensor (initializer, or output of a Constant node), else None."""
+    if tensor is None:
+        return None
+    if isinstance(tensor, gs.Constant):
+        return np.asarray(tensor.values)
+    node = producer(tensor)
+    if node is not None and node.op == "Constant" and not node.domain:
+        return constant_node_value(node)
+    return None
+
+
+def constant_node_value(node: gs.Node) -> np.ndarray | None:
+    """What a Constant node holds, in any of its attribute forms; None for strings and sparse tensors."""
+    for name, held in node.attrs.items():
+        if name == "value":
+            return np.asarray(held.values)
+        if name in ("value_float", "value_floats"):
+            return np.asarray(held, dtype=np.float32)
+        if name in ("value_int", "value_ints"):
+            return np.asarray(held, dtype=np.int64)
+    return None
+
+
+def scalar(tensor: gs.Tensor | None) -> float | None:
+    """The one value of a constant tensor with one element, of any rank, else None."""
+    held = value(tensor)
+    return float(held.reshape(())) if held is not None and held.size == 1 else None
+
+
+def given(node: gs.Node, index: int) -> gs.Tensor | None:
+    """Input `index` of a node, or None when it is absent or empty (an omitted optional input)."""
+    if index >= len(node.inputs):
+        return None
+    tensor = node.inputs[index]
+    return None if tensor is None or tensor.is_empty() else tensor
+
+
+def producer(tensor: gs.Tensor | None) -> gs.Node | None:
+    """The node that makes a tensor; None for graph inputs and initializers."""
+    return tensor.inputs[0] if tensor is not None and tensor.inputs else None
+
+
+def consumers(tensor: gs.Tensor) -> list[gs.Node]:
+    """The nodes that read a tensor, each once, in order."""
+    return list({id(node): node for node in tensor.outputs}.values())
+
+
+def is_output(graph: gs.Graph, tensor: gs.Tensor) -> bool:
+    """Whether a tensor is an output of the graph."""
+    return any(tensor is output for output in graph.outputs)
+
+
+def is_input(graph: gs.Graph, tensor: gs.Tensor) -> bool:
+    """Whether a tensor is an input of the graph."""
+    return any(tensor is given_ for given_ in graph.inputs)
+
+
+def only_consumer(graph: gs.Graph, tensor: gs.Tensor) -> gs.Node | None:
+    """The one node that reads a tensor which nobody else sees (no other node, not an output), else None."""
+    readers = consumers(tensor)
+    return readers[0] if len(readers) == 1 and not is_output(graph, tensor) else None
+
+
+def nodes_of(graph: gs.Graph, *operators: str) -> Iterator[gs.Node]:
+    """The graph's nodes of these standard operators; safe against changes of the graph on the way."""
+    for node in list(graph.nodes):
+        if node.op in operators and node.domain in (None, "", "ai.onnx") and node.outputs:
+            yield node
+
+
+def ints(node: gs.Node, attribute: str, default: Sequence[int] | None = None) -> tuple[int, ...] | None:
+    """An integer list attribute as a tuple; `default` when it is absent."""
+    held = node.attrs.get(attribute, default)
+    return None if held is None else tuple(int(v) for v in held)
+
+
+def text(node: gs.Node, attribute: str, default: str = "") -> str:
+    """A string attribute; `default` when it is absent."""
+    held = node.attrs.get(attribute, default)
+    return held.decode() if isinstance(held, bytes) else str(held)
+
+
+def fresh_name(graph: gs.Graph, wanted: str) -> str:
+    """`wanted`, or `wanted_2`, `wanted_3`, ... : the first that no node and no tensor bears."""
+    taken = {node.name for node in graph.nodes} | set(graph.tensors())
+    name, count = wanted, 1
+    while name in taken:
+        count += 1
+        name = f"{wanted}_{count}"
+    return name
+
+
+def bypass(graph: gs.Graph, node: gs.Node, source: gs.Tensor | None = None) -> bool:
+    """Take out a node that passes `source` (by default its first input) on unchanged; False if it must stay.
+
+    It must stay when it ties a graph input or a constant, or another output, to an output of the graph: then
+    the two names are both part of the network's interface.
+    """
+    source = node.inputs[0] if source is None else source
+    output = node.outputs[0]
+    if is_output(graph, output):
+        maker = producer(source)
+        if maker is None or is_output(graph, source):
+            return False
+        readers = consumers(source)
+        position = next(i for i, made in enumerate(maker.outputs) if made is source)
+        node.outputs.clear()
+        maker.outputs[position] = output
+        _redirect(readers, source, output)
+        node.inputs.clear()
+        return True
+    node.outputs.clear()
+    _redirect(consumers(output), output, source)
+    node.inputs.clear()
+    return True
+
+
+def replace_everywhere(graph: gs.Graph, old: gs.Tensor, new: gs.Tensor) -> None:
+    """Let every reader of `old` read `new` instead; `old` must not be an output of the graph."""
+    if is_output(graph, old):
+        raise ValueError(f"{old.name} is an output of the graph")
+    _redirect(consumers(old), old, new)
+
+
+def _redirect(readers: Sequence[gs.Node], old: gs.Tensor, new: gs.Tensor) -> None:
+    for reader in readers:
+        for index, tensor in enumerate(reader.inputs):
+            if tensor is old:
+                reader.inputs[index] = new
+
+
+class Builder:
+    """Makes the nodes that take the place of `node`.
+
+    Every new node and tensor is named `<node>/<rewrite>/<operator>`; `op(..., out=tensor)` lets the last one
+    make the old node's output tensor, which keeps its name and its readers.
+    """
+
+    def __init__(self, graph: gs.Graph, node: gs.Node, rewrite: str) -> None:
+        self.graph = graph
+        self.node = node
+        self.stem = f"{node.name}/{rewrite}"
+        self._taken = {other.name for other in graph.nodes} | set(graph.tensors())
+
+    def _name(self, leaf: str) -> str:
+        wanted = f"{self.stem}/{leaf}"
+        name, count = wanted, 1
+        while name in self._taken:
+            count += 1
+            name = f"{wanted}_{count}"
+        self._taken.add(name)
+        return name
+
+    def const(self, values: Any, leaf: str = "constant", dtype: Any = np.float32) -> gs.Constant:
+        """A new initializer: float32 unless `dtype` says otherwise."""
+        return gs.Constant(self._name(leaf), np.ascontiguousarray(np.asarray(values, dtype=dtype)))
+
+    def op(
+        self, operator: str, *inputs: Any, out: gs.Tensor | None = None, leaf: str = "", **attrs: Any
+    ) -> gs.Tensor:
+        """A new node; numbers among the inputs become initializers of shape [1]. Returns its output.
+
+        `out` is an existing tensor that this node shall make from now on (its old producer lets go of it).
+        """
+        tensors = [
+            self.const([given_], leaf=f"{leaf or operator}_value")
+            if isinstance(given_, (int, float))
+            else given_
+            for given_ in inputs
+        ]
+        name = self._name(leaf or operator)
+        if out is None:
+            out = gs.Variable(f"{name}_output", dtype=np.float32)
+        else:
+            for maker in list(out.inputs):
+                maker.outputs = [made for made in maker.outputs if made is not out]
+        kept = {key: held for key, held in attrs.items() if held is not None}
+        self.graph.nodes.append(gs.Node(operator, name, attrs=kept, inputs=tensors, outputs=[out]))
+        return out
+
+    def drop(self) -> None:
+        """Disconnect the old node; the clean-up after the rewrite removes it."""
+        self.node.outputs.clear()
+        self.node.inputs.clear()

@@ -1,0 +1,627 @@
+"""Shapes of a graph's tensors, for graphs that ONNX's own inference cannot read any more.
+
+While a graph is lowered it mixes forms of several opsets (a Pad with attributes beside a Resize-11), which the
+inference of the `onnx` package skips. This one reads every form of the operators that image-to-image networks
+use, evaluates the integer sub-graphs that compute shapes, and says where a graph contradicts itself at a given
+size - which is how a size that is baked into a graph shows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from pipeline.graph import nodes as n
+from pipeline.graph.forms import axes_of, explicit_pads, pads_of, slice_spec, slices, split_sizes
+
+Shape = tuple[int | None, ...]
+
+SMALL = 64
+"""Integer tensors up to this many elements are evaluated: sizes, pads and axes, never data."""
+
+
+@dataclass
+class Shapes:
+    """What is known: by tensor name, shapes (None for an unknown size) and the values of small integer tensors."""
+
+    known: dict[str, Shape] = field(default_factory=dict)
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    """(node name, what does not fit): places where the graph contradicts itself at this input size."""
+
+    def of(self, tensor: gs.Tensor | None) -> Shape | None:
+        """The tensor's shape, or None when not even its rank is known."""
+        if tensor is None:
+            return None
+        if isinstance(tensor, gs.Constant):
+            return tuple(int(size) for size in tensor.shape)
+        return self.known.get(tensor.name)
+
+    def rank(self, tensor: gs.Tensor | None) -> int | None:
+        shape = self.of(tensor)
+        return None if shape is None else len(shape)
+
+    def channels(self, tensor: gs.Tensor | None) -> int | None:
+        """The size of axis 1."""
+        shape = self.of(tensor)
+        return shape[1] if shape is not None and len(shape) > 1 else None
+
+    def static(self, tensor: gs.Tensor | None) -> tuple[int, ...] | None:
+        """The shape when every size in it is known."""
+        shape = self.of(tensor)
+        return shape if shape is not None and None not in shape else None  # type: ignore[return-value]
+
+    def value(self, tensor: gs.Tensor | None) -> np.ndarray | None:
+        """Constant values, or values computed from known shapes."""
+        if tensor is None:
+            return None
+        held = n.value(tensor)
+        return self.values.get(tensor.name) if held is None else held
+
+
+class _Contradiction(Exception):
+    """A node whose inputs do not fit together."""
+
+
+def infer(graph: gs.Graph, inputs: Mapping[str, Sequence[int | None]] | None = None) -> Shapes:
+    """The shapes in a graph, from its declared input shapes or from `inputs` (by input name).
+
+    Operators it does not know keep the shape that the file recorded, if `inputs` is not given.
+    """
+    shapes = Shapes()
+    for tensor in graph.inputs:
+        declared = (inputs or {}).get(tensor.name, tensor.shape)
+        if declared is not None:
+            shapes.known[tensor.name] = tuple(
+                int(size) if isinstance(size, (int, np.integer)) and size > 0 else None for size in declared
+            )
+    for node in _ordered(graph):
+        try:
+            _infer_node(node, shapes, graph.opset)
+        except _Contradiction as problem:
+            shapes.problems.append((node.name, str(problem)))
+        except (IndexError, TypeError, ValueError, KeyError):  # a malformed node: nothing is known about it
+            pass
+        if inputs is None:
+            for tensor in node.outputs:
+                recorded = tensor.shape
+                if tensor.name not in shapes.known and recorded is not None:
+                    shapes.known[tensor.name] = tuple(
+                        int(s) if isinstance(s, (int, np.integer)) and s > 0 else None for s in recorded
+                    )
+    return shapes
+
+
+def _ordered(graph: gs.Graph) -> list[gs.Node]:
+    """The nodes so that producers come first, whatever their order in the list."""
+    order: list[gs.Node] = []
+    done: set[int] = set()
+    for root in graph.nodes:
+        stack = [(root, False)]
+        while stack:
+            node, expanded = stack.pop()
+            if expanded:
+                order.append(node)
+                continue
+            if id(node) in done:
+                continue
+            done.add(id(node))
+            stack.append((node, True))
+            stack.extend(
+                (maker, False) for tensor in node.inputs for maker in tensor.inputs if id(maker) not in done
+            )
+    return order
+
+
+def broadcast(*shapes: Shape | None) -> Shape | None:
+    """The shape of an elementwise result; None when an operand's rank is unknown."""
+    if any(shape is None for shape in shapes):
+        return None
+    rank = max(len(shape) for shape in shapes if shape is not None)
+    result: list[int | None] = []
+    for axis in range(rank):
+        sizes = {
+            shape[axis - rank + len(shape)]
+            for shape in shapes
+            if shape is not None and axis >= rank - len(shape)
+        } - {1}
+        known = sizes - {None}
+        if len(known) > 1:
+            raise _Contradiction(f"sizes {sorted(known)} do not broadcast")  # type: ignore[type-var]
+        result.append(known.pop() if known else (None if sizes else 1))
+    return tuple(result)
+
+
+_SAME = frozenset(
+    [
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "Elu",
+        "Selu",
+        "Celu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Softplus",
+        "Softsign",
+        "Erf",
+        "Gelu",
+        "Mish",
+        "Clip",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Neg",
+        "Abs",
+        "Reciprocal",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Sign",
+        "Sin",
+        "Cos",
+        "Tan",
+        "Not",
+        "Identity",
+        "Cast",
+        "Dropout",
+        "Softmax",
+        "LogSoftmax",
+        "Hardmax",
+        "InstanceNormalization",
+        "BatchNormalization",
+        "GroupNormalization",
+        "LayerNormalization",
+        "MeanVarianceNormalization",
+        "LRN",
+        "ThresholdedRelu",
+        "Shrink",
+        "Swish",
+        "LpNormalization",
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "CastLike",
+        "Atan",
+        "Asin",
+        "Acos",
+        "Sinh",
+        "Cosh",
+        "IsNaN",
+        "IsInf",
+        "ImageScaler",
+        "CumSum",
+    ]
+)
+_ELEMENTWISE = frozenset(
+    [
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Max",
+        "Min",
+        "Mean",
+        "Sum",
+        "And",
+        "Or",
+        "Xor",
+        "Equal",
+        "Greater",
+        "Less",
+        "GreaterOrEqual",
+        "LessOrEqual",
+        "Where",
+        "Mod",
+        "BitShift",
+    ]
+)
+_INTEGER_MATH: dict[str, Callable[..., np.ndarray]] = {
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Equal": np.equal,
+    "Greater": np.greater,
+    "Less": np.less,
+    "Floor": np.floor,
+    "Ceil": np.ceil,
+    "Identity": np.asarray,
+    "Neg": np.negative,
+    "Abs": np.abs,
+    "Where": np.where,
+}
+
+
+def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
+    inputs = [n.given(node, index) for index in range(len(node.inputs))]
+    got = [shapes.of(tensor) for tensor in inputs]
+
+    def put(shape: Sequence[int | None] | None, output: int = 0) -> None:
+        if shape is not None and output < len(node.outputs):
+            shapes.known[node.outputs[output].name] = tuple(None if s is None else int(s) for s in shape)
+
+    if node.domain not in (None, "", "ai.onnx") and node.op not in _SAME:
+        return
+    first = got[0] if got else None
+    match node.op:
+        case "Constant":
+            held = n.constant_node_value(node)
+            if held is not None:
+                put(held.shape)
+        case op if op in _SAME:
+            put(first)
+            if op == "Dropout":
+                put(first, 1)
+        case op if op in _ELEMENTWISE:
+            put(broadcast(*got))
+        case "Conv" | "ConvInteger":
+            put(_conv(node, first, got[1]))
+        case "QLinearConv":
+            put(_conv(node, first, got[3]))
+        case "ConvTranspose":
+            put(_conv_transpose(node, first, got[1]))
+        case "MaxPool" | "AveragePool" | "LpPool":
+            put(_pool(node, first))
+            put(_pool(node, first), 1)
+        case "GlobalAveragePool" | "GlobalMaxPool":
+            put(None if first is None else (*first[:2], *(1 for _ in first[2:])))
+        case "Pad":
+            put(_pad(node, first, shapes))
+        case "Upsample" | "Resize":
+            put(_resize(node, first, shapes, inputs))
+        case "Concat":
+            put(_concat(node, got))
+        case "Slice":
+            put(_slice(node, first, shapes))
+        case "Split":
+            for index, shape in enumerate(_split(node, first, shapes)):
+                put(shape, index)
+        case "Reshape":
+            put(_reshape(node, first, shapes))
+        case "Flatten":
+            if first is not None:
+                axis = int(node.attrs.get("axis", 1)) % (len(first) + 1)
+                put((_product(first[:axis]), _product(first[axis:])))
+        case "Transpose":
+            if first is not None:
+                order = n.ints(node, "perm") or tuple(reversed(range(len(first))))
+                put([first[axis] for axis in order])
+        case "Squeeze" | "Unsqueeze":
+            put(_squeeze(node, first, shapes))
+        case "Gather":
+            if first is not None and got[1] is not None:
+                axis = int(node.attrs.get("axis", 0)) % len(first)
+                put((*first[:axis], *got[1], *first[axis + 1 :]))
+        case "DepthToSpace" | "SpaceToDepth":
+            put(_blocks(node, first))
+        case "Gemm":
+            if first is not None and got[1] is not None:
+                put(
+                    (
+                        first[-1 if node.attrs.get("transA") else 0],
+                        got[1][0 if node.attrs.get("transB") else 1],
+                    )
+                )
+        case "MatMul" | "MatMulInteger":
+            put(_matmul(first, got[1]))
+        case "QLinearMatMul":
+            put(_matmul(first, got[3]))
+        case "Expand":
+            wanted = shapes.value(inputs[1])
+            put(None if wanted is None else broadcast(first, tuple(int(s) for s in wanted)))
+        case "ConstantOfShape":
+            wanted = shapes.value(inputs[0])
+            put(wanted if wanted is None else tuple(int(s) for s in wanted))
+        case "Tile":
+            times = shapes.value(inputs[1])
+            if first is not None and times is not None:
+                put([None if s is None else s * int(t) for s, t in zip(first, times, strict=True)])
+        case "Shape":
+            put(None if first is None else (len(first),))
+        case "Range":
+            held = [shapes.value(tensor) for tensor in inputs]
+            if all(value is not None for value in held):
+                start, limit, delta = (float(value) for value in held)  # type: ignore[arg-type]
+                put((max(0, math.ceil((limit - start) / delta)),))
+        case "DynamicQuantizeLinear":
+            put(first)
+            put((), 1)
+            put((), 2)
+        case op if op.startswith("Reduce") or op in ("ArgMax", "ArgMin"):
+            put(_reduce(node, first, shapes))
+    _evaluate(node, inputs, shapes)
+
+
+def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> None:
+    """Compute the values of small integer tensors that stand for shapes."""
+    if len(node.outputs) != 1:
+        return
+    name = node.outputs[0].name
+    if node.op == "Shape":
+        shape = shapes.of(inputs[0])
+        if shape is not None:
+            part = shape[int(node.attrs.get("start", 0)) : node.attrs.get("end")]
+            if None not in part:
+                shapes.values[name] = np.array(part, dtype=np.int64)
+        return
+    held = [shapes.value(tensor) for tensor in inputs]
+    if not held or any(value is None or value.size > SMALL for value in held):
+        return
+    result: np.ndarray | None = None
+    match node.op:
+        case "Gather":
+            result = np.take(held[0], held[1].astype(np.int64), axis=int(node.attrs.get("axis", 0)))
+        case "Concat":
+            result = np.concatenate(held, axis=int(node.attrs["axis"]))
+        case "Cast":
+            kind = int(node.attrs["to"])
+            result = held[0].astype(
+                {6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}.get(kind, np.float32)
+            )
+        case "Squeeze" | "Reshape" | "Unsqueeze":
+            shape = shapes.known.get(name)
+            result = None if shape is None or None in shape else held[0].reshape(shape)
+        case "Slice":
+            result = held[0][slices(node, held[0].shape, shapes)]
+        case "Div":
+            whole = all(value.dtype.kind in "iu" for value in held)
+            result = held[0] // held[1] if whole else held[0] / held[1]
+        case "ReduceProd":
+            result = (
+                np.prod(held[0], keepdims=bool(node.attrs.get("keepdims", 1))) if len(held) == 1 else None
+            )
+        case "ConstantOfShape":
+            fill = node.attrs.get("value")
+            filler = np.zeros(1, np.float32) if fill is None else np.asarray(fill.values)
+            result = np.full(tuple(int(s) for s in held[0]), filler.reshape(-1)[0], dtype=filler.dtype)
+        case "Range":
+            result = np.arange(*(value.item() for value in held), dtype=held[0].dtype)
+        case op if op in _INTEGER_MATH:
+            result = np.asarray(_INTEGER_MATH[op](*held))
+    if result is not None and result.size <= SMALL:
+        shapes.values[name] = result
+        shapes.known[name] = result.shape
+
+
+def _product(sizes: Sequence[int | None]) -> int | None:
+    return (
+        None if any(size is None for size in sizes) else math.prod(size for size in sizes if size is not None)
+    )
+
+
+def _windows(node: gs.Node, spatial: Sequence[int | None], kernel: Sequence[int]) -> list[int | None]:
+    rank = len(kernel)
+    strides = n.ints(node, "strides", (1,) * rank)
+    dilations = n.ints(node, "dilations", (1,) * rank)
+    if n.text(node, "auto_pad", "NOTSET").startswith("SAME"):
+        return [
+            None if s is None else math.ceil(s / stride) for s, stride in zip(spatial, strides, strict=True)
+        ]
+    pads = explicit_pads(node, spatial, kernel)
+    up = bool(node.attrs.get("ceil_mode", 0)) and node.op != "Conv"
+    result: list[int | None] = []
+    for axis, size in enumerate(spatial):
+        if size is None:
+            result.append(None)
+            continue
+        span = size + pads[axis] + pads[axis + rank] - (kernel[axis] - 1) * dilations[axis] - 1
+        if span < 0:
+            raise _Contradiction(f"size {size} is smaller than the kernel {kernel[axis]}")
+        count = (math.ceil(span / strides[axis]) if up else span // strides[axis]) + 1
+        if up and (count - 1) * strides[axis] >= size + pads[axis]:
+            count -= 1
+        result.append(count)
+    return result
+
+
+def _conv(node: gs.Node, x: Shape | None, w: Shape | None) -> Sequence[int | None] | None:
+    if w is None:
+        return None
+    if x is None:
+        return (None, w[0], *(None for _ in w[2:]))
+    expected = None if w[1] is None else w[1] * int(node.attrs.get("group", 1))
+    if expected is not None and x[1] is not None and x[1] != expected:
+        raise _Contradiction(f"it takes {expected} channels and gets {x[1]}")
+    return (x[0], w[0], *_windows(node, x[2:], n.ints(node, "kernel_shape") or w[2:]))  # type: ignore[arg-type]
+
+
+def _conv_transpose(node: gs.Node, x: Shape | None, w: Shape | None) -> Sequence[int | None] | None:
+    if x is None or w is None:
+        return None
+    kernel = n.ints(node, "kernel_shape") or w[2:]
+    rank = len(kernel)
+    channels = None if w[1] is None else w[1] * int(node.attrs.get("group", 1))
+    shape = n.ints(node, "output_shape")
+    if shape is not None:
+        return (x[0], channels, *shape[-rank:])
+    strides = n.ints(node, "strides", (1,) * rank)
+    if n.text(node, "auto_pad", "NOTSET").startswith("SAME"):
+        return (x[0], channels, *(None if s is None else s * f for s, f in zip(x[2:], strides, strict=True)))
+    pads = n.ints(node, "pads", (0,) * (2 * rank))
+    dilations = n.ints(node, "dilations", (1,) * rank)
+    extra = n.ints(node, "output_padding", (0,) * rank)
+    spatial = [
+        None
+        if size is None
+        else (size - 1) * strides[a]
+        + (kernel[a] - 1) * dilations[a]
+        + 1
+        + extra[a]
+        - pads[a]
+        - pads[a + rank]
+        for a, size in enumerate(x[2:])
+    ]
+    return (x[0], channels, *spatial)
+
+
+def _pool(node: gs.Node, x: Shape | None) -> Sequence[int | None] | None:
+    return None if x is None else (*x[:2], *_windows(node, x[2:], n.ints(node, "kernel_shape")))
+
+
+def _pad(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | None] | None:
+    if x is None:
+        return None
+    pads = pads_of(node, len(x), shapes)
+    if pads is None:
+        return [None] * len(x)
+    return [None if size is None else size + pads[axis] + pads[axis + len(x)] for axis, size in enumerate(x)]
+
+
+def _resize(
+    node: gs.Node, x: Shape | None, shapes: Shapes, inputs: list[gs.Tensor | None]
+) -> Sequence[int | None] | None:
+    if x is None:
+        return None
+    two = node.op == "Upsample" or len(inputs) == 2
+    scales = shapes.value(n.given(node, 1 if two else 2))
+    if scales is None and "scales" in node.attrs:
+        scales = np.asarray(node.attrs["scales"], dtype=np.float32)
+    axes = [a % len(x) for a in n.ints(node, "axes", range(len(x)))]
+    result: list[int | None] = list(x)
+    sizes = shapes.value(n.given(node, 3))
+    if sizes is not None and sizes.size:
+        for axis, size in zip(axes, sizes, strict=True):
+            result[axis] = int(size)
+        return result
+    if scales is None or not scales.size:
+        return [*x[:2], *(None for _ in x[2:])]
+    for axis, scale in zip(axes, scales, strict=True):
+        size = result[axis]
+        result[axis] = None if size is None else math.floor(size * float(scale) + 1e-4)
+    return result
+
+
+def _concat(node: gs.Node, got: list[Shape | None]) -> Sequence[int | None] | None:
+    if any(shape is None for shape in got):
+        return None
+    parts = [shape for shape in got if shape is not None]
+    axis = int(node.attrs["axis"]) % len(parts[0])
+    result: list[int | None] = []
+    for index in range(len(parts[0])):
+        sizes = [part[index] for part in parts]
+        if index == axis:
+            result.append(_sum(sizes))
+            continue
+        known = {size for size in sizes if size is not None}
+        if len(known) > 1:
+            raise _Contradiction(f"sizes {sorted(known)} do not join on axis {index}")
+        result.append(known.pop() if known else None)
+    return result
+
+
+def _sum(sizes: Sequence[int | None]) -> int | None:
+    return None if any(size is None for size in sizes) else sum(size for size in sizes if size is not None)
+
+
+def _slice(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | None] | None:
+    if x is None:
+        return None
+    spec = slice_spec(node, shapes)
+    if spec is None:
+        return [None] * len(x)
+    result = list(x)
+    for start, end, axis, step in zip(*spec, strict=True):
+        size = x[axis]
+        if size is None:
+            result[axis] = end - start if step == 1 and 0 <= start < end < 2**31 - 1 else None
+            continue
+        low, high = (0, size) if step > 0 else (-1, size - 1)
+        begin = min(max(start + size if start < 0 else start, 0), high)
+        stop = min(max(end + size if end < 0 else end, low), size)
+        result[axis] = max(0, math.ceil((stop - begin) / step))
+    return result
+
+
+def _split(node: gs.Node, x: Shape | None, shapes: Shapes) -> list[Sequence[int | None]]:
+    parts = split_sizes(node, x, shapes)
+    if x is None or parts is None:
+        return []
+    axis = int(node.attrs.get("axis", 0)) % len(x)
+    return [(*x[:axis], part, *x[axis + 1 :]) for part in parts]
+
+
+def _reshape(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | None] | None:
+    wanted = n.ints(node, "shape")
+    if wanted is None:
+        held = shapes.value(n.given(node, 1))
+        if held is None:
+            shape = shapes.of(n.given(node, 1))
+            return None if shape is None or len(shape) != 1 or shape[0] is None else [None] * shape[0]
+        wanted = tuple(int(v) for v in held)
+    keep = not node.attrs.get("allowzero", 0)
+    result: list[int | None] = [
+        (x[axis] if x is not None and axis < len(x) else None) if size == 0 and keep else size
+        for axis, size in enumerate(wanted)
+    ]
+    total = None if x is None else _product(x)
+    if -1 in result:
+        rest = _product([size for size in result if size != -1])
+        position = result.index(-1)
+        result[position] = None if total is None or not rest else total // rest
+        if total is not None and rest and total % rest:
+            raise _Contradiction(f"{total} values do not fill the shape {list(wanted)}")
+    elif total is not None and _product(result) not in (None, total):
+        raise _Contradiction(f"{total} values do not fill the shape {list(wanted)}")
+    return result
+
+
+def _squeeze(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | None] | None:
+    axes = axes_of(node, shapes)
+    if x is None or axes is None:
+        return None
+    if node.op == "Squeeze":
+        gone = (
+            {axis % len(x) for axis in axes} if axes else {axis for axis, size in enumerate(x) if size == 1}
+        )
+        if not axes and None in x:
+            return None
+        return [size for axis, size in enumerate(x) if axis not in gone]
+    rank = len(x) + len(axes)
+    new = {axis % rank for axis in axes}
+    rest = iter(x)
+    return [1 if axis in new else next(rest) for axis in range(rank)]
+
+
+def _blocks(node: gs.Node, x: Shape | None) -> Sequence[int | None] | None:
+    if x is None:
+        return None
+    block = int(node.attrs["blocksize"])
+    grow = node.op == "DepthToSpace"
+    depth = None if x[1] is None else (x[1] // block**2 if grow else x[1] * block**2)
+    return (x[0], depth, *(None if s is None else (s * block if grow else s // block) for s in x[2:]))
+
+
+def _matmul(a: Shape | None, b: Shape | None) -> Sequence[int | None] | None:
+    if a is None or b is None or len(a) < 2 or len(b) < 2:
+        return None
+    if a[-1] is not None and b[-2] is not None and a[-1] != b[-2]:
+        raise _Contradiction(f"{a[-1]} columns meet {b[-2]} rows")
+    return (*(broadcast(a[:-2], b[:-2]) or ()), a[-2], b[-1])
+
+
+def _reduce(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | None] | None:
+    if x is None:
+        return None
+    keep = bool(node.attrs.get("keepdims", 1))
+    if node.op.startswith("Arg"):
+        axes: list[int] | None = [int(node.attrs.get("axis", 0))]
+    else:
+        axes = axes_of(node, shapes)
+    if axes is None:
+        return [None] * len(x) if keep else None
+    if not axes:
+        if node.attrs.get("noop_with_empty_axes"):
+            return x
+        axes = list(range(len(x)))
+    gone = {axis % len(x) for axis in axes}
+    if keep:
+        return [1 if axis in gone else size for axis, size in enumerate(x)]
+    return [size for axis, size in enumerate(x) if axis not in gone]
