@@ -1,0 +1,204 @@
+"""The bundle: every file of the folder `StyleTransfer/`, made in memory from one `BundleSpec`.
+
+`Runtime/` and `Editor/` are shared: the same bytes and GUIDs whatever the model, so that the bundles of two
+models merge into one folder. What is of one model lies in `Models/<Name>/`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Protocol
+
+import pipeline
+from pipeline.errors import PipelineError
+from pipeline.unity import guid as ids
+from pipeline.unity import meta
+from pipeline.unity.guid import guid, local_id, reference
+from pipeline.unity.manifest import MANIFEST, manifest
+from pipeline.unity.templates import fill, templates_folder
+
+ROOT = "StyleTransfer"
+MODEL_SCRIPT = f"{ROOT}/Runtime/StyleTransferModel.cs"
+"""The ScriptableObject class of `<Name>.asset`."""
+CONVERT_SHADER = f"{ROOT}/Runtime/Shaders/StyleTransferConvert.shader"
+
+
+class Target(Protocol):
+    """What the bundle needs to know of a target: its name (`barracuda-3.0`) and the package it stands for."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def package(self) -> str: ...
+    @property
+    def package_version(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class BundleSpec:
+    """Everything that a bundle says about one model.
+
+    `name` is a C# identifier such as `Mosaic`: the folder `Models/<name>/` and the class `<name>StyleTransfer`.
+    `nominal_width`, `nominal_height` and `size_multiple` are in pixels; `output_scale` is output size over input
+    size; `golden_tolerance` is in 8-bit levels. `reports`: file name (`report.html`) -> bytes.
+    """
+
+    name: str
+    title: str
+    onnx: bytes
+    target: Target
+    source_name: str
+    source_digest: str
+    model_digest: str
+    architecture: str
+    input_name: str
+    output_name: str
+    input_channels: int
+    output_channels: int
+    nominal_width: int
+    nominal_height: int
+    size_multiple: int
+    fixed_size: bool
+    output_scale: float
+    weights: int
+    giga_macs: float
+    golden_input_png: bytes
+    golden_output_png: bytes
+    golden_tolerance: float
+    reports: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+
+
+_WINDOWS_DEVICES = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])")
+
+
+def check_name(name: str) -> str:
+    """The name itself if it can be a C# class name and a folder on every system, else `bad-model-name`."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or _WINDOWS_DEVICES.fullmatch(name):
+        raise PipelineError(
+            "bad-model-name",
+            f"{name!r} cannot be the name of a C# class and of a folder",
+            subject="--name",
+            remedy="Use letters, digits and underscores, beginning with a letter: --name Mosaic.",
+        )
+    return name
+
+
+def model_folder(name: str) -> str:
+    """The folder of a model in the bundle: `StyleTransfer/Models/<Name>`."""
+    return f"{ROOT}/Models/{name}"
+
+
+def render(spec: BundleSpec) -> dict[str, bytes]:
+    """Every file of the bundle: path from the folder that will hold `StyleTransfer/` -> bytes.
+
+    The same spec gives the same bytes, in sorted order. Every file and every folder (`StyleTransfer` too) has
+    its `.meta`, with a GUID from its path. `StyleTransfer/bundle.json` lists the shared files,
+    `StyleTransfer/Models/<Name>/bundle.json` those of the model.
+    """
+    return dict(sorted({**_with_manifest(ROOT, _shared()), **_of_model(spec)}.items()))
+
+
+def _shared() -> dict[str, bytes]:
+    files = {f"{ROOT}/README.txt": fill("README.txt.j2")}
+    for room in ("Runtime", "Editor"):
+        folder = templates_folder() / room
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.suffix != ".meta" and not path.name.startswith("."):
+                # Unix line ends also from a Windows checkout, so that every machine makes the same bytes.
+                files[f"{ROOT}/{room}/{path.relative_to(folder).as_posix()}"] = path.read_bytes().replace(
+                    b"\r\n", b"\n"
+                )
+    metas = {f"{path}.meta": meta.file_meta(path, guid(path)) for path in files}
+    return files | metas | _folder_metas([*files, f"{ROOT}/Models/any"])
+
+
+def _of_model(spec: BundleSpec) -> dict[str, bytes]:
+    folder, class_name = model_folder(spec.name), f"{spec.name}StyleTransfer"
+    onnx, asset = f"{folder}/{spec.name}.onnx", f"{folder}/{spec.name}.asset"
+    stub, prefab = f"{folder}/{class_name}.cs", f"{folder}/{spec.name}Camera.prefab"
+    golden_input, golden_output = f"{folder}/golden_input.png", f"{folder}/golden_output.png"
+
+    links = {
+        "model": reference(ids.SCRIPTABLE_OBJECT, guid(asset), ids.NATIVE),
+        "convertShader": reference(ids.SHADER, guid(CONVERT_SHADER), ids.IMPORTED),
+    }
+    files = {
+        onnx: spec.onnx,
+        asset: fill(
+            "yaml/model.asset.j2",
+            spec=spec,
+            name=spec.name,
+            file_bytes=len(spec.onnx),
+            script=reference(ids.MONO_SCRIPT, guid(MODEL_SCRIPT), ids.IMPORTED),
+            model=reference(ids.NN_MODEL, guid(onnx), ids.IMPORTED),
+            golden_input=reference(ids.TEXTURE, guid(golden_input), ids.IMPORTED),
+            golden_output=reference(ids.TEXTURE, guid(golden_output), ids.IMPORTED),
+        ),
+        stub: _stub(spec, class_name),
+        prefab: fill(
+            "yaml/camera.prefab.j2",
+            name=f"{spec.name}Camera",
+            game_object=local_id(f"{prefab}#GameObject"),
+            transform=local_id(f"{prefab}#Transform"),
+            camera=local_id(f"{prefab}#Camera"),
+            component=local_id(f"{prefab}#{class_name}"),
+            script=reference(ids.MONO_SCRIPT, guid(stub), ids.IMPORTED),
+            model=links["model"],
+            convert_shader=links["convertShader"],
+            target_height=spec.nominal_height,
+        ),
+        golden_input: spec.golden_input_png,
+        golden_output: spec.golden_output_png,
+        **{f"{folder}/{name}": data for name, data in spec.reports.items()},
+    }
+    metas = {f"{path}.meta": meta.file_meta(path, guid(path)) for path in files if path not in (onnx, stub)}
+    metas[f"{onnx}.meta"] = meta.onnx_meta(guid(onnx), spec.target.name)
+    metas[f"{stub}.meta"] = meta.script_meta(guid(stub), links)
+    metas[f"{folder}.meta"] = meta.folder_meta(guid(folder))
+    return _with_manifest(folder, files | metas)
+
+
+def _stub(spec: BundleSpec, class_name: str) -> bytes:
+    return fill(
+        "model/stub.cs.j2",
+        class_name=class_name,
+        title=_for_code(spec.title),
+        source_name=_for_code(spec.source_name),
+        source_digest=_for_code(spec.source_digest),
+        weights=spec.weights,
+        giga_macs=spec.giga_macs,
+        nominal_width=spec.nominal_width,
+        nominal_height=spec.nominal_height,
+        file_bytes=len(spec.onnx),
+        target=spec.target.name,
+        tool_version=pipeline.__version__,
+    )
+
+
+_UNSAFE_IN_CODE = str.maketrans({"<": "(", ">": ")", "&": "+", '"': "'", "\\": "/", "{": "(", "}": ")"})
+
+
+def _for_code(text: str) -> str:
+    """Words of the user that may stand in a C# comment, XML comment or string: one line of plain ASCII."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    printable = "".join(char if char.isprintable() else " " for char in plain)
+    return " ".join(printable.translate(_UNSAFE_IN_CODE).replace("*/", "* /").split()) or "unnamed"
+
+
+def _folder_metas(paths: list[str]) -> dict[str, bytes]:
+    folders = {parent.as_posix() for path in paths for parent in PurePosixPath(path).parents} - {"."}
+    return {f"{folder}.meta": meta.folder_meta(guid(folder)) for folder in sorted(folders)}
+
+
+def _with_manifest(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    path = f"{folder}/{MANIFEST}"
+    own_meta = {f"{path}.meta": meta.file_meta(path, guid(path))}
+    listed = {**files, **own_meta}
+    return {**listed, path: manifest(listed)}

@@ -1,0 +1,45 @@
+"""The list of what we wrote: `bundle.json`, one for the shared folders and one in each model's folder.
+
+It is how a later build tells its own files, which it may replace or remove, from those that the user edited.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+MANIFEST = "bundle.json"
+_FORMAT = 1
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of a file's bytes, as 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def is_pristine(data: bytes, wanted: str) -> bool:
+    """Whether a file still holds the bytes with the digest `wanted`.
+
+    For text, CRLF line ends count as LF: git for Windows converts them at checkout (core.autocrlf), and that
+    is no edit. Text is, as for git, what has no NUL in its first 8000 bytes.
+    """
+    if digest(data) == wanted:
+        return True
+    is_text = b"\0" not in data[:8000]
+    return is_text and b"\r\n" in data and digest(data.replace(b"\r\n", b"\n")) == wanted
+
+
+def manifest(files: Mapping[str, bytes]) -> bytes:
+    """The text of `bundle.json` for these files: path from the folder that holds `StyleTransfer/` -> digest."""
+    listing = {path: digest(data) for path, data in sorted(files.items())}
+    return (json.dumps({"format": _FORMAT, "files": listing}, indent=2) + "\n").encode("ascii")
+
+
+def read_manifest(data: bytes) -> dict[str, str]:
+    """Path -> digest. What is no manifest of ours lists nothing, so that every file counts as the user's."""
+    try:
+        files = json.loads(data)["files"]
+        return {str(path): str(value) for path, value in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
