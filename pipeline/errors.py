@@ -7,6 +7,8 @@ or option that it is about) and carries the `remedy`. The command line prints it
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class PipelineError(Exception):
     """Bad input, options or surroundings: something that the user can fix. Exit code 2."""
@@ -37,9 +39,18 @@ class PipelineError(Exception):
 
 
 class ProofFailed(PipelineError):
-    """The built graph does not compute what the source network computes, or breaks a rule. Exit code 1."""
+    """The built graph does not compute what the source network computes, or breaks a rule. Exit code 1.
+
+    `report` holds what was found up to there, as `BuildResult.report` would.
+    """
 
     exit_code = 1
+
+    def __init__(
+        self, code: str, message: str, *, subject: str = "", remedy: str = "", report: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(code, message, subject=subject, remedy=remedy)
+        self.report = report or {}
 
 
 class MissingDependency(PipelineError):

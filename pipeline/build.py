@@ -1,0 +1,463 @@
+"""The main job, readable from top to bottom: read, export, simplify, lower, validate, verify, package.
+
+`build_unity` is all steps and installs a bundle, `convert` stops at the ONNX file. Both return a `BuildResult`,
+whose `report` is plain data: what the terminal, report.json, report.md and report.html show are views of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import cache, names
+from pipeline.errors import PipelineError, ProofFailed
+from pipeline.report import facts
+
+if TYPE_CHECKING:
+    from pipeline.findings import Finding
+    from pipeline.lowering import Lowered
+    from pipeline.network import Network
+    from pipeline.targets import Target
+    from pipeline.unity.writer import InstallResult
+    from pipeline.verify.proof import Picture2Picture, Proof
+
+DEFAULT_SIZE = (960, 540)
+"""Nominal width and height: what the tutorials run style transfer at (systems.md, section 5)."""
+
+Step = Callable[[str, str], None]
+"""Told of each step: its name and what it found. The report holds the same facts."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What can be chosen about a build; the command line's options and pipeline.toml's keys."""
+
+    target: str = "barracuda-3.0"
+    name: str | None = None
+    size: tuple[int, int] = DEFAULT_SIZE
+    """Nominal (width, height) in pixels; the model runs at any multiple of its size rule unless it is fixed."""
+    architecture: str | None = None
+    input_range: str | None = None
+    output_range: str | None = None
+    channel_order: str | None = None
+    tolerance: float = 0.5
+    """Largest difference that the proof allows, in levels of 255."""
+    picture: Path | None = None
+    """Picture to verify with and to ship as golden frame; None is the bundled photograph."""
+
+    def __post_init__(self) -> None:
+        width, height = self.size
+        if not (16 <= width <= 8192 and 16 <= height <= 8192):
+            raise PipelineError(
+                "bad-size",
+                f"{width}x{height} is not a size that a picture can have here",
+                subject="--size",
+                remedy="Give WIDTHxHEIGHT with both between 16 and 8192, such as 960x540.",
+            )
+        if not 0 < self.tolerance <= 255:
+            raise PipelineError(
+                "bad-tolerance",
+                f"{self.tolerance} is not a number of levels between 0 and 255",
+                subject="--tolerance",
+                remedy="The default is 0.5.",
+            )
+
+
+@dataclass
+class BuildResult:
+    """What a build did. `report` is deterministic data; the rest is about this one run."""
+
+    report: dict[str, Any]
+    bundle: Path | None = None
+    """The folder of the model: .../StyleTransfer/Models/<Name>, or the .onnx file of `convert`."""
+    project: Path | None = None
+    install: InstallResult | None = None
+    cached: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as data for `--json`: the report and where things went."""
+        return {
+            **self.report,
+            "bundle": str(self.bundle) if self.bundle else None,
+            "project": str(self.project) if self.project else None,
+            "cached": self.cached,
+            "install": None if self.install is None else _install_dict(self.install),
+            "install_notes": self.notes,
+        }
+
+
+def _install_dict(install: InstallResult) -> dict[str, list[str]]:
+    return {key: sorted(str(path) for path in paths) for key, paths in asdict(install).items()}
+
+
+def _silent(name: str, found: str) -> None:
+    pass
+
+
+# --- the two jobs --------------------------------------------------------------------------------------------
+
+
+def build_unity(
+    source: str | Path,
+    *,
+    output: str | Path | None = None,
+    project: str | Path | None = None,
+    options: BuildOptions | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    use_cache: bool = True,
+    step: Step = _silent,
+) -> BuildResult:
+    """Turn a trained network into a Unity bundle and install it.
+
+    `output` is a folder that gets `StyleTransfer/`; `project` a Unity project; with neither, the project around
+    the current folder, else `./UnityProject`, made from the bundled one where it does not exist yet.
+    Raises PipelineError for what the user can fix, ProofFailed when the numbers or the rules do not hold; in
+    both cases nothing was written.
+    """
+    from pipeline.unity import project as unity_project
+    from pipeline.unity import writer
+
+    options = options or BuildOptions()
+    path = existing_file(source)
+    name = names.checked(options.name) if options.name else names.identifier(path.stem)
+    place = _destination(output, project)
+    made = _from_cache(path, options, name, use_cache)
+    cached = made is not None
+    if made is None:
+        files, report, companions = _make_bundle(path, options, name, step)
+        if use_cache and companions is not None:
+            cache.store(_cache_key(path, options, name), files, report, companions)
+    else:
+        files, report = made
+        step("cache", "nothing that matters changed since the last build")
+
+    result = BuildResult(report, cached=cached)
+    if place.create and not dry_run:
+        unity_project.create_project(place.assets.parent)
+        result.notes.append(f"made a new Unity project: {place.assets.parent}")
+    _refuse_taken_name(place.assets, name, path.name, force)
+    result.install = writer.install(files, place.assets, force=force, dry_run=dry_run)
+    result.bundle = place.assets / "StyleTransfer" / "Models" / name
+    if place.project is not None:
+        result.project = place.project
+        target = report["target"]
+        if not dry_run:
+            note = unity_project.add_package(place.project, target["package"], target["package_version"])
+            if note:
+                result.notes.append(note)
+    return result
+
+
+def convert(
+    source: str | Path,
+    output: str | Path | None = None,
+    *,
+    options: BuildOptions | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    step: Step = _silent,
+) -> BuildResult:
+    """Turn a trained network into an .onnx file that the target imports without a warning.
+
+    The network keeps its own value ranges unless `options` declares some; then they are baked in as
+    `build_unity` does it. An existing `output` is only replaced with `force`, unless the bytes are the same.
+    """
+    from pipeline.unity.writer import write_file
+
+    options = options or BuildOptions()
+    path = existing_file(source)
+    destination = Path(output) if output else Path.cwd() / f"{path.stem}.{options.target}.onnx"
+    declared = options.input_range or options.output_range
+    _, lowered, _, report = _make_model(path, options, step, bake_contract=bool(declared))
+    result = BuildResult(report, bundle=destination)
+    content = lowered.serialised
+    if destination.exists() and destination.is_file() and destination.read_bytes() == content:
+        result.notes.append("the file is there already, with the same bytes")
+    elif destination.exists() and not force:
+        raise PipelineError(
+            "file-exists",
+            "there is a file of that name with other content",
+            subject=str(destination),
+            remedy="Use --force to replace it, or --output for another name.",
+        )
+    elif not dry_run:
+        write_file(destination, content)
+    return result
+
+
+# --- steps ---------------------------------------------------------------------------------------------------
+
+
+def existing_file(source: str | Path) -> Path:
+    """`source` as a path to a file that can be read, else PipelineError."""
+    path = Path(source)
+    try:
+        with path.open("rb"):
+            return path
+    except IsADirectoryError as error:
+        raise PipelineError(
+            "source-is-a-folder", "this is a folder", subject=str(path), remedy="Give the model file itself."
+        ) from error
+    except FileNotFoundError as error:
+        raise PipelineError(
+            "file-not-found", "there is no such file", subject=str(path), remedy="Check the path."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise PipelineError(
+            "file-not-readable", f"the file cannot be opened ({error})", subject=str(path)
+        ) from error
+
+
+def _make_bundle(
+    path: Path, options: BuildOptions, name: str, step: Step
+) -> tuple[dict[str, bytes], dict[str, Any], tuple[Path, ...] | None]:
+    """The bundle's files, the report, and the companion files (None: the result must not be cached)."""
+    from pipeline.report.html import render_html
+    from pipeline.report.markdown import render_markdown
+    from pipeline.report.serialise import render_json
+    from pipeline.unity.bundle import BundleSpec, render
+    from pipeline.verify import pictures
+
+    network, lowered, proof, report = _make_model(path, options, step, bake_contract=True)
+    report["name"] = name
+    model = report["model"]
+    golden_input, golden_output = pictures.png(proof.golden_input), pictures.png(proof.golden_output)
+    spec = BundleSpec(
+        name=name,
+        title=facts.title(name),
+        onnx=lowered.serialised,
+        target=lowered.target,
+        source_name=path.name,
+        source_digest=network.digest,
+        model_digest=model["digest"],
+        architecture=network.architecture,
+        input_name=model["input_name"],
+        output_name=model["output_name"],
+        input_channels=model["input_channels"],
+        output_channels=model["output_channels"],
+        nominal_width=model["width"],
+        nominal_height=model["height"],
+        size_multiple=model["size_multiple"],
+        fixed_size=model["fixed_size"],
+        output_scale=model["output_scale"],
+        weights=model["weights"],
+        giga_macs=model["giga_macs"],
+        golden_input_png=golden_input,
+        golden_output_png=golden_output,
+        golden_tolerance=1.0,
+        reports={
+            "report.json": render_json(report),
+            "report.md": render_markdown(report),
+            "report.html": render_html(report, golden_input, golden_output),
+        },
+    )
+    files = render(spec)
+    step("package", f"{len(files)} files, {model['bytes']:,} bytes of model")
+    own_code = ":" in network.architecture
+    return files, report, None if own_code else network.companions
+
+
+def _make_model(
+    path: Path, options: BuildOptions, step: Step, *, bake_contract: bool
+) -> tuple[Network, Lowered, Proof, dict[str, Any]]:
+    """Everything up to the proof; raises ProofFailed where a rule or the numbers do not hold."""
+    from pipeline import sources, targets
+    from pipeline.lowering import lower_network, trial_sizes
+    from pipeline.validate import validate
+    from pipeline.verify import proof as proving
+
+    target = targets.get(options.target)
+    width, height = options.size
+    network = sources.read(
+        path,
+        sources.ReadOptions(
+            architecture=options.architecture,
+            input_range=options.input_range,
+            output_range=options.output_range,
+            channel_order=options.channel_order,
+        ),
+    )
+    step("read", facts.describe(network))
+    if bake_contract:
+        _require_contract(network)
+
+    reference = sources.reference(network)
+    lowered = lower_network(
+        network,
+        target,
+        (height, width),
+        bake_contract=bake_contract,
+        metadata=facts.metadata(network, target, bake_contract),
+    )
+    step("lower", f"{len(lowered.edits)} edits; {facts.counts(lowered.after['operators'])}")
+
+    findings = validate(lowered.model, target)
+    report = facts.report(path, network, lowered)
+    report["findings"] = [f.as_dict() for f in findings]
+    broken = [f for f in findings if f.severity in ("error", "wrong")]
+    step("validate", f"{len(broken)} errors and {len(findings) - len(broken)} other findings for {target.name}")
+    if broken:
+        raise _target_refuses(path, target, broken, lowered, report)
+
+    proof = proving.prove(
+        _picture_function(lowered.quantised or reference, network, reference, lowered),
+        _picture_function(lowered.candidate, None if bake_contract else network, reference, lowered),
+        trial_sizes(lowered, getattr(reference, "fixed_size", None)),
+        channels=lowered.input_channels,
+        picture=options.picture,
+        tolerance=options.tolerance,
+        notes=_proof_notes(network, lowered),
+    )
+    report["proof"] = proof.as_dict()
+    worst = proof.worst
+    step(
+        "verify",
+        f"largest difference {worst.max_levels:.4f} of 255 levels, on {worst.name} at "
+        f"{worst.width}x{worst.height}; the bar is {proof.tolerance:g}",
+    )
+    if not proof.passed:
+        raise ProofFailed(
+            "proof-failed",
+            f"the built graph differs from the source by {worst.max_levels:.3f} levels of 255 on "
+            f"{worst.name} at {worst.width}x{worst.height}, allowed are {proof.tolerance:g}",
+            subject=path.name,
+            remedy=f"Nothing was written; --tolerance {worst.max_levels + 0.005:.2f} would have passed.",
+            report=report,
+        )
+    return network, lowered, proof, report
+
+
+def _require_contract(network: Network) -> None:
+    if network.contract is None:
+        raise PipelineError(
+            "contract-missing",
+            f"a {network.format} file does not say which value range the network takes and gives, and the range "
+            "cannot be seen in the pictures of networks that begin with instance normalisation",
+            subject=network.source.name,
+            remedy="Declare it as the training code has it: --input-range and --output-range, each one of "
+            "0..255, 0..1, -1..1, imagenet.",
+        )
+
+
+def _target_refuses(
+    path: Path, target: Target, broken: list[Finding], lowered: Lowered, report: dict[str, Any]
+) -> ProofFailed:
+    first, more = broken[0], len(broken) - 1
+    refusal = next((r for r in lowered.refusals if r.node == first.node), None)
+    return ProofFailed(
+        "target-refuses",
+        f"{target.name} would not compute this graph right: {first.operator} {first.node}: {first.reason}"
+        + (f" (and {more} more)" if more else ""),
+        subject=path.name,
+        remedy=f"{refusal.reason} {refusal.fix}" if refusal else first.fix,
+        report=report,
+    )
+
+
+def _picture_function(
+    function: Picture2Picture, network: Network | None, reference: Picture2Picture, lowered: Lowered
+) -> Picture2Picture:
+    """`function` as RGB 0..1 to RGB 0..1: through the network's contract, or as it is when it is baked in.
+
+    An undeclared contract is measured in: 0..1 in, and out whichever declared range the output fits into.
+    """
+    from pipeline.contract import ImageContract, ImageSide
+    from pipeline.verify.pictures import noise
+    from pipeline.verify.proof import around
+
+    if network is None:
+        return function
+    contract = network.contract
+    if contract is None:
+        size = getattr(reference, "fixed_size", None) or (lowered.size_multiple * 8, lowered.size_multiple * 8)
+        sample = reference(noise(*size, lowered.input_channels))
+        output = "0..255" if abs(sample).max() > 4 else "-1..1" if sample.min() < -0.05 else "0..1"
+        contract = ImageContract(
+            ImageSide("0..1", lowered.input_channels), ImageSide(output, lowered.output_channels)
+        )
+    return around(function, contract)
+
+
+def _proof_notes(network: Network, lowered: Lowered) -> tuple[str, ...]:
+    notes = []
+    if network.contract is None:
+        notes.append(
+            "the value ranges are not declared: the levels are measured as if 0..1 went in, and as if what comes "
+            "out had the range that it fits into"
+        )
+    if lowered.quantised is not None:
+        notes.append(
+            "the source is quantised; the proof holds to its float weights, because Barracuda computes in float"
+        )
+    return tuple(notes)
+
+
+# --- where things go -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Destination:
+    assets: Path
+    """The folder that holds, or will hold, StyleTransfer/."""
+    project: Path | None
+    create: bool
+    """The project does not exist yet."""
+
+
+def _destination(output: str | Path | None, project: str | Path | None) -> _Destination:
+    from pipeline.unity.project import check_project, find_project
+
+    if output is not None and project is not None:
+        raise PipelineError(
+            "conflicting-options", "--output and --project exclude each other", remedy="Give one of them."
+        )
+    if output is not None:
+        return _Destination(Path(output), None, False)
+    if project is not None:
+        root = Path(project)
+        check_project(root)
+        return _Destination(root / "Assets", root, False)
+    found = find_project(Path.cwd())
+    if found is not None:
+        check_project(found)
+        return _Destination(found / "Assets", found, False)
+    root = Path.cwd() / "UnityProject"
+    if root.exists():
+        check_project(root)
+        return _Destination(root / "Assets", root, False)
+    return _Destination(root / "Assets", root, True)
+
+
+def _refuse_taken_name(assets: Path, name: str, source: str, force: bool) -> None:
+    """Two sources must not overwrite each other's bundle: PipelineError `name-taken`."""
+    report = assets / "StyleTransfer" / "Models" / name / "report.json"
+    try:
+        held = json.loads(report.read_text(encoding="utf-8"))["source"]["file"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if held != source and not force:
+        raise PipelineError(
+            "name-taken",
+            f"the bundle {name} there was built from {held}, not from {source}",
+            subject=str(report.parent),
+            remedy="Give this model another name with --name, or replace it with --force.",
+        )
+
+
+def _cache_key(path: Path, options: BuildOptions, name: str) -> str:
+    chosen = asdict(options) | {"name": name}
+    if options.picture is not None:
+        chosen["picture"] = cache.file_digest(existing_file(options.picture))
+    return cache.key(path, chosen)
+
+
+def _from_cache(
+    path: Path, options: BuildOptions, name: str, use_cache: bool
+) -> tuple[dict[str, bytes], dict[str, Any]] | None:
+    return cache.load(_cache_key(path, options, name)) if use_cache else None

@@ -1,0 +1,275 @@
+"""From a network to the graph that the target computes right: export, simplify, lower, bake.
+
+`lower_network` also finds out what no file says: at which sizes the result runs, and how large its output is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.contract import UNITY, ImageContract, ImageSide
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_graphsurgeon as gs
+
+    from pipeline.network import Network
+    from pipeline.rewrites.base import Edit, Refusal
+    from pipeline.targets import Target
+
+Picture2Picture = Callable[[np.ndarray], np.ndarray]
+
+SIZE_MULTIPLES = (4, 8, 16, 32, 64)
+"""Size rules that are tried on networks of unknown architecture, least strict first."""
+QUANTISED = frozenset(
+    {
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+    }
+)
+"""Operators that mark a network as quantised (ONNX; com.microsoft adds QLinearAdd and others beside these)."""
+_GOLDEN_SIZE = (180, 320)
+"""Height and width of the golden frame: small enough for Unity's slowest CPU worker."""
+_SECOND_SIZE = (100, 148)
+"""A second size for the proof: multiples of 4 that are odd multiples, so that halving twice is just possible."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A graph for one target, and what is known about it.
+
+    `contract` is what the model now takes and gives: RGB 0..1 on both sides when the image contract was baked.
+    `candidate` computes it as the target would. `fixed_size` (height, width) is set when it runs at that size
+    alone. `output_scale` is output width / input width.
+    """
+
+    model: onnx.ModelProto
+    serialised: bytes
+    target: Target
+    contract: ImageContract | None
+    candidate: Picture2Picture
+    size: tuple[int, int]
+    fixed_size: tuple[int, int] | None
+    size_multiple: int
+    input_channels: int
+    output_channels: int
+    output_scale: float
+    before: dict[str, Any]
+    after: dict[str, Any]
+    edits: list[Edit] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    baked: dict[str, str] | None = None
+    quantised: Picture2Picture | None = None
+    """For a quantised source: the float graph behind it, run as plain ONNX; else None."""
+    notes: tuple[str, ...] = ()
+
+
+def lower_network(
+    network: Network,
+    target: Target,
+    size: tuple[int, int],
+    *,
+    bake_contract: bool,
+    metadata: dict[str, str],
+) -> Lowered:
+    """Export `network` and rewrite it until `target` accepts it; `size` is the nominal (height, width).
+
+    Raises PipelineError when the network is not image-to-image or cannot be exported. What the target would
+    still refuse is left to `validate`.
+    """
+    from pipeline.bake import bake
+    from pipeline.export import export
+    from pipeline.graph import declare_size, from_model, statistics, to_model
+    from pipeline.graph.simplify import simplify
+    from pipeline.rewrites import lower
+    from pipeline.rewrites.layout import to_channels_first
+    from pipeline.verify.proof import as_target_computes
+
+    exported = export(network, size)
+    before = {"opset": _opset(exported), "operators": operators(exported)}
+    notes: list[str] = []
+    own_size = _declared_size(exported)
+    if own_size is None:
+        exported = declare_size(exported, *size)
+    quantised = _float_behind(exported, target) if QUANTISED & set(before["operators"]) else None
+
+    graph = from_model(exported)
+    edits = list(to_channels_first(graph))
+    simplified, note = simplify(to_model(graph))
+    if note:
+        notes.append(note)
+    graph = from_model(simplified)
+    result = lower(graph, target)
+    edits += result.edits
+    baked = None
+    contract = network.contract
+    channels_first = {"layout": "nchw"}
+    if contract is not None:
+        contract = replace(
+            contract,
+            input=replace(contract.input, **channels_first),
+            output=replace(contract.output, **channels_first),
+        )
+    if bake_contract:
+        assert contract is not None
+        baked = bake(graph, contract)
+        result = lower(graph, target)
+        edits += result.edits
+        contract = replace(
+            contract,
+            input=ImageSide(UNITY.value_range, contract.input.channels),
+            output=ImageSide(UNITY.value_range, contract.output.channels),
+        )
+
+    known_architecture = network.module is not None and contract is not None and network.contract is not None
+    multiple = network.contract.size_multiple if known_architecture else None  # type: ignore[union-attr]
+    model = declare_size(to_model(graph, metadata), *size)
+    candidate = as_target_computes(model, target)
+    channels = _channels(model, 0)
+    fixed = None
+    multiple = _size_multiple(candidate, channels, (multiple,) if multiple else SIZE_MULTIPLES)
+    if multiple is None:
+        fixed = own_size or size
+        multiple = 1
+        model = declare_size(to_model(graph, metadata), *fixed)
+        notes.append(
+            f"the graph runs at {fixed[1]}x{fixed[0]} alone: it has sizes baked in that no rewrite could remove"
+        )
+        size = fixed
+    else:
+        size = tuple(max(multiple, round(s / multiple) * multiple) for s in size)  # type: ignore[assignment]
+        model = declare_size(to_model(graph, metadata), *size)
+    scale, out_channels = _output_of(candidate, channels, fixed or (multiple * 3, multiple * 5))
+    return Lowered(
+        model=model,
+        serialised=model.SerializeToString(deterministic=True),
+        target=target,
+        contract=contract,
+        candidate=candidate,
+        size=size,
+        fixed_size=fixed,
+        size_multiple=multiple,
+        input_channels=channels,
+        output_channels=out_channels,
+        output_scale=scale,
+        before=before,
+        after={"opset": _opset(model), "operators": operators(model), **statistics(model, *size).as_dict()},
+        edits=edits,
+        refusals=result.refusals,
+        baked=None if baked is None else {"input": baked.input, "output": baked.output},
+        quantised=quantised,
+        notes=tuple(notes),
+    )
+
+
+def trial_sizes(lowered: Lowered, source_fixed: tuple[int, int] | None) -> tuple[tuple[int, int], ...]:
+    """The (height, width) at which source and graph are compared, golden frame first.
+
+    Two sizes, or the only one at which source or graph runs.
+    """
+    if only := lowered.fixed_size or source_fixed:
+        return (only,)
+    m = lowered.size_multiple
+    return tuple(tuple(max(1, round(s / m)) * m for s in size) for size in (_GOLDEN_SIZE, _SECOND_SIZE))  # type: ignore[misc]
+
+
+def operators(model: onnx.ModelProto) -> dict[str, int]:
+    """How many nodes of each operator, sorted by name; other domains spelled out."""
+    counts: dict[str, int] = {}
+    for node in model.graph.node:
+        name = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        counts[name] = counts.get(name, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+
+
+def _declared_size(model: onnx.ModelProto) -> tuple[int, int] | None:
+    """(height, width) when the one image input declares both as numbers."""
+    constants = {t.name for t in model.graph.initializer}
+    images = [i for i in model.graph.input if i.name not in constants]
+    if len(images) != 1:
+        return None
+    dims = [d.dim_value for d in images[0].type.tensor_type.shape.dim]
+    if len(dims) != 4:
+        return None
+    height, width = (dims[1], dims[2]) if dims[3] in (1, 3, 4) and dims[1] not in (1, 3, 4) else (dims[2], dims[3])
+    return (height, width) if height > 0 and width > 0 else None
+
+
+def _channels(model: onnx.ModelProto, index: int) -> int:
+    constants = {t.name for t in model.graph.initializer}
+    image = [i for i in model.graph.input if i.name not in constants][index]
+    channels = image.type.tensor_type.shape.dim[1].dim_value
+    if channels not in (1, 3):
+        raise PipelineError(
+            "auxiliary-inputs",
+            f"the network's input {image.name!r} has {channels} channels; a camera picture has 3 (or 1)",
+            remedy="Networks with auxiliary images stacked onto the input cannot be bundled yet.",
+        )
+    return channels
+
+
+def _size_multiple(candidate: Picture2Picture, channels: int, choices: tuple[int, ...]) -> int | None:
+    """The first multiple at which the graph runs at two shapes with one ratio of output to input."""
+    for multiple in choices:
+        ratios = set()
+        try:
+            for height, width in ((multiple * 7, multiple * 9), (multiple * 11, multiple * 5)):
+                _, _, out_height, out_width = candidate(np.zeros((1, channels, height, width), np.float32)).shape
+                ratios.add((out_height / height, out_width / width))
+        except Exception:  # whatever ONNX Runtime raises for sizes that do not fit
+            continue
+        if len(ratios) == 1:
+            return multiple
+    return None
+
+
+def _output_of(candidate: Picture2Picture, channels: int, size: tuple[int, int]) -> tuple[float, int]:
+    """Output width / input width, and the output's channels; PipelineError when it is not a picture."""
+    try:
+        shape = candidate(np.zeros((1, channels, *size), np.float32)).shape
+    except Exception as error:
+        raise PipelineError(
+            "graph-does-not-run",
+            f"the lowered graph does not run at {size[1]}x{size[0]} ({str(error).splitlines()[0][:160]})",
+            remedy="Run `pipeline validate` on the .onnx to see which node is the cause.",
+        ) from error
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise PipelineError(
+            "not-image-to-image",
+            f"the output has the shape {tuple(shape)}: no picture of 1 or 3 channels",
+            remedy="This tool takes networks that turn a picture into a picture.",
+        )
+    return shape[3] / size[1], shape[1]
+
+
+def _float_behind(model: onnx.ModelProto, target: Target) -> Picture2Picture:
+    """A quantised model with its quantisation undone, as ONNX Runtime runs it: what the proof holds to."""
+    from pipeline.graph import from_model, to_model
+    from pipeline.rewrites import quantized
+    from pipeline.rewrites.base import run as run_rewrites
+    from pipeline.verify.runner import run, session
+
+    graph: gs.Graph = from_model(model)
+    opset = graph.opset
+    run_rewrites(graph, target, quantized.REWRITES)
+    floating = to_model(graph, opset=opset)
+    for tensor in (*floating.graph.input, *floating.graph.output):
+        for dim in tensor.type.tensor_type.shape.dim[2:]:
+            dim.Clear()
+            dim.dim_param = "free"
+    opened = session(floating)
+    return lambda picture: run(opened, picture)

@@ -1,0 +1,112 @@
+"""The facts of a build as plain data: what every face of the report shows.
+
+Deterministic: no times, no paths of the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import __version__
+
+if TYPE_CHECKING:
+    from pipeline.lowering import Lowered
+    from pipeline.network import Network
+    from pipeline.targets import Target
+
+def describe(network: Network) -> str:
+    """A network in one line: architecture, parameters, weights."""
+    details = ", ".join(
+        f"{key.replace('_', ' ')} {'/'.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
+        for key, value in network.details.items()
+    )
+    return f"{network.architecture}{', ' + details if details else ''}, {network.weights:,} weights"
+
+
+def counts(operators: dict[str, int]) -> str:
+    return " ".join(f"{name} {count}" for name, count in operators.items())
+
+
+def title(name: str) -> str:
+    """MosaicNc8 -> Mosaic Nc8."""
+    spaced = "".join(f" {c}" if c.isupper() and i and not name[i - 1].isupper() else c for i, c in enumerate(name))
+    return spaced.strip()
+
+
+def metadata(network: Network, target: Target, baked: bool) -> dict[str, str]:
+    """What goes into the file's metadata_props: Barracuda 2.1+ hands them to C# as Model.Metadata."""
+    contract = network.contract
+    if baked and contract is not None:
+        side = {"range": "0..1", "order": "rgb", "layout": "nchw"}
+        declared: dict[str, Any] | None = {
+            "input": side | {"channels": contract.input.channels},
+            "output": side | {"channels": contract.output.channels},
+        }
+    else:
+        declared = contract.as_dict() if contract else None
+        if declared:
+            declared.pop("sources", None)
+    properties = {
+        "source_digest": network.digest,
+        "source_file": network.source.name,
+        "architecture": network.architecture,
+        "target": target.name,
+        "tool": f"unity-bridge-pipeline {__version__}",
+    }
+    if declared:
+        properties["image_contract"] = json.dumps(declared, sort_keys=True)
+    return properties
+
+
+def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
+    """Everything known before validation, as data: no times, no paths of this machine."""
+    model = lowered.model
+    constants = {t.name for t in model.graph.initializer}
+    height, width = lowered.size
+    after = lowered.after
+    return {
+        "schema": 1,
+        "tool": f"unity-bridge-pipeline {__version__}",
+        "source": {
+            "file": path.name,
+            "format": network.format,
+            "digest": network.digest,
+            "architecture": network.architecture,
+            "reason": network.reason,
+            "weights": network.weights,
+            "details": network.details,
+            "notes": list(network.notes),
+        },
+        "target": {
+            "name": lowered.target.name,
+            "package": lowered.target.package,
+            "package_version": lowered.target.package_version,
+        },
+        "contract": network.contract.as_dict() if network.contract else None,
+        "baked": lowered.baked,
+        "before": lowered.before,
+        "edits": [e.as_dict() for e in lowered.edits],
+        "refusals": [r.as_dict() for r in lowered.refusals],
+        "model": {
+            "bytes": len(lowered.serialised),
+            "digest": hashlib.sha256(lowered.serialised).hexdigest(),
+            "width": width,
+            "height": height,
+            "fixed_size": lowered.fixed_size is not None,
+            "size_multiple": lowered.size_multiple,
+            "input_name": next(i.name for i in model.graph.input if i.name not in constants),
+            "output_name": model.graph.output[0].name,
+            "input_channels": lowered.input_channels,
+            "output_channels": lowered.output_channels,
+            "output_scale": lowered.output_scale,
+            "opset": after["opset"],
+            "operators": after["operators"],
+            "weights": after["weights"],
+            "giga_macs": round(after["macs"] / 1e9, 3),
+            "activation_elements": after["activation_elements"],
+            "notes": list(lowered.notes),
+        },
+    }

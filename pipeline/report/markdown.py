@@ -1,0 +1,105 @@
+"""The report as Markdown, for a pull request or a repository."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def render_markdown(report: Mapping[str, Any]) -> bytes:
+    """What was built from what, what was changed, what was proven: UTF-8 Markdown."""
+    source, model, target = report["source"], report["model"], report["target"]
+    lines = [
+        f"# {report.get('name', source['file'])}",
+        "",
+        f"Built from `{source['file']}` for {target['name']} ({target['package']} {target['package_version']}) "
+        f"by {report['tool']}.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| network | {_cell(source['architecture'])} ({source['weights']:,} weights) |",
+        f"| taken because | {_cell(source['reason'])} |",
+        *_contract_rows(report),
+        f"| model | {model['bytes']:,} bytes, opset {model['opset']}, {model['giga_macs']:g} GMAC at "
+        f"{model['width']}x{model['height']} |",
+        f"| sizes | {sizes(model)} |",
+        f"| source digest | `{source['digest']}` |",
+        f"| model digest | `{model['digest']}` |",
+        "",
+        "## Proof",
+        "",
+        *_proof(report["proof"]),
+        "## Operators",
+        "",
+        "| operator | source | built |",
+        "|---|---:|---:|",
+        *_operators(report["before"]["operators"], model["operators"]),
+        "",
+        "## What was changed",
+        "",
+        *(_edits(report["edits"]) or ["Nothing: the graph was fit as it was."]),
+        "",
+        "## Findings of the validator",
+        "",
+        *(_findings(report["findings"]) or ["None: Unity's console stays silent."]),
+        "",
+    ]
+    notes = [*source["notes"], *model["notes"]]
+    if notes:
+        lines += ["## Notes", "", *(f"- {note}" for note in notes), ""]
+    return "\n".join(lines).encode()
+
+
+def _cell(text: str) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+def _contract_rows(report: Mapping[str, Any]) -> list[str]:
+    contract, baked = report["contract"], report["baked"]
+    if contract is None:
+        return ["| image contract | not declared; the value ranges are the network's own |"]
+    rows = []
+    for side in ("input", "output"):
+        declared = contract[side]
+        how = f": {baked[side]}" if baked else ", kept as it is"
+        rows.append(f"| {side} | {declared['range']} {declared['order'].upper()}{_cell(how)} |")
+    return rows
+
+
+def sizes(model: Mapping[str, Any]) -> str:
+    if model["fixed_size"]:
+        return f"{model['width']}x{model['height']} alone"
+    scale = model["output_scale"]
+    larger = "" if scale == 1 else f"; the output is {scale:g} times as large"
+    return f"any multiple of {model['size_multiple']}, nominally {model['width']}x{model['height']}{larger}"
+
+
+def _proof(proof: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"The source network against the built graph as the target computes it; the bar is "
+        f"{proof['tolerance_levels']:g} levels of 255, it would have passed at {proof['would_have_passed_at']:g}.",
+        "",
+        "| input | size | largest difference (levels) | mean | PSNR |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for c in proof["comparisons"]:
+        psnr = "equal" if c["psnr"] is None else f"{c['psnr']:.1f} dB"
+        lines.append(
+            f"| {c['input']} | {c['width']}x{c['height']} | {c['max_levels']:.5f} | {c['mean_levels']:.6f} | {psnr} |"
+        )
+    lines.append("")
+    for note in proof["notes"]:
+        lines += [f"{note[0].upper()}{note[1:]}.", ""]
+    return lines
+
+
+def _operators(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
+    return [f"| {op} | {before.get(op, 0)} | {after.get(op, 0)} |" for op in sorted({*before, *after})]
+
+
+def _edits(edits: list[Mapping[str, Any]]) -> list[str]:
+    return [f"- **{e['rewrite']}** {_cell(e['what'])} ({_cell(e['why'])})" for e in edits]
+
+
+def _findings(findings: list[Mapping[str, Any]]) -> list[str]:
+    return [f"- {f['severity']} `{f['code']}` {f['operator']} {f['node']}: {_cell(f['reason'])}" for f in findings]
