@@ -7,7 +7,6 @@ models merge into one folder. What is of one model lies in `Models/<Name>/`.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -107,14 +106,13 @@ def render(spec: BundleSpec) -> dict[str, bytes]:
 
 def _shared() -> dict[str, bytes]:
     files = {f"{ROOT}/README.txt": fill("README.txt.j2")}
-    for room in ("Runtime", "Editor"):
-        folder = templates_folder() / room
+    for source, destination in (("Runtime", "Runtime"), ("Editor", "Editor"), ("model", "Models")):
+        folder = templates_folder() / source
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.suffix != ".meta" and not path.name.startswith("."):
+            if path.is_file() and path.suffix not in (".meta", ".j2") and not path.name.startswith("."):
                 # Unix line ends also from a Windows checkout, so that every machine makes the same bytes.
-                files[f"{ROOT}/{room}/{path.relative_to(folder).as_posix()}"] = path.read_bytes().replace(
-                    b"\r\n", b"\n"
-                )
+                data = path.read_bytes().replace(b"\r\n", b"\n")
+                files[f"{ROOT}/{destination}/{path.relative_to(folder).as_posix()}"] = data
     metas = {f"{path}.meta": meta.file_meta(path, guid(path)) for path in files}
     return files | metas | _folder_metas([*files, f"{ROOT}/Models/any"])
 
@@ -169,9 +167,9 @@ def _stub(spec: BundleSpec, class_name: str) -> bytes:
     return fill(
         "model/stub.cs.j2",
         class_name=class_name,
-        title=_for_code(spec.title),
-        source_name=_for_code(spec.source_name),
-        source_digest=_for_code(spec.source_digest),
+        title=_one_line(spec.title),
+        source_name=_one_line(spec.source_name),
+        source_digest=_one_line(spec.source_digest),
         weights=spec.weights,
         giga_macs=spec.giga_macs,
         nominal_width=spec.nominal_width,
@@ -182,14 +180,9 @@ def _stub(spec: BundleSpec, class_name: str) -> bytes:
     )
 
 
-_UNSAFE_IN_CODE = str.maketrans({"<": "(", ">": ")", "&": "+", '"': "'", "\\": "/", "{": "(", "}": ")"})
-
-
-def _for_code(text: str) -> str:
-    """Words of the user that may stand in a C# comment, XML comment or string: one line of plain ASCII."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
-    printable = "".join(char if char.isprintable() else " " for char in plain)
-    return " ".join(printable.translate(_UNSAFE_IN_CODE).replace("*/", "* /").split()) or "unnamed"
+def _one_line(text: str) -> str:
+    """Words of the user on one line, for comments and strings of C#; the template does the quoting."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _folder_metas(paths: list[str]) -> dict[str, bytes]:

@@ -1,0 +1,357 @@
+"""Puts a bundle into a folder: as a whole or not at all, and never over what the user has edited.
+
+A file is ours while it still has the digest that the `bundle.json` there gives it. Ours are replaced, and
+removed when no longer made. Any other stays; the new version goes beside it as `<file>.new`, a suffix that no
+importer of Unity takes. `StyleTransfer/` is swapped as one folder (`swap.py`), with everything in it that is
+not of this bundle, other models and files of the user, carried over as hard links.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from pipeline.errors import PipelineError
+from pipeline.unity import swap
+from pipeline.unity.bundle import ROOT
+from pipeline.unity.manifest import MANIFEST, digest, is_pristine, read_manifest
+
+BESIDE = ".new"
+"""Suffix of the new version of a file that the user has edited."""
+
+
+@dataclass(frozen=True)
+class InstallResult:
+    """What an install did, or would do: paths from the destination, POSIX style, sorted.
+
+    `kept`: edited by the user and left alone. `beside`: the new versions of those. `unchanged` also holds metas
+    that the Unity editor wrote anew while we have nothing new to say.
+    """
+
+    written: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether the destination is not as it was."""
+        return bool(self.written or self.removed)
+
+
+def install(
+    files: Mapping[str, bytes], destination: Path, *, force: bool = False, dry_run: bool = False
+) -> InstallResult:
+    """Writes the files of `bundle.render` into `destination`, the folder that is to hold `StyleTransfer/`.
+
+    `force` overwrites what the user has edited; `dry_run` only says what would be done. Raises PipelineError
+    with the destination as it was: `destination-is-file`, `destination-is-symlink`, `destination-is-folder`,
+    `destination-not-writable`, `destination-busy`, `disk-full`, `name-differs-in-case`.
+    """
+    place = Path(os.path.realpath(destination))
+    try:
+        _check_folders(files, place)
+        plan = _plan(files, place, force)
+        if dry_run or (plan.is_empty and not swap.has_leftovers(place, ROOT)):
+            return plan.result()
+        made = _make_folder(place)
+        try:
+            with swap.locked(place, ROOT):
+                swap.recover(place, ROOT)
+                _check_folders(files, place)
+                plan = _plan(files, place, force)
+                if not plan.is_empty:
+                    _apply(plan, place)
+        except BaseException:
+            _remove_folders(made)
+            raise
+        return plan.result()
+    except OSError as error:
+        raise swap.failure(error, destination) from error
+
+
+# What is to be done
+
+
+@dataclass
+class _Plan:
+    write: dict[str, bytes] = field(default_factory=dict)
+    drop: set[str] = field(default_factory=set)
+    unchanged: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
+    beside: set[str] = field(default_factory=set)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.write or self.drop)
+
+    def result(self) -> InstallResult:
+        sets: tuple[Iterable[str], ...] = (self.write, self.unchanged, self.kept, self.beside, self.drop)
+        return InstallResult(*(tuple(sorted(paths)) for paths in sets))
+
+
+class _Link:
+    """A symbolic link where a file of ours belongs: the user's, and not read."""
+
+
+def _plan(files: Mapping[str, bytes], place: Path, force: bool) -> _Plan:
+    plan = _Plan()
+    known = _known(files, place)
+    for path, data in files.items():
+        there = _look(place / path)
+        if there is None:
+            plan.write[path] = data
+        elif _is(there, data):
+            plan.unchanged.add(path)
+        elif force or PurePosixPath(path).name == MANIFEST or _is_ours(there, known.get(path)):
+            plan.write[path] = data
+        elif path.endswith(".meta") and _is_rewritten_meta(there, data, known.get(path)):
+            plan.unchanged.add(path)
+        else:
+            _keep(plan, path, data, place, known.get(path))
+        if path not in plan.kept:
+            _drop_beside(plan, path, place, (digest(data), known.get(path)))
+    _drop_obsolete(plan, {path: known[path] for path in known.keys() - files.keys()}, place, force)
+    return plan
+
+
+def _known(files: Mapping[str, bytes], place: Path) -> dict[str, str]:
+    """Path -> digest of what earlier builds of these folders wrote. A manifest speaks for its own folder only."""
+    known: dict[str, str] = {}
+    for path in files:
+        folder, _, name = path.rpartition("/")
+        if name != MANIFEST:
+            continue
+        there = _look(place / path)
+        for listed, value in read_manifest(there if isinstance(there, bytes) else b"").items():
+            inside = listed == f"{folder}.meta" or listed.startswith(f"{folder}/")
+            other_unit = folder == ROOT and re.match(f"{ROOT}/Models/[^/]+/", listed)
+            if inside and not other_unit and ".." not in listed.split("/"):
+                known[listed] = value
+    return known
+
+
+def _look(path: Path) -> bytes | _Link | None:
+    """The bytes of a file, `_Link` for a symbolic link, None where nothing is."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(mode):
+        return _Link()
+    if stat.S_ISREG(mode):
+        return path.read_bytes()
+    raise PipelineError(
+        "destination-is-folder",
+        "a file of the bundle belongs here, and something else has its name",
+        subject=str(path),
+        remedy="Move it away and run the command again.",
+    )
+
+
+def _is(there: bytes | _Link, data: bytes) -> bool:
+    return isinstance(there, bytes) and (there == data or is_pristine(there, digest(data)))
+
+
+def _is_ours(there: bytes | _Link, known: str | None) -> bool:
+    return isinstance(there, bytes) and known is not None and is_pristine(there, known)
+
+
+def _is_rewritten_meta(there: bytes | _Link, data: bytes, known: str | None) -> bool:
+    """A meta that the editor, or the user in the inspector, wrote anew: same GUID, and ours is not new."""
+    guid_line = data.split(b"\n", 2)[1]
+    return isinstance(there, bytes) and digest(data) == known and guid_line in there.splitlines()
+
+
+def _keep(plan: _Plan, path: str, data: bytes, place: Path, known: str | None) -> None:
+    """Leaves an edited file, and puts the new version beside it unless that name is the user's as well.
+
+    `known` is also the digest of the version that an earlier build put beside it.
+    """
+    plan.kept.add(path)
+    beside = path + BESIDE
+    there = _look(place / beside)
+    if there is None or (not _is(there, data) and _is_ours(there, known)):
+        plan.write[beside] = data
+    elif not _is(there, data):
+        plan.kept.add(beside)
+        return
+    plan.beside.add(beside)
+
+
+def _drop_beside(plan: _Plan, path: str, place: Path, ours: tuple[str | None, ...]) -> None:
+    beside = path + BESIDE
+    if not os.path.lexists(place / beside):
+        return
+    there = _look(place / beside)
+    if any(_is_ours(there, value) for value in ours if there is not None):
+        plan.drop.add(beside)
+        if os.path.lexists(place / f"{beside}.meta"):  # written by the Unity editor
+            plan.drop.add(f"{beside}.meta")
+
+
+def _drop_obsolete(plan: _Plan, obsolete: Mapping[str, str], place: Path, force: bool) -> None:
+    """Removes what an earlier build made and this one does not; metas go, and stay, with what they belong to."""
+    for path, value in obsolete.items():
+        if path.endswith(".meta"):
+            continue
+        there = _look(place / path)
+        if there is not None and (force or _is_ours(there, value)):
+            plan.drop.add(path)
+        elif there is not None:
+            plan.kept.add(path)
+        _drop_beside(plan, path, place, (value,))
+    for path in obsolete:
+        owner = path.removesuffix(".meta")
+        if owner != path and os.path.lexists(place / path) and _will_be_gone(plan, owner, place):
+            plan.drop.add(path)
+
+
+def _will_be_gone(plan: _Plan, path: str, place: Path) -> bool:
+    if any(written.startswith(f"{path}/") for written in plan.write):
+        return False
+    if not (place / path).is_dir():
+        return path in plan.drop or not os.path.lexists(place / path)
+    return all(
+        f"{path}/{inside.relative_to(place / path).as_posix()}" in plan.drop
+        or inside.name.endswith(".meta")
+        or (inside.is_dir() and not inside.is_symlink())
+        for inside in (place / path).rglob("*")
+    )
+
+
+# Whether it can be done
+
+
+def _check_folders(files: Mapping[str, bytes], place: Path) -> None:
+    """Refuses links, files and look-alike names where the bundle's folders belong."""
+    existing = next(folder for folder in (place, *place.parents) if os.path.lexists(folder))
+    if not existing.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(existing))
+    folders = {parent for path in files for parent in PurePosixPath(path).parents} - {PurePosixPath(".")}
+    for folder in sorted(folders):
+        path = place / folder
+        _check_case(path)
+        if not os.path.lexists(path):
+            continue
+        if _is_link(os.lstat(path)):
+            raise PipelineError(
+                "destination-is-symlink",
+                "a folder of the bundle is a link here, and the build does not write through links",
+                subject=str(path),
+                remedy="Replace the link by a folder, or name the folder that it points to.",
+            )
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(path))
+
+
+def _is_link(status: os.stat_result) -> bool:
+    """A symbolic link, or a junction of Windows."""
+    junction = getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", None)
+    tag = getattr(status, "st_reparse_tag", 0)
+    return stat.S_ISLNK(status.st_mode) or (junction is not None and tag == junction)
+
+
+def _check_case(path: Path) -> None:
+    """Refuses `Mosaic` beside `mosaic`: one folder on Windows and macOS, two on Linux."""
+    if not path.parent.is_dir():
+        return
+    for name in os.listdir(path.parent):
+        if name != path.name and name.casefold() == path.name.casefold():
+            raise PipelineError(
+                "name-differs-in-case",
+                f"{name} is there already, and on Windows and macOS {path.name} is the same name",
+                subject=str(path),
+                remedy=f"Choose another --name, or delete {name} first.",
+            )
+
+
+# Doing it
+
+
+def _apply(plan: _Plan, place: Path) -> None:
+    staging = swap.staging(place, ROOT)
+    try:
+        staging.mkdir()
+        if (place / ROOT).is_dir():
+            _carry(place / ROOT, staging / ROOT, ROOT, plan.write.keys() | plan.drop)
+        for path, data in plan.write.items():
+            target = staging / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        meta = f"{ROOT}.meta"
+        is_new = not os.path.lexists(place / meta)
+        if meta in plan.write:
+            os.replace(staging / meta, place / meta)
+        try:
+            swap.swap(staging / ROOT, place, ROOT)
+        except BaseException:
+            if is_new:
+                (place / meta).unlink(missing_ok=True)
+            raise
+    finally:
+        swap.delete_tree(staging, quietly=True)
+
+
+def _carry(source: Path, target: Path, relative: str, without: set[str]) -> bool:
+    """Takes a folder over into the staged one, as hard links, without the paths that are replaced or removed.
+
+    Returns whether the folder stays: it does unless all that was in it is removed.
+    """
+    target.mkdir()
+    stays = not any(os.scandir(source))
+    for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
+        path = f"{relative}/{entry.name}"
+        if path in without:
+            continue
+        status = entry.stat(follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode) and not _is_link(status):
+            stays |= _carry(Path(entry.path), target / entry.name, path, without)
+            continue
+        stays = True
+        if stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(entry.path), target / entry.name, target_is_directory=entry.is_dir())
+        else:
+            _carry_file(entry.path, target / entry.name, status)
+    if stays:
+        shutil.copystat(source, target)
+    else:
+        target.rmdir()
+    return stays
+
+
+def _carry_file(source: str, target: Path, status: os.stat_result) -> None:
+    """A hard link keeps inode and times, so Unity imports nothing anew; a copy where there are no links.
+
+    Read-only files are copied on Windows: to delete one name of them, the attribute of all must go.
+    """
+    if sys.platform == "win32" and not status.st_mode & stat.S_IWRITE:
+        shutil.copy2(source, target)
+        return
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _make_folder(place: Path) -> list[Path]:
+    """Makes the destination; returns the folders that were made, innermost first."""
+    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+    place.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _remove_folders(made: Iterable[Path]) -> None:
+    for folder in made:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
