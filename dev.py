@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""The two commands of this repository; each does all its own set-up. Needs Python 3.11 or newer, nothing else.
+
+    python dev.py demo     build examples/mosaic.pth into a Unity project, and show where everything is
+    python dev.py test     run the tests, as CI does
+
+Everything goes into `.venv/` and `demo/` beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENT = ROOT / ".venv"
+DEMO = ROOT / "demo"
+TORCH = "2.13.0"
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+TOOLS = {
+    "mcs": "mono-mcs",
+    "mono": "mono-runtime",
+    "glslangValidator": "glslang-tools",
+}
+"""What the tests run besides Python: the C# compiler and runtime, and the shader compiler, by Debian package."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("demo", help="build the example into a Unity project")
+    test = commands.add_parser("test", help="run the tests")
+    test.add_argument("arguments", nargs=argparse.REMAINDER, help="go to pytest")
+    chosen = parser.parse_args()
+    if sys.version_info < (3, 11):
+        print(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}.", file=sys.stderr)
+        return 2
+    return demo() if chosen.command == "demo" else run_tests(chosen.arguments)
+
+
+def demo() -> int:
+    """Build the checkpoint that lies in the repository into demo/UnityProject."""
+    python = set_up("demo.txt")
+    DEMO.mkdir(exist_ok=True)
+    picture = DEMO / "side_by_side.png"
+    code = subprocess.call(
+        [
+            python,
+            "-m",
+            "pipeline",
+            "build-unity",
+            ROOT / "examples" / "mosaic.pth",
+            "--preview",
+            picture,
+        ],
+        cwd=DEMO,
+    )
+    if code == 0:
+        print(f"\nUnity project  {DEMO / 'UnityProject'}   (open it with Unity Hub, then press Play)")
+        print(f"bundle         {DEMO / 'UnityProject' / 'Assets' / 'StyleTransfer'}")
+        print(f"side by side   {picture}")
+    return code
+
+
+def run_tests(arguments: list[str]) -> int:
+    """Run pytest in the locked environment; system tools are installed where that is possible."""
+    if not have_tools():
+        return 2
+    python = set_up("test.txt")
+    return subprocess.call([python, "-m", "pytest", *arguments], cwd=ROOT)
+
+
+def set_up(lock: str) -> Path:
+    """A virtual environment with exactly the locked packages and this project; its Python."""
+    python = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    lock_file = ROOT / "requirements" / lock
+    state = hashlib.sha256(
+        b"\0".join([lock_file.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), sys.version.encode()])
+    ).hexdigest()
+    stamp = ENVIRONMENT / f"{lock}.stamp"
+    if python.exists() and stamp.exists() and stamp.read_text() == state:
+        return python
+    print(f"setting up {ENVIRONMENT} ...", file=sys.stderr)
+    if not python.exists():
+        venv.create(ENVIRONMENT, with_pip=True)
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    install_torch(pip)
+    subprocess.check_call([*pip, "--requirement", lock_file])
+    subprocess.check_call([*pip, "--no-deps", "--editable", ROOT])
+    stamp.write_text(state)
+    return python
+
+
+def install_torch(pip: list[str | Path]) -> None:
+    """torch without CUDA: on Linux the default index holds a build of several gigabytes."""
+    if sys.platform != "linux":
+        subprocess.check_call([*pip, f"torch=={TORCH}"])
+        return
+    wanted = f"torch=={TORCH}+cpu"
+    if subprocess.call([*pip, wanted], stderr=subprocess.DEVNULL) != 0:
+        subprocess.check_call([*pip, wanted, "--extra-index-url", TORCH_CPU_INDEX])
+
+
+def have_tools() -> bool:
+    """Whether the system tools of the tests are there, after trying to install them."""
+    missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
+    if not missing:
+        return True
+    if shutil.which("apt-get"):
+        sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        print(f"installing {' '.join(missing)} ...", file=sys.stderr)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
+            try:
+                subprocess.call([*sudo, "apt-get", *arguments], env=environment, **quiet)
+            except OSError:
+                break
+        missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
+        if not missing:
+            return True
+    print("The tests compile C# and shaders, and these tools are missing. Install them with:", file=sys.stderr)
+    print(f"  {install_line(missing)}", file=sys.stderr)
+    return False
+
+
+def install_line(packages: list[str]) -> str:
+    """The one line that installs the tools on this system."""
+    if sys.platform == "darwin":
+        return "brew install mono glslang"
+    if sys.platform == "win32":
+        return "choco install mono vulkan-sdk"
+    return f"sudo apt-get install {' '.join(packages)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The command line: one module per command, imported only when that command runs.
+
+Text for people goes to stderr, data to stdout. Exit codes: 0 good, 1 findings or a failed proof, 2 bad input,
+70 a bug of this tool.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from pipeline import __version__
+
+COMMANDS = {
+    "build-unity": "Turn a trained network into a folder for a Unity project.",
+    "convert": "Turn a trained network into an .onnx file that the target imports.",
+    "explain": "Say what a finding's code means and what to do about it.",
+    "inspect": "Say what a model file is: format, architecture, weights, contract.",
+    "targets": "List the targets and which operators each of them takes.",
+    "validate": "Say what Unity's console will say about .onnx files.",
+}
+"""Every command and its line in `pipeline --help`; the module is pipeline.cli.<name with underscores>."""
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name; a module is imported when its command runs or is asked for help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        command: click.Command = import_module(f"pipeline.cli.{cmd_name.replace('-', '_')}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(COMMANDS)}."
+            raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PIPELINE"},
+    epilog="Each option can be set by an environment variable: PIPELINE_BUILD_UNITY_TARGET for --target of "
+    "build-unity. NO_COLOR turns colours off, PIPELINE_CACHE moves the cache of finished builds.",
+)
+@click.version_option(__version__, prog_name="pipeline", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Bring a trained image-to-image network into Unity: export, lower, validate, prove, package.
+
+    \b
+    Start here:
+      pipeline build-unity mosaic.pth        a folder for Unity's Assets, proven to paint the same picture
+      pipeline validate model.onnx           what Unity's console will say about a model
+    """
+
+
+def main() -> None:
+    """The entry point: `pipeline`."""
+    from pipeline.cli.console import run
+
+    sys.exit(run(cli))

@@ -1,0 +1,207 @@
+"""What every command shares: options, output, and how errors end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pipeline.errors import PipelineError, ProofFailed
+
+if TYPE_CHECKING:
+    from pipeline.build import BuildOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BUG = 70
+"""Exit code for a bug of this tool (EX_SOFTWARE of sysexits.h)."""
+
+
+class Console:
+    """Prints for people on stderr: steps at `verbosity` 0 and up, more at 1, only errors at -1."""
+
+    def __init__(self, verbosity: int = 0, as_json: bool = False) -> None:
+        self.verbosity = verbosity
+        self.as_json = as_json
+        self._status: Any = None
+
+    def say(self, text: str, *, level: int = 0, **style: Any) -> None:
+        if self.verbosity >= level:
+            click.secho(text, err=True, color=_colour(), **style)
+
+    def step(self, name: str, found: str) -> None:
+        """One finished step of a build, on a line of its own."""
+        self.say(f"  {click.style(f'{name:<9}', fg='cyan')} {found}")
+
+    def note(self, text: str) -> None:
+        self.say(f"  {click.style('note', fg='yellow')}      {text}")
+
+    def data(self, value: Any) -> None:
+        """Data on stdout: JSON for dictionaries and lists, one line for text."""
+        click.echo(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """A spinner while something long runs; nothing where stderr is no terminal."""
+        if self.verbosity < 0 or not sys.stderr.isatty():
+            yield
+            return
+        from rich.console import Console as RichConsole
+
+        with RichConsole(stderr=True).status(what):
+            yield
+
+
+def _colour() -> bool | None:
+    """False with NO_COLOR, True with FORCE_COLOR, None (decided by the terminal) otherwise."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None
+
+
+def output_options(command: F) -> F:
+    """-v/-q and --json, as a `console` argument."""
+    import functools
+
+    @click.option("-v", "--verbose", count=True, help="Say more; twice for tracebacks.")
+    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, verbose: int, quiet: bool, as_json: bool, **kwargs: Any) -> Any:
+        console = Console(-1 if quiet else verbose, as_json)
+        context = click.get_current_context()
+        context.find_root().obj = console
+        return command(*args, console=console, **kwargs)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def build_options(command: F) -> F:
+    """The options of BuildOptions, shared by build-unity and convert, as an `options` dictionary."""
+    import functools
+
+    ranges = "0..255, 0..1, -1..1 or imagenet"
+
+    @click.option("--target", metavar="TARGET", help="barracuda-1.0, barracuda-2.0 or barracuda-3.0 (default).")
+    @click.option("--size", metavar="WxH", help="Nominal size in pixels; default 960x540.")
+    @click.option(
+        "--architecture",
+        metavar="NAME",
+        help="Which known network a state dict belongs to, where the file cannot tell, or package.module:factory "
+        "for your own torch module.",
+    )
+    @click.option("--input-range", metavar="RANGE", help=f"What the network takes: {ranges}.")
+    @click.option("--output-range", metavar="RANGE", help=f"What the network gives: {ranges}.")
+    @click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, on both sides.")
+    @click.option("--tolerance", type=float, help="Largest difference allowed, in levels of 255; default 0.5.")
+    @click.option(
+        "--picture",
+        type=click.Path(path_type=Path),
+        help="A picture of your game to prove with; default is a bundled photograph.",
+    )
+    @click.option("--force", is_flag=True, help="Replace files that you edited, and models of the same name.")
+    @click.option("--dry-run", is_flag=True, help="Do everything but write.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        keys = (
+            "target",
+            "size",
+            "architecture",
+            "input_range",
+            "output_range",
+            "channel_order",
+            "tolerance",
+            "picture",
+        )
+        options = {key: value for key in keys if (value := kwargs.pop(key)) is not None}
+        return command(*args, options=options, **kwargs)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def to_build_options(values: dict[str, Any]) -> BuildOptions:
+    """BuildOptions from option values, the size still as text."""
+    from pipeline.build import BuildOptions
+
+    values = dict(values)
+    if isinstance(values.get("size"), str):
+        values["size"] = _size(values["size"])
+    if values.get("picture") is not None:
+        values["picture"] = Path(values["picture"])
+    return BuildOptions(**values)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().replace("×", "x").partition("x")
+    try:
+        return int(width), int(height)
+    except ValueError:
+        raise PipelineError(
+            "bad-size", f"{text!r} is no size", subject="--size", remedy="Give WIDTHxHEIGHT, such as 960x540."
+        ) from None
+
+
+def run(group: click.Group) -> int:
+    """Run the command line; the exit code. No traceback but for -vv."""
+    console = Console()
+    try:
+        result = group.main(standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        click.secho("stopped", err=True, color=_colour())
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except PipelineError as error:
+        _show_error(error)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        _show_error(_from_os_error(error))
+        return 2
+    except Exception as error:
+        if "-vv" in sys.argv:
+            raise
+        console.say(
+            f"[bug] {type(error).__name__}: {' '.join(str(error).split())[:300]}. This is a bug of the pipeline: "
+            "please report it with the output of the same command and -vv.",
+            fg="red",
+        )
+        return BUG
+
+
+def _show_error(error: PipelineError) -> None:
+    if "--json" in sys.argv[1:]:
+        held = {"report": error.report} if isinstance(error, ProofFailed) and error.report else {}
+        click.echo(json.dumps({"error": error.as_dict(), **held}, indent=2, ensure_ascii=False))
+    click.secho("error ", err=True, fg="red", nl=False, color=_colour())
+    click.echo(str(error), err=True)
+
+
+def _from_os_error(error: OSError) -> PipelineError:
+    import errno
+
+    subject = str(error.filename or "")
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return PipelineError("disk-full", "there is no room on the disk", subject=subject, remedy="Free some.")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return PipelineError(
+                "no-permission",
+                "this may not be read or written",
+                subject=subject,
+                remedy="Check who owns it, or choose another place.",
+            )
+        case _:
+            return PipelineError("system-error", error.strerror or str(error), subject=subject)

@@ -1,0 +1,45 @@
+"""pipeline convert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.console import Console, build_options, output_options, to_build_options
+
+
+@click.command("convert")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The .onnx file; default SOURCE.TARGET.onnx.")
+@build_options
+@output_options
+def command(
+    console: Console, source: Path, output: Path | None, options: dict[str, Any], force: bool, dry_run: bool
+) -> None:
+    """Turn a trained network into an .onnx file that the target imports and computes right.
+
+    The same way as build-unity, but only the model: for projects that have their own C#. The network keeps its
+    own value ranges, unless --input-range and --output-range are given: then it takes and gives RGB 0..1.
+
+    \b
+    Examples:
+      pipeline convert mosaic.pth -o mosaic.onnx
+      pipeline convert quantised.onnx --target barracuda-1.0
+    """
+    from pipeline.build import convert
+
+    console.say(click.style(f"{source}", bold=True))
+    with console.working(f"converting {source.name}"):
+        result = convert(
+            source,
+            output,
+            options=to_build_options(options),
+            force=force,
+            dry_run=dry_run,
+            step=console.step,
+        )
+    for note in result.notes:
+        console.note(note)
+    console.data(result.as_dict() if console.as_json else str(result.bundle))

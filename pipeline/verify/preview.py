@@ -1,0 +1,43 @@
+"""A side-by-side picture: what goes in, and what the built model makes of it as the target computes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pipeline.targets import Target
+
+_GAP = 8
+"""White pixels between the two pictures."""
+
+
+def side_by_side(model: bytes, target: Target, picture: Path | None, height: int, width: int) -> bytes:
+    """PNG bytes: a picture at height x width, and beside it the output of `model` (a bundle's .onnx) for it."""
+    import onnx
+    from PIL import Image
+
+    from pipeline.verify import pictures
+    from pipeline.verify.proof import as_target_computes
+
+    parsed = onnx.load_from_string(model)
+    channels = parsed.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    before = pictures.load(picture, height, width, channels)
+    after = as_target_computes(parsed, target)(before)
+    images = [_image(p) for p in (before, after)]
+    images[0] = images[0].resize(images[1].size, Image.Resampling.BICUBIC)
+    both = Image.new("RGB", (images[0].width * 2 + _GAP, images[0].height), "white")
+    both.paste(images[0], (0, 0))
+    both.paste(images[1], (images[0].width + _GAP, 0))
+    return pictures.png(np.asarray(both, dtype=np.float32).transpose(2, 0, 1)[None] / 255)
+
+
+def _image(picture: np.ndarray):  # noqa: ANN202
+    from PIL import Image
+
+    levels = np.rint(np.clip(picture[0], 0, 1) * 255).astype(np.uint8)
+    if levels.shape[0] == 1:
+        levels = np.repeat(levels, 3, axis=0)
+    return Image.fromarray(levels.transpose(1, 2, 0))
