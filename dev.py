@@ -38,7 +38,7 @@ def main() -> int:
     test = commands.add_parser("test", help="run the tests")
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="go to pytest")
     chosen = parser.parse_args()
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever Python the user has
         print(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}.", file=sys.stderr)
         return 2
     return demo() if chosen.command == "demo" else run_tests(chosen.arguments)

@@ -6,7 +6,6 @@ whose `report` is plain data: what the terminal, report.json, report.md and repo
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -111,12 +110,14 @@ def build_unity(
     force: bool = False,
     dry_run: bool = False,
     use_cache: bool = True,
+    preview: str | Path | None = None,
     step: Step = _silent,
 ) -> BuildResult:
     """Turn a trained network into a Unity bundle and install it.
 
     `output` is a folder that gets `StyleTransfer/`; `project` a Unity project; with neither, the project around
     the current folder, else `./UnityProject`, made from the bundled one where it does not exist yet.
+    `preview` names a PNG to write: the picture beside what the built model makes of it, at the nominal size.
     Raises PipelineError for what the user can fix, ProofFailed when the numbers or the rules do not hold; in
     both cases nothing was written.
     """
@@ -138,6 +139,8 @@ def build_unity(
         step("cache", "nothing that matters changed since the last build")
 
     result = BuildResult(report, cached=cached)
+    if preview is not None and not dry_run:
+        _write_preview(Path(preview), files, report, name, options)
     if place.create and not dry_run:
         unity_project.create_project(place.assets.parent)
         result.notes.append(f"made a new Unity project: {place.assets.parent}")
@@ -189,6 +192,37 @@ def convert(
     elif not dry_run:
         write_file(destination, content)
     return result
+
+
+def inspect(source: str | Path, *, architecture: str | None = None) -> dict[str, Any]:
+    """What a model file is, as plain data; nothing in it is run.
+
+    Where the file fits several architectures, `architecture` in the answer says which.
+    """
+    from pipeline import sources
+
+    path = existing_file(source)
+    about: dict[str, Any] = {"file": path.name, "bytes": path.stat().st_size}
+    try:
+        network = sources.read(path, sources.ReadOptions(architecture=architecture))
+    except PipelineError as error:
+        if error.code != "ambiguous-architecture":
+            raise
+        about |= {"digest": cache.file_digest(path), "architecture": f"not told by the file: {error.message}"}
+        return about
+    about |= {
+        "format": network.format,
+        "digest": network.digest,
+        "architecture": network.architecture,
+        "reason": network.reason,
+        "weights": network.weights,
+        "details": network.details,
+        "contract": network.contract.as_dict() if network.contract else "not told by the file",
+        "notes": list(network.notes),
+    }
+    if network.model is not None:
+        about["graph"] = facts.graph(network.model)
+    return about
 
 
 # --- steps ---------------------------------------------------------------------------------------------------
@@ -432,6 +466,19 @@ def _destination(output: str | Path | None, project: str | Path | None) -> _Dest
         check_project(root)
         return _Destination(root / "Assets", root, False)
     return _Destination(root / "Assets", root, True)
+
+
+def _write_preview(
+    path: Path, files: dict[str, bytes], report: dict[str, Any], name: str, options: BuildOptions
+) -> None:
+    from pipeline import targets
+    from pipeline.unity.writer import write_file
+    from pipeline.verify.preview import side_by_side
+
+    model = report["model"]
+    content = files[f"StyleTransfer/Models/{name}/{name}.onnx"]
+    target = targets.get(options.target)
+    write_file(path, side_by_side(content, target, options.picture, model["height"], model["width"]))
 
 
 def _refuse_taken_name(assets: Path, name: str, source: str, force: bool) -> None:

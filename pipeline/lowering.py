@@ -96,7 +96,7 @@ def lower_network(
     from pipeline.verify.proof import as_target_computes
 
     exported = export(network, size)
-    before = {"opset": _opset(exported), "operators": operators(exported)}
+    before = {"opset": opset(exported), "operators": operators(exported)}
     notes: list[str] = []
     own_size = _declared_size(exported)
     if own_size is None:
@@ -163,7 +163,7 @@ def lower_network(
         output_channels=out_channels,
         output_scale=scale,
         before=before,
-        after={"opset": _opset(model), "operators": operators(model), **statistics(model, *size).as_dict()},
+        after={"opset": opset(model), "operators": operators(model), **statistics(model, *size).as_dict()},
         edits=edits,
         refusals=result.refusals,
         baked=None if baked is None else {"input": baked.input, "output": baked.output},
@@ -192,7 +192,8 @@ def operators(model: onnx.ModelProto) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _opset(model: onnx.ModelProto) -> int:
+def opset(model: onnx.ModelProto) -> int:
+    """The declared version of the standard operator set; 1 when none is declared."""
     return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
 
 
@@ -264,9 +265,8 @@ def _float_behind(model: onnx.ModelProto, target: Target) -> Picture2Picture:
     from pipeline.verify.runner import run, session
 
     graph: gs.Graph = from_model(model)
-    opset = graph.opset
     run_rewrites(graph, target, quantized.REWRITES)
-    floating = to_model(graph, opset=opset)
+    floating = to_model(graph, opset=graph.opset)
     for tensor in (*floating.graph.input, *floating.graph.output):
         for dim in tensor.type.tensor_type.shape.dim[2:]:
             dim.Clear()

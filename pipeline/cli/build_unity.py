@@ -14,9 +14,12 @@ from pipeline.cli.console import Console, build_options, output_options, to_buil
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...", type=click.Path(path_type=Path))
 @click.option("--name", metavar="NAME", help="Name of the bundle and its classes; default from the file's name.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="A folder that gets StyleTransfer/, to drag into Assets."
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder that gets StyleTransfer/, to drag into Assets."
 )
 @click.option("-p", "--project", type=click.Path(path_type=Path), help="A Unity project to install into.")
+@click.option(
+    "--preview", type=click.Path(path_type=Path), help="Also write a PNG: the picture and what becomes of it."
+)
 @click.option("--no-cache", is_flag=True, help="Build anew even if nothing changed.")
 @build_options
 @output_options
@@ -26,6 +29,7 @@ def command(
     name: str | None,
     output: Path | None,
     project: Path | None,
+    preview: Path | None,
     no_cache: bool,
     options: dict[str, Any],
     force: bool,
@@ -74,6 +78,7 @@ def command(
                 force=force,
                 dry_run=dry_run,
                 use_cache=not no_cache,
+                preview=preview,
                 step=console.step,
             )
         results.append(result)
@@ -81,12 +86,12 @@ def command(
         counts = ", ".join(f"{len(v)} {k}" for k, v in result.as_dict()["install"].items() if v)
         console.step("dry run" if dry_run else "install", counts or "nothing to do")
         for kept in result.install.kept:
-            console.note(f"{kept} was edited by you and is kept; the new one is beside it (.new). --force replaces.")
+            console.note(f"{kept} was edited by you and stays; the new one is beside it. --force replaces it.")
         for note in result.notes:
             console.note(note)
         if not console.as_json:
             console.data(str(result.bundle))
         if result.project is not None and not dry_run:
-            console.say(f"Open {result.project} in Unity, or drag the prefab in {result.bundle.name} into a scene.")
+            console.say(f"Open {result.project} in Unity; the prefab in {result.bundle.name} goes into any scene.")
     if console.as_json:
         console.data([r.as_dict() for r in results] if len(results) != 1 else results[0].as_dict())

@@ -12,7 +12,7 @@ from pipeline.cli.console import Console, build_options, output_options, to_buil
 
 @click.command("convert")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The .onnx file; default SOURCE.TARGET.onnx.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The .onnx file; default NAME.TARGET.onnx.")
 @build_options
 @output_options
 def command(

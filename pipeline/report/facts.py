@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline import __version__
 
 if TYPE_CHECKING:
+    import onnx
+
     from pipeline.lowering import Lowered
     from pipeline.network import Network
     from pipeline.targets import Target
@@ -109,4 +111,28 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
             "activation_elements": after["activation_elements"],
             "notes": list(lowered.notes),
         },
+    }
+
+
+def graph(model: onnx.ModelProto) -> dict[str, Any]:
+    """Opset, IR version, producer, inputs, outputs and operator counts of an ONNX model."""
+    from pipeline.lowering import operators, opset
+
+    constants = {t.name for t in model.graph.initializer}
+
+    def shapes(values: Any) -> dict[str, str]:
+        return {
+            v.name: "x".join(d.dim_param or str(d.dim_value or "?") for d in v.type.tensor_type.shape.dim)
+            for v in values
+            if v.name not in constants
+        }
+
+    return {
+        "opset": opset(model),
+        "ir_version": model.ir_version,
+        "producer": f"{model.producer_name} {model.producer_version}".strip(),
+        "inputs": shapes(model.graph.input),
+        "outputs": shapes(model.graph.output),
+        "nodes": len(model.graph.node),
+        "operators": operators(model),
     }
