@@ -171,7 +171,7 @@ def convert(
     The network keeps its own value ranges unless `options` declares some; then they are baked in as
     `build_unity` does it. An existing `output` is only replaced with `force`, unless the bytes are the same.
     """
-    from pipeline.unity.writer import write_file
+    from pipeline.files import write_file
 
     options = options or BuildOptions()
     path = existing_file(source)
@@ -472,7 +472,7 @@ def _write_preview(
     path: Path, files: dict[str, bytes], report: dict[str, Any], name: str, options: BuildOptions
 ) -> None:
     from pipeline import targets
-    from pipeline.unity.writer import write_file
+    from pipeline.files import write_file
     from pipeline.verify.preview import side_by_side
 
     model = report["model"]

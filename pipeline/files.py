@@ -1,0 +1,51 @@
+"""Writes single files whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from pipeline.errors import PipelineError
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replace or make the file at `path` in one rename; missing folders are made.
+
+    Raises PipelineError `destination-is-folder`, `disk-full` or `destination-not-writable`, with whatever was
+    at `path` untouched.
+    """
+    if path.is_dir():
+        raise PipelineError(
+            "destination-is-folder", "this is a folder", subject=str(path), remedy="Name the file in it."
+        )
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise PipelineError(
+                "disk-full", "there is no room on the disk", subject=str(path), remedy="Free some."
+            ) from error
+        raise PipelineError(
+            "destination-not-writable",
+            f"the file cannot be written ({error.strerror or error})",
+            subject=str(path),
+            remedy="Check the permissions, or choose another place.",
+        ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
