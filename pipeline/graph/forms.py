@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from pipeline.graph.shapes import Shape, Shapes
 
 
-def explicit_pads(
-    node: gs.Node, spatial: Sequence[int | None], kernel: Sequence[int]
-) -> tuple[int, ...] | None:
+def explicit_pads(node: gs.Node, spatial: Sequence[int | None], kernel: Sequence[int]) -> tuple[int, ...] | None:
     """A convolution's or pool's pads (all begins, then all ends), auto_pad resolved; None if the size is needed."""
     rank = len(kernel)
     mode = n.text(node, "auto_pad", "NOTSET")

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 
 from pipeline.errors import PipelineError
 from pipeline.graph import nodes as n
-from pipeline.graph.shapes import Shapes, infer
+from pipeline.graph.shapes import Shapes, infer, spatial_axes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,9 +180,8 @@ def declare_size(model: onnx.ModelProto, height: int, width: int, batch: int = 1
     copy.CopyFrom(model)
     image = _image_input(copy)
     dims = image.type.tensor_type.shape.dim
-    channels_last = len(dims) == 4 and dims[3].dim_value in (1, 3, 4) and dims[1].dim_value not in (1, 3, 4)
-    sizes = {0: batch, 1: height, 2: width} if channels_last else {0: batch, 2: height, 3: width}
-    for axis, size in sizes.items():
+    rows, columns = spatial_axes([dim.dim_value for dim in dims]) or (2, 3)
+    for axis, size in ((0, batch), (rows, height), (columns, width)):
         dims[axis].dim_value = size
     del copy.graph.value_info[:]
     for output in copy.graph.output:
@@ -223,9 +222,7 @@ def single_input_output(graph: gs.Graph) -> tuple[gs.Variable, gs.Variable]:
         if shape is not None and len(shape) != 4:
             kind = " (a classifier?)" if side == "output" and len(shape) == 2 else ""
             sizes = "x".join("?" if size is None else str(size) for size in shape)
-            raise _not_image_to_image(
-                f"its {side} {tensor.name} has shape {sizes}, of rank {len(shape)}{kind}"
-            )
+            raise _not_image_to_image(f"its {side} {tensor.name} has shape {sizes}, of rank {len(shape)}{kind}")
     return source, result
 
 

@@ -179,9 +179,7 @@ class Builder:
         `out` is an existing tensor that this node shall make from now on (its old producer lets go of it).
         """
         tensors = [
-            self.const([given_], leaf=f"{leaf or operator}_value")
-            if isinstance(given_, (int, float))
-            else given_
+            self.const([given_], leaf=f"{leaf or operator}_value") if isinstance(given_, (int, float)) else given_
             for given_ in inputs
         ]
         name = self._name(leaf or operator)

@@ -34,9 +34,7 @@ def runnable(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     declared = next(held.version for held in model.opset_import if held.domain in ("", "ai.onnx"))
     if all(
-        declared <= _LAST_OPSET.get(node.op_type, declared)
-        for node in model.graph.node
-        if _has_old_form(node)
+        declared <= _LAST_OPSET.get(node.op_type, declared) for node in model.graph.node if _has_old_form(node)
     ):
         return model
     graph = from_model(model)

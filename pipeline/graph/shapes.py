@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -96,6 +97,53 @@ def infer(graph: gs.Graph, inputs: Mapping[str, Sequence[int | None]] | None = N
     return shapes
 
 
+def spatial_axes(shape: Sequence[object] | None) -> tuple[int, int] | None:
+    """The axes of height and width of a rank 4 input: (1, 2) when the last axis alone looks like channels."""
+    if shape is None or len(shape) != 4:
+        return None
+    return (1, 2) if shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4) else (2, 3)
+
+
+def infer_elsewhere(graph: gs.Graph) -> Shapes:
+    """The shapes at another picture size: twice the declared height and three times the width.
+
+    What differs from `infer(graph)` follows from the picture's size; `problems` show sizes that are baked in.
+    """
+    inputs: dict[str, Sequence[int | None]] = {}
+    for tensor in graph.inputs:
+        axes = spatial_axes(tensor.shape)
+        sizes = [int(s) if isinstance(s, (int, np.integer)) and s > 0 else None for s in tensor.shape or ()]
+        if axes is not None:
+            for axis, factor in zip(axes, (2, 3), strict=True):
+                size = sizes[axis]
+                sizes[axis] = None if size is None else size * factor
+        if tensor.shape is not None:
+            inputs[tensor.name] = sizes
+    return infer(graph, inputs)
+
+
+class LazyShapes:
+    """The shapes of a graph at its declared size (`here`) and at another (`elsewhere`), inferred when first asked."""
+
+    def __init__(self, graph: gs.Graph) -> None:
+        self._graph = graph
+
+    @cached_property
+    def here(self) -> Shapes:
+        return infer(self._graph)
+
+    @cached_property
+    def elsewhere(self) -> Shapes:
+        return infer_elsewhere(self._graph)
+
+    def fixed_size(self, tensor: gs.Tensor, axis: int) -> int | None:
+        """The size along an axis when it is known and the same at every picture size, else None."""
+        first, second = self.here.of(tensor), self.elsewhere.of(tensor)
+        if first is None or second is None or axis >= len(first) or first[axis] != second[axis]:
+            return None
+        return first[axis]
+
+
 def _ordered(graph: gs.Graph) -> list[gs.Node]:
     """The nodes so that producers come first, whatever their order in the list."""
     order: list[gs.Node] = []
@@ -125,9 +173,7 @@ def broadcast(*shapes: Shape | None) -> Shape | None:
     result: list[int | None] = []
     for axis in range(rank):
         sizes = {
-            shape[axis - rank + len(shape)]
-            for shape in shapes
-            if shape is not None and axis >= rank - len(shape)
+            shape[axis - rank + len(shape)] for shape in shapes if shape is not None and axis >= rank - len(shape)
         } - {1}
         known = sizes - {None}
         if len(known) > 1:
@@ -363,21 +409,19 @@ def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> 
             result = np.concatenate(held, axis=int(node.attrs["axis"]))
         case "Cast":
             kind = int(node.attrs["to"])
-            result = held[0].astype(
-                {6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}.get(kind, np.float32)
-            )
+            result = held[0].astype({6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}.get(kind, np.float32))
         case "Squeeze" | "Reshape" | "Unsqueeze":
             shape = shapes.known.get(name)
             result = None if shape is None or None in shape else held[0].reshape(shape)
         case "Slice":
             result = held[0][slices(node, held[0].shape, shapes)]
+        case "Transpose":
+            result = np.transpose(held[0], n.ints(node, "perm"))
         case "Div":
             whole = all(value.dtype.kind in "iu" for value in held)
             result = held[0] // held[1] if whole else held[0] / held[1]
         case "ReduceProd":
-            result = (
-                np.prod(held[0], keepdims=bool(node.attrs.get("keepdims", 1))) if len(held) == 1 else None
-            )
+            result = np.prod(held[0], keepdims=bool(node.attrs.get("keepdims", 1))) if len(held) == 1 else None
         case "ConstantOfShape":
             fill = node.attrs.get("value")
             filler = np.zeros(1, np.float32) if fill is None else np.asarray(fill.values)
@@ -392,9 +436,7 @@ def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> 
 
 
 def _product(sizes: Sequence[int | None]) -> int | None:
-    return (
-        None if any(size is None for size in sizes) else math.prod(size for size in sizes if size is not None)
-    )
+    return None if any(size is None for size in sizes) else math.prod(size for size in sizes if size is not None)
 
 
 def _windows(node: gs.Node, spatial: Sequence[int | None], kernel: Sequence[int]) -> list[int | None]:
@@ -402,9 +444,7 @@ def _windows(node: gs.Node, spatial: Sequence[int | None], kernel: Sequence[int]
     strides = n.ints(node, "strides", (1,) * rank)
     dilations = n.ints(node, "dilations", (1,) * rank)
     if n.text(node, "auto_pad", "NOTSET").startswith("SAME"):
-        return [
-            None if s is None else math.ceil(s / stride) for s, stride in zip(spatial, strides, strict=True)
-        ]
+        return [None if s is None else math.ceil(s / stride) for s, stride in zip(spatial, strides, strict=True)]
     pads = explicit_pads(node, spatial, kernel)
     up = bool(node.attrs.get("ceil_mode", 0)) and node.op != "Conv"
     result: list[int | None] = []
@@ -451,12 +491,7 @@ def _conv_transpose(node: gs.Node, x: Shape | None, w: Shape | None) -> Sequence
     spatial = [
         None
         if size is None
-        else (size - 1) * strides[a]
-        + (kernel[a] - 1) * dilations[a]
-        + 1
-        + extra[a]
-        - pads[a]
-        - pads[a + rank]
+        else (size - 1) * strides[a] + (kernel[a] - 1) * dilations[a] + 1 + extra[a] - pads[a] - pads[a + rank]
         for a, size in enumerate(x[2:])
     ]
     return (x[0], channels, *spatial)
@@ -578,9 +613,7 @@ def _squeeze(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | N
     if x is None or axes is None:
         return None
     if node.op == "Squeeze":
-        gone = (
-            {axis % len(x) for axis in axes} if axes else {axis for axis, size in enumerate(x) if size == 1}
-        )
+        gone = {axis % len(x) for axis in axes} if axes else {axis for axis, size in enumerate(x) if size == 1}
         if not axes and None in x:
             return None
         return [size for axis, size in enumerate(x) if axis not in gone]

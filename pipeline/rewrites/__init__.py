@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
 from pipeline.rewrites.base import Edit, LoweringResult, Refusal, Rewrite, run
+from pipeline.rewrites.constants import BakedSizes, Constants
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
     from pipeline.targets import Target
 
-REWRITES: tuple[Rewrite, ...] = ()
+REWRITES: tuple[Rewrite, ...] = (
+    Constants(),
+    BakedSizes(),
+)
 """Every rewrite, one line each, in the order in which they run."""
 
 

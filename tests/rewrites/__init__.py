@@ -48,9 +48,7 @@ class FakeTarget:
 
     def accepts(self, operator: str) -> bool:
         return any(
-            operator in operators.split()
-            for version, operators in _OPERATORS.items()
-            if version <= self.version
+            operator in operators.split() for version, operators in _OPERATORS.items() if version <= self.version
         )
 
 
@@ -92,9 +90,7 @@ def model(
         for name, value in (constants or {}).items()
     }
     inputs = [helper.make_tensor_value_info("x", dtype, input_shape)]
-    inputs += [
-        helper.make_tensor_value_info(name, dtype, shape) for name, shape in (extra_inputs or {}).items()
-    ]
+    inputs += [helper.make_tensor_value_info(name, dtype, shape) for name, shape in (extra_inputs or {}).items()]
     domains = {made.domain for made in nodes} - {""}
     graph = helper.make_graph(
         list(nodes),

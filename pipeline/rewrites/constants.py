@@ -1,0 +1,446 @@
+"""Everything that is known before the picture is: constants, their types, and nodes that do nothing.
+
+Barracuda from 1.3 on takes initializers and Constant nodes as compile-time constants and little else: a bias
+that is read through Identity, Cast or Mul becomes 0 without a word, a weight becomes an import error
+(importer.md section 4; measured, recipes_measured.md "constants").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from pipeline.graph import nodes as n
+from pipeline.graph.shapes import Shapes, infer, infer_elsewhere
+from pipeline.rewrites.base import Edit, Refusal
+
+if TYPE_CHECKING:
+    from pipeline.targets import Target
+
+FLOAT = int(onnx.TensorProto.FLOAT)
+_OTHER_FLOATS = {
+    int(onnx.TensorProto.FLOAT16),
+    int(onnx.TensorProto.DOUBLE),
+    int(onnx.TensorProto.BFLOAT16),
+}
+_RANDOM = frozenset(
+    [
+        "RandomNormal",
+        "RandomUniform",
+        "RandomNormalLike",
+        "RandomUniformLike",
+        "Bernoulli",
+        "Multinomial",
+        "Dropout",
+    ]
+)
+_QUANTISED = frozenset(["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"])
+"""Left to the rewrites of quantised networks, which keep the integers aside."""
+_LARGEST = 1 << 26
+"""Elements above which a constant is not unfolded (256 MiB)."""
+
+
+class Constants:
+    """Folds what is constant into float32 initializers, and removes nodes that pass their input on."""
+
+    name = "constants"
+    summary = "folds constants into float32 initializers and removes Identity, Dropout and other no-ops"
+    removes = (
+        "input-not-constant",
+        "optional-input-dropped",
+        "tensor-dtype",
+        "constant-without-tensor",
+        "extra-output",
+    )
+
+    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+        done: list[Edit | Refusal] = []
+        done += _passing_nodes(graph)
+        done += _constant_nodes(graph)
+        done += _fold(graph)
+        done += _float32(graph)
+        done += _casts(graph)
+        done += _neutral_arithmetic(graph)
+        done += _batch_norm_outputs(graph)
+        done += _unused_inputs(graph)
+        return done
+
+
+class BakedSizes:
+    """Replaces what follows from the declared picture size (Shape sub-graphs) by constants, as the last resort.
+
+    The graph then runs at that size alone: Barracuda's own Shape layer gives its 8-D dimensions, so sizes
+    computed at run time cannot be kept (importer.md section 3). Without a declared size: `size-not-declared`.
+    """
+
+    name = "baked-sizes"
+    summary = "replaces sizes computed from Shape by constants for the declared picture size"
+    removes = ("shape-is-not-read", "shape-not-static")
+
+    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+        if not any(True for _ in n.nodes_of(graph, "Shape", "Size")):
+            return []
+        shapes = infer(graph)
+        names = _replace_known(graph, shapes, shapes.values)
+        if names:
+            size = "x".join(str(s) for s in graph.inputs[0].shape or ())
+            return [
+                Edit(
+                    self.name,
+                    names,
+                    f"computed sizes became constants: the graph now runs at the input shape {size} alone",
+                    "Barracuda cannot compute sizes at run time",
+                )
+            ]
+        return [
+            Refusal(
+                self.name,
+                "size-not-declared",
+                node.name,
+                node.op,
+                "sizes are computed from the picture's size, which is not declared",
+                "declare the picture's height and width",
+            )
+            for node in n.nodes_of(graph, "Shape", "Size")
+            if shapes.value(node.outputs[0]) is None
+        ]
+
+
+def _passing_nodes(graph: gs.Graph) -> list[Edit | Refusal]:
+    done: list[Edit | Refusal] = []
+    removed: list[str] = []
+    for node in n.nodes_of(graph, "Identity", "Dropout"):
+        if node.op == "Dropout":
+            training = n.value(n.given(node, 2))
+            if training is not None and bool(training.any()):
+                done.append(
+                    Refusal(
+                        Constants.name,
+                        "dropout-in-training-mode",
+                        node.name,
+                        node.op,
+                        "it drops values at random",
+                        "export the network in eval mode",
+                    )
+                )
+                continue
+            if any(made.outputs or n.is_output(graph, made) for made in node.outputs[1:]):
+                done.append(
+                    Refusal(
+                        Constants.name, "dropout-mask-used", node.name, node.op, "its mask is read by other nodes"
+                    )
+                )
+                continue
+        source = node.inputs[0]
+        if isinstance(source, gs.Constant) and n.is_output(graph, node.outputs[0]):
+            continue
+        if n.bypass(graph, node):
+            removed.append(node.name)
+    if removed:
+        done.append(
+            Edit(
+                Constants.name,
+                tuple(removed),
+                "removed: its input is read directly",
+                "it passes its input on unchanged, and Barracuda from 1.3 on does not see constants through it",
+            )
+        )
+    return done
+
+
+def _constant_nodes(graph: gs.Graph) -> list[Edit]:
+    replaced: list[str] = []
+    for node in n.nodes_of(graph, "Constant"):
+        held = n.constant_node_value(node)
+        output = node.outputs[0]
+        if held is None or n.is_output(graph, output):
+            continue
+        _become_constant(graph, output, held)
+        replaced.append(node.name)
+    if not replaced:
+        return []
+    return [
+        Edit(Constants.name, tuple(replaced), "Constant nodes became initializers", "Barracuda reads only `value`")
+    ]
+
+
+def _become_constant(graph: gs.Graph, tensor: gs.Tensor, values: np.ndarray) -> None:
+    """An initializer of the same name takes the tensor's place; its producer lets go of it."""
+    constant = gs.Constant(tensor.name, np.ascontiguousarray(values).reshape(values.shape))
+    readers = n.consumers(tensor)
+    for maker in list(tensor.inputs):
+        maker.outputs = [made for made in maker.outputs if made is not tensor]
+    for reader in readers:
+        for index, read in enumerate(reader.inputs):
+            if read is tensor:
+                reader.inputs[index] = constant
+
+
+def _fold(graph: gs.Graph) -> list[Edit]:
+    """Fold nodes with constant inputs, and integer sub-graphs that come out the same at every picture size."""
+    folded: list[str] = []
+    if any(True for _ in n.nodes_of(graph, "Shape", "ConstantOfShape", "Size", "Range")):
+        shapes = infer(graph)
+        elsewhere = infer_elsewhere(graph).values
+        same = {
+            name: values
+            for name, values in shapes.values.items()
+            if name in elsewhere and np.array_equal(values, elsewhere[name])
+        }
+        folded += _replace_known(graph, shapes, same)
+    graph.toposort()
+    for node in list(graph.nodes):
+        if node.domain not in (None, "", "ai.onnx") or node.op in _RANDOM | _QUANTISED or not node.outputs:
+            continue
+        tensors = [n.given(node, index) for index in range(len(node.inputs))]
+        if not any(tensor is not None for tensor in tensors):
+            continue
+        if any(tensor is not None and not isinstance(tensor, gs.Constant) for tensor in tensors):
+            continue
+        if any(n.is_output(graph, made) for made in node.outputs):
+            continue
+        if any(isinstance(held, gs.Graph) for held in node.attrs.values()):
+            continue
+        results = _evaluate(graph, node, tensors)
+        if results is None:
+            continue
+        folded.append(node.name)
+        for made, values in zip(list(node.outputs), results, strict=True):
+            _become_constant(graph, made, values)
+    if not folded:
+        return []
+    return [
+        Edit(
+            Constants.name,
+            tuple(folded),
+            "computed and stored as initializers",
+            "their values do not depend on the picture; Barracuda silently uses defaults for computed constants",
+        )
+    ]
+
+
+def _replace_known(graph: gs.Graph, shapes: Shapes, values: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """Let known integer values that data nodes read become initializers; the names of the nodes replaced."""
+    names: list[str] = []
+    for node in list(graph.nodes):
+        if len(node.outputs) != 1 or node.op == "Constant":
+            continue
+        output = node.outputs[0]
+        if output.name not in values or n.is_output(graph, output) or not output.outputs:
+            continue
+        if all(len(reader.outputs) == 1 and reader.outputs[0].name in values for reader in n.consumers(output)):
+            continue
+        _become_constant(graph, output, values[output.name])
+        names.append(node.name)
+    return tuple(names)
+
+
+def _evaluate(graph: gs.Graph, node: gs.Node, tensors: list[gs.Tensor | None]) -> list[np.ndarray] | None:
+    """The outputs of a node with constant inputs, by the reference implementation of the onnx package."""
+    from onnx.reference import ReferenceEvaluator
+
+    made = gs.exporters.onnx_exporter.OnnxExporter.export_node(node)
+    inputs = {tensor.name: np.asarray(tensor.values) for tensor in tensors if tensor is not None}
+    if sum(held.size for held in inputs.values()) > _LARGEST:
+        return None
+    proto = onnx.helper.make_graph(
+        [made],
+        "fold",
+        [
+            onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(held.dtype), held.shape)
+            for name, held in inputs.items()
+        ],
+        [onnx.helper.make_empty_tensor_value_info(output.name) for output in node.outputs],
+    )
+    opset = onnx.helper.make_opsetid("", graph.opset)
+    try:
+        model = onnx.helper.make_model(proto, opset_imports=[opset])
+        results = ReferenceEvaluator(model).run(None, inputs)
+    except Exception:  # an operator or type the reference implementation lacks: the node stays
+        return None
+    if any(not isinstance(result, np.ndarray | np.generic) or np.size(result) > _LARGEST for result in results):
+        return None
+    return [np.asarray(result) for result in results]
+
+
+def _float32(graph: gs.Graph) -> list[Edit]:
+    """Half, bfloat16 and double become float32: initializers, inputs, outputs, and the nodes that name a type."""
+    changed: list[str] = []
+    for tensor in graph.tensors().values():
+        if isinstance(tensor, gs.Constant):
+            if _is_other_float(tensor.dtype):
+                tensor.values = np.asarray(tensor.values).astype(np.float32)
+                changed.append(tensor.name)
+        elif tensor.dtype is not None and _is_other_float(tensor.dtype):
+            tensor.dtype = np.dtype(np.float32)
+            if n.is_input(graph, tensor) or n.is_output(graph, tensor):
+                changed.append(tensor.name)
+    for node in graph.nodes:
+        for key in ("to", "dtype"):
+            if key in node.attrs and node.op not in _QUANTISED and _type_number(node.attrs[key]) in _OTHER_FLOATS:
+                node.attrs[key] = FLOAT
+                changed.append(node.name)
+        held = node.attrs.get("value")
+        if isinstance(held, gs.Constant) and _is_other_float(held.dtype):
+            node.attrs["value"] = gs.Constant(held.name, np.asarray(held.values).astype(np.float32))
+            changed.append(node.name)
+    if not changed:
+        return []
+    return [Edit(Constants.name, tuple(changed), "became float32", "Barracuda computes in float32 alone")]
+
+
+def _type_number(held: object) -> int:
+    if isinstance(held, int):
+        return held
+    return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(held)))  # type: ignore[call-overload]
+
+
+def _is_other_float(dtype: object) -> bool:
+    try:
+        return _type_number(dtype) in _OTHER_FLOATS
+    except (TypeError, KeyError, ValueError):
+        return False
+
+
+_BOOLEAN = frozenset(
+    ["Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "And", "Or", "Xor", "Not", "IsNaN", "IsInf"]
+)
+_INTEGER = frozenset(["Shape", "Size", "ArgMax", "ArgMin", "NonZero", "ConvInteger", "MatMulInteger"])
+
+
+def kind_of(tensor: gs.Tensor | None) -> str:
+    """The numpy kind of a tensor's numbers: f float, i or u integer, b boolean, "" when it is not known."""
+    seen = 0
+    while tensor is not None and seen < 10_000:
+        seen += 1
+        if isinstance(tensor, gs.Constant):
+            return np.dtype(tensor.dtype).kind
+        node = n.producer(tensor)
+        if node is None:
+            return "" if tensor.dtype is None else np.dtype(tensor.dtype).kind
+        if node.op in _BOOLEAN:
+            return "b"
+        if node.op in _INTEGER:
+            return "i"
+        if node.op == "Cast":
+            return {FLOAT: "f", 2: "u", 3: "i", 6: "i", 7: "i", 9: "b"}.get(_type_number(node.attrs["to"]), "")
+        if node.op in ("Conv", "ConvTranspose", "InstanceNormalization", "BatchNormalization", "DequantizeLinear"):
+            return "f"
+        if node.op in (
+            "QuantizeLinear",
+            "DynamicQuantizeLinear",
+            "ConstantOfShape",
+            "OneHot",
+            "RandomNormal",
+            "TopK",
+        ):
+            return ""
+        tensor = n.given(node, 1 if node.op == "Where" else 0)
+    return ""
+
+
+def _casts(graph: gs.Graph) -> list[Edit]:
+    """Casts to float of what is float already; and of a whole-number picture input, which Barracuda feeds as float."""
+    removed: list[str] = []
+    for node in n.nodes_of(graph, "Cast"):
+        if _type_number(node.attrs["to"]) != FLOAT:
+            continue
+        source = node.inputs[0]
+        picture = (
+            n.is_input(graph, source)
+            and kind_of(source) in ("u", "i")
+            and all(reader.op == "Cast" and _type_number(reader.attrs["to"]) == FLOAT for reader in source.outputs)
+        )
+        if not picture and kind_of(source) != "f":
+            continue
+        if n.bypass(graph, node):
+            removed.append(node.name)
+            if picture:
+                source.dtype = np.dtype(np.float32)
+    if not removed:
+        return []
+    return [Edit(Constants.name, tuple(removed), "Cast removed", "the numbers are float32 already")]
+
+
+def _neutral_arithmetic(graph: gs.Graph) -> list[Edit]:
+    """x + 0, x - 0, x * 1, x / 1 and x ** 1; `Mul(1, x)` stays: it resets Barracuda's stale channel count."""
+    removed: list[str] = []
+    shapes: Shapes | None = None
+    for node in n.nodes_of(graph, "Add", "Sub", "Mul", "Div", "Pow"):
+        if len(node.inputs) != 2:
+            continue
+        order = ((0, 1), (1, 0)) if node.op == "Add" else ((0, 1),)
+        for keep, drop in order:
+            held = node.inputs[drop]
+            if not isinstance(held, gs.Constant) or (held.shape and any(size != 1 for size in held.shape)):
+                continue
+            neutral = 0.0 if node.op in ("Add", "Sub") else 1.0
+            if n.scalar(held) != neutral:
+                continue
+            shapes = shapes or infer(graph)
+            rank = shapes.rank(node.inputs[keep])
+            if rank is None or rank < len(held.shape) or kind_of(node.inputs[keep]) != "f":
+                continue
+            if n.bypass(graph, node, node.inputs[keep]):
+                removed.append(node.name)
+            break
+    if not removed:
+        return []
+    return [Edit(Constants.name, tuple(removed), "removed", "adding 0 or multiplying by 1 changes nothing")]
+
+
+def _batch_norm_outputs(graph: gs.Graph) -> list[Edit | Refusal]:
+    done: list[Edit | Refusal] = []
+    for node in n.nodes_of(graph, "BatchNormalization"):
+        if node.attrs.get("training_mode"):
+            done.append(
+                Refusal(
+                    Constants.name,
+                    "batch-norm-in-training-mode",
+                    node.name,
+                    node.op,
+                    "it normalises by the statistics of the picture itself",
+                    "export the network in eval mode",
+                )
+            )
+        elif len(node.outputs) > 1:
+            if any(made.outputs or n.is_output(graph, made) for made in node.outputs[1:]):
+                done.append(
+                    Refusal(
+                        Constants.name,
+                        "batch-norm-in-training-mode",
+                        node.name,
+                        node.op,
+                        "its running statistics are read by other nodes",
+                        "export the network in eval mode",
+                    )
+                )
+                continue
+            node.outputs = [node.outputs[0]]
+            done.append(
+                Edit(
+                    Constants.name,
+                    (node.name,),
+                    "training outputs dropped",
+                    "Barracuda knows the first output alone",
+                )
+            )
+    return done
+
+
+def _unused_inputs(graph: gs.Graph) -> list[Edit]:
+    unused = [tensor for tensor in graph.inputs if not tensor.outputs and not n.is_output(graph, tensor)]
+    if not unused or len(unused) == len(graph.inputs):
+        return []
+    graph.inputs = [tensor for tensor in graph.inputs if all(tensor is not other for other in unused)]
+    return [
+        Edit(
+            Constants.name,
+            tuple(tensor.name for tensor in unused),
+            "unused inputs removed",
+            "nothing reads them",
+        )
+    ]
