@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def explicit_pads(node: gs.Node, spatial: Sequence[int | None], kernel: Sequence[int]) -> tuple[int, ...] | None:
-    """A convolution's or pool's pads (all begins, then all ends), auto_pad resolved; None if the size is needed."""
+    """The pads of a convolution or pool (begins, then ends), auto_pad resolved; None if it needs the size."""
     rank = len(kernel)
     mode = n.text(node, "auto_pad", "NOTSET")
     if mode == "VALID":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +49,6 @@ def from_model(model: onnx.ModelProto) -> gs.Graph:
         from onnx import inliner
 
         model = inliner.inline_local_functions(model)
-    logging.getLogger("OnnxGraphSurgeon").setLevel(logging.ERROR)
     graph = gs.import_onnx(model)
     for domain in model.opset_import:
         if domain.domain in ("", "ai.onnx"):

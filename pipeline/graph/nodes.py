@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.logger import G_LOGGER
+
+G_LOGGER.severity = G_LOGGER.CRITICAL
 
 
 def value(tensor: gs.Tensor | None) -> np.ndarray | None:

@@ -123,7 +123,7 @@ def infer_elsewhere(graph: gs.Graph) -> Shapes:
 
 
 class LazyShapes:
-    """The shapes of a graph at its declared size (`here`) and at another (`elsewhere`), inferred when first asked."""
+    """A graph's shapes at its declared size (`here`) and at another (`elsewhere`), inferred when first asked."""
 
     def __init__(self, graph: gs.Graph) -> None:
         self._graph = graph

@@ -37,7 +37,7 @@ _RANDOM = frozenset(
         "Dropout",
     ]
 )
-_QUANTISED = frozenset(["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"])
+_QUANTISED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 """Left to the rewrites of quantised networks, which keep the integers aside."""
 _LARGEST = 1 << 26
 """Elements above which a constant is not unfolded (256 MiB)."""
@@ -109,6 +109,10 @@ class BakedSizes:
         ]
 
 
+def _refuse(node: gs.Node, code: str, reason: str) -> Refusal:
+    return Refusal(Constants.name, code, node.name, node.op, reason, "export the network in eval mode")
+
+
 def _passing_nodes(graph: gs.Graph) -> list[Edit | Refusal]:
     done: list[Edit | Refusal] = []
     removed: list[str] = []
@@ -116,16 +120,7 @@ def _passing_nodes(graph: gs.Graph) -> list[Edit | Refusal]:
         if node.op == "Dropout":
             training = n.value(n.given(node, 2))
             if training is not None and bool(training.any()):
-                done.append(
-                    Refusal(
-                        Constants.name,
-                        "dropout-in-training-mode",
-                        node.name,
-                        node.op,
-                        "it drops values at random",
-                        "export the network in eval mode",
-                    )
-                )
+                done.append(_refuse(node, "dropout-in-training-mode", "it drops values at random"))
                 continue
             if any(made.outputs or n.is_output(graph, made) for made in node.outputs[1:]):
                 done.append(
@@ -193,7 +188,11 @@ def _fold(graph: gs.Graph) -> list[Edit]:
         folded += _replace_known(graph, shapes, same)
     graph.toposort()
     for node in list(graph.nodes):
-        if node.domain not in (None, "", "ai.onnx") or node.op in _RANDOM | _QUANTISED or not node.outputs:
+        if (
+            node.domain not in (None, "", "ai.onnx")
+            or node.op in _RANDOM | _QUANTISED | {"Dropout"}
+            or not node.outputs
+        ):
             continue
         tensors = [n.given(node, index) for index in range(len(node.inputs))]
         if not any(tensor is not None for tensor in tensors):
@@ -343,7 +342,7 @@ def kind_of(tensor: gs.Tensor | None) -> str:
 
 
 def _casts(graph: gs.Graph) -> list[Edit]:
-    """Casts to float of what is float already; and of a whole-number picture input, which Barracuda feeds as float."""
+    """Casts to float of what is float already, and of a byte picture input: Barracuda feeds floats."""
     removed: list[str] = []
     for node in n.nodes_of(graph, "Cast"):
         if _type_number(node.attrs["to"]) != FLOAT:
@@ -396,28 +395,12 @@ def _batch_norm_outputs(graph: gs.Graph) -> list[Edit | Refusal]:
     done: list[Edit | Refusal] = []
     for node in n.nodes_of(graph, "BatchNormalization"):
         if node.attrs.get("training_mode"):
-            done.append(
-                Refusal(
-                    Constants.name,
-                    "batch-norm-in-training-mode",
-                    node.name,
-                    node.op,
-                    "it normalises by the statistics of the picture itself",
-                    "export the network in eval mode",
-                )
-            )
+            reason = "it normalises by the statistics of the picture itself"
+            done.append(_refuse(node, "batch-norm-in-training-mode", reason))
         elif len(node.outputs) > 1:
             if any(made.outputs or n.is_output(graph, made) for made in node.outputs[1:]):
-                done.append(
-                    Refusal(
-                        Constants.name,
-                        "batch-norm-in-training-mode",
-                        node.name,
-                        node.op,
-                        "its running statistics are read by other nodes",
-                        "export the network in eval mode",
-                    )
-                )
+                reason = "its running statistics are read by other nodes"
+                done.append(_refuse(node, "batch-norm-in-training-mode", reason))
                 continue
             node.outputs = [node.outputs[0]]
             done.append(
