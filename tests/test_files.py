@@ -24,7 +24,11 @@ def test_a_folder_is_not_replaced(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(errno.ENOSPC, "disk-full"), (errno.EROFS, "destination-not-writable"), (errno.EACCES, "destination-not-writable")],
+    [
+        (errno.ENOSPC, "disk-full"),
+        (errno.EROFS, "destination-not-writable"),
+        (errno.EACCES, "destination-not-writable"),
+    ],
 )
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, number, code):
     path = tmp_path / "x.onnx"
