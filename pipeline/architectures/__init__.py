@@ -1,0 +1,195 @@
+"""The networks that the pipeline knows: recognised by names and shapes, built as torch modules.
+
+`recognise` needs no torch; `build` and `load` do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.architectures import fast_neural_style, few_shot, fritz
+from pipeline.architectures.base import Family, Parameters, Recognised, Shapes, Tensors, Variant
+from pipeline.errors import MissingDependency, PipelineError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pipeline.sources.tensors import StateDict
+
+__all__ = ["FAMILIES", "Recognised", "Variant", "build", "load", "names", "recognise"]
+
+FAMILIES: tuple[Family, ...] = (fast_neural_style.FAMILY, fritz.FAMILY, few_shot.FAMILY)
+STATISTICS = re.compile(r"\.(running_mean|running_var|num_batches_tracked)$")
+
+
+def names() -> tuple[str, ...]:
+    """All names that `--architecture` takes, besides `package.module:factory`."""
+    return tuple(variant.name for family in FAMILIES for variant in family.variants)
+
+
+def family_of(name: str) -> Family:
+    """The family that a named architecture belongs to. Raises PipelineError `unknown-architecture-name`."""
+    for family in FAMILIES:
+        if any(variant.name == name for variant in family.variants):
+            return family
+    near = difflib.get_close_matches(name, names(), n=1, cutoff=0.3)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise PipelineError(
+        "unknown-architecture-name",
+        f"there is no architecture named {name!r}",
+        subject="--architecture",
+        remedy=f"{hint}Known: {', '.join(names())}; or your own as package.module:factory.",
+    )
+
+
+def recognise(state: StateDict, name: str | None = None) -> Recognised:
+    """Which known network a state dict is: parameters, image contract and why.
+
+    `name` is the user's choice among variants. Raises PipelineError: unknown-architecture (with the nearest
+    known one and the first differing tensor), ambiguous-architecture (with the choices),
+    architecture-does-not-fit (a name that the tensors contradict).
+    """
+    families = FAMILIES if name is None else (family_of(name),)
+    attempts = [_Attempt(family, state) for family in families]
+    best = max(attempts, key=lambda attempt: attempt.likeness)
+    if best.difference:
+        raise _unknown(best, state, name)
+    choice = best.family.choose(best.params, state.shapes, state.classes)
+    if name is not None:
+        taken = name
+        reason = f"--architecture {name} was given; {choice.reason}"
+        if name not in choice.names:
+            if not _shapes_allow(best, name):
+                raise PipelineError(
+                    "architecture-does-not-fit",
+                    f"these weights cannot be {name}: {choice.reason}",
+                    subject=state.subject,
+                    remedy=f"Use --architecture {' or '.join(choice.names)}, or leave it out.",
+                )
+            best.notes.append(f"--architecture {name} overrides what the names suggest: {choice.reason}")
+    elif len(choice.names) == 1:
+        taken, reason = choice.names[0], choice.reason
+    else:
+        raise _ambiguous(best.family, choice.names, choice.reason, state.subject)
+    contract = best.family.contract(best.params)
+    facts = ("input_range", "output_range", "channel_order", "size_multiple")
+    contract = replace(contract, sources=dict.fromkeys(facts, f"architecture {taken}"))
+    weights = sum(v.size for k, v in best.tensors.items() if not STATISTICS.search(k))
+    return Recognised(taken, best.params, contract, reason, tuple(best.notes), best.tensors, weights)
+
+
+class _Attempt:
+    """A state dict taken as one family: how much of it fits, and what does not."""
+
+    def __init__(self, family: Family, state: StateDict) -> None:
+        self.family = family
+        self.tensors, self.notes = family.clean(state.tensors)
+        self.found: Shapes = {key: value.shape for key, value in self.tensors.items()}
+        self.params = family.infer(self.found)
+        self.expected = family.shapes(self.params)
+        same = sum(self.found.get(key) == shape for key, shape in self.expected.items())
+        self.named = sum(key in self.found for key in self.expected)
+        # Likeness of names, where a changed index counts as alike: renamed layers should still find their family.
+        total = max(len(self.found), len(self.expected), 1)
+        close = _near_names(self.expected, self.found) if not self.named else 0
+        self.likeness = (same + self.named) / (2 * total) + close * 1e-3
+        self.difference = _first_difference(self.expected, self.found)
+
+
+def _near_names(expected: Mapping[str, object], found: Mapping[str, object]) -> float:
+    """How alike the names are as text, 0..1, from a few of them."""
+    sample = list(found)[:8]
+    scores = [
+        max((difflib.SequenceMatcher(None, a, b).ratio() for b in list(expected)[:80]), default=0.0)
+        for a in sample
+    ]
+    return sum(scores) / len(scores) if scores else 0.0
+
+
+def _first_difference(expected: Shapes, found: Shapes) -> str:
+    """The first tensor that is missing, has another shape, or is too many; "" when all fit."""
+    extra = [key for key in found if key not in expected]
+    for key, shape in expected.items():
+        if key not in found:
+            near = difflib.get_close_matches(key, extra[:200], n=1, cutoff=0.6)
+            hint = f"; the file has {near[0]!r} of shape {list(found[near[0]])}" if near else ""
+            return f"tensor {key!r} of shape {list(shape)} is missing{hint}"
+        if found[key] != shape:
+            return f"tensor {key!r} should have the shape {list(shape)} and has {list(found[key])}"
+    if extra:
+        return f"tensor {extra[0]!r} of shape {list(found[extra[0]])} is not part of it"
+    return ""
+
+
+def _unknown(best: _Attempt, state: StateDict, name: str | None) -> PipelineError:
+    nearest = name or best.family.variants[0].name
+    alike = f"{best.named} of {len(best.expected)} tensor names are alike"
+    if name is not None:
+        return PipelineError(
+            "architecture-does-not-fit",
+            f"these weights are not {name}: {best.difference} ({alike})",
+            subject=state.subject,
+            remedy="Leave --architecture out to have it recognised, or give your own package.module:factory.",
+        )
+    return PipelineError(
+        "unknown-architecture",
+        f"these {len(state.tensors)} tensors are no network that is known here; the nearest is {nearest} "
+        f"({alike}), where {best.difference}",
+        subject=state.subject,
+        remedy="Give the code of the network too: --architecture package.module:factory, or export it to ONNX.",
+    )
+
+
+def _ambiguous(family: Family, fitting: tuple[str, ...], reason: str, subject: str) -> PipelineError:
+    lines = "; ".join(f"{v.name} ({v.summary})" for v in family.variants if v.name in fitting)
+    return PipelineError(
+        "ambiguous-architecture",
+        f"{reason}; the weights alone cannot tell which",
+        subject=subject,
+        remedy=f"Choose with --architecture: {lines}. The forward() of the training code tells.",
+    )
+
+
+def _shapes_allow(attempt: _Attempt, name: str) -> bool:
+    """Whether a variant that the names speak against can still be built from these shapes."""
+    if attempt.family is fast_neural_style.FAMILY:
+        a, b, _ = attempt.params["widths"]
+        return name == fast_neural_style.PLAIN.name or tuple(attempt.params.get("decoder", (b, a))) == (b, a)
+    return False
+
+
+def build(name: str, params: Parameters) -> nn.Module:
+    """The torch module of a named architecture with these parameters, weights as torch initialises them, in eval
+    mode. Raises MissingDependency without torch."""
+    family = family_of(name)
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingDependency("torch", "torch", f"building a {name} network") from None
+    return family.module(name, params).eval()
+
+
+def load(module: nn.Module, tensors: Tensors, subject: str = "") -> nn.Module:
+    """Put the tensors into the module: every name and shape must fit. Gives the module back, in eval mode.
+
+    Raises PipelineError `weights-do-not-fit` naming the first tensor that does not.
+    """
+    import torch
+
+    expected: Shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    counters = {key for key in expected if key.endswith(".num_batches_tracked") and key not in tensors}
+    found = {key: value.shape for key, value in tensors.items()}
+    difference = _first_difference({k: v for k, v in expected.items() if k not in counters}, found)
+    if difference:
+        raise PipelineError(
+            "weights-do-not-fit",
+            f"the weights do not fit the module: {difference}",
+            subject=subject,
+            remedy="Give the state dict of exactly this module, or build it with the widths it was trained with.",
+        )
+    module.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()}, strict=not counters)
+    return module.eval()

@@ -1,0 +1,78 @@
+"""What an architecture is: tensor names and shapes as a function of a few parameters, and the torch module.
+
+Recognition needs only names and shapes, so it works without torch; `module` is the one place that imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.contract import ImageContract
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Tensors = dict[str, np.ndarray]
+Shapes = dict[str, tuple[int, ...]]
+Parameters = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One graph of a family: several variants share the same tensors and differ in what is done with them."""
+
+    name: str
+    summary: str
+    """What distinguishes this variant, in a sentence for someone who has to choose."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which variants a state dict can be, and why. One name: it is decided."""
+
+    names: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks with one tensor layout.
+
+    `clean` gives the tensors under the family's own names, without what it does not use, and notes what it
+    did. `infer` reads the parameters from shapes, taking defaults for what is missing. `shapes` are the
+    tensors that a network with these parameters has, in order. `choose` says which variants fit, given the
+    parameters, the names as they were in the file, and the class names of a whole-module pickle. `module`
+    builds the torch module of a variant. `contract` gives the image contract.
+    """
+
+    variants: tuple[Variant, ...]
+    clean: Callable[[Tensors], tuple[Tensors, list[str]]]
+    infer: Callable[[Shapes], Parameters]
+    shapes: Callable[[Parameters], Shapes]
+    choose: Callable[[Parameters, Shapes, Mapping[str, str]], Choice]
+    module: Callable[[str, Parameters], nn.Module]
+    contract: Callable[[Parameters], ImageContract]
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A state dict as a known network: `build(name, params)` and `load(module, tensors)` give the module."""
+
+    name: str
+    params: Parameters
+    contract: ImageContract
+    reason: str
+    notes: tuple[str, ...] = ()
+    tensors: Tensors = field(default_factory=dict, repr=False)
+    weights: int = 0
+    """Trained values; batch-norm statistics are not counted."""
+
+
+def dimension(shapes: Mapping[str, tuple[int, ...]], name: str, axis: int, default: int) -> int:
+    """One dimension of a tensor, or the default where the tensor or the axis is missing."""
+    shape = shapes.get(name, ())
+    return shape[axis] if len(shape) > axis else default

@@ -1,0 +1,216 @@
+"""State dicts: named NumPy tensors out of checkpoints, without torch and without running anything.
+
+`read_state` opens the container (archive.py), finds the state dict in whatever was saved around it, and hands
+the plain tensors on to be made plain names and plain weights (plain.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.sources import plain
+from pipeline.sources.archive import Archive, is_tensor, open_archive, rank
+from pipeline.sources.triage import FileFormat, identify
+from pipeline.sources.unpickle import Global, Record
+
+MAX_ENTRIES = 100_000
+"""Tensors and modules in one file; a nest of shared modules could otherwise grow without end."""
+MAX_DEPTH = 100
+
+NOT_WEIGHTS = (
+    "optimizer",
+    "optimizers",
+    "optimizer_state",
+    "optimizer_states",
+    "optimizer_state_dict",
+    "optim",
+    "opt",
+    "opt_state",
+    "scheduler",
+    "lr_scheduler",
+    "lr_schedulers",
+    "scheduler_state_dict",
+    "scaler",
+    "rng_state",
+    "callbacks",
+    "loops",
+    "discriminator",
+    "discriminator_state_dict",
+    "netD",
+    "criterion",
+    "loss",
+)
+"""Keys of a checkpoint under which no image network lies."""
+
+
+@dataclass
+class StateDict:
+    """Named tensors, as plain as they can be made: no wrapper prefixes, no hooks, float32 (integers as int64).
+
+    `classes` and `attributes` are set for whole-module pickles: the class name of every submodule by its path
+    ("" for the module itself), and the module's own plain attributes (numbers, strings, flags).
+    """
+
+    tensors: dict[str, np.ndarray]
+    format: str
+    subject: str
+    notes: list[str] = field(default_factory=list)
+    classes: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor, in the file's order."""
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
+
+
+@dataclass
+class _Found:
+    """A state dict inside the file's object tree: where, and its references."""
+
+    where: str
+    references: dict[str, Any]
+    classes: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def read_state(path: Path, file_format: FileFormat | None = None) -> StateDict:
+    """The state dict in a torch zip, legacy torch, pickle or safetensors file, float32.
+
+    Wrapper prefixes are removed; pruning, weight_norm and spectral_norm are baked; each is noted. Raises
+    PipelineError: unsafe-pickle, truncated-file, damaged-file, zip-bomb, several-state-dicts, no-state-dict,
+    unsupported-tensor, unsupported-parametrization, not-finite-weights.
+    """
+    path = Path(path)
+    file_format = file_format or identify(path)
+    if file_format.name not in ("torch-zip", "torch-legacy", "pickle", "safetensors"):
+        raise PipelineError(
+            "no-state-dict",
+            f"this is {file_format.description}, not a file of named weights",
+            subject=str(path),
+            remedy="Give a .pth, .pt, .model or .safetensors file.",
+        )
+    archive = open_archive(path, file_format.name)
+    found = _find(path, archive)
+    notes = [file_format.note] if file_format.note else []
+    if found.where:
+        notes.append(f"the weights lie in the checkpoint under {found.where}")
+    name = file_format.name
+    if found.classes:
+        name = "torch-module"
+        notes.append(
+            f"a whole module of class {found.classes['']} was saved: only its tensors and class names were read, "
+            "none of its code was run"
+        )
+    tensors = {key: archive.tensor(key, reference) for key, reference in found.references.items()}
+    tensors = plain.names(tensors, notes)
+    tensors = plain.weights(tensors, notes, str(path))
+    plain.check_finite(tensors, str(path))
+    return StateDict(
+        tensors,
+        name,
+        str(path),
+        notes,
+        found.classes,
+        {**archive.metadata, **found.attributes},
+    )
+
+
+# --- finding it -----------------------------------------------------------------------------------------------
+
+
+def _find(path: Path, archive: Archive) -> _Found:
+    found = list(_candidates(archive.root, "", 0, [0]))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(candidate.where for candidate in found)
+        raise PipelineError(
+            "several-state-dicts",
+            f"the checkpoint holds {len(found)} networks: {names}",
+            subject=str(path),
+            remedy="Save the one that paints, e.g. torch.save(torch.load(file)["
+            f"{found[0].where.strip('[]')}], 'network.pth').",
+        )
+    holds = "nothing"
+    if isinstance(archive.root, dict):
+        keys = ", ".join(repr(key)[:40] for key in list(archive.root)[:5])
+        holds = f"a dict of {keys or 'nothing'}"
+    elif isinstance(archive.root, Record):
+        holds = f"an object of class {archive.root.cls}"
+    elif is_tensor(archive.root):
+        holds = "a single tensor"
+    elif archive.root is not None:
+        holds = f"a {type(archive.root).__name__}"
+    raise PipelineError(
+        "no-state-dict",
+        f"no network's weights are in this file, it holds {holds}",
+        subject=str(path),
+        remedy="Save the network with torch.save(network.state_dict(), 'network.pth').",
+    )
+
+
+def _candidates(value: Any, where: str, depth: int, visited: list[int]) -> Iterator[_Found]:
+    """Every state dict or module in a tree of dicts and lists, outermost first."""
+    visited[0] += 1
+    if depth > 4 or visited[0] > MAX_ENTRIES:
+        return
+    if isinstance(value, Record) and _is_module(value):
+        yield _from_module(value, where)
+    elif isinstance(value, (dict, Record)):
+        entries = value if isinstance(value, dict) else value.state
+        tensors = {k: v for k, v in entries.items() if isinstance(k, str) and is_tensor(v)}
+        if any(rank(v) >= 2 for v in tensors.values()):
+            yield _Found(where, tensors)
+            return
+        for key, item in entries.items():
+            if key not in NOT_WEIGHTS:
+                yield from _candidates(item, f"{where}[{key!r}]", depth + 1, visited)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value[:100]):
+            yield from _candidates(item, f"{where}[{index}]", depth + 1, visited)
+
+
+def _is_module(record: Record) -> bool:
+    return isinstance(record.state.get("_parameters"), dict) and isinstance(record.state.get("_modules"), dict)
+
+
+def _from_module(record: Record, where: str) -> _Found:
+    """The state dict of a pickled torch.nn.Module, in the order of Module.state_dict()."""
+    wrapped = record.state["_modules"].get("module")
+    if record.cls.name.endswith("DataParallel") and isinstance(wrapped, Record) and _is_module(wrapped):
+        record = wrapped
+    found = _Found(where, {})
+    visited = 0
+
+    def walk(module: Record, prefix: str, depth: int) -> None:
+        nonlocal visited
+        visited += 1
+        if depth > MAX_DEPTH or visited > MAX_ENTRIES or len(found.references) > MAX_ENTRIES:
+            raise ValueError("its modules are nested without end")
+        found.classes[prefix.rstrip(".")] = str(module.cls)
+        skipped = module.state.get("_non_persistent_buffers_set") or []
+        for group in ("_parameters", "_buffers"):
+            members = module.state.get(group)
+            for name, value in (members or {}).items() if isinstance(members, dict) else ():
+                if value is not None and isinstance(name, str) and name not in skipped:
+                    found.references[prefix + name] = value
+        for name, child in module.state["_modules"].items():
+            if isinstance(child, Record) and isinstance(name, str) and _is_module(child):
+                walk(child, f"{prefix}{name}.", depth + 1)
+
+    walk(record, "", 0)
+    found.attributes = {
+        key: str(value) if isinstance(value, Global) else value
+        for key, value in record.state.items()
+        if isinstance(key, str)
+        and not key.startswith("_")
+        and isinstance(value, (bool, int, float, str, Global, type(None)))
+    }
+    return found
