@@ -17,9 +17,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
-from pipeline.graph.forms import axes_of, explicit_pads, pads_of, slice_spec, slices, split_sizes
-
-Shape = tuple[int | None, ...]
+from pipeline.graph import operator_shapes as ops
+from pipeline.graph.forms import slices
+from pipeline.graph.operator_shapes import Shape
 
 SMALL = 64
 """Integer tensors up to this many elements are evaluated: sizes, pads and axes, never data."""
@@ -64,10 +64,6 @@ class Shapes:
         return self.values.get(tensor.name) if held is None else held
 
 
-class _Contradiction(Exception):
-    """A node whose inputs do not fit together."""
-
-
 def infer(graph: gs.Graph, inputs: Mapping[str, Sequence[int | None]] | None = None) -> Shapes:
     """The shapes in a graph, from its declared input shapes or from `inputs` (by input name).
 
@@ -83,7 +79,7 @@ def infer(graph: gs.Graph, inputs: Mapping[str, Sequence[int | None]] | None = N
     for node in _ordered(graph):
         try:
             _infer_node(node, shapes, graph.opset)
-        except _Contradiction as problem:
+        except ops.Contradiction as problem:
             shapes.problems.append((node.name, str(problem)))
         except (IndexError, TypeError, ValueError, KeyError):  # a malformed node: nothing is known about it
             pass
@@ -163,23 +159,6 @@ def _ordered(graph: gs.Graph) -> list[gs.Node]:
                 (maker, False) for tensor in node.inputs for maker in tensor.inputs if id(maker) not in done
             )
     return order
-
-
-def broadcast(*shapes: Shape | None) -> Shape | None:
-    """The shape of an elementwise result; None when an operand's rank is unknown."""
-    if any(shape is None for shape in shapes):
-        return None
-    rank = max(len(shape) for shape in shapes if shape is not None)
-    result: list[int | None] = []
-    for axis in range(rank):
-        sizes = {
-            shape[axis - rank + len(shape)] for shape in shapes if shape is not None and axis >= rank - len(shape)
-        } - {1}
-        known = sizes - {None}
-        if len(known) > 1:
-            raise _Contradiction(f"sizes {sorted(known)} do not broadcast")  # type: ignore[type-var]
-        result.append(known.pop() if known else (None if sizes else 1))
-    return tuple(result)
 
 
 _SAME = frozenset(
@@ -307,47 +286,47 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
             if op == "Dropout":
                 put(first, 1)
         case op if op in _ELEMENTWISE:
-            put(broadcast(*got))
+            put(ops.broadcast(*got))
         case "Conv" | "ConvInteger":
-            put(_conv(node, first, got[1]))
+            put(ops.conv(node, first, got[1]))
         case "QLinearConv":
-            put(_conv(node, first, got[3]))
+            put(ops.conv(node, first, got[3]))
         case "ConvTranspose":
-            put(_conv_transpose(node, first, got[1]))
+            put(ops.conv_transpose(node, first, got[1]))
         case "MaxPool" | "AveragePool" | "LpPool":
-            put(_pool(node, first))
-            put(_pool(node, first), 1)
+            put(ops.pool(node, first))
+            put(ops.pool(node, first), 1)
         case "GlobalAveragePool" | "GlobalMaxPool":
             put(None if first is None else (*first[:2], *(1 for _ in first[2:])))
         case "Pad":
-            put(_pad(node, first, shapes))
+            put(ops.pad(node, first, shapes))
         case "Upsample" | "Resize":
-            put(_resize(node, first, shapes, inputs))
+            put(ops.resize(node, first, shapes, inputs))
         case "Concat":
-            put(_concat(node, got))
+            put(ops.concat(node, got))
         case "Slice":
-            put(_slice(node, first, shapes))
+            put(ops.slice_(node, first, shapes))
         case "Split":
-            for index, shape in enumerate(_split(node, first, shapes)):
+            for index, shape in enumerate(ops.split(node, first, shapes)):
                 put(shape, index)
         case "Reshape":
-            put(_reshape(node, first, shapes))
+            put(ops.reshape(node, first, shapes))
         case "Flatten":
             if first is not None:
                 axis = int(node.attrs.get("axis", 1)) % (len(first) + 1)
-                put((_product(first[:axis]), _product(first[axis:])))
+                put((ops.product(first[:axis]), ops.product(first[axis:])))
         case "Transpose":
             if first is not None:
                 order = n.ints(node, "perm") or tuple(reversed(range(len(first))))
                 put([first[axis] for axis in order])
         case "Squeeze" | "Unsqueeze":
-            put(_squeeze(node, first, shapes))
+            put(ops.squeeze(node, first, shapes))
         case "Gather":
             if first is not None and got[1] is not None:
                 axis = int(node.attrs.get("axis", 0)) % len(first)
                 put((*first[:axis], *got[1], *first[axis + 1 :]))
         case "DepthToSpace" | "SpaceToDepth":
-            put(_blocks(node, first))
+            put(ops.blocks(node, first))
         case "Gemm":
             if first is not None and got[1] is not None:
                 put(
@@ -357,12 +336,12 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
                     )
                 )
         case "MatMul" | "MatMulInteger":
-            put(_matmul(first, got[1]))
+            put(ops.matmul(first, got[1]))
         case "QLinearMatMul":
-            put(_matmul(first, got[3]))
+            put(ops.matmul(first, got[3]))
         case "Expand":
             wanted = shapes.value(inputs[1])
-            put(None if wanted is None else broadcast(first, tuple(int(s) for s in wanted)))
+            put(None if wanted is None else ops.broadcast(first, tuple(int(s) for s in wanted)))
         case "ConstantOfShape":
             wanted = shapes.value(inputs[0])
             put(wanted if wanted is None else tuple(int(s) for s in wanted))
@@ -382,7 +361,7 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
             put((), 1)
             put((), 2)
         case op if op.startswith("Reduce") or op in ("ArgMax", "ArgMin"):
-            put(_reduce(node, first, shapes))
+            put(ops.reduce(node, first, shapes))
     _evaluate(node, inputs, shapes)
 
 
@@ -433,228 +412,3 @@ def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> 
     if result is not None and result.size <= SMALL:
         shapes.values[name] = result
         shapes.known[name] = result.shape
-
-
-def _product(sizes: Sequence[int | None]) -> int | None:
-    return None if any(size is None for size in sizes) else math.prod(size for size in sizes if size is not None)
-
-
-def _windows(node: gs.Node, spatial: Sequence[int | None], kernel: Sequence[int]) -> list[int | None]:
-    rank = len(kernel)
-    strides = n.ints(node, "strides", (1,) * rank)
-    dilations = n.ints(node, "dilations", (1,) * rank)
-    if n.text(node, "auto_pad", "NOTSET").startswith("SAME"):
-        return [None if s is None else math.ceil(s / stride) for s, stride in zip(spatial, strides, strict=True)]
-    pads = explicit_pads(node, spatial, kernel)
-    up = bool(node.attrs.get("ceil_mode", 0)) and node.op != "Conv"
-    result: list[int | None] = []
-    for axis, size in enumerate(spatial):
-        if size is None:
-            result.append(None)
-            continue
-        span = size + pads[axis] + pads[axis + rank] - (kernel[axis] - 1) * dilations[axis] - 1
-        if span < 0:
-            raise _Contradiction(f"size {size} is smaller than the kernel {kernel[axis]}")
-        count = (math.ceil(span / strides[axis]) if up else span // strides[axis]) + 1
-        if up and (count - 1) * strides[axis] >= size + pads[axis]:
-            count -= 1
-        result.append(count)
-    return result
-
-
-def _conv(node: gs.Node, x: Shape | None, w: Shape | None) -> Sequence[int | None] | None:
-    if w is None:
-        return None
-    if x is None:
-        return (None, w[0], *(None for _ in w[2:]))
-    expected = None if w[1] is None else w[1] * int(node.attrs.get("group", 1))
-    if expected is not None and x[1] is not None and x[1] != expected:
-        raise _Contradiction(f"it takes {expected} channels and gets {x[1]}")
-    return (x[0], w[0], *_windows(node, x[2:], n.ints(node, "kernel_shape") or w[2:]))  # type: ignore[arg-type]
-
-
-def _conv_transpose(node: gs.Node, x: Shape | None, w: Shape | None) -> Sequence[int | None] | None:
-    if x is None or w is None:
-        return None
-    kernel = n.ints(node, "kernel_shape") or w[2:]
-    rank = len(kernel)
-    channels = None if w[1] is None else w[1] * int(node.attrs.get("group", 1))
-    shape = n.ints(node, "output_shape")
-    if shape is not None:
-        return (x[0], channels, *shape[-rank:])
-    strides = n.ints(node, "strides", (1,) * rank)
-    if n.text(node, "auto_pad", "NOTSET").startswith("SAME"):
-        return (x[0], channels, *(None if s is None else s * f for s, f in zip(x[2:], strides, strict=True)))
-    pads = n.ints(node, "pads", (0,) * (2 * rank))
-    dilations = n.ints(node, "dilations", (1,) * rank)
-    extra = n.ints(node, "output_padding", (0,) * rank)
-    spatial = [
-        None
-        if size is None
-        else (size - 1) * strides[a] + (kernel[a] - 1) * dilations[a] + 1 + extra[a] - pads[a] - pads[a + rank]
-        for a, size in enumerate(x[2:])
-    ]
-    return (x[0], channels, *spatial)
-
-
-def _pool(node: gs.Node, x: Shape | None) -> Sequence[int | None] | None:
-    return None if x is None else (*x[:2], *_windows(node, x[2:], n.ints(node, "kernel_shape")))
-
-
-def _pad(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | None] | None:
-    if x is None:
-        return None
-    pads = pads_of(node, len(x), shapes)
-    if pads is None:
-        return [None] * len(x)
-    return [None if size is None else size + pads[axis] + pads[axis + len(x)] for axis, size in enumerate(x)]
-
-
-def _resize(
-    node: gs.Node, x: Shape | None, shapes: Shapes, inputs: list[gs.Tensor | None]
-) -> Sequence[int | None] | None:
-    if x is None:
-        return None
-    two = node.op == "Upsample" or len(inputs) == 2
-    scales = shapes.value(n.given(node, 1 if two else 2))
-    if scales is None and "scales" in node.attrs:
-        scales = np.asarray(node.attrs["scales"], dtype=np.float32)
-    axes = [a % len(x) for a in n.ints(node, "axes", range(len(x)))]
-    result: list[int | None] = list(x)
-    sizes = shapes.value(n.given(node, 3))
-    if sizes is not None and sizes.size:
-        for axis, size in zip(axes, sizes, strict=True):
-            result[axis] = int(size)
-        return result
-    if scales is None or not scales.size:
-        return [*x[:2], *(None for _ in x[2:])]
-    for axis, scale in zip(axes, scales, strict=True):
-        size = result[axis]
-        result[axis] = None if size is None else math.floor(size * float(scale) + 1e-4)
-    return result
-
-
-def _concat(node: gs.Node, got: list[Shape | None]) -> Sequence[int | None] | None:
-    if any(shape is None for shape in got):
-        return None
-    parts = [shape for shape in got if shape is not None]
-    axis = int(node.attrs["axis"]) % len(parts[0])
-    result: list[int | None] = []
-    for index in range(len(parts[0])):
-        sizes = [part[index] for part in parts]
-        if index == axis:
-            result.append(_sum(sizes))
-            continue
-        known = {size for size in sizes if size is not None}
-        if len(known) > 1:
-            raise _Contradiction(f"sizes {sorted(known)} do not join on axis {index}")
-        result.append(known.pop() if known else None)
-    return result
-
-
-def _sum(sizes: Sequence[int | None]) -> int | None:
-    return None if any(size is None for size in sizes) else sum(size for size in sizes if size is not None)
-
-
-def _slice(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | None] | None:
-    if x is None:
-        return None
-    spec = slice_spec(node, shapes)
-    if spec is None:
-        return [None] * len(x)
-    result = list(x)
-    for start, end, axis, step in zip(*spec, strict=True):
-        size = x[axis]
-        if size is None:
-            result[axis] = end - start if step == 1 and 0 <= start < end < 2**31 - 1 else None
-            continue
-        low, high = (0, size) if step > 0 else (-1, size - 1)
-        begin = min(max(start + size if start < 0 else start, 0), high)
-        stop = min(max(end + size if end < 0 else end, low), size)
-        result[axis] = max(0, math.ceil((stop - begin) / step))
-    return result
-
-
-def _split(node: gs.Node, x: Shape | None, shapes: Shapes) -> list[Sequence[int | None]]:
-    parts = split_sizes(node, x, shapes)
-    if x is None or parts is None:
-        return []
-    axis = int(node.attrs.get("axis", 0)) % len(x)
-    return [(*x[:axis], part, *x[axis + 1 :]) for part in parts]
-
-
-def _reshape(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | None] | None:
-    wanted = n.ints(node, "shape")
-    if wanted is None:
-        held = shapes.value(n.given(node, 1))
-        if held is None:
-            shape = shapes.of(n.given(node, 1))
-            return None if shape is None or len(shape) != 1 or shape[0] is None else [None] * shape[0]
-        wanted = tuple(int(v) for v in held)
-    keep = not node.attrs.get("allowzero", 0)
-    result: list[int | None] = [
-        (x[axis] if x is not None and axis < len(x) else None) if size == 0 and keep else size
-        for axis, size in enumerate(wanted)
-    ]
-    total = None if x is None else _product(x)
-    if -1 in result:
-        rest = _product([size for size in result if size != -1])
-        position = result.index(-1)
-        result[position] = None if total is None or not rest else total // rest
-        if total is not None and rest and total % rest:
-            raise _Contradiction(f"{total} values do not fill the shape {list(wanted)}")
-    elif total is not None and _product(result) not in (None, total):
-        raise _Contradiction(f"{total} values do not fill the shape {list(wanted)}")
-    return result
-
-
-def _squeeze(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | None] | None:
-    axes = axes_of(node, shapes)
-    if x is None or axes is None:
-        return None
-    if node.op == "Squeeze":
-        gone = {axis % len(x) for axis in axes} if axes else {axis for axis, size in enumerate(x) if size == 1}
-        if not axes and None in x:
-            return None
-        return [size for axis, size in enumerate(x) if axis not in gone]
-    rank = len(x) + len(axes)
-    new = {axis % rank for axis in axes}
-    rest = iter(x)
-    return [1 if axis in new else next(rest) for axis in range(rank)]
-
-
-def _blocks(node: gs.Node, x: Shape | None) -> Sequence[int | None] | None:
-    if x is None:
-        return None
-    block = int(node.attrs["blocksize"])
-    grow = node.op == "DepthToSpace"
-    depth = None if x[1] is None else (x[1] // block**2 if grow else x[1] * block**2)
-    return (x[0], depth, *(None if s is None else (s * block if grow else s // block) for s in x[2:]))
-
-
-def _matmul(a: Shape | None, b: Shape | None) -> Sequence[int | None] | None:
-    if a is None or b is None or len(a) < 2 or len(b) < 2:
-        return None
-    if a[-1] is not None and b[-2] is not None and a[-1] != b[-2]:
-        raise _Contradiction(f"{a[-1]} columns meet {b[-2]} rows")
-    return (*(broadcast(a[:-2], b[:-2]) or ()), a[-2], b[-1])
-
-
-def _reduce(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | None] | None:
-    if x is None:
-        return None
-    keep = bool(node.attrs.get("keepdims", 1))
-    if node.op.startswith("Arg"):
-        axes: list[int] | None = [int(node.attrs.get("axis", 0))]
-    else:
-        axes = axes_of(node, shapes)
-    if axes is None:
-        return [None] * len(x) if keep else None
-    if not axes:
-        if node.attrs.get("noop_with_empty_axes"):
-            return x
-        axes = list(range(len(x)))
-    gone = {axis % len(x) for axis in axes}
-    if keep:
-        return [1 if axis in gone else size for axis, size in enumerate(x)]
-    return [size for axis, size in enumerate(x) if axis not in gone]
