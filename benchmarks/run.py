@@ -18,14 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
-BARE_EXPORT = """
+BARE_SCRIPT = """
 import sys, torch, warnings
 warnings.simplefilter("ignore")
-from pipeline.architectures.fast_neural_style import TransformerNet
-from pipeline.sources.tensors import read_state
-net = TransformerNet({widths}, 5)
+from pipeline.architectures import build
+net = build("fast-neural-style", {"widths": [32, 64, 128], "blocks": 5})
 net.load_state_dict(torch.load(sys.argv[1], weights_only=True))
-net.eval()
 with torch.no_grad():
     torch.onnx.export(net, torch.zeros(1, 3, 540, 720), sys.argv[2], opset_version=9, dynamo=False)
 """
@@ -86,17 +84,14 @@ def measure(folder: Path, runs: int) -> None:
         print(line, flush=True)
 
 
-BARE_SCRIPT = BARE_EXPORT.format(widths="(32, 64, 128)")
-
-
 def make_inputs(folder: Path) -> tuple[Path, Path]:
     """A full-size fast_neural_style checkpoint with random weights, and its graph."""
     import torch
 
-    from pipeline.architectures.fast_neural_style import TransformerNet
+    from pipeline.architectures import build
 
     torch.manual_seed(1)
-    network = TransformerNet((32, 64, 128), 5)
+    network = build("fast-neural-style", {"widths": [32, 64, 128], "blocks": 5})
     with torch.no_grad():
         for value in network.parameters():
             value.add_(torch.randn_like(value) * 0.02)
