@@ -1,0 +1,87 @@
+"""The sizes that follow when the target ignores what a graph asks for.
+
+An ignored pad or a rounded scale is `wrong` where it happens, and an `error` where tensors of different size meet
+later (1.0.4 imports a network with Pad-11 and throws at the first residual addition, measured.md section 3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.validate.view import View
+
+
+def disagreements(view: View) -> list[tuple[str, str]]:
+    """(node name, what does not fit) for nodes that contradict each other in the target's sizes alone."""
+    graph = view.surgeon
+    if graph is None or len(view.order) < len(view.nodes):
+        return []
+    from pipeline.graph import infer
+
+    try:
+        before = {name for name, _ in infer(graph).problems}
+        copy = graph.copy()
+        changed = [_change(node, view) for node in copy.nodes]
+        if not any(changed):
+            return []
+        return [(name, what) for name, what in infer(copy, _inputs(copy)).problems if name not in before]
+    except Exception:  # a graph too odd to be read here has its own finding
+        return []
+
+
+def _inputs(graph: gs.Graph) -> dict[str, list[int | None]]:
+    """Declared sizes: given explicitly, so that sizes recorded in the file are not trusted."""
+    return {
+        tensor.name: [size if isinstance(size, int) and size > 0 else None for size in tensor.shape]
+        for tensor in graph.inputs
+        if tensor.shape is not None
+    }
+
+
+def _change(node: gs.Node, view: View) -> bool:
+    """Give the node the attributes that the target computes with. Whether anything changed."""
+    has = view.target.semantics.__contains__
+    old = {key: value for key, value in node.attrs.items() if isinstance(value, (int, float, str, list, tuple))}
+    if node.op in ("Conv", "ConvTranspose", "MaxPool", "AveragePool") and has("height-width-swapped"):
+        names = ["strides"]
+        if node.op == "ConvTranspose":
+            names.append("output_padding")
+        if node.op.endswith("Pool"):
+            names.append("kernel_shape")
+        for name in names:
+            if len(node.attrs.get(name, ())) == 2:
+                node.attrs[name] = list(node.attrs[name])[::-1]
+    if node.op.endswith("Pool") and has("pool-ceil-ignored"):
+        node.attrs.pop("ceil_mode", None)
+    if node.op.endswith("Pool") and has("pool-dilations-ignored"):
+        node.attrs.pop("dilations", None)
+    if node.op == "ConvTranspose" and has("transposed-attributes-ignored"):
+        node.attrs.pop("dilations", None)
+        node.attrs.pop("output_shape", None)
+    if node.op == "Pad" and has("pad-input-ignored") and "pads" not in node.attrs and len(node.inputs) > 1:
+        node.op, node.inputs = "Identity", node.inputs[:1]
+        return True
+    if node.op in ("Upsample", "Resize") and has("resize-scales-rounded"):
+        return _round_scales(node)
+    return any(node.attrs.get(key) != value for key, value in old.items())
+
+
+def _round_scales(node: gs.Node) -> bool:
+    import onnx_graphsurgeon as gs
+
+    place = 1 if node.op == "Upsample" or len(node.inputs) == 2 else 2
+    scales = node.inputs[place] if place < len(node.inputs) else None
+    if not isinstance(scales, gs.Constant) or len(node.inputs) > 3 or scales.values.size < 3:
+        return False
+    held = np.array(scales.values, dtype=np.float32)
+    with contextlib.suppress(ValueError):
+        if (held[2:] >= 1).all() and (held != np.round(held)).any():
+            node.inputs[place] = gs.Constant(f"{scales.name}/rounded/{node.name}", np.round(held))
+            return True
+    return False

@@ -1,0 +1,210 @@
+"""Rules of convolutions, pools and padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from pipeline.findings import Severity
+from pipeline.validate.kinds import Hit, kind, plain
+from pipeline.validate.view import View, attribute, given
+
+if TYPE_CHECKING:
+    from pipeline.targets import Rule
+
+
+@kind("conv-groups")
+def _groups(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    group = attribute(node, "group", 1)
+    weight = view.shape(given(node, 1))
+    if group == 1 or weight is None or None in weight or len(weight) < 3:
+        return
+    if weight[0] == group and weight[1] == 1 and len(weight) <= 4:
+        return
+    if weight[1] == 1:
+        text = f"AssertionException: Values are not equal. Expected: {group} == {weight[0]}"
+    elif rule.source.endswith("3.0.0"):
+        text = "NotImplementedException: DepthwiseConv2D only support number of groups == number of input channels at the moment."
+    else:
+        text = "NotImplementedException: The method or operation is not implemented."
+    yield Hit(
+        f"group={group} with {weight[1] * group} input and {weight[0]} output channels: "
+        "only one group per channel runs, and one output channel per group",
+        "group", values={"text": text},
+    )
+
+
+@kind("same-pads")
+def _same_pads(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    mode = str(attribute(node, "auto_pad", "NOTSET"))
+    shape = view.shape(given(node, 0))
+    kernel = attribute(node, "kernel_shape") or list((view.shape(given(node, 1)) or ())[2:])
+    if not mode.startswith("SAME") or len(kernel) != 2:
+        return
+    strides = attribute(node, "strides", [1, 1])
+    if strides == [1, 1]:
+        return
+    if shape is None or len(shape) != 4 or None in shape[2:]:
+        yield Hit(f"{mode}: the pads of both axes come from the width, right only where height and width leave "
+                  "the same remainder by the stride", "auto_pad", Severity.WARNING)
+        return
+    height, width = shape[2:]
+
+    def pad(size: int, k: int, stride: int) -> int:
+        return max(0, k - stride if size % stride == 0 else k - size % stride)
+
+    if pad(height, kernel[0], strides[0]) != pad(width, kernel[0], strides[0]):
+        yield Hit(f"{mode} at {height}x{width}: the pads of both axes come from the width", "auto_pad")
+
+
+@kind("symmetric-pads")
+def _symmetric_pads(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    pads = attribute(node, "pads")
+    weight = view.shape(given(node, 1))
+    if str(attribute(node, "auto_pad", "NOTSET")).startswith("SAME") and weight is not None and None not in weight:
+        strides = attribute(node, "strides", [1] * (len(weight) - 2))
+        totals = [max(0, k - s) for k, s in zip(weight[2:], strides, strict=False)]
+        if any(total % 2 for total in totals):
+            yield Hit("auto_pad asks for one more row or column on one side", "auto_pad")
+        return
+    if pads and pads[: len(pads) // 2] != pads[len(pads) // 2 :]:
+        yield Hit(f"pads={plain(pads)} differ between begin and end", "pads")
+
+
+@kind("dilated-kernel")
+def _dilated(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    weight, dilations = view.shape(given(node, 1)), attribute(node, "dilations", [1])
+    if weight is None or all(item == 1 for item in dilations) or len(dilations) != len(weight) - 2:
+        return
+    if not any(size != 1 for size in weight[2:]):
+        return
+    size = [(k - 1) * d + 1 for k, d in zip(weight[2:], dilations, strict=True) if k is not None]
+    yield Hit(f"dilations={plain(dilations)}: a kernel of {'x'.join(map(str, size))}, mostly zeros, is computed",
+              "dilations")
+
+
+@kind("one-dimensional-stride")
+def _one_dimensional(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    strides = attribute(node, "strides", [1])
+    if view.rank(given(node, 0)) == 3 and strides != [1]:
+        yield Hit(f"the stride {plain(strides)} of a 1-D pool is lost", "strides")
+
+
+def pads_of(view: View, node: onnx.NodeProto) -> list[int] | None:
+    """A Pad's pads, all begins then all ends over all axes; None when they are not known."""
+    held = attribute(node, "pads") or attribute(node, "paddings")
+    rank = view.rank(given(node, 0))
+    if held is None:
+        value = view.value(given(node, 1))
+        if value is None:
+            return None
+        held = [int(v) for v in value.reshape(-1)]
+    axes = view.value(given(node, 3)) if given(node, 3) else None
+    if axes is not None and rank is not None:
+        full = [0] * (2 * rank)
+        for index, axis in enumerate(int(a) % rank for a in axes.reshape(-1)):
+            if index + len(axes) < len(held):
+                full[axis], full[axis + rank] = held[index], held[index + len(axes)]
+        return full
+    return held if len(held) % 2 == 0 else None
+
+
+def _from_input(node: onnx.NodeProto) -> bool:
+    return attribute(node, "pads") is None and given(node, 1) != ""
+
+
+@kind("pads-input-ignored")
+def _pads_input(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    pads = pads_of(view, node)
+    if _from_input(node) and (pads is None or any(pads)):
+        yield Hit("the pads are an input, only the attribute is read: nothing is padded, and no message says so", "pads")
+
+
+@kind("pads-fold")
+def _pads_fold(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    name = given(node, 1)
+    if not _from_input(node) or name in view.initializers:
+        return
+    if name not in view.folds:
+        yield Hit("the pads do not follow from constants and static shapes", "pads")
+    elif rule.options.get("reversed_slice") and _reversed_slice(view, name):
+        yield Hit("the pads are computed with a Slice of negative step (as torch writes them from opset 11 on), "
+                  "which this version folds to the wrong number of values", "pads")
+
+
+def _reversed_slice(view: View, name: str) -> bool:
+    """Whether the constants behind a tensor pass through a Slice with a negative step."""
+    seen, todo = set(), [name]
+    while todo:
+        maker = view.maker(todo.pop())
+        if maker is None or id(maker) in seen:
+            continue
+        seen.add(id(maker))
+        if maker.op_type == "Slice":
+            steps = view.value(given(maker, 4)) if given(maker, 4) else None
+            if steps is not None and (steps < 0).any():
+                return True
+        todo.extend(item for item in maker.input if item)
+    return False
+
+
+@kind("pad-value-lost")
+def _value_lost(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    if not _from_input(node) or attribute(node, "mode", "constant") != "constant" or not given(node, 2):
+        return
+    value, pads = view.value(given(node, 2)), pads_of(view, node)
+    if value is not None and not np.any(value):
+        return
+    if pads is None or any(pads):
+        yield Hit("the value of the padding is an input, which is lost: 0 is padded", "constant_value")
+
+
+@kind("pad-outer")
+def _outer(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    pads, rank = pads_of(view, node), view.rank(given(node, 0))
+    if pads is None or rank is None or rank < 3 or len(pads) != 2 * rank:
+        return
+    batch, channels = any((pads[0], pads[rank])), any((pads[1], pads[rank + 1]))
+    kept = rule.options["channels"] and rank == 4 and attribute(node, "mode", "constant") == "constant"
+    if batch or (channels and not kept):
+        what = "batch" if batch else "channels"
+        yield Hit(f"pads={plain(pads)}: padding of {what} is dropped", "pads",
+                  silent=_from_input(node))
+
+
+@kind("pad-negative")
+def _negative(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    pads = pads_of(view, node)
+    if not _from_input(node) and pads is not None and any(item < 0 for item in pads):
+        yield Hit(f"pads={plain(pads)}: negative pads do not crop in this version", "pads")
+
+
+@kind("pad-axes")
+def _axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    if not given(node, 3):
+        return
+    axes, rank = view.value(given(node, 3)), view.rank(given(node, 0))
+    if axes is None or rank is None or [int(a) % rank for a in axes.reshape(-1)] != list(range(rank)):
+        yield Hit("the axes input is not read: the pads are taken for other axes", "axes")
+
+
+@kind("pad-rank5-mode")
+def _rank5(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    mode = attribute(node, "mode", "constant")
+    if view.rank(given(node, 0)) == 5 and mode != "constant":
+        yield Hit(f"mode={mode} of a rank 5 tensor is computed as constant", "mode")
+
+
+@kind("pad-reflect-large")
+def _large(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    pads, shape = pads_of(view, node), view.shape(given(node, 0))
+    if attribute(node, "mode", "constant") != "reflect" or pads is None or shape is None or len(pads) != 2 * len(shape):
+        return
+    for axis, size in enumerate(shape):
+        widest = max(pads[axis], pads[axis + len(shape)])
+        if size is not None and widest >= size and widest > 0:
+            yield Hit(f"a reflection of {widest} on {size} pixels: after one reflection the edge is repeated", "pads")
+            return

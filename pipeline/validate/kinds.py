@@ -1,0 +1,344 @@
+"""The kinds of rule that look at one node's attributes, constants and ranks, and the register of all kinds.
+
+A kind is a function of (view, node, rule) that yields a `Hit` for each place where the node breaks the row of
+the target's data file. Kinds that know one operator are in `operators`, `convolutions` and `resizing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+
+from pipeline.findings import Severity
+from pipeline.targets import Rule
+from pipeline.validate.view import View, attribute, given
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A node breaks a rule: why, where, and what differs from the row of the data file."""
+
+    reason: str
+    where: str = ""
+    severity: Severity | None = None
+    """None: the row's severity."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """Fills the places in the row's console text."""
+    silent: bool = False
+    """Whether the console stays silent although the row has a text."""
+
+
+Kind = Callable[[View, onnx.NodeProto, Rule], Iterator[Hit]]
+KINDS: dict[str, Kind] = {}
+
+
+def kind(name: str) -> Callable[[Kind], Kind]:
+    """Register a function as the kind of that name."""
+
+    def register(function: Kind) -> Kind:
+        KINDS[name] = function
+        return function
+
+    return register
+
+
+def cosmetic(reason: str, where: str = "", **values: Any) -> Hit:
+    """A warning that the console shows although the values are right."""
+    return Hit(f"cosmetic: {reason}", where, Severity.WARNING, values)
+
+
+def plain(value: Any) -> str:
+    """A short form of an attribute's value."""
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(plain(item) for item in value) + "]"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def variable(view: View, name: str) -> bool:
+    """Whether a tensor is data: not constant while nodes are imported."""
+    return bool(name) and name not in view.constants
+
+
+@kind("constant")
+def _constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    name = given(node, rule.options["input"])
+    if not name or name in view.constants or _empty(view, name):
+        return
+    maker = view.maker(name)
+    how = f"is computed by {maker.op_type}" if maker is not None else "is an input of the graph"
+    yield Hit(
+        f"{rule.options['name']} must be constant while the node is imported, but {name} {how}",
+        rule.options["name"],
+        values={"input_name": rule.options["name"], "tensor": name},
+    )
+
+
+def _empty(view: View, name: str) -> bool:
+    shape = view.shape(name)
+    return name in view.initializers and shape is not None and 0 in shape
+
+
+@kind("folds")
+def _folds(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    for index in rule.options["inputs"]:
+        name = given(node, index)
+        if name and name not in view.folds:
+            yield Hit(f"{name} does not follow from constants and static shapes", f"input {index}")
+
+
+@kind("optional-constant")
+def _optional_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    index, what, default = rule.options["input"], rule.options["name"], rule.options["default"]
+    name = given(node, index)
+    if not name:
+        return
+    if name in view.constants:
+        rank = view.rank(name)
+        limit = rule.options.get("max_rank")
+        if limit is None or rank is None or rank <= limit or _is_default(view.value(name), default):
+            return
+        shape = view.shape(name)
+        if shape is not None and sum(size != 1 for size in shape) == 0:
+            return
+        yield Hit(f"{what} must have rank {limit}, it has {rank}: {default} are used instead", what)
+        return
+    if _is_default(view.value(name), default):
+        return
+    maker = view.maker(name)
+    how = f"is computed by {maker.op_type}" if maker is not None else "is an input of the graph"
+    used = "no bound is used" if default == "unbounded" else f"{default} are used"
+    yield Hit(f"{what} ({name}) {how}: without any message {used} instead", what)
+
+
+def _is_default(value: np.ndarray | None, default: str) -> bool:
+    if value is None or value.dtype.kind not in "fiub":
+        return False
+    expected = {"zeros": 0, "ones": 1}.get(default)
+    return expected is not None and bool((value == expected).all())
+
+
+@kind("input-required")
+def _input_required(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    index = rule.options["input"]
+    if not given(node, index):
+        yield Hit(f"input {index} ({rule.options['name']}) is left out, and the importer demands it", rule.options["name"])
+
+
+@kind("input-not-empty")
+def _input_not_empty(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    index = rule.options["input"]
+    if index < len(node.input) and not node.input[index]:
+        yield Hit(f"input {index} ({rule.options['name']}) is given with an empty name", rule.options["name"])
+
+
+@kind("attribute-in")
+def _attribute_in(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    name, allowed = rule.options["attribute"], rule.options["allowed"]
+    value = attribute(node, name)
+    if value is None:
+        return
+    items = value if isinstance(value, list) else [value]
+    if allowed and all(_among(item, allowed) for item in items):
+        return
+    values = {"attribute": name, "value": plain(value), "default": rule.options.get("default", "")}
+    default = rule.options.get("default")
+    computed = f", {default} is computed" if default else ""
+    if rule.options.get("cosmetic"):
+        yield cosmetic(f"{name}={plain(value)} is ignored; {rule.options['cosmetic']}", name, **values)
+        return
+    harmless = HARMLESS.get(rule.options.get("harmless", ""))
+    if harmless is not None:
+        why = harmless(view, node)
+        if why:
+            if rule.console:
+                yield cosmetic(f"{name}={plain(value)} is ignored; {why}", name, **values)
+            return
+    yield Hit(f"{name}={plain(value)} is not read{computed}", name, values=values)
+
+
+def _among(item: Any, allowed: list[Any]) -> bool:
+    return any(item == other or (isinstance(item, float) and abs(item - other) < 1e-7)
+               for other in allowed if isinstance(item, str) == isinstance(other, str))
+
+
+@kind("attribute-required")
+def _attribute_required(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    name = rule.options["attribute"]
+    if attribute(node, name) is not None:
+        return
+    if rule.options.get("when") == "rank-over-1":
+        rank = view.rank(given(node, 0))
+        if given(node, 0) in view.constants or (rank is not None and rank < 2):
+            return
+    yield Hit(f"the attribute {name} is missing, and the importer reads nothing else", name)
+
+
+@kind("attribute-default")
+def _attribute_default(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    name, wanted = rule.options["attribute"], rule.options["target_default"]
+    onnx_default = rule.options["onnx_default"] if view.opset >= rule.options["since"] else wanted
+    value = attribute(node, name, onnx_default)
+    if value != wanted:
+        yield Hit(f"{name} is {value} for ONNX, {wanted} is computed", name)
+
+
+@kind("square")
+def _square(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    name = rule.options["attribute"]
+    value = attribute(node, name)
+    if not isinstance(value, list) or len(value) != 2 or value[0] == value[1]:
+        return
+    yield Hit(f"{name}={plain(value)} is applied as [{value[1]},{value[0]}]: height and width are swapped", name)
+
+
+@kind("rank")
+def _rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    name = given(node, rule.options["input"])
+    rank = view.rank(name)
+    if rank is None or (rule.options.get("variable") and not variable(view, name)):
+        return
+    if rule.options.get("when") == "keepdims-0" and attribute(node, "keepdims", 1) != 0:
+        return
+    low, high = rule.options.get("min", 0), rule.options.get("max", 99)
+    if low <= rank <= high:
+        return
+    if low and high < 99:
+        span = f"{low}" if low == high else f"{low} to {high}"
+    else:
+        span = f"at most {high}" if high < 99 else f"at least {low}"
+    yield Hit(f"{name} has rank {rank}, the target takes {span}", name, values={"rank": rank})
+
+
+@kind("outputs")
+def _outputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    for name in node.output[rule.options["max"] :]:
+        if name and (name in view.readers or name in view.outputs):
+            yield Hit(f"the output {name} ({rule.options['name']}) does not exist in the target's layer", name)
+
+
+@kind("always")
+def _always(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    yield Hit("")
+
+
+@kind("permutation")
+def _permutation(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    order = attribute(node, "perm")
+    rank = view.rank(given(node, 0))
+    if order is None and rank is not None:
+        order = list(reversed(range(rank)))
+    if not variable(view, given(node, 0)) or order is None or order == list(range(len(order))):
+        return
+    if order not in rule.options["allowed"]:
+        yield Hit(f"perm={plain(order)} on data is not among the permutations that the importer takes", "perm")
+
+
+def _last_axis(view: View, node: onnx.NodeProto) -> str:
+    rank = view.rank(layer_output(node))
+    axis = attribute(node, "axis", -1)
+    return "it is the last axis" if rank is not None and axis in (-1, rank - 1) else ""
+
+
+def layer_output(node: onnx.NodeProto) -> str:
+    """The first output's name."""
+    return node.output[0] if node.output else ""
+
+
+def _no_pads(view: View, node: onnx.NodeProto) -> str:
+    pads = attribute(node, "pads", [])
+    same = str(attribute(node, "auto_pad", "NOTSET")).startswith("SAME")
+    return "" if any(pads) or same else "without pads it makes no difference"
+
+
+def _same_size(view: View, node: onnx.NodeProto) -> str:
+    """Whether rounding up and rounding down give the same number of windows."""
+    shape = view.shape(given(node, 0))
+    kernel = attribute(node, "kernel_shape")
+    if shape is None or kernel is None or len(shape) != len(kernel) + 2:
+        return ""
+    if str(attribute(node, "auto_pad", "NOTSET")).startswith("SAME"):
+        return "with auto_pad the size does not depend on it"
+    count = len(kernel)
+    strides = attribute(node, "strides", [1] * count)
+    pads = attribute(node, "pads", [0] * 2 * count)
+    dilations = attribute(node, "dilations", [1] * count)
+    if min(len(strides), len(dilations)) < count or len(pads) < 2 * count or min(strides) < 1:
+        return ""
+    for axis, size in enumerate(shape[2:]):
+        if strides[axis] == 1:
+            continue
+        if size is None:
+            return ""
+        span = size + pads[axis] + pads[axis + count] - (kernel[axis] - 1) * dilations[axis] - 1
+        extra = -(-span // strides[axis])
+        if span % strides[axis] and extra * strides[axis] < size + pads[axis]:
+            return ""
+    return "the size is the same here"
+
+
+def _natural_output_shape(view: View, node: onnx.NodeProto) -> str:
+    """Whether a ConvTranspose's output_shape is what its pads give anyway."""
+    shape, weight = view.shape(given(node, 0)), view.shape(given(node, 1))
+    wanted = attribute(node, "output_shape")
+    if shape is None or weight is None or None in shape[2:] or attribute(node, "auto_pad", "NOTSET") != "NOTSET":
+        return ""
+    count = len(weight) - 2
+    strides = attribute(node, "strides", [1] * count)
+    pads = attribute(node, "pads", [0] * 2 * count)
+    extra = attribute(node, "output_padding", [0] * count)
+    try:
+        natural = [
+            (shape[axis + 2] - 1) * strides[axis] + weight[axis + 2] + extra[axis] - pads[axis] - pads[axis + count]
+            for axis in range(count)
+        ]
+    except (IndexError, TypeError):
+        return ""
+    return "it is what the pads give" if natural == wanted[-count:] else ""
+
+
+def _flatten_same_shape(view: View, node: onnx.NodeProto) -> str:
+    shape = view.shape(given(node, 0))
+    axis = attribute(node, "axis", 1)
+    if shape is None or not shape:
+        return ""
+    axis = axis + len(shape) if axis < 0 else axis
+    between = shape[1:axis] if axis > 1 else shape[axis:1]
+    return "the result is the same" if all(size == 1 for size in between) else ""
+
+
+def _zero(view: View, node: onnx.NodeProto) -> str:
+    return "" if attribute(node, "select_last_index", 0) else "0 is what is computed"
+
+
+def _average_mode(view: View, node: onnx.NodeProto) -> str:
+    return "avg is what is computed" if attribute(node, "mode", "avg") == "avg" else ""
+
+
+def _no_zero_in_shape(view: View, node: onnx.NodeProto) -> str:
+    wanted = view.value(given(node, 1))
+    return "the shape holds no 0" if wanted is not None and 0 not in wanted else ""
+
+
+def _end_is_rank(view: View, node: onnx.NodeProto) -> str:
+    rank = view.rank(given(node, 0))
+    return "it is the end" if rank is not None and attribute(node, "end") >= rank else ""
+
+
+HARMLESS: dict[str, Callable[[View, onnx.NodeProto], str]] = {
+    "last-axis": _last_axis,
+    "no-pads": _no_pads,
+    "same-size": _same_size,
+    "natural-output-shape": _natural_output_shape,
+    "flatten-same-shape": _flatten_same_shape,
+    "zero": _zero,
+    "average-mode": _average_mode,
+    "no-zero-in-shape": _no_zero_in_shape,
+    "end-is-rank": _end_is_rank,
+}
+"""Conditions, by name, under which an ignored attribute makes no difference; each says why, or nothing."""

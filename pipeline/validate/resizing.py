@@ -1,0 +1,239 @@
+"""Rules of Resize and Upsample: what the target samples, against what ONNX says.
+
+Barracuda samples linear always with half-pixel coordinates clamped at the edge (Generic.compute:263@3.0.0) and
+nearest always asymmetric and rounded down (BarracudaReferenceImpl.compute:1553@3.0.0). Whether that differs is
+decided by comparing the coordinates for the sizes at hand, not by the names of the modes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.findings import Severity
+from pipeline.validate.kinds import Hit, cosmetic, kind, plain
+from pipeline.validate.view import View, attribute, given
+
+if TYPE_CHECKING:
+    import onnx
+
+    from pipeline.targets import Rule
+
+_TRIAL = 12
+"""Input size that stands for an unknown one when coordinates are compared."""
+_LINEAR = ("linear", "bilinear")
+_TORCH = ("pytorch", "unity-bridge-pipeline")
+"""Producers whose Upsample and Resize-10 in linear mode mean half-pixel coordinates: torch's
+align_corners=False, which those opsets cannot say (measured.md, key finding 6)."""
+
+
+def scales_of(view: View, node: onnx.NodeProto) -> np.ndarray | None:
+    """The scales per axis, from attribute or input; None when absent or not known."""
+    held = attribute(node, "scales")
+    if held is not None:
+        return np.asarray(held, dtype=np.float64)
+    high, wide = attribute(node, "height_scale"), attribute(node, "width_scale")
+    if high is not None and wide is not None:
+        return np.asarray([1, 1, high, wide], dtype=np.float64)
+    value = view.value(scales_name(node))
+    return None if value is None or not value.size else value.astype(np.float64).reshape(-1)
+
+
+def scales_name(node: onnx.NodeProto) -> str:
+    """The name of the scales input: the second of Upsample and Resize-10, the third of Resize-11."""
+    return given(node, 1 if node.op_type == "Upsample" or len(node.input) == 2 else 2)
+
+
+def sizes_name(node: onnx.NodeProto) -> str:
+    """The name of the sizes input, empty when there is none."""
+    return given(node, 3) if node.op_type == "Resize" else ""
+
+
+def _spatial(values: np.ndarray | None) -> list[float] | None:
+    return None if values is None or len(values) < 3 else [float(v) for v in values[2:]]
+
+
+@kind("resize-rank")
+def _rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    rank = view.rank(given(node, 0))
+    held = view.value(sizes_name(node)) if sizes_name(node) else scales_of(view, node)
+    if rank is not None and rank != 4 and not (rank == 5 and not sizes_name(node)):
+        yield Hit(f"the input has rank {rank}, the target resizes rank 4", given(node, 0), values={"rank": rank})
+    elif held is not None and rank is not None and held.size != rank:
+        yield Hit(f"{held.size} scales or sizes are given for rank {rank}: all axes must be listed", "scales")
+
+
+@kind("resize-scales")
+def _scales(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    scales = _spatial(scales_of(view, node))
+    if sizes_name(node) or scales is None or any(scale < 1 for scale in scales):
+        return
+    early = scales_name(node) in view.constants or attribute(node, "scales") is not None
+    late = not early and rule.options["truncates"] and scales_name(node) != ""
+    used = [math.floor(scale) if late else round(scale) for scale in scales]
+    if used == scales:
+        return
+    size = [f"{scale:g}" for scale in scales]
+    how = "cut" if late else "rounded"
+    yield Hit(f"the scales {', '.join(size)} are {how} to {plain(used)}", "scales", silent=late)
+
+
+@kind("resize-shrinks")
+def _shrinks(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    scales = _spatial(scales_of(view, node))
+    if sizes_name(node) or scales is None or not any(scale < 1 for scale in scales):
+        return
+    linear = attribute(node, "mode", "nearest") in _LINEAR
+    inverse = [1 / scale for scale in scales if scale > 0]
+    if rule.options["averages"] and linear and len(inverse) == len(scales):
+        if all(abs(step - round(step)) < 1e-6 for step in inverse):
+            same = all(round(step) == 2 or (round(step) == 1) for step in inverse)
+            mode = attribute(node, "coordinate_transformation_mode", "half_pixel")
+            if not same or (mode not in ("half_pixel", "pytorch_half_pixel") and _strict(view, node)):
+                yield Hit("the mean over each block is computed, which is linear sampling only at 0.5 half-pixel",
+                          "scales", Severity.WRONG, silent=True)
+            return
+        yield Hit("scales below 1 are rounded", "scales", Severity.WRONG, silent=True)
+        return
+    used = [round(scale) for scale in scales]
+    if rule.options["averages"] and 0 not in used:
+        yield Hit(f"scales below 1 are rounded to {plain(used)}", "scales", Severity.WRONG, silent=True)
+        return
+    yield Hit(f"scales below 1 ({', '.join(f'{s:g}' for s in scales)}) fail when the layer runs", "scales")
+
+
+@kind("resize-outer-scales")
+def _outer(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    sizes, shape = view.value(sizes_name(node)) if sizes_name(node) else None, view.shape(given(node, 0))
+    scales = scales_of(view, node)
+    if sizes is not None and shape is not None and len(sizes) == len(shape) and len(shape) > 2:
+        changed = any(a is not None and a != int(b) for a, b in zip(shape[:2], sizes[:2], strict=True))
+    else:
+        changed = not sizes_name(node) and scales is not None and len(scales) > 2 and any(scales[:2] != 1)
+    if changed:
+        yield Hit("batch or channels would be resized, only height and width are", "scales")
+
+
+@kind("resize-mode")
+def _mode(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    mode = attribute(node, "mode", "nearest")
+    if mode not in ("nearest", *_LINEAR):
+        yield Hit(f"{mode} is computed as nearest", "mode", values={"value": mode})
+
+
+@kind("resize-silent")
+def _silent(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    if attribute(node, "antialias", 0):
+        yield Hit("antialias=1 is not read: plain sampling is computed", "antialias")
+    policy = attribute(node, "keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch":
+        yield Hit(f"keep_aspect_ratio_policy={policy} is not read: the size is stretched to", policy)
+
+
+def _strict(view: View, node: onnx.NodeProto) -> bool:
+    """Whether the coordinates are what ONNX says: not torch's half-pixel in an opset that cannot say so."""
+    old = node.op_type == "Upsample" or len(node.input) == 2
+    return not (old and view.model.producer_name.startswith(_TORCH))
+
+
+@kind("resize-coordinates")
+def _coordinates(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    mode = attribute(node, "mode", "nearest")
+    if mode not in ("nearest", *_LINEAR):
+        return
+    old = node.op_type == "Upsample" or len(node.input) == 2
+    transform = "asymmetric" if old else attribute(node, "coordinate_transformation_mode", "half_pixel")
+    rounding = "floor" if old else attribute(node, "nearest_mode", "round_prefer_floor")
+    shape = view.shape(given(node, 0))
+    sizes = view.value(sizes_name(node)) if sizes_name(node) else None
+    scales = scales_of(view, node)
+    held = _spatial(sizes if sizes is not None else scales)
+    if held is None or (sizes is None and any(scale < 1 or scale != round(scale) for scale in held)):
+        return  # other rules speak of those
+    for axis, value in enumerate(held):
+        known = shape[axis + 2] if shape is not None and axis + 2 < len(shape) else None
+        size = known or _TRIAL
+        wanted = int(value) if sizes is not None else int(size * value)
+        if wanted < 1 or size < 1 or max(size, wanted) > 1 << 16:
+            continue
+        if not _same(size, wanted, mode, transform, rounding):
+            break
+    else:
+        return
+    if not _strict(view, node):
+        yield Hit("torch's align_corners=False is meant, and that is what is computed; ONNX Runtime samples this "
+                  "opset's linear mode asymmetrically", "mode", Severity.NOTE, silent=True)
+        return
+    computed = "half-pixel coordinates are" if mode != "nearest" else "asymmetric coordinates, rounded down, are"
+    where = "coordinate_transformation_mode" if not old else "mode"
+    asked = transform if mode != "nearest" else f"{transform}, {rounding}"
+    yield Hit(f"{mode} with {asked} is asked for, {computed} computed", where, silent=old or transform == "half_pixel",
+              values={"attribute": "coordinate_transformation_mode", "default": "half_pixel"})
+
+
+def _same(size: int, wanted: int, mode: str, transform: str, rounding: str) -> bool:
+    """Whether one axis is sampled at the same places by ONNX and by the target."""
+    out = np.arange(wanted, dtype=np.float64)
+    scale = wanted / size
+    half = (out + 0.5) / scale - 0.5
+    match transform:
+        case "half_pixel" | "half_pixel_symmetric":
+            asked = half
+        case "pytorch_half_pixel":
+            asked = half if wanted > 1 else np.zeros(1)
+        case "align_corners":
+            asked = out * (size - 1) / (wanted - 1) if wanted > 1 else np.zeros(1)
+        case "asymmetric":
+            asked = out / scale
+        case _:
+            return False
+    if mode == "nearest":
+        rounds = {
+            "round_prefer_floor": lambda x: np.ceil(x - 0.5),
+            "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+            "floor": np.floor,
+            "ceil": np.ceil,
+        }.get(rounding)
+        if rounds is None:
+            return False
+        here = np.clip(np.floor(out * size / wanted + 1e-9), 0, size - 1)
+        return bool((np.clip(rounds(np.round(asked, 9)), 0, size - 1) == here).all())
+    return bool(np.allclose(np.clip(asked, 0, size - 1), np.clip(half, 0, size - 1), atol=1e-6))
+
+
+@kind("resize-warnings")
+def _warnings(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    name, default = rule.options["attribute"], rule.options["default"]
+    value = attribute(node, name)
+    if value is None or plain(value) == default:
+        return
+    yield cosmetic(
+        f"{name}={plain(value)} is ignored; another finding of this node says if the values differ",
+        name, attribute=name, default=default,
+    )
+
+
+@kind("resize-sizes")
+def _sizes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    for name, what in ((sizes_name(node), "sizes"), (scales_name(node), "scales")):
+        if not name or name in view.initializers or (what == "scales" and sizes_name(node)):
+            continue
+        known = view.constants if rule.options["import_time"] else view.folds
+        if name not in known:
+            yield Hit(f"the {what} depend on a size that is not known at import", what,
+                      values={"input_name": what, "tensor": name})
+
+
+@kind("resize-sizes-warning")
+def _sizes_warning(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    if sizes_name(node):
+        yield cosmetic("the sizes of batch and channels are ignored", "sizes")
+
+
+@kind("resize-pixelshader")
+def _pixelshader(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    if sizes_name(node) and attribute(node, "mode", "nearest") in _LINEAR:
+        yield Hit("linear with sizes copies the first of each four channels into the other three", "sizes")

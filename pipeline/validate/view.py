@@ -1,0 +1,274 @@
+"""A model as the rules look at it: who makes and who reads a tensor, what is constant, shapes, small values.
+
+Built once per model and target, in time linear in the nodes. Weights stay in the protobuf: only tensors of up to
+`SMALL` elements are ever turned into arrays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.targets import Target
+
+Shape = tuple[int | None, ...]
+
+SMALL = 4096
+"""Largest number of elements of a constant whose values a rule may look at."""
+
+_ELEMENT_LIMIT = 1024
+"""Constants above this are shown to ONNX's shape inference without their values."""
+
+
+class View:
+    """A model seen with a target's eyes. Nothing in here raises on a malformed graph."""
+
+    def __init__(self, model: onnx.ModelProto, target: Target) -> None:
+        self.model = model
+        self.target = target
+        self.graph = model.graph
+        self.nodes = list(model.graph.node)
+        self.opset = max(
+            (held.version for held in model.opset_import if held.domain in ("", "ai.onnx")), default=1
+        )
+        self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
+        self.inputs = {
+            held.name: held for held in self.graph.input if held.name not in self.initializers
+        }
+        self.outputs = [held.name for held in self.graph.output]
+        self.producer: dict[str, int] = {}
+        self.readers: dict[str, list[tuple[int, int]]] = {}
+        for index, node in enumerate(self.nodes):
+            for name in node.output:
+                if name:
+                    self.producer.setdefault(name, index)
+            for position, name in enumerate(node.input):
+                if name:
+                    self.readers.setdefault(name, []).append((index, position))
+
+    @cached_property
+    def order(self) -> list[int]:
+        """Node indices, producers first, in file order where there is a choice. Nodes of a cycle are left out."""
+        waiting = [0] * len(self.nodes)
+        unlocks: dict[int, list[int]] = {}
+        for index, node in enumerate(self.nodes):
+            for maker in {self.producer[name] for name in node.input if name in self.producer}:
+                waiting[index] += 1
+                unlocks.setdefault(maker, []).append(index)
+        ready = [index for index, count in enumerate(waiting) if not count]
+        result = []
+        while ready:
+            index = heapq.heappop(ready)
+            result.append(index)
+            for later in unlocks.get(index, ()):
+                waiting[later] -= 1
+                if not waiting[later]:
+                    heapq.heappush(ready, later)
+        return result
+
+    @cached_property
+    def constants(self) -> frozenset[str]:
+        """Tensors that are constant while the target imports nodes: what its handlers may demand."""
+        known = {name for name, tensor in self.initializers.items() if 0 not in tensor.dims}
+        passing = self.target.constants
+        for index in self.order:
+            node = self.nodes[index]
+            names = [name for name in node.input if name]
+            if node.op_type == "Constant":
+                known.update(node.output)
+            elif not names or (passing is not None and node.op_type not in passing):
+                continue
+            elif node.op_type == "Shape" or all(name in known for name in names):
+                known.update(name for name in node.output if name)
+        return frozenset(known)
+
+    @cached_property
+    def folds(self) -> frozenset[str]:
+        """Tensors that become constant at the latest when the graph is compiled: from constants and static shapes."""
+        known = set(self.initializers)
+        for index in self.order:
+            node = self.nodes[index]
+            names = [name for name in node.input if name]
+            if node.op_type == "Constant":
+                known.update(node.output)
+            elif node.op_type == "Shape" and names:
+                shape = self.shape(names[0])
+                if shape is not None and None not in shape[1:]:
+                    known.update(node.output)
+            elif names and all(name in known for name in names):
+                known.update(name for name in node.output if name)
+        return frozenset(known)
+
+    @cached_property
+    def surgeon(self) -> gs.Graph | None:
+        """The model as a graph of our own kind, without local functions; None when it cannot be one."""
+        from pipeline.graph import from_model
+
+        try:
+            if self.model.functions:
+                copy = onnx.ModelProto()
+                copy.CopyFrom(self.model)
+                del copy.functions[:]
+                return from_model(copy)
+            return from_model(self.model)
+        except Exception:  # a malformed graph has its own finding
+            return None
+
+    @cached_property
+    def _inferred(self) -> tuple[dict[str, Shape], dict[str, np.ndarray], dict[str, int]]:
+        shapes: dict[str, Shape] = {}
+        values: dict[str, np.ndarray] = {}
+        kinds: dict[str, int] = {}
+        for name, held in self.inputs.items():
+            self._note(held, name, shapes, kinds)
+        for held in self.graph.value_info:
+            self._note(held, held.name, shapes, kinds)
+        for held in self._standard_inference():
+            self._note(held, held.name, shapes, kinds)
+        if self.surgeon is not None and len(self.order) == len(self.nodes):
+            from pipeline.graph import infer
+
+            with contextlib.suppress(Exception):
+                own = infer(self.surgeon)
+                shapes.update(own.known)
+                values = own.values
+        for name, tensor in self.initializers.items():
+            shapes[name] = tuple(tensor.dims)
+            kinds[name] = tensor.data_type
+        return shapes, values, kinds
+
+    @staticmethod
+    def _note(
+        held: onnx.ValueInfoProto, name: str, shapes: dict[str, Shape], kinds: dict[str, int]
+    ) -> None:
+        kind = held.type.tensor_type
+        if kind.HasField("shape"):
+            shapes[name] = tuple(
+                int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None
+                for dim in kind.shape.dim
+            )
+        if kind.elem_type:
+            kinds[name] = kind.elem_type
+
+    def _standard_inference(self) -> list[onnx.ValueInfoProto]:
+        """What ONNX's own inference says, of a copy of the graph without the weights' values."""
+        light = onnx.ModelProto(ir_version=max(self.model.ir_version, 4))
+        light.opset_import.extend(self.model.opset_import)
+        light.graph.name = "shapes"
+        light.graph.input.extend(self.inputs.values())
+        light.graph.output.extend(self.graph.output)
+        for tensor in self.graph.initializer:
+            if int(np.prod(tensor.dims, dtype=np.float64)) <= _ELEMENT_LIMIT and not tensor.external_data:
+                light.graph.initializer.append(tensor)
+            else:
+                held = light.graph.value_info.add(name=tensor.name)
+                held.type.tensor_type.elem_type = tensor.data_type
+                held.type.tensor_type.shape.SetInParent()
+                for size in tensor.dims:
+                    held.type.tensor_type.shape.dim.add(dim_value=size)
+        light.graph.node.extend(self.nodes[index] for index in self.order)
+        level = logging.root.manager.disable
+        try:
+            inferred = onnx.shape_inference.infer_shapes(light, data_prop=True)
+        except Exception:  # not a model that ONNX can read: the rules see unknown shapes
+            return []
+        finally:
+            logging.disable(level)
+        return [*inferred.graph.value_info, *inferred.graph.output]
+
+    def shape(self, name: str) -> Shape | None:
+        """Sizes with None for an unknown one; None when not even the rank is known."""
+        return self._inferred[0].get(name)
+
+    def rank(self, name: str) -> int | None:
+        shape = self.shape(name)
+        return None if shape is None else len(shape)
+
+    def dtype(self, name: str) -> int | None:
+        """ONNX element type, or None."""
+        return self._inferred[2].get(name)
+
+    def value(self, name: str) -> np.ndarray | None:
+        """The values of a small constant, or of a small tensor that follows from known shapes; else None."""
+        tensor = self.initializers.get(name)
+        if tensor is None:
+            maker = self.maker(name)
+            if maker is not None and maker.op_type == "Constant":
+                tensor = attribute(maker, "value")
+                if not isinstance(tensor, onnx.TensorProto):
+                    plain = next(
+                        (attribute(maker, key) for key in ("value_float", "value_floats", "value_int", "value_ints")
+                         if attribute(maker, key) is not None),
+                        None,
+                    )
+                    return None if plain is None else np.asarray(plain)
+        if tensor is None:
+            return self._inferred[1].get(name)
+        if float(np.prod(tensor.dims, dtype=np.float64)) > SMALL or tensor.external_data:
+            return None
+        try:
+            return numpy_helper.to_array(tensor)
+        except Exception:  # the storage rules report what is wrong with it
+            return None
+
+    def maker(self, name: str) -> onnx.NodeProto | None:
+        """The node that makes a tensor."""
+        index = self.producer.get(name)
+        return None if index is None else self.nodes[index]
+
+    def consumers(self, name: str) -> list[onnx.NodeProto]:
+        """The nodes that read a tensor, each once."""
+        return [self.nodes[index] for index in dict.fromkeys(index for index, _ in self.readers.get(name, ()))]
+
+    def only_consumer(self, name: str) -> onnx.NodeProto | None:
+        """The one node that reads a tensor which is no graph output."""
+        found = self.consumers(name)
+        return found[0] if len(found) == 1 and name not in self.outputs else None
+
+    @cached_property
+    def static(self) -> bool:
+        """Whether every graph input declares all sizes but the batch."""
+        return all(
+            shape is not None and None not in shape[1:] for shape in (self.shape(name) for name in self.inputs)
+        )
+
+
+def given(node: onnx.NodeProto, index: int) -> str:
+    """The name of an input, empty when it is left out."""
+    return node.input[index] if index < len(node.input) else ""
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """An attribute's value as Python data (text decoded, lists as lists), or the default."""
+    for held in node.attribute:
+        if held.name == name:
+            try:
+                value = onnx.helper.get_attribute_value(held)
+            except Exception:  # an attribute without a type
+                return default
+            if isinstance(value, bytes):
+                return value.decode("utf-8", "replace")
+            if isinstance(value, (int, float, str, onnx.TensorProto, onnx.GraphProto)):
+                return value
+            return [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in value]
+    return default
+
+
+def label(node: onnx.NodeProto) -> str:
+    """What a finding calls a node: its name, or its first output's."""
+    return node.name or next((name for name in node.output if name), "") or node.op_type
+
+
+def layer(node: onnx.NodeProto) -> str:
+    """What Barracuda calls a node: its first output's name (ONNXNodeWrapper.cs:19@3.0.0)."""
+    return next((name for name in node.output if name), node.name)
