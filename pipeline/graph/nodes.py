@@ -148,6 +148,16 @@ def _redirect(readers: Sequence[gs.Node], old: gs.Tensor, new: gs.Tensor) -> Non
                 reader.inputs[index] = new
 
 
+def replace_output(made: gs.Tensor, output: gs.Tensor) -> None:
+    """Let the node that makes `made` make `output` instead, which keeps its name and its readers."""
+    maker = producer(made)
+    if maker is None:
+        raise ValueError(f"no node makes {made.name}")
+    for old in list(output.inputs):
+        old.outputs = [tensor for tensor in old.outputs if tensor is not output]
+    maker.outputs = [output if tensor is made else tensor for tensor in maker.outputs]
+
+
 class Builder:
     """Makes the nodes that take the place of `node`.
 

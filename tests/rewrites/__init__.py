@@ -175,7 +175,8 @@ def assert_equivalent(
             if held.name in constants:
                 continue
             shape = [dim.dim_value or 1 for dim in held.type.tensor_type.shape.dim]
-            if len(shape) == 4 and shape[2:] != [1, 1]:
+            vector = [dim.dim_value for dim in held.type.tensor_type.shape.dim][2:] == [1, 1]
+            if len(shape) == 4 and not vector:
                 shape = [batch, shape[1], height, width]
             feeds[held.name] = generator.uniform(low, high, shape).astype(np.float32)
         wanted = expected(feeds) if expected else run(free_size(before), feeds)
