@@ -74,15 +74,22 @@ public static class ModelContract
     // model's import settings skip it: then there is nothing to compare.
     const string ContractKey = "image_contract";
     const string DigestKey = "source_digest";
+    const string RangeKey = "\"range\":";
+    const string BakedRange = "\"range\": \"0..1\"";
 
     static string FindMetadataMismatch(StyleTransferModel asset, Model network)
     {
         if (network.Metadata == null || network.Metadata.Count == 0) return null;
 
-        if (!network.Metadata.ContainsKey(ContractKey))
-            return Say(asset, "the model file carries no image contract, so it was not made by the pipeline");
+        string contract, digest;
+        if (!network.Metadata.TryGetValue(ContractKey, out contract))
+            return Say(asset, "the model file carries no image contract, so it was not made for a bundle");
 
-        string digest;
+        // What remains after the ranges of 0..1 are struck out is another range.
+        if (contract.Replace(BakedRange, "").Contains(RangeKey))
+            return Say(asset, "the model file keeps the value ranges of its source (" + contract +
+              ") instead of 0..1, so its colours would be wrong");
+
         if (network.Metadata.TryGetValue(DigestKey, out digest) && digest != asset.SourceDigest)
             return Say(asset, "the model file was built from another source file than this asset (" +
               digest + " instead of " + asset.SourceDigest + ")");

@@ -105,6 +105,7 @@ public class StyleTransferCamera : MonoBehaviour
     StyleTransferRunner _runner;
 
     // What _runner was made of, or could not be made of: tried once, not every frame.
+    bool _tried;
     StyleTransferModel _triedModel;
     Shader _triedShader;
     StyleTransferWorker _triedWorker;
@@ -131,7 +132,9 @@ public class StyleTransferCamera : MonoBehaviour
     protected virtual void OnEnable()
     {
         ReportForeignPipeline();
-        AllocateRunner();
+
+        // A script that adds the component assigns the model after this: then the first frame loads it.
+        if (model != null) AllocateRunner();
     }
 
     /// <summary>Frees the network.</summary>
@@ -143,7 +146,7 @@ public class StyleTransferCamera : MonoBehaviour
     /// <summary>Called by the built-in render pipeline with the camera's picture.</summary>
     protected virtual void OnRenderImage(RenderTexture source, RenderTexture destination)
     {
-        if (model != _triedModel || worker != _triedWorker || convertShader != _triedShader)
+        if (!_tried || model != _triedModel || worker != _triedWorker || convertShader != _triedShader)
             AllocateRunner();
 
         if (!stylize || _runner == null)
@@ -174,6 +177,7 @@ public class StyleTransferCamera : MonoBehaviour
     {
         ReleaseRunner();
 
+        _tried = true;
         _triedModel = model;
         _triedShader = convertShader;
         _triedWorker = worker;
@@ -204,6 +208,7 @@ public class StyleTransferCamera : MonoBehaviour
         if (_runner != null) _runner.Dispose();
         _runner = null;
 
+        _tried = false;
         _triedModel = null;
         _triedShader = null;
         _triedWorker = default(StyleTransferWorker);

@@ -1,0 +1,792 @@
+// Runs the generated C# against the stubs. Every public static method without parameters of the class Cases is one
+// case; a line "name<TAB>ok" or "name<TAB>what is wrong" is printed for each. After each case nothing may be alive
+// that must be freed.
+//   Cases.exe sizes    reads "width height target multiple" lines, writes "width height" lines
+//   Cases.exe workers  writes "wish compute graphics type note" lines
+
+using System;
+using System.Collections.Generic;
+using System.Reflection;
+using StyleTransfer;
+using StyleTransfer.Editor;
+using Unity.Barracuda;
+using UnityEngine;
+using UnityEngine.Rendering;
+
+public static class Program
+{
+    public static int Main(string[] arguments)
+    {
+        if (arguments.Length > 0 && arguments[0] == "sizes") return PrintSizes();
+        if (arguments.Length > 0 && arguments[0] == "workers") return PrintWorkers();
+
+        const BindingFlags flags = BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly;
+        foreach (var method in typeof(Cases).GetMethods(flags))
+        {
+            Fixture.Reset();
+            var outcome = "ok";
+            try
+            {
+                method.Invoke(null, null);
+                var leaks = Stub.Live.Leaks();
+                if (leaks != "") outcome = "alive: " + leaks;
+            }
+            catch (TargetInvocationException exception)
+            {
+                outcome = exception.InnerException.ToString().Replace("\n", " | ").Replace("\t", " ");
+            }
+            Console.WriteLine(method.Name + "\t" + outcome);
+        }
+        return 0;
+    }
+
+    static int PrintSizes()
+    {
+        string line;
+        while ((line = Console.ReadLine()) != null)
+        {
+            var n = Array.ConvertAll(line.Split(' '), int.Parse);
+            var size = WorkingSize.Fit(n[0], n[1], n[2], n[3]);
+            Console.WriteLine(size.Width + " " + size.Height);
+        }
+        return 0;
+    }
+
+    static int PrintWorkers()
+    {
+        foreach (StyleTransferWorker wish in Enum.GetValues(typeof(StyleTransferWorker)))
+        {
+            foreach (var compute in new[] { true, false })
+            {
+                foreach (var graphics in new[] { true, false })
+                {
+                    string note;
+                    var type = WorkerSelection.Resolve(wish, compute, graphics, out note);
+                    Console.WriteLine(wish + "=" + (int)wish + "\t" + compute + "\t" + graphics + "\t" + type + "\t" + note);
+                }
+            }
+        }
+        return 0;
+    }
+}
+
+static class Fixture
+{
+    public const int Width = 32;
+    public const int Height = 16;
+
+    public static void Reset()
+    {
+        Stub.World.Logs.Clear();
+        Stub.World.Sweeps = 0;
+        Stub.World.ExitCode = null;
+        Stub.World.Shade = Shade;
+        Stub.Assets.All.Clear();
+        Stub.Networks.Executions = 0;
+        Stub.Networks.LayersRun = 0;
+        Stub.Networks.Broken = false;
+        Stub.Networks.BurstBroken = false;
+        SystemInfo.supportsComputeShaders = true;
+        SystemInfo.graphicsDeviceType = GraphicsDeviceType.Vulkan;
+        QualitySettings.activeColorSpace = ColorSpace.Gamma;
+        GraphicsSettings.renderPipelineAsset = null;
+        Application.isPlaying = true;
+        Application.isBatchMode = false;
+    }
+
+    // What StyleTransferConvert.shader does, with the nearest texel instead of bilinear taps.
+    static float[] Shade(Texture source, Material material, int pass, float u, float v)
+    {
+        var color = new float[4];
+        source.Sample(u, v, color);
+        var linear = (float)material.Value("_LinearProject") > 0;
+
+        if (pass == 0)
+        {
+            for (var c = 0; c < 3; c++)
+            {
+                color[c] = Math.Max(0, Math.Min(1, color[c]));
+                if (linear) color[c] = (float)Math.Pow(color[c], 1 / 2.2);
+            }
+            return color;
+        }
+
+        var style = new float[4];
+        ((Texture)material.Value("_Stylized")).Sample(u, v, style);
+        var strength = (float)material.Value("_Strength");
+        for (var c = 0; c < 3; c++)
+        {
+            if (linear) style[c] = (float)Math.Pow(style[c], 2.2);
+            color[c] += (style[c] - color[c]) * strength;
+        }
+        return color;
+    }
+
+    public static StyleTransferModel Style(int channels = 3, string digest = "d1g35t")
+    {
+        var network = new Model();
+        var shape = Tensor4 ? new[] { -1, -1, -1, channels } : new[] { 1, 1, -1, 1, 1, -1, -1, channels };
+        network.inputs.Add(new Model.Input { name = "input", shape = shape });
+        network.outputs.Add("output");
+        WriteMetadata(network, "source_digest", digest);
+        WriteMetadata(network, "image_contract",
+            "{\"input\": {\"channels\": 3, \"range\": \"0..1\"}, \"output\": {\"range\": \"0..1\"}}");
+
+        var imported = ScriptableObject.CreateInstance<NNModel>();
+        Stub.Networks.ByModel[imported] = network;
+
+        var style = ScriptableObject.CreateInstance<StyleTransferModel>();
+        var values = new Dictionary<string, object>
+        {
+            { "model", imported }, { "displayName", "Candy" }, { "source", "candy.pth" },
+            { "sourceDigest", digest }, { "modelDigest", "m" }, { "architecture", "a" }, { "target", "barracuda-3.0" },
+            { "inputName", "input" }, { "outputName", "output" }, { "inputChannels", channels },
+            { "outputChannels", channels }, { "nominalWidth", Width }, { "nominalHeight", Height },
+            { "sizeMultiple", 4 }, { "fixedSize", false }, { "outputScale", 1f }, { "weights", 1 },
+            { "gigaMacs", 1f }, { "fileBytes", 1 }, { "goldenTolerance", 0.5f }
+        };
+        foreach (var pair in values) Stub.Reflect.Set(style, pair.Key, pair.Value);
+        return style;
+    }
+
+    public static Model NetworkOf(StyleTransferModel style) => Stub.Networks.ByModel[style.Model];
+
+    public static bool Tensor4 => typeof(Model.Input).GetField("rank") == null;
+
+    public static bool HasMetadata => typeof(Model).GetProperty("Metadata") != null;
+
+    public static void WriteMetadata(Model network, string key, string value)
+    {
+        if (!HasMetadata) return;
+        var metadata = (Dictionary<string, string>)typeof(Model).GetProperty("Metadata").GetValue(network, null);
+        if (value == null) metadata.Remove(key);
+        else metadata[key] = value;
+    }
+
+    // A picture whose every texel differs; row 0 is the bottom.
+    public static RenderTexture Picture(int width = Width, int height = Height, int frame = 0)
+    {
+        var picture = new RenderTexture(width, height, 0, RenderTextureFormat.ARGB32, RenderTextureReadWrite.Default);
+        picture.Create();
+        Paint(picture, frame);
+        return picture;
+    }
+
+    public static void Paint(RenderTexture picture, int frame)
+    {
+        for (var i = 0; i < picture.width * picture.height; i++)
+        {
+            picture.texels[4 * i] = (i * 7 + frame * 31) % 256 / 255f;
+            picture.texels[4 * i + 1] = (i * 13 + frame * 5) % 256 / 255f;
+            picture.texels[4 * i + 2] = (i / picture.width * 16 + frame) % 256 / 255f;
+            picture.texels[4 * i + 3] = 0.25f;
+        }
+    }
+
+    public static void Free(params RenderTexture[] textures)
+    {
+        foreach (var texture in textures)
+        {
+            texture.Release();
+            UnityEngine.Object.DestroyImmediate(texture);
+        }
+    }
+
+    public static WorkerFactory.Type TypeOf(string name)
+      => (WorkerFactory.Type)Enum.Parse(typeof(WorkerFactory.Type), name);
+
+    public static string[] WorkerNames
+      => Enum.IsDefined(typeof(WorkerFactory.Type), "PixelShader")
+         ? new[] { "ComputePrecompiled", "Compute", "PixelShader", "CSharpBurst", "CSharp" }
+         : new[] { "ComputePrecompiled", "Compute", "CSharpBurst", "CSharp" };
+
+    public static StyleTransferCamera Camera(StyleTransferModel style)
+    {
+        var camera = new StyleTransferCamera();
+        Stub.Reflect.Set(camera, "model", style);
+        Stub.Reflect.Set(camera, "convertShader", Shader.Find("Hidden/StyleTransfer/Convert"));
+        Stub.Reflect.Set(camera, "targetHeight", Height);
+        return camera;
+    }
+
+    public static void Frame(StyleTransferCamera camera, RenderTexture source, RenderTexture destination)
+      => Stub.Reflect.Send(camera, "OnRenderImage", source, destination);
+
+    // The stub network inverts its input.
+    public static void IsInverted(RenderTexture source, RenderTexture shown, float strength = 1, string what = "")
+    {
+        for (var i = 0; i < source.texels.Length; i++)
+        {
+            var wanted = source.texels[i];
+            if (i % 4 != 3) wanted += (1 - 2 * wanted) * strength;
+            Near(shown.texels[i], wanted, 0.003f, what + " texel " + i / 4 + " channel " + i % 4);
+        }
+    }
+
+    public static void IsSame(RenderTexture source, RenderTexture shown, string what = "")
+      => IsInverted(source, shown, 0, what);
+
+    public static void Near(float actual, float wanted, float tolerance, string what)
+    {
+        if (!(Math.Abs(actual - wanted) <= tolerance))
+            throw new Exception(what + ": " + actual + " instead of " + wanted);
+    }
+
+    public static void Equal(object actual, object wanted, string what)
+    {
+        if (!Equals(actual, wanted)) throw new Exception(what + ": " + actual + " instead of " + wanted);
+    }
+
+    public static void Contains(string text, string part)
+    {
+        if (text == null || !text.Contains(part)) throw new Exception("'" + part + "' is not in: " + text);
+    }
+}
+
+public static class Cases
+{
+    public static void every_worker_shows_each_frame_upright_in_the_right_colours()
+    {
+        foreach (var name in Fixture.WorkerNames)
+        {
+            RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+            using (var runner = new StyleTransferRunner(Fixture.Style(), Fixture.TypeOf(name)))
+            {
+                for (var frame = 0; frame < 4; frame++)
+                {
+                    Fixture.Paint(source, frame);
+                    runner.Stylize(source, shown, 1);
+                    Fixture.IsInverted(source, shown, 1, name + " frame " + frame);
+                }
+            }
+            Fixture.Free(source, shown);
+        }
+        Fixture.Equal(Stub.Networks.Executions, 4 * Fixture.WorkerNames.Length, "runs");
+    }
+
+    public static void cpu_workers_need_no_compute_shaders()
+    {
+        SystemInfo.supportsComputeShaders = false;
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        using (var runner = new StyleTransferRunner(Fixture.Style(), WorkerFactory.Type.CSharpBurst))
+            runner.Stylize(source, shown, 1);
+        Fixture.IsInverted(source, shown);
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_grey_network_sees_the_mean_and_shows_grey()
+    {
+        foreach (var name in Fixture.WorkerNames)
+        {
+            RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+            using (var runner = new StyleTransferRunner(Fixture.Style(1), Fixture.TypeOf(name)))
+                runner.Stylize(source, shown, 1);
+            for (var i = 0; i < source.texels.Length; i += 4)
+            {
+                var grey = 1 - (source.texels[i] + source.texels[i + 1] + source.texels[i + 2]) / 3;
+                for (var c = 0; c < 3; c++) Fixture.Near(shown.texels[i + c], grey, 0.005f, name + " texel " + i / 4);
+            }
+            Fixture.Free(source, shown);
+        }
+    }
+
+    public static void strength_blends_and_zero_does_not_run_the_network()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        using (var runner = new StyleTransferRunner(Fixture.Style(), WorkerFactory.Type.ComputePrecompiled))
+        {
+            runner.Stylize(source, shown, 0);
+            Fixture.IsSame(source, shown);
+            Fixture.Equal(Stub.Networks.Executions, 0, "runs at strength 0");
+            runner.Stylize(source, shown, 0.25f);
+            Fixture.IsInverted(source, shown, 0.25f);
+        }
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_linear_project_is_converted_both_ways()
+    {
+        QualitySettings.activeColorSpace = ColorSpace.Linear;
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        using (var runner = new StyleTransferRunner(Fixture.Style(), WorkerFactory.Type.ComputePrecompiled))
+            runner.Stylize(source, shown, 1);
+        for (var i = 0; i < source.texels.Length; i++)
+        {
+            if (i % 4 == 3) continue;
+            var wanted = (float)Math.Pow(1 - Math.Pow(source.texels[i], 1 / 2.2), 2.2);
+            Fixture.Near(shown.texels[i], wanted, 0.003f, "value " + i);
+        }
+        Fixture.Free(source, shown);
+    }
+
+    public static void null_is_the_screen()
+    {
+        var source = Fixture.Picture();
+        using (var runner = new StyleTransferRunner(Fixture.Style(), WorkerFactory.Type.ComputePrecompiled))
+            runner.Stylize(source, null, 1);
+        Fixture.Free(source);
+    }
+
+    public static void frames_of_one_size_allocate_no_textures()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        foreach (var name in Fixture.WorkerNames)
+        {
+            using (var runner = new StyleTransferRunner(Fixture.Style(), Fixture.TypeOf(name)))
+            {
+                runner.Stylize(source, shown, 1);
+                var before = Counts();
+                for (var frame = 0; frame < 10; frame++) runner.Stylize(source, shown, 1);
+                Fixture.Equal(Counts(), before, name);
+            }
+        }
+        Fixture.Free(source, shown);
+    }
+
+    static string Counts()
+    {
+        var text = "";
+        foreach (var kind in new[] { "RenderTexture", "Texture2D", "Material", "Tensor", "tensor storage", "video memory" })
+            text += kind + Stub.Live.Count(kind) + " ";
+        return text;
+    }
+
+    public static void a_new_size_frees_the_old_one()
+    {
+        foreach (var name in Fixture.WorkerNames)
+        {
+            RenderTexture small = Fixture.Picture(), large = Fixture.Picture(64, 48), shown = Fixture.Picture(64, 48);
+            using (var runner = new StyleTransferRunner(Fixture.Style(), Fixture.TypeOf(name)))
+            {
+                runner.Stylize(small, shown, 1);
+                var before = Counts();
+                runner.TargetHeight = 48;
+                runner.Stylize(large, shown, 1);
+                Fixture.IsInverted(large, shown, 1, name);
+                Fixture.Equal(runner.Size.Width + "x" + runner.Size.Height, "64x48", "size");
+                Fixture.Equal(Counts(), before, name);
+            }
+            Fixture.Free(small, large, shown);
+        }
+    }
+
+    public static void a_fixed_size_network_runs_at_its_size()
+    {
+        var style = Fixture.Style();
+        Stub.Reflect.Set(style, "fixedSize", true);
+        RenderTexture source = Fixture.Picture(64, 48), shown = Fixture.Picture(64, 48);
+        using (var runner = new StyleTransferRunner(style, WorkerFactory.Type.ComputePrecompiled))
+        {
+            runner.TargetHeight = 48;
+            runner.Stylize(source, shown, 1);
+            Fixture.Equal(runner.Size.Width + "x" + runner.Size.Height, "32x16", "size");
+        }
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_run_can_be_spread_over_frames()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture(), first = Fixture.Picture();
+        using (var runner = new StyleTransferRunner(Fixture.Style(), WorkerFactory.Type.ComputePrecompiled))
+        {
+            runner.SpreadFrames = 3;
+            var layers = 0;
+            for (var frame = 0; frame < 2; frame++)
+            {
+                Fixture.Paint(source, frame);
+                runner.Stylize(source, shown, 1);
+                Fixture.IsSame(source, shown, "before the first run ends");
+                var share = Stub.Networks.LayersRun - layers;
+                if (share < 2 || share > 5) throw new Exception(share + " of 10 layers in one of 3 frames");
+                layers = Stub.Networks.LayersRun;
+            }
+            for (var frame = 2; frame < 5; frame++)
+            {
+                Fixture.Paint(source, frame);
+                runner.Stylize(source, shown, 1);
+                for (var i = 0; i < shown.texels.Length; i++)
+                    if (i % 4 != 3) Fixture.Near(shown.texels[i], 1 - first.texels[i], 0.003f, "first run's picture");
+            }
+            Fixture.Equal(Stub.Networks.Executions, 2, "runs");
+            runner.Stylize(source, shown, 1);
+            Fixture.Equal(Stub.Networks.LayersRun, 20, "layers after two runs");
+
+            // A new size gives up the run under way.
+            runner.Stylize(source, shown, 1);
+            runner.SpreadFrames = 1;
+            runner.TargetHeight = 24;
+            Fixture.Paint(source, 9);
+            runner.Stylize(source, shown, 1);
+        }
+        Fixture.Free(source, shown, first);
+    }
+
+    public static void the_component_frees_all_that_it_made()
+    {
+        foreach (var wish in new[] { StyleTransferWorker.Auto, StyleTransferWorker.PixelShader, StyleTransferWorker.CSharpBurst })
+        {
+            RenderTexture source = Fixture.Picture(), large = Fixture.Picture(64, 48), shown = Fixture.Picture();
+            var camera = Fixture.Camera(Fixture.Style());
+            camera.Worker = wish;
+            for (var round = 0; round < 3; round++)
+            {
+                Stub.Reflect.Send(camera, "OnEnable");
+                Fixture.Frame(camera, source, shown);
+                Fixture.IsInverted(source, shown);
+                camera.TargetHeight = 32;
+                Fixture.Frame(camera, large, shown);
+                camera.TargetHeight = Fixture.Height;
+                camera.Model = Fixture.Style();
+                Fixture.Frame(camera, source, shown);
+                Fixture.Equal(ReferenceEquals(camera.Runner.Model, camera.Model), true, "switched");
+                Fixture.Equal(Stub.Live.Count("Worker"), 1, "workers");
+                camera.Worker = StyleTransferWorker.Compute;
+                Fixture.Frame(camera, source, shown);
+                Fixture.Equal(camera.Runner.WorkerType, WorkerFactory.Type.Compute, "worker");
+                camera.Worker = wish;
+                Stub.Reflect.Send(camera, "OnDisable");
+                Fixture.Equal(camera.Runner, null, "runner while disabled");
+                Fixture.Equal(Stub.Live.Count("Worker"), 0, "workers while disabled");
+                Fixture.Equal(Stub.Live.Count("RenderTexture"), 3, "textures while disabled");
+            }
+            Fixture.Free(source, large, shown);
+        }
+    }
+
+    public static void the_component_frees_in_edit_mode_too()
+    {
+        Application.isPlaying = false;
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        var camera = Fixture.Camera(Fixture.Style());
+        Stub.Reflect.Send(camera, "OnEnable");
+        Fixture.Frame(camera, source, shown);
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void off_shows_the_camera_and_keeps_the_network()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        var camera = Fixture.Camera(Fixture.Style());
+        Stub.Reflect.Send(camera, "OnEnable");
+        camera.Stylize = false;
+        Fixture.Frame(camera, source, shown);
+        Fixture.IsSame(source, shown);
+        Fixture.Equal(Stub.Networks.Executions, 0, "runs");
+        Fixture.Equal(Stub.Live.Count("Worker"), 1, "workers");
+        camera.Stylize = true;
+        Fixture.Frame(camera, source, shown);
+        Fixture.IsInverted(source, shown);
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_model_given_after_enabling_is_loaded_without_complaint()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        var camera = Fixture.Camera(null);
+        Stub.Reflect.Send(camera, "OnEnable");
+        camera.Model = Fixture.Style();
+        Fixture.Frame(camera, source, shown);
+        Fixture.IsInverted(source, shown);
+        Fixture.Equal(Stub.World.Logs.Count, 0, "lines in the console");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void without_a_model_the_picture_passes_and_it_is_said_once()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        var camera = Fixture.Camera(null);
+        Stub.Reflect.Send(camera, "OnEnable");
+        for (var frame = 0; frame < 5; frame++) Fixture.Frame(camera, source, shown);
+        Fixture.IsSame(source, shown);
+        Fixture.Equal(Stub.World.LogCount("no model is assigned"), 1, "complaints");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_wrong_model_is_reported_once_and_the_picture_passes()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        var style = Fixture.Style();
+        Stub.Reflect.Set(style, "inputName", "other");
+        var camera = Fixture.Camera(style);
+        Stub.Reflect.Send(camera, "OnEnable");
+        for (var frame = 0; frame < 5; frame++) Fixture.Frame(camera, source, shown);
+        Fixture.IsSame(source, shown);
+        Fixture.Equal(Stub.World.LogCount("the network's input is called 'input', the asset says 'other'"), 1, "errors");
+        Fixture.Equal(Stub.World.Logs.Count, 1, "lines in the console");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_network_that_fails_is_switched_off_until_enabled_again()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        var camera = Fixture.Camera(Fixture.Style());
+        Stub.Reflect.Send(camera, "OnEnable");
+        Stub.Networks.Broken = true;
+        for (var frame = 0; frame < 5; frame++) Fixture.Frame(camera, source, shown);
+        Fixture.IsSame(source, shown);
+        Fixture.Equal(Stub.World.LogCount("'Candy' failed"), 1, "errors");
+        Fixture.Equal(Stub.Live.Count("Worker"), 0, "workers");
+        Stub.Networks.Broken = false;
+        Stub.Reflect.Send(camera, "OnDisable");
+        Stub.Reflect.Send(camera, "OnEnable");
+        Fixture.Frame(camera, source, shown);
+        Fixture.IsInverted(source, shown);
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_fallback_is_said_once()
+    {
+        SystemInfo.supportsComputeShaders = false;
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        var camera = Fixture.Camera(Fixture.Style());
+        Stub.Reflect.Send(camera, "OnEnable");
+        for (var frame = 0; frame < 5; frame++) Fixture.Frame(camera, source, shown);
+        Fixture.IsInverted(source, shown);
+        Fixture.Equal(Stub.World.LogCount("Compute shaders cannot be used"), 1, "complaints");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void opengl_es_counts_as_without_compute_shaders()
+    {
+        SystemInfo.graphicsDeviceType = GraphicsDeviceType.OpenGLES3;
+        string note;
+        var type = WorkerSelection.Resolve(StyleTransferWorker.Auto, out note);
+        Fixture.Equal(type.ToString(), Fixture.HasMetadata ? "PixelShader" : "CSharpBurst", "worker");
+        Fixture.Contains(note, "Compute shaders cannot be used");
+    }
+
+    public static void a_foreign_render_pipeline_is_said_once_and_nothing_else_is()
+    {
+        GraphicsSettings.renderPipelineAsset = new ForeignPipeline { name = "UniversalRP" };
+        var camera = Fixture.Camera(Fixture.Style());
+        Stub.Reflect.Send(camera, "OnEnable");
+        Fixture.Equal(Stub.World.LogCount("'UniversalRP'. URP and HDRP never call OnRenderImage"), 1, "complaints");
+        Fixture.Equal(Stub.World.Logs.Count, 1, "lines in the console");
+        Stub.Reflect.Send(camera, "OnDisable");
+    }
+
+    sealed class ForeignPipeline : RenderPipelineAsset {}
+
+    public static void the_inspector_keeps_values_in_range()
+    {
+        var camera = Fixture.Camera(null);
+        Stub.Reflect.Set(camera, "targetHeight", -5);
+        Stub.Reflect.Set(camera, "strength", 7f);
+        Stub.Reflect.Set(camera, "spreadFrames", 99);
+        Stub.Reflect.Send(camera, "OnValidate");
+        Fixture.Equal(camera.TargetHeight, WorkingSize.SmallestExtent, "lines");
+        Fixture.Equal(camera.Strength, 1f, "strength");
+        Fixture.Equal(camera.SpreadFrames, 16, "frames");
+    }
+
+    public static void the_generated_component_starts_at_its_nominal_height()
+    {
+        var assembly = Assembly.Load("StyleTransfer.Models");
+        var camera = (StyleTransferCamera)Activator.CreateInstance(assembly.GetType("StyleTransfer.CandyStyleTransfer"));
+        camera.TargetHeight = 100;
+        Stub.Reflect.Send(camera, "Reset");
+        Fixture.Equal(camera.TargetHeight, 540, "lines");
+    }
+
+    public static void each_disagreement_with_the_network_is_named()
+    {
+        var style = Fixture.Style();
+        Fixture.Equal(ModelContract.FindMismatch(style, Fixture.NetworkOf(style)), null, "a matching pair");
+
+        Stub.Reflect.Set(style, "inputChannels", 1);
+        Mismatch(style, "the network takes 3 channels, the asset says 1");
+
+        Stub.Reflect.Set(style, "inputChannels", 4);
+        Mismatch(style, "asks for 4 input channels");
+
+        style = Fixture.Style();
+        Stub.Reflect.Set(style, "outputName", "elsewhere");
+        Mismatch(style, "no output called 'elsewhere'");
+
+        style = Fixture.Style();
+        Stub.Reflect.Set(style, "fixedSize", true);
+        Fixture.Equal(ModelContract.FindMismatch(style, Fixture.NetworkOf(style)), null, "unknown sizes");
+        var shape = Fixture.NetworkOf(style).inputs[0].shape;
+        shape[shape.Length - 2] = 640;
+        shape[shape.Length - 3] = 480;
+        Mismatch(style, "runs at 640x480 alone, the asset says 32x16");
+
+        style = Fixture.Style();
+        Fixture.NetworkOf(style).inputs.Add(new Model.Input { name = "style", shape = shape });
+        Mismatch(style, "2 inputs");
+    }
+
+    public static void metadata_of_another_build_is_named_where_barracuda_keeps_it()
+    {
+        if (!Fixture.HasMetadata) return;
+
+        var style = Fixture.Style();
+        Stub.Reflect.Set(style, "sourceDigest", "other");
+        Mismatch(style, "d1g35t instead of other");
+
+        style = Fixture.Style();
+        Fixture.WriteMetadata(Fixture.NetworkOf(style), "image_contract", "{\"input\": {\"range\": \"0..255\"}}");
+        Mismatch(style, "keeps the value ranges of its source");
+
+        Fixture.WriteMetadata(Fixture.NetworkOf(style), "image_contract", null);
+        Mismatch(style, "no image contract");
+
+        // Import settings can skip metadata.
+        Fixture.WriteMetadata(Fixture.NetworkOf(style), "source_digest", null);
+        Fixture.Equal(ModelContract.FindMismatch(style, Fixture.NetworkOf(style)), null, "no metadata");
+    }
+
+    static void Mismatch(StyleTransferModel style, string part)
+    {
+        var message = ModelContract.FindMismatch(style, Fixture.NetworkOf(style));
+        Fixture.Contains(message, part);
+        Fixture.Contains(message, "pipeline build-unity");
+    }
+
+    public static void a_runner_that_cannot_be_made_leaves_nothing_behind()
+    {
+        var style = Fixture.Style();
+        Stub.Reflect.Set(style, "model", null);
+        Fails(style, "has no network");
+        style = Fixture.Style();
+        Stub.Reflect.Set(style, "inputName", "other");
+        Fails(style, "'other'");
+    }
+
+    static void Fails(StyleTransferModel style, string part)
+    {
+        try
+        {
+            new StyleTransferRunner(style, WorkerFactory.Type.ComputePrecompiled).Dispose();
+        }
+        catch (InvalidOperationException exception)
+        {
+            Fixture.Contains(exception.Message, part);
+            return;
+        }
+        throw new Exception("no exception");
+    }
+
+    public static void the_pixel_shader_worker_is_swept_now_and_then()
+    {
+        if (!Fixture.HasMetadata) return;
+        RenderTexture source = Fixture.Picture(16, 16), shown = Fixture.Picture(16, 16);
+        foreach (var name in new[] { "PixelShader", "Compute" })
+        {
+            Stub.World.Sweeps = 0;
+            using (var runner = new StyleTransferRunner(Fixture.Style(), Fixture.TypeOf(name)))
+                for (var frame = 0; frame < 1300; frame++) runner.Stylize(source, shown, 1);
+            Fixture.Equal(Stub.World.Sweeps, name == "Compute" ? 0 : 2, name);
+        }
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_golden_frame_passes_when_the_network_inverts()
+    {
+        var style = Golden(0);
+        var result = GoldenFrames.Check(style);
+        Fixture.Equal(result.Passed, true, result.Message);
+        Fixture.Near(result.WorstLevels, 0, 0.01f, "worst");
+        Fixture.Contains(result.Message, "CSharpBurst");
+        FreeGolden(style);
+    }
+
+    public static void a_golden_frame_within_tolerance_and_rounding_passes_and_beyond_fails()
+    {
+        var style = Golden(1);
+        var result = GoldenFrames.Check(style);
+        Fixture.Near(result.WorstLevels, 1, 0.01f, "worst");
+        Fixture.Equal(result.Passed, true, "one level off with tolerance 0.5 and half a level of rounding");
+        Stub.Reflect.Set(style, "goldenTolerance", 0.4f);
+        result = GoldenFrames.Check(style);
+        Fixture.Equal(result.Passed, false, "one level off with tolerance 0.4");
+        Fixture.Contains(result.Message, "FAILED");
+        FreeGolden(style);
+    }
+
+    public static void a_golden_frame_upside_down_fails()
+    {
+        var style = Golden(0);
+        var pixels = style.GoldenOutput.GetPixels32();
+        Array.Reverse(pixels);
+        style.GoldenOutput.SetPixels32(pixels);
+        Fixture.Equal(GoldenFrames.Check(style).Passed, false, "passed");
+        FreeGolden(style);
+    }
+
+    public static void a_golden_frame_falls_back_to_plain_csharp()
+    {
+        Stub.Networks.BurstBroken = true;
+        var style = Golden(0);
+        var result = GoldenFrames.Check(style);
+        Fixture.Equal(result.Passed, true, result.Message);
+        Fixture.Contains(result.Message, "on CSharp,");
+        FreeGolden(style);
+    }
+
+    public static void a_golden_frame_that_cannot_run_fails_with_the_reason()
+    {
+        var style = Golden(0);
+        Stub.Networks.Broken = true;
+        Fixture.Contains(GoldenFrames.Check(style).Message, "broken network");
+        Stub.Networks.Broken = false;
+        style.GoldenInput.isReadable = false;
+        Fixture.Contains(GoldenFrames.Check(style).Message, "Read/Write Enabled");
+        Fixture.Contains(GoldenFrames.Check(Fixture.Style()).Message, "no golden pictures");
+        Fixture.Contains(GoldenFrames.Check(null).Message, "could not be loaded");
+        FreeGolden(style);
+    }
+
+    public static void batch_mode_exits_with_what_the_golden_frames_say()
+    {
+        GoldenFrames.CheckAll();
+        Fixture.Equal(Stub.World.ExitCode, null, "exit outside batch mode");
+        Application.isBatchMode = true;
+        GoldenFrames.CheckAll();
+        Fixture.Equal(Stub.World.ExitCode, 1, "exit without models");
+        StyleTransferModel good = Golden(0), bad = Golden(9);
+        Stub.Assets.All.Add(good);
+        GoldenFrames.CheckAll();
+        Fixture.Equal(Stub.World.ExitCode, 0, "exit with a good model");
+        Stub.Assets.All.Add(bad);
+        GoldenFrames.CheckAll();
+        Fixture.Equal(Stub.World.ExitCode, 1, "exit with a good and a bad model");
+        FreeGolden(good);
+        FreeGolden(bad);
+    }
+
+    // A style with golden pictures, the output wrong by some levels in one pixel.
+    static StyleTransferModel Golden(int levels)
+    {
+        var style = Fixture.Style();
+        const int width = 20, height = 12;
+        var input = new Texture2D(width, height, TextureFormat.RGBA32, false, true);
+        var output = new Texture2D(width, height, TextureFormat.RGBA32, false, true);
+        Color32[] before = new Color32[width * height], after = new Color32[width * height];
+        for (var i = 0; i < before.Length; i++)
+        {
+            byte r = (byte)(i * 7 % 200 + 20), g = (byte)(i % 256), b = (byte)(i / width * 20);
+            before[i] = new Color32(r, g, b, 255);
+            after[i] = new Color32((byte)(255 - r), (byte)(255 - g), (byte)(255 - b), 255);
+        }
+        after[33].r = (byte)(after[33].r + levels);
+        input.SetPixels32(before);
+        output.SetPixels32(after);
+        Stub.Reflect.Set(style, "goldenInput", input);
+        Stub.Reflect.Set(style, "goldenOutput", output);
+        return style;
+    }
+
+    static void FreeGolden(StyleTransferModel style)
+    {
+        UnityEngine.Object.DestroyImmediate(style.GoldenInput);
+        UnityEngine.Object.DestroyImmediate(style.GoldenOutput);
+    }
+}

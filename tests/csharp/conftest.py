@@ -1,0 +1,84 @@
+"""The generated C#, compiled once per session against the stubs of each Barracuda version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.unity.templates import fill
+from tests.csharp.toolchain import STUBS, UNITY_DEFINES, VERSION_DEFINES, VERSIONS, must_compile, sources_of
+
+STUB_VALUES = {
+    "class_name": "CandyStyleTransfer",
+    "title": 'Candy "hot" \\ <1> & more',
+    "source_name": "candy<&>.pth",
+    "source_digest": "0123456789abcdef",
+    "weights": 1679235,
+    "giga_macs": 59.34,
+    "nominal_width": 960,
+    "nominal_height": 540,
+    "file_bytes": 6721345,
+    "target": "barracuda-3.0",
+    "tool_version": "0.1",
+}
+
+
+@dataclass(frozen=True)
+class Assemblies:
+    """What one Barracuda version's compilation gave: the folder holds the libraries side by side."""
+
+    version: str
+    folder: Path
+    defines: tuple[str, ...]
+
+    @property
+    def stubs(self) -> list[Path]:
+        return [self.folder / "UnityEngine.dll", self.folder / "Unity.Barracuda.dll"]
+
+    @property
+    def runtime(self) -> Path:
+        return self.folder / "StyleTransfer.Runtime.dll"
+
+    @property
+    def editor(self) -> Path:
+        return self.folder / "StyleTransfer.Editor.dll"
+
+
+@pytest.fixture(scope="session")
+def stub_text() -> str:
+    """The generated component of one model."""
+    return fill("model/stub.cs.j2", **STUB_VALUES).decode()
+
+
+def build_stubs(version: str, folder: Path) -> Assemblies:
+    """The stand-ins for Unity and for one Barracuda version, compiled."""
+    made = Assemblies(version, folder, (*UNITY_DEFINES, *VERSION_DEFINES[version]))
+    friends = STUBS / "AssemblyInfo.cs"
+    engine = must_compile(folder / "UnityEngine.dll", [STUBS / "UnityEngine.cs", friends])
+    must_compile(folder / "UnityEditor.dll", [STUBS / "UnityEditor.cs"], [engine])
+    must_compile(folder / "nunit.framework.dll", [STUBS / "NUnit.cs"])
+    barracuda = [STUBS / "Barracuda_Common.cs", STUBS / f"Barracuda_{version.replace('.', '_')}.cs", friends]
+    must_compile(folder / "Unity.Barracuda.dll", barracuda, [engine])
+    return made
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def assemblies(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stub_text: str
+) -> Assemblies:
+    """All four assemblies of a bundle, compiled as their asmdefs say, for each Barracuda version."""
+    folder = tmp_path_factory.mktemp(f"barracuda-{request.param}")
+    made = build_stubs(request.param, folder)
+    must_compile(made.runtime, sources_of("Runtime"), made.stubs, made.defines)
+    editor_references = [*made.stubs, folder / "UnityEditor.dll", made.runtime]
+    must_compile(made.editor, sources_of("Editor"), editor_references, made.defines)
+    test_references = [*editor_references, made.editor, folder / "nunit.framework.dll"]
+    must_compile(folder / "StyleTransfer.Tests.dll", sources_of("Editor/Tests"), test_references, made.defines)
+    stub = folder / f"{STUB_VALUES['class_name']}.cs"
+    stub.write_text(stub_text)
+    # The models' assembly has no version defines of Barracuda.
+    model_references = [folder / "UnityEngine.dll", made.runtime]
+    must_compile(folder / "StyleTransfer.Models.dll", [stub], model_references, UNITY_DEFINES)
+    return made

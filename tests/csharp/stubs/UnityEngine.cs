@@ -1,0 +1,489 @@
+// Signatures of the part of UnityEngine (2019.4 and later) that the generated C# uses, written by hand from its
+// documentation, with just enough behaviour to run the code under mono: textures hold pixels, Blit copies
+// them, and everything that must be destroyed is counted. What Unity does not offer is not here.
+
+using System;
+using System.Collections.Generic;
+using System.Reflection;
+
+namespace Stub
+{
+
+// Counts what must be freed, by kind.
+public static class Live
+{
+    static readonly Dictionary<string, int> s_Counts = new Dictionary<string, int>();
+
+    public static void Add(string kind) { s_Counts[kind] = Count(kind) + 1; }
+    public static void Remove(string kind) { s_Counts[kind] = Count(kind) - 1; }
+
+    public static int Count(string kind)
+    {
+        int count;
+        return s_Counts.TryGetValue(kind, out count) ? count : 0;
+    }
+
+    public static string Leaks()
+    {
+        var text = "";
+        foreach (var pair in s_Counts)
+            if (pair.Value != 0) text += pair.Key + ":" + pair.Value + " ";
+        return text;
+    }
+}
+
+// What a test sets and reads.
+public static class World
+{
+    public static readonly List<string> Logs = new List<string>();
+    public static int Blits;
+    public static int Sweeps;
+    public static int? ExitCode;
+
+    // Stands for the GPU: a pass of a material from texels to a texel, given u and v.
+    public static Func<UnityEngine.Texture, UnityEngine.Material, int, float, float, float[]> Shade;
+
+    public static int LogCount(string part)
+    {
+        var count = 0;
+        foreach (var line in Logs) if (line.Contains(part)) count++;
+        return count;
+    }
+}
+
+public static class Reflect
+{
+    const BindingFlags Flags =
+        BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
+
+    // A serialised field by the name that stands in YAML.
+    public static void Set(object target, string name, object value)
+    {
+        for (var type = target.GetType(); type != null; type = type.BaseType)
+        {
+            var field = type.GetField(name, Flags);
+            if (field == null) continue;
+            field.SetValue(target, value);
+            return;
+        }
+        throw new Exception(target.GetType().Name + " has no field " + name);
+    }
+
+    // A message as Unity sends it: private or inherited does not matter.
+    public static void Send(object target, string name, params object[] arguments)
+    {
+        for (var type = target.GetType(); type != null; type = type.BaseType)
+        {
+            var method = type.GetMethod(name, Flags);
+            if (method == null) continue;
+            method.Invoke(target, arguments);
+            return;
+        }
+        throw new Exception(target.GetType().Name + " has no message " + name);
+    }
+}
+
+}
+
+namespace Unity.Collections
+{
+
+public struct NativeArray<T> : IDisposable where T : struct
+{
+    readonly T[] m_Items;
+
+    internal NativeArray(T[] items) { m_Items = items; }
+
+    public int Length { get { return m_Items.Length; } }
+    public T this[int index] { get { return m_Items[index]; } set { m_Items[index] = value; } }
+    public void Dispose() {}
+}
+
+}
+
+namespace UnityEngine.Rendering
+{
+
+public enum GraphicsDeviceType
+{
+    Direct3D11 = 2, Null = 4, OpenGLES2 = 8, OpenGLES3 = 11, Metal = 16, OpenGLCore = 17, Direct3D12 = 18, Vulkan = 21
+}
+
+public abstract class RenderPipelineAsset : ScriptableObject {}
+
+public sealed class GraphicsSettings : Object
+{
+    public static RenderPipelineAsset renderPipelineAsset { get; set; }
+    public static RenderPipelineAsset currentRenderPipeline { get { return renderPipelineAsset; } }
+}
+
+}
+
+namespace UnityEngine
+{
+
+#region Attributes
+
+[AttributeUsage(AttributeTargets.Field)]
+public sealed class SerializeField : Attribute {}
+
+[AttributeUsage(AttributeTargets.Field)]
+public abstract class PropertyAttribute : Attribute {}
+
+public class TooltipAttribute : PropertyAttribute { public TooltipAttribute(string tooltip) {} }
+
+public class HeaderAttribute : PropertyAttribute { public HeaderAttribute(string header) {} }
+
+public sealed class RangeAttribute : PropertyAttribute { public RangeAttribute(float min, float max) {} }
+
+[AttributeUsage(AttributeTargets.Class, AllowMultiple = true)]
+public sealed class RequireComponent : Attribute { public RequireComponent(Type requiredComponent) {} }
+
+[AttributeUsage(AttributeTargets.Class)]
+public sealed class AddComponentMenu : Attribute
+{
+    public AddComponentMenu(string menuName) {}
+    public AddComponentMenu(string menuName, int order) {}
+}
+
+#endregion
+
+#region Numbers
+
+public struct Mathf
+{
+    public static float Abs(float f) { return Math.Abs(f); }
+    public static int Max(int a, int b) { return a > b ? a : b; }
+    public static float Max(float a, float b) { return a > b ? a : b; }
+    public static int Clamp(int value, int min, int max) { return value < min ? min : value > max ? max : value; }
+    public static float Clamp01(float value) { return value < 0 ? 0 : value > 1 ? 1 : value; }
+    public static int FloorToInt(float f) { return (int)Math.Floor(f); }
+}
+
+public struct Vector4
+{
+    public float x, y, z, w;
+    public Vector4(float x, float y, float z, float w) { this.x = x; this.y = y; this.z = z; this.w = w; }
+    public static Vector4 zero { get { return new Vector4(0, 0, 0, 0); } }
+    public static Vector4 one { get { return new Vector4(1, 1, 1, 1); } }
+}
+
+public struct Rect
+{
+    public Rect(float x, float y, float width, float height) : this()
+    {
+        this.x = x;
+        this.y = y;
+        this.width = width;
+        this.height = height;
+    }
+
+    public float x { get; set; }
+    public float y { get; set; }
+    public float width { get; set; }
+    public float height { get; set; }
+}
+
+public struct Color32
+{
+    public byte r, g, b, a;
+    public Color32(byte r, byte g, byte b, byte a) { this.r = r; this.g = g; this.b = b; this.a = a; }
+}
+
+public enum ColorSpace { Uninitialized = -1, Gamma = 0, Linear = 1 }
+public enum FilterMode { Point = 0, Bilinear = 1, Trilinear = 2 }
+public enum TextureWrapMode { Repeat = 0, Clamp = 1 }
+public enum TextureFormat { RGBA32 = 4 }
+public enum RenderTextureFormat { ARGB32 = 0, ARGBHalf = 2 }
+public enum RenderTextureReadWrite { Default = 0, Linear = 1, sRGB = 2 }
+
+[Flags]
+public enum HideFlags { None = 0, HideAndDontSave = 61 }
+
+#endregion
+
+#region Objects
+
+public class Object
+{
+    bool m_Destroyed;
+
+    public string name { get; set; }
+    public HideFlags hideFlags { get; set; }
+
+    protected virtual string Kind { get { return null; } }
+    protected void Track() { if (Kind != null) Stub.Live.Add(Kind); }
+
+    public static void Destroy(Object obj)
+    {
+        if (!Application.isPlaying) throw new Exception("Destroy may not be called from edit mode");
+        DestroyImmediate(obj);
+    }
+
+    public static void DestroyImmediate(Object obj)
+    {
+        if (obj.m_Destroyed) throw new Exception("destroyed twice");
+        obj.m_Destroyed = true;
+        if (obj.Kind != null) Stub.Live.Remove(obj.Kind);
+    }
+
+    static bool IsNull(Object x) { return ReferenceEquals(x, null) || x.m_Destroyed; }
+
+    public static bool operator ==(Object x, Object y)
+    {
+        return IsNull(x) || IsNull(y) ? IsNull(x) && IsNull(y) : ReferenceEquals(x, y);
+    }
+
+    public static bool operator !=(Object x, Object y) { return !(x == y); }
+    public override bool Equals(object other) { return this == (other as Object); }
+    public override int GetHashCode() { return 0; }
+    public static implicit operator bool(Object exists) { return !IsNull(exists); }
+}
+
+public class ScriptableObject : Object
+{
+    public static T CreateInstance<T>() where T : ScriptableObject { return Activator.CreateInstance<T>(); }
+}
+
+public class Component : Object {}
+
+public class Behaviour : Component { public bool enabled { get; set; } }
+
+public class MonoBehaviour : Behaviour {}
+
+public sealed class Camera : Behaviour {}
+
+public sealed class Shader : Object
+{
+    static readonly List<string> s_Names = new List<string>();
+
+    public static Shader Find(string name)
+    {
+        return name == "Hidden/StyleTransfer/Convert" ? new Shader { name = name } : null;
+    }
+
+    public static int PropertyToID(string name)
+    {
+        if (!s_Names.Contains(name)) s_Names.Add(name);
+        return s_Names.IndexOf(name);
+    }
+}
+
+public class Material : Object
+{
+    readonly Dictionary<int, object> m_Values = new Dictionary<int, object>();
+
+    public Material(Shader shader)
+    {
+        if (shader == null) throw new ArgumentNullException("shader");
+        Track();
+    }
+
+    protected override string Kind { get { return "Material"; } }
+
+    public void SetFloat(int nameID, float value) { m_Values[nameID] = value; }
+    public void SetVector(int nameID, Vector4 value) { m_Values[nameID] = value; }
+    public void SetTexture(int nameID, Texture value) { m_Values[nameID] = value; }
+    internal object Value(string name) { return m_Values[Shader.PropertyToID(name)]; }
+}
+
+public class Texture : Object
+{
+    // r, g, b, a per texel; row 0 is the bottom.
+    internal float[] texels;
+    internal bool sRGB;
+
+    public virtual int width { get; set; }
+    public virtual int height { get; set; }
+    public FilterMode filterMode { get; set; }
+    public TextureWrapMode wrapMode { get; set; }
+    public virtual bool isReadable { get; set; }
+
+    internal void Sample(float u, float v, float[] color)
+    {
+        var x = Mathf.Clamp((int)(u * width), 0, width - 1);
+        var y = Mathf.Clamp((int)(v * height), 0, height - 1);
+        Array.Copy(texels, (y * width + x) * 4, color, 0, 4);
+    }
+}
+
+public class Texture2D : Texture
+{
+    Color32[] m_Pixels;
+
+    public Texture2D(int width, int height, TextureFormat textureFormat, bool mipChain, bool linear)
+    {
+        this.width = width;
+        this.height = height;
+        texels = new float[width * height * 4];
+        m_Pixels = new Color32[width * height];
+        isReadable = true;
+        Track();
+    }
+
+    protected override string Kind { get { return "Texture2D"; } }
+
+    public void ReadPixels(Rect source, int destX, int destY, bool recalculateMipMaps)
+    {
+        var active = RenderTexture.active;
+        if (active == null) throw new Exception("no active render texture");
+        if (source.width != width || source.height != height) throw new Exception("sizes differ");
+        for (var i = 0; i < m_Pixels.Length; i++)
+            m_Pixels[i] = new Color32(Byte(active.texels[4 * i]), Byte(active.texels[4 * i + 1]),
+                                      Byte(active.texels[4 * i + 2]), 255);
+    }
+
+    public Unity.Collections.NativeArray<T> GetRawTextureData<T>() where T : struct
+    {
+        return new Unity.Collections.NativeArray<T>((T[])(object)m_Pixels);
+    }
+
+    public Color32[] GetPixels32() { return (Color32[])m_Pixels.Clone(); }
+    public void SetPixels32(Color32[] colors) { m_Pixels = (Color32[])colors.Clone(); }
+
+    public void Apply(bool updateMipmaps)
+    {
+        for (var i = 0; i < m_Pixels.Length; i++)
+        {
+            texels[4 * i] = m_Pixels[i].r / 255f;
+            texels[4 * i + 1] = m_Pixels[i].g / 255f;
+            texels[4 * i + 2] = m_Pixels[i].b / 255f;
+            texels[4 * i + 3] = m_Pixels[i].a / 255f;
+        }
+    }
+
+    static byte Byte(float value) { return (byte)(Mathf.Clamp01(value) * 255 + 0.5f); }
+}
+
+public class Texture3D : Texture {}
+
+public class RenderTexture : Texture
+{
+    bool m_Created;
+
+    public RenderTexture(int width, int height, int depth, RenderTextureFormat format, RenderTextureReadWrite readWrite)
+    {
+        this.width = width;
+        this.height = height;
+        this.format = format;
+        sRGB = readWrite == RenderTextureReadWrite.sRGB;
+        texels = new float[width * height * 4];
+        Track();
+    }
+
+    protected override string Kind { get { return "RenderTexture"; } }
+
+    public static RenderTexture active { get; set; }
+    public RenderTextureFormat format { get; set; }
+    public bool enableRandomWrite { get; set; }
+    public bool IsCreated() { return m_Created; }
+
+    public bool Create()
+    {
+        if (enableRandomWrite && !SystemInfo.supportsComputeShaders) throw new Exception("no random write here");
+        if (!m_Created) Stub.Live.Add("video memory");
+        return m_Created = true;
+    }
+
+    public void Release()
+    {
+        if (m_Created) Stub.Live.Remove("video memory");
+        m_Created = false;
+    }
+}
+
+public class Graphics
+{
+    public static void Blit(Texture source, RenderTexture dest) { Draw(source, dest, null, 0); }
+    public static void Blit(Texture source, RenderTexture dest, Material mat, int pass) { Draw(source, dest, mat, pass); }
+
+    static void Draw(Texture source, RenderTexture dest, Material material, int pass)
+    {
+        if (source == null) throw new Exception("blit of nothing");
+        Stub.World.Blits++;
+        RenderTexture.active = dest;
+        if (dest == null) return;
+        var color = new float[4];
+        for (var y = 0; y < dest.height; y++)
+        {
+            for (var x = 0; x < dest.width; x++)
+            {
+                float u = (x + 0.5f) / dest.width, v = (y + 0.5f) / dest.height;
+                if (material == null)
+                    source.Sample(u, v, color);
+                else
+                    color = Stub.World.Shade(source, material, pass, u, v);
+                Array.Copy(color, 0, dest.texels, (y * dest.width + x) * 4, 4);
+            }
+        }
+    }
+}
+
+public class AsyncOperation {}
+
+public sealed class Resources
+{
+    public static AsyncOperation UnloadUnusedAssets()
+    {
+        Stub.World.Sweeps++;
+        return null;
+    }
+}
+
+#endregion
+
+#region Machine
+
+public class Debug
+{
+    public static void Log(object message, Object context) { Stub.World.Logs.Add("log " + message); }
+    public static void LogWarning(object message, Object context) { Stub.World.Logs.Add("warning " + message); }
+    public static void LogError(object message) { Stub.World.Logs.Add("error " + message); }
+    public static void LogError(object message, Object context) { Stub.World.Logs.Add("error " + message); }
+}
+
+public class Application
+{
+    public static bool isPlaying = true;
+    public static bool isBatchMode;
+}
+
+public sealed class QualitySettings : Object
+{
+    static ColorSpace s_ColorSpace = ColorSpace.Gamma;
+    public static ColorSpace activeColorSpace { get { return s_ColorSpace; } internal set { s_ColorSpace = value; } }
+}
+
+public sealed class SystemInfo
+{
+    static bool s_Compute = true, s_Half = true;
+    static Rendering.GraphicsDeviceType s_Type = Rendering.GraphicsDeviceType.Vulkan;
+
+    public static bool supportsComputeShaders { get { return s_Compute; } internal set { s_Compute = value; } }
+    public static Rendering.GraphicsDeviceType graphicsDeviceType { get { return s_Type; } internal set { s_Type = value; } }
+
+    public static bool SupportsRenderTextureFormat(RenderTextureFormat format)
+    {
+        return s_Half || format != RenderTextureFormat.ARGBHalf;
+    }
+}
+
+#endregion
+
+#region Inspector
+
+public class GUILayoutOption {}
+
+public class GUILayout
+{
+    public static bool Button(string text, params GUILayoutOption[] options) { return false; }
+}
+
+public class GUILayoutUtility
+{
+    public static Rect GetAspectRect(float aspect) { return new Rect(0, 0, aspect, 1); }
+}
+
+#endregion
+
+}

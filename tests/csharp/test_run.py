@@ -1,0 +1,128 @@
+"""The generated C# runs, under mono, against stand-ins for Unity and for each Barracuda version."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.csharp.conftest import Assemblies
+from tests.csharp.toolchain import UNITY_DEFINES, must_compile, tool
+
+SOURCE = Path(__file__).with_name("Cases.cs")
+CASES = re.findall(r"^    public static void (\w+)\(\)$", SOURCE.read_text().partition("public static class Cases")[2], re.MULTILINE)
+
+
+@pytest.fixture(scope="session")
+def program(assemblies: Assemblies) -> Path:
+    references = [
+        *assemblies.stubs,
+        assemblies.folder / "UnityEditor.dll",
+        assemblies.runtime,
+        assemblies.editor,
+    ]
+    return must_compile(assemblies.folder / "Cases.exe", [SOURCE], references, UNITY_DEFINES)
+
+
+def ask(program: Path, *arguments: str, stdin: str = "") -> list[str]:
+    done = subprocess.run(
+        [tool("mono"), str(program), *arguments], input=stdin, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="session")
+def outcomes(program: Path) -> dict[str, str]:
+    return dict(line.split("\t", 1) for line in ask(program))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case(outcomes: dict[str, str], case: str) -> None:
+    assert outcomes[case] == "ok"
+
+
+def test_the_program_knows_all_cases_and_no_others(outcomes: dict[str, str]) -> None:
+    assert len(CASES) > 20
+    assert set(outcomes) == set(CASES)
+
+
+def working_size(width: int, height: int, target: int, multiple: int) -> tuple[int, int]:
+    """What WorkingSize.Fit promises, once more."""
+    lines = min(max(target, 1), height)
+    columns = width * lines / height
+    smallest = math.ceil(16 / multiple) * multiple
+
+    def nearest(extent: float) -> int:
+        return max(math.floor(extent / multiple + 0.5) * multiple, smallest)
+
+    return nearest(columns), nearest(lines)
+
+
+KNOWN_SIZES = {
+    (1920, 1080, 540, 4): (960, 540),
+    (1920, 1080, 540, 8): (960, 544),
+    (1280, 720, 540, 4): (960, 540),
+    (1366, 768, 540, 4): (960, 540),
+    (2560, 1080, 540, 4): (1280, 540),
+    (1080, 1920, 540, 4): (304, 540),
+    (1440, 1080, 540, 4): (720, 540),
+    (640, 480, 540, 4): (640, 480),
+    (641, 479, 540, 4): (640, 480),
+    (1920, 1080, 1, 4): (16, 16),
+    (3, 2, 540, 4): (16, 16),
+    (1920, 1080, -7, 0): (16, 16),
+    (1920, 1080, 540, 32): (960, 544),
+}
+
+
+def test_working_sizes_are_those_that_we_know(program: Path) -> None:
+    given = "".join(" ".join(map(str, key)) + "\n" for key in KNOWN_SIZES)
+    got = [tuple(map(int, line.split())) for line in ask(program, "sizes", stdin=given)]
+    assert got == list(KNOWN_SIZES.values())
+
+
+def test_working_sizes_keep_the_aspect_at_any_size(program: Path) -> None:
+    keys = [
+        (width, height, target, multiple)
+        for width in range(97, 4000, 331)
+        for height in range(61, 2300, 277)
+        for target in (33, 240, 540, 719, 2160)
+        for multiple in (1, 4, 8, 32)
+    ]
+    got = ask(program, "sizes", stdin="".join(" ".join(map(str, key)) + "\n" for key in keys))
+    for key, line in zip(keys, got, strict=True):
+        assert tuple(map(int, line.split())) == working_size(*key), key
+
+
+def test_workers_are_chosen_for_wish_and_machine(program: Path, assemblies: Assemblies) -> None:
+    modern = assemblies.version == "3.0.0"
+    rows = [line.split("\t") for line in ask(program, "workers")]
+    assert len(rows) == 6 * 4
+    numbers = {}
+    for wish_number, compute, graphics, worker, note in rows:
+        wish, _, number = wish_number.partition("=")
+        numbers[wish] = int(number)
+        if wish.startswith("CSharp"):
+            expected, granted = wish, True
+        elif wish == "PixelShader" and modern and graphics == "True":
+            expected, granted = wish, True
+        elif compute == "True":
+            expected = "Compute" if wish == "Compute" else "ComputePrecompiled"
+            granted = wish != "PixelShader" or modern
+        else:
+            expected = "PixelShader" if modern and graphics == "True" else "CSharpBurst"
+            granted = False
+        assert worker == expected, (wish, compute, graphics)
+        assert (note == "") is granted, (wish, compute, graphics, note)
+    assert numbers == {
+        "Auto": 0,
+        "ComputePrecompiled": 1,
+        "Compute": 2,
+        "PixelShader": 3,
+        "CSharpBurst": 4,
+        "CSharp": 5,
+    }
