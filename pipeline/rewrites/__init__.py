@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from pipeline.errors import PipelineError
 from pipeline.rewrites.base import Edit, LoweringResult, Refusal, Rewrite, run
 from pipeline.rewrites.constants import BakedSizes, Constants
+from pipeline.rewrites.opset import OpsetForms
+from pipeline.rewrites.reductions import Reductions, Softmaxes
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 REWRITES: tuple[Rewrite, ...] = (
     Constants(),
+    OpsetForms(),
+    Softmaxes(),
+    Reductions(),
     BakedSizes(),
 )
 """Every rewrite, one line each, in the order in which they run."""

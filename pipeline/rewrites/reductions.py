@@ -199,7 +199,7 @@ class Softmaxes:
             return []
         node.attrs["axis"] = axis
         return [
-            Edit(self.name, (node.name,), f"axis {axis} written out", "Barracuda's default is 1 in every opset")
+            Edit(self.name, (node.name,), f"axis {axis} written out", "Barracuda's default is always 1")
         ]
 
     def _transposed(self, graph: gs.Graph, node: gs.Node, axis: int, rank: int) -> Outcome:
