@@ -33,7 +33,8 @@ def _groups(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     yield Hit(
         f"group={group} with {weight[1] * group} input and {weight[0]} output channels: "
         "only one group per channel runs, and one output channel per group",
-        "group", values={"text": text},
+        "group",
+        values={"text": text},
     )
 
 
@@ -48,8 +49,12 @@ def _same_pads(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if strides == [1, 1]:
         return
     if shape is None or len(shape) != 4 or None in shape[2:]:
-        yield Hit(f"{mode}: the pads of both axes come from the width, right only where height and width leave "
-                  "the same remainder by the stride", "auto_pad", Severity.WARNING)
+        yield Hit(
+            f"{mode}: the pads of both axes come from the width, right only where height and width leave "
+            "the same remainder by the stride",
+            "auto_pad",
+            Severity.WARNING,
+        )
         return
     height, width = shape[2:]
 
@@ -82,8 +87,10 @@ def _dilated(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if not any(size != 1 for size in weight[2:]):
         return
     size = [(k - 1) * d + 1 for k, d in zip(weight[2:], dilations, strict=True) if k is not None]
-    yield Hit(f"dilations={plain(dilations)}: a kernel of {'x'.join(map(str, size))}, mostly zeros, is computed",
-              "dilations")
+    yield Hit(
+        f"dilations={plain(dilations)}: a kernel of {'x'.join(map(str, size))}, mostly zeros, is computed",
+        "dilations",
+    )
 
 
 @kind("one-dimensional-stride")
@@ -120,7 +127,9 @@ def _from_input(node: onnx.NodeProto) -> bool:
 def _pads_input(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     pads = pads_of(view, node)
     if _from_input(node) and (pads is None or any(pads)):
-        yield Hit("the pads are an input, only the attribute is read: nothing is padded, and no message says so", "pads")
+        yield Hit(
+            "the pads are an input, only the attribute is read: nothing is padded, and no message says so", "pads"
+        )
 
 
 @kind("pads-fold")
@@ -131,8 +140,11 @@ def _pads_fold(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if name not in view.folds:
         yield Hit("the pads do not follow from constants and static shapes", "pads")
     elif rule.options.get("reversed_slice") and _reversed_slice(view, name):
-        yield Hit("the pads are computed with a Slice of negative step (as torch writes them from opset 11 on), "
-                  "which this version folds to the wrong number of values", "pads")
+        yield Hit(
+            "the pads are computed with a Slice of negative step (as torch writes them from opset 11 on), "
+            "which this version folds to the wrong number of values",
+            "pads",
+        )
 
 
 def _reversed_slice(view: View, name: str) -> bool:
@@ -171,8 +183,7 @@ def _outer(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     kept = rule.options["channels"] and rank == 4 and attribute(node, "mode", "constant") == "constant"
     if batch or (channels and not kept):
         what = "batch" if batch else "channels"
-        yield Hit(f"pads={plain(pads)}: padding of {what} is dropped", "pads",
-                  silent=_from_input(node))
+        yield Hit(f"pads={plain(pads)}: padding of {what} is dropped", "pads", silent=_from_input(node))
 
 
 @kind("pad-negative")
@@ -201,10 +212,17 @@ def _rank5(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 @kind("pad-reflect-large")
 def _large(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     pads, shape = pads_of(view, node), view.shape(given(node, 0))
-    if attribute(node, "mode", "constant") != "reflect" or pads is None or shape is None or len(pads) != 2 * len(shape):
+    if (
+        attribute(node, "mode", "constant") != "reflect"
+        or pads is None
+        or shape is None
+        or len(pads) != 2 * len(shape)
+    ):
         return
     for axis, size in enumerate(shape):
         widest = max(pads[axis], pads[axis + len(shape)])
         if size is not None and widest >= size and widest > 0:
-            yield Hit(f"a reflection of {widest} on {size} pixels: after one reflection the edge is repeated", "pads")
+            yield Hit(
+                f"a reflection of {widest} on {size} pixels: after one reflection the edge is repeated", "pads"
+            )
             return

@@ -49,17 +49,24 @@ def _functions(view: View, rule: Rule) -> Found:
     functions = {held.name for held in view.model.functions}
     for node in view.nodes:
         if node.op_type in functions and not view.target.accepts(node.op_type):
-            values = {"text": f"OnnxImportException: Unknown type {node.op_type} encountered while parsing layer "
-                              f"{layer(node)}."}
-            yield node, Hit(f"{node.op_type} is a function of this file, and functions are not expanded",
-                            values=values)
+            values = {
+                "text": f"OnnxImportException: Unknown type {node.op_type} encountered while parsing layer "
+                f"{layer(node)}."
+            }
+            yield (
+                node,
+                Hit(f"{node.op_type} is a function of this file, and functions are not expanded", values=values),
+            )
 
 
 @graph_kind("foreign-domain")
 def _foreign(view: View, rule: Rule) -> Found:
     for node in view.nodes:
         if node.domain not in ("", "ai.onnx") and view.target.accepts(node.op_type):
-            yield node, Hit(f"{node.domain}.{node.op_type} is imported as ONNX's {node.op_type}: the domain is not read")
+            yield (
+                node,
+                Hit(f"{node.domain}.{node.op_type} is imported as ONNX's {node.op_type}: the domain is not read"),
+            )
 
 
 @graph_kind("malformed")
@@ -74,7 +81,10 @@ def _malformed(view: View, rule: Rule) -> Found:
     for node in view.nodes:
         for name in node.input:
             if name and name not in known:
-                yield node, Hit(f"its input {name[:80]} is made by no node and is no input of the graph", name[:80])
+                yield (
+                    node,
+                    Hit(f"its input {name[:80]} is made by no node and is no input of the graph", name[:80]),
+                )
         if not node.op_type:
             yield node, Hit("it has no operator type")
         if not any(node.output):
@@ -128,7 +138,10 @@ def _input_rank(view: View, rule: Rule) -> Found:
     for name, held in view.inputs.items():
         rank = len(held.type.tensor_type.shape.dim)
         if rank > rule.options["max"]:
-            yield None, Hit(f"the input {name} has rank {rank}, the target takes at most {rule.options['max']}", name)
+            yield (
+                None,
+                Hit(f"the input {name} has rank {rank}, the target takes at most {rule.options['max']}", name),
+            )
 
 
 @graph_kind("unknown-dims")
@@ -137,9 +150,14 @@ def _unknown_dims(view: View, rule: Rule) -> Found:
         dims = held.type.tensor_type.shape.dim
         unknown = [axis for axis, dim in enumerate(dims) if axis and dim.dim_value <= 0]
         if unknown:
-            yield None, cosmetic(
-                f"the input {name} leaves the size of axis {', '.join(map(str, unknown))} open: no shapes are known "
-                "at import, which only matters for graphs that compute with shapes", name)
+            yield (
+                None,
+                cosmetic(
+                    f"the input {name} leaves the size of axis {', '.join(map(str, unknown))} open: no shapes are known "
+                    "at import, which only matters for graphs that compute with shapes",
+                    name,
+                ),
+            )
 
 
 # ------------------------------------------------------------------------------------------------ tensors
@@ -180,7 +198,10 @@ def _typed(view: View, rule: Rule) -> Found:
             continue
         for field in ("double_data", "uint64_data", "string_data"):
             if len(getattr(tensor, field)):
-                yield node, Hit(f"{_name(node, tensor)} is stored in {field}, which is not read", _name(node, tensor))
+                yield (
+                    node,
+                    Hit(f"{_name(node, tensor)} is stored in {field}, which is not read", _name(node, tensor)),
+                )
 
 
 @graph_kind("tensor-dtype")
@@ -207,8 +228,14 @@ def _tensor_rank(view: View, rule: Rule) -> Found:
     for node, tensor in _tensors(view):
         if len(tensor.dims) > view.target.max_rank:
             name, rank = _name(node, tensor), len(tensor.dims)
-            yield node, Hit(f"the constant {name} has rank {rank}, at most {view.target.max_rank} is read", name,
-                            values={"rank": rank, "max_rank": view.target.max_rank})
+            yield (
+                node,
+                Hit(
+                    f"the constant {name} has rank {rank}, at most {view.target.max_rank} is read",
+                    name,
+                    values={"rank": rank, "max_rank": view.target.max_rank},
+                ),
+            )
 
 
 @graph_kind("integer-precision")
@@ -241,6 +268,8 @@ def _stale(view: View, rule: Rule) -> Found:
                 tracked = weight[1] or -1
             case "Gemm" | "MatMul" | "OneHot" | "Unsqueeze" | "Squeeze" | "Constant":
                 tracked = -1
+            case name if not view.target.accepts(name):
+                tracked = -1
             case "Concat" if rule.options["concat_adds"] and attribute(node, "axis") in (1, -3):
                 parts = [count.get(name, -1) for name in node.input]
                 tracked = -1 if -1 in parts else sum(parts)
@@ -249,10 +278,15 @@ def _stale(view: View, rule: Rule) -> Found:
         if node.op_type == "InstanceNormalization":
             scale = view.shape(given(node, 1))
             if scale and len(scale) == 1 and scale[0] and source not in (-1, scale[0]):
-                yield node, Hit(
-                    f"the importer believes that {given(node, 0)} has {source} channels, scale has {scale[0]}: "
-                    "the count is not updated by Concat, Reshape, Slice and their like", given(node, 0),
-                    values={"expected": source, "got": scale[0]})
+                yield (
+                    node,
+                    Hit(
+                        f"the importer believes that {given(node, 0)} has {source} channels, scale has {scale[0]}: "
+                        "the count is not updated by Concat, Reshape, Slice and their like",
+                        given(node, 0),
+                        values={"expected": source, "got": scale[0]},
+                    ),
+                )
         for output in node.output[:1]:
             count[output] = tracked
 
@@ -303,8 +337,14 @@ def _shift(view: View, rule: Rule) -> Found:
             continue
         padded = any(attribute(conv, "pads", [])) or str(attribute(conv, "auto_pad", "NOTSET")).startswith("SAME")
         if padded and not _fuses_backwards(view, node):
-            yield node, Hit(f"adding one number before {label(conv)}, which pads with zeros, is folded into its bias: "
-                            "the border is computed as if the padding had been shifted too", operands[0])
+            yield (
+                node,
+                Hit(
+                    f"adding one number before {label(conv)}, which pads with zeros, is folded into its bias: "
+                    "the border is computed as if the padding had been shifted too",
+                    operands[0],
+                ),
+            )
 
 
 @graph_kind("width-constant")
@@ -323,8 +363,14 @@ def _width(view: View, rule: Rule) -> Found:
         for conv in (before if view.only_consumer(operands[1]) is not None else None, after):
             weight = view.shape(given(conv, 1)) if conv is not None and conv.op_type == "Conv" else None
             if weight and weight[0] == shape[-1]:
-                yield node, Hit(f"the constant {operands[0]} along the width has {shape[-1]} values, as many as "
-                                f"{label(conv)} has output channels: it is fused as if it were per channel", operands[0])
+                yield (
+                    node,
+                    Hit(
+                        f"the constant {operands[0]} along the width has {shape[-1]} values, as many as "
+                        f"{label(conv)} has output channels: it is fused as if it were per channel",
+                        operands[0],
+                    ),
+                )
                 break
 
 
@@ -334,29 +380,52 @@ _TO_LAST, _TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
 @graph_kind("channels-last")
 def _channels_last(view: View, rule: Rule) -> Found:
-    turns = [node for node in view.nodes
-             if node.op_type == "Transpose" and attribute(node, "perm") in (_TO_LAST, _TO_FIRST)
-             and node.output and variable(view, given(node, 0))]
+    turns = [
+        node
+        for node in view.nodes
+        if node.op_type == "Transpose"
+        and attribute(node, "perm") in (_TO_LAST, _TO_FIRST)
+        and node.output
+        and variable(view, given(node, 0))
+    ]
     if not turns or not any(node.op_type in ("Conv", "ConvTranspose") for node in view.nodes):
         return
     for node in turns:
         if attribute(node, "perm") == _TO_FIRST:
             if given(node, 0) in view.inputs:
-                yield node, Hit("the input is channels-last: it must be fed with its sizes in the order of the file")
+                yield (
+                    node,
+                    Hit("the input is channels-last: it must be fed with its sizes in the order of the file"),
+                )
             continue
         region = _region(view, node)
         if not region:
             continue
         operators = {inner.op_type for inner in region if view.rank(given(inner, 0)) in (4, None)}
         if operators & {"MatMul", "Gemm"}:
-            yield node, Hit("a matrix product on channels-last data between two transposes throws when it runs",
-                            severity=Severity.ERROR)
+            yield (
+                node,
+                Hit(
+                    "a matrix product on channels-last data between two transposes throws when it runs",
+                    severity=Severity.ERROR,
+                ),
+            )
         elif any(name.startswith("Reduce") for name in operators):
-            yield node, Hit("a reduction on channels-last data between two transposes takes the wrong axis",
-                            severity=Severity.WRONG)
+            yield (
+                node,
+                Hit(
+                    "a reduction on channels-last data between two transposes takes the wrong axis",
+                    severity=Severity.WRONG,
+                ),
+            )
         else:
-            yield node, Hit("data is turned to channels-last inside the graph: the importer guesses the layout of "
-                            "what follows")
+            yield (
+                node,
+                Hit(
+                    "data is turned to channels-last inside the graph: the importer guesses the layout of "
+                    "what follows"
+                ),
+            )
 
 
 def _region(view: View, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -380,5 +449,3 @@ def _disagree(view: View, rule: Rule) -> Found:
     names = {label(node): node for node in view.nodes}
     for name, problem in disagreements(view):
         yield names.get(name), Hit(f"as the target computes what comes before, {problem}: it throws when it runs")
-
-

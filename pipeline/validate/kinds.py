@@ -127,7 +127,10 @@ def _is_default(value: np.ndarray | None, default: str) -> bool:
 def _input_required(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     index = rule.options["input"]
     if not given(node, index):
-        yield Hit(f"input {index} ({rule.options['name']}) is left out, and the importer demands it", rule.options["name"])
+        yield Hit(
+            f"input {index} ({rule.options['name']}) is left out, and the importer demands it",
+            rule.options["name"],
+        )
 
 
 @kind("input-not-empty")
@@ -163,8 +166,11 @@ def _attribute_in(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
 
 
 def _among(item: Any, allowed: list[Any]) -> bool:
-    return any(item == other or (isinstance(item, float) and abs(item - other) < 1e-7)
-               for other in allowed if isinstance(item, str) == isinstance(other, str))
+    return any(
+        item == other or (isinstance(item, float) and abs(item - other) < 1e-7)
+        for other in allowed
+        if isinstance(item, str) == isinstance(other, str)
+    )
 
 
 @kind("attribute-required")
@@ -294,7 +300,11 @@ def _natural_output_shape(view: View, node: onnx.NodeProto) -> str:
     extra = attribute(node, "output_padding", [0] * count)
     try:
         natural = [
-            (shape[axis + 2] - 1) * strides[axis] + weight[axis + 2] + extra[axis] - pads[axis] - pads[axis + count]
+            (shape[axis + 2] - 1) * strides[axis]
+            + weight[axis + 2]
+            + extra[axis]
+            - pads[axis]
+            - pads[axis + count]
             for axis in range(count)
         ]
     except (IndexError, TypeError):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _INT32_MAX = 2**31 - 1
 _INTEGERS = frozenset(
-    getattr(onnx.TensorProto, name) for name in ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
+    getattr(onnx.TensorProto, name)
+    for name in ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 )
 _FLOATS = frozenset(getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"))
 
@@ -62,8 +63,11 @@ def _axes_input(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 def _axes_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     name = given(node, 1)
     if attribute(node, "axes") is None and name and name not in view.constants and name not in view.initializers:
-        yield Hit(f"the axes must be constant while the node is imported, {name} is not", "axes",
-                  values={"input_name": "axes", "tensor": name})
+        yield Hit(
+            f"the axes must be constant while the node is imported, {name} is not",
+            "axes",
+            values={"input_name": "axes", "tensor": name},
+        )
 
 
 @kind("reduce-all")
@@ -87,7 +91,9 @@ def _reduce_dropping(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
     if attribute(node, "keepdims", 1) != 0 or not axes or len(axes) < 2:
         return
     if min(axes) < 0 or axes != sorted(axes) or len(axes) > 2:
-        yield Hit(f"axes={plain(axes)} with keepdims=0: later axes are counted wrongly once one is dropped", "axes")
+        yield Hit(
+            f"axes={plain(axes)} with keepdims=0: later axes are counted wrongly once one is dropped", "axes"
+        )
 
 
 @kind("reduce-channels-only")
@@ -113,8 +119,11 @@ def _reshape_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
 def _reshape_shape(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     name = given(node, 1)
     if name and name not in view.constants:
-        yield Hit(f"the shape must be constant while the node is imported, {name} is not", "shape",
-                  values={"input_name": "shape", "tensor": name})
+        yield Hit(
+            f"the shape must be constant while the node is imported, {name} is not",
+            "shape",
+            values={"input_name": "shape", "tensor": name},
+        )
 
 
 @kind("reshape-memory")
@@ -135,13 +144,18 @@ def _reshape_memory(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
     if maker is not None and maker.op_type == "Transpose" and len(after) == 2:
         return
     readers = view.consumers(node.output[0])
-    if len(after) == 2 and readers and node.output[0] not in view.outputs and all(
-        reader.op_type in ("Gemm", "MatMul") and given(reader, 1) in view.constants for reader in readers
+    if (
+        len(after) == 2
+        and readers
+        and node.output[0] not in view.outputs
+        and all(reader.op_type in ("Gemm", "MatMul") and given(reader, 1) in view.constants for reader in readers)
     ):
         return
     if _channels(before) is None or _channels(after) is None:
         return
-    yield Hit(f"{_text(before)} to {_text(after)} is done on channels-last memory: the values come out in another order")
+    yield Hit(
+        f"{_text(before)} to {_text(after)} is done on channels-last memory: the values come out in another order"
+    )
 
 
 def _channels(shape: Shape) -> int | None:
@@ -196,11 +210,16 @@ def _squeeze_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[
     shape = view.shape(node.output[0])
     if shape is None or len(shape) >= 4 or all(size == 1 for size in shape):
         return
-    mixed = [reader for reader in view.consumers(node.output[0])
-             if reader.op_type in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where")
-             and any(variable(view, name) for name in reader.input)]
+    mixed = [
+        reader
+        for reader in view.consumers(node.output[0])
+        if reader.op_type in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where")
+        and any(variable(view, name) for name in reader.input)
+    ]
     if mixed:
-        yield Hit(f"the squeezed constant of shape {_text(shape)} gets trailing axes of 1: it broadcasts along others")
+        yield Hit(
+            f"the squeezed constant of shape {_text(shape)} gets trailing axes of 1: it broadcasts along others"
+        )
 
 
 @kind("squeeze-as-identity")
@@ -209,8 +228,9 @@ def _as_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if not axes or not variable(view, given(node, 0)):
         return
     if any((axis + (rank or 4) if axis < 0 else axis) <= 1 for axis in axes):
-        yield cosmetic(f"{node.op_type} of axes {plain(axes)} is a copy: right where the tensor stays 4-D in effect",
-                       "axes")
+        yield cosmetic(
+            f"{node.op_type} of axes {plain(axes)} is a copy: right where the tensor stays 4-D in effect", "axes"
+        )
 
 
 @kind("unsqueeze-of-input")
@@ -225,22 +245,22 @@ def _shape_unknown(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
     shape = view.shape(given(node, 0))
     if not node.output or node.output[0] in view.folds or view.static or given(node, 0) in view.constants:
         return
-    sinks = _sinks(view, node.output[0])
+    sinks = _sinks(view, node.output[0], 1)
     if sinks:
-        yield Hit(f"the size of {given(node, 0)} ({_text(shape) if shape else 'unknown'}) is not known at import, "
-                  f"and {sinks[0].op_type} needs it: the layer gives eight sizes in Barracuda's order")
+        yield Hit(
+            f"the size of {given(node, 0)} ({_text(shape) if shape else 'unknown'}) is not known at import, "
+            f"and {sinks[0].op_type} needs it: the layer gives eight sizes in Barracuda's order"
+        )
 
 
-def _sinks(view: View, name: str) -> list[onnx.NodeProto]:
-    """The nodes that use a computed shape on data, and need more of it than the batch."""
+def _sinks(view: View, name: str, known: int) -> list[onnx.NodeProto]:
+    """The nodes that use a computed shape on data, and need more of it than its first `known` sizes."""
     found, seen, todo = [], {name}, [name]
     while todo:
         current = todo.pop()
         for reader in view.consumers(current):
             others = [item for item in reader.input if item and item != current]
-            if reader.op_type == "Gather" and _only_batch(view, reader):
-                continue
-            if reader.op_type == "Slice" and _only_batch_slice(view, reader) and given(reader, 0) == current:
+            if given(reader, 0) == current and _only_first(view, reader, known):
                 continue
             data = any(
                 item in view.inputs or ((view.rank(item) or 0) > 1 and item not in view.folds) for item in others
@@ -255,19 +275,13 @@ def _sinks(view: View, name: str) -> list[onnx.NodeProto]:
     return found
 
 
-def _only_batch(view: View, node: onnx.NodeProto) -> bool:
-    index = view.value(given(node, 1))
-    return index is not None and not index.any()
-
-
-def _only_batch_slice(view: View, node: onnx.NodeProto) -> bool:
-    starts, ends = attribute(node, "starts"), attribute(node, "ends")
-    if starts is None:
-        low, high = view.value(given(node, 1)), view.value(given(node, 2))
-        if low is None or high is None:
-            return False
-        starts, ends = low.reshape(-1).tolist(), high.reshape(-1).tolist()
-    return starts == [0] and ends == [1]
+def _only_first(view: View, node: onnx.NodeProto, known: int) -> bool:
+    """Whether a Gather or Slice of a shape takes none but its first `known` sizes."""
+    if node.op_type == "Gather":
+        index = view.value(given(node, 1))
+        return index is not None and index.size > 0 and 0 <= index.min() and index.max() < known
+    bounds = slice_of(view, node) if node.op_type == "Slice" else None
+    return bounds is not None and all(0 <= start and 0 < end <= known for _, start, end, _ in bounds)
 
 
 @kind("shape-of-constant")
@@ -283,10 +297,13 @@ def _shape_fake(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if node.output[0] in view.outputs:
         yield Hit("-1 stands for every size but the channels")
         return
-    for sink in _sinks(view, node.output[0]):
-        if sink.op_type in ("Resize", "Upsample", "Slice", "Pad", "Expand"):
-            yield Hit(f"-1 stands for every size but the channels, and {sink.op_type} computes with it",
-                      severity=Severity.ERROR if sink.op_type == "Upsample" else None)
+    for sink in _sinks(view, node.output[0], 2):
+        own = sink.op_type == "Resize" and given(sink, 0) == given(node, 0)
+        if sink.op_type in ("Resize", "Upsample", "Slice", "Pad", "Expand") and not own:
+            yield Hit(
+                f"-1 stands for every size but the channels, and {sink.op_type} computes with it",
+                severity=Severity.ERROR if sink.op_type in ("Upsample", "Resize") else None,
+            )
             return
 
 
@@ -298,8 +315,10 @@ def slice_of(view: View, node: onnx.NodeProto) -> list[tuple[int, int, int, int]
         axes, steps = attribute(node, "axes"), None
     else:
         held = [view.value(given(node, index)) if given(node, index) else None for index in (1, 2, 3, 4)]
-        if held[0] is None or held[1] is None or any(
-            held[index - 1] is None and given(node, index) for index in (3, 4)
+        if (
+            held[0] is None
+            or held[1] is None
+            or any(held[index - 1] is None and given(node, index) for index in (3, 4))
         ):
             return None
         starts, ends, axes, steps = (None if h is None else [int(v) for v in h.reshape(-1)] for h in held)
@@ -323,9 +342,15 @@ def _four_inputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 def _to_the_end(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if given(node, 0) in view.folds or node.op_type != "Slice":
         return
+    attributes = attribute(node, "starts") is not None
     for axis, start, end, _ in slice_of(view, node) or ():
-        if end > _INT32_MAX and start >= 0:
-            yield Hit(f"the end {end} on axis {axis} overflows: the slice comes out shorter", "ends")
+        if end > _INT32_MAX and (start >= 0 or attributes):
+            last = attributes and start == -1
+            yield Hit(
+                f"the end {end} on axis {axis} overflows: the slice comes out {'empty' if last else 'shorter'}",
+                "ends",
+                Severity.ERROR if last else None,
+            )
             return
 
 
@@ -364,7 +389,9 @@ def _split_outputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
     for name in node.output[1:]:
         for reader in view.consumers(name) if name else ():
             if reader.op_type in rule.options["readers"] and name in reader.input[:1]:
-                yield Hit(f"{reader.op_type} reads {name}: only the first output's rank and channels are known", name)
+                yield Hit(
+                    f"{reader.op_type} reads {name}: only the first output's rank and channels are known", name
+                )
                 return
 
 
@@ -399,10 +426,14 @@ def _transpose_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterato
     if not variable(view, given(node, 0)) or order not in ([0, 2, 3, 1], [0, 2, 1], [1, 0, 2]) or vector(shape):
         return
     if node.output and node.output[0] in view.outputs:
-        yield Hit(f"perm={plain(order)} at the output is only a note about the layout: the values stay as they are",
-                  "perm")
+        yield Hit(
+            f"perm={plain(order)} at the output is only a note about the layout: the values stay as they are",
+            "perm",
+        )
     elif order == [0, 2, 3, 1] and not _flattened(view, node.output[0]):
-        yield Hit(f"perm={plain(order)} is only a note about the layout: operators after it see the old order", "perm")
+        yield Hit(
+            f"perm={plain(order)} is only a note about the layout: operators after it see the old order", "perm"
+        )
 
 
 def _flattened(view: View, name: str) -> bool:
@@ -435,8 +466,11 @@ def _constant_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
     for name in node.input:
         rank = view.rank(name)
         if name in view.constants and rank is not None and rank > rule.options["max"]:
-            yield Hit(f"the constant {name} has rank {rank}, at most {rule.options['max']} runs", name,
-                      values={"rank": rank})
+            yield Hit(
+                f"the constant {name} has rank {rank}, at most {rule.options['max']} runs",
+                name,
+                values={"rank": rank},
+            )
 
 
 @kind("broadcast-constant")
@@ -452,10 +486,15 @@ def _broadcast_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterato
             continue
         if len(shape) == 1 and len(other) > 2:
             if other[1] is not None and other[1] != shape[0]:
-                yield Hit(f"the constant {name} of {shape[0]} values is taken per channel, there are {other[1]}", name,
-                          Severity.ERROR)
+                yield Hit(
+                    f"the constant {name} of {shape[0]} values is taken per channel, there are {other[1]}",
+                    name,
+                    Severity.ERROR,
+                )
             else:
-                yield Hit(f"the constant {name} of {shape[0]} values is taken per channel, not along the width", name)
+                yield Hit(
+                    f"the constant {name} of {shape[0]} values is taken per channel, not along the width", name
+                )
         elif len(shape) == 3 and len(other) == 4 and shape[1:] != (1, 1):
             severity = Severity.ERROR if shape[1] != shape[2] and min(shape) > 1 else None
             yield Hit(f"height and width of the constant {name} ({_text(shape)}) are swapped", name, severity)
@@ -478,8 +517,10 @@ def _rank_alignment(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
 def _where_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     ranks = [view.rank(name) for name in node.input]
     if len(ranks) == 3 and None not in ranks and ranks[0] < max(ranks):
-        yield Hit(f"the condition has rank {ranks[0]}, the values {max(ranks)}: the rank is taken from the condition",
-                  "condition")
+        yield Hit(
+            f"the condition has rank {ranks[0]}, the values {max(ranks)}: the rank is taken from the condition",
+            "condition",
+        )
 
 
 # ------------------------------------------------------------------------------------------------ values
@@ -497,7 +538,9 @@ def _cast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     maker, value = view.maker(name), view.value(name)
     if value is not None and value.dtype.kind == "f":
-        whole = np.isin(value, (0, 1)).all() if wanted == onnx.TensorProto.BOOL else (value == np.trunc(value)).all()
+        whole = (
+            np.isin(value, (0, 1)).all() if wanted == onnx.TensorProto.BOOL else (value == np.trunc(value)).all()
+        )
         if whole:
             return
     whole_makers = ("Floor", "Ceil", "Round", "Sign", "Shape", "Size", "ArgMax", "ArgMin", "NonZero")
@@ -528,8 +571,11 @@ def _prelu(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 def _prelu_channels(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     slope = view.shape(given(node, 1))
     if slope is not None and len(slope) == 3 and slope[1:] == (1, 1) and slope[0] != 1:
-        yield Hit("one slope per channel is right on CSharp alone: CSharpBurst takes the first for all channels, "
-                  "the GPU another order", "slope")
+        yield Hit(
+            "one slope per channel is right on CSharp alone: CSharpBurst takes the first for all channels, "
+            "the GPU another order",
+            "slope",
+        )
 
 
 @kind("leaky-alpha")
@@ -555,5 +601,8 @@ def _softmax(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     here = set(range(1, rank)) if rule.options["normalises"] == "all" else {written}
     wide = {place for place, size in enumerate(shape) if size != 1}
     if asked & wide != here & wide:
-        yield Hit(f"over axis {' and '.join(map(str, sorted(asked)))} is asked for, "
-                  f"over {' and '.join(map(str, sorted(here)))} is computed", "axis")
+        yield Hit(
+            f"over axis {' and '.join(map(str, sorted(asked)))} is asked for, "
+            f"over {' and '.join(map(str, sorted(here)))} is computed",
+            "axis",
+        )

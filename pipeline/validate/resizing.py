@@ -93,8 +93,12 @@ def _shrinks(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
             same = all(round(step) == 2 or (round(step) == 1) for step in inverse)
             mode = attribute(node, "coordinate_transformation_mode", "half_pixel")
             if not same or (mode not in ("half_pixel", "pytorch_half_pixel") and _strict(view, node)):
-                yield Hit("the mean over each block is computed, which is linear sampling only at 0.5 half-pixel",
-                          "scales", Severity.WRONG, silent=True)
+                yield Hit(
+                    "the mean over each block is computed, which is linear sampling only at 0.5 half-pixel",
+                    "scales",
+                    Severity.WRONG,
+                    silent=True,
+                )
             return
         yield Hit("scales below 1 are rounded", "scales", Severity.WRONG, silent=True)
         return
@@ -164,14 +168,23 @@ def _coordinates(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     else:
         return
     if not _strict(view, node):
-        yield Hit("torch's align_corners=False is meant, and that is what is computed; ONNX Runtime samples this "
-                  "opset's linear mode asymmetrically", "mode", Severity.NOTE, silent=True)
+        yield Hit(
+            "torch's align_corners=False is meant, and that is what is computed; ONNX Runtime samples this "
+            "opset's linear mode asymmetrically",
+            "mode",
+            Severity.NOTE,
+            silent=True,
+        )
         return
     computed = "half-pixel coordinates are" if mode != "nearest" else "asymmetric coordinates, rounded down, are"
     where = "coordinate_transformation_mode" if not old else "mode"
     asked = transform if mode != "nearest" else f"{transform}, {rounding}"
-    yield Hit(f"{mode} with {asked} is asked for, {computed} computed", where, silent=old or transform == "half_pixel",
-              values={"attribute": "coordinate_transformation_mode", "default": "half_pixel"})
+    yield Hit(
+        f"{mode} with {asked} is asked for, {computed} computed",
+        where,
+        silent=old or transform == "half_pixel",
+        values={"attribute": "coordinate_transformation_mode", "default": "half_pixel"},
+    )
 
 
 def _same(size: int, wanted: int, mode: str, transform: str, rounding: str) -> bool:
@@ -212,7 +225,9 @@ def _warnings(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     yield cosmetic(
         f"{name}={plain(value)} is ignored; another finding of this node says if the values differ",
-        name, attribute=name, default=default,
+        name,
+        attribute=name,
+        default=default,
     )
 
 
@@ -223,8 +238,11 @@ def _sizes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
             continue
         known = view.constants if rule.options["import_time"] else view.folds
         if name not in known:
-            yield Hit(f"the {what} depend on a size that is not known at import", what,
-                      values={"input_name": what, "tensor": name})
+            yield Hit(
+                f"the {what} depend on a size that is not known at import",
+                what,
+                values={"input_name": what, "tensor": name},
+            )
 
 
 @kind("resize-sizes-warning")

@@ -42,9 +42,7 @@ class View:
             (held.version for held in model.opset_import if held.domain in ("", "ai.onnx")), default=1
         )
         self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
-        self.inputs = {
-            held.name: held for held in self.graph.input if held.name not in self.initializers
-        }
+        self.inputs = {held.name: held for held in self.graph.input if held.name not in self.initializers}
         self.outputs = [held.name for held in self.graph.output]
         self.producer: dict[str, int] = {}
         self.readers: dict[str, list[tuple[int, int]]] = {}
@@ -148,9 +146,7 @@ class View:
         return shapes, values, kinds
 
     @staticmethod
-    def _note(
-        held: onnx.ValueInfoProto, name: str, shapes: dict[str, Shape], kinds: dict[str, int]
-    ) -> None:
+    def _note(held: onnx.ValueInfoProto, name: str, shapes: dict[str, Shape], kinds: dict[str, int]) -> None:
         kind = held.type.tensor_type
         if kind.HasField("shape"):
             shapes[name] = tuple(
@@ -207,8 +203,11 @@ class View:
                 tensor = attribute(maker, "value")
                 if not isinstance(tensor, onnx.TensorProto):
                     plain = next(
-                        (attribute(maker, key) for key in ("value_float", "value_floats", "value_int", "value_ints")
-                         if attribute(maker, key) is not None),
+                        (
+                            attribute(maker, key)
+                            for key in ("value_float", "value_floats", "value_int", "value_ints")
+                            if attribute(maker, key) is not None
+                        ),
                         None,
                     )
                     return None if plain is None else np.asarray(plain)

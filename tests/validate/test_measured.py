@@ -1,0 +1,42 @@
+"""Verdicts held against what real Barracuda did (measured.md section 3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline import targets
+from pipeline.findings import Finding, Severity, worst
+from pipeline.validate import validate
+from tests.validate.measured import ALL_RIGHT, EVERYWHERE, TABLE
+from tests.validate.patterns import export
+
+VERSIONS = ("barracuda-3.0", "barracuda-2.0", "barracuda-1.0")
+ROWS = [(name, build, opset, ALL_RIGHT) for name, (build, opsets) in EVERYWHERE.items() for opset in opsets] + [
+    (name, build, opset, verdicts) for name, (build, opsets, verdicts) in TABLE.items() for opset in opsets
+]
+
+
+def verdict(findings: list[Finding]) -> str:
+    """What happens on the workers that were measured (CSharp): warnings of other workers do not count."""
+    counted = [f for f in findings if not f.backends or "CSharp" in f.backends]
+    match worst(counted):
+        case Severity.ERROR:
+            return "fails"
+        case Severity.WRONG:
+            return "wrong"
+        case Severity.WARNING:
+            return "warns"
+        case _:
+            return "right"
+
+
+@pytest.mark.parametrize(
+    ("build", "opset", "expected"), [row[1:] for row in ROWS], ids=[f"{row[0]} opset {row[2]}" for row in ROWS]
+)
+def test_verdict_is_what_barracuda_did(build, opset, expected):
+    model = export(build, opset)
+    found = {name: validate(model, targets.get(name)) for name in VERSIONS}
+    told = tuple(verdict(found[name]) for name in VERSIONS)
+    assert told == expected, {
+        name: [f"{f.severity} {f.code}: {f.reason}" for f in found[name]] for name in VERSIONS
+    }
