@@ -1,0 +1,57 @@
+"""What holds for every command: help, errors, exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipeline.cli import COMMANDS
+
+
+def test_help_names_every_command(pipeline):
+    done = pipeline("--help")
+    assert done.code == 0
+    for name in COMMANDS:
+        assert name in done.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(pipeline, name):
+    done = pipeline(name, "--help")
+    assert done.code == 0
+    assert f"pipeline {name}" in done.out.split("Usage:")[1]
+    assert "Example" in done.out
+
+
+def test_a_near_miss_is_answered_with_the_command(pipeline):
+    done = pipeline("build")
+    assert done.code == 2 and "build-unity" in done.err
+
+
+def test_a_bug_says_that_it_is_one_and_shows_no_traceback(pipeline, monkeypatch):
+    from pipeline import validate
+
+    def broken():
+        raise ZeroDivisionError("of course")
+
+    monkeypatch.setattr(validate, "codes", broken)
+    done = pipeline("explain")
+    assert done.code == 70
+    assert "[bug] ZeroDivisionError" in done.err and "Traceback" not in done.err
+
+
+def test_explain_lists_and_explains(pipeline):
+    listed = pipeline("explain")
+    assert listed.code == 0 and "unknown-operator" in listed.out
+    one = json.loads(pipeline("explain", "unknown-operator", "--json").out)
+    assert set(one["unknown-operator"]) >= {"title", "explanation", "remedy"}
+    assert "[unknown-code]" in pipeline("explain", "unknown-operater").err
+
+
+def test_targets_shows_the_matrix(pipeline):
+    done = pipeline("targets", "Split", "Erf", "--json")
+    operators = json.loads(done.out)["operators"]
+    assert operators["Split"] == {"barracuda-1.0": False, "barracuda-2.0": True, "barracuda-3.0": True}
+    assert operators["Erf"] == {"barracuda-1.0": False, "barracuda-2.0": False, "barracuda-3.0": True}
+    assert "Conv" in pipeline("targets").out
