@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from json.decoder import JSONDecoder
 from pathlib import Path
 
@@ -82,7 +83,10 @@ def create_project(destination: Path, *, dry_run: bool = False) -> bool:
             staging = swap.staging(parent, name)
             try:
                 shutil.copytree(
-                    resource("UnityProject"), staging, ignore=_ignore_generated, copy_function=shutil.copyfile
+                    resource("UnityProject"),
+                    staging,
+                    ignore=_ignore_generated,
+                    copy_function=_copy_to(destination),
                 )
                 if place.exists():
                     place.rmdir()
@@ -99,6 +103,16 @@ def create_project(destination: Path, *, dry_run: bool = False) -> bool:
         ) from error
     except OSError as error:
         raise swap.failure(error, destination) from error
+
+
+def _copy_to(destination: Path) -> Callable[[str, str], object]:
+    def copy(source: str, target: str) -> None:
+        try:
+            shutil.copyfile(source, target)
+        except OSError as error:  # copytree would go on, and drop the number of the error
+            raise swap.failure(error, destination) from error
+
+    return copy
 
 
 def _is_free(place: Path) -> bool:
@@ -187,10 +201,9 @@ def _insert(text: str, package: str, version: str) -> str:
     """The JSON text with one more member in `dependencies`: before the first name that sorts after it."""
     start = text.index("{")
     keys = dict(_members(text, start))
-    entry = f"{json.dumps(package)}: {json.dumps(version)}"
     if "dependencies" not in keys:
-        entry = f'"dependencies": {{{_gap(text, start)}  {entry}{_gap(text, start)}}}'
-        return _into_object(text, start, None, entry)
+        return _insert(_into_object(text, start, None, '"dependencies": {}'), package, version)
+    entry = f"{json.dumps(package)}: {json.dumps(version)}"
     opening = text.index("{", _skip(text, _end_of_string(text, keys["dependencies"])) + 1)
     later = [position for name, position in _members(text, opening) if name > package]
     return _into_object(text, opening, later[0] if later else None, entry)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
-import struct
+from ctypes import c_float
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,9 +76,8 @@ def yaml_string(value: str) -> str:
 
 def yaml_float(value: float) -> str:
     """A number as Unity writes a C# float: the shortest decimal that reads back as the same float32."""
-    wanted = struct.pack("<f", value)
-    for digits in range(1, 10):
-        text = f"{value:.{digits}g}"
-        if struct.pack("<f", float(text)) == wanted:
-            return text
-    raise ValueError(f"{value} is not a finite number")
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    wanted = c_float(value).value
+    texts = (f"{value:.{digits}g}" for digits in range(1, 10))
+    return next(text for text in texts if c_float(float(text)).value == wanted)
