@@ -1,0 +1,162 @@
+"""Integers and the numbers that they stand for: real = (integer - zero_point) * scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.graph import nodes as n
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+
+@dataclass(frozen=True)
+class QuantizedTensor:
+    """An integer weight as its file has it: real = (ints - zero_point) * scale.
+
+    `name` is the float initializer that takes its place in the lowered graph. `scale` (float32) and `zero_point`
+    are scalars, or one per slice along `axis` of `ints`; `axis` is None for scalars.
+    """
+
+    name: str
+    ints: np.ndarray
+    scale: np.ndarray
+    zero_point: np.ndarray
+    axis: int | None = None
+
+    def real(self) -> np.ndarray:
+        """The float32 values."""
+        return dequantise(self.ints, self.scale, self.zero_point, self.axis)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What an integer tensor's numbers stand for, and between which integers they lie."""
+
+    scale: np.ndarray
+    zero_point: np.ndarray
+    lowest: int
+    highest: int
+
+    def same(self, other: Encoding) -> bool:
+        """Whether the same integers stand for the same numbers."""
+        return np.array_equal(self.scale, other.scale) and np.array_equal(self.zero_point, other.zero_point)
+
+    def fits(self, onnx_type: int) -> bool:
+        """Whether an ONNX element type is an integer type that holds all the integers."""
+        import onnx
+
+        kind = onnx.helper.tensor_dtype_to_np_dtype(onnx_type)
+        return kind.kind in "iu" and np.iinfo(kind).min <= self.lowest and self.highest <= np.iinfo(kind).max
+
+    @property
+    def low(self) -> float:
+        """The lowest number that can be written."""
+        return float(((self.lowest - self.zero_point.astype(np.int64)) * self.scale).min())
+
+    @property
+    def high(self) -> float:
+        """The highest number that can be written."""
+        return float(((self.highest - self.zero_point.astype(np.int64)) * self.scale).max())
+
+
+def encoding_of(scale: np.ndarray, zero_point: np.ndarray | None, dtype: Any) -> Encoding:
+    """An encoding whose integers have the zero point's type, or `dtype` when there is none; size 1 is scalar."""
+    kind = np.dtype(dtype) if zero_point is None else zero_point.dtype
+    low, high = (int(np.iinfo(kind).min), int(np.iinfo(kind).max)) if kind.kind in "iu" else (0, 0)
+    scale = np.asarray(scale, dtype=np.float32)
+    zero = np.zeros(scale.shape, kind) if zero_point is None else np.asarray(zero_point)
+    return Encoding(
+        scale.reshape(()) if scale.size == 1 else scale, zero.reshape(()) if zero.size == 1 else zero, low, high
+    )
+
+
+def dequantise(
+    ints: np.ndarray, scale: np.ndarray, zero_point: np.ndarray, axis: int | None = None, block: int = 0
+) -> np.ndarray:
+    """(ints - zero_point) * scale in float32, bit for bit as ONNX Runtime's DequantizeLinear computes it.
+
+    `scale` and `zero_point` are scalars, one per slice along `axis`, or with `block` one per block along it.
+    """
+    if block:
+        size = ints.shape[axis]
+        scale = np.repeat(scale, block, axis=axis).take(range(size), axis=axis)
+        zero_point = np.repeat(zero_point, block, axis=axis).take(range(size), axis=axis)
+    else:
+        scale, zero_point = _along(scale, ints.ndim, axis), _along(zero_point, ints.ndim, axis)
+    if "int" in ints.dtype.name:
+        ints = ints.astype(np.int64) - zero_point.astype(np.int64)
+    return np.asarray(ints.astype(np.float32) * scale.astype(np.float32), dtype=np.float32)
+
+
+def quantise(values: np.ndarray, encoding: Encoding, axis: int | None = None) -> np.ndarray:
+    """What QuantizeLinear makes of constants: round half to even of values / scale, plus zero point, saturated."""
+    scale, zero = (_along(held, values.ndim, axis) for held in (encoding.scale, encoding.zero_point))
+    steps = np.rint(values.astype(np.float32) / scale) + zero.astype(np.float32)
+    return np.clip(steps, encoding.lowest, encoding.highest).astype(encoding.zero_point.dtype)
+
+
+def _along(held: np.ndarray, rank: int, axis: int | None) -> np.ndarray:
+    """A scalar, or one value per slice shaped to broadcast along `axis` of a tensor of `rank`."""
+    if held.size == 1 or axis is None:
+        return held.reshape(()) if held.size == 1 else held
+    return held.reshape([-1 if index == axis else 1 for index in range(rank)])
+
+
+def constant(tensor: gs.Tensor | None) -> np.ndarray | None:
+    """A tensor's values if they are constant, also through Cast, Mul, ConstantOfShape and changes of shape."""
+    held = n.value(tensor)
+    node = n.producer(tensor)
+    if held is not None or node is None or node.op not in _FOLDED:
+        return held
+    held = constant(node.inputs[0])
+    if held is None:
+        return None
+    if node.op == "ConstantOfShape":
+        fill = node.attrs.get("value")
+        return np.full(held.tolist(), np.float32(0) if fill is None else fill.values.reshape(-1)[0])
+    if node.op == "Mul":
+        other = constant(node.inputs[1])
+        return None if other is None else np.asarray(held * other)
+    axes: Any = n.ints(node, "axes")
+    if axes is None and n.given(node, 1) is not None:
+        values = constant(n.given(node, 1))
+        if values is None:
+            return None
+        axes = tuple(int(v) for v in values.reshape(-1))
+    match node.op:
+        case "Cast":
+            import onnx
+
+            return held.astype(onnx.helper.tensor_dtype_to_np_dtype(int(node.attrs["to"])))
+        case "Reshape":
+            return held.reshape([held.shape[index] if size == 0 else size for index, size in enumerate(axes)])
+        case "Squeeze":
+            return held.squeeze(axes)
+        case "Unsqueeze":
+            return np.expand_dims(held, axes)
+    return held
+
+
+_FOLDED = ("Identity", "Cast", "ConstantOfShape", "Mul", "Reshape", "Squeeze", "Unsqueeze")
+
+
+def root(tensor: gs.Tensor) -> gs.Tensor:
+    """The tensor that a constant chain starts from."""
+    node = n.producer(tensor)
+    return tensor if node is None or not node.inputs else root(node.inputs[0])
+
+
+def free_name(graph: gs.Graph, wanted: str, replaced: gs.Node) -> str:
+    """`wanted` if nothing but the replaced node's own output or a lost tensor has it, else a numbered one."""
+    gone = {id(output) for output in replaced.outputs}
+    taken = {t.name for node in graph.nodes for t in [*node.inputs, *node.outputs] if id(t) not in gone}
+    if wanted not in taken:
+        return wanted
+    number = 2
+    while f"{wanted}_{number}" in taken:
+        number += 1
+    return f"{wanted}_{number}"

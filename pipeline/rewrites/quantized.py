@@ -1,0 +1,494 @@
+"""Quantised networks become the float networks that they stand for.
+
+No Barracuda has an integer type or a quantised operator (measured.md section 2: every form fails at import), so
+size at rest is all that 8-bit weights gain; they are computed with as float32. Weights become (q - zero_point) *
+scale in float32, bit for bit what DequantizeLinear gives. Activations are no longer rounded: that is nearer to
+the float original, not to the quantised run, and the edits say so.
+
+Where a range saturates: calibration puts the ends of a range where the calibration pictures had them, so clamping
+there only loses; that saturation is dropped. It is kept where the range is the activation itself, because the
+quantiser folded one away (ONNX Runtime removes Relu and Clip before a QuantizeLinear): as Relu where the range
+starts at exactly 0 and the producer goes below, as Clip where it is one of `CLAMPS` to within a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from pipeline.graph import nodes as n
+from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.dynamic_quantized import INTEGER, NAME, matmul_to_float, scale_back
+from pipeline.rewrites.encodings import (
+    Encoding,
+    QuantizedTensor,
+    constant,
+    dequantise,
+    encoding_of,
+    free_name,
+    quantise,
+    root,
+)
+from pipeline.rewrites.ranges import bounds
+
+if TYPE_CHECKING:
+    import onnx
+
+    from pipeline.targets import Target
+
+CLAMPS = ((0.0, 6.0), (0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+"""Ranges that are activations (Relu6, hard sigmoid, hard tanh, a picture) and no coincidence of calibration."""
+
+_NO_DOMAIN = (None, "", "ai.onnx", "com.microsoft")
+
+_QLINEAR: dict[str, tuple[str, tuple[int, ...], int]] = {
+    "QLinearConv": ("Conv", (0, 3), 6),
+    "QLinearMatMul": ("MatMul", (0, 3), 6),
+    "QGemm": ("Gemm", (0, 3), 7),
+    "QLinearAdd": ("Add", (0, 3), 6),
+    "QLinearMul": ("Mul", (0, 3), 6),
+    "QLinearSigmoid": ("Sigmoid", (0,), 3),
+    "QLinearLeakyRelu": ("LeakyRelu", (0,), 3),
+    "QLinearAveragePool": ("AveragePool", (0,), 3),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,), 3),
+    "QLinearReduceMean": ("ReduceMean", (0,), 3),
+    "QLinearSoftmax": ("Softmax", (0,), 3),
+}
+"""Operator: its float operator, and where (tensor, scale, zero point) of operands and output start."""
+_BIAS = {"QLinearConv": 8, "QGemm": 6}
+_MOVING = frozenset(
+    [
+        "Identity",
+        "Reshape",
+        "Transpose",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Slice",
+        "Split",
+        "Concat",
+        "Gather",
+        "Expand",
+        "Tile",
+        "Resize",
+        "Upsample",
+        "MaxPool",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "Pad",
+        "Clip",
+    ]
+)
+"""Operators that give the same numbers whether they see the integers or what these stand for."""
+_QUANTISED = frozenset(
+    [
+        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConcat", *INTEGER, *_QLINEAR),
+        *("DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
+    ]
+)
+_UNKNOWN = frozenset(
+    [
+        "QLinearWhere",
+        "QAttention",
+        "QEmbedLayerNormalization",
+        "DynamicQuantizeLSTM",
+        "MatMulNBits",
+        "MulInteger",
+        "ReduceSumInteger",
+        "QOrderedMatMul",
+        "QOrderedGelu",
+        "QOrderedAttention",
+        "QOrderedLayerNormalization",
+        "GatherBlockQuantized",
+    ]
+)
+
+
+def integers(model: onnx.ModelProto) -> list[QuantizedTensor]:
+    """The integer weights of a quantised model, under the names that they have as floats after `Quantised`.
+
+    Biases (int32) are not among them. Empty for a float model, and for one that `Quantised` refuses.
+    """
+    from pipeline.graph import from_model
+
+    work = Work(from_model(model))
+    work.run()
+    return [] if work.refusals else work.kept
+
+
+class Quantised:
+    """QDQ, QOperator and dynamically quantised graphs, of ONNX Runtime and PyTorch, become float graphs.
+
+    Refuses, and then changes nothing at all, where integers are computed with in a way that is none of these.
+    """
+
+    name = NAME
+    summary = "quantised operators become float ones: weights (q - zero_point) * scale, activations unrounded"
+    removes = ("unknown-operator", "quantised")
+
+    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+        if not any(node.op in _QUANTISED or node.op in _UNKNOWN for node in graph.nodes):
+            return []
+        trial = Work(graph.copy())
+        trial.run()
+        if trial.refusals:
+            return list(trial.refusals)
+        work = Work(graph)
+        work.run()
+        return list(work.edits())
+
+
+@dataclass
+class Work:
+    """One conversion of one graph, in topological order."""
+
+    graph: gs.Graph
+    refusals: list[Refusal] = field(default_factory=list)
+    kept: list[QuantizedTensor] = field(default_factory=list)
+    encodings: dict[str, Encoding] = field(default_factory=dict)
+    floats: dict[tuple[str, bytes, bytes], gs.Constant] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    weights: list[str] = field(default_factory=list)
+    made: list[Edit] = field(default_factory=list)
+
+    def run(self) -> None:
+        self.graph.toposort()
+        for node in list(self.graph.nodes):
+            if node.op == "Mul":
+                scale_back(self, node)
+        self.graph.cleanup(remove_unused_graph_inputs=False).toposort()
+        for node in list(self.graph.nodes):
+            if node.domain in _NO_DOMAIN and node.outputs:
+                self._convert(node)
+        for node in list(self.graph.nodes):
+            if node.op == "Identity" and node.name in self.dropped:
+                n.bypass(self.graph, node)
+        self.graph.cleanup(remove_unused_graph_inputs=False).toposort()
+        for node in self.graph.nodes:
+            if node.op in INTEGER or node.op == "DynamicQuantizeLinear":
+                self.refuse(node, "its result is not scaled back to floats in a form that is known here")
+
+    def edits(self) -> Iterable[Edit]:
+        if self.weights:
+            yield Edit(
+                NAME,
+                tuple(self.weights),
+                f"{len(self.weights)} integer weights and biases became float32, exactly (q - zero_point) * scale",
+                "no Barracuda has an integer type; their rounding stays in the network",
+            )
+        yield from self.made
+        if self.dropped:
+            yield Edit(
+                NAME,
+                tuple(self.dropped),
+                f"{len(self.dropped)} steps of quantising and dequantising activations dropped",
+                "activations are floats: without the quantised run's rounding, nearer to the float original",
+            )
+
+    # one node ----------------------------------------------------------------------------------------------
+
+    def _convert(self, node: gs.Node) -> None:
+        match node.op:
+            case "QuantizeLinear":
+                self._quantise(node)
+            case "DequantizeLinear":
+                self._dequantise(node)
+            case "QLinearConcat":
+                parts = [self._real(node, index) for index in range(2, len(node.inputs), 3)]
+                self._become(node, "Concat", parts, 0)
+            case op if op in _QLINEAR:
+                self._qlinear(node)
+            case "DynamicQuantizeMatMul" | "MatMulIntegerToFloat":
+                matmul_to_float(self, node)
+            case op if op in _UNKNOWN:
+                self.refuse(node, "there is no float form of this operator here")
+            case _:
+                self._move(node)
+
+    def _quantise(self, node: gs.Node) -> None:
+        values = constant(node.inputs[0])
+        encoding = self._encoding(node, 1)
+        if encoding is None:
+            return
+        if values is not None:
+            held = gs.Constant(
+                f"{node.inputs[0].name}_quantized", quantise(values, encoding, self._axis(node, values))
+            )
+            self.encodings[held.name] = encoding
+            n.replace_everywhere(self.graph, node.outputs[0], held)
+            node.outputs.clear()
+            return
+        output = node.outputs[0]
+        self.encodings[output.name] = encoding
+        output.dtype = np.dtype(np.float32)
+        node.inputs = node.inputs[:1]
+        node.attrs.clear()
+        node.domain = None
+        reader = n.only_consumer(self.graph, output)
+        if reader is not None and reader.op == "Clip":
+            encoding = self._narrowed(reader, encoding)
+        if n.is_output(self.graph, output):
+            self._integers_out(node, encoding)
+            return
+        self._saturate(node, encoding)
+
+    def _dequantise(self, node: gs.Node) -> None:
+        values, output = constant(node.inputs[0]), node.outputs[0]
+        encoding = self._encoding(node, 1)
+        if encoding is None:
+            return
+        if values is not None:
+            held = self.weight(node, node.inputs[0], encoding, self._axis(node, values))
+            if n.is_output(self.graph, output):
+                self.refuse(node, "an output of the network is a constant")
+                return
+            n.replace_everywhere(self.graph, output, held)
+            node.outputs.clear()
+            return
+        known = self.encodings.get(node.inputs[0].name)
+        if known is None and n.is_input(self.graph, node.inputs[0]):
+            self._integers_in(node, encoding)
+            return
+        if known is not None and not known.same(encoding):
+            self.refuse(node, "it reads its input with another scale or zero point than it was written with")
+            return
+        self._pass(node)
+
+    def _qlinear(self, node: gs.Node) -> None:
+        operator, operands, result = _QLINEAR[node.op]
+        if node.attrs.pop("channels_last", 0):
+            self.refuse(node, "it is in channels-last layout (ONNX Runtime's optimised form)")
+            return
+        inputs = [self._real(node, index) for index in operands]
+        bias = n.given(node, _BIAS.get(node.op, 99))
+        if bias is not None:
+            scale = self.values(node, operands[0] + 1) * self.values(node, operands[1] + 1)
+            inputs.append(self._bias(node, bias, scale))
+        node.attrs.pop("opset", None)
+        self._become(node, operator, inputs, result)
+
+    def _become(self, node: gs.Node, operator: str, inputs: list[gs.Tensor | None], result: int) -> None:
+        """Turn a QLinear node into its float operator, with what saturation its output range stands for."""
+        if any(tensor is None for tensor in inputs):
+            return
+        encoding = self._encoding(node, result) if n.given(node, result) is not None else None
+        old = node.op
+        node.op, node.domain, node.inputs = operator, None, inputs
+        output = node.outputs[0]
+        output.dtype = np.dtype(np.float32)
+        self.made.append(
+            Edit(NAME, (node.name,), f"{old} became {operator}", "no Barracuda has a quantised operator")
+        )
+        if encoding is None:
+            return
+        self.encodings[output.name] = encoding
+        inner = gs.Variable(f"{node.name}/{NAME}/{operator}_output", dtype=np.float32)
+        node.outputs[0] = inner
+        step = gs.Node("Identity", f"{node.name}/{NAME}/range", inputs=[inner], outputs=[output])
+        self.graph.nodes.append(step)
+        if n.is_output(self.graph, output):
+            self._integers_out(step, encoding)
+        else:
+            self._saturate(step, encoding)
+
+    def _move(self, node: gs.Node) -> None:
+        """A node between integer tensors that only moves, picks or clamps them."""
+        known = [self.encodings.get(tensor.name) for tensor in node.inputs]
+        first = next((encoding for encoding in known if encoding is not None), None)
+        if first is None:
+            return
+        if node.op not in (*_MOVING, "Cast") or any(held is not None and not held.same(first) for held in known):
+            self.refuse(node, "it computes with integers")
+            return
+        if node.op == "Clip" or (node.op == "Cast" and first.fits(int(node.attrs["to"]))):
+            self._pass(node)
+            self.encodings[node.outputs[0].name] = first
+            return
+        for index, tensor in enumerate(node.inputs):
+            values = constant(tensor)
+            filler = node.op == "Pad" and index == 2
+            if values is not None and values.dtype != np.float32 and (filler or node.op == "Concat"):
+                node.inputs[index] = self.weight(node, tensor, first, None)
+        if node.op == "Pad" and n.given(node, 2) is None and n.text(node, "mode", "constant") == "constant":
+            while len(node.inputs) < 2:
+                node.inputs.append(gs.Variable.empty())
+            zero = dequantise(np.zeros((), np.int64), first.scale, first.zero_point)
+            if "pads" in node.attrs:
+                node.attrs["value"] = float(zero)
+            else:
+                held = gs.Constant(f"{node.name}/{NAME}/value", np.asarray(zero))
+                node.inputs = [*node.inputs[:2], held, *node.inputs[3:]]
+        for output in node.outputs:
+            self.encodings[output.name] = first
+            output.dtype = np.dtype(np.float32)
+
+    # pieces ---------------------------------------------------------------------------------------------------
+
+    def _real(self, node: gs.Node, index: int) -> gs.Tensor | None:
+        """Operand `index` of a QLinear node as floats; its scale and zero point follow it."""
+        encoding = self._encoding(node, index + 1)
+        tensor = node.inputs[index]
+        values = constant(tensor)
+        if encoding is None:
+            return None
+        if values is not None:
+            axis = None
+            if encoding.scale.size > 1:
+                axis = 0 if node.op == "QLinearConv" or node.attrs.get("transB") else values.ndim - 1
+            return self.weight(node, tensor, encoding, axis)
+        known = self.encodings.get(tensor.name)
+        if known is not None and not known.same(encoding):
+            self.refuse(node, "it reads an input with another scale or zero point than it was written with")
+            return None
+        return tensor
+
+    def weight(self, node: gs.Node, tensor: gs.Tensor, encoding: Encoding, axis: int | None) -> gs.Constant:
+        """The float initializer of an integer one; the same for the same integers and scale."""
+        key = (tensor.name, encoding.scale.tobytes(), encoding.zero_point.tobytes())
+        if key not in self.floats:
+            ints = constant(tensor)
+            block = int(node.attrs.get("block_size", 0))
+            name = free_name(self.graph, root(tensor).name.removesuffix("_quantized"), node)
+            real = dequantise(ints, encoding.scale, encoding.zero_point, axis, block)
+            self.floats[key] = gs.Constant(name, real)
+            self.weights.append(node.name)
+            if ints.dtype.itemsize < 4 and not block:
+                self.kept.append(QuantizedTensor(name, ints, encoding.scale, encoding.zero_point, axis))
+        return self.floats[key]
+
+    def _bias(self, node: gs.Node, tensor: gs.Tensor, scale: np.ndarray) -> gs.Constant | None:
+        values = constant(tensor)
+        if values is None:
+            self.refuse(node, "its bias is computed in the graph")
+            return None
+        scale = scale.astype(np.float32)
+        encoding = Encoding(scale if scale.size > 1 else scale.reshape(()), np.zeros((), np.int32), 0, 0)
+        return self.weight(node, tensor, encoding, values.ndim - 1 if scale.size > 1 else None)
+
+    def _saturate(self, node: gs.Node, encoding: Encoding) -> None:
+        """Make `node` (one input, one output) the clamp that its range stands for, or nothing."""
+        if self._is_picture(node.inputs[0]):
+            self._pass(node)
+            return
+        low, high = bounds(node.inputs[0])
+        step = float(encoding.scale.max())
+        begin, end = encoding.low, encoding.high
+        clamp = next(
+            (c for c in CLAMPS if abs(begin - c[0]) <= 0.51 * step and abs(end - c[1]) <= 0.51 * step), None
+        )
+        what = ""
+        if clamp is not None and low < clamp[0] and high > clamp[1]:
+            node.op, node.attrs = "Clip", {"min": clamp[0], "max": clamp[1]}
+            what = f"Clip {clamp[0]:g}..{clamp[1]:g}"
+        elif begin == 0 and low < 0:
+            node.op, what = "Relu", "Relu"
+        elif end == 0 and high > 0:
+            node.op, node.attrs, what = "Clip", {"min": -3.0e38, "max": 0.0}, "Clip ..0"
+        if not what:
+            self._pass(node)
+            return
+        self.made.append(
+            Edit(
+                NAME,
+                (node.name,),
+                f"the range {begin:.6g}..{end:.6g} became {what}",
+                "it is an activation that the quantiser folded into the range",
+            )
+        )
+        node.name = n.fresh_name(self.graph, f"{node.name}/{NAME}/{node.op}")
+
+    def _is_picture(self, tensor: gs.Tensor) -> bool:
+        """Whether a tensor is an input of the network, padded or rearranged at most: nothing is folded there."""
+        while (maker := n.producer(tensor)) is not None and maker.op in _MOVING:
+            tensor = maker.inputs[0]
+        return n.is_input(self.graph, tensor)
+
+    def _pass(self, node: gs.Node) -> None:
+        node.op, node.domain, node.inputs, node.attrs = "Identity", None, node.inputs[:1], {}
+        node.outputs[0].dtype = np.dtype(np.float32)
+        self.dropped.append(node.name)
+
+    def _integers_in(self, node: gs.Node, encoding: Encoding) -> None:
+        """A network that takes integers: Barracuda feeds floats, so the scaling becomes arithmetic."""
+        source = node.inputs[0]
+        source.dtype = np.dtype(np.float32)
+        build = n.Builder(self.graph, node, NAME)
+        centred = build.op("Sub", source, build.const([float(encoding.zero_point)]))
+        build.op("Mul", centred, build.const([float(encoding.scale)]), out=node.outputs[0])
+        build.drop()
+        self.made.append(
+            Edit(
+                NAME,
+                (node.name,),
+                f"the integer input {source.name} is a float one; its scale and zero point became Sub and Mul",
+                "Barracuda knows float32 alone",
+            )
+        )
+
+    def _integers_out(self, node: gs.Node, encoding: Encoding) -> None:
+        """A network that gives integers: scaled and clamped, but not rounded."""
+        output = node.outputs[0]
+        build = n.Builder(self.graph, node, NAME)
+        scaled = build.op("Mul", node.inputs[0], build.const([1.0 / float(encoding.scale)]))
+        moved = build.op("Add", scaled, build.const([float(encoding.zero_point)]))
+        build.op("Clip", moved, out=output, min=float(encoding.lowest), max=float(encoding.highest))
+        output.dtype = np.dtype(np.float32)
+        build.drop()
+        self.made.append(
+            Edit(
+                NAME,
+                (node.name,),
+                f"the integer output {output.name} is a float one, in {encoding.lowest}..{encoding.highest}",
+                "Barracuda knows float32 alone; it is no longer rounded",
+            )
+        )
+
+    def _narrowed(self, clip: gs.Node, encoding: Encoding) -> Encoding:
+        """PyTorch's fake quantisation clamps the integers to fewer bits (0..127) behind the QuantizeLinear."""
+        held = [constant(n.given(clip, index)) for index in (1, 2)]
+        low = encoding.lowest if held[0] is None else int(held[0])
+        high = encoding.highest if held[1] is None else int(held[1])
+        return Encoding(encoding.scale, encoding.zero_point, low, high)
+
+    def _encoding(self, node: gs.Node, index: int) -> Encoding | None:
+        """The encoding whose scale is input `index`, and whose zero point is the next."""
+        scale = self.values(node, index)
+        if scale is None:
+            return None
+        tensor = n.given(node, index + 1)
+        zero_point = constant(tensor)
+        if tensor is not None and zero_point is None:
+            self.refuse(node, "its zero point is computed in the graph")
+            return None
+        values = constant(node.inputs[0])
+        plain = np.dtype(np.uint8) if values is None or node.op == "QuantizeLinear" else values.dtype
+        return encoding_of(scale, zero_point, plain)
+
+    def values(self, node: gs.Node, index: int) -> np.ndarray | None:
+        values = constant(n.given(node, index))
+        if values is None:
+            self.refuse(node, "its scale is computed in the graph")
+            return None
+        return np.asarray(values, dtype=np.float32)
+
+    def _axis(self, node: gs.Node, values: np.ndarray) -> int | None:
+        scale = constant(node.inputs[1])
+        if scale is None or scale.size == 1:
+            return None
+        return int(node.attrs.get("axis", 1)) % values.ndim
+
+    def refuse(self, node: gs.Node, reason: str) -> None:
+        self.refusals.append(
+            Refusal(
+                NAME,
+                "quantised-form-unknown",
+                node.name,
+                node.op,
+                reason,
+                "Convert the float network, or quantise with ONNX Runtime's quantize_static in QDQ format.",
+            )
+        )
