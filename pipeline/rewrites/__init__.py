@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from pipeline.errors import PipelineError
 from pipeline.rewrites.base import Edit, LoweringResult, Refusal, Rewrite, run
 from pipeline.rewrites.constants import BakedSizes, Constants
+from pipeline.rewrites.conv import Convolutions, TransposedConvolutions
 from pipeline.rewrites.opset import OpsetForms
+from pipeline.rewrites.quantized import Quantised
 from pipeline.rewrites.reductions import Reductions, Softmaxes
 
 if TYPE_CHECKING:
@@ -22,10 +24,13 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
 
 REWRITES: tuple[Rewrite, ...] = (
+    Quantised(),
     Constants(),
     OpsetForms(),
     Softmaxes(),
     Reductions(),
+    Convolutions(),
+    TransposedConvolutions(),
     BakedSizes(),
 )
 """Every rewrite, one line each, in the order in which they run."""
