@@ -124,7 +124,7 @@ def _open_zip(path: Path) -> Archive:
         order = ">"
 
     def persistent(identifier: Any) -> Any:
-        return _storage(identifier)
+        return scan_storage(identifier)
 
     def load(storage: Storage) -> bytes:
         try:
@@ -136,7 +136,7 @@ def _open_zip(path: Path) -> Archive:
     return Archive(root, _reader(path, load, order), {})
 
 
-def _storage(identifier: Any) -> Any:
+def scan_storage(identifier: Any) -> Any:
     """The answer to a persistent id: ('storage', type, key, device, numel[, view]) or ('module', class, ...)."""
     if not isinstance(identifier, tuple) or not identifier:
         raise Malformed("a persistent id is no tuple")
@@ -206,7 +206,7 @@ def _legacy(
     storages: dict[str, Storage] = {}
 
     def persistent(identifier: Any) -> Any:
-        answer = _storage(identifier)
+        answer = scan_storage(identifier)
         if isinstance(answer, Storage):
             storages[answer.key] = answer
         return answer

@@ -12,6 +12,7 @@ The opcodes are those of pickletools, protocols 0 to 5. Formats: torch/serializa
 from __future__ import annotations
 
 import pickletools
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -74,6 +75,9 @@ class Unsupported:
     what: str
 
 
+_STORAGE = re.compile(r"torch\.(\w+Storage|storage\.\w+Storage|device|serialization\._get_layout)")
+
+
 class _Mark:
     pass
 
@@ -90,58 +94,29 @@ def load(
     persistent: Callable[[Any], Any],
     subject: str,
     nested: Callable[[bytes], Any] | None = None,
+    tensors_only: bool = False,
 ) -> Any:
     """The object that the pickle at the stream's position describes; the stream is left behind its end.
 
     `persistent` answers persistent ids (torch's storages), `nested` what torch.storage._load_from_bytes gives.
+    `tensors_only` refuses every global but those that tensors need: for a pickle that torch will open next.
     Raises PipelineError `unsafe-pickle`, and Malformed (or another ValueError) for a damaged pickle.
     """
-    return _Machine(stream, persistent, subject, nested).run()
+    return _Machine(stream, persistent, subject, nested, tensors_only).run()
 
 
-BENIGN_STDLIB = frozenset(
-    {
-        "_codecs",
-        "argparse",
-        "array",
-        "collections",
-        "copyreg",
-        "dataclasses",
-        "datetime",
-        "decimal",
-        "enum",
-        "fractions",
-        "numbers",
-        "pathlib",
-        "random",
-        "types",
-        "typing",
-        "uuid",
-        "zoneinfo",
-    }
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+BENIGN_STDLIB = _words(
+    "_codecs argparse array collections copyreg dataclasses datetime decimal enum fractions numbers pathlib "
+    "random types typing uuid zoneinfo"
 )
 """Standard-library modules whose objects turn up in honest checkpoints; they stay inert records."""
-BENIGN_BUILTINS = frozenset(
-    {
-        "set",
-        "frozenset",
-        "list",
-        "tuple",
-        "dict",
-        "bytearray",
-        "bytes",
-        "int",
-        "float",
-        "bool",
-        "str",
-        "complex",
-        "slice",
-        "range",
-        "object",
-        "NoneType",
-        "type",
-        "ellipsis",
-    }
+BENIGN_BUILTINS = _words(
+    "set frozenset list tuple dict bytearray bytes int float bool str complex slice range object "
+    "NoneType type ellipsis"
 )
 HONEST_TORCH = frozenset(("device", "dtype", "scalar", "ndarray", "_reconstruct", "_frombuffer"))
 BUILTIN_MODULES = ("builtins", "__builtin__")
@@ -169,7 +144,9 @@ class _Machine:
         persistent: Callable[[Any], Any],
         subject: str,
         nested: Callable[[bytes], Any] | None,
+        tensors_only: bool,
     ) -> None:
+        self.tensors_only = tensors_only
         self.stream = stream
         self.persistent = persistent
         self.subject = subject
@@ -222,6 +199,9 @@ class _Machine:
     def push_global(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise Malformed("a global in the pickle has no name")
+        name_of = f"{module}.{name}"
+        if self.tensors_only and name_of not in CONSTRUCTORS and not _STORAGE.fullmatch(name_of):
+            raise self.unsafe(f"imports {name_of[:100]}")
         self.stack.append(Global(module, name))
 
     def call(self, cls: Any, args: Any) -> Any:
@@ -451,27 +431,9 @@ def _pop(machine: _Machine, _: Any) -> None:
     machine.stack.pop()
 
 
-_VALUES = (
-    "INT",
-    "BININT",
-    "BININT1",
-    "BININT2",
-    "LONG",
-    "LONG1",
-    "LONG4",
-    "STRING",
-    "BINSTRING",
-    "SHORT_BINSTRING",
-    "BINBYTES",
-    "SHORT_BINBYTES",
-    "BINBYTES8",
-    "BYTEARRAY8",
-    "UNICODE",
-    "SHORT_BINUNICODE",
-    "BINUNICODE",
-    "BINUNICODE8",
-    "FLOAT",
-    "BINFLOAT",
+_VALUES = _words(
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES "
+    "BINBYTES8 BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT BINFLOAT"
 )
 """Opcodes that push their own argument."""
 
@@ -496,12 +458,8 @@ _OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
     "POP": _pop,
     "POP_MARK": lambda m, a: m.pop_mark() and None,
     "DUP": lambda m, a: m.stack.append(m.top()),
-    "GET": lambda m, a: m.recall(a),
-    "BINGET": lambda m, a: m.recall(a),
-    "LONG_BINGET": lambda m, a: m.recall(a),
-    "PUT": _put,
-    "BINPUT": _put,
-    "LONG_BINPUT": _put,
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda m, a: m.recall(a)),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _put),
     "MEMOIZE": _memoize,
     "GLOBAL": _global,
     "STACK_GLOBAL": _stack_global,

@@ -1,0 +1,164 @@
+"""Export: a network becomes an ONNX model in the opset that Barracuda knows best.
+
+torch's TorchScript exporter (dynamo=False) writes opset 9 faithfully for opset-9 operators; the dynamo exporter
+accepts opset 9 and silently writes 18 (peers.md section C). Where opset 9 cannot say what the network does
+(bilinear with align_corners, bicubic, ...), 11, 13 and 17 are tried: lowering brings them to the target's dialect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import MissingDependency, PipelineError
+from pipeline.network import Network
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSETS = (9, 11, 13, 17)
+"""Tried in this order: Barracuda has the best coverage of opset 9 (Exporting.md:139@3.0.0)."""
+TRACE_SIZE = (64, 80)
+"""Height and width of the traced picture: multiples of 16, tall differs from wide; a fifth of 540x720's memory."""
+LARGER_TRACE_SIZE = (256, 320)
+"""For networks that cannot take a picture as small as that."""
+INPUT, OUTPUT = "input", "output"
+
+
+def export(network: Network, size: tuple[int, int] | None = None) -> onnx.ModelProto:
+    """The network as an ONNX model with one input `input` and one output `output`.
+
+    A torch module is traced at a small size; the input is then declared as [1, C, height, width] of `size`, and
+    the output's size is left open. An ONNX source comes back as a copy, with its own names and sizes. Raises
+    PipelineError `export-failed` naming the operator that no opset has.
+    """
+    import onnx
+
+    if network.model is not None:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(network.model)
+        return copy
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependency("torch", "torch", "exporting a torch network") from None
+
+    from pipeline.sources.running import reference
+
+    module: Any = network.module
+    channels = _channels(network)
+    bound = reference(network).fixed_size if "exported_shape" in network.details else None
+    failure: Exception | None = None
+    for trace in (bound,) if bound else (TRACE_SIZE, LARGER_TRACE_SIZE):
+        picture = torch.zeros(1, channels, *trace)
+        for opset in OPSETS:
+            try:
+                model = onnx.load_from_string(_export(torch, module, picture, opset))
+            except Exception as error:  # torch raises many kinds, for many reasons; the first is what counts
+                failure = failure or error
+                if not _worth_a_later_opset(error):
+                    break
+                continue
+            if opset > OPSETS[0] or not _misread(model):
+                return _declare(model, channels, bound or size or TRACE_SIZE)
+    assert failure is not None
+    raise PipelineError(
+        "export-failed",
+        f"torch cannot export this network to ONNX: {_reason(failure)}",
+        subject=str(network.source),
+        remedy="Replace that operation in the network's code by others, or export it to ONNX yourself.",
+    ) from failure
+
+
+def _channels(network: Network) -> int:
+    if network.contract is not None:
+        return network.contract.input.channels
+    from pipeline.sources.running import probe_channels
+
+    return probe_channels(network.module, network.source, network.details.get("exported_shape"))[0]
+
+
+def _export(torch: Any, module: Any, picture: Any, opset: int) -> bytes:
+    """One run of torch's exporter, kept silent: it prints whole graphs on failure, and warnings that explain
+    nothing to whoever did not write torch."""
+    buffer = io.BytesIO()
+    quiet = io.StringIO()
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch._dynamo", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            torch.onnx.export(
+                module,
+                (picture,),
+                buffer,
+                dynamo=False,
+                opset_version=opset,
+                do_constant_folding=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+            )
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+    return buffer.getvalue()
+
+
+def _worth_a_later_opset(error: Exception) -> bool:
+    """Whether a later opset may know what this one does not: not so when the network itself fails."""
+    text = f"{type(error).__name__}: {error}"
+    return "onnx" in type(error).__module__ or "ONNX" in text or "opset" in text
+
+
+def _misread(model: onnx.ModelProto) -> bool:
+    """Whether an opset 9 model says something else than the network does: the exporter writes bilinear resizing
+    as Upsample, which ONNX defines with other coordinates than torch has (right from Resize-11 on), and shrinking
+    or fractional nearest resizing as Upsample too, which must enlarge."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    for node in model.graph.node:
+        if node.op_type == "Upsample":
+            mode = next((a.s for a in node.attribute if a.name == "mode"), b"nearest")
+            scales = constants.get(node.input[1])
+            if mode != b"nearest" or scales is None or any(s < 1 or s != int(s) for s in scales):
+                return True
+    return False
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if match := re.search(r"[Oo]perator '?(aten::\w+)'?", text):
+        return f"the operator {match[1]} has no counterpart in ONNX (opsets {OPSETS[0]} to {OPSETS[-1]})"
+    if match := re.search(r"aten::\w+", text):
+        return f"{match[0]}: {text[:200]}"
+    return f"{type(error).__name__}: {text[:240]}"
+
+
+def _declare(model: onnx.ModelProto, channels: int, size: tuple[int, int]) -> onnx.ModelProto:
+    """Declare the input as [1, C, H, W] and leave every other size open: they belong to the traced picture."""
+    (image,) = [value for value in model.graph.input if value.name == INPUT]
+    for dim, value in zip(image.type.tensor_type.shape.dim, (1, channels, *size), strict=True):
+        dim.dim_value = value
+    if len(model.graph.output) != 1:
+        raise PipelineError(
+            "not-image-to-image",
+            f"the network gives {len(model.graph.output)} outputs, a picture is one",
+            remedy="Wrap it in a module that returns the picture alone.",
+        )
+    shape = model.graph.output[0].type.tensor_type.shape
+    for axis in (2, 3):
+        if len(shape.dim) == 4:
+            shape.dim[axis].Clear()
+            shape.dim[axis].dim_param = f"output_{('height', 'width')[axis - 2]}"
+    del model.graph.value_info[:]
+    return model

@@ -1,0 +1,302 @@
+"""Reading: a source file becomes a `Network`, and nothing in the file is run.
+
+    network = read(Path("mosaic.pth"))
+    paint = reference(network)              # NCHW float32 in, NCHW float32 out, in the network's own ranges
+
+`identify` tells by content what a file is; each kind has its reader. torch is imported only where a torch module
+is made: `.onnx` files never need it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.contract import ImageContract, ImageSide
+from pipeline.errors import PipelineError
+from pipeline.network import Network
+from pipeline.sources.running import reference
+from pipeline.sources.triage import EXTENSIONS, FileFormat, identify
+
+if TYPE_CHECKING:
+    from pipeline.sources.tensors import StateDict
+
+__all__ = ["FileFormat", "ReadOptions", "identify", "read", "reference"]
+
+STATE_DICTS = ("torch-zip", "torch-legacy", "pickle", "safetensors", "keras-h5")
+"""Formats that hold named weights; the other ones hold a graph of their own."""
+PROGRAMS = ("onnx", "torchscript", "torch-export")
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user declares. Each overrides what the architecture or the file says.
+
+    `architecture` is the name of a known one, or `package.module:factory`; the ranges are among contract.RANGES;
+    `channel_order` (rgb or bgr) holds for both sides; `name` replaces the file's stem.
+    """
+
+    architecture: str | None = None
+    input_range: str | None = None
+    output_range: str | None = None
+    channel_order: str | None = None
+    name: str | None = None
+
+
+def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
+    """The network in a file, with its image contract as far as it is known.
+
+    Raises PipelineError for whatever cannot be read, with a code for each reason (docs/errors.md).
+    """
+    path = Path(path)
+    _check_options(options)
+    file_format = identify(path)
+    reader = {"onnx": _read_onnx, "torchscript": _read_torchscript, "torch-export": _read_exported}.get(
+        file_format.name, _read_state_dict
+    )
+    if file_format.name in PROGRAMS and options.architecture not in (None, file_format.name):
+        raise PipelineError(
+            "architecture-does-not-apply",
+            f"this is {file_format.description}: it brings its own graph, an architecture cannot be chosen",
+            subject=str(path),
+            remedy="Leave --architecture out.",
+        )
+    network = reader(path, file_format, options)
+    if file_format.note and file_format.note not in network.notes:
+        network.notes = (file_format.note, *network.notes)
+    return network
+
+
+def _check_options(options: ReadOptions) -> None:
+    if options.channel_order not in (None, "rgb", "bgr"):
+        raise PipelineError(
+            "bad-channel-order",
+            f"{options.channel_order!r} is no channel order",
+            subject="--channel-order",
+            remedy="Use rgb or bgr.",
+        )
+    for value in (options.input_range, options.output_range):
+        if value is not None:
+            ImageSide(value)
+
+
+def _name(path: Path, options: ReadOptions) -> str:
+    if options.name:
+        return options.name
+    known = {extension for extensions in EXTENSIONS.values() for extension in extensions}
+    stem = path.name
+    while Path(stem).suffix.lower() in known and Path(stem).stem:
+        stem = Path(stem).stem
+    return stem
+
+
+def _digest(*paths: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+# --- the image contract ---------------------------------------------------------------------------------------
+
+
+def _declare(
+    path: Path, options: ReadOptions, known: ImageContract | None, sides: tuple[dict[str, Any], dict[str, Any]]
+) -> ImageContract | None:
+    """The contract with the user's declarations over what is known; None where no value range is known.
+
+    `sides` says channels and layout of input and output for a contract that only the user declares.
+    """
+    ranges = (options.input_range, options.output_range)
+    if known is None:
+        if ranges == (None, None):
+            return None
+        if None in ranges:
+            given, missing = (
+                ("--input-range", "--output-range") if ranges[0] else ("--output-range", "--input-range")
+            )
+            raise PipelineError(
+                "contract-incomplete",
+                f"{declared} is declared and {missing} is not; the file does not tell it",
+                subject=str(path),
+                remedy=f"Declare both: {missing} 0..255, 0..1, -1..1 or imagenet.",
+            )
+        sources = {
+            "channel_order": "the usual order, not declared",
+            "size_multiple": "the usual multiple, not declared",
+        }
+        known = ImageContract(
+            ImageSide(str(ranges[0]), **sides[0]), ImageSide(str(ranges[1]), **sides[1]), sources=sources
+        )
+    sources = dict(known.sources)
+    given, gives = known.input, known.output
+    if options.input_range:
+        given = replace(given, value_range=options.input_range)
+        sources["input_range"] = "--input-range"
+    if options.output_range:
+        gives = replace(gives, value_range=options.output_range)
+        sources["output_range"] = "--output-range"
+    if options.channel_order:
+        given = replace(given, order=options.channel_order) if given.channels == 3 else given
+        gives = replace(gives, order=options.channel_order) if gives.channels == 3 else gives
+        sources["channel_order"] = "--channel-order"
+    return replace(known, input=given, output=gives, sources=sources)
+
+
+# --- readers --------------------------------------------------------------------------------------------------
+
+
+def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) -> Network:
+    from pipeline.sources.tensors import read_state
+
+    if file_format.name == "keras-h5":
+        from pipeline.sources.keras import read_keras
+
+        state = read_keras(path)
+    else:
+        state = read_state(path, file_format)
+    if options.architecture and ":" in options.architecture:
+        return _read_own(path, state, options)
+
+    from pipeline.architectures import build, load, recognise
+
+    recognised = recognise(state, options.architecture)
+    notes = [*state.notes, *recognised.notes]
+    if state.attributes.get("training") is True:
+        notes.append("saved in training mode: evaluated in eval mode")
+    return Network(
+        name=_name(path, options),
+        source=path,
+        format=state.format,
+        digest=_digest(path),
+        architecture=recognised.name,
+        reason=recognised.reason,
+        contract=_declare(path, options, recognised.contract, ({}, {})),
+        weights=recognised.weights,
+        module=load(build(recognised.name, recognised.params), recognised.tensors, str(path)),
+        details=recognised.params,
+        notes=tuple(notes),
+    )
+
+
+def _read_own(path: Path, state: StateDict, options: ReadOptions) -> Network:
+    from pipeline.architectures import STATISTICS, load
+    from pipeline.sources import own_module
+
+    spec = str(options.architecture)
+    module, code = own_module.make(spec)
+    notes = [*state.notes, f"{spec} was imported and called: the code of the network is yours, and was run"]
+    load(module, state.tensors, str(path))
+    companions = (code,) if code else ()
+    return Network(
+        name=_name(path, options),
+        source=path,
+        format=state.format,
+        digest=_digest(path, *companions),
+        architecture=spec,
+        reason=f"--architecture {spec} was given",
+        contract=_declare(path, options, None, _probe(path, module)),
+        weights=sum(v.size for k, v in state.tensors.items() if not STATISTICS.search(k)),
+        module=module,
+        companions=companions,
+        notes=tuple(notes),
+    )
+
+
+def _probe(path: Path, module: Any, shape: list[int] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    from pipeline.sources.running import probe_channels
+
+    given, gives = probe_channels(module, path, shape)
+    return {"channels": given}, {"channels": gives}
+
+
+def _read_torchscript(path: Path, file_format: FileFormat, options: ReadOptions) -> Network:
+    from pipeline.sources.programs import read_torchscript
+
+    module, notes = read_torchscript(path)
+    return _program(path, file_format, options, module, notes, {})
+
+
+def _read_exported(path: Path, file_format: FileFormat, options: ReadOptions) -> Network:
+    from pipeline.sources.programs import read_exported
+
+    module, example, notes = read_exported(path)
+    details = {"exported_shape": list(example)} if example else {}
+    return _program(path, file_format, options, module, notes, details)
+
+
+def _program(
+    path: Path,
+    file_format: FileFormat,
+    options: ReadOptions,
+    module: Any,
+    notes: list[str],
+    details: dict[str, Any],
+) -> Network:
+    from pipeline.sources import plain
+
+    tensors = {name: value.detach().float().numpy() for name, value in module.named_parameters()}
+    plain.check_finite(tensors, str(path))
+    return Network(
+        name=_name(path, options),
+        source=path,
+        format=file_format.name,
+        digest=_digest(path),
+        architecture=file_format.name,
+        reason=f"the file is {file_format.description}, which brings its own graph",
+        contract=_declare(path, options, None, _probe(path, module, details.get("exported_shape"))),
+        weights=sum(value.size for value in tensors.values()),
+        module=module,
+        details=details,
+        notes=tuple(notes),
+    )
+
+
+def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Network:
+    from pipeline.sources import onnx_file
+
+    model, companions = onnx_file.read_onnx(path, file_format)
+    onnx_file.check_finite(model, path)
+    notes = []
+    if companions:
+        notes.append(f"external data loaded from {', '.join(file.name for file in companions)}")
+    known = onnx_file.stored_contract(model, path)
+    if known is not None:
+        notes.append("the image contract is the one that this pipeline wrote into the file's metadata")
+    sides: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    image = onnx_file.image_input(model)
+    if image is not None and model.graph.output:
+        layout, channels = onnx_file.layout_of(image)
+        out_layout, out_channels = onnx_file.layout_of(model.graph.output[0], layout)
+        sides = (
+            {"layout": layout, "channels": channels or 3},
+            {"layout": out_layout, "channels": out_channels or channels or 3},
+        )
+        if layout == "nhwc":
+            notes.append("the input is channels-last (NHWC), as its declared shape shows")
+    elif options.input_range or options.output_range:
+        raise PipelineError(
+            "not-image-to-image",
+            "the graph has not one input of rank 4, so value ranges of an image cannot be declared for it",
+            subject=str(path),
+            remedy="Give a network that takes one picture and gives one picture.",
+        )
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    return Network(
+        name=_name(path, options),
+        source=path,
+        format="onnx",
+        digest=_digest(path, *companions),
+        architecture="onnx",
+        reason="the file is an ONNX model, which brings its own graph",
+        contract=_declare(path, options, known, sides),
+        weights=onnx_file.trained_values(model),
+        model=model,
+        details={"opset": opset, "ir_version": model.ir_version, "producer": model.producer_name},
+        companions=tuple(companions),
+        notes=tuple(notes),
+    )

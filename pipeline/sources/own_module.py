@@ -1,0 +1,82 @@
+"""The user's own torch module: `package.module:factory` gives it, a state dict fills it.
+
+This is the one place that runs code from outside, because the user named it: the module is imported from the
+current folder or the Python path, and the factory is called without arguments. The weights are still only read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import MissingDependency, PipelineError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def make(spec: str) -> tuple[nn.Module, Path | None]:
+    """The module that `package.module:factory` makes, and the file that its code lies in.
+
+    Raises PipelineError: own-module-not-found, own-module-failed; MissingDependency without torch.
+    """
+    try:
+        from torch import nn
+    except ImportError:
+        raise MissingDependency("torch", "torch", "building your own module") from None
+    name, _, attribute = spec.partition(":")
+    if not name or not attribute or name.endswith(".py") or "/" in name:
+        raise _not_found(spec, "it is not of the form package.module:factory", "Example: my_net:make_network.")
+    here = str(Path.cwd())
+    added = here not in sys.path and "" not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        code = importlib.import_module(name)
+        factory = code
+        for part in attribute.split("."):
+            factory = getattr(factory, part)
+        module = factory if isinstance(factory, nn.Module) else factory()
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise _not_found(
+                spec, f"there is no Python module {error.name}", "Run in the folder that it lies in."
+            ) from None
+        raise _failed(spec, error) from error
+    except AttributeError as error:
+        if not hasattr(sys.modules.get(name), attribute.partition(".")[0]):
+            raise _not_found(
+                spec, f"{name} has no {attribute}", "Name a function or class that makes the network."
+            ) from None
+        raise _failed(spec, error) from error
+    except Exception as error:
+        raise _failed(spec, error) from error
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)
+    if not isinstance(module, nn.Module):
+        raise PipelineError(
+            "own-module-failed",
+            f"it gave a {type(module).__name__}, not a torch.nn.Module",
+            subject=f"--architecture {spec}",
+            remedy="The factory must return the network itself.",
+        )
+    file = getattr(code, "__file__", None)
+    return module, Path(file) if file else None
+
+
+def _not_found(spec: str, message: str, remedy: str) -> PipelineError:
+    return PipelineError("own-module-not-found", message, subject=f"--architecture {spec}", remedy=remedy)
+
+
+def _failed(spec: str, error: Exception) -> PipelineError:
+    text = str(error).splitlines()[0] if str(error) else ""
+    return PipelineError(
+        "own-module-failed",
+        f"your code raised {type(error).__name__}: {text}",
+        subject=f"--architecture {spec}",
+        remedy="The factory is called without arguments: give all of them defaults.",
+    )

@@ -1,0 +1,206 @@
+"""The source network as a function: what `verify` takes for the truth."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.network import Network
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import nn
+
+Paint = Callable[[np.ndarray], np.ndarray]
+
+PROBES = ((64, 80), (256, 320))
+"""Heights and widths at which a network of unknown channels is tried."""
+
+
+def reference(network: Network) -> Paint:
+    """The source network as a function from NCHW float32 to NCHW float32, in the network's own value ranges.
+
+    The function's attribute `fixed_size` is (height, width) where the source runs at that size alone, else None.
+    torch modules run under inference_mode; ONNX models in ONNX Runtime as they were read, channels-last ones
+    behind a transposition, and declared sizes are relaxed where the file still runs.
+    """
+    if network.module is not None:
+        return _torch_reference(network)
+    return _onnx_reference(network)
+
+
+class _Function:
+    """A painting function with the size that it is bound to."""
+
+    def __init__(self, function: Paint, fixed_size: tuple[int, int] | None) -> None:
+        self.function = function
+        self.fixed_size = fixed_size
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(self.function(np.ascontiguousarray(picture, dtype=np.float32)), np.float32)
+
+
+# --- torch ----------------------------------------------------------------------------------------------------
+
+
+def run_module(module: nn.Module, picture: np.ndarray) -> np.ndarray:
+    """The module's output for one NCHW float32 array. A tuple of one tensor counts as that tensor."""
+    import torch
+
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        output = module(torch.from_numpy(np.array(picture, dtype=np.float32, order="C")))
+    if isinstance(output, (tuple, list)) and len(output) == 1:
+        output = output[0]
+    if not isinstance(output, torch.Tensor):
+        raise TypeError(f"it gives a {type(output).__name__}, not one tensor")
+    return output.detach().float().numpy()
+
+
+def _torch_reference(network: Network) -> Paint:
+    module = network.module
+    assert module is not None
+    fixed = None
+    shape = network.details.get("exported_shape")
+    if shape and shape[2] and shape[3]:
+        channels, height, width = shape[1], shape[2], shape[3]
+        scales = set()
+        for size in ((height, width), (height + 16, width + 32)):
+            try:
+                output = run_module(module, np.zeros((1, channels, *size), np.float32))
+                scales.add((output.shape[2] / size[0], output.shape[3] / size[1]))
+            except Exception:  # torch's own errors for sizes that a baked shape does not allow
+                scales.add((0.0, 0.0))
+        if len(scales) != 1 or (0.0, 0.0) in scales:
+            fixed = (height, width)
+    return _Function(lambda picture: run_module(module, picture), fixed)
+
+
+def probe_channels(module: nn.Module, path: Path, shape: list[int] | None = None) -> tuple[int, int]:
+    """Channels in and out of a module, found by running it. Raises PipelineError `not-image-to-image`."""
+    first = next((p.shape[1] for p in module.parameters() if p.ndim == 4), None)
+    sizes, choices = PROBES, [c for c in dict.fromkeys((first, 3, 1)) if c]
+    if shape and len(shape) == 4:
+        sizes, choices = ((shape[2] or PROBES[0][0], shape[3] or PROBES[0][1]),), [shape[1]]
+    reason = ""
+    for size, channels in itertools.product(sizes, choices):
+        try:
+            output = run_module(module, np.zeros((1, channels, *size), np.float32))
+        except Exception as error:  # whatever the network raises: it does not take this picture
+            reason = reason or f"{type(error).__name__}: {_last_line(error)}"
+            continue
+        if output.ndim == 4:
+            return channels, output.shape[1]
+        reason = f"its output has the shape {list(output.shape)}"
+    raise PipelineError(
+        "not-image-to-image",
+        f"the network does not turn a picture of {sizes[0][1]}x{sizes[0][0]} into a picture ({reason})",
+        subject=str(path),
+        remedy="Give a network with one picture (N, C, H, W) in and one out.",
+    )
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else ""
+
+
+# --- ONNX -----------------------------------------------------------------------------------------------------
+
+
+def _session(model: onnx.ModelProto) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.enable_cpu_mem_arena = False
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _onnx_reference(network: Network) -> Paint:
+    from pipeline.sources.onnx_file import image_input, layout_of
+
+    model = network.model
+    assert model is not None
+    image = image_input(model)
+    subject = str(network.source)
+    if image is None:
+        raise PipelineError(
+            "not-image-to-image",
+            "the graph has not one input of rank 4",
+            subject=subject,
+            remedy="Give a network that takes one picture and gives one picture.",
+        )
+    layout, channels = layout_of(image)
+    out_layout, _ = layout_of(model.graph.output[0], layout)
+    if network.contract is not None:
+        layout, out_layout = network.contract.input.layout, network.contract.output.layout
+        channels = network.contract.input.channels
+    channels = channels or 3
+    axes = (1, 2) if layout == "nhwc" else (2, 3)
+    dims = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
+    declared = (dims[axes[0]], dims[axes[1]])
+
+    def painter(model: onnx.ModelProto) -> Paint:
+        session = _session(model)
+        name = session.get_inputs()[0].name
+        output = session.get_outputs()[0].name
+
+        def paint(picture: np.ndarray) -> np.ndarray:
+            given = picture.transpose(0, 2, 3, 1) if layout == "nhwc" else picture
+            result = np.asarray(session.run([output], {name: np.ascontiguousarray(given)})[0])
+            return result.transpose(0, 3, 1, 2) if out_layout == "nhwc" and result.ndim == 4 else result
+
+        return paint
+
+    if all(declared):
+        relaxed = _relaxed(model, image.name, axes)
+        try:
+            paint = painter(relaxed)
+            if _scales_alike(paint, channels, declared):
+                return _Function(paint, None)
+        except Exception:  # baked sizes: ONNX Runtime refuses to load or to run at another size
+            pass
+    try:
+        paint = painter(model)
+    except Exception as error:
+        raise PipelineError(
+            "source-does-not-run",
+            f"ONNX Runtime cannot run the source ({_last_line(error)})",
+            subject=subject,
+            remedy="The numbers cannot be proven without it; export the network again.",
+        ) from error
+    return _Function(paint, declared if all(declared) else None)
+
+
+def _relaxed(model: onnx.ModelProto, name: str, axes: tuple[int, int]) -> onnx.ModelProto:
+    """A copy whose input has symbolic height and width; shapes derived from the declared size are forgotten."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for value in copy.graph.input:
+        if value.name == name:
+            for axis, symbol in zip(axes, ("height", "width"), strict=True):
+                value.type.tensor_type.shape.dim[axis].dim_param = symbol
+    for value in copy.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del copy.graph.value_info[:]
+    return copy
+
+
+def _scales_alike(paint: Paint, channels: int, declared: tuple[int, int]) -> bool:
+    """Whether output over input is the same ratio at the declared ratio of sizes and at two small sizes."""
+    scales = set()
+    for height, width in ((96, 64), (64, 128)):
+        output = paint(np.zeros((1, channels, height, width), np.float32))
+        if output.ndim != 4:
+            return False
+        scales.add((output.shape[2] / height, output.shape[3] / width))
+    return len(scales) == 1
