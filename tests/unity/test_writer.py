@@ -294,6 +294,20 @@ def test_a_link_in_the_place_of_a_file_is_neither_followed_nor_replaced(tmp_path
     assert (place / STUB).read_bytes() == b"stub 2\n" and not (place / STUB).is_symlink()
 
 
+@pytest.mark.parametrize("content", ["stub 1\n", "stub 2\n", None], ids=["old", "new", "dangling"])
+def test_a_link_is_the_users_whatever_it_points_to(content: str | None, tmp_path: Path) -> None:
+    outside, place = tmp_path / "outside.cs", tmp_path / "Assets"
+    install(_small("1"), place)
+    (place / STUB).unlink()
+    (place / STUB).symlink_to(outside)
+    if content is not None:
+        outside.write_text(content)
+    result = install(_small("2"), place)
+    assert (result.kept, result.beside) == ((STUB,), (f"{STUB}.new",))
+    assert (place / STUB).is_symlink()
+    assert outside.exists() == (content is not None)
+
+
 @pytest.mark.parametrize("folder", [ROOT, f"{ROOT}/Runtime", MODEL])
 def test_a_link_in_the_place_of_a_folder_is_refused(folder: str, tmp_path: Path) -> None:
     outside, place = tmp_path / "outside", tmp_path / "Assets"
