@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.unity.bundle import BundleSpec
+from pipeline.unity.bundle import ROOT, BundleSpec
+from pipeline.unity.manifest import manifest
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,29 @@ def spec(name: str = "Mosaic", onnx: bytes = b"\x08\x03onnx\x00graph", **changes
         "reports": {"report.html": b"<p>\n", "report.json": b"{}\n", "report.md": b"# Report\n"},
     }
     return BundleSpec(**(values | changes))
+
+
+def small(content: str = "1", name: str = "Mosaic", more: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
+    """A bundle of a few files: two shared ones, three of a model. `more`: further files of the model."""
+    folder = f"{ROOT}/Models/{name}"
+    shared = {
+        f"{ROOT}.meta": b"fileFormatVersion: 2\nguid: root\n",
+        f"{ROOT}/Runtime/Camera.cs": f"camera {content}\n".encode(),
+        f"{ROOT}/Runtime/Camera.cs.meta": b"fileFormatVersion: 2\nguid: camera\n",
+    }
+    own = {
+        f"{folder}.meta": b"fileFormatVersion: 2\nguid: folder\n",
+        f"{folder}/{name}.onnx": b"\0graph " + content.encode(),
+        f"{folder}/{name}StyleTransfer.cs": f"stub {content}\n".encode(),
+        f"{folder}/{name}StyleTransfer.cs.meta": b"fileFormatVersion: 2\nguid: stub\nmore: 0\n",
+        **{f"{folder}/{file}": data for file, data in (more or {}).items()},
+    }
+    return {
+        **shared,
+        **own,
+        f"{ROOT}/bundle.json": manifest(shared),
+        f"{folder}/bundle.json": manifest(own),
+    }
 
 
 def tree(folder: Path) -> dict[str, bytes | str]:

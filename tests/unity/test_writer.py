@@ -2,48 +2,22 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.unity import swap, writer
+from pipeline.unity import writer
 from pipeline.unity.bundle import render
 from pipeline.unity.manifest import manifest
 from pipeline.unity.writer import install
-from tests.unity.bundles import spec, tree
+from tests.unity.bundles import small, spec, tree
 
 ROOT = "StyleTransfer"
 MODEL = f"{ROOT}/Models/Mosaic"
 STUB = f"{MODEL}/MosaicStyleTransfer.cs"
-
-
-def _small(content: str = "1", name: str = "Mosaic", more: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
-    """A bundle of a few files: two shared ones, three of a model. `more`: further files of the model."""
-    folder = f"{ROOT}/Models/{name}"
-    shared = {
-        f"{ROOT}.meta": b"fileFormatVersion: 2\nguid: root\n",
-        f"{ROOT}/Runtime/Camera.cs": f"camera {content}\n".encode(),
-        f"{ROOT}/Runtime/Camera.cs.meta": b"fileFormatVersion: 2\nguid: camera\n",
-    }
-    own = {
-        f"{folder}.meta": b"fileFormatVersion: 2\nguid: folder\n",
-        f"{folder}/{name}.onnx": b"\0graph " + content.encode(),
-        f"{folder}/{name}StyleTransfer.cs": f"stub {content}\n".encode(),
-        f"{folder}/{name}StyleTransfer.cs.meta": b"fileFormatVersion: 2\nguid: stub\nmore: 0\n",
-        **{f"{folder}/{file}": data for file, data in (more or {}).items()},
-    }
-    return {
-        **shared,
-        **own,
-        f"{ROOT}/bundle.json": manifest(shared),
-        f"{folder}/bundle.json": manifest(own),
-    }
 
 
 def _edit(path: Path, text: str = "edited by the user\n") -> None:
@@ -71,57 +45,57 @@ def test_a_new_bundle_is_all_its_files_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_second_build_of_the_same_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(_small(), tmp_path)
+    install(small(), tmp_path)
     monkeypatch.setattr(writer, "_apply", None)
-    result = install(_small(), tmp_path)
-    assert result.unchanged == tuple(sorted(_small()))
+    result = install(small(), tmp_path)
+    assert result.unchanged == tuple(sorted(small()))
     assert not result.changed
 
 
 def test_a_new_version_replaces_the_files_that_are_still_ours(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
-    result = install(_small("2"), tmp_path)
-    assert tree(tmp_path) == _small("2")
+    install(small("1"), tmp_path)
+    result = install(small("2"), tmp_path)
+    assert tree(tmp_path) == small("2")
     assert STUB in result.written and f"{STUB}.meta" in result.unchanged
 
 
 def test_unchanged_files_stay_the_same_files_with_their_times(tmp_path: Path) -> None:
     """Unity imports by time and content: what is not new must not look new."""
-    install(_small("1"), tmp_path)
+    install(small("1"), tmp_path)
     before = os.stat(tmp_path / f"{STUB}.meta")
-    install(_small("2"), tmp_path)
+    install(small("2"), tmp_path)
     after = os.stat(tmp_path / f"{STUB}.meta")
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_a_file_that_is_no_longer_made_is_removed_with_its_meta_and_its_empty_folder(tmp_path: Path) -> None:
     meta = b"fileFormatVersion: 2\nguid: x\n"
-    install(_small("1", more={"Old.meta": meta, "Old/old.cs": b"old\n", "Old/old.cs.meta": meta}), tmp_path)
-    result = install(_small("2"), tmp_path)
-    assert tree(tmp_path) == _small("2")
+    install(small("1", more={"Old.meta": meta, "Old/old.cs": b"old\n", "Old/old.cs.meta": meta}), tmp_path)
+    result = install(small("2"), tmp_path)
+    assert tree(tmp_path) == small("2")
     assert result.removed == (f"{MODEL}/Old.meta", f"{MODEL}/Old/old.cs", f"{MODEL}/Old/old.cs.meta")
 
 
 def test_a_file_that_is_no_longer_made_but_was_edited_stays_with_its_meta(tmp_path: Path) -> None:
     meta = b"fileFormatVersion: 2\nguid: x\n"
-    install(_small("1", more={"Old.meta": meta, "Old/old.cs": b"old\n", "Old/old.cs.meta": meta}), tmp_path)
+    install(small("1", more={"Old.meta": meta, "Old/old.cs": b"old\n", "Old/old.cs.meta": meta}), tmp_path)
     _edit(tmp_path / MODEL / "Old/old.cs")
-    result = install(_small("2"), tmp_path)
+    result = install(small("2"), tmp_path)
     assert result.kept == (f"{MODEL}/Old/old.cs",)
     assert {f"{MODEL}/Old.meta", f"{MODEL}/Old/old.cs", f"{MODEL}/Old/old.cs.meta"} <= tree(tmp_path).keys()
     assert result.removed == ()
 
 
 def test_other_models_and_files_of_the_user_stay_untouched(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
-    install(_small("1", name="Candy"), tmp_path)
+    install(small("1"), tmp_path)
+    install(small("1", name="Candy"), tmp_path)
     (tmp_path / ROOT / "Models" / "Candy" / "notes.txt").write_text("mine")
     (tmp_path / ROOT / "Empty").mkdir()
     (tmp_path / ROOT / "link").symlink_to("../elsewhere")
     before = tree(tmp_path)
     inode = os.stat(tmp_path / ROOT / "Models/Candy/Candy.onnx").st_ino
-    install(_small("2"), tmp_path)
-    assert tree(tmp_path) == before | _small("2")
+    install(small("2"), tmp_path)
+    assert tree(tmp_path) == before | small("2")
     assert os.stat(tmp_path / ROOT / "Models/Candy/Candy.onnx").st_ino == inode
     assert tree(tmp_path)[f"{ROOT}/link"] == "-> ../elsewhere"
 
@@ -133,36 +107,36 @@ def test_where_hard_links_are_not_to_be_had_files_are_copied(
         raise OSError(errno.EPERM, "no links here")
 
     monkeypatch.setattr(os, "link", no_link)
-    install(_small("1"), tmp_path)
-    install(_small("1", name="Candy"), tmp_path)
-    install(_small("2"), tmp_path)
-    assert tree(tmp_path) == _small("1", name="Candy") | _small("2")
+    install(small("1"), tmp_path)
+    install(small("1", name="Candy"), tmp_path)
+    install(small("2"), tmp_path)
+    assert tree(tmp_path) == small("1", name="Candy") | small("2")
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(tmp_path: Path) -> None:
     place = tmp_path / "Assets"
-    planned = install(_small("1"), place, dry_run=True)
+    planned = install(small("1"), place, dry_run=True)
     assert not place.exists()
-    assert install(_small("1"), place) == planned
+    assert install(small("1"), place) == planned
     _edit(place / STUB)
     before = tree(place)
-    planned = install(_small("2"), place, dry_run=True)
+    planned = install(small("2"), place, dry_run=True)
     assert tree(place) == before
-    assert install(_small("2"), place) == planned
+    assert install(small("2"), place) == planned
 
 
 def test_a_destination_that_does_not_exist_is_made(tmp_path: Path) -> None:
-    install(_small(), tmp_path / "a" / "b")
-    assert tree(tmp_path / "a" / "b") == _small()
+    install(small(), tmp_path / "a" / "b")
+    assert tree(tmp_path / "a" / "b") == small()
 
 
 # What the user edited
 
 
 def test_an_edited_file_stays_and_the_new_one_lies_beside_it(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
+    install(small("1"), tmp_path)
     _edit(tmp_path / STUB)
-    result = install(_small("2"), tmp_path)
+    result = install(small("2"), tmp_path)
     assert (tmp_path / STUB).read_text() == "edited by the user\n"
     assert (tmp_path / f"{STUB}.new").read_bytes() == b"stub 2\n"
     assert (result.kept, result.beside) == ((STUB,), (f"{STUB}.new",))
@@ -170,40 +144,40 @@ def test_an_edited_file_stays_and_the_new_one_lies_beside_it(tmp_path: Path) -> 
 
 
 def test_an_edited_file_is_kept_when_the_same_is_built_again(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
+    install(small("1"), tmp_path)
     _edit(tmp_path / STUB)
     for _ in range(2):
-        result = install(_small("1"), tmp_path)
+        result = install(small("1"), tmp_path)
         assert (result.kept, result.beside) == ((STUB,), (f"{STUB}.new",))
     assert not result.changed
     assert (tmp_path / STUB).read_text() == "edited by the user\n"
 
 
 def test_the_file_beside_an_edited_one_follows_the_builds(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
+    install(small("1"), tmp_path)
     _edit(tmp_path / STUB)
-    install(_small("2"), tmp_path)
-    result = install(_small("3"), tmp_path)
+    install(small("2"), tmp_path)
+    result = install(small("3"), tmp_path)
     assert (tmp_path / f"{STUB}.new").read_bytes() == b"stub 3\n"
     assert f"{STUB}.new" in result.written and result.kept == (STUB,)
 
 
 def test_the_file_beside_goes_when_it_is_taken_over(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
+    install(small("1"), tmp_path)
     _edit(tmp_path / STUB)
-    install(_small("2"), tmp_path)
+    install(small("2"), tmp_path)
     (tmp_path / STUB).write_bytes((tmp_path / f"{STUB}.new").read_bytes())
     (tmp_path / f"{STUB}.new.meta").write_text("made by the Unity editor")
-    result = install(_small("2"), tmp_path)
-    assert tree(tmp_path) == _small("2")
+    result = install(small("2"), tmp_path)
+    assert tree(tmp_path) == small("2")
     assert result.removed == (f"{STUB}.new", f"{STUB}.new.meta")
 
 
 def test_a_file_of_the_user_under_the_name_beside_is_not_overwritten_either(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
+    install(small("1"), tmp_path)
     _edit(tmp_path / STUB)
     (tmp_path / f"{STUB}.new").write_text("half merged")
-    result = install(_small("2"), tmp_path)
+    result = install(small("2"), tmp_path)
     assert (tmp_path / f"{STUB}.new").read_text() == "half merged"
     assert (result.kept, result.beside) == ((STUB, f"{STUB}.new"), ())
 
@@ -211,60 +185,60 @@ def test_a_file_of_the_user_under_the_name_beside_is_not_overwritten_either(tmp_
 def test_a_file_that_is_in_no_manifest_counts_as_the_users(tmp_path: Path) -> None:
     (tmp_path / MODEL).mkdir(parents=True)
     (tmp_path / STUB).write_text("was here before\n")
-    result = install(_small("1"), tmp_path)
+    result = install(small("1"), tmp_path)
     assert (tmp_path / STUB).read_text() == "was here before\n"
     assert result.kept == (STUB,)
 
 
 def test_a_broken_manifest_makes_every_changed_file_the_users(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
+    install(small("1"), tmp_path)
     _edit(tmp_path / MODEL / "bundle.json", "{")
-    result = install(_small("2"), tmp_path)
+    result = install(small("2"), tmp_path)
     assert (tmp_path / STUB).read_bytes() == b"stub 1\n"
     assert result.kept == (f"{MODEL}/Mosaic.onnx", STUB)
 
 
 def test_force_overwrites_what_was_edited(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
+    install(small("1"), tmp_path)
     _edit(tmp_path / STUB)
-    install(_small("1"), tmp_path)
-    result = install(_small("2"), tmp_path, force=True)
-    assert tree(tmp_path) == _small("2")
+    install(small("1"), tmp_path)
+    result = install(small("2"), tmp_path, force=True)
+    assert tree(tmp_path) == small("2")
     assert (result.kept, result.removed) == ((), (f"{STUB}.new",))
 
 
 def test_a_file_that_the_user_deleted_is_made_again(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
+    install(small("1"), tmp_path)
     (tmp_path / STUB).unlink()
-    assert install(_small("1"), tmp_path).written == (STUB,)
-    assert tree(tmp_path) == _small("1")
+    assert install(small("1"), tmp_path).written == (STUB,)
+    assert tree(tmp_path) == small("1")
 
 
 def test_line_ends_that_git_converted_make_nothing_the_users(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
+    install(small("1"), tmp_path)
     _edit(tmp_path / STUB, "stub 1\r\n")
-    assert not install(_small("1"), tmp_path).changed
-    assert install(_small("2"), tmp_path).kept == ()
+    assert not install(small("1"), tmp_path).changed
+    assert install(small("2"), tmp_path).kept == ()
 
 
 def test_a_meta_that_the_editor_wrote_anew_stays_without_a_word(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
+    install(small("1"), tmp_path)
     _edit(tmp_path / f"{STUB}.meta", "fileFormatVersion: 2\nguid: stub\nmore: 1\n")
-    result = install(_small("2"), tmp_path)
+    result = install(small("2"), tmp_path)
     assert "more: 1" in (tmp_path / f"{STUB}.meta").read_text()
     assert result.kept == () and f"{STUB}.meta" in result.unchanged
 
 
 def test_a_meta_with_another_guid_is_named(tmp_path: Path) -> None:
-    install(_small("1"), tmp_path)
+    install(small("1"), tmp_path)
     _edit(tmp_path / f"{STUB}.meta", "fileFormatVersion: 2\nguid: another\n")
-    assert install(_small("1"), tmp_path).kept == (f"{STUB}.meta",)
+    assert install(small("1"), tmp_path).kept == (f"{STUB}.meta",)
 
 
 def test_a_manifest_speaks_only_for_its_own_folder(tmp_path: Path) -> None:
-    install(_small("1", name="Candy"), tmp_path)
+    install(small("1", name="Candy"), tmp_path)
     (tmp_path / "outside.txt").write_text("mine")
-    own = _small("1")
+    own = small("1")
     lies = {
         f"{MODEL}/../../../outside.txt": b"mine",
         "outside.txt": b"mine",
@@ -283,13 +257,13 @@ def test_a_link_in_the_place_of_a_file_is_neither_followed_nor_replaced(tmp_path
     outside = tmp_path / "outside.cs"
     outside.write_text("not ours")
     place = tmp_path / "Assets"
-    install(_small("1"), place)
+    install(small("1"), place)
     (place / STUB).unlink()
     (place / STUB).symlink_to(outside)
-    result = install(_small("2"), place)
+    result = install(small("2"), place)
     assert result.kept == (STUB,)
     assert outside.read_text() == "not ours" and (place / STUB).is_symlink()
-    install(_small("2"), place, force=True)
+    install(small("2"), place, force=True)
     assert outside.read_text() == "not ours"
     assert (place / STUB).read_bytes() == b"stub 2\n" and not (place / STUB).is_symlink()
 
@@ -297,12 +271,12 @@ def test_a_link_in_the_place_of_a_file_is_neither_followed_nor_replaced(tmp_path
 @pytest.mark.parametrize("content", ["stub 1\n", "stub 2\n", None], ids=["old", "new", "dangling"])
 def test_a_link_is_the_users_whatever_it_points_to(content: str | None, tmp_path: Path) -> None:
     outside, place = tmp_path / "outside.cs", tmp_path / "Assets"
-    install(_small("1"), place)
+    install(small("1"), place)
     (place / STUB).unlink()
     (place / STUB).symlink_to(outside)
     if content is not None:
         outside.write_text(content)
-    result = install(_small("2"), place)
+    result = install(small("2"), place)
     assert (result.kept, result.beside) == ((STUB,), (f"{STUB}.new",))
     assert (place / STUB).is_symlink()
     assert outside.exists() == (content is not None)
@@ -315,7 +289,7 @@ def test_a_link_in_the_place_of_a_folder_is_refused(folder: str, tmp_path: Path)
     (place / folder).parent.mkdir(parents=True)
     (place / folder).symlink_to(outside, target_is_directory=True)
     before = tree(tmp_path)
-    _refused(lambda: install(_small(), place), "destination-is-symlink")
+    _refused(lambda: install(small(), place), "destination-is-symlink")
     assert tree(tmp_path) == before
 
 
@@ -324,20 +298,20 @@ def test_a_file_in_the_place_of_a_folder_is_refused(file: str, tmp_path: Path) -
     base = tmp_path / "project"
     (base / file).parent.mkdir(parents=True, exist_ok=True)
     (base / file).write_text("a file")
-    _refused(lambda: install(_small(), base / "Assets"), "destination-is-file")
-    _refused(lambda: install(_small(), base / "Assets", dry_run=True), "destination-is-file")
+    _refused(lambda: install(small(), base / "Assets"), "destination-is-file")
+    _refused(lambda: install(small(), base / "Assets", dry_run=True), "destination-is-file")
     assert (base / file).read_text() == "a file"
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / STUB).mkdir(parents=True)
-    _refused(lambda: install(_small(), tmp_path, force=True), "destination-is-folder")
+    _refused(lambda: install(small(), tmp_path, force=True), "destination-is-folder")
 
 
 @pytest.mark.parametrize("folder", ["styletransfer", f"{ROOT}/Models/mosaic"])
 def test_a_name_that_differs_only_in_case_is_refused(folder: str, tmp_path: Path) -> None:
     (tmp_path / folder).mkdir(parents=True)
-    _refused(lambda: install(_small(), tmp_path), "name-differs-in-case")
+    _refused(lambda: install(small(), tmp_path), "name-differs-in-case")
 
 
 def _fails_at(monkeypatch: pytest.MonkeyPatch, number: int, allowed: int) -> None:
@@ -364,13 +338,13 @@ def test_a_write_that_fails_leaves_everything_as_it_was(
     number: int, code: str, allowed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = tmp_path / "old", tmp_path / "a" / "new"
-    install(_small("1"), old)
+    install(small("1"), old)
     _edit(old / STUB)
     before = tree(old)
     _fails_at(monkeypatch, number, allowed)
-    _refused(lambda: install(_small("2"), old), code)
+    _refused(lambda: install(small("2"), old), code)
     assert tree(old) == before
-    _refused(lambda: install(_small("2"), new), code)
+    _refused(lambda: install(small("2"), new), code)
     assert sorted(os.listdir(tmp_path)) == ["old"]
 
 
@@ -381,7 +355,7 @@ def test_a_destination_where_no_folder_can_be_made_is_not_writable(
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "mkdir", mkdir)
-    error = _refused(lambda: install(_small(), tmp_path), "destination-not-writable")
+    error = _refused(lambda: install(small(), tmp_path), "destination-not-writable")
     assert str(tmp_path) in str(error) and "\n" not in str(error)
 
 
@@ -390,127 +364,5 @@ def test_a_swap_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: py
         raise PermissionError(errno.EACCES, "in use")
 
     monkeypatch.setattr(os, "rename", rename)
-    _refused(lambda: install(_small(), tmp_path / "Assets"), "destination-not-writable")
+    _refused(lambda: install(small(), tmp_path / "Assets"), "destination-not-writable")
     assert os.listdir(tmp_path) == []
-
-
-# Killed at any moment
-
-
-def _states(folder: Path) -> dict[str, bytes | str]:
-    """The bundle in a folder: half-done folders, which Unity does not see, do not count."""
-    return {path: data for path, data in tree(folder).items() if not path.startswith(".")}
-
-
-def _killed_after(steps: int, files: dict[str, bytes], place: Path) -> bool:
-    """Installs in a forked process that ends, without any clean-up, before its n-th change of the disk."""
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def hook(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal count
-            changes = event in ("os.mkdir", "os.link", "os.rename", "os.remove", "os.rmdir", "os.symlink")
-            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_WRONLY
-            if changes or writes or event == "test.exchange":
-                count += 1
-                if count > steps:
-                    os._exit(9)
-
-        real = swap.exchange
-
-        def exchange(one: Path, other: Path) -> bool:
-            sys.audit("test.exchange")
-            return real(one, other)
-
-        swap.exchange = exchange
-        sys.addaudithook(hook)
-        try:
-            install(files, place)
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
-@pytest.mark.parametrize("first", [True, False], ids=["first build", "rebuild"])
-def test_a_build_killed_before_any_step_leaves_the_old_bundle_or_the_new(first: bool, tmp_path: Path) -> None:
-    old: dict[str, bytes] = {} if first else _small("1", more={"gone.txt": b"gone\n"})
-    new = _small("2")
-    steps, seen = 0, set()
-    while True:
-        place = tmp_path / str(steps)
-        place.mkdir()
-        if old:
-            install(old, place)
-        killed = _killed_after(steps, new, place)
-        state = _states(place)
-        state_without_folder_meta = {path: data for path, data in state.items() if path != f"{ROOT}.meta"}
-        assert state in (old, new) or (first and not state_without_folder_meta)
-        seen.add(state == new)
-        install(new, place)
-        assert tree(place) == new, "the next build finishes the work and leaves nothing lying about"
-        if not killed:
-            break
-        steps += 1
-    assert steps > 10 and seen == {True, False}
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
-def test_a_build_killed_where_names_cannot_be_exchanged_is_recovered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(swap, "exchange", lambda one, other: False)
-    old, new = _small("1"), _small("2")
-    steps, between = 0, 0
-    while True:
-        place = tmp_path / str(steps)
-        place.mkdir()
-        install(old, place)
-        killed = _killed_after(steps, new, place)
-        if not (place / ROOT).exists():
-            between += 1
-        swap.recover(place, ROOT)
-        assert tree(place) in (old, new)
-        if not killed:
-            break
-        steps += 1
-    assert between == 1, "one moment, between the two renames"
-
-
-_BUILDER = """
-import sys
-from pathlib import Path
-from tests.unity.test_writer import _small
-from pipeline.unity.writer import install
-print("ready", flush=True)
-while True:
-    for content in "12":
-        install(_small(content), Path(sys.argv[1]))
-"""
-
-
-def test_a_killed_process_leaves_the_old_bundle_or_the_new(tmp_path: Path) -> None:
-    wanted = [_small("1"), _small("2")]
-    install(wanted[0], tmp_path)
-    for attempt in range(6):
-        command = [sys.executable, "-c", _BUILDER, str(tmp_path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
-            assert child.stdout is not None and child.stdout.readline()
-            time.sleep(0.01 + 0.007 * attempt)
-            child.kill()
-            child.wait()
-        if sys.platform == "win32":
-            swap.recover(tmp_path, ROOT)
-        assert _states(tmp_path) in wanted
-
-
-def test_two_builds_at_once_both_arrive(tmp_path: Path) -> None:
-    """Each swaps the whole folder, so without the lock one would undo the other."""
-    code = _BUILDER.replace("while True:", "for _ in range(15):").replace("(content)", "(content, sys.argv[2])")
-    children = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name], stdout=subprocess.DEVNULL)
-        for name in ("Mosaic", "Candy")
-    ]
-    assert [child.wait() for child in children] == [0, 0]
-    assert tree(tmp_path).keys() == (_small("2") | _small("2", "Candy")).keys()
