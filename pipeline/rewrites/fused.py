@@ -1,0 +1,144 @@
+"""Operators that ONNX Runtime's graph optimiser made (com.microsoft) become the standard ones they were made of.
+
+No Barracuda knows one of them (importer.md section 11). Files saved at ORT_ENABLE_ALL hold channels-blocked
+convolutions (com.microsoft.nchwc, NhwcConv), whose weights are laid out for one processor: those are refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.graph import nodes as n
+from pipeline.graph.shapes import infer
+from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.kernels import take_over
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.targets import Target
+
+_DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "com.microsoft.nhwc")
+_LAYOUT = frozenset(["NhwcConv", "NhwcFusedConv", "NhwcMaxPool", "ReorderInput", "ReorderOutput"])
+_RENAMED = frozenset(
+    ["Gelu", "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Upsample", "Pad"]
+)
+_ACTIVATIONS = frozenset(["Relu", "Tanh", "Sigmoid", "LeakyRelu", "Clip", "HardSigmoid", "Elu", "Softplus"])
+
+
+class FusedOperators:
+    """FusedConv, FusedGemm, FusedMatMul, BiasGelu, FastGelu, QuickGelu of com.microsoft become standard nodes.
+
+    Exact, except that FastGelu's tanh form is written as the Gelu with approximate="tanh" that it is.
+    """
+
+    name = "fused"
+    summary = "ONNX Runtime's fused operators become the standard ones that they were made of"
+    removes = ("unknown-operator",)
+
+    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+        outcome: list[Edit | Refusal] = []
+        for node in list(graph.nodes):
+            if node.outputs and node.domain in _DOMAINS:
+                outcome += self._lower(graph, node)
+        return outcome
+
+    def _lower(self, graph: gs.Graph, node: gs.Node) -> list[Edit | Refusal]:
+        build = n.Builder(graph, node, self.name)
+        if node.domain != "com.microsoft" or node.op in _LAYOUT:
+            return [
+                Refusal(
+                    self.name,
+                    "onnx-runtime-layout",
+                    node.name,
+                    node.op,
+                    "the file was saved by ONNX Runtime with its layout optimisations on",
+                    "Convert the model as exported, or save it with ORT_ENABLE_BASIC or ORT_ENABLE_EXTENDED.",
+                )
+            ]
+        result = node.outputs[0]
+        match node.op:
+            case "FusedConv" | "FusedGemm":
+                x = self._convolution(build, node)
+            case "FusedMatMul":
+                x = self._matmul(graph, build, node)
+            case "BiasGelu":
+                x = build.op("Gelu", build.op("Add", *node.inputs))
+            case "FastGelu":
+                x = node.inputs[0]
+                if n.given(node, 1) is not None:
+                    x = build.op("Add", *node.inputs)
+                x = build.op("Gelu", x, approximate="tanh")
+            case "QuickGelu":
+                gate = build.op("Mul", node.inputs[0], build.const([float(node.attrs.get("alpha", 1.702))]))
+                x = build.op("Mul", node.inputs[0], build.op("Sigmoid", gate))
+            case op if op in _RENAMED:
+                node.domain = None
+                return [Edit(self.name, (node.name,), f"com.microsoft {op} became the standard {op}", _WHY)]
+            case _:
+                return []
+        if x is None:
+            reason = f"its activation {n.text(node, 'activation')} or form has no equivalent here"
+            return [
+                Refusal(self.name, "fused-form-unknown", node.name, node.op, reason, "Use the model as exported.")
+            ]
+        made = f"{node.op} became {', '.join(other.op for other in _made(graph, build))}"
+        take_over(x, result)
+        build.drop()
+        return [Edit(self.name, (node.name,), made, _WHY)]
+
+    def _convolution(self, build: n.Builder, node: gs.Node) -> gs.Tensor | None:
+        """Conv (+ the sum with input 3) or Gemm, then the activation."""
+        activation = n.text(node, "activation")
+        attrs = {key: held for key, held in node.attrs.items() if not key.startswith("activation")}
+        if activation and activation not in _ACTIVATIONS:
+            return None
+        plain = node.op.removeprefix("Fused")
+        x = build.op(plain, *(t for t in node.inputs[:3] if not t.is_empty()), **attrs)
+        if node.op == "FusedConv" and n.given(node, 3) is not None:
+            x = build.op("Add", x, node.inputs[3])
+        if not activation:
+            return x
+        if node.op == "FusedGemm":
+            parameters = [node.attrs.get("activation_alpha"), node.attrs.get("activation_beta")]
+        else:
+            parameters = [*node.attrs.get("activation_params", []), None, None]
+        names = {
+            "LeakyRelu": ("alpha",),
+            "Elu": ("alpha",),
+            "Clip": ("min", "max"),
+            "HardSigmoid": ("alpha", "beta"),
+        }
+        values: dict[str, Any] = dict(zip(names.get(activation, ()), parameters, strict=False))
+        return build.op(activation, x, **{key: float(held) for key, held in values.items() if held is not None})
+
+    def _matmul(self, graph: gs.Graph, build: n.Builder, node: gs.Node) -> gs.Tensor | None:
+        """MatMul of transposed operands, times alpha; constants are transposed and scaled here."""
+        if node.attrs.get("transBatchA") or node.attrs.get("transBatchB"):
+            return None
+        operands, shapes = [], infer(graph)
+        for tensor, flag in zip(node.inputs, ("transA", "transB"), strict=True):
+            held, rank = n.value(tensor), shapes.rank(tensor)
+            if not node.attrs.get(flag):
+                operands.append(tensor)
+            elif held is not None:
+                operands.append(build.const(np.swapaxes(held, -1, -2), "transposed"))
+            elif rank is None:
+                return None
+            else:
+                operands.append(build.op("Transpose", tensor, perm=[*range(rank - 2), rank - 1, rank - 2]))
+        alpha = float(node.attrs.get("alpha", 1.0))
+        held = n.value(operands[1])
+        if alpha != 1 and held is not None:
+            operands[1] = build.const(held * np.float32(alpha), "scaled")
+        x = build.op("MatMul", *operands)
+        return x if alpha == 1 or held is not None else build.op("Mul", x, build.const([alpha]))
+
+
+_WHY = "no Barracuda knows ONNX Runtime's own operators"
+
+
+def _made(graph: gs.Graph, build: n.Builder) -> list[gs.Node]:
+    return [node for node in graph.nodes if node.name.startswith(f"{build.stem}/")]
