@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.validate.operators import slice_of
+from pipeline.validate.shaping import slice_of
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -73,7 +73,7 @@ def _change(node: gs.Node, view: View) -> bool:
         node.op, node.inputs = "Identity", node.inputs[:1]
         return True
     if node.op == "Slice" and has("slice-end-overflows"):
-        return _overflow(node, view)
+        return overflow(node, view)
     if node.op in ("Upsample", "Resize") and has("resize-scales-rounded"):
         return _round_scales(node)
     return any(node.attrs.get(key) != value for key, value in old.items())
@@ -94,8 +94,8 @@ def _round_scales(node: gs.Node) -> bool:
     return False
 
 
-def _overflow(node: gs.Node, view: View) -> bool:
-    """INT64_MAX as an end in 1.0.4: -1 as an attribute; as an input int's lowest value, counted modulo the size."""
+def overflow(node: gs.Node, view: View) -> bool:
+    """INT64_MAX as an end in 1.0.4: -1 as an attribute; as an input the lowest int, modulo the size (measured)."""
     import onnx_graphsurgeon as gs
 
     ends = node.attrs.get("ends")

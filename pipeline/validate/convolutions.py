@@ -27,7 +27,10 @@ def _groups(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if weight[1] == 1:
         text = f"AssertionException: Values are not equal. Expected: {group} == {weight[0]}"
     elif rule.source.endswith("3.0.0"):
-        text = "NotImplementedException: DepthwiseConv2D only support number of groups == number of input channels at the moment."
+        text = (
+            "NotImplementedException: DepthwiseConv2D only support number of groups == number of input channels "
+            "at the moment."
+        )
     else:
         text = "NotImplementedException: The method or operation is not implemented."
     yield Hit(

@@ -153,8 +153,8 @@ def _unknown_dims(view: View, rule: Rule) -> Found:
             yield (
                 None,
                 cosmetic(
-                    f"the input {name} leaves the size of axis {', '.join(map(str, unknown))} open: no shapes are known "
-                    "at import, which only matters for graphs that compute with shapes",
+                    f"the input {name} leaves the size of axis {', '.join(map(str, unknown))} open: no shapes are "
+                    "known at import, which only matters for graphs that compute with shapes",
                     name,
                 ),
             )
@@ -281,8 +281,8 @@ def _stale(view: View, rule: Rule) -> Found:
                 yield (
                     node,
                     Hit(
-                        f"the importer believes that {given(node, 0)} has {source} channels, scale has {scale[0]}: "
-                        "the count is not updated by Concat, Reshape, Slice and their like",
+                        f"the importer believes that {given(node, 0)} has {source} channels, scale has "
+                        f"{scale[0]}: the count is not updated by Concat, Reshape, Slice and their like",
                         given(node, 0),
                         values={"expected": source, "got": scale[0]},
                     ),

@@ -1,4 +1,4 @@
-"""Rules of single operators: normalisation, reductions, shapes, slices, broadcasting, activations."""
+"""Rules of operators that compute: products, layouts, broadcasting, activations, casts."""
 
 from __future__ import annotations
 
@@ -11,31 +11,17 @@ import onnx
 
 from pipeline.findings import Severity
 from pipeline.validate.kinds import Hit, cosmetic, kind, plain, variable
-from pipeline.validate.view import Shape, View, attribute, given
+from pipeline.validate.shaping import text, vector
+from pipeline.validate.view import View, attribute, given
 
 if TYPE_CHECKING:
     from pipeline.targets import Rule
 
-_INT32_MAX = 2**31 - 1
 _INTEGERS = frozenset(
     getattr(onnx.TensorProto, name)
     for name in ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 )
 _FLOATS = frozenset(getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"))
-
-
-def vector(shape: Shape | None) -> bool:
-    """Whether at most one axis after the batch is longer than 1: then memory order is the same in any layout."""
-    return shape is not None and sum(size != 1 for size in shape[1:]) <= 1
-
-
-def axes_of(view: View, node: onnx.NodeProto) -> list[int] | None:
-    """The axes as given, from attribute or input; None when absent or not known."""
-    held = attribute(node, "axes")
-    if held is None and given(node, 1):
-        value = view.value(given(node, 1))
-        return None if value is None else [int(v) for v in value.reshape(-1)]
-    return held
 
 
 @kind("gemm-bias-lost")
@@ -47,376 +33,6 @@ def _gemm_bias(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if value is None or value.any():
         which = "B" if matrix not in view.constants else "C"
         yield Hit(f"{which} is not constant while the node is imported: the product is computed without C", which)
-
-
-# ------------------------------------------------------------------------------------------------ reductions
-@kind("reduce-axes-input")
-def _axes_input(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if attribute(node, "axes") is not None or not given(node, 1):
-        return
-    axes, rank = axes_of(view, node), view.rank(given(node, 0))
-    if axes is None or [axis % rank if rank else axis for axis in axes] != [0]:
-        yield Hit("the axes are an input, which is not read: axis 0 is reduced", "axes")
-
-
-@kind("reduce-axes-constant")
-def _axes_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    name = given(node, 1)
-    if attribute(node, "axes") is None and name and name not in view.constants and name not in view.initializers:
-        yield Hit(
-            f"the axes must be constant while the node is imported, {name} is not",
-            "axes",
-            values={"input_name": "axes", "tensor": name},
-        )
-
-
-@kind("reduce-all")
-def _reduce_all(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    axes, rank = axes_of(view, node), view.rank(given(node, 0))
-    shape = view.shape(given(node, 0))
-    if axes or (given(node, 1) and axes is None) or attribute(node, "axes"):
-        return
-    if attribute(node, "noop_with_empty_axes", 0):
-        if shape is None or shape[:1] != (1,):
-            yield Hit("noop_with_empty_axes is not read: axis 0 is reduced", "axes")
-        return
-    if rank == 1 or (shape is not None and all(size == 1 for size in shape[1:])):
-        return
-    yield Hit("without axes all should be reduced, only axis 0 is", "axes")
-
-
-@kind("reduce-dropping")
-def _reduce_dropping(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    axes = axes_of(view, node)
-    if attribute(node, "keepdims", 1) != 0 or not axes or len(axes) < 2:
-        return
-    if min(axes) < 0 or axes != sorted(axes) or len(axes) > 2:
-        yield Hit(
-            f"axes={plain(axes)} with keepdims=0: later axes are counted wrongly once one is dropped", "axes"
-        )
-
-
-@kind("reduce-channels-only")
-def _channels_only(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    axes, rank, shape = attribute(node, "axes"), view.rank(given(node, 0)), view.shape(given(node, 0))
-    if axes is None:
-        return
-    places = [axis + rank if axis < 0 and rank else axis for axis in axes]
-    if places == [1] or (shape is not None and all(0 <= p < len(shape) and shape[p] == 1 for p in places)):
-        return
-    yield Hit(f"axes={plain(axes)}: only axis 1, the channels, can be reduced", "axes")
-
-
-# ------------------------------------------------------------------------------------------------ shapes
-@kind("reshape-rank")
-def _reshape_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    rank = view.rank(node.output[0]) if node.output else None
-    if rank is not None and rank > rule.options["max"]:
-        yield Hit(f"the result has rank {rank}", "shape", values={"rank": rank})
-
-
-@kind("reshape-shape-constant")
-def _reshape_shape(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    name = given(node, 1)
-    if name and name not in view.constants:
-        yield Hit(
-            f"the shape must be constant while the node is imported, {name} is not",
-            "shape",
-            values={"input_name": "shape", "tensor": name},
-        )
-
-
-@kind("reshape-memory")
-def _reshape_memory(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """1.0.4 applies the new shape to channels-last memory: right where the channels stay or one side is flat."""
-    if not node.output or not variable(view, given(node, 0)):
-        return
-    before, after = view.shape(given(node, 0)), view.shape(node.output[0])
-    if before is None or after is None or len(after) > 4 or len(before) > 4:
-        return
-    if _channels(before) is not None and _channels(before) == _channels(after):
-        return
-    if _flat(before) and _flat(after):
-        return
-    if given(node, 0) in view.inputs and before[-1] in (1, 3, 4):
-        return  # a channels-last input, fed as it is
-    maker = view.maker(given(node, 0))
-    if maker is not None and maker.op_type == "Transpose" and len(after) == 2:
-        return
-    readers = view.consumers(node.output[0])
-    if (
-        len(after) == 2
-        and readers
-        and node.output[0] not in view.outputs
-        and all(reader.op_type in ("Gemm", "MatMul") and given(reader, 1) in view.constants for reader in readers)
-    ):
-        return
-    if _channels(before) is None or _channels(after) is None:
-        return
-    yield Hit(
-        f"{_text(before)} to {_text(after)} is done on channels-last memory: the values come out in another order"
-    )
-
-
-def _channels(shape: Shape) -> int | None:
-    return shape[1] if len(shape) > 1 else 1
-
-
-def _flat(shape: Shape) -> bool:
-    return _channels(shape) == 1 or all(size == 1 for size in shape[2:])
-
-
-def _text(shape: Shape) -> str:
-    return "x".join("?" if size is None else str(size) for size in shape)
-
-
-@kind("axes-constant")
-def _axes_known(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if attribute(node, "axes") is not None:
-        return
-    name = given(node, 1)
-    if not name or (name not in view.constants and name not in view.initializers):
-        yield Hit("the axes are neither an attribute nor a constant", "axes")
-
-
-@kind("first-axis-only")
-def _first_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    axes = attribute(node, "axes")
-    smaller = given(node, 0) if node.op_type == "Unsqueeze" else (node.output[0] if node.output else "")
-    if axes and len(axes) > 1 and variable(view, given(node, 0)) and not vector(view.shape(smaller)):
-        yield Hit(f"axes={plain(axes)}: only the first is used", "axes")
-
-
-@kind("negative-axes")
-def _negative_axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    axes, rank = axes_of(view, node), view.rank(given(node, 0))
-    if not axes or not variable(view, given(node, 0)) or vector(view.shape(given(node, 0))):
-        return
-    if any(axis < -1 for axis in axes):
-        yield Hit(f"axes={plain(axes)}: a negative axis other than -1 is taken for the last", "axes")
-
-
-@kind("unsqueeze-constant")
-def _unsqueeze_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    axes = axes_of(view, node)
-    if axes and given(node, 0) in view.constants and min(axes) < 0:
-        yield Hit(f"axes={plain(axes)} of a constant: a negative axis throws", "axes")
-
-
-@kind("squeeze-constant")
-def _squeeze_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if not node.output or given(node, 0) not in view.constants:
-        return
-    shape = view.shape(node.output[0])
-    if shape is None or len(shape) >= 4 or all(size == 1 for size in shape):
-        return
-    mixed = [
-        reader
-        for reader in view.consumers(node.output[0])
-        if reader.op_type in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where")
-        and any(variable(view, name) for name in reader.input)
-    ]
-    if mixed:
-        yield Hit(
-            f"the squeezed constant of shape {_text(shape)} gets trailing axes of 1: it broadcasts along others"
-        )
-
-
-@kind("squeeze-as-identity")
-def _as_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    axes, rank = attribute(node, "axes"), view.rank(given(node, 0))
-    if not axes or not variable(view, given(node, 0)):
-        return
-    if any((axis + (rank or 4) if axis < 0 else axis) <= 1 for axis in axes):
-        yield cosmetic(
-            f"{node.op_type} of axes {plain(axes)} is a copy: right where the tensor stays 4-D in effect", "axes"
-        )
-
-
-@kind("unsqueeze-of-input")
-def _unsqueeze_input(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    shape = view.shape(given(node, 0))
-    if given(node, 0) in view.inputs and shape is not None and len(shape) == 3 and not vector(shape):
-        yield Hit("the input of rank 3 is taken for (N, C, W): it cannot become (1, C, H, W) by a copy")
-
-
-@kind("shape-unknown")
-def _shape_unknown(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    shape = view.shape(given(node, 0))
-    if not node.output or node.output[0] in view.folds or view.static or given(node, 0) in view.constants:
-        return
-    sinks = _sinks(view, node.output[0], 1)
-    if sinks:
-        yield Hit(
-            f"the size of {given(node, 0)} ({_text(shape) if shape else 'unknown'}) is not known at import, "
-            f"and {sinks[0].op_type} needs it: the layer gives eight sizes in Barracuda's order"
-        )
-
-
-def _sinks(view: View, name: str, known: int) -> list[onnx.NodeProto]:
-    """The nodes that use a computed shape on data, and need more of it than its first `known` sizes."""
-    found, seen, todo = [], {name}, [name]
-    while todo:
-        current = todo.pop()
-        for reader in view.consumers(current):
-            others = [item for item in reader.input if item and item != current]
-            if given(reader, 0) == current and _only_first(view, reader, known):
-                continue
-            data = any(
-                item in view.inputs or ((view.rank(item) or 0) > 1 and item not in view.folds) for item in others
-            )
-            if data or reader.op_type in ("ConstantOfShape", "Expand", "Range"):
-                found.append(reader)
-                continue
-            for output in reader.output:
-                if output and output not in seen:
-                    seen.add(output)
-                    todo.append(output)
-    return found
-
-
-def _only_first(view: View, node: onnx.NodeProto, known: int) -> bool:
-    """Whether a Gather or Slice of a shape takes none but its first `known` sizes."""
-    if node.op_type == "Gather":
-        index = view.value(given(node, 1))
-        return index is not None and index.size > 0 and 0 <= index.min() and index.max() < known
-    bounds = slice_of(view, node) if node.op_type == "Slice" else None
-    return bounds is not None and all(0 <= start and 0 < end <= known for _, start, end, _ in bounds)
-
-
-@kind("shape-of-constant")
-def _shape_of_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if given(node, 0) in view.constants:
-        yield Hit(f"{given(node, 0)} is constant: the importer makes no layer of its shape")
-
-
-@kind("shape-fake")
-def _shape_fake(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if not node.output or given(node, 0) in view.constants:
-        return
-    if node.output[0] in view.outputs:
-        yield Hit("-1 stands for every size but the channels")
-        return
-    for sink in _sinks(view, node.output[0], 2):
-        own = sink.op_type == "Resize" and given(sink, 0) == given(node, 0)
-        if sink.op_type in ("Resize", "Upsample", "Slice", "Pad", "Expand") and not own:
-            yield Hit(
-                f"-1 stands for every size but the channels, and {sink.op_type} computes with it",
-                severity=Severity.ERROR if sink.op_type in ("Upsample", "Resize") else None,
-            )
-            return
-
-
-# ------------------------------------------------------------------------------------------------ slices, gathers
-def slice_of(view: View, node: onnx.NodeProto) -> list[tuple[int, int, int, int]] | None:
-    """A Slice's (axis, start, end, step) as written, from attributes or inputs; None when not known."""
-    if attribute(node, "starts") is not None:
-        starts, ends = attribute(node, "starts"), attribute(node, "ends", [])
-        axes, steps = attribute(node, "axes"), None
-    else:
-        held = [view.value(given(node, index)) if given(node, index) else None for index in (1, 2, 3, 4)]
-        if (
-            held[0] is None
-            or held[1] is None
-            or any(held[index - 1] is None and given(node, index) for index in (3, 4))
-        ):
-            return None
-        starts, ends, axes, steps = (None if h is None else [int(v) for v in h.reshape(-1)] for h in held)
-    axes = axes or list(range(len(starts)))
-    steps = steps or [1] * len(starts)
-    return list(zip(axes, starts, ends, steps, strict=False))
-
-
-@kind("slice-four-inputs")
-def _four_inputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    given_names = [name for name in node.input[1:3] if name]
-    if attribute(node, "starts") is not None or all(name in view.constants for name in given_names):
-        return
-    if not variable(view, given(node, 0)) or given(node, 0) in view.folds:
-        return
-    if len([name for name in node.input if name]) == 4:
-        yield Hit("the bounds are computed and there are no steps: the importer makes no layer for this form")
-
-
-@kind("slice-to-the-end")
-def _to_the_end(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if given(node, 0) in view.folds or node.op_type != "Slice":
-        return
-    attributes = attribute(node, "starts") is not None
-    for axis, start, end, _ in slice_of(view, node) or ():
-        if end > _INT32_MAX and (start >= 0 or attributes):
-            last = attributes and start == -1
-            yield Hit(
-                f"the end {end} on axis {axis} overflows: the slice comes out {'empty' if last else 'shorter'}",
-                "ends",
-                Severity.ERROR if last else None,
-            )
-            return
-
-
-@kind("slice-backwards")
-def _backwards(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if given(node, 0) in view.folds:
-        return
-    if any(step < 0 for _, _, _, step in slice_of(view, node) or ()):
-        yield Hit("a negative step gives one element", "steps")
-
-
-@kind("slice-steps")
-def _steps(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    shape = view.shape(given(node, 0))
-    for axis, start, end, step in slice_of(view, node) or ():
-        size = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
-        if step <= 1 or size is None or end > _INT32_MAX or given(node, 0) in view.folds:
-            continue
-        begin = min(max(start + size if start < 0 else start, 0), size)
-        stop = min(max(end + size if end < 0 else end, 0), size)
-        if (stop - begin) % step:
-            yield Hit(f"{begin}:{stop}:{step} on axis {axis}: the last element is lost", "steps")
-            return
-
-
-@kind("slice-empty")
-def _slice_empty(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    for axis, start, end, _ in slice_of(view, node) or ():
-        if start == 0 and end == 0 and variable(view, given(node, 0)):
-            yield Hit(f"0:0 on axis {axis} means the whole axis here", "ends")
-            return
-
-
-@kind("split-outputs")
-def _split_outputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    for name in node.output[1:]:
-        for reader in view.consumers(name) if name else ():
-            if reader.op_type in rule.options["readers"] and name in reader.input[:1]:
-                yield Hit(
-                    f"{reader.op_type} reads {name}: only the first output's rank and channels are known", name
-                )
-                return
-
-
-@kind("gather-negative")
-def _gather_negative(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    index = view.value(given(node, 1))
-    if index is not None and index.size and index.min() < 0 and given(node, 0) not in view.folds:
-        yield Hit("negative indices are used as they are, without counting from the end", "indices")
-
-
-@kind("gather-scalar")
-def _gather_scalar(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if view.rank(given(node, 1)) == 0 and variable(view, given(node, 0)) and given(node, 1) in view.constants:
-        yield Hit("a single index does not drop the axis", "indices")
-
-
-@kind("gather-constant")
-def _gather_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    index = view.value(given(node, 1))
-    if given(node, 0) not in view.constants or given(node, 1) not in view.constants or index is None:
-        return
-    if index.size >= 5:
-        yield Hit(f"{index.size} indices into a constant: folding them asserts fewer than 5", "indices")
-    elif index.size and index.min() < 0:
-        yield Hit("folding a constant does not take negative indices", "indices")
 
 
 # ------------------------------------------------------------------------------------------------ layouts
@@ -451,7 +67,7 @@ def _flatten_gemm(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
     if all(size == 1 for size in shape[2:]):
         yield cosmetic("Flatten after a map is taken for a change of layout; at 1x1 the values are right")
     else:
-        yield Hit(f"Flatten of a map of {_text(shape)} before a Gemm gives the values in channels-last order")
+        yield Hit(f"Flatten of a map of {text(shape)} before a Gemm gives the values in channels-last order")
 
 
 @kind("matmul-of-transposed")
@@ -497,7 +113,7 @@ def _broadcast_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterato
                 )
         elif len(shape) == 3 and len(other) == 4 and shape[1:] != (1, 1):
             severity = Severity.ERROR if shape[1] != shape[2] and min(shape) > 1 else None
-            yield Hit(f"height and width of the constant {name} ({_text(shape)}) are swapped", name, severity)
+            yield Hit(f"height and width of the constant {name} ({text(shape)}) are swapped", name, severity)
 
 
 @kind("constant-rank")
@@ -564,7 +180,7 @@ def _prelu(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     if None not in shape and count == math.prod(shape[1:]):
         return
-    yield Hit(f"a slope of shape {_text(slope)} does not run on {_text(shape)}", "slope")
+    yield Hit(f"a slope of shape {text(slope)} does not run on {text(shape)}", "slope")
 
 
 @kind("prelu-per-channel")

@@ -92,7 +92,7 @@ class View:
 
     @cached_property
     def folds(self) -> frozenset[str]:
-        """Tensors that become constant at the latest when the graph is compiled: from constants and static shapes."""
+        """Tensors that are constant at the latest when the graph is compiled: from constants and static shapes."""
         known = set(self.initializers)
         for index in self.order:
             node = self.nodes[index]

@@ -1,0 +1,303 @@
+"""How targets compute convolutions, pools, padding and resizing: one function per difference from ONNX."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.graph import nodes as n
+from pipeline.verify import raising
+from pipeline.verify.scene import Scene, copy, emulation
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+
+_LINEAR = ("linear", "bilinear")
+
+
+# ------------------------------------------------------------------------------------------------ constants
+@emulation("optional-inputs-dropped")
+def _dropped(scene: Scene) -> None:
+    """Inputs that are not constant at import become their defaults (ONNXNodeWrapper.cs:84@3.0.0)."""
+    for node, rule in list(scene.hits("optional-input-dropped")):
+        index, default = rule.options["input"], rule.options["default"]
+        held = n.given(node, index)
+        if held is None or (scene.constant(held) and "max_rank" not in rule.options):
+            continue
+        if default in ("zeros", "ones") and node.op in ("InstanceNormalization", "BatchNormalization"):
+            sizes = [scene.shapes.static(n.given(node, other)) for other in range(1, len(node.inputs))]
+            count = next((size[0] for size in sizes if size), None)
+            if count is None:
+                continue
+            make = n.Builder(scene.graph, node, "emulated")
+            node.inputs[index] = make.const(np.full(count, float(default == "ones")), "default")
+        elif node.op == "OneHot":
+            node.inputs[index] = n.Builder(scene.graph, node, "emulated").const([0, 1], "default")
+        else:
+            raising.leave_out(node, index)
+
+
+@emulation("gemm-bias-lost")
+def _gemm_bias(scene: Scene) -> None:
+    for node, _ in list(scene.hits("gemm-bias-lost")):
+        raising.leave_out(node, 2)
+
+
+@emulation("gemm-scales-ignored")
+def _gemm_scales(scene: Scene) -> None:
+    for node in scene.of("Gemm"):
+        node.attrs.pop("alpha", None)
+        node.attrs.pop("beta", None)
+
+
+@emulation("gemm-transpose-a-ignored")
+def _gemm_transpose(scene: Scene) -> None:
+    for node in scene.of("Gemm"):
+        node.attrs.pop("transA", None)
+
+
+# ------------------------------------------------------------------------------------------------ fusing
+@emulation("shift-folded-into-padded-conv")
+def _shift(scene: Scene) -> None:
+    """Add(scalar), Conv with pads: the shift goes into the bias as if nothing were padded."""
+    for node, _ in list(scene.hits("shift-before-padded-conv")):
+        value, data = _operand(scene, node)
+        conv = n.only_consumer(scene.graph, node.outputs[0])
+        weight = n.value(n.given(conv, 1)) if conv is not None else None
+        if value is None or weight is None or data is None:
+            continue
+        _add_bias(scene, conv, float(value.reshape(-1)[0]) * weight.sum(axis=(1, 2, 3)), weight.shape[0])
+        conv.inputs[0] = data
+
+
+@emulation("width-constant-misfused")
+def _width(scene: Scene) -> None:
+    """A constant along the width beside a Conv with as many outputs is taken per channel (measured at W = K).
+
+    Before a Conv it is taken to scale, or to shift, what the convolution gives per output channel.
+    """
+    for node, _ in list(scene.hits("constant-along-width")):
+        value, data = _operand(scene, node)
+        if value is None or data is None:
+            continue
+        maker = n.producer(data)
+        weight = n.value(n.given(maker, 1)) if maker is not None and maker.op == "Conv" else None
+        if weight is not None and weight.shape[0] == value.size:
+            make = n.Builder(scene.graph, node, "emulated")
+            constant = make.const(value.reshape(1, -1, 1, 1), "per_channel")
+            node.inputs = [data, constant]
+            continue
+        conv = n.only_consumer(scene.graph, node.outputs[0])
+        weight = n.value(n.given(conv, 1)) if conv is not None else None
+        if weight is None:
+            continue
+        flat = value.reshape(-1)
+        if node.op == "Mul":
+            make = n.Builder(scene.graph, conv, "emulated")
+            conv.inputs[1] = make.const(weight * flat.reshape(-1, 1, 1, 1), "weight")
+        else:
+            _add_bias(scene, conv, flat * weight.sum(axis=(1, 2, 3)), weight.shape[0])
+        conv.inputs[0] = data
+
+
+def _operand(scene: Scene, node: gs.Node) -> tuple[np.ndarray | None, gs.Tensor | None]:
+    """(values of the constant operand, the other operand)."""
+    for place, tensor in enumerate(node.inputs):
+        value = scene.shapes.value(tensor)
+        if value is not None:
+            return value, node.inputs[1 - place]
+    return None, None
+
+
+def _add_bias(scene: Scene, conv: gs.Node, shift: np.ndarray, count: int) -> None:
+    held = n.value(n.given(conv, 2))
+    bias = (np.zeros(count) if held is None else held) + shift
+    conv.inputs = [*conv.inputs[:2], n.Builder(scene.graph, conv, "emulated").const(bias, "bias")]
+
+
+# ------------------------------------------------------------------------------------------------ convolution
+@emulation("same-pads-from-width")
+def _same_pads(scene: Scene) -> None:
+    """auto_pad SAME_*: the remainder by the stride is that of the width (TensorExtensions.cs:684@3.0.0)."""
+    for node in scene.of("Conv", "MaxPool", "AveragePool"):
+        mode, shape = n.text(node, "auto_pad"), scene.shapes.of(node.inputs[0])
+        kernel = n.ints(node, "kernel_shape") or (scene.shapes.of(n.given(node, 1)) or ())[2:]
+        if not mode.startswith("SAME") or shape is None or len(shape) != 4 or shape[3] is None or len(kernel) != 2:
+            continue
+        totals = []
+        for size, stride in zip(kernel, n.ints(node, "strides", (1, 1)), strict=True):
+            rest = shape[3] % stride
+            totals.append(max(0, size - (stride if rest == 0 else rest)))
+        small, large = [total // 2 for total in totals], [total - total // 2 for total in totals]
+        node.attrs.pop("auto_pad")
+        node.attrs["pads"] = [*small, *large] if mode == "SAME_UPPER" else [*large, *small]
+
+
+@emulation("height-width-swapped")
+def _swapped(scene: Scene) -> None:
+    """Strides, windows and output_padding are given as [H,W], read as [W,H] (ONNXNodeWrapper.cs:110@3.0.0)."""
+    swapped = {
+        "Conv": ("strides",),
+        "ConvTranspose": ("strides", "output_padding"),
+        "MaxPool": ("strides", "kernel_shape"),
+        "AveragePool": ("strides", "kernel_shape"),
+    }
+    for node in scene.of(*swapped):
+        for name in swapped[node.op]:
+            held = n.ints(node, name)
+            if held is not None and len(held) == 2:
+                node.attrs[name] = list(held[::-1])
+
+
+@emulation("transposed-attributes-ignored")
+def _transposed(scene: Scene) -> None:
+    for node in scene.of("ConvTranspose"):
+        for name in ("group", "dilations", "output_shape"):
+            node.attrs.pop(name, None)
+
+
+# ------------------------------------------------------------------------------------------------ pools
+@emulation("pool-ceil-ignored")
+def _ceil(scene: Scene) -> None:
+    for node in scene.of("MaxPool", "AveragePool"):
+        node.attrs.pop("ceil_mode", None)
+
+
+@emulation("pool-dilations-ignored")
+def _pool_dilations(scene: Scene) -> None:
+    for node in scene.of("MaxPool", "AveragePool"):
+        node.attrs.pop("dilations", None)
+
+
+@emulation("average-divides-by-inside")
+def _inside(scene: Scene) -> None:
+    """The divisor is the number of samples inside the map (Pool.cginc:72@3.0.0)."""
+    for node in scene.of("AveragePool"):
+        node.attrs["count_include_pad"] = 0
+
+
+# ------------------------------------------------------------------------------------------------ padding
+@emulation("pad-input-ignored")
+def _pad_input(scene: Scene) -> None:
+    """1.0.4 reads the pads attribute alone: without it nothing is padded (ONNXNodeWrapper.cs:325@1.0.4)."""
+    for node in scene.of("Pad"):
+        if "pads" not in node.attrs and len(node.inputs) > 1:
+            copy(node)
+
+
+@emulation("pad-value-input-lost")
+def _pad_value(scene: Scene) -> None:
+    for node in scene.of("Pad"):
+        if "pads" not in node.attrs:
+            raising.leave_out(node, 2)
+
+
+@emulation("pad-channels-dropped")
+def _pad_channels(scene: Scene) -> None:
+    _drop_pads(scene, 2)
+
+
+@emulation("pad-batch-dropped")
+def _pad_batch(scene: Scene) -> None:
+    _drop_pads(scene, 1)
+
+
+def _drop_pads(scene: Scene, axes: int) -> None:
+    """Set the pads of the leading axes to zero."""
+    from pipeline.graph.forms import pads_of
+
+    for node in scene.of("Pad"):
+        rank = scene.shapes.rank(node.inputs[0])
+        if rank is None or rank <= axes + 1:
+            continue
+        pads = pads_of(node, rank, scene.shapes)
+        if pads is None or not any(pads[axis] or pads[axis + rank] for axis in range(axes)):
+            continue
+        kept = [0 if place % rank < axes else pad for place, pad in enumerate(pads)]
+        raising.set_pads(scene.graph, node, kept)
+
+
+@emulation("pad-single-reflection")
+def _reflection(scene: Scene) -> None:
+    """One reflection, then the edge is repeated (Pad.compute:91@3.0.0): written as Gathers where it matters."""
+    from pipeline.graph.forms import pads_of
+
+    for node in scene.of("Pad"):
+        shape = scene.shapes.of(node.inputs[0])
+        pads = None if shape is None else pads_of(node, len(shape), scene.shapes)
+        if n.text(node, "mode", "constant") != "reflect" or shape is None or pads is None:
+            continue
+        rank = len(shape)
+        wide = [size is not None and max(pads[axis], pads[axis + rank]) >= size for axis, size in enumerate(shape)]
+        if not any(wide) or any(
+            size is None for axis, size in enumerate(shape) if pads[axis] or pads[axis + rank]
+        ):
+            continue
+        make, tensor = n.Builder(scene.graph, node, "emulated"), node.inputs[0]
+        padded = [axis for axis in range(rank) if pads[axis] or pads[axis + rank]]
+        for axis in padded:
+            size = shape[axis]
+            place = np.abs(np.arange(-pads[axis], size + pads[axis + rank]))
+            place = np.clip(np.where(place >= size, 2 * (size - 1) - place, place), 0, size - 1)
+            out = node.outputs[0] if axis == padded[-1] else None
+            tensor = make.op("Gather", tensor, make.const(place, "place", np.int64), out=out, axis=axis)
+
+
+# ------------------------------------------------------------------------------------------------ resizing
+@emulation("resize-scales-below-one-averaged")
+def _averaged(scene: Scene) -> None:
+    """Linear scales of 1/whole become the mean over blocks (ONNXModelConverter.cs:2562@3.0.0)."""
+    for node in scene.of("Upsample", "Resize"):
+        scales = raising.scales_of(node, scene.shapes)
+        if scales is None or len(scales) != 4 or n.given(node, 3) is not None or not (scales[2:] < 1).any():
+            continue
+        blocks = [round(1 / scale) for scale in scales[2:]]
+        if n.text(node, "mode", "nearest") in _LINEAR and np.allclose(1 / scales[2:], blocks, atol=1e-6):
+            node.op, node.inputs = "AveragePool", node.inputs[:1]
+            node.attrs = {"kernel_shape": blocks, "strides": blocks}
+
+
+@emulation("resize-scales-rounded")
+def _rounded(scene: Scene) -> None:
+    """Scales are rounded to even (ONNXModelConverter.cs:2569@3.0.0); those that fold late are cut."""
+    for node in scene.of("Upsample", "Resize"):
+        scales = raising.scales_of(node, scene.shapes)
+        if scales is None or n.given(node, 3) is not None or (scales[2:] < 1).any():
+            continue
+        held = raising.scales_input(node)
+        early = held is None or scene.constant(held) or scene.view.target.constants is None
+        used = np.round(scales) if early else np.floor(scales)
+        used[:2] = 1
+        raising.set_scales(scene.graph, node, used)
+
+
+@emulation("resize-cubic-as-nearest")
+def _cubic(scene: Scene) -> None:
+    for node in scene.of("Upsample", "Resize"):
+        if n.text(node, "mode", "nearest") not in ("nearest", *_LINEAR):
+            raising.to_resize(scene.graph, node, scene.shapes)
+            node.attrs["mode"] = "nearest"
+
+
+@emulation("resize-linear-half-pixel")
+def _half_pixel(scene: Scene) -> None:
+    """Linear is always half-pixel with the edge repeated (Generic.compute:263@3.0.0)."""
+    for node in scene.of("Upsample", "Resize"):
+        if n.text(node, "mode", "nearest") in _LINEAR:
+            raising.to_resize(scene.graph, node, scene.shapes)
+            node.attrs = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+
+
+@emulation("resize-nearest-floor")
+def _floor(scene: Scene) -> None:
+    """Nearest is always asymmetric and rounded down (BarracudaReferenceImpl.compute:1553@3.0.0)."""
+    for node in scene.of("Upsample", "Resize"):
+        if n.text(node, "mode", "nearest") == "nearest":
+            raising.to_resize(scene.graph, node, scene.shapes)
+            node.attrs = {
+                "mode": "nearest",
+                "coordinate_transformation_mode": "asymmetric",
+                "nearest_mode": "floor",
+            }

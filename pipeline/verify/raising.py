@@ -1,0 +1,241 @@
+"""Raising every node of a graph, whatever opset's form it is in, to the forms of one opset.
+
+Barracuda checks no opset, so attribute forms (Pad-2, Clip-6, Slice-1, Upsample-9) may stand in any file. The
+forms of opset 18 hold for all younger ones too: axes, pads, bounds, sizes are inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from pipeline.graph import nodes as n
+from pipeline.graph.forms import slice_spec
+
+if TYPE_CHECKING:
+    from pipeline.graph import Shapes
+
+OPSET = 18
+IR_VERSION = 8
+# fmt: off
+_FLAT = {
+    "Add", "Sub", "Mul", "Div", "Pow", "Neg", "Abs", "Max", "Min", "Sum", "Mean", "Clip", "Relu",
+    "Identity", "Reshape", "Transpose", "Concat", "Slice", "Squeeze", "Unsqueeze", "Pad", "Expand",
+    "Tile", "Gather", "Where", "Flatten", "Sign", "Floor", "Ceil", "Round",
+}
+# fmt: on
+"""Operators that compute on integers as on floats: behind a Cast that does nothing they see floats."""
+_COMPARISONS = frozenset(["Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"])
+
+
+def raise_forms(graph: gs.Graph, shapes: Shapes, declared: int) -> int:
+    """Bring all nodes to the forms of opset 18 or, if it is younger, the declared one. Returns that opset."""
+    for node in list(graph.nodes):
+        if node.domain not in (None, "", "ai.onnx") and node.op not in ("Swish",):
+            continue
+        make = n.Builder(graph, node, "raised")
+        match node.op:
+            case "Upsample" | "Resize":
+                to_resize(graph, node, shapes)
+            case "Pad" if "pads" in node.attrs:
+                set_pads(graph, node, node.attrs["pads"])
+            case "Clip":
+                _inputs(node, make, (("min", np.float32), ("max", np.float32)))
+            case "Slice" if "starts" in node.attrs:
+                _inputs(node, make, (("starts", np.int64), ("ends", np.int64), ("axes", np.int64)))
+            case "Squeeze" | "Unsqueeze":
+                _inputs(node, make, (("axes", np.int64),))
+            case "Split":
+                _inputs(node, make, (("split", np.int64),))
+                if n.given(node, 1) is None and "num_outputs" not in node.attrs:
+                    node.attrs["num_outputs"] = len(node.outputs)
+            case "TopK" if "k" in node.attrs:
+                node.inputs = [node.inputs[0], make.const([node.attrs.pop("k")], "k", np.int64)]
+            case "Reshape" if "shape" in node.attrs:
+                node.inputs = [node.inputs[0], make.const(node.attrs.pop("shape"), "shape", np.int64)]
+            case "Dropout":
+                node.op, node.inputs, node.attrs = "Identity", node.inputs[:1], {}
+                node.outputs = node.outputs[:1]
+            case "BatchNormalization":
+                for name in ("spatial", "is_test", "consumed_inputs"):
+                    node.attrs.pop(name, None)
+                node.outputs = node.outputs[:1]
+            case "Swish":
+                gate = make.op("Sigmoid", node.inputs[0])
+                make.op("Mul", node.inputs[0], gate, out=node.outputs[0])
+            case "Softmax" | "LogSoftmax" if declared < 13 and "axis" not in node.attrs:
+                node.attrs["axis"] = 1
+            case op if op.startswith("Reduce") and "axes" in node.attrs:
+                node.inputs = [node.inputs[0], make.const(node.attrs.pop("axes"), "axes", np.int64)]
+    return max(OPSET, declared)
+
+
+def _inputs(node: gs.Node, make: n.Builder, names: tuple[tuple[str, Any], ...]) -> None:
+    """Attributes become the inputs after the first."""
+    if not any(name in node.attrs for name, _ in names):
+        return
+    held = [node.inputs[0]]
+    for name, dtype in names:
+        value = node.attrs.pop(name, None)
+        held.append(gs.Variable.empty() if value is None else make.const(value, name, dtype))
+    while held[-1].is_empty():
+        held.pop()
+    node.inputs = held
+
+
+def leave_out(node: gs.Node, index: int) -> None:
+    """Take away an optional input."""
+    if index < len(node.inputs):
+        node.inputs[index] = gs.Variable.empty()
+        while node.inputs and node.inputs[-1].is_empty():
+            node.inputs = node.inputs[:-1]
+
+
+def set_pads(graph: gs.Graph, node: gs.Node, pads: Any) -> None:
+    """Give a Pad these pads over all axes, as inputs."""
+    make = n.Builder(graph, node, "raised")
+    value = node.attrs.pop("value", None)
+    node.attrs.pop("pads", None)
+    held = make.const(value, "value") if value is not None else n.given(node, 2)
+    node.inputs = [node.inputs[0], make.const(list(pads), "pads", np.int64)]
+    if held is not None and n.text(node, "mode", "constant") == "constant":
+        node.inputs.append(held)
+
+
+# ------------------------------------------------------------------------------------------------ resizing
+def scales_input(node: gs.Node) -> gs.Tensor | None:
+    """The scales input: the second of Upsample and Resize-10, the third of Resize-11."""
+    return n.given(node, 1 if node.op == "Upsample" or len(node.inputs) == 2 else 2)
+
+
+def scales_of(node: gs.Node, shapes: Shapes) -> np.ndarray | None:
+    """The scales from attribute or input; None when absent or not known."""
+    held = node.attrs.get("scales")
+    if held is None and "height_scale" in node.attrs:
+        held = [1, 1, node.attrs["height_scale"], node.attrs["width_scale"]]
+    if held is None:
+        held = shapes.value(scales_input(node))
+    values = None if held is None else np.asarray(held, dtype=np.float32).reshape(-1).copy()
+    return values if values is not None and values.size else None
+
+
+def set_scales(graph: gs.Graph, node: gs.Node, scales: np.ndarray) -> None:
+    """Turn a node into a Resize with these literal scales."""
+    make = n.Builder(graph, node, "raised")
+    for name in ("scales", "height_scale", "width_scale"):
+        node.attrs.pop(name, None)
+    was_old = node.op == "Upsample" or len(node.inputs) <= 2
+    node.op, node.inputs = "Resize", [node.inputs[0], gs.Variable.empty(), make.const(scales, "scales")]
+    if was_old:
+        _old_coordinates(node)
+
+
+def to_resize(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
+    """Upsample and Resize-10 become Resize-11, which says itself that they are asymmetric and rounded down."""
+    if node.op == "Resize" and len(node.inputs) > 2:
+        sizes = n.given(node, 3)
+        scales = n.given(node, 2)
+        node.inputs[1] = gs.Variable.empty()
+        if sizes is not None and scales is not None:  # an empty placeholder beside the sizes
+            node.inputs[2] = gs.Variable.empty()
+        return
+    scales = scales_of(node, shapes)
+    if scales is not None:
+        set_scales(graph, node, scales)
+    elif len(node.inputs) == 2:
+        node.op, node.inputs = "Resize", [node.inputs[0], gs.Variable.empty(), node.inputs[1]]
+        _old_coordinates(node)
+
+
+def _old_coordinates(node: gs.Node) -> None:
+    mode = n.text(node, "mode", "nearest")
+    node.attrs = {
+        "mode": "linear" if mode == "bilinear" else mode,
+        "coordinate_transformation_mode": "asymmetric",
+    }
+    if mode == "nearest":
+        node.attrs["nearest_mode"] = "floor"
+
+
+# ------------------------------------------------------------------------------------------------ others
+def flat_softmax(graph: gs.Graph, node: gs.Node, axis: int) -> None:
+    """Normalise over all axes from `axis` on: Flatten, the operator on the last axis, and back."""
+    make = n.Builder(graph, node, "raised")
+    shape = make.op("Shape", node.inputs[0])
+    flat = make.op("Flatten", node.inputs[0], axis=axis)
+    done = make.op(node.op, flat, axis=-1)
+    make.op("Reshape", done, shape, out=node.outputs[0])
+
+
+def shorten(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
+    """Let a Slice lose what does not fill a step, and a backward one give its first element."""
+    spec, shape = slice_spec(node, shapes), shapes.of(node.inputs[0])
+    if spec is None or shape is None:
+        return
+    bounds = []
+    for start, end, axis, step in zip(*spec, strict=True):
+        size = shape[axis]
+        if size is None:
+            return
+        begin = min(max(start + size if start < 0 else start, 0), size - 1 if step < 0 else size)
+        if step < 0:
+            bounds.append((begin, begin + 1, axis, 1))
+            continue
+        stop = min(max(end + size if end < 0 else end, 0), size)
+        bounds.append((begin, begin + (stop - begin) // step * step, axis, step))
+    make = n.Builder(graph, node, "raised")
+    for name in ("starts", "ends", "axes"):
+        node.attrs.pop(name, None)
+    columns = zip(*bounds, strict=True)
+    node.inputs = [node.inputs[0], *(make.const(list(column), "bound", np.int64) for column in columns)]
+
+
+def keep_floats(graph: gs.Graph, seeds: list[gs.Node], type_of: Callable[[str], int | None]) -> None:
+    """Let `seeds` (Casts to integers, Divs of integers) give floats, and what computes with them too.
+
+    Where an operator needs integers (indices, shapes) they are converted there.
+    """
+    if not seeds:
+        return
+    graph.toposort()
+    chosen = {id(node) for node in seeds}
+    floats: set[str] = set()
+    for node in list(graph.nodes):
+        seed = id(node) in chosen
+        if seed and node.op == "Cast":
+            node.attrs["to"] = onnx.TensorProto.FLOAT
+            _mark(node, floats)
+            continue
+        touched = [tensor for tensor in node.inputs if tensor.name in floats]
+        if not seed and (not touched or node.op == "Cast"):
+            continue
+        make = n.Builder(graph, node, "raised")
+        if seed or (node.op in _FLAT | _COMPARISONS and node.inputs[0].name in floats) or node.op in _COMPARISONS:
+            data = len(node.inputs) if _all_data(node.op) else 1
+            for place in range(data):
+                tensor = node.inputs[place]
+                if tensor.name not in floats and not tensor.is_empty():
+                    node.inputs[place] = make.op("Cast", tensor, to=onnx.TensorProto.FLOAT)
+            if node.op not in _COMPARISONS:
+                _mark(node, floats)
+            continue
+        for place, tensor in enumerate(node.inputs):
+            if tensor.name in floats:
+                kind = type_of(tensor.name) or onnx.TensorProto.INT64
+                node.inputs[place] = make.op("Cast", tensor, to=kind)
+
+
+def _all_data(operator: str) -> bool:
+    return operator in _COMPARISONS or operator in (
+        "Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "Concat", "Clip",
+    )  # fmt: skip
+
+
+def _mark(node: gs.Node, floats: set[str]) -> None:
+    for tensor in node.outputs:
+        tensor.dtype = np.float32
+        floats.add(tensor.name)

@@ -1,0 +1,74 @@
+"""What emulations work on, and the register of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.graph import nodes as n
+from pipeline.validate.view import View, layer
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.graph import Shapes
+    from pipeline.targets import Rule
+
+
+@dataclass
+class Scene:
+    """What the emulations work on: the graph that they change, and how the target sees the source model."""
+
+    graph: gs.Graph
+    view: View
+    shapes: Shapes
+
+    def of(self, *operators: str) -> Iterator[gs.Node]:
+        return n.nodes_of(self.graph, *operators)
+
+    def constant(self, tensor: gs.Tensor | None) -> bool:
+        """Whether a tensor of the source is constant while the target imports nodes."""
+        return tensor is not None and tensor.name in self.view.constants
+
+    def hits(self, code: str) -> Iterator[tuple[gs.Node, Rule]]:
+        """The nodes of the graph at which validation finds this code."""
+        from pipeline.findings import Severity
+        from pipeline.validate import convolutions, operators, resizing, shaping  # noqa: F401 - they register their kinds
+        from pipeline.validate.graphs import GRAPH_KINDS
+        from pipeline.validate.kinds import KINDS
+
+        made = {tensor.name: node for node in self.graph.nodes for tensor in node.outputs}
+        for rule in self.view.target.graph_rules:
+            for proto, _ in GRAPH_KINDS[rule.kind](self.view, rule) if rule.code == code else ():
+                if proto is not None and layer(proto) in made:
+                    yield made[layer(proto)], rule
+        for proto in self.view.nodes:
+            facts = self.view.target.operators.get(proto.op_type)
+            for rule in facts.rules if facts is not None else ():
+                if rule.code != code or layer(proto) not in made:
+                    continue
+                for hit in KINDS[rule.kind](self.view, proto, rule):
+                    if (hit.severity or rule.severity) in (Severity.ERROR, Severity.WRONG):
+                        yield made[layer(proto)], rule
+
+
+Emulation = Callable[[Scene], None]
+EMULATIONS: dict[str, Emulation] = {}
+"""By the name that targets list among their semantics, in the order in which they are applied."""
+
+
+def emulation(name: str) -> Callable[[Emulation], Emulation]:
+    """Register the function that imitates the semantic difference of that name."""
+
+    def register(function: Emulation) -> Emulation:
+        EMULATIONS[name] = function
+        return function
+
+    return register
+
+
+def copy(node: gs.Node) -> None:
+    """Turn a node into one that passes its first input on."""
+    node.op, node.inputs, node.attrs = "Identity", node.inputs[:1], {}
+    node.outputs = node.outputs[:1]
