@@ -77,6 +77,7 @@ static class Fixture
 
     public static void Reset()
     {
+        Stub.Live.Clear();
         Stub.World.Logs.Clear();
         Stub.World.Sweeps = 0;
         Stub.World.ExitCode = null;
@@ -86,6 +87,7 @@ static class Fixture
         Stub.Networks.LayersRun = 0;
         Stub.Networks.Broken = false;
         Stub.Networks.BurstBroken = false;
+        Stub.Networks.Impossible = false;
         SystemInfo.supportsComputeShaders = true;
         SystemInfo.graphicsDeviceType = GraphicsDeviceType.Vulkan;
         QualitySettings.activeColorSpace = ColorSpace.Gamma;
@@ -172,6 +174,14 @@ static class Fixture
         return picture;
     }
 
+    // What nothing was drawn on yet.
+    public static RenderTexture Canvas(int width = Width, int height = Height)
+    {
+        var canvas = Picture(width, height);
+        for (var i = 0; i < canvas.texels.Length; i++) canvas.texels[i] = -1;
+        return canvas;
+    }
+
     public static void Paint(RenderTexture picture, int frame)
     {
         for (var i = 0; i < picture.width * picture.height; i++)
@@ -249,7 +259,7 @@ public static class Cases
     {
         foreach (var name in Fixture.WorkerNames)
         {
-            RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+            RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
             using (var runner = new StyleTransferRunner(Fixture.Style(), Fixture.TypeOf(name)))
             {
                 for (var frame = 0; frame < 4; frame++)
@@ -257,6 +267,11 @@ public static class Cases
                     Fixture.Paint(source, frame);
                     runner.Stylize(source, shown, 1);
                     Fixture.IsInverted(source, shown, 1, name + " frame " + frame);
+
+                    // Row 0 of the tensor is the top, row 0 of the texture the bottom.
+                    var top = (Fixture.Height - 1) * Fixture.Width * 4;
+                    for (var c = 0; c < 3; c++)
+                        Fixture.Near(Stub.Networks.LastInput[c], source.texels[top + c], 0.003f, name + " top left");
                 }
             }
             Fixture.Free(source, shown);
@@ -267,7 +282,7 @@ public static class Cases
     public static void cpu_workers_need_no_compute_shaders()
     {
         SystemInfo.supportsComputeShaders = false;
-        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         using (var runner = new StyleTransferRunner(Fixture.Style(), WorkerFactory.Type.CSharpBurst))
             runner.Stylize(source, shown, 1);
         Fixture.IsInverted(source, shown);
@@ -278,7 +293,7 @@ public static class Cases
     {
         foreach (var name in Fixture.WorkerNames)
         {
-            RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+            RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
             using (var runner = new StyleTransferRunner(Fixture.Style(1), Fixture.TypeOf(name)))
                 runner.Stylize(source, shown, 1);
             for (var i = 0; i < source.texels.Length; i += 4)
@@ -292,7 +307,7 @@ public static class Cases
 
     public static void strength_blends_and_zero_does_not_run_the_network()
     {
-        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         using (var runner = new StyleTransferRunner(Fixture.Style(), WorkerFactory.Type.ComputePrecompiled))
         {
             runner.Stylize(source, shown, 0);
@@ -307,7 +322,7 @@ public static class Cases
     public static void a_linear_project_is_converted_both_ways()
     {
         QualitySettings.activeColorSpace = ColorSpace.Linear;
-        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         using (var runner = new StyleTransferRunner(Fixture.Style(), WorkerFactory.Type.ComputePrecompiled))
             runner.Stylize(source, shown, 1);
         for (var i = 0; i < source.texels.Length; i++)
@@ -329,7 +344,7 @@ public static class Cases
 
     public static void frames_of_one_size_allocate_no_textures()
     {
-        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         foreach (var name in Fixture.WorkerNames)
         {
             using (var runner = new StyleTransferRunner(Fixture.Style(), Fixture.TypeOf(name)))
@@ -355,7 +370,7 @@ public static class Cases
     {
         foreach (var name in Fixture.WorkerNames)
         {
-            RenderTexture small = Fixture.Picture(), large = Fixture.Picture(64, 48), shown = Fixture.Picture(64, 48);
+            RenderTexture small = Fixture.Picture(), large = Fixture.Picture(64, 48), shown = Fixture.Canvas(64, 48);
             using (var runner = new StyleTransferRunner(Fixture.Style(), Fixture.TypeOf(name)))
             {
                 runner.Stylize(small, shown, 1);
@@ -374,7 +389,7 @@ public static class Cases
     {
         var style = Fixture.Style();
         Stub.Reflect.Set(style, "fixedSize", true);
-        RenderTexture source = Fixture.Picture(64, 48), shown = Fixture.Picture(64, 48);
+        RenderTexture source = Fixture.Picture(64, 48), shown = Fixture.Canvas(64, 48);
         using (var runner = new StyleTransferRunner(style, WorkerFactory.Type.ComputePrecompiled))
         {
             runner.TargetHeight = 48;
@@ -386,7 +401,7 @@ public static class Cases
 
     public static void a_run_can_be_spread_over_frames()
     {
-        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture(), first = Fixture.Picture();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas(), first = Fixture.Picture();
         using (var runner = new StyleTransferRunner(Fixture.Style(), WorkerFactory.Type.ComputePrecompiled))
         {
             runner.SpreadFrames = 3;
@@ -425,7 +440,7 @@ public static class Cases
     {
         foreach (var wish in new[] { StyleTransferWorker.Auto, StyleTransferWorker.PixelShader, StyleTransferWorker.CSharpBurst })
         {
-            RenderTexture source = Fixture.Picture(), large = Fixture.Picture(64, 48), shown = Fixture.Picture();
+            RenderTexture source = Fixture.Picture(), large = Fixture.Picture(64, 48), shown = Fixture.Canvas();
             var camera = Fixture.Camera(Fixture.Style());
             camera.Worker = wish;
             for (var round = 0; round < 3; round++)
@@ -456,7 +471,7 @@ public static class Cases
     public static void the_component_frees_in_edit_mode_too()
     {
         Application.isPlaying = false;
-        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         var camera = Fixture.Camera(Fixture.Style());
         Stub.Reflect.Send(camera, "OnEnable");
         Fixture.Frame(camera, source, shown);
@@ -466,7 +481,7 @@ public static class Cases
 
     public static void off_shows_the_camera_and_keeps_the_network()
     {
-        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         var camera = Fixture.Camera(Fixture.Style());
         Stub.Reflect.Send(camera, "OnEnable");
         camera.Stylize = false;
@@ -483,7 +498,7 @@ public static class Cases
 
     public static void a_model_given_after_enabling_is_loaded_without_complaint()
     {
-        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         var camera = Fixture.Camera(null);
         Stub.Reflect.Send(camera, "OnEnable");
         camera.Model = Fixture.Style();
@@ -496,7 +511,7 @@ public static class Cases
 
     public static void without_a_model_the_picture_passes_and_it_is_said_once()
     {
-        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         var camera = Fixture.Camera(null);
         Stub.Reflect.Send(camera, "OnEnable");
         for (var frame = 0; frame < 5; frame++) Fixture.Frame(camera, source, shown);
@@ -508,7 +523,7 @@ public static class Cases
 
     public static void a_wrong_model_is_reported_once_and_the_picture_passes()
     {
-        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         var style = Fixture.Style();
         Stub.Reflect.Set(style, "inputName", "other");
         var camera = Fixture.Camera(style);
@@ -523,10 +538,12 @@ public static class Cases
 
     public static void a_network_that_fails_is_switched_off_until_enabled_again()
     {
-        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         var camera = Fixture.Camera(Fixture.Style());
         Stub.Reflect.Send(camera, "OnEnable");
         Stub.Networks.Broken = true;
+        Fixture.Frame(camera, source, shown);
+        Fixture.IsSame(source, shown, "the frame that failed");
         for (var frame = 0; frame < 5; frame++) Fixture.Frame(camera, source, shown);
         Fixture.IsSame(source, shown);
         Fixture.Equal(Stub.World.LogCount("'Candy' failed"), 1, "errors");
@@ -543,7 +560,7 @@ public static class Cases
     public static void a_fallback_is_said_once()
     {
         SystemInfo.supportsComputeShaders = false;
-        RenderTexture source = Fixture.Picture(), shown = Fixture.Picture();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         var camera = Fixture.Camera(Fixture.Style());
         Stub.Reflect.Send(camera, "OnEnable");
         for (var frame = 0; frame < 5; frame++) Fixture.Frame(camera, source, shown);
@@ -658,6 +675,8 @@ public static class Cases
         style = Fixture.Style();
         Stub.Reflect.Set(style, "inputName", "other");
         Fails(style, "'other'");
+        Stub.Networks.Impossible = true;
+        Fails(Fixture.Style(), "no such layer");
     }
 
     static void Fails(StyleTransferModel style, string part)
@@ -677,7 +696,7 @@ public static class Cases
     public static void the_pixel_shader_worker_is_swept_now_and_then()
     {
         if (!Fixture.HasMetadata) return;
-        RenderTexture source = Fixture.Picture(16, 16), shown = Fixture.Picture(16, 16);
+        RenderTexture source = Fixture.Picture(16, 16), shown = Fixture.Canvas(16, 16);
         foreach (var name in new[] { "PixelShader", "Compute" })
         {
             Stub.World.Sweeps = 0;

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.csharp.conftest import Assemblies, build_stubs
-from tests.csharp.toolchain import TEMPLATES, UNITY_DEFINES, VERSION_DEFINES, compile_csharp, must_compile, sources_of
+from tests.csharp.toolchain import (
+    TEMPLATES,
+    UNITY_DEFINES,
+    VERSION_DEFINES,
+    compile_csharp,
+    must_compile,
+    sources_of,
+)
 
 EVERY_CSHARP = sorted(TEMPLATES.rglob("*.cs"))
 ASMDEFS = sorted(TEMPLATES.rglob("*.asmdef"))
@@ -41,7 +48,8 @@ def test_a_pixel_shader_worker_is_an_error_before_3(version: str, tmp_path: Path
 
 def test_a_spelling_mistake_in_an_api_name_is_an_error(assemblies: Assemblies, tmp_path: Path) -> None:
     changed = tmp_path / "TensorExchange.cs"
-    changed.write_text((TEMPLATES / "Runtime/TensorExchange.cs").read_text().replace("ToRenderTexture", "ToTexture"))
+    text = (TEMPLATES / "Runtime/TensorExchange.cs").read_text()
+    changed.write_text(text.replace("ToRenderTexture", "ToTexture"))
     sources = [path for path in sources_of("Runtime") if path.name != changed.name] + [changed]
     done = compile_csharp(tmp_path / "Wrong.dll", sources, assemblies.stubs, assemblies.defines)
     assert done.returncode != 0

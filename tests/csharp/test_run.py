@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.csharp.conftest import Assemblies
-from tests.csharp.toolchain import UNITY_DEFINES, must_compile, tool
+from tests.csharp.toolchain import UNITY_DEFINES, must_compile, run
 
 SOURCE = Path(__file__).with_name("Cases.cs")
-CASES = re.findall(r"^    public static void (\w+)\(\)$", SOURCE.read_text().partition("public static class Cases")[2], re.MULTILINE)
+CASES = re.findall(
+    r"^    public static void (\w+)\(\)$",
+    SOURCE.read_text().partition("public static class Cases")[2],
+    re.MULTILINE,
+)
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +31,7 @@ def program(assemblies: Assemblies) -> Path:
 
 
 def ask(program: Path, *arguments: str, stdin: str = "") -> list[str]:
-    done = subprocess.run(
-        [tool("mono"), str(program), *arguments], input=stdin, capture_output=True, text=True, timeout=120
-    )
+    done = run("mono", program, *arguments, stdin=stdin)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()
 
@@ -106,9 +107,7 @@ def test_workers_are_chosen_for_wish_and_machine(program: Path, assemblies: Asse
     for wish_number, compute, graphics, worker, note in rows:
         wish, _, number = wish_number.partition("=")
         numbers[wish] = int(number)
-        if wish.startswith("CSharp"):
-            expected, granted = wish, True
-        elif wish == "PixelShader" and modern and graphics == "True":
+        if wish.startswith("CSharp") or (wish == "PixelShader" and modern and graphics == "True"):
             expected, granted = wish, True
         elif compute == "True":
             expected = "Compute" if wish == "Compute" else "ComputePrecompiled"

@@ -7,6 +7,7 @@ the compiled instructions, `glslangValidator` (glslang-tools) compiles HLSL.
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -41,10 +42,13 @@ def tool(name: str) -> str:
     return path
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs a command, the first word of which is a tool's name."""
+def run(
+    *command: str | Path, cwd: Path | None = None, libraries: Path | None = None, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command, the first word of which is a tool's name; mono finds assemblies in `libraries` too."""
     words = [tool(str(command[0])), *map(str, command[1:])]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120)
+    env = {**os.environ, "MONO_PATH": str(libraries)} if libraries else None
+    return subprocess.run(words, cwd=cwd, env=env, input=stdin, capture_output=True, text=True, timeout=120)
 
 
 def compile_csharp(

@@ -101,8 +101,8 @@ public sealed class StyleTransferRunner : IDisposable
 
     StyleTransferModel _model;
     WorkerFactory.Type _type;
-    IWorker _worker;
     Material _material;
+    IWorker _worker;
     TensorExchange _exchange;
     WorkingSize _size;
     IEnumerator _schedule;
@@ -130,9 +130,9 @@ public sealed class StyleTransferRunner : IDisposable
 
         _model = model;
         _type = type;
-        _worker = WorkerFactory.CreateWorker(type, network);
         _material = new Material(shader);
         _material.hideFlags = HideFlags.HideAndDontSave;
+        _worker = WorkerFactory.CreateWorker(type, network);
     }
 
     void AllocateExchange(WorkingSize size)
@@ -145,10 +145,10 @@ public sealed class StyleTransferRunner : IDisposable
     void ReleaseObjects()
     {
         ReleaseExchange();
-        Textures.Release(_material);
-        _material = null;
         if (_worker != null) _worker.Dispose();
         _worker = null;
+        Textures.Release(_material);
+        _material = null;
     }
 
     void ReleaseExchange()

@@ -22,6 +22,12 @@ public static class Networks
     // The worker throws at Execute, as for an operator that it lacks.
     public static bool Broken;
     public static bool BurstBroken;
+
+    // No worker can be created for the network.
+    public static bool Impossible;
+
+    // What the last run was given, in the order N,H,W,C.
+    public static float[] LastInput;
 }
 
 }
@@ -256,6 +262,7 @@ class StubWorker : IWorker
 
     public StubWorker(WorkerFactory.Type type, Model model)
     {
+        if (Stub.Networks.Impossible) throw new InvalidOperationException("no such layer");
         m_Type = type;
         m_Model = model;
         Stub.Live.Add("Worker");
@@ -286,7 +293,8 @@ class StubWorker : IWorker
         {
             if (view != null) input.AttachToDevice(StubGpuData(view.Read()));
         }
-        return Run((float[])input.StubValues().Clone(), input.shape);
+        Stub.Networks.LastInput = (float[])input.StubValues().Clone();
+        return Run((float[])Stub.Networks.LastInput.Clone(), input.shape);
     }
 
     IEnumerator Run(float[] values, TensorShape shape)

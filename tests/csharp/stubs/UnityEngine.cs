@@ -17,6 +17,8 @@ public static class Live
     public static void Add(string kind) { s_Counts[kind] = Count(kind) + 1; }
     public static void Remove(string kind) { s_Counts[kind] = Count(kind) - 1; }
 
+    public static void Clear() { s_Counts.Clear(); }
+
     public static int Count(string kind)
     {
         int count;

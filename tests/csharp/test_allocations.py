@@ -1,0 +1,137 @@
+"""What runs in every frame allocates no managed memory: shown on the compiled instructions, not on the source."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.csharp.conftest import Assemblies
+from tests.csharp.toolchain import must_compile, run, sources_of
+
+EVERY_FRAME = ("StyleTransferCamera::OnRenderImage", "StyleTransferRunner::Stylize")
+
+# Methods that run when something changed or failed, not in every frame, are named after what they do.
+SELDOM = re.compile(r"::(Allocate|Release|Report)|::Dispose$")
+
+# A call of another assembly that returns new managed memory.
+ALLOCATING_CALL = re.compile(
+    r"::(Concat|Format|ToString|GetPixels\w*|ToReadOnlyArray|Download|get_name|get_textures|Find\w*|ToArray|ToList"
+    r"|GetComponents\w*|GetType|Clone|DeepCopy|CopyOutput)\("
+)
+
+
+def methods_of(assembly: Path, libraries: Path) -> dict[str, list[str]]:
+    """The instructions, as monodis prints them, of all overloads of each `Class::Method`."""
+    done = run("monodis", assembly, libraries=libraries)
+    assert done.returncode == 0, done.stderr
+    methods: dict[str, list[str]] = defaultdict(list)
+    body: list[str] = []
+    for line in done.stdout.splitlines():
+        end = re.search(r"// end of method (\S+)", line)
+        instruction = re.match(r"\s*IL_[0-9a-f]{4}:\s+(.*)", line)
+        if end:
+            methods[end[1]] += body
+            body = []
+        elif instruction:
+            body.append(instruction[1].strip())
+    return dict(methods)
+
+
+def called(instruction: str, methods: dict[str, list[str]]) -> list[str]:
+    """The methods of this assembly that an instruction may enter: of a virtual call, every override."""
+    target = r"(call|callvirt)\s.*?(?:class|valuetype)\s+StyleTransfer\.(\S+?)::'?([\w.]+)'?\("
+    match = re.match(target, instruction)
+    if not match:
+        return []
+    verb, owner, name = match.groups()
+    if verb == "callvirt":
+        return [method for method in methods if method.endswith(f"::{name}")]
+    return [f"{owner}::{name}"]
+
+
+def allocations(methods: dict[str, list[str]]) -> tuple[set[str], list[str]]:
+    """All methods that a frame reaches, and what in them allocates."""
+    pending, reached, found = list(EVERY_FRAME), set(), []
+    while pending:
+        method = pending.pop()
+        if method in reached or method not in methods or SELDOM.search(method):
+            continue
+        reached.add(method)
+        for instruction in methods[method]:
+            word = instruction.split()[0]
+            if (
+                word in ("box", "newarr", "ldftn", "ldvirtftn")
+                or (word == "newobj" and " valuetype " not in instruction)
+                or (word in ("call", "callvirt") and ALLOCATING_CALL.search(instruction))
+            ):
+                found.append(f"{method}: {instruction}")
+            pending += called(instruction, methods)
+    return reached, found
+
+
+def test_a_frame_allocates_nothing(assemblies: Assemblies) -> None:
+    reached, found = allocations(methods_of(assemblies.runtime, assemblies.folder))
+    assert found == []
+    # The scan went where the work is.
+    assert reached >= {
+        *EVERY_FRAME,
+        "StyleTransferRunner::Run",
+        "StyleTransferRunner::Advance",
+        "StyleTransferRunner::Finish",
+        "StyleTransferRunner::DrawPicture",
+        "StyleTransferRunner::DrawResult",
+        "StyleTransferModel::FitSize",
+        "WorkingSize::Fit",
+        "TextureExchange::Load",
+        "TextureExchange::Show",
+        "TextureExchange::DrawTensor",
+        "ArrayExchange::PixelsToValues",
+        "ArrayExchange::ValuesToPixels",
+    }
+
+
+def test_textures_tensors_and_materials_are_made_in_allocating_methods_alone(assemblies: Assemblies) -> None:
+    methods = methods_of(assemblies.runtime, assemblies.folder)
+    owners = {name.partition("::")[0] for name in methods if SELDOM.search(name)}
+    assert owners == {
+        "ArrayExchange",
+        "StyleTransferCamera",
+        "StyleTransferRunner",
+        "TensorExchange",
+        "TextureExchange",
+        "Textures",
+    }
+    # Nothing is made outside of them.
+    making = {
+        name
+        for name, body in methods.items()
+        if any(
+            re.match(r"newobj .*(RenderTexture|Texture2D|Material|Tensor|AsTensorData|Runner)::", line)
+            for line in body
+        )
+    }
+    assert making and all(SELDOM.search(name) for name in making)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "var waste = new float[3];",
+        "object waste = size.Width;",
+        "var waste = new System.Collections.Generic.List<int>();",
+        'var waste = "run " + size.Width;',
+        "System.Func<int> waste = () => size.Width;",
+    ],
+)
+def test_the_scan_sees_every_kind_of_allocation(assemblies: Assemblies, tmp_path: Path, statement: str) -> None:
+    changed = tmp_path / "StyleTransferRunner.cs"
+    text = next(path for path in sources_of("Runtime") if path.name == changed.name).read_text()
+    before = "        if (_exchange == null || size.Width"
+    assert before in text
+    changed.write_text(text.replace(before, f"        {statement}\n        waste.GetHashCode();\n{before}"))
+    sources = [path for path in sources_of("Runtime") if path.name != changed.name] + [changed]
+    library = must_compile(tmp_path / "Wasteful.dll", sources, assemblies.stubs, assemblies.defines)
+    assert allocations(methods_of(library, assemblies.folder))[1] != []
