@@ -79,6 +79,7 @@ def _channels(network: Network) -> int:
         return network.contract.input.channels
     from pipeline.sources.running import probe_channels
 
+    assert network.module is not None
     return probe_channels(network.module, network.source, network.details.get("exported_shape"))[0]
 
 

@@ -182,24 +182,27 @@ def module(name: str, params: Parameters) -> nn.Module:
         def __init__(self, long_skips: bool, residual_twice: bool) -> None:
             super().__init__()
             self.long_skips, self.residual_twice = long_skips, residual_twice
-            self.blocks = params["blocks"]
+            convs, norms = {}, {}
             for conv, norm, inputs, outputs, kernel in _layers(params):
-                if "." not in conv:
-                    stride = 2 if conv in ("conv2", "conv3") else 1
-                    self.add_module(conv, ConvLayer(inputs, outputs, kernel, stride))
-                    if norm:
-                        self.add_module(norm, nn.InstanceNorm2d(outputs, affine=True))
-                elif conv.endswith("conv1"):
-                    block = ResidualBlock(inputs, outputs, kernel)
-                    self.add_module(conv.partition(".")[0], block)
+                convs[conv] = (inputs, outputs, kernel)
+                norms[norm] = outputs
+            self.conv1, self.in1 = ConvLayer(*convs["conv1"]), nn.InstanceNorm2d(norms["in1"], affine=True)
+            self.conv2, self.in2 = ConvLayer(*convs["conv2"], 2), nn.InstanceNorm2d(norms["in2"], affine=True)
+            self.conv3, self.in3 = ConvLayer(*convs["conv3"], 2), nn.InstanceNorm2d(norms["in3"], affine=True)
+            self.blocks = [f"res{i}" for i in range(1, params["blocks"] + 1)]
+            for name in self.blocks:
+                self.add_module(name, ResidualBlock(*convs[f"{name}.conv1"]))
+            self.deconv1, self.in4 = ConvLayer(*convs["deconv1"]), nn.InstanceNorm2d(norms["in4"], affine=True)
+            self.deconv2, self.in5 = ConvLayer(*convs["deconv2"]), nn.InstanceNorm2d(norms["in5"], affine=True)
+            self.deconv3 = ConvLayer(*convs["deconv3"])
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             first = f.relu(self.in1(self.conv1(x)))
             second = f.relu(self.in2(self.conv2(first)))
             third = f.relu(self.in3(self.conv3(second)))
             y = third
-            for i in range(1, self.blocks + 1):
-                out = self.get_submodule(f"res{i}")(y)
+            for name in self.blocks:
+                out = self.get_submodule(name)(y)
                 y = out + y if self.residual_twice else out
             y = third + y if self.long_skips else y
             y = f.relu(self.in4(self.deconv1(f.interpolate(y, scale_factor=2.0, mode="nearest"))))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.contract import ImageContract, ImageSide
+from pipeline.contract import ChannelOrder, ImageContract, ImageSide
 from pipeline.errors import PipelineError
 from pipeline.network import Network
 from pipeline.sources.running import reference
@@ -116,9 +116,8 @@ def _declare(
         if ranges == (None, None):
             return None
         if None in ranges:
-            given, missing = (
-                ("--input-range", "--output-range") if ranges[0] else ("--output-range", "--input-range")
-            )
+            missing = "--output-range" if ranges[0] else "--input-range"
+            declared = "--input-range" if ranges[0] else "--output-range"
             raise PipelineError(
                 "contract-incomplete",
                 f"{declared} is declared and {missing} is not; the file does not tell it",
@@ -141,8 +140,9 @@ def _declare(
         gives = replace(gives, value_range=options.output_range)
         sources["output_range"] = "--output-range"
     if options.channel_order:
-        given = replace(given, order=options.channel_order) if given.channels == 3 else given
-        gives = replace(gives, order=options.channel_order) if gives.channels == 3 else gives
+        order: ChannelOrder = "bgr" if options.channel_order == "bgr" else "rgb"
+        given = replace(given, order=order) if given.channels == 3 else given
+        gives = replace(gives, order=order) if gives.channels == 3 else gives
         sources["channel_order"] = "--channel-order"
     return replace(known, input=given, output=gives, sources=sources)
 

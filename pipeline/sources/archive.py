@@ -437,6 +437,8 @@ def is_tensor(value: Any) -> bool:
 
 
 def rank(value: Any) -> int:
-    """The number of dimensions that a tensor reference claims to have; 0 for what cannot be told."""
+    """The number of dimensions that a tensor reference claims to have; 2 for a kind that cannot be read."""
+    if isinstance(value, Unsupported):
+        return 2
     shape = getattr(value, "shape", ())
     return len(shape) if isinstance(shape, (tuple, list)) else 0

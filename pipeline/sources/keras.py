@@ -61,8 +61,8 @@ def _read(path: Path, file: Any) -> StateDict:
     total = 0
     for name in map(_text, names):
         leaves = _datasets(group[name], h5py)
-        kind = _KINDS.get(frozenset(leaves))
-        if leaves and kind is None:
+        kind = _KINDS.get(frozenset(leaves), "")
+        if leaves and not kind:
             raise _foreign(path, f"layer {name!r} with the tensors {', '.join(sorted(leaves))}")
         for leaf, dataset in sorted(leaves.items(), reverse=True):
             if dataset.is_virtual or dataset.external:

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import MissingDependency, PipelineError
 
@@ -36,7 +36,7 @@ def make(spec: str) -> tuple[nn.Module, Path | None]:
         sys.path.insert(0, here)
     try:
         code = importlib.import_module(name)
-        factory = code
+        factory: Any = code
         for part in attribute.split("."):
             factory = getattr(factory, part)
         module = factory if isinstance(factory, nn.Module) else factory()

@@ -17,6 +17,9 @@ WRAPPERS = ("module", "_orig_mod", "model", "net", "network", "netG", "generator
 """Prefixes that training wrappers put before every name (DataParallel, torch.compile, Lightning, ...)."""
 
 
+PRUNED, WEIGHT_NORM, SPECTRAL_NORM = "pruning masks", "weight_norm", "spectral_norm"
+
+
 def names(tensors: Tensors, notes: list[str]) -> Tensors:
     """The tensors without the prefixes that all names share because of a wrapper; noted."""
     removed: list[str] = []
@@ -56,71 +59,59 @@ def weights(tensors: Tensors, notes: list[str], subject: str) -> Tensors:
 
 
 def _weights(tensors: Tensors, notes: list[str], subject: str) -> Tensors:
-    baked: dict[str, np.ndarray] = {}
+    baked: dict[str, tuple[str, np.ndarray]] = {}
     used: set[str] = set()
-    counts = {"pruning masks": 0, "weight_norm": 0, "spectral_norm": 0}
+    counts = dict.fromkeys((PRUNED, WEIGHT_NORM, SPECTRAL_NORM), 0)
     zeros = total = 0
-
     for name in tensors:
-        base = parts = None
-        kind = ""
-        if match := re.fullmatch(r"(.*\.|)parametrizations\.([^.]+)\.original(0?)", name):
-            stem, inner = match[1] + match[2], f"{match[1]}parametrizations.{match[2]}"
-            base = stem
-            if match[3]:
-                parts = (name, f"{inner}.original1")
-                kind = "weight_norm"
-            else:
-                parts = (name, f"{inner}.0._u", f"{inner}.0._v")
-                kind = "spectral_norm"
-            extra = {n for n in tensors if n.startswith(inner + ".")} - set(parts)
-            if extra or any(part not in tensors for part in parts):
-                raise _unsupported(inner, subject)
-        elif name.endswith("_orig"):
-            base = name.removesuffix("_orig")
-            if f"{base}_mask" in tensors:
-                kind, parts = "pruning masks", (name, f"{base}_mask")
-            elif f"{base}_u" in tensors:
-                kind = "spectral_norm"
-                parts = tuple(n for n in (name, f"{base}_u", f"{base}_v") if n in tensors)
-            else:
-                continue
-        elif name.endswith("_g") and f"{name[:-2]}_v" in tensors and f"{name[:-2]}_orig" not in tensors:
-            base, kind, parts = name[:-2], "weight_norm", (name, f"{name[:-2]}_v")
-        if not kind or base is None or parts is None:
+        found = _parts(name, tensors, subject)
+        if found is None:
             continue
+        base, kind, parts = found
         values = [tensors[part].astype(np.float64) for part in parts]
-        match kind:
-            case "pruning masks":
-                if values[0].shape != values[1].shape:
-                    raise ValueError(f"{parts[1]} has the shape {list(values[1].shape)}")
-                result = values[0] * values[1]
-                zeros, total = zeros + int(np.sum(values[1] == 0)), total + values[1].size
-            case "weight_norm":
-                result = _weight_norm(*values)
-            case _:
-                result = _spectral_norm(*values)
-        baked[name] = result.astype(np.float32)
+        if kind == PRUNED:
+            if values[0].shape != values[1].shape:
+                raise ValueError(f"{parts[1]} has the shape {list(values[1].shape)}")
+            weight = values[0] * values[1]
+            zeros, total = zeros + int(np.sum(values[1] == 0)), total + values[1].size
+        else:
+            weight = _weight_norm(*values) if kind == WEIGHT_NORM else _spectral_norm(*values)
+        baked[name] = base, weight.astype(np.float32)
         used.update(parts)
         counts[kind] += 1
-
     for kind, count in counts.items():
         if count:
-            detail = f" ({zeros:,} of {total:,} values are zero)" if kind == "pruning masks" else ""
+            detail = f" ({zeros:,} of {total:,} values are zero)" if kind == PRUNED else ""
             notes.append(f"{kind} baked into {count} tensors{detail}")
     result: Tensors = {}
     for name, value in tensors.items():
         if name in baked:
-            result[_base(name)] = baked[name]
+            base, weight = baked[name]
+            result[base] = weight
         elif name not in used:
             result[name] = value
     return result
 
 
-def _base(name: str) -> str:
-    if "parametrizations." in name:
-        return re.sub(r"parametrizations\.([^.]+)\.original0?$", r"\1", name)
-    return name.removesuffix("_orig") if name.endswith("_orig") else name[:-2]
+def _parts(name: str, tensors: Tensors, subject: str) -> tuple[str, str, tuple[str, ...]] | None:
+    """(plain name, kind, the tensors it is made of) if `name` is the first part of a hooked weight."""
+    if match := re.fullmatch(r"(.*\.|)parametrizations\.([^.]+)\.original(0?)", name):
+        inner = f"{match[1]}parametrizations.{match[2]}"
+        parts = (name, f"{inner}.original1") if match[3] else (name, f"{inner}.0._u", f"{inner}.0._v")
+        if {n for n in tensors if n.startswith(f"{inner}.")} != set(parts):
+            raise _unsupported(inner, subject)
+        return match[1] + match[2], WEIGHT_NORM if match[3] else SPECTRAL_NORM, parts
+    if name.endswith("_orig"):
+        base = name.removesuffix("_orig")
+        if f"{base}_mask" in tensors:
+            return base, PRUNED, (name, f"{base}_mask")
+        if f"{base}_u" in tensors:
+            return base, SPECTRAL_NORM, tuple(n for n in (name, f"{base}_u", f"{base}_v") if n in tensors)
+    if name.endswith("_g"):
+        base = name.removesuffix("_g")
+        if f"{base}_v" in tensors and f"{base}_orig" not in tensors:
+            return base, WEIGHT_NORM, (name, f"{base}_v")
+    return None
 
 
 def _unsupported(inner: str, subject: str) -> PipelineError:

@@ -90,7 +90,7 @@ def _unsafe(path: Path, detail: str) -> PipelineError:
 
 
 def trained_tensors(module: Any) -> dict[str, np.ndarray]:
-    """The parameters as arrays; of a frozen TorchScript module, which has none, the float constants of its code."""
+    """The parameters as arrays; for a frozen TorchScript module, which has none, its code's float constants."""
     tensors = {name: value.detach().float().numpy() for name, value in module.named_parameters()}
     if not tensors and hasattr(module, "inlined_graph"):
         for index, node in enumerate(module.inlined_graph.findAllNodes("prim::Constant")):

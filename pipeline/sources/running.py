@@ -23,7 +23,18 @@ PROBES = ((64, 80), (256, 320))
 """Heights and widths at which a network of unknown channels is tried."""
 
 
-def reference(network: Network) -> Paint:
+class Reference:
+    """A painting function with the size that it is bound to."""
+
+    def __init__(self, function: Paint, fixed_size: tuple[int, int] | None) -> None:
+        self.function = function
+        self.fixed_size = fixed_size
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(self.function(np.ascontiguousarray(picture, dtype=np.float32)), np.float32)
+
+
+def reference(network: Network) -> Reference:
     """The source network as a function from NCHW float32 to NCHW float32, in the network's own value ranges.
 
     The function's attribute `fixed_size` is (height, width) where the source runs at that size alone, else None.
@@ -33,17 +44,6 @@ def reference(network: Network) -> Paint:
     if network.module is not None:
         return _torch_reference(network)
     return _onnx_reference(network)
-
-
-class _Function:
-    """A painting function with the size that it is bound to."""
-
-    def __init__(self, function: Paint, fixed_size: tuple[int, int] | None) -> None:
-        self.function = function
-        self.fixed_size = fixed_size
-
-    def __call__(self, picture: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(self.function(np.ascontiguousarray(picture, dtype=np.float32)), np.float32)
 
 
 # --- torch ----------------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def run_module(module: nn.Module, picture: np.ndarray) -> np.ndarray:
     return output.detach().float().numpy()
 
 
-def _torch_reference(network: Network) -> Paint:
+def _torch_reference(network: Network) -> Reference:
     module = network.module
     assert module is not None
     fixed = None
@@ -79,15 +79,17 @@ def _torch_reference(network: Network) -> Paint:
                 scales.add((0.0, 0.0))
         if len(scales) != 1 or (0.0, 0.0) in scales:
             fixed = (height, width)
-    return _Function(lambda picture: run_module(module, picture), fixed)
+    return Reference(lambda picture: run_module(module, picture), fixed)
 
 
 def probe_channels(module: nn.Module, path: Path, shape: list[int] | None = None) -> tuple[int, int]:
     """Channels in and out of a module, found by running it. Raises PipelineError `not-image-to-image`."""
     first = next((p.shape[1] for p in module.parameters() if p.ndim == 4), None)
-    sizes, choices = PROBES, [c for c in dict.fromkeys((first, 3, 1)) if c]
+    sizes: tuple[tuple[int, int], ...] = PROBES
+    choices = [c for c in dict.fromkeys((first, 3, 1)) if c]
     if shape and len(shape) == 4:
-        sizes, choices = ((shape[2] or PROBES[0][0], shape[3] or PROBES[0][1]),), [shape[1]]
+        sizes = ((shape[2] or PROBES[0][0], shape[3] or PROBES[0][1]),)
+        choices = [shape[1]]
     reason = ""
     for size, channels in itertools.product(sizes, choices):
         try:
@@ -123,7 +125,7 @@ def _session(model: onnx.ModelProto) -> Any:
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _onnx_reference(network: Network) -> Paint:
+def _onnx_reference(network: Network) -> Reference:
     from pipeline.sources.onnx_file import image_input, layout_of
 
     model = network.model
@@ -164,7 +166,7 @@ def _onnx_reference(network: Network) -> Paint:
         try:
             paint = painter(relaxed)
             if _scales_alike(paint, channels, declared):
-                return _Function(paint, None)
+                return Reference(paint, None)
         except Exception:  # baked sizes: ONNX Runtime refuses to load or to run at another size
             pass
     try:
@@ -176,7 +178,7 @@ def _onnx_reference(network: Network) -> Paint:
             subject=subject,
             remedy="The numbers cannot be proven without it; export the network again.",
         ) from error
-    return _Function(paint, declared if all(declared) else None)
+    return Reference(paint, declared if all(declared) else None)
 
 
 def _relaxed(model: onnx.ModelProto, name: str, axes: tuple[int, int]) -> onnx.ModelProto:

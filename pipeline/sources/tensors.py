@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.sources import plain
-from pipeline.sources.archive import Archive, is_tensor, open_archive, rank
+from pipeline.sources.archive import Archive, guarded, is_tensor, open_archive, rank
 from pipeline.sources.triage import FileFormat, identify
 from pipeline.sources.unpickle import Global, Record
 
@@ -97,7 +97,7 @@ def read_state(path: Path, file_format: FileFormat | None = None) -> StateDict:
             remedy="Give a .pth, .pt, .model or .safetensors file.",
         )
     archive = open_archive(path, file_format.name)
-    found = _find(path, archive)
+    found = guarded(path, lambda: _find(path, archive))
     notes = [file_format.note] if file_format.note else []
     if found.where:
         notes.append(f"the weights lie in the checkpoint under {found.where}")

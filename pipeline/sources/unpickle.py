@@ -335,7 +335,15 @@ def _size(items: Any = ()) -> tuple[Any, ...]:
     return tuple(_sequence(items))
 
 
+def _encode(text: Any, encoding: Any = "") -> bytes:
+    """Bytes as pickle protocols 0 to 2 write them."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise Malformed("bytes in the pickle are in an unknown encoding")
+    return text.encode("latin-1")
+
+
 CONSTRUCTORS: dict[str, Callable[..., Any]] = {
+    "_codecs.encode": _encode,
     "collections.OrderedDict": _ordered_dict,
     "collections.defaultdict": _default_dict,
     "builtins.set": _sequence,
@@ -425,6 +433,10 @@ def _extend(machine: _Machine, _: Any) -> None:
     machine.extend(machine.top(), items)
 
 
+def _pop_mark(machine: _Machine, _: Any) -> None:
+    machine.pop_mark()
+
+
 def _pop(machine: _Machine, _: Any) -> None:
     if not machine.stack:
         raise Malformed("the pickle takes more than it has")
@@ -456,7 +468,7 @@ _OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
     "DICT": lambda m, a: m.stack.append(_ordered_dict(list(zip(*[iter(m.pop_mark())] * 2, strict=True)))),
     "MARK": lambda m, a: m.stack.append(_MARK),
     "POP": _pop,
-    "POP_MARK": lambda m, a: m.pop_mark() and None,
+    "POP_MARK": _pop_mark,
     "DUP": lambda m, a: m.stack.append(m.top()),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda m, a: m.recall(a)),
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _put),
