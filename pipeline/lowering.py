@@ -262,14 +262,9 @@ def _float_behind(model: onnx.ModelProto, target: Target) -> Picture2Picture:
     from pipeline.graph import from_model, to_model
     from pipeline.rewrites import quantized
     from pipeline.rewrites.base import run as run_rewrites
-    from pipeline.verify.runner import run, session
+    from pipeline.verify.runner import free_size, run, session
 
     graph: gs.Graph = from_model(model)
     run_rewrites(graph, target, quantized.REWRITES)
-    floating = to_model(graph, opset=graph.opset)
-    for tensor in (*floating.graph.input, *floating.graph.output):
-        for dim in tensor.type.tensor_type.shape.dim[2:]:
-            dim.Clear()
-            dim.dim_param = "free"
-    opened = session(floating)
+    opened = session(free_size(to_model(graph, opset=graph.opset)))
     return lambda picture: run(opened, picture)

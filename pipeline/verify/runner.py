@@ -27,3 +27,16 @@ def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 def run(session: onnxruntime.InferenceSession, picture: np.ndarray) -> np.ndarray:
     """The first output for the one input."""
     return np.asarray(session.run(None, {session.get_inputs()[0].name: picture})[0])
+
+
+def free_size(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` itself, with height and width of its inputs and outputs left open and no inferred shapes."""
+    constants = {t.name for t in model.graph.initializer}
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name in constants:
+            continue
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if axis >= 2:
+                dim.dim_param = f"{value.name}_{axis}"
+    del model.graph.value_info[:]
+    return model
