@@ -12,6 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.rewrites.base import Edit, LoweringResult, Refusal, Rewrite, run
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, TransposedConvolutions
+from pipeline.rewrites.instance_norm import FuseInstanceNorm, InstanceNormInputs
 from pipeline.rewrites.opset import OpsetForms
 from pipeline.rewrites.quantized import Quantised
 from pipeline.rewrites.reductions import Reductions, Softmaxes
@@ -27,6 +28,8 @@ REWRITES: tuple[Rewrite, ...] = (
     Quantised(),
     Constants(),
     OpsetForms(),
+    FuseInstanceNorm(),
+    InstanceNormInputs(),
     Softmaxes(),
     Reductions(),
     Convolutions(),

@@ -134,8 +134,8 @@ def run(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> list[np.ndar
     )
 
 
-def free_size(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose rank 4 inputs have free height and width, and without recorded shapes."""
+def free_size(model: onnx.ModelProto, batch: int = 1) -> onnx.ModelProto:
+    """A copy whose rank 4 inputs have free height, width and (above 1) batch, and without recorded shapes."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     constants = {tensor.name for tensor in copy.graph.initializer}
@@ -143,6 +143,8 @@ def free_size(model: onnx.ModelProto) -> onnx.ModelProto:
         dims = held.type.tensor_type.shape.dim
         if held.name not in constants and len(dims) == 4:
             dims[2].dim_param, dims[3].dim_param = f"{held.name}_h", f"{held.name}_w"
+            if batch > 1:
+                dims[0].dim_value = batch
     del copy.graph.value_info[:]
     for held in copy.graph.output:
         held.type.tensor_type.ClearField("shape")
@@ -179,8 +181,8 @@ def assert_equivalent(
             if len(shape) == 4 and not vector:
                 shape = [batch, shape[1], height, width]
             feeds[held.name] = generator.uniform(low, high, shape).astype(np.float32)
-        wanted = expected(feeds) if expected else run(free_size(before), feeds)
-        got = run(free_size(lowered), feeds)
+        wanted = expected(feeds) if expected else run(free_size(before, batch), feeds)
+        got = run(free_size(lowered, batch), feeds)
         assert len(wanted) == len(got)
         for reference, result in zip(wanted, got, strict=True):
             assert reference.shape == result.shape, f"shape {result.shape} instead of {reference.shape}"
