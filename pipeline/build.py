@@ -208,7 +208,7 @@ def inspect(source: str | Path, *, architecture: str | None = None) -> dict[str,
     except PipelineError as error:
         if error.code != "ambiguous-architecture":
             raise
-        about |= {"digest": cache.file_digest(path), "architecture": f"not told by the file: {error.message}"}
+        about |= {"digest": cache.file_digest(path), "architecture": f"{error.message}. {error.remedy}"}
         return about
     about |= {
         "format": network.format,
@@ -222,6 +222,7 @@ def inspect(source: str | Path, *, architecture: str | None = None) -> dict[str,
     }
     if network.model is not None:
         about["graph"] = facts.graph(network.model)
+    about["cost"] = facts.cost(network)
     return about
 
 
@@ -369,14 +370,28 @@ def _make_model(
 
 def _require_contract(network: Network) -> None:
     if network.contract is None:
+        _require_pictures(network)
         raise PipelineError(
             "contract-missing",
-            f"a {network.format} file does not say which value range the network takes and gives, and the range "
-            "cannot be seen in the pictures of networks that begin with instance normalisation",
+            f"this file ({network.format}) does not say which value range the network takes and gives, and the "
+            "range cannot be seen in the pictures of networks that begin with instance normalisation",
             subject=network.source.name,
             remedy="Declare it as the training code has it: --input-range and --output-range, each one of "
             "0..255, 0..1, -1..1, imagenet.",
         )
+
+
+def _require_pictures(network: Network) -> None:
+    """PipelineError `not-image-to-image` for a graph whose declared output cannot be a picture."""
+    for value in network.model.graph.output if network.model is not None else ():
+        rank = len(value.type.tensor_type.shape.dim)
+        if value.type.tensor_type.HasField("shape") and rank not in (0, 4):
+            raise PipelineError(
+                "not-image-to-image",
+                f"the output {value.name!r} has {rank} dimensions, a batch of pictures has 4",
+                subject=network.source.name,
+                remedy="This tool takes networks that turn a picture into a picture.",
+            )
 
 
 def _target_refuses(

@@ -136,3 +136,28 @@ def graph(model: onnx.ModelProto) -> dict[str, Any]:
         "nodes": len(model.graph.node),
         "operators": operators(model),
     }
+
+
+SIZES = ((720, 540), (1280, 720), (1920, 1080))
+"""Width and height of the pictures whose cost is told."""
+
+
+def cost(network: Network) -> dict[str, dict[str, float]] | str:
+    """Multiply-adds and activation memory for one picture, at the usual sizes; why not, where that fails."""
+    from pipeline.errors import PipelineError
+    from pipeline.export import export
+    from pipeline.graph import declare_size
+    from pipeline.graph.statistics import statistics
+
+    try:
+        model = export(network, SIZES[0][::-1])
+        told = {}
+        for width, height in SIZES:
+            counted = statistics(declare_size(model, height, width), height, width)
+            told[f"{width}x{height}"] = {
+                "giga_macs": round(counted.macs / 1e9, 3),
+                "activation_megabytes": round(counted.activation_elements * 4 / 1e6, 1),
+            }
+        return told
+    except PipelineError as error:
+        return error.message
