@@ -237,7 +237,7 @@ def existing_file(source: str | Path) -> Path:
             return path
     except IsADirectoryError as error:
         raise PipelineError(
-            "source-is-a-folder", "this is a folder", subject=str(path), remedy="Give the model file itself."
+            "is-a-directory", "this is a folder", subject=str(path), remedy="Give the model file itself."
         ) from error
     except FileNotFoundError as error:
         raise PipelineError(
@@ -245,7 +245,7 @@ def existing_file(source: str | Path) -> Path:
         ) from error
     except (OSError, ValueError) as error:
         raise PipelineError(
-            "file-not-readable", f"the file cannot be opened ({error})", subject=str(path)
+            "unreadable-file", f"the file cannot be opened ({error})", subject=str(path)
         ) from error
 
 
