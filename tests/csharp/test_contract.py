@@ -1,0 +1,49 @@
+"""The C# and what is generated beside it agree: names in YAML, and the example in the documentation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.csharp.conftest import Assemblies
+from tests.csharp.toolchain import REPOSITORY, TEMPLATES, UNITY_DEFINES, must_compile
+
+SERIALISED = {
+    "yaml/model.asset.j2": "StyleTransferModel",
+    "yaml/camera.prefab.j2": "StyleTransferCamera",
+}
+
+
+def serialised_fields(name: str) -> list[str]:
+    """The fields of a class that Unity writes into YAML, in order."""
+    text = (TEMPLATES / f"Runtime/{name}.cs").read_text()
+    region = re.search(r"#region (?:Serialised fields|Editable attributes)\n(.*?)#endregion", text, re.DOTALL)[1]
+    fields = re.findall(r"^    \w+ (\w+) = .*;$", region, re.MULTILINE)
+    assert len(fields) == region.count("[SerializeField") == text.count("[SerializeField")
+    return fields
+
+
+@pytest.mark.parametrize("template", SERIALISED)
+def test_yaml_holds_exactly_the_serialised_fields(template: str) -> None:
+    own = (TEMPLATES / template).read_text().rpartition("m_EditorClassIdentifier:")[2]
+    keys = re.findall(r"^  (\w+):", own, re.MULTILINE)
+    fields = serialised_fields(SERIALISED[template])
+    assert len(fields) == (22 if "asset" in template else 7)
+    assert keys == fields
+
+
+def test_the_example_in_the_documentation_compiles(assemblies: Assemblies, tmp_path: Path) -> None:
+    text = (REPOSITORY / "docs/unity.md").read_text()
+    (example,) = re.findall(r"```csharp\n(.*?)```", text, re.DOTALL)
+    source = tmp_path / "StylisedScreen.cs"
+    source.write_text(example)
+    must_compile(tmp_path / "Example.dll", [source], [*assemblies.stubs, assemblies.runtime], UNITY_DEFINES)
+
+
+def test_the_documentation_names_files_that_exist() -> None:
+    text = (REPOSITORY / "docs/unity.md").read_text()
+    named = re.findall(r"`((?:Runtime|Editor)/[\w./]*)`", text)
+    assert len(named) >= 9
+    assert [name for name in named if not (TEMPLATES / name).exists()] == []
