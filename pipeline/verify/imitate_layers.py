@@ -239,8 +239,9 @@ def _reflection(scene: Scene) -> None:
         padded = [axis for axis in range(rank) if pads[axis] or pads[axis + rank]]
         for axis in padded:
             size = shape[axis]
-            place = np.abs(np.arange(-pads[axis], size + pads[axis + rank]))
-            place = np.clip(np.where(place >= size, 2 * (size - 1) - place, place), 0, size - 1)
+            place = np.arange(-pads[axis], size + pads[axis + rank])
+            beyond = 2 * (size - 1) - place
+            place = np.clip(np.where(place < 0, -place, np.where(place < size, place, beyond)), 0, size - 1)
             out = node.outputs[0] if axis == padded[-1] else None
             tensor = make.op("Gather", tensor, make.const(place, "place", np.int64), out=out, axis=axis)
 
