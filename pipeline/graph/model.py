@@ -135,7 +135,9 @@ def _form_opset(node: gs.Node, shapes: Shapes) -> int:
     inputs = sum(n.given(node, index) is not None for index in range(len(node.inputs)))
     match node.op:
         case "Resize":
-            return 11 if len(node.inputs) > 2 else 10
+            if len(node.inputs) == 2:
+                return 10
+            return 13 if n.given(node, 1) is None else 11
         case "DepthToSpace" if n.text(node, "mode", "DCR") != "DCR":
             return 11
         case "Pad" | "Clip" if inputs > 1:

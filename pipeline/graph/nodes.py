@@ -54,6 +54,11 @@ def given(node: gs.Node, index: int) -> gs.Tensor | None:
     return None if tensor is None or tensor.is_empty() else tensor
 
 
+def empty() -> gs.Variable:
+    """What stands for an omitted optional input."""
+    return gs.Variable.empty()
+
+
 def producer(tensor: gs.Tensor | None) -> gs.Node | None:
     """The node that makes a tensor; None for graph inputs and initializers."""
     return tensor.inputs[0] if tensor is not None and tensor.inputs else None

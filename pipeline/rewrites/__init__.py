@@ -16,6 +16,7 @@ from pipeline.rewrites.instance_norm import FuseInstanceNorm, InstanceNormInputs
 from pipeline.rewrites.opset import OpsetForms
 from pipeline.rewrites.quantized import Quantised
 from pipeline.rewrites.reductions import Reductions, Softmaxes
+from pipeline.rewrites.resize import FuseUpsample, Resizes
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,6 +31,8 @@ REWRITES: tuple[Rewrite, ...] = (
     OpsetForms(),
     FuseInstanceNorm(),
     InstanceNormInputs(),
+    FuseUpsample(),
+    Resizes(),
     Softmaxes(),
     Reductions(),
     Convolutions(),

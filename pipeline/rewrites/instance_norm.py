@@ -223,11 +223,10 @@ class _Finder:
 
     def _same_numbers(self, tensor: gs.Tensor, other: gs.Tensor) -> bool:
         """Whether both hold one number per picture and channel, [N, C] followed by ones."""
-        if shapes[0] is None or shapes[1] is None or shapes[0][:2] != shapes[1][:2]:
+        first, second = self.shapes.of(tensor), self.shapes.of(other)
+        if first is None or second is None or first[:2] != second[:2] or len(first[:2]) < 2:
             return False
-        return all(
-            len(shape) >= 2 and all(size == 1 for size in shape[2:]) for shape in shapes if shape is not None
-        )
+        return all(size == 1 for size in (*first[2:], *second[2:]))
 
     def centred(self, tensor: gs.Tensor) -> list[gs.Tensor]:
         """The x of x - mean(x), where x may stand in rows."""
