@@ -26,6 +26,7 @@ TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 TOOLS = {
     "mcs": "mono-mcs",
     "mono": "mono-runtime",
+    "monodis": "mono-utils",
     "glslangValidator": "glslang-tools",
 }
 """What the tests run besides Python: the C# compiler and runtime, and the shader compiler, by Debian package."""

@@ -339,6 +339,13 @@ def _make_model(
     step("validate", f"{len(broken)} errors and {len(findings) - len(broken)} other findings for {target.name}")
     if broken:
         raise _target_refuses(path, target, broken, lowered, report)
+    if lowered.candidate is None:
+        raise PipelineError(
+            "graph-does-not-run",
+            lowered.notes[-1],
+            subject=path.name,
+            remedy="The validator finds nothing wrong with it: please report this.",
+        )
 
     proof = proving.prove(
         _picture_function(lowered.quantised or reference, network, reference, lowered),

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.contract import UNITY, ImageContract, ImageSide
+from pipeline.contract import ImageContract
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -48,16 +48,15 @@ _SECOND_SIZE = (100, 148)
 class Lowered:
     """A graph for one target, and what is known about it.
 
-    `contract` is what the model now takes and gives: RGB 0..1 on both sides when the image contract was baked.
-    `candidate` computes it as the target would. `fixed_size` (height, width) is set when it runs at that size
-    alone. `output_scale` is output width / input width.
+    `candidate` computes it as the target would; None where ONNX Runtime cannot run that. `size` (height, width)
+    is declared in the model; `fixed_size` is set, to the same, when it runs at no other. `output_scale` is output
+    width / input width. `quantised` is set for a quantised source: the float graph behind it.
     """
 
     model: onnx.ModelProto
     serialised: bytes
     target: Target
-    contract: ImageContract | None
-    candidate: Picture2Picture
+    candidate: Picture2Picture | None
     size: tuple[int, int]
     fixed_size: tuple[int, int] | None
     size_multiple: int
@@ -66,12 +65,11 @@ class Lowered:
     output_scale: float
     before: dict[str, Any]
     after: dict[str, Any]
-    edits: list[Edit] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
-    baked: dict[str, str] | None = None
-    quantised: Picture2Picture | None = None
-    """For a quantised source: the float graph behind it, run as plain ONNX; else None."""
-    notes: tuple[str, ...] = ()
+    edits: list[Edit]
+    refusals: list[Refusal]
+    baked: dict[str, str] | None
+    quantised: Picture2Picture | None
+    notes: tuple[str, ...]
 
 
 def lower_network(
@@ -87,89 +85,115 @@ def lower_network(
     Raises PipelineError when the network is not image-to-image or cannot be exported. What the target would
     still refuse is left to `validate`.
     """
-    from pipeline.bake import bake
     from pipeline.export import export
-    from pipeline.graph import declare_size, from_model, statistics, to_model
-    from pipeline.graph.simplify import simplify
-    from pipeline.rewrites import lower
-    from pipeline.rewrites.layout import to_channels_first
-    from pipeline.verify.proof import as_target_computes
+    from pipeline.graph import declare_size, to_model
+    from pipeline.graph.statistics import statistics
 
     exported = export(network, size)
     before = {"opset": opset(exported), "operators": operators(exported)}
-    notes: list[str] = []
     own_size = _declared_size(exported)
     if own_size is None:
         exported = declare_size(exported, *size)
     quantised = _float_behind(exported, target) if QUANTISED & set(before["operators"]) else None
+    rewritten = _rewrite(exported, network.contract if bake_contract else None, target)
 
-    graph = from_model(exported)
-    edits = list(to_channels_first(graph))
-    simplified, note = simplify(to_model(graph))
-    if note:
-        notes.append(note)
-    graph = from_model(simplified)
-    result = lower(graph, target)
-    edits += result.edits
-    baked = None
-    contract = network.contract
-    channels_first = {"layout": "nchw"}
-    if contract is not None:
-        contract = replace(
-            contract,
-            input=replace(contract.input, **channels_first),
-            output=replace(contract.output, **channels_first),
-        )
-    if bake_contract:
-        assert contract is not None
-        baked = bake(graph, contract)
-        result = lower(graph, target)
-        edits += result.edits
-        contract = replace(
-            contract,
-            input=ImageSide(UNITY.value_range, contract.input.channels),
-            output=ImageSide(UNITY.value_range, contract.output.channels),
-        )
-
-    known_architecture = network.module is not None and contract is not None and network.contract is not None
-    multiple = network.contract.size_multiple if known_architecture else None  # type: ignore[union-attr]
-    model = declare_size(to_model(graph, metadata), *size)
-    candidate = as_target_computes(model, target)
-    channels = _channels(model, 0)
+    channels = _channels(to_model(rewritten.graph))
+    smallest = network.contract.size_multiple if network.contract else 1
+    fit = _fit(rewritten.graph, target, channels, smallest)
+    notes = [*rewritten.notes, *fit.notes]
     fixed = None
-    multiple = _size_multiple(candidate, channels, (multiple,) if multiple else SIZE_MULTIPLES)
-    if multiple is None:
-        fixed = own_size or size
-        multiple = 1
-        model = declare_size(to_model(graph, metadata), *fixed)
-        notes.append(
-            f"the graph runs at {fixed[1]}x{fixed[0]} alone: it has sizes baked in that no rewrite could remove"
-        )
-        size = fixed
+    if fit.multiple is None:
+        fixed = size = own_size or size
+        notes.append(f"the graph runs at {size[1]}x{size[0]} alone: it has sizes baked in")
     else:
-        size = tuple(max(multiple, round(s / multiple) * multiple) for s in size)  # type: ignore[assignment]
-        model = declare_size(to_model(graph, metadata), *size)
-    scale, out_channels = _output_of(candidate, channels, fixed or (multiple * 3, multiple * 5))
+        size = _rounded(size, fit.multiple)
+    model = declare_size(to_model(rewritten.graph, metadata), *size)
+    trial = fixed or _rounded((64, 80), fit.multiple or 1)
+    scale, out_channels = _output_of(fit.candidate, channels, trial) if fit.candidate else (1.0, channels)
     return Lowered(
         model=model,
         serialised=model.SerializeToString(deterministic=True),
         target=target,
-        contract=contract,
-        candidate=candidate,
+        candidate=fit.candidate,
         size=size,
         fixed_size=fixed,
-        size_multiple=multiple,
+        size_multiple=fit.multiple or 1,
         input_channels=channels,
         output_channels=out_channels,
         output_scale=scale,
         before=before,
         after={"opset": opset(model), "operators": operators(model), **statistics(model, *size).as_dict()},
-        edits=edits,
-        refusals=result.refusals,
-        baked=None if baked is None else {"input": baked.input, "output": baked.output},
+        edits=rewritten.edits,
+        refusals=rewritten.refusals,
+        baked=rewritten.baked,
         quantised=quantised,
         notes=tuple(notes),
     )
+
+
+@dataclass(frozen=True)
+class _Rewritten:
+    graph: gs.Graph
+    edits: list[Edit]
+    refusals: list[Refusal]
+    baked: dict[str, str] | None
+    notes: list[str]
+
+
+def _rewrite(exported: onnx.ModelProto, contract: ImageContract | None, target: Target) -> _Rewritten:
+    """Channels first, simplified, lowered; with a contract, that baked in and lowered again."""
+    from pipeline.bake import bake
+    from pipeline.graph import from_model, to_model
+    from pipeline.graph.simplify import simplify
+    from pipeline.rewrites import lower
+    from pipeline.rewrites.layout import to_channels_first
+
+    graph = from_model(exported)
+    edits: list[Edit] = list(to_channels_first(graph))
+    simplified, note = simplify(to_model(graph) if edits else exported)
+    graph = from_model(simplified)
+    result = lower(graph, target)
+    edits += result.edits
+    baked = None
+    if contract is not None:
+        done = bake(graph, _channels_first(contract))
+        baked = {"input": done.input, "output": done.output}
+        result = lower(graph, target)
+        edits += result.edits
+    return _Rewritten(graph, edits, result.refusals, baked, [note] if note else [])
+
+
+def _channels_first(contract: ImageContract) -> ImageContract:
+    return replace(
+        contract, input=replace(contract.input, layout="nchw"), output=replace(contract.output, layout="nchw")
+    )
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How a graph runs: as a function, and at multiples of what; None is at its own size alone."""
+
+    candidate: Picture2Picture | None
+    multiple: int | None
+    notes: list[str]
+
+
+def _fit(graph: gs.Graph, target: Target, channels: int, smallest: int) -> _Fit:
+    from pipeline.graph import to_model
+    from pipeline.verify.proof import as_target_computes
+
+    try:
+        candidate = as_target_computes(to_model(graph), target)
+    except Exception as error:  # whatever ONNX Runtime raises for a graph that the target would not take either
+        return _Fit(None, 1, [f"the graph cannot be run as {target.name} computes it ({_first_line(error)})"])
+    choices = [m for m in SIZE_MULTIPLES if m >= smallest]
+    return _Fit(candidate, _size_multiple(candidate, channels, choices), [])
+
+
+def _rounded(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """The nearest multiples, at least one."""
+    height, width = (max(1, round(s / multiple)) * multiple for s in size)
+    return height, width
 
 
 def trial_sizes(lowered: Lowered, source_fixed: tuple[int, int] | None) -> tuple[tuple[int, int], ...]:
@@ -179,8 +203,11 @@ def trial_sizes(lowered: Lowered, source_fixed: tuple[int, int] | None) -> tuple
     """
     if only := lowered.fixed_size or source_fixed:
         return (only,)
-    m = lowered.size_multiple
-    return tuple(tuple(max(1, round(s / m)) * m for s in size) for size in (_GOLDEN_SIZE, _SECOND_SIZE))  # type: ignore[misc]
+    return _rounded(_GOLDEN_SIZE, lowered.size_multiple), _rounded(_SECOND_SIZE, lowered.size_multiple)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
 def operators(model: onnx.ModelProto) -> dict[str, int]:
@@ -210,9 +237,8 @@ def _declared_size(model: onnx.ModelProto) -> tuple[int, int] | None:
     return (height, width) if height > 0 and width > 0 else None
 
 
-def _channels(model: onnx.ModelProto, index: int) -> int:
-    constants = {t.name for t in model.graph.initializer}
-    image = [i for i in model.graph.input if i.name not in constants][index]
+def _channels(model: onnx.ModelProto) -> int:
+    image = model.graph.input[0]
     channels = image.type.tensor_type.shape.dim[1].dim_value
     if channels not in (1, 3):
         raise PipelineError(
@@ -223,7 +249,7 @@ def _channels(model: onnx.ModelProto, index: int) -> int:
     return channels
 
 
-def _size_multiple(candidate: Picture2Picture, channels: int, choices: tuple[int, ...]) -> int | None:
+def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]) -> int | None:
     """The first multiple at which the graph runs at two shapes with one ratio of output to input."""
     for multiple in choices:
         ratios = set()
@@ -245,7 +271,7 @@ def _output_of(candidate: Picture2Picture, channels: int, size: tuple[int, int])
     except Exception as error:
         raise PipelineError(
             "graph-does-not-run",
-            f"the lowered graph does not run at {size[1]}x{size[0]} ({str(error).splitlines()[0][:160]})",
+            f"the lowered graph does not run at {size[1]}x{size[0]} ({_first_line(error)})",
             remedy="Run `pipeline validate` on the .onnx to see which node is the cause.",
         ) from error
     if len(shape) != 4 or shape[1] not in (1, 3):
@@ -260,11 +286,11 @@ def _output_of(candidate: Picture2Picture, channels: int, size: tuple[int, int])
 def _float_behind(model: onnx.ModelProto, target: Target) -> Picture2Picture:
     """A quantised model with its quantisation undone, as ONNX Runtime runs it: what the proof holds to."""
     from pipeline.graph import from_model, to_model
-    from pipeline.rewrites import quantized
     from pipeline.rewrites.base import run as run_rewrites
+    from pipeline.rewrites.quantized import Quantised
     from pipeline.verify.runner import free_size, run, session
 
     graph: gs.Graph = from_model(model)
-    run_rewrites(graph, target, quantized.REWRITES)
+    run_rewrites(graph, target, (Quantised(),))
     opened = session(free_size(to_model(graph, opset=graph.opset)))
     return lambda picture: run(opened, picture)
