@@ -12,11 +12,15 @@ from pipeline.errors import PipelineError
 from pipeline.rewrites.base import Edit, LoweringResult, Refusal, Rewrite, run
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, TransposedConvolutions
+from pipeline.rewrites.fused import FusedOperators
 from pipeline.rewrites.instance_norm import FuseInstanceNorm, InstanceNormInputs
+from pipeline.rewrites.layout import ChannelsLast
 from pipeline.rewrites.opset import OpsetForms
+from pipeline.rewrites.pooling import Pools
 from pipeline.rewrites.quantized import Quantised
 from pipeline.rewrites.reductions import Reductions, Softmaxes
 from pipeline.rewrites.resize import FuseUpsample, Resizes
+from pipeline.rewrites.shuffle import Shuffles
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,7 +31,10 @@ if TYPE_CHECKING:
 
 REWRITES: tuple[Rewrite, ...] = (
     Quantised(),
+    FusedOperators(),
     Constants(),
+    ChannelsLast(),
+    Shuffles(),
     OpsetForms(),
     FuseInstanceNorm(),
     InstanceNormInputs(),
@@ -35,6 +42,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Resizes(),
     Softmaxes(),
     Reductions(),
+    Pools(),
     Convolutions(),
     TransposedConvolutions(),
     BakedSizes(),
