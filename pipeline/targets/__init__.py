@@ -84,10 +84,10 @@ class Target:
 
     def rules(self) -> tuple[Rule, ...]:
         """All rows, graph rules first, then by operator."""
-        rows = list(self.graph_rules)
+        rows = {id(rule): rule for rule in self.graph_rules}
         for facts in self.operators.values():
-            rows.extend(rule for rule in facts.rules if rule not in rows)
-        return tuple(rows)
+            rows.update((id(rule), rule) for rule in facts.rules)
+        return tuple(rows.values())
 
 
 _RULE_FIELDS = ("kind", "code", "severity", "source", "reason", "fix", "console", "backends", "operators")

@@ -166,7 +166,9 @@ def _axes_known(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 def _first_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     axes = attribute(node, "axes")
     smaller = given(node, 0) if node.op_type == "Unsqueeze" else (node.output[0] if node.output else "")
-    if axes and len(axes) > 1 and variable(view, given(node, 0)) and not vector(view.shape(smaller)):
+    shape = view.shape(smaller)
+    flat = vector(shape) and not (axes and min(axes) == 0 and shape[0] not in (1, None))
+    if axes and len(axes) > 1 and variable(view, given(node, 0)) and not flat:
         yield Hit(f"axes={plain(axes)}: only the first is used", "axes")
 
 

@@ -1,0 +1,81 @@
+"""The target files: complete, cited, and what Barracuda registers."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pipeline import targets
+from pipeline.errors import PipelineError
+
+COUNTS = {"barracuda-1.0": 79, "barracuda-2.0": 104, "barracuda-3.0": 108}
+"""Registered importers (measured.md section 4)."""
+SOURCE = re.compile(
+    r"\w[\w.]*\.(cs|cginc|compute|shader|md|json)(:\d+)?(@\d+\.\d+\.\d+)?|ONNX specification|operators\.json"
+)
+
+
+def test_names_are_in_order_of_version():
+    assert targets.names() == ("barracuda-1.0", "barracuda-2.0", "barracuda-3.0")
+    assert targets.DEFAULT in targets.names()
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_names():
+    with pytest.raises(PipelineError) as caught:
+        targets.get("barracuda-4.0")
+    assert caught.value.code == "unknown-target"
+    assert all(name in str(caught.value) for name in targets.names())
+
+
+def test_a_target_is_read_once():
+    assert targets.get("barracuda-3.0") is targets.get("barracuda-3.0")
+
+
+@pytest.mark.parametrize(("name", "count"), COUNTS.items())
+def test_the_operators_are_those_that_barracuda_registers(name, count):
+    assert len(targets.get(name).operators) == count
+
+
+def test_operators_only_grow_from_version_to_version():
+    first, second, third = (set(targets.get(name).operators) for name in targets.names())
+    assert first < second < third
+    assert third - second == {"Erf", "HardSigmoid", "RoiAlign", "ScatterND"}
+    assert {"Split", "Where", "TopK", "Tile", "Softplus", "ArgMax", "MirrorPad"} <= second - first
+
+
+@pytest.mark.parametrize("name", targets.names())
+def test_versions_belong_together(name):
+    target = targets.get(name)
+    assert target.name == name
+    assert target.package == "com.unity.barracuda"
+    assert ".".join(map(str, target.version)) == target.package_version
+    assert name.endswith(f"{target.version[0]}.{target.version[1]}")
+    assert target.opset == 9
+    assert target.accepts("Conv") and not target.accepts("HardSwish")
+
+
+@pytest.mark.parametrize("name", targets.names())
+def test_every_row_cites_its_source(name):
+    target = targets.get(name)
+    for facts in target.operators.values():
+        assert re.fullmatch(r"\w+\.cs:\d+@" + re.escape(target.package_version), facts.source), facts
+    for rule in target.rules():
+        assert SOURCE.search(rule.source), rule
+    assert set(target.sources) >= {"unity", "opset", "max_rank", "dtypes", "constants", "semantics"}
+
+
+@pytest.mark.parametrize("name", targets.names())
+def test_every_rule_belongs_to_an_operator_or_the_graph(name):
+    target = targets.get(name)
+    rows = [rule for facts in target.operators.values() for rule in facts.rules]
+    assert rows and target.graph_rules
+    assert {rule.code for rule in (*rows, *target.graph_rules)} == {rule.code for rule in target.rules()}
+
+
+def test_constants_pass_through_everything_on_1_0_alone():
+    assert targets.get("barracuda-1.0").constants is None
+    for name in ("barracuda-2.0", "barracuda-3.0"):
+        passing = targets.get(name).constants
+        assert {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Gather"} < passing
+        assert not passing & {"Identity", "Cast", "Mul", "Slice", "Concat"}

@@ -1,0 +1,60 @@
+"""Each rule fires on its smallest graph, on the targets that have it, and not on the graph beside it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pipeline import targets
+from pipeline.findings import Severity
+from pipeline.validate import codes, validate
+from pipeline.validate.graphs import GRAPH_KINDS
+from pipeline.validate.kinds import HARMLESS, KINDS
+from tests.validate.cases import CASES
+
+
+@pytest.mark.parametrize(
+    ("code", "model", "expected"), CASES, ids=[f"{i} {case[0]}" for i, case in enumerate(CASES)]
+)
+def test_code_is_found_on_the_targets_that_have_the_rule(code, model, expected):
+    found = {
+        name.removeprefix("barracuda-").removesuffix(".0")
+        for name in targets.names()
+        if any(finding.code == code for finding in validate(model, targets.get(name)))
+    }
+    assert found == set(expected.split())
+
+
+def test_every_code_of_the_targets_has_a_graph_that_fires_it():
+    used = {rule.code for name in targets.names() for rule in targets.get(name).rules()}
+    assert {code for code, _, expected in CASES if expected} == used
+
+
+def test_every_code_is_explained_and_none_is_explained_for_nothing():
+    used = {rule.code for name in targets.names() for rule in targets.get(name).rules()}
+    assert set(codes()) == used
+
+
+@pytest.mark.parametrize("code", sorted(codes()))
+def test_explanation_has_title_explanation_and_remedy(code):
+    told = codes()[code]
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code)
+    assert set(told) == {"title", "explanation", "remedy"}
+    assert all(told.values())
+    assert not told["title"].endswith(".") and told["explanation"].endswith(".") and told["remedy"].endswith(".")
+
+
+@pytest.mark.parametrize("name", targets.names())
+def test_every_row_of_a_target_can_be_evaluated(name):
+    target = targets.get(name)
+    assert {rule.kind for rule in target.graph_rules} <= set(GRAPH_KINDS)
+    rows = [rule for facts in target.operators.values() for rule in facts.rules]
+    assert {rule.kind for rule in rows} <= set(KINDS)
+    assert {rule.options["harmless"] for rule in rows if "harmless" in rule.options} <= set(HARMLESS)
+    assert {rule.severity for rule in target.rules()} <= {severity.value for severity in Severity}
+
+
+def test_every_kind_is_used_by_a_target():
+    rows = [rule for name in targets.names() for rule in targets.get(name).rules()]
+    assert {rule.kind for rule in rows} == set(KINDS) | set(GRAPH_KINDS)
