@@ -306,6 +306,7 @@ def _make_model(
     from pipeline.lowering import lower_network, trial_sizes
     from pipeline.validate import validate
     from pipeline.verify import proof as proving
+    from pipeline.verify.compare import difference
 
     target = targets.get(options.target)
     width, height = options.size
@@ -347,9 +348,10 @@ def _make_model(
             remedy="The validator finds nothing wrong with it: please report this.",
         )
 
+    candidate = _picture_function(lowered.candidate, None if bake_contract else network, reference, lowered)
     proof = proving.prove(
         _picture_function(lowered.quantised or reference, network, reference, lowered),
-        _picture_function(lowered.candidate, None if bake_contract else network, reference, lowered),
+        candidate,
         trial_sizes(lowered, getattr(reference, "fixed_size", None)),
         channels=lowered.input_channels,
         picture=options.picture,
@@ -357,6 +359,9 @@ def _make_model(
         notes=_proof_notes(network, lowered),
     )
     report["proof"] = proof.as_dict()
+    if lowered.quantised is not None:
+        as_given = _picture_function(reference, network, reference, lowered)(proof.golden_input)
+        report["against_quantised"] = difference(as_given, candidate(proof.golden_input), "picture").as_dict()
     worst = proof.worst
     step(
         "verify",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.report.markdown import sizes
+from pipeline.report.markdown import quantised_sentence, sizes
 
 
 def render_html(report: Mapping[str, Any], golden_input: bytes, golden_output: bytes) -> bytes:
@@ -18,6 +18,7 @@ def render_html(report: Mapping[str, Any], golden_input: bytes, golden_output: b
     template = environment.from_string((Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8"))
     page = template.render(
         r=report,
+        quantised=quantised_sentence(report["against_quantised"]) if "against_quantised" in report else "",
         sizes=sizes(report["model"]),
         operators=sorted({*report["before"]["operators"], *report["model"]["operators"]}),
         pictures=[
