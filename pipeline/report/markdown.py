@@ -104,7 +104,7 @@ def quantised_sentence(found: Mapping[str, Any]) -> str:
     far = "the same picture" if found["psnr"] is None else f"{found['psnr']:.1f} dB"
     return (
         f"Against the quantised source as ONNX Runtime runs it: {far}, {found['mean_levels']:.2f} levels on "
-        "average. The difference is the rounding of activations, which Barracuda does not do: it computes in float. "
+        "average: the rounding of activations, which Barracuda does not do (it computes in float). "
         "The gain of quantising is size at rest, not speed."
     )
 
