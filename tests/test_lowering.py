@@ -1,0 +1,121 @@
+"""From a network to the target's graph: sizes, channels, and what no file says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pipeline import sources, targets
+from pipeline.errors import PipelineError
+from pipeline.lowering import Lowered, lower_network, operators, trial_sizes
+from tests.networks import style_onnx
+
+RNG = np.random.default_rng(4)
+
+
+def save(path: Path, nodes: list[onnx.NodeProto], shape: list[object], **weights: np.ndarray) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(v, k) for k, v in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4), path)
+    return path
+
+
+def lowered(path: Path, size: tuple[int, int] = (540, 960), target: str = "barracuda-3.0") -> Lowered:
+    network = sources.read(path, sources.ReadOptions(input_range="0..1", output_range="0..1"))
+    return lower_network(network, targets.get(target), size, bake_contract=True, metadata={})
+
+
+def declared(model: onnx.ModelProto) -> list[int]:
+    return [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+
+
+def test_the_nominal_size_is_declared_whatever_the_file_declared(tmp_path):
+    result = lowered(style_onnx(tmp_path / "n.onnx", size=(32, 48)))
+    assert declared(result.model) == [1, 3, 540, 960]
+    assert (result.fixed_size, result.size_multiple, result.output_scale) == (None, 4, 1.0)
+
+
+def test_the_nominal_size_is_rounded_to_the_size_rule(tmp_path):
+    assert declared(lowered(style_onnx(tmp_path / "n.onnx"), size=(541, 963)).model) == [1, 3, 540, 964]
+
+
+def test_a_deep_network_asks_for_a_larger_multiple(tmp_path):
+    """Four halvings and a skip: sizes that are not multiples of 16 do not fit together again."""
+    nodes, last = [], "x"
+    for level in range(4):
+        nodes.append(helper.make_node("MaxPool", [last], [f"d{level}"], kernel_shape=[2, 2], strides=[2, 2]))
+        last = f"d{level}"
+    for level in range(4):
+        nodes.append(helper.make_node("Upsample", [last, "s"], [f"u{level}"], mode="nearest"))
+        last = f"u{level}"
+    nodes.append(helper.make_node("Add", [last, "x"], ["y"]))
+    path = save(tmp_path / "deep.onnx", nodes, [1, 3, "h", "w"], s=np.array([1, 1, 2, 2], np.float32))
+    result = lowered(path)
+    assert result.size_multiple == 16
+    assert declared(result.model) == [1, 3, 544, 960]
+    assert all(s % 16 == 0 for size in trial_sizes(result, None) for s in size)
+
+
+def test_a_baked_size_is_found_and_kept(tmp_path):
+    """A map of 24 x 32 weights is added: no other size fits."""
+    nodes = [helper.make_node("Add", ["x", "m"], ["y"])]
+    path = save(tmp_path / "fixed.onnx", nodes, [1, 3, 24, 32], m=RNG.random((1, 3, 24, 32)).astype(np.float32))
+    result = lowered(path)
+    assert result.fixed_size == result.size == (24, 32)
+    assert declared(result.model) == [1, 3, 24, 32]
+    assert trial_sizes(result, None) == ((24, 32),)
+    assert any("32x24 alone" in note for note in result.notes)
+
+
+def test_an_output_twice_as_large_is_told(tmp_path):
+    nodes = [helper.make_node("Upsample", ["x", "s"], ["y"], mode="nearest")]
+    result = lowered(save(tmp_path / "sr.onnx", nodes, [1, 1, "h", "w"], s=np.array([1, 1, 2, 2], np.float32)))
+    assert (result.output_scale, result.input_channels, result.output_channels) == (2.0, 1, 1)
+
+
+def test_six_channels_are_refused(tmp_path):
+    path = save(tmp_path / "six.onnx", [helper.make_node("Relu", ["x"], ["y"])], [1, 6, 8, 8])
+    with pytest.raises(PipelineError) as caught:
+        lowered(path)
+    assert caught.value.code == "auxiliary-inputs"
+
+
+def test_a_classifier_is_refused(tmp_path):
+    nodes = [helper.make_node("GlobalAveragePool", ["x"], ["g"]), helper.make_node("Flatten", ["g"], ["y"])]
+    with pytest.raises(PipelineError) as caught:
+        lowered(save(tmp_path / "c.onnx", nodes, [1, 3, 8, 8]))
+    assert caught.value.code == "not-image-to-image"
+
+
+@pytest.mark.parametrize("target", targets.names())
+def test_nothing_is_left_of_what_a_target_does_not_take(tmp_path, target):
+    nodes = [
+        helper.make_node("Identity", ["b"], ["b2"]),
+        helper.make_node("Conv", ["x", "w", "b2"], ["c"], kernel_shape=[3, 3], auto_pad="SAME_UPPER"),
+        helper.make_node("Sigmoid", ["c"], ["y"]),
+    ]
+    weights = {"w": RNG.random((3, 3, 3, 3)).astype(np.float32), "b": np.ones(3, np.float32)}
+    result = lowered(save(tmp_path / "i.onnx", nodes, [1, 3, 8, 8], **weights), target=target)
+    assert operators(result.model) == {"Clip": 1, "Conv": 1, "Sigmoid": 1}
+    assert "auto_pad" not in {a.name for a in result.model.graph.node[0].attribute}
+    assert all(t.HasField("raw_data") for t in result.model.graph.initializer)
+
+
+def test_the_file_carries_what_unity_checks(tmp_path):
+    network = sources.read(
+        style_onnx(tmp_path / "n.onnx"), sources.ReadOptions(input_range="0..1", output_range="0..1")
+    )
+    result = lower_network(
+        network, targets.get("barracuda-3.0"), (540, 960), bake_contract=True, metadata={"source_digest": "abc"}
+    )
+    assert {p.key: p.value for p in result.model.metadata_props} == {"source_digest": "abc"}
+    assert result.model.producer_name == "unity-bridge-pipeline"
