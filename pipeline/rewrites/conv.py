@@ -54,7 +54,7 @@ class Convolutions:
 
     name = "conv"
     summary = "grouped, non-square-strided and auto-padded convolutions become plain or depthwise ones"
-    removes = ("conv-group", "non-square-strides", "auto-pad", "conv-dilations")
+    removes = ("grouped-convolution", "height-width-swapped", "same-padding-from-width", "dilations-not-square")
 
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         outcome: list[Edit | Refusal] = []
@@ -205,7 +205,7 @@ class TransposedConvolutions:
 
     name = "conv-transpose"
     summary = "asymmetric, grouped, dilated and non-square transposed convolutions become forms that compute right"
-    removes = ("conv-transpose-pads", "conv-transpose-attributes", "non-square-strides")
+    removes = ("transposed-pads-asymmetric", "transposed-group", "height-width-swapped", "attribute-ignored")
 
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         outcome: list[Edit | Refusal] = []

@@ -36,7 +36,7 @@ class FusedOperators:
 
     name = "fused"
     summary = "ONNX Runtime's fused operators become the standard ones that they were made of"
-    removes = ("unknown-operator",)
+    removes = ("unknown-operator", "foreign-domain")
 
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         outcome: list[Edit | Refusal] = []

@@ -64,7 +64,7 @@ class ChannelsLast:
 
     name = "layout"
     summary = "channels-last regions become channels-first, and the Transposes around them meet and vanish"
-    removes = ("channels-last", "transpose", "baked-size")
+    removes = ("channels-last-transpose", "transpose-as-identity", "reshape-of-memory", "unsqueeze-of-input")
 
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         if not any(node.op in (*_RESHAPING, "Transpose") for node in graph.nodes):

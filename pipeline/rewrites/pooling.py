@@ -62,7 +62,7 @@ class Pools:
 
     name = "pooling"
     summary = "pools with ceil_mode, dilations, counted pads or non-square kernels become ones that compute right"
-    removes = ("pool-ceil-mode", "pool-dilations", "pool-count-include-pad", "pool-not-square", "extra-output")
+    removes = ("attribute-ignored", "height-width-swapped", "same-padding-from-width", "extra-output")
 
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         outcome: list[Edit | Refusal] = []

@@ -128,7 +128,7 @@ class Quantised:
 
     name = NAME
     summary = "quantised operators become float ones: weights (q - zero_point) * scale, activations unrounded"
-    removes = ("unknown-operator", "quantised")
+    removes = ("unknown-operator", "foreign-domain", "tensor-dtype")
 
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         if not any(node.op in _QUANTISED or node.op in _UNKNOWN for node in graph.nodes):

@@ -41,7 +41,7 @@ class Shuffles:
 
     name = "shuffle"
     summary = "pixel and channel shuffles become DepthToSpace, SpaceToDepth or Gather, without sizes in the graph"
-    removes = ("rank-too-high", "baked-size", "unknown-attribute")
+    removes = ("rank-not-supported", "reshape-of-memory", "transpose-not-supported", "slice-steps")
 
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         outcome: list[Edit | Refusal] = []

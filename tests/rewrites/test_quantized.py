@@ -56,17 +56,6 @@ def static(source: onnx.ModelProto, folder: Path, **options: object) -> onnx.Mod
     return onnx.load(folder / "q.onnx")
 
 
-def dynamic(source: onnx.ModelProto, folder: Path, **options: object) -> onnx.ModelProto:
-    """ONNX Runtime's quantize_dynamic."""
-    from onnxruntime.quantization import quantize_dynamic
-
-    logging.disable(logging.WARNING)
-    onnx.save(source, folder / "float.onnx")
-    quantize_dynamic(str(folder / "float.onnx"), str(folder / "q.onnx"), **options)
-    logging.disable(logging.NOTSET)
-    return onnx.load(folder / "q.onnx")
-
-
 def with_weights(source: onnx.ModelProto, weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     """The float model with some initializers replaced: what a lowered quantised model must compute."""
     copy = onnx.ModelProto.FromString(source.SerializeToString())
@@ -128,48 +117,6 @@ def test_a_folded_relu6_comes_back_as_clip(tmp_path: Path) -> None:
     assert sorted(operators(graph)) == ["Add", "Clip", "Conv", "Conv"]
     assert any("Clip 0..1" in edit.what for edit in edits)
     assert_same(rounded(graph, source), graph, random(1, 3, 12, 16, scale=3), random(2, 3, 9, 7, scale=3))
-
-
-@pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("weight_type", ["QUInt8", "QInt8"])
-def test_dynamic_quantisation_becomes_convolutions_with_their_biases(
-    per_channel: bool, weight_type: str, tmp_path: Path
-) -> None:
-    from onnxruntime.quantization import QuantType
-
-    source = network()
-    quantised = dynamic(source, tmp_path, weight_type=getattr(QuantType, weight_type), per_channel=per_channel)
-    assert "ConvInteger" in [node.op_type for node in quantised.graph.node]
-    graph, _, refusals = lowered(quantised, Quantised())
-    assert refusals == []
-    assert sorted(operators(graph)) == ["Add", "Conv", "Conv", "Relu"]
-    assert all(len(node.inputs) == 3 for node in graph.nodes if node.op == "Conv")
-    assert_same(rounded(graph, source), graph, random(1, 3, 12, 16), random(2, 3, 9, 7))
-
-
-@pytest.mark.parametrize("per_channel", [False, True])
-def test_dynamic_quantisation_of_a_matrix_product(per_channel: bool, tmp_path: Path) -> None:
-    weights = {"w": random(6, 5), "b": random(5)}
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"], name="m"), helper.make_node("Add", ["m", "b"], ["y"])]
-    source = model(nodes, weights, ("n", 6))
-    quantised = dynamic(source, tmp_path, per_channel=per_channel)
-    graph, _, refusals = lowered(quantised, Quantised())
-    assert refusals == []
-    assert operators(graph) == ["MatMul", "Add"]
-    assert_same(rounded(graph, source), graph, random(1, 6), random(4, 6))
-
-
-def test_the_fused_matrix_products_of_onnx_runtime() -> None:
-    ints = np.random.default_rng(1).integers(0, 255, (6, 5)).astype(np.uint8)
-    weights = {"q": ints, "s": np.float32(0.02), "z": np.uint8(127), "b": random(5)}
-    node = helper.make_node("DynamicQuantizeMatMul", ["x", *weights], ["y"], name="m", domain="com.microsoft")
-    source = model([node], weights, ("n", 6), domains=("com.microsoft",))
-    graph, _, refusals = lowered(source, Quantised())
-    assert refusals == []
-    assert operators(graph) == ["MatMul", "Add"]
-    x = random(3, 6)
-    expected = x @ ((ints.astype(np.float32) - 127) * np.float32(0.02)) + weights["b"]
-    assert np.allclose(compute(runnable(to_model(graph)), x), expected, atol=1e-6)
 
 
 def q(name: str, source: str, out: str, scale: str = "s", zero: str = "z") -> onnx.NodeProto:
