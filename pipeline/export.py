@@ -8,10 +8,14 @@ accepts opset 9 and silently writes 18 (peers.md section C). Where opset 9 canno
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import logging
+import os
 import re
+import sys
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import MissingDependency, PipelineError
@@ -87,10 +91,9 @@ def _export(torch: Any, module: Any, picture: Any, opset: int) -> bytes:
     """One run of torch's exporter, kept silent: it prints whole graphs on failure, and warnings that explain
     nothing to whoever did not write torch."""
     buffer = io.BytesIO()
-    quiet = io.StringIO()
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch._dynamo", "torch.export")]
     levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+    with warnings.catch_warnings(), _silence():
         warnings.simplefilter("ignore")
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
@@ -109,6 +112,31 @@ def _export(torch: Any, module: Any, picture: Any, opset: int) -> bytes:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
     return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Swallow what is written to stdout and stderr, by Python and, below it, by torch's C++."""
+    quiet = io.StringIO()
+    saved: list[tuple[int, int]] = []
+    try:
+        for stream in (sys.__stdout__, sys.__stderr__):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                number = stream.fileno()  # type: ignore[union-attr]
+                stream.flush()  # type: ignore[union-attr]
+                copy = os.dup(number)
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+                saved.append((number, copy))
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+            yield
+    finally:
+        with contextlib.suppress(OSError, AttributeError, TypeError):
+            ctypes.CDLL(None).fflush(None)
+        for number, copy in saved:
+            os.dup2(copy, number)
+            os.close(copy)
 
 
 def _worth_a_later_opset(error: Exception) -> bool:

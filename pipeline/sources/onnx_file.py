@@ -124,7 +124,9 @@ def _load_external_data(path: Path, model: onnx.ModelProto) -> list[Path]:
             length = int(entries["length"]) if "length" in entries else file.stat().st_size - offset
         except ValueError:
             raise damaged(path, f"the place of tensor {tensor.name!r} is no number") from None
-        if offset < 0 or length < 0 or offset + length > file.stat().st_size:
+        if offset < 0 or length < 0:
+            raise damaged(path, f"the place of tensor {tensor.name!r} is negative")
+        if offset + length > file.stat().st_size:
             raise damaged(file, f"tensor {tensor.name!r} reaches beyond its end", "truncated-file")
         with file.open("rb") as data:
             data.seek(offset)

@@ -93,7 +93,8 @@ def trained_tensors(module: Any) -> dict[str, np.ndarray]:
     """The parameters as arrays; for a frozen TorchScript module, which has none, its code's float constants."""
     tensors = {name: value.detach().float().numpy() for name, value in module.named_parameters()}
     if not tensors and hasattr(module, "inlined_graph"):
-        for index, node in enumerate(module.inlined_graph.findAllNodes("prim::Constant")):
+        graph = module.inlined_graph  # its nodes live as long as it does
+        for index, node in enumerate(graph.findAllNodes("prim::Constant")):
             if "value" in node.attributeNames() and node.kindOf("value") == "t":
                 value = node.t("value")
                 if value.is_floating_point() and value.numel() > 1:
