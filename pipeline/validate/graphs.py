@@ -133,6 +133,13 @@ def _input_shapes(view: View, rule: Rule) -> Found:
             yield None, Hit(f"the input {name} declares no shape", name)
 
 
+@graph_kind("input-dtype")
+def _input_dtype(view: View, rule: Rule) -> Found:
+    for name, held in view.inputs.items():
+        if held.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+            yield None, Hit(f"the input {name} holds text, and tensors hold numbers", name)
+
+
 @graph_kind("input-rank")
 def _input_rank(view: View, rule: Rule) -> Found:
     for name, held in view.inputs.items():

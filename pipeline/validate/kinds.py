@@ -340,6 +340,16 @@ def _end_is_rank(view: View, node: onnx.NodeProto) -> str:
     return "it is the end" if rank is not None and attribute(node, "end") >= rank else ""
 
 
+def _trailing_axis(view: View, node: onnx.NodeProto) -> str:
+    """Whether an operand placed at `axis` (opset 6 and before) lies on the last axes anyway."""
+    first, second = view.shape(given(node, 0)), view.shape(given(node, 1))
+    if first is None or second is None:
+        return "" if view.opset < 7 else "this opset has no such attribute"
+    axis = attribute(node, "axis")
+    axis = axis + len(first) if axis < 0 else axis
+    return "it is where the last axes are" if axis + len(second) == len(first) or len(second) == 0 else ""
+
+
 HARMLESS: dict[str, Callable[[View, onnx.NodeProto], str]] = {
     "last-axis": _last_axis,
     "no-pads": _no_pads,
@@ -350,5 +360,6 @@ HARMLESS: dict[str, Callable[[View, onnx.NodeProto], str]] = {
     "average-mode": _average_mode,
     "no-zero-in-shape": _no_zero_in_shape,
     "end-is-rank": _end_is_rank,
+    "trailing-axis": _trailing_axis,
 }
 """Conditions, by name, under which an ignored attribute makes no difference; each says why, or nothing."""

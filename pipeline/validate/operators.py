@@ -12,7 +12,7 @@ import onnx
 from pipeline.findings import Severity
 from pipeline.validate.kinds import Hit, cosmetic, kind, plain, variable
 from pipeline.validate.shaping import text, vector
-from pipeline.validate.view import View, attribute, given
+from pipeline.validate.view import Shape, View, attribute, given
 
 if TYPE_CHECKING:
     from pipeline.targets import Rule
@@ -22,6 +22,15 @@ _INTEGERS = frozenset(
     for name in ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
 )
 _FLOATS = frozenset(getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"))
+
+
+_NARROW = frozenset(
+    value
+    for name, value in onnx.TensorProto.DataType.items()
+    if name == "STRING"
+    or name.startswith(("BFLOAT", "FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4", "INT2", "UINT2"))
+)
+"""Types whose rounding is visible: a Cast to them that does nothing gives other values."""
 
 
 @kind("gemm-bias-lost")
@@ -116,6 +125,19 @@ def _broadcast_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterato
             yield Hit(f"height and width of the constant {name} ({text(shape)}) are swapped", name, severity)
 
 
+@kind("broadcast-variable")
+def _broadcast_variable(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """1.0.4 does not align data of different rank."""
+    shapes = [view.shape(name) for name in node.input if variable(view, name)]
+    if len(shapes) < 2 or None in shapes:
+        return
+    rank = max(len(shape) for shape in shapes)
+    for shape in shapes:
+        if len(shape) < rank and rank > 2 and not all(size == 1 for size in shape):
+            yield Hit(f"data of shape {text(shape)} beside data of rank {rank} is not aligned to its last axes")
+            return
+
+
 @kind("constant-rank")
 def _rank_alignment(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     ranks = [view.rank(name) for name in node.input if variable(view, name)]
@@ -150,6 +172,9 @@ def _integer_division(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[
 def _cast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     wanted, name = attribute(node, "to"), given(node, 0)
     have = view.dtype(name)
+    if wanted in _NARROW and have not in _NARROW:
+        yield Hit(f"Cast to {onnx.TensorProto.DataType.Name(wanted)} is a copy: nothing is rounded", "to")
+        return
     if have not in _FLOATS or (wanted not in _INTEGERS and wanted != onnx.TensorProto.BOOL):
         return
     maker, value = view.maker(name), view.value(name)
@@ -168,25 +193,40 @@ def _cast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     yield Hit(f"Cast to {kind_name} is a copy: the fraction stays", "to")
 
 
+@kind("dropout-training")
+def _dropout(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    name, ratio = given(node, 2), view.value(given(node, 1)) if given(node, 1) else None
+    if not name or (ratio is not None and not ratio.any()):
+        return
+    training = view.value(name)
+    if training is None or training.any():
+        yield Hit("training_mode is not read: nothing is dropped", "training_mode")
+
+
 @kind("prelu-slope")
 def _prelu(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     shape, slope = view.shape(given(node, 0)), view.shape(given(node, 1))
     if slope is None or shape is None or None in slope:
         return
     count = math.prod(slope)
-    if count == 1 or all(size == 1 for size in shape[2:]):
+    if count == 1 or all(size == 1 for size in shape[2:]) or slope == shape:
         return
-    if rule.options["per_channel"] and len(slope) == 3 and slope[1:] == (1, 1):
+    if rule.options["per_channel"] and _slope_per_channel(view, slope):
         return
     if None not in shape and count == math.prod(shape[1:]):
         return
     yield Hit(f"a slope of shape {text(slope)} does not run on {text(shape)}", "slope")
 
 
+def _slope_per_channel(view: View, slope: Shape) -> bool:
+    """[C,1,1], or [C] before opset 7, where it meant the channels: both are loaded as C batches of one value."""
+    return (len(slope) == 3 and slope[1:] == (1, 1)) or (len(slope) == 1 and view.opset < 7)
+
+
 @kind("prelu-per-channel")
 def _prelu_channels(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     slope = view.shape(given(node, 1))
-    if slope is not None and len(slope) == 3 and slope[1:] == (1, 1) and slope[0] != 1:
+    if slope is not None and _slope_per_channel(view, slope) and slope[0] != 1:
         yield Hit(
             "one slope per channel is right on CSharp alone: CSharpBurst takes the first for all channels, "
             "the GPU another order",

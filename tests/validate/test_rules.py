@@ -11,7 +11,7 @@ from pipeline.findings import Severity
 from pipeline.validate import codes, validate
 from pipeline.validate.graphs import GRAPH_KINDS
 from pipeline.validate.kinds import HARMLESS, KINDS
-from tests.validate.cases import CASES
+from tests.validate.cases import CASES, RIGHT
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,10 @@ def test_every_row_of_a_target_can_be_evaluated(name):
 def test_every_kind_is_used_by_a_target():
     rows = [rule for name in targets.names() for rule in targets.get(name).rules()]
     assert {rule.kind for rule in rows} == set(KINDS) | set(GRAPH_KINDS)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("target", targets.names())
+def test_what_was_measured_right_has_no_finding_worse_than_slow(name, target):
+    found = validate(RIGHT[name], targets.get(target))
+    assert [f for f in found if f.severity.rank < Severity.SLOW.rank] == []
