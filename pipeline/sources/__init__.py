@@ -238,8 +238,9 @@ def _program(
     details: dict[str, Any],
 ) -> Network:
     from pipeline.sources import plain
+    from pipeline.sources.programs import trained_tensors
 
-    tensors = {name: value.detach().float().numpy() for name, value in module.named_parameters()}
+    tensors = trained_tensors(module)
     plain.check_finite(tensors, str(path))
     return Network(
         name=_name(path, options),
