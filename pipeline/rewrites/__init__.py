@@ -9,13 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
+from pipeline.rewrites.activations import Activations
 from pipeline.rewrites.base import Edit, LoweringResult, Refusal, Rewrite, run
+from pipeline.rewrites.batch_norm import FoldBatchNorm
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, TransposedConvolutions
 from pipeline.rewrites.fused import FusedOperators
 from pipeline.rewrites.instance_norm import FuseInstanceNorm, InstanceNormInputs
 from pipeline.rewrites.layout import ChannelsLast
+from pipeline.rewrites.linear_fusing import ConstantsAlongWidth, ShiftsBeforeConvolutions
 from pipeline.rewrites.opset import OpsetForms
+from pipeline.rewrites.padding import Paddings
 from pipeline.rewrites.pooling import Pools
 from pipeline.rewrites.quantized import Quantised
 from pipeline.rewrites.reductions import Reductions, Softmaxes
@@ -36,15 +40,20 @@ REWRITES: tuple[Rewrite, ...] = (
     ChannelsLast(),
     Shuffles(),
     OpsetForms(),
+    Paddings(),
     FuseInstanceNorm(),
     InstanceNormInputs(),
     FuseUpsample(),
     Resizes(),
     Softmaxes(),
     Reductions(),
+    FoldBatchNorm(),
+    Activations(),
     Pools(),
     Convolutions(),
     TransposedConvolutions(),
+    ShiftsBeforeConvolutions(),
+    ConstantsAlongWidth(),
     BakedSizes(),
 )
 """Every rewrite, one line each, in the order in which they run."""

@@ -329,9 +329,6 @@ COPIES = [
 ]
 
 
-RESHAPES = {"zero": 0.0, "one": np.array([-1, 1]), "three": np.array([-1, 3, 8, 12])}
-
-
 def test_the_upsampling_of_2018_is_fused():
     constants = {
         "zero": 0.0,

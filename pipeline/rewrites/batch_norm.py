@@ -1,0 +1,85 @@
+"""Batch normalisation is folded into the convolution before it: exact, and one layer less.
+
+y = k * (x - mean) + beta with k = gamma / sqrt(var + eps): W' = k * W, b' = k * (b - mean) + beta
+(recipes_measured.md, Conv + BatchNormalization and ConvTranspose + BatchNormalization; folded in float64).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.graph import nodes as n
+from pipeline.rewrites.base import Edit, Refusal
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.targets import Target
+
+
+class FoldBatchNorm:
+    """BatchNormalization behind a Conv, ConvTranspose or Gemm of which it is the only reader joins its weights.
+
+    Left alone: behind anything else (Barracuda runs it as ScaleBias, epsilon honoured), behind computed weights,
+    and in training mode (which `constants` refuses). Refused: parameters that are computed from the picture.
+    """
+
+    name = "fold-batch-norm"
+    summary = "BatchNormalization behind a convolution joins its weights and bias"
+    removes = ("input-not-constant",)
+
+    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+        outcome: list[Edit | Refusal] = []
+        for node in n.nodes_of(graph, "BatchNormalization"):
+            if len(node.outputs) > 1 or node.attrs.get("training_mode"):
+                continue
+            held = [n.value(tensor) for tensor in node.inputs[1:5]]
+            if any(value is None for value in held):
+                reason = "its scale, bias, mean or variance is computed from the picture"
+                outcome.append(Refusal(self.name, "batch-norm-not-constant", node.name, node.op, reason))
+                continue
+            outcome += self._fold(graph, node, [np.asarray(value, np.float64) for value in held])
+        return outcome
+
+    def _fold(self, graph: gs.Graph, node: gs.Node, parameters: list[np.ndarray]) -> list[Edit | Refusal]:
+        before = n.producer(node.inputs[0])
+        if before is None or before.op not in ("Conv", "ConvTranspose", "Gemm"):
+            return []
+        if n.only_consumer(graph, node.inputs[0]) is not node:
+            return []
+        weights, bias = n.value(before.inputs[1]), n.value(n.given(before, 2))
+        if weights is None or (bias is None and n.given(before, 2) is not None):
+            return []
+        if before.op == "Gemm" and (before.attrs.get("alpha", 1.0) != 1.0 or before.attrs.get("beta", 1.0) != 1.0):
+            return []
+        gamma, beta, mean, variance = parameters
+        factor = gamma / np.sqrt(variance + float(node.attrs.get("epsilon", 1e-5)))
+        if bias is not None and bias.size not in (1, factor.size):
+            return []
+        old_bias = 0.0 if bias is None else bias.reshape(-1).astype(np.float64)
+        make = n.Builder(graph, before, self.name)
+        scaled = _scaled(before, weights.astype(np.float64), factor)
+        before.inputs = [
+            before.inputs[0],
+            make.const(scaled, "weights"),
+            make.const((old_bias - mean) * factor + beta, "bias"),
+        ]
+        output = node.outputs[0]
+        node.outputs.clear()
+        node.inputs.clear()
+        before.outputs = [output]
+        why = "one layer less; up to 1.2 Barracuda does not fold it itself"
+        return [Edit(self.name, (before.name, node.name), f"folded into the {before.op}", why)]
+
+
+def _scaled(node: gs.Node, weights: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """The weights times one factor per output channel."""
+    if node.op == "Conv":
+        return weights * factor.reshape(-1, *(1 for _ in weights.shape[1:]))
+    if node.op == "Gemm":
+        return weights * (factor[:, None] if node.attrs.get("transB") else factor[None, :])
+    group = int(node.attrs.get("group", 1))
+    split = weights.reshape(group, -1, *weights.shape[1:])
+    return (split * factor.reshape(group, 1, -1, *(1 for _ in weights.shape[2:]))).reshape(weights.shape)

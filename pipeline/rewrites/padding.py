@@ -1,0 +1,155 @@
+"""Padding: merged into convolutions where it is zeros, split where Barracuda pads less than ONNX.
+
+Works on the attribute form (`opset` makes it). Barracuda pads height and width alone, in 1.0 never negatively,
+and reflects and repeats edges right (importer.md section 6, Pad; recipes_measured.md, padding).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.graph import nodes as n
+from pipeline.graph.shapes import LazyShapes
+from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.opset import INT32_MAX
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.targets import Target
+
+Outcome = list[Edit | Refusal]
+
+
+class Paddings:
+    """Zero pads join the Conv behind them; chains merge; negative, channel and wrapping pads are written out.
+
+    Left alone: reflect and edge pads, constants other than 0 (right in the attribute form in every version), and
+    zeros before pools, whose own pads do not count as zeros. Refused: pads of the batch, and of channels other
+    than by a constant.
+    """
+
+    name = "padding"
+    summary = "zero pads join the Conv behind them; negative, channel and wrapping pads are written out"
+    removes = ("pad-negative", "pad-outer-axes", "pad-mode-unknown")
+
+    def apply(self, graph: gs.Graph, target: Target) -> Outcome:
+        shapes = LazyShapes(graph)
+        outcome: Outcome = []
+        for node in n.nodes_of(graph, "Pad"):
+            pads = n.ints(node, "pads")
+            if pads is not None and len(node.inputs) == 1:
+                outcome += self._pad(graph, node, pads, shapes)
+        return outcome
+
+    def _refuse(self, node: gs.Node, reason: str) -> Outcome:
+        return [Refusal(self.name, "pad-outer-axes", node.name, node.op, reason)]
+
+    def _edit(self, node: gs.Node, what: str, why: str) -> Outcome:
+        return [Edit(self.name, (node.name,), what, why)]
+
+    def _pad(self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...], shapes: LazyShapes) -> Outcome:
+        rank = len(pads) // 2
+        mode = n.text(node, "mode", "constant")
+        if not any(pads):
+            return self._edit(node, "removed", "it pads by nothing") if n.bypass(graph, node) else []
+        merged = self._chain(node, pads, mode)
+        if merged or rank != 4:
+            return merged
+        if pads[0] or pads[4]:
+            return self._refuse(node, "it pads the batch")
+        if min(pads) < 0:
+            return self._negative(graph, node, pads)
+        if pads[1] or pads[5]:
+            return self._channels(graph, node, pads, mode, shapes)
+        if mode == "wrap":
+            return self._wrap(graph, node, pads)
+        if mode == "constant" and not node.attrs.get("value", 0.0):
+            return self._into_convolutions(graph, node, pads)
+        return []
+
+    def _chain(self, node: gs.Node, pads: tuple[int, ...], mode: str) -> Outcome:
+        """Two pads of zeros (or of one value), or two of edges, are one."""
+        before = n.producer(node.inputs[0])
+        if before is None or before.op != "Pad" or len(before.inputs) != 1 or mode not in ("constant", "edge"):
+            return []
+        first = n.ints(before, "pads")
+        if first is None or len(first) != len(pads) or min(*first, *pads) < 0:
+            return []
+        same_value = before.attrs.get("value", 0.0) == node.attrs.get("value", 0.0)
+        if n.text(before, "mode", "constant") != mode or not same_value:
+            return []
+        node.attrs["pads"] = [a + b for a, b in zip(first, pads, strict=True)]
+        node.inputs = [before.inputs[0]]
+        return [Edit(self.name, (before.name, node.name), "two pads became one", "one layer less")]
+
+    def _negative(self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...]) -> Outcome:
+        make = n.Builder(graph, node, self.name)
+        output, tensor = node.outputs[0], node.inputs[0]
+        grow = [max(pad, 0) for pad in pads]
+        cut = [axis for axis in range(4) if pads[axis] < 0 or pads[axis + 4] < 0]
+        if any(grow):
+            attrs = {key: held for key, held in node.attrs.items() if key != "pads"}
+            tensor = make.op("Pad", tensor, pads=grow, **attrs)
+        starts = [max(-pads[axis], 0) for axis in cut]
+        ends = [min(pads[axis + 4], 0) or INT32_MAX for axis in cut]
+        make.op("Slice", tensor, starts=starts, ends=ends, axes=cut, out=output)
+        make.drop()
+        return self._edit(node, "the negative part became a Slice", "1.0 reads negative pads wrong (measured)")
+
+    def _channels(
+        self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...], mode: str, shapes: LazyShapes
+    ) -> Outcome:
+        """A 1x1 convolution that copies the channels and gives the constant in the new ones."""
+        channels = shapes.here.channels(node.inputs[0])
+        if mode != "constant" or channels is None:
+            return self._refuse(node, "it pads channels by something else than a constant, or of unknown number")
+        make = n.Builder(graph, node, self.name)
+        total = pads[1] + channels + pads[5]
+        weights = np.zeros((total, channels, 1, 1))
+        weights[np.arange(channels) + pads[1], np.arange(channels)] = 1
+        bias = np.full(total, float(node.attrs.get("value", 0.0)))
+        bias[pads[1] : pads[1] + channels] = 0
+        rest = [0 if axis in (1, 5) else pad for axis, pad in enumerate(pads)]
+        held = [make.const(weights, "weights"), make.const(bias, "bias")]
+        wide = make.op("Conv", node.inputs[0], *held, kernel_shape=[1, 1])
+        if any(rest):
+            wide = make.op("Pad", wide, pads=rest, mode="constant", value=node.attrs.get("value"))
+        n.replace_output(wide, node.outputs[0])
+        make.drop()
+        return self._edit(node, "channel pads became a 1x1 convolution", "Barracuda pads height and width alone")
+
+    def _wrap(self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...]) -> Outcome:
+        """Circular: the last columns, all of them, the first columns; then rows."""
+        make = n.Builder(graph, node, self.name)
+        tensor = node.inputs[0]
+        for axis in (2, 3):
+            parts = [tensor]
+            if pads[axis]:
+                parts.insert(0, make.op("Slice", tensor, starts=[-pads[axis]], ends=[INT32_MAX], axes=[axis]))
+            if pads[axis + 4]:
+                parts.append(make.op("Slice", tensor, starts=[0], ends=[pads[axis + 4]], axes=[axis]))
+            tensor = make.op("Concat", *parts, axis=axis) if len(parts) > 1 else tensor
+        n.replace_output(tensor, node.outputs[0])
+        make.drop()
+        return self._edit(node, "became Slices and Concat", "no Barracuda pads circularly")
+
+    def _into_convolutions(self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...]) -> Outcome:
+        output = node.outputs[0]
+        readers = n.consumers(output)
+        spatial = (*pads[2:4], *pads[6:8])
+        if n.is_output(graph, output) or not readers:
+            return []
+        for reader in readers:
+            plain = n.text(reader, "auto_pad", "NOTSET") in ("NOTSET", "")
+            if reader.op != "Conv" or not plain or any(tensor is output for tensor in reader.inputs[1:]):
+                return []
+        for reader in readers:
+            own = n.ints(reader, "pads", (0, 0, 0, 0)) or ()
+            reader.attrs["pads"] = [a + b for a, b in zip(own, spatial, strict=True)]
+        names = (node.name, *(reader.name for reader in readers))
+        if not n.bypass(graph, node):
+            raise AssertionError("a Pad that only convolutions read can be taken out")
+        return [Edit(self.name, names, "joined the pads of the Conv", "zero padding costs nothing there")]

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.graph import from_model
+from pipeline.rewrites.batch_norm import FoldBatchNorm
+from tests.rewrites import apply, assert_equivalent, model, node, operators, random
+
+
+def statistics(channels):
+    return {
+        "g": random((channels,), 1),
+        "b": random((channels,), 2),
+        "m": random((channels,), 3),
+        "v": np.abs(random((channels,), 4)) + 0.1,
+    }
+
+
+NORM = node("BatchNormalization", "c g b m v", "y", epsilon=1e-3)
+
+
+def lowered(source):
+    graph = from_model(source)
+    edits, refusals = apply(FoldBatchNorm(), graph)
+    return graph, edits, refusals
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("operator", "shape", "attrs"),
+    [
+        ("Conv", (6, 3, 3, 3), {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
+        ("Conv", (6, 1, 3, 3), {"group": 3}),
+        ("ConvTranspose", (3, 6, 3, 3), {"strides": [2, 2]}),
+        ("ConvTranspose", (3, 2, 2, 2), {"group": 3, "strides": [2, 2]}),
+    ],
+)
+def test_it_joins_the_weights_of_the_convolution_before_it(operator, shape, attrs, bias):
+    held = {"w": random(shape, 5)} | ({"wb": random((6,), 6)} if bias else {})
+    source = model(
+        [node(operator, "x w wb" if bias else "x w", "c", **attrs), NORM],
+        held | statistics(6),
+    )
+    graph, edits, _ = lowered(source)
+    assert operators(graph) == [operator]
+    assert edits[0].nodes == ("c_node", "y_node")
+    assert graph.nodes[0].outputs[0].name == "y"
+    assert_equivalent(source, graph, tolerance=3e-6)
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_it_joins_a_linear_layer(transposed):
+    shape = (4, 3) if transposed else (3, 4)
+    source = model(
+        [
+            node("GlobalAveragePool", "x", "p"),
+            node("Flatten", "p", "f"),
+            node("Gemm", "f w wb", "c", transB=transposed),
+            NORM,
+        ],
+        {"w": random(shape, 5), "wb": random((4,), 6)} | statistics(4),
+    )
+    graph, _, _ = lowered(source)
+    assert operators(graph)[-1] == "Gemm"
+    assert_equivalent(source, graph, tolerance=3e-6)
+
+
+def test_a_convolution_that_others_read_keeps_its_weights():
+    source = model(
+        [node("Conv", "x w", "c"), NORM, node("Relu", "c", "z"), node("Add", "y z", "out")],
+        {"w": random((6, 3, 3, 3))} | statistics(6),
+        output="out",
+    )
+    _, edits, _ = lowered(source)
+    assert not edits
+
+
+def test_behind_an_activation_it_stays():
+    source = model([node("Relu", "x", "c"), NORM], statistics(3))
+    _, edits, refusals = lowered(source)
+    assert not edits
+    assert not refusals
+
+
+def test_computed_statistics_are_refused():
+    source = model(
+        [node("Relu", "x", "c"), node("BatchNormalization", "c s b m v", "y")],
+        statistics(3),
+        extra_inputs={"s": (3,)},
+    )
+    _, edits, refusals = lowered(source)
+    assert [refusal.code for refusal in refusals] == ["batch-norm-not-constant"]
+    assert not edits
