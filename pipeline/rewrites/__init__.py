@@ -15,6 +15,7 @@ from pipeline.rewrites.batch_norm import FoldBatchNorm
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, TransposedConvolutions
 from pipeline.rewrites.fused import FusedOperators
+from pipeline.rewrites.group_norm import GroupNorms
 from pipeline.rewrites.instance_norm import FuseInstanceNorm, InstanceNormInputs
 from pipeline.rewrites.layout import ChannelsLast
 from pipeline.rewrites.linear_fusing import ConstantsAlongWidth, ShiftsBeforeConvolutions
@@ -41,6 +42,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Shuffles(),
     OpsetForms(),
     Paddings(),
+    GroupNorms(),
     FuseInstanceNorm(),
     InstanceNormInputs(),
     FuseUpsample(),

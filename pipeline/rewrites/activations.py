@@ -54,9 +54,7 @@ class Activations:
             n.replace_output(result, node.outputs[0])
             make.drop()
             fault = f"{target.name} {'computes it wrong' if target.accepts(node.op) else 'does not have it'}"
-            outcome.append(
-                Edit(NAME, (node.name,), f"{node.op} composed of simpler operators", f"{target.name} {fault}")
-            )
+            outcome.append(Edit(NAME, (node.name,), f"{node.op} composed of simpler operators", fault))
         return outcome
 
 

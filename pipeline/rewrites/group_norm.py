@@ -1,0 +1,220 @@
+"""Normalisations over other axes than a picture's: group, layer, and mean-variance normalisation.
+
+Barracuda has none of them, and the reshaped InstanceNormalization that torch exports for GroupNorm throws
+(measured). Means over groups of channels are a 1x1 convolution of GlobalAveragePool with a constant matrix:
+    m = A GAP(x), d = x - m, v = A GAP(d * d), y = d / sqrt(v + eps) * gamma + beta, A = G / C inside a group
+(recipes_measured.md, normalisation: right to 2e-6 in 1.0.4, 2.0.0 and 3.0.0, at any picture size and batch).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.graph import nodes as n
+from pipeline.graph.shapes import LazyShapes
+from pipeline.rewrites.base import Edit, Refusal
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.targets import Target
+
+Outcome = list[Edit | Refusal]
+_RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+
+
+class GroupNorms:
+    """GroupNormalization (18, 21), Reshape-InstanceNormalization-Reshape, LayerNormalization and
+    MeanVarianceNormalization as global pooling and 1x1 convolutions.
+
+    Refused: computed scales, unknown channel numbers, layer norms over other axes than channels, height and
+    width of a picture, its channels between two transposes, or the last axis of a vector.
+    """
+
+    name = "group-norm"
+    summary = "group, layer and mean-variance normalisation become pooling and 1x1 convolutions"
+    removes = ("unknown-operator", "stale-feature-count")
+
+    def apply(self, graph: gs.Graph, target: Target) -> Outcome:
+        shapes = LazyShapes(graph)
+        outcome: Outcome = []
+        for node in n.nodes_of(graph, "GroupNormalization"):
+            outcome += self._group(graph, node, shapes)
+        for node in n.nodes_of(graph, "InstanceNormalization"):
+            outcome += self._reshaped(graph, node, shapes)
+        for node in n.nodes_of(graph, "LayerNormalization"):
+            outcome += self._layer(graph, node, target, shapes)
+        for node in n.nodes_of(graph, "MeanVarianceNormalization"):
+            outcome += self._mean_variance(graph, node, shapes)
+        return outcome
+
+    def _refuse(self, node: gs.Node, reason: str) -> Outcome:
+        return [Refusal(self.name, "norm-not-supported", node.name, node.op, reason)]
+
+    def _edit(self, names: tuple[str, ...], what: str) -> Outcome:
+        return [Edit(self.name, names, what, "no Barracuda normalises over groups or layers")]
+
+    def _group(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
+        channels, scale, bias = _parameters(node, shapes)
+        groups = int(node.attrs.get("num_groups", 0))
+        if channels is None or scale is None or bias is None or shapes.here.rank(node.inputs[0]) != 4:
+            return self._refuse(node, "its scale and bias are computed, or its channels are not known")
+        if groups < 1 or channels % groups:
+            return self._refuse(node, f"{channels} channels do not divide into {groups} groups")
+        make = n.Builder(graph, node, self.name)
+        scale, bias = (np.repeat(held, channels // held.size) for held in (scale, bias))
+        epsilon = float(node.attrs.get("epsilon", 1e-5))
+        result = _normalised(make, node.inputs[0], channels, groups, epsilon)
+        result = _affine(make, result, scale.reshape(1, -1, 1, 1), bias.reshape(1, -1, 1, 1))
+        n.replace_output(result, node.outputs[0])
+        make.drop()
+        return self._edit((node.name,), f"composed over {groups} groups of {channels} channels")
+
+    def _reshaped(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
+        """torch's GroupNorm: rows of groups, normalised as if they were channels, and back."""
+        before, after = n.producer(node.inputs[0]), n.only_consumer(graph, node.outputs[0])
+        if before is None or after is None or before.op not in _RESHAPING or after.op not in _RESHAPING:
+            return []
+        source = before.inputs[0]
+        whole, rows = shapes.here.of(source), shapes.here.of(node.inputs[0])
+        if whole is None or rows is None or len(whole) != 4 or len(rows) < 3:
+            return []
+        channels, groups = whole[1], rows[1]
+        scale, bias = n.value(node.inputs[1]), n.value(node.inputs[2])
+        if channels is None or groups is None or rows[0] != whole[0] or channels % groups or scale is None:
+            return []
+        if bias is None or not _returns(after, source, shapes):
+            return []
+        make = n.Builder(graph, node, self.name)
+        epsilon = float(node.attrs.get("epsilon", 1e-5))
+        result = _normalised(make, source, channels, groups, epsilon)
+        repeated = [np.repeat(held, channels // groups).reshape(1, -1, 1, 1) for held in (scale, bias)]
+        result = _affine(make, result, *repeated)
+        n.replace_output(result, after.outputs[0])
+        make.drop()
+        names = (before.name, node.name, after.name)
+        return self._edit(names, f"composed over {groups} groups of {channels} channels")
+
+    def _layer(self, graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
+        source = node.inputs[0]
+        rank, channels = shapes.here.rank(source), shapes.here.channels(source)
+        if rank is None or any(tensor.outputs for tensor in node.outputs[1:]):
+            return self._refuse(node, "the rank of its input is not known, or its statistics are read")
+        scale = n.value(n.given(node, 1))
+        bias = n.value(n.given(node, 2)) if n.given(node, 2) is not None else None
+        if scale is None or (bias is None and n.given(node, 2) is not None):
+            return self._refuse(node, "its scale or bias is computed")
+        axis = int(node.attrs.get("axis", -1)) % rank
+        epsilon = float(node.attrs.get("epsilon", 1e-5))
+        make = n.Builder(graph, node, self.name)
+        before, after = n.producer(source), n.only_consumer(graph, node.outputs[0])
+        if rank == 4 and axis == 3 and before is not None and after is not None:
+            to_last = before.op == "Transpose" and n.ints(before, "perm") == (0, 2, 3, 1)
+            if to_last and after.op == "Transpose" and n.ints(after, "perm") == (0, 3, 1, 2):
+                return self._channels(make, node, before, after, scale, bias, epsilon)
+        if rank == 4 and axis == 1 and channels is not None:
+            result = _normalised(make, source, channels, 1, epsilon)
+            size = shapes.here.static(source)
+            if (scale.size != 1 or bias is not None) and size is None:
+                return self._refuse(node, "it scales every pixel, and the picture's size is not declared")
+            shape = None if size is None else (1, *size[1:])
+            held = [None if part is None else np.broadcast_to(part, shape or (1,)) for part in (scale, bias)]
+            result = _affine(make, result, held[0], held[1])
+        elif axis == rank - 1 and rank != 4 and target.version >= (1, 3):
+            mean = make.op("ReduceMean", source, axes=[axis], keepdims=1)
+            centred = make.op("Sub", source, mean)
+            variance = make.op("ReduceMean", make.op("Mul", centred, centred), axes=[axis], keepdims=1)
+            result = make.op("Div", centred, make.op("Sqrt", make.op("Add", variance, epsilon)))
+            result = _affine(make, result, scale, bias)
+        else:
+            return self._refuse(node, f"it normalises the axes from {axis} on of {rank}")
+        n.replace_output(result, node.outputs[0])
+        make.drop()
+        return self._edit((node.name,), "composed of means and differences")
+
+    def _channels(
+        self,
+        make: n.Builder,
+        node: gs.Node,
+        before: gs.Node,
+        after: gs.Node,
+        scale: np.ndarray,
+        bias: np.ndarray | None,
+        epsilon: float,
+    ) -> Outcome:
+        """Per pixel over its channels, between a transpose to channels last and one back: 1x1 convolutions."""
+        source, channels = before.inputs[0], scale.size
+        average = make.const(np.full((channels, channels, 1, 1), 1 / channels), "average")
+        centred = make.op("Sub", source, make.op("Conv", source, average, kernel_shape=[1, 1]))
+        variance = make.op("Conv", make.op("Mul", centred, centred), average, kernel_shape=[1, 1])
+        result = make.op("Div", centred, make.op("Sqrt", make.op("Add", variance, epsilon)))
+        held = [None if part is None else part.reshape(1, -1, 1, 1) for part in (scale, bias)]
+        result = _affine(make, result, held[0], held[1])
+        n.replace_output(result, after.outputs[0])
+        make.drop()
+        return self._edit((before.name, node.name, after.name), "composed over the channels of each pixel")
+
+    def _mean_variance(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
+        """(x - mean) / (sqrt(var) + 1e-9), as the ONNX function of that name computes it."""
+        source = node.inputs[0]
+        shape, axes = shapes.here.of(source), sorted(n.ints(node, "axes", (0, 2, 3)) or ())
+        if shape is None or len(shape) != 4 or shape[1] is None:
+            return self._refuse(node, "its channels are not known")
+        if axes[-2:] != [2, 3] or (0 in axes and shape[0] != 1):
+            return self._refuse(node, f"it normalises over axes {axes} of batch {shape[0] or 'unknown'}")
+        make = n.Builder(graph, node, self.name)
+        groups = 1 if 1 in axes else shape[1]
+        result = _normalised(make, source, shape[1], groups, 1e-9, outside=True)
+        n.replace_output(result, node.outputs[0])
+        make.drop()
+        return self._edit((node.name,), "composed of means and differences")
+
+
+def _parameters(node: gs.Node, shapes: LazyShapes) -> tuple[int | None, np.ndarray | None, np.ndarray | None]:
+    return shapes.here.channels(node.inputs[0]), n.value(node.inputs[1]), n.value(node.inputs[2])
+
+
+def _returns(after: gs.Node, source: gs.Tensor, shapes: LazyShapes) -> bool:
+    """Whether the reshape behind gives the source's shape again, at every picture size."""
+    wanted = n.given(after, 1)
+    maker = n.producer(wanted)
+    if maker is not None and maker.op == "Shape" and maker.inputs[0] is source:
+        return True
+    here = shapes.here.static(after.outputs[0])
+    return here is not None and here == shapes.here.static(source)
+
+
+def _normalised(
+    make: n.Builder, source: gs.Tensor, channels: int, groups: int, epsilon: float, outside: bool = False
+) -> gs.Tensor:
+    """(x - mean) / sqrt(var + epsilon) over each group, or / (sqrt(var) + epsilon) with `outside`."""
+    if groups == channels and not outside:
+        held = (make.const(np.ones(channels), "ones"), make.const(np.zeros(channels), "zeros"))
+        return make.op("InstanceNormalization", source, *held, epsilon=epsilon)
+    average = None
+    if groups != channels:
+        share = channels // groups
+        blocks = np.kron(np.eye(groups), np.full((share, share), 1 / share))
+        average = make.const(blocks[:, :, None, None], "average")
+
+    def mean(tensor: gs.Tensor) -> gs.Tensor:
+        pooled = make.op("GlobalAveragePool", tensor)
+        return pooled if average is None else make.op("Conv", pooled, average, kernel_shape=[1, 1])
+
+    centred = make.op("Sub", source, mean(source))
+    variance = mean(make.op("Mul", centred, centred))
+    if outside:
+        return make.op("Div", centred, make.op("Add", make.op("Sqrt", variance), epsilon))
+    return make.op("Div", centred, make.op("Sqrt", make.op("Add", variance, epsilon)))
+
+
+def _affine(make: n.Builder, tensor: gs.Tensor, scale: np.ndarray | None, bias: np.ndarray | None) -> gs.Tensor:
+    """times scale plus bias, leaving out ones and zeros."""
+    if scale is not None and not np.all(scale == 1):
+        tensor = make.op("Mul", tensor, make.const(scale, "scale"))
+    if bias is not None and math.fsum(np.abs(bias).reshape(-1)):
+        tensor = make.op("Add", tensor, make.const(bias, "bias"))
+    return tensor
