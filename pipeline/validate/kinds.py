@@ -211,6 +211,8 @@ def _rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     if rule.options.get("when") == "keepdims-0" and attribute(node, "keepdims", 1) != 0:
         return
+    if rule.options.get("axis_by_axis"):
+        rank += max(0, len(attribute(node, "axes", [])) - 1)
     low, high = rule.options.get("min", 0), rule.options.get("max", 99)
     if low <= rank <= high:
         return
@@ -218,7 +220,8 @@ def _rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         span = f"{low}" if low == high else f"{low} to {high}"
     else:
         span = f"at most {high}" if high < 99 else f"at least {low}"
-    yield Hit(f"{name} has rank {rank}, the target takes {span}", name, values={"rank": rank})
+    reached = "reaches" if rule.options.get("axis_by_axis") else "has"
+    yield Hit(f"{name} {reached} rank {rank}, the target takes {span}", name, values={"rank": rank})
 
 
 @kind("outputs")

@@ -217,3 +217,31 @@ TABLE = {
     "residual at 9": (of(Residual()), [9], ALL_RIGHT),
     "x / 255 in": (by(lambda x: x / 255), [9], ALL_RIGHT),
 }
+
+
+def to_skip(x: torch.Tensor, *modules: nn.Module) -> torch.Tensor:
+    small = F.max_pool2d(x, 2)
+    return torch.cat([F.interpolate(small, size=x.shape[2:]), x], 1)
+
+
+NORMAL = of(nn.ReLU(), nn.InstanceNorm2d(8, affine=True), nn.Conv2d(8, 3, 3))
+DYNAMIC = {
+    "conv-relu-IN-conv": (NORMAL, [9, 11, 13], "HW", (W, W, R)),
+    "nearest x2": (scaled(2), [9], "HW", (W, W, R)),
+    "nearest x2 at 11": (scaled(2), [11], "HW", (W, W, W)),
+    "ReflectionPad": (of(nn.ReflectionPad2d(2)), [9], "HW", (W, W, R)),
+    "ReflectionPad at 11": (of(nn.ReflectionPad2d(2)), [11], "HW", (W, E, E)),
+    "GAP Linear": (of(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)), [9], "HW", (W, W, R)),
+    "size=skip.shape": (by(to_skip), [9, 11], "HW", (E, E, E)),
+    "GroupNorm(2)": (of(nn.GroupNorm(2, 8)), [9, 13], "HW", (E, E, E)),
+    "PixelShuffle": (of(nn.PixelShuffle(2)), [9], "HW", (E, E, E)),
+    "PixelShuffle at 13": (of(nn.PixelShuffle(2)), [13], "HW", (W, W, R)),
+    "batch: conv-relu-IN-conv": (NORMAL, [9, 11, 13], "N", (R, R, R)),
+    "batch: nearest x2": (scaled(2), [9], "N", (R, R, R)),
+    "batch: nearest x2 at 11": (scaled(2), [11], "N", (W, W, W)),
+    "batch: ReflectionPad": (of(nn.ReflectionPad2d(2)), [9], "N", (R, R, R)),
+    "batch: ReflectionPad at 11": (of(nn.ReflectionPad2d(2)), [11], "N", (R, E, E)),
+    "all: conv-relu-IN-conv": (NORMAL, [9, 11, 13], "NHW", (W, W, R)),
+    "all: ReflectionPad": (of(nn.ReflectionPad2d(2)), [9], "NHW", (W, W, R)),
+}
+"""With axes left open."""

@@ -7,7 +7,7 @@ import pytest
 from pipeline import targets
 from pipeline.findings import Finding, Severity, worst
 from pipeline.validate import validate
-from tests.validate.measured import ALL_RIGHT, EVERYWHERE, TABLE
+from tests.validate.measured import ALL_RIGHT, DYNAMIC, EVERYWHERE, TABLE
 from tests.validate.patterns import export
 
 VERSIONS = ("barracuda-3.0", "barracuda-2.0", "barracuda-1.0")
@@ -40,3 +40,32 @@ def test_verdict_is_what_barracuda_did(build, opset, expected):
     assert told == expected, {
         name: [f"{f.severity} {f.code}: {f.reason}" for f in found[name]] for name in VERSIONS
     }
+
+
+OPEN = [
+    (name, build, opset, axes, verdicts)
+    for name, (build, opsets, axes, verdicts) in DYNAMIC.items()
+    for opset in opsets
+]
+
+
+@pytest.mark.parametrize(
+    ("build", "opset", "axes", "expected"),
+    [row[1:] for row in OPEN],
+    ids=[f"{row[0]} opset {row[2]}" for row in OPEN],
+)
+def test_verdict_with_open_axes_is_what_barracuda_did(build, opset, axes, expected):
+    model = export(build, opset, dynamic=axes)
+    found = {name: validate(model, targets.get(name)) for name in VERSIONS}
+    told = tuple(verdict(found[name]) for name in VERSIONS)
+    assert told == expected, {
+        name: [f"{f.severity} {f.code}: {f.reason}" for f in found[name]] for name in VERSIONS
+    }
+
+
+def test_a_folded_network_of_opset_11_runs_from_2_0_on_alone():
+    """TransformerNet after onnxsim (measured.md): the pads are constants, and 1.0.4 throws at the addition."""
+    import onnxsim
+
+    model, _ = onnxsim.simplify(export(TABLE["residual at 9"][0], 11))
+    assert [verdict(validate(model, targets.get(name))) for name in VERSIONS] == ["right", "right", "fails"]
