@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,11 @@ class Encoding:
         return kind.kind in "iu" and np.iinfo(kind).min <= self.lowest and self.highest <= np.iinfo(kind).max
 
     @property
+    def is_float(self) -> bool:
+        """Whether the numbers are no integers but float8 or float4."""
+        return self.lowest == self.highest
+
+    @property
     def low(self) -> float:
         """The lowest number that can be written."""
         return float(((self.lowest - self.zero_point.astype(np.int64)) * self.scale).min())
@@ -66,7 +72,9 @@ class Encoding:
 def encoding_of(scale: np.ndarray, zero_point: np.ndarray | None, dtype: Any) -> Encoding:
     """An encoding whose integers have the zero point's type, or `dtype` when there is none; size 1 is scalar."""
     kind = np.dtype(dtype) if zero_point is None else zero_point.dtype
-    low, high = (int(np.iinfo(kind).min), int(np.iinfo(kind).max)) if kind.kind in "iu" else (0, 0)
+    named = re.fullmatch(r"(u?)int(\d+)", kind.name)
+    bits = int(named[2]) if named else 0
+    low, high = (0, 2**bits - 1) if not named or named[1] else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     scale = np.asarray(scale, dtype=np.float32)
     zero = np.zeros(scale.shape, kind) if zero_point is None else np.asarray(zero_point)
     return Encoding(

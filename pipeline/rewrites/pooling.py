@@ -137,16 +137,17 @@ class Pools:
             build.op("Global" + node.op, x, out=result)
             build.drop()
             return None
-        if pool.counted:
-            x = build.op("Pad", x, mode="constant", pads=[0, 0, *pool.begins, 0, 0, *pool.ends], value=0.0)
-            what.append("the counted pads became a Pad of zeros")
-            grown = [None if s is None else s + pool.begins[a] + pool.ends[a] for a, s in enumerate(shape[2:])]
-            shape = (*shape[:2], *grown)
-            pool.begins = pool.ends = (0, 0)
+        inside = pool.ends
         if pool.ceil:
             refusal = self._round_up(node, pool, shape, what)
             if refusal is not None:
                 return refusal
+        if pool.counted:
+            zeros = [min(old, new) for old, new in zip(inside, pool.ends, strict=True)]
+            x = build.op("Pad", x, mode="constant", pads=[0, 0, *pool.begins, 0, 0, *zeros], value=0.0)
+            what.append("the counted pads became a Pad of zeros")
+            beyond = (pool.ends[0] - zeros[0], pool.ends[1] - zeros[1])
+            pool.begins, pool.ends = (0, 0), beyond
         factors = _ratio(pool)
         if pool.square or factors is not None:
             if factors is not None and set(factors) != {1}:

@@ -33,6 +33,8 @@ from pipeline.rewrites.encodings import (
     quantise,
     root,
 )
+from pipeline.rewrites.integer_edges import integers_in, integers_out
+from pipeline.rewrites.kernels import take_over
 from pipeline.rewrites.ranges import bounds
 
 if TYPE_CHECKING:
@@ -214,6 +216,9 @@ class Work:
         encoding = self._encoding(node, 1)
         if encoding is None:
             return
+        if values is not None and encoding.is_float:
+            self.refuse(node, "it makes float8 or float4 numbers of a constant, which is not read here")
+            return
         if values is not None:
             held = gs.Constant(
                 f"{node.inputs[0].name}_quantized", quantise(values, encoding, self._axis(node, values))
@@ -223,6 +228,9 @@ class Work:
             node.outputs.clear()
             return
         output = node.outputs[0]
+        if n.is_output(self.graph, output):
+            integers_out(self, node, encoding)
+            return
         self.encodings[output.name] = encoding
         output.dtype = np.dtype(np.float32)
         node.inputs = node.inputs[:1]
@@ -231,9 +239,6 @@ class Work:
         reader = n.only_consumer(self.graph, output)
         if reader is not None and reader.op == "Clip":
             encoding = self._narrowed(reader, encoding)
-        if n.is_output(self.graph, output):
-            self._integers_out(node, encoding)
-            return
         self._saturate(node, encoding)
 
     def _dequantise(self, node: gs.Node) -> None:
@@ -250,10 +255,13 @@ class Work:
             node.outputs.clear()
             return
         known = self.encodings.get(node.inputs[0].name)
-        if known is None and n.is_input(self.graph, node.inputs[0]):
-            self._integers_in(node, encoding)
+        if known is None:
+            real = integers_in(self, node, node.inputs[0], encoding)
+            if real is not None:
+                take_over(real, output)
+                node.outputs.clear()
             return
-        if known is not None and not known.same(encoding):
+        if not known.same(encoding):
             self.refuse(node, "it reads its input with another scale or zero point than it was written with")
             return
         self._pass(node)
@@ -291,7 +299,7 @@ class Work:
         step = gs.Node("Identity", f"{node.name}/{NAME}/range", inputs=[inner], outputs=[output])
         self.graph.nodes.append(step)
         if n.is_output(self.graph, output):
-            self._integers_out(step, encoding)
+            integers_out(self, step, encoding)
         else:
             self._saturate(step, encoding)
 
@@ -301,8 +309,9 @@ class Work:
         first = next((encoding for encoding in known if encoding is not None), None)
         if first is None:
             return
-        if node.op not in (*_MOVING, "Cast") or any(held is not None and not held.same(first) for held in known):
-            self.refuse(node, "it computes with integers")
+        given = any(n.is_output(self.graph, output) for output in node.outputs)
+        if given or node.op not in (*_MOVING, "Cast") or any(held and not held.same(first) for held in known):
+            self.refuse(node, "it computes with integers" if not given else "it gives integers as a result")
             return
         if node.op == "Clip" or (node.op == "Cast" and first.fits(int(node.attrs["to"]))):
             self._pass(node)
@@ -341,7 +350,9 @@ class Work:
                 axis = 0 if node.op == "QLinearConv" or node.attrs.get("transB") else values.ndim - 1
             return self.weight(node, tensor, encoding, axis)
         known = self.encodings.get(tensor.name)
-        if known is not None and not known.same(encoding):
+        if known is None:
+            return integers_in(self, node, tensor, encoding)
+        if not known.same(encoding):
             self.refuse(node, "it reads an input with another scale or zero point than it was written with")
             return None
         return tensor
@@ -371,7 +382,7 @@ class Work:
 
     def _saturate(self, node: gs.Node, encoding: Encoding) -> None:
         """Make `node` (one input, one output) the clamp that its range stands for, or nothing."""
-        if self._is_picture(node.inputs[0]):
+        if encoding.is_float or self._is_picture(node.inputs[0]):
             self._pass(node)
             return
         low, high = bounds(node.inputs[0])
@@ -411,41 +422,6 @@ class Work:
         node.op, node.domain, node.inputs, node.attrs = "Identity", None, node.inputs[:1], {}
         node.outputs[0].dtype = np.dtype(np.float32)
         self.dropped.append(node.name)
-
-    def _integers_in(self, node: gs.Node, encoding: Encoding) -> None:
-        """A network that takes integers: Barracuda feeds floats, so the scaling becomes arithmetic."""
-        source = node.inputs[0]
-        source.dtype = np.dtype(np.float32)
-        build = n.Builder(self.graph, node, NAME)
-        centred = build.op("Sub", source, build.const([float(encoding.zero_point)]))
-        build.op("Mul", centred, build.const([float(encoding.scale)]), out=node.outputs[0])
-        build.drop()
-        self.made.append(
-            Edit(
-                NAME,
-                (node.name,),
-                f"the integer input {source.name} is a float one; its scale and zero point became Sub and Mul",
-                "Barracuda knows float32 alone",
-            )
-        )
-
-    def _integers_out(self, node: gs.Node, encoding: Encoding) -> None:
-        """A network that gives integers: scaled and clamped, but not rounded."""
-        output = node.outputs[0]
-        build = n.Builder(self.graph, node, NAME)
-        scaled = build.op("Mul", node.inputs[0], build.const([1.0 / float(encoding.scale)]))
-        moved = build.op("Add", scaled, build.const([float(encoding.zero_point)]))
-        build.op("Clip", moved, out=output, min=float(encoding.lowest), max=float(encoding.highest))
-        output.dtype = np.dtype(np.float32)
-        build.drop()
-        self.made.append(
-            Edit(
-                NAME,
-                (node.name,),
-                f"the integer output {output.name} is a float one, in {encoding.lowest}..{encoding.highest}",
-                "Barracuda knows float32 alone; it is no longer rounded",
-            )
-        )
 
     def _narrowed(self, clip: gs.Node, encoding: Encoding) -> Encoding:
         """PyTorch's fake quantisation clamps the integers to fewer bits (0..127) behind the QuantizeLinear."""

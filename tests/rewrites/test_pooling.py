@@ -75,6 +75,14 @@ def test_counted_pads_become_a_pad_of_zeros(ceil: int) -> None:
     assert operators(graph) == ["Pad", "AveragePool"]
 
 
+def test_no_counted_window_begins_in_the_padding_at_the_end() -> None:
+    attrs = {"kernel_shape": [3, 3], "strides": [3, 3], "pads": [1] * 4, "ceil_mode": 1, "count_include_pad": 1}
+    source = pool("AveragePool", shape=("n", 3, 8, 7), opset=19, **attrs)
+    graph, _, refusals = lowered(source, Pools())
+    assert refusals == []
+    assert_same(source, graph, random(2, 3, 8, 7))
+
+
 @pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER", "VALID"])
 @pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
 def test_auto_pad_becomes_pads(operator: str, mode: str) -> None:

@@ -1,0 +1,68 @@
+"""Where a quantised network takes or gives integers themselves: the scaling becomes arithmetic on floats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.graph import nodes as n
+from pipeline.rewrites.base import Edit
+from pipeline.rewrites.dynamic_quantized import NAME
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.rewrites.encodings import Encoding
+    from pipeline.rewrites.quantized import Work
+
+_WHY = "Barracuda knows float32 alone"
+
+
+def integers_in(work: Work, node: gs.Node, tensor: gs.Tensor, encoding: Encoding) -> gs.Tensor | None:
+    """(tensor - zero_point) * scale, for a tensor that `node` reads and that holds raw integers, fed as floats."""
+    numbers = _numbers(work, node, tensor, encoding)
+    if numbers is None:
+        return None
+    scale, zero = numbers
+    tensor.dtype = np.dtype(np.float32)
+    build = n.Builder(work.graph, node, NAME)
+    real = build.op("Mul", build.op("Sub", tensor, build.const(zero, "zero_point")), build.const(scale, "scale"))
+    what = f"the integers of {tensor.name} are floats; their scale and zero point became Sub and Mul"
+    work.made.append(Edit(NAME, (node.name,), what, _WHY))
+    return real
+
+
+def integers_out(work: Work, node: gs.Node, encoding: Encoding) -> None:
+    """Make `node`'s output, which the network gives as integers: Round(x / scale) + zero_point, clamped."""
+    output = node.outputs[0]
+    numbers = _numbers(work, node, node.inputs[0], encoding)
+    if numbers is None:
+        return
+    scale, zero = numbers
+    build = n.Builder(work.graph, node, NAME)
+    rounded = build.op("Round", build.op("Div", node.inputs[0], build.const(scale, "scale")))
+    moved = build.op("Add", rounded, build.const(zero, "zero_point"))
+    build.op("Clip", moved, out=output, min=float(encoding.lowest), max=float(encoding.highest))
+    output.dtype = np.dtype(np.float32)
+    build.drop()
+    what = f"the integer output {output.name} is one of whole floats, {encoding.lowest}..{encoding.highest}"
+    work.made.append(Edit(NAME, (node.name,), what, _WHY))
+
+
+def _numbers(
+    work: Work, node: gs.Node, tensor: gs.Tensor, encoding: Encoding
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Scale and zero point, shaped to broadcast with `tensor`; refused where that cannot be told."""
+    scale, zero = encoding.scale.astype(np.float32), encoding.zero_point.astype(np.float32)
+    if encoding.is_float:
+        work.refuse(node, "its integers are small floats (float8 or float4), which are not read here")
+        return None
+    if scale.size == 1 and zero.size == 1:
+        return scale.reshape(1), zero.reshape(1)
+    if node.attrs.get("block_size") or tensor.shape is None:
+        work.refuse(node, "an activation is quantised in blocks, or along an axis of a tensor of unknown rank")
+        return None
+    axis = int(node.attrs.get("axis", 1)) % len(tensor.shape)
+    shape = [-1 if index == axis else 1 for index in range(len(tensor.shape))]
+    return scale.reshape(shape), zero.reshape(shape if zero.size > 1 else [1])
