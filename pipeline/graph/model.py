@@ -54,6 +54,8 @@ def from_model(model: onnx.ModelProto) -> gs.Graph:
         if domain.domain in ("", "ai.onnx"):
             graph.opset = domain.version
     graph.inputs = [tensor for tensor in graph.inputs if not isinstance(tensor, gs.Constant)]
+    for node in n.nodes_of(graph, "Softmax", "LogSoftmax"):
+        node.attrs.setdefault("axis", -1 if graph.opset >= 13 else 1)
     _name_nodes(graph)
     return graph
 
@@ -128,46 +130,33 @@ def _name_nodes(graph: gs.Graph) -> None:
 def needed_opset(graph: gs.Graph, shapes: Shapes | None = None) -> int:
     """The lowest opset, from 9 on, that has every form in the graph that is younger than 9."""
     shapes = shapes or infer(graph)
-    return max((_form_opset(node, shapes) for node in graph.nodes if not node.domain), default=DIALECT_OPSET)
+    return max((_form_opset(node, graph.opset, shapes) for node in graph.nodes if not node.domain), default=9)
 
 
-def _form_opset(node: gs.Node, shapes: Shapes) -> int:
-    inputs = sum(n.given(node, index) is not None for index in range(len(node.inputs)))
-    match node.op:
-        case "Resize":
-            if len(node.inputs) == 2:
-                return 10
-            return 13 if n.given(node, 1) is None else 11
-        case "DepthToSpace" if n.text(node, "mode", "DCR") != "DCR":
-            return 11
-        case "Pad" | "Clip" if inputs > 1:
-            return 11
-        case "Slice" if inputs > 1:
-            return 10
-        case "MaxPool" | "AveragePool" if node.attrs.get("ceil_mode"):
-            return 10
-        case "Gemm" if inputs < 3:
-            return 11
-        case "Squeeze" | "Unsqueeze" | "ReduceSum" | "Split" if inputs > 1:
-            return 13
-        case "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" if inputs > 1:
-            return 18
-        case "Softmax" | "LogSoftmax":
-            rank = shapes.rank(node.inputs[0])
-            axis = node.attrs.get("axis")
-            if axis is not None and axis != -1 and rank is not None and axis != rank - 1:
-                return 13
-    return max(DIALECT_OPSET, _first_opset().get(node.op, DIALECT_OPSET))
+def _form_opset(node: gs.Node, source_opset: int, shapes: Shapes) -> int:
+    """The lowest opset from 9 on whose definition of the operator takes the node; 9 if none does."""
+    if node.op in ("Softmax", "LogSoftmax"):
+        rank, axis = shapes.rank(node.inputs[0]), node.attrs.get("axis", -1)
+        single = source_opset >= 13 or "/softmax/" in node.name
+        return 13 if single and rank is not None and axis not in (-1, rank - 1) else DIALECT_OPSET
+    given = tuple(n.given(node, index) is not None for index in range(len(node.inputs)))
+    return _lowest_opset(node.op, given, len(node.outputs), frozenset(node.attrs))
 
 
 @functools.cache
-def _first_opset() -> dict[str, int]:
-    """The opset in which each standard operator first appears."""
-    first: dict[str, int] = {}
-    for schema in onnx.defs.get_all_schemas_with_history():
-        if schema.domain == "":
-            first[schema.name] = min(first.get(schema.name, schema.since_version), schema.since_version)
-    return first
+def _lowest_opset(operator: str, given: tuple[bool, ...], outputs: int, attributes: frozenset[str]) -> int:
+    for opset in range(DIALECT_OPSET, onnx.defs.onnx_opset_version() + 1):
+        try:
+            schema = onnx.defs.get_schema(operator, opset)
+        except onnx.defs.SchemaError:
+            continue
+        single = onnx.defs.OpSchema.FormalParameterOption.Single
+        required = [index for index, formal in enumerate(schema.inputs) if formal.option == single]
+        fits = len(given) <= schema.max_input and outputs <= schema.max_output
+        fits = fits and all(index < len(given) and given[index] for index in required)
+        if fits and not schema.deprecated and attributes <= set(schema.attributes):
+            return opset
+    return DIALECT_OPSET
 
 
 def declare_size(model: onnx.ModelProto, height: int, width: int, batch: int = 1) -> onnx.ModelProto:

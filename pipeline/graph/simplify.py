@@ -1,0 +1,134 @@
+"""Simplifying: onnxsim where there is something to simplify, and what stands in for it where it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+import onnx
+
+_FOLDABLE = frozenset(
+    [
+        "Constant",
+        "Identity",
+        "Dropout",
+        "Shape",
+        "Size",
+        "ConstantOfShape",
+        "Range",
+        "Expand",
+        "If",
+        "Loop",
+        "Scan",
+    ]
+)
+"""Operators of which onnxsim leaves few or none in a graph of known sizes."""
+
+
+def worth_simplifying(model: onnx.ModelProto) -> bool:
+    """Whether a graph has nodes that onnxsim folds or removes, or initializers that hold the same twice.
+
+    A clean graph is spared the import of onnxsim: 0.5 s, or 3 s where torch is installed (peers.md section C).
+    """
+    constant = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in _FOLDABLE:
+            return True
+        given = [name for name in node.input if name]
+        if given and all(name in constant for name in given):
+            return True
+    return _has_twins(model)
+
+
+def _has_twins(model: onnx.ModelProto) -> bool:
+    seen: set[tuple[int, tuple[int, ...], bytes]] = set()
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) <= 64:  # small ones are cheap, and scale vectors are often alike
+            continue
+        held = (tensor.data_type, tuple(tensor.dims), tensor.raw_data)
+        if held in seen:
+            return True
+        seen.add(held)
+    return False
+
+
+def simplify(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+    """The model simplified by onnxsim, and a note: empty, or why something else was done instead.
+
+    Silent and deterministic. The opset and the declared sizes stay. Where onnxsim fails, graphsurgeon folds the
+    constants; where that fails too, the model is returned as it was: lowering folds what it needs by itself.
+    """
+    if not worth_simplifying(model):
+        return model, ""
+    try:
+        with _quiet():
+            import onnxsim
+
+            simplified, right = onnxsim.simplify(model)
+    except Exception as error:  # onnxsim raises whatever its C++ parts throw
+        return _without_onnxsim(model, f"onnxsim failed ({_first_line(error)})")
+    if not right:
+        return _without_onnxsim(model, "onnxsim's result did not compute the same")
+    return _stable(simplified), ""
+
+
+def _without_onnxsim(model: onnx.ModelProto, reason: str) -> tuple[onnx.ModelProto, str]:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.graph.model import from_model
+
+    try:
+        with _quiet():
+            graph = from_model(model).fold_constants().cleanup(remove_unused_graph_inputs=False).toposort()
+            folded = gs.export_onnx(graph, do_type_check=False)
+            folded.ir_version = model.ir_version
+            onnx.checker.check_model(folded)
+    except Exception:  # the fallback's own failure leaves the model as it was
+        return model, f"{reason}; the graph was lowered unsimplified"
+    return folded, f"{reason}; constants were folded by onnx-graphsurgeon"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+
+
+def _stable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Initializers in the order of their first reader: onnxsim's own order is that of a hash table."""
+    order: dict[str, int] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            order.setdefault(name, len(order))
+    tensors = sorted(model.graph.initializer, key=lambda tensor: (order.get(tensor.name, len(order)), tensor.name))
+    held = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in tensors]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(held)
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing that a library prints, logs or warns gets through; its C++ parts write to the descriptors."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(descriptor) for descriptor in (1, 2)]
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for descriptor in (1, 2):
+            os.dup2(nothing, descriptor)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            with contextlib.redirect_stderr(io.StringIO()):
+                yield
+    finally:
+        for descriptor, held in zip((1, 2), saved, strict=True):
+            os.dup2(held, descriptor)
+            os.close(held)
+        os.close(nothing)
+        logging.disable(level)

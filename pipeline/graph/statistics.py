@@ -1,0 +1,122 @@
+"""Counting: nodes, weights, multiply-adds and activation elements of a model at a picture size."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from pipeline.graph.model import declare_size, from_model
+from pipeline.graph.shapes import Shapes, infer
+
+_VIEWS = frozenset(["Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Constant", "Shape"])
+"""Operators that write no activations of their own."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a model costs. `macs` counts convolutions and matrix products; `activation_elements` every number that
+    a node writes, which is what the time of small networks follows (peers.md section E).
+    """
+
+    operators: dict[str, int] = field(default_factory=dict)
+    nodes: int = 0
+    weights: int = 0
+    weight_bytes: int = 0
+    macs: int = 0
+    activation_elements: int = 0
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()
+    """Nodes whose shapes are not known at this size."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "nodes": self.nodes,
+            "operators": self.operators,
+            "weights": self.weights,
+            "weight_bytes": self.weight_bytes,
+            "macs": self.macs,
+            "activation_elements": self.activation_elements,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "uncounted": list(self.uncounted),
+        }
+
+
+def statistics(model: onnx.ModelProto, height: int, width: int) -> Statistics:
+    """Count a model at one picture of height x width (the model is not changed).
+
+    Weights are the elements of floating point or 8-bit initializers but scales, pads and bounds; bytes are those
+    of the file. Raises
+    PipelineError `not-image-to-image` for a model without a picture input.
+    """
+    graph = from_model(declare_size(model, height, width))
+    shapes = infer(graph)
+    constants = [tensor for tensor in graph.tensors().values() if isinstance(tensor, gs.Constant)]
+    weights = [np.asarray(tensor.values) for tensor in constants if _is_weight(tensor)]
+    macs = elements = 0
+    uncounted: list[str] = []
+    for node in graph.nodes:
+        counted = _macs(node, shapes)
+        written = [0] if node.op in _VIEWS else [_elements(shapes.static(made)) for made in node.outputs[:1]]
+        if counted is None or None in written:
+            uncounted.append(node.name)
+        macs += counted or 0
+        elements += sum(size or 0 for size in written)
+    return Statistics(
+        operators=dict(sorted(Counter(node.op for node in graph.nodes).items())),
+        nodes=len(graph.nodes),
+        weights=sum(held.size for held in weights),
+        weight_bytes=sum(held.nbytes for held in weights),
+        macs=macs,
+        activation_elements=elements,
+        inputs={tensor.name: _described(tensor, shapes) for tensor in graph.inputs},
+        outputs={tensor.name: _described(tensor, shapes) for tensor in graph.outputs},
+        uncounted=tuple(uncounted),
+    )
+
+
+def _is_weight(tensor: gs.Constant) -> bool:
+    held = np.dtype(tensor.dtype)
+    settings = all(reader.op in ("Resize", "Upsample", "Pad", "Clip") for reader in tensor.outputs)
+    return not settings and (held.kind == "f" or held.itemsize == 1)
+
+
+def _elements(shape: tuple[int, ...] | None) -> int | None:
+    return None if shape is None else math.prod(shape)
+
+
+def _macs(node: gs.Node, shapes: Shapes) -> int | None:
+    """Multiply-adds of one node; None when a size is not known."""
+    match node.op:
+        case "Conv" | "ConvInteger" | "QLinearConv" | "ConvTranspose":
+            at = 3 if node.op == "QLinearConv" else 1
+            weights = shapes.static(node.inputs[at])
+            # each weight is used once per position: of the output, for a transposed convolution of the input
+            tensor = node.inputs[0] if node.op == "ConvTranspose" else node.outputs[0]
+            places = shapes.static(tensor)
+            if weights is None or places is None:
+                return None
+            return math.prod(weights) * places[0] * math.prod(places[2:])
+        case "Gemm" | "MatMul" | "MatMulInteger" | "QLinearMatMul":
+            first = shapes.static(node.inputs[0])
+            result = shapes.static(node.outputs[0])
+            if first is None or result is None:
+                return None
+            return math.prod(result) * first[0 if node.attrs.get("transA") else -1]
+    return 0
+
+
+def _described(tensor: gs.Tensor, shapes: Shapes) -> str:
+    """`float32 1x3x720x540`."""
+    shape = shapes.of(tensor)
+    kind = "float32" if tensor.dtype is None else np.dtype(tensor.dtype).name
+    return (
+        f"{kind} {'of unknown rank' if shape is None else 'x'.join('?' if s is None else str(s) for s in shape)}"
+    )
