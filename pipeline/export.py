@@ -116,25 +116,21 @@ def _export(torch: Any, module: Any, picture: Any, opset: int) -> bytes:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Swallow what is written to stdout and stderr, by Python and, below it, by torch's C++."""
-    quiet = io.StringIO()
-    saved: list[tuple[int, int]] = []
+    """Swallow what is written to stdout, by Python and, below it, by torch's C++. stderr stays: progress is there."""
+    copy = None
     try:
-        for stream in (sys.__stdout__, sys.__stderr__):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                number = stream.fileno()  # type: ignore[union-attr]
-                stream.flush()  # type: ignore[union-attr]
-                copy = os.dup(number)
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, number)
-                os.close(nowhere)
-                saved.append((number, copy))
-        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            number = sys.__stdout__.fileno()  # type: ignore[union-attr]
+            sys.__stdout__.flush()  # type: ignore[union-attr]
+            copy = os.dup(number)
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), number)
+        with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        with contextlib.suppress(OSError, AttributeError, TypeError):
-            ctypes.CDLL(None).fflush(None)
-        for number, copy in saved:
+        if copy is not None:
+            with contextlib.suppress(OSError, AttributeError, TypeError):
+                ctypes.CDLL(None).fflush(None)
             os.dup2(copy, number)
             os.close(copy)
 
