@@ -259,10 +259,12 @@ def _program(
 
 def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Network:
     from pipeline.sources import onnx_file
+    from pipeline.sources.old_linear import settle
 
     model, companions = onnx_file.read_onnx(path, file_format)
     onnx_file.check_finite(model, path)
-    notes = []
+    model, note = settle(model)
+    notes = [note] if note else []
     if companions:
         notes.append(f"external data loaded from {', '.join(file.name for file in companions)}")
     known = onnx_file.stored_contract(model, path)
