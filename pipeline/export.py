@@ -116,7 +116,7 @@ def _export(torch: Any, module: Any, picture: Any, opset: int) -> bytes:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Swallow what is written to stdout, by Python and, below it, by torch's C++. stderr stays: progress is there."""
+    """Swallow what Python and, below it, torch's C++ write to stdout. stderr stays: progress is shown there."""
     copy = None
     try:
         with contextlib.suppress(OSError, ValueError, AttributeError):
