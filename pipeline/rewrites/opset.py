@@ -60,6 +60,7 @@ class OpsetForms:
         "attribute-ignored",
         "gemm-bias-lost",
         "transpose-without-permutation",
+        "flatten-of-a-map",
         "gather-scalar-index",
         "gather-negative-index",
         "unknown-operator",
@@ -321,6 +322,18 @@ def _gather(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) 
     return []
 
 
+def _flatten(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
+    """Flatten as Reshape to what it gives: in front of Gemm 2.0 takes its rows in another order (measured)."""
+    rows, columns = (shapes.fixed_size(node.outputs[0], axis) for axis in (0, 1))
+    if rows is None and columns is None:
+        return []
+    make = n.Builder(graph, node, NAME)
+    shape = make.const([rows or -1, -1 if rows else columns], "shape", np.int64)
+    make.op("Reshape", node.inputs[0], shape, out=node.outputs[0])
+    make.drop()
+    return _edit(node, "became Reshape", "2.0 flattens a map in another order in front of Gemm")
+
+
 def _transpose(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
     if "perm" in node.attrs:
         return []
@@ -392,6 +405,7 @@ _FORMS: dict[str, Callable[[gs.Graph, gs.Node, Target, LazyShapes], Outcome]] = 
     "Gather": _gather,
     "ArgMax": _axis,
     "ArgMin": _axis,
+    "Flatten": _flatten,
     "Transpose": _transpose,
     "Gemm": _gemm,
     "GreaterOrEqual": _comparison,

@@ -294,6 +294,15 @@ def test_a_negative_concat_axis_is_counted_from_the_front():
     assert_equivalent(source, graph, tolerance=0)
 
 
+@pytest.mark.parametrize(("shape", "literal"), [((1, 3, "h", "w"), [1, -1]), (("n", 3, "h", "w"), [-1, 3])])
+def test_flatten_becomes_a_reshape_that_bakes_nothing(shape, literal):
+    source = model([node("GlobalAveragePool", "x", "p"), node("Flatten", "p", "y")], input_shape=shape)
+    graph, _, _ = lowered(source)
+    assert operators(graph) == ["GlobalAveragePool", "Reshape"]
+    assert graph.nodes[1].inputs[1].values.tolist() == literal
+    assert_equivalent(source, graph)
+
+
 def test_transpose_without_perm_has_it_written_out():
     source = model([node("Transpose", "x", "y")])
     graph, _, _ = lowered(source)
