@@ -2,63 +2,141 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.console import Console, output_options
 
+if TYPE_CHECKING:
+    from pipeline.check import Validation
+
 SEVERITIES = ("error", "wrong", "warning", "slow", "note")
+FORMATS = ("text", "json", "junit", "sarif", "github")
 
 
 @click.command("validate")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, metavar="[FILE|DIR|GLOB]...", type=click.Path(path_type=Path))
 @click.option("--target", "targets", multiple=True, metavar="TARGET", help="May be given several times.")
 @click.option(
     "--fail-on",
     type=click.Choice(SEVERITIES),
-    default="wrong",
-    show_default=True,
-    help="The mildest severity that makes the exit code 1.",
+    help="The mildest severity that makes the exit code 1.  [default: wrong]",
 )
+@click.option("--format", "form", type=click.Choice(FORMATS), help="What is printed on stdout.  [default: text]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write it to this file, not to stdout.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Take [validate] from this file.  [default: pipeline.toml, if there is one]",
+)
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Processes; by default as many as pay.")
 @output_options
-def command(console: Console, files: tuple[Path, ...], targets: tuple[str, ...], fail_on: str) -> None:
+def command(
+    console: Console,
+    files: tuple[Path, ...],
+    targets: tuple[str, ...],
+    fail_on: str | None,
+    form: str | None,
+    output: Path | None,
+    config: Path | None,
+    jobs: int | None,
+) -> None:
     """Say what Unity's console will say about .onnx files, before Unity is opened.
 
-    FILE is an .onnx file, or a folder in which every .onnx file is meant. Needs no torch. Exit code 0 when
-    nothing as bad as --fail-on was found, 1 when something was, 2 when a file cannot be read.
+    A folder stands for every .onnx file in it. Files, targets, --fail-on and waivers with reasons can stand in
+    pipeline.toml. Needs no torch. Exit code 0 when nothing as bad as --fail-on was found, 1 when something was,
+    2 when a file cannot be read.
 
     \b
     Examples:
       pipeline validate model.onnx
       pipeline validate Assets/Models --target barracuda-1.0 --target barracuda-3.0
-      pipeline validate model.onnx --json --fail-on warning
+      pipeline validate "Assets/**/*.onnx" --fail-on warning --format sarif -o validate.sarif
     """
     from pipeline.check import check_files
+    from pipeline.errors import PipelineError
+    from pipeline.findings import Severity
+    from pipeline.waivers import load_settings
 
-    verdicts = check_files(files, targets or None)
-    failing = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
-    bad = False
-    for verdict in verdicts:
-        bad |= any(f.severity in failing for f in verdict.findings)
-        if console.as_json:
-            continue
-        console.say(f"{click.style(str(verdict.file), bold=True)} for {verdict.target}: {verdict.summary}")
-        for finding in verdict.findings:
-            if finding.severity == "note" and console.verbosity < 1:
-                continue
-            console.data(f"{verdict.file}: {finding_line(finding)}")
-    if console.as_json:
-        console.data({"schema": 1, "files": [v.as_dict() for v in verdicts]})
-    click.get_current_context().exit(1 if bad else 0)
+    if console.as_json and form not in (None, "json"):
+        raise PipelineError(
+            "conflicting-options",
+            f"--json and --format {form} exclude each other",
+            remedy="Leave one of them away.",
+        )
+    form = "json" if console.as_json else form or "text"
+    settings = load_settings(config or Path("pipeline.toml"), required=config is not None)
+    if not files and not settings.files:
+        raise PipelineError(
+            "nothing-to-validate",
+            "no file is given, and there are no `files` under [validate] in pipeline.toml",
+            remedy="Give a file or folder: pipeline validate Assets",
+        )
+    result = check_files(
+        files or settings.files,
+        targets or settings.targets or None,
+        waivers=settings.waivers,
+        fail_on=Severity(fail_on) if fail_on else settings.fail_on or Severity.WRONG,
+        jobs=jobs,
+    )
+    _write(render(result, form, console.verbosity), output)
+    _tell(console, result, form, output)
+    click.get_current_context().exit(result.exit_code)
 
 
-def finding_line(finding: object) -> str:
-    """One finding in one line: severity, code, place, reason, console text, fix."""
-    from pipeline.findings import Finding
+def render(result: Validation, form: str, verbosity: int = 0) -> str:
+    """The result in one of FORMATS; only text has colours."""
+    match form:
+        case "json":
+            import json
 
-    assert isinstance(finding, Finding)
-    place = " ".join(p for p in (finding.operator, finding.node, finding.where) if p)
-    console = f' Unity says: "{finding.console}".' if finding.console else ""
-    fix = f" Fix: {finding.fix}" if finding.fix else ""
-    return f"{finding.severity} [{finding.code}] {place}: {finding.reason}{console}{fix}"
+            return json.dumps(result.as_dict(), indent=2, ensure_ascii=False) + "\n"
+        case "junit":
+            from pipeline.report.junit import render_junit
+
+            return render_junit(result)
+        case "sarif":
+            from pipeline.report.sarif import render_sarif
+
+            return render_sarif(result)
+        case "github":
+            from pipeline.report.github import render_github
+
+            return render_github(result, verbosity=verbosity)
+        case _:
+            from pipeline.report.text import render_text
+
+            return render_text(result, verbosity=verbosity)
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is not None:
+        from pipeline.files import write_file
+
+        write_file(output, click.unstyle(text).encode("utf-8", "backslashreplace"))
+        return
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of nodes may hold what a code page does not
+    from pipeline.cli.console import _colour
+
+    click.echo(text, nl=False, color=_colour())
+
+
+def _tell(console: Console, result: Validation, form: str, output: Path | None) -> None:
+    """Errors and unused waivers, and the summary where people read it."""
+    from pipeline.report.text import hidden_notes, render_summary
+
+    for verdict in result.verdicts:
+        if verdict.error is not None:
+            console.say(f"{click.style('error', fg='red')} {verdict.error}", level=-1)
+    for waiver in result.unused:
+        head = click.style("warning", fg="yellow")
+        console.say(f"{head} [unused-waiver] {waiver.config}: no finding is waived by: {waiver}")
+    if form in ("text", "github") or output is not None:
+        console.say(render_summary(result))
+        hidden = hidden_notes(result)
+        if hidden and form == "text" and console.verbosity == 0:
+            console.say(f"{hidden} note{'s' if hidden > 1 else ''} not shown; -v shows everything.")

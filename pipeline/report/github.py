@@ -1,0 +1,81 @@
+"""Verdicts as GitHub workflow commands: annotations on a commit, written to the log of a step.
+
+Facts from docs.github.com, "Workflow commands for GitHub Actions": `::error file=,line=,title=::message`, `%`, CR
+and LF escaped, in properties `:` and `,` too. GitHub shows ten annotations of each kind for a step, so findings of
+one code and operator are one annotation, worst first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.check import Validation, Verdict
+from pipeline.findings import Severity
+from pipeline.report.text import Group, groups, sentence, shown
+
+
+def render_github(result: Validation, *, verbosity: int = 0, folder: Path | None = None) -> str:
+    """One command a line. What fails the step is an error, other findings down to `warning` are warnings, the
+    rest notices; notes only with verbosity. A finding stands at the user's Python line where `folder` has it."""
+    folder = folder or Path.cwd()
+    ranked: list[tuple[int, str]] = []
+    for verdicts in result.by_file().values():
+        if verdicts[0].error is not None:
+            error = verdicts[0].error
+            message = f"{sentence(error.message)} {error.remedy}".strip()
+            ranked.append((-1, _command("error", message, file=_file(verdicts[0], folder), title=error.code)))
+        for group in groups(verdicts):
+            if group.first.severity is not Severity.NOTE or verbosity > 0 or result.fail_on is Severity.NOTE:
+                ranked.append((group.first.severity.rank, _annotation(group, verdicts[0], result, folder)))
+    ranked.sort(key=lambda item: item[0])
+    lines = [line for _, line in ranked]
+    for waiver in result.unused:
+        lines.append(
+            _command(
+                "warning", f"no finding is waived by: {waiver}", file=str(waiver.config), title="unused waiver"
+            )
+        )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _annotation(group: Group, verdict: Verdict, result: Validation, folder: Path) -> str:
+    first = group.first
+    place = group.line.below(folder) if group.line else None
+    told = [f"{group.place or 'The graph'}: {sentence(shown(first.reason, 300))}"]
+    if first.console:
+        told.append(f"Unity says: {shown(first.console, 300)}")
+    if group.line:
+        told.append(f"Python: {shown(str(group.line), 300)}")
+    if group.waived:
+        told.append(f"Waived: {group.waived}")
+    else:
+        told.append(f"Fix: {first.fix}")
+    if place is not None:
+        told.append(f"In {shown(verdict.name, 300)}")
+    kind = "notice"
+    if not group.waived and first.severity.rank <= result.fail_on.rank:
+        kind = "error"
+    elif not group.waived and first.severity.rank <= Severity.WARNING.rank:
+        kind = "warning"
+    title = f"{first.severity} {first.code} ({', '.join(group.targets)})"
+    if place is not None and group.line is not None:
+        return _command(kind, "\n".join(told), file=place, line=str(group.line.line), title=title)
+    return _command(kind, "\n".join(told), file=_file(verdict, folder), title=title)
+
+
+def _file(verdict: Verdict, folder: Path) -> str:
+    path = verdict.file if not verdict.file.is_absolute() else verdict.file.resolve()
+    if path.is_absolute() and path.is_relative_to(folder.resolve()):
+        path = path.relative_to(folder.resolve())
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()
+
+
+def _command(kind: str, message: str, **properties: str) -> str:
+    held = ",".join(f"{key}={_escape(value, ':,')}" for key, value in properties.items())
+    return f"::{kind} {held}::{_escape(message)}"
+
+
+def _escape(text: str, more: str = "") -> str:
+    for character in "%\r\n" + more:
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text

@@ -1,0 +1,179 @@
+"""Verdicts as text for people: findings grouped by code and operator, and a matrix of files and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import click
+
+from pipeline.check import Validation, Verdict
+from pipeline.findings import Finding, Severity
+from pipeline.python_lines import PythonLine
+
+COLOURS = {
+    Severity.ERROR: "red",
+    Severity.WRONG: "magenta",
+    Severity.WARNING: "yellow",
+    Severity.SLOW: "cyan",
+    Severity.NOTE: "bright_black",
+}
+_CELLS = {"fails": "fails", "wrong": "computes wrong", "warns": "right, warns", "right": "right"}
+_CELL_COLOURS = {"fails": "red", "wrong": "magenta", "warns": "yellow", "right": "green", "unreadable": "red"}
+NAME = 80
+"""Longest name of a node that is shown in full; some exporters make names of thousands of characters."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Findings of one file that say the same of several nodes or targets; the first one speaks for them."""
+
+    findings: tuple[Finding, ...]
+    waived: str = ""
+    line: PythonLine | None = None
+
+    @property
+    def first(self) -> Finding:
+        return self.findings[0]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(f.target for f in self.findings))
+
+    @property
+    def more(self) -> int:
+        """Nodes besides the first one's."""
+        return len({f.node for f in self.findings}) - 1
+
+    @property
+    def place(self) -> str:
+        """Operator, node and attribute or input of the first finding, and how many nodes there are besides."""
+        parts = (self.first.operator, shown(self.first.node), shown(self.first.where))
+        place = " ".join(part for part in parts if part)
+        return f"{place} and {self.more} more" if self.more else place
+
+
+def groups(verdicts: Iterable[Verdict], *, apart: bool = False) -> list[Group]:
+    """The findings of one file for all targets, grouped by severity, code and operator, worst first.
+
+    `apart` keeps every finding of every node in a group of its own; targets are still taken together.
+    """
+    held: dict[tuple[object, ...], list[Finding]] = {}
+    waived: dict[tuple[object, ...], str] = {}
+    lines: dict[str, PythonLine] = {}
+    for verdict in verdicts:
+        lines.update(verdict.lines)
+        for finding in verdict.findings:
+            waiver = verdict.waivers.get(finding)
+            key: tuple[object, ...] = (finding.severity, finding.code, finding.operator, waiver)
+            if apart:
+                key += (finding.node, finding.where)
+            held.setdefault(key, []).append(finding)
+            waived[key] = waiver.reason if waiver is not None else ""
+    made = [Group(tuple(found), waived[key], lines.get(found[0].node)) for key, found in held.items()]
+    return sorted(made, key=lambda group: group.first.severity.rank)
+
+
+def shown(name: str, limit: int = NAME) -> str:
+    """A name as a terminal may show it: control characters escaped, the middle of a long one left out."""
+    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    return clean if len(clean) <= limit else f"{clean[: limit // 2]}...{clean[-limit // 2 + 3 :]}"
+
+
+def render_text(result: Validation, *, verbosity: int = 0) -> str:
+    """The findings of all files, coloured by severity (the caller strips colours where they are not wanted).
+
+    At verbosity 0 equal findings are grouped and notes left out; from 1 on every finding is shown, with its
+    source; below 0 only those that fail.
+    """
+    lines: list[str] = []
+    several = len(result.targets) > 1
+    for verdicts in result.by_file().values():
+        found = [
+            line
+            for group in groups(verdicts, apart=verbosity > 0)
+            if _wanted(group, result, verbosity)
+            for line in _group(group, several=several, full=verbosity > 0)
+        ]
+        if found:
+            lines += [click.style(shown(verdicts[0].name, 300), bold=True), *found, ""]
+    return "\n".join(lines)
+
+
+def _wanted(group: Group, result: Validation, verbosity: int) -> bool:
+    if verbosity < 0:
+        return group.first.severity.rank <= result.fail_on.rank and not group.waived
+    return verbosity > 0 or group.first.severity is not Severity.NOTE or result.fail_on is Severity.NOTE
+
+
+def _group(group: Group, *, several: bool, full: bool) -> Iterator[str]:
+    first = group.first
+    limit = 2000 if full else 300
+    head = click.style(str(first.severity), fg=COLOURS[first.severity])
+    targets = f" ({', '.join(group.targets)})" if several else ""
+    yield f"  {head} [{first.code}] {group.place or 'the graph'}{targets}"
+    yield f"    {sentence(shown(first.reason, limit))}"
+    told = {
+        "Unity": shown(first.console, limit),
+        "Python": shown(str(group.line), limit) if group.line else "",
+        "Workers": ", ".join(first.backends),
+        "Fix": first.fix if not group.waived else "",
+        "Waived": shown(group.waived, limit),
+        "Source": first.source if full else "",
+    }
+    for name, text in told.items():
+        if text:
+            yield f"    {click.style(f'{name}:'.ljust(8), dim=True)} {text}"
+
+
+def sentence(text: str) -> str:
+    """The text with a full stop at its end."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def hidden_notes(result: Validation) -> int:
+    """How many notes `render_text` leaves out at verbosity 0."""
+    if result.fail_on is Severity.NOTE:
+        return 0
+    return sum(verdict.counts.get(Severity.NOTE, 0) for verdict in result.verdicts)
+
+
+def render_summary(result: Validation) -> str:
+    """A line for one file and one target, otherwise a matrix: files down, targets across."""
+    if len(result.verdicts) == 1:
+        (verdict,) = result.verdicts
+        told = f" for {verdict.target}" if verdict.target else ""
+        return f"{click.style(shown(verdict.name, 300), bold=True)}{told}: {verdict.summary}"
+    rows = result.by_file()
+    left = max(len(shown(verdicts[0].name, 60)) for verdicts in rows.values())
+    cells = {(v.file, v.target): _cell(v, result) for v in result.verdicts}
+    widths = [
+        max([len(target), *(len(text) for (_, name), text in cells.items() if name == target)])
+        for target in result.targets
+    ]
+    header = [" " * left, *(f"{t:<{w}}" for t, w in zip(result.targets, widths, strict=True))]
+    lines = [click.style("  ".join(header).rstrip(), bold=True)]
+    for file, verdicts in rows.items():
+        line = f"{shown(verdicts[0].name, 60):<{left}}"
+        if verdicts[0].error is not None:
+            line += "  " + click.style(f"unreadable: {verdicts[0].error.code}", fg="red")
+        else:
+            colours = {v.target: _CELL_COLOURS[v.verdict] for v in verdicts}
+            for target, width in zip(result.targets, widths, strict=True):
+                cell = cells[file, target]
+                last = target == result.targets[-1]
+                line += "  " + click.style(cell, fg=colours[target]) + " " * (0 if last else width - len(cell))
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _cell(verdict: Verdict, result: Validation) -> str:
+    if verdict.error is not None:
+        return ""
+    text = _CELLS[verdict.verdict]
+    counted = {"fails": Severity.ERROR, "wrong": Severity.WRONG}.get(verdict.verdict)
+    if counted is not None:
+        text += f" ({verdict.counts[counted]})"
+    if verdict.waivers:
+        text += f", {len(verdict.waivers)} waived"
+    return text
