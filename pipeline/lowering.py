@@ -286,9 +286,9 @@ def _output_of(candidate: Picture2Picture, channels: int, size: tuple[int, int])
 def _float_behind(model: onnx.ModelProto, target: Target) -> Picture2Picture:
     """A quantised model with its quantisation undone, as ONNX Runtime runs it: what the proof holds to."""
     from pipeline.graph import from_model, to_model
+    from pipeline.graph.runtime import free_size, run, session
     from pipeline.rewrites.base import run as run_rewrites
     from pipeline.rewrites.quantized import Quantised
-    from pipeline.verify.runner import free_size, run, session
 
     graph: gs.Graph = from_model(model)
     run_rewrites(graph, target, (Quantised(),))

@@ -18,8 +18,9 @@ class Network:
     """Either a torch module in eval mode (`module`) or an ONNX model (`model`), never both.
 
     `module` takes one float32 tensor (N, C, H, W) in the contract's input range and gives one float32 tensor
-    (N, C', H', W') in the contract's output range. `model` is the file's graph as it was read: external data
-    loaded, nothing else changed; its input and output are described by the contract too.
+    (N, C', H', W') in the contract's output range. `model` is the file's graph as it was read, with
+    external data loaded and linear resizes of old opsets made explicit (sources/old_linear.py); its input and
+    output are described by the contract too.
     """
 
     name: str

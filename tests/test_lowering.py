@@ -17,12 +17,18 @@ from tests.networks import style_onnx
 RNG = np.random.default_rng(4)
 
 
-def save(path: Path, nodes: list[onnx.NodeProto], shape: list[object], **weights: np.ndarray) -> Path:
+def save(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    shape: list[object],
+    output: list[object] | None = None,
+    **weights: np.ndarray,
+) -> Path:
     graph = helper.make_graph(
         nodes,
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, output or ["n", "c", "oh", "ow"])],
         [numpy_helper.from_array(v, k) for k, v in weights.items()],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4), path)
@@ -92,7 +98,7 @@ def test_six_channels_are_refused(tmp_path):
 def test_a_classifier_is_refused(tmp_path):
     nodes = [helper.make_node("GlobalAveragePool", ["x"], ["g"]), helper.make_node("Flatten", ["g"], ["y"])]
     with pytest.raises(PipelineError) as caught:
-        lowered(save(tmp_path / "c.onnx", nodes, [1, 3, 8, 8]))
+        lowered(save(tmp_path / "c.onnx", nodes, [1, 3, 8, 8], output=[1, 3]))
     assert caught.value.code == "not-image-to-image"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.report.markdown import quantised_sentence, sizes
+from pipeline.report.markdown import quantised_sentence, silence, sizes
 
 
 def render_html(report: Mapping[str, Any], golden_input: bytes, golden_output: bytes) -> bytes:
@@ -19,6 +19,7 @@ def render_html(report: Mapping[str, Any], golden_input: bytes, golden_output: b
     page = template.render(
         r=report,
         quantised=quantised_sentence(report["against_quantised"]) if "against_quantised" in report else "",
+        silence=silence(report["findings"]),
         sizes=sizes(report["model"]),
         operators=sorted({*report["before"]["operators"], *report["model"]["operators"]}),
         pictures=[

@@ -42,7 +42,9 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         "",
         "## Findings of the validator",
         "",
-        *(_findings(report["findings"]) or ["None: Unity's console stays silent."]),
+        silence(report["findings"]),
+        "",
+        *_findings(report["findings"]),
         "",
     ]
     notes = [*source["notes"], *model["notes"]]
@@ -115,6 +117,12 @@ def _operators(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]
 
 def _edits(edits: list[Mapping[str, Any]]) -> list[str]:
     return [f"- **{e['rewrite']}** {_cell(e['what'])} ({_cell(e['why'])})" for e in edits]
+
+
+def silence(findings: list[Mapping[str, Any]]) -> str:
+    """Whether Unity's console will say anything, in a sentence."""
+    loud = [f for f in findings if f["severity"] in ("error", "wrong", "warning")]
+    return "Unity's console will warn." if loud else "Unity's console stays silent."
 
 
 def _findings(findings: list[Mapping[str, Any]]) -> list[str]:

@@ -1,9 +1,9 @@
 """What linear resizing means in ONNX files of opset 10 and older.
 
-Upsample and Resize-10 in mode linear sample at asymmetric coordinates (ONNX Upsample-9, Resize-10). torch's exporter
-writes them for bilinear interpolation with align_corners=False, which is half-pixel: such a file computes something
-else than the network that it was exported from (0.4 off in a range of 1, peers.md section C). Here each such node
-says what is meant, in the form of opset 11.
+Upsample and Resize-10 in mode linear sample at asymmetric coordinates (ONNX Upsample-9, Resize-10). torch's
+exporter writes them for bilinear interpolation with align_corners=False, which is half-pixel: such a file computes
+something else than the network that it was exported from (0.4 off in a range of 1, peers.md section C). Here each
+such node says what is meant, in the form of opset 11.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def settle(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
         count += 1
     if mode == "half_pixel":
         note = (
-            f"{count} linear resizes are taken as half-pixel: torch's exporter wrote them, and that is what the network "
-            "does (ONNX before opset 11 can only say asymmetric)"
+            f"{count} linear resizes are taken as half-pixel: torch's exporter wrote them, and that is what the "
+            "network does (ONNX before opset 11 can only say asymmetric)"
         )
     else:
         note = f"{count} linear resizes are asymmetric, as ONNX before opset 11 has it"
@@ -62,5 +62,6 @@ def _is_old_linear(node: object) -> bool:
         return False
     attrs = getattr(node, "attrs", None)
     if attrs is None:
-        attrs = {a.name: a.s.decode("utf-8", "replace") for a in node.attribute if a.name == "mode"}  # type: ignore[attr-defined]
+        held = node.attribute  # type: ignore[attr-defined]
+        attrs = {a.name: a.s.decode("utf-8", "replace") for a in held if a.name == "mode"}
     return attrs.get("mode", "nearest") in ("linear", "bilinear")

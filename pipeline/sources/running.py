@@ -6,7 +6,7 @@ import itertools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -116,16 +116,12 @@ def _last_line(error: Exception) -> str:
 # --- ONNX -----------------------------------------------------------------------------------------------------
 
 
-def _session(model: onnx.ModelProto) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.enable_cpu_mem_arena = False
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+_DTYPES = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
+"""What ONNX Runtime calls the input types of networks that do not take float32."""
 
 
 def _onnx_reference(network: Network) -> Reference:
+    from pipeline.graph.runtime import session
     from pipeline.sources.onnx_file import image_input, layout_of
 
     model = network.model
@@ -150,13 +146,14 @@ def _onnx_reference(network: Network) -> Reference:
     declared = (dims[axes[0]], dims[axes[1]])
 
     def painter(model: onnx.ModelProto) -> Paint:
-        session = _session(model)
-        name = session.get_inputs()[0].name
-        output = session.get_outputs()[0].name
+        opened = session(model)
+        name = opened.get_inputs()[0].name
+        dtype = _DTYPES.get(opened.get_inputs()[0].type, np.float32)
+        output = opened.get_outputs()[0].name
 
         def paint(picture: np.ndarray) -> np.ndarray:
             given = picture.transpose(0, 2, 3, 1) if layout == "nhwc" else picture
-            result = np.asarray(session.run([output], {name: np.ascontiguousarray(given)})[0])
+            result = np.asarray(opened.run([output], {name: np.ascontiguousarray(given, dtype)})[0])
             return result.transpose(0, 3, 1, 2) if out_layout == "nhwc" and result.ndim == 4 else result
 
         return paint

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from pipeline.targets import Target
 
 _GAP = 8
@@ -34,7 +36,7 @@ def side_by_side(model: bytes, target: Target, picture: Path | None, height: int
     return pictures.png(np.asarray(both, dtype=np.float32).transpose(2, 0, 1)[None] / 255)
 
 
-def _image(picture: np.ndarray):  # noqa: ANN202
+def _image(picture: np.ndarray) -> Image.Image:
     from PIL import Image
 
     levels = np.rint(np.clip(picture[0], 0, 1) * 255).astype(np.uint8)

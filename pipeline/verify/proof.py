@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.contract import ImageContract, ImageSide
+from pipeline.graph.runtime import free_size, run, session
 from pipeline.verify.compare import Difference, difference
-from pipeline.verify.runner import free_size, run, session
 
 if TYPE_CHECKING:
     from pathlib import Path

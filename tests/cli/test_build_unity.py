@@ -25,7 +25,7 @@ def test_a_checkpoint_becomes_a_bundle(pipeline, tmp_path):
     assert {"MyStyle.onnx", "MyStyle.asset", "MyStyleStyleTransfer.cs", "report.html", "report.json"} <= made
     report = json.loads((bundle / "report.json").read_text())
     assert report["proof"]["passed"] and report["proof"]["would_have_passed_at"] < 0.1
-    assert report["findings"] == []
+    assert {f["severity"] for f in report["findings"]} <= {"slow", "note"}
 
 
 @pytest.mark.parametrize("target", ["barracuda-1.0", "barracuda-2.0", "barracuda-3.0"])

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.sources.old_linear import settle
-from pipeline.verify.runner import run, session
+from pipeline.graph.runtime import run, session
 
 
 def model(op: str, producer: str, mode: str = "linear") -> onnx.ModelProto:

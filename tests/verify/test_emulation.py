@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pipeline import targets
 from pipeline.validate import validate
 from pipeline.verify.emulation import EMULATIONS, emulate
-from pipeline.verify.runner import session
+from pipeline.graph.runtime import session
 from tests.validate.measured import ALL_RIGHT, EVERYWHERE, TABLE
 from tests.validate.patterns import export
 
