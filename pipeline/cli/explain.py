@@ -11,7 +11,7 @@ from pipeline.cli.console import Console, output_options
 @click.argument("codes", nargs=-1, metavar="[CODE]...")
 @output_options
 def command(console: Console, codes: tuple[str, ...]) -> None:
-    """Say what a finding's code means and what to do about it; without CODE, list all.
+    """Say what a finding's code means, where it is known from, and what to do; without CODE, list all.
 
     \b
     Example:
@@ -20,6 +20,7 @@ def command(console: Console, codes: tuple[str, ...]) -> None:
     import difflib
 
     from pipeline.errors import PipelineError
+    from pipeline.report.pages import rules_of
     from pipeline.validate import codes as known_codes
 
     known = known_codes()
@@ -33,10 +34,17 @@ def command(console: Console, codes: tuple[str, ...]) -> None:
             )
     chosen = {code: known[code] for code in codes or sorted(known)}
     if console.as_json:
-        console.data(chosen)
+        console.data({code: {**entry, "rules": rules_of(code)} for code, entry in chosen.items()})
         return
     for code, entry in chosen.items():
         if not codes:
             console.data(f"{code:<34} {entry['title']}")
             continue
         console.data(f"{code}: {entry['title']}\n\n{entry['explanation']}\n\nWhat to do: {entry['remedy']}\n")
+        for rule in rules_of(code):
+            workers = f" on {', '.join(rule['backends'])}" if rule["backends"] else ""
+            operators = ", ".join(rule["operators"]) or "the graph"
+            console.data(f"  {rule['target']}: {rule['severity']}{workers} for {operators}")
+            if rule["console"]:
+                console.data(f"    Unity:  {rule['console']}")
+            console.data(f"    Source: {'; '.join(rule['sources'])}")

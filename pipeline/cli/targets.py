@@ -11,28 +11,53 @@ from pipeline.cli.console import Console, output_options
 @click.argument("operators", nargs=-1, metavar="[OPERATOR]...")
 @output_options
 def command(console: Console, operators: tuple[str, ...]) -> None:
-    """List the targets and which operators each of them takes.
+    """List the targets and which operators each of them takes: yes, with limits, or no.
 
     \b
     Examples:
       pipeline targets                 every operator that one of the targets knows
-      pipeline targets Resize Split    only these
+      pipeline targets Resize Split    only these, with their limits
     """
-    from pipeline import targets
+    from pipeline.findings import Severity
+    from pipeline.report.pages import all_targets, support
 
-    known = [targets.get(name) for name in targets.names()]
-    wanted = operators or sorted({op for target in known for op in target.operators})
-    matrix = {op: {target.name: target.accepts(op) for target in known} for op in wanted}
+    known = all_targets()
+    names = {op.lower(): op for target in known for op in target.operators}
+    wanted = [names.get(op.lower(), op) for op in operators] or sorted(names.values())
+    matrix = {op: {target.name: support(target, op) for target in known} for op in wanted}
+    limits = {
+        op: {
+            target.name: [
+                {"code": rule.code, "severity": rule.severity, "source": rule.source}
+                for rule in (target.operators[op].rules if target.accepts(op) else ())
+            ]
+            for target in known
+        }
+        for op in wanted
+    }
     if console.as_json:
         console.data(
             {
                 "targets": [{"name": t.name, "package": t.package, "version": t.package_version} for t in known],
                 "operators": matrix,
+                "limits": limits,
             }
         )
         return
     width = max(len(op) for op in wanted)
     console.data(" ".join([" " * width, *(f"{t.name:>13}" for t in known)]))
     for op, row in matrix.items():
-        cells = " ".join(f"{'yes' if row[t.name] else '-':>13}" for t in known)
-        console.data(f"{op:<{width}} {cells}")
+        console.data(f"{op:<{width}} {' '.join(f'{row[t.name]:>13}' for t in known)}")
+    for op in wanted if operators else ():
+        told: dict[tuple[str, str], list[str]] = {}
+        for target, rules in limits[op].items():
+            for rule in rules:
+                held = told.setdefault((rule["code"], rule["severity"]), [])
+                if target not in held:
+                    held.append(target)
+        if told:
+            console.data(f"\n{op}")
+        for (code, severity), where in sorted(told.items(), key=lambda item: (Severity(item[0][1]).rank, item[0])):
+            console.data(f"  {severity:<8} {code:<30} {', '.join(where)}")
+    if operators:
+        console.say("pipeline explain CODE says what a code means.")

@@ -172,8 +172,11 @@ def _cell(verdict: Verdict, result: Validation) -> str:
         return ""
     text = _CELLS[verdict.verdict]
     counted = {"fails": Severity.ERROR, "wrong": Severity.WRONG}.get(verdict.verdict)
+    failing = len(verdict.failing(result.fail_on))
     if counted is not None:
         text += f" ({verdict.counts[counted]})"
+    elif failing:
+        text += f", {failing} to fail on"
     if verdict.waivers:
         text += f", {len(verdict.waivers)} waived"
     return text

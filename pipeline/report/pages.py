@@ -1,0 +1,172 @@
+"""The pages of docs that are made from the data files: docs/targets.md and docs/findings.md.
+
+python -m pipeline.report.pages          # write them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pipeline import targets
+from pipeline.targets import Rule, Target
+from pipeline.validate import codes
+
+_MADE = (
+    "<!-- Made by `python -m pipeline.report.pages` from pipeline/targets and pipeline/validate/codes.json. -->"
+)
+_WORDS = {"yes": "yes", "limits": "limits", "no": "—"}
+_TARGETS = """\
+What each Unity inference package imports, of the operators that one of them knows. `pipeline targets` prints the
+same, `pipeline targets Resize` the limits of one operator. *yes*: no limit is known. *limits*: some uses are
+rejected, computed differently, slow or make the console warn; `pipeline validate` tells which. An operator that is
+not here is imported by none. Many operators that a target lacks are written with others by `pipeline convert` and
+`pipeline build-unity`."""
+_FINDINGS = """\
+What `pipeline validate` can find, by code; `pipeline explain CODE` prints one of these sections. The severity of a
+finding is one of: **error** (the import fails, or execution throws), **wrong** (it imports and computes something
+else), **warning** (the console warns; the reason says whether it is only cosmetic), **slow** (right, but off the
+fast kernels) and **note**. Some rules are milder for uses that come out right.
+
+Sources: `file:line@version` is a line of com.unity.barracuda, `measured.md` a graph that was imported and run by
+Barracuda itself, `importer.md` a reading of the importer's code."""
+
+
+def support(target: Target, operator: str) -> str:
+    """`no` without a handler, `limits` where some uses meet a rule that is more than a note, else `yes`."""
+    if not target.accepts(operator):
+        return "no"
+    rules = target.operators[operator].rules
+    return "limits" if any(rule.severity != "note" for rule in rules) else "yes"
+
+
+def rules_of(code: str) -> list[dict[str, Any]]:
+    """Where a code comes from, oldest target first: target, severity, backends, console text; and, taken together
+    where these are the same, operators (none for a rule about the whole graph) and sources."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def add(target: Target, rule: Rule, operator: str) -> None:
+        if rule.code != code:
+            return
+        key = (target.name, rule.severity, rule.backends, rule.console)
+        row = found.setdefault(
+            key,
+            {
+                "target": target.name,
+                "severity": rule.severity,
+                "backends": list(rule.backends),
+                "console": rule.console,
+                "operators": [],
+                "sources": [],
+            },
+        )
+        for held, value in ((row["operators"], operator), (row["sources"], rule.source)):
+            if value and value not in held:
+                held.append(value)
+
+    for target in all_targets():
+        for rule in target.graph_rules:
+            add(target, rule, "")
+        for name, facts in sorted(target.operators.items()):
+            for rule in facts.rules:
+                add(target, rule, name)
+    return list(found.values())
+
+
+def all_targets() -> list[Target]:
+    """Every target, oldest first."""
+    return [targets.get(name) for name in targets.names()]
+
+
+def targets_page() -> str:
+    """Operators down, targets across, and the limits of each operator with links to their findings."""
+    known = all_targets()
+    operators = sorted({name for target in known for name in target.operators})
+    counts = {t.name: [support(t, name) for name in operators] for t in known}
+    lines = [
+        "# Targets and their operators",
+        "",
+        _MADE,
+        "",
+        *_TARGETS.splitlines(),
+        "",
+        _row(["target", "package", "version", "Unity", "yes", "limits", "no"]),
+        _row(["---"] * 7),
+    ]
+    for target in known:
+        held = counts[target.name]
+        numbers = [str(held.count(word)) for word in ("yes", "limits", "no")]
+        cells = [f"`{target.name}`", target.package, target.package_version, f"{target.unity} or newer", *numbers]
+        lines.append(_row(cells))
+    lines += ["", "## Operators", "", _row(["operator", *(f"`{t.name}`" for t in known), "limits"])]
+    lines.append(_row(["---"] * (len(known) + 2)))
+    for name in operators:
+        links = [f"[{code}](findings.md#{code})" for code in _codes(known, name)]
+        lines.append(_row([name, *(_WORDS[support(t, name)] for t in known), ", ".join(links)]))
+    return "\n".join(lines) + "\n"
+
+
+def _codes(known: Iterable[Target], operator: str) -> list[str]:
+    return sorted(
+        {
+            rule.code
+            for target in known
+            if target.accepts(operator)
+            for rule in target.operators[operator].rules
+            if rule.severity != "note"
+        }
+    )
+
+
+def findings_page() -> str:
+    """A section per code: what it means, what to do, for which targets and operators, and from where."""
+    told = codes()
+    lines = [
+        "# Findings",
+        "",
+        _MADE,
+        "",
+        *_FINDINGS.splitlines(),
+        "",
+    ]
+    lines += [f"- [{code}](#{code}): {entry['title']}" for code, entry in sorted(told.items())]
+    for code, entry in sorted(told.items()):
+        lines += ["", f"## {code}", "", f"**{entry['title']}.** {entry['explanation']}"]
+        lines += ["", f"What to do: {entry['remedy']}", ""]
+        lines += [_row(["target", "operators", "severity", "Unity's console", "source"]), _row(["---"] * 5)]
+        for row in rules_of(code):
+            workers = f" on {', '.join(row['backends'])}" if row["backends"] else ""
+            console = f"`{row['console'].replace('`', chr(39))}`" if row["console"] else ""
+            operators = ", ".join(row["operators"]) or "the graph"
+            cells = (
+                f"`{row['target']}`",
+                operators,
+                row["severity"] + workers,
+                console,
+                "; ".join(row["sources"]),
+            )
+            lines.append(_row(cells))
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+PAGES = {"targets.md": targets_page, "findings.md": findings_page}
+
+
+def write_pages(folder: Path) -> list[Path]:
+    """Write the pages into a folder; the paths."""
+    paths = []
+    for name, page in PAGES.items():
+        path = folder / name
+        path.write_text(page(), encoding="utf-8", newline="\n")
+        paths.append(path)
+    return paths
+
+
+if __name__ == "__main__":
+    for written in write_pages(Path(__file__).resolve().parents[2] / "docs"):
+        print(written)
