@@ -69,7 +69,7 @@ def simplify(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
         with _quiet():
             import onnxsim
 
-            simplified, right = onnxsim.simplify(model)
+            simplified, right = onnxsim.simplify(_with_output_shapes(model))
     except Exception as error:  # onnxsim raises whatever its C++ parts throw
         return _without_onnxsim(model, f"onnxsim failed ({_first_line(error)})")
     if not right:
@@ -77,15 +77,20 @@ def simplify(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     return _stable(simplified), ""
 
 
-def _without_onnxsim(model: onnx.ModelProto, reason: str) -> tuple[onnx.ModelProto, str]:
-    import onnx_graphsurgeon as gs
+def _with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """onnxsim demands that each output has a shape, which not all exporters write."""
+    if all(held.type.tensor_type.HasField("shape") for held in model.graph.output):
+        return model
+    return onnx.shape_inference.infer_shapes(model)
 
-    from pipeline.graph.model import from_model
+
+def _without_onnxsim(model: onnx.ModelProto, reason: str) -> tuple[onnx.ModelProto, str]:
+    from pipeline.graph.model import from_model, to_model
 
     try:
         with _quiet():
             graph = from_model(model).fold_constants().cleanup(remove_unused_graph_inputs=False).toposort()
-            folded = gs.export_onnx(graph, do_type_check=False)
+            folded = to_model(graph, opset=graph.opset)
             folded.ir_version = model.ir_version
             onnx.checker.check_model(folded)
     except Exception:  # the fallback's own failure leaves the model as it was

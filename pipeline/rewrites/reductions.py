@@ -107,8 +107,11 @@ class Reductions:
                     pooled = make.op(operator, pooled, axes=[1], keepdims=1)
                 if not keep:
                     batch, channels = (shapes.here.of(source) or (None, None))[:2]
-                    wanted = [-1] if 1 in axes else [batch, -1] if batch else [-1, channels or 1]
-                    pooled = make.op("Reshape", pooled, make.const(wanted, "shape", np.int64))
+                    wanted = [-1] if 1 in axes else [batch, -1] if batch else [-1, channels]
+                    if None in wanted:
+                        pooled = make.op("Flatten", pooled, axis=1)
+                    else:
+                        pooled = make.op("Reshape", pooled, make.const(wanted, "shape", np.int64))
                 n.replace_output(pooled, output)
                 make.drop()
                 return self._edit(node, "became global pooling", "1.0 reduces over channels alone")

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pipeline.errors import PipelineError
+from pipeline.graph import declare_size, from_model, load, needed_opset, single_input_output, to_model
+from tests.rewrites import model, node, random, run
+
+W = {"w": random((4, 3, 3, 3))}
+
+
+def refusal(graph):
+    with pytest.raises(PipelineError) as caught:
+        single_input_output(graph)
+    assert caught.value.code == "not-image-to-image"
+    return str(caught.value)
+
+
+def test_a_file_is_loaded_and_a_broken_one_named(tmp_path):
+    source = model([node("Relu", "x", "y")])
+    (tmp_path / "net.onnx").write_bytes(source.SerializeToString())
+    assert [made.op for made in load(tmp_path / "net.onnx").nodes] == ["Relu"]
+    (tmp_path / "page.onnx").write_text("<html>not found</html>")
+    for name, code in (("page.onnx", "not-onnx"), ("missing.onnx", "file-not-found")):
+        with pytest.raises(PipelineError) as caught:
+            load(tmp_path / name)
+        assert caught.value.code == code
+
+
+def test_what_is_written_is_small_valid_and_the_same_each_time():
+    source = model([node("Conv", "x w", "c"), node("Relu", "c", "y")], W)
+    source.producer_name = "pytorch"
+    source.graph.node[0].doc_string = "a stack trace"
+    source.graph.value_info.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, [1, 4, 10, 14]))
+    source.graph.initializer[0].CopyFrom(helper.make_tensor("w", TensorProto.FLOAT, (4, 3, 3, 3), W["w"].ravel()))
+    made = to_model(from_model(source), {"b": "2", "a": "1"})
+    onnx.checker.check_model(made)
+    assert made.producer_name == "unity-bridge-pipeline"
+    assert made.ir_version == 4
+    assert [(held.domain, held.version) for held in made.opset_import] == [("", 9)]
+    assert [(held.key, held.value) for held in made.metadata_props] == [("a", "1"), ("b", "2")]
+    assert not made.graph.value_info
+    assert not made.graph.node[0].doc_string
+    assert made.graph.initializer[0].HasField("raw_data")
+    again = to_model(from_model(source), {"a": "1", "b": "2"})
+    assert made.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
+    feeds = {"x": random((1, 3, 12, 16))}
+    assert np.array_equal(run(source, feeds)[0], run(made, feeds)[0])
+
+
+def test_writing_does_not_change_the_graph():
+    graph = from_model(model([node("Relu", "x", "y")], input_shape=(1, 3, "h", "w")))
+    before = graph.outputs[0].shape
+    made = to_model(graph)
+    assert graph.outputs[0].shape == before
+    dims = made.graph.output[0].type.tensor_type.shape.dim
+    assert [dim.dim_value for dim in dims] == [1, 3, 0, 0]
+
+
+def test_nodes_get_unique_names():
+    source = model([node("Relu", "x", "a"), node("Relu", "a", "b"), node("Relu", "b", "y")])
+    for made, name in zip(source.graph.node, ("same", "same", ""), strict=True):
+        made.name = name
+    assert [made.name for made in from_model(source).nodes] == ["same", "same_2", "y"]
+
+
+def test_local_functions_are_inlined():
+    function = helper.make_function(
+        "here", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 18)]
+    )
+    source = model([node("Twice", "x", "y", domain="here")], opset=18)
+    source.functions.append(function)
+    assert [made.op for made in from_model(source).nodes] == ["Add"]
+
+
+@pytest.mark.parametrize(
+    ("made", "constants", "opset"),
+    [
+        (node("Relu", "x", "y"), {}, 9),
+        (node("Pad", "x", "y", pads=[0, 0, 1, 1, 0, 0, 1, 1]), {}, 9),
+        (node("Upsample", "x k", "y"), {"k": np.ones(4, np.float32)}, 9),
+        (node("Resize", "x - k", "y", mode="linear"), {"k": np.ones(4, np.float32)}, 13),
+        (node("Pad", "x p", "y"), {"p": np.zeros(8, np.int64)}, 11),
+        (node("Slice", "x s e", "y"), {"s": np.array([0]), "e": np.array([1])}, 10),
+        (node("DepthToSpace", "x", "y", blocksize=1, mode="CRD"), {}, 11),
+        (node("Squeeze", "x a", "y"), {"a": np.array([0])}, 13),
+        (node("ReduceMean", "x a", "y"), {"a": np.array([1])}, 18),
+        (node("Softmax", "x", "y", axis=1), {}, 13),
+        (node("Softmax", "x", "y", axis=3), {}, 9),
+        (node("HardSwish", "x", "y"), {}, 14),
+        (node("Gelu", "x", "y"), {}, 20),
+    ],
+)
+def test_the_declared_opset_is_the_first_that_has_the_form(made, constants, opset):
+    graph = from_model(model([made], constants, opset=20))
+    assert needed_opset(graph) == opset
+    assert to_model(graph).opset_import[0].version == opset
+
+
+def test_a_softmax_over_several_axes_does_not_become_one_over_one():
+    assert needed_opset(from_model(model([node("Softmax", "x", "y", axis=1)], opset=11))) == 9
+
+
+def test_declaring_a_size_renews_all_shapes_and_keeps_the_model():
+    source = model([node("Conv", "x w", "c"), node("Relu", "c", "y")], W)
+    source.graph.value_info.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, [1, 4, 10, 14]))
+    before = source.SerializeToString()
+    sized = declare_size(source, 30, 40)
+    assert source.SerializeToString() == before
+    shapes = {
+        held.name: [dim.dim_value for dim in held.type.tensor_type.shape.dim]
+        for held in (*sized.graph.input, *sized.graph.value_info, *sized.graph.output)
+    }
+    assert shapes == {"x": [1, 3, 30, 40], "c": [1, 4, 28, 38], "y": [1, 4, 28, 38]}
+
+
+def test_declaring_a_size_finds_height_and_width_of_a_channels_last_input():
+    sized = declare_size(model([node("Relu", "x", "y")], input_shape=("n", 12, 16, 3)), 30, 40, batch=2)
+    assert [dim.dim_value for dim in sized.graph.input[0].type.tensor_type.shape.dim] == [2, 30, 40, 3]
+
+
+def test_declaring_a_size_ignores_initializers_listed_as_inputs():
+    source = model([node("Conv", "x w", "y")], W)
+    source.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [4, 3, 3, 3]))
+    sized = declare_size(source, 30, 40)
+    assert [dim.dim_value for dim in sized.graph.output[0].type.tensor_type.shape.dim] == [1, 4, 28, 38]
+
+
+def test_a_model_without_a_picture_has_no_size():
+    with pytest.raises(PipelineError) as caught:
+        declare_size(model([node("Relu", "x", "y")], input_shape=(1, 10)), 8, 8)
+    assert caught.value.code == "not-image-to-image"
+
+
+def test_the_one_input_and_output_are_found():
+    source, result = single_input_output(from_model(model([node("Conv", "x w", "y")], W)))
+    assert (source.name, result.name) == ("x", "y")
+
+
+def test_what_is_not_image_to_image_is_said():
+    classifier = [node("GlobalAveragePool", "x", "p"), node("Flatten", "p", "y")]
+    assert "rank 2 (a classifier?)" in refusal(from_model(model(classifier)))
+    two = model([node("Add", "x z", "y")], extra_inputs={"z": (1, 3, 12, 16)})
+    assert "2 inputs (x, z)" in refusal(from_model(two))
+    assert "rank 2" in refusal(from_model(model([node("Relu", "x", "y")], input_shape=(1, 10))))
+
+
+def test_a_real_classifier_is_refused_and_real_style_networks_are_not(shared_models):
+    assert "classifier" in refusal(load(shared_models / "barracuda" / "mnist-cnn-mini.onnx"))
+    for name in ("cjmills/final.onnx", "fast_neural_style/mosaic_nc8_128x128.onnx", "other/super_resolution.onnx"):
+        single_input_output(load(shared_models / name))
+
+
+def test_external_data_comes_inline(tmp_path):
+    source = model([node("Conv", "x w", "y")], W)
+    onnx.save(source, tmp_path / "net.onnx", save_as_external_data=True, size_threshold=0)
+    made = to_model(load(tmp_path / "net.onnx"))
+    assert np.array_equal(numpy_helper.to_array(made.graph.initializer[0]), W["w"])
+    assert not made.graph.initializer[0].external_data

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from pipeline.graph.simplify import simplify, worth_simplifying
+from tests.rewrites import assert_equivalent, model, node, random
+
+W = {"w": random((4, 3, 3, 3), 1), "b": random((4,), 2)}
+CLEAN = [node("Conv", "x w b", "a"), node("Relu", "a", "y")]
+DIRTY = [node("Identity", "b", "b2"), node("Conv", "x w b2", "a"), node("Dropout", "a", "y")]
+
+
+def test_a_clean_graph_is_returned_without_importing_onnxsim():
+    source = model(CLEAN, W)
+    assert not worth_simplifying(source)
+    simplified, note = simplify(source)
+    assert simplified is source
+    assert note == ""
+    code = (
+        "import sys; from tests.rewrites import model, node; from pipeline.graph.simplify import simplify; "
+        "simplify(model([node('Relu', 'x', 'y')])); assert 'onnxsim' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants"),
+    [
+        ([node("Identity", "x", "a"), node("Relu", "a", "y")], {}),
+        ([node("Constant", "", "c", value=onnx.numpy_helper.from_array(np.ones(1))), node("Relu", "x", "y")], {}),
+        ([node("Shape", "x", "s"), node("Reshape", "x s", "y")], {}),
+        ([node("Mul", "w w", "v"), node("Conv", "x v", "y")], {"w": W["w"]}),
+        ([node("Conv", "x w", "a"), node("Conv", "x w2", "b"), node("Add", "a b", "y")], W | {"w2": W["w"]}),
+    ],
+)
+def test_what_onnxsim_would_change_is_worth_it(nodes, constants):
+    assert worth_simplifying(model(nodes, constants))
+
+
+def test_onnxsim_cleans_up_silently_and_keeps_the_opset(capfd):
+    source = model(DIRTY, W)
+    simplified, note = simplify(source)
+    assert note == ""
+    assert [made.op_type for made in simplified.graph.node] == ["Conv"]
+    assert simplified.opset_import[0].version == 9
+    assert capfd.readouterr() == ("", "")
+    assert_equivalent(source, simplified, tolerance=0)
+
+
+def test_the_result_is_the_same_each_time():
+    held = {f"w{number}": random((3, 3, 3, 3), number) for number in range(8)}
+    nodes = [node("Identity", "x", "t0")]
+    nodes += [node("Conv", f"t{number} w{number}", f"t{number + 1}", pads=[1] * 4) for number in range(8)]
+    nodes.append(node("Relu", "t8", "y"))
+    results = {simplify(model(nodes, held))[0].SerializeToString(deterministic=True) for _ in range(3)}
+    assert len(results) == 1
+
+
+def test_where_onnxsim_fails_constants_are_folded_otherwise(monkeypatch):
+    import onnxsim
+
+    def fail(model):
+        raise RuntimeError("an assertion in C++\nwith a long trace")
+
+    monkeypatch.setattr(onnxsim, "simplify", fail)
+    source = model([node("Mul", "w two", "v"), node("Conv", "x v", "y")], {"w": W["w"], "two": 2.0}, opset=13)
+    simplified, note = simplify(source)
+    assert [made.op_type for made in simplified.graph.node] == ["Conv"]
+    assert note == "onnxsim failed (an assertion in C++); constants were folded by onnx-graphsurgeon"
+    assert_equivalent(source, simplified, tolerance=1e-6)
+
+
+def test_where_onnxsims_result_differs_it_is_not_taken(monkeypatch):
+    import onnxsim
+
+    wrong = model(CLEAN, W)
+    monkeypatch.setattr(onnxsim, "simplify", lambda model: (wrong, False))
+    simplified, note = simplify(model(DIRTY, W))
+    assert simplified is not wrong
+    assert "did not compute the same" in note
+
+
+def test_where_nothing_helps_the_model_stays_as_it_was(monkeypatch):
+    import onnxsim
+
+    def fail(model):
+        raise RuntimeError
+
+    monkeypatch.setattr(onnxsim, "simplify", fail)
+    source = model([node("Identity", "x", "a"), node("Unheard", "a", "y")])
+    source.opset_import.append(helper.make_opsetid("here", 1))
+    simplified, note = simplify(source)
+    assert simplified is source
+    assert note == "onnxsim failed (RuntimeError); the graph was lowered unsimplified"
