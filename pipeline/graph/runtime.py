@@ -28,6 +28,8 @@ def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.enable_cpu_mem_arena = False
+    # The layout optimisations after this level keep a second, reordered copy of every weight.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

@@ -313,7 +313,8 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
             put(ops.reshape(node, first, shapes))
         case "Flatten":
             if first is not None:
-                axis = int(node.attrs.get("axis", 1)) % (len(first) + 1)
+                axis = int(node.attrs.get("axis", 1))
+                axis = axis + len(first) if axis < 0 else axis
                 put((ops.product(first[:axis]), ops.product(first[axis:])))
         case "Transpose":
             if first is not None:

@@ -56,7 +56,11 @@ def statistics(model: onnx.ModelProto, height: int, width: int) -> Statistics:
     of the file. Raises
     PipelineError `not-image-to-image` for a model without a picture input.
     """
-    graph = from_model(declare_size(model, height, width))
+    return count(from_model(declare_size(model, height, width)))
+
+
+def count(graph: gs.Graph) -> Statistics:
+    """Count a graph at the size that its input declares."""
     shapes = infer(graph)
     constants = [tensor for tensor in graph.tensors().values() if isinstance(tensor, gs.Constant)]
     weights = [np.asarray(tensor.values) for tensor in constants if _is_weight(tensor)]

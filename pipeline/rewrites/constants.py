@@ -320,6 +320,9 @@ def kind_of(tensor: gs.Tensor | None) -> str:
         node = n.producer(tensor)
         if node is None:
             return "" if tensor.dtype is None else np.dtype(tensor.dtype).kind
+        if node.op == "CastLike":
+            tensor = node.inputs[1]
+            continue
         if node.op in _BOOLEAN:
             return "b"
         if node.op in _INTEGER:
@@ -344,6 +347,9 @@ def kind_of(tensor: gs.Tensor | None) -> str:
 def _casts(graph: gs.Graph) -> list[Edit]:
     """Casts to float of what is float already, and of a byte picture input: Barracuda feeds floats."""
     removed: list[str] = []
+    for node in n.nodes_of(graph, "CastLike"):
+        if kind_of(node.inputs[1]) == "f":
+            node.op, node.attrs, node.inputs = "Cast", {"to": FLOAT}, [node.inputs[0]]
     for node in n.nodes_of(graph, "Cast"):
         if _type_number(node.attrs["to"]) != FLOAT:
             continue

@@ -101,7 +101,8 @@ class GroupNorms:
     def _layer(self, graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
         source = node.inputs[0]
         rank, channels = shapes.here.rank(source), shapes.here.channels(source)
-        if rank is None or any(tensor.outputs for tensor in node.outputs[1:]):
+        read = any(tensor.outputs or n.is_output(graph, tensor) for tensor in node.outputs[1:])
+        if rank is None or read:
             return self._refuse(node, "the rank of its input is not known, or its statistics are read")
         scale = n.value(n.given(node, 1))
         bias = n.value(n.given(node, 2)) if n.given(node, 2) is not None else None

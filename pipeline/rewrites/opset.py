@@ -31,6 +31,7 @@ LARGEST_FLOAT = 3.4e38
 """A Clip bound at or beyond this (torch writes float32's largest number) bounds nothing."""
 
 Outcome = list[Edit | Refusal]
+_ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Greater", "Less")
 _RANK = "its axes count from the end of a tensor whose rank is not known"
 
 
@@ -69,6 +70,9 @@ class OpsetForms:
     def apply(self, graph: gs.Graph, target: Target) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
+        if graph.opset < 7:
+            for node in n.nodes_of(graph, *_ARITHMETIC, "Gemm", "BatchNormalization", "Dropout", "PRelu"):
+                outcome += _legacy(graph, node)
         for node in n.nodes_of(graph, *_FORMS):
             if n.is_output(graph, node.outputs[0]) or node.outputs[0].outputs or len(node.outputs) > 1:
                 outcome += _FORMS[node.op](graph, node, target, shapes)
@@ -129,6 +133,11 @@ def _clip(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) ->
     if low == 0.0 and high is None:
         node.op, node.attrs, node.inputs = "Relu", {}, [node.inputs[0]]
         return _edit(node, "became Relu", "that is what it computes, and Relu is fused")
+    if low is not None and high is not None and low > high:
+        make = n.Builder(graph, node, NAME)
+        make.op("Min", make.op("Max", node.inputs[0], low), high, out=node.outputs[0])
+        make.drop()
+        return _edit(node, "became Max and Min", "its minimum is above its maximum")
     if not changed:
         return []
     node.inputs = [node.inputs[0]]
@@ -387,6 +396,36 @@ def _where(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -
     return _edit(node, "became a blend by the mask", f"{target.name} has no Where")
 
 
+def _pow(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
+    exponent = n.value(node.inputs[1])
+    if exponent is None or exponent.dtype.kind == "f" or kind_of(node.inputs[0]) in ("i", "u"):
+        return []
+    node.inputs[1] = n.Builder(graph, node, NAME).const(exponent, "exponent")
+    return _edit(node, "exponent became float32", "below opset 12 both operands have one type")
+
+
+def _legacy(graph: gs.Graph, node: gs.Node) -> Outcome:
+    """Attributes that ended with opset 6: `broadcast` and `axis` of arithmetic, `is_test`, `consumed_inputs`."""
+    gone = [key for key in ("broadcast", "is_test", "consumed_inputs", "spatial") if key in node.attrs]
+    if node.op in _ARITHMETIC and "axis" in node.attrs:
+        axis, held = int(node.attrs.pop("axis")), n.value(node.inputs[1])
+        rank = LazyShapes(graph).here.rank(node.inputs[0])
+        if held is None or rank is None:
+            node.attrs["axis"] = axis
+            return _refuse(node, "legacy-broadcast", "it broadcasts a computed tensor as before opset 7")
+        shape = (*held.shape, *(1,) * (rank - axis % rank - held.ndim))
+        node.inputs[1] = n.Builder(graph, node, NAME).const(held.reshape(shape), "aligned")
+        gone.append("axis")
+    slope = n.value(node.inputs[1]) if node.op == "PRelu" else None
+    if slope is not None and slope.ndim == 1 and slope.size > 1:
+        node.inputs[1] = n.Builder(graph, node, NAME).const(slope.reshape(-1, 1, 1), "aligned")
+        gone.append("slope per channel")
+    if not gone or node.attrs.get("spatial", 1) != 1:
+        return []
+    node.attrs = {key: held for key, held in node.attrs.items() if key not in gone}
+    return _edit(node, f"{', '.join(gone)} dropped", "younger opsets say it by shapes")
+
+
 def _single(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
     """Sum, Mean, Max and Min of one tensor, Concat of one tensor: the tensor itself."""
     if len(node.inputs) == 1 and n.bypass(graph, node):
@@ -411,6 +450,7 @@ _FORMS: dict[str, Callable[[gs.Graph, gs.Node, Target, LazyShapes], Outcome]] = 
     "GreaterOrEqual": _comparison,
     "LessOrEqual": _comparison,
     "Where": _where,
+    "Pow": _pow,
     "Sum": _single,
     "Mean": _single,
     "Max": _single,

@@ -26,6 +26,8 @@ Outcome = list[Edit | Refusal]
 
 PLAIN = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd")
 COMPOSED = ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp")
+SMALLEST = 1e-30
+"""What a norm of 0 is divided by instead: 0 / 1e-30 is 0, as LpNormalization gives."""
 
 
 class Reductions:
@@ -51,6 +53,8 @@ class Reductions:
         outcome: Outcome = []
         for node in n.nodes_of(graph, *COMPOSED):
             outcome += self._compose(graph, node)
+        for node in n.nodes_of(graph, "LpNormalization"):
+            outcome += self._unit(graph, node)
         for node in n.nodes_of(graph, *PLAIN):
             if kind_of(node.inputs[0]) not in ("i", "u"):
                 outcome += self._reduce(graph, node, target, shapes)
@@ -81,6 +85,16 @@ class Reductions:
             make.op(last, total, out=output)
         make.drop()
         return self._edit(node, f"{node.op} composed from ReduceSum", "no Barracuda has it")
+
+    def _unit(self, graph: gs.Graph, node: gs.Node) -> Outcome:
+        """LpNormalization: over the sum of absolute values, or the root of the sum of squares."""
+        make = n.Builder(graph, node, self.name)
+        source, axis = node.inputs[0], int(node.attrs.get("axis", -1))
+        norm = "ReduceL1" if node.attrs.get("p", 2) == 1 else "ReduceL2"
+        length = make.op(norm, source, axes=[axis], keepdims=1)
+        make.op("Div", source, make.op("Max", length, SMALLEST), out=node.outputs[0])
+        make.drop()
+        return self._edit(node, f"composed from {norm}", "no Barracuda has it")
 
     def _reduce(self, graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
         source, output = node.inputs[0], node.outputs[0]
@@ -201,9 +215,7 @@ class Softmaxes:
         if node.attrs.get("axis") == axis:
             return []
         node.attrs["axis"] = axis
-        return [
-            Edit(self.name, (node.name,), f"axis {axis} written out", "Barracuda's default is always 1")
-        ]
+        return [Edit(self.name, (node.name,), f"axis {axis} written out", "Barracuda's default is always 1")]
 
     def _transposed(self, graph: gs.Graph, node: gs.Node, axis: int, rank: int) -> Outcome:
         before, after = n.producer(node.inputs[0]), n.only_consumer(graph, node.outputs[0])

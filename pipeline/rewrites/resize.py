@@ -144,6 +144,10 @@ class Resizes:
         for axis in (2, 3):
             if before[axis] == after[axis]:
                 continue
+            whole = abs(before[axis] * scales[axis] - after[axis]) < 1e-3
+            if kernel.coordinates == "align_corners" and not whole:
+                reason = "whether its last pixel lies at the rounded size or beyond is read in two ways"
+                return self._refuse(node, "resize-ambiguous", reason, "give the size instead of the scale")
             index, weight = kernel.taps(before[axis], after[axis], scales[axis])
             index = np.clip(index, 0, before[axis] - 1)
             parts = []

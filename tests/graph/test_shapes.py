@@ -37,6 +37,7 @@ CASES = [
     ([node("Split", "x p", "y z", axis=1)], {"p": I([2, 1])}, 13),
     ([node("Reshape", "x s", "y")], {"s": I([0, -1, 6])}, 9),
     ([node("Flatten", "x", "y", axis=2)], {}, 9),
+    ([node("Flatten", "x", "y", axis=-1)], {}, 13),
     ([node("Transpose", "x", "y", perm=[0, 2, 3, 1])], {}, 9),
     ([node("Transpose", "x", "y")], {}, 9),
     ([node("Unsqueeze", "x", "y", axes=[0, 5])], {}, 9),

@@ -185,6 +185,12 @@ def test_half_and_double_models_become_float32_and_lose_their_casts(kind):
     assert_equivalent(source, graph, tolerance=2e-3 if kind == TensorProto.FLOAT16 else 1e-6)
 
 
+def test_a_cast_to_the_type_of_a_float_tensor_is_removed():
+    source = model([node("CastLike", "x w", "a"), node("Relu", "a", "y")], {"w": W}, opset=18)
+    graph, _, _ = lowered(source)
+    assert operators(graph) == ["Relu"]
+
+
 def test_an_integer_cast_stays():
     source = model([node("Cast", "x", "i", to=TensorProto.INT32), node("Cast", "i", "y", to=TensorProto.FLOAT)])
     graph, edits, _ = lowered(source)

@@ -372,6 +372,57 @@ def test_a_maximum_of_one_tensor_is_the_tensor():
     assert operators(graph) == ["Relu"]
 
 
+def test_a_clip_whose_minimum_is_above_its_maximum_gives_the_maximum():
+    source = model([node("Clip", "x lo hi", "y")], {"lo": 2.0, "hi": 1.0}, opset=13)
+    graph, _, _ = lowered(source)
+    assert operators(graph) == ["Max", "Min"]
+    assert_equivalent(source, graph, tolerance=0)
+
+
+def test_an_integer_exponent_becomes_float():
+    source = model([node("Pow", "x two", "y")], {"two": np.array(2)}, opset=13)
+    graph, _, _ = lowered(source)
+    assert graph.nodes[0].inputs[1].dtype == np.float32
+    assert_equivalent(source, graph, tolerance=1e-6)
+
+
+def test_broadcasting_of_opset_6_becomes_a_shape():
+    bias, slope = random((3,), 1), np.abs(random((3,), 2))
+    source = model(
+        [node("Add", "x b", "a", broadcast=1, axis=1), node("PRelu", "a s", "y")], {"b": bias, "s": slope}, opset=6
+    )
+    graph, _, refusals = lowered(source)
+    assert not refusals
+    assert [made.inputs[1].values.shape for made in graph.nodes] == [(3, 1, 1), (3, 1, 1)]
+    assert "broadcast" not in graph.nodes[0].attrs
+
+    def expected(feeds):
+        shifted = feeds["x"] + bias.reshape(1, 3, 1, 1)
+        return [np.where(shifted < 0, slope.reshape(1, 3, 1, 1) * shifted, shifted)]
+
+    assert_equivalent(source, graph, expected=expected, tolerance=1e-6)
+
+
+def test_batch_norm_of_opset_6_loses_what_younger_ones_do_not_know():
+    held = {name: np.abs(random((3,), seed)) for seed, name in enumerate("sbmv")}
+    source = model([node("BatchNormalization", "x s b m v", "y", is_test=1, spatial=1)], held, opset=6)
+    graph, _, _ = lowered(source)
+    assert not graph.nodes[0].attrs
+
+    def expected(feeds):
+        scale, bias, mean, variance = (value.reshape(1, 3, 1, 1) for value in held.values())
+        return [(feeds["x"] - mean) / np.sqrt(variance + 1e-5) * scale + bias]
+
+    assert_equivalent(source, graph, expected=expected, tolerance=1e-5)
+
+
+def test_a_computed_tensor_along_an_axis_of_opset_6_is_refused():
+    source = model([node("Add", "x v", "y", broadcast=1, axis=1)], opset=6, extra_inputs={"v": (3,)})
+    _, edits, refusals = lowered(source)
+    assert codes(refusals) == ["legacy-broadcast"]
+    assert not edits
+
+
 def test_the_dialect_itself_is_left_alone():
     source = model(
         [

@@ -104,9 +104,7 @@ def test_a_reduction_without_axes_is_over_all_and_with_noop_over_none():
     assert operators(graph) == ["Relu"]
 
 
-@pytest.mark.parametrize(
-    "operator", ["ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"]
-)
+@pytest.mark.parametrize("operator", COMPOSED)
 @pytest.mark.parametrize("target", [BARRACUDA_1, BARRACUDA_3])
 def test_composed_reductions_over_channels(operator, target):
     source = model([node(operator, "x", "y", axes=[1])], opset=13)
@@ -114,6 +112,16 @@ def test_composed_reductions_over_channels(operator, target):
     assert not refusals
     assert operator not in operators(graph)
     assert_equivalent(source, graph, low=0.1, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("target", [BARRACUDA_1, BARRACUDA_3])
+def test_lp_normalization_over_channels_is_a_division_by_the_norm(p, target):
+    source = model([node("Relu", "x", "r"), node("LpNormalization", "r", "y", axis=1, p=p)], input_shape=FREE)
+    graph, _, refusals = lowered(source, target)
+    assert not refusals
+    assert all(target.accepts(made) for made in operators(graph))
+    assert_equivalent(source, graph, tolerance=1e-6)
 
 
 @pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])

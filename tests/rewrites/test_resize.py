@@ -187,6 +187,13 @@ def test_aligned_corners_without_a_declared_size_are_refused():
     assert not edits
 
 
+def test_aligned_corners_of_a_scale_that_does_not_give_a_whole_size_are_ambiguous():
+    source = resize((0.55, 1), shape=(1, 3, 12, 16), mode="linear", coordinate_transformation_mode="align_corners")
+    _, edits, refusals = lowered(source)
+    assert codes(refusals) == ["resize-ambiguous"]
+    assert not edits
+
+
 def test_literal_sizes_that_are_a_whole_ratio_do_not_bake_the_size():
     attrs = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     source = sized(24, 48, **attrs)
