@@ -66,6 +66,8 @@ class Constants:
         done += _neutral_arithmetic(graph)
         done += _batch_norm_outputs(graph)
         done += _unused_inputs(graph)
+        for node in n.nodes_of(graph, *sorted(_RANDOM)):
+            done.append(_refuse(node, "random-values", "it draws other numbers each time", "export without noise"))
         return done
 
 
@@ -109,8 +111,8 @@ class BakedSizes:
         ]
 
 
-def _refuse(node: gs.Node, code: str, reason: str) -> Refusal:
-    return Refusal(Constants.name, code, node.name, node.op, reason, "export the network in eval mode")
+def _refuse(node: gs.Node, code: str, reason: str, fix: str = "export the network in eval mode") -> Refusal:
+    return Refusal(Constants.name, code, node.name, node.op, reason, fix)
 
 
 def _passing_nodes(graph: gs.Graph) -> list[Edit | Refusal]:

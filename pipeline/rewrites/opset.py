@@ -335,7 +335,7 @@ def _flatten(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes)
     """Flatten as Reshape to what it gives: in front of Gemm 2.0 takes its rows in another order (measured)."""
     rows, columns = (shapes.fixed_size(node.outputs[0], axis) for axis in (0, 1))
     if rows is None and columns is None:
-        return []
+        return _axis(graph, node, target, shapes) if "axis" in node.attrs else []
     make = n.Builder(graph, node, NAME)
     shape = make.const([rows or -1, -1 if rows else columns], "shape", np.int64)
     make.op("Reshape", node.inputs[0], shape, out=node.outputs[0])

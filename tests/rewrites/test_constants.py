@@ -79,10 +79,12 @@ def test_weights_computed_from_constants_are_folded():
     assert_equivalent(source, graph, tolerance=1e-6)
 
 
-def test_random_constants_are_not_folded():
+def test_random_numbers_are_not_folded_but_refused():
     source = model([node("RandomNormalLike", "c", "r"), node("Add", "x r", "y")], {"c": np.zeros(1, np.float32)})
-    graph, _, _ = lowered(source)
+    graph, edits, refusals = lowered(source)
     assert "RandomNormalLike" in operators(graph)
+    assert [refusal.code for refusal in refusals] == ["random-values"]
+    assert not edits
 
 
 def test_torchs_computed_pads_fold_at_every_picture_size():

@@ -303,6 +303,13 @@ def test_flatten_becomes_a_reshape_that_bakes_nothing(shape, literal):
     assert_equivalent(source, graph)
 
 
+def test_a_flatten_of_unknown_rows_and_columns_keeps_its_place_from_the_front():
+    source = model([node("Flatten", "x", "y", axis=-1)], opset=13, input_shape=("n", 3, "h", "w"))
+    graph, _, _ = lowered(source)
+    assert graph.nodes[0].attrs["axis"] == 3
+    assert_equivalent(source, graph, tolerance=0)
+
+
 def test_transpose_without_perm_has_it_written_out():
     source = model([node("Transpose", "x", "y")])
     graph, _, _ = lowered(source)
