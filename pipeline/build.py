@@ -331,13 +331,16 @@ def _make_model(
         bake_contract=bake_contract,
         metadata=facts.metadata(network, target, bake_contract),
     )
-    step("lower", f"{len(lowered.edits)} edits; {facts.counts(lowered.after['operators'])}")
+    step("lower", f"{plural(len(lowered.edits), 'edit')}; {facts.counts(lowered.after['operators'])}")
 
     findings = validate(lowered.model, target)
     report = facts.report(path, network, lowered)
     report["findings"] = [f.as_dict() for f in findings]
     broken = [f for f in findings if f.severity in ("error", "wrong")]
-    step("validate", f"{len(broken)} errors and {len(findings) - len(broken)} other findings for {target.name}")
+    step(
+        "validate",
+        f"{plural(len(broken), 'error')} and {plural(len(findings) - len(broken), 'other finding')} for {target.name}",
+    )
     if broken:
         raise _target_refuses(path, target, broken, lowered, report)
     if lowered.candidate is None:
@@ -419,6 +422,11 @@ def _target_refuses(
         remedy=f"{refusal.reason} {refusal.fix}" if refusal else first.fix,
         report=report,
     )
+
+
+def plural(count: int, noun: str) -> str:
+    """1 edit, 2 edits."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _picture_function(

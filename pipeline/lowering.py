@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.contract import ImageContract
 from pipeline.errors import PipelineError
+from pipeline.memory import give_back
 
 if TYPE_CHECKING:
     import onnx
@@ -38,9 +39,9 @@ QUANTISED = frozenset(
     }
 )
 """Operators that mark a network as quantised (ONNX; com.microsoft adds QLinearAdd and others beside these)."""
-_GOLDEN_SIZE = (180, 320)
+_GOLDEN_SIZE = (108, 192)
 """Height and width of the golden frame: small enough for Unity's slowest CPU worker."""
-_SECOND_SIZE = (100, 148)
+_SECOND_SIZE = (84, 116)
 """A second size for the proof: multiples of 4 that are odd multiples, so that halving twice is just possible."""
 
 
@@ -87,9 +88,10 @@ def lower_network(
     """
     from pipeline.export import export
     from pipeline.graph import declare_size, to_model
-    from pipeline.graph.statistics import statistics
+    from pipeline.graph.statistics import count
 
     exported = export(network, size)
+    give_back()
     before = {"opset": opset(exported), "operators": operators(exported)}
     own_size = _declared_size(exported)
     if own_size is None:
@@ -97,9 +99,12 @@ def lower_network(
     quantised = _float_behind(exported, target) if QUANTISED & set(before["operators"]) else None
     rewritten = _rewrite(exported, network.contract if bake_contract else None, target)
 
-    channels = _channels(to_model(rewritten.graph))
+    graph = rewritten.graph
+    del exported
+    give_back()
+    channels = _channels(graph)
     smallest = network.contract.size_multiple if network.contract else 1
-    fit = _fit(rewritten.graph, target, channels, smallest)
+    fit = _fit(graph, target, channels, smallest)
     notes = [*rewritten.notes, *fit.notes]
     fixed = None
     if fit.multiple is None:
@@ -107,7 +112,9 @@ def lower_network(
         notes.append(f"the graph runs at {size[1]}x{size[0]} alone: it has sizes baked in")
     else:
         size = _rounded(size, fit.multiple)
-    model = declare_size(to_model(rewritten.graph, metadata), *size)
+    graph.inputs[0].shape = [1, channels, *size]
+    model = to_model(graph, metadata)
+    give_back()
     trial = fixed or _rounded((64, 80), fit.multiple or 1)
     scale, out_channels = _output_of(fit.candidate, channels, trial) if fit.candidate else (1.0, channels)
     return Lowered(
@@ -122,7 +129,7 @@ def lower_network(
         output_channels=out_channels,
         output_scale=scale,
         before=before,
-        after={"opset": opset(model), "operators": operators(model), **statistics(model, *size).as_dict()},
+        after={"opset": opset(model), "operators": operators(model), **count(graph).as_dict()},
         edits=rewritten.edits,
         refusals=rewritten.refusals,
         baked=rewritten.baked,
@@ -237,9 +244,11 @@ def _declared_size(model: onnx.ModelProto) -> tuple[int, int] | None:
     return (height, width) if height > 0 and width > 0 else None
 
 
-def _channels(model: onnx.ModelProto) -> int:
-    image = model.graph.input[0]
-    channels = image.type.tensor_type.shape.dim[1].dim_value
+def _channels(graph: gs.Graph) -> int:
+    from pipeline.graph import single_input_output
+
+    image, _ = single_input_output(graph)
+    channels = image.shape[1]
     if channels not in (1, 3):
         raise PipelineError(
             "auxiliary-inputs",

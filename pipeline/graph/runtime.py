@@ -14,14 +14,15 @@ NEWEST_IR = 10
 """Newest IR version that every ONNX Runtime from 1.20 on takes; later ones add nothing that a graph here uses."""
 
 
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+def session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU that keeps its log to itself; a newer IR version is not held against it.
 
+    `model` may be serialised already, which spares a copy of the weights.
     Raises whatever ONNX Runtime raises for a model that it cannot load.
     """
     import onnxruntime as ort
 
-    if model.ir_version > NEWEST_IR:
+    if not isinstance(model, bytes) and model.ir_version > NEWEST_IR:
         newer, model = model, type(model)()
         model.CopyFrom(newer)
         model.ir_version = NEWEST_IR
@@ -30,7 +31,8 @@ def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options.enable_cpu_mem_arena = False
     # The layout optimisations after this level keep a second, reordered copy of every weight.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    content = model if isinstance(model, bytes) else model.SerializeToString()
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def run(session: onnxruntime.InferenceSession, picture: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.graph.runtime import free_size, run, session
+from pipeline.memory import give_back
 from pipeline.verify.compare import Difference, difference
 
 if TYPE_CHECKING:
@@ -91,8 +92,13 @@ def as_target_computes(model: onnx.ModelProto, target: Target) -> Picture2Pictur
     """
     from pipeline.verify.emulation import emulate
 
-    emulated = session(free_size(emulate(model, target)))
-    return lambda picture: run(emulated, picture)
+    emulated = free_size(emulate(model, target)).SerializeToString()
+    del model
+    give_back()
+    opened = session(emulated)
+    del emulated
+    give_back()
+    return lambda picture: run(opened, picture)
 
 
 def prove(
