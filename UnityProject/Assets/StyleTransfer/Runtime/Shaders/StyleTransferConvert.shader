@@ -1,0 +1,114 @@
+// Between a camera's picture and a style network's: size, colour space, blend.
+Shader "Hidden/StyleTransfer/Convert"
+{
+    Properties
+    {
+        _MainTex("Camera picture", 2D) = "black" {}
+        _Stylized("Network's picture", 2D) = "black" {}
+        _Strength("Blend", Range(0, 1)) = 1
+        _TapOffset("Offset of the taps, in texture coordinates", Vector) = (0, 0, 0, 0)
+        _LinearProject("1 in a project of linear colour space", Float) = 0
+    }
+
+    CGINCLUDE
+
+    #include "UnityCG.cginc"
+
+    sampler2D _MainTex;
+    float4 _MainTex_TexelSize;
+    sampler2D _Stylized;
+    float _Strength;
+    float4 _TapOffset;
+    float _LinearProject;
+
+    struct Varyings
+    {
+        float4 position : SV_POSITION;
+        float2 uv : TEXCOORD0;
+        float2 uvStylized : TEXCOORD1;
+    };
+
+    Varyings Vertex(appdata_img input)
+    {
+        Varyings output;
+        output.position = UnityObjectToClipPos(input.vertex);
+        output.uv = input.texcoord.xy;
+        output.uvStylized = input.texcoord.xy;
+
+        // With anti-aliasing on Direct3D-like APIs the camera's picture comes upside down, and Graphics.Blit
+        // makes up for it for _MainTex alone.
+        #if UNITY_UV_STARTS_AT_TOP
+        if (_MainTex_TexelSize.y < 0) output.uvStylized.y = 1 - output.uvStylized.y;
+        #endif
+
+        return output;
+    }
+
+    // The transfer functions of IEC 61966-2-1 (sRGB), exact, not UnityCG's approximations.
+
+    float3 LinearToSrgb(float3 color)
+    {
+        float3 low = color * 12.92;
+        float3 high = 1.055 * pow(max(color, 0.0031308), 1 / 2.4) - 0.055;
+        return lerp(high, low, step(color, 0.0031308));
+    }
+
+    float3 SrgbToLinear(float3 color)
+    {
+        float3 low = color / 12.92;
+        float3 high = pow((max(color, 0.04045) + 0.055) / 1.055, 2.4);
+        return lerp(high, low, step(color, 0.04045));
+    }
+
+    // Highlights above 1 are cut before the average, so that one of them cannot whiten its neighbours.
+    float3 Tap(float2 uv)
+    {
+        return saturate(tex2D(_MainTex, uv).rgb);
+    }
+
+    float4 ToNetwork(Varyings input) : SV_Target
+    {
+        float4 offset = _TapOffset.xyxy * float4(-1, -1, 1, 1);
+        float3 color = Tap(input.uv + offset.xy) + Tap(input.uv + offset.zy);
+        color += Tap(input.uv + offset.xw) + Tap(input.uv + offset.zw);
+        color *= 0.25;
+        return float4(lerp(color, LinearToSrgb(color), _LinearProject), 1);
+    }
+
+    float4 FromNetwork(Varyings input) : SV_Target
+    {
+        float4 source = tex2D(_MainTex, input.uv);
+        float3 color = saturate(tex2D(_Stylized, input.uvStylized).rgb);
+        color = lerp(color, SrgbToLinear(color), _LinearProject);
+        return float4(lerp(source.rgb, color, _Strength), source.a);
+    }
+
+    ENDCG
+
+    SubShader
+    {
+        Cull Off
+        ZWrite Off
+        ZTest Always
+
+        Pass
+        {
+            Name "To network"
+            CGPROGRAM
+            #pragma vertex Vertex
+            #pragma fragment ToNetwork
+            ENDCG
+        }
+
+        Pass
+        {
+            Name "From network"
+            CGPROGRAM
+            #pragma vertex Vertex
+            #pragma fragment FromNetwork
+            ENDCG
+        }
+    }
+
+    Fallback Off
+}

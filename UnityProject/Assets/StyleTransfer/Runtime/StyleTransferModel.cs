@@ -1,0 +1,184 @@
+using UnityEngine;
+using Unity.Barracuda;
+
+namespace StyleTransfer
+{
+
+/// <summary>
+/// Everything about one style network: the imported model, what its numbers mean, where it comes from, what it
+/// costs, and a golden frame to prove that it computes here what it computed where it was built.
+/// Written by the pipeline; not to be edited by hand.
+/// </summary>
+/// <remarks>
+/// The network takes red, green, blue in 0..1 as a picture file stores them (sRGB values, never linear light),
+/// row 0 at the top, and gives the same, clamped. Value ranges, means and channel orders of the original
+/// network are part of the graph.
+/// </remarks>
+public sealed class StyleTransferModel : ScriptableObject
+{
+    #region Serialised fields
+
+    [Header("Network")]
+
+    [SerializeField, Tooltip("The imported network.")]
+    NNModel model = null;
+
+    [SerializeField, Tooltip("The name to show to users.")]
+    string displayName = "";
+
+    [SerializeField, Tooltip("The file that the network was built from.")]
+    string source = "";
+
+    [SerializeField, Tooltip("Digest of that file. The model's metadata carries the same one.")]
+    string sourceDigest = "";
+
+    [SerializeField, Tooltip("Digest of the model file beside this asset.")]
+    string modelDigest = "";
+
+    [SerializeField, Tooltip("The kind of network that was recognised.")]
+    string architecture = "";
+
+    [SerializeField, Tooltip("The inference package that the model was built for.")]
+    string target = "";
+
+    [Header("Image contract")]
+
+    [SerializeField, Tooltip("Name of the model's picture input.")]
+    string inputName = "";
+
+    [SerializeField, Tooltip("Name of the model's picture output.")]
+    string outputName = "";
+
+    [SerializeField, Tooltip("Channels of the input: 3 (colour) or 1 (grey).")]
+    int inputChannels = 3;
+
+    [SerializeField, Tooltip("Channels of the output: 3 (colour) or 1 (grey).")]
+    int outputChannels = 3;
+
+    [SerializeField, Tooltip("The width, in pixels, that the costs below are given for.")]
+    int nominalWidth = 960;
+
+    [SerializeField, Tooltip("The height, in pixels, that the costs below are given for.")]
+    int nominalHeight = 540;
+
+    [SerializeField, Tooltip("Width and height of the input must be multiples of this.")]
+    int sizeMultiple = 4;
+
+    [SerializeField, Tooltip("The network runs at the nominal size alone.")]
+    bool fixedSize = false;
+
+    [SerializeField, Tooltip("Width of the output divided by width of the input.")]
+    float outputScale = 1;
+
+    [Header("Cost")]
+
+    [SerializeField, Tooltip("Number of weights.")]
+    int weights = 0;
+
+    [SerializeField, Tooltip("Billions of multiply-adds for one picture of the nominal size.")]
+    float gigaMacs = 0;
+
+    [SerializeField, Tooltip("Size of the model file in bytes.")]
+    int fileBytes = 0;
+
+    [Header("Golden frame")]
+
+    [SerializeField, Tooltip("An input picture.")]
+    Texture2D goldenInput = null;
+
+    [SerializeField, Tooltip("What the source network makes of it.")]
+    Texture2D goldenOutput = null;
+
+    [SerializeField, Tooltip("How far the model's picture may be from it at worst, in levels of 255, " +
+      "before rounding to whole levels.")]
+    float goldenTolerance = 1;
+
+    #endregion
+
+    #region Public properties
+
+    /// <summary>The imported network.</summary>
+    public NNModel Model => model;
+
+    /// <summary>The name to show to users.</summary>
+    public string DisplayName => string.IsNullOrEmpty(displayName) ? name : displayName;
+
+    /// <summary>The file that the network was built from.</summary>
+    public string Source => source;
+
+    /// <summary>Digest of the source file, also in the model's metadata under "source_digest".</summary>
+    public string SourceDigest => sourceDigest;
+
+    /// <summary>Digest of the model file beside this asset.</summary>
+    public string ModelDigest => modelDigest;
+
+    /// <summary>The kind of network that was recognised.</summary>
+    public string Architecture => architecture;
+
+    /// <summary>The inference package that the model was built for, for instance barracuda-3.0.</summary>
+    public string Target => target;
+
+    /// <summary>Name of the model's picture input.</summary>
+    public string InputName => inputName;
+
+    /// <summary>Name of the model's picture output.</summary>
+    public string OutputName => outputName;
+
+    /// <summary>Channels of the input: 3 (colour) or 1 (grey, the mean of red, green and blue).</summary>
+    public int InputChannels => inputChannels;
+
+    /// <summary>Channels of the output: 3 (colour) or 1 (grey).</summary>
+    public int OutputChannels => outputChannels;
+
+    /// <summary>The width, in pixels, that <see cref="GigaMacs"/> is given for.</summary>
+    public int NominalWidth => nominalWidth;
+
+    /// <summary>The height, in pixels, that <see cref="GigaMacs"/> is given for.</summary>
+    public int NominalHeight => nominalHeight;
+
+    /// <summary>Width and height of the input must be multiples of this.</summary>
+    public int SizeMultiple => sizeMultiple;
+
+    /// <summary>Whether the network runs at the nominal size alone.</summary>
+    public bool FixedSize => fixedSize;
+
+    /// <summary>Width of the output divided by width of the input.</summary>
+    public float OutputScale => outputScale;
+
+    /// <summary>Number of weights.</summary>
+    public int Weights => weights;
+
+    /// <summary>Billions of multiply-adds for one picture of the nominal size.</summary>
+    public float GigaMacs => gigaMacs;
+
+    /// <summary>Size of the model file in bytes.</summary>
+    public int FileBytes => fileBytes;
+
+    /// <summary>An input picture.</summary>
+    public Texture2D GoldenInput => goldenInput;
+
+    /// <summary>What the source network makes of <see cref="GoldenInput"/>, rounded to 8 bits.</summary>
+    public Texture2D GoldenOutput => goldenOutput;
+
+    /// <summary>How far the model's picture may be from the golden one at worst, in levels of 255.</summary>
+    public float GoldenTolerance => goldenTolerance;
+
+    #endregion
+
+    #region Public methods
+
+    /// <summary>
+    /// The size at which to run the network for a source picture, in pixels.
+    /// </summary>
+    /// <param name="sourceWidth">pixels</param>
+    /// <param name="sourceHeight">pixels</param>
+    /// <param name="targetHeight">wanted lines; without effect where the network has a fixed size</param>
+    public WorkingSize FitSize(int sourceWidth, int sourceHeight, int targetHeight)
+      => fixedSize
+         ? new WorkingSize(nominalWidth, nominalHeight)
+         : WorkingSize.Fit(sourceWidth, sourceHeight, targetHeight, sizeMultiple);
+
+    #endregion
+}
+
+}
