@@ -15,6 +15,7 @@ from pipeline import __version__
 
 COMMANDS = {
     "build-unity": "Turn a trained network into a folder for a Unity project.",
+    "compare": "Say how far apart what two models paint is, and where they part.",
     "convert": "Turn a trained network into an .onnx file that the target imports.",
     "explain": "Say what a finding's code means and what to do about it.",
     "inspect": "Say what a model file is: format, architecture, weights, contract.",

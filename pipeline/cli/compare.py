@@ -1,0 +1,110 @@
+"""pipeline compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.console import Console, output_options, to_build_options
+
+if TYPE_CHECKING:
+    from pipeline.compare import Comparison
+    from pipeline.verify.compare import Difference
+
+
+@click.command("compare")
+@click.argument("a", metavar="A", type=click.Path(path_type=Path))
+@click.argument("b", metavar="B", type=click.Path(path_type=Path))
+@click.option(
+    "--target", metavar="TARGET", help="Run B as barracuda-1.0, barracuda-2.0 or barracuda-3.0 computes it."
+)
+@click.option("--both", is_flag=True, help="With --target: run A so too, if it is .onnx.")
+@click.option("--bisect", is_flag=True, help="Name the first node where the two part.")
+@click.option(
+    "--difference",
+    metavar="FILE.png",
+    type=click.Path(path_type=Path),
+    help="Write a PNG: A, B, their difference.",
+)
+@click.option(
+    "--tolerance",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="Largest difference that passes, in levels of 255.",
+)
+@click.option("--size", metavar="WxH", help="Size in pixels; default is one near 320x180 at which both run.")
+@click.option(
+    "--picture", type=click.Path(path_type=Path), help="A picture of yours; default is a bundled photograph."
+)
+@click.option(
+    "--architecture", metavar="NAME", help="Which network a state dict belongs to, where the file cannot tell."
+)
+@click.option(
+    "--input-range", metavar="RANGE", help="What a model takes whose file does not tell: 0..255, 0..1, ..."
+)
+@click.option("--output-range", metavar="RANGE", help="What a model gives whose file does not tell.")
+@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, where the file does not tell.")
+@output_options
+def command(console: Console, a: Path, b: Path, size: str | None, **options: Any) -> None:
+    """Say how far what two models paint is apart, in levels of 255.
+
+    A and B are each a checkpoint, an .onnx file or the folder of a bundle (StyleTransfer/Models/NAME). Both get a
+    picture and noise, each in the value range that it takes. Exit code 0 when the largest difference is within
+    --tolerance, 1 when it is not, 2 when they cannot be compared. With --target, B is run as that target computes
+    it, so that comparing a file with itself shows what Barracuda makes of it.
+
+    \b
+    Examples:
+      pipeline compare mosaic.pth UnityProject/Assets/StyleTransfer/Models/Mosaic --target barracuda-3.0
+      pipeline compare net.onnx net.onnx --target barracuda-1.0 --bisect
+      pipeline compare net.onnx other.onnx --input-range 0..255 --output-range 0..255 --difference apart.png
+    """
+    from pipeline.compare import CompareOptions, compare
+
+    if size is not None:
+        options["size"] = to_build_options({"size": size}).size
+    with console.working(f"comparing {a.name} with {b.name}"):
+        result = compare(a, b, CompareOptions(**options))
+    if console.as_json:
+        console.data(result.as_dict())
+    else:
+        _show(console, result)
+    click.get_current_context().exit(0 if result.passed else 1)
+
+
+def _show(console: Console, result: Comparison) -> None:
+    from pipeline.report.facts import describe
+
+    for side in (result.a, result.b):
+        as_what = f" as {side.ran_as} computes it" if side.target else ""
+        console.say(f"{click.style(side.label, bold=True)} {side.path}{as_what}: {describe(side.network)}")
+    for note in result.notes:
+        console.note(note)
+    for held in result.differences:
+        console.data(f"{held.name:<8} {_line(held)}")
+    if result.difference_file is not None:
+        factor = "they are equal" if result.amplification is None else f"difference x{result.amplification:.3f}"
+        console.data(f"{'written':<8} {result.difference_file}: A, B, {factor}")
+    if result.bisected_at is not None:
+        height, width = result.bisected_at
+        found = result.parting.sentence if result.parting else "no node: the graphs compute the same"
+        console.data(f"{'parts at':<8} {found} (at {width}x{height})")
+    worst = result.as_dict()["would_have_passed_at"]
+    if result.passed:
+        console.say(f"within {result.tolerance:g} levels of 255", fg="green")
+    else:
+        console.say(
+            f"more than {result.tolerance:g} levels apart; --tolerance {worst} would have passed", fg="red"
+        )
+
+
+def _line(held: Difference) -> str:
+    channel, row, column = held.worst
+    psnr = "equal" if held.psnr is None else f"{held.psnr:.1f} dB"
+    return (
+        f"{held.width}x{held.height}: largest {held.max_levels:.4f}, mean {held.mean_levels:.5f} levels, {psnr}; "
+        f"worst at channel {channel}, row {row}, column {column}"
+    )

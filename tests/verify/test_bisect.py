@@ -1,0 +1,261 @@
+"""The first node where two graphs part is named, and nothing is where they do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pipeline import targets
+from pipeline.verify.bisect import Fed, by_name, by_value
+from pipeline.verify.emulation import emulate
+from tests.networks import style_onnx
+
+SHAPE = (1, 3, 12, 16)
+RNG = np.random.default_rng(11)
+W1, W2 = RNG.normal(0, 0.4, (4, 3, 3, 3)), RNG.normal(0, 0.4, (3, 4, 1, 1))
+B1 = RNG.normal(0, 0.4, 4)
+
+
+def graph(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], opset: int = 9) -> onnx.ModelProto:
+    """A model from `x` to the last node's output."""
+    held = [
+        numpy_helper.from_array(v if v.dtype == np.int64 else v.astype(np.float32), k)
+        for k, v in constants.items()
+    ]
+    proto = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPE)],
+        [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)],
+        held,
+    )
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def chain(*middle: onnx.NodeProto, opset: int = 9, **constants: np.ndarray) -> onnx.ModelProto:
+    """A convolution x -> a, what is given (a -> m), and a 1x1 convolution m -> y."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], name="first", pads=[1] * 4),
+        *middle,
+        helper.make_node("Conv", ["m", "w2"], ["y"], name="last"),
+    ]
+    return graph(nodes, {"w1": W1, "b1": B1, "w2": W2, **constants}, opset)
+
+
+def noise() -> np.ndarray:
+    return np.random.default_rng(5).random(SHAPE, dtype=np.float32)
+
+
+def changed(model: onnx.ModelProto, name: str, by: float) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for tensor in copy.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(by), name))
+    return copy
+
+
+def on_target(model: onnx.ModelProto, target: str):
+    value = noise()
+    return by_name(Fed(model, value), Fed(emulate(model, targets.get(target)), value))
+
+
+# --- one graph in two forms -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", targets.names())
+def test_a_graph_that_the_target_computes_right_does_not_part(tmp_path, target):
+    model = onnx.load(style_onnx(tmp_path / "n.onnx", size=(12, 16)))
+    assert on_target(model, target) is None
+
+
+@pytest.mark.parametrize("target", targets.names())
+def test_align_corners_is_named(target):
+    resize = helper.make_node(
+        "Resize",
+        ["a", "", "s"],
+        ["m"],
+        name="bigger",
+        mode="linear",
+        coordinate_transformation_mode="align_corners",
+    )
+    parting = on_target(chain(resize, opset=13, s=np.array([1.0, 1, 2, 2])), target)
+    assert (parting.operator, parting.node, parting.tensor) == ("Resize", "bigger", "m")
+    assert parting.shape_a == parting.shape_b == (1, 4, 24, 32)
+    assert parting.difference > 0.01 and parting.relative > 0.01
+    assert (parting.agreed, parting.last) == (1, ("a", "a"))
+
+
+def test_an_old_linear_upsample_is_named():
+    upsample = helper.make_node("Upsample", ["a", "s"], ["m"], mode="linear")
+    parting = on_target(chain(upsample, s=np.array([1.0, 1, 2, 2])), "barracuda-3.0")
+    assert (parting.operator, parting.node) == ("Upsample", "m")
+
+
+def test_strides_that_differ_are_named_with_both_shapes():
+    conv = helper.make_node("Conv", ["a", "w3"], ["m"], name="tall", strides=[2, 1], kernel_shape=[1, 1])
+    parting = on_target(chain(conv, w3=np.eye(4).reshape(4, 4, 1, 1)), "barracuda-3.0")
+    assert (parting.node, parting.difference) == ("tall", None)
+    assert (parting.shape_a, parting.shape_b) == ((1, 4, 6, 16), (1, 4, 12, 8))
+    assert "gives 1x4x6x16 in A and 1x4x12x8 in B" in parting.sentence
+
+
+def test_a_graph_that_fails_behind_the_culprit_still_has_it_named():
+    """The residual sum of two shapes does not run in B; nothing but the nodes before it is then run."""
+    nodes = [
+        helper.make_node("Conv", ["a", "w3"], ["t"], name="tall", strides=[2, 1], kernel_shape=[1, 1]),
+        helper.make_node("Slice", ["a"], ["q"], name="half", axes=[2], starts=[0], ends=[6]),
+        helper.make_node("Add", ["t", "q"], ["m"], name="sum"),
+    ]
+    model = chain(*nodes, w3=np.eye(4).reshape(4, 4, 1, 1))
+    assert on_target(model, "barracuda-3.0").node == "tall"
+
+
+def test_a_node_that_b_cannot_compute_is_named_with_the_reason():
+    model = chain(helper.make_node("Relu", ["a"], ["m"], name="act"))
+    broken = onnx.ModelProto()
+    broken.CopyFrom(model)
+    broken.graph.node[1].op_type = "NoSuchOperator"
+    parting = by_name(Fed(model, noise()), Fed(broken, noise()))
+    assert (parting.node, parting.shape_b) == ("act", None)
+    assert "B cannot compute it" in parting.hint and "NoSuchOperator" in parting.hint
+
+
+def test_a_tensor_that_the_emulation_drops_is_passed_over():
+    """Add(scalar) before a padded Conv is folded into the bias: the Conv shows what became of it."""
+    nodes = [
+        helper.make_node("Add", ["x", "c"], ["s"], name="shift"),
+        helper.make_node("Conv", ["s", "w1", "b1"], ["y"], name="padded", pads=[1] * 4),
+    ]
+    model = graph(nodes, {"c": np.array(0.5), "w1": W1, "b1": B1})
+    parting = on_target(model, "barracuda-3.0")
+    assert parting.node == "padded" and parting.last == ("x", "x")
+    row, column = parting.place[2:]
+    assert row in (0, 11) or column in (0, 15)
+
+
+def test_the_largest_difference_is_measured_where_it_is():
+    model = chain(helper.make_node("Relu", ["a"], ["m"], name="act"))
+    parting = by_name(Fed(model, noise()), Fed(changed(model, "b1", 0.25), noise()))
+    assert parting.node == "first" and parting.difference == pytest.approx(0.25, abs=1e-5)
+    assert "B has 1 times it + 0.25" in parting.hint
+    assert parting.last == ("x", "x") and parting.agreed == 0
+
+
+def test_more_tensors_than_are_fetched_at_once_are_compared():
+    nodes = [
+        helper.make_node("Add", [f"t{i}" if i else "x", "c"], [f"t{i + 1}"], name=f"n{i + 1}") for i in range(150)
+    ]
+    model, other = (graph(nodes, {"c": np.array(0.01)}) for _ in range(2))
+    node = other.graph.node[130]
+    node.op_type = "Sub"
+    assert by_name(Fed(model, noise()), Fed(other, noise())).node == "n131"
+
+
+# --- two graphs -----------------------------------------------------------------------------------------------
+
+
+def found(a: onnx.ModelProto, b: onnx.ModelProto, value: np.ndarray | None = None, agree: bool = False):
+    return by_value(Fed(a, noise() if value is None else value), Fed(b, noise()), outputs_agree=agree)
+
+
+def renamed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with other names of tensors and nodes."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        node.name = f"other_{node.name}"
+        for names in (node.input, node.output):
+            names[:] = [f"other_{name}" if name else "" for name in names]
+    for held in (*copy.graph.input, *copy.graph.output, *copy.graph.initializer):
+        held.name = f"other_{held.name}"
+    return copy
+
+
+RELU = helper.make_node("Relu", ["a"], ["m"], name="act")
+
+
+def test_other_names_are_no_difference():
+    model = chain(RELU)
+    assert found(model, renamed(model)) is None
+
+
+@pytest.mark.parametrize("rename", [False, True])
+def test_a_changed_bias_is_found_in_its_convolution(rename):
+    model = chain(
+        RELU,
+        helper.make_node("Conv", ["m", "w3", "b3"], ["n"], name="culprit"),
+        w3=np.eye(4).reshape(4, 4, 1, 1),
+        b3=B1,
+    )
+    model.graph.node[-1].input[0] = "n"
+    other = changed(model, "b3", 0.1)
+    parting = found(model, renamed(other) if rename else other)
+    assert (parting.operator, parting.node) == ("Conv", "culprit")
+    assert parting.last == ("m", "other_m" if rename else "m")
+    assert parting.difference == pytest.approx(0.1, abs=1e-5)
+    assert "B has 1 times it + 0.1" in parting.hint
+    if rename:
+        assert parting.counterpart == "other_n" and parting.continues == ("Conv other_culprit",)
+
+
+def test_a_fused_node_is_not_named_when_what_follows_is_found_again():
+    """A scales by a Mul after the convolution, B has that in the weights, and another last convolution."""
+    scale = helper.make_node("Mul", ["a", "k"], ["s"], name="scale")
+    act = helper.make_node("Relu", ["s"], ["m"], name="act")
+    k = np.array([0.5, 2, 3, 1.5]).reshape(1, 4, 1, 1)
+    model = chain(scale, act, k=k)
+    fused = chain(RELU)
+    weights = {"w1": W1 * k.reshape(4, 1, 1, 1), "b1": B1 * k.reshape(4)}
+    for tensor in fused.graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].astype(np.float32), tensor.name))
+    assert found(model, fused) is None
+    parting = found(model, changed(fused, "w2", 0.2))
+    assert parting.node == "last" and parting.last == ("m", "m")
+
+
+def test_another_order_of_axes_is_no_difference():
+    nodes = [
+        helper.make_node("Transpose", ["a"], ["t"], name="there", perm=[0, 2, 3, 1]),
+        helper.make_node("Relu", ["t"], ["r"], name="act"),
+        helper.make_node("Transpose", ["r"], ["m"], name="back", perm=[0, 3, 1, 2]),
+    ]
+    other = chain(RELU)
+    assert found(chain(*nodes), other) is None
+    parting = found(chain(*nodes), changed(other, "w2", 0.2))
+    assert parting.node == "last" and parting.last == ("m", "m")
+
+
+def test_another_value_range_at_both_ends_is_no_difference_where_the_pictures_agree():
+    """A takes 0..255 and gives 255 times as much; B takes 0..1."""
+    wide = chain(RELU)
+    for tensor in wide.graph.initializer:
+        factor = {"w1": 1 / 255, "w2": 255}.get(tensor.name)
+        if factor:
+            array = numpy_helper.to_array(tensor) * np.float32(factor)
+            tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float32), tensor.name))
+    assert found(wide, chain(RELU), noise() * 255, agree=True) is None
+    parting = found(wide, changed(chain(RELU), "b1", 0.3), noise() * 255)
+    assert (parting.node, parting.last) == ("first", ("x", "x"))
+
+
+def test_a_shape_that_b_has_nowhere_is_said():
+    pool = helper.make_node("AveragePool", ["a"], ["m"], name="half", kernel_shape=[2, 2], strides=[2, 2])
+    parting = found(chain(pool), chain(helper.make_node("Relu", ["a"], ["z"]), RELU))
+    assert (parting.node, parting.counterpart, parting.shape_a) == ("half", "m", (1, 4, 6, 8))
+    parting = found(chain(pool), renamed(chain(RELU)))
+    assert (parting.node, parting.counterpart) == ("half", None)
+    assert "1x4x6x8, which B has nowhere" in parting.sentence
+
+
+def test_the_report_is_plain_numbers():
+    import json
+
+    model = chain(RELU)
+    told = json.loads(json.dumps(found(model, changed(model, "b1", 0.25)).as_dict()))
+    assert (told["node"], told["operator"], told["shape_a"]) == ("first", "Conv", [1, 4, 12, 16])
+    assert told["largest_difference"] == pytest.approx(0.25, abs=1e-5)
+    assert told["last_agreement"] == {"a": "x", "b": "x"}
