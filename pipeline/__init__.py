@@ -3,8 +3,8 @@
     import pipeline
     result = pipeline.build_unity("mosaic.pth", output="bundle")
 
-`build_unity`, `convert`, `inspect`, `BuildOptions`, `BuildResult` and `PipelineError` are the public names; each is
-imported when it is first used.
+`build_unity`, `convert`, `inspect`, `BuildOptions`, `BuildResult` and `PipelineError` are the public names; each
+is imported when it is first used.
 """
 
 from __future__ import annotations
