@@ -337,10 +337,8 @@ def _make_model(
     report = facts.report(path, network, lowered)
     report["findings"] = [f.as_dict() for f in findings]
     broken = [f for f in findings if f.severity in ("error", "wrong")]
-    step(
-        "validate",
-        f"{plural(len(broken), 'error')} and {plural(len(findings) - len(broken), 'other finding')} for {target.name}",
-    )
+    others = plural(len(findings) - len(broken), "other finding")
+    step("validate", f"{plural(len(broken), 'error')} and {others} for {target.name}")
     if broken:
         raise _target_refuses(path, target, broken, lowered, report)
     if lowered.candidate is None:
