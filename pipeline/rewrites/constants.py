@@ -66,7 +66,7 @@ class Constants:
         done += _neutral_arithmetic(graph)
         done += _batch_norm_outputs(graph)
         done += _unused_inputs(graph)
-        for node in n.nodes_of(graph, *sorted(_RANDOM)):
+        for node in n.nodes_of(graph, *sorted(_RANDOM - {"Dropout"})):
             done.append(_refuse(node, "random-values", "it draws other numbers each time", "export without noise"))
         return done
 
