@@ -86,10 +86,10 @@ def _proof(proof: Mapping[str, Any]) -> list[str]:
         "|---|---|---:|---:|---:|",
     ]
     for c in proof["comparisons"]:
-        psnr = "equal" if c["psnr"] is None else f"{c['psnr']:.1f} dB"
+        psnr = "over 110 dB" if c["psnr"] is None else f"{c['psnr']:.1f} dB"
         lines.append(
             f"| {c['input']} | {c['width']}x{c['height']} "
-            f"| {c['max_levels']:.5f} | {c['mean_levels']:.6f} | {psnr} |"
+            f"| {c['max_levels']:.3f} | {c['mean_levels']:.4f} | {psnr} |"
         )
     lines.append("")
     for note in proof["notes"]:

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.graph.runtime import free_size, run, session
 from pipeline.memory import give_back
-from pipeline.verify.compare import Difference, difference
+from pipeline.verify.compare import Difference, difference, round_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ class Proof:
         return {
             "passed": self.passed,
             "tolerance_levels": self.tolerance,
-            "would_have_passed_at": round(self.worst.max_levels, 5),
+            "would_have_passed_at": round_up(self.worst.max_levels),
             "comparisons": [d.as_dict() for d in self.differences],
             "notes": list(self.notes),
         }
