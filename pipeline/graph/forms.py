@@ -65,18 +65,20 @@ def pads_of(node: gs.Node, rank: int, shapes: Shapes) -> tuple[int, ...] | None:
 def slice_spec(node: gs.Node, shapes: Shapes) -> tuple[list[int], list[int], list[int], list[int]] | None:
     """A Slice's (starts, ends, axes, steps) from its attributes or inputs; None when they are not constant."""
     if "starts" in node.attrs:
-        starts, ends = n.ints(node, "starts"), n.ints(node, "ends")
-        axes = n.ints(node, "axes", range(len(starts)))
-        return list(starts), list(ends), list(axes), [1] * len(starts)
-    held = [shapes.value(n.given(node, index)) for index in (1, 2, 3, 4)]
-    for index, values in enumerate(held):
-        if values is None and (index < 2 or n.given(node, index + 1) is not None):
+        first, last = n.ints(node, "starts", ()), n.ints(node, "ends", ())
+        along = n.ints(node, "axes", range(len(first)))
+        return list(first), list(last), list(along), [1] * len(first)
+    held: list[list[int] | None] = []
+    for index in (1, 2, 3, 4):
+        values = shapes.value(n.given(node, index))
+        if values is None and (index < 3 or n.given(node, index) is not None):
             return None
-    starts = [int(v) for v in held[0].reshape(-1)]
-    ends = [int(v) for v in held[1].reshape(-1)]
-    axes = list(range(len(starts))) if held[2] is None else [int(v) for v in held[2].reshape(-1)]
-    steps = [1] * len(starts) if held[3] is None else [int(v) for v in held[3].reshape(-1)]
-    return starts, ends, axes, steps
+        held.append(None if values is None else [int(v) for v in values.reshape(-1)])
+    starts, ends, axes, steps = held
+    if starts is None or ends is None:
+        return None
+    count = len(starts)
+    return starts, ends, list(range(count)) if axes is None else axes, [1] * count if steps is None else steps
 
 
 def slices(node: gs.Node, shape: Sequence[int], shapes: Shapes) -> tuple[slice, ...]:

@@ -7,7 +7,7 @@ replace and the rewrite that made them (`<old>/<rewrite>/<operator>`), and tenso
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -90,6 +90,14 @@ def nodes_of(graph: gs.Graph, *operators: str) -> Iterator[gs.Node]:
     for node in list(graph.nodes):
         if node.op in operators and node.domain in (None, "", "ai.onnx") and node.outputs:
             yield node
+
+
+@overload
+def ints(node: gs.Node, attribute: str, default: Sequence[int]) -> tuple[int, ...]: ...
+
+
+@overload
+def ints(node: gs.Node, attribute: str, default: None = None) -> tuple[int, ...] | None: ...
 
 
 def ints(node: gs.Node, attribute: str, default: Sequence[int] | None = None) -> tuple[int, ...] | None:

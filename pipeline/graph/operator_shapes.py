@@ -53,7 +53,7 @@ def _windows(node: gs.Node, spatial: Sequence[int | None], kernel: Sequence[int]
     dilations = n.ints(node, "dilations", (1,) * rank)
     if n.text(node, "auto_pad", "NOTSET").startswith("SAME"):
         return [None if s is None else math.ceil(s / stride) for s, stride in zip(spatial, strides, strict=True)]
-    pads = explicit_pads(node, spatial, kernel)
+    pads = explicit_pads(node, spatial, kernel) or (0,) * (2 * rank)
     up = bool(node.attrs.get("ceil_mode", 0)) and node.op != "Conv"
     result: list[int | None] = []
     for axis, size in enumerate(spatial):
@@ -106,7 +106,7 @@ def conv_transpose(node: gs.Node, x: Shape | None, w: Shape | None) -> Sequence[
 
 
 def pool(node: gs.Node, x: Shape | None) -> Sequence[int | None] | None:
-    return None if x is None else (*x[:2], *_windows(node, x[2:], n.ints(node, "kernel_shape")))
+    return None if x is None else (*x[:2], *_windows(node, x[2:], n.ints(node, "kernel_shape", ())))
 
 
 def pad(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | None] | None:

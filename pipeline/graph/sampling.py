@@ -26,22 +26,23 @@ class Kernel:
         """
         # ONNX Runtime divides in float32, which decides nearest on the edge between two pixels
         kind = np.float32 if self.mode == "nearest" else np.float64
-        at, scale = np.arange(out, dtype=kind), kind(scale)
+        at: np.ndarray = np.arange(out).astype(kind)
+        factor = kind(scale)
         match self.coordinates:
             case "asymmetric":
-                source = at / scale
+                source = at / factor
             case "align_corners":
                 source = at * (size - 1) / (out - 1) if out > 1 else np.zeros_like(at)
             case "tf_half_pixel_for_nn":
-                source = (at + 0.5) / scale
+                source = (at + 0.5) / factor
             case "pytorch_half_pixel" if out == 1:
                 source = np.zeros_like(at)
             case _:
-                source = (at + 0.5) / scale - 0.5
+                source = (at + 0.5) / factor - 0.5
                 if self.coordinates == "half_pixel_symmetric":
                     centre = size / 2 * (1 - out / (scale * size))
                     source = source + centre
-        source = np.round(source.astype(np.float64), 9)
+        source = np.round(np.asarray(source, dtype=np.float64), 9)
         if self.mode == "nearest":
             match self.nearest:
                 case "floor":

@@ -353,9 +353,9 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
         case "Shape":
             put(None if first is None else (len(first),))
         case "Range":
-            held = [shapes.value(tensor) for tensor in inputs]
-            if all(value is not None for value in held):
-                start, limit, delta = (float(value) for value in held)  # type: ignore[arg-type]
+            bounds = [value for tensor in inputs if (value := shapes.value(tensor)) is not None]
+            if len(bounds) == 3:
+                start, limit, delta = (float(value) for value in bounds)
                 put((max(0, math.ceil((limit - start) / delta)),))
         case "DynamicQuantizeLinear":
             put(first)
@@ -378,13 +378,13 @@ def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> 
             if None not in part:
                 shapes.values[name] = np.array(part, dtype=np.int64)
         return
-    held = [shapes.value(tensor) for tensor in inputs]
-    if not held or any(value is None or value.size > SMALL for value in held):
+    held = [value for tensor in inputs if (value := shapes.value(tensor)) is not None]
+    if not held or len(held) < len(inputs) or any(value.size > SMALL for value in held):
         return
     result: np.ndarray | None = None
     match node.op:
         case "Gather":
-            result = np.take(held[0], held[1].astype(np.int64), axis=int(node.attrs.get("axis", 0)))
+            result = np.take(held[0], np.asarray(held[1], dtype=np.intp), axis=int(node.attrs.get("axis", 0)))
         case "Concat":
             result = np.concatenate(held, axis=int(node.attrs["axis"]))
         case "Cast":
@@ -392,7 +392,8 @@ def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> 
             result = held[0].astype({6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}.get(kind, np.float32))
         case "Squeeze" | "Reshape" | "Unsqueeze":
             shape = shapes.known.get(name)
-            result = None if shape is None or None in shape else held[0].reshape(shape)
+            known = [size for size in shape or () if size is not None]
+            result = None if shape is None or len(known) < len(shape) else held[0].reshape(known)
         case "Slice":
             result = held[0][slices(node, held[0].shape, shapes)]
         case "Transpose":
