@@ -74,7 +74,10 @@ def run_tests(arguments: list[str]) -> int:
     if not have_tools():
         return 2
     python = set_up("test.txt")
-    return subprocess.call([python, "-m", "pytest", *arguments], cwd=ROOT)
+    # One process per core and one thread each; the tests of a file stay together and share what it sets up.
+    parallel = [] if arguments else ["--numprocesses", "auto", "--dist", "loadfile"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.call([python, "-m", "pytest", *parallel, *arguments], cwd=ROOT, env=environment)
 
 
 def set_up(lock: str) -> Path:
