@@ -75,6 +75,8 @@ class Comparison:
         return bool(self.differences) and self.worst.max_levels <= self.tolerance
 
     def as_dict(self) -> dict[str, Any]:
+        from pipeline.verify.compare import round_up
+
         report: dict[str, Any] = {
             "schema": 1,
             "a": self.a.as_dict(),
@@ -95,11 +97,6 @@ class Comparison:
             held = self.parting.as_dict() if self.parting else None
             report["bisect"] = {"height": height, "width": width, "first_parting": held}
         return report | {"notes": self.notes}
-
-
-def round_up(levels: float) -> float:
-    """A tolerance of five digits that is no smaller than `levels`."""
-    return math.ceil(levels * 1e5) / 1e5
 
 
 def compare(a: str | Path, b: str | Path, options: CompareOptions | None = None) -> Comparison:
@@ -173,7 +170,8 @@ def _notes(result: Comparison, options: CompareOptions) -> list[str]:
     if options.both and result.a.target is None:
         notes.append(f"--both: A is {result.a.network.format}, not .onnx, and runs as itself")
     for side in (result.a, result.b):
-        notes += [f"{side.label}: {note}" for note in side.network.notes]
+        if side is result.a or side.network.digest != result.a.network.digest:
+            notes += [f"{side.label}: {note}" for note in side.network.notes]
         if side.target is None:
             held = side.file.metadata_props if side.file is not None and not options.target else ()
             made = next((entry.value for entry in held if entry.key == "target"), "")

@@ -138,8 +138,8 @@ class Parting:
             "last_agreement": None if self.last is None else {"a": self.last[0], "b": self.last[1]},
             "b_continues_with": list(self.continues),
             "counterpart": self.counterpart,
-            "largest_difference": None if self.difference is None else float(f"{self.difference:.6g}"),
-            "of_range": None if self.relative is None else float(f"{self.relative:.4g}"),
+            "largest_difference": None if self.difference is None else float(f"{self.difference:.4g}"),
+            "of_range": None if self.relative is None else float(f"{self.relative:.3g}"),
             "worst": None if self.place is None else list(self.place),
             "shape_a": None if self.shape_a is None else list(self.shape_a),
             "shape_b": None if self.shape_b is None else list(self.shape_b),
@@ -354,11 +354,11 @@ def _range(value: np.ndarray) -> float:
 
 def _gap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Absolute differences; what is not finite in one alone, or otherwise, is infinitely far."""
+    x, y = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        gap = np.abs(a.astype(np.float64) - b.astype(np.float64))
-    gap[(a == b) | (np.isnan(a.astype(np.float64)) & np.isnan(b.astype(np.float64)))] = 0
-    gap[np.isnan(gap)] = np.inf
-    return gap
+        gap = np.abs(x - y)
+    gap = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, gap)
+    return np.where(np.isnan(gap), np.inf, gap)
 
 
 def _same(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:

@@ -70,10 +70,10 @@ def test_a_changed_bias_is_measured_and_its_channel_told(pipeline, net, tmp_path
     done = pipeline("compare", net, other, *DECLARED, "--json")
     assert done.code == 1
     told = json.loads(done.out)
-    assert told["passed"] is False and told["would_have_passed_at"] == pytest.approx(2, abs=1e-4)
+    assert told["passed"] is False and told["would_have_passed_at"] == pytest.approx(2, abs=2e-3)
     assert [held["input"] for held in told["comparisons"]] == ["picture", "noise"]
     for held in told["comparisons"]:
-        assert held["max_levels"] == pytest.approx(2, abs=1e-4) and held["worst"]["channel"] == 1
+        assert held["max_levels"] == pytest.approx(2, abs=2e-3) and held["worst"]["channel"] == 1
         assert 0.1 < held["mean_levels"] < 2 / 3 + 1e-4
     assert (told["a"]["file"], told["b"]["file"], told["b"]["computed_as"]) == ("net.onnx", "other.onnx", "itself")
 
@@ -82,7 +82,7 @@ def test_the_tolerance_that_is_told_passes(pipeline, net, tmp_path):
     other = nudged(net, tmp_path / "other.onnx", "b2", -2 / 255, channel=1)
     told = json.loads(pipeline("compare", net, other, *DECLARED, "--json").out)
     assert pipeline("compare", net, other, *DECLARED, "--tolerance", told["would_have_passed_at"]).code == 0
-    assert pipeline("compare", net, other, *DECLARED, "--tolerance", told["would_have_passed_at"] - 1e-4).code == 1
+    assert pipeline("compare", net, other, *DECLARED, "--tolerance", told["would_have_passed_at"] - 2e-3).code == 1
 
 
 def test_bisect_names_the_node_whose_bias_was_changed(pipeline, net, tmp_path):

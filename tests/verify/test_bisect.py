@@ -144,6 +144,23 @@ def test_the_largest_difference_is_measured_where_it_is():
     assert parting.last == ("x", "x") and parting.agreed == 0
 
 
+def test_single_numbers_and_values_that_are_not_finite_are_compared():
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["top"], name="top", keepdims=0),
+        helper.make_node("Div", ["x", "zero"], ["inf"], name="divide"),
+        helper.make_node("Add", ["inf", "top"], ["y"], name="sum"),
+    ]
+    model = graph(nodes, {"zero": np.zeros(1)})
+    assert by_name(Fed(model, noise()), Fed(model, noise())) is None
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    other.graph.node[0].op_type = "ReduceMin"
+    parting = by_name(Fed(model, noise()), Fed(other, noise()))
+    assert (parting.node, parting.shape_a, parting.place) == ("top", (), ())
+    finite = changed(model, "zero", 2.0)
+    assert by_name(Fed(model, noise()), Fed(finite, noise())).difference == np.inf
+
+
 def test_more_tensors_than_are_fetched_at_once_are_compared():
     nodes = [
         helper.make_node("Add", [f"t{i}" if i else "x", "c"], [f"t{i + 1}"], name=f"n{i + 1}") for i in range(150)
