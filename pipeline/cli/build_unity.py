@@ -50,7 +50,7 @@ def command(
       pipeline build-unity mosaic.pth
       pipeline build-unity mosaic.pth --project ~/MyGame --target barracuda-2.0
       pipeline build-unity net.onnx --input-range 0..255 --output-range 0..255 --output bundle
-      pipeline build-unity weights.pth --architecture mynets.style:Generator --input-range -1..1
+      pipeline build-unity weights.pth --architecture mynets:Generator --input-range -1..1 --output-range -1..1
     """
     from pipeline.build import build_unity
     from pipeline.config import Job, check_jobs, load_jobs
