@@ -52,6 +52,6 @@ def test_explain_lists_and_explains(pipeline):
 def test_targets_shows_the_matrix(pipeline):
     done = pipeline("targets", "Split", "Erf", "--json")
     operators = json.loads(done.out)["operators"]
-    assert operators["Split"] == {"barracuda-1.0": False, "barracuda-2.0": True, "barracuda-3.0": True}
-    assert operators["Erf"] == {"barracuda-1.0": False, "barracuda-2.0": False, "barracuda-3.0": True}
+    assert operators["Split"] == {"barracuda-1.0": "no", "barracuda-2.0": "limits", "barracuda-3.0": "limits"}
+    assert operators["Erf"] == {"barracuda-1.0": "no", "barracuda-2.0": "no", "barracuda-3.0": "yes"}
     assert "Conv" in pipeline("targets").out
