@@ -24,6 +24,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from pipeline.config import SECTIONS
 from pipeline.errors import PipelineError
 from pipeline.findings import Finding, Severity
 
@@ -93,6 +94,7 @@ def load_settings(path: Path, *, required: bool = False) -> Settings:
         return Settings()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PipelineError("bad-config", f"this is not TOML ({error})", subject=str(path)) from error
+    _known(path, "", data, SECTIONS)
     table = data.get("validate", {})
     if not isinstance(table, dict):
         raise _wrong(path, "validate", "must be a table")
@@ -141,7 +143,7 @@ def _texts(path: Path, key: str, values: list[Any]) -> list[str]:
 def _known(path: Path, where: str, table: dict[str, Any], allowed: Iterable[str]) -> None:
     for key in table:
         if key not in allowed:
-            raise _wrong(path, f"{where}.{key}", f"is not known{_near(key, allowed)}")
+            raise _wrong(path, f"{where}.{key}".lstrip("."), f"is not known{_near(key, allowed)}")
 
 
 def _near(name: str, known: Iterable[str]) -> str:
