@@ -54,6 +54,15 @@ def test_validating_never_imports_torch(relu):
 
 def test_a_cached_build_imports_no_engine(relu, tmp_path, monkeypatch):
     monkeypatch.setenv("PIPELINE_CACHE", str(tmp_path / "cache"))
-    build = ("build-unity", str(relu), "--input-range", "0..1", "--output-range", "0..1", "-o", str(tmp_path / "out"))
+    build = (
+        "build-unity",
+        str(relu),
+        "--input-range",
+        "0..1",
+        "--output-range",
+        "0..1",
+        "-o",
+        str(tmp_path / "out"),
+    )
     assert "onnxruntime" in imported_by(*build)
     assert not imported_by(*build) & {*HEAVY, "onnx", "numpy"}
