@@ -151,7 +151,9 @@ def build_unity(
         result.project = place.project
         target = report["target"]
         if not dry_run:
-            note = unity_project.add_package(place.project, target["package"], target["package_version"])
+            note = unity_project.add_package(
+                place.project, target["package"], target["package_version"], replace=place.create
+            )
             if note:
                 result.notes.append(note)
     return result

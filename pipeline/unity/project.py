@@ -126,12 +126,14 @@ def _ignore_generated(folder: str, names: list[str]) -> set[str]:
     return shutil.ignore_patterns(*_GENERATED)(folder, names)
 
 
-def add_package(project: Path, package: str, version: str, *, dry_run: bool = False) -> str | None:
+def add_package(
+    project: Path, package: str, version: str, *, replace: bool = False, dry_run: bool = False
+) -> str | None:
     """Adds a package to the project's Packages/manifest.json if it is not there.
 
     One line is inserted where the list's order puts it; every other byte stays. Returns a note when something
     was done or should be known: that the package was added, or that the project has another version, which
-    is kept. None when it is there already. A project without a manifest gets the bundled project's one: a
+    is kept; `replace` is for a project that was made just now. None when it is there already. A project without a manifest gets the bundled project's one: a
     manifest with this package alone would turn all built-in modules off. Raises `package-manifest-broken`,
     `destination-not-writable`, `disk-full`.
     """
@@ -145,7 +147,9 @@ def add_package(project: Path, package: str, version: str, *, dry_run: bool = Fa
         present = _dependencies(text, path).get(package)
         if present == version:
             return None
-        if present is not None:
+        if present is not None and replace:
+            text = _without(text, package)
+        elif present is not None:
             return f"{path} has {package} {present}; the model was built for {version}. The project's is kept."
         changed = _insert(text, package, version)
         if not dry_run:

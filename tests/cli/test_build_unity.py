@@ -84,6 +84,14 @@ def test_without_a_place_a_project_is_made_here_and_used_again(pipeline, tmp_pat
     assert pipeline("build-unity", source, *DECLARED).code == 0
 
 
+def test_a_new_project_gets_the_package_of_the_target(pipeline, tmp_path):
+    done = pipeline("build-unity", style_onnx(tmp_path / "net.onnx"), *DECLARED, "--target", "barracuda-1.0")
+    assert done.code == 0, done.err
+    manifest = json.loads((Path.cwd() / "UnityProject" / "Packages" / "manifest.json").read_text())
+    assert manifest["dependencies"]["com.unity.barracuda"] == "1.0.4"
+    assert "com.unity.modules.physics" in manifest["dependencies"]
+
+
 def test_a_dry_run_writes_nothing(pipeline, tmp_path):
     done = pipeline("build-unity", style_onnx(tmp_path / "net.onnx"), *DECLARED, "--dry-run")
     assert done.code == 0, done.err
