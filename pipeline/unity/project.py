@@ -132,10 +132,10 @@ def add_package(
     """Adds a package to the project's Packages/manifest.json if it is not there.
 
     One line is inserted where the list's order puts it; every other byte stays. Returns a note when something
-    was done or should be known: that the package was added, or that the project has another version, which
-    is kept; `replace` is for a project that was made just now. None when it is there already. A project without a manifest gets the bundled project's one: a
-    manifest with this package alone would turn all built-in modules off. Raises `package-manifest-broken`,
-    `destination-not-writable`, `disk-full`.
+    was done or should be known: that the package was added, or that the project has another version, which is
+    kept; `replace` is for a project that was made just now. None when it is there already. A project without a
+    manifest gets the bundled project's one: a manifest with this package alone would turn all built-in modules
+    off. Raises `package-manifest-broken`, `destination-not-writable`, `disk-full`.
     """
     path = project / "Packages" / "manifest.json"
     try:
