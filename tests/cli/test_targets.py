@@ -1,0 +1,29 @@
+"""pipeline targets, from the outside."""
+
+from __future__ import annotations
+
+import json
+
+from pipeline import targets
+
+
+def test_the_matrix_tells_yes_limits_and_no(pipeline):
+    rows = {line.split()[0]: line.split()[1:] for line in pipeline("targets").out.splitlines()[1:]}
+    assert rows["Acos"] == ["no", "yes", "yes"]
+    assert rows["Resize"] == ["limits"] * 3
+    assert set(rows) == {name for t in targets.names() for name in targets.get(t).operators}
+
+
+def test_one_operator_is_shown_with_its_limits_worst_first(pipeline):
+    lines = pipeline("targets", "resize").out.splitlines()
+    assert lines[1].split() == ["Resize", "limits", "limits", "limits"]
+    limits = lines[lines.index("Resize") + 1 :]
+    severities = [line.split()[0] for line in limits]
+    assert severities == sorted(severities, key=["error", "wrong", "warning", "slow", "note"].index)
+    assert any("resize-coordinates-differ" in line and "barracuda-3.0" in line for line in limits)
+
+
+def test_an_operator_that_nobody_knows_is_no_everywhere(pipeline):
+    data = json.loads(pipeline("targets", "HardSwish", "--json").out)
+    assert data["operators"] == {"HardSwish": {name: "no" for name in targets.names()}}
+    assert [t["version"] for t in data["targets"]] == ["1.0.4", "2.0.0", "3.0.0"]
