@@ -260,7 +260,6 @@ def by_value(a: Fed, b: Fed, *, outputs_agree: bool, tolerance: float = TOLERANC
             missing.append(name)
     if outputs_agree:
         same[a.output] = b.output
-        missing = [name for name in missing if name != a.output]
     regained = a.behind(same, by_value=True)
     lost = next((name for name in missing if name not in regained), None)
     if lost is None:

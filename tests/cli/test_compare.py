@@ -40,10 +40,11 @@ def linear(source: Path, path: Path) -> Path:
     return path
 
 
-def single(path: Path, node: onnx.NodeProto, shape: tuple, **constants: np.ndarray) -> Path:
-    """A network of one node from `x` to `y`."""
+def single(path: Path, *nodes: onnx.NodeProto | tuple, **constants: np.ndarray) -> Path:
+    """A network of a node or a few from `x`, whose shape comes last, to `y`."""
+    *nodes, shape = nodes
     graph = helper.make_graph(
-        [node],
+        nodes,
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "c", "h", "w"])],
@@ -142,6 +143,40 @@ def test_strides_that_a_target_swaps_end_with_1_and_the_node(pipeline, tmp_path)
     done = pipeline("compare", source, source, *DECLARED, "--target", "barracuda-3.0", "--bisect", "--json")
     assert done.code == 1 and "Conv tall" in done.err
     assert json.loads(done.out)["report"]["bisect"]["first_parting"]["node"] == "tall"
+
+
+def test_a_difference_that_is_cut_away_is_still_named(pipeline, tmp_path):
+    """Add(scalar) before a padded Conv is wrong at the border alone, and the border is cropped."""
+    source = single(
+        tmp_path / "n.onnx",
+        helper.make_node("Add", ["x", "c"], ["s"]),
+        helper.make_node("Conv", ["s", "w"], ["t"], name="padded", pads=[1] * 4),
+        helper.make_node("Slice", ["t"], ["y"], axes=[2, 3], starts=[1, 1], ends=[-1, -1]),
+        (1, 3, 32, 48),
+        c=0.5,
+        w=np.full((3, 3, 3, 3), 0.02),
+    )
+    done = pipeline("compare", source, source, *DECLARED, "--target", "barracuda-3.0", "--bisect")
+    assert done.code == 0 and "parts at Conv padded" in done.out
+
+
+def test_what_is_different_only_at_the_full_size_is_looked_for_there(pipeline, tmp_path):
+    def brighter(name: str, row: int) -> Path:
+        """Every pixel plus a little of all rows from `row` on."""
+        return single(
+            tmp_path / name,
+            helper.make_node("Slice", ["x"], ["below"], axes=[2], starts=[row], ends=[10**6]),
+            helper.make_node("ReduceSum", ["below"], ["sum"], name="sum", axes=[1, 2, 3], keepdims=1),
+            helper.make_node("Mul", ["sum", "k"], ["little"]),
+            helper.make_node("Add", ["x", "little"], ["y"], name="brighter"),
+            (1, 3, 32, 48),
+            k=1e-5,
+        )
+
+    done = pipeline("compare", brighter("a.onnx", 100), brighter("b.onnx", 140), *DECLARED, "--bisect", "--json")
+    told = json.loads(done.out)["bisect"]
+    assert done.code == 1 and (told["width"], told["height"]) == (320, 180)
+    assert told["first_parting"] is not None
 
 
 # --- checkpoints, bundles, contracts --------------------------------------------------------------------------

@@ -246,6 +246,37 @@ def test_another_order_of_axes_is_no_difference():
     assert parting.node == "last" and parting.last == ("m", "m")
 
 
+def test_the_last_agreement_may_be_in_another_order_of_axes():
+    def channels_last(k: float) -> onnx.ModelProto:
+        nodes = [
+            helper.make_node("Transpose", ["a"], ["t"], name="there", perm=[0, 2, 3, 1]),
+            helper.make_node("Relu", ["t"], ["r"], name="act"),
+            helper.make_node("Mul", ["r", "k"], ["s"], name="scale"),
+            helper.make_node("Transpose", ["s"], ["m"], name="back", perm=[0, 3, 1, 2]),
+        ]
+        return chain(*nodes, k=np.full(4, k))
+
+    relu, scale = helper.make_node("Relu", ["a"], ["z"], name="act"), helper.make_node("Mul", ["z", "k"], ["m"])
+    other = chain(relu, scale, k=np.full((1, 4, 1, 1), 2.0))
+    assert found(channels_last(2.0), other) is None
+    parting = found(channels_last(3.0), other)
+    assert (parting.node, parting.last) == ("scale", ("r", "z"))
+    assert parting.continues == ("Mul m",)
+
+
+def test_what_only_lends_its_size_is_no_agreement():
+    """A sum of two convolutions, one of them shaped like the other, which differs."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b3"], ["c"], name="culprit", pads=[1] * 4),
+        helper.make_node("Shape", ["c"], ["size"], name="size"),
+        helper.make_node("Reshape", ["a", "size"], ["r"], name="shaped"),
+        helper.make_node("Relu", ["r"], ["p"], name="act"),
+        helper.make_node("Add", ["p", "c"], ["m"], name="sum"),
+    ]
+    model = chain(*nodes, b3=B1 + 1)
+    assert found(model, changed(model, "b3", 0.5)).node == "culprit"
+
+
 def test_another_value_range_at_both_ends_is_no_difference_where_the_pictures_agree():
     """A takes 0..255 and gives 255 times as much; B takes 0..1."""
     wide = chain(RELU)
