@@ -139,12 +139,10 @@ def build_unity(
         step("cache", "nothing that matters changed since the last build")
 
     result = BuildResult(report, cached=cached)
-    if preview is not None and not dry_run:
-        _write_preview(Path(preview), files, report, name, options)
+    _refuse_taken_name(place.assets, name, path.name, force)
     if place.create and not dry_run:
         unity_project.create_project(place.assets.parent)
         result.notes.append(f"made a new Unity project: {place.assets.parent}")
-    _refuse_taken_name(place.assets, name, path.name, force)
     result.install = writer.install(files, place.assets, force=force, dry_run=dry_run)
     result.bundle = place.assets / "StyleTransfer" / "Models" / name
     if place.project is not None:
@@ -156,6 +154,8 @@ def build_unity(
             )
             if note:
                 result.notes.append(note)
+    if preview is not None and not dry_run:
+        _write_preview(Path(preview), files, report, name, options)
     return result
 
 

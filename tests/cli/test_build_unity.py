@@ -92,6 +92,13 @@ def test_a_new_project_gets_the_package_of_the_target(pipeline, tmp_path):
     assert "com.unity.modules.physics" in manifest["dependencies"]
 
 
+def test_the_example_of_a_new_project_does_not_hold_its_name(pipeline, tmp_path):
+    done = pipeline("build-unity", style_onnx(tmp_path / "mosaic.onnx"), *DECLARED)
+    assert done.code == 0, done.err
+    report = Path.cwd() / "UnityProject" / "Assets" / "StyleTransfer" / "Models" / "Mosaic" / "report.json"
+    assert json.loads(report.read_text())["source"]["file"] == "mosaic.onnx"
+
+
 def test_a_dry_run_writes_nothing(pipeline, tmp_path):
     done = pipeline("build-unity", style_onnx(tmp_path / "net.onnx"), *DECLARED, "--dry-run")
     assert done.code == 0, done.err
