@@ -43,8 +43,10 @@ ELEMENTWISE = ("Mul", "Add", "Sub", "Div")
 def load_model(path: Path) -> onnx.ModelProto:
     """The model in an .onnx file, external data loaded, nothing else changed.
 
-    Raises PipelineError: what `identify` raises, unsupported-format (a model of another kind), truncated-file,
-    invalid-onnx, missing-external-data, external-data-outside.
+    Not held against onnx.checker: Barracuda takes older forms under a newer opset, and so does this pipeline's own
+    output; what the target makes of a node is for `validate` to say. Raises PipelineError: what `identify` raises,
+    unsupported-format (a model of another kind), truncated-file, invalid-onnx, missing-external-data,
+    external-data-outside.
     """
     path = Path(path)
     file_format = identify(path)
@@ -55,11 +57,17 @@ def load_model(path: Path) -> onnx.ModelProto:
             subject=str(path),
             remedy="Convert it first: pipeline convert.",
         )
-    return read_onnx(path, file_format)[0]
+    return read_onnx(path, file_format, strict=False)[0]
 
 
-def read_onnx(path: Path, file_format: FileFormat) -> tuple[onnx.ModelProto, list[Path]]:
-    """The model, and the external data files that were read."""
+def read_onnx(
+    path: Path, file_format: FileFormat, *, strict: bool = True
+) -> tuple[onnx.ModelProto, list[Path]]:
+    """The model, and the external data files that were read.
+
+    `strict` holds it against onnx.checker; a file that this pipeline wrote in Barracuda's mixture of forms is then
+    brought to one opset first.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -72,7 +80,14 @@ def read_onnx(path: Path, file_format: FileFormat) -> tuple[onnx.ModelProto, lis
     if not model.graph.node or not model.opset_import:
         raise damaged(path, "the ONNX model has no nodes or no opset", "truncated-file")
     companions = _load_external_data(path, model)
-    _check(path, model)
+    _check_tensors(path, model)
+    if strict:
+        from pipeline.graph.model import PRODUCER
+        from pipeline.graph.runnable import runnable
+
+        if model.producer_name == PRODUCER:
+            model = runnable(model)
+        _check_nodes(path, model)
     return model, companions
 
 
@@ -137,8 +152,8 @@ def _load_external_data(path: Path, model: onnx.ModelProto) -> list[Path]:
     return list(read)
 
 
-def _check(path: Path, model: onnx.ModelProto) -> None:
-    """Refuse models that no tool could work with: onnx.checker, and tensors without their numbers."""
+def _check_tensors(path: Path, model: onnx.ModelProto) -> None:
+    """Refuse tensors without their numbers."""
     import onnx
 
     for tensor in tensors(model.graph):
@@ -153,6 +168,12 @@ def _check(path: Path, model: onnx.ModelProto) -> None:
             if len(tensor.raw_data) != expected:
                 held = len(tensor.raw_data)
                 raise _invalid(path, f"tensor {tensor.name!r} has {held} bytes instead of {expected}")
+
+
+def _check_nodes(path: Path, model: onnx.ModelProto) -> None:
+    """Refuse models that ONNX does not allow."""
+    import onnx
+
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:

@@ -119,9 +119,15 @@ def test_a_tensor_without_its_numbers_is_invalid(tmp_path: Path) -> None:
 
 
 def test_a_node_that_reads_what_nobody_gives_is_invalid(tmp_path: Path) -> None:
+    from pipeline.sources import read
+
     model = conv_model()
     model.graph.node[0].input[0] = "nowhere"
-    assert error_of(saved(tmp_path, model)).code == "invalid-onnx"
+    path = saved(tmp_path, model)
+    with pytest.raises(PipelineError) as caught:
+        read(path)
+    assert caught.value.code == "invalid-onnx"
+    assert load_model(path) == model, "what the target makes of it is for validate to say"
 
 
 def test_operators_of_older_opsets_are_left_to_validate(tmp_path: Path) -> None:
@@ -184,3 +190,29 @@ def test_the_real_files_have_their_published_counts(shared_models: Path) -> None
         "other/super_resolution.onnx": 59_657,
     }
     assert {name: trained_values(load_model(shared_models / name)) for name in counts} == counts
+
+
+def test_the_pipelines_own_mixture_of_forms_is_read_back(tmp_path):
+    """Pad with attributes beside a Resize of opset 11: what Barracuda takes, and no opset allows."""
+    from onnx import TensorProto, numpy_helper
+
+    from pipeline.graph.model import PRODUCER
+    from pipeline.sources import ReadOptions, read, reference
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("Pad", ["x"], ["p"], mode="reflect", pads=[0, 0, 1, 1, 0, 0, 1, 1]),
+            helper.make_node("Resize", ["p", "", "s"], ["y"], mode="linear"),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 20, 20])],
+        [numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "s")],
+    )
+    opset = helper.make_opsetid("", 13)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=4, producer_name=PRODUCER)
+    path = tmp_path / "mixed.onnx"
+    onnx.save(model, path)
+    assert load_model(path) == model
+    network = read(path, ReadOptions(input_range="0..1", output_range="0..1"))
+    assert reference(network)(np.zeros((1, 3, 8, 8), np.float32)).shape == (1, 3, 20, 20)
