@@ -239,10 +239,14 @@ def _check_all(paths: list[Path], targets: tuple[str, ...], jobs: int | None) ->
 
 def _in_processes(paths: list[Path], targets: tuple[str, ...], workers: int) -> list[_Checked]:
     from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
     from functools import partial
 
-    with ProcessPoolExecutor(workers) as pool:
-        return list(pool.map(partial(_check_one, targets=targets), paths))
+    try:
+        with ProcessPoolExecutor(workers) as pool:
+            return list(pool.map(partial(_check_one, targets=targets), paths))
+    except BrokenProcessPool:  # the system ended one, mostly for want of memory: one at a time needs less
+        return [_check_one(path, targets) for path in paths]
 
 
 def _processors() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from pipeline import check
 from pipeline.check import check_files
 from pipeline.errors import PipelineError
 from pipeline.findings import Severity
@@ -77,8 +79,6 @@ def test_several_processes_give_what_one_gives(tmp_path):
 
 
 def test_processes_are_started_when_much_work_is_left(tmp_path, monkeypatch):
-    import pipeline.check as check
-
     handed: list[list[Path]] = []
     monkeypatch.setattr(check, "_processors", lambda: 2)
 
@@ -93,6 +93,20 @@ def test_processes_are_started_when_much_work_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr(check, "PARALLEL_ABOVE", 0.0)
     check_files(files)
     assert handed == [files[1:]]
+
+
+def dies_in_a_child(path: Path, targets: tuple[str, ...]) -> check._Checked:
+    """As check._check_one, but the system ends every process that was started for it."""
+    return _CHECK_ONE(path, targets) if multiprocessing.parent_process() is None else os._exit(9)
+
+
+_CHECK_ONE = check._check_one
+
+
+def test_a_process_that_is_ended_by_the_system_costs_time_and_no_verdict(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "_check_one", dies_in_a_child)
+    files = [one_node(tmp_path / f"{n}.onnx") for n in range(3)]
+    assert [v.verdict for v in check_files(files, jobs=2).verdicts] == ["fails"] * 3
 
 
 # ------------------------------------------------------------------------------------------------ which files
