@@ -20,6 +20,12 @@ PRODUCER = "unity-bridge-pipeline"
 """Barracuda treats files by tf2onnx, keras2onnx and pytorch specially (importer.md section 3): never those."""
 IR_VERSION = 4
 """The first in which initializers are not graph inputs; Barracuda's protobuf knows up to 6 (Onnx.cs:171@3.0.0)."""
+_ODD_TYPES = frozenset(
+    number
+    for name, number in onnx.TensorProto.DataType.items()
+    if name.startswith(("FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4", "INT2", "UINT2", "COMPLEX"))
+)
+"""Element types that neither numpy nor graphsurgeon nor Barracuda has."""
 DIALECT_OPSET = 9
 """What is declared unless a node's form is younger: the opset that Unity recommends (Exporting.md:139@3.0.0)."""
 
@@ -44,7 +50,9 @@ def from_model(model: onnx.ModelProto) -> gs.Graph:
     """A graph of a model: local functions inlined, nodes named, initializers not listed as inputs.
 
     The model is not changed. The graph's opset is that of the model: what its nodes mean.
+    Raises PipelineError `unsupported-tensor` for constants of 2, 4 or 8 bit floats or integers packed into bytes.
     """
+    _refuse_odd_types(model)
     if model.functions:
         from onnx import inliner
 
@@ -58,6 +66,18 @@ def from_model(model: onnx.ModelProto) -> gs.Graph:
         node.attrs.setdefault("axis", -1 if graph.opset >= 13 else 1)
     _name_nodes(graph)
     return graph
+
+
+def _refuse_odd_types(model: onnx.ModelProto) -> None:
+    held = [held.t for node in model.graph.node for held in node.attribute if held.HasField("t")]
+    for tensor in (*model.graph.initializer, *held):
+        if tensor.data_type in _ODD_TYPES:
+            kind = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
+            raise PipelineError(
+                "unsupported-tensor",
+                f"the constant {tensor.name or '(unnamed)'} is of type {kind}",
+                remedy="Store it as float32, float16 or int8.",
+            )
 
 
 def to_model(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.graph import infer
 from pipeline.graph import nodes as n
 from pipeline.rewrites.base import Edit, Refusal
 
@@ -31,7 +32,7 @@ _ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 class Activations:
     """Composes every activation in `_RECIPES` that the target lacks or computes wrong.
 
-    Refused: a PRelu whose slope is not constant or not per channel.
+    Refused: a PRelu whose slope is not constant.
     """
 
     name = NAME
@@ -64,10 +65,6 @@ def _refusal(node: gs.Node) -> Refusal | None:
     slope = n.value(node.inputs[1])
     if slope is None:
         return Refusal(NAME, "prelu-slope", node.name, node.op, "its slope is computed from the picture")
-    per_channel = slope.ndim in (3, 4) and slope.size == slope.shape[-3]
-    if slope.size != 1 and not per_channel:
-        reason = f"its slope of shape {slope.shape} is neither one number nor one per channel"
-        return Refusal(NAME, "prelu-slope", node.name, node.op, reason)
     return None
 
 
@@ -153,7 +150,9 @@ def _prelu(make: n.Builder, node: gs.Node, x: gs.Tensor) -> gs.Tensor:
     if slope.size == 1:
         alpha = float(slope.reshape(()))
         return make.op("LeakyRelu", x, alpha=alpha) if 0 <= alpha <= 1 else _leaky(make, x, alpha)
-    return _leaky(make, x, make.const(slope.reshape(1, -1, 1, 1), "slope"))
+    rank = infer(make.graph).rank(x) or 4
+    shape = (*(1,) * (rank - slope.ndim), *slope.shape)
+    return _leaky(make, x, make.const(slope.reshape(shape), "slope"))
 
 
 def _leaky_relu(make: n.Builder, node: gs.Node, x: gs.Tensor) -> gs.Tensor | None:

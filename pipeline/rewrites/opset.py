@@ -418,7 +418,8 @@ def _legacy(graph: gs.Graph, node: gs.Node) -> Outcome:
         gone.append("axis")
     slope = n.value(node.inputs[1]) if node.op == "PRelu" else None
     if slope is not None and slope.ndim == 1 and slope.size > 1:
-        node.inputs[1] = n.Builder(graph, node, NAME).const(slope.reshape(-1, 1, 1), "aligned")
+        rank = LazyShapes(graph).here.rank(node.inputs[0]) or 4
+        node.inputs[1] = n.Builder(graph, node, NAME).const(slope.reshape(-1, *(1,) * (rank - 2)), "aligned")
         gone.append("slope per channel")
     if not gone or node.attrs.get("spatial", 1) != 1:
         return []
@@ -431,6 +432,26 @@ def _single(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) 
     if len(node.inputs) == 1 and n.bypass(graph, node):
         return _edit(node, "removed", f"{node.op} of one tensor is the tensor")
     return _axis(graph, node, target, shapes) if node.op == "Concat" and node.inputs else []
+
+
+def _space_to_depth(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
+    """`mode` of opset 28: DCR is what older opsets do, CRD the same with the channels in another order."""
+    mode, block = n.text(node, "mode", ""), int(node.attrs["blocksize"])
+    if not mode:
+        return []
+    if mode == "CRD":
+        size = shapes.here.of(node.inputs[0])
+        if size is None or size[1] is None:
+            return []
+        make = n.Builder(graph, node, NAME)
+        order = np.arange(size[1] * block * block).reshape(block * block, size[1]).T.reshape(-1)
+        deep = make.op("SpaceToDepth", node.inputs[0], blocksize=block)
+        n.replace_output(
+            make.op("Gather", deep, make.const(order, "channels", np.int64), axis=1), node.outputs[0]
+        )
+        make.drop()
+    node.attrs.pop("mode", None)
+    return _edit(node, "mode dropped", "Barracuda knows DCR alone and warns of the attribute")
 
 
 _FORMS: dict[str, Callable[[gs.Graph, gs.Node, Target, LazyShapes], Outcome]] = {
@@ -451,6 +472,7 @@ _FORMS: dict[str, Callable[[gs.Graph, gs.Node, Target, LazyShapes], Outcome]] = 
     "LessOrEqual": _comparison,
     "Where": _where,
     "Pow": _pow,
+    "SpaceToDepth": _space_to_depth,
     "Sum": _single,
     "Mean": _single,
     "Max": _single,

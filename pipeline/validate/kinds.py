@@ -140,6 +140,13 @@ def _input_not_empty(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
         yield Hit(f"input {index} ({rule.options['name']}) is given with an empty name", rule.options["name"])
 
 
+@kind("input-ignored")
+def _input_ignored(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    index, name = rule.options["input"], rule.options["name"]
+    if given(node, index):
+        yield Hit(f"input {index} ({name}) is not read", name)
+
+
 @kind("attribute-in")
 def _attribute_in(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     name, allowed = rule.options["attribute"], rule.options["allowed"]

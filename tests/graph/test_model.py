@@ -160,3 +160,14 @@ def test_external_data_comes_inline(tmp_path):
     made = to_model(load(tmp_path / "net.onnx"))
     assert np.array_equal(numpy_helper.to_array(made.graph.initializer[0]), W["w"])
     assert not made.graph.initializer[0].external_data
+
+
+@pytest.mark.parametrize("kind", ["INT4", "FLOAT8E5M2"])
+def test_constants_of_packed_types_are_refused_by_name(kind):
+    source = model([node("CastLike", "x w", "y")], opset=19)
+    raw = b"\x11" if kind == "INT4" else b"\x11\x11"
+    source.graph.initializer.append(helper.make_tensor("w", getattr(TensorProto, kind), [2], raw, raw=True))
+    with pytest.raises(PipelineError) as caught:
+        from_model(source)
+    assert caught.value.code == "unsupported-tensor"
+    assert f"w is of type {kind.lower()}" in caught.value.message

@@ -91,11 +91,16 @@ def test_prelu_with_one_slope_becomes_leaky_relu():
     assert_equivalent(source, graph, tolerance=1e-6)
 
 
-def test_prelu_along_the_width_or_with_a_computed_slope_is_refused():
-    _, _, edits, refusals = lowered("PRelu", BARRACUDA_3, constants={"s": random((16,))}, inputs="x s")
-    assert [refusal.code for refusal in refusals] == ["prelu-slope"]
-    assert not edits
-    _, _, edits, refusals = lowered("PRelu", BARRACUDA_3, inputs="x x")
+def test_prelu_along_the_width_is_composed_with_its_slope_in_full_rank():
+    source, graph, edits, refusals = lowered("PRelu", BARRACUDA_3, constants={"s": random((16,))}, inputs="x s")
+    assert len(edits) == 1
+    assert not refusals
+    assert [held.shape for held in graph.tensors().values() if held.name.endswith("slope")] == [(1, 1, 1, 16)]
+    assert_equivalent(source, graph, sizes=((12, 16),), tolerance=1e-6)
+
+
+def test_prelu_with_a_computed_slope_is_refused():
+    _, _, _, refusals = lowered("PRelu", BARRACUDA_3, inputs="x x")
     assert [refusal.code for refusal in refusals] == ["prelu-slope"]
 
 

@@ -442,3 +442,26 @@ def test_the_dialect_itself_is_left_alone():
     _, edits, refusals = lowered(source)
     assert not edits
     assert not refusals
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_space_to_depth_28_becomes_the_form_without_a_mode(mode):
+    source = model([node("SpaceToDepth", "x", "y", blocksize=2, mode=mode)], opset=28, input_shape=FREE)
+    graph, edits, _ = lowered(source)
+    assert all("mode" not in made.attrs for made in graph.nodes)
+    assert len(edits) == 1
+
+    def expected(feeds):
+        _, channels, height, width = feeds["x"].shape
+        blocks = feeds["x"].reshape(1, channels, height // 2, 2, width // 2, 2)
+        order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+        return [blocks.transpose(order).reshape(1, channels * 4, height // 2, width // 2)]
+
+    assert_equivalent(source, graph, tolerance=0, expected=expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 5, 6)])
+def test_the_slope_per_channel_of_opset_6_lies_along_the_channels_at_any_rank(shape):
+    source = model([node("PRelu", "x s", "y")], {"s": random((3,))}, opset=6, input_shape=shape)
+    graph, _, _ = lowered(source)
+    assert graph.nodes[0].inputs[1].shape == (3, *(1,) * (len(shape) - 2))
