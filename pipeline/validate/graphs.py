@@ -14,7 +14,7 @@ import onnx
 
 from pipeline.findings import Severity
 from pipeline.targets import Rule
-from pipeline.validate.kinds import Hit, cosmetic, variable
+from pipeline.validate.kinds import Hit, variable
 from pipeline.validate.view import View, attribute, given, label, layer
 
 GraphKind = Callable[[View, Rule], Iterator[tuple[onnx.NodeProto | None, Hit]]]
@@ -159,7 +159,7 @@ def _unknown_dims(view: View, rule: Rule) -> Found:
         if unknown:
             yield (
                 None,
-                cosmetic(
+                Hit(
                     f"the input {name} leaves the size of axis {', '.join(map(str, unknown))} open: no shapes are "
                     "known at import, which only matters for graphs that compute with shapes",
                     name,

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from pipeline.findings import Severity
-from pipeline.validate.kinds import Hit, cosmetic, kind, plain, variable
+from pipeline.validate.kinds import Hit, kind, plain, variable
 from pipeline.validate.shaping import text, vector
 from pipeline.validate.view import Shape, View, attribute, given
 
@@ -74,7 +74,8 @@ def _flatten_gemm(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
     if not any(reader.op_type in ("Gemm", "MatMul") for reader in view.consumers(node.output[0])):
         return
     if all(size == 1 for size in shape[2:]):
-        yield cosmetic("Flatten after a map is taken for a change of layout; at 1x1 the values are right")
+        told = "Flatten after a map is taken for a change of layout; at 1x1 the values are right"
+        yield Hit(told, severity=Severity.NOTE)
     else:
         yield Hit(f"Flatten of a map of {text(shape)} before a Gemm gives the values in channels-last order")
 
