@@ -13,7 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.logger import G_LOGGER
 
-G_LOGGER.severity = G_LOGGER.CRITICAL
+G_LOGGER.severity = G_LOGGER.CRITICAL + 1
 
 
 def value(tensor: gs.Tensor | None) -> np.ndarray | None:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.contract import ChannelOrder, ImageContract, ImageSide
 from pipeline.errors import PipelineError
 from pipeline.network import Network
-from pipeline.sources.running import reference
 from pipeline.sources.triage import EXTENSIONS, FileFormat, identify
 
 if TYPE_CHECKING:
+    from pipeline.sources.running import Reference
     from pipeline.sources.tensors import StateDict
 
 __all__ = ["FileFormat", "ReadOptions", "identify", "read", "reference"]
@@ -67,6 +67,13 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
     if file_format.note and file_format.note not in network.notes:
         network.notes = (file_format.note, *network.notes)
     return network
+
+
+def reference(network: Network) -> Reference:
+    """The source network as a function from NCHW float32 to NCHW float32, in its own ranges (`running.reference`)."""
+    from pipeline.sources import running
+
+    return running.reference(network)
 
 
 def _check_options(options: ReadOptions) -> None:
