@@ -48,6 +48,11 @@ class BuildOptions:
     picture: Path | None = None
     """Picture to verify with and to ship as golden frame; None is the bundled photograph."""
 
+    skip: tuple[str, ...] = ()
+    """Names of rewrites to leave out."""
+    check: bool = False
+    """Compare each rewrite by itself, and undo one that changes the result."""
+
     def __post_init__(self) -> None:
         width, height = self.size
         if not (16 <= width <= 8192 and 16 <= height <= 8192):
@@ -332,9 +337,15 @@ def _make_model(
         (height, width),
         bake_contract=bake_contract,
         metadata=facts.metadata(network, target, bake_contract),
+        skip=options.skip,
+        check=options.check,
     )
     step("lower", f"{plural(len(lowered.edits), 'edit')}; {facts.counts(lowered.after['operators'])}")
 
+    if lowered.checks is not None:
+        undone = sorted({check.rewrite for check in lowered.checks if check.outcome == "undone"})
+        told = f"undone: {', '.join(undone)}" if undone else "none changed the result"
+        step("check", f"{plural(len(lowered.checks), 'application')} of rewrites; {told}")
     findings = validate(lowered.model, target)
     report = facts.report(path, network, lowered)
     report["findings"] = [f.as_dict() for f in findings]

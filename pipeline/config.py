@@ -30,6 +30,8 @@ OPTIONS = {
     "channel-order": str,
     "tolerance": (int, float),
     "picture": str,
+    "skip": list,
+    "check": bool,
 }
 PLACES = {"output": str, "project": str}
 MODEL = {"source": str, "name": str}
@@ -123,7 +125,9 @@ def _check(path: Path, where: str, table: dict[str, Any], allowed: dict[str, Any
         if key not in allowed:
             near = difflib.get_close_matches(key, allowed, 1)
             raise _wrong(path, f"{where}.{key}", "is not known" + (f"; did you mean {near[0]}?" if near else ""))
-        if not isinstance(value, allowed[key]) or isinstance(value, bool):
+        wrong_bool = isinstance(value, bool) and allowed[key] is not bool
+        wrong_list = isinstance(value, list) and not all(isinstance(word, str) for word in value)
+        if not isinstance(value, allowed[key]) or wrong_bool or wrong_list:
             raise _wrong(path, f"{where}.{key}", "has the wrong type")
 
 

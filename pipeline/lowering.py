@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.network import Network
-    from pipeline.rewrites.base import Edit, Refusal
+    from pipeline.rewrites.base import Check, Edit, Refusal
     from pipeline.targets import Target
 
 Picture2Picture = Callable[[np.ndarray], np.ndarray]
@@ -52,6 +52,7 @@ class Lowered:
     `candidate` computes it as the target would; None where ONNX Runtime cannot run that. `size` (height, width)
     is declared in the model; `fixed_size` is set, to the same, when it runs at no other. `output_scale` is output
     width / input width. `quantised` is set for a quantised source: the float graph behind it.
+    `checks` is None unless each rewrite was compared by itself.
     """
 
     model: onnx.ModelProto
@@ -68,6 +69,7 @@ class Lowered:
     after: dict[str, Any]
     edits: list[Edit]
     refusals: list[Refusal]
+    checks: list[Check] | None
     baked: dict[str, str] | None
     quantised: Picture2Picture | None
     notes: tuple[str, ...]
@@ -80,9 +82,12 @@ def lower_network(
     *,
     bake_contract: bool,
     metadata: dict[str, str],
+    skip: tuple[str, ...] = (),
+    check: bool = False,
 ) -> Lowered:
     """Export `network` and rewrite it until `target` accepts it; `size` is the nominal (height, width).
 
+    `skip` names rewrites to leave out; with `check` each one is compared by itself (pipeline.verify.each_rewrite).
     Raises PipelineError when the network is not image-to-image or cannot be exported. What the target would
     still refuse is left to `validate`.
     """
@@ -93,11 +98,11 @@ def lower_network(
     exported = export(network, size)
     give_back()
     before = {"opset": opset(exported), "operators": operators(exported)}
-    own_size = _declared_size(exported)
+    own_size = declared_size(exported)
     if own_size is None:
         exported = declare_size(exported, *size)
     quantised = _float_behind(exported, target) if QUANTISED & set(before["operators"]) else None
-    rewritten = _rewrite(exported, network.contract if bake_contract else None, target)
+    rewritten = rewrite(exported, network.contract if bake_contract else None, target, skip, check)
 
     graph = rewritten.graph
     del exported
@@ -132,6 +137,7 @@ def lower_network(
         after={"opset": opset(model), "operators": operators(model), **count(graph).as_dict()},
         edits=rewritten.edits,
         refusals=rewritten.refusals,
+        checks=rewritten.checks if check else None,
         baked=rewritten.baked,
         quantised=quantised,
         notes=tuple(notes),
@@ -139,35 +145,45 @@ def lower_network(
 
 
 @dataclass(frozen=True)
-class _Rewritten:
+class Rewritten:
     graph: gs.Graph
     edits: list[Edit]
     refusals: list[Refusal]
+    checks: list[Check]
     baked: dict[str, str] | None
     notes: list[str]
 
 
-def _rewrite(exported: onnx.ModelProto, contract: ImageContract | None, target: Target) -> _Rewritten:
+def rewrite(
+    exported: onnx.ModelProto,
+    contract: ImageContract | None,
+    target: Target,
+    skip: tuple[str, ...] = (),
+    check: bool = False,
+) -> Rewritten:
     """Channels first, simplified, lowered; with a contract, that baked in and lowered again."""
     from pipeline.bake import bake
     from pipeline.graph import from_model, to_model
     from pipeline.graph.simplify import simplify
     from pipeline.rewrites import lower
     from pipeline.rewrites.layout import to_channels_first
+    from pipeline.verify.each_rewrite import compare
 
     graph = from_model(exported)
     edits: list[Edit] = list(to_channels_first(graph))
     simplified, note = simplify(to_model(graph) if edits else exported)
     graph = from_model(simplified)
-    result = lower(graph, target)
+    result = lower(graph, target, skip, compare if check else None)
     edits += result.edits
+    checks = result.checks
     baked = None
     if contract is not None:
         done = bake(graph, _channels_first(contract))
         baked = {"input": done.input, "output": done.output}
-        result = lower(graph, target)
+        result = lower(graph, target, skip, compare if check else None)
         edits += result.edits
-    return _Rewritten(graph, edits, result.refusals, baked, [note] if note else [])
+        checks += result.checks
+    return Rewritten(graph, edits, result.refusals, checks, baked, [note] if note else [])
 
 
 def _channels_first(contract: ImageContract) -> ImageContract:
@@ -231,7 +247,7 @@ def opset(model: onnx.ModelProto) -> int:
     return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
 
 
-def _declared_size(model: onnx.ModelProto) -> tuple[int, int] | None:
+def declared_size(model: onnx.ModelProto) -> tuple[int, int] | None:
     """(height, width) when the one image input declares both as numbers."""
     constants = {t.name for t in model.graph.initializer}
     images = [i for i in model.graph.input if i.name not in constants]

@@ -1,4 +1,4 @@
-"""A fixed sample of the ONNX project's operator cases: none may come out wrong. benchmarks/operators.py runs all."""
+"""A fixed sample of the ONNX operator cases: none may come out wrong. benchmarks/operators.py runs all."""
 
 from __future__ import annotations
 

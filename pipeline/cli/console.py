@@ -105,6 +105,8 @@ def build_options(command: F) -> F:
         type=click.Path(path_type=Path),
         help="A picture of your game to prove with; default is a bundled photograph.",
     )
+    @click.option("--skip", metavar="NAME", multiple=True, help="Leave this rewrite out; may be repeated.")
+    @click.option("--check", is_flag=True, help="Compare each rewrite by itself, undo one that changes numbers.")
     @click.option("--force", is_flag=True, help="Replace files that you edited, and models of the same name.")
     @click.option("--dry-run", is_flag=True, help="Do everything but write.")
     @functools.wraps(command)
@@ -120,6 +122,7 @@ def build_options(command: F) -> F:
             "picture",
         )
         options = {key: value for key in keys if (value := kwargs.pop(key)) is not None}
+        options |= {key: value for key in ("skip", "check") if (value := kwargs.pop(key))}
         return command(*args, options=options, **kwargs)
 
     return wrapped  # type: ignore[return-value]
@@ -134,6 +137,8 @@ def to_build_options(values: dict[str, Any]) -> BuildOptions:
         values["size"] = _size(values["size"])
     if values.get("picture") is not None:
         values["picture"] = Path(values["picture"])
+    if "skip" in values:
+        values["skip"] = tuple(values["skip"])
     return BuildOptions(**values)
 
 

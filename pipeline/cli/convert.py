@@ -13,10 +13,17 @@ from pipeline.cli.console import Console, build_options, output_options, to_buil
 @click.command("convert")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The .onnx file; default NAME.TARGET.onnx.")
+@click.option("--explain", is_flag=True, help="Show the operators before and after, and what each rewrite did.")
 @build_options
 @output_options
 def command(
-    console: Console, source: Path, output: Path | None, options: dict[str, Any], force: bool, dry_run: bool
+    console: Console,
+    source: Path,
+    output: Path | None,
+    explain: bool,
+    options: dict[str, Any],
+    force: bool,
+    dry_run: bool,
 ) -> None:
     """Turn a trained network into an .onnx file that the target imports and computes right.
 
@@ -27,19 +34,31 @@ def command(
     Examples:
       pipeline convert mosaic.pth -o mosaic.onnx
       pipeline convert quantised.onnx --target barracuda-1.0
+      pipeline convert net.onnx --explain --check --skip activations
     """
     from pipeline.build import convert
+    from pipeline.errors import ProofFailed
+    from pipeline.report.rewriting import explanation
+
+    def show(report: dict[str, Any] | None) -> None:
+        for line in explanation(report) if explain and report else ():
+            console.say(line)
 
     console.say(click.style(f"{source}", bold=True))
-    with console.working(f"converting {source.name}"):
-        result = convert(
-            source,
-            output,
-            options=to_build_options(options),
-            force=force,
-            dry_run=dry_run,
-            step=console.step,
-        )
+    try:
+        with console.working(f"converting {source.name}"):
+            result = convert(
+                source,
+                output,
+                options=to_build_options(options),
+                force=force,
+                dry_run=dry_run,
+                step=console.step,
+            )
+    except ProofFailed as failure:
+        show(failure.report)
+        raise
+    show(result.report)
     for note in result.notes:
         console.note(note)
     console.data(result.as_dict() if console.as_json else str(result.bundle))

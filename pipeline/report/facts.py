@@ -92,6 +92,7 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
         "before": lowered.before,
         "edits": [e.as_dict() for e in lowered.edits],
         "refusals": [r.as_dict() for r in lowered.refusals],
+        **({} if lowered.checks is None else {"checks": [c.as_dict() for c in lowered.checks]}),
         "model": {
             "bytes": len(lowered.serialised),
             "digest": hashlib.sha256(lowered.serialised).hexdigest(),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
 from pipeline.rewrites.activations import Activations
-from pipeline.rewrites.base import Edit, LoweringResult, Refusal, Rewrite, run
+from pipeline.rewrites.base import Check, Compare, Edit, LoweringResult, Refusal, Rewrite, run
 from pipeline.rewrites.batch_norm import FoldBatchNorm
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, TransposedConvolutions
@@ -61,9 +61,12 @@ REWRITES: tuple[Rewrite, ...] = (
 """Every rewrite, one line each, in the order in which they run."""
 
 
-def lower(graph: gs.Graph, target: Target, skip: Collection[str] = ()) -> LoweringResult:
+def lower(
+    graph: gs.Graph, target: Target, skip: Collection[str] = (), compare: Compare | None = None
+) -> LoweringResult:
     """Apply the rewrites to `graph`, in place, until nothing changes; `skip` names rewrites to leave out.
 
+    With `compare` each rewrite that changed something is held against the graph before it (see `run`).
     Raises PipelineError `unknown-rewrite` for a name in `skip` that no rewrite has.
     """
     unknown = sorted(set(skip) - {rewrite.name for rewrite in REWRITES})
@@ -74,7 +77,7 @@ def lower(graph: gs.Graph, target: Target, skip: Collection[str] = ()) -> Loweri
             subject="--skip",
             remedy=f"Use one of: {', '.join(rewrite.name for rewrite in REWRITES)}.",
         )
-    return run(graph, target, (rewrite for rewrite in REWRITES if rewrite.name not in skip))
+    return run(graph, target, (rewrite for rewrite in REWRITES if rewrite.name not in skip), compare)
 
 
-__all__ = ["REWRITES", "Edit", "LoweringResult", "Refusal", "Rewrite", "lower", "run"]
+__all__ = ["REWRITES", "Check", "Edit", "LoweringResult", "Refusal", "Rewrite", "lower", "run"]

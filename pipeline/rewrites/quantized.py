@@ -128,6 +128,7 @@ class Quantised:
     Refuses, and then changes nothing at all, where integers are computed with in a way that is none of these.
     """
 
+    changes_numbers = "it undoes quantisation, whose rounding Barracuda cannot compute"
     name = NAME
     summary = "quantised operators become float ones: weights (q - zero_point) * scale, activations unrounded"
     removes = ("unknown-operator", "foreign-domain", "tensor-dtype")
