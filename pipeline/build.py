@@ -201,12 +201,14 @@ def convert(
     return result
 
 
-def inspect(source: str | Path, *, architecture: str | None = None) -> dict[str, Any]:
-    """What a model file is, as plain data; nothing in it is run.
+def inspect(
+    source: str | Path, *, architecture: str | None = None, target: str = "barracuda-3.0"
+) -> dict[str, Any]:
+    """What a model file is, and what it costs once lowered for `target`, as plain data; nothing in it is run.
 
     Where the file fits several architectures, `architecture` in the answer says which.
     """
-    from pipeline import sources
+    from pipeline import sources, targets
 
     path = existing_file(source)
     about: dict[str, Any] = {"file": path.name, "bytes": path.stat().st_size}
@@ -229,7 +231,7 @@ def inspect(source: str | Path, *, architecture: str | None = None) -> dict[str,
     }
     if network.model is not None:
         about["graph"] = facts.graph(network.model)
-    about["cost"] = facts.cost(network)
+    about["cost"] = facts.cost(network, targets.get(target))
     return about
 
 

@@ -148,13 +148,15 @@ def check_files(
     *,
     waivers: Sequence[Waiver] = (),
     fail_on: Severity = Severity.WRONG,
+    measure: bool = False,
     jobs: int | None = None,
 ) -> Validation:
     """A verdict for each .onnx file and each target; folders and globs stand for their .onnx files.
 
     A file that cannot be read (LFS pointer, HTML page, truncated, ...) is a verdict with an error and hides no
     other. `jobs` is the number of processes; None starts them when much work is left. The order of the verdicts
-    does not depend on it. Raises PipelineError `unknown-target`.
+    does not depend on it. `measure` runs files with `wrong` findings in ONNX Runtime, and these findings say how
+    large the error is. Raises PipelineError `unknown-target`.
     """
     from pipeline import targets as known
 
@@ -163,7 +165,7 @@ def check_files(
         known.get(name)
     places = list(_expand(files))
     paths = [place for place in places if isinstance(place, Path)]
-    done = dict(zip(paths, _check_all(paths, names, jobs), strict=True))
+    done = dict(zip(paths, _check_all(paths, names, measure, jobs), strict=True))
     verdicts: list[Verdict] = []
     used: set[Waiver] = set()
     for place in places:
@@ -223,7 +225,7 @@ def _error(held: dict[str, str]) -> PipelineError:
     return PipelineError(held["code"], held["message"], subject=held["subject"], remedy=held["remedy"])
 
 
-def _check_all(paths: list[Path], targets: tuple[str, ...], jobs: int | None) -> list[_Checked]:
+def _check_all(paths: list[Path], targets: tuple[str, ...], measure: bool, jobs: int | None) -> list[_Checked]:
     """Each file in turn, and the rest in further processes once that is expected to be faster."""
     workers = jobs or _processors()
     done: list[_Checked] = []
@@ -232,28 +234,28 @@ def _check_all(paths: list[Path], targets: tuple[str, ...], jobs: int | None) ->
         left = len(paths) - index
         expected = (time.monotonic() - start) / index * left if index else 0.0
         if workers > 1 and left > 1 and (jobs is not None or expected > PARALLEL_ABOVE):
-            return done + _in_processes(paths[index:], targets, min(workers, left))
-        done.append(_check_one(path, targets))
+            return done + _in_processes(paths[index:], targets, measure, min(workers, left))
+        done.append(_check_one(path, targets, measure))
     return done
 
 
-def _in_processes(paths: list[Path], targets: tuple[str, ...], workers: int) -> list[_Checked]:
+def _in_processes(paths: list[Path], targets: tuple[str, ...], measure: bool, workers: int) -> list[_Checked]:
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
     from functools import partial
 
     try:
         with ProcessPoolExecutor(workers) as pool:
-            return list(pool.map(partial(_check_one, targets=targets), paths))
+            return list(pool.map(partial(_check_one, targets=targets, measure=measure), paths))
     except BrokenProcessPool:  # the system ended one, mostly for want of memory: one at a time needs less
-        return [_check_one(path, targets) for path in paths]
+        return [_check_one(path, targets, measure) for path in paths]
 
 
 def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _check_one(path: Path, targets: tuple[str, ...]) -> _Checked:
+def _check_one(path: Path, targets: tuple[str, ...], measure: bool) -> _Checked:
     from pipeline import targets as known
 
     try:
@@ -264,6 +266,10 @@ def _check_one(path: Path, targets: tuple[str, ...]) -> _Checked:
 
     with contextlib.redirect_stdout(io.StringIO()):  # graphsurgeon prints there before it raises; it is for data
         findings = {name: tuple(validate(model, known.get(name))) for name in targets}
+        if measure:
+            from pipeline.verify.visible import measured
+
+            findings = {name: measured(held, model, known.get(name)) for name, held in findings.items()}
     return _Checked(findings, _lines(model, {f.node for held in findings.values() for f in held if f.node}))
 
 

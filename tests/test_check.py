@@ -82,7 +82,7 @@ def test_processes_are_started_when_much_work_is_left(tmp_path, monkeypatch):
     handed: list[list[Path]] = []
     monkeypatch.setattr(check, "_processors", lambda: 2)
 
-    def in_processes(paths: list[Path], targets: tuple[str, ...], workers: int) -> list[check._Checked]:
+    def in_processes(paths: list[Path], *_: object) -> list[check._Checked]:
         handed.append(paths)
         return [check._Checked()] * len(paths)
 
@@ -95,9 +95,9 @@ def test_processes_are_started_when_much_work_is_left(tmp_path, monkeypatch):
     assert handed == [files[1:]]
 
 
-def dies_in_a_child(path: Path, targets: tuple[str, ...]) -> check._Checked:
+def dies_in_a_child(path: Path, targets: tuple[str, ...], measure: bool) -> check._Checked:
     """As check._check_one, but the system ends every process that was started for it."""
-    return _CHECK_ONE(path, targets) if multiprocessing.parent_process() is None else os._exit(9)
+    return _CHECK_ONE(path, targets, measure) if multiprocessing.parent_process() is None else os._exit(9)
 
 
 _CHECK_ONE = check._check_one

@@ -12,11 +12,13 @@ from pipeline.cli.console import Console, output_options
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--architecture", metavar="NAME", help="Which known network it is, where the file cannot tell.")
+@click.option("--target", default="barracuda-3.0", show_default=True, help="What the cost is told for.")
 @output_options
-def command(console: Console, file: Path, architecture: str | None) -> None:
-    """Say what a model file is: format, architecture, widths, weights, contract, operators.
+def command(console: Console, file: Path, architecture: str | None, target: str) -> None:
+    """Say what a model file is: format, architecture, widths, weights, contract, operators, cost.
 
-    Nothing in the file is run.
+    The cost is that of the lowered graph: nodes before and after, multiply-adds, activation memory written and
+    alive at once, at the usual sizes. Nothing in the file is run.
 
     \b
     Examples:
@@ -25,7 +27,7 @@ def command(console: Console, file: Path, architecture: str | None) -> None:
     """
     from pipeline.build import inspect
 
-    facts = inspect(file, architecture=architecture)
+    facts = inspect(file, architecture=architecture, target=target)
     if console.as_json:
         console.data(facts)
         return
@@ -40,11 +42,27 @@ def _lines(key: str, value: object) -> list[str]:
         sides = [(side, value[side]) for side in ("input", "output")]
         told = [f"{s['range']} {s['order'].upper()}, {s['channels']} channels, {s['layout']}" for _, s in sides]
         return [f"{sides[0][0]} {told[0]}", f"{sides[1][0]} {told[1]}", f"multiples of {value['size_multiple']}"]
-    if key in ("graph", "cost") and isinstance(value, dict):
+    if key == "cost" and isinstance(value, dict):
+        return _cost(value)
+    if key == "graph" and isinstance(value, dict):
         return [f"{k.replace('_', ' ')} {_text(v)}" for k, v in value.items()]
     if key == "notes" and isinstance(value, list):
         return [str(v) for v in value] or ["none"]
     return [_text(value)]
+
+
+def _cost(cost: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    """Two tables: nodes per operator before and after, and what a picture costs at each size."""
+    operators, sizes = cost["operators"], cost["sizes"]
+    width = max(len(op) for op in operators)
+    lines = [f"{'lowered for ' + str(cost['target']):<{width}}  before  after"]
+    lines += [f"{op:<{width}}  {n['before']:>6}  {n['after']:>5}" for op, n in operators.items()]
+    lines += ["", "picture     GMAC  written MB  alive MB"]
+    lines += [
+        f"{size:<9} {n['giga_macs']:>6.2f}  {n['activation_megabytes']:>10.0f}  {n['peak_megabytes']:>8.0f}"
+        for size, n in sizes.items()
+    ]
+    return lines
 
 
 def _text(value: object) -> str:

@@ -32,6 +32,7 @@ FORMATS = ("text", "json", "junit", "sarif", "github")
     type=click.Path(path_type=Path),
     help="Take [validate] from this file.  [default: pipeline.toml, if there is one]",
 )
+@click.option("--measure", is_flag=True, help="Say how large the error of a `wrong` finding is in the picture.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Processes; by default as many as pay.")
 @output_options
 def command(
@@ -42,6 +43,7 @@ def command(
     form: str | None,
     output: Path | None,
     config: Path | None,
+    measure: bool,
     jobs: int | None,
 ) -> None:
     """Say what Unity's console will say about .onnx files, before Unity is opened.
@@ -80,6 +82,7 @@ def command(
         targets or settings.targets or None,
         waivers=settings.waivers,
         fail_on=Severity(fail_on) if fail_on else settings.fail_on or Severity.WRONG,
+        measure=measure,
         jobs=jobs,
     )
     _write(render(result, form, console.verbosity), output)

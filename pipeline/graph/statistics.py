@@ -30,6 +30,8 @@ class Statistics:
     weight_bytes: int = 0
     macs: int = 0
     activation_elements: int = 0
+    peak_elements: int = 0
+    """Most activations alive at one time when the nodes run in order: what memory must hold at least."""
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     uncounted: tuple[str, ...] = ()
@@ -43,6 +45,7 @@ class Statistics:
             "weight_bytes": self.weight_bytes,
             "macs": self.macs,
             "activation_elements": self.activation_elements,
+            "peak_elements": self.peak_elements,
             "inputs": self.inputs,
             "outputs": self.outputs,
             "uncounted": list(self.uncounted),
@@ -80,10 +83,31 @@ def count(graph: gs.Graph) -> Statistics:
         weight_bytes=sum(held.nbytes for held in weights),
         macs=macs,
         activation_elements=elements,
+        peak_elements=_peak(graph, shapes),
         inputs={tensor.name: _described(tensor, shapes) for tensor in graph.inputs},
         outputs={tensor.name: _described(tensor, shapes) for tensor in graph.outputs},
         uncounted=tuple(uncounted),
     )
+
+
+def _peak(graph: gs.Graph, shapes: Shapes) -> int:
+    """The largest number of activation elements alive at once; a tensor lives until its last reader has run."""
+    last: dict[int, int] = {}
+    for position, node in enumerate(graph.nodes):
+        for tensor in node.inputs:
+            last[id(tensor)] = position
+    kept = {id(tensor) for tensor in graph.outputs}
+    sizes = {id(tensor): _elements(shapes.static(tensor)) or 0 for tensor in graph.inputs}
+    alive, peak = sum(sizes.values()), 0
+    for position, node in enumerate(graph.nodes):
+        for made in node.outputs:
+            sizes[id(made)] = _elements(shapes.static(made)) or 0
+            alive += sizes[id(made)]
+        peak = max(peak, alive)
+        for read in {id(tensor) for tensor in node.inputs}:
+            if last[read] == position and read not in kept:
+                alive -= sizes.pop(read, 0)
+    return peak
 
 
 def _is_weight(tensor: gs.Constant) -> bool:

@@ -143,22 +143,47 @@ SIZES = ((720, 540), (1280, 720), (1920, 1080))
 """Width and height of the pictures whose cost is told."""
 
 
-def cost(network: Network) -> dict[str, dict[str, float]] | str:
-    """Multiply-adds and activation memory for one picture, at the usual sizes; why not, where that fails."""
+_DEEP = 32
+"""A multiple that nearly every network can take."""
+
+
+def cost(network: Network, target: Target) -> dict[str, Any] | str:
+    """What the network costs once it is lowered for `target`; why it cannot be told, where that fails.
+
+    `operators`: nodes before and after the lowering. `sizes`: for one picture at each of `SIZES` multiply-adds in
+    billions, activations written, and the most of them alive at once, in megabytes of float32.
+    """
     from pipeline.errors import PipelineError
     from pipeline.export import export
     from pipeline.graph import declare_size
-    from pipeline.graph.statistics import statistics
+    from pipeline.graph.statistics import count
+    from pipeline.lowering import declared_size, operators, rewrite
 
     try:
-        model = export(network, SIZES[0][::-1])
-        told = {}
+        exported = export(network, SIZES[0][::-1])
+        if declared_size(exported) is None:
+            exported = declare_size(exported, *SIZES[0][::-1])
+        before = operators(exported)
+        graph = rewrite(exported, None, target).graph
+        channels = graph.inputs[0].shape[1]
+        sizes = {}
         for width, height in SIZES:
-            counted = statistics(declare_size(model, height, width), height, width)
-            told[f"{width}x{height}"] = {
+            graph.inputs[0].shape = [1, channels, height, width]
+            counted = count(graph)
+            if counted.uncounted:  # a size that the network's halvings do not divide
+                graph.inputs[0].shape = [1, channels, *(round(s / _DEEP) * _DEEP for s in (height, width))]
+                counted = count(graph)
+            sizes[f"{width}x{height}"] = {
                 "giga_macs": round(counted.macs / 1e9, 3),
                 "activation_megabytes": round(counted.activation_elements * 4 / 1e6, 1),
+                "peak_megabytes": round(counted.peak_elements * 4 / 1e6, 1),
             }
-        return told
     except PipelineError as error:
         return error.message
+    names = sorted({*before, *counted.operators})
+    return {
+        "target": target.name,
+        "operators": {op: {"before": before.get(op, 0), "after": counted.operators.get(op, 0)} for op in names},
+        "weights": counted.weights,
+        "sizes": sizes,
+    }

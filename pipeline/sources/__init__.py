@@ -70,7 +70,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
 
 
 def reference(network: Network) -> Reference:
-    """The source network as a function from NCHW float32 to NCHW float32, in its own ranges (`running.reference`)."""
+    """The source network as a function from NCHW float32 to NCHW float32, in its own ranges; see `running`."""
     from pipeline.sources import running
 
     return running.reference(network)

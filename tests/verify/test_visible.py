@@ -1,0 +1,54 @@
+"""What a wrong finding comes to in the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pipeline import targets
+from pipeline.check import check_files
+from pipeline.verify.visible import visible_error
+
+
+def resized(**attributes: object) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        [helper.make_node("Resize", ["x", "", "s"], ["y"], name="up", mode="linear", **attributes)],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 16, 16])],
+        [numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "s")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+
+
+@pytest.mark.parametrize("name", targets.names())
+def test_align_corners_is_a_visible_error_and_half_pixel_is_none(name):
+    target = targets.get(name)
+    corners = visible_error(resized(coordinate_transformation_mode="align_corners"), target)
+    levels = int(corners.split("up to ")[1].split(" of 255")[0])
+    assert levels > 20
+    assert "up to 0 of 255" in visible_error(resized(coordinate_transformation_mode="half_pixel"), target)
+
+
+def test_another_size_is_told():
+    graph = helper.make_graph(
+        [helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[1, 2], strides=[1, 2])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 12])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 8, 6])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4)
+    told = visible_error(model, targets.get("barracuda-3.0"))
+    assert told == "visible: the output is 1x3x4x12 instead of 1x3x8x6"
+
+
+def test_measuring_tells_it_in_the_finding(tmp_path):
+    path = tmp_path / "corners.onnx"
+    onnx.save(resized(coordinate_transformation_mode="align_corners"), path)
+    (plain,) = check_files([path]).verdicts
+    (told,) = check_files([path], measure=True).verdicts
+    reasons = [f.reason for f in told.findings if f.severity == "wrong"]
+    assert reasons and all("visible: up to" in r for r in reasons)
+    assert not any("visible" in f.reason for f in plain.findings)
