@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.validate.shaping import slice_of
+from pipeline.validate.slicing import INT32_MAX, taken_cut
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.validate.view import View
-
-_INT32_MAX = 2**31 - 1
 
 
 def disagreements(view: View) -> list[tuple[str, str]]:
@@ -100,7 +99,7 @@ def overflow(node: gs.Node, view: View) -> bool:
 
     ends = node.attrs.get("ends")
     if ends is not None:
-        node.attrs["ends"] = [-1 if end > _INT32_MAX else end for end in ends]
+        node.attrs["ends"] = [-1 if end > INT32_MAX else end for end in ends]
         return node.attrs["ends"] != list(ends)
     shape = view.shape(node.inputs[0].name)
     proto = view.maker(node.outputs[0].name) if node.outputs else None
@@ -110,8 +109,9 @@ def overflow(node: gs.Node, view: View) -> bool:
     held, changed = [], False
     for axis, start, end, step in bounds:
         size = shape[axis] if -len(shape) <= axis < len(shape) else None
-        if end > _INT32_MAX and start >= 0 and step > 0 and size:
-            end, changed = start + max(1, ((-(2**31)) % size - start) // step) * step, True
+        taken = taken_cut(size, start, end, step, False) if end > INT32_MAX and step > 0 and size else None
+        if taken is not None and taken[1] + (taken[0] - 1) * step < size:
+            end, changed = taken[1] + (taken[0] - 1) * step + 1, True
         held.append(end)
     if changed:
         node.inputs[2] = gs.Constant(f"{node.name}/ends", np.asarray(held, dtype=np.int64))

@@ -10,6 +10,8 @@ import onnx
 
 from pipeline.findings import Severity
 from pipeline.validate.kinds import Hit, kind, plain
+from pipeline.validate.shaping import slice_of
+from pipeline.validate.slicing import asked, taken_rounded
 from pipeline.validate.view import View, attribute, given
 
 if TYPE_CHECKING:
@@ -142,7 +144,7 @@ def _pads_fold(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     if name not in view.folds:
         yield Hit("the pads do not follow from constants and static shapes", "pads")
-    elif rule.options.get("reversed_slice") and _reversed_slice(view, name):
+    elif _reversed_slice(view, name, rule.options.get("reversed_slice", "")):
         yield Hit(
             "the pads are computed with a Slice of negative step (as torch writes them from opset 11 on), "
             "which this version folds to the wrong number of values",
@@ -150,8 +152,13 @@ def _pads_fold(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         )
 
 
-def _reversed_slice(view: View, name: str) -> bool:
-    """Whether the constants behind a tensor pass through a Slice with a negative step."""
+def _reversed_slice(view: View, name: str, how: str) -> bool:
+    """Whether the constants behind a tensor pass through a Slice with a negative step that comes out wrong.
+
+    `how` is "any" where all such slices do, "rounded" where it depends on the size (`slicing.taken_rounded`).
+    """
+    if not how:
+        return False
     seen, todo = set(), [name]
     while todo:
         maker = view.maker(todo.pop())
@@ -160,10 +167,30 @@ def _reversed_slice(view: View, name: str) -> bool:
         seen.add(id(maker))
         if maker.op_type == "Slice":
             steps = view.value(given(maker, 4)) if given(maker, 4) else None
-            if steps is not None and (steps < 0).any():
+            if steps is not None and (steps < 0).any() and (how == "any" or _loses(view, maker)):
                 return True
         todo.extend(item for item in maker.input if item)
     return False
+
+
+def _loses(view: View, node: onnx.NodeProto) -> bool:
+    shape = view.shape(given(node, 0))
+    return shape is not None and any(
+        shape[axis] and taken_rounded(shape[axis], start, end, step) != asked(shape[axis], start, end, step)
+        for axis, start, end, step in slice_of(view, node) or ()
+    )
+
+
+@kind("pad-rank")
+def _pad_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    rank = view.rank(given(node, 0))
+    mode = attribute(node, "mode", "constant")
+    if rank is None or rank in rule.options["ranks"]:
+        return
+    if rank in rule.options.get("constant_ranks", ()) and mode == "constant":
+        return
+    wrong = Severity.WRONG if rank in rule.options.get("wrong", ()) else None
+    yield Hit(f"{mode} padding of rank {rank}", given(node, 0), wrong, values={"rank": rank})
 
 
 @kind("pad-value-lost")
@@ -202,7 +229,9 @@ def _axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     axes, rank = view.value(given(node, 3)), view.rank(given(node, 0))
     if axes is None or rank is None or [int(a) % rank for a in axes.reshape(-1)] != list(range(rank)):
-        yield Hit("the axes input is not read: the pads are taken for other axes", "axes")
+        fails = axes is not None and rank is not None and axes.size < rank
+        told = "the axes input is not read: the pads are taken for other axes"
+        yield Hit(told, "axes", Severity.ERROR if fails else None)
 
 
 @kind("pad-rank5-mode")

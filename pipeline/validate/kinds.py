@@ -96,15 +96,12 @@ def _folds(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 def _optional_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     index, what, default = rule.options["input"], rule.options["name"], rule.options["default"]
     name = given(node, index)
-    if not name:
+    if not name or not _condition(view, node, rule):
         return
     if name in view.constants:
         rank = view.rank(name)
         limit = rule.options.get("max_rank")
         if limit is None or rank is None or rank <= limit or _is_default(view.value(name), default):
-            return
-        shape = view.shape(name)
-        if shape is not None and sum(size != 1 for size in shape) == 0:
             return
         yield Hit(f"{what} must have rank {limit}, it has {rank}: {default} are used instead", what)
         return
@@ -114,6 +111,12 @@ def _optional_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator
     how = f"is computed by {maker.op_type}" if maker is not None else "is an input of the graph"
     used = "no bound is used" if default == "unbounded" else f"{default} are used"
     yield Hit(f"{what} ({name}) {how}: without any message {used} instead", what)
+
+
+def _condition(view: View, node: onnx.NodeProto, rule: Rule) -> bool:
+    """Whether the input of the option `if_constant`, if there is one, is constant while the node is imported."""
+    index = rule.options.get("if_constant")
+    return index is None or given(node, index) in view.constants
 
 
 def _is_default(value: np.ndarray | None, default: str) -> bool:
@@ -126,7 +129,7 @@ def _is_default(value: np.ndarray | None, default: str) -> bool:
 @kind("input-required")
 def _input_required(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     index = rule.options["input"]
-    if not given(node, index):
+    if not given(node, index) and _condition(view, node, rule):
         yield Hit(
             f"input {index} ({rule.options['name']}) is left out, and the importer demands it",
             rule.options["name"],
@@ -169,7 +172,18 @@ def _attribute_in(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
             if rule.console:
                 yield cosmetic(f"{name}={plain(value)} is ignored; {why}", name, **values)
             return
-    yield Hit(f"{name}={plain(value)} is not read{computed}", name, values=values)
+    beside = rule.options.get("error_beside", ())
+    fails = any(reader.op_type in beside for reader in view.consumers(layer_output(node)))
+    told = f"{name}={plain(value)} is not read{computed}"
+    yield Hit(told, name, Severity.ERROR if fails else None, values=values)
+
+
+@kind("attribute-length")
+def _attribute_length(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    name, value = rule.options["attribute"], attribute(node, rule.options["attribute"])
+    if isinstance(value, list) and len(value) != rule.options["length"] and all(item == 1 for item in value):
+        told = f"{name}={plain(value)} is ignored; it is what is computed"
+        yield cosmetic(told, name, attribute=name, default=rule.options["default"])
 
 
 def _among(item: Any, allowed: list[Any]) -> bool:
@@ -360,6 +374,12 @@ def _trailing_axis(view: View, node: onnx.NodeProto) -> str:
     return "it is where the last axes are" if axis + len(second) == len(first) or len(second) == 0 else ""
 
 
+def _zero_bias(view: View, node: onnx.NodeProto) -> str:
+    """Whether a Gemm has nothing that beta could scale."""
+    bias = view.value(given(node, 2)) if given(node, 2) else None
+    return "C is zero" if not given(node, 2) or (bias is not None and not bias.any()) else ""
+
+
 HARMLESS: dict[str, Callable[[View, onnx.NodeProto], str]] = {
     "last-axis": _last_axis,
     "no-pads": _no_pads,
@@ -371,5 +391,6 @@ HARMLESS: dict[str, Callable[[View, onnx.NodeProto], str]] = {
     "no-zero-in-shape": _no_zero_in_shape,
     "end-is-rank": _end_is_rank,
     "trailing-axis": _trailing_axis,
+    "zero-bias": _zero_bias,
 }
 """Conditions, by name, under which an ignored attribute makes no difference; each says why, or nothing."""

@@ -11,7 +11,7 @@ import onnx
 
 from pipeline.findings import Severity
 from pipeline.validate.kinds import Hit, kind, plain, variable
-from pipeline.validate.shaping import text, vector
+from pipeline.validate.shaping import stays, text, vector
 from pipeline.validate.view import Shape, View, attribute, given
 
 if TYPE_CHECKING:
@@ -44,13 +44,47 @@ def _gemm_bias(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         yield Hit(f"{which} is not constant while the node is imported: the product is computed without C", which)
 
 
+@kind("gemm-bias-size")
+def _gemm_bias_size(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    matrix, bias = view.shape(given(node, 1)), view.shape(given(node, 2))
+    if matrix is None or bias is None or len(matrix) != 2 or len(bias) > 1 or not _both_constant(view, node):
+        return
+    outputs = matrix[0] if attribute(node, "transB", 0) else matrix[1]
+    if math.prod(size or 0 for size in bias) == 1 and outputs not in (1, None):
+        yield Hit(f"one bias for all {outputs} outputs does not run", "C")
+
+
+def _both_constant(view: View, node: onnx.NodeProto) -> bool:
+    return given(node, 1) in view.constants and given(node, 2) in view.constants
+
+
+@kind("gemm-transposed")
+def _gemm_transposed(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    data, matrix = view.shape(given(node, 0)), view.shape(given(node, 1))
+    if not attribute(node, "transA", 0) or data is None or matrix is None or len(data) != 2 or len(matrix) != 2:
+        return
+    inner = matrix[1] if attribute(node, "transB", 0) else matrix[0]
+    if None not in (data[1], inner) and data[1] != inner:
+        yield Hit(f"transA is not read, and data of {text(data)} does not fit {text(matrix)} as it is", "transA")
+
+
+@kind("lstm-weights")
+def _lstm_weights(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """W, R and B are all constant, or none is; a B that is left out counts as computed."""
+    held = {what: given(node, index) in view.constants for index, what in ((1, "W"), (2, "R"), (3, "B"))}
+    if len(set(held.values())) > 1:
+        odd = [what for what, constant in held.items() if not constant]
+        yield Hit(f"{' and '.join(odd)} must be given as constants beside the other weights", odd[0])
+
+
 # ------------------------------------------------------------------------------------------------ layouts
 @kind("transpose-as-identity")
 def _transpose_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     order, shape = attribute(node, "perm"), view.shape(given(node, 0))
-    if not variable(view, given(node, 0)) or order not in ([0, 2, 3, 1], [0, 2, 1], [1, 0, 2]) or vector(shape):
+    known = ([0, 2, 3, 1], [0, 3, 1, 2], [0, 2, 1], [1, 0, 2])
+    if not variable(view, given(node, 0)) or order not in known or vector(shape) or not node.output:
         return
-    if node.output and node.output[0] in view.outputs:
+    if stays(view, node.output[0]):
         yield Hit(
             f"perm={plain(order)} at the output is only a note about the layout: the values stay as they are",
             "perm",
@@ -82,9 +116,14 @@ def _flatten_gemm(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
 
 @kind("matmul-of-transposed")
 def _matmul_transposed(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    makers = [view.maker(name) for name in node.input if variable(view, name)]
-    if len(makers) == 2 and any(maker is not None and maker.op_type == "Transpose" for maker in makers):
-        yield Hit("a product of two activations, one of them transposed: some run right here, others throw")
+    """2.0.0: data times its own transpose, where a layer comes after it (measured)."""
+    if len(node.input) < 2 or not node.output or not view.consumers(node.output[0]):
+        return
+    for here, there in (node.input[:2], list(node.input[:2])[::-1]):
+        maker = view.maker(there)
+        if maker is not None and maker.op_type == "Transpose" and given(maker, 0) == here and variable(view, here):
+            yield Hit("a product of data and its own transpose throws unless it is an output of the graph")
+            return
 
 
 @kind("constant-rank-limit")
@@ -99,69 +138,6 @@ def _constant_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
             )
 
 
-@kind("broadcast-constant")
-def _broadcast_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """1.0.4 maps a constant by its rank: 1 to channels, 3 with height and width swapped."""
-    for name in node.input:
-        shape = view.shape(name)
-        if name not in view.constants or shape is None or all(size == 1 for size in shape):
-            continue
-        others = [view.shape(other) for other in node.input if other and other not in view.constants]
-        other = next((held for held in others if held is not None), None)
-        if other is None or len(shape) >= 4:
-            continue
-        if len(shape) == 1 and len(other) > 2:
-            if other[1] is not None and other[1] != shape[0]:
-                yield Hit(
-                    f"the constant {name} of {shape[0]} values is taken per channel, there are {other[1]}",
-                    name,
-                    Severity.ERROR,
-                )
-            else:
-                yield Hit(
-                    f"the constant {name} of {shape[0]} values is taken per channel, not along the width", name
-                )
-        elif len(shape) == 3 and len(other) == 4 and shape[1:] != (1, 1):
-            severity = Severity.ERROR if shape[1] != shape[2] and min(shape) > 1 else None
-            yield Hit(f"height and width of the constant {name} ({text(shape)}) are swapped", name, severity)
-
-
-@kind("broadcast-variable")
-def _broadcast_variable(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """1.0.4 does not align data of different rank."""
-    shapes = [view.shape(name) for name in node.input if variable(view, name)]
-    if len(shapes) < 2 or None in shapes:
-        return
-    rank = max(len(shape) for shape in shapes)
-    for shape in shapes:
-        if len(shape) < rank and rank > 2 and not all(size == 1 for size in shape):
-            yield Hit(f"data of shape {text(shape)} beside data of rank {rank} is not aligned to its last axes")
-            return
-
-
-@kind("constant-rank")
-def _rank_alignment(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    ranks = [view.rank(name) for name in node.input if variable(view, name)]
-    if not ranks or None in ranks:
-        return
-    for name in node.input:
-        rank = view.rank(name)
-        if name in view.constants and rank is not None and rank > max(ranks):
-            shape = view.shape(name)
-            if shape is not None and not all(size == 1 for size in shape):
-                yield Hit(f"the constant {name} has rank {rank}, more than the data ({max(ranks)})", name)
-
-
-@kind("where-rank")
-def _where_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    ranks = [view.rank(name) for name in node.input]
-    if len(ranks) == 3 and None not in ranks and ranks[0] < max(ranks):
-        yield Hit(
-            f"the condition has rank {ranks[0]}, the values {max(ranks)}: the rank is taken from the condition",
-            "condition",
-        )
-
-
 # ------------------------------------------------------------------------------------------------ values
 @kind("integer-division")
 def _integer_division(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -173,6 +149,9 @@ def _integer_division(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[
 def _cast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     wanted, name = attribute(node, "to"), given(node, 0)
     have = view.dtype(name)
+    readers = view.consumers(node.output[0]) if node.output and node.output[0] not in view.outputs else []
+    if readers and all(reader.op_type == "Gather" and given(reader, 0) != node.output[0] for reader in readers):
+        return  # indices are cut to whole numbers where they are used
     if wanted in _NARROW and have not in _NARROW:
         yield Hit(f"Cast to {onnx.TensorProto.DataType.Name(wanted)} is a copy: nothing is rounded", "to")
         return
@@ -206,28 +185,39 @@ def _dropout(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 @kind("prelu-slope")
 def _prelu(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """The slope is repeated along channels-last memory, four values at a time."""
     shape, slope = view.shape(given(node, 0)), view.shape(given(node, 1))
-    if slope is None or shape is None or None in slope:
+    if slope is None or shape is None or None in slope or None in shape[1:] or len(shape) < 2:
         return
-    count = math.prod(slope)
-    if count == 1 or all(size == 1 for size in shape[2:]) or slope == shape:
+    count, each = math.prod(slope), math.prod(shape[1:])
+    if count == 1:
         return
-    if rule.options["per_channel"] and _slope_per_channel(view, slope):
-        return
-    if None not in shape and count == math.prod(shape[1:]):
-        return
-    yield Hit(f"a slope of shape {text(slope)} does not run on {text(shape)}", "slope")
+    by_channel = rule.options["constants_by_channel"] and given(node, 1) in view.constants and len(slope) < 4
+    wide = count if by_channel else math.prod(slope[1:])
+    if wide not in (1, each):
+        yield Hit(f"a slope of shape {text(slope)} does not run on {text(shape)}", "slope")
+    elif wide == 1 and not _slope_per_channel(view, shape, slope):
+        yield Hit(f"a slope of shape {text(slope)} is taken per channel", "slope", Severity.WRONG)
+    elif by_channel and sum(size != 1 for size in slope) > 1:
+        yield Hit(f"a slope of shape {text(slope)} is read in another order", "slope", Severity.WRONG)
+    elif count % 4 and (shape[0] or 2) * each != count:
+        yield Hit(f"{count} slopes, no multiple of four, are repeated wrongly", "slope", Severity.WRONG)
 
 
-def _slope_per_channel(view: View, slope: Shape) -> bool:
-    """[C,1,1], or [C] before opset 7, where it meant the channels: both are loaded as C batches of one value."""
-    return (len(slope) == 3 and slope[1:] == (1, 1)) or (len(slope) == 1 and view.opset < 7)
+def _slope_per_channel(view: View, shape: Shape, slope: Shape) -> bool:
+    """Whether ONNX means one slope per channel: by its aligned axis, before opset 7 by a rank of 1."""
+    if len(slope) == 1 and view.opset < 7:
+        return slope[0] == shape[1]
+    aligned = (1,) * (len(shape) - len(slope)) + tuple(slope)
+    return len(aligned) == len(shape) and all(size == 1 or axis == 1 for axis, size in enumerate(aligned))
 
 
 @kind("prelu-per-channel")
 def _prelu_channels(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    slope = view.shape(given(node, 1))
-    if slope is not None and _slope_per_channel(view, slope) and slope[0] != 1:
+    shape, slope = view.shape(given(node, 0)), view.shape(given(node, 1))
+    if shape is None or slope is None or len(shape) < 3 or math.prod(size or 2 for size in slope) == 1:
+        return
+    if _slope_per_channel(view, shape, slope) and math.prod(size or 2 for size in slope[1:]) == 1:
         yield Hit(
             "one slope per channel is right on CSharp alone: CSharpBurst takes the first for all channels, "
             "the GPU another order",
@@ -256,6 +246,9 @@ def _softmax(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     written = attribute(node, "axis", 1)
     written = written + rank if written < 0 else written
     here = set(range(1, rank)) if rule.options["normalises"] == "all" else {written}
+    if list(asked) in ([0], [2] if rank == 4 else [0]) and rule.options.get("channels_and_width"):
+        yield Hit(f"axis {next(iter(asked))} of rank {rank} is not normalised over: another is", "axis")
+        return
     wide = {place for place, size in enumerate(shape) if size != 1}
     if asked & wide != here & wide:
         yield Hit(

@@ -241,8 +241,15 @@ def _sizes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
             yield Hit(
                 f"the {what} depend on a size that is not known at import",
                 what,
+                severity=Severity.WRONG if _given_when_run(view, node, name, rule) else None,
                 values={"input_name": what, "tensor": name},
             )
+
+
+def _given_when_run(view: View, node: onnx.NodeProto, name: str, rule: Rule) -> bool:
+    """Whether the values are an input of the graph, one per axis: then the layer runs, and nothing is resized."""
+    count, rank = view.shape(name), view.rank(given(node, 0))
+    return name in view.inputs and not rule.options["import_time"] and (count is None or count == (rank,))
 
 
 @kind("resize-sizes-warning")

@@ -8,13 +8,37 @@ from typing import TYPE_CHECKING
 import onnx
 
 from pipeline.findings import Severity
-from pipeline.validate.kinds import Hit, cosmetic, kind, plain, variable
+from pipeline.validate.kinds import Hit, cosmetic, kind, layer_output, plain, variable
 from pipeline.validate.view import Shape, View, attribute, given
 
 if TYPE_CHECKING:
     from pipeline.targets import Rule
 
-_INT32_MAX = 2**31 - 1
+
+
+# fmt: off
+_ONE_BY_ONE = frozenset([
+    "Abs", "Cast", "Ceil", "Clip", "Elu", "Exp", "Floor", "Identity", "LeakyRelu", "Log", "Neg", "Reciprocal",
+    "Relu", "Round", "Selu", "Sigmoid", "Sqrt", "Tanh",
+])
+# fmt: on
+"""Operators that treat each value by itself."""
+
+
+def stays(view: View, name: str, *through: str) -> bool:
+    """Whether a tensor goes to outputs of the graph alone, through operators that treat each value by itself."""
+    todo, seen = [name], set()
+    while todo:
+        current = todo.pop()
+        readers = view.consumers(current)
+        if not readers and current not in view.outputs:
+            return False
+        for reader in readers:
+            if reader.op_type not in _ONE_BY_ONE and reader.op_type not in through:
+                return False
+            todo.extend(output for output in reader.output if output and output not in seen)
+            seen.update(reader.output)
+    return True
 
 
 def vector(shape: Shape | None) -> bool:
@@ -37,6 +61,9 @@ def _axes_input(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if attribute(node, "axes") is not None or not given(node, 1):
         return
     axes, rank = axes_of(view, node), view.rank(given(node, 0))
+    if given(node, 1) in view.inputs and view.shape(given(node, 1)) == (0,):
+        yield Hit("an input without values cannot be given", "axes", Severity.ERROR)
+        return
     if axes is None or [axis % rank if rank else axis for axis in axes] != [0]:
         yield Hit("the axes are an input, which is not read: axis 0 is reduced", "axes")
 
@@ -44,7 +71,7 @@ def _axes_input(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 @kind("reduce-axes-constant")
 def _axes_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     name = given(node, 1)
-    if attribute(node, "axes") is None and name and name not in view.constants and name not in view.initializers:
+    if attribute(node, "axes") is None and name and name not in view.constants:
         yield Hit(
             f"the axes must be constant while the node is imported, {name} is not",
             "axes",
@@ -80,11 +107,11 @@ def _reduce_dropping(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
 
 @kind("reduce-channels-only")
 def _channels_only(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    axes, rank, shape = attribute(node, "axes"), view.rank(given(node, 0)), view.shape(given(node, 0))
+    axes, rank = attribute(node, "axes"), view.rank(given(node, 0))
     if axes is None:
         return
     places = [axis + rank if axis < 0 and rank else axis for axis in axes]
-    if places == [1] or (shape is not None and all(0 <= p < len(shape) and shape[p] == 1 for p in places)):
+    if places == [1]:
         return
     yield Hit(f"axes={plain(axes)}: only axis 1, the channels, can be reduced", "axes")
 
@@ -120,7 +147,7 @@ def _reshape_memory(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
         return
     if _flat(before) and _flat(after):
         return
-    if given(node, 0) in view.inputs and before[-1] in (1, 3, 4):
+    if given(node, 0) in view.inputs and len(before) == 4 and before[3] in (1, 3, 4) and (before[1] or 9) > 4:
         return  # a channels-last input, fed as it is
     maker = view.maker(given(node, 0))
     if maker is not None and maker.op_type == "Transpose" and len(after) == 2:
@@ -175,7 +202,11 @@ def _first_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 @kind("negative-axes")
 def _negative_axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     axes = axes_of(view, node)
-    if not axes or not variable(view, given(node, 0)) or vector(view.shape(given(node, 0))):
+    if not axes or not variable(view, given(node, 0)) or not node.output:
+        return
+    if vector(view.shape(given(node, 0))) and not any(
+        reader.op_type == "Concat" for reader in view.consumers(node.output[0])
+    ):
         return
     if any(axis < -1 for axis in axes):
         yield Hit(f"axes={plain(axes)}: a negative axis other than -1 is taken for the last", "axes")
@@ -209,10 +240,16 @@ def _squeeze_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[
 
 @kind("squeeze-as-identity")
 def _as_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    axes, rank = attribute(node, "axes"), view.rank(given(node, 0))
+    axes = attribute(node, "axes")
     if not axes or not variable(view, given(node, 0)):
         return
-    if any((axis + (rank or 4) if axis < 0 else axis) <= 1 for axis in axes):
+    stacked = node.op_type == "Unsqueeze" and any(
+        reader.op_type == "Concat" for reader in view.consumers(layer_output(node))
+    )
+    if stacked and not (view.rank(given(node, 0)) == 3 and axes in ([2], [-2])):
+        told = f"Unsqueeze of axes {plain(axes)} is a copy: a Concat along the new axis joins along an old one"
+        yield Hit(told, "axes", Severity.WRONG)
+    elif any(axis <= 1 for axis in axes):
         yield cosmetic(
             f"{node.op_type} of axes {plain(axes)} is a copy: right where the tensor stays 4-D in effect", "axes"
         )
@@ -220,15 +257,27 @@ def _as_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 @kind("unsqueeze-of-input")
 def _unsqueeze_input(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    shape = view.shape(given(node, 0))
-    if given(node, 0) in view.inputs and shape is not None and len(shape) == 3 and not vector(shape):
-        yield Hit("the input of rank 3 is taken for (N, C, W): it cannot become (1, C, H, W) by a copy")
+    shape, axes = view.shape(given(node, 0)), attribute(node, "axes")
+    if given(node, 0) not in view.inputs or shape is None or len(shape) != 3 or vector(shape):
+        return
+    if axes in ([2], [-2]):
+        return
+    ends = bool(node.output) and stays(view, node.output[0], "Concat")
+    yield Hit(
+        "the input of rank 3 is taken for (N, C, W): it cannot become (1, C, H, W) by a copy",
+        severity=Severity.WRONG if ends else None,
+    )
 
 
 @kind("shape-unknown")
 def _shape_unknown(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     shape = view.shape(given(node, 0))
-    if not node.output or node.output[0] in view.folds or view.static or given(node, 0) in view.constants:
+    if not node.output or given(node, 0) in view.constants:
+        return
+    if node.output[0] not in view.outputs and (node.output[0] in view.folds or view.static):
+        return
+    if node.output[0] in view.outputs:
+        yield Hit("eight sizes in Barracuda's order come out", severity=Severity.WRONG)
         return
     sinks = _sinks(view, node.output[0], 1)
     if sinks:
@@ -312,63 +361,6 @@ def slice_of(view: View, node: onnx.NodeProto) -> list[tuple[int, int, int, int]
     return list(zip(axes, starts, ends, steps, strict=False))
 
 
-@kind("slice-four-inputs")
-def _four_inputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    given_names = [name for name in node.input[1:3] if name]
-    if attribute(node, "starts") is not None or all(name in view.constants for name in given_names):
-        return
-    if not variable(view, given(node, 0)) or given(node, 0) in view.folds:
-        return
-    if len([name for name in node.input if name]) == 4:
-        yield Hit("the bounds are computed and there are no steps: the importer makes no layer for this form")
-
-
-@kind("slice-to-the-end")
-def _to_the_end(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if given(node, 0) in view.folds or node.op_type != "Slice":
-        return
-    attributes = attribute(node, "starts") is not None
-    for axis, start, end, _ in slice_of(view, node) or ():
-        if end > _INT32_MAX and (start >= 0 or attributes):
-            last = attributes and start == -1
-            yield Hit(
-                f"the end {end} on axis {axis} overflows: the slice comes out {'empty' if last else 'shorter'}",
-                "ends",
-                Severity.ERROR if last else None,
-            )
-            return
-
-
-@kind("slice-backwards")
-def _backwards(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if given(node, 0) in view.folds:
-        return
-    if any(step < 0 for _, _, _, step in slice_of(view, node) or ()):
-        yield Hit("a negative step gives one element", "steps")
-
-
-@kind("slice-steps")
-def _steps(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    shape = view.shape(given(node, 0))
-    for axis, start, end, step in slice_of(view, node) or ():
-        size = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
-        if step <= 1 or size is None or end > _INT32_MAX or given(node, 0) in view.folds:
-            continue
-        begin = min(max(start + size if start < 0 else start, 0), size)
-        stop = min(max(end + size if end < 0 else end, 0), size)
-        if (stop - begin) % step:
-            yield Hit(f"{begin}:{stop}:{step} on axis {axis}: the last element is lost", "steps")
-            return
-
-
-@kind("slice-empty")
-def _slice_empty(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    for axis, start, end, _ in slice_of(view, node) or ():
-        if start == 0 and end == 0 and variable(view, given(node, 0)):
-            yield Hit(f"0:0 on axis {axis} means the whole axis here", "ends")
-            return
-
-
 @kind("split-outputs")
 def _split_outputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     for name in node.output[1:]:
@@ -382,14 +374,22 @@ def _split_outputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
 
 @kind("gather-negative")
 def _gather_negative(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    index = view.value(given(node, 1))
-    if index is not None and index.size and index.min() < 0 and given(node, 0) not in view.folds:
-        yield Hit("negative indices are used as they are, without counting from the end", "indices")
+    index, maker = view.value(given(node, 1)), view.maker(given(node, 0))
+    of_shape = maker is not None and maker.op_type == "Shape" and given(node, 0) not in view.constants
+    if index is None or not index.size or index.min() >= 0 or (given(node, 0) in view.folds and not of_shape):
+        return
+    yield Hit(
+        "negative indices are used as they are, without counting from the end",
+        "indices",
+        Severity.ERROR if not of_shape and rule.options.get("fails") else None,
+    )
 
 
 @kind("gather-scalar")
 def _gather_scalar(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if view.rank(given(node, 1)) == 0 and variable(view, given(node, 0)) and given(node, 1) in view.constants:
+    if view.rank(given(node, 1)) != 0 or given(node, 1) not in view.constants or not node.output:
+        return
+    if variable(view, given(node, 0)) and not stays(view, node.output[0]):
         yield Hit("a single index does not drop the axis", "indices")
 
 
@@ -398,7 +398,51 @@ def _gather_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
     index = view.value(given(node, 1))
     if given(node, 0) not in view.constants or given(node, 1) not in view.constants or index is None:
         return
-    if index.size >= 5:
-        yield Hit(f"{index.size} indices into a constant: folding them asserts fewer than 5", "indices")
+    most = rule.options.get("at_most", index.size)
+    if index.size > most:
+        yield Hit(f"{index.size} indices into a constant: folding them asserts fewer than {most + 1}", "indices")
     elif index.size and index.min() < 0:
         yield Hit("folding a constant does not take negative indices", "indices")
+
+
+@kind("gather-flattens")
+def _gather_flattens(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    name, index = given(node, 1), view.shape(given(node, 1))
+    if index is None or len(index) < 2 or (given(node, 0) in view.folds and name in view.folds):
+        return
+    if rule.options["constant_only"] and name not in view.constants:
+        return
+    if any(size != 1 for size in index):
+        yield Hit(f"indices of shape {text(index)} are taken as one row of them", "indices")
+
+
+@kind("gather-variable")
+def _gather_variable(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """1.0.4: indices that are data lie along the batch; those of a constant must be constant."""
+    name = given(node, 1)
+    if name in view.constants:
+        return
+    if given(node, 0) in view.constants:
+        told = f"the indices into a constant must be constant while the node is imported, {name} is not"
+        yield Hit(told, "indices", Severity.ERROR)
+    else:
+        yield Hit(f"the indices {name} are data: one of them is used", "indices")
+
+
+@kind("expand-rank")
+def _expand_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    data, result = view.shape(given(node, 0)), view.shape(node.output[0]) if node.output else None
+    wanted = view.value(given(node, 1)) if given(node, 1) else None
+    if data is None or result is None or not variable(view, given(node, 0)) or given(node, 0) in view.folds:
+        return
+    asked = len(result) if wanted is None else wanted.size
+    added = result[: len(result) - len(data)]
+    if rule.options["only_rank_four"]:
+        if asked != 4 or len(data) != 4:
+            yield Hit(f"{text(data)} to rank {asked}: only rank 4 to rank 4 runs", "shape", Severity.ERROR)
+        elif data[0] == 1 and result[0] not in (1, None):
+            yield Hit(f"the batch stays 1, {result[0]} is asked for", "shape")
+    elif asked < len(data) or (len(added) > 1 and wanted is not None):
+        yield Hit(f"a shape of rank {asked} for data of rank {len(data)} throws", "shape", Severity.ERROR)
+    elif any(size != 1 for size in added):
+        yield Hit(f"{text(data)} to {text(result)}: added axes stay 1", "shape")

@@ -180,7 +180,7 @@ TABLE = {
     "round": (by(lambda x: (x * 5).round()), [11], (R, R, X)),
     "sin": (by(torch.sin), [9], (R, R, E)),
     "Cast int": (by(lambda x: (x * 5).int().float()), [9], (X, X, X)),
-    "gram": (by(gram), [9], (R, W, E)),
+    "gram": (by(gram), [9], (R, E, E)),
     "slice step2": (by(lambda x: x[:, :, ::2, ::2]), [10], (R, R, X)),
     "focus": (by(focus), [10], (R, R, E)),
     "chunk": (by(halves), [9], (R, R, E)),

@@ -1,0 +1,176 @@
+"""Rules of operators with several operands: which axis of one meets which axis of another.
+
+ONNX aligns the last axes. Barracuda gives every tensor places in N, C, H, W by its own rank, and 1.0.4 gives a
+constant other places than data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import onnx
+
+from pipeline.findings import Severity
+from pipeline.validate.kinds import Hit, kind, variable
+from pipeline.validate.shaping import text
+from pipeline.validate.view import Shape, View, given
+
+if TYPE_CHECKING:
+    from pipeline.targets import Rule
+
+DATA = {0: "", 1: "N", 2: "NC", 3: "NCW", 4: "NCHW"}
+"""Where the axes of data of each rank lie (ONNXLayout.cs:43@1.0.4, measured with operands of each rank)."""
+CONSTANT = {0: "", 1: "C", 2: "CW", 3: "CWH", 4: "NCHW"}
+"""Where 1.0.4 puts the axes of a constant of each rank (ONNXLayout.cs:58@1.0.4, measured)."""
+
+
+def _known(view: View, names: list[str]) -> list[Shape] | None:
+    shapes = [view.shape(name) for name in names]
+    if None in shapes or any(len(shape) > 4 for shape in shapes):
+        return None
+    return shapes
+
+
+@kind("broadcast-places")
+def _places(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """1.0.4: an operand whose places are not those of the axes that ONNX aligns it to."""
+    names = [name for name in node.input if name]
+    if len(names) < 2 or all(name in view.constants for name in names):
+        return
+    shapes = _known(view, names)
+    if shapes is None:
+        return
+    rank = max(len(shape) for shape in shapes)
+    here: list[dict[str, int | None]] = []
+    moved = []
+    for name, shape in zip(names, shapes, strict=True):
+        places = (CONSTANT if name in view.constants else DATA)[len(shape)]
+        meant = DATA[rank][rank - len(shape) :] if shape else ""
+        here.append(dict(zip(places, shape, strict=True)))
+        if any(size != 1 and place != want for place, want, size in zip(places, meant, shape, strict=True)):
+            moved.append((name, shape, places))
+    for name, shape, places in moved:
+        fails = _collide(here)
+        what = "constant" if name in view.constants else "data"
+        yield Hit(
+            f"the {what} {name} ({text(shape)}) is taken for {places}, beside others of rank {rank}: "
+            f"{'the sizes do not fit' if fails else 'it is applied along other axes'}",
+            name,
+            Severity.ERROR if fails else None,
+        )
+
+
+def _collide(operands: list[dict[str, int | None]]) -> bool:
+    """Whether a place has two known sizes that differ and are not 1."""
+    for place in "NCHW":
+        sizes = {held.get(place, 1) for held in operands} - {1, None}
+        if len(sizes) > 1:
+            return True
+    return False
+
+
+@kind("concat-places")
+def _concat_places(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """1.0.4: constants of lower rank than 4 do not lie where data lie, nor does data of rank 1 (measured)."""
+    shapes = _known(view, list(node.input))
+    if shapes is None or len(shapes) < 2 or all(name in view.constants for name in node.input):
+        return
+    for name, shape in zip(node.input, shapes, strict=True):
+        if len(shape) == 1:
+            equal = len(set(shapes)) == 1 and not any(other in view.constants for other in node.input)
+            told = "vectors are joined along another axis" if equal else "vectors of other lengths or kinds throw"
+            yield Hit(told, name, None if equal else Severity.ERROR)
+            return
+        if name in view.constants and len(shape) < 4 and any(size != 1 for size in shape):
+            yield Hit(
+                f"the constant {name} ({text(shape)}) is taken for {CONSTANT[len(shape)]}", name, Severity.ERROR
+            )
+            return
+
+
+@kind("rank-two-operand")
+def _rank_two(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """2.0.0: an operand of rank 2 beside one of rank 4 is taken for height and channels (measured)."""
+    names = [name for name in node.input if name]
+    shapes = _known(view, names)
+    if shapes is None or all(name in view.constants for name in names):
+        return
+    channels = {shape[1] for shape in shapes if len(shape) == 4} - {1, None}
+    for name, shape in zip(names, shapes, strict=True):
+        if len(shape) != 2 or shape[1] == 1 or max(len(other) for other in shapes) != 4:
+            continue
+        fails = rule.options["fails"] and bool(channels - {shape[1]})
+        yield Hit(
+            f"{name} ({text(shape)}) beside data of rank 4 is taken for height and channels, not height and width",
+            name,
+            Severity.ERROR if fails else None,
+        )
+
+
+@kind("constant-rank")
+def _rank_alignment(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    ranks = [view.rank(name) for name in node.input if variable(view, name)]
+    if not ranks or None in ranks:
+        return
+    for name in node.input:
+        rank = view.rank(name)
+        if name in view.constants and rank is not None and rank > max(ranks):
+            shape = view.shape(name)
+            if shape is not None and not all(size == 1 for size in shape):
+                yield Hit(f"the constant {name} has rank {rank}, more than the data ({max(ranks)})", name)
+
+
+@kind("where-rank")
+def _where_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    ranks = [view.rank(name) for name in node.input]
+    if len(ranks) == 3 and None not in ranks and ranks[0] < max(ranks):
+        yield Hit(
+            f"the condition has rank {ranks[0]}, the values {max(ranks)}: the rank is taken from the condition",
+            "condition",
+        )
+
+
+@kind("where-size")
+def _where_size(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """2.0.0: the result has the size of the condition (measured)."""
+    condition = view.shape(given(node, 0))
+    result = view.shape(node.output[0]) if node.output else None
+    if condition is None or result is None or len(condition) != len(result):
+        return
+    if any(a == 1 and b not in (1, None) for a, b in zip(condition, result, strict=True)):
+        yield Hit(
+            f"the condition is {text(condition)}, the result {text(result)}: the size is taken from the condition",
+            "condition",
+        )
+
+
+@kind("single-operand")
+def _single(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    if len([name for name in node.input if name]) == 1:
+        yield Hit(f"{node.op_type} of one operand is not computed: what was in memory comes out")
+
+
+# ------------------------------------------------------------------------------------------------ products
+@kind("matmul-of-vector")
+def _vector(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    first, second = view.rank(given(node, 0)), view.rank(given(node, 1))
+    if first == 1 or (second == 1 and (rule.options["matrix_fails"] or (first or 0) > 2)):
+        name = given(node, 0) if first == 1 else given(node, 1)
+        yield Hit(f"{name} has rank 1: a product of a vector does not run", name, values={"rank": 1})
+
+
+@kind("matmul-batches")
+def _batches(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """2.0.0: matrices of more than rank 2 must come in the same numbers (measured)."""
+    first, second = view.shape(given(node, 0)), view.shape(given(node, 1))
+    if first is None or second is None or len(second) <= 2 or len(first) <= 2:
+        return
+    if len(first) != len(second) or any(
+        a != b and None not in (a, b) for a, b in zip(first[:-2], second[:-2], strict=True)
+    ):
+        yield Hit(
+            f"{text(first)} times {text(second)}: the leading sizes must be equal",
+            given(node, 1),
+            values={"rank": len(second)},
+        )
