@@ -18,6 +18,8 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pipeline.errors import MissingDependency, PipelineError
 from pipeline.network import Network
 
@@ -28,8 +30,11 @@ OPSETS = (9, 11, 13, 17)
 """Tried in this order: Barracuda has the best coverage of opset 9 (Exporting.md:139@3.0.0)."""
 TRACE_SIZE = (64, 80)
 """Height and width of the traced picture: multiples of 16, tall differs from wide; a fifth of 540x720's memory."""
-LARGER_TRACE_SIZE = (256, 320)
-"""For networks that cannot take a picture as small as that."""
+LARGER_TRACE_SIZE = (256, 512)
+"""For networks that cannot take a picture as small as that, such as U-Nets that halve it eight times."""
+OTHER_SIZES = {TRACE_SIZE: ((80, 96),), LARGER_TRACE_SIZE: ((512, 256), (272, 304))}
+"""Where a traced graph must do as the network does, else it holds sizes of the traced picture. What is odd there
+after halving a few times was even before, and the other way round: U-Nets pad by that."""
 INPUT, OUTPUT = "input", "output"
 
 
@@ -37,8 +42,10 @@ def export(network: Network, size: tuple[int, int] | None = None) -> onnx.ModelP
     """The network as an ONNX model with one input `input` and one output `output`.
 
     A torch module is traced at a small size; the input is then declared as [1, C, height, width] of `size`, and
-    the output's size is left open. An ONNX source comes back as a copy, with its own names and sizes. Raises
-    PipelineError `export-failed` naming the operator that no opset has.
+    the output's size is left open. Where the graph holds sizes of that small picture (F.interpolate to
+    `x.shape[2:]`, pixel_shuffle in opset 9), it is exported with computed sizes, and where Python computed them
+    (`int(x.shape[2])`), traced at `size` itself. An ONNX source comes back as a copy, with its own names and
+    sizes. Raises PipelineError `export-failed` naming the operator that no opset has.
     """
     import onnx
 
@@ -51,24 +58,21 @@ def export(network: Network, size: tuple[int, int] | None = None) -> onnx.ModelP
     except ImportError:
         raise MissingDependency("torch", "torch", "exporting a torch network") from None
 
+    from pipeline.architectures import names
     from pipeline.sources.running import reference
 
     module: Any = network.module
     channels = _channels(network)
     bound = reference(network).fixed_size if "exported_shape" in network.details else None
-    failure: Exception | None = None
+    attempt = _Attempt(torch, module, channels)
     for trace in (bound,) if bound else (TRACE_SIZE, LARGER_TRACE_SIZE):
-        picture = torch.zeros(1, channels, *trace)
-        for opset in OPSETS:
-            try:
-                model = onnx.load_from_string(_export(torch, module, picture, opset))
-            except Exception as error:  # torch raises many kinds, for many reasons; the first is what counts
-                failure = failure or error
-                if not _worth_a_later_opset(error):
-                    break
-                continue
-            if opset > OPSETS[0] or not _misread(model):
-                return _declare(model, channels, bound or size or TRACE_SIZE)
+        others = () if bound or network.architecture in names() else OTHER_SIZES[trace]
+        model = attempt.at(trace, others)
+        if model is None and others:
+            model = attempt.at(trace, others, computed_sizes=True) or attempt.at(size or trace)
+        if model is not None:
+            return _declare(model, channels, bound or size or TRACE_SIZE)
+    failure = attempt.failure
     assert failure is not None
     raise PipelineError(
         "export-failed",
@@ -76,6 +80,53 @@ def export(network: Network, size: tuple[int, int] | None = None) -> onnx.ModelP
         subject=str(network.source),
         remedy="Replace that operation in the network's code by others, or export it to ONNX yourself.",
     ) from failure
+
+
+class _Attempt:
+    """Exports of one module at several sizes and opsets; `failure` is the first thing that went wrong."""
+
+    def __init__(self, torch: Any, module: Any, channels: int) -> None:
+        self.torch, self.module, self.channels = torch, module, channels
+        self.failure: Exception | None = None
+
+    def at(
+        self, trace: tuple[int, int], others: tuple[tuple[int, int], ...] = (), computed_sizes: bool = False
+    ) -> onnx.ModelProto | None:
+        """The module traced at `trace`, in the first opset that says what it does there and at the `others`."""
+        import onnx
+
+        picture = self.torch.zeros(1, self.channels, *trace)
+        for opset in OPSETS:
+            try:
+                model = onnx.load_from_string(_export(self.torch, self.module, picture, opset, computed_sizes))
+            except Exception as error:  # torch raises many kinds, for many reasons; the first is what counts
+                self.failure = self.failure or error
+                if not _worth_a_later_opset(error):
+                    return None
+                continue
+            if opset == OPSETS[0] and _misread(model):
+                continue
+            if all(self._does_the_same(model, other) for other in others):
+                return model
+        return None
+
+    def _does_the_same(self, model: onnx.ModelProto, size: tuple[int, int]) -> bool:
+        """Whether the exported graph does as the module at another size; the bar is far above rounding."""
+        from pipeline.graph.runtime import free_size, run, session
+        from pipeline.sources.running import run_module
+
+        picture = np.random.default_rng(0).random((1, self.channels, *size), np.float32)
+        try:
+            wanted = run_module(self.module, picture)
+        except Exception:  # whatever the network raises at a size that it does not take
+            return True
+        copy = type(model)()
+        copy.CopyFrom(model)
+        try:
+            got = run(session(free_size(copy)), picture)
+        except Exception:  # whatever ONNX Runtime raises for sizes that do not meet
+            return False
+        return got.shape == wanted.shape and bool(np.abs(got - wanted).mean() <= 1e-3 * np.abs(wanted).mean())
 
 
 def _channels(network: Network) -> int:
@@ -87,9 +138,9 @@ def _channels(network: Network) -> int:
     return probe_channels(network.module, network.source, network.details.get("exported_shape"))[0]
 
 
-def _export(torch: Any, module: Any, picture: Any, opset: int) -> bytes:
+def _export(torch: Any, module: Any, picture: Any, opset: int, computed_sizes: bool = False) -> bytes:
     """One run of torch's exporter, kept silent: it prints whole graphs on failure, and warnings that explain
-    nothing to whoever did not write torch."""
+    nothing to whoever did not write torch. With `computed_sizes` height and width stay open while it traces."""
     buffer = io.BytesIO()
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch._dynamo", "torch.export")]
     levels = [logger.level for logger in loggers]
@@ -107,6 +158,7 @@ def _export(torch: Any, module: Any, picture: Any, opset: int) -> bytes:
                 do_constant_folding=True,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
+                dynamic_axes={INPUT: {2: "height", 3: "width"}} if computed_sizes else None,
             )
         finally:
             for logger, level in zip(loggers, levels, strict=True):

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 Picture2Picture = Callable[[np.ndarray], np.ndarray]
 
-SIZE_MULTIPLES = (4, 8, 16, 32, 64)
-"""Size rules that are tried on networks of unknown architecture, least strict first."""
+SIZE_MULTIPLES = (4, 8, 16, 32, 64, 128, 256)
+"""Size rules that are tried on networks of unknown architecture, least strict first (pix2pix halves 8 times)."""
 QUANTISED = frozenset(
     {
         "ConvInteger",
@@ -84,13 +84,62 @@ def lower_network(
     metadata: dict[str, str],
     skip: tuple[str, ...] = (),
     check: bool = False,
+    alone: bool = False,
 ) -> Lowered:
     """Export `network` and rewrite it until `target` accepts it; `size` is the nominal (height, width).
 
-    `skip` names rewrites to leave out; with `check` each one is compared by itself (pipeline.verify.each_rewrite).
-    Raises PipelineError when the network is not image-to-image or cannot be exported. What the target would
-    still refuse is left to `validate`.
+    A network that does not run at the nominal size is lowered at the nearest one at which it does. With `alone`
+    the result is declared to run at that size alone. `skip` names rewrites to leave out; with `check` each one is
+    compared by itself (pipeline.verify.each_rewrite). Raises PipelineError when the network is not image-to-image
+    or cannot be exported. What the target would still refuse is left to `validate`.
     """
+
+    def lower_at(size: tuple[int, int]) -> Lowered:
+        return _lower_at(network, target, size, bake_contract, metadata, skip, check, alone)
+
+    try:
+        lowered = lower_at(size)
+        if lowered.candidate is not None:
+            return lowered
+    except PipelineError as error:
+        nearest = _nearest_that_runs(network, size)
+        if error.code not in ("graph-does-not-run", "export-failed") or nearest == size:
+            raise
+        return lower_at(nearest)
+    nearest = _nearest_that_runs(network, size)
+    return lowered if nearest == size else lower_at(nearest)
+
+
+def _nearest_that_runs(network: Network, size: tuple[int, int]) -> tuple[int, int]:
+    """The size nearest to the nominal one at which the source runs, else the nominal size."""
+    from pipeline.sources.running import reference
+
+    if network.model is not None and declared_size(network.model) is not None:
+        return size
+    channels = network.contract.input.channels if network.contract else 3
+    try:
+        source = reference(network)
+    except PipelineError:
+        return size
+    for nearest in dict.fromkeys([size, *(_rounded(size, multiple) for multiple in SIZE_MULTIPLES)]):
+        try:
+            source(np.zeros((1, channels, *nearest), np.float32))
+        except Exception:  # whatever torch or ONNX Runtime raise for a size that does not fit
+            continue
+        return nearest
+    return size
+
+
+def _lower_at(
+    network: Network,
+    target: Target,
+    size: tuple[int, int],
+    bake_contract: bool,
+    metadata: dict[str, str],
+    skip: tuple[str, ...],
+    check: bool,
+    alone: bool,
+) -> Lowered:
     from pipeline.export import export
     from pipeline.graph import declare_size, to_model
     from pipeline.graph.statistics import count
@@ -112,7 +161,7 @@ def lower_network(
     fit = _fit(graph, target, channels, smallest)
     notes = [*rewritten.notes, *fit.notes]
     fixed = None
-    if fit.multiple is None:
+    if fit.multiple is None or alone:
         fixed = size = own_size or size
         notes.append(f"the graph runs at {size[1]}x{size[0]} alone: it has sizes baked in")
     else:
@@ -129,7 +178,7 @@ def lower_network(
         candidate=fit.candidate,
         size=size,
         fixed_size=fixed,
-        size_multiple=fit.multiple or 1,
+        size_multiple=1 if fixed else fit.multiple or 1,
         input_channels=channels,
         output_channels=out_channels,
         output_scale=scale,
@@ -279,7 +328,8 @@ def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]
     for multiple in choices:
         ratios = set()
         try:
-            for height, width in ((multiple * 7, multiple * 9), (multiple * 11, multiple * 5)):
+            few = ((3, 1), (1, 3)) if multiple > 64 else ((7, 9), (11, 5))
+            for height, width in ((multiple * tall, multiple * wide) for tall, wide in few):
                 _, _, out_height, out_width = candidate(np.zeros((1, channels, height, width), np.float32)).shape
                 ratios.add((out_height / height, out_width / width))
         except Exception:  # whatever ONNX Runtime raises for sizes that do not fit

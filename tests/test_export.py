@@ -275,3 +275,59 @@ def test_the_real_checkpoint_exports_to_what_its_authors_export_computes(shared_
     x = picture(128, 128)
     (expected,) = ort.InferenceSession(folder / "mosaic_nc8_128x128.onnx").run(None, {"input.1": x})
     assert np.abs(run(model, x) - expected).max() <= 1e-2
+
+
+class ToTheSkip(nn.Module):
+    """F.interpolate to the size of an earlier layer, as many U-Nets have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.down = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, f.interpolate(self.down(x), size=x.shape[2:], mode="nearest")], 1)[:, 2:5]
+
+
+class PadsAndCrops(nn.Module):
+    """Padded to a multiple of 16 and cropped again, with sizes that Python computes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = int(x.shape[2]), int(x.shape[3])
+        x = f.pad(x, (0, -width % 16, 0, -height % 16), mode="reflect")
+        return f.interpolate(f.avg_pool2d(x, 16), scale_factor=16.0)[:, :, :height, :width]
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize(
+    "module", [ToTheSkip(), nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2))]
+)
+def test_the_size_of_the_traced_picture_is_not_left_in_the_graph(module: nn.Module) -> None:
+    model = export(network(module), (48, 96))
+    for size in ((48, 96), (30, 44)):
+        x = picture(*size, 1.0)
+        with torch.no_grad():
+            expected = module(torch.from_numpy(x)).numpy()
+        assert np.allclose(run(model, x), expected, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_sizes_that_python_computes_are_those_of_the_nominal_picture() -> None:
+    model = export(network(PadsAndCrops()), (54, 90))
+    x = picture(54, 90, 1.0)
+    with torch.no_grad():
+        assert np.allclose(run(model, x), PadsAndCrops()(torch.from_numpy(x)).numpy(), atol=1e-5)
+
+
+def test_a_u_net_that_halves_eight_times_is_exported() -> None:
+    class Deep(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            small = x
+            for _ in range(8):
+                small = f.max_pool2d(small, 2)
+            return x + f.interpolate(small, scale_factor=256.0)
+
+    model = export(network(Deep()), (256, 256))
+    x = picture(512, 256, 1.0)
+    with torch.no_grad():
+        assert np.allclose(run(model, x), Deep()(torch.from_numpy(x)).numpy(), atol=1e-5)

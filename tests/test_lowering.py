@@ -125,3 +125,45 @@ def test_the_file_carries_what_unity_checks(tmp_path):
     )
     assert {p.key: p.value for p in result.model.metadata_props} == {"source_digest": "abc"}
     assert result.model.producer_name == "unity-bridge-pipeline"
+
+
+def test_a_network_that_halves_eight_times_asks_for_multiples_of_256(tmp_path):
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["d"], kernel_shape=[256, 256], strides=[256, 256]),
+        helper.make_node("Upsample", ["d", "s"], ["u"], mode="nearest"),
+        helper.make_node("Add", ["u", "x"], ["y"]),
+    ]
+    path = save(tmp_path / "deep.onnx", nodes, [1, 3, "h", "w"], s=np.array([1, 1, 256, 256], np.float32))
+    result = lowered(path)
+    assert (result.size_multiple, result.size) == (256, (512, 1024))
+
+
+def test_a_size_at_which_the_source_does_not_run_gives_way_to_the_nearest_at_which_it_does(tmp_path):
+    """align_corners bakes sizes in, and 52x100 does not halve three times: 56x104 does."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["d"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node(
+            "Resize",
+            ["d", "", "s"],
+            ["u"],
+            mode="linear",
+            coordinate_transformation_mode="align_corners",
+        ),
+        helper.make_node("Add", ["u", "x"], ["y"]),
+    ]
+    path = save(tmp_path / "corners.onnx", nodes, [1, 3, "h", "w"], s=np.array([1, 1, 8, 8], np.float32))
+    model = onnx.load(path)
+    model.opset_import[0].version = 13
+    onnx.save(model, path)
+    result = lowered(path, (52, 100))
+    assert result.fixed_size == result.size == (48, 96)
+
+
+def test_a_graph_can_be_declared_to_run_at_its_own_size_alone(tmp_path):
+    network = sources.read(
+        style_onnx(tmp_path / "n.onnx"), sources.ReadOptions(input_range="0..1", output_range="0..1")
+    )
+    target = targets.get("barracuda-3.0")
+    result = lower_network(network, target, (64, 96), bake_contract=True, metadata={}, alone=True)
+    assert (result.fixed_size, result.size_multiple) == ((32, 48), 1)
+    assert trial_sizes(result, None) == ((32, 48),)

@@ -14,6 +14,7 @@ from pipeline.rewrites.base import Check, Compare, Edit, LoweringResult, Refusal
 from pipeline.rewrites.batch_norm import FoldBatchNorm
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, TransposedConvolutions
+from pipeline.rewrites.expand import Expands
 from pipeline.rewrites.fused import FusedOperators
 from pipeline.rewrites.group_norm import GroupNorms
 from pipeline.rewrites.instance_norm import FuseInstanceNorm, InstanceNormInputs
@@ -41,6 +42,7 @@ REWRITES: tuple[Rewrite, ...] = (
     ChannelsLast(),
     Shuffles(),
     OpsetForms(),
+    Expands(),
     Paddings(),
     GroupNorms(),
     FuseInstanceNorm(),

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.graph.shapes import Shapes, infer
+from pipeline.graph.shapes import LazyShapes, Shapes, infer
 from pipeline.rewrites.base import Edit, Refusal
 from pipeline.rewrites.kernels import (
     Axis,
     block_diagonal,
     keep_pixels,
+    narrow,
     phases,
     repeat_pixels,
     same_pads,
@@ -58,16 +59,25 @@ class Convolutions:
 
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         outcome: list[Edit | Refusal] = []
-        shapes: Shapes | None = None
+        shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, "Conv"):
-            if n.text(node, "auto_pad", "NOTSET") not in ("NOTSET", ""):
-                shapes = shapes or infer(graph)
-            outcome += self._lower(graph, node, target, shapes)
+            outcome += self._lower(graph, node, target, shapes) or self._pad_narrow(graph, node, shapes)
         return outcome
 
-    def _lower(
-        self, graph: gs.Graph, node: gs.Node, target: Target, shapes: Shapes | None
-    ) -> list[Edit | Refusal]:
+    def _pad_narrow(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> list[Edit | Refusal]:
+        pads, strides = n.ints(node, "pads", (0, 0, 0, 0)), n.ints(node, "strides", (1, 1))
+        if not pads[1] or max(strides) == 1 or not narrow(node, shapes.here):
+            return []
+        build = n.Builder(graph, node, self.name)
+        padded = build.op(
+            "Pad", node.inputs[0], mode="constant", pads=[0, 0, *pads[:2], 0, 0, *pads[2:]], value=0.0
+        )
+        node.inputs[0], node.attrs["pads"] = padded, [0, 0, 0, 0]
+        what = "its pads became a Pad before it"
+        why = "strided to a single column it fails an assertion of the CPU backends (measured)"
+        return [Edit(self.name, (node.name,), what, why)]
+
+    def _lower(self, graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> list[Edit | Refusal]:
         weights = n.value(n.given(node, 1))
         kernel = weights.shape[2:] if weights is not None else n.ints(node, "kernel_shape")
         if kernel is None:
@@ -87,7 +97,7 @@ class Convolutions:
             node.attrs["kernel_shape"] = [int(k) for k in kernel]
             edits.append(Edit(self.name, (node.name,), "kernel_shape written out", "importers read it from there"))
         if n.text(node, "auto_pad", "NOTSET") not in ("NOTSET", ""):
-            spatial = shapes.of(node.inputs[0]) if shapes is not None else None
+            spatial = shapes.here.of(node.inputs[0])
             edits.append(_write_pads(self.name, node, kernel, spatial[2:] if spatial else (None,) * rank))
         if rank != 2 or not to_change:
             return edits

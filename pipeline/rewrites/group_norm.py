@@ -124,7 +124,7 @@ class GroupNorms:
             shape = None if size is None else (1, *size[1:])
             held = [None if part is None else np.broadcast_to(part, shape or (1,)) for part in (scale, bias)]
             result = _affine(make, result, held[0], held[1])
-        elif axis == rank - 1 and rank != 4 and target.version >= (1, 3):
+        elif axis == rank - 1 and (rank == 4 or target.version >= (1, 3)):
             mean = make.op("ReduceMean", source, axes=[axis], keepdims=1)
             centred = make.op("Sub", source, mean)
             variance = make.op("ReduceMean", make.op("Mul", centred, centred), axes=[axis], keepdims=1)

@@ -17,6 +17,26 @@ from pipeline.graph import nodes as n
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
+    from pipeline.graph.shapes import Shapes
+
+
+NARROW = 8
+"""Output columns up to which `narrow` counts a strided convolution: a smaller picture may leave it one."""
+
+
+def narrow(conv: gs.Node, shapes: Shapes) -> bool:
+    """Whether a strided, left-padded Conv may give a single column, at this picture size or a smaller one.
+
+    With one column and stride 2 or more, taps that lie wholly in the padding fail an assertion of the CPU backends
+    in the Editor (BarracudaUnsafeArrayCPU.cs:2190@3.0.0; measured in 1.0.4, 2.0.0 and 3.0.0: the innermost
+    convolution of pix2pix's U-Net at 256x256). Padded by a Pad node before it is right.
+    """
+    strides, pads = n.ints(conv, "strides", (1, 1)), n.ints(conv, "pads", (0, 0, 0, 0))
+    shape = shapes.of(conv.outputs[0])
+    if len(strides) != 2 or strides[1] == 1 or shape is None or len(shape) != 4:
+        return False
+    return shape[3] is not None and shape[3] <= NARROW and len(pads) == 4
+
 
 @dataclass(frozen=True)
 class Axis:

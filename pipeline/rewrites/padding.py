@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.kernels import narrow
 from pipeline.rewrites.opset import INT32_MAX
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Paddings:
         if mode == "wrap":
             return self._wrap(graph, node, pads)
         if mode == "constant" and not node.attrs.get("value", 0.0):
-            return self._into_convolutions(graph, node, pads)
+            return self._into_convolutions(graph, node, pads, shapes)
         return []
 
     def _chain(self, node: gs.Node, pads: tuple[int, ...], mode: str) -> Outcome:
@@ -136,7 +137,9 @@ class Paddings:
         make.drop()
         return self._edit(node, "became Slices and Concat", "no Barracuda pads circularly")
 
-    def _into_convolutions(self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...]) -> Outcome:
+    def _into_convolutions(
+        self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...], shapes: LazyShapes
+    ) -> Outcome:
         output = node.outputs[0]
         readers = n.consumers(output)
         spatial = (*pads[2:4], *pads[6:8])
@@ -145,6 +148,8 @@ class Paddings:
         for reader in readers:
             plain = n.text(reader, "auto_pad", "NOTSET") in ("NOTSET", "")
             if reader.op != "Conv" or not plain or any(tensor is output for tensor in reader.inputs[1:]):
+                return []
+            if narrow(reader, shapes.here):
                 return []
         for reader in readers:
             own = n.ints(reader, "pads", (0, 0, 0, 0)) or ()

@@ -197,7 +197,7 @@ def _read_own(path: Path, state: StateDict, options: ReadOptions) -> Network:
     spec = str(options.architecture)
     module, code = own_module.make(spec)
     notes = [*state.notes, f"{spec} was imported and called: the code of the network is yours, and was run"]
-    load(module, state.tensors, str(path))
+    load(own_module.plain(module), state.tensors, str(path))
     companions = (code,) if code else ()
     return Network(
         name=_name(path, options),

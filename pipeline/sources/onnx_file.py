@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     return read_onnx(path, file_format, strict=False)[0]
 
 
-def read_onnx(
-    path: Path, file_format: FileFormat, *, strict: bool = True
-) -> tuple[onnx.ModelProto, list[Path]]:
+def read_onnx(path: Path, file_format: FileFormat, *, strict: bool = True) -> tuple[onnx.ModelProto, list[Path]]:
     """The model, and the external data files that were read.
 
     `strict` holds it against onnx.checker; a file that this pipeline wrote in Barracuda's mixture of forms is then
@@ -87,8 +86,29 @@ def read_onnx(
 
         if model.producer_name == PRODUCER:
             model = runnable(model)
+        _sort(model.graph)
         _check_nodes(path, model)
     return model, companions
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Bring the nodes into an order in which each reads what was made before; float16 converters append theirs.
+
+    Graphs with subgraphs, which read from outside, and those that cannot be sorted stay as they are.
+    """
+    makers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    reads = [sorted({makers[name] for name in node.input if name in makers}) for node in graph.node]
+    if all(made < index for index, needed in enumerate(reads) for made in needed):
+        return
+    if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
+        return
+    try:
+        order = list(TopologicalSorter(dict(enumerate(reads))).static_order())
+    except CycleError:
+        return
+    nodes = [graph.node[index] for index in order]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

@@ -68,6 +68,31 @@ def make(spec: str) -> tuple[nn.Module, Path | None]:
     return module, Path(file) if file else None
 
 
+def plain(module: nn.Module) -> nn.Module:
+    """The module without weight norm, spectral norm and pruning masks, which the reader bakes into the weights."""
+    from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
+    from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
+    from torch.nn.utils.weight_norm import WeightNorm
+
+    for part in module.modules():
+        if parametrize.is_parametrized(part):
+            for name in list(part.parametrizations):
+                parametrize.remove_parametrizations(part, name)
+        for key, hook in list(part._forward_pre_hooks.items()):
+            if isinstance(hook, SpectralNorm):
+                remove_spectral_norm(part, hook.name)
+                # torch wraps this one and then does not find it again.
+                for loading, wrapped in list(part._load_state_dict_pre_hooks.items()):
+                    if isinstance(getattr(wrapped, "hook", wrapped), SpectralNormLoadStateDictPreHook):
+                        del part._load_state_dict_pre_hooks[loading]
+            elif isinstance(hook, WeightNorm):
+                remove_weight_norm(part, hook.name)
+            elif isinstance(hook, prune.BasePruningMethod):
+                hook.remove(part)
+                del part._forward_pre_hooks[key]
+    return module
+
+
 def _not_found(spec: str, message: str, remedy: str) -> PipelineError:
     return PipelineError("own-module-not-found", message, subject=f"--architecture {spec}", remedy=remedy)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Paint = Callable[[np.ndarray], np.ndarray]
 
-PROBES = ((64, 80), (256, 320))
+PROBES = ((64, 80), (256, 512))
 """Heights and widths at which a network of unknown channels is tried."""
 
 

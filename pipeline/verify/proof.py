@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.graph.runtime import free_size, run, session
 from pipeline.memory import give_back
-from pipeline.verify.compare import Difference, difference, round_up
+from pipeline.verify.compare import LEVELS, Difference, difference, round_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +113,8 @@ def prove(
 ) -> Proof:
     """Compare `source` with `candidate`, both RGB 0..1 to RGB 0..1, at each (height, width).
 
-    Each size is tried with a picture and with noise; the golden frame is the picture at the first size.
+    Each size is tried with a picture and with noise; the golden frame is the picture at the first size. Pictures
+    of different sizes count as the largest difference, with a note.
     """
     from pipeline.verify import pictures
 
@@ -128,6 +129,16 @@ def prove(
             expected = source(image)
             if golden is None:
                 golden = image, expected
-            differences.append(difference(expected, candidate(image), name))
+            result = candidate(image)
+            if result.shape != expected.shape:
+                told = f"the source gives {_size(expected)} and the built graph {_size(result)}"
+                notes = (*notes, f"at {width}x{height} {told}")
+                differences.append(Difference(name, height, width, LEVELS, LEVELS, 0.0, (0, 0, 0)))
+                continue
+            differences.append(difference(expected, result, name))
     assert golden is not None
     return Proof(tuple(differences), tolerance, *golden, notes=notes)
+
+
+def _size(picture: np.ndarray) -> str:
+    return "x".join(str(size) for size in reversed(picture.shape[2:])) + f" with {picture.shape[1]} channels"

@@ -244,3 +244,21 @@ def test_the_full_size_tensorflow_network_computes_the_same(shared_models) -> No
     assert [e.nodes[0] for e in edits] == ["up1/deconv/ConvTranspose", "up2/deconv/ConvTranspose"]
     assert "ConvTranspose" not in operators(graph)
     assert_same(source, graph, np.abs(random(1, 3, 64, 96, scale=80)), tolerance=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (4, 16)])
+def test_the_innermost_convolution_of_a_deep_u_net_is_padded_before(height: int, width: int) -> None:
+    """Barracuda's CPU backends assert on a single strided column whose taps lie in the padding."""
+    source = conv(
+        (8, 4, 4, 4), kernel_shape=[4, 4], pads=[1, 1, 1, 1], strides=[2, 2], shape=(1, 4, height, width)
+    )
+    graph, edits = check(source, Convolutions(), (height, width))
+    assert operators(graph) == ["Pad", "Conv"]
+    assert [e.what for e in edits] == ["its pads became a Pad before it"]
+
+
+def test_a_strided_convolution_of_a_wide_picture_keeps_its_pads() -> None:
+    source = conv((8, 4, 3, 3), kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2], shape=(1, 4, 4, 18))
+    graph, edits = check(source, Convolutions(), (4, 18))
+    assert operators(graph) == ["Conv"]
+    assert edits == []

@@ -180,3 +180,23 @@ def test_the_whole_sequence_settles_on_group_norm(target):
     result = lower(graph, target)
     assert not result.refusals
     assert_equivalent(source, graph, tolerance=5e-6)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_layer_norm_in_a_channels_last_block_moves_to_the_channels(target):
+    """ConvNeXt's block: transpose, layer norm, linear, transpose back."""
+    source = model(
+        [
+            node("Transpose", "x", "t", perm=[0, 2, 3, 1]),
+            node("LayerNormalization", "t g b", "l", axis=-1, epsilon=1e-3),
+            node("MatMul", "l w", "m"),
+            node("Transpose", "m", "y", perm=[0, 3, 1, 2]),
+        ],
+        {"g": random((8,), 1), "b": random((8,), 2), "w": random((8, 8), 3)},
+        opset=17,
+        input_shape=EIGHT,
+    )
+    graph = from_model(source)
+    lower(graph, target)
+    assert not {"Transpose", "MatMul", "LayerNormalization"} & set(operators(graph))
+    assert_equivalent(source, graph, sizes=[(12, 16), (8, 20)], tolerance=5e-6)

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.sources.old_linear import settle
 from pipeline.graph.runtime import run, session
+from pipeline.sources.old_linear import settle
 
 
 def model(op: str, producer: str, mode: str = "linear") -> onnx.ModelProto:

@@ -12,7 +12,8 @@ from onnx import helper
 
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.errors import PipelineError
-from pipeline.sources.onnx_file import layout_of, load_model, stored_contract, trained_values
+from pipeline.sources.onnx_file import layout_of, load_model, read_onnx, stored_contract, trained_values
+from pipeline.sources.triage import FileFormat
 from tests.sources.files import conv_model
 
 
@@ -216,3 +217,22 @@ def test_the_pipelines_own_mixture_of_forms_is_read_back(tmp_path):
     assert load_model(path) == model
     network = read(path, ReadOptions(input_range="0..1", output_range="0..1"))
     assert reference(network)(np.zeros((1, 3, 8, 8), np.float32)).shape == (1, 3, 20, 20)
+
+
+def test_nodes_out_of_order_are_sorted(tmp_path: Path) -> None:
+    """Float16 converters append their Casts at the end; ONNX Runtime takes that, onnx.checker does not."""
+    model = conv_model()
+    model.graph.node[0].output[0] = "made"
+    model.graph.node.append(onnx.helper.make_node("Relu", ["made"], ["y"]))
+    nodes = list(reversed(model.graph.node))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    read_back, _ = read_onnx(saved(tmp_path, model), FileFormat("onnx", "an ONNX model"))
+    made: set[str] = {
+        "x",
+        *(value.name for value in model.graph.input),
+        *(t.name for t in model.graph.initializer),
+    }
+    for node in read_back.graph.node:
+        assert set(node.input) <= made
+        made |= set(node.output)

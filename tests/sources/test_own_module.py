@@ -35,6 +35,28 @@ def fails():
 
 def gives_nothing():
     return 3
+
+def each_convolution(norm):
+    net = Net()
+    for name in ("a", "b"):
+        norm(getattr(net, name))
+    return net
+
+def spectral():
+    return each_convolution(nn.utils.spectral_norm)
+
+def weight():
+    return each_convolution(nn.utils.weight_norm)
+
+def parametrized_spectral():
+    return each_convolution(nn.utils.parametrizations.spectral_norm)
+
+def parametrized_weight():
+    return each_convolution(nn.utils.parametrizations.weight_norm)
+
+def pruned():
+    from torch.nn.utils import prune
+    return each_convolution(lambda conv: prune.l1_unstructured(conv, "weight", 0.3))
 """
 
 
@@ -110,3 +132,18 @@ def test_the_python_path_is_left_as_it_was(code: Path) -> None:
     before = list(sys.path)
     own_module.make("my_own_net:Net")
     assert sys.path == before
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("norm", ["spectral", "weight", "parametrized_spectral", "parametrized_weight", "pruned"])
+def test_a_module_with_reparametrised_weights_paints_as_it_did(code: Path, norm: str) -> None:
+    torch.manual_seed(0)
+    module, _ = own_module.make(f"my_own_net:{norm}")
+    x = torch.rand(1, 3, 16, 20)
+    for _ in range(3):
+        module(x)
+    torch.save(module.state_dict(), "net.pth")
+    network = read(Path("net.pth"), ReadOptions(architecture=f"my_own_net:{norm}"))
+    with torch.no_grad():
+        expected = module.eval()(x).numpy()
+    assert np.abs(reference(network)(x.numpy()) - expected).max() < 1e-6

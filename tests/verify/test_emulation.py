@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline import targets
+from pipeline.graph.runtime import session
 from pipeline.validate import validate
 from pipeline.verify.emulation import EMULATIONS, emulate
-from pipeline.graph.runtime import session
 from tests.validate.measured import ALL_RIGHT, EVERYWHERE, TABLE
 from tests.validate.patterns import export
 

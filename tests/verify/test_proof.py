@@ -86,3 +86,10 @@ def test_the_contract_is_applied_around_the_source(order):
     assert seen[0][0, red].tolist() == [[1, 1], [1, 1]] and seen[0][0, 1].tolist() == [[-1, -1], [-1, -1]]
     expected = [1.0, 150 / 255, 0.0]
     assert painted[0, :, 0, 0].tolist() == pytest.approx(expected if order == "rgb" else expected[::-1])
+
+
+def test_pictures_of_different_sizes_fail_the_proof_with_a_note(model, target):
+    same = as_target_computes(model, target)
+    proof = prove(same, lambda picture: same(picture)[:, :, :-1], ((24, 32),), channels=3)
+    assert not proof.passed and proof.worst.max_levels == 255
+    assert "at 32x24 the source gives 32x24 with 3 channels and the built graph 32x23" in proof.notes[0]
