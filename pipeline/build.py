@@ -340,7 +340,8 @@ def _make_model(
             f"the built graph differs from the source by {worst.max_levels:.3f} levels of 255 on "
             f"{worst.name} at {worst.width}x{worst.height}, allowed are {proof.tolerance:g}",
             subject=path.name,
-            remedy=f"Nothing was written; --tolerance {worst.max_levels + 0.005:.2f} would have passed.",
+            remedy=_what_was_not_lowered(lowered)
+            or f"Nothing was written; --tolerance {worst.max_levels + 0.005:.2f} would have passed.",
             report=report,
         )
     return network, lowered, proof, report
@@ -458,6 +459,14 @@ def _target_refuses(
         remedy=f"{refusal.reason} {refusal.fix}" if refusal else first.fix,
         report=report,
     )
+
+
+def _what_was_not_lowered(lowered: Lowered) -> str:
+    """The first refusal of a rewrite as a sentence, the likely cause of a failed proof; "" where there is none."""
+    if not lowered.refusals:
+        return ""
+    first = lowered.refusals[0]
+    return f"Nothing was written. {first.operator} {first.node} was not lowered: {first.reason}; {first.fix}."
 
 
 def plural(count: int, noun: str) -> str:

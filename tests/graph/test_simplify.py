@@ -94,3 +94,12 @@ def test_where_nothing_helps_the_model_stays_as_it_was(monkeypatch):
     simplified, note = simplify(source)
     assert simplified is source
     assert note == "onnxsim failed (RuntimeError); the graph was lowered unsimplified"
+
+
+def test_batch_norm_in_training_mode_keeps_the_outputs_that_say_so():
+    nodes = [node("BatchNormalization", "x s t m v", "n m2 v2 m3 v3"), node("Shape", "x", "z")]
+    nodes.append(node("Reshape", "n z", "y"))
+    held = {name: random((3,), seed) for seed, name in enumerate("stmv")}
+    source = model(nodes, held, opset=13)
+    assert not worth_simplifying(source)
+    assert simplify(source)[0] is source

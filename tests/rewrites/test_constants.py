@@ -245,7 +245,7 @@ def test_dropout_is_removed_and_refused_in_training_mode():
 
 def test_batch_norm_loses_unread_training_outputs_and_is_refused_in_training_mode():
     constants = {"s": random((3,), 1), "b": random((3,), 2), "m": random((3,), 3), "v": np.ones(3, np.float32)}
-    source = model([node("BatchNormalization", "x s b m v", "y m2 v2 m3 v3")], constants, opset=9)
+    source = model([node("BatchNormalization", "x s b m v", "y m2 v2")], constants, opset=15)
     graph, edits, _ = lowered(source)
     assert len(graph.nodes[0].outputs) == 1
     assert "training outputs" in edits[-1].what
@@ -275,3 +275,11 @@ def test_real_networks_of_2018_compute_the_same_after_folding(shared_models):
     assert not refusals
     assert sum(len(edit.nodes) for edit in edits) == 81 + 30
     assert_equivalent(declare_size(source, 128, 128), graph, sizes=[(128, 128)], low=0, high=255)
+
+
+def test_batch_norm_with_five_outputs_below_opset_14_is_in_training_mode_and_refused():
+    constants = {"s": random((3,), 1), "b": random((3,), 2), "m": random((3,), 3), "v": np.ones(3, np.float32)}
+    source = model([node("BatchNormalization", "x s b m v", "y m2 v2 m3 v3")], constants, opset=13)
+    _, edits, refusals = lowered(source)
+    assert [refusal.code for refusal in refusals] == ["batch-norm-in-training-mode"]
+    assert not edits
