@@ -100,7 +100,8 @@ def lower_network(
     try:
         lowered = lower_at(size)
         if lowered.candidate is not None:
-            return lowered
+            # Below one multiple the shapes that the rewrites saw were none.
+            return lower_at(lowered.size) if min(size) < lowered.size_multiple else lowered
     except PipelineError as error:
         nearest = _nearest_that_runs(network, size)
         if error.code not in ("graph-does-not-run", "export-failed") or nearest == size:

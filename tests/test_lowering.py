@@ -167,3 +167,15 @@ def test_a_graph_can_be_declared_to_run_at_its_own_size_alone(tmp_path):
     result = lower_network(network, target, (64, 96), bake_contract=True, metadata={}, alone=True)
     assert (result.fixed_size, result.size_multiple) == ((32, 48), 1)
     assert trial_sizes(result, None) == ((32, 48),)
+
+
+def test_a_nominal_size_below_one_multiple_is_lowered_at_that_multiple(tmp_path):
+    """The strided convolution at the bottom is seen to give a single column, and padded before."""
+    nodes = [helper.make_node("MaxPool", ["x"], ["d"], kernel_shape=[64, 64], strides=[64, 64])]
+    nodes.append(helper.make_node("Conv", ["d", "w"], ["c"], kernel_shape=[4, 4], strides=[2, 2], pads=[1] * 4))
+    nodes.append(helper.make_node("Upsample", ["c", "s"], ["u"], mode="nearest"))
+    nodes.append(helper.make_node("Add", ["u", "x"], ["y"]))
+    weights = {"w": RNG.normal(size=(3, 3, 4, 4)).astype(np.float32), "s": np.array([1, 1, 128, 128], np.float32)}
+    result = lowered(save(tmp_path / "deep.onnx", nodes, [1, 3, "h", "w"], **weights), (32, 32))
+    assert result.size == (128, 128)
+    assert "Pad" in operators(result.model)
