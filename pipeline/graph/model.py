@@ -26,6 +26,7 @@ _ODD_TYPES = frozenset(
     if name.startswith(("FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4", "INT2", "UINT2", "COMPLEX"))
 )
 """Element types that neither numpy nor graphsurgeon nor Barracuda has."""
+_TAKE_ODD_TYPES = ("QuantizeLinear", "DequantizeLinear")
 DIALECT_OPSET = 9
 """What is declared unless a node's form is younger: the opset that Unity recommends (Exporting.md:139@3.0.0)."""
 
@@ -50,7 +51,7 @@ def from_model(model: onnx.ModelProto) -> gs.Graph:
     """A graph of a model: local functions inlined, nodes named, initializers not listed as inputs.
 
     The model is not changed. The graph's opset is that of the model: what its nodes mean.
-    Raises PipelineError `unsupported-tensor` for constants of 2, 4 or 8 bit floats or integers packed into bytes.
+    Raises PipelineError `unsupported-tensor` where anything but Q/DQ nodes reads constants of packed types (int4, float8 ...).
     """
     _refuse_odd_types(model)
     if model.functions:
@@ -69,8 +70,13 @@ def from_model(model: onnx.ModelProto) -> gs.Graph:
 
 
 def _refuse_odd_types(model: onnx.ModelProto) -> None:
-    held = [held.t for node in model.graph.node for held in node.attribute if held.HasField("t")]
-    for tensor in (*model.graph.initializer, *held):
+    """Packed constants are taken where quantisation reads them: the rewrites make floats of them there."""
+    read_elsewhere = {name for node in model.graph.node if node.op_type not in _TAKE_ODD_TYPES for name in node.input}
+    constants = [held for held in model.graph.initializer if held.name in read_elsewhere]
+    for node in model.graph.node:
+        if read_elsewhere.intersection(node.output):
+            constants += [held.t for held in node.attribute if held.HasField("t")]
+    for tensor in constants:
         if tensor.data_type in _ODD_TYPES:
             kind = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
             raise PipelineError(
