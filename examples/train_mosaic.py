@@ -159,9 +159,7 @@ class Crops:
         taken = min(side / math.exp(rng.uniform(math.log(0.4), math.log(2.5))), *image.size)
         left, top = rng.uniform(0, image.width - taken), rng.uniform(0, image.height - taken)
         filters = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
-        crop = image.resize(
-            (side, side), filters[rng.integers(3)], box=(left, top, left + taken, top + taken)
-        )
+        crop = image.resize((side, side), filters[rng.integers(3)], box=(left, top, left + taken, top + taken))
         if rng.random() < 0.5:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         turn = rng.integers(4)
@@ -343,18 +341,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--images", type=Path, action="append", required=True, help="folder or picture; repeatable"
     )
-    parser.add_argument(
-        "--exclude", action="append", default=[], help="file name never trained on; repeatable"
-    )
-    parser.add_argument(
-        "--holdout", type=Path, action="append", default=[], help="picture to measure; repeatable"
-    )
+    parser.add_argument("--exclude", action="append", default=[], help="file name never trained on; repeatable")
+    parser.add_argument("--holdout", type=Path, action="append", default=[], help="picture to measure; repeatable")
     parser.add_argument("--out", type=Path, required=True, help="state dict to write (.pth)")
     parser.add_argument("--previews", type=Path, help="folder for the paintings of the hold-outs")
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument(
-        "--minutes", type=float, default=math.inf, help="stop after this time, finished or not"
-    )
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this time, finished or not")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=4e-3, help="highest learning rate of Adam")
     parser.add_argument("--features", type=float, default=0.3, help="weight of the feature difference")

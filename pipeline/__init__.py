@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.build import BuildOptions, BuildResult, build_unity, convert, inspect
+    from pipeline.build import BuildOptions, BuildResult, build_unity, convert
     from pipeline.errors import PipelineError
+    from pipeline.inspection import inspect
 
 __version__ = "0.1.0"
 __all__ = ["BuildOptions", "BuildResult", "PipelineError", "build_unity", "convert", "inspect"]
@@ -24,4 +25,5 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
-    return getattr(import_module("pipeline.errors" if name == "PipelineError" else "pipeline.build"), name)
+    held = {"PipelineError": "pipeline.errors", "inspect": "pipeline.inspection"}
+    return getattr(import_module(held.get(name, "pipeline.build")), name)

@@ -159,9 +159,7 @@ def _insert_in_front(
     def then(op: str, constant: gs.Constant, **attrs: object) -> None:
         nonlocal value
         out = gs.Variable(f"image_contract/{op}_out", dtype=np.float32)
-        nodes.append(
-            gs.Node(op, f"image_contract/{op}", attrs=attrs, inputs=[value, constant], outputs=[out])
-        )
+        nodes.append(gs.Node(op, f"image_contract/{op}", attrs=attrs, inputs=[value, constant], outputs=[out]))
         value = out
 
     if order is not None:
@@ -223,9 +221,7 @@ def _bake_output(graph: gs.Graph, side: ImageSide) -> str:
         assert producer is not None
         weight = producer.inputs[1].values.astype(np.float64)
         bias = (
-            producer.inputs[2].values.astype(np.float64)
-            if len(producer.inputs) > 2
-            else np.zeros(weight.shape[0])
+            producer.inputs[2].values.astype(np.float64) if len(producer.inputs) > 2 else np.zeros(weight.shape[0])
         )
         if np.any(slope != 1) or np.any(offset != 0) or side.order == "bgr":
             groups = producer.attrs.get("group", 1)

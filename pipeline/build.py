@@ -6,7 +6,6 @@ whose `report` is plain data: what the terminal, report.json, report.md and repo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import cache, names
 from pipeline.errors import PipelineError, ProofFailed
+from pipeline.files import existing_file
 from pipeline.report import facts
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ def build_unity(
     Raises PipelineError for what the user can fix, ProofFailed when the numbers or the rules do not hold; in
     both cases nothing was written.
     """
+    from pipeline.unity import destination, writer
     from pipeline.unity import project as unity_project
-    from pipeline.unity import writer
 
     options = options or BuildOptions()
     path = existing_file(source)
     name = names.checked(options.name) if options.name else names.identifier(path.stem)
-    place = _destination(output, project)
+    place = destination.choose(output, project)
     made = _from_cache(path, options, name, use_cache)
     cached = made is not None
     if made is None:
@@ -144,7 +144,7 @@ def build_unity(
         step("cache", "nothing that matters changed since the last build")
 
     result = BuildResult(report, cached=cached)
-    _refuse_taken_name(place.assets, name, path.name, force)
+    destination.refuse_taken_name(place.assets, name, path.name, force)
     if place.create and not dry_run:
         unity_project.create_project(place.assets.parent)
         result.notes.append(f"made a new Unity project: {place.assets.parent}")
@@ -182,80 +182,26 @@ def convert(
 
     options = options or BuildOptions()
     path = existing_file(source)
-    destination = Path(output) if output else Path.cwd() / f"{path.stem}.{options.target}.onnx"
+    written = Path(output) if output else Path.cwd() / f"{path.stem}.{options.target}.onnx"
     declared = options.input_range or options.output_range
     _, lowered, _, report = _make_model(path, options, step, bake_contract=bool(declared))
-    result = BuildResult(report, bundle=destination)
+    result = BuildResult(report, bundle=written)
     content = lowered.serialised
-    if destination.exists() and destination.is_file() and destination.read_bytes() == content:
+    if written.exists() and written.is_file() and written.read_bytes() == content:
         result.notes.append("the file is there already, with the same bytes")
-    elif destination.exists() and not force:
+    elif written.exists() and not force:
         raise PipelineError(
             "file-exists",
             "there is a file of that name with other content",
-            subject=str(destination),
+            subject=str(written),
             remedy="Use --force to replace it, or --output for another name.",
         )
     elif not dry_run:
-        write_file(destination, content)
+        write_file(written, content)
     return result
 
 
-def inspect(
-    source: str | Path, *, architecture: str | None = None, target: str = "barracuda-3.0"
-) -> dict[str, Any]:
-    """What a model file is, and what it costs once lowered for `target`, as plain data; nothing in it is run.
-
-    Where the file fits several architectures, `architecture` in the answer says which.
-    """
-    from pipeline import sources, targets
-
-    path = existing_file(source)
-    about: dict[str, Any] = {"file": path.name, "bytes": path.stat().st_size}
-    try:
-        network = sources.read(path, sources.ReadOptions(architecture=architecture))
-    except PipelineError as error:
-        if error.code != "ambiguous-architecture":
-            raise
-        about |= {"digest": cache.file_digest(path), "architecture": f"{error.message}. {error.remedy}"}
-        return about
-    about |= {
-        "format": network.format,
-        "digest": network.digest,
-        "architecture": network.architecture,
-        "reason": network.reason,
-        "weights": network.weights,
-        "details": network.details,
-        "contract": network.contract.as_dict() if network.contract else "not told by the file",
-        "notes": list(network.notes),
-    }
-    if network.model is not None:
-        about["graph"] = facts.graph(network.model)
-    about["cost"] = facts.cost(network, targets.get(target))
-    return about
-
-
 # --- steps ---------------------------------------------------------------------------------------------------
-
-
-def existing_file(source: str | Path) -> Path:
-    """`source` as a path to a file that can be read, else PipelineError."""
-    path = Path(source)
-    try:
-        with path.open("rb"):
-            return path
-    except IsADirectoryError as error:
-        raise PipelineError(
-            "is-a-directory", "this is a folder", subject=str(path), remedy="Give the model file itself."
-        ) from error
-    except FileNotFoundError as error:
-        raise PipelineError(
-            "file-not-found", "there is no such file", subject=str(path), remedy="Check the path."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise PipelineError(
-            "unreadable-file", f"the file cannot be opened ({error})", subject=str(path)
-        ) from error
 
 
 def _make_bundle(
@@ -512,40 +458,7 @@ def _proof_notes(network: Network, lowered: Lowered) -> tuple[str, ...]:
     return tuple(notes)
 
 
-# --- where things go -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Destination:
-    assets: Path
-    """The folder that holds, or will hold, StyleTransfer/."""
-    project: Path | None
-    create: bool
-    """The project does not exist yet."""
-
-
-def _destination(output: str | Path | None, project: str | Path | None) -> _Destination:
-    from pipeline.unity.project import check_project, find_project
-
-    if output is not None and project is not None:
-        raise PipelineError(
-            "conflicting-options", "--output and --project exclude each other", remedy="Give one of them."
-        )
-    if output is not None:
-        return _Destination(Path(output), None, False)
-    if project is not None:
-        root = Path(project)
-        check_project(root)
-        return _Destination(root / "Assets", root, False)
-    found = find_project(Path.cwd())
-    if found is not None:
-        check_project(found)
-        return _Destination(found / "Assets", found, False)
-    root = Path.cwd() / "UnityProject"
-    if root.exists():
-        check_project(root)
-        return _Destination(root / "Assets", root, False)
-    return _Destination(root / "Assets", root, True)
+# --- around the steps ----------------------------------------------------------------------------------------
 
 
 def _write_preview(
@@ -559,22 +472,6 @@ def _write_preview(
     content = files[f"StyleTransfer/Models/{name}/{name}.onnx"]
     target = targets.get(options.target)
     write_file(path, side_by_side(content, target, options.picture, model["height"], model["width"]))
-
-
-def _refuse_taken_name(assets: Path, name: str, source: str, force: bool) -> None:
-    """Two sources must not overwrite each other's bundle: PipelineError `name-taken`."""
-    report = assets / "StyleTransfer" / "Models" / name / "report.json"
-    try:
-        held = json.loads(report.read_text(encoding="utf-8"))["source"]["file"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if held != source and not force:
-        raise PipelineError(
-            "name-taken",
-            f"the bundle {name} there was built from {held}, not from {source}",
-            subject=str(report.parent),
-            remedy="Give this model another name with --name, or replace it with --force.",
-        )
 
 
 def _cache_key(path: Path, options: BuildOptions, name: str) -> str:

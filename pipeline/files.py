@@ -1,4 +1,4 @@
-"""Writes single files whole or not at all."""
+"""Single files: found with a plain word where that fails, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -49,3 +49,26 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def existing_file(source: str | Path) -> Path:
+    """`source` as a path to a file that can be read.
+
+    Raises PipelineError `file-not-found`, `is-a-directory` or `unreadable-file`.
+    """
+    path = Path(source)
+    try:
+        with path.open("rb"):
+            return path
+    except IsADirectoryError as error:
+        raise PipelineError(
+            "is-a-directory", "this is a folder", subject=str(path), remedy="Give the model file itself."
+        ) from error
+    except FileNotFoundError as error:
+        raise PipelineError(
+            "file-not-found", "there is no such file", subject=str(path), remedy="Check the path."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise PipelineError(
+            "unreadable-file", f"the file cannot be opened ({error})", subject=str(path)
+        ) from error

@@ -105,7 +105,7 @@ class Side:
 
 def model_file(source: str | Path) -> Path:
     """The file of a source: itself, or the .onnx of a bundle folder (StyleTransfer/Models/<Name>)."""
-    from pipeline.build import existing_file
+    from pipeline.files import existing_file
 
     path = Path(source)
     if not path.is_dir():

@@ -17,7 +17,8 @@ def imported_by(*arguments: str) -> set[str]:
     """The top-level modules that `pipeline <arguments>` has imported when it ends."""
     code = (
         "import sys, json, atexit\n"
-        "atexit.register(lambda: print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})), file=sys.stderr))\n"
+        "loaded = lambda: sorted({m.split('.')[0] for m in sys.modules})\n"
+        "atexit.register(lambda: print(json.dumps(loaded()), file=sys.stderr))\n"
         f"sys.argv = ['pipeline', *{list(arguments)!r}]\n"
         "from pipeline.cli import main\n"
         "main()\n"

@@ -25,7 +25,7 @@ def command(console: Console, file: Path, architecture: str | None, target: str)
       pipeline inspect mosaic.pth
       pipeline inspect model.onnx --json
     """
-    from pipeline.build import inspect
+    from pipeline.inspection import inspect
 
     facts = inspect(file, architecture=architecture, target=target)
     if console.as_json:

@@ -51,7 +51,8 @@ def from_model(model: onnx.ModelProto) -> gs.Graph:
     """A graph of a model: local functions inlined, nodes named, initializers not listed as inputs.
 
     The model is not changed. The graph's opset is that of the model: what its nodes mean.
-    Raises PipelineError `unsupported-tensor` where anything but Q/DQ nodes reads constants of packed types (int4, float8 ...).
+    Raises PipelineError `unsupported-tensor` where anything but Q/DQ nodes reads constants of packed types
+    (int4, float8).
     """
     _refuse_odd_types(model)
     if model.functions:
@@ -71,7 +72,8 @@ def from_model(model: onnx.ModelProto) -> gs.Graph:
 
 def _refuse_odd_types(model: onnx.ModelProto) -> None:
     """Packed constants are taken where quantisation reads them: the rewrites make floats of them there."""
-    read_elsewhere = {name for node in model.graph.node if node.op_type not in _TAKE_ODD_TYPES for name in node.input}
+    others = [node for node in model.graph.node if node.op_type not in _TAKE_ODD_TYPES]
+    read_elsewhere = {name for node in others for name in node.input}
     constants = [held for held in model.graph.initializer if held.name in read_elsewhere]
     for node in model.graph.node:
         if read_elsewhere.intersection(node.output):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.network import Network
     from pipeline.targets import Target
 
+
 def describe(network: Network) -> str:
     """A network in one line: architecture, parameters, weights."""
     details = ", ".join(

@@ -446,9 +446,7 @@ def _space_to_depth(graph: gs.Graph, node: gs.Node, target: Target, shapes: Lazy
         make = n.Builder(graph, node, NAME)
         order = np.arange(size[1] * block * block).reshape(block * block, size[1]).T.reshape(-1)
         deep = make.op("SpaceToDepth", node.inputs[0], blocksize=block)
-        n.replace_output(
-            make.op("Gather", deep, make.const(order, "channels", np.int64), axis=1), node.outputs[0]
-        )
+        n.replace_output(make.op("Gather", deep, make.const(order, "channels", np.int64), axis=1), node.outputs[0])
         make.drop()
     node.attrs.pop("mode", None)
     return _edit(node, "mode dropped", "Barracuda knows DCR alone and warns of the attribute")

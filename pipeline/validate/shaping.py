@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pipeline.targets import Rule
 
 
-
 # fmt: off
 _ONE_BY_ONE = frozenset([
     "Abs", "Cast", "Ceil", "Clip", "Elu", "Exp", "Floor", "Identity", "LeakyRelu", "Log", "Neg", "Reciprocal",

@@ -12,7 +12,8 @@ from pipeline.errors import PipelineError
 COUNTS = {"barracuda-1.0": 79, "barracuda-2.0": 104, "barracuda-3.0": 108}
 """Registered importers (measured.md section 4)."""
 SOURCE = re.compile(
-    r"\w[\w.]*\.(cs|cginc|compute|shader|md|json)(:\d+)?(@\d+\.\d+\.\d+)?|ONNX specification|measured|operators\.json"
+    r"\w[\w.]*\.(cs|cginc|compute|shader|md|json)(:\d+)?(@\d+\.\d+\.\d+)?"
+    r"|ONNX specification|measured|operators\.json"
 )
 
 

@@ -57,7 +57,7 @@ def test_a_bias_of_one_level_fails_and_the_bar_that_would_have_passed_is_told(mo
 
 
 def test_what_the_target_computes_differently_is_seen(model, target):
-    """ONNX Runtime takes linear Upsample as asymmetric, Barracuda always as half-pixel (measured.md, finding 6)."""
+    """ONNX Runtime takes linear Upsample as asymmetric, Barracuda as half-pixel (measured.md, finding 6)."""
     from pipeline.graph.runtime import free_size, run, session
 
     for node in model.graph.node:
