@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""The two commands of this repository; each does all its own set-up. Needs Python 3.11 or newer, nothing else.
+"""The commands of this repository; each does all its own set-up. Needs Python 3.11 or newer, nothing else.
 
     python dev.py demo     build examples/mosaic.pth into a Unity project, and show where everything is
     python dev.py test     run the tests, as CI does
+    python dev.py bundle   build the example in UnityProject/ again, after a change of unity_templates/ or the pipeline
 
 Everything goes into `.venv/` and `demo/` beside this file.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -38,11 +40,18 @@ def main() -> int:
     commands.add_parser("demo", help="build the example into a Unity project")
     test = commands.add_parser("test", help="run the tests")
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="go to pytest")
+    commands.add_parser("bundle", help="build the example in UnityProject/ again")
     chosen = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever Python the user has
         print(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}.", file=sys.stderr)
         return 2
-    return demo() if chosen.command == "demo" else run_tests(chosen.arguments)
+    match chosen.command:
+        case "demo":
+            return demo()
+        case "bundle":
+            return bundle()
+        case _:
+            return run_tests(chosen.arguments)
 
 
 def demo() -> int:
@@ -67,6 +76,16 @@ def demo() -> int:
         print(f"bundle         {DEMO / 'UnityProject' / 'Assets' / 'StyleTransfer'}")
         print(f"side by side   {picture}")
     return code
+
+
+def bundle() -> int:
+    """Build the example that lies in UnityProject/ again; after a merge conflict in it, run this too."""
+    known = all(importlib.util.find_spec(name) for name in ("click", "onnx_graphsurgeon", "torch"))
+    python = Path(sys.executable) if known else set_up("demo.txt")
+    project = ROOT / "UnityProject"
+    command = [python, "-m", "pipeline", "build-unity", ROOT / "examples" / "mosaic.pth", "--project", project]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.call([*command, "--force", "--no-cache"], cwd=ROOT, env=environment)
 
 
 def run_tests(arguments: list[str]) -> int:

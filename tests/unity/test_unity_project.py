@@ -198,7 +198,7 @@ def test_git_does_not_see_what_unity_generates(files: dict[str, bytes]) -> None:
 
 
 def test_the_built_example_is_whole_and_made_from_these_templates() -> None:
-    """It is there as soon as its source is; after a change of the templates, build it again."""
+    """It is there as soon as its source is; after a change of the templates: python dev.py bundle."""
     if not (PROJECT.parent / "examples" / "mosaic.pth").exists():
         pytest.skip("no example to build yet: examples/mosaic.pth")
     folder = PROJECT / "Assets"
@@ -217,6 +217,6 @@ def test_the_built_example_is_whole_and_made_from_these_templates() -> None:
     assert listed.keys() == there.keys() - manifests
     assert [path for path, value in listed.items() if not is_pristine(there[path], value)] == []
     fresh = {path: data for path, data in render(spec("Mosaic")).items() if "/Models/Mosaic" not in path}
-    assert [path for path, data in fresh.items() if there.get(path) != data] == [], "build the example again"
+    assert [path for path, data in fresh.items() if there.get(path) != data] == [], "run: python dev.py bundle"
     own = render(spec("Mosaic"))
     assert {path for path in own if "report" not in path} <= there.keys()
