@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
+    from pipeline.integers import QuantizedTensor
     from pipeline.network import Network
     from pipeline.rewrites.base import Check, Edit, Refusal
     from pipeline.targets import Target
@@ -52,7 +53,8 @@ class Lowered:
     `candidate` computes it as the target would; None where ONNX Runtime cannot run that. `size` (height, width)
     is declared in the model; `fixed_size` is set, to the same, when it runs at no other. `output_scale` is output
     width / input width. `quantised` is set for a quantised source: the float graph behind it.
-    `checks` is None unless each rewrite was compared by itself.
+    `integers` are the weights that the source has as integers and the model as exactly the floats that they stand
+    for, under the names of the model's initializers. `checks` is None unless each rewrite was compared by itself.
     """
 
     model: onnx.ModelProto
@@ -72,6 +74,7 @@ class Lowered:
     checks: list[Check] | None
     baked: dict[str, str] | None
     quantised: Picture2Picture | None
+    integers: tuple[QuantizedTensor, ...]
     notes: tuple[str, ...]
 
 
@@ -144,6 +147,8 @@ def _lower_at(
     from pipeline.export import export
     from pipeline.graph import declare_size, to_model
     from pipeline.graph.statistics import count
+    from pipeline.integers import found_in
+    from pipeline.rewrites.quantized import integers as integer_weights
 
     exported = export(network, size)
     give_back()
@@ -151,7 +156,9 @@ def _lower_at(
     own_size = declared_size(exported)
     if own_size is None:
         exported = declare_size(exported, *size)
-    quantised = _float_behind(exported, target) if QUANTISED & set(before["operators"]) else None
+    quantised, integers = None, network.integers
+    if QUANTISED & set(before["operators"]):
+        quantised, integers = _float_behind(exported, target), tuple(integer_weights(exported))
     rewritten = rewrite(exported, network.contract if bake_contract else None, target, skip, check)
 
     graph = rewritten.graph
@@ -190,6 +197,7 @@ def _lower_at(
         checks=rewritten.checks if check else None,
         baked=rewritten.baked,
         quantised=quantised,
+        integers=found_in(model, integers),
         notes=tuple(notes),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.contract import ImageContract
+from pipeline.integers import QuantizedTensor
 
 if TYPE_CHECKING:
     import onnx
@@ -44,5 +45,7 @@ class Network:
     """Architecture parameters, such as {"widths": [8, 16, 32], "blocks": 5}."""
     companions: tuple[Path, ...] = ()
     """Further files that were read: external data, the state dict of an own module."""
+    integers: tuple[QuantizedTensor, ...] = ()
+    """The weights of a quantised state dict as the file has them (those of an ONNX model stay in `model`)."""
     notes: tuple[str, ...] = ()
     """What reading had to do: keys dropped, masks baked, a graph variant taken."""

@@ -9,28 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.graph import nodes as n
+from pipeline.integers import along
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
-
-
-@dataclass(frozen=True)
-class QuantizedTensor:
-    """An integer weight as its file has it: real = (ints - zero_point) * scale.
-
-    `name` is the float initializer that takes its place in the lowered graph. `scale` (float32) and `zero_point`
-    are scalars, or one per slice along `axis` of `ints`; `axis` is None for scalars.
-    """
-
-    name: str
-    ints: np.ndarray
-    scale: np.ndarray
-    zero_point: np.ndarray
-    axis: int | None = None
-
-    def real(self) -> np.ndarray:
-        """The float32 values."""
-        return dequantise(self.ints, self.scale, self.zero_point, self.axis)
 
 
 @dataclass(frozen=True)
@@ -82,36 +64,11 @@ def encoding_of(scale: np.ndarray, zero_point: np.ndarray | None, dtype: Any) ->
     )
 
 
-def dequantise(
-    ints: np.ndarray, scale: np.ndarray, zero_point: np.ndarray, axis: int | None = None, block: int = 0
-) -> np.ndarray:
-    """(ints - zero_point) * scale in float32, bit for bit as ONNX Runtime's DequantizeLinear computes it.
-
-    `scale` and `zero_point` are scalars, one per slice along `axis`, or with `block` one per block along it.
-    """
-    if block:
-        size = ints.shape[axis]
-        scale = np.repeat(scale, block, axis=axis).take(range(size), axis=axis)
-        zero_point = np.repeat(zero_point, block, axis=axis).take(range(size), axis=axis)
-    else:
-        scale, zero_point = _along(scale, ints.ndim, axis), _along(zero_point, ints.ndim, axis)
-    if "int" in ints.dtype.name:
-        ints = ints.astype(np.int64) - zero_point.astype(np.int64)
-    return np.asarray(ints.astype(np.float32) * scale.astype(np.float32), dtype=np.float32)
-
-
 def quantise(values: np.ndarray, encoding: Encoding, axis: int | None = None) -> np.ndarray:
     """What QuantizeLinear makes of constants: round half to even of values / scale, plus zero point, saturated."""
-    scale, zero = (_along(held, values.ndim, axis) for held in (encoding.scale, encoding.zero_point))
+    scale, zero = (along(held, values.ndim, axis) for held in (encoding.scale, encoding.zero_point))
     steps = np.rint(values.astype(np.float32) / scale) + zero.astype(np.float32)
     return np.clip(steps, encoding.lowest, encoding.highest).astype(encoding.zero_point.dtype)
-
-
-def _along(held: np.ndarray, rank: int, axis: int | None) -> np.ndarray:
-    """A scalar, or one value per slice shaped to broadcast along `axis` of a tensor of `rank`."""
-    if held.size == 1 or axis is None:
-        return held.reshape(()) if held.size == 1 else held
-    return held.reshape([-1 if index == axis else 1 for index in range(rank)])
 
 
 def constant(tensor: gs.Tensor | None) -> np.ndarray | None:

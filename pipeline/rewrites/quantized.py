@@ -21,13 +21,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
+from pipeline.integers import QuantizedTensor, dequantise
 from pipeline.rewrites.base import Edit, Refusal
 from pipeline.rewrites.dynamic_quantized import INTEGER, NAME, matmul_to_float, scale_back
 from pipeline.rewrites.encodings import (
     Encoding,
-    QuantizedTensor,
     constant,
-    dequantise,
     encoding_of,
     free_name,
     quantise,

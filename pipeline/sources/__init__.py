@@ -186,18 +186,22 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
         weights=recognised.weights,
         module=load(build(recognised.name, recognised.params), recognised.tensors, str(path)),
         details=recognised.params,
+        integers=tuple(state.integers),
         notes=tuple(notes),
     )
 
 
 def _read_own(path: Path, state: StateDict, options: ReadOptions) -> Network:
     from pipeline.architectures import STATISTICS, load
-    from pipeline.sources import own_module
+    from pipeline.sources import own_module, quantised_state
 
     spec = str(options.architecture)
     module, code = own_module.make(spec)
     notes = [*state.notes, f"{spec} was imported and called: the code of the network is yours, and was run"]
-    load(own_module.plain(module), state.tensors, str(path))
+    module = own_module.plain(module)
+    if state.integers:
+        notes += quantised_state.fit(module, state.tensors, f"--architecture {spec}")
+    load(module, state.tensors, str(path))
     companions = (code,) if code else ()
     return Network(
         name=_name(path, options),
@@ -210,6 +214,7 @@ def _read_own(path: Path, state: StateDict, options: ReadOptions) -> Network:
         weights=sum(v.size for k, v in state.tensors.items() if not STATISTICS.search(k)),
         module=module,
         companions=companions,
+        integers=tuple(state.integers),
         notes=tuple(notes),
     )
 

@@ -20,9 +20,10 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.integers import QuantizedTensor
 from pipeline.sources import unpickle
 from pipeline.sources.triage import TORCH_LEGACY_MAGIC
-from pipeline.sources.unpickle import Global, Malformed, Storage, TensorRef, Unsupported
+from pipeline.sources.unpickle import Global, Malformed, QuantisedRef, Storage, TensorRef, Unsupported
 
 T = TypeVar("T")
 
@@ -47,15 +48,18 @@ DTYPES = {
     "BoolStorage": "?",
 }
 """torch's storage classes as NumPy types; bf16 is widened by hand."""
-_QUANTISED = ("QInt8Storage", "QUInt8Storage", "QInt32Storage", "QUInt4x2Storage", "QUInt2x4Storage")
+INTEGERS = {"QInt8Storage": "i1", "QUInt8Storage": "u1", "QInt32Storage": "i4"}
+"""The storage classes of quantised tensors."""
+_PACKED = ("QUInt4x2Storage", "QUInt2x4Storage")
 
 
 @dataclass(frozen=True)
 class Archive:
-    """`root` is the described object; `tensor(name, reference)` reads one tensor of it."""
+    """`root` is the described object; `tensor(name, reference)` reads one tensor of it: float32, int64, or
+    for a quantised one its integers and scales."""
 
     root: Any
-    tensor: Callable[[str, Any], np.ndarray]
+    tensor: Callable[[str, Any], np.ndarray | QuantizedTensor]
     metadata: dict[str, str]
 
 
@@ -274,8 +278,10 @@ def _open_pickle(path: Path) -> Archive:
 
 
 def _item_size(dtype: str) -> int:
-    if dtype in _QUANTISED:
-        return 4 if dtype == "QInt32Storage" else 1
+    if dtype in _PACKED:
+        return 1
+    if dtype in INTEGERS:
+        return np.dtype(INTEGERS[dtype]).itemsize
     if dtype in ("ComplexFloatStorage", "ComplexDoubleStorage"):
         return 16 if "Double" in dtype else 8
     kind = DTYPES.get(dtype)
@@ -284,26 +290,28 @@ def _item_size(dtype: str) -> int:
     return 2 if kind == "bf16" else np.dtype(kind).itemsize
 
 
-def _reader(path: Path, load: Callable[[Storage], bytes], order: str) -> Callable[[str, Any], np.ndarray]:
+def _reader(
+    path: Path, load: Callable[[Storage], bytes], order: str
+) -> Callable[[str, Any], np.ndarray | QuantizedTensor]:
     last: dict[str, bytes] = {}
     total = 0
 
-    def tensor(name: str, reference: Any) -> np.ndarray:
+    def plain(name: str, reference: Any, kinds: dict[str, str]) -> np.ndarray:
+        """The numbers as they are stored (bf16 as its 16 bits)."""
         nonlocal total
-        if isinstance(reference, Unsupported):
-            raise _unsupported(path, name, reference.what)
         storage = reference.storage
         if not isinstance(storage, Storage):
             raise damaged(path, f"tensor {name!r} has no storage")
-        if storage.dtype not in DTYPES:
-            what = "quantised" if storage.dtype in _QUANTISED else f"of type {storage.dtype}"
-            raise _unsupported(path, name, what)
+        if storage.dtype not in kinds:
+            raise _unsupported(path, name, f"of type {storage.dtype}")
+        kind = kinds[storage.dtype]
+        dtype = np.dtype(order + ("u2" if kind == "bf16" else kind))
         shape, stride, values = _checked(path, name, reference, storage)
         total += values
         if total * 4 > MAX_TOTAL:
             raise damaged(path, "its tensors add up to more than 8 GiB")
         if not values:
-            return widen(np.zeros(shape, np.float32), DTYPES[storage.dtype].replace("bf16", "f4"))
+            return np.zeros(shape, dtype)
         if storage.load is not None:
             data = storage.load(storage)
         else:
@@ -311,15 +319,37 @@ def _reader(path: Path, load: Callable[[Storage], bytes], order: str) -> Callabl
                 last.clear()
                 last[storage.key] = load(storage)
             data = last[storage.key]
-        kind = DTYPES[storage.dtype]
-        dtype = np.dtype(order + ("u2" if kind == "bf16" else kind.strip("<>")))
         if (storage.start + storage.numel) * dtype.itemsize > len(data):
             raise damaged(path, f"tensor {name!r} needs more numbers than are there", "truncated-file")
         flat = np.frombuffer(data, dtype, storage.numel, storage.start * dtype.itemsize)
-        view = np.lib.stride_tricks.as_strided(
+        return np.lib.stride_tricks.as_strided(
             flat[reference.offset :], shape, tuple(s * dtype.itemsize for s in stride), writeable=False
         )
-        return widen(view, kind)
+
+    def tensor(name: str, reference: Any) -> np.ndarray | QuantizedTensor:
+        if isinstance(reference, Unsupported):
+            raise _unsupported(path, name, reference.what)
+        if isinstance(reference, QuantisedRef):
+            return quantised(name, reference)
+        view = plain(name, reference, DTYPES)
+        return widen(view, DTYPES[reference.storage.dtype])
+
+    def quantised(name: str, reference: QuantisedRef) -> QuantizedTensor:
+        ints = np.array(plain(name, reference.integers, INTEGERS), order="C")
+        scale, zero_point = (
+            np.asarray(tensor(f"{name}.{part}", value) if is_tensor(value) else value)
+            for part, value in (("scale", reference.scale), ("zero_point", reference.zero_point))
+        )
+        axis = reference.axis
+        whole = axis is None and scale.shape == zero_point.shape == ()
+        sliced = (
+            type(axis) is int and 0 <= axis < ints.ndim and scale.shape == zero_point.shape == (ints.shape[axis],)
+        )
+        info = np.iinfo(ints.dtype)
+        sound = (whole or sliced) and scale.dtype.kind == "f" and zero_point.dtype.kind == "i"
+        if not sound or np.any(zero_point < info.min) or np.any(zero_point > info.max):
+            raise damaged(path, f"tensor {name!r} has an impossible scale or zero point")
+        return QuantizedTensor(name, ints, scale.astype(np.float32), zero_point.astype(ints.dtype), axis)
 
     return lambda name, reference: guarded(path, lambda: tensor(name, reference))
 
@@ -357,14 +387,11 @@ def widen(values: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _unsupported(path: Path, name: str, what: str) -> PipelineError:
-    remedy = "Save the float network's state dict instead."
-    if what == "quantised":
-        remedy = "Give the network from before quantisation: the pipeline makes its own 8-bit weights."
     return PipelineError(
         "unsupported-tensor",
         f"tensor {name!r} is {what}, plain numbers are needed",
         subject=str(path),
-        remedy=remedy,
+        remedy="Save the float network's state dict instead.",
     )
 
 
@@ -433,12 +460,14 @@ def _open_safetensors(path: Path) -> Archive:
 
 def is_tensor(value: Any) -> bool:
     """Whether an object of an archive's tree is a tensor, readable or not."""
-    return isinstance(value, (TensorRef, Unsupported, _SafeRef))
+    return isinstance(value, (TensorRef, QuantisedRef, Unsupported, _SafeRef))
 
 
 def rank(value: Any) -> int:
     """The number of dimensions that a tensor reference claims to have; 2 for a kind that cannot be read."""
     if isinstance(value, Unsupported):
         return 2
+    if isinstance(value, QuantisedRef):
+        value = value.integers
     shape = getattr(value, "shape", ())
     return len(shape) if isinstance(shape, (tuple, list)) else 0

@@ -7,14 +7,15 @@ the plain tensors on to be made plain names and plain weights (plain.py).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.sources import plain
+from pipeline.integers import QuantizedTensor
+from pipeline.sources import plain, quantised_state
 from pipeline.sources.archive import Archive, guarded, is_tensor, open_archive, rank
 from pipeline.sources.triage import FileFormat, identify
 from pipeline.sources.unpickle import Global, Record
@@ -54,7 +55,8 @@ class StateDict:
     """Named tensors, as plain as they can be made: no wrapper prefixes, no hooks, float32 (integers as int64).
 
     `classes` and `attributes` are set for whole-module pickles: the class name of every submodule by its path
-    ("" for the module itself), and the module's own plain attributes (numbers, strings, flags).
+    ("" for the module itself), and the module's own plain attributes (numbers, strings, flags). `integers` are
+    the quantised tensors among `tensors`, as the file has them, under the same names.
     """
 
     tensors: dict[str, np.ndarray]
@@ -63,6 +65,7 @@ class StateDict:
     notes: list[str] = field(default_factory=list)
     classes: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    integers: list[QuantizedTensor] = field(default_factory=list)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -83,9 +86,10 @@ class _Found:
 def read_state(path: Path, file_format: FileFormat | None = None) -> StateDict:
     """The state dict in a torch zip, legacy torch, pickle or safetensors file, float32.
 
-    Wrapper prefixes are removed; pruning, weight_norm and spectral_norm are baked; each is noted. Raises
-    PipelineError: unsafe-pickle, truncated-file, damaged-file, zip-bomb, several-state-dicts, no-state-dict,
-    unsupported-tensor, unsupported-parametrization, not-finite-weights.
+    Wrapper prefixes are removed; pruning, weight_norm and spectral_norm are baked; quantised weights become the
+    floats that they stand for; each is noted. Raises PipelineError: unsafe-pickle, truncated-file, damaged-file,
+    zip-bomb, several-state-dicts, no-state-dict, unsupported-tensor, unsupported-parametrization,
+    not-finite-weights.
     """
     path = Path(path)
     file_format = file_format or identify(path)
@@ -108,8 +112,18 @@ def read_state(path: Path, file_format: FileFormat | None = None) -> StateDict:
             f"a whole module of class {found.classes['']} was saved: only its tensors and class names were read, "
             "none of its code was run"
         )
-    tensors = {key: archive.tensor(key, reference) for key, reference in found.references.items()}
+    tensors: dict[str, np.ndarray] = {}
+    quantised: dict[int, QuantizedTensor] = {}
+    for key, reference in found.references.items():
+        value = archive.tensor(key, reference)
+        if isinstance(value, QuantizedTensor):
+            tensors[key] = value.real()
+            quantised[id(tensors[key])] = value
+        else:
+            tensors[key] = value
     tensors = plain.names(tensors, notes)
+    tensors = quantised_state.without_activations(tensors, len(quantised), notes)
+    integers = [replace(quantised[id(v)], name=key) for key, v in tensors.items() if id(v) in quantised]
     tensors = plain.weights(tensors, notes, str(path))
     plain.check_finite(tensors, str(path))
     return StateDict(
@@ -119,6 +133,7 @@ def read_state(path: Path, file_format: FileFormat | None = None) -> StateDict:
         notes,
         found.classes,
         {**archive.metadata, **found.attributes},
+        integers,
     )
 
 
@@ -164,7 +179,7 @@ def _candidates(value: Any, where: str, depth: int, visited: list[int]) -> Itera
     if isinstance(value, Record) and _is_module(value):
         yield _from_module(value, where)
     elif isinstance(value, (dict, Record)):
-        entries = value if isinstance(value, dict) else value.state
+        entries = quantised_state.unpacked(value if isinstance(value, dict) else value.state)
         tensors = {k: v for k, v in entries.items() if isinstance(k, str) and is_tensor(v)}
         if any(rank(v) >= 2 for v in tensors.values()):
             yield _Found(where, tensors)
@@ -204,6 +219,10 @@ def _from_module(record: Record, where: str) -> _Found:
         for name, child in module.state["_modules"].items():
             if isinstance(child, Record) and isinstance(name, str) and _is_module(child):
                 walk(child, f"{prefix}{name}.", depth + 1)
+            elif isinstance(child, Record) and isinstance(name, str):
+                parts = quantised_state.module_tensors(child)
+                found.references.update({f"{prefix}{name}.{part}": value for part, value in parts.items()})
+                found.classes[prefix + name] = str(child.cls)
 
     walk(record, "", 0)
     found.attributes = {

@@ -37,12 +37,16 @@ class Global:
 
 @dataclass(eq=False)
 class Record:
-    """An object of a class that is not built: its class name, constructor arguments and state."""
+    """An object of a class that is not built: its class name, constructor arguments and state.
+
+    `packed` is the state of a class that saves it as a tuple (torch's quantised convolutions).
+    """
 
     cls: Global
     args: tuple[Any, ...] = ()
     state: dict[Any, Any] = field(default_factory=dict)
     items: list[Any] = field(default_factory=list)
+    packed: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +73,21 @@ class TensorRef:
 
 
 @dataclass(frozen=True, eq=False)
+class QuantisedRef:
+    """A quantised tensor as the pickle describes it: integers, and what one step and zero stand for.
+
+    `scale` and `zero_point` are numbers (per_tensor_affine), or references to one per slice along `axis`.
+    """
+
+    integers: TensorRef
+    scale: Any
+    zero_point: Any
+    axis: Any = None
+
+
+@dataclass(frozen=True, eq=False)
 class Unsupported:
-    """A tensor of a kind that cannot be taken as plain numbers (quantised, sparse, ...)."""
+    """A tensor of a kind that cannot be taken as plain numbers (sparse, nested, ...)."""
 
     what: str
 
@@ -244,6 +261,8 @@ class _Machine:
                 if isinstance(part, dict):
                     self.charge(len(part))
                     target.state.update(part)
+            if isinstance(state, tuple) and len(state) > 2:
+                target.packed = state
         # Attributes of an OrderedDict (`_metadata`) or of a tensor say nothing about the numbers.
 
     def set_items(self, target: Any, items: list[Any]) -> None:
@@ -271,7 +290,7 @@ class _Machine:
         self.stack.append(self.memo[key])
 
 
-_SCALARS = (str, int, float, bool, bytes, complex, type(None), Global, Record, Storage, TensorRef)
+_SCALARS = (str, int, float, bool, bytes, complex, type(None), Global, Record, Storage, TensorRef, QuantisedRef)
 
 
 def hashable(key: Any) -> Any:
@@ -308,6 +327,19 @@ def _tensor_v3(
     storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
 ) -> Unsupported:
     return Unsupported(f"of type {dtype}")
+
+
+def _quantised(
+    storage: Any, offset: Any, shape: Any, stride: Any, parameters: Any, *_: Any
+) -> QuantisedRef | Unsupported:
+    """torch/_tensor.py `_reduce_ex_internal`: (per_tensor_affine, scale, zero point) or
+    (per_channel_affine, scales, zero points, axis)."""
+    match parameters:
+        case (Global(name="per_tensor_affine"), scale, zero_point):
+            return QuantisedRef(_tensor(storage, offset, shape, stride), scale, zero_point)
+        case (Global(name="per_channel_affine"), scales, zero_points, axis):
+            return QuantisedRef(_tensor(storage, offset, shape, stride), scales, zero_points, axis)
+    return Unsupported("quantised in a way that is not read here")
 
 
 def _parameter(data: Any, *_: Any) -> Any:
@@ -359,7 +391,7 @@ CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch.nn.parameter.Parameter": _parameter,
     "torch._tensor._rebuild_from_type_v2": _from_type,
-    "torch._utils._rebuild_qtensor": _refuse("quantised"),
+    "torch._utils._rebuild_qtensor": _quantised,
     "torch._utils._rebuild_sparse_tensor": _refuse("sparse"),
     "torch._utils._rebuild_sparse_csr_tensor": _refuse("sparse"),
     "torch._utils._rebuild_meta_tensor_no_storage": _refuse("meta (it holds no values)"),

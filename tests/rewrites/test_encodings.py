@@ -7,34 +7,8 @@ import onnx_graphsurgeon as gs
 import pytest
 from onnx import TensorProto, helper
 
-from pipeline.rewrites.encodings import (
-    QuantizedTensor,
-    constant,
-    dequantise,
-    encoding_of,
-    free_name,
-    quantise,
-    root,
-)
+from pipeline.rewrites.encodings import constant, encoding_of, free_name, quantise, root
 from tests.rewrites.cases import compute, model, random
-
-
-@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.int32])
-@pytest.mark.parametrize("axis", [None, 0, 1])
-def test_dequantising_is_bit_for_bit_onnx_runtimes(kind: type, axis: int | None) -> None:
-    rng = np.random.default_rng(3)
-    info = np.iinfo(kind)
-    ints = rng.integers(info.min, info.max, (4, 6), dtype=kind, endpoint=True)
-    count = () if axis is None else (ints.shape[axis],)
-    scale = (rng.random(count) * 0.1 + 1e-4).astype(np.float32)
-    zero = np.zeros(count, kind) if kind is np.int32 else rng.integers(0, 100, count).astype(kind)
-    node = helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], axis=0 if axis is None else axis)
-    source = model([node], {"q": ints, "s": scale, "z": zero}, (1,), opset=21)
-    source.ir_version = 10
-    expected = compute(source, np.zeros(1, np.float32))
-    held = QuantizedTensor("w", ints, scale, zero, axis)
-    assert np.array_equal(held.real(), expected)
-    assert held.real().dtype == np.float32
 
 
 @pytest.mark.parametrize("axis", [None, 1])
@@ -58,12 +32,6 @@ def test_an_encoding_knows_its_range() -> None:
     assert encoding.fits(TensorProto.INT32)
     assert not encoding.fits(TensorProto.INT8)
     assert not encoding.same(encoding_of(np.float32(0.5), np.uint8(11), np.uint8))
-
-
-def test_a_scale_per_block_is_repeated_along_its_axis() -> None:
-    scale = np.array([[1.0], [10.0]], np.float32)
-    real = dequantise(np.ones((3, 1), np.int8), scale, np.zeros((2, 1), np.int8), axis=0, block=2)
-    assert real.reshape(-1).tolist() == [1, 1, 10]
 
 
 def test_constants_are_read_through_what_only_reshapes_and_scales_them() -> None:

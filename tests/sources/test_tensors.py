@@ -143,14 +143,6 @@ def test_weights_that_are_not_finite_name_the_first_tensor(tmp_path: Path, value
     assert caught.value.code == "not-finite-weights"
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_quantised_tensors_are_refused_by_name(tmp_path: Path) -> None:
-    torch.save({"w": torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8)}, tmp_path / "a.pth")
-    with pytest.raises(PipelineError, match="'w' is quantised") as caught:
-        read_state(tmp_path / "a.pth")
-    assert caught.value.code == "unsupported-tensor"
-
-
 class Evil:
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         import os
