@@ -50,6 +50,20 @@ def test_the_nominal_size_is_declared_whatever_the_file_declared(tmp_path):
     assert (result.fixed_size, result.size_multiple, result.output_scale) == (None, 4, 1.0)
 
 
+def test_the_integers_of_a_quantised_source_are_named_as_the_lowered_weights(tmp_path):
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    plain, small = style_onnx(tmp_path / "n.onnx"), tmp_path / "q.onnx"
+    quantize_dynamic(plain, small, weight_type=QuantType.QUInt8)
+    result = lowered(small)
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in result.model.graph.initializer}
+    assert len(result.integers) == 2
+    for weight in result.integers:
+        assert weight.ints.dtype == np.uint8
+        assert np.array_equal(weight.real(), held[weight.name])
+    assert lowered(plain).integers == ()
+
+
 def test_the_nominal_size_is_rounded_to_the_size_rule(tmp_path):
     assert declared(lowered(style_onnx(tmp_path / "n.onnx"), size=(541, 963)).model) == [1, 3, 540, 964]
 
