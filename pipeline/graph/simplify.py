@@ -28,7 +28,7 @@ _FOLDABLE = frozenset(
 
 
 def worth_simplifying(model: onnx.ModelProto) -> bool:
-    """Whether onnxsim would fold what the rewrite `constants` does not, or initializers hold the same twice.
+    """Whether onnxsim would fold what the rewrite `constants` does not.
 
     Other graphs are spared the import of onnxsim: 0.5 s, or 3 s where torch is installed (peers.md section C), and
     100 MiB. Identity, Constant and Dropout nodes alone are not worth that. A BatchNormalization in training mode
@@ -41,21 +41,33 @@ def worth_simplifying(model: onnx.ModelProto) -> bool:
         if node.op_type in _FOLDABLE:
             return True
         given = [name for name in node.input if name]
-        if given and all(name in constant for name in given):
+        if node.op_type != "Identity" and given and all(name in constant for name in given):
             return True
-    return _has_twins(model)
-
-
-def _has_twins(model: onnx.ModelProto) -> bool:
-    seen: set[tuple[int, tuple[int, ...], bytes]] = set()
-    for tensor in model.graph.initializer:
-        if len(tensor.raw_data) <= 64:  # small ones are cheap, and scale vectors are often alike
-            continue
-        held = (tensor.data_type, tuple(tensor.dims), tensor.raw_data)
-        if held in seen:
-            return True
-        seen.add(held)
     return False
+
+
+def _without_twins(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with each initializer held once, as onnxsim leaves it; itself where none is held twice."""
+    first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    merged: dict[str, str] = {}
+    declared = {value.name for value in (*model.graph.input, *model.graph.output)}
+    for tensor in model.graph.initializer:
+        # Small ones are cheap, and scale vectors are often alike.
+        if len(tensor.raw_data) > 64 and tensor.name not in declared:
+            kept = first.setdefault((tensor.data_type, tuple(tensor.dims), tensor.raw_data), tensor.name)
+            if kept != tensor.name:
+                merged[tensor.name] = kept
+    if not merged:
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = merged.get(name, name)
+    held = [tensor for tensor in copy.graph.initializer if tensor.name not in merged]
+    del copy.graph.initializer[:]
+    copy.graph.initializer.extend(held)
+    return copy
 
 
 def simplify(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
@@ -65,7 +77,7 @@ def simplify(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     constants; where that fails too, the model is returned as it was: lowering folds what it needs by itself.
     """
     if not worth_simplifying(model):
-        return model, ""
+        return _without_twins(model), ""
     try:
         with _quiet():
             import onnxsim

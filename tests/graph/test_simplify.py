@@ -11,7 +11,7 @@ from tests.rewrites import assert_equivalent, model, node, random
 
 W = {"w": random((4, 3, 3, 3), 1), "b": random((4,), 2)}
 CLEAN = [node("Conv", "x w b", "a"), node("Relu", "a", "y")]
-DIRTY = [node("Identity", "b", "b2"), node("Conv", "x w b2", "a"), node("Dropout", "a", "y")]
+DIRTY = [node("Neg", "b", "b2"), node("Conv", "x w b2", "a"), node("Dropout", "a", "y")]
 
 
 def test_a_clean_graph_is_returned_without_importing_onnxsim():
@@ -32,11 +32,27 @@ def test_a_clean_graph_is_returned_without_importing_onnxsim():
     [
         ([node("Shape", "x", "s"), node("Reshape", "x s", "y")], {}),
         ([node("Mul", "w w", "v"), node("Conv", "x v", "y")], {"w": W["w"]}),
-        ([node("Conv", "x w", "a"), node("Conv", "x w2", "b"), node("Add", "a b", "y")], W | {"w2": W["w"]}),
     ],
 )
 def test_what_onnxsim_would_change_is_worth_it(nodes, constants):
     assert worth_simplifying(model(nodes, constants))
+
+
+def test_equal_initializers_are_held_once_without_onnxsim():
+    nodes = [node("Conv", "x w", "a"), node("Conv", "x w2", "c"), node("Add", "a c", "y")]
+    source = model(nodes, W | {"w2": W["w"]})
+    assert not worth_simplifying(source)
+    simplified, note = simplify(source)
+    assert [held.name for held in simplified.graph.initializer] == ["w", "b"]
+    assert note == ""
+    assert len(source.graph.initializer) == 3
+    assert_equivalent(source, simplified, tolerance=0)
+
+
+def test_equal_initializers_that_are_inputs_or_outputs_stay():
+    source = model([node("Conv", "x w", "y")], {"w": W["w"], "w2": W["w"]})
+    source.graph.output.append(helper.make_tensor_value_info("w2", 1, (4, 3, 3, 3)))
+    assert simplify(source)[0] is source
 
 
 def test_onnxsim_cleans_up_silently_and_keeps_the_opset(capfd):
