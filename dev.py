@@ -3,7 +3,7 @@
 
     python dev.py demo     build examples/mosaic.pth into a Unity project, and show where everything is
     python dev.py test     run the tests, as CI does
-    python dev.py bundle   build the example in UnityProject/ again, after a change of unity_templates/ or the pipeline
+    python dev.py bundle   build the example in UnityProject/ again, after a change of what makes it
 
 Everything goes into `.venv/` and `demo/` beside this file.
 """

@@ -210,12 +210,14 @@ def _make_bundle(
     """The bundle's files, the report, and the companion files (None: the result must not be cached)."""
     from pipeline.report.html import render_html
     from pipeline.report.markdown import render_markdown
+    from pipeline.report.rebuild import rebuild_arguments
     from pipeline.report.serialise import render_json
     from pipeline.unity.bundle import BundleSpec, render
     from pipeline.verify import pictures
 
     network, lowered, proof, report = _make_model(path, options, step, bake_contract=True)
     report["name"] = name
+    report["rebuild"] = rebuild_arguments(options)
     model = report["model"]
     golden_input, golden_output = pictures.png(proof.golden_input), pictures.png(proof.golden_output)
     spec = BundleSpec(

@@ -56,8 +56,9 @@ def build_stubs(version: str, folder: Path) -> Assemblies:
     """The stand-ins for Unity and for one Barracuda version, compiled."""
     made = Assemblies(version, folder, (*UNITY_DEFINES, *VERSION_DEFINES[version]))
     friends = STUBS / "AssemblyInfo.cs"
-    engine = must_compile(folder / "UnityEngine.dll", [STUBS / "UnityEngine.cs", friends])
-    must_compile(folder / "UnityEditor.dll", [STUBS / "UnityEditor.cs"], [engine])
+    engine_sources = [STUBS / "UnityEngine.cs", STUBS / "JsonUtility.cs", friends]
+    engine = must_compile(folder / "UnityEngine.dll", engine_sources)
+    must_compile(folder / "UnityEditor.dll", [STUBS / "UnityEditor.cs", friends], [engine])
     must_compile(folder / "nunit.framework.dll", [STUBS / "NUnit.cs"])
     barracuda = [STUBS / "Barracuda_Common.cs", STUBS / f"Barracuda_{version.replace('.', '_')}.cs", friends]
     must_compile(folder / "Unity.Barracuda.dll", barracuda, [engine])
@@ -74,6 +75,9 @@ def assemblies(
     must_compile(made.runtime, sources_of("Runtime"), made.stubs, made.defines)
     editor_references = [*made.stubs, folder / "UnityEditor.dll", made.runtime]
     must_compile(made.editor, sources_of("Editor"), editor_references, made.defines)
+    setup_references = [folder / "UnityEngine.dll", folder / "UnityEditor.dll"]
+    setup_defines = (*made.defines, "STYLETRANSFER_BARRACUDA")
+    must_compile(folder / "StyleTransfer.Setup.dll", sources_of("Editor/Setup"), setup_references, setup_defines)
     test_references = [*editor_references, made.editor, folder / "nunit.framework.dll"]
     must_compile(folder / "StyleTransfer.Tests.dll", sources_of("Editor/Tests"), test_references, made.defines)
     stub = folder / f"{STUB_VALUES['class_name']}.cs"

@@ -24,7 +24,7 @@ ASMDEFS = sorted(TEMPLATES.rglob("*.asmdef"))
 
 def test_all_assemblies_compile_for_each_version(assemblies: Assemblies) -> None:
     made = {path.name for path in assemblies.folder.glob("StyleTransfer.*.dll")}
-    assert made == {f"StyleTransfer.{part}.dll" for part in ("Runtime", "Editor", "Tests", "Models")}
+    assert made == {f"StyleTransfer.{part}.dll" for part in ("Runtime", "Editor", "Setup", "Tests", "Models")}
 
 
 def test_runtime_compiles_for_a_player_and_an_older_editor(assemblies: Assemblies, tmp_path: Path) -> None:
@@ -56,7 +56,20 @@ def test_a_spelling_mistake_in_an_api_name_is_an_error(assemblies: Assemblies, t
     assert "CS1061" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", ASMDEFS, ids=lambda path: path.name)
+SETUP = "StyleTransfer.Setup"
+"""The one assembly that compiles without Barracuda: it says that the package is missing."""
+
+
+def test_the_package_check_compiles_without_barracuda(assemblies: Assemblies, tmp_path: Path) -> None:
+    asmdef = json.loads((TEMPLATES / f"Editor/Setup/{SETUP}.asmdef").read_text())
+    assert (asmdef["references"], asmdef["defineConstraints"]) == ([], [])
+    references = [assemblies.folder / "UnityEngine.dll", assemblies.folder / "UnityEditor.dll"]
+    for number, defines in enumerate([(), ("STYLETRANSFER_SENTIS",)]):
+        sources = sources_of("Editor/Setup")
+        must_compile(tmp_path / f"Setup{number}.dll", sources, references, (*UNITY_DEFINES, *defines))
+
+
+@pytest.mark.parametrize("path", [path for path in ASMDEFS if path.stem != SETUP], ids=lambda path: path.name)
 def test_assembly_definitions_are_skipped_without_barracuda(path: Path) -> None:
     asmdef = json.loads(path.read_text())
     assert asmdef["name"] == path.stem
@@ -71,7 +84,9 @@ def test_assembly_definitions_are_skipped_without_barracuda(path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["Runtime/StyleTransfer.Runtime", "Editor/StyleTransfer.Editor"])
+@pytest.mark.parametrize(
+    "name", ["Runtime/StyleTransfer.Runtime", "Editor/StyleTransfer.Editor", f"Editor/Setup/{SETUP}"]
+)
 def test_assembly_definitions_define_what_the_code_asks_for(name: str) -> None:
     path = TEMPLATES / f"{name}.asmdef"
     defined = {entry["define"]: entry["expression"] for entry in json.loads(path.read_text())["versionDefines"]}

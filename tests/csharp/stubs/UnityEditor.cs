@@ -23,7 +23,60 @@ namespace UnityEditor
 public class CustomEditor : Attribute { public CustomEditor(Type inspectedType) {} }
 
 [AttributeUsage(AttributeTargets.Method, AllowMultiple = true)]
-public sealed class MenuItem : Attribute { public MenuItem(string itemName) {} }
+public sealed class MenuItem : Attribute
+{
+    public MenuItem(string itemName) {}
+    public MenuItem(string itemName, bool isValidateFunction) {}
+}
+
+[AttributeUsage(AttributeTargets.Method)]
+public class InitializeOnLoadMethodAttribute : Attribute {}
+
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class SettingsProviderAttribute : Attribute {}
+
+public enum SettingsScope { User = 0, Project = 1 }
+
+public class SettingsProvider
+{
+    public SettingsProvider(string path, SettingsScope scopes, IEnumerable<string> keywords = null) {}
+    public IEnumerable<string> keywords { get; set; }
+    public Action<string> guiHandler { get; set; }
+}
+
+public class AssetPostprocessor {}
+
+public class EditorPrefs
+{
+    static readonly Dictionary<string, string> s_Values = new Dictionary<string, string>();
+
+    public static string GetString(string key, string defaultValue)
+    {
+        string value;
+        return s_Values.TryGetValue(key, out value) ? value : defaultValue;
+    }
+
+    public static void SetString(string key, string value) { s_Values[key] = value; }
+}
+
+public static class SessionState
+{
+    static readonly Dictionary<string, string> s_Values = new Dictionary<string, string>();
+
+    public static string GetString(string key, string defaultValue)
+    {
+        string value;
+        return s_Values.TryGetValue(key, out value) ? value : defaultValue;
+    }
+
+    public static void SetString(string key, string value) { s_Values[key] = value; }
+}
+
+public sealed class EditorUtility
+{
+    public static string OpenFilePanel(string title, string directory, string extension) { return ""; }
+    public static void SetDirty(Object target) {}
+}
 
 public enum MessageType { None = 0, Info = 1, Warning = 2, Error = 3 }
 
@@ -32,6 +85,7 @@ public class Editor : ScriptableObject
     public Object target { get; set; }
     public virtual void OnInspectorGUI() {}
     public bool DrawDefaultInspector() { return false; }
+    public void Repaint() {}
 }
 
 public sealed class EditorGUILayout
@@ -39,6 +93,7 @@ public sealed class EditorGUILayout
     public static void LabelField(string label, string label2, params GUILayoutOption[] options) {}
     public static void HelpBox(string message, MessageType type) {}
     public static void Space() {}
+    public static string DelayedTextField(string label, string text, params GUILayoutOption[] options) { return text; }
     public static bool Foldout(bool foldout, string content) { return foldout; }
 }
 
@@ -59,6 +114,9 @@ public sealed class AssetDatabase
         return guids;
     }
 
+    public static string GetAssetPath(Object assetObject) { return "Assets/" + Stub.Assets.All.IndexOf(assetObject); }
+    public static void Refresh() {}
+
     public static string GUIDToAssetPath(string guid) { return "Assets/" + guid; }
 
     public static T LoadAssetAtPath<T>(string assetPath) where T : Object
@@ -69,7 +127,43 @@ public sealed class AssetDatabase
 
 public sealed class EditorApplication
 {
+    public delegate void CallbackFunction();
+
+    public static CallbackFunction update;
+    public static CallbackFunction delayCall;
+    internal static int locks;
+
+    public static void LockReloadAssemblies() { locks++; }
+    public static void UnlockReloadAssemblies() { locks--; }
     public static void Exit(int returnValue) { Stub.World.ExitCode = returnValue; }
+}
+
+}
+
+namespace UnityEditor.Compilation
+{
+
+public static class CompilationPipeline
+{
+    internal static string definition;
+
+    public static string GetAssemblyDefinitionFilePathFromAssemblyName(string assemblyName) { return definition; }
+}
+
+}
+
+namespace UnityEditor.PackageManager
+{
+
+namespace Requests { public class AddRequest {} }
+
+public static class Client
+{
+    public static Requests.AddRequest Add(string identifier)
+    {
+        Stub.World.Logs.Add("package " + identifier);
+        return new Requests.AddRequest();
+    }
 }
 
 }

@@ -138,6 +138,14 @@ public class HeaderAttribute : PropertyAttribute { public HeaderAttribute(string
 
 public sealed class RangeAttribute : PropertyAttribute { public RangeAttribute(float min, float max) {} }
 
+[AttributeUsage(AttributeTargets.Class)]
+public sealed class CreateAssetMenuAttribute : Attribute
+{
+    public string menuName { get; set; }
+    public string fileName { get; set; }
+    public int order { get; set; }
+}
+
 [AttributeUsage(AttributeTargets.Class, AllowMultiple = true)]
 public sealed class RequireComponent : Attribute { public RequireComponent(Type requiredComponent) {} }
 
@@ -438,6 +446,8 @@ public sealed class Resources
 
 public class Debug
 {
+    public static void Log(object message) { Stub.World.Logs.Add("log " + message); }
+    public static void LogWarning(object message) { Stub.World.Logs.Add("warning " + message); }
     public static void Log(object message, Object context) { Stub.World.Logs.Add("log " + message); }
     public static void LogWarning(object message, Object context) { Stub.World.Logs.Add("warning " + message); }
     public static void LogError(object message) { Stub.World.Logs.Add("error " + message); }

@@ -1,3 +1,4 @@
+using System;
 using System.Globalization;
 using UnityEditor;
 using UnityEngine;
@@ -6,7 +7,8 @@ namespace StyleTransfer.Editor
 {
 
 /// <summary>
-/// Shows what a style costs, what it does to a picture, and whether it does so here.
+/// Shows what a style costs, what it does to a picture, what the validator found in its network, and whether it
+/// computes here what it computed where it was built.
 /// </summary>
 [CustomEditor(typeof(StyleTransferModel))]
 sealed class StyleTransferModelEditor : UnityEditor.Editor
@@ -18,49 +20,83 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
         var asset = (StyleTransferModel)target;
 
         ShowWarnings(asset);
-        ShowNumbers(asset);
         ShowPictures(asset);
+        ShowNumbers(asset);
 
         EditorGUILayout.Space();
-        if (GUILayout.Button("Check golden frame")) _result = GoldenFrames.Check(asset);
-        if (_result != null)
-            EditorGUILayout.HelpBox(_result.Message, _result.Passed ? MessageType.Info : MessageType.Error);
+        ShowGoldenFrame(asset);
 
         EditorGUILayout.Space();
-        _showsFields = EditorGUILayout.Foldout(_showsFields, "All fields (written by the pipeline)");
-        if (!_showsFields) return;
+        ShowFindings();
+        ShowPipelineButtons(asset);
 
-        EditorGUI.BeginDisabledGroup(true);
-        DrawDefaultInspector();
-        EditorGUI.EndDisabledGroup();
+        EditorGUILayout.Space();
+        ShowFields(asset);
     }
 
     #endregion
 
-    #region Private members
-
-#if BARRACUDA_3_OR_NEWER
-    const string InstalledTarget = "barracuda-3.0";
-#elif BARRACUDA_2_OR_NEWER
-    const string InstalledTarget = "barracuda-2.0";
-#else
-    const string InstalledTarget = "barracuda-1.0";
-#endif
+    #region Private objects
 
     const float BytesPerMegabyte = 1000 * 1000;
 
     GoldenFrameResult _result;
     bool _showsFields;
 
+    BuildReport _report;
+    PipelineFinding[] _findings;
+    string _findingsTitle;
+
+    PipelineCommand _command;
+    string _doing;
+    string _failure;
+
+    #endregion
+
+    #region Allocate / deallocate
+
+    void OnEnable()
+    {
+        _report = StyleBuild.ReadReport(AssetDatabase.GetAssetPath(target));
+        _findings = _report != null ? _report.findings : null;
+        _findingsTitle = "Findings of the build";
+    }
+
+    // A running command is left alone: looking at something else must not end a build.
+    void OnDisable()
+    {
+        _command = null;
+        _findings = null;
+        _report = null;
+    }
+
+    #endregion
+
+    #region What is shown
+
     static void ShowWarnings(StyleTransferModel asset)
     {
-        if (asset.Target != InstalledTarget)
-            EditorGUILayout.HelpBox("Built for " + asset.Target + ", but " + InstalledTarget + " is installed. " +
-              "Build the model again with --target " + InstalledTarget + ".", MessageType.Warning);
+        if (!string.IsNullOrEmpty(asset.Target) && asset.Target != InstalledPackage.Target)
+            EditorGUILayout.HelpBox("Built for " + asset.Target + ", but " + InstalledPackage.Target +
+              " is installed. Press Rebuild to build it for that.", MessageType.Warning);
 
         if (asset.Model == null)
             EditorGUILayout.HelpBox("The network is missing. Check that the .onnx file beside this asset was " +
               "imported without errors.", MessageType.Error);
+    }
+
+    static void ShowPictures(StyleTransferModel asset)
+    {
+        if (asset.GoldenInput == null || asset.GoldenOutput == null) return;
+
+        var aspect = (float)(asset.GoldenInput.width + asset.GoldenOutput.width) /
+          Mathf.Max(asset.GoldenInput.height, asset.GoldenOutput.height);
+        var area = GUILayoutUtility.GetAspectRect(aspect);
+        var half = new Rect(area.x, area.y, area.width / 2, area.height);
+        EditorGUI.DrawPreviewTexture(half, asset.GoldenInput);
+        half.x += half.width;
+        EditorGUI.DrawPreviewTexture(half, asset.GoldenOutput);
+        EditorGUILayout.Space();
     }
 
     static void ShowNumbers(StyleTransferModel asset)
@@ -74,21 +110,149 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
         EditorGUILayout.LabelField("Sizes", asset.FixedSize
           ? Format("{0} x {1} alone", asset.NominalWidth, asset.NominalHeight)
           : Format("any multiple of {0}", asset.SizeMultiple));
+        EditorGUILayout.LabelField("Built for", asset.Target);
         EditorGUILayout.LabelField("Source", asset.Source);
     }
 
-    static void ShowPictures(StyleTransferModel asset)
+    void ShowGoldenFrame(StyleTransferModel asset)
     {
-        if (asset.GoldenInput == null || asset.GoldenOutput == null) return;
+        if (GUILayout.Button("Check golden frame")) _result = GoldenFrames.Check(asset);
+        if (_result == null) return;
+        EditorGUILayout.HelpBox(_result.Message, _result.Passed ? MessageType.Info : MessageType.Error);
+    }
 
-        EditorGUILayout.Space();
-        var aspect = (float)(asset.GoldenInput.width + asset.GoldenOutput.width) /
-          Mathf.Max(asset.GoldenInput.height, asset.GoldenOutput.height);
-        var area = GUILayoutUtility.GetAspectRect(aspect);
-        var half = new Rect(area.x, area.y, area.width / 2, area.height);
-        EditorGUI.DrawPreviewTexture(half, asset.GoldenInput);
-        half.x += half.width;
-        EditorGUI.DrawPreviewTexture(half, asset.GoldenOutput);
+    void ShowFindings()
+    {
+        if (_findings == null) return;
+
+        EditorGUILayout.LabelField(_findingsTitle, _findings.Length == 0
+          ? "none" : _findings.Length.ToString(CultureInfo.InvariantCulture));
+        foreach (var finding in _findings)
+            EditorGUILayout.HelpBox(Describe(finding), Severity(finding.severity));
+    }
+
+    void ShowPipelineButtons(StyleTransferModel asset)
+    {
+        if (_command != null)
+        {
+            EditorGUILayout.LabelField(_doing, "running");
+            if (GUILayout.Button("Cancel")) Cancel();
+            return;
+        }
+
+        if (GUILayout.Button("Validate")) Validate(asset);
+        if (GUILayout.Button("Rebuild for " + InstalledPackage.Target)) Rebuild(asset);
+        if (_failure != null) EditorGUILayout.HelpBox(_failure, MessageType.Error);
+    }
+
+    void ShowFields(StyleTransferModel asset)
+    {
+        // One that was made with Create > Style Transfer > Empty Style has no source: its fields are the user's.
+        var isBuilt = !string.IsNullOrEmpty(asset.SourceDigest);
+        _showsFields = EditorGUILayout.Foldout(_showsFields,
+          isBuilt ? "All fields (written by the pipeline)" : "All fields");
+        if (!_showsFields) return;
+
+        EditorGUI.BeginDisabledGroup(isBuilt);
+        DrawDefaultInspector();
+        EditorGUI.EndDisabledGroup();
+    }
+
+    #endregion
+
+    #region What the buttons do
+
+    void Validate(StyleTransferModel asset)
+    {
+        var network = AssetDatabase.GetAssetPath(asset.Model);
+        if (string.IsNullOrEmpty(network))
+        {
+            _failure = "There is no network to validate.";
+            return;
+        }
+
+        Run("Validate", new[] { "validate", network, "--target", InstalledPackage.Target, "--json" }, ShowVerdict);
+    }
+
+    void ShowVerdict(PipelineCommand command)
+    {
+        var report = ValidationReport.Parse(command.Output);
+        if (report == null)
+        {
+            _failure = command.Messages;
+            return;
+        }
+
+        var verdict = report.files[0];
+        _findings = verdict.findings;
+        _findingsTitle = "Validated for " + InstalledPackage.Target + ": " + verdict.summary;
+        if (verdict.error != null && !string.IsNullOrEmpty(verdict.error.code))
+            _failure = verdict.error.message + ". " + verdict.error.remedy;
+    }
+
+    void Rebuild(StyleTransferModel asset)
+    {
+        var source = StyleBuild.FindSource(asset);
+        if (source == "") return;
+
+        try
+        {
+            var path = AssetDatabase.GetAssetPath(asset);
+            Run("Rebuild", StyleBuild.RebuildArguments(source, path, _report).ToArray(), TakeOver);
+        }
+        catch (InvalidOperationException exception)
+        {
+            _failure = exception.Message;
+        }
+    }
+
+    void TakeOver(PipelineCommand command)
+    {
+        if (command.ExitCode != 0)
+        {
+            _failure = command.Messages;
+            if (this == null) Debug.LogError("Style Transfer: the style was not built again. " + _failure);
+            return;
+        }
+
+        AssetDatabase.Refresh();
+        if (this == null) return;
+        _result = null;
+        OnEnable();
+    }
+
+    void Run(string what, string[] arguments, Action<PipelineCommand> finished)
+    {
+        _failure = null;
+        _doing = what;
+        _command = new PipelineCommand(arguments, command =>
+        {
+            _command = null;
+            finished(command);
+            if (this != null) Repaint();
+        });
+    }
+
+    void Cancel()
+    {
+        _command.Dispose();
+        _command = null;
+    }
+
+    #endregion
+
+    #region Words
+
+    static string Describe(PipelineFinding finding)
+    {
+        var place = string.IsNullOrEmpty(finding.node) ? "" : finding.node + ": ";
+        return "[" + finding.code + "] " + place + finding.reason + ". " + finding.fix;
+    }
+
+    static MessageType Severity(string severity)
+    {
+        if (severity == "error" || severity == "wrong") return MessageType.Error;
+        return severity == "warning" ? MessageType.Warning : MessageType.Info;
     }
 
     static string Format(string format, params object[] arguments)

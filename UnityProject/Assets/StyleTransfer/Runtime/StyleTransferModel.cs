@@ -14,6 +14,7 @@ namespace StyleTransfer
 /// row 0 at the top, and gives the same, clamped. Value ranges, means and channel orders of the original
 /// network are part of the graph.
 /// </remarks>
+[CreateAssetMenu(menuName = "Style Transfer/Empty Style", fileName = "Style")]
 public sealed class StyleTransferModel : ScriptableObject
 {
     #region Serialised fields

@@ -1,0 +1,153 @@
+// Puts the editor side of a bundle to questions from Python. The first argument is the question:
+//   echo WORD...             the words that a real process got from PipelineCommand.Join, one a line
+//   run COMMAND WORD...      runs COMMAND as PipelineCommand does; prints exit code, output, messages, locks
+//   arguments COMMAND WORD   what COMMAND is started with
+//   validation               reads the JSON of pipeline validate from stdin
+//   report                   reads a report.json from stdin
+//   rebuild SOURCE ASSET     the words that build a style again, with the report.json of stdin
+//   advice INSTALLED SENTIS NAME=TARGET...   what is wrong with the packages ("-": not installed)
+//   target                   reads an .asset from stdin
+//   check FOLDER             what PackageCheck says of StyleTransfer/ in FOLDER, and what it logs in three reloads
+//   install FOLDER           what PackageCheck installs there
+
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Reflection;
+using System.Threading;
+using StyleTransfer.Editor;
+using StyleTransfer.Setup;
+using UnityEditor;
+
+public static class EditorCases
+{
+    public static int Main(string[] arguments)
+    {
+        var words = new List<string>(arguments);
+        var question = words[0];
+        words.RemoveAt(0);
+        switch (question)
+        {
+            case "words": foreach (var word in words) Console.WriteLine(word); return 0;
+            case "echo": return Echo(words);
+            case "run": return Run(words);
+            case "arguments": Console.WriteLine(PipelineCommand.Arguments(words[0], words.GetRange(1, words.Count - 1))); return 0;
+            case "validation": return Validation(ValidationReport.Parse(Console.In.ReadToEnd()));
+            case "report": return Findings(BuildReport.Parse(Console.In.ReadToEnd()));
+            case "rebuild": return Rebuild(words[0], words[1]);
+            case "advice": return Advice(words);
+            case "target": Console.WriteLine(PackageAdvice.ReadTarget(Console.In.ReadToEnd()) ?? "null"); return 0;
+            case "check": return Check(words[0]);
+            case "install": return Install(words[0]);
+        }
+        return 64;
+    }
+
+    static int Echo(List<string> words)
+    {
+        var program = Assembly.GetExecutingAssembly().Location;
+        words.InsertRange(0, new[] { program, "words" });
+        return Start("mono", words);
+    }
+
+    static int Run(List<string> words) => Start(words[0], words.GetRange(1, words.Count - 1));
+
+    static int Start(string command, List<string> words)
+    {
+        PipelinePreferences.Command = command;
+        PipelineCommand ended = null;
+        var started = new PipelineCommand(words, finished => ended = finished);
+        Console.Error.WriteLine("locks " + EditorApplicationLocks());
+        while (ended == null)
+        {
+            if (EditorApplication.update != null) EditorApplication.update();
+            Thread.Sleep(1);
+        }
+        if (started.IsRunning || EditorApplication.update != null) return 70;
+        Console.Write(ended.Output);
+        Console.Error.Write(ended.Messages);
+        Console.Error.WriteLine("locks " + EditorApplicationLocks());
+        Console.Error.WriteLine("exit " + ended.ExitCode);
+        return 0;
+    }
+
+    static int EditorApplicationLocks() => EditorApplication.locks;
+
+    static int Validation(ValidationReport report)
+    {
+        if (report == null) { Console.WriteLine("null"); return 0; }
+        var verdict = report.files[0];
+        Console.WriteLine(verdict.verdict + "\t" + verdict.summary + "\t" + verdict.error.code + "\t" + verdict.error.remedy);
+        foreach (var finding in verdict.findings) Print(finding);
+        return 0;
+    }
+
+    static int Findings(BuildReport report)
+    {
+        if (report == null) { Console.WriteLine("null"); return 0; }
+        Console.WriteLine(string.Join(" ", report.rebuild));
+        foreach (var finding in report.findings) Print(finding);
+        return 0;
+    }
+
+    static void Print(PipelineFinding finding) => Console.WriteLine
+      (finding.code + "\t" + finding.severity + "\t" + finding.node + "\t" + finding.reason + "\t" + finding.fix);
+
+    static int Rebuild(string source, string asset)
+    {
+        try
+        {
+            var report = BuildReport.Parse(Console.In.ReadToEnd());
+            foreach (var word in StyleBuild.RebuildArguments(source, asset, report)) Console.WriteLine(word);
+        }
+        catch (InvalidOperationException exception)
+        {
+            Console.WriteLine("refused: " + exception.Message);
+        }
+        return 0;
+    }
+
+    static int Advice(List<string> words)
+    {
+        var targets = new Dictionary<string, string>();
+        foreach (var word in words.GetRange(2, words.Count - 2))
+        {
+            var parts = word.Split('=');
+            targets[parts[0]] = parts[1];
+        }
+        Console.WriteLine(PackageAdvice.Find(words[0] == "-" ? null : words[0], words[1] == "sentis", targets) ?? "null");
+        return 0;
+    }
+
+    static void Place(string folder)
+    {
+        UnityEditor.Compilation.CompilationPipeline.definition =
+          folder == "-" ? null : Path.Combine(folder, "StyleTransfer/Editor/Setup/StyleTransfer.Setup.asmdef");
+    }
+
+    static int Check(string folder)
+    {
+        Place(folder);
+        Console.WriteLine(PackageCheck.FindProblem() ?? "null");
+        const BindingFlags flags = BindingFlags.Static | BindingFlags.NonPublic;
+        for (var reload = 0; reload < 3; reload++)
+        {
+            typeof(PackageCheck).GetMethod("WarnWhenReady", flags).Invoke(null, null);
+            EditorApplication.delayCall();
+            EditorApplication.delayCall = null;
+        }
+        var imported = new object[] { new[] { "Assets/a.png", "Assets/b.onnx" }, null, null, null };
+        typeof(PackageCheck).GetMethod("OnPostprocessAllAssets", flags).Invoke(null, imported);
+        foreach (var line in Stub.World.Logs) Console.WriteLine(line);
+        return 0;
+    }
+
+    static int Install(string folder)
+    {
+        Place(folder);
+        PackageCheck.Install();
+        foreach (var line in Stub.World.Logs) Console.WriteLine(line);
+        Console.WriteLine(PackageCheck.CanInstall());
+        return 0;
+    }
+}

@@ -1,0 +1,196 @@
+"""The editor side of a bundle: it reads what the pipeline prints, starts it, and says which package is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline import targets
+from pipeline.unity.bundle import render
+from tests.conftest import REPOSITORY
+from tests.csharp.conftest import Assemblies, build_stubs
+from tests.csharp.toolchain import UNITY_DEFINES, VERSION_DEFINES, must_compile, run, sources_of
+from tests.unity.bundles import spec
+
+SOURCE = Path(__file__).with_name("EditorCases.cs")
+ASSET = "Assets/Third Party/StyleTransfer/Models/Mosaic/Mosaic.asset"
+
+
+@pytest.fixture(scope="module")
+def program(assemblies: Assemblies) -> Path:
+    names = ("UnityEngine", "Unity.Barracuda", "UnityEditor")
+    own = ("StyleTransfer.Runtime", "StyleTransfer.Editor", "StyleTransfer.Setup")
+    references = [assemblies.folder / f"{name}.dll" for name in (*names, *own)]
+    return must_compile(assemblies.folder / "EditorCases.exe", [SOURCE], references, UNITY_DEFINES)
+
+
+def ask(program: Path, *words: str, stdin: str = "") -> list[str]:
+    done = run("mono", program, *words, stdin=stdin)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+# Starting the tool
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plain", "a b", "", 'say "hi"', "it's", "tab\there"],
+        ["Caf\u00e9 \u65e5\u672c.pth", "--input-range", "-1..1", "$HOME `x` *"],
+    ],
+)
+def test_a_process_gets_the_words_that_were_meant(program: Path, words: list[str]) -> None:
+    assert ask(program, "echo", *words) == words
+
+
+def test_what_the_tool_prints_and_how_it_ends_comes_back(program: Path, tmp_path: Path) -> None:
+    tool = tmp_path / "pipeline"
+    tool.write_text('#!/bin/sh\necho "out $1"\necho "told $PYTHONUTF8 $NO_COLOR" >&2\nexit 2\n')
+    tool.chmod(0o755)
+    done = run("mono", program, "run", str(tool), "validate")
+    assert done.stdout == "out validate\n"
+    assert done.stderr.splitlines() == ["locks 1", "told 1 1", "locks 0", "exit 2"]
+
+
+def test_a_tool_that_is_not_there_is_named_with_the_place_to_set_it(program: Path) -> None:
+    done = run("mono", program, "run", "no-such-pipeline", "validate")
+    locked, told, unlocked, ended = done.stderr.splitlines()
+    assert (locked, unlocked, ended) == ("locks 1", "locks 0", "exit -1")
+    assert "'no-such-pipeline' could not be started" in told and "Preferences > Style Transfer" in told
+
+
+@pytest.mark.parametrize("command", ["/usr/bin/python3.11", "python.exe", "C:/Python/python.exe", "py"])
+def test_a_python_is_told_to_run_the_tool(program: Path, command: str) -> None:
+    assert ask(program, "arguments", command, "a b") == ['-m pipeline "a b"']
+    assert ask(program, "arguments", "/opt/my venv/bin/pipeline", "x") == ["x"]
+
+
+# Reading what it prints
+
+
+def test_the_verdict_of_the_validator_is_read(program: Path) -> None:
+    from pipeline.check import check_files
+
+    place = REPOSITORY / "UnityProject/Assets/StyleTransfer/Models/Mosaic/Mosaic.onnx"
+    told = check_files([place], ["barracuda-3.0"]).as_dict()
+    head, *rows = ask(program, "validation", stdin=json.dumps(told))
+    (verdict,) = told["files"]
+    assert head.split("\t") == [verdict["verdict"], verdict["summary"], "", ""]
+    keys = ("code", "severity", "node", "reason", "fix")
+    assert [row.split("\t") for row in rows] == [[f[key] for key in keys] for f in verdict["findings"]]
+    assert rows
+
+
+def test_a_file_that_cannot_be_read_has_its_remedy(program: Path, tmp_path: Path) -> None:
+    from pipeline.check import check_files
+
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"")
+    told = check_files([broken], ["barracuda-3.0"]).as_dict()
+    (row,) = ask(program, "validation", stdin=json.dumps(told))
+    error = told["files"][0]["error"]
+    assert row.split("\t") == ["unreadable", told["files"][0]["summary"], "empty-file", error["remedy"]]
+
+
+@pytest.mark.parametrize("text", ["", "no json", '{"error": {"code": "bad-size"}}', "[]", '{"files": []}'])
+def test_other_texts_are_no_verdict(program: Path, text: str) -> None:
+    assert ask(program, "validation", stdin=text) == ["null"]
+
+
+def test_the_report_of_the_example_is_read(program: Path) -> None:
+    text = (REPOSITORY / "UnityProject/Assets/StyleTransfer/Models/Mosaic/report.json").read_text()
+    rebuild, *rows = ask(program, "report", stdin=text)
+    assert rebuild == " ".join(json.loads(text)["rebuild"])
+    assert [row.split("\t")[0] for row in rows] == [f["code"] for f in json.loads(text)["findings"]]
+
+
+# Building again
+
+
+def test_a_style_is_built_again_where_it_lies_with_its_options(program: Path, assemblies: Assemblies) -> None:
+    report = json.dumps({"findings": [], "rebuild": ["--input-range", "0..255"]})
+    target = f"barracuda-{assemblies.version[:3]}"
+    assert ask(program, "rebuild", "my net.onnx", ASSET, stdin=report) == [
+        *("build-unity", "my net.onnx", "--name", "Mosaic", "--output", "Assets/Third Party"),
+        *("--target", target, "--input-range", "0..255"),
+    ]
+    assert "--input-range" not in ask(program, "rebuild", "net.onnx", ASSET, stdin="broken")
+
+
+@pytest.mark.parametrize("asset", ["Assets/Mosaic.asset", "StyleTransfer/Models/Mosaic/Mosaic.asset"])
+def test_a_style_outside_its_bundle_is_not_built_again(program: Path, asset: str) -> None:
+    (answer,) = ask(program, "rebuild", "net.onnx", asset, stdin="{}")
+    assert answer.startswith("refused: ") and "Move its folder back" in answer
+
+
+# Which package is missing
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["barracuda-3.0", "no", "A=barracuda-3.0"], []),
+        (["barracuda-3.0", "no"], []),
+        (["barracuda-2.0", "no", "B=barracuda-3.0", "A=barracuda-1.0", "C=barracuda-2.0"],
+         ["2.0.0 is installed", "A (barracuda-1.0), B (barracuda-3.0).", "--target barracuda-2.0"]),
+        (["-", "no", "A=barracuda-1.0"], ["not installed", "Install Barracuda 1.0.4"]),
+        (["-", "sentis"], ["not installed", "Install Barracuda 3.0.0"]),
+        (["barracuda-3.0", "sentis", "A=barracuda-3.0"], ["com.unity.sentis", "Remove one"]),
+    ],
+)  # fmt: skip
+def test_advice_on_packages(program: Path, words: list[str], parts: list[str]) -> None:
+    (answer,) = ask(program, "advice", *words)
+    assert (answer == "null") is (not parts)
+    for part in parts:
+        assert part in answer
+
+
+def test_the_versions_that_it_installs_are_those_of_the_targets(program: Path) -> None:
+    for name in targets.names():
+        (answer,) = ask(program, "advice", "-", "no", f"A={name}")
+        target = targets.get(name)
+        assert target.package in answer and f"Install Barracuda {target.package_version}" in answer
+
+
+def test_the_target_is_read_from_the_text_of_an_asset(program: Path) -> None:
+    files = render(spec("Mosaic"))
+    asset = files["StyleTransfer/Models/Mosaic/Mosaic.asset"].decode()
+    assert ask(program, "target", stdin=asset) == ["barracuda-3.0"]
+    assert ask(program, "target", stdin=asset.replace("\n", "\r\n")) == ["barracuda-3.0"]
+    assert ask(program, "target", stdin="nothing") == ["null"]
+
+
+def test_the_project_is_checked_once_a_session_and_when_a_model_comes(
+    program: Path, assemblies: Assemblies, tmp_path: Path
+) -> None:
+    for name, data in render(spec("Mosaic")).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    problem, *logs = ask(program, "check", str(tmp_path))
+    if assemblies.version == "3.0.0":
+        assert (problem, logs) == ("null", [])
+    else:
+        assert "Mosaic (barracuda-3.0)" in problem
+        assert logs == [f"warning Style Transfer: {problem}"]
+    assert ask(program, "check", "-") == ["null"]
+
+
+def test_without_the_package_everything_says_so_and_one_click_adds_it(tmp_path: Path) -> None:
+    made = build_stubs("3.0.0", tmp_path)
+    defines = (*UNITY_DEFINES, *VERSION_DEFINES["3.0.0"])
+    must_compile(made.runtime, sources_of("Runtime"), made.stubs, defines)
+    editor = [*made.stubs, tmp_path / "UnityEditor.dll", made.runtime]
+    must_compile(made.editor, sources_of("Editor"), editor, defines)
+    without = tmp_path / "StyleTransfer.Setup.dll"
+    must_compile(without, sources_of("Editor/Setup"), [*made.stubs, tmp_path / "UnityEditor.dll"], UNITY_DEFINES)
+    program = must_compile(tmp_path / "EditorCases.exe", [SOURCE], [*editor, made.editor, without], UNITY_DEFINES)
+    (problem, *logs) = ask(program, "check", "-")
+    assert "not installed" in problem and len(logs) == 1
+    assert ask(program, "install", "-") == [
+        "log Style Transfer: adding com.unity.barracuda 3.0.0 to the project.",
+        "package com.unity.barracuda@3.0.0",
+        "True",
+    ]

@@ -1,0 +1,22 @@
+using System;
+
+namespace StyleTransfer.Editor
+{
+
+/// <summary>
+/// What the <c>report.json</c> beside a model says of its build.
+/// </summary>
+[Serializable]
+public sealed class BuildReport
+{
+    /// <summary>What the validator found when the model was built.</summary>
+    public PipelineFinding[] findings;
+
+    /// <summary>The options of the build, for a build with the same ones: everything but source and place.</summary>
+    public string[] rebuild;
+
+    /// <summary>Reads the JSON; null where it is none.</summary>
+    public static BuildReport Parse(string json) => PipelineJson.Parse<BuildReport>(json);
+}
+
+}
