@@ -2,10 +2,14 @@
 // case; a line "name<TAB>ok" or "name<TAB>what is wrong" is printed for each. After each case nothing may be alive
 // that must be freed.
 //   Cases.exe sizes    reads "width height target multiple" lines, writes "width height" lines
+//   Cases.exe budget   reads "begin", "learn layer ms", "scale ratio", "expect layer budget", "fits layer spent budget"
+//                      lines, writes an answer each
+//   Cases.exe governor reads "frame-ms target-ms" lines, writes "level" lines
 //   Cases.exe workers  writes "wish compute graphics type note" lines
 
 using System;
 using System.Collections.Generic;
+using System.Globalization;
 using System.Reflection;
 using StyleTransfer;
 using StyleTransfer.Editor;
@@ -19,6 +23,8 @@ public static class Program
     {
         if (arguments.Length > 0 && arguments[0] == "sizes") return PrintSizes();
         if (arguments.Length > 0 && arguments[0] == "workers") return PrintWorkers();
+        if (arguments.Length > 0 && arguments[0] == "budget") return PrintBudget();
+        if (arguments.Length > 0 && arguments[0] == "governor") return PrintGovernor();
 
         const BindingFlags flags = BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly;
         foreach (var method in typeof(Cases).GetMethods(flags))
@@ -52,6 +58,43 @@ public static class Program
         return 0;
     }
 
+    static int PrintBudget()
+    {
+        var budget = new LayerBudget(4);
+        string line;
+        while ((line = Console.ReadLine()) != null)
+        {
+            var words = line.Split(' ');
+            var n = new float[3];
+            for (var i = 1; i < words.Length; i++) n[i - 1] = Number(words[i]);
+            object answer = "";
+            if (words[0] == "begin") answer = budget.BeginRun();
+            if (words[0] == "learn") budget.Learn((int)n[0], n[1]);
+            if (words[0] == "scale") budget.Scale(n[0]);
+            if (words[0] == "expect") answer = budget.Expect((int)n[0], n[1]);
+            if (words[0] == "fits") answer = budget.Fits((int)n[0], n[1], n[2]);
+            Console.WriteLine(Convert.ToString(answer, CultureInfo.InvariantCulture));
+        }
+        return 0;
+    }
+
+    static int PrintGovernor()
+    {
+        var governor = new FrameRateGovernor();
+        string line;
+        while ((line = Console.ReadLine()) != null)
+        {
+            var words = line.Split(' ');
+            var before = governor.Level;
+            var changed = governor.Tick(Number(words[0]), Number(words[1]));
+            if (changed != (governor.Level != before)) throw new Exception("change not told");
+            Console.WriteLine(governor.Level);
+        }
+        return 0;
+    }
+
+    static float Number(string text) => float.Parse(text, CultureInfo.InvariantCulture);
+
     static int PrintWorkers()
     {
         foreach (StyleTransferWorker wish in Enum.GetValues(typeof(StyleTransferWorker)))
@@ -72,6 +115,7 @@ public static class Program
 
 static class Fixture
 {
+    public const int Layers = 10;
     public const int Width = 32;
     public const int Height = 16;
 
@@ -88,6 +132,9 @@ static class Fixture
         Stub.Networks.Broken = false;
         Stub.Networks.BurstBroken = false;
         Stub.Networks.Impossible = false;
+        Stub.Networks.Slow = false;
+        Stub.World.GpuWaits = 0;
+        SystemInfo.supportsAsyncGPUReadback = true;
         SystemInfo.supportsComputeShaders = true;
         SystemInfo.graphicsDeviceType = GraphicsDeviceType.Vulkan;
         QualitySettings.activeColorSpace = ColorSpace.Gamma;
@@ -130,6 +177,7 @@ static class Fixture
         var shape = Tensor4 ? new[] { -1, -1, -1, channels } : new[] { 1, 1, -1, 1, 1, -1, -1, channels };
         network.inputs.Add(new Model.Input { name = "input", shape = shape });
         network.outputs.Add("output");
+        for (var layer = 0; layer < Layers; layer++) network.layers.Add(new Layer());
         WriteMetadata(network, "source_digest", digest);
         WriteMetadata(network, "image_contract",
             "{\"input\": {\"channels\": 3, \"range\": \"0..1\"}, \"output\": {\"range\": \"0..1\"}}");
@@ -434,6 +482,56 @@ public static class Cases
             runner.Stylize(source, shown, 1);
         }
         Fixture.Free(source, shown, first);
+    }
+
+    static int FramesOfOneRun(StyleTransferRunner runner, RenderTexture source, RenderTexture shown)
+    {
+        var runs = Stub.Networks.Executions;
+        for (var frame = 1; ; frame++)
+        {
+            runner.Stylize(source, shown, 1);
+            Fixture.Equal(Stub.Networks.Executions, runs + 1, "runs begun");
+            if (!runner.IsRunning) return frame;
+        }
+    }
+
+    public static void a_budget_runs_as_many_layers_per_frame_as_fit()
+    {
+        Stub.Networks.Slow = true;
+        foreach (var name in Fixture.WorkerNames)
+        {
+            RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+            using (var runner = new StyleTransferRunner(Fixture.Style(), Fixture.TypeOf(name)))
+            {
+                // Four unknown layers per frame, then one: no measured layer fits into so little time.
+                runner.BudgetMilliseconds = 0.000001f;
+                Stub.World.GpuWaits = 0;
+                Fixture.Equal(FramesOfOneRun(runner, source, shown), 3, name + ": frames of the first run");
+                Fixture.Equal(Stub.World.GpuWaits, 0, name + ": waits in the first run");
+                Fixture.Equal(FramesOfOneRun(runner, source, shown), 11, name + ": frames of the measured run");
+                var waits = WorkerSelection.IsCpu(runner.WorkerType) ? 0 : 22;
+                Fixture.Equal(Stub.World.GpuWaits, waits, name + ": waits in the measured run");
+                Fixture.Equal(FramesOfOneRun(runner, source, shown), 11, name + ": frames of the third run");
+                runner.BudgetMilliseconds = 1e6f;
+                Fixture.Equal(FramesOfOneRun(runner, source, shown), 1, name + ": frames with time enough");
+                Fixture.Equal(Stub.World.GpuWaits, waits, name + ": waits after the measured run");
+                Fixture.IsInverted(source, shown, 1, name);
+            }
+            Fixture.Free(source, shown);
+        }
+    }
+
+    public static void a_gpu_that_cannot_say_when_it_is_done_goes_by_frames()
+    {
+        SystemInfo.supportsAsyncGPUReadback = false;
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        using (var runner = new StyleTransferRunner(Fixture.Style(), WorkerFactory.Type.ComputePrecompiled))
+        {
+            runner.BudgetMilliseconds = 0.000001f;
+            runner.SpreadFrames = 2;
+            Fixture.Equal(FramesOfOneRun(runner, source, shown), 2, "frames");
+        }
+        Fixture.Free(source, shown);
     }
 
     public static void the_component_frees_all_that_it_made()

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.unity.templates import fill
-from tests.csharp.toolchain import STUBS, UNITY_DEFINES, VERSION_DEFINES, VERSIONS, must_compile, sources_of
+from tests.csharp.toolchain import STUBS, UNITY_DEFINES, VERSION_DEFINES, VERSIONS, must_compile, run, sources_of
+
+CASES_SOURCE = Path(__file__).with_name("Cases.cs")
 
 STUB_VALUES = {
     "class_name": "CandyStyleTransfer",
@@ -86,3 +88,22 @@ def assemblies(
     model_references = [folder / "UnityEngine.dll", made.runtime]
     must_compile(folder / "StyleTransfer.Models.dll", [stub], model_references, UNITY_DEFINES)
     return made
+
+
+@pytest.fixture(scope="session")
+def program(assemblies: Assemblies) -> Path:
+    """The program of Cases.cs, against each Barracuda version."""
+    references = [
+        *assemblies.stubs,
+        assemblies.folder / "UnityEditor.dll",
+        assemblies.runtime,
+        assemblies.editor,
+    ]
+    return must_compile(assemblies.folder / "Cases.exe", [CASES_SOURCE], references, UNITY_DEFINES)
+
+
+def ask(program: Path, *arguments: str, stdin: str = "") -> list[str]:
+    """The lines that the program answers to arguments and input."""
+    done = run("mono", program, *arguments, stdin=stdin)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()

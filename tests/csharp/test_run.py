@@ -8,32 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.csharp.conftest import Assemblies
-from tests.csharp.toolchain import UNITY_DEFINES, must_compile, run
+from tests.csharp.conftest import CASES_SOURCE, Assemblies, ask
 
-SOURCE = Path(__file__).with_name("Cases.cs")
 CASES = re.findall(
     r"^    public static void (\w+)\(\)$",
-    SOURCE.read_text().partition("public static class Cases")[2],
+    CASES_SOURCE.read_text().partition("public static class Cases")[2],
     re.MULTILINE,
 )
-
-
-@pytest.fixture(scope="session")
-def program(assemblies: Assemblies) -> Path:
-    references = [
-        *assemblies.stubs,
-        assemblies.folder / "UnityEditor.dll",
-        assemblies.runtime,
-        assemblies.editor,
-    ]
-    return must_compile(assemblies.folder / "Cases.exe", [SOURCE], references, UNITY_DEFINES)
-
-
-def ask(program: Path, *arguments: str, stdin: str = "") -> list[str]:
-    done = run("mono", program, *arguments, stdin=stdin)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.splitlines()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ SHADER_STUBS = Path(__file__).resolve().parent / "shader_stubs"
 TEXT = SHADER.read_text()
 COMMON = re.search(r"CGINCLUDE(.*?)ENDCG", TEXT, re.DOTALL)[1]
 PASSES = {match[1]: match[2] for match in re.finditer(r'Name "([^"]+)"\s*CGPROGRAM(.*?)ENDCG', TEXT, re.DOTALL)}
-RUNNER = (TEMPLATES / "Runtime/StyleTransferRunner.cs").read_text()
+CONVERTER = (TEMPLATES / "Runtime/PictureConverter.cs").read_text()
 
 
 def compile_stage(tmp_path: Path, program: str, stage: str, entry: str, flipped: int) -> str:
@@ -50,13 +50,13 @@ def test_a_mistake_in_the_shader_does_not_compile(tmp_path: Path) -> None:
 
 def test_code_and_shader_agree_on_passes_and_properties() -> None:
     order = [re.search(r"#pragma fragment (\w+)", body)[1] for body in PASSES.values()]
-    assert order[int(re.search(r"PassToNetwork = (\d)", RUNNER)[1])] == "ToNetwork"
-    assert order[int(re.search(r"PassFromNetwork = (\d)", RUNNER)[1])] == "FromNetwork"
-    used = set(re.findall(r'PropertyToID\("(\w+)"\)', RUNNER))
+    assert order[int(re.search(r"PassToNetwork = (\d)", CONVERTER)[1])] == "ToNetwork"
+    assert order[int(re.search(r"PassFromNetwork = (\d)", CONVERTER)[1])] == "FromNetwork"
+    used = set(re.findall(r'PropertyToID\("(\w+)"\)', CONVERTER))
     declared = set(re.findall(r"^    (?:sampler2D|float4|float) (_\w+);", COMMON, re.MULTILINE))
     assert used == declared - {"_MainTex", "_MainTex_TexelSize"}
     assert set(re.findall(r"^        (_\w+)\(", TEXT, re.MULTILINE)) == used | {"_MainTex"}
-    assert f'Shader "{re.search(r"ConvertShaderName = .(.*?).;", RUNNER)[1]}"' in TEXT
+    assert f'Shader "{re.search(r"ShaderName = .(.*?).;", CONVERTER)[1]}"' in TEXT
 
 
 def sample(picture: np.ndarray, uv: Vector) -> Vector:
@@ -75,7 +75,7 @@ def sample(picture: np.ndarray, uv: Vector) -> Vector:
 
 
 def tap_offset(source: int, extent: int) -> float:
-    """StyleTransferRunner.TapOffset, once more; its text is checked below."""
+    """PictureConverter.TapOffset, once more; its text is checked below."""
     return 0.25 * min(max(source / extent - 1, 0), 1) / extent
 
 
@@ -83,7 +83,15 @@ def shade(entry: str, main: np.ndarray, size: tuple[int, int], **uniforms: objec
     """Draws one pass on a picture of (height, width)."""
     height, width = size
     offset = Vector(tap_offset(main.shape[1], width), tap_offset(main.shape[0], height), 0, 0)
-    scope = {"_MainTex": main, "_TapOffset": offset, "tex2D": sample, "_LinearProject": 0.0, **uniforms}
+    scope = {
+        "_MainTex": main,
+        "_TapOffset": offset,
+        "tex2D": sample,
+        "_LinearProject": 0.0,
+        "_Mask": main,
+        "_Masked": 0.0,
+        **uniforms,
+    }
     draw = functions(COMMON, scope)[entry]
     pixels = [
         [
@@ -99,10 +107,10 @@ def noise(height: int, width: int, highest: float = 1.0) -> np.ndarray:
     return np.random.default_rng(7).uniform(0, highest, (height, width, 4))
 
 
-def test_the_runner_computes_the_taps_as_these_tests_do() -> None:
-    body = re.search(r"float TapOffset\(int sourceExtent, int extent\)\s*=> (.*?);", RUNNER, re.DOTALL)[1]
+def test_the_converter_computes_the_taps_as_these_tests_do() -> None:
+    body = re.search(r"float TapOffset\(int sourceExtent, int extent\)\s*=> (.*?);", CONVERTER, re.DOTALL)[1]
     assert body == "QuarterPixel * Mathf.Clamp01((float)sourceExtent / extent - 1) / extent"
-    assert "const float QuarterPixel = 0.25f;" in RUNNER
+    assert "const float QuarterPixel = 0.25f;" in CONVERTER
 
 
 def srgb_from_linear(x: np.ndarray) -> np.ndarray:

@@ -1,5 +1,4 @@
 using System;
-using System.Collections;
 using UnityEngine;
 using Unity.Barracuda;
 
@@ -19,7 +18,7 @@ public sealed class StyleTransferRunner : IDisposable
     #region Public properties
 
     /// <summary>The name of the shader that a runner uses if it is given none.</summary>
-    public const string ConvertShaderName = "Hidden/StyleTransfer/Convert";
+    public const string ConvertShaderName = PictureConverter.ShaderName;
 
     /// <summary>What this runner runs.</summary>
     public StyleTransferModel Model => _model;
@@ -36,8 +35,20 @@ public sealed class StyleTransferRunner : IDisposable
     /// </summary>
     public int SpreadFrames { get; set; }
 
+    /// <summary>
+    /// What a run may take of each frame, in milliseconds; a run then ends when it ends. 0 goes by
+    /// <see cref="SpreadFrames"/>, and so does a GPU that cannot say when its work is done.
+    /// </summary>
+    public float BudgetMilliseconds { get; set; }
+
     /// <summary>The size that the network ran at last, in pixels; 0 x 0 before the first run.</summary>
     public WorkingSize Size => _size;
+
+    /// <summary>The picture of the last finished run; null before. Valid until the next run or size.</summary>
+    public Texture Picture => _stylized;
+
+    /// <summary>Whether a run is under way.</summary>
+    public bool IsRunning => _schedule != null && _schedule.IsRunning;
 
     #endregion
 
@@ -81,19 +92,64 @@ public sealed class StyleTransferRunner : IDisposable
             return;
         }
 
-        Resize(source);
-        Run(source);
+        var picture = Prepare(source.width, source.height);
+        if (!IsRunning)
+        {
+            Graphics.Blit(source, picture, _converter.Material, PictureConverter.PassToNetwork);
+            Begin();
+        }
+        Advance();
 
         if (_stylized == null)
+        {
             Graphics.Blit(source, destination);
-        else
-            DrawResult(source, destination, strength);
+            return;
+        }
+
+        _converter.SetFromNetwork(_stylized, strength, null);
+        Graphics.Blit(source, destination, _converter.Material, PictureConverter.PassFromNetwork);
     }
 
     /// <summary>
-    /// Frees everything. A second call does nothing.
+    /// Frees everything. A second call does nothing. A run under way is given up.
     /// </summary>
     public void Dispose() => ReleaseObjects();
+
+    #endregion
+
+    #region The steps of a run
+
+    /// <summary>What draws the camera's picture on the one that <see cref="Prepare"/> gives.</summary>
+    internal Material ToNetwork => _converter.Material;
+
+    /// <summary>
+    /// Where to draw the network's next picture, with <see cref="ToNetwork"/>. A run under way goes on if the
+    /// size is still the same, and is given up otherwise.
+    /// </summary>
+    internal RenderTexture Prepare(int sourceWidth, int sourceHeight)
+    {
+        var size = _model.FitSize(sourceWidth, sourceHeight, TargetHeight);
+        if (_exchange == null || size.Width != _size.Width || size.Height != _size.Height)
+            AllocateExchange(size);
+        _converter.SetToNetwork(sourceWidth, sourceHeight, size);
+        return _exchange.Picture;
+    }
+
+    /// <summary>Begins a run on what is drawn.</summary>
+    internal void Begin()
+    {
+        _exchange.Load();
+        _schedule.Begin(_exchange.Input);
+    }
+
+    /// <summary>One frame's share of the run under way. True when <see cref="Picture"/> is a new one.</summary>
+    internal bool Advance()
+    {
+        if (!_schedule.Advance(SpreadFrames, BudgetMilliseconds)) return false;
+        _stylized = _exchange.Show(_worker.PeekOutput(_model.OutputName));
+        SweepMaterials();
+        return true;
+    }
 
     #endregion
 
@@ -101,12 +157,11 @@ public sealed class StyleTransferRunner : IDisposable
 
     StyleTransferModel _model;
     WorkerFactory.Type _type;
-    Material _material;
+    PictureConverter _converter;
     IWorker _worker;
+    RunSchedule _schedule;
     TensorExchange _exchange;
     WorkingSize _size;
-    IEnumerator _schedule;
-    int _scheduledFrames;
     Texture _stylized;
 
     #endregion
@@ -119,10 +174,7 @@ public sealed class StyleTransferRunner : IDisposable
             throw new InvalidOperationException("Style transfer model '" + model.DisplayName +
               "' has no network. Check that the .onnx file lies beside the asset and was imported without errors.");
 
-        var shader = convertShader != null ? convertShader : Shader.Find(ConvertShaderName);
-        if (shader == null)
-            throw new InvalidOperationException("The shader " + ConvertShaderName + " is missing. Assign " +
-              "Runtime/Shaders/StyleTransferConvert.shader to the Convert Shader field of the component.");
+        _converter = new PictureConverter(convertShader);
 
         var network = ModelLoader.Load(model.Model);
         var mismatch = ModelContract.FindMismatch(model, network);
@@ -130,13 +182,13 @@ public sealed class StyleTransferRunner : IDisposable
 
         _model = model;
         _type = type;
-        _material = new Material(shader);
-        _material.hideFlags = HideFlags.HideAndDontSave;
         _worker = WorkerFactory.CreateWorker(type, network);
+        _schedule = new RunSchedule(_worker, type, network.layers.Count);
     }
 
     void AllocateExchange(WorkingSize size)
     {
+        if (_exchange != null) _schedule.Resize((float)size.Width * size.Height / (_size.Width * _size.Height));
         ReleaseExchange();
         _exchange = TensorExchange.Allocate(_type, size, _model.InputChannels);
         _size = size;
@@ -144,113 +196,22 @@ public sealed class StyleTransferRunner : IDisposable
 
     void ReleaseObjects()
     {
+        if (_schedule != null) _schedule.Dispose();
+        _schedule = null;
         ReleaseExchange();
         if (_worker != null) _worker.Dispose();
         _worker = null;
-        Textures.Release(_material);
-        _material = null;
+        if (_converter != null) _converter.Dispose();
+        _converter = null;
     }
 
     void ReleaseExchange()
     {
-        _schedule = null;
         _stylized = null;
         if (_exchange != null) _exchange.Dispose();
         _exchange = null;
         _size = default(WorkingSize);
     }
-
-    #endregion
-
-    #region Inference
-
-    void Resize(RenderTexture source)
-    {
-        var size = _model.FitSize(source.width, source.height, TargetHeight);
-        if (_exchange == null || size.Width != _size.Width || size.Height != _size.Height)
-            AllocateExchange(size);
-    }
-
-    void Run(RenderTexture source)
-    {
-        if (_schedule == null)
-        {
-            DrawPicture(source);
-            _exchange.Load();
-
-            if (SpreadFrames <= 1)
-            {
-                _worker.Execute(_exchange.Input);
-                Finish();
-                return;
-            }
-
-            _schedule = _worker.StartManualSchedule(_exchange.Input);
-            _scheduledFrames = 0;
-        }
-
-        if (Advance()) Finish();
-    }
-
-    // One frame's share of the layers. True when the last one has run.
-    bool Advance()
-    {
-        _scheduledFrames++;
-        var last = _scheduledFrames >= SpreadFrames;
-        var goal = (float)_scheduledFrames / Mathf.Max(1, SpreadFrames);
-
-        while (_schedule.MoveNext())
-            if (!last && _worker.scheduleProgress >= goal) return false;
-
-        return true;
-    }
-
-    void Finish()
-    {
-        _schedule = null;
-        _stylized = _exchange.Show(_worker.PeekOutput(_model.OutputName));
-        SweepMaterials();
-    }
-
-    #endregion
-
-    #region Drawing
-
-    // Passes and properties of StyleTransferConvert.shader.
-    const int PassToNetwork = 0;
-    const int PassFromNetwork = 1;
-
-    static readonly int StylizedId = Shader.PropertyToID("_Stylized");
-    static readonly int StrengthId = Shader.PropertyToID("_Strength");
-    static readonly int TapOffsetId = Shader.PropertyToID("_TapOffset");
-    static readonly int LinearProjectId = Shader.PropertyToID("_LinearProject");
-
-    // Four bilinear taps at a quarter of the new pixel around its middle: an exact box filter for a reduction
-    // by two and by four. Without a reduction they meet in the middle.
-    const float QuarterPixel = 0.25f;
-
-    void DrawPicture(RenderTexture source)
-    {
-        SetColorSpace();
-        _material.SetVector(TapOffsetId, new Vector4
-          (TapOffset(source.width, _size.Width), TapOffset(source.height, _size.Height), 0, 0));
-        Graphics.Blit(source, _exchange.Picture, _material, PassToNetwork);
-    }
-
-    void DrawResult(RenderTexture source, RenderTexture destination, float strength)
-    {
-        SetColorSpace();
-        _material.SetTexture(StylizedId, _stylized);
-        _material.SetFloat(StrengthId, Mathf.Clamp01(strength));
-        Graphics.Blit(source, destination, _material, PassFromNetwork);
-    }
-
-    // The network sees and gives sRGB values. Barracuda never converts (no version reads or writes sRGB).
-    void SetColorSpace()
-      => _material.SetFloat(LinearProjectId, QualitySettings.activeColorSpace == ColorSpace.Linear ? 1 : 0);
-
-    static float TapOffset(int sourceExtent, int extent)
-      => QuarterPixel * Mathf.Clamp01((float)sourceExtent / extent - 1) / extent;
 
     #endregion
 

@@ -23,6 +23,9 @@ public static class Networks
     public static bool Broken;
     public static bool BurstBroken;
 
+    // Layers take a while that a clock can see.
+    public static bool Slow;
+
     // No worker can be created for the network.
     public static bool Impossible;
 
@@ -37,8 +40,11 @@ namespace Unity.Barracuda
 
 public class NNModel : ScriptableObject {}
 
+public class Layer {}
+
 public partial class Model
 {
+    public List<Layer> layers = new List<Layer>();
     public List<Input> inputs = new List<Input>();
     public List<string> outputs = new List<string>();
 }
@@ -303,6 +309,7 @@ class StubWorker : IWorker
         {
             m_Progress = layer / (float)Layers;
             Stub.Networks.LayersRun++;
+            if (Stub.Networks.Slow) Spin();
             yield return null;
         }
 
@@ -310,6 +317,12 @@ class StubWorker : IWorker
         if (m_Output != null) m_Output.Dispose();
         var cpu = WorkerFactory.IsType(m_Type, WorkerFactory.Device.CPU);
         m_Output = new Tensor(shape, cpu ? new UnsafeArrayTensorData(values) : StubGpuData(values));
+    }
+
+    static void Spin()
+    {
+        var clock = System.Diagnostics.Stopwatch.StartNew();
+        while (clock.Elapsed.TotalMilliseconds < 0.01) {}
     }
 
     StubData StubGpuData(float[] values)

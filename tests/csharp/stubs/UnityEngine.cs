@@ -40,6 +40,7 @@ public static class World
     public static readonly List<string> Logs = new List<string>();
     public static int Blits;
     public static int Sweeps;
+    public static int GpuWaits;
     public static int? ExitCode;
 
     // Stands for the GPU: a pass of a material from texels to a texel, given u and v.
@@ -112,6 +113,60 @@ public enum GraphicsDeviceType
 }
 
 public abstract class RenderPipelineAsset : ScriptableObject {}
+
+public struct AsyncGPUReadbackRequest
+{
+    public void WaitForCompletion() { Stub.World.GpuWaits++; }
+}
+
+public static class AsyncGPUReadback
+{
+    public static AsyncGPUReadbackRequest Request
+        (Texture src, int mipIndex = 0, Action<AsyncGPUReadbackRequest> callback = null)
+    {
+        if (!SystemInfo.supportsAsyncGPUReadback) throw new NotSupportedException();
+        if (!((RenderTexture)src).IsCreated()) throw new Exception("read back of a texture that is not created");
+        return default(AsyncGPUReadbackRequest);
+    }
+}
+
+public struct RenderTargetIdentifier
+{
+    internal readonly Texture texture;
+
+    public RenderTargetIdentifier(Texture tex) { texture = tex; }
+    public static implicit operator RenderTargetIdentifier(Texture tex) { return new RenderTargetIdentifier(tex); }
+}
+
+// Commands are kept and carried out later, with the materials' properties of then.
+public class CommandBuffer : IDisposable
+{
+    readonly List<Action> m_Commands = new List<Action>();
+
+    public CommandBuffer() { Stub.Live.Add("CommandBuffer"); }
+
+    public string name { get; set; }
+
+    public void Blit(Texture source, RenderTargetIdentifier dest, Material mat, int pass)
+    {
+        m_Commands.Add(() => Graphics.Blit(source, (RenderTexture)dest.texture, mat, pass));
+    }
+
+    public void Blit(RenderTargetIdentifier source, RenderTargetIdentifier dest)
+    {
+        m_Commands.Add(() => Graphics.Blit(source.texture, (RenderTexture)dest.texture));
+    }
+
+    public void Blit(RenderTargetIdentifier source, RenderTargetIdentifier dest, Material mat, int pass)
+    {
+        m_Commands.Add(() => Graphics.Blit(source.texture, (RenderTexture)dest.texture, mat, pass));
+    }
+
+    public void Clear() { m_Commands.Clear(); }
+    public void Dispose() { Stub.Live.Remove("CommandBuffer"); }
+    public void Release() { Dispose(); }
+    internal void Execute() { foreach (var command in m_Commands) command(); }
+}
 
 public sealed class GraphicsSettings : Object
 {
@@ -204,7 +259,7 @@ public enum ColorSpace { Uninitialized = -1, Gamma = 0, Linear = 1 }
 public enum FilterMode { Point = 0, Bilinear = 1, Trilinear = 2 }
 public enum TextureWrapMode { Repeat = 0, Clamp = 1 }
 public enum TextureFormat { RGBA32 = 4 }
-public enum RenderTextureFormat { ARGB32 = 0, ARGBHalf = 2 }
+public enum RenderTextureFormat { ARGB32 = 0, ARGBHalf = 2, ARGBFloat = 11 }
 public enum RenderTextureReadWrite { Default = 0, Linear = 1, sRGB = 2 }
 
 [Flags]
@@ -468,15 +523,17 @@ public sealed class QualitySettings : Object
 
 public sealed class SystemInfo
 {
-    static bool s_Compute = true, s_Half = true;
+    static bool s_Compute = true, s_Half = true, s_Readback = true;
     static Rendering.GraphicsDeviceType s_Type = Rendering.GraphicsDeviceType.Vulkan;
 
     public static bool supportsComputeShaders { get { return s_Compute; } internal set { s_Compute = value; } }
     public static Rendering.GraphicsDeviceType graphicsDeviceType { get { return s_Type; } internal set { s_Type = value; } }
 
+    public static bool supportsAsyncGPUReadback { get { return s_Readback; } internal set { s_Readback = value; } }
+
     public static bool SupportsRenderTextureFormat(RenderTextureFormat format)
     {
-        return s_Half || format != RenderTextureFormat.ARGBHalf;
+        return s_Half || format == RenderTextureFormat.ARGB32;
     }
 }
 

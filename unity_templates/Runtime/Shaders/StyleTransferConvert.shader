@@ -5,6 +5,8 @@ Shader "Hidden/StyleTransfer/Convert"
     {
         _MainTex("Camera picture", 2D) = "black" {}
         _Stylized("Network's picture", 2D) = "black" {}
+        _Mask("Where to show it", 2D) = "white" {}
+        _Masked("1 where the mask counts", Float) = 0
         _Strength("Blend", Range(0, 1)) = 1
         _TapOffset("Offset of the taps, in texture coordinates", Vector) = (0, 0, 0, 0)
         _LinearProject("1 in a project of linear colour space", Float) = 0
@@ -17,6 +19,8 @@ Shader "Hidden/StyleTransfer/Convert"
     sampler2D _MainTex;
     float4 _MainTex_TexelSize;
     sampler2D _Stylized;
+    sampler2D _Mask;
+    float _Masked;
     float _Strength;
     float4 _TapOffset;
     float _LinearProject;
@@ -80,7 +84,8 @@ Shader "Hidden/StyleTransfer/Convert"
         float4 source = tex2D(_MainTex, input.uv);
         float3 color = saturate(tex2D(_Stylized, input.uvStylized).rgb);
         color = lerp(color, SrgbToLinear(color), _LinearProject);
-        return float4(lerp(source.rgb, color, _Strength), source.a);
+        float strength = _Strength * lerp(1, tex2D(_Mask, input.uvStylized).r, _Masked);
+        return float4(lerp(source.rgb, color, strength), source.a);
     }
 
     ENDCG

@@ -1,0 +1,184 @@
+using System;
+using System.Collections;
+using System.Diagnostics;
+using UnityEngine;
+using UnityEngine.Rendering;
+using Unity.Barracuda;
+
+namespace StyleTransfer
+{
+
+/// <summary>
+/// One run of a network, spread over frames: by a number of frames, or by milliseconds per frame.
+/// </summary>
+sealed class RunSchedule : IDisposable
+{
+    #region Public members
+
+    /// <summary>The schedule of a worker.</summary>
+    /// <param name="worker">what runs; stays the caller's</param>
+    /// <param name="type">its type</param>
+    /// <param name="layers">how many layers its network has</param>
+    public RunSchedule(IWorker worker, WorkerFactory.Type type, int layers)
+      => AllocateObjects(worker, type, layers);
+
+    /// <summary>Whether a run is under way.</summary>
+    public bool IsRunning => _layersLeft != null;
+
+    /// <summary>Begins a run. Nothing of it is computed yet.</summary>
+    public void Begin(Tensor input)
+    {
+        _layersLeft = _worker.StartManualSchedule(input);
+        _layer = 0;
+        _frames = 0;
+        _measures = _timer.CanMeasure && _budget.BeginRun();
+    }
+
+    /// <summary>Computes one frame's share. True when the run has ended.</summary>
+    /// <param name="spreadFrames">the most frames that a run may take, where no milliseconds are given</param>
+    /// <param name="milliseconds">what a frame may spend; 0 asks for <paramref name="spreadFrames"/></param>
+    public bool Advance(int spreadFrames, float milliseconds)
+    {
+        var ended = milliseconds > 0 && _timer.CanMeasure
+          ? AdvanceWithin(milliseconds) : AdvanceShare(spreadFrames);
+        if (ended) _layersLeft = null;
+        return ended;
+    }
+
+    /// <summary>The picture's size changed; a run under way is given up.</summary>
+    /// <param name="pixelRatio">new pixels over old ones</param>
+    public void Resize(float pixelRatio)
+    {
+        _layersLeft = null;
+        _budget.Scale(pixelRatio);
+    }
+
+    /// <summary>Frees what measuring needs. A run under way is given up.</summary>
+    public void Dispose() => ReleaseObjects();
+
+    #endregion
+
+    #region Private members
+
+    IWorker _worker;
+    LayerBudget _budget;
+    LayerTimer _timer;
+    IEnumerator _layersLeft;
+    int _layer, _frames;
+    bool _measures;
+
+    void AllocateObjects(IWorker worker, WorkerFactory.Type type, int layers)
+    {
+        _worker = worker;
+        _budget = new LayerBudget(layers);
+        _timer = new LayerTimer(WorkerSelection.IsCpu(type));
+    }
+
+    void ReleaseObjects()
+    {
+        _layersLeft = null;
+        if (_timer != null) _timer.Dispose();
+        _timer = null;
+        _budget = null;
+        _worker = null;
+    }
+
+    bool AdvanceShare(int spreadFrames)
+    {
+        _frames++;
+        var last = _frames >= spreadFrames;
+        var goal = (float)_frames / Mathf.Max(1, spreadFrames);
+
+        while (_layersLeft.MoveNext())
+            if (!last && _worker.scheduleProgress >= goal) return false;
+
+        return true;
+    }
+
+    // At least one layer, so that every run comes to an end.
+    bool AdvanceWithin(float milliseconds)
+    {
+        var spent = 0f;
+        do
+        {
+            if (_measures) _timer.Begin();
+            var more = _layersLeft.MoveNext();
+            if (_measures) _budget.Learn(_layer, _timer.End());
+
+            if (!more) return true;
+            spent += _budget.Expect(_layer, milliseconds);
+            _layer++;
+        }
+        while (_budget.Fits(_layer, spent, milliseconds));
+        return false;
+    }
+
+    #endregion
+}
+
+/// <summary>
+/// Measures what layers take: CPU workers by the clock, GPU workers by waiting for the GPU before and after.
+/// </summary>
+/// <remarks>
+/// Waiting stalls, therefore runs are measured seldom (<see cref="LayerBudget.RunsBetweenMeasurements"/>). A
+/// read-back of one texel stands in the GPU's queue behind all that was given to it; Barracuda's own way to wait,
+/// FlushSchedule, reads back the whole tensor of the layer (GenericWorker.cs:201 of 3.0.0).
+/// </remarks>
+sealed class LayerTimer : IDisposable
+{
+    #region Public members
+
+    /// <summary>A timer.</summary>
+    /// <param name="cpu">the worker computes on the CPU</param>
+    public LayerTimer(bool cpu) => AllocateObjects(cpu);
+
+    /// <summary>Whether there is a way to wait for this worker.</summary>
+    public bool CanMeasure => _cpu || _texel != null;
+
+    /// <summary>Starts the clock as soon as earlier work is done.</summary>
+    public void Begin()
+    {
+        if (!_cpu) Wait();
+        _clock.Reset();
+        _clock.Start();
+    }
+
+    /// <summary>Milliseconds since <see cref="Begin"/>, with all work that was given since then.</summary>
+    public float End()
+    {
+        if (!_cpu) Wait();
+        return (float)_clock.Elapsed.TotalMilliseconds;
+    }
+
+    /// <summary>Frees the texel.</summary>
+    public void Dispose() => ReleaseObjects();
+
+    #endregion
+
+    #region Private members
+
+    bool _cpu;
+    Stopwatch _clock;
+    RenderTexture _texel;
+
+    void AllocateObjects(bool cpu)
+    {
+        _cpu = cpu;
+        _clock = new Stopwatch();
+        if (!cpu && SystemInfo.supportsAsyncGPUReadback)
+            _texel = Textures.AllocateTarget(1, 1, RenderTextureFormat.ARGB32, false);
+    }
+
+    void ReleaseObjects()
+    {
+        Textures.Release(_texel);
+        _texel = null;
+        _clock = null;
+    }
+
+    void Wait() => AsyncGPUReadback.Request(_texel).WaitForCompletion();
+
+    #endregion
+}
+
+}

@@ -1,0 +1,94 @@
+using System;
+using UnityEngine;
+
+namespace StyleTransfer
+{
+
+/// <summary>
+/// The material of StyleTransferConvert.shader: between a camera's picture and a network's.
+/// </summary>
+sealed class PictureConverter : IDisposable
+{
+    #region Public members
+
+    /// <summary>The name of the shader that is looked up if none is given.</summary>
+    public const string ShaderName = "Hidden/StyleTransfer/Convert";
+
+    /// <summary>The pass from the camera's picture to the network's.</summary>
+    public const int PassToNetwork = 0;
+
+    /// <summary>The pass that blends the network's picture over the camera's.</summary>
+    public const int PassFromNetwork = 1;
+
+    /// <summary>A converter.</summary>
+    /// <param name="shader">the shader; null looks it up by its name</param>
+    /// <exception cref="InvalidOperationException">the shader is missing</exception>
+    public PictureConverter(Shader shader) => AllocateMaterial(shader);
+
+    /// <summary>What to draw with.</summary>
+    public Material Material => _material;
+
+    /// <summary>Prepares <see cref="PassToNetwork"/>.</summary>
+    /// <param name="sourceWidth">of the camera's picture, in pixels</param>
+    /// <param name="sourceHeight">of the camera's picture, in pixels</param>
+    /// <param name="size">of the network's picture</param>
+    public void SetToNetwork(int sourceWidth, int sourceHeight, WorkingSize size)
+    {
+        SetColorSpace();
+        _material.SetVector(TapOffsetId, new Vector4
+          (TapOffset(sourceWidth, size.Width), TapOffset(sourceHeight, size.Height), 0, 0));
+    }
+
+    /// <summary>Prepares <see cref="PassFromNetwork"/>.</summary>
+    /// <param name="stylized">the network's picture</param>
+    /// <param name="strength">0 is the camera's picture, 1 the network's</param>
+    /// <param name="mask">where to show the network's picture; null is everywhere</param>
+    public void SetFromNetwork(Texture stylized, float strength, Texture mask)
+    {
+        SetColorSpace();
+        _material.SetTexture(StylizedId, stylized);
+        _material.SetTexture(MaskId, mask);
+        _material.SetFloat(MaskedId, mask != null ? 1 : 0);
+        _material.SetFloat(StrengthId, Mathf.Clamp01(strength));
+    }
+
+    /// <summary>Frees the material.</summary>
+    public void Dispose() => ReleaseMaterial();
+
+    #endregion
+
+    #region Private members
+
+    static readonly int StylizedId = Shader.PropertyToID("_Stylized");
+    static readonly int MaskId = Shader.PropertyToID("_Mask");
+    static readonly int MaskedId = Shader.PropertyToID("_Masked");
+    static readonly int StrengthId = Shader.PropertyToID("_Strength");
+    static readonly int TapOffsetId = Shader.PropertyToID("_TapOffset");
+    static readonly int LinearProjectId = Shader.PropertyToID("_LinearProject");
+
+    // Four bilinear taps at a quarter of the new pixel around its middle: an exact box filter for a reduction
+    // by two and by four. Without a reduction they meet in the middle.
+    const float QuarterPixel = 0.25f;
+
+    Material _material;
+
+    void AllocateMaterial(Shader shader)
+      => _material = Textures.AllocateMaterial(shader, ShaderName, "Convert Shader");
+
+    void ReleaseMaterial()
+    {
+        Textures.Release(_material);
+        _material = null;
+    }
+
+    // The network sees and gives sRGB values. Barracuda never converts (no version reads or writes sRGB).
+    void SetColorSpace()
+      => _material.SetFloat(LinearProjectId, QualitySettings.activeColorSpace == ColorSpace.Linear ? 1 : 0);
+
+    static float TapOffset(int sourceExtent, int extent)
+      => QuarterPixel * Mathf.Clamp01((float)sourceExtent / extent - 1) / extent;
+
+    #endregion
+}
+
+}
