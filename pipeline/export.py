@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
-import logging
 import os
 import re
 import sys
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,7 @@ import numpy as np
 
 from pipeline.errors import MissingDependency, PipelineError
 from pipeline.network import Network
+from pipeline.quiet import quiet
 
 if TYPE_CHECKING:
     import onnx
@@ -142,27 +141,18 @@ def _export(torch: Any, module: Any, picture: Any, opset: int, computed_sizes: b
     """One run of torch's exporter, kept silent: it prints whole graphs on failure, and warnings that explain
     nothing to whoever did not write torch. With `computed_sizes` height and width stay open while it traces."""
     buffer = io.BytesIO()
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch._dynamo", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), _silence():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        try:
-            torch.onnx.export(
-                module,
-                (picture,),
-                buffer,
-                dynamo=False,
-                opset_version=opset,
-                do_constant_folding=True,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_axes={INPUT: {2: "height", 3: "width"}} if computed_sizes else None,
-            )
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+    with quiet(), _silence():
+        torch.onnx.export(
+            module,
+            (picture,),
+            buffer,
+            dynamo=False,
+            opset_version=opset,
+            do_constant_folding=True,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: {2: "height", 3: "width"}} if computed_sizes else None,
+        )
     return buffer.getvalue()
 
 

@@ -156,7 +156,7 @@ def run(group: click.Group) -> int:
     """Run the command line; the exit code. No traceback but for -vv."""
     console = Console()
     if "-vv" not in sys.argv:
-        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read when torch is imported: its C++ warns on stderr
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read as torch is imported: its C++ warns on stderr
     try:
         result = group.main(standalone_mode=False)
         return result if isinstance(result, int) else 0

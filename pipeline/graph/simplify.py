@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 
 import onnx
+
+from pipeline.quiet import quiet
 
 _FOLDABLE = frozenset(
     [
@@ -79,7 +79,7 @@ def simplify(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     if not worth_simplifying(model):
         return _without_twins(model), ""
     try:
-        with _quiet():
+        with _silenced():
             import onnxsim
 
             simplified, right = onnxsim.simplify(_with_output_shapes(model))
@@ -101,7 +101,7 @@ def _without_onnxsim(model: onnx.ModelProto, reason: str) -> tuple[onnx.ModelPro
     from pipeline.graph.model import from_model, to_model
 
     try:
-        with _quiet():
+        with _silenced():
             graph = from_model(model).fold_constants().cleanup(remove_unused_graph_inputs=False).toposort()
             folded = to_model(graph, opset=graph.opset)
             folded.ir_version = model.ir_version
@@ -129,10 +129,8 @@ def _stable(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _silenced() -> Iterator[None]:
     """Nothing that a library prints, logs or warns gets through; its C++ parts write to the descriptors."""
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(descriptor) for descriptor in (1, 2)]
@@ -140,13 +138,10 @@ def _quiet() -> Iterator[None]:
     try:
         for descriptor in (1, 2):
             os.dup2(nothing, descriptor)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            with contextlib.redirect_stderr(io.StringIO()):
-                yield
+        with quiet(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
     finally:
         for descriptor, held in zip((1, 2), saved, strict=True):
             os.dup2(held, descriptor)
             os.close(held)
         os.close(nothing)
-        logging.disable(level)

@@ -13,12 +13,12 @@ import io
 import json
 import re
 import types
-import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import MissingDependency, PipelineError
+from pipeline.quiet import quiet
 from pipeline.sources import unpickle
 from pipeline.sources.archive import check_zip, damaged, guarded, scan_storage
 
@@ -51,8 +51,7 @@ def read_torchscript(path: Path) -> tuple[nn.Module, list[str]]:
     """
     guarded(path, lambda: _check_script(path))
     torch = _torch("reading TorchScript")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         module = guarded(path, lambda: torch.jit.load(str(path), map_location="cpu"))
     notes = ["TorchScript: the graph in the file is used; loading it ran no Python code"]
     if getattr(module, "training", False):
@@ -113,8 +112,7 @@ def read_exported(path: Path) -> tuple[nn.Module, tuple[int, ...] | None, list[s
     """
     example = guarded(path, lambda: _check_exported(path))
     torch = _torch("reading torch.export archives")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         program = guarded(path, lambda: torch.export.load(io.BytesIO(path.read_bytes())))
         unguarded = "check_guards" in inspect.signature(program.module).parameters
         module = guarded(path, lambda: program.module(check_guards=False) if unguarded else program.module())

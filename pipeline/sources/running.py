@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.network import Network
+from pipeline.quiet import quiet
 
 if TYPE_CHECKING:
     import onnx
@@ -53,8 +53,7 @@ def run_module(module: nn.Module, picture: np.ndarray) -> np.ndarray:
     """The module's output for one NCHW float32 array. A tuple of one tensor counts as that tensor."""
     import torch
 
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torch.inference_mode(), quiet():
         output = module(torch.from_numpy(np.array(picture, dtype=np.float32, order="C")))
     if isinstance(output, (tuple, list)) and len(output) == 1:
         output = output[0]

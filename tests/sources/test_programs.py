@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -227,6 +228,18 @@ def test_a_size_that_is_more_than_arithmetic_is_refused(dynamic: Path, expressio
                 pending += value
 
     assert refused(changed(dynamic, in_program(change))).code == "unsafe-program"
+
+
+def test_what_torch_logs_of_a_damaged_program_is_kept_from_the_user(
+    dynamic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", shown.append)
+    monkeypatch.setattr(logging.getLogger("torch.export"), "handlers", [handler])
+    error = refused(changed(dynamic, lambda name, content: b"?" if name.endswith("/version") else content))
+    assert error.code == "damaged-file"
+    assert shown == []
 
 
 @pytest.mark.parametrize(
