@@ -1,0 +1,17 @@
+"""Smaller networks: students of a teacher, perceptual training, and what they are worth.
+
+`students`, `data` and `quality` need no torch. `losses`, `loop`, `distill` and `train` import it when they are
+imported, so whoever calls them asks `require_torch` first and imports them inside a function.
+"""
+
+from __future__ import annotations
+
+from pipeline.errors import MissingDependency
+
+
+def require_torch(purpose: str) -> None:
+    """Raise MissingDependency where torch is not installed; `purpose` begins the sentence ("training")."""
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingDependency("torch", "torch", purpose) from None

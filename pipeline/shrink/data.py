@@ -1,0 +1,205 @@
+"""Training pictures: which files, and endless random crops of them that follow from a seed and a number.
+
+Crop number n is the same whoever asks for it and when: a run can be resumed, spread over processes, or fed by
+several loaders. Arrays are (3, H, W) uint8, RGB.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps, UnidentifiedImageError
+
+from pipeline.errors import PipelineError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga", ".tif", ".tiff")
+SMALLEST = 64
+"""Pictures with a shorter side are left out."""
+CACHE_PIXELS = 64_000_000
+"""Decoded pictures that are kept: 192 MB."""
+
+
+def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[Path]:
+    """The picture files among `paths` and inside the folders among them, sorted, without those of `exclude`.
+
+    Raises PipelineError: file-not-found, no-pictures.
+    """
+    left_out = {path.resolve() for path in exclude}
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise PipelineError("file-not-found", "there is no such file or folder", subject=str(path))
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found += [
+            p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file() and p.resolve() not in left_out
+        ]
+    if not found:
+        raise PipelineError(
+            "no-pictures",
+            "there is no picture to learn from",
+            subject=", ".join(map(str, paths)) or "--images",
+            remedy=f"Give files or folders with {', '.join(SUFFIXES)}; frames of your own game are best.",
+        )
+    return list(dict.fromkeys(found))
+
+
+class Pictures:
+    """Picture files, opened when they are needed; the ones used last stay decoded.
+
+    Raises PipelineError `bad-picture` for a file that cannot be read, `no-pictures` when all are too small.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files: list[Path] = []
+        for file in files:
+            try:
+                with Image.open(file) as opened:
+                    size = opened.size
+            except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+                raise _unreadable(file, error) from error
+            if min(size) >= SMALLEST:
+                self.files.append(file)
+        if not self.files:
+            raise PipelineError(
+                "no-pictures",
+                f"each of the {len(files)} pictures has a side under {SMALLEST} pixels",
+                subject=str(files[0]) if files else "--images",
+                remedy="Give larger pictures: screenshots of your game, or photographs.",
+            )
+        self._decoded: OrderedDict[Path, Image.Image] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        file = self.files[index]
+        if file in self._decoded:
+            self._decoded.move_to_end(file)
+            return self._decoded[file]
+        picture = open_picture(file)
+        self._decoded[file] = picture
+        while len(self._decoded) > 1 and sum(p.width * p.height for p in self._decoded.values()) > CACHE_PIXELS:
+            self._decoded.popitem(last=False)
+        return picture
+
+
+def open_picture(file: Path) -> Image.Image:
+    """A picture file as RGB, turned upright. Raises PipelineError `bad-picture`."""
+    try:
+        with Image.open(file) as opened:
+            return ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> PipelineError:
+    return PipelineError(
+        "bad-picture",
+        f"this is not a picture that can be read ({error})",
+        subject=str(file),
+        remedy="Give PNG or JPEG files.",
+    )
+
+
+class Crops:
+    """Random crops: scaled, turned, mixed and recoloured, so that few pictures last for a long training."""
+
+    def __init__(self, pictures: Pictures, seed: int, *, recolour: bool = True) -> None:
+        self.pictures = pictures
+        self.seed = seed
+        self.recolour = recolour
+
+    def batch(self, number: int, count: int, height: int, width: int) -> np.ndarray:
+        """`count` crops as (count, 3, height, width) uint8; the same for the same number."""
+        rng = np.random.default_rng([self.seed, number])
+        return np.stack([self._crop(rng, height, width) for _ in range(count)])
+
+    def _crop(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+        kind = rng.random()
+        if not self.recolour:
+            return _array(self._photograph(rng, height, width))
+        if kind < 0.04:
+            crop = _shapes(rng, height, width)
+        else:
+            crop = self._photograph(rng, height, width)
+            if kind < 0.14:
+                crop = Image.blend(crop, self._photograph(rng, height, width), float(rng.uniform(0.1, 0.9)))
+            elif kind < 0.24:
+                other, cut = self._photograph(rng, height, width), int(rng.uniform(0.2, 0.8) * width)
+                crop.paste(other.crop((0, 0, cut, height)), (0, 0))
+        return _recoloured(rng, crop)
+
+    def _photograph(self, rng: np.random.Generator, height: int, width: int) -> Image.Image:
+        """A part of a random picture, shrunk or enlarged by 0.4 to 2.5, turned and flipped."""
+        picture = self.pictures[int(rng.integers(len(self.pictures)))]
+        turn = int(rng.integers(8)) if self.recolour else int(rng.integers(2))
+        if turn >= 4:  # a quarter turn: cut with the sides exchanged
+            height, width = width, height
+        scale = math.exp(rng.uniform(math.log(0.4), math.log(2.5)))
+        most = min(picture.width / width, picture.height / height)
+        scale = min(1 / scale, most)
+        wide, tall = width * scale, height * scale
+        left, top = rng.uniform(0, picture.width - wide), rng.uniform(0, picture.height - tall)
+        filters = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
+        box = (left, top, min(left + wide, picture.width), min(top + tall, picture.height))
+        crop = picture.resize((width, height), filters[int(rng.integers(3))], box=box)
+        return crop.transpose(_TURNS[turn]) if turn else crop
+
+
+_TURNS = (
+    Image.Transpose.FLIP_LEFT_RIGHT,  # not used: turn 0 leaves a crop as it is
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.ROTATE_90,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.TRANSVERSE,
+)
+
+
+def _shapes(rng: np.random.Generator, height: int, width: int) -> Image.Image:
+    """Smooth colours with a few flat polygons and lines."""
+    colours = rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)
+    crop = Image.fromarray(colours).resize((width, height), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(crop)
+    for _ in range(rng.integers(1, 8)):
+        points = [(float(x) * width, float(y) * height) for x, y in rng.uniform(-0.2, 1.2, (3, 2))]
+        red, green, blue = (int(v) for v in rng.integers(0, 256, 3))
+        if rng.random() < 0.5:
+            draw.polygon(points, fill=(red, green, blue))
+        else:
+            draw.line(points, fill=(red, green, blue), width=int(rng.integers(1, 9)))
+    return crop
+
+
+def _recoloured(rng: np.random.Generator, crop: Image.Image) -> np.ndarray:
+    """Random blur or JPEG traces, saturation, gains, gamma and noise."""
+    if rng.random() < 0.1:
+        crop = crop.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 2.0))))
+    if rng.random() < 0.15:
+        buffer = io.BytesIO()
+        crop.save(buffer, "JPEG", quality=int(rng.integers(60, 96)))
+        crop = Image.open(buffer).convert("RGB")
+    if rng.random() < 0.5:
+        crop = ImageEnhance.Color(crop).enhance(float(rng.uniform(0.2, 1.8)))
+    pixels = np.asarray(crop, np.float32) / 255
+    if rng.random() < 0.3:
+        pixels = pixels[..., rng.permutation(3)]
+    if rng.random() < 0.05:
+        pixels = 1 - pixels
+    if rng.random() < 0.6:
+        gains = rng.uniform(0.6, 1.25) * rng.uniform(0.8, 1.2, 3).astype(np.float32)
+        pixels = np.clip(pixels * gains, 0, 1) ** np.float32(rng.uniform(0.6, 1.7))
+    if rng.random() < 0.15:
+        pixels = pixels + rng.normal(0, rng.uniform(0.002, 0.02), pixels.shape).astype(np.float32)
+    return np.ascontiguousarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(2, 0, 1))
+
+
+def _array(crop: Image.Image) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(crop, np.uint8).transpose(2, 0, 1))

@@ -1,0 +1,337 @@
+"""Distillation: a student learns to paint what a teacher paints. Imports torch: import it inside a function.
+
+Nothing is needed but the teacher and some pictures: no loss network, no style picture, no data set. The teacher
+paints random crops of the pictures; the student is pulled towards these paintings by the losses of `losses`. The
+teacher may be any network that the pipeline reads; an ONNX file is run by ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline.contract import ImageContract, ImageSide
+from pipeline.errors import PipelineError
+from pipeline.files import write_file
+from pipeline.network import Network
+from pipeline.shrink import losses as lost
+from pipeline.shrink.data import Crops, Pictures, open_picture, picture_files
+from pipeline.shrink.loop import History, Loop, LoopOptions, Painting, Place, place
+from pipeline.shrink.quality import quality
+
+LEVELS = ImageContract(ImageSide("0..255"), ImageSide("0..255"))
+MARGIN = 8
+"""Pixels that a painted crop is larger than what the student sees of it, so that it can be seen shifted."""
+LARGEST_HOLDOUT = (540, 960)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each loss counts; 0 leaves it out."""
+
+    pixels: float = 1.0
+    energy: float = 0.5
+    """Local energies of fixed random filters."""
+    gram: float = 0.2
+    """Their Gram matrices."""
+    features: float = 0.1
+    """The teacher's first convolutions, for teachers that are torch modules."""
+    statistics: float = 0.3
+    """Their local energies and Gram matrices."""
+    critic: float = 0.0
+    """A patch discriminator."""
+    flicker: float = 0.5
+    """Difference of what the student paints of the same thing, shifted by a few pixels and with noise on it."""
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """How a student is distilled. `loop` says how long; the rest is what each step sees."""
+
+    loop: LoopOptions = field(default_factory=LoopOptions)
+    weights: Weights = field(default_factory=Weights)
+    sides: tuple[int, ...] = (192, 256, 352)
+    """Sides of the square crops, multiples of 8; one of them at random in each step. Instance norm makes a
+    network depend on its whole picture, so a student that saw only small crops paints large pictures paler."""
+    pixels: int = 2 * 256 * 256
+    """Pixels that each step sees, about."""
+    reuse: int = 3
+    """How often a painting of the teacher is used, about: each in a new shift and with other neighbours."""
+    pool: int = 48
+    """Painted batches that are kept for that."""
+
+
+class Teacher:
+    """A network that paints for the student: pictures (N, 3, H, W) in grey levels to paintings, clamped."""
+
+    def __init__(self, teacher: Network | nn.Module, device: torch.device, contract: ImageContract | None = None):
+        network = teacher if isinstance(teacher, Network) else None
+        contract = contract or (network.contract if network else LEVELS)
+        assert contract is not None
+        if (contract.input.channels, contract.output.channels) != (3, 3):
+            raise PipelineError(
+                "channels-differ",
+                f"the teacher takes {contract.input.channels} channels and gives {contract.output.channels}",
+                subject=str(network.source) if network else "",
+                remedy="Only networks from a colour picture to a colour picture can be distilled.",
+            )
+        module = teacher if isinstance(teacher, nn.Module) else teacher.module
+        self.fixed_size: tuple[int, int] | None = None
+        self.eyes: lost.TeacherEyes | None = None
+        self.module: Painting | None = None
+        if module is not None:
+            self.module = Painting(module, contract).to(device, memory_format=torch.channels_last).eval()
+            self.module.requires_grad_(False)
+            if any(isinstance(m, nn.Conv2d) for m in module.modules()):
+                self.eyes = lost.TeacherEyes(module, self.module.to_network)
+        if network is not None:
+            from pipeline.sources import reference
+            from pipeline.verify.proof import around
+
+            plain = reference(network)
+            self.fixed_size = plain.fixed_size
+            self._paint = around(plain, contract)
+
+    def paint(self, pictures: Tensor) -> Tensor:
+        """What it makes of pictures, 0..255."""
+        if self.module is not None:
+            with torch.no_grad():
+                return self.module(pictures).float().clamp(0, 255)
+        arrays = (pictures.float() / 255).cpu().numpy()
+        painted = np.concatenate([self._paint(array[None]) for array in arrays])
+        return torch.from_numpy(np.clip(painted, 0, 1) * 255).to(pictures.device)
+
+
+def distill(
+    teacher: Network | nn.Module,
+    student: nn.Module,
+    images: Sequence[Path] | Pictures,
+    options: DistillOptions = DistillOptions(),
+    *,
+    teacher_contract: ImageContract | None = None,
+    student_contract: ImageContract = LEVELS,
+    holdout: Sequence[Path] = (),
+    folder: Path | None = None,
+    resume: bool = False,
+    identity: dict[str, Any] | None = None,
+    tell: Callable[[History, float], None] = lambda history, done: None,
+) -> History:
+    """Train `student` in place to paint what `teacher` paints; it ends in eval mode, on the CPU.
+
+    A trained student (a pruned network) is fine-tuned the same way, with a lower `options.loop.rate`, such as
+    1e-3. `images` are files and folders. The contracts are 0..255 RGB where nothing is said. Of each picture in
+    `holdout` PSNR, SSIM, detail and texture against the teacher stand in the history (quality.py). With `folder`,
+    a checkpoint and sample pictures are written into it, and `resume` goes on from the checkpoint. `identity` is
+    what must be the same for that, besides the options. `tell(history, done)` is called after each step.
+    Raises PipelineError: no-pictures, bad-picture, channels-differ, sizes-differ, no-such-device, run-differs,
+    training-diverged.
+    """
+    pictures = images if isinstance(images, Pictures) else Pictures(picture_files(images, holdout))
+    with place(options.loop.device) as where:
+        painter = Teacher(teacher, where.device, teacher_contract)
+        _check_scale(painter, where)
+        distilling = _Distilling(painter, pictures, options, where)
+        loop = Loop(
+            student,
+            student_contract,
+            options.loop,
+            where,
+            folder=folder if where.first or resume else None,
+            identity=_identity(options) | (identity or {}),
+            also=distilling.keeps(),
+        )
+        distilling.loop = loop
+        if resume and loop.resume():
+            distilling.fill(loop.step)
+        shown = [_Shown(path, painter, where) for path in holdout] if where.first else []
+
+        def measure(painting: nn.Module) -> dict[str, Any]:
+            results = [held.measure(painting) for held in shown]
+            if folder is not None and shown:
+                write_file(folder / "samples" / f"{loop.step:06d}.jpg", _sheet(shown))
+            return {"quality": results}
+
+        history = loop.run(distilling.losses, measure, tell)
+    student.to("cpu")
+    return history
+
+
+def _identity(options: DistillOptions) -> dict[str, Any]:
+    """What a resumed run must share with the one that wrote the checkpoint, as plain values."""
+    values = asdict(replace(options, loop=replace(options.loop, device="auto", every=1)))
+    values = {**values.pop("loop"), **values.pop("weights"), **values}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def _check_scale(painter: Teacher, where: Place) -> None:
+    """A student gives as many pixels as it takes; so must the teacher."""
+    size = painter.fixed_size or (64, 64)
+    given = torch.full((1, 3, *size), 128.0, device=where.device)
+    gives = painter.paint(given)
+    if gives.shape != given.shape:
+        raise PipelineError(
+            "sizes-differ",
+            f"of {size[1]}x{size[0]} the teacher makes {gives.shape[3]}x{gives.shape[2]}",
+            remedy="Only networks that give a picture of the size that they take can be distilled.",
+        )
+
+
+class _Distilling:
+    """The losses of each step, over paintings of the teacher that are used a few times each."""
+
+    def __init__(self, teacher: Teacher, pictures: Pictures, options: DistillOptions, where: Place) -> None:
+        self.teacher, self.options, self.where = teacher, options, where
+        self.crops = Crops(pictures, options.loop.seed)
+        self.texture = lost.Texture().to(where.device)
+        self.pool: list[tuple[Tensor, Tensor]] = []
+        self.loop: Loop
+        self.critic = self.critic_optimiser = None
+        if options.weights.critic:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(options.loop.seed)
+                self.critic = lost.Critic().to(where.device, memory_format=torch.channels_last)
+            self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=5e-4, betas=(0.5, 0.99))
+
+    def keeps(self) -> dict[str, Any]:
+        return {} if self.critic is None else {"critic": self.critic, "critic_optimiser": self.critic_optimiser}
+
+    # --- paintings ---
+
+    def fill(self, step: int) -> None:
+        """Paint again what the pool held before this step."""
+        newest = (step - 1) // self.options.reuse
+        for number in range(max(newest - self.options.pool + 1, 0), newest + 1):
+            self._paint(number)
+
+    def _paint(self, number: int) -> None:
+        """Have the teacher paint batch `number` of this process, and keep it."""
+        rng = np.random.default_rng([self.options.loop.seed, number, 1])
+        if self.teacher.fixed_size:
+            height, width = self.teacher.fixed_size
+        else:
+            side = int(rng.choice(self.options.sides))
+            height = width = side + MARGIN
+        count = max(self.options.pixels // (height * width), 1)
+        crops = self.crops.batch(number * self.where.size + self.where.rank, count, height, width)
+        pictures = torch.from_numpy(crops).to(self.where.device)
+        painted = self.teacher.paint(pictures.float().contiguous(memory_format=torch.channels_last))
+        self.pool.append((pictures, painted.round().to(torch.uint8)))
+        del self.pool[: -self.options.pool]
+
+    def _batch(self, step: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Pictures and paintings of this step, uint8: new ones each `reuse` steps, else some of the pool."""
+        if step % self.options.reuse == 0:
+            self._paint(step // self.options.reuse)
+            return self.pool[-1]
+        return self.pool[int(rng.integers(len(self.pool)))]
+
+    # --- losses ---
+
+    def losses(self, step: int, done: float) -> dict[str, Tensor]:
+        """The weighted losses of one step."""
+        weights = self.options.weights
+        rng = np.random.default_rng([self.options.loop.seed, step, 2, self.where.rank])
+        pair = self._batch(step, rng)
+        shifts = rng.integers(0, MARGIN + 1, (2, 2))
+        pictures, wanted = (_window(value, shifts[0]) for value in pair)
+        count = len(pictures)
+        moving = weights.flicker > 0 and step % 2 == 1
+        if moving:  # half of the batch, and the same again shifted: as many pixels as without
+            count = max(count // 2, 1)
+            second, second_wanted = (_window(value[:count], shifts[1]) for value in pair)
+            noise = torch.from_numpy(rng.normal(0, 2, tuple(second.shape)).astype(np.float32)).to(second.device)
+            pictures = torch.cat((pictures[:count], (second + noise).clamp(0, 255)))
+            wanted = torch.cat((wanted[:count], second_wanted))
+        pictures = pictures.contiguous(memory_format=torch.channels_last)
+        raw = self.loop.painting(pictures)
+        painted = lost.leaky_clamp(raw)
+        parts = {"pixels": weights.pixels * lost.pixels(painted, wanted)}
+        if weights.energy or weights.gram:
+            energy, grams = self.texture.loss(painted, wanted)
+            parts |= {"energy": weights.energy * energy, "gram": weights.gram * grams}
+        if self.teacher.eyes is not None and (weights.features or weights.statistics):
+            features, seen = self.teacher.eyes.loss(painted, wanted)
+            parts |= {"features": weights.features * features, "statistics": weights.statistics * seen}
+        if moving:
+            parts["flicker"] = weights.flicker * _flicker(painted[:count], painted[count:], shifts)
+        if self.critic is not None:
+            parts["critic"] = weights.critic * self._critic(pictures, painted, wanted)
+        return parts
+
+    def _critic(self, pictures: Tensor, painted: Tensor, wanted: Tensor) -> Tensor:
+        assert self.critic is not None and self.critic_optimiser is not None
+        loss = lost.critic_loss(self.critic, pictures, painted.detach(), wanted)
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.critic_optimiser.step()
+        self.critic.requires_grad_(False)
+        result = -self.critic(pictures, painted).float().mean()
+        self.critic.requires_grad_(True)
+        return result
+
+
+def _window(value: Tensor, shift: np.ndarray) -> Tensor:
+    """What is seen of a painted crop at a shift (down, right) of 0..MARGIN, as float."""
+    height, width = value.shape[2] - MARGIN, value.shape[3] - MARGIN
+    down, right = int(shift[0]), int(shift[1])
+    return value[:, :, down : down + height, right : right + width].float()
+
+
+def _flicker(first: Tensor, second: Tensor, shifts: np.ndarray) -> Tensor:
+    """Difference of two paintings of the same thing, seen at two shifts, where both see it."""
+    down, right = (int(b - a) for a, b in zip(*shifts, strict=True))
+    height, width = first.shape[2:]
+    a = first[:, :, max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+    b = second[:, :, max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)]
+    return lost.charbonnier((a - b) / lost.UNIT)
+
+
+# --- pictures that are not trained on -------------------------------------------------------------------------
+
+
+class _Shown:
+    """A picture to measure with: itself, the teacher's painting and, once measured, the student's."""
+
+    def __init__(self, path: Path, teacher: Teacher, where: Place) -> None:
+        self.name = path.name
+        picture = open_picture(path)
+        height, width = teacher.fixed_size or LARGEST_HOLDOUT
+        if teacher.fixed_size:
+            picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+        else:
+            picture.thumbnail((width, height), Image.Resampling.LANCZOS)
+        pixels = np.array(picture, np.float32)
+        pixels = pixels[: pixels.shape[0] // 8 * 8, : pixels.shape[1] // 8 * 8]
+        self.picture = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(where.device)
+        self.wanted = teacher.paint(self.picture)
+        self.painted = self.wanted
+
+    def measure(self, painting: nn.Module) -> dict[str, Any]:
+        with torch.no_grad():
+            self.painted = painting(self.picture).float().clamp(0, 255)
+        held = quality(self.painted.cpu().numpy() / 255, self.wanted.cpu().numpy() / 255)
+        return {"picture": self.name, **held.as_dict()}
+
+
+def _sheet(shown: Sequence[_Shown]) -> bytes:
+    """A JPEG: for each picture a row of itself, the teacher's painting and the student's."""
+    rows = []
+    for held in shown[:3]:
+        row = torch.cat((held.picture, held.wanted, held.painted), 3)[0]
+        rows.append(Image.fromarray(row.round().byte().permute(1, 2, 0).contiguous().cpu().numpy()))
+    sheet = Image.new("RGB", (max(r.width for r in rows), sum(r.height for r in rows)), "white")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    buffer = io.BytesIO()
+    sheet.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()

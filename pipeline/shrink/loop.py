@@ -1,0 +1,363 @@
+"""The training loop that distilling and perceptual training share. Imports torch: import it inside a function.
+
+Adam with a rising and falling rate, gradients clipped, a moving average of the weights that is what comes out,
+bfloat16 for most of the way where the hardware has it, checkpoints that a killed run goes on from, and as many
+processes as `torchrun` starts (DistributedDataParallel; gloo on CPUs, nccl on GPUs).
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, distributed, nn
+
+from pipeline.contract import ImageContract
+from pipeline.errors import PipelineError
+from pipeline.files import write_file
+from pipeline.shrink.losses import learning_rate
+
+CHECKPOINT = "checkpoint.pt"
+FULL_FROM = 0.85
+"""Part of the way that is computed in bfloat16 where that is on; the rest settles in float32."""
+LARGEST_LAST = 64.0
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How long and how a network is trained. Either `steps` or `minutes` ends it.
+
+    With `steps` the result follows from the seed (on CPUs with the same number of threads, to the bit); with
+    `minutes` the rate follows the clock, and the result the machine.
+    """
+
+    steps: int = 4000
+    minutes: float | None = None
+    seed: int = 1
+    rate: float = 4e-3
+    """Highest learning rate of Adam."""
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:1, mps."""
+    half: bool | None = None
+    """bfloat16: None decides by the hardware."""
+    every: int = 250
+    """Steps between measurements, samples and checkpoints."""
+
+
+class Keeps(Protocol):
+    """Something whose state belongs into a checkpoint."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+@dataclass
+class History:
+    """What happened: one record for each measurement, and how it ended."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    steps: int = 0
+    minutes: float = 0.0
+    """Spent in training, also before a resumption."""
+    device: str = ""
+    half: bool = False
+    processes: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Painting(nn.Module):
+    """A network as a function of grey levels: (N, 3, H, W) 0..255 RGB to the same, whatever its own range is."""
+
+    def __init__(self, network: nn.Module, contract: ImageContract) -> None:
+        super().__init__()
+        self.network = network
+        self.orders = contract.input.order, contract.output.order
+        for name, side in (("given", contract.input), ("gives", contract.output)):
+            scale, shift = (torch.tensor(values).view(1, -1, 1, 1) for values in side.affine())
+            self.register_buffer(f"{name}_scale", scale / 255)
+            self.register_buffer(f"{name}_shift", shift)
+
+    def to_network(self, levels: Tensor) -> Tensor:
+        """Grey levels in the network's own input range."""
+        values = levels * self.given_scale + self.given_shift
+        return values.flip(1) if self.orders[0] == "bgr" else values
+
+    def forward(self, levels: Tensor) -> Tensor:
+        values = self.network(self.to_network(levels)).float()
+        values = values.flip(1) if self.orders[1] == "bgr" else values
+        return (values - self.gives_shift) / self.gives_scale
+
+
+# --- where it runs --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """The device of this process, and which of how many processes it is."""
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+
+@contextmanager
+def place(wanted: str) -> Iterator[Place]:
+    """The device to train on; under torchrun joins the other processes, and leaves them at the end.
+
+    Raises PipelineError `no-such-device`.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    name = wanted
+    if wanted == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and size > 1:
+        name = f"cuda:{local}"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise PipelineError(
+            "no-such-device",
+            f"torch cannot use {wanted!r} here ({str(error).splitlines()[0][:160]})",
+            subject="--device",
+            remedy="Give cpu, or install torch with support for your GPU.",
+        ) from error
+    joined = size > 1 and not distributed.is_initialized()
+    if joined:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        rank = distributed.get_rank() if distributed.is_initialized() else 0
+        yield Place(device, rank, size)
+    finally:
+        if joined:
+            distributed.destroy_process_group()
+
+
+def can_half(device: torch.device) -> bool:
+    """Whether bfloat16 is computed by the hardware, so that it saves time."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return False
+
+
+# --- the loop -------------------------------------------------------------------------------------------------
+
+
+class Loop:
+    """Trains `student` in place. `also` are further things with a state, saved and resumed with it."""
+
+    def __init__(
+        self,
+        student: nn.Module,
+        contract: ImageContract,
+        options: LoopOptions,
+        where: Place,
+        *,
+        folder: Path | None = None,
+        identity: Mapping[str, Any] | None = None,
+        also: Mapping[str, Keeps] | None = None,
+    ) -> None:
+        self.options, self.where, self.folder = options, where, folder
+        self.identity, self.also = dict(identity or {}), dict(also or {})
+        self.layout = torch.channels_last
+        self.student = student.to(where.device, memory_format=self.layout).train()
+        self.painting: nn.Module = Painting(self.student, contract).to(where.device)
+        self.shown = copy.deepcopy(self.painting).eval()
+        self.optimiser = torch.optim.Adam(_groups(self.student), lr=options.rate, betas=(0.9, 0.99))
+        self.average = {k: v.detach().clone() for k, v in self.student.state_dict().items()}
+        self.half = can_half(where.device) if options.half is None else options.half
+        self.step = 0
+        self.history = History(device=str(where.device), half=self.half, processes=where.size)
+        self._before = 0.0
+        self._started = time.monotonic()
+        if where.size > 1:
+            on = [where.device] if where.device.type == "cuda" else None
+            self.painting = nn.parallel.DistributedDataParallel(self.painting, device_ids=on)
+
+    # --- time ---
+
+    @property
+    def seconds(self) -> float:
+        """Spent in training so far, also before a resumption."""
+        return self._before + time.monotonic() - self._started
+
+    def done(self) -> float:
+        """The part of the training that is behind, 0..1; the same in every process."""
+        if self.options.minutes is None:
+            return min(self.step / self.options.steps, 1.0)
+        part = min(self.seconds / (self.options.minutes * 60), 1.0)
+        if self.where.size > 1:
+            shared = torch.tensor([part], device=self.where.device)
+            distributed.broadcast(shared, 0)
+            part = float(shared)
+        return part
+
+    # --- running ---
+
+    def run(
+        self,
+        losses: Callable[[int, float], dict[str, Tensor]],
+        measure: Callable[[nn.Module], dict[str, Any]],
+        tell: Callable[[History, float], None] = lambda history, done: None,
+    ) -> History:
+        """Train to the end; the averaged weights are then in the student, in eval mode.
+
+        `losses(step, done)` gives the weighted parts whose sum is minimised. `measure(painting)` is called in the
+        first process with the averaged network, now and then and at the end; what it gives stands in the history.
+        `tell(history, done)` is called after each step.
+        Raises PipelineError `training-diverged`.
+        """
+        self._started = time.monotonic()
+        sums: dict[str, Tensor] = {}
+        since = 0
+        done = self.done()
+        while done < 1:
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.options.rate * group["scale"] * learning_rate(done)
+            with self.autocast(done):
+                parts = losses(self.step, done)
+            total = torch.stack([part.float() for part in parts.values()]).sum()
+            self.optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+            self.optimiser.step()
+            self._follow()
+            self.step += 1
+            since += 1
+            for name, part in parts.items():
+                sums[name] = sums.get(name, 0) + part.detach().float()
+            done = self.done()
+            self.history.steps, self.history.minutes = self.step, self.seconds / 60
+            if done >= 1 or self.step % self.options.every == 0:
+                means = {name: float(value) / since for name, value in sums.items()}
+                sums, since = {}, 0
+                self._check(means)
+                if self.where.first:
+                    record = {"step": self.step, "minutes": round(self.seconds / 60, 3), "losses": means}
+                    self.history.records.append(record | measure(self.averaged()))
+                    self.save()
+            tell(self.history, done)
+        self.student.load_state_dict(self.average)
+        self.student.eval()
+        return self.history
+
+    def autocast(self, done: float = 0.0) -> Any:
+        """bfloat16 while it is on and until the last part of the way."""
+        on = self.half and done < FULL_FROM
+        return torch.autocast(self.where.device.type, torch.bfloat16, enabled=on)
+
+    def averaged(self) -> nn.Module:
+        """The network with the averaged weights, as a function of grey levels, in eval mode."""
+        self.shown.network.load_state_dict(self.average)  # type: ignore[union-attr]
+        return self.shown
+
+    def _follow(self) -> None:
+        """The moving average, over the last 20 steps at first and 500 later."""
+        weight = 1 - min(0.998, (self.step + 1) / (self.step + 20))
+        with torch.no_grad():
+            for name, value in self.student.state_dict().items():
+                if value.dtype.is_floating_point:
+                    self.average[name].lerp_(value, weight)
+                else:
+                    self.average[name].copy_(value)
+
+    def _check(self, means: Mapping[str, float]) -> None:
+        if all(value == value and abs(value) != float("inf") for value in means.values()):
+            return
+        raise PipelineError(
+            "training-diverged",
+            f"the losses are no numbers any more at step {self.step} ({means})",
+            subject="--rate",
+            remedy="Take a lower --rate; the last checkpoint is from before.",
+        )
+
+    # --- checkpoints ---
+
+    def save(self) -> None:
+        """Write the state of the run in one rename."""
+        if self.folder is None:
+            return
+        state = {
+            "identity": self.identity,
+            "step": self.step,
+            "seconds": self.seconds,
+            "student": self.student.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "also": {name: held.state_dict() for name, held in self.also.items()},
+            "records": self.history.records,
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_file(self.folder / CHECKPOINT, buffer.getvalue())
+
+    def resume(self) -> bool:
+        """Go on from the folder's checkpoint; False where there is none.
+
+        Raises PipelineError `run-differs` where it is of another run, `damaged-file` where it cannot be read.
+        """
+        path = None if self.folder is None else self.folder / CHECKPOINT
+        if path is None or not path.is_file():
+            return False
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            different = [k for k, v in self.identity.items() if state["identity"].get(k) != v]
+            if different:
+                raise PipelineError(
+                    "run-differs",
+                    f"the run in this folder was started with another {', '.join(different)}",
+                    subject=str(path),
+                    remedy="Use the same options, or start anew in another --run folder.",
+                )
+            self.student.load_state_dict(state["student"])
+            self.average = {k: v.to(self.where.device) for k, v in state["average"].items()}
+            self.optimiser.load_state_dict(state["optimiser"])
+            for name, held in self.also.items():
+                held.load_state_dict(state["also"][name])
+            self.step, self._before = int(state["step"]), float(state["seconds"])
+            self.history.records = list(state["records"])
+        except PipelineError:
+            raise
+        except Exception as error:  # whatever torch raises for a file that is cut off or no checkpoint
+            raise PipelineError(
+                "damaged-file",
+                f"this checkpoint cannot be read ({str(error).splitlines()[0][:160]})",
+                subject=str(path),
+                remedy="Delete the folder and start the run anew.",
+            ) from error
+        return True
+
+
+def _groups(student: nn.Module) -> list[dict[str, Any]]:
+    """Parameters for Adam, whose steps have one size whatever a weight's size is.
+
+    A last convolution that gives grey levels by itself has weights 64 times as large as the others and needs steps
+    as large; how much is read off its weights, against what torch initialises (standard deviation 1/sqrt(3 n)).
+    """
+    convolutions = [m for m in student.modules() if isinstance(m, nn.Conv2d)]
+    if not convolutions:
+        return [{"params": list(student.parameters()), "scale": 1.0}]
+    last = convolutions[-1]
+    with torch.no_grad():
+        usual = (3 * last.weight[0].numel()) ** -0.5
+        scale = min(max(float(last.weight.square().mean().sqrt()) / usual, 1.0), LARGEST_LAST)
+    large = {id(p) for p in last.parameters()}
+    others = [p for p in student.parameters() if id(p) not in large]
+    return [{"params": others, "scale": 1.0}, {"params": list(last.parameters()), "scale": scale}]

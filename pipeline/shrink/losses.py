@@ -1,0 +1,193 @@
+"""What a student is pulled towards. Imports torch: import it inside a function.
+
+Pictures are float tensors (N, 3, H, W) in grey levels of 255. A network of few weights cannot place every stroke
+as its teacher does; pulled towards the teacher's pixels alone it paints the average of all places, a blur. So the
+losses ask three things: the right pixels, where they can be had (`pixels`); as much structure of every
+orientation and size as the teacher has, in every neighbourhood (`Texture`: local energies and correlations of
+filters), wherever exactly it lies; and the same as the teacher's own first layers see it (`TeacherEyes`), where
+those are at hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as f
+
+UNIT = 64.0
+"""Grey levels that count as one in every loss."""
+
+
+def leaky_clamp(pictures: Tensor) -> Tensor:
+    """Clamps to 0..255 and keeps a twentieth of what goes beyond, so that gradients find their way back."""
+    clamped = pictures.clamp(0, 255)
+    return clamped + 0.05 * (pictures - clamped)
+
+
+def charbonnier(difference: Tensor) -> Tensor:
+    """A smooth absolute value, averaged."""
+    return torch.sqrt(difference.square() + 1e-4).mean()
+
+
+def pixels(painted: Tensor, wanted: Tensor) -> Tensor:
+    """Difference of colours at four scales and of their gradients."""
+    difference = (painted - wanted) / UNIT
+    loss = charbonnier(difference)
+    loss = loss + charbonnier(difference[..., 1:] - difference[..., :-1])
+    loss = loss + charbonnier(difference[..., 1:, :] - difference[..., :-1, :])
+    for weight in (0.7, 0.7, 0.5):
+        difference = f.avg_pool2d(difference, 2)
+        loss = loss + weight * charbonnier(difference)
+    return loss
+
+
+def gram(features: Tensor) -> Tensor:
+    """Features (N, C, H, W) to their Gram matrices (N, C, C), averaged over the pixels."""
+    flat = features.flatten(2).float()
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def statistics(ours: Tensor, theirs: Tensor, tile: int) -> tuple[Tensor, Tensor]:
+    """How differently two feature maps are made: (local energies, Gram matrices), each relative to theirs.
+
+    An energy is the root of the mean square over a tile of `tile` pixels; tiles overlap by half.
+    """
+    ours, theirs = ours.float(), theirs.float()
+    step = max(tile // 2, 1)
+
+    def energy(features: Tensor) -> Tensor:
+        return torch.sqrt(f.avg_pool2d(features.square(), min(tile, *features.shape[2:]), step) + 1e-4)
+
+    goal = energy(theirs)
+    energies = (energy(ours) - goal).abs().mean() / goal.mean()
+    wanted = gram(theirs)
+    size = torch.diagonal(wanted, dim1=1, dim2=2).clamp_min(1e-4).sqrt()
+    scale = size[:, :, None] * size[:, None, :]
+    return energies, ((gram(ours) - wanted) / scale).abs().mean()
+
+
+class Texture(nn.Module):
+    """Fixed random filters at three scales, and what they see: texture statistics without any trained network.
+
+    Random filters tell textures apart nearly as well as VGG's (Ustyuzhaninov et al. 2016, "Texture synthesis using
+    shallow convolutional networks with random filters"). The filters are the same in every run.
+    """
+
+    FILTERS, SIZE, SCALES, TILE = 24, 5, 3, 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(7)
+        filters = torch.randn(self.SCALES, self.FILTERS, 3, self.SIZE, self.SIZE, generator=generator)
+        grey = self.FILTERS * 2 // 3  # most structure of a picture is in its luma
+        filters[:, :grey] = filters[:, :grey, :1]
+        filters = filters - filters.mean((3, 4), keepdim=True)
+        filters = filters / filters.square().sum((2, 3, 4), keepdim=True).sqrt()
+        self.register_buffer("filters", filters)
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        """The responses at full, half and quarter size, halves rectified."""
+        pictures = pictures / UNIT
+        seen = []
+        for filters in self.filters:
+            seen.append(f.relu(f.conv2d(pictures, filters)))
+            pictures = f.avg_pool2d(pictures, 2)
+        return seen
+
+    def loss(self, painted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """(local energies, Gram matrices) of a painting and the teacher's, averaged over the scales."""
+        with torch.no_grad():
+            goals = self(wanted)
+        pairs = [statistics(ours, theirs, self.TILE) for ours, theirs in zip(self(painted), goals, strict=True)]
+        return torch.stack([p[0] for p in pairs]).mean(), torch.stack([p[1] for p in pairs]).mean()
+
+
+class _Enough(Exception):
+    """Ends a forward pass when the last wanted layer has been seen."""
+
+
+class TeacherEyes:
+    """What the first convolutions of a teacher give, before any norm takes their size away.
+
+    `convert` brings pictures in grey levels to the teacher's own range. Works for modules that call their
+    convolutions in the order in which they hold them.
+    """
+
+    LAYERS = 3
+
+    def __init__(self, teacher: nn.Module, convert: Callable[[Tensor], Tensor]) -> None:
+        self.teacher, self.convert = teacher, convert
+        convolutions = [m for m in teacher.modules() if isinstance(m, nn.Conv2d)][: self.LAYERS]
+        self.seen: list[Tensor] = []
+        self.listening = False
+        for index, layer in enumerate(convolutions):
+            layer.register_forward_hook(self._keep(index + 1 == len(convolutions)))
+
+    def _keep(self, last: bool) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if self.listening:
+                self.seen.append(output)
+                if last:
+                    raise _Enough
+
+        return hook
+
+    def __call__(self, pictures: Tensor) -> list[Tensor]:
+        """The features of pictures, finest first."""
+        self.seen, self.listening = [], True
+        try:
+            self.teacher(self.convert(pictures))
+        except _Enough:
+            pass
+        finally:
+            self.listening = False
+        seen, self.seen = self.seen, []
+        return seen
+
+    def loss(self, painted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """(features, their statistics) of a painting and the teacher's: each relative to the teacher's own."""
+        with torch.no_grad():
+            goals = self(wanted)
+        features, textures = [], []
+        for ours, theirs in zip(self(painted), goals, strict=True):
+            ours, theirs = ours.float(), theirs.float()
+            features.append((ours - theirs).abs().mean() / (theirs.std() + 1e-3))
+            middle = theirs.mean((2, 3), keepdim=True)
+            textures.append(sum(statistics(ours - middle, theirs - middle, Texture.TILE)))
+        return torch.stack(features).mean(), torch.stack(textures).mean()
+
+
+class Critic(nn.Module):
+    """A small patch discriminator: looks at a picture and a painting of it, and says of each patch whose it is."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(6, width, 4, 2),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, 2),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 2 * width, 3),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 1, 3),
+        )
+
+    def forward(self, pictures: Tensor, painted: Tensor) -> Tensor:
+        """One number for each patch of about 30 pixels; high for the teacher's."""
+        return self.layers(torch.cat((pictures, painted), 1) / 127.5 - 1)
+
+
+def critic_loss(critic: Critic, pictures: Tensor, painted: Tensor, wanted: Tensor) -> Tensor:
+    """What the critic learns by: hinge loss (Lim and Ye 2017)."""
+    real, made = critic(pictures, wanted), critic(pictures, painted)
+    return f.relu(1 - real).mean() + f.relu(1 + made).mean()
+
+
+def learning_rate(done: float) -> float:
+    """A factor for the part of the training that is done, 0..1: rises over 3 %, then falls along a cosine."""
+    if done < 0.03:
+        return 0.05 + 0.95 * done / 0.03
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - 0.03) / 0.97))

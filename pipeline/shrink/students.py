@@ -1,0 +1,167 @@
+"""The networks with knobs, written as a short text: family, widths, blocks.
+
+fast-neural-style:8,16,32x5        widths of conv1, conv2, conv3, and 5 residual blocks
+fast-neural-style-skips:9x3        one number: all three widths; three long skips that cost no weights
+fast-neural-style:8,16,32x5k7      kernels of 7x7 instead of 9x9 in the first and the last convolution
+fritz:0.25   fritz:0.3,small       Fritz's alpha, and his small network (all widths alike, 3 blocks)
+fritz:8,16,32x5                    Fritz's network by its widths
+few-shot:8,16,32,32,32,16x4        the six filters of GeneratorJ, and its residual blocks
+few-shot:8,16,32x4                 three of them; the others follow as in its published configurations
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.architectures import STATISTICS, build, family_of, few_shot, fritz, names
+from pipeline.architectures.base import Parameters, Shapes
+from pipeline.contract import ImageContract
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MAX_WIDTH, MAX_BLOCKS = 1024, 64
+SMALL_BLOCKS = 3
+"""Residual blocks of Fritz's small network (fritz-style-transfer:style_transfer/models.py)."""
+LAST_LAYER_SCALE = 64.0
+"""What a fresh network's last convolution is multiplied by where it has to give grey levels by itself."""
+EXAMPLES = (
+    "fast-neural-style:8,16,32x5, fast-neural-style-skips:9x3, fritz:0.25, fritz:0.3,small, few-shot:8,16,32x4"
+)
+
+_WIDTHS = re.compile(r"(?P<widths>\d+(?:,\d+)*)x(?P<blocks>\d+)(?:k(?P<kernel>\d+))?")
+_ALPHA = re.compile(r"(?P<alpha>\d*\.?\d+)(?P<small>,small)?")
+
+
+@dataclass(frozen=True)
+class Student:
+    """A network of a known architecture that is still to be trained."""
+
+    spec: str
+    architecture: str
+    params: Parameters = field(hash=False)
+
+    @property
+    def shapes(self) -> Shapes:
+        """Its tensors, by name."""
+        return family_of(self.architecture).shapes(self.params)
+
+    @property
+    def weights(self) -> int:
+        """Trained values; running statistics of batch norm are not counted."""
+        return sum(math.prod(shape) for name, shape in self.shapes.items() if not STATISTICS.search(name))
+
+    @property
+    def contract(self) -> ImageContract:
+        return family_of(self.architecture).contract(self.params)
+
+    def build(self, seed: int = 0) -> nn.Module:
+        """The torch module with random weights that follow from `seed` alone, in eval mode.
+
+        A network that gives 0..255 from a bare convolution starts at middle grey, with weights in grey levels.
+        Raises MissingDependency without torch.
+        """
+        from pipeline.shrink import require_torch
+
+        require_torch(f"building {self.spec}")
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = build(self.architecture, self.params)
+        if self.architecture.startswith("fast-neural-style"):
+            last = module.get_submodule("deconv3.conv2d")
+            with torch.no_grad():
+                last.weight.mul_(LAST_LAYER_SCALE)  # type: ignore[operator,union-attr]
+                last.bias.fill_(127.5)  # type: ignore[operator,union-attr]
+        return module
+
+
+def parse(spec: str) -> Student:
+    """The student that a text describes. Raises PipelineError `bad-student`, `unknown-architecture-name`."""
+    name, colon, knobs = spec.strip().partition(":")
+    if not colon:
+        raise _bad(spec, f"it has no knobs; write {name or 'a family'}:KNOBS")
+    family_of(name)
+    knobs = knobs.replace(" ", "")
+    if match := _WIDTHS.fullmatch(knobs):
+        widths = [int(text) for text in match["widths"].split(",")]
+        params = _by_widths(spec, name, widths, int(match["blocks"]), match["kernel"])
+    elif name == fritz.FRITZ.name and (match := _ALPHA.fullmatch(knobs)):
+        params = _by_alpha(spec, float(match["alpha"]), bool(match["small"]))
+    else:
+        raise _bad(spec, f"{knobs!r} is not WIDTHSxBLOCKS" + (" or ALPHA[,small]" if name == "fritz" else ""))
+    values = [*params.get("widths", params.get("filters", [])), *params.get("kernels", [])]
+    blocks = params.get("blocks", params.get("resnet_blocks", 0))
+    if not all(1 <= value <= MAX_WIDTH for value in values) or blocks > MAX_BLOCKS:
+        raise _bad(spec, f"widths go from 1 to {MAX_WIDTH} and blocks from 0 to {MAX_BLOCKS}")
+    return Student(spec.strip(), name, params)
+
+
+def _by_widths(spec: str, name: str, widths: list[int], blocks: int, kernel: str | None) -> Parameters:
+    if kernel is not None and (not name.startswith("fast-neural-style") or int(kernel) % 2 == 0):
+        raise _bad(spec, "kN gives the odd kernel size of fast-neural-style's first and last convolution")
+    if few_shot.FAMILY is family_of(name):
+        filters = _filters(spec, widths)
+        norm = name == few_shot.BATCH_NORM.name
+        return {
+            "filters": filters,
+            "resnet_blocks": blocks,
+            "input_channels": 3,
+            "use_bias": True,
+            "tanh": True,
+            "append_smoothers": True,
+            "batch_norm": norm,
+        }
+    widths = widths * 3 if len(widths) == 1 else widths
+    if len(widths) != 3:
+        raise _bad(spec, f"{name} has three widths (or one for all three), these are {len(widths)}")
+    params: Parameters = {"widths": widths, "blocks": blocks}
+    return params | {"kernels": [int(kernel), 3]} if kernel is not None and kernel != "9" else params
+
+
+def _filters(spec: str, widths: list[int]) -> list[int]:
+    """GeneratorJ's six: [a, b, c] becomes [a, b, c, c, c, b], as in reference_P.yaml and reference_F.yaml."""
+    if len(widths) == 1:
+        widths = widths * 3
+    if len(widths) == 3:
+        a, b, c = widths
+        return [a, b, c, c, c, b]
+    if len(widths) != 6:
+        raise _bad(spec, f"GeneratorJ has six filters (or three, or one), these are {len(widths)}")
+    if widths[3] != widths[2]:
+        raise _bad(
+            spec, "the fourth filter of GeneratorJ must equal the third: it only sizes a joint of two of them"
+        )
+    return widths
+
+
+def _by_alpha(spec: str, alpha: float, small: bool) -> Parameters:
+    """int() truncates, as in fritz-style-transfer: 0.3 * 32 is 9."""
+    base = int(alpha * 32)
+    if small:
+        return {"widths": [base] * 3, "blocks": SMALL_BLOCKS}
+    if base < 1 or base > MAX_WIDTH:
+        raise _bad(spec, f"alpha {alpha:g} makes a first width of {base}")
+    return {"widths": [base, int(alpha * 64), int(alpha * 128)], "blocks": 5}
+
+
+def spec_of(architecture: str, params: Parameters) -> str:
+    """The text that `parse` turns into these parameters; other knobs than those of students are left out."""
+    widths = ",".join(map(str, params.get("widths", params.get("filters", []))))
+    blocks = params.get("blocks", params.get("resnet_blocks", 0))
+    outer = params.get("kernels", (9, 3))[0]
+    return f"{architecture}:{widths}x{blocks}" + (f"k{outer}" if outer != 9 else "")
+
+
+def _bad(spec: str, reason: str) -> PipelineError:
+    return PipelineError(
+        "bad-student",
+        f"{spec!r} describes no network: {reason}",
+        subject="--student",
+        remedy=f"Such as {EXAMPLES}. Families: {', '.join(names())}.",
+    )

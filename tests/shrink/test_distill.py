@@ -1,0 +1,161 @@
+"""Distillation on tiny networks: it learns, follows from its seed, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline import sources
+from pipeline.contract import ImageContract, ImageSide
+from pipeline.errors import PipelineError
+from pipeline.shrink.distill import DistillOptions, Teacher, Weights, distill
+from pipeline.shrink.loop import CHECKPOINT, LoopOptions, Painting
+from pipeline.shrink.students import parse
+from tests.conftest import REPOSITORY
+from tests.networks import style_checkpoint, style_onnx
+
+SMALL = DistillOptions(
+    LoopOptions(steps=6, every=3, device="cpu", half=False), sides=(64,), pixels=2 * 72 * 72, pool=3, reuse=2
+)
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    picture = Image.open(REPOSITORY / "examples" / "picture.jpg")
+    picture.crop((0, 0, 320, 240)).save(folder / "left.png")
+    picture.crop((500, 200, 800, 500)).save(folder / "right.png")
+    return folder
+
+
+@pytest.fixture
+def teacher(tmp_path) -> sources.Network:
+    return sources.read(style_checkpoint(tmp_path / "teacher.pth"))
+
+
+def run(teacher, images, options=SMALL, spec="fast-neural-style-skips:4x1", **more):
+    student = parse(spec)
+    module = student.build(options.loop.seed)
+    history = distill(teacher, module, [images], options, student_contract=student.contract, **more)
+    return module, history
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_a_student_comes_nearer_to_its_teacher(teacher, images, tmp_path):
+    options = replace(SMALL, loop=replace(SMALL.loop, steps=30, every=10, rate=1e-2))
+    holdout = [images / "right.png"]
+    module, history = run(teacher, images, options, holdout=holdout, folder=tmp_path / "run")
+    first, last = history.records[0], history.records[-1]
+    assert last["losses"]["pixels"] < first["losses"]["pixels"] * 0.9
+    assert last["quality"][0]["picture"] == "right.png" and last["quality"][0]["psnr"] > 12
+    assert (history.steps, last["step"], not module.training) == (30, 30, True)
+    assert set(last["losses"]) == {"pixels", "energy", "gram", "features", "statistics", "flicker"}
+    sheets = sorted((tmp_path / "run" / "samples").iterdir())
+    assert [sheet.name for sheet in sheets] == ["000010.jpg", "000020.jpg", "000030.jpg"]
+    with Image.open(sheets[-1]) as sheet:
+        assert sheet.size == (3 * 296, 296)
+
+
+def test_the_same_seed_gives_the_same_student_to_the_bit(teacher, images):
+    a, _ = run(teacher, images)
+    b, _ = run(teacher, images)
+    c, _ = run(teacher, images, replace(SMALL, loop=replace(SMALL.loop, seed=2)))
+    assert same(a, b) and not same(a, c)
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(teacher, images, tmp_path):
+    options = replace(SMALL, weights=Weights(critic=0.1))
+    whole, history = run(teacher, images, options)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(history, done):
+        if history.steps == 4:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run(teacher, images, options, folder=tmp_path, tell=stop)
+    resumed, again = run(teacher, images, options, folder=tmp_path, resume=True)
+    assert same(whole, resumed)
+    assert [r["step"] for r in again.records] == [r["step"] for r in history.records] == [3, 6]
+    assert again.records[-1]["losses"] == history.records[-1]["losses"]
+
+
+def test_a_checkpoint_of_another_run_or_a_broken_one_is_refused(teacher, images, tmp_path):
+    run(teacher, images, folder=tmp_path)
+    with pytest.raises(PipelineError, match="another rate") as caught:
+        run(teacher, images, replace(SMALL, loop=replace(SMALL.loop, rate=1e-3)), folder=tmp_path, resume=True)
+    assert caught.value.code == "run-differs"
+    checkpoint = tmp_path / CHECKPOINT
+    checkpoint.write_bytes(checkpoint.read_bytes()[:2000])
+    with pytest.raises(PipelineError) as caught:
+        run(teacher, images, folder=tmp_path, resume=True)
+    assert caught.value.code == "damaged-file"
+
+
+def test_minutes_end_a_run_whatever_the_steps(teacher, images):
+    _, history = run(teacher, images, replace(SMALL, loop=replace(SMALL.loop, minutes=0.02, every=10_000)))
+    assert history.steps > 0 and 0.02 <= history.minutes < 0.2
+    assert len(history.records) == 1
+
+
+@pytest.mark.parametrize("spec", ["fritz:0.1,small", "few-shot:4,4,4x1"])
+def test_students_of_the_other_families_learn_in_their_own_ranges(teacher, images, spec):
+    module, history = run(teacher, images, spec=spec, holdout=[images / "left.png"])
+    assert np.isfinite(history.records[-1]["quality"][0]["psnr"])
+    assert all(torch.isfinite(value).all() for value in module.state_dict().values())
+
+
+def test_an_onnx_teacher_of_another_range_paints_in_onnx_runtime(images, tmp_path):
+    options = sources.ReadOptions(input_range="0..1", output_range="0..1")
+    network = sources.read(style_onnx(tmp_path / "net.onnx", size=(64, 64)), options)
+    painter = Teacher(network, torch.device("cpu"))
+    assert painter.eyes is None
+    picture = torch.rand(2, 3, 72, 72, generator=torch.Generator().manual_seed(1)) * 255
+    expected = np.concatenate([sources.reference(network)(p[None].numpy() / 255) for p in picture])
+    assert np.abs(painter.paint(picture).numpy() - np.clip(expected, 0, 1) * 255).max() < 0.01
+    _, history = run(network, images)
+    assert set(history.records[-1]["losses"]) == {"pixels", "energy", "gram", "flicker"}
+
+
+def test_a_module_is_painted_with_in_its_contract():
+    contract = ImageContract(ImageSide("-1..1", order="bgr"), ImageSide("0..1"))
+    levels = torch.tensor([0.0, 127.5, 255.0]).view(1, 3, 1, 1)
+    painting = Painting(torch.nn.Identity(), contract)
+    assert painting.to_network(levels).flatten().tolist() == pytest.approx([1.0, 0.0, -1.0])
+    assert painting(levels).flatten().tolist() == pytest.approx([255.0, 0.0, -255.0])
+
+
+def test_a_teacher_of_masks_cannot_be_distilled(images):
+    contract = ImageContract(ImageSide("0..1"), ImageSide("0..1", channels=1))
+    with pytest.raises(PipelineError) as caught:
+        distill(
+            torch.nn.Conv2d(3, 1, 1),
+            parse("fast-neural-style:4x1").build(),
+            [images],
+            SMALL,
+            teacher_contract=contract,
+        )
+    assert caught.value.code == "channels-differ"
+
+
+def test_a_teacher_that_enlarges_cannot_be_distilled(images):
+    with pytest.raises(PipelineError, match="128x128") as caught:
+        distill(torch.nn.Upsample(scale_factor=2), parse("fast-neural-style:4x1").build(), [images], SMALL)
+    assert caught.value.code == "sizes-differ"
+
+
+def test_a_device_that_is_not_there_is_said(teacher, images):
+    with pytest.raises(PipelineError) as caught:
+        run(teacher, images, replace(SMALL, loop=replace(SMALL.loop, device="cuda:7")))
+    assert caught.value.code == "no-such-device"

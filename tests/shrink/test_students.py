@@ -1,0 +1,89 @@
+"""Networks with knobs: the texts, and the exact numbers of weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pipeline.architectures import STATISTICS
+from pipeline.errors import PipelineError
+from pipeline.shrink.students import parse, spec_of
+
+PUBLISHED = {
+    "fast-neural-style:32,64,128x5": 1_679_235,
+    "fast-neural-style:16,32,64x5": 424_899,
+    "fast-neural-style:8,16,32x5": 108_771,
+    "fast-neural-style:9x3": 11_964,
+    "fast-neural-style-skips:9,9,9x3": 11_964,
+    "fritz:1.0": 1_677_638,
+    "fritz:0.5": 424_102,
+    "fritz:0.25": 108_374,
+    "fritz:0.3,small": 11_868,
+    "fritz:1,small": 108_422,
+    "few-shot:32,64,128,128,128,64x7": 3_267_523,
+    "few-shot:32,64,128x4": 2_381_251,
+    "few-shot:8,16,32x4": 152_179,
+    "few-shot:8,16,32x7": 207_859,
+    "few-shot:16,32,32,32,32,32x3": 207_747,
+}
+"""Numbers of weights as published, and as counted on real files (shared/models/systems.md)."""
+
+
+@pytest.mark.parametrize(("spec", "count"), PUBLISHED.items())
+def test_the_published_numbers_of_weights_are_exact(spec, count):
+    assert parse(spec).weights == count
+
+
+@pytest.mark.parametrize("spec", ["fast-neural-style-skips:9x3", "fritz:0.3,small", "few-shot:4,6,8x1"])
+def test_the_module_has_the_weights_that_the_text_promises(spec):
+    student = parse(spec)
+    module = student.build()
+    assert sum(p.numel() for p in module.parameters()) == student.weights
+    trained = {k: tuple(v.shape) for k, v in module.state_dict().items() if not STATISTICS.search(k)}
+    assert trained == {k: v for k, v in student.shapes.items() if not STATISTICS.search(k)}
+    with torch.no_grad():
+        assert module(torch.rand(1, 3, 16, 24)).shape == (1, 3, 16, 24)
+
+
+def test_the_weights_follow_from_the_seed_and_leave_the_callers_randomness_alone():
+    torch.manual_seed(5)
+    before = torch.rand(1)
+    torch.manual_seed(5)
+    a, b, c = (parse("fast-neural-style:4x1").build(seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(1), before)
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+    assert not all(torch.equal(x, y) for x, y in zip(a.parameters(), c.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("spec", [*PUBLISHED, "fast-neural-style:8,16,32x5k7", "few-shot-no-norm:4,6,8x0"])
+def test_the_parameters_are_written_as_the_text_that_gives_them(spec):
+    student = parse(spec)
+    again = parse(spec_of(student.architecture, student.params))
+    assert (again.architecture, again.params) == (student.architecture, student.params)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("fast-neural-style", "no knobs"),
+        ("fast-neural-style:8,16x5", "three widths"),
+        ("fast-neural-style:0x5", "from 1 to"),
+        ("fast-neural-style:8x99", "blocks from 0"),
+        ("fast-neural-style:8,16,32x5k8", "odd kernel"),
+        ("fast-neural-style:0.3", "WIDTHSxBLOCKS"),
+        ("fritz:0.01", "first width of 0"),
+        ("fritz:0.3,tiny", "ALPHA"),
+        ("few-shot:8,16,32,64,32,16x4", "fourth filter"),
+        ("few-shot:8,16x4", "six filters"),
+    ],
+)
+def test_a_text_that_makes_no_network_is_refused_with_the_reason(spec, reason):
+    with pytest.raises(PipelineError, match=reason) as caught:
+        parse(spec)
+    assert caught.value.code == "bad-student"
+
+
+def test_an_unknown_family_is_answered_with_the_nearest():
+    with pytest.raises(PipelineError, match="fast-neural-style") as caught:
+        parse("fast-neural-stile:8x5")
+    assert caught.value.code == "unknown-architecture-name"
