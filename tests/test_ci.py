@@ -208,7 +208,7 @@ def test_the_documented_workflows_use_inputs_that_exist():
         data: Any = yaml.safe_load(snippet)
         steps = data["jobs"]["models"]["steps"] if "jobs" in data else data if isinstance(data, list) else []
         for step in steps:
-            if step["uses"].startswith("OWNER/REPOSITORY@"):
+            if step.get("uses", "").startswith("OWNER/REPOSITORY@"):
                 assert set(step["with"]) <= set(ACTION["inputs"])
 
 

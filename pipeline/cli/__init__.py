@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": "Say what a model file is: format, architecture, weights, contract.",
     "targets": "List the targets and which operators each of them takes.",
     "validate": "Say what Unity's console will say about .onnx files.",
+    "verify-unity": "Let Unity itself check that each style paints what it should.",
 }
 """Every command and its line in `pipeline --help`; the module is pipeline.cli.<name with underscores>."""
 

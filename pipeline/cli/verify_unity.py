@@ -1,0 +1,103 @@
+"""pipeline verify-unity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.console import Console, output_options
+
+if TYPE_CHECKING:
+    from pipeline.unity.batch_tests import UnityVerdict
+
+
+@click.command("verify-unity")
+@click.option(
+    "--unity",
+    type=click.Path(path_type=Path),
+    help="The editor: its program or folder. By default the one of Unity Hub that fits the project.",
+)
+@click.option(
+    "-p",
+    "--project",
+    type=click.Path(path_type=Path),
+    help="The Unity project.  [default: the one around the current folder, else ./UnityProject]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds after which Unity is ended.  [default: 1800]",
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    help="Only explain this results file of an earlier run, such as game-ci's.",
+)
+@click.option("--log", type=click.Path(path_type=Path), help="The editor's log that belongs to --results.")
+@output_options
+def command(
+    console: Console,
+    unity: Path | None,
+    project: Path | None,
+    timeout: float | None,
+    results: Path | None,
+    log: Path | None,
+) -> None:
+    """Let Unity itself check that each style computes what its source network computes.
+
+    Starts Unity in batch mode, without a graphics device, on the edit mode test of the bundle: it runs every style
+    on its golden frame with the worker CSharpBurst. A project of another version than the editor's is tested in a
+    copy, because opening it would upgrade it. Results and log go to Logs/StyleTransfer in the project.
+
+    Exit code 0 when every style is right, 1 when one is not, 2 when Unity could not tell: no editor, no licence,
+    scripts with errors, a crash, no time left.
+
+    \b
+    Examples:
+      pipeline verify-unity
+      pipeline verify-unity --unity ~/Unity/Hub/Editor/2021.3.24f1/Editor/Unity --project ~/MyGame
+      pipeline verify-unity --results artifacts/editmode-results.xml --json
+    """
+    from pipeline.errors import PipelineError
+    from pipeline.unity import batch_tests, editors
+    from pipeline.unity.project import find_project
+
+    if results is not None:
+        if unity or project or timeout:
+            raise PipelineError(
+                "conflicting-options",
+                "--results reads a finished run; --unity, --project and --timeout start one",
+                remedy="Leave one or the other away.",
+            )
+        verdict = batch_tests.verdict_of(results, log)
+    else:
+        place = project or find_project(Path.cwd()) or Path("UnityProject")
+        wanted = editors.project_version(place)
+        editor = editors.editor_at(unity) if unity else editors.choose(wanted)
+        console.say(f"Unity {editor.version or 'of unknown version'}: {editor.path}")
+        if editor.version and editor.version != wanted:
+            console.note(f"the project is of {wanted or 'no version yet'}; it is tested in a copy")
+        with console.working("Unity imports the project and runs its golden frames"):
+            verdict = batch_tests.run_tests(place, editor, timeout=timeout or batch_tests.TIMEOUT)
+    if console.as_json:
+        console.data(verdict.as_dict())
+    _tell(console, verdict)
+    click.get_current_context().exit(verdict.exit_code)
+
+
+def _tell(console: Console, verdict: UnityVerdict) -> None:
+    for test in verdict.tests:
+        good = test.outcome == "passed"
+        head = click.style(f"{test.outcome:<7}", fg="green" if good else "red")
+        console.say(f"  {head} {test.argument or test.name}", level=0 if good else -1)
+        if good:
+            continue
+        console.say(f"          {' '.join(test.message.split())}", level=-1)
+        if "has no network" in test.message and verdict.importing:
+            console.say(f"          The importer said: {verdict.importing}", level=-1)
+        if remedy := verdict.remedy(test):
+            console.say(f"          {remedy}", level=-1)
+    passed = len(verdict.tests) - len(verdict.failures)
+    console.say(f"{passed} of {len(verdict.tests)} styles are right in Unity; see {verdict.results}")

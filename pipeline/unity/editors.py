@@ -1,0 +1,147 @@
+"""Unity editors on this computer: where Unity Hub puts them, what version one is, which one a project wants.
+
+Places: the default folders of Unity Hub on Linux, macOS and Windows, the second folder that can be chosen in the
+Hub's preferences (secondaryInstallPath.json), and `/opt/unity/editors`, where the images of game-ci have theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import PipelineError
+
+_EXECUTABLES = ("Editor/Unity", "Editor/Unity.exe", "Unity.app/Contents/MacOS/Unity", "Contents/MacOS/Unity")
+"""From the folder of an installation, or from Unity.app, to the program."""
+
+_VERSION = re.compile(r"\b(\d+)\.(\d+)\.(\d+)([abfpx])(\d+)\b")
+_VERSION_TIMEOUT = 60
+"""Seconds for `Unity -version`: it starts no project."""
+
+
+@dataclass(frozen=True)
+class Editor:
+    """One installed editor. `version` is "" where it does not tell it."""
+
+    path: Path
+    version: str
+
+
+def project_version(project: Path) -> str:
+    """The version that a project was last opened with (ProjectSettings/ProjectVersion.txt), or ""."""
+    try:
+        text = (project / "ProjectSettings" / "ProjectVersion.txt").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    found = re.search(r"^m_EditorVersion:\s*(\S+)", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def installed() -> list[Editor]:
+    """The editors in the known places, oldest first; their version is the name of their folder."""
+    found = {}
+    for folder in _places():
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError:
+            continue
+        for entry in entries:
+            program = _program_in(entry)
+            if program is not None and _VERSION.fullmatch(entry.name):
+                found[entry.name] = Editor(program, entry.name)
+    return sorted(found.values(), key=lambda editor: _key(editor.version))
+
+
+def editor_at(path: Path) -> Editor:
+    """The editor that the user names: the program, the folder of an installation, or Unity.app.
+
+    Raises PipelineError `unity-not-found` where there is none, `unity-does-not-start` where it is no program.
+    """
+    program = path if path.is_file() else _program_in(path)
+    if program is None:
+        raise PipelineError(
+            "unity-not-found",
+            "there is no Unity editor here",
+            subject=str(path),
+            remedy="Give the editor's program, such as ~/Unity/Hub/Editor/2021.3.24f1/Editor/Unity.",
+        )
+    return Editor(program, _ask_version(program))
+
+
+def choose(wanted: str) -> Editor:
+    """The installed editor for a project of the version `wanted` ("" for any).
+
+    The same version, else the nearest later one of the same stream (2021.3), else the nearest later one at all:
+    Unity opens projects of older versions, not of newer ones. Raises PipelineError `unity-not-found`.
+    """
+    editors = installed()
+    later = [editor for editor in editors if not wanted or _key(editor.version) >= _key(wanted)]
+    if later:
+        return later[0] if wanted else later[-1]
+    told = ", ".join(editor.version for editor in editors)
+    raise PipelineError(
+        "unity-not-found",
+        f"the project wants Unity {wanted}, and only older ones are installed: {told}"
+        if editors
+        else "no Unity editor was found where Unity Hub installs them",
+        remedy=f"Install {wanted or 'one'} in Unity Hub, or name an editor with --unity.",
+    )
+
+
+def _places() -> list[Path]:
+    home = Path.home()
+    if sys.platform == "win32":
+        programs = Path(os.environ.get("PROGRAMFILES", "C:/Program Files"))
+        settings = Path(os.environ.get("APPDATA", home / "AppData" / "Roaming")) / "UnityHub"
+        places = [programs / "Unity" / "Hub" / "Editor"]
+    elif sys.platform == "darwin":
+        settings = home / "Library" / "Application Support" / "UnityHub"
+        places = [Path("/Applications/Unity/Hub/Editor")]
+    else:
+        settings = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "UnityHub"
+        places = [home / "Unity" / "Hub" / "Editor", Path("/opt/unity/editors")]
+    try:
+        second = json.loads((settings / "secondaryInstallPath.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        second = ""
+    if isinstance(second, str) and second:
+        places.append(Path(second))
+    return places
+
+
+def _program_in(folder: Path) -> Path | None:
+    return next((folder / name for name in _EXECUTABLES if (folder / name).is_file()), None)
+
+
+def _key(version: str) -> tuple[int, ...]:
+    """Orders 2021.3.4f1 before 2021.3.24f1, alphas before betas before releases before patches."""
+    found = _VERSION.search(version)
+    if found is None:
+        return ()
+    year, minor, update, kind, build = found.groups()
+    return (int(year), int(minor), int(update), "abxfp".index(kind), int(build))
+
+
+def _ask_version(program: Path) -> str:
+    """What `Unity -version` prints, else the version in the path, else ""."""
+    try:
+        done = subprocess.run(
+            [program, "-version"], capture_output=True, timeout=_VERSION_TIMEOUT, stdin=subprocess.DEVNULL
+        )
+        text = done.stdout.decode("utf-8", "replace")
+    except subprocess.TimeoutExpired:
+        text = ""
+    except OSError as error:
+        raise PipelineError(
+            "unity-does-not-start",
+            f"this cannot be started: {error.strerror or error}",
+            subject=str(program),
+            remedy="Name the program of a Unity editor with --unity.",
+        ) from error
+    found = _VERSION.search(text) or _VERSION.search(str(program))
+    return found[0] if found else ""
