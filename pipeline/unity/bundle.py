@@ -136,6 +136,7 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
             file_bytes=len(spec.onnx),
             script=reference(ids.MONO_SCRIPT, guid(MODEL_SCRIPT), ids.IMPORTED),
             model=reference(ids.NN_MODEL, guid(onnx), ids.IMPORTED),
+            packed="{fileID: 0}",
             golden_input=reference(ids.TEXTURE, guid(golden_input), ids.IMPORTED),
             golden_output=reference(ids.TEXTURE, guid(golden_output), ids.IMPORTED),
         ),

@@ -11,6 +11,7 @@ using System;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Reflection;
+using System.Threading;
 using StyleTransfer;
 using StyleTransfer.Editor;
 using Unity.Barracuda;
@@ -123,6 +124,7 @@ static class Fixture
     {
         Stub.Live.Clear();
         Stub.World.Logs.Clear();
+        PackedImporter.Current = null;
         Stub.World.Sweeps = 0;
         Stub.World.ExitCode = null;
         Stub.World.Shade = Shade;
@@ -905,5 +907,154 @@ public static class Cases
     {
         UnityEngine.Object.DestroyImmediate(style.GoldenInput);
         UnityEngine.Object.DestroyImmediate(style.GoldenOutput);
+    }
+
+    // Stands for StyleTransfer.Packed: waits until it may go on.
+    sealed class SlowImporter : PackedImporter
+    {
+        public readonly ManualResetEvent MayGoOn = new ManualResetEvent(false);
+        public Model Network;
+        public int Imports;
+        public int UnpackThread;
+
+        public override byte[] Unpack(byte[] packed)
+        {
+            UnpackThread = Thread.CurrentThread.ManagedThreadId;
+            MayGoOn.WaitOne();
+            if (packed[0] == Damaged) throw new System.IO.InvalidDataException("the packed model is damaged");
+            return new[] { packed[0], (byte)1 };
+        }
+
+        public override Model Import(byte[] model)
+        {
+            if (Thread.CurrentThread.ManagedThreadId == UnpackThread) throw new Exception("same thread");
+            if (model[1] != 1) throw new Exception("not what was unpacked");
+            Imports++;
+            return Network;
+        }
+    }
+
+    const byte Damaged = 66;
+
+    static StyleTransferModel Packed(SlowImporter importer, byte content = 7)
+    {
+        var style = Fixture.Style();
+        importer.Network = Fixture.NetworkOf(style);
+        Stub.Reflect.Set(style, "model", null);
+        Stub.Reflect.Set(style, "packed", new TextAsset(new[] { content }));
+        PackedImporter.Current = importer;
+        return style;
+    }
+
+    // Until the other thread has ended; fails after a minute.
+    static void Await(Func<bool> condition)
+    {
+        for (var i = 0; i < 6000 && !condition(); i++) Thread.Sleep(10);
+        if (!condition()) throw new Exception("it never became ready");
+    }
+
+    public static void a_packed_network_is_rebuilt_while_the_camera_shows_its_own_picture()
+    {
+        var importer = new SlowImporter();
+        var camera = Fixture.Camera(Packed(importer));
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        Stub.Reflect.Send(camera, "OnEnable");
+        for (var frame = 0; frame < 3; frame++)
+        {
+            Fixture.Frame(camera, source, shown);
+            Fixture.IsSame(source, shown, "while it loads");
+        }
+        Fixture.Equal(importer.Imports, 0, "imports while it loads");
+        importer.MayGoOn.Set();
+        Await(() =>
+        {
+            Fixture.Frame(camera, source, shown);
+            return camera.Runner != null;
+        });
+        Fixture.IsInverted(source, shown);
+        Fixture.Equal(importer.Imports, 1, "imports");
+        Fixture.Equal(Stub.World.Logs.Count, 0, "messages");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void disabling_a_camera_forgets_a_load_under_way()
+    {
+        var importer = new SlowImporter();
+        var camera = Fixture.Camera(Packed(importer));
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        Stub.Reflect.Send(camera, "OnEnable");
+        Fixture.Frame(camera, source, shown);
+        Stub.Reflect.Send(camera, "OnDisable");
+        importer.MayGoOn.Set();
+        Fixture.Equal(camera.Runner, null, "runner");
+        Stub.Reflect.Send(camera, "OnEnable");
+        Await(() =>
+        {
+            Fixture.Frame(camera, source, shown);
+            return camera.Runner != null;
+        });
+        Fixture.Equal(importer.Imports, 1, "imports");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_runner_waits_for_a_packed_network()
+    {
+        var importer = new SlowImporter();
+        importer.MayGoOn.Set();
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        using (var runner = new StyleTransferRunner(Packed(importer), WorkerFactory.Type.CSharpBurst))
+            runner.Stylize(source, shown, 1);
+        Fixture.IsInverted(source, shown);
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_damaged_packed_network_is_named_once_and_the_picture_passes()
+    {
+        var importer = new SlowImporter();
+        importer.MayGoOn.Set();
+        var camera = Fixture.Camera(Packed(importer, Damaged));
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        Stub.Reflect.Send(camera, "OnEnable");
+        Await(() =>
+        {
+            Fixture.Frame(camera, source, shown);
+            return Stub.World.Logs.Count > 0;
+        });
+        Fixture.Frame(camera, source, shown);
+        Fixture.IsSame(source, shown);
+        Fixture.Equal(Stub.World.LogCount("error Style transfer model 'Candy': the packed model is damaged"), 1, "errors");
+        Fixture.Equal(Stub.World.Logs.Count, 1, "messages");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_packed_network_without_an_importer_says_what_to_do()
+    {
+        var style = Packed(new SlowImporter());
+        PackedImporter.Current = null;
+        try
+        {
+            new StyleTransferRunner(style, WorkerFactory.Type.CSharpBurst);
+            throw new Exception("it ran");
+        }
+        catch (InvalidOperationException exception)
+        {
+            Fixture.Contains(exception.Message, "needs Barracuda 2.0");
+        }
+    }
+
+    public static void the_golden_frame_of_a_packed_network_is_checked()
+    {
+        var importer = new SlowImporter();
+        importer.MayGoOn.Set();
+        var style = Golden(0);
+        importer.Network = Fixture.NetworkOf(style);
+        Stub.Reflect.Set(style, "model", null);
+        Stub.Reflect.Set(style, "packed", new TextAsset(new byte[] { 7 }));
+        PackedImporter.Current = importer;
+        Fixture.Equal(GoldenFrames.Check(style).Passed, true, "passed");
+        FreeGolden(style);
     }
 }

@@ -44,6 +44,19 @@ class Assemblies:
         return self.folder / "StyleTransfer.Runtime.dll"
 
     @property
+    def packed(self) -> Path:
+        return self.folder / "StyleTransfer.Packed.dll"
+
+    @property
+    def onnx(self) -> Path:
+        return self.folder / "Unity.Barracuda.ONNX.dll"
+
+    @property
+    def imports_at_run_time(self) -> bool:
+        """Whether this version can import models while the game runs: those with the packed assembly can."""
+        return "BARRACUDA_2_OR_NEWER" in self.defines
+
+    @property
     def editor(self) -> Path:
         return self.folder / "StyleTransfer.Editor.dll"
 
@@ -63,7 +76,9 @@ def build_stubs(version: str, folder: Path) -> Assemblies:
     must_compile(folder / "UnityEditor.dll", [STUBS / "UnityEditor.cs", friends], [engine])
     must_compile(folder / "nunit.framework.dll", [STUBS / "NUnit.cs"])
     barracuda = [STUBS / "Barracuda_Common.cs", STUBS / f"Barracuda_{version.replace('.', '_')}.cs", friends]
-    must_compile(folder / "Unity.Barracuda.dll", barracuda, [engine])
+    library = must_compile(folder / "Unity.Barracuda.dll", barracuda, [engine])
+    if made.imports_at_run_time:
+        must_compile(made.onnx, [STUBS / "BarracudaOnnx.cs"], [library, engine])
     return made
 
 
@@ -75,6 +90,9 @@ def assemblies(
     folder = tmp_path_factory.mktemp(f"barracuda-{request.param}")
     made = build_stubs(request.param, folder)
     must_compile(made.runtime, sources_of("Runtime"), made.stubs, made.defines)
+    if made.imports_at_run_time:
+        packed_references = [*made.stubs, made.onnx, folder / "UnityEditor.dll", made.runtime]
+        must_compile(made.packed, sources_of("Runtime/Packed"), packed_references, made.defines)
     editor_references = [*made.stubs, folder / "UnityEditor.dll", made.runtime]
     must_compile(made.editor, sources_of("Editor"), editor_references, made.defines)
     setup_references = [folder / "UnityEngine.dll", folder / "UnityEditor.dll"]

@@ -24,7 +24,15 @@ ASMDEFS = sorted(TEMPLATES.rglob("*.asmdef"))
 
 def test_all_assemblies_compile_for_each_version(assemblies: Assemblies) -> None:
     made = {path.name for path in assemblies.folder.glob("StyleTransfer.*.dll")}
-    assert made == {f"StyleTransfer.{part}.dll" for part in ("Runtime", "Editor", "Setup", "Tests", "Models")}
+    parts = [
+        "Runtime",
+        "Editor",
+        "Setup",
+        "Tests",
+        "Models",
+        *(["Packed"] if assemblies.imports_at_run_time else []),
+    ]
+    assert made == {f"StyleTransfer.{part}.dll" for part in parts}
 
 
 def test_runtime_compiles_for_a_player_and_an_older_editor(assemblies: Assemblies, tmp_path: Path) -> None:
@@ -79,6 +87,7 @@ def test_assembly_definitions_are_skipped_without_barracuda(path: Path) -> None:
     assert set(asmdef["references"]) <= {
         *(other.stem for other in ASMDEFS),
         "Unity.Barracuda",
+        *(["Unity.Barracuda.ONNX"] if "BARRACUDA_2_OR_NEWER" in asmdef["defineConstraints"] else []),
         "UnityEngine.TestRunner",
         "UnityEditor.TestRunner",
     }

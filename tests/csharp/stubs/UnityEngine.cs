@@ -72,6 +72,15 @@ public static class Reflect
         throw new Exception(target.GetType().Name + " has no field " + name);
     }
 
+    // Calls the methods that Unity calls by themselves before the first scene.
+    public static void Start(Type type)
+    {
+        var flags = BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic;
+        foreach (var method in type.GetMethods(flags))
+            if (method.IsDefined(typeof(UnityEngine.RuntimeInitializeOnLoadMethodAttribute), false))
+                method.Invoke(null, null);
+    }
+
     // A message as Unity sends it: private or inherited does not matter.
     public static void Send(object target, string name, params object[] arguments)
     {
@@ -101,6 +110,14 @@ public struct NativeArray<T> : IDisposable where T : struct
     public T this[int index] { get { return m_Items[index]; } set { m_Items[index] = value; } }
     public void Dispose() {}
 }
+
+}
+
+namespace UnityEngine.Scripting
+{
+
+[AttributeUsage(AttributeTargets.Assembly)]
+public sealed class AlwaysLinkAssemblyAttribute : Attribute {}
 
 }
 
@@ -180,6 +197,14 @@ namespace UnityEngine
 {
 
 #region Attributes
+
+public enum RuntimeInitializeLoadType { AfterSceneLoad = 0, BeforeSceneLoad = 1 }
+
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class RuntimeInitializeOnLoadMethodAttribute : Attribute
+{
+    public RuntimeInitializeOnLoadMethodAttribute(RuntimeInitializeLoadType loadType) {}
+}
 
 [AttributeUsage(AttributeTargets.Field)]
 public sealed class SerializeField : Attribute {}
@@ -308,6 +333,16 @@ public class Object
 public class ScriptableObject : Object
 {
     public static T CreateInstance<T>() where T : ScriptableObject { return Activator.CreateInstance<T>(); }
+}
+
+public class TextAsset : Object
+{
+    readonly byte[] m_Bytes;
+
+    internal TextAsset(byte[] bytes) { m_Bytes = bytes; }
+
+    // A copy each time, from the main thread alone.
+    public byte[] bytes { get { return (byte[])m_Bytes.Clone(); } }
 }
 
 public class Component : Object {}
