@@ -119,7 +119,7 @@ public static class GoldenFrames
     static string FindObstacle(StyleTransferModel asset)
     {
         if (asset == null) return "the asset could not be loaded.";
-        if (asset.Model == null)
+        if (!asset.HasNetwork)
             return "the asset has no network. Check that the .onnx file beside it was imported without errors.";
         if (asset.GoldenInput == null || asset.GoldenOutput == null)
             return "the asset has no golden pictures. Build the bundle again with pipeline build-unity.";
@@ -130,7 +130,7 @@ public static class GoldenFrames
 
     static GoldenFrameResult Compare(StyleTransferModel asset)
     {
-        var network = ModelLoader.Load(asset.Model);
+        var network = NetworkLoad.Begin(asset).Finish();
         var mismatch = ModelContract.FindMismatch(asset, network);
         if (mismatch != null) return GoldenFrameResult.Failed(Title(asset) + mismatch);
 

@@ -80,7 +80,7 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
             EditorGUILayout.HelpBox("Built for " + asset.Target + ", but " + InstalledPackage.Target +
               " is installed. Press Rebuild to build it for that.", MessageType.Warning);
 
-        if (asset.Model == null)
+        if (!asset.HasNetwork)
             EditorGUILayout.HelpBox("The network is missing. Check that the .onnx file beside this asset was " +
               "imported without errors.", MessageType.Error);
     }

@@ -104,6 +104,9 @@ public class StyleTransferCamera : MonoBehaviour
 
     StyleTransferRunner _runner;
 
+    // Under way while the network is being rebuilt; the camera shows its own picture meanwhile.
+    NetworkLoad _load;
+
     // What _runner was made of, or could not be made of: tried once, not every frame.
     bool _tried;
     StyleTransferModel _triedModel;
@@ -149,6 +152,8 @@ public class StyleTransferCamera : MonoBehaviour
         if (!_tried || model != _triedModel || worker != _triedWorker || convertShader != _triedShader)
             AllocateRunner();
 
+        if (_load != null && _load.IsReady) AllocateLoaded();
+
         if (!stylize || _runner == null)
         {
             Graphics.Blit(source, destination);
@@ -189,13 +194,31 @@ public class StyleTransferCamera : MonoBehaviour
             return;
         }
 
+        try
+        {
+            _load = NetworkLoad.Begin(model);
+        }
+        catch (Exception exception)
+        {
+            Debug.LogError(exception.Message, this);
+            return;
+        }
+
+        if (_load.IsReady) AllocateLoaded();
+    }
+
+    void AllocateLoaded()
+    {
         string note;
         var type = WorkerSelection.Resolve(worker, out note);
         if (note != null) Debug.LogWarning("Style Transfer: " + note, this);
 
+        var load = _load;
+        _load = null;
+
         try
         {
-            _runner = new StyleTransferRunner(model, type, convertShader);
+            _runner = new StyleTransferRunner(load, type, convertShader);
         }
         catch (Exception exception)
         {
@@ -207,6 +230,7 @@ public class StyleTransferCamera : MonoBehaviour
     {
         if (_runner != null) _runner.Dispose();
         _runner = null;
+        _load = null;
 
         _tried = false;
         _triedModel = null;

@@ -24,6 +24,9 @@ public sealed class StyleTransferModel : ScriptableObject
     [SerializeField, Tooltip("The imported network.")]
     NNModel model = null;
 
+    [SerializeField, Tooltip("The network with its weights packed, instead of an imported one.")]
+    TextAsset packed = null;
+
     [SerializeField, Tooltip("The name to show to users.")]
     string displayName = "";
 
@@ -98,8 +101,14 @@ public sealed class StyleTransferModel : ScriptableObject
 
     #region Public properties
 
-    /// <summary>The imported network.</summary>
+    /// <summary>The imported network; null if it is packed. <see cref="NetworkLoad"/> loads either.</summary>
     public NNModel Model => model;
+
+    /// <summary>The packed network; null if it is imported.</summary>
+    public TextAsset Packed => packed;
+
+    /// <summary>Whether there is a network, imported or packed.</summary>
+    public bool HasNetwork => model != null || packed != null;
 
     /// <summary>The name to show to users.</summary>
     public string DisplayName => string.IsNullOrEmpty(displayName) ? name : displayName;
@@ -110,7 +119,7 @@ public sealed class StyleTransferModel : ScriptableObject
     /// <summary>Digest of the source file, also in the model's metadata under "source_digest".</summary>
     public string SourceDigest => sourceDigest;
 
-    /// <summary>Digest of the model file beside this asset.</summary>
+    /// <summary>Digest of the model file: beside this asset, or as it is rebuilt from the packed one.</summary>
     public string ModelDigest => modelDigest;
 
     /// <summary>The kind of network that was recognised.</summary>

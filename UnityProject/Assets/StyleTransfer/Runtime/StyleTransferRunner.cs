@@ -64,12 +64,22 @@ public sealed class StyleTransferRunner : IDisposable
     /// <exception cref="InvalidOperationException">the asset is incomplete, the imported network is not the one
     /// that the asset describes, or the shader is missing; the message says what to do</exception>
     public StyleTransferRunner(StyleTransferModel model, WorkerFactory.Type type, Shader convertShader = null)
+      : this(NetworkLoad.Begin(model), type, convertShader) {}
+
+    /// <summary>
+    /// Takes a network that was begun to load, waits for it if need be, and creates the worker.
+    /// </summary>
+    /// <param name="load">what to run; a packed network takes some frames until it is ready</param>
+    /// <param name="type">what to run it on, see <see cref="WorkerSelection"/></param>
+    /// <param name="convertShader">as above</param>
+    /// <exception cref="InvalidOperationException">as above, or the packed file is damaged</exception>
+    public StyleTransferRunner(NetworkLoad load, WorkerFactory.Type type, Shader convertShader = null)
     {
-        TargetHeight = model.NominalHeight;
+        TargetHeight = load.Model.NominalHeight;
         SpreadFrames = 1;
         try
         {
-            AllocateObjects(model, type, convertShader);
+            AllocateObjects(load, type, convertShader);
         }
         catch
         {
@@ -168,19 +178,15 @@ public sealed class StyleTransferRunner : IDisposable
 
     #region Allocate / deallocate
 
-    void AllocateObjects(StyleTransferModel model, WorkerFactory.Type type, Shader convertShader)
+    void AllocateObjects(NetworkLoad load, WorkerFactory.Type type, Shader convertShader)
     {
-        if (model.Model == null)
-            throw new InvalidOperationException("Style transfer model '" + model.DisplayName +
-              "' has no network. Check that the .onnx file lies beside the asset and was imported without errors.");
-
         _converter = new PictureConverter(convertShader);
 
-        var network = ModelLoader.Load(model.Model);
-        var mismatch = ModelContract.FindMismatch(model, network);
+        var network = load.Finish();
+        var mismatch = ModelContract.FindMismatch(load.Model, network);
         if (mismatch != null) throw new InvalidOperationException(mismatch);
 
-        _model = model;
+        _model = load.Model;
         _type = type;
         _worker = WorkerFactory.CreateWorker(type, network);
         _schedule = new RunSchedule(_worker, type, network.layers.Count);
