@@ -196,7 +196,7 @@ public class StyleTransferCamera : MonoBehaviour
 
         try
         {
-            _load = NetworkLoad.Begin(model);
+            _load = NetworkLoad.Start(model);
         }
         catch (Exception exception)
         {

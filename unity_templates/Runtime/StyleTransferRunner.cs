@@ -64,7 +64,7 @@ public sealed class StyleTransferRunner : IDisposable
     /// <exception cref="InvalidOperationException">the asset is incomplete, the imported network is not the one
     /// that the asset describes, or the shader is missing; the message says what to do</exception>
     public StyleTransferRunner(StyleTransferModel model, WorkerFactory.Type type, Shader convertShader = null)
-      : this(NetworkLoad.Begin(model), type, convertShader) {}
+      : this(NetworkLoad.Start(model), type, convertShader) {}
 
     /// <summary>
     /// Takes a network that was begun to load, waits for it if need be, and creates the worker.
@@ -182,7 +182,7 @@ public sealed class StyleTransferRunner : IDisposable
     {
         _converter = new PictureConverter(convertShader);
 
-        var network = load.Finish();
+        var network = load.Take();
         var mismatch = ModelContract.FindMismatch(load.Model, network);
         if (mismatch != null) throw new InvalidOperationException(mismatch);
 

@@ -130,7 +130,7 @@ public static class GoldenFrames
 
     static GoldenFrameResult Compare(StyleTransferModel asset)
     {
-        var network = NetworkLoad.Begin(asset).Finish();
+        var network = NetworkLoad.Start(asset).Take();
         var mismatch = ModelContract.FindMismatch(asset, network);
         if (mismatch != null) return GoldenFrameResult.Failed(Title(asset) + mismatch);
 

@@ -10,17 +10,17 @@ namespace StyleTransfer
 /// one is ready at once.
 /// </summary>
 /// <remarks>
-/// To be used on the main thread: begin, go on drawing, and finish when it is ready.
+/// To be used on the main thread: start, go on drawing, and take it when it is ready.
 /// </remarks>
 public sealed class NetworkLoad
 {
     #region Public members
 
-    /// <summary>Begins to load.</summary>
+    /// <summary>Starts to load.</summary>
     /// <param name="model">what to load</param>
     /// <exception cref="InvalidOperationException">the asset has no network, or this project cannot load packed
     /// ones; the message says what to do</exception>
-    public static NetworkLoad Begin(StyleTransferModel model)
+    public static NetworkLoad Start(StyleTransferModel model)
     {
         if (!model.HasNetwork)
             throw new InvalidOperationException("Style transfer model '" + model.DisplayName +
@@ -37,13 +37,13 @@ public sealed class NetworkLoad
     /// <summary>What is loaded.</summary>
     public StyleTransferModel Model => _model;
 
-    /// <summary>Whether <see cref="Finish"/> returns without waiting for the other thread.</summary>
+    /// <summary>Whether <see cref="Take"/> returns without waiting for the other thread.</summary>
     public bool IsReady => _bytes == null || _bytes.IsCompleted;
 
     /// <summary>The network; waits for it if it is not ready.</summary>
     /// <exception cref="InvalidOperationException">the packed file is damaged; the message says what to
     /// do</exception>
-    public Model Finish()
+    public Model Take()
     {
         if (_bytes == null) return ModelLoader.Load(_model.Model);
 
