@@ -141,7 +141,7 @@ def _export(torch: Any, module: Any, picture: Any, opset: int, computed_sizes: b
     """One run of torch's exporter, kept silent: it prints whole graphs on failure, and warnings that explain
     nothing to whoever did not write torch. With `computed_sizes` height and width stay open while it traces."""
     buffer = io.BytesIO()
-    with quiet(), _silence():
+    with quiet(), silence():
         torch.onnx.export(
             module,
             (picture,),
@@ -157,7 +157,7 @@ def _export(torch: Any, module: Any, picture: Any, opset: int, computed_sizes: b
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Swallow what Python and, below it, torch's C++ write to stdout. stderr stays: progress is shown there."""
     copy = None
     try:

@@ -31,7 +31,11 @@ def clean(tensors: Tensors) -> tuple[Tensors, list[str]]:
 
 
 def infer(shapes: Shapes) -> Parameters:
-    """`filters`, `resnet_blocks`, `input_channels`, `use_bias`, `tanh`, `append_smoothers`, `batch_norm`."""
+    """`filters`, `resnet_blocks`, `input_channels`, `use_bias`, `tanh`, `append_smoothers`, `batch_norm`.
+
+    Of pruned networks also `inner`, the widths inside the blocks, where they are not filters[2]; `up`, the width
+    of upconv1, where it is not filters[4]; `smooth`, the widths of conv_11_a, where they are not filters[5].
+    """
     defaults = (32, 64, 128, 128, 128, 64)
     f0 = dimension(shapes, "conv0.conv.weight", 0, defaults[0])
     f1 = dimension(shapes, "conv1.conv.weight", 0, defaults[1])
@@ -42,7 +46,7 @@ def infer(shapes: Shapes) -> Parameters:
     blocks = 0
     while any(name.startswith(f"resnets.{blocks}.") for name in shapes):
         blocks += 1
-    return {
+    params: Parameters = {
         "filters": [f0, f1, f2, f3, f4, f5],
         "resnet_blocks": blocks,
         "input_channels": dimension(shapes, "conv0.conv.weight", 1, 3),
@@ -51,12 +55,29 @@ def infer(shapes: Shapes) -> Parameters:
         "append_smoothers": "conv_11_a.0.weight" in shapes,
         "batch_norm": "conv0.normalization.running_mean" in shapes,
     }
+    inner = [dimension(shapes, f"resnets.{i}.conv_0.weight", 0, f2) for i in range(blocks)]
+    if any(width != f2 for width in inner):
+        params["inner"] = inner
+    if (up := dimension(shapes, "upconv1.1.weight", 0, f4)) != f4:
+        params["up"] = up
+    smooth = [dimension(shapes, f"conv_11_a.{i}.weight", 0, f5) for i in (0, 3)]
+    if smooth != [f5, f5]:
+        params["smooth"] = smooth
+    return params
+
+
+def _more_widths(params: Parameters) -> tuple[list[int], int, tuple[int, int]]:
+    """Widths inside the blocks, of upconv1, and of the two smoothers."""
+    _, _, f2, _, f4, f5 = params["filters"]
+    first, second = params.get("smooth", (f5, f5))
+    return params.get("inner", [f2] * params["resnet_blocks"]), params.get("up", f4), (first, second)
 
 
 def shapes(params: Parameters) -> Shapes:
     """The tensors of a network with these parameters, in the order of its state dict."""
     f0, f1, f2, _, f4, f5 = params["filters"]
     channels, bias = params["input_channels"], params["use_bias"]
+    inner, up, (smooth, last) = _more_widths(params)
     result: Shapes = {}
 
     def conv(name: str, inputs: int, outputs: int, kernel: int, with_bias: bool) -> None:
@@ -76,21 +97,21 @@ def shapes(params: Parameters) -> Shapes:
     ):
         conv(f"{name}.conv", inputs, outputs, kernel, bias)
         norm(f"{name}.normalization", outputs, params["batch_norm"])
-    for i in range(params["resnet_blocks"]):
-        conv(f"resnets.{i}.conv_0", f2, f2, 3, bias)
-        norm(f"resnets.{i}.normalization", f2, params["batch_norm"])
-        conv(f"resnets.{i}.conv_1", f2, f2, 3, bias)
+    for i, width in enumerate(inner):
+        conv(f"resnets.{i}.conv_0", f2, width, 3, bias)
+        norm(f"resnets.{i}.normalization", width, params["batch_norm"])
+        conv(f"resnets.{i}.conv_1", width, f2, 3, bias)
     # filters[3] only sizes upconv2's input, which is joined of two tensors with filters[2] channels.
     conv("upconv2.1", f2 + f2, f4, 3, False)
     norm("upconv2.2", f4, params["batch_norm"])
-    conv("upconv1.1", f4 + f1, f4, 3, False)
-    norm("upconv1.2", f4, params["batch_norm"])
-    conv("conv_11.0", f0 + f4 + channels, f5, 7, bias)
+    conv("upconv1.1", f4 + f1, up, 3, False)
+    norm("upconv1.2", up, params["batch_norm"])
+    conv("conv_11.0", f0 + up + channels, f5, 7, bias)
     if params["append_smoothers"]:
-        conv("conv_11_a.0", f5, f5, 3, bias)
-        norm("conv_11_a.2", f5, True)
-        conv("conv_11_a.3", f5, f5, 3, bias)
-    conv("conv_12.0" if params["tanh"] else "conv_12", f5, 3, 1, True)
+        conv("conv_11_a.0", f5, smooth, 3, bias)
+        norm("conv_11_a.2", smooth, True)
+        conv("conv_11_a.3", smooth, last, 3, bias)
+    conv("conv_12.0" if params["tanh"] else "conv_12", last, 3, 1, True)
     return result
 
 
@@ -122,6 +143,7 @@ def module(name: str, params: Parameters) -> nn.Module:
 
     f0, f1, f2, _, f4, f5 = params["filters"]
     channels, bias = params["input_channels"], params["use_bias"]
+    inner, up_width, (smooth, last_width) = _more_widths(params)
 
     def norm(width: int) -> list[tuple[str, nn.Module]]:
         match name:
@@ -142,18 +164,18 @@ def module(name: str, params: Parameters) -> nn.Module:
         conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=bias)
         return sequence(("conv", conv), *norm(outputs), ("nonlinearity", nn.LeakyReLU(SLOPE)))
 
-    def block() -> nn.Sequential:
+    def block(width: int) -> nn.Sequential:
         return sequence(
             ("nonlinearity_0", nn.ReLU()),
-            ("conv_0", nn.Conv2d(f2, f2, 3, 1, 1, bias=bias)),
-            *norm(f2),
+            ("conv_0", nn.Conv2d(f2, width, 3, 1, 1, bias=bias)),
+            *norm(width),
             ("nonlinearity_1", nn.ReLU()),
-            ("conv_1", nn.Conv2d(f2, f2, 3, 1, 1, bias=bias)),
+            ("conv_1", nn.Conv2d(width, f2, 3, 1, 1, bias=bias)),
         )
 
-    def up(inputs: int) -> nn.Sequential:
-        conv = nn.Conv2d(inputs, f4, 3, 1, 1, bias=False)
-        norms = [layer for _, layer in norm(f4)]
+    def up(inputs: int, outputs: int) -> nn.Sequential:
+        conv = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+        norms = [layer for _, layer in norm(outputs)]
         return nn.Sequential(nn.Upsample(scale_factor=2.0, mode="nearest"), conv, *norms, nn.ReLU())
 
     class GeneratorJ(nn.Module):
@@ -162,20 +184,20 @@ def module(name: str, params: Parameters) -> nn.Module:
             self.conv0 = down(channels, f0, 7, 1)
             self.conv1 = down(f0, f1, 3, 2)
             self.conv2 = down(f1, f2, 3, 2)
-            self.resnets = nn.ModuleList(block() for _ in range(params["resnet_blocks"]))
-            self.upconv2 = up(f2 + f2)
-            self.upconv1 = up(f4 + f1)
-            self.conv_11 = nn.Sequential(nn.Conv2d(f0 + f4 + channels, f5, 7, 1, 3, bias=bias), nn.ReLU())
+            self.resnets = nn.ModuleList(block(width) for width in inner)
+            self.upconv2 = up(f2 + f2, f4)
+            self.upconv1 = up(f4 + f1, up_width)
+            self.conv_11 = nn.Sequential(nn.Conv2d(f0 + up_width + channels, f5, 7, 1, 3, bias=bias), nn.ReLU())
             self.conv_11_a = None
             if params["append_smoothers"]:
                 self.conv_11_a = nn.Sequential(
-                    nn.Conv2d(f5, f5, 3, 1, 1, bias=bias),
+                    nn.Conv2d(f5, smooth, 3, 1, 1, bias=bias),
                     nn.ReLU(),
-                    nn.BatchNorm2d(f5),
-                    nn.Conv2d(f5, f5, 3, 1, 1, bias=bias),
+                    nn.BatchNorm2d(smooth),
+                    nn.Conv2d(smooth, last_width, 3, 1, 1, bias=bias),
                     nn.ReLU(),
                 )
-            last = nn.Conv2d(f5, 3, 1, 1, 0, bias=True)
+            last = nn.Conv2d(last_width, 3, 1, 1, 0, bias=True)
             self.conv_12 = nn.Sequential(last, nn.Tanh()) if params["tanh"] else last
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:

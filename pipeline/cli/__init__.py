@@ -14,11 +14,13 @@ import click
 from pipeline import __version__
 
 COMMANDS = {
+    "bench": "Say what models cost side by side: counted, measured, predicted.",
     "build-unity": "Turn a trained network into a folder for a Unity project.",
     "compare": "Say how far apart what two models paint is, and where they part.",
     "convert": "Turn a trained network into an .onnx file that the target imports.",
     "explain": "Say what a finding's code means and what to do about it.",
     "inspect": "Say what a model file is: format, architecture, weights, contract.",
+    "prune": "Take channels out of a trained network until a budget is met.",
     "targets": "List the targets and which operators each of them takes.",
     "validate": "Say what Unity's console will say about .onnx files.",
     "verify-unity": "Let Unity itself check that each style paints what it should.",

@@ -134,7 +134,7 @@ def to_build_options(values: dict[str, Any]) -> BuildOptions:
 
     values = dict(values)
     if isinstance(values.get("size"), str):
-        values["size"] = _size(values["size"])
+        values["size"] = to_size(values["size"])
     if values.get("picture") is not None:
         values["picture"] = Path(values["picture"])
     if "skip" in values:
@@ -142,7 +142,8 @@ def to_build_options(values: dict[str, Any]) -> BuildOptions:
     return BuildOptions(**values)
 
 
-def _size(text: str) -> tuple[int, int]:
+def to_size(text: str) -> tuple[int, int]:
+    """Width and height of `960x540`. Raises PipelineError `bad-size`."""
     width, _, height = text.lower().replace("×", "x").partition("x")
     try:
         return int(width), int(height)

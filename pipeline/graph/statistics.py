@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 from pipeline.graph.model import declare_size, from_model
 from pipeline.graph.shapes import Shapes, infer
 
-_VIEWS = frozenset(["Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Constant", "Shape"])
+VIEWS = frozenset(["Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Constant", "Shape"])
 """Operators that write no activations of their own."""
 
 
@@ -70,8 +70,8 @@ def count(graph: gs.Graph) -> Statistics:
     macs = elements = 0
     uncounted: list[str] = []
     for node in graph.nodes:
-        counted = _macs(node, shapes)
-        written = [0] if node.op in _VIEWS else [_elements(shapes.static(made)) for made in node.outputs[:1]]
+        counted = node_macs(node, shapes)
+        written = [0] if node.op in VIEWS else [_elements(shapes.static(made)) for made in node.outputs[:1]]
         if counted is None or None in written:
             uncounted.append(node.name)
         macs += counted or 0
@@ -120,7 +120,7 @@ def _elements(shape: tuple[int, ...] | None) -> int | None:
     return None if shape is None else math.prod(shape)
 
 
-def _macs(node: gs.Node, shapes: Shapes) -> int | None:
+def node_macs(node: gs.Node, shapes: Shapes) -> int | None:
     """Multiply-adds of one node; None when a size is not known."""
     match node.op:
         case "Conv" | "ConvInteger" | "QLinearConv" | "ConvTranspose":

@@ -1,0 +1,80 @@
+"""pipeline bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.console import Console, output_options, to_size
+
+
+@click.command("bench")
+@click.argument("files", nargs=-1, required=True, metavar="MODEL...", type=click.Path(path_type=Path))
+@click.option(
+    "--size", "sizes", multiple=True, metavar="WxH", help="Default 720x540, 1280x720 and 1920x1080; repeatable."
+)
+@click.option(
+    "--runs", type=click.IntRange(2, 1000), default=7, show_default=True, help="Timed runs of each model."
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads of ONNX Runtime."
+)
+@click.option("--seconds", type=float, default=60.0, show_default=True, help="Bound on the timing of each size.")
+@click.option("--target", default="barracuda-3.0", show_default=True, help="What the models are lowered for.")
+@click.option(
+    "--optimize", metavar="WORKER", help="Rearrange the graphs for compute or burst, as build-unity does."
+)
+@click.option(
+    "--no-memory", is_flag=True, help="Do not measure memory (a further process for each model and size)."
+)
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with charts.")
+@click.option(
+    "--architecture", metavar="NAME", help="Which network the state dicts are, where the files cannot tell."
+)
+@output_options
+def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
+    """Say what models cost side by side: counted, measured here, and predicted for Unity.
+
+    MODEL is whatever build-unity reads, or the folder of a bundle. The models are lowered as for Unity and take
+    turns in ONNX Runtime: minimum, median and 95th percentile of the wall time, and the processor time, which a
+    busy machine does not change. Beside it multiply-adds, activations written, most of them alive at once (with
+    the weights), and predicted milliseconds on Unity's workers for classes of devices (docs/cost.md tells how
+    far to trust those).
+
+    \b
+    Examples:
+      pipeline bench mosaic.pth small.pth
+      pipeline bench *.onnx --size 1280x720 --runs 20 --html bench.html
+    """
+    from pipeline.bench import BenchOptions, bench
+    from pipeline.files import write_file
+    from pipeline.report.bench import render_html, render_text
+    from pipeline.sources import ReadOptions
+
+    sizes = tuple(to_size(text) for text in options["sizes"])
+    chosen = BenchOptions(
+        **({"sizes": sizes} if sizes else {}),
+        target=options["target"],
+        runs=options["runs"],
+        threads=options["threads"],
+        seconds=options["seconds"],
+        memory=not options["no_memory"],
+    )
+    with console.working("measuring"):
+        report = bench(
+            files,
+            chosen,
+            ReadOptions(architecture=options["architecture"]),
+            tell=lambda told: console.say(f"  {told}", level=1),
+        )
+    if options["html"] is not None:
+        write_file(options["html"], render_html(report))
+        console.step("written", str(options["html"]))
+    if console.as_json:
+        console.data(report)
+        return
+    for line in render_text(report):
+        console.data(line)
+    console.say("ms is wall time; cpu and predicted are processor time of one picture. Unity's are predictions.")

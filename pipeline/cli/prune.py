@@ -1,0 +1,72 @@
+"""pipeline prune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.console import Console, output_options
+
+
+@click.command("prune")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--goal", required=True, metavar="GOAL", help="The budget: '50%', '50 KB', '5 GMAC', '60 fps at 720x540'."
+)
+@click.option(
+    "--device", default="here", show_default=True, help="Device class that ms and fps are predicted for."
+)
+@click.option(
+    "--criterion",
+    default="ablation",
+    show_default=True,
+    metavar="NAME",
+    help="What makes a channel important: ablation, activation, norm, l1, l2, geometric-median, random.",
+)
+@click.option("--multiple", type=int, default=0, help="Round widths to multiples of this; 0 is what kernels want.")
+@click.option(
+    "--images", type=click.Path(path_type=Path, file_okay=False), help="Folder with pictures of your game."
+)
+@click.option(
+    "--tune", metavar="TIME", help="Fine-tune on --images for so long ('20 min'), from the original's pictures."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Default: NAME.pruned.pth, or .onnx of an .onnx."
+)
+@click.option("--architecture", metavar="NAME", help="Which known network it is, where the file cannot tell.")
+@click.option("--seed", type=int, default=0, help="For random, and for fine-tuning.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@output_options
+def command(console: Console, file: Path, **options: Any) -> None:
+    """Take whole channels out of a trained network until a budget is met.
+
+    The channels that matter least go, together with all that is coupled to them through additions, norms,
+    concatenations and shuffles; what is left is a network of the same kind with narrower layers, in a file that
+    every other command reads. Pruned networks paint worse until they are fine-tuned: --tune lets the pruned one
+    learn from what the original paints over --images. Masks (zeros among the weights) are another thing: they make
+    nothing faster, and if the file has one, you are told.
+
+    Budgets: a share or number of weights, bytes of the model in Unity, multiply-adds, or predicted milliseconds on
+    a device class (here, desktop, laptop, phone, burst).
+
+    \b
+    Examples:
+      pipeline prune candy.pth --goal 50%
+      pipeline prune candy.pth --goal '60 fps at 720x540 on laptop' --images frames --tune '20 min'
+      pipeline prune net.onnx --goal '200 KB' --criterion norm -o smaller.onnx
+    """
+    from pipeline.shrink.job import prune_file
+
+    with console.working(f"pruning {file.name}"):
+        report = prune_file(file, tell=lambda told: console.step("prune", told), **options)
+    for note in report["notes"]:
+        console.note(note)
+    before, after = report["weights"]["before"], report["weights"]["after"]
+    console.step("goal", f"{report['goal']['told_before']} -> {report['goal']['told_after']}")
+    console.step("weights", f"{before:,} -> {after:,}")
+    far = report["apart"]
+    told = f"{far['mean_levels']:.1f} levels of 255 from the original on average, {far['psnr']} dB"
+    console.step("quality", told + ("" if report["tuned"] else "; not fine-tuned"))
+    console.data(report if console.as_json else report["output"])

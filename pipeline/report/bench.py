@@ -1,0 +1,63 @@
+"""A bench as text for the terminal and as an HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.report.charts import bars, number
+
+
+def render_html(report: Mapping[str, Any]) -> bytes:
+    """The page: tables and charts, one file."""
+    from pipeline.report.page import render
+
+    return render("bench", r=report, measured=measured_bars(report), unity=unity_bars(report))
+
+
+def measured_bars(report: Mapping[str, Any]) -> str:
+    """Medians with their spread for each picture size, the prediction across."""
+    groups, marks = {}, {}
+    for size in report["sizes"]:
+        groups[size] = {
+            m["label"]: tuple(m["sizes"][size]["measured"][key] for key in ("minimum", "median", "p95"))
+            for m in report["models"]
+        }
+        if report["threads"] == 1:
+            marks[size] = {m["label"]: m["sizes"][size]["predicted"]["here"] for m in report["models"]}
+    return bars(groups, "milliseconds for a picture, measured and predicted", "ms", marks)
+
+
+def unity_bars(report: Mapping[str, Any]) -> str:
+    """Unity's own measurements, a bar for each model, worker and size; "" where there are none."""
+    groups: dict[str, dict[str, float | tuple[float, float, float]]] = {}
+    for model in report["models"]:
+        for size, workers in model.get("unity", {}).items():
+            for worker, held in workers.items():
+                low, middle = held.get("minimum", held["median"]), held["median"]
+                groups.setdefault(f"{size}, {worker}", {})[model["label"]] = (low, middle, held.get("p95", middle))
+    return bars(groups, "milliseconds for a picture, measured in Unity", "ms") if groups else ""
+
+
+def render_text(report: Mapping[str, Any]) -> Iterator[str]:
+    """Lines of a table for the terminal: a row for each model at each size."""
+    width = max([5, *(len(m["label"]) for m in report["models"])])
+    heads = ("weights", "KB", "GMAC", "wrote MB", "alive MB", "min ms", "median", "p95", "cpu", "predicted")
+    devices = [d["name"] for d in report["devices"] if d["name"] != "here"]
+    for size in report["sizes"]:
+        yield f"{size:<{width}} " + " ".join(f"{head:>9}" for head in (*heads, *devices))
+        for model in report["models"]:
+            held = model["sizes"][size]
+            times = held["measured"]
+            cells = [
+                f"{model['weights']:,}",
+                number(model["bytes"] / 1000),
+                f"{held['giga_macs']:.2f}",
+                number(held["written_megabytes"]),
+                number(held["peak_megabytes"]),
+                *(number(times[key]) for key in ("minimum", "median", "p95", "cpu")),
+                number(held["predicted"]["here"]),
+                *(number(held["predicted"][name]) for name in devices),
+            ]
+            yield f"{model['label']:<{width}} " + " ".join(f"{cell:>9}" for cell in cells)
+        yield ""

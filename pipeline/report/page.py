@@ -1,0 +1,29 @@
+"""HTML pages that are one file and need nothing beside it: the shared frame, its colours, and pictures inside."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+
+def render(template: str, **facts: Any) -> bytes:
+    """A page of this folder's `<template>.html.j2`, UTF-8; the same facts give the same bytes."""
+    import jinja2
+
+    from pipeline.report.charts import number, palette
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"number": number, "count": lambda value: f"{value:,}"}
+    return environment.get_template(f"{template}.html.j2").render(palette=palette(), **facts).encode()
+
+
+def data_url(picture: bytes, kind: str = "png") -> str:
+    """A picture's bytes as an address that holds them."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

@@ -1,0 +1,114 @@
+"""Goals as people say them: `60 fps at 720x540 on desktop`, `50 KB`, `20k weights`, `5 GMAC`, `50%`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.cost import HERE, SIZES, at_size, device
+from pipeline.errors import PipelineError
+from pipeline.graph import nodes as n
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.cost import Layer
+
+_GOAL = re.compile(
+    r"\s*(?P<number>\d[\d,]*\.?\d*|\.\d+)\s*(?P<scale>[km](?!i?b|s\b|mac))?\s*"
+    r"(?P<unit>%|fps|ms|(?:[km]i?)?b|bytes|weights?|parameters?|gmacs?|mmacs?)"
+    r"(?:\s+of\s+(?P<of>weights|gmac|ms|bytes))?(?:\s+at\s+(?P<width>\d+)\s*[x×]\s*(?P<height>\d+))?"
+    r"(?:\s+on\s+(?:an?\s+|the\s+)?(?P<device>[\w-]+))?\s*",
+    re.IGNORECASE,
+)
+EXAMPLES = "'60 fps at 720x540', '16 ms at 1280x720 on desktop', '50 KB', '20k weights', '5 GMAC', '50%'"
+_BYTES = {"b": 1, "bytes": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2}
+_SCALE = {None: 1, "k": 1000, "m": 1000**2}
+
+
+@dataclass(frozen=True)
+class Goal:
+    """At most `limit` of `kind`: weights, bytes, macs or milliseconds; `part` is set for a share of the original.
+
+    Bytes are those of the ONNX file in Unity; macs and milliseconds are of one picture of `size` (width, height);
+    milliseconds are predicted for the device class `device`.
+    """
+
+    text: str
+    kind: str
+    limit: float
+    size: tuple[int, int] = SIZES[0]
+    device: str = HERE
+    part: bool = False
+
+    def value(self, graph: gs.Graph, file_bytes: int | None = None) -> float:
+        """What a graph has of it. `file_bytes` is the size of its file where that is known already."""
+        if self.kind == "bytes":
+            from pipeline.graph import to_model
+
+            return float(file_bytes or to_model(graph).ByteSize())
+        if self.kind == "weights":
+            constants = [n.value(tensor) for tensor in graph.tensors().values()]
+            return float(sum(held.size for held in constants if held is not None and held.dtype.kind == "f"))
+        return self.of_layers(at_size(graph, *self.size))
+
+    def of_layers(self, found: list[Layer]) -> float:
+        """The multiply-adds or milliseconds of layers at the goal's size."""
+        if self.kind == "macs":
+            return float(sum(layer.macs for layer in found))
+        return device(self.device).milliseconds(found)
+
+    def for_original(self, original: float) -> float:
+        """The limit in the kind's own unit, given what the original has."""
+        return original * self.limit if self.part else self.limit
+
+    def told(self, value: float) -> str:
+        """A value of this kind in words."""
+        match self.kind:
+            case "weights":
+                return f"{value:,.0f} weights"
+            case "bytes":
+                return f"{value / 1000:,.1f} KB"
+            case "macs":
+                return f"{value * 1e-9:.2f} GMAC at {self.size[0]}x{self.size[1]}"
+            case _:
+                return f"{value:.1f} ms at {self.size[0]}x{self.size[1]} on {self.device}"
+
+
+def parse(text: str, default_device: str = HERE) -> Goal:
+    """The goal that a text says. Raises PipelineError `bad-goal`, `unknown-device`."""
+    match = _GOAL.fullmatch(text)
+    if match is None:
+        raise _bad(text, "it is not a number with fps, ms, KB, weights, GMAC or %")
+    number = float(match["number"].replace(",", "")) * _SCALE[(match["scale"] or "").lower() or None]
+    unit = match["unit"].lower()
+    if number <= 0:
+        raise _bad(text, "it must be more than zero")
+    size = (int(match["width"]), int(match["height"])) if match["width"] else SIZES[0]
+    if not all(16 <= side <= 8192 for side in size):
+        raise _bad(text, "a picture has 16 to 8192 pixels on each side")
+    on = (match["device"] or default_device).lower()
+    device(on)
+    if match["of"] and unit != "%":
+        raise _bad(text, "only a percentage is of something")
+    if unit == "%":
+        if number > 100:
+            raise _bad(text, "more than 100% is not smaller")
+        kind = {"gmac": "macs", "ms": "milliseconds"}.get(match["of"] or "weights", match["of"] or "weights")
+        return Goal(text, kind, number / 100, size, on, part=True)
+    if unit == "fps":
+        return Goal(text, "milliseconds", 1000 / number, size, on)
+    if unit == "ms":
+        return Goal(text, "milliseconds", number, size, on)
+    if unit in _BYTES:
+        return Goal(text, "bytes", number * _BYTES[unit], size, on)
+    if unit.startswith(("weight", "parameter")):
+        return Goal(text, "weights", number, size, on)
+    return Goal(text, "macs", number * (1e9 if unit.startswith("g") else 1e6), size, on)
+
+
+def _bad(text: str, reason: str) -> PipelineError:
+    return PipelineError(
+        "bad-goal", f"{text!r} is no goal: {reason}", subject="--goal", remedy=f"Such as {EXAMPLES}."
+    )

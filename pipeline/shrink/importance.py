@@ -1,0 +1,187 @@
+"""How much each channel matters, by several criteria.
+
+`ablation` is what the others estimate: how much the picture changes when one channel alone goes. It needs a run of
+the network for each channel, and pictures (the bundled one where none are given). `activation` needs one run. The
+rest look at the weights alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.shrink.channels import Slot, Unit, constants
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.shrink.channels import Group
+
+CRITERIA = {
+    "norm": "the factor of the norm behind the convolution (gamma); where there is none, as l2",
+    "l1": "sum of the absolute weights that make the channel",
+    "l2": "root of the summed squares of the weights that make it",
+    "geometric-median": "distance of its weights to those of the other channels: what others can stand for goes",
+    "activation": "how much it adds to the layers that read it, on pictures",
+    "ablation": "how much the picture changes without it, measured on pictures: the thing itself, and slow",
+    "random": "chance, to compare with",
+}
+NEED_PICTURES = ("activation", "ablation")
+PICTURE_SIZE = (96, 128)
+"""Height and width at which pictures are run: multiples of 32."""
+
+Values = dict[str, np.ndarray]
+Tell = Callable[[str], None]
+
+
+def importance(
+    graph: gs.Graph,
+    found: Sequence[Group],
+    criterion: str,
+    pictures: Sequence[np.ndarray] = (),
+    seed: int = 0,
+    tell: Tell = lambda told: None,
+) -> list[np.ndarray]:
+    """For each group the importance of its channels, as an array.
+
+    In each group the mean is 1, so that widths shrink by what their channels are among themselves; for `ablation`
+    the numbers compare between groups: the mean squared change of the output. `pictures` are (1, C, H, W), in the
+    network's own range. Raises PipelineError `unknown-criterion`.
+    """
+    if criterion not in CRITERIA:
+        raise PipelineError(
+            "unknown-criterion",
+            f"there is no criterion named {criterion!r}",
+            subject="--criterion",
+            remedy=f"Use one of: {', '.join(CRITERIA)}.",
+        )
+    values = {name: np.asarray(tensor.values, np.float64) for name, tensor in constants(graph).items()}
+    if criterion == "ablation":
+        return _ablation(graph, found, values, pictures, tell)
+    if criterion == "random":
+        rng = np.random.default_rng(seed)
+        return [rng.permutation(np.linspace(0.5, 1.5, group.width)) for group in found]
+    if criterion == "activation":
+        scores = _activation(graph, found, values, pictures)
+    else:
+        scores = [_by_weights(group, criterion, values) for group in found]
+    return [score / max(float(score.mean()), 1e-30) for score in scores]
+
+
+def row(values: Values, slot: Slot) -> np.ndarray:
+    """The numbers at a place, flat."""
+    name, axis, index = slot
+    return np.take(values[name], index, axis=axis).ravel()
+
+
+def _by_weights(group: Group, criterion: str, values: Values) -> np.ndarray:
+    if criterion == "norm":
+        if all(unit.scales for unit in group.units):
+            return np.array([np.mean([abs(row(values, s)).mean() for s in unit.scales]) for unit in group.units])
+        criterion = "l2"
+    if criterion == "geometric-median":
+        rows = [np.concatenate([row(values, slot) for slot in unit.makes]) for unit in group.units]
+        if len({held.size for held in rows}) != 1:
+            criterion = "l2"
+        else:
+            stack = np.stack(rows)
+            return np.array([np.sqrt(((stack - held) ** 2).sum(axis=1)).sum() for held in stack])
+    power = 1 if criterion == "l1" else 2
+    return np.array(
+        [
+            sum(float((abs(row(values, s)) ** power).sum()) for s in unit.makes) ** (1 / power)
+            for unit in group.units
+        ]
+    )
+
+
+def _activation(
+    graph: gs.Graph, found: Sequence[Group], values: Values, pictures: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Mean absolute activation times the absolute weights that read it, summed over the layers that do."""
+    from pipeline.graph import to_model
+    from pipeline.graph.runnable import runnable
+    from pipeline.graph.runtime import free_size, session
+
+    names = sorted({tensor for group in found for unit in group.units for tensor, _, _ in unit.seen})
+    held = graph.copy()
+    tensors = held.tensors()
+    own = {output.name for output in held.outputs}
+    held.outputs += [tensors[name] for name in names if name not in own]
+    opened = session(free_size(runnable(to_model(held, opset=graph.opset))))
+    wanted = [name for name in names if name not in {image.name for image in graph.inputs}]
+    means: dict[str, np.ndarray] = {}
+    for picture in pictures:
+        made = opened.run(wanted, {opened.get_inputs()[0].name: picture})
+        for name, result in zip(wanted, made, strict=True):
+            means[name] = means.get(name, 0) + np.abs(result).mean(axis=(0, 2, 3))
+    scores = []
+    for group in found:
+        scores.append(
+            np.array(
+                [
+                    sum(float(means[name][i]) * abs(row(values, slot)).sum() for name, i, slot in unit.seen)
+                    for unit in group.units
+                ]
+            )
+        )
+    return scores
+
+
+def _ablation(
+    graph: gs.Graph, found: Sequence[Group], values: Values, pictures: Sequence[np.ndarray], tell: Tell
+) -> list[np.ndarray]:
+    """Mean squared change of the output when the weights that read a channel are zero."""
+    paint = overridable(graph, {slot[0] for group in found for unit in group.units for slot in unit.reads})
+    originals = [paint(picture, {}) for picture in pictures]
+    scores = []
+    for number, group in enumerate(found, start=1):
+        tell(f"layer {number} of {len(found)}: {group.width} channels")
+        changes = []
+        for unit in group.units:
+            without = zeroed(values, [unit])
+            changes.append(
+                np.mean(
+                    [
+                        float(np.mean((paint(picture, without) - original) ** 2))
+                        for picture, original in zip(pictures, originals, strict=True)
+                    ]
+                )
+            )
+        scores.append(np.array(changes))
+    return scores
+
+
+def zeroed(values: Values, units: Sequence[Unit]) -> Values:
+    """The weights that read these channels, with zeros there; what a graph without the channels computes."""
+    changed: Values = {}
+    for unit in units:
+        for name, axis, index in unit.reads:
+            held = changed.setdefault(name, values[name].astype(np.float32))
+            np.moveaxis(held, axis, 0)[index] = 0
+    return changed
+
+
+def overridable(graph: gs.Graph, names: set[str]) -> Callable[[np.ndarray, Values], np.ndarray]:
+    """The graph as a function of a picture and of other values for some of its constants."""
+    from onnx import helper
+
+    from pipeline.graph import to_model
+    from pipeline.graph.runnable import runnable
+    from pipeline.graph.runtime import free_size, session
+
+    model = free_size(runnable(to_model(graph, opset=graph.opset)))
+    for tensor in model.graph.initializer:
+        if tensor.name in names:
+            model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    image = graph.inputs[0].name
+    opened = session(model)
+
+    def paint(picture: np.ndarray, others: Values) -> np.ndarray:
+        made: np.ndarray = opened.run(None, {image: picture, **others})[0]
+        return made
+
+    return paint

@@ -1,0 +1,114 @@
+"""`pipeline prune` as one call: read, prune, fine-tune where pictures are given, measure the distance, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.shrink.goals import parse
+from pipeline.shrink.prunable import save
+from pipeline.shrink.prune import PruneOptions, prune
+
+if TYPE_CHECKING:
+    from pipeline.network import Network
+
+Tell = Callable[[str], None]
+
+
+def prune_file(
+    file: Path,
+    *,
+    goal: str,
+    device: str = "here",
+    criterion: str = "ablation",
+    multiple: int = 0,
+    images: Path | None = None,
+    tune: str | None = None,
+    output: Path | None = None,
+    architecture: str | None = None,
+    seed: int = 0,
+    force: bool = False,
+    tell: Tell = lambda told: None,
+) -> dict[str, Any]:
+    """Prune the network in a file and write the smaller one; the report as plain data.
+
+    Raises PipelineError: what reading, the goal and pruning raise, `file-exists`, and `conflicting-options` where
+    fine-tuning lacks pictures or a torch module.
+    """
+    from pipeline import sources
+    from pipeline.build import existing_file
+
+    wanted = parse(goal, device)
+    options = PruneOptions(criterion, multiple, _folder(images), seed)
+    path = existing_file(file)
+    network = sources.read(path, sources.ReadOptions(architecture=architecture))
+    ending = "onnx" if network.module is None or ":" in network.architecture else "pth"
+    place = output or Path.cwd() / f"{path.stem}.pruned.{ending}"
+    if place.exists() and not force:
+        raise PipelineError(
+            "file-exists",
+            "there is a file of that name",
+            subject=str(place),
+            remedy="Use --force to replace it, or --output for another name.",
+        )
+    if tune is not None and images is None:
+        raise PipelineError(
+            "conflicting-options", "--tune needs pictures to learn from", remedy="Add --images FOLDER."
+        )
+    if tune is not None and ending == "onnx":
+        raise PipelineError(
+            "conflicting-options",
+            "--tune needs a network that torch can train, and this is a graph",
+            subject=path.name,
+            remedy="Leave --tune out; or distil a student from it: pipeline distill.",
+        )
+    done = prune(network, wanted, options, tell)
+    report = done.report
+    for key in ("before", "after", "limit"):
+        report["goal"][f"told_{key}"] = wanted.told(report["goal"][key])
+    if tune is not None:
+        from pipeline.shrink.tuning import fine_tune
+
+        assert images is not None
+        fine_tune(done.network, network, images, tune, seed, tell)
+    report["tuned"] = tune is not None
+    report["apart"] = apart(network, done.network)
+    save(done.network, place)
+    report["output"] = str(place)
+    return report
+
+
+def _folder(images: Path | None) -> Path | None:
+    if images is not None and not images.is_dir():
+        raise PipelineError(
+            "file-not-found", "there is no such folder", subject=str(images), remedy="Check the path."
+        )
+    return images
+
+
+def apart(original: Network, made: Network, picture: Path | None = None) -> dict[str, Any]:
+    """How far what the two paint is apart, in levels of 255, on one picture."""
+    from pipeline.contract import ImageContract, ImageSide
+    from pipeline.sources import reference
+    from pipeline.verify import pictures
+    from pipeline.verify.compare import difference
+    from pipeline.verify.proof import around
+
+    first, second = reference(original), reference(made)
+    channels = original.contract.input.channels if original.contract else _channels(original)
+    contract = original.contract or ImageContract(ImageSide("0..255", channels), ImageSide("0..255", channels))
+    size = first.fixed_size or (256, 352)
+    loaded = pictures.load(picture, *size, channels)
+    a, b = around(first, contract)(loaded), around(second, contract)(loaded)
+    return difference(a.astype(np.float32), b.astype(np.float32), "picture").as_dict()
+
+
+def _channels(network: Network) -> int:
+    from pipeline.graph import from_model
+
+    assert network.model is not None
+    return int(from_model(network.model).inputs[0].shape[1])

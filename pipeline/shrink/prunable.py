@@ -1,0 +1,229 @@
+"""A network as something whose channels can be taken out: its graph, and the way back to what it was read from."""
+
+from __future__ import annotations
+
+import copy
+import io
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.shrink.channels import Group, Unit, constants, groups, removed
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_graphsurgeon as gs
+
+    from pipeline.network import Network
+
+TRACE_SIZE = (64, 80)
+SKIPS = ("fast-neural-style-skips", "fast-neural-style-residual-skips")
+"""Architectures whose layout of names is `resnets.N.*`."""
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """`graph` holds the network's own weights. `places` maps its constants to tensors of the state dict: (name,
+    axes), axis i of the constant being axis axes[i] of the tensor; empty for an ONNX source.
+    """
+
+    network: Network
+    graph: gs.Graph
+    groups: list[Group]
+    places: dict[str, tuple[str, dict[int, int]]]
+    tensors: dict[str, np.ndarray]
+
+    def without(self, units: list[Unit]) -> gs.Graph:
+        """A copy of the graph without these channels."""
+        graph = self.graph.copy()
+        held = constants(graph)
+        values = removed({name: np.asarray(tensor.values) for name, tensor in held.items()}, units)
+        for name, value in values.items():
+            held[name].values = value
+        for node in graph.nodes:
+            group = int(node.attrs.get("group", 1))
+            if node.op == "Conv" and group > 1 and node.inputs[1].name in values:
+                node.attrs["group"] = int(node.inputs[1].shape[0])
+            for tensor in node.outputs:
+                if not any(tensor is output for output in graph.outputs):
+                    tensor.shape = None
+        return graph
+
+    def pruned(self, units: list[Unit]) -> Network:
+        """The network without these channels: a torch module of its own architecture, or an ONNX model.
+
+        Raises PipelineError `cannot-prune` where the architecture has no form with these widths.
+        """
+        from pipeline.graph import to_model
+
+        network = self.network
+        if not self.places:
+            graph = self.without(units)
+            model = to_model(graph, opset=graph.opset)
+            model.ir_version = max(model.ir_version, network.model.ir_version if network.model else 4)
+            gone = sum(np.asarray(tensor.values).size for tensor in constants(self.graph).values())
+            gone -= sum(np.asarray(tensor.values).size for tensor in constants(graph).values())
+            return replace(network, model=model, weights=network.weights - gone, details=dict(network.details))
+        from pipeline import architectures
+        from pipeline.sources.tensors import StateDict
+
+        tensors = self.state(units)
+        try:
+            state = StateDict(tensors, network.format, network.source.name)
+            found = architectures.recognise(state, network.architecture)
+        except PipelineError as error:
+            raise PipelineError(
+                "cannot-prune",
+                f"{network.architecture} has no form with these widths ({error.message})",
+                subject=network.source.name,
+                remedy="Export it to ONNX (pipeline convert) and prune that.",
+            ) from error
+        module = architectures.load(architectures.build(found.name, found.params), found.tensors)
+        return replace(network, module=module, weights=found.weights, details=dict(found.params))
+
+    def state(self, units: list[Unit]) -> dict[str, np.ndarray]:
+        """The state dict without these channels."""
+        moved = []
+        for unit in units:
+            slots = []
+            for name, axis, index in unit.slots:
+                if name in self.places:
+                    tensor, axes = self.places[name]
+                    slots.append((tensor, axes[axis], index))
+            moved.append(Unit(makes=slots))
+        return {**self.tensors, **removed(self.tensors, moved)}
+
+
+def prunable(network: Network) -> Prunable:
+    """Read which channels of a network belong together.
+
+    Raises PipelineError `cannot-prune` for one without a width that can change, and for torch modules whose
+    weights cannot be followed into their graph.
+    """
+    from pipeline import architectures
+    from pipeline.export import export
+    from pipeline.graph import declare_size, from_model
+    from pipeline.lowering import declared_size
+    from pipeline.rewrites.layout import to_channels_first
+
+    if network.module is not None and network.architecture in architectures.names():
+        made = _of_module(network)
+    else:
+        exported = export(network, TRACE_SIZE)
+        if declared_size(exported) is None:
+            exported = declare_size(exported, *TRACE_SIZE)
+        graph = from_model(exported)
+        to_channels_first(graph)
+        constants(graph)
+        as_model = replace(network, module=None, model=exported) if network.module is not None else network
+        made = Prunable(as_model, graph, groups(graph), {}, {})
+    if not any(group.width > 1 for group in made.groups):
+        raise PipelineError(
+            "cannot-prune",
+            "no layer of it has channels that can go without changing its input or output",
+            subject=network.source.name,
+            remedy="`pipeline inspect` shows its layers.",
+        )
+    return made
+
+
+def _of_module(network: Network) -> Prunable:
+    """A known architecture: traced with weights that are all different, so that each is found again by its values.
+
+    (The exporter renames and reshapes; batch norm is kept from being folded.)
+    """
+    from pipeline.graph import from_model
+
+    module: Any = network.module
+    state = {key: value.detach().cpu().numpy().copy() for key, value in module.state_dict().items()}
+    graph = from_model(_traced(module, network))
+    rng = np.random.default_rng(0)
+    marked = copy.deepcopy(module)
+    _fill(marked, rng)
+    marks = {
+        value.detach().cpu().numpy().ravel().tobytes(): key
+        for key, value in marked.state_dict().items()
+        if value.ndim
+    }
+    graph = from_model(_traced(marked, network))
+    places: dict[str, tuple[str, dict[int, int]]] = {}
+    for name, tensor in constants(graph).items():
+        key = marks.get(np.asarray(tensor.values).ravel().tobytes())
+        if key is None:
+            continue
+        values = state[key]
+        places[name] = (key, _axes(tuple(tensor.shape), values.shape))
+        tensor.values = np.ascontiguousarray(values.reshape(tensor.shape))
+    missing = set(state) - {key for key, _ in places.values()}
+    missing = {key for key in missing if state[key].ndim}
+    if missing:
+        raise PipelineError(
+            "cannot-prune",
+            f"the tensor {min(missing)} is not found again in the exported graph",
+            subject=network.source.name,
+            remedy="Export it to ONNX (pipeline convert) and prune that.",
+        )
+    return Prunable(network, graph, groups(graph), places, state)
+
+
+def _fill(module: Any, rng: np.random.Generator) -> None:
+    import torch
+
+    with torch.no_grad():
+        for value in module.state_dict().values():
+            if value.is_floating_point():
+                value.copy_(torch.from_numpy(rng.uniform(0.5, 1.5, tuple(value.shape)).astype(np.float32)))
+
+
+def _axes(constant: tuple[int, ...], tensor: tuple[int, ...]) -> dict[int, int]:
+    """Which axis of the tensor each axis of its reshaped copy is; axes of size 1 have none."""
+    if constant == tensor:
+        return {axis: axis for axis in range(len(tensor))}
+    wide = [axis for axis, size in enumerate(constant) if size > 1] or [max(len(constant) - 3, 0)]
+    return {axis: index for index, axis in enumerate(wide[: len(tensor)])}
+
+
+def _traced(module: Any, network: Network) -> onnx.ModelProto:
+    """The module in opset 9, evaluated as it is but with batch norm left as a node of its own."""
+    import onnx
+    import torch
+
+    from pipeline.export import INPUT, OUTPUT, silence
+    from pipeline.quiet import quiet
+
+    channels = network.contract.input.channels if network.contract else 3
+    buffer = io.BytesIO()
+    with quiet(), silence():
+        torch.onnx.export(
+            module,
+            (torch.zeros(1, channels, *TRACE_SIZE),),
+            buffer,
+            dynamo=False,
+            opset_version=9,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+        )
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def save(network: Network, path: Path) -> None:
+    """Write a pruned network: a state dict (.pth) of a known architecture, else an .onnx file."""
+    from pipeline.files import write_file
+
+    if network.module is None:
+        assert network.model is not None
+        write_file(path, network.model.SerializeToString(deterministic=True))
+        return
+    import torch
+
+    tensors = network.module.state_dict()
+    if network.architecture in SKIPS:  # res1.* means the network without long skips
+        tensors = {re.sub(r"^res(\d+)\.", lambda m: f"resnets.{int(m[1]) - 1}.", k): v for k, v in tensors.items()}
+    buffer = io.BytesIO()
+    torch.save(dict(tensors), buffer)
+    write_file(path, buffer.getvalue())

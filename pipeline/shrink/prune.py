@@ -1,0 +1,229 @@
+"""Structured pruning: whole channels go, until a budget is met, and the network that is left is a smaller one.
+
+Masks (zeros among the weights) make no network faster, as nothing skips them. Here the tensors themselves get
+narrower, together with everything that is coupled to them (pipeline.shrink.channels).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.cost import device
+from pipeline.errors import PipelineError
+from pipeline.shrink.goals import Goal
+from pipeline.shrink.importance import NEED_PICTURES, PICTURE_SIZE, importance
+from pipeline.shrink.prunable import Prunable, prunable
+
+if TYPE_CHECKING:
+    from pipeline.network import Network
+    from pipeline.shrink.channels import Unit
+
+LEAST = 0.125
+"""No width goes below this part of itself: a layer of no channels is no layer."""
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """How to prune. `multiple` rounds widths; 0 rounds to what the goal's worker has fast kernels for."""
+
+    criterion: str = "ablation"
+    multiple: int = 0
+    images: Path | None = None
+    seed: int = 0
+    target: str = "barracuda-3.0"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.multiple <= 256:
+            raise PipelineError(
+                "bad-multiple",
+                f"{self.multiple} is not a number of channels to round to",
+                subject="--multiple",
+                remedy="Give 1 to 256, or 0 for what the worker's kernels want.",
+            )
+
+
+@dataclass
+class Pruned:
+    """A pruned network and the account of it."""
+
+    network: Network
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def prune(
+    network: Network, goal: Goal, options: PruneOptions = PruneOptions(), tell: Tell = lambda told: None
+) -> Pruned:
+    """Take channels out of a network until `goal` is met, the least important first.
+
+    Raises PipelineError `cannot-prune`, `unknown-criterion`, and `goal-out-of-reach` naming what the smallest
+    network has; a network that meets the goal already comes back as it is.
+    """
+    held = prunable(network)
+    tell(f"{sum(group.width for group in held.groups)} channels in {len(held.groups)} widths")
+    pictures = load_pictures(held, options.images) if options.criterion in NEED_PICTURES else []
+    scores = importance(held.graph, held.groups, options.criterion, pictures, options.seed, tell)
+    order = [np.argsort(score, kind="stable") for score in scores]
+    overhead = _overhead(network, held, options) if goal.kind == "bytes" else 0
+    original = _value(goal, held, [], overhead)
+    limit = goal.for_original(original)
+
+    def removed(widths: Sequence[int]) -> list[Unit]:
+        return [
+            group.units[int(index)]
+            for group, ranks, width in zip(held.groups, order, widths, strict=True)
+            for index in ranks[: group.width - width]
+        ]
+
+    full = [group.width for group in held.groups]
+    steps = _steps(held, scores, goal, options.multiple)
+    low, high = 0, len(steps) - 1
+    if original <= limit:
+        low = high = 0
+    elif _value(goal, held, removed(steps[-1]), overhead) > limit:
+        smallest = _value(goal, held, removed(steps[-1]), overhead)
+        raise PipelineError(
+            "goal-out-of-reach",
+            f"the goal is {goal.told(limit)}, and pruned as far as it goes the network has {goal.told(smallest)} "
+            f"(now {goal.told(original)})",
+            subject=network.source.name,
+            remedy="Distil a student of fewer layers instead (pipeline shrink), or ask for less.",
+        )
+    while low < high:
+        middle = (low + high) // 2
+        if _value(goal, held, removed(steps[middle]), overhead) <= limit:
+            high = middle
+        else:
+            low = middle + 1
+    widths = steps[low]
+    tell(f"widths {'/'.join(map(str, full))} -> {'/'.join(map(str, widths))}")
+    gone = removed(widths)
+    made = held.pruned(gone) if gone else network
+    report = _report(network, made, goal, options, held, widths)
+    report["goal"] |= {"limit": limit, "before": original, "after": _value(goal, held, gone, overhead)}
+    return Pruned(made, report)
+
+
+def _value(goal: Goal, held: Prunable, units: Sequence[Unit], overhead: int) -> float:
+    graph = held.without(list(units)) if units else held.graph
+    if goal.kind == "bytes":
+        return 4 * Goal("", "weights", 0).value(graph) + overhead
+    return goal.value(graph)
+
+
+def _overhead(network: Network, held: Prunable, options: PruneOptions) -> int:
+    """Bytes of the built file that are not weights."""
+    from pipeline.bench import lower
+
+    lowered = lower(network, options.target, "").lowered
+    return int(len(lowered.serialised) - 4 * Goal("", "weights", 0).value(held.graph))
+
+
+def fitting(width: float, full: int, multiple: int, blocks: bool) -> int:
+    """The width to take for a wish of `width`, at least 1 and at most `full`.
+
+    With `blocks`, of a worker whose fast kernels begin at 16 channels: multiples of 16 from there on, of 4 below.
+    """
+    if not multiple:
+        step = 16 if blocks and width >= 12 else 4
+        multiple = step if full >= step else 1
+    rounded = max(multiple, round(width / multiple) * multiple)
+    return max(1, min(full, rounded))
+
+
+def _steps(held: Prunable, scores: list[np.ndarray], goal: Goal, multiple: int) -> list[list[int]]:
+    """Ever narrower networks: widths for ever higher thresholds of importance, without repetitions."""
+    blocks = device(goal.device).worker != "onnxruntime" or goal.kind != "milliseconds"
+    thresholds = np.unique(np.concatenate(scores))
+    if len(thresholds) > 400:
+        thresholds = np.quantile(thresholds, np.linspace(0, 1, 400))
+    steps: list[list[int]] = [[group.width for group in held.groups]]
+    for threshold in thresholds:
+        widths = []
+        for group, score in zip(held.groups, scores, strict=True):
+            least = max(1, math.ceil(group.width * LEAST))
+            wish = max(int((score > threshold).sum()), least)
+            widths.append(group.width if wish == group.width else fitting(wish, group.width, multiple, blocks))
+        if widths != steps[-1]:
+            steps.append([min(a, b) for a, b in zip(widths, steps[-1], strict=True)])
+    return steps
+
+
+def load_pictures(held: Prunable, images: Path | None, most: int = 4) -> list[np.ndarray]:
+    """Up to `most` pictures of a folder (the bundled one without it), in the network's own range.
+
+    A network that runs at one size alone gets them at that size.
+
+    Raises PipelineError `no-pictures`, `bad-picture`.
+    """
+    from pipeline.sources import reference
+    from pipeline.verify import pictures
+
+    network = held.network
+    size = reference(network).fixed_size or PICTURE_SIZE
+    channels = int(held.graph.inputs[0].shape[1])
+    paths: list[Path | None] = [None]
+    if images is not None:
+        found = sorted(
+            p for p in images.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+        )
+        if not found:
+            raise PipelineError(
+                "no-pictures",
+                "there is no PNG, JPEG, WebP or BMP file in this folder",
+                subject=str(images),
+                remedy="Give a folder with pictures of your game.",
+            )
+        paths = list(found[:: max(1, len(found) // most)][:most])
+    loaded = [pictures.load(path, *size, channels) for path in paths]
+    if network.contract is None:
+        return [(picture * 255).astype(np.float32) for picture in loaded]
+    scale, shift = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in network.contract.input.affine())
+    ranged = [picture * scale + shift for picture in loaded]
+    return [p[:, ::-1].copy() if network.contract.input.order == "bgr" else p for p in ranged]
+
+
+def masked_share(network: Network, held: Prunable) -> float:
+    """The share of single zeros among the convolutions' weights: an unstructured mask that was baked."""
+    from pipeline.shrink.channels import constants
+
+    kernels = [np.asarray(t.values) for t in constants(held.graph).values() if len(t.shape) == 4]
+    count = sum(kernel.size for kernel in kernels)
+    return sum(int((kernel == 0).sum()) for kernel in kernels) / count if count else 0.0
+
+
+def _report(
+    before: Network, after: Network, goal: Goal, options: PruneOptions, held: Prunable, widths: Sequence[int]
+) -> dict[str, Any]:
+    zeros = masked_share(before, held)
+    notes = []
+    if zeros >= 0.05:
+        notes.append(mask_sentence(zeros))
+    return {
+        "schema": 1,
+        "source": before.source.name,
+        "architecture": before.architecture,
+        "criterion": options.criterion,
+        "goal": {"text": goal.text, "kind": goal.kind},
+        "weights": {"before": before.weights, "after": after.weights},
+        "details": after.details,
+        "widths": [
+            {"layer": group.name, "before": group.width, "after": width}
+            for group, width in zip(held.groups, widths, strict=True)
+        ],
+        "notes": notes,
+    }
+
+
+def mask_sentence(zeros: float) -> str:
+    """What an unstructured mask is worth."""
+    return (
+        f"{zeros:.0%} of the convolutions' weights are zeros of a mask: they buy nothing at run time, because "
+        "every kernel multiplies by them like by any other number"
+    )

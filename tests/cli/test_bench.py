@@ -1,0 +1,27 @@
+"""`pipeline bench`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.networks import style_onnx
+
+
+def test_tables_on_stdout_and_a_page_beside(pipeline, tmp_path):
+    source = style_onnx(tmp_path / "net.onnx")
+    done = pipeline("bench", source, "--size", "64x48", "--runs", "2", "--no-memory", "--html", "out/bench.html")
+    assert done.code == 0 and "64x48" in done.out and "net " in done.out
+    assert "<svg" in Path("out/bench.html").read_text()
+
+
+def test_json_is_the_whole_report_with_memory(pipeline, tmp_path):
+    source = style_onnx(tmp_path / "net.onnx")
+    told = json.loads(pipeline("bench", source, source, "--size", "64x48", "--runs", "2", "--json").out)
+    assert [model["label"] for model in told["models"]] == ["net.onnx (1)", "net.onnx (2)"]
+    assert told["models"][0]["sizes"]["64x48"]["grown_megabytes"] >= 0
+
+
+def test_a_file_that_is_not_there(pipeline):
+    done = pipeline("bench", "nowhere.pth")
+    assert done.code == 2 and "[file-not-found]" in done.err

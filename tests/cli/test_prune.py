@@ -1,0 +1,47 @@
+"""`pipeline prune`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.networks import style_checkpoint
+
+
+def test_a_smaller_checkpoint_is_written_that_other_commands_read(pipeline, tmp_path):
+    source = style_checkpoint(tmp_path / "net.pth", (8, 12, 16), 1)
+    done = pipeline("prune", source, "--goal", "60%", "--criterion", "l2")
+    assert done.code == 0 and done.out.strip() == str(Path.cwd() / "net.pruned.pth")
+    assert "not fine-tuned" in done.err
+    told = json.loads(pipeline("inspect", "net.pruned.pth", "--json").out)
+    assert told["architecture"] == "fast-neural-style" and told["weights"] < 10_000
+
+
+def test_nothing_is_overwritten_unasked(pipeline, tmp_path):
+    source = style_checkpoint(tmp_path / "net.pth")
+    Path("net.pruned.pth").write_text("mine")
+    done = pipeline("prune", source, "--goal", "60%", "--criterion", "l2")
+    assert done.code == 2 and "[file-exists]" in done.err
+    assert Path("net.pruned.pth").read_text() == "mine"
+
+
+def test_the_report_is_data(pipeline, tmp_path):
+    source = style_checkpoint(tmp_path / "net.pth")
+    report = json.loads(
+        pipeline("prune", source, "--goal", "70%", "--criterion", "l2", "-o", "a.pth", "--json").out
+    )
+    assert report["goal"]["after"] <= report["goal"]["limit"]
+    assert report["apart"]["mean_levels"] > 0 and report["output"] == "a.pth"
+
+
+def test_bad_goals_and_criteria_end_in_one_line(pipeline, tmp_path):
+    source = style_checkpoint(tmp_path / "net.pth")
+    for arguments, code in (
+        (("--goal", "soon"), "bad-goal"),
+        (("--goal", "50%", "--criterion", "luck"), "unknown-criterion"),
+        (("--goal", "50%", "--multiple", "-1"), "bad-multiple"),
+        (("--goal", "50%", "--tune", "5 min"), "conflicting-options"),
+    ):
+        done = pipeline("prune", source, *arguments)
+        assert done.code == 2 and f"[{code}]" in done.err, arguments
+        assert not Path("net.pruned.pth").exists()
