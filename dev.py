@@ -103,9 +103,9 @@ def set_up(lock: str) -> Path:
     """A virtual environment with exactly the locked packages and this project; its Python."""
     python = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     lock_file = ROOT / "requirements" / lock
-    state = hashlib.sha256(
-        b"\0".join([lock_file.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), sys.version.encode()])
-    ).hexdigest()
+    alone = ROOT / "requirements" / "alone.txt" if lock == "test.txt" else None
+    read = [path.read_bytes() for path in (lock_file, alone, ROOT / "pyproject.toml") if path is not None]
+    state = hashlib.sha256(b"\0".join([*read, sys.version.encode()])).hexdigest()
     stamp = ENVIRONMENT / f"{lock}.stamp"
     if python.exists() and stamp.exists() and stamp.read_text() == state:
         return python
@@ -115,6 +115,8 @@ def set_up(lock: str) -> Path:
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     install_torch(pip)
     subprocess.check_call([*pip, "--requirement", lock_file])
+    if alone is not None:
+        subprocess.check_call([*pip, "--no-deps", "--requirement", alone])
     subprocess.check_call([*pip, "--no-deps", "--editable", ROOT])
     stamp.write_text(state)
     return python

@@ -18,12 +18,16 @@ from pipeline.unity import guid as ids
 from pipeline.unity import meta
 from pipeline.unity.guid import guid, local_id, reference
 from pipeline.unity.manifest import MANIFEST, manifest
+from pipeline.unity.scene import Camera, Item, Script, render_scene
 from pipeline.unity.templates import fill, templates_folder
 
 ROOT = "StyleTransfer"
 MODEL_SCRIPT = f"{ROOT}/Runtime/StyleTransferModel.cs"
 """The ScriptableObject class of `<Name>.asset`."""
 CONVERT_SHADER = f"{ROOT}/Runtime/Shaders/StyleTransferConvert.shader"
+
+
+BENCHMARK_SCENE = f"{ROOT}/Benchmark/StyleTransferBenchmark.unity"
 
 
 class Target(Protocol):
@@ -104,17 +108,33 @@ def render(spec: BundleSpec) -> dict[str, bytes]:
     return dict(sorted({**_with_manifest(ROOT, _shared()), **_of_model(spec)}.items()))
 
 
+_FOLDERS = {"Runtime": "Runtime", "Editor": "Editor", "Benchmark": "Benchmark", "model": "Models"}
+"""Folders of unity_templates that go into the bundle as they are, and their names there."""
+
+
 def _shared() -> dict[str, bytes]:
     files = {f"{ROOT}/README.txt": fill("README.txt.j2")}
-    for source, destination in (("Runtime", "Runtime"), ("Editor", "Editor"), ("model", "Models")):
+    for source, destination in _FOLDERS.items():
         folder = templates_folder() / source
         for path in sorted(folder.rglob("*")):
             if path.is_file() and path.suffix not in (".meta", ".j2") and not path.name.startswith("."):
                 # Unix line ends also from a Windows checkout, so that every machine makes the same bytes.
                 data = path.read_bytes().replace(b"\r\n", b"\n")
                 files[f"{ROOT}/{destination}/{path.relative_to(folder).as_posix()}"] = data
+    files[BENCHMARK_SCENE] = _benchmark_scene()
     metas = {f"{path}.meta": meta.file_meta(path, guid(path)) for path in files}
     return files | metas | _folder_metas([*files, f"{ROOT}/Models/any"])
+
+
+def _benchmark_scene() -> bytes:
+    script = reference(ids.MONO_SCRIPT, guid(f"{ROOT}/Benchmark/StyleTransferBenchmark.cs"), ids.IMPORTED)
+    shader = reference(ids.SHADER, guid(CONVERT_SHADER), ids.IMPORTED)
+    benchmark = Script("StyleTransferBenchmark", script, ("models: []", f"convertShader: {shader}"))
+    items = (
+        Item("Main Camera", position=(0, 1, -10), tag="MainCamera", camera=Camera()),
+        Item("Benchmark", scripts=(benchmark,)),
+    )
+    return render_scene(BENCHMARK_SCENE, items)
 
 
 def _of_model(spec: BundleSpec) -> dict[str, bytes]:

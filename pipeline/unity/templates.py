@@ -6,6 +6,7 @@ import functools
 import math
 import re
 from ctypes import c_float
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,4 +81,5 @@ def yaml_float(value: float) -> str:
         raise ValueError(f"{value} is not a finite number")
     wanted = c_float(value).value
     texts = (f"{value:.{digits}g}" for digits in range(1, 10))
-    return next(text for text in texts if c_float(float(text)).value == wanted)
+    shortest = next(text for text in texts if c_float(float(text)).value == wanted)
+    return format(Decimal(shortest), "f") if 1e-4 <= abs(value) < 1e7 else shortest

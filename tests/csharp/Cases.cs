@@ -22,6 +22,8 @@ public static class Program
 {
     public static int Main(string[] arguments)
     {
+        if (arguments.Length > 0 && arguments[0] == "benchmark")
+            return BenchmarkCases.Answer(new List<string>(arguments).GetRange(1, arguments.Length - 1));
         if (arguments.Length > 0 && arguments[0] == "sizes") return PrintSizes();
         if (arguments.Length > 0 && arguments[0] == "workers") return PrintWorkers();
         if (arguments.Length > 0 && arguments[0] == "budget") return PrintBudget();

@@ -33,7 +33,7 @@ public static class EditorCases
             case "run": return Run(words);
             case "arguments": Console.WriteLine(PipelineCommand.Arguments(words[0], words.GetRange(1, words.Count - 1))); return 0;
             case "validation": return Validation(ValidationReport.Parse(Console.In.ReadToEnd()));
-            case "report": return Findings(BuildReport.Parse(Console.In.ReadToEnd()));
+            case "report": return Findings(StyleBuildReport.Parse(Console.In.ReadToEnd()));
             case "rebuild": return Rebuild(words[0], words[1]);
             case "advice": return Advice(words);
             case "target": Console.WriteLine(PackageAdvice.ReadTarget(Console.In.ReadToEnd()) ?? "null"); return 0;
@@ -82,7 +82,7 @@ public static class EditorCases
         return 0;
     }
 
-    static int Findings(BuildReport report)
+    static int Findings(StyleBuildReport report)
     {
         if (report == null) { Console.WriteLine("null"); return 0; }
         Console.WriteLine(string.Join(" ", report.rebuild));
@@ -97,7 +97,7 @@ public static class EditorCases
     {
         try
         {
-            var report = BuildReport.Parse(Console.In.ReadToEnd());
+            var report = StyleBuildReport.Parse(Console.In.ReadToEnd());
             foreach (var word in StyleBuild.RebuildArguments(source, asset, report)) Console.WriteLine(word);
         }
         catch (InvalidOperationException exception)

@@ -82,19 +82,27 @@ def build_stubs(version: str, folder: Path) -> Assemblies:
     return made
 
 
+def build_runtime_and_editor(made: Assemblies) -> list[Path]:
+    """Runtime, benchmark and editor side; what an assembly that uses them refers to."""
+    must_compile(made.runtime, sources_of("Runtime"), made.stubs, made.defines)
+    if made.imports_at_run_time:
+        packed_references = [*made.stubs, made.onnx, made.folder / "UnityEditor.dll", made.runtime]
+        must_compile(made.packed, sources_of("Runtime/Packed"), packed_references, made.defines)
+    benchmark = made.folder / "StyleTransfer.Benchmark.dll"
+    must_compile(benchmark, sources_of("Benchmark"), [*made.stubs, made.runtime], made.defines)
+    references = [*made.stubs, made.folder / "UnityEditor.dll", made.runtime, benchmark]
+    must_compile(made.editor, sources_of("Editor"), references, made.defines)
+    return references
+
+
 @pytest.fixture(scope="session", params=VERSIONS)
 def assemblies(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stub_text: str
 ) -> Assemblies:
-    """All four assemblies of a bundle, compiled as their asmdefs say, for each Barracuda version."""
+    """All assemblies of a bundle, compiled as their asmdefs say, for each Barracuda version."""
     folder = tmp_path_factory.mktemp(f"barracuda-{request.param}")
     made = build_stubs(request.param, folder)
-    must_compile(made.runtime, sources_of("Runtime"), made.stubs, made.defines)
-    if made.imports_at_run_time:
-        packed_references = [*made.stubs, made.onnx, folder / "UnityEditor.dll", made.runtime]
-        must_compile(made.packed, sources_of("Runtime/Packed"), packed_references, made.defines)
-    editor_references = [*made.stubs, folder / "UnityEditor.dll", made.runtime]
-    must_compile(made.editor, sources_of("Editor"), editor_references, made.defines)
+    editor_references = build_runtime_and_editor(made)
     setup_references = [folder / "UnityEngine.dll", folder / "UnityEditor.dll"]
     setup_defines = (*made.defines, "STYLETRANSFER_BARRACUDA")
     must_compile(folder / "StyleTransfer.Setup.dll", sources_of("Editor/Setup"), setup_references, setup_defines)
@@ -115,9 +123,11 @@ def program(assemblies: Assemblies) -> Path:
         *assemblies.stubs,
         assemblies.folder / "UnityEditor.dll",
         assemblies.runtime,
+        assemblies.folder / "StyleTransfer.Benchmark.dll",
         assemblies.editor,
     ]
-    return must_compile(assemblies.folder / "Cases.exe", [CASES_SOURCE], references, UNITY_DEFINES)
+    sources = [CASES_SOURCE, CASES_SOURCE.with_name("BenchmarkCases.cs")]
+    return must_compile(assemblies.folder / "Cases.exe", sources, references, UNITY_DEFINES)
 
 
 def ask(program: Path, *arguments: str, stdin: str = "") -> list[str]:

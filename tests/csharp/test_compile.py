@@ -24,14 +24,8 @@ ASMDEFS = sorted(TEMPLATES.rglob("*.asmdef"))
 
 def test_all_assemblies_compile_for_each_version(assemblies: Assemblies) -> None:
     made = {path.name for path in assemblies.folder.glob("StyleTransfer.*.dll")}
-    parts = [
-        "Runtime",
-        "Editor",
-        "Setup",
-        "Tests",
-        "Models",
-        *(["Packed"] if assemblies.imports_at_run_time else []),
-    ]
+    parts = ["Runtime", "Benchmark", "Editor", "Setup", "Tests", "Models"]
+    parts += ["Packed"] if assemblies.imports_at_run_time else []
     assert made == {f"StyleTransfer.{part}.dll" for part in parts}
 
 
@@ -94,7 +88,13 @@ def test_assembly_definitions_are_skipped_without_barracuda(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Runtime/StyleTransfer.Runtime", "Editor/StyleTransfer.Editor", f"Editor/Setup/{SETUP}"]
+    "name",
+    [
+        "Runtime/StyleTransfer.Runtime",
+        "Benchmark/StyleTransfer.Benchmark",
+        "Editor/StyleTransfer.Editor",
+        f"Editor/Setup/{SETUP}",
+    ],
 )
 def test_assembly_definitions_define_what_the_code_asks_for(name: str) -> None:
     path = TEMPLATES / f"{name}.asmdef"

@@ -10,8 +10,8 @@ import pytest
 from pipeline import targets
 from pipeline.unity.bundle import render
 from tests.conftest import REPOSITORY
-from tests.csharp.conftest import Assemblies, build_stubs
-from tests.csharp.toolchain import UNITY_DEFINES, VERSION_DEFINES, must_compile, run, sources_of
+from tests.csharp.conftest import Assemblies, build_runtime_and_editor, build_stubs
+from tests.csharp.toolchain import UNITY_DEFINES, must_compile, run, sources_of
 from tests.unity.bundles import spec
 
 SOURCE = Path(__file__).with_name("EditorCases.cs")
@@ -21,7 +21,7 @@ ASSET = "Assets/Third Party/StyleTransfer/Models/Mosaic/Mosaic.asset"
 @pytest.fixture(scope="module")
 def program(assemblies: Assemblies) -> Path:
     names = ("UnityEngine", "Unity.Barracuda", "UnityEditor")
-    own = ("StyleTransfer.Runtime", "StyleTransfer.Editor", "StyleTransfer.Setup")
+    own = ("StyleTransfer.Runtime", "StyleTransfer.Benchmark", "StyleTransfer.Editor", "StyleTransfer.Setup")
     references = [assemblies.folder / f"{name}.dll" for name in (*names, *own)]
     return must_compile(assemblies.folder / "EditorCases.exe", [SOURCE], references, UNITY_DEFINES)
 
@@ -180,10 +180,7 @@ def test_the_project_is_checked_once_a_session_and_when_a_model_comes(
 
 def test_without_the_package_everything_says_so_and_one_click_adds_it(tmp_path: Path) -> None:
     made = build_stubs("3.0.0", tmp_path)
-    defines = (*UNITY_DEFINES, *VERSION_DEFINES["3.0.0"])
-    must_compile(made.runtime, sources_of("Runtime"), made.stubs, defines)
-    editor = [*made.stubs, tmp_path / "UnityEditor.dll", made.runtime]
-    must_compile(made.editor, sources_of("Editor"), editor, defines)
+    editor = build_runtime_and_editor(made)
     without = tmp_path / "StyleTransfer.Setup.dll"
     must_compile(without, sources_of("Editor/Setup"), [*made.stubs, tmp_path / "UnityEditor.dll"], UNITY_DEFINES)
     program = must_compile(tmp_path / "EditorCases.exe", [SOURCE], [*editor, made.editor, without], UNITY_DEFINES)

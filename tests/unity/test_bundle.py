@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.unity import guid as ids
-from pipeline.unity.bundle import CONVERT_SHADER, MODEL_SCRIPT, check_name, render
+from pipeline.unity.bundle import BENCHMARK_SCENE, CONVERT_SHADER, MODEL_SCRIPT, check_name, render
 from pipeline.unity.guid import guid
 from pipeline.unity.manifest import digest, read_manifest
 from pipeline.unity.templates import templates_folder
@@ -72,7 +72,7 @@ def test_every_reference_resolves_to_an_object_of_the_right_kind(files: dict[str
     for path, data in files.items():
         if path.endswith(".meta"):
             values: list[object] = [mapping(data)]
-        elif path.endswith((".asset", ".prefab")):
+        elif path.endswith((".asset", ".prefab", ".unity")):
             values = [item.fields for item in documents(data)]
         else:
             continue
@@ -82,9 +82,9 @@ def test_every_reference_resolves_to_an_object_of_the_right_kind(files: dict[str
             target = known[link["guid"]]
             assert (link["fileID"], link["type"]) == kinds[re.search(r"\.\w+$", target)[0]], target  # type: ignore[index]
             count += 1
-    assert (
-        count == 9
-    )  # asset: script, model, two pictures; prefab: script, asset, shader; stub meta: asset, shader
+    # asset: script, model, two pictures; prefab: script, asset, shader; stub meta: asset, shader;
+    # benchmark scene: script, shader
+    assert count == 11
 
 
 def test_the_asset_says_what_is_known_of_the_model(files: dict[str, bytes]) -> None:
@@ -111,7 +111,7 @@ def test_the_asset_says_what_is_known_of_the_model(files: dict[str, bytes]) -> N
 
 
 def _serialized_fields(source: bytes) -> set[bytes]:
-    return set(re.findall(rb"\[SerializeField.*?\]\s+[\w.]+ (\w+) =", source, re.DOTALL))
+    return set(re.findall(rb"\[SerializeField.*?\]\s+[\w.\[\]]+ (\w+) =", source, re.DOTALL))
 
 
 def test_the_asset_has_the_fields_of_its_class(files: dict[str, bytes]) -> None:
@@ -152,7 +152,7 @@ def test_a_script_is_named_as_its_class(files: dict[str, bytes]) -> None:
 
 def test_texts_are_ascii_with_unix_line_ends(files: dict[str, bytes]) -> None:
     for path, data in files.items():
-        if path.endswith((".meta", ".asset", ".prefab")):
+        if path.endswith((".meta", ".asset", ".prefab", ".unity")):
             check_text(data)
         elif path.endswith((".cs", ".shader", ".asmdef", "README.txt")):
             assert data.isascii() and b"\r" not in data, path
@@ -221,3 +221,21 @@ def test_the_assembly_definitions_are_json_with_the_names_of_their_files(files: 
     assert len(found) >= 3
     for path, content in found.items():
         assert path.endswith(f"/{content['name']}.asmdef")
+
+
+def test_every_assembly_that_one_refers_to_exists(files: dict[str, bytes]) -> None:
+    found = [json.loads(data) for path, data in files.items() if path.endswith(".asmdef")]
+    own = {content["name"] for content in found}
+    for content in found:  # those outside the bundle are in tests/csharp/test_compile.py
+        ours = {name for name in content["references"] if name.startswith("StyleTransfer")}
+        assert ours <= own - {content["name"]}, content["name"]
+
+
+def test_the_benchmark_scene_holds_the_benchmark(files: dict[str, bytes]) -> None:
+    objects = documents(files[BENCHMARK_SCENE])
+    check_objects(objects)
+    (script,) = [item for item in objects if item.type_name == "MonoBehaviour"]
+    assert script.fields["m_Script"]["guid"] == guid("StyleTransfer/Benchmark/StyleTransferBenchmark.cs")
+    written = {name.encode() for name in script.fields if not name.startswith("m_")}
+    assert written <= _serialized_fields(files["StyleTransfer/Benchmark/StyleTransferBenchmark.cs"])
+    assert [item.type_name for item in objects].count("Camera") == 1

@@ -44,7 +44,17 @@ def test_any_string_comes_back_as_it_was_from_one_line_of_ascii(text: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("value", "written"), [(1.0, "1"), (0.5, "0.5"), (1e-5, "1e-05"), (42.125, "42.125"), (0.0, "0"), (-2, "-2")]
+    ("value", "written"),
+    [
+        (1.0, "1"),
+        (0.5, "0.5"),
+        (1e-5, "1e-05"),
+        (50, "50"),
+        (1e10, "1e+10"),
+        (42.125, "42.125"),
+        (0.0, "0"),
+        (-2, "-2"),
+    ],
 )
 def test_a_float_is_written_as_unity_writes_it(value: float, written: str) -> None:
     assert yaml_float(value) == written

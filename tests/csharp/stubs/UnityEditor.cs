@@ -108,6 +108,7 @@ public sealed class AssetDatabase
 {
     public static string[] FindAssets(string filter)
     {
+        if (filter == "StyleTransferBenchmark t:Scene") return new[] { "benchmark" };
         if (filter != "t:StyleTransferModel") throw new Exception("unexpected filter " + filter);
         var guids = new string[Stub.Assets.All.Count];
         for (var i = 0; i < guids.Length; i++) guids[i] = i.ToString();
@@ -163,6 +164,38 @@ public static class Client
     {
         Stub.World.Logs.Add("package " + identifier);
         return new Requests.AddRequest();
+    }
+}
+
+}
+
+namespace UnityEditor.Build
+{
+
+public interface IOrderedCallback { int callbackOrder { get; } }
+
+public interface IProcessSceneWithReport : IOrderedCallback
+{
+    void OnProcessScene(UnityEngine.SceneManagement.Scene scene, Reporting.BuildReport report);
+}
+
+namespace Reporting { public sealed class BuildReport : Object {} }
+
+}
+
+namespace UnityEditor.SceneManagement
+{
+
+public enum OpenSceneMode { Single = 0, Additive = 1 }
+
+public sealed class EditorSceneManager
+{
+    public static bool SaveCurrentModifiedScenesIfUserWantsTo() { return true; }
+
+    public static UnityEngine.SceneManagement.Scene OpenScene(string scenePath, OpenSceneMode mode = OpenSceneMode.Single)
+    {
+        Stub.World.Logs.Add("opened " + scenePath);
+        return default(UnityEngine.SceneManagement.Scene);
     }
 }
 

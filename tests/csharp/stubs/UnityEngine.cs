@@ -258,6 +258,13 @@ public struct Vector4
     public static Vector4 one { get { return new Vector4(1, 1, 1, 1); } }
 }
 
+public struct Vector2Int
+{
+    public Vector2Int(int x, int y) : this() { this.x = x; this.y = y; }
+    public int x { get; set; }
+    public int y { get; set; }
+}
+
 public struct Rect
 {
     public Rect(float x, float y, float width, float height) : this()
@@ -346,6 +353,18 @@ public class TextAsset : Object
 }
 
 public class Component : Object {}
+
+public sealed class GameObject : Object
+{
+    internal readonly List<Component> components = new List<Component>();
+
+    public T[] GetComponentsInChildren<T>(bool includeInactive)
+    {
+        var found = new List<T>();
+        foreach (var component in components) if (component is T) found.Add((T)(object)component);
+        return found.ToArray();
+    }
+}
 
 public class Behaviour : Component { public bool enabled { get; set; } }
 
@@ -544,10 +563,29 @@ public class Debug
     public static void LogError(object message, Object context) { Stub.World.Logs.Add("error " + message); }
 }
 
+public enum RuntimePlatform { OSXEditor = 0, WindowsPlayer = 2, WindowsEditor = 7, Android = 11, LinuxPlayer = 13, LinuxEditor = 16 }
+
+public class Time
+{
+    internal static float now;
+    public static float realtimeSinceStartup { get { return now; } }
+}
+
+public sealed class Screen
+{
+    public static int width { get { return 1280; } }
+    public static int height { get { return 720; } }
+}
+
 public class Application
 {
     public static bool isPlaying = true;
     public static bool isBatchMode;
+    public static bool isEditor;
+    public static string persistentDataPath = ".";
+    public static string unityVersion = "2021.3.24f1";
+    public static RuntimePlatform platform { get { return RuntimePlatform.LinuxPlayer; } }
+    public static void Quit() { Stub.World.Logs.Add("quit"); }
 }
 
 public sealed class QualitySettings : Object
@@ -561,6 +599,9 @@ public sealed class SystemInfo
     static bool s_Compute = true, s_Half = true, s_Readback = true;
     static Rendering.GraphicsDeviceType s_Type = Rendering.GraphicsDeviceType.Vulkan;
 
+    public static string graphicsDeviceName { get { return "GPU, \"fast\""; } }
+    public static string processorType { get { return "CPU"; } }
+    public static string operatingSystem { get { return "Linux"; } }
     public static bool supportsComputeShaders { get { return s_Compute; } internal set { s_Compute = value; } }
     public static Rendering.GraphicsDeviceType graphicsDeviceType { get { return s_Type; } internal set { s_Type = value; } }
 
@@ -578,6 +619,11 @@ public sealed class SystemInfo
 
 public class GUILayoutOption {}
 
+public class GUI
+{
+    public static void Label(Rect position, string text) {}
+}
+
 public class GUILayout
 {
     public static bool Button(string text, params GUILayoutOption[] options) { return false; }
@@ -589,5 +635,16 @@ public class GUILayoutUtility
 }
 
 #endregion
+
+}
+
+namespace UnityEngine.SceneManagement
+{
+
+public struct Scene
+{
+    internal GameObject[] roots;
+    public GameObject[] GetRootGameObjects() { return roots; }
+}
 
 }

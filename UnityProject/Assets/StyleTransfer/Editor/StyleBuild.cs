@@ -33,7 +33,7 @@ public static class StyleBuild
     /// <param name="source">path of the trained network</param>
     /// <param name="assetPath">path of the style's asset, from the project: it says where the bundle lies</param>
     /// <param name="report">the report beside it; null or without options builds with the defaults</param>
-    public static List<string> RebuildArguments(string source, string assetPath, BuildReport report)
+    public static List<string> RebuildArguments(string source, string assetPath, StyleBuildReport report)
     {
         var arguments = new List<string> { "build-unity", source };
         arguments.Add("--name");
@@ -47,10 +47,10 @@ public static class StyleBuild
     }
 
     /// <summary>The report that the pipeline wrote beside a style's asset; null where there is none.</summary>
-    public static BuildReport ReadReport(string assetPath)
+    public static StyleBuildReport ReadReport(string assetPath)
     {
         var path = Path.Combine(Path.GetDirectoryName(assetPath), "report.json");
-        return File.Exists(path) ? BuildReport.Parse(File.ReadAllText(path)) : null;
+        return File.Exists(path) ? StyleBuildReport.Parse(File.ReadAllText(path)) : null;
     }
 
     /// <summary>

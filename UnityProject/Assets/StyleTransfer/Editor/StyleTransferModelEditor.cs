@@ -43,7 +43,7 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
     GoldenFrameResult _result;
     bool _showsFields;
 
-    BuildReport _report;
+    StyleBuildReport _report;
     PipelineFinding[] _findings;
     string _findingsTitle;
 

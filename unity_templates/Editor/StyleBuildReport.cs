@@ -7,7 +7,7 @@ namespace StyleTransfer.Editor
 /// What the <c>report.json</c> beside a model says of its build.
 /// </summary>
 [Serializable]
-public sealed class BuildReport
+public sealed class StyleBuildReport
 {
     /// <summary>What the validator found when the model was built.</summary>
     public PipelineFinding[] findings;
@@ -16,7 +16,7 @@ public sealed class BuildReport
     public string[] rebuild;
 
     /// <summary>Reads the JSON; null where it is none.</summary>
-    public static BuildReport Parse(string json) => PipelineJson.Parse<BuildReport>(json);
+    public static StyleBuildReport Parse(string json) => PipelineJson.Parse<StyleBuildReport>(json);
 }
 
 }
