@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.cost import SIZES, at_size, device, devices, kernel
 from pipeline.errors import PipelineError
+from pipeline.names import identifier
 
 if TYPE_CHECKING:
     import onnx
@@ -241,15 +242,17 @@ def frames_per_second(milliseconds: float) -> float:
 
 
 def merge_unity(report: dict[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Put Unity's own measurements beside the predictions; the labels that no model here has.
+    """Put Unity's own measurements beside the predictions; the styles that no model here is.
 
-    `measured` is {label: {size: {worker: {"median": ms, ...}}}} as `pipeline.unity.measurements` reads it.
+    `measured` is {style: {size: {worker: {"median": ms, ...}}}} as `pipeline.unity.measurements` reads it. A style
+    belongs to the model of its name, or of the name that `build-unity` makes it from: mosaic.pth is Mosaic.
     """
-    by_label = {model["label"]: model for model in report["models"]}
-    for label, sizes in measured.items():
-        if label in by_label:
-            by_label[label].setdefault("unity", {}).update(sizes)
-    return sorted(set(measured) - set(by_label))
+    by_style = {identifier(Path(model["file"]).stem): model for model in report["models"]}
+    by_style |= {model["label"]: model for model in report["models"]}
+    for style, sizes in measured.items():
+        if style in by_style:
+            by_style[style].setdefault("unity", {}).update(sizes)
+    return sorted(set(measured) - set(by_style))
 
 
 def law(name: str) -> str:

@@ -41,6 +41,14 @@ def test_unity_s_measurements_stand_beside_the_rest_and_strangers_are_named(repo
     measured = {"net": {"64x48": {"compute": {"median": 3.5}}}, "stranger": {}}
     assert merge_unity(report, measured) == ["stranger"]
     assert "3.50 ms" in render_html(report).decode()
+    assert [line.split() for line in render_text(report)][-2] == ["net", "64x48", "compute", "3.50", "3.50"]
+
+
+def test_a_style_is_known_by_the_name_that_its_file_gives_it() -> None:
+    report = {"models": [{"label": "mosaic_nc8.pth", "file": "mosaic_nc8.pth"}]}
+    sizes = {"1280x720": {"Compute": {"median": 3.5}}}
+    assert merge_unity(report, {"MosaicNc8": sizes}) == []
+    assert report["models"][0]["unity"] == sizes
 
 
 def test_the_page_is_whole_and_escapes_names(report) -> None:

@@ -29,6 +29,12 @@ from pipeline.cli.console import Console, output_options, to_size
 @click.option(
     "--no-memory", is_flag=True, help="Do not measure memory (a further process for each model and size)."
 )
+@click.option(
+    "--import",
+    "measurements",
+    type=click.Path(path_type=Path),
+    help="The table of the bundle's benchmark scene: what Unity measured, to show beside the rest.",
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page with charts.")
 @click.option(
     "--architecture", metavar="NAME", help="Which network the state dicts are, where the files cannot tell."
@@ -47,8 +53,9 @@ def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
     Examples:
       pipeline bench mosaic.pth small.pth
       pipeline bench *.onnx --size 1280x720 --runs 20 --html bench.html
+      pipeline bench mosaic.pth small.pth --import StyleTransferBenchmark.csv
     """
-    from pipeline.bench import BenchOptions, bench
+    from pipeline.bench import BenchOptions, bench, merge_unity
     from pipeline.files import write_file
     from pipeline.report.bench import render_html, render_text
     from pipeline.sources import ReadOptions
@@ -62,6 +69,11 @@ def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
         seconds=options["seconds"],
         memory=not options["no_memory"],
     )
+    measured = None
+    if options["measurements"] is not None:
+        from pipeline.unity.measurements import read_measurements
+
+        measured = read_measurements(options["measurements"])
     with console.working("measuring"):
         report = bench(
             files,
@@ -69,6 +81,8 @@ def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
             ReadOptions(architecture=options["architecture"]),
             tell=lambda told: console.say(f"  {told}", level=1),
         )
+    for style in merge_unity(report, measured) if measured is not None else ():
+        console.note(f"Unity measured {style}, which is not among these models")
     if options["html"] is not None:
         write_file(options["html"], render_html(report))
         console.step("written", str(options["html"]))

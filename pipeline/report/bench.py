@@ -61,3 +61,22 @@ def render_text(report: Mapping[str, Any]) -> Iterator[str]:
             ]
             yield f"{model['label']:<{width}} " + " ".join(f"{cell:>9}" for cell in cells)
         yield ""
+    yield from _measured_in_unity(report, width)
+
+
+def _measured_in_unity(report: Mapping[str, Any], width: int) -> Iterator[str]:
+    """A row for each model, size and worker of an imported table of the benchmark scene."""
+    rows = [
+        (model["label"], size, worker, held)
+        for model in report["models"]
+        for size, workers in model.get("unity", {}).items()
+        for worker, held in workers.items()
+    ]
+    if not rows:
+        return
+    longest = max(len(worker) for _, _, worker, _ in rows)
+    yield f"{'in Unity':<{width}} {'size':>9}  {'worker':<{longest}} {'median':>9} {'p95':>9}"
+    for label, size, worker, held in rows:
+        times = f"{number(held['median']):>9} {number(held.get('p95', held['median'])):>9}"
+        yield f"{label:<{width}} {size:>9}  {worker:<{longest}} {times}  {held.get('device', '')}".rstrip()
+    yield ""
