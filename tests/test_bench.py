@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def test_multiply_adds_are_those_of_the_layers(report) -> None:
 
 
 def test_unity_s_measurements_stand_beside_the_rest_and_strangers_are_named(report) -> None:
+    report = copy.deepcopy(report)
     measured = {"net": {"64x48": {"compute": {"median": 3.5}}}, "stranger": {}}
     assert merge_unity(report, measured) == ["stranger"]
     assert "3.50 ms" in render_html(report).decode()
