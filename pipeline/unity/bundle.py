@@ -24,7 +24,11 @@ from pipeline.unity.templates import fill, templates_folder
 ROOT = "StyleTransfer"
 MODEL_SCRIPT = f"{ROOT}/Runtime/StyleTransferModel.cs"
 """The ScriptableObject class of `<Name>.asset`."""
-CONVERT_SHADER = f"{ROOT}/Runtime/Shaders/StyleTransferConvert.shader"
+SHADERS = {
+    f"{name.lower()}Shader": f"{ROOT}/Runtime/Shaders/StyleTransfer{name}.shader"
+    for name in ("Convert", "Motion", "Mask")
+}
+"""The component's fields that refer to shaders -> the shaders."""
 
 
 BENCHMARK_SCENE = f"{ROOT}/Benchmark/StyleTransferBenchmark.unity"
@@ -128,7 +132,7 @@ def _shared() -> dict[str, bytes]:
 
 def _benchmark_scene() -> bytes:
     script = reference(ids.MONO_SCRIPT, guid(f"{ROOT}/Benchmark/StyleTransferBenchmark.cs"), ids.IMPORTED)
-    shader = reference(ids.SHADER, guid(CONVERT_SHADER), ids.IMPORTED)
+    shader = reference(ids.SHADER, guid(SHADERS["convertShader"]), ids.IMPORTED)
     benchmark = Script("StyleTransferBenchmark", script, ("models: []", f"convertShader: {shader}"))
     items = (
         Item("Main Camera", position=(0, 1, -10), tag="MainCamera", camera=Camera()),
@@ -145,7 +149,7 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
 
     links = {
         "model": reference(ids.SCRIPTABLE_OBJECT, guid(asset), ids.NATIVE),
-        "convertShader": reference(ids.SHADER, guid(CONVERT_SHADER), ids.IMPORTED),
+        **{field: reference(ids.SHADER, guid(path), ids.IMPORTED) for field, path in SHADERS.items()},
     }
     files = {
         onnx: spec.onnx,
@@ -169,8 +173,7 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
             camera=local_id(f"{prefab}#Camera"),
             component=local_id(f"{prefab}#{class_name}"),
             script=reference(ids.MONO_SCRIPT, guid(stub), ids.IMPORTED),
-            model=links["model"],
-            convert_shader=links["convertShader"],
+            links=links,
             target_height=spec.nominal_height,
         ),
         golden_input: spec.golden_input_png,

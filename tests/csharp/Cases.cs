@@ -4,6 +4,8 @@
 //   Cases.exe sizes    reads "width height target multiple" lines, writes "width height" lines
 //   Cases.exe budget   reads "begin", "learn layer ms", "scale ratio", "expect layer budget", "fits layer spent budget"
 //                      lines, writes an answer each
+//   Cases.exe shade    reads a pass and its textures, writes what it draws: see Shading
+//   Cases.exe depth    reads "near far orthographic reversed" lines, writes EyeDepth's four numbers
 //   Cases.exe governor reads "frame-ms target-ms" lines, writes "level" lines
 //   Cases.exe workers  writes "wish compute graphics type note" lines
 
@@ -28,6 +30,9 @@ public static class Program
         if (arguments.Length > 0 && arguments[0] == "workers") return PrintWorkers();
         if (arguments.Length > 0 && arguments[0] == "budget") return PrintBudget();
         if (arguments.Length > 0 && arguments[0] == "governor") return PrintGovernor();
+
+        if (arguments.Length > 0 && arguments[0] == "shade") return Shading.Print();
+        if (arguments.Length > 0 && arguments[0] == "depth") return Shading.PrintDepth();
 
         const BindingFlags flags = BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly;
         foreach (var method in typeof(Cases).GetMethods(flags))
@@ -129,7 +134,10 @@ static class Fixture
         PackedImporter.Current = null;
         Stub.World.Sweeps = 0;
         Stub.World.ExitCode = null;
-        Stub.World.Shade = Shade;
+        Stub.World.Shade = Hlsl.Gpu.Draw;
+        Stub.World.Replace = null;
+        Shader.globals.Clear();
+        SystemInfo.usesReversedZBuffer = true;
         Stub.Assets.All.Clear();
         Stub.Networks.Executions = 0;
         Stub.Networks.LayersRun = 0;
@@ -138,41 +146,15 @@ static class Fixture
         Stub.Networks.Impossible = false;
         Stub.Networks.Slow = false;
         Stub.World.GpuWaits = 0;
+        Stub.World.Blind = false;
         SystemInfo.supportsAsyncGPUReadback = true;
         SystemInfo.supportsComputeShaders = true;
         SystemInfo.graphicsDeviceType = GraphicsDeviceType.Vulkan;
         QualitySettings.activeColorSpace = ColorSpace.Gamma;
         GraphicsSettings.renderPipelineAsset = null;
+        Time.unscaledDeltaTime = 1 / 60f;
         Application.isPlaying = true;
         Application.isBatchMode = false;
-    }
-
-    // What StyleTransferConvert.shader does, with the nearest texel instead of bilinear taps.
-    static float[] Shade(Texture source, Material material, int pass, float u, float v)
-    {
-        var color = new float[4];
-        source.Sample(u, v, color);
-        var linear = (float)material.Value("_LinearProject") > 0;
-
-        if (pass == 0)
-        {
-            for (var c = 0; c < 3; c++)
-            {
-                color[c] = Math.Max(0, Math.Min(1, color[c]));
-                if (linear) color[c] = (float)Math.Pow(color[c], 1 / 2.2);
-            }
-            return color;
-        }
-
-        var style = new float[4];
-        ((Texture)material.Value("_Stylized")).Sample(u, v, style);
-        var strength = (float)material.Value("_Strength");
-        for (var c = 0; c < 3; c++)
-        {
-            if (linear) style[c] = (float)Math.Pow(style[c], 2.2);
-            color[c] += (style[c] - color[c]) * strength;
-        }
-        return color;
     }
 
     public static StyleTransferModel Style(int channels = 3, string digest = "d1g35t")
@@ -265,6 +247,7 @@ static class Fixture
     public static StyleTransferCamera Camera(StyleTransferModel style)
     {
         var camera = new StyleTransferCamera();
+        camera.gameObject.AddComponent<UnityEngine.Camera>();
         Stub.Reflect.Set(camera, "model", style);
         Stub.Reflect.Set(camera, "convertShader", Shader.Find("Hidden/StyleTransfer/Convert"));
         Stub.Reflect.Set(camera, "targetHeight", Height);
@@ -305,7 +288,7 @@ static class Fixture
     }
 }
 
-public static class Cases
+public static partial class Cases
 {
     public static void every_worker_shows_each_frame_upright_in_the_right_colours()
     {
@@ -380,11 +363,15 @@ public static class Cases
         for (var i = 0; i < source.texels.Length; i++)
         {
             if (i % 4 == 3) continue;
-            var wanted = (float)Math.Pow(1 - Math.Pow(source.texels[i], 1 / 2.2), 2.2);
+            var wanted = (float)Linear(1 - Srgb(source.texels[i]));
             Fixture.Near(shown.texels[i], wanted, 0.003f, "value " + i);
         }
         Fixture.Free(source, shown);
     }
+
+    static double Srgb(double x) => x <= 0.0031308 ? x * 12.92 : 1.055 * Math.Pow(x, 1 / 2.4) - 0.055;
+
+    static double Linear(double x) => x <= 0.04045 ? x / 12.92 : Math.Pow((x + 0.055) / 1.055, 2.4);
 
     public static void null_is_the_screen()
     {
@@ -554,7 +541,7 @@ public static class Cases
                 Fixture.Frame(camera, large, shown);
                 camera.TargetHeight = Fixture.Height;
                 camera.Model = Fixture.Style();
-                Fixture.Frame(camera, source, shown);
+                for (var frame = 0; frame < 10; frame++) Fixture.Frame(camera, source, shown);
                 Fixture.Equal(ReferenceEquals(camera.Runner.Model, camera.Model), true, "switched");
                 Fixture.Equal(Stub.Live.Count("Worker"), 1, "workers");
                 camera.Worker = StyleTransferWorker.Compute;
@@ -681,25 +668,21 @@ public static class Cases
         Fixture.Contains(note, "Compute shaders cannot be used");
     }
 
-    public static void a_foreign_render_pipeline_is_said_once_and_nothing_else_is()
-    {
-        GraphicsSettings.renderPipelineAsset = new ForeignPipeline { name = "UniversalRP" };
-        var camera = Fixture.Camera(Fixture.Style());
-        Stub.Reflect.Send(camera, "OnEnable");
-        Fixture.Equal(Stub.World.LogCount("'UniversalRP'. URP and HDRP never call OnRenderImage"), 1, "complaints");
-        Fixture.Equal(Stub.World.Logs.Count, 1, "lines in the console");
-        Stub.Reflect.Send(camera, "OnDisable");
-    }
-
-    sealed class ForeignPipeline : RenderPipelineAsset {}
-
     public static void the_inspector_keeps_values_in_range()
     {
         var camera = Fixture.Camera(null);
         Stub.Reflect.Set(camera, "targetHeight", -5);
         Stub.Reflect.Set(camera, "strength", 7f);
         Stub.Reflect.Set(camera, "spreadFrames", 99);
+        Stub.Reflect.Set(camera, "runEveryFrames", 0);
+        Stub.Reflect.Set(camera, "budgetMilliseconds", 999f);
+        Stub.Reflect.Set(camera, "targetFrameRate", -1);
+        Stub.Reflect.Set(camera, "minimumHeight", 0);
         Stub.Reflect.Send(camera, "OnValidate");
+        Fixture.Equal(camera.RunEveryFrames, 1, "every frames");
+        Fixture.Equal(camera.BudgetMilliseconds, 33f, "budget");
+        Fixture.Equal(camera.TargetFrameRate, 0, "frame rate");
+        Fixture.Equal(camera.MinimumHeight, WorkingSize.SmallestExtent, "fewest lines");
         Fixture.Equal(camera.TargetHeight, WorkingSize.SmallestExtent, "lines");
         Fixture.Equal(camera.Strength, 1f, "strength");
         Fixture.Equal(camera.SpreadFrames, 16, "frames");
@@ -799,6 +782,7 @@ public static class Cases
     {
         if (!Fixture.HasMetadata) return;
         RenderTexture source = Fixture.Picture(16, 16), shown = Fixture.Canvas(16, 16);
+        Stub.World.Blind = true;
         foreach (var name in new[] { "PixelShader", "Compute" })
         {
             Stub.World.Sweeps = 0;

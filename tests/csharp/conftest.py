@@ -8,9 +8,19 @@ from pathlib import Path
 import pytest
 
 from pipeline.unity.templates import fill
-from tests.csharp.toolchain import STUBS, UNITY_DEFINES, VERSION_DEFINES, VERSIONS, must_compile, run, sources_of
+from tests.csharp.shading import programs
+from tests.csharp.toolchain import (
+    STUBS,
+    TEMPLATES,
+    UNITY_DEFINES,
+    VERSION_DEFINES,
+    VERSIONS,
+    must_compile,
+    run,
+    sources_of,
+)
 
-CASES_SOURCE = Path(__file__).with_name("Cases.cs")
+CASES_SOURCES = [Path(__file__).with_name(f"{name}.cs") for name in ("Cases", "EffectCases", "BenchmarkCases")]
 
 STUB_VALUES = {
     "class_name": "CandyStyleTransfer",
@@ -126,7 +136,9 @@ def program(assemblies: Assemblies) -> Path:
         assemblies.folder / "StyleTransfer.Benchmark.dll",
         assemblies.editor,
     ]
-    sources = [CASES_SOURCE, CASES_SOURCE.with_name("BenchmarkCases.cs")]
+    shaders = assemblies.folder / "Shaders.cs"
+    shaders.write_text(programs(sorted((TEMPLATES / "Runtime/Shaders").glob("*.shader"))))
+    sources = [*CASES_SOURCES, Path(__file__).with_name("Hlsl.cs"), shaders]
     return must_compile(assemblies.folder / "Cases.exe", sources, references, UNITY_DEFINES)
 
 

@@ -11,7 +11,15 @@ import pytest
 from tests.csharp.conftest import Assemblies
 from tests.csharp.toolchain import must_compile, run, sources_of
 
-EVERY_FRAME = ("StyleTransferCamera::OnRenderImage", "StyleTransferRunner::Stylize")
+EVERY_FRAME = (
+    "StyleTransferCamera::OnRenderImage",
+    "StyleTransferCamera::LateUpdate",
+    "StyleTransferCamera::PrepareMask",
+    "StyleTransferCamera::SetCopies",
+    "StyleTransferCamera::Record",
+    "StyleTransferCamera::Of",
+    "StyleTransferRunner::Stylize",
+)
 
 # Methods that run when something changed or failed, not in every frame, are named after what they do.
 SELDOM = re.compile(r"::(Allocate|Release|Report)|::Dispose$")
@@ -78,6 +86,20 @@ def test_a_frame_allocates_nothing(assemblies: Assemblies) -> None:
     # The scan went where the work is.
     assert reached >= {
         *EVERY_FRAME,
+        "StyleTransferEffect::Update",
+        "StyleTransferEffect::Observe",
+        "StyleTransferEffect::Run",
+        "StyleTransferEffect::Compose",
+        "StyleSet::Update",
+        "Reprojection::Update",
+        "Reprojection::Accumulate",
+        "Reprojection::Begin",
+        "Reprojection::Move",
+        "FrameRateGovernor::Tick",
+        "ObjectMask::Prepare",
+        "ObjectMask::Draw",
+        "EyeDepth::Of",
+        "Painter::Draw",
         "StyleTransferRunner::Prepare",
         "StyleTransferRunner::Begin",
         "StyleTransferRunner::Advance",
@@ -103,9 +125,13 @@ def test_textures_tensors_and_materials_are_made_in_allocating_methods_alone(ass
     assert owners == {
         "ArrayExchange",
         "LayerTimer",
+        "ObjectMask",
         "PictureConverter",
+        "Reprojection",
         "RunSchedule",
+        "StyleSet",
         "StyleTransferCamera",
+        "StyleTransferEffect",
         "StyleTransferRunner",
         "TensorExchange",
         "TextureExchange",

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.csharp.conftest import CASES_SOURCE, Assemblies, ask
+from tests.csharp.conftest import CASES_SOURCES, Assemblies, ask
 
-CASES = re.findall(
-    r"^    public static void (\w+)\(\)$",
-    CASES_SOURCE.read_text().partition("public static class Cases")[2],
-    re.MULTILINE,
-)
+CASES = [
+    case
+    for source in CASES_SOURCES
+    for case in re.findall(
+        r"^    public static void (\w+)\(\)$",
+        source.read_text().partition("public static partial class Cases")[2],
+        re.MULTILINE,
+    )
+]
 
 
 @pytest.fixture(scope="session")

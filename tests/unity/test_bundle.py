@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.unity import guid as ids
-from pipeline.unity.bundle import BENCHMARK_SCENE, CONVERT_SHADER, MODEL_SCRIPT, check_name, render
+from pipeline.unity.bundle import BENCHMARK_SCENE, MODEL_SCRIPT, SHADERS, check_name, render
 from pipeline.unity.guid import guid
 from pipeline.unity.manifest import digest, read_manifest
 from pipeline.unity.templates import templates_folder
@@ -82,9 +82,9 @@ def test_every_reference_resolves_to_an_object_of_the_right_kind(files: dict[str
             target = known[link["guid"]]
             assert (link["fileID"], link["type"]) == kinds[re.search(r"\.\w+$", target)[0]], target  # type: ignore[index]
             count += 1
-    # asset: script, model, two pictures; prefab: script, asset, shader; stub meta: asset, shader;
+    # asset: script, model, two pictures; prefab: script, asset, 3 shaders; stub meta: asset, 3 shaders;
     # benchmark scene: script, shader
-    assert count == 11
+    assert count == 15
 
 
 def test_the_asset_says_what_is_known_of_the_model(files: dict[str, bytes]) -> None:
@@ -128,26 +128,29 @@ def test_the_prefab_is_a_camera_that_carries_the_stub(files: dict[str, bytes]) -
     stub = objects[3].fields
     assert stub["m_Script"]["guid"] == guid(f"{MODEL}/MosaicStyleTransfer.cs")
     assert stub["model"]["guid"] == guid(f"{MODEL}/Mosaic.asset")
-    assert stub["convertShader"]["guid"] == guid(CONVERT_SHADER)
+    assert [stub[field]["guid"] for field in SHADERS] == [guid(path) for path in SHADERS.values()]
     assert stub["targetHeight"] == "540"
 
 
 def test_the_prefab_fills_the_fields_of_the_component(files: dict[str, bytes]) -> None:
     stub = documents(files[f"{MODEL}/MosaicCamera.prefab"])[3].fields
     written = {name.encode() for name in stub if not name.startswith("m_")}
-    assert written == _serialized_fields(files["StyleTransfer/Runtime/StyleTransferCamera.cs"])
+    assert written == _serialized_fields(files["StyleTransfer/Runtime/StyleTransferSettings.cs"])
 
 
 def test_a_new_component_gets_the_model_and_the_shader(files: dict[str, bytes]) -> None:
     defaults = mapping(files[f"{MODEL}/MosaicStyleTransfer.cs.meta"])["MonoImporter"]["defaultReferences"]
-    assert [next(iter(entry)) for entry in defaults] == ["model", "convertShader"]
+    assert [next(iter(entry)) for entry in defaults] == ["model", *SHADERS]
 
 
 def test_a_script_is_named_as_its_class(files: dict[str, bytes]) -> None:
     """Unity finds the class of a component or asset by the name of its file."""
     assert b"class MosaicStyleTransfer : StyleTransferCamera" in files[f"{MODEL}/MosaicStyleTransfer.cs"]
     assert b"class StyleTransferModel : ScriptableObject" in files[MODEL_SCRIPT]
-    assert b"class StyleTransferCamera : MonoBehaviour" in files["StyleTransfer/Runtime/StyleTransferCamera.cs"]
+    assert (
+        b"class StyleTransferCamera : StyleTransferSettings"
+        in files["StyleTransfer/Runtime/StyleTransferCamera.cs"]
+    )
 
 
 def test_texts_are_ascii_with_unix_line_ends(files: dict[str, bytes]) -> None:

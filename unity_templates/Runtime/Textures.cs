@@ -22,9 +22,9 @@ static class Textures
 
     /// <summary>A texture to draw on.</summary>
     public static RenderTexture AllocateTarget
-      (int width, int height, RenderTextureFormat format, bool randomWrite)
+      (int width, int height, RenderTextureFormat format, bool randomWrite, int depthBits = 0)
     {
-        var target = new RenderTexture(width, height, 0, format, RenderTextureReadWrite.Linear);
+        var target = new RenderTexture(width, height, depthBits, format, RenderTextureReadWrite.Linear);
         target.name = "Style Transfer";
         target.hideFlags = HideFlags.HideAndDontSave;
         target.filterMode = FilterMode.Bilinear;
@@ -63,7 +63,7 @@ static class Textures
         return material;
     }
 
-    /// <summary>Destroys a texture or material; null is fine.</summary>
+    /// <summary>Destroys a texture, material or object of a scene; null is fine.</summary>
     public static void Release(UnityEngine.Object target)
     {
         if (target == null) return;

@@ -12,3 +12,15 @@ float4 UnityObjectToClipPos(float4 position)
 {
     return mul(unity_MatrixMVP, position);
 }
+
+float4x4 unity_ObjectToWorld;
+
+#define sampler2D_float sampler2D
+
+// glslangValidator knows tex2Dlod for other textures than sampler2D alone.
+float4 tex2DlodStub(sampler2D source, float4 at)
+{
+    return tex2D(source, at.xy);
+}
+
+#define tex2Dlod tex2DlodStub

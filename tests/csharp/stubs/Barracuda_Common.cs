@@ -45,6 +45,9 @@ public class Layer {}
 public partial class Model
 {
     public List<Layer> layers = new List<Layer>();
+
+    // Answers with its input as it is, instead of inverted.
+    internal bool stubKeeps;
     public List<Input> inputs = new List<Input>();
     public List<string> outputs = new List<string>();
 }
@@ -313,7 +316,8 @@ class StubWorker : IWorker
             yield return null;
         }
 
-        for (var i = 0; i < values.Length; i++) values[i] = 1 - values[i];
+        if (!m_Model.stubKeeps)
+            for (var i = 0; i < values.Length; i++) values[i] = 1 - values[i];
         if (m_Output != null) m_Output.Dispose();
         var cpu = WorkerFactory.IsType(m_Type, WorkerFactory.Device.CPU);
         m_Output = new Tensor(shape, cpu ? new UnsafeArrayTensorData(values) : StubGpuData(values));

@@ -41,10 +41,17 @@ public static class World
     public static int Blits;
     public static int Sweeps;
     public static int GpuWaits;
+
+    // Draws are counted, not made: for cases of many frames.
+    public static bool Blind;
     public static int? ExitCode;
 
-    // Stands for the GPU: a pass of a material from texels to a texel, given u and v.
-    public static Func<UnityEngine.Texture, UnityEngine.Material, int, float, float, float[]> Shade;
+    // Stands for the GPU: what a pass of a material makes of a source, as a function of u and v.
+    public static Func<UnityEngine.Texture, UnityEngine.Material, int, UnityEngine.RenderTexture,
+                       Func<float, float, float[]>> Shade;
+
+    // What a camera with a replacement shader draws.
+    public static Action<UnityEngine.Camera> Replace;
 
     public static int LogCount(string part)
     {
@@ -246,8 +253,35 @@ public struct Mathf
     public static int Max(int a, int b) { return a > b ? a : b; }
     public static float Max(float a, float b) { return a > b ? a : b; }
     public static int Clamp(int value, int min, int max) { return value < min ? min : value > max ? max : value; }
+    public static float Clamp(float value, float min, float max) { return value < min ? min : value > max ? max : value; }
+    public static int Min(int a, int b) { return a < b ? a : b; }
     public static float Clamp01(float value) { return value < 0 ? 0 : value > 1 ? 1 : value; }
     public static int FloorToInt(float f) { return (int)Math.Floor(f); }
+}
+
+public struct Vector2
+{
+    public float x, y;
+    public Vector2(float x, float y) { this.x = x; this.y = y; }
+}
+
+public struct Matrix4x4
+{
+    public static Matrix4x4 operator *(Matrix4x4 lhs, Matrix4x4 rhs) { return lhs; }
+}
+
+public struct Color
+{
+    public float r, g, b, a;
+    public static Color clear { get { return new Color(); } }
+}
+
+public struct LayerMask
+{
+    int m_Mask;
+    public int value { get { return m_Mask; } set { m_Mask = value; } }
+    public static implicit operator int(LayerMask mask) { return mask.m_Mask; }
+    public static implicit operator LayerMask(int intVal) { return new LayerMask { m_Mask = intVal }; }
 }
 
 public struct Vector4
@@ -293,6 +327,12 @@ public enum TextureWrapMode { Repeat = 0, Clamp = 1 }
 public enum TextureFormat { RGBA32 = 4 }
 public enum RenderTextureFormat { ARGB32 = 0, ARGBHalf = 2, ARGBFloat = 11 }
 public enum RenderTextureReadWrite { Default = 0, Linear = 1, sRGB = 2 }
+
+public enum CameraClearFlags { Skybox = 1, SolidColor = 2, Depth = 3, Nothing = 4 }
+public enum RenderingPath { UsePlayerSettings = -1, VertexLit = 0, Forward = 1, DeferredShading = 3 }
+
+[Flags]
+public enum DepthTextureMode { None = 0, Depth = 1, DepthNormals = 2, MotionVectors = 4 }
 
 [Flags]
 public enum HideFlags { None = 0, HideAndDontSave = 61 }
@@ -352,11 +392,32 @@ public class TextAsset : Object
     public byte[] bytes { get { return (byte[])m_Bytes.Clone(); } }
 }
 
-public class Component : Object {}
+public class Component : Object
+{
+    internal GameObject owner;
+
+    public GameObject gameObject { get { return owner ?? (owner = new GameObject(this)); } }
+    public T GetComponent<T>() { return gameObject.GetComponent<T>(); }
+}
 
 public sealed class GameObject : Object
 {
     internal readonly List<Component> components = new List<Component>();
+    readonly bool m_Tracked;
+
+    public GameObject() {}
+
+    public GameObject(string name)
+    {
+        this.name = name;
+        m_Tracked = true;
+        Track();
+    }
+
+    // What stands in a scene is not the code's to destroy.
+    internal GameObject(Component first) { components.Add(first); }
+
+    protected override string Kind { get { return m_Tracked ? "GameObject" : null; } }
 
     public T[] GetComponentsInChildren<T>(bool includeInactive)
     {
@@ -364,22 +425,95 @@ public sealed class GameObject : Object
         foreach (var component in components) if (component is T) found.Add((T)(object)component);
         return found.ToArray();
     }
+
+    public T AddComponent<T>() where T : Component
+    {
+        var component = Activator.CreateInstance<T>();
+        component.owner = this;
+        components.Add(component);
+        return component;
+    }
+
+    public T GetComponent<T>()
+    {
+        foreach (var component in components)
+            if (component is T) return (T)(object)component;
+        return default(T);
+    }
 }
 
-public class Behaviour : Component { public bool enabled { get; set; } }
+public class Behaviour : Component
+{
+    bool m_Enabled = true;
+
+    public bool enabled { get { return m_Enabled; } set { m_Enabled = value; } }
+    public bool isActiveAndEnabled { get { return m_Enabled; } }
+}
 
 public class MonoBehaviour : Behaviour {}
 
-public sealed class Camera : Behaviour {}
+public sealed class Camera : Behaviour
+{
+    float m_Near = 0.3f, m_Far = 1000;
+    int m_Culling = -1;
+
+    public float nearClipPlane { get { return m_Near; } set { m_Near = value; } }
+    public float farClipPlane { get { return m_Far; } set { m_Far = value; } }
+    public bool orthographic { get; set; }
+    public Matrix4x4 projectionMatrix { get; set; }
+    public Matrix4x4 worldToCameraMatrix { get { return new Matrix4x4(); } }
+    public DepthTextureMode depthTextureMode { get; set; }
+    public int cullingMask { get { return m_Culling; } set { m_Culling = value; } }
+    public CameraClearFlags clearFlags { get; set; }
+    public Color backgroundColor { get; set; }
+    public Rect rect { get; set; }
+    public RenderTexture targetTexture { get; set; }
+    public RenderingPath renderingPath { get; set; }
+    public bool allowMSAA { get; set; }
+    public bool allowHDR { get; set; }
+
+    public void CopyFrom(Camera other)
+    {
+        m_Near = other.m_Near;
+        m_Far = other.m_Far;
+        m_Culling = other.m_Culling;
+        depthTextureMode = other.depthTextureMode;
+        targetTexture = other.targetTexture;
+    }
+
+    public void RenderWithShader(Shader shader, string replacementTag)
+    {
+        if (enabled || shader == null || targetTexture == null) throw new Exception("camera is not set up");
+        Stub.World.Replace(this);
+    }
+}
+
+public sealed class GL
+{
+    public static Matrix4x4 GetGPUProjectionMatrix(Matrix4x4 proj, bool renderIntoTexture) { return proj; }
+}
+
+public class Time
+{
+    internal static float now;
+    public static float realtimeSinceStartup { get { return now; } }
+    static float s_Delta = 1 / 60f;
+    public static float unscaledDeltaTime { get { return s_Delta; } internal set { s_Delta = value; } }
+}
 
 public sealed class Shader : Object
 {
     static readonly List<string> s_Names = new List<string>();
 
+    internal static readonly Dictionary<string, object> globals = new Dictionary<string, object>();
+
     public static Shader Find(string name)
     {
-        return name == "Hidden/StyleTransfer/Convert" ? new Shader { name = name } : null;
+        return name.StartsWith("Hidden/StyleTransfer/") ? new Shader { name = name } : null;
     }
+
+    public static void SetGlobalVector(int nameID, Vector4 value) { globals[s_Names[nameID]] = value; }
+    public static void SetGlobalMatrix(int nameID, Matrix4x4 value) { globals[s_Names[nameID]] = value; }
 
     public static int PropertyToID(string name)
     {
@@ -395,15 +529,26 @@ public class Material : Object
     public Material(Shader shader)
     {
         if (shader == null) throw new ArgumentNullException("shader");
+        this.shader = shader;
         Track();
     }
+
+    public Shader shader { get; set; }
 
     protected override string Kind { get { return "Material"; } }
 
     public void SetFloat(int nameID, float value) { m_Values[nameID] = value; }
     public void SetVector(int nameID, Vector4 value) { m_Values[nameID] = value; }
     public void SetTexture(int nameID, Texture value) { m_Values[nameID] = value; }
-    internal object Value(string name) { return m_Values[Shader.PropertyToID(name)]; }
+    public void SetMatrix(int nameID, Matrix4x4 value) { m_Values[nameID] = value; }
+
+    internal object Value(string name)
+    {
+        object value;
+        if (m_Values.TryGetValue(Shader.PropertyToID(name), out value)) return value;
+        Shader.globals.TryGetValue(name, out value);
+        return value;
+    }
 }
 
 public class Texture : Object
@@ -521,8 +666,10 @@ public class Graphics
         if (source == null) throw new Exception("blit of nothing");
         Stub.World.Blits++;
         RenderTexture.active = dest;
-        if (dest == null) return;
+        if (source == dest) throw new Exception("a texture is read and drawn on at once");
+        if (dest == null || Stub.World.Blind) return;
         var color = new float[4];
+        var shade = material == null ? null : Stub.World.Shade(source, material, pass, dest);
         for (var y = 0; y < dest.height; y++)
         {
             for (var x = 0; x < dest.width; x++)
@@ -531,7 +678,7 @@ public class Graphics
                 if (material == null)
                     source.Sample(u, v, color);
                 else
-                    color = Stub.World.Shade(source, material, pass, u, v);
+                    color = shade(u, v);
                 Array.Copy(color, 0, dest.texels, (y * dest.width + x) * 4, 4);
             }
         }
@@ -565,12 +712,6 @@ public class Debug
 
 public enum RuntimePlatform { OSXEditor = 0, WindowsPlayer = 2, WindowsEditor = 7, Android = 11, LinuxPlayer = 13, LinuxEditor = 16 }
 
-public class Time
-{
-    internal static float now;
-    public static float realtimeSinceStartup { get { return now; } }
-}
-
 public sealed class Screen
 {
     public static int width { get { return 1280; } }
@@ -596,7 +737,7 @@ public sealed class QualitySettings : Object
 
 public sealed class SystemInfo
 {
-    static bool s_Compute = true, s_Half = true, s_Readback = true;
+    static bool s_Compute = true, s_Half = true, s_Readback = true, s_Reversed = true;
     static Rendering.GraphicsDeviceType s_Type = Rendering.GraphicsDeviceType.Vulkan;
 
     public static string graphicsDeviceName { get { return "GPU, \"fast\""; } }
@@ -605,6 +746,7 @@ public sealed class SystemInfo
     public static bool supportsComputeShaders { get { return s_Compute; } internal set { s_Compute = value; } }
     public static Rendering.GraphicsDeviceType graphicsDeviceType { get { return s_Type; } internal set { s_Type = value; } }
 
+    public static bool usesReversedZBuffer { get { return s_Reversed; } internal set { s_Reversed = value; } }
     public static bool supportsAsyncGPUReadback { get { return s_Readback; } internal set { s_Readback = value; } }
 
     public static bool SupportsRenderTextureFormat(RenderTextureFormat format)

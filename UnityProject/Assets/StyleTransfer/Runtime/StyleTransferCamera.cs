@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using UnityEngine;
 using UnityEngine.Rendering;
 
@@ -6,7 +7,8 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Shows a camera's picture in a painter's style, in the built-in render pipeline.
+/// Shows a camera's picture in a painter's style. By itself in the built-in render pipeline; in URP and HDRP a
+/// pass of ours does the drawing and looks for this component on the camera.
 /// </summary>
 /// <remarks>
 /// Order matters among image effects: put this one after tone mapping, because the network sees colours of
@@ -14,102 +16,123 @@ namespace StyleTransfer
 /// </remarks>
 [RequireComponent(typeof(Camera))]
 [AddComponentMenu("Style Transfer/Style Transfer Camera")]
-public class StyleTransferCamera : MonoBehaviour
+public class StyleTransferCamera : StyleTransferSettings
 {
-    #region Editable attributes
+    #region Public members
 
-    [SerializeField, Tooltip("The style.")]
-    StyleTransferModel model = null;
+    /// <summary>The runner in use; null while disabled, or if there is no model that can be loaded.</summary>
+    public StyleTransferRunner Runner => _effect != null ? _effect.Runner : null;
 
-    [SerializeField, Tooltip("Hidden/StyleTransfer/Convert. Referred to here so that players contain it.")]
-    Shader convertShader = null;
+    /// <summary>How many networks are loaded.</summary>
+    public int LoadedStyles => _effect != null ? _effect.LoadedStyles : 0;
 
-    [SerializeField, Tooltip("What runs the network. Auto takes the fastest that the machine offers.")]
-    StyleTransferWorker worker = StyleTransferWorker.Auto;
+    /// <summary>Working lines over <see cref="StyleTransferSettings.TargetHeight"/>, as far as they were lowered
+    /// to hold a frame rate.</summary>
+    public float ResolutionScale => _effect != null ? _effect.ResolutionScale : 1;
 
-    [SerializeField, Tooltip("How many lines the network sees; the width follows the camera's aspect. " +
-      "Half the lines cost a quarter of the time.")]
-    int targetHeight = DefaultTargetHeight;
+    /// <summary>
+    /// After a cut or a teleport: what was shown is no longer moved, and the network runs at once.
+    /// </summary>
+    public void Cut()
+    {
+        if (_effect != null) _effect.Forget();
+    }
 
-    [SerializeField, Tooltip("Off shows the camera's own picture; the network stays loaded.")]
-    bool stylize = true;
-
-    [SerializeField, Range(0, 1), Tooltip("Blend of the camera's own picture (0) and the stylised one (1).")]
-    float strength = 1;
-
-    [SerializeField, Range(1, MaximumSpreadFrames), Tooltip("Spreads one run of the network over this many " +
-      "frames: smoother frame rate, but the style is updated less often and lags behind.")]
-    int spreadFrames = 1;
+    /// <summary>The enabled component of a camera; null if it has none.</summary>
+    public static StyleTransferCamera Of(Camera camera)
+    {
+        for (var i = 0; i < s_Enabled.Count; i++)
+            if (s_Enabled[i]._camera == camera) return s_Enabled[i];
+        return null;
+    }
 
     #endregion
 
-    #region Public properties
+    #region For render pipelines
 
-    /// <summary>The lines that the tutorials and the nominal size of most networks use.</summary>
-    public const int DefaultTargetHeight = 540;
-
-    /// <summary>Over how many frames a run can be spread at most.</summary>
-    public const int MaximumSpreadFrames = 16;
+    /// <summary>Whether anything is to be drawn in this frame.</summary>
+    public bool IsShowing => _effect != null && Stylize && Strength > 0;
 
     /// <summary>
-    /// The style. Setting it while playing loads the other network at the next frame, which takes a moment.
+    /// Whether motion vectors and depth would be put to use. A picture that is shown in the frame that it was
+    /// taken from needs neither.
     /// </summary>
-    public StyleTransferModel Model
+    /// <param name="lags">the pipeline shows pictures one frame late at best</param>
+    public bool NeedsMotion(bool lags)
+      => Reproject && (lags || RunEveryFrames > 1 || SpreadFrames > 1 || BudgetMilliseconds > 0 || Styles.Length > 1);
+
+    /// <summary>Where to draw the objects of the stylised layers, with <see cref="MaskMaterial"/>.</summary>
+    /// <param name="width">of the camera's picture</param>
+    /// <param name="height">of the camera's picture</param>
+    public RenderTexture PrepareMask(int width, int height)
     {
-        get => model;
-        set => model = value;
+        if (_mask == null) AllocateMask();
+        return _mask.Prepare(_camera, MaskSize(width, height));
     }
 
-    /// <summary>What runs the network. Setting it while playing loads the network again.</summary>
-    public StyleTransferWorker Worker
+    /// <summary>The material of the mask; valid after <see cref="PrepareMask"/>.</summary>
+    public Material MaskMaterial => _mask.Material;
+
+    /// <summary>What <see cref="MotionSource.Copies"/> of <see cref="Record"/> reads.</summary>
+    /// <param name="depth">a copy of the camera's depth</param>
+    /// <param name="motion">a copy of its motion vectors</param>
+    /// <param name="usedPart">width and height of the part in use, over those of the copies</param>
+    public void SetCopies(Texture depth, Texture motion, Vector2 usedPart)
     {
-        get => worker;
-        set => worker = value;
+        if (_effect != null) _effect.SetCopies(depth, motion, usedPart);
     }
 
-    /// <summary>How many lines the network sees at most.</summary>
-    public int TargetHeight
+    /// <summary>
+    /// Records one frame. The network itself runs before the next one, when the commands are with the GPU.
+    /// </summary>
+    /// <param name="commands">where to record</param>
+    /// <param name="picture">a copy of the camera's picture</param>
+    /// <param name="target">where to draw the stylised picture; untouched if false is returned</param>
+    /// <param name="motion">where motion vectors and depth come from</param>
+    /// <param name="mask">where to show the style; null is everywhere</param>
+    /// <returns>whether there was a picture of the network to show</returns>
+    public bool Record
+      (CommandBuffer commands, RenderTexture picture, RenderTargetIdentifier target, MotionSource motion, Texture mask)
     {
-        get => targetHeight;
-        set => targetHeight = Mathf.Max(WorkingSize.SmallestExtent, value);
+        _framesWithoutPass = 0;
+        if (!IsShowing) return false;
+        try
+        {
+            var painter = new Painter(commands, picture);
+            _effect.Observe(painter, picture.width, picture.height, motion, _camera);
+            var material = _effect.Compose(painter, mask);
+            if (material != null) commands.Blit(picture, target, material, PictureConverter.PassFromNetwork);
+            return material != null;
+        }
+        catch (Exception exception)
+        {
+            ReportFailure(exception);
+            return false;
+        }
     }
-
-    /// <summary>Whether the picture is stylised. Off keeps the network loaded.</summary>
-    public bool Stylize
-    {
-        get => stylize;
-        set => stylize = value;
-    }
-
-    /// <summary>Blend of the camera's own picture (0) and the stylised one (1).</summary>
-    public float Strength
-    {
-        get => strength;
-        set => strength = Mathf.Clamp01(value);
-    }
-
-    /// <summary>Over how many frames one run of the network is spread, 1 to 16.</summary>
-    public int SpreadFrames
-    {
-        get => spreadFrames;
-        set => spreadFrames = Mathf.Clamp(value, 1, MaximumSpreadFrames);
-    }
-
-    /// <summary>The runner in use; null while disabled, or if the model could not be loaded.</summary>
-    public StyleTransferRunner Runner => _runner;
 
     #endregion
 
     #region Private objects
 
-    StyleTransferRunner _runner;
+    const float MillisecondsPerSecond = 1000;
 
-    // Under way while the network is being rebuilt; the camera shows its own picture meanwhile.
-    NetworkLoad _load;
+    // Frames without a pass after which it is said that there is none.
+    const int PatientFrames = 60;
 
-    // What _runner was made of, or could not be made of: tried once, not every frame.
+    static readonly List<StyleTransferCamera> s_Enabled = new List<StyleTransferCamera>();
+
+    Camera _camera;
+    StyleTransferEffect _effect;
+    ObjectMask _mask;
+
+    // Flags of the camera that this component has set and takes back.
+    DepthTextureMode _addedTextures;
+
+    // What _effect was made of, or could not be made of: tried once, not every frame.
     bool _tried;
-    StyleTransferModel _triedModel;
+    bool _reportedNoModel;
+    int _framesWithoutPass;
     Shader _triedShader;
     StyleTransferWorker _triedWorker;
 
@@ -117,108 +140,139 @@ public class StyleTransferCamera : MonoBehaviour
 
     #region MonoBehaviour implementation
 
-    /// <summary>Inspector defaults of a newly added component.</summary>
-    protected virtual void Reset()
-    {
-        if (convertShader == null) convertShader = Shader.Find(StyleTransferRunner.ConvertShaderName);
-    }
-
-    /// <summary>Keeps what the inspector or a script wrote in range.</summary>
-    protected virtual void OnValidate()
-    {
-        TargetHeight = targetHeight;
-        Strength = strength;
-        SpreadFrames = spreadFrames;
-    }
-
-    /// <summary>Loads the network.</summary>
+    /// <summary>Starts the effect. Networks are loaded at the first frame.</summary>
     protected virtual void OnEnable()
     {
-        ReportForeignPipeline();
-
-        // A script that adds the component assigns the model after this: then the first frame loads it.
-        if (model != null) AllocateRunner();
+        _camera = GetComponent<Camera>();
+        s_Enabled.Add(this);
     }
 
-    /// <summary>Frees the network.</summary>
+    /// <summary>Frees everything: also when the scene changes and before scripts are loaded again.</summary>
     protected virtual void OnDisable()
     {
-        ReleaseRunner();
+        s_Enabled.Remove(this);
+        ReleaseEffect();
+    }
+
+    /// <summary>Runs the network in URP and HDRP, on the picture that the last frame recorded.</summary>
+    protected virtual void LateUpdate()
+    {
+        if (CurrentPipeline == null) return;
+        if (!Prepare()) return;
+        if (_camera.isActiveAndEnabled && ++_framesWithoutPass == PatientFrames) ReportNoPass();
+        try
+        {
+            _effect.Run();
+        }
+        catch (Exception exception)
+        {
+            ReportFailure(exception);
+        }
     }
 
     /// <summary>Called by the built-in render pipeline with the camera's picture.</summary>
     protected virtual void OnRenderImage(RenderTexture source, RenderTexture destination)
     {
-        if (!_tried || model != _triedModel || worker != _triedWorker || convertShader != _triedShader)
-            AllocateRunner();
-
-        if (_load != null && _load.IsReady) AllocateLoaded();
-
-        if (!stylize || _runner == null)
+        Material material = null;
+        if (Prepare())
         {
-            Graphics.Blit(source, destination);
-            return;
+            try
+            {
+                material = Draw(source);
+            }
+            catch (Exception exception)
+            {
+                ReportFailure(exception);
+            }
         }
 
-        _runner.TargetHeight = targetHeight;
-        _runner.SpreadFrames = spreadFrames;
+        if (material == null) Graphics.Blit(source, destination);
+        else Graphics.Blit(source, destination, material, PictureConverter.PassFromNetwork);
+    }
 
-        try
+    #endregion
+
+    #region Private methods
+
+    static RenderPipelineAsset CurrentPipeline
+    {
+        get
         {
-            _runner.Stylize(source, destination, strength);
+        #if UNITY_2019_3_OR_NEWER
+            return GraphicsSettings.currentRenderPipeline;
+        #else
+            return GraphicsSettings.renderPipelineAsset;
+        #endif
         }
-        catch (Exception exception)
-        {
-            ReportFailure(exception);
-            Graphics.Blit(source, destination);
-        }
+    }
+
+    // Whether there is something to draw.
+    bool Prepare()
+    {
+        if (!_tried || Worker != _triedWorker || ConvertShader != _triedShader) AllocateEffect();
+        if (_effect == null) return false;
+
+        if (Model == null) ReportNoModel();
+        _effect.Update(Time.unscaledDeltaTime * MillisecondsPerSecond);
+        if (IsShowing) return true;
+
+        _effect.Forget();
+        return false;
+    }
+
+    Material Draw(RenderTexture source)
+    {
+        var moves = NeedsMotion(false);
+        RequestTextures(moves);
+
+        var painter = new Painter(source);
+        _effect.Observe(painter, source.width, source.height, moves ? MotionSource.BuiltIn : MotionSource.None, _camera);
+        _effect.Run();
+        return _effect.Compose(painter, NeedsMask ? DrawMask(source) : null);
+    }
+
+    RenderTexture DrawMask(RenderTexture source)
+    {
+        if (_mask == null) AllocateMask();
+        return _mask.Draw(_camera, StylizedLayers, MaskSize(source.width, source.height));
+    }
+
+    // As fine as the network's picture.
+    WorkingSize MaskSize(int width, int height) => WorkingSize.Fit(width, height, TargetHeight, 1);
+
+    // Textures that are asked for now are there from the next frame on.
+    void RequestTextures(bool motion)
+    {
+        var wanted = DepthTextureMode.None;
+        if (motion) wanted |= DepthTextureMode.Depth | DepthTextureMode.MotionVectors;
+        if (NeedsMask) wanted |= DepthTextureMode.Depth;
+
+        var dropped = _addedTextures & ~wanted;
+        var added = wanted & ~_camera.depthTextureMode;
+        if (dropped == 0 && added == 0) return;
+        _camera.depthTextureMode = (_camera.depthTextureMode & ~dropped) | added;
+        _addedTextures = (_addedTextures & ~dropped) | added;
     }
 
     #endregion
 
     #region Allocate / deallocate
 
-    void AllocateRunner()
+    void AllocateEffect()
     {
-        ReleaseRunner();
+        ReleaseEffect();
 
         _tried = true;
-        _triedModel = model;
-        _triedShader = convertShader;
-        _triedWorker = worker;
+        _triedShader = ConvertShader;
+        _triedWorker = Worker;
 
-        if (model == null)
-        {
-            Debug.LogWarning("Style Transfer: no model is assigned. Assign the .asset file of a style to the " +
-              "Model field.", this);
-            return;
-        }
-
-        try
-        {
-            _load = NetworkLoad.Start(model);
-        }
-        catch (Exception exception)
-        {
-            Debug.LogError(exception.Message, this);
-            return;
-        }
-
-        if (_load.IsReady) AllocateLoaded();
-    }
-
-    void AllocateLoaded()
-    {
         string note;
-        var type = WorkerSelection.Resolve(worker, out note);
+        var type = WorkerSelection.Resolve(Worker, out note);
         if (note != null) Debug.LogWarning("Style Transfer: " + note, this);
 
-        var load = _load;
-        _load = null;
-
         try
         {
-            _runner = new StyleTransferRunner(load, type, convertShader);
+            _effect = new StyleTransferEffect(this, type);
         }
         catch (Exception exception)
         {
@@ -226,14 +280,21 @@ public class StyleTransferCamera : MonoBehaviour
         }
     }
 
-    void ReleaseRunner()
+    void AllocateMask() => _mask = new ObjectMask(MaskShader);
+
+    void ReleaseEffect()
     {
-        if (_runner != null) _runner.Dispose();
-        _runner = null;
-        _load = null;
+        if (_camera != null) _camera.depthTextureMode &= ~_addedTextures;
+        _addedTextures = DepthTextureMode.None;
+
+        if (_mask != null) _mask.Dispose();
+        _mask = null;
+        if (_effect != null) _effect.Dispose();
+        _effect = null;
 
         _tried = false;
-        _triedModel = null;
+        _reportedNoModel = false;
+        _framesWithoutPass = 0;
         _triedShader = null;
         _triedWorker = default(StyleTransferWorker);
     }
@@ -243,26 +304,20 @@ public class StyleTransferCamera : MonoBehaviour
     #region Reports
 
     // The picture goes on unstylised; disabling and enabling the component tries again.
-    void ReportFailure(Exception exception)
+    void ReportFailure(Exception exception) => _effect.ReportFailure(exception);
+
+    void ReportNoModel()
     {
-        Debug.LogError("Style Transfer: '" + _runner.Model.DisplayName + "' failed and is switched off until " +
-          "the component is enabled again. " + exception, this);
-        _runner.Dispose();
-        _runner = null;
+        if (_reportedNoModel) return;
+        _reportedNoModel = true;
+        Debug.LogWarning("Style Transfer: no model is assigned. Assign the .asset file of a style to the " +
+          "Model field.", this);
     }
 
-    void ReportForeignPipeline()
-    {
-    #if UNITY_2019_3_OR_NEWER
-        var pipeline = GraphicsSettings.currentRenderPipeline;
-    #else
-        var pipeline = GraphicsSettings.renderPipelineAsset;
-    #endif
-        if (pipeline == null) return;
-        Debug.LogWarning("Style Transfer: this project renders with '" + pipeline.name + "'. URP and HDRP never " +
-          "call OnRenderImage, so this component shows nothing there. Draw the camera into a RenderTexture and " +
-          "call StyleTransferRunner.Stylize on it, or use the built-in render pipeline.", this);
-    }
+    void ReportNoPass()
+      => Debug.LogWarning("Style Transfer: this project renders with '" + CurrentPipeline.name + "', and no pass of " +
+           "it draws this camera's style. URP: add Style Transfer Feature to the renderer. HDRP: add a Custom Pass " +
+           "Volume with a Style Transfer Custom Pass. Both lie in folders of StyleTransfer/Runtime.", this);
 
     #endregion
 }

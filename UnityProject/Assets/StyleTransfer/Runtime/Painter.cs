@@ -1,0 +1,56 @@
+using UnityEngine;
+using UnityEngine.Rendering;
+
+namespace StyleTransfer
+{
+
+/// <summary>
+/// Draws full-screen passes: at once, as the built-in render pipeline wants it, or into a command buffer, as URP
+/// and HDRP do.
+/// </summary>
+/// <remarks>
+/// Of a material's properties a command buffer sees what they are when it is executed, so within a frame each
+/// property of a material has one value. What differs between two draws of a pass is their source.
+/// </remarks>
+readonly struct Painter
+{
+    #region Public members
+
+    /// <summary>A painter that draws at once.</summary>
+    /// <param name="camera">the camera's picture</param>
+    public Painter(RenderTexture camera)
+    {
+        _camera = camera;
+        _commands = null;
+    }
+
+    /// <summary>A painter that records.</summary>
+    /// <param name="commands">where to</param>
+    /// <param name="camera">a copy of the camera's picture</param>
+    public Painter(CommandBuffer commands, RenderTexture camera)
+    {
+        _camera = camera;
+        _commands = commands;
+    }
+
+    /// <summary>Draws the camera's picture through a pass.</summary>
+    public void DrawCamera(RenderTexture target, Material material, int pass) => Draw(_camera, target, material, pass);
+
+    /// <summary>Draws a texture through a pass.</summary>
+    public void Draw(RenderTexture source, RenderTexture target, Material material, int pass)
+    {
+        if (_commands == null) Graphics.Blit(source, target, material, pass);
+        else _commands.Blit(source, target, material, pass);
+    }
+
+    #endregion
+
+    #region Private members
+
+    readonly RenderTexture _camera;
+    readonly CommandBuffer _commands;
+
+    #endregion
+}
+
+}

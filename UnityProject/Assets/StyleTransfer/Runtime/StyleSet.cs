@@ -1,0 +1,157 @@
+using System;
+using System.Collections.Generic;
+using UnityEngine;
+using Unity.Barracuda;
+
+namespace StyleTransfer
+{
+
+/// <summary>
+/// The loaded networks of a camera: the one that is shown, the one that is wanted, and those that are kept ready.
+/// </summary>
+/// <remarks>
+/// At most one network is loaded at a time, and at most one per frame. Packed ones are rebuilt on another thread;
+/// the rest stays on the main thread: ModelLoader of Barracuda 3.0.0 asks for Time.realtimeSinceStartup
+/// (ModelLoader.cs:215), which no other thread may.
+/// </remarks>
+sealed class StyleSet : IDisposable
+{
+    #region Public members
+
+    /// <summary>An empty set.</summary>
+    /// <param name="type">what the networks run on</param>
+    /// <param name="convertShader">for the runners</param>
+    /// <param name="owner">named by messages in the console</param>
+    public StyleSet(WorkerFactory.Type type, Shader convertShader, UnityEngine.Object owner)
+    {
+        _type = type;
+        _convertShader = convertShader;
+        _owner = owner;
+    }
+
+    /// <summary>The runner of the picture that is shown; null before the first.</summary>
+    public StyleTransferRunner Shown { get; private set; }
+
+    /// <summary>The runner of the wanted style; null until it is loaded, or if it cannot be.</summary>
+    public StyleTransferRunner Wanted => RunnerOf(_wanted);
+
+    /// <summary>How many networks are loaded.</summary>
+    public int Count => _runners.Count;
+
+    /// <summary>
+    /// Loads at most one network, the wanted one before those that are kept, and frees those that nobody needs.
+    /// </summary>
+    /// <param name="wanted">the style to show; may be null</param>
+    /// <param name="kept">styles to have ready; null for none</param>
+    /// <param name="busy">a runner in use; may be null</param>
+    public void Update(StyleTransferModel wanted, StyleTransferModel[] kept, StyleTransferRunner busy)
+    {
+        _wanted = wanted;
+        ReleaseUnneeded(kept, busy);
+        if (_loading != null && !IsNeeded(_loading.Model, kept)) _loading = null;
+        if (LoadIfMissing(wanted) || kept == null) return;
+        foreach (var model in kept)
+            if (LoadIfMissing(model)) return;
+    }
+
+    /// <summary>A runner has finished a picture, which is shown from now on.</summary>
+    public void Show(StyleTransferRunner runner) => Shown = runner;
+
+    /// <summary>Nothing is shown.</summary>
+    public void Hide() => Shown = null;
+
+    /// <summary>Says that a network has failed, frees it, and does not load it again.</summary>
+    public void ReportFailure(StyleTransferRunner runner, Exception exception)
+    {
+        Debug.LogError("Style Transfer: '" + runner.Model.DisplayName + "' failed and is switched off until " +
+          "the component is enabled again. " + exception, _owner);
+        _failed.Add(runner.Model);
+        Release(runner);
+    }
+
+    /// <summary>Frees all networks. A run under way is given up.</summary>
+    public void Dispose() => ReleaseAll();
+
+    #endregion
+
+    #region Private members
+
+    readonly WorkerFactory.Type _type;
+    readonly Shader _convertShader;
+    readonly UnityEngine.Object _owner;
+    readonly List<StyleTransferRunner> _runners = new List<StyleTransferRunner>();
+    readonly List<StyleTransferModel> _failed = new List<StyleTransferModel>();
+    StyleTransferModel _wanted;
+
+    // A packed network that is being rebuilt. Given up by forgetting it: it holds nothing that must be freed.
+    NetworkLoad _loading;
+
+    StyleTransferRunner RunnerOf(StyleTransferModel model)
+    {
+        for (var i = 0; i < _runners.Count; i++)
+            if (ReferenceEquals(_runners[i].Model, model)) return _runners[i];
+        return null;
+    }
+
+    // True if a network was loaded, or is being, or could not be: each takes a while.
+    bool LoadIfMissing(StyleTransferModel model)
+    {
+        if (model == null || RunnerOf(model) != null || _failed.Contains(model)) return false;
+        AllocateStep(model);
+        return true;
+    }
+
+    void AllocateStep(StyleTransferModel model)
+    {
+        try
+        {
+            if (_loading == null || !ReferenceEquals(_loading.Model, model)) _loading = NetworkLoad.Start(model);
+            if (!_loading.IsReady) return;
+
+            var ready = _loading;
+            _loading = null;
+            _runners.Add(new StyleTransferRunner(ready, _type, _convertShader));
+        }
+        catch (Exception exception)
+        {
+            Debug.LogError(exception.Message, _owner);
+            _failed.Add(model);
+        }
+    }
+
+    void ReleaseUnneeded(StyleTransferModel[] kept, StyleTransferRunner busy)
+    {
+        for (var i = _runners.Count - 1; i >= 0; i--)
+        {
+            var runner = _runners[i];
+            if (runner != busy && runner != Shown && !IsNeeded(runner.Model, kept)) Release(runner);
+        }
+    }
+
+    bool IsNeeded(StyleTransferModel model, StyleTransferModel[] kept)
+    {
+        if (ReferenceEquals(model, _wanted)) return true;
+        if (kept == null) return false;
+        foreach (var other in kept)
+            if (ReferenceEquals(other, model)) return true;
+        return false;
+    }
+
+    void Release(StyleTransferRunner runner)
+    {
+        if (Shown == runner) Shown = null;
+        _runners.Remove(runner);
+        runner.Dispose();
+    }
+
+    void ReleaseAll()
+    {
+        _loading = null;
+        for (var i = _runners.Count - 1; i >= 0; i--) Release(_runners[i]);
+        _failed.Clear();
+    }
+
+    #endregion
+}
+
+}

@@ -1,0 +1,508 @@
+// More cases: the component over time, in the built-in pipeline and as URP and HDRP use it.
+
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using StyleTransfer;
+using Unity.Barracuda;
+using UnityEngine;
+using UnityEngine.Rendering;
+
+// A background that slides to the right, and a square before it that slides to the left, with motion and depth.
+sealed class MovingScene : IDisposable
+{
+    public const int Width = 48;
+    public const int Height = 32;
+
+    const int BackgroundStep = 1;
+    const int SquareStep = -2;
+    const int SquareSize = 10;
+    const float BackgroundDistance = 20;
+    const float SquareDistance = 4;
+
+    public readonly RenderTexture Picture = Fixture.Canvas(Width, Height);
+    readonly RenderTexture m_Motion = Fixture.Canvas(Width, Height);
+    readonly RenderTexture m_Depth = Fixture.Canvas(Width, Height);
+    readonly bool m_Square;
+
+    public MovingScene(bool square)
+    {
+        m_Square = square;
+        m_Motion.filterMode = m_Depth.filterMode = FilterMode.Point;
+        Shader.globals["_CameraMotionVectorsTexture"] = m_Motion;
+        Shader.globals["_MotionVectorTexture"] = m_Motion;
+        Shader.globals["_CameraDepthTexture"] = m_Depth;
+    }
+
+    public static int SquareLeft(int frame) => 32 + SquareStep * frame;
+
+    public bool IsSquare(int frame, int x, int y)
+    {
+        var left = SquareLeft(frame);
+        return m_Square && x >= left && x < left + SquareSize && y >= 10 && y < 10 + SquareSize;
+    }
+
+    // Background that the square hid when the picture of an earlier frame was taken, or that was outside of it.
+    public bool IsNew(int frame, int taken, int x, int y)
+    {
+        if (IsSquare(frame, x, y)) return false;
+        var before = x - BackgroundStep * (frame - taken);
+        return before < 0 || IsSquare(taken, before, y);
+    }
+
+    public void Show(int frame)
+    {
+        for (var y = 0; y < Height; y++)
+        {
+            for (var x = 0; x < Width; x++)
+            {
+                var i = 4 * (y * Width + x);
+                var square = IsSquare(frame, x, y);
+                var u = x - (square ? SquareStep : BackgroundStep) * frame;
+                Picture.texels[i] = square ? 0.9f : 0.3f + 0.1f * (float)Math.Sin(u * 0.2);
+                Picture.texels[i + 1] = square ? 0.5f + 0.3f * (float)Math.Sin(u + y) : 0.4f;
+                Picture.texels[i + 2] = square ? 0.2f : 0.5f + 0.1f * (float)Math.Cos(y * 0.3);
+                Picture.texels[i + 3] = 1;
+                m_Motion.texels[i] = (square ? SquareStep : BackgroundStep) / (float)Width;
+                m_Motion.texels[i + 1] = 0;
+                m_Depth.texels[i] = Raw(square ? SquareDistance : BackgroundDistance);
+            }
+        }
+    }
+
+    // Reversed: 1 at the near plane of 0.3, 0 at the far one of 1000.
+    static float Raw(float distance) => 0.3f * (1000 - distance) / (distance * (1000 - 0.3f));
+
+    // The mean difference between what is shown and the inverted picture, over pixels that satisfy a condition.
+    public float Error(RenderTexture shown, Func<int, int, bool> counts)
+    {
+        double sum = 0;
+        var count = 0;
+        for (var y = 0; y < Height; y++)
+        {
+            for (var x = 0; x < Width; x++)
+            {
+                if (!counts(x, y)) continue;
+                var i = 4 * (y * Width + x);
+                for (var c = 0; c < 3; c++) sum += Math.Abs(shown.texels[i + c] - (1 - Picture.texels[i + c]));
+                count += 3;
+            }
+        }
+        if (count == 0) throw new Exception("no such pixels");
+        return (float)(sum / count);
+    }
+
+    public void Dispose() => Fixture.Free(Picture, m_Motion, m_Depth);
+}
+
+public static partial class Cases
+{
+    static StyleTransferCamera SceneCamera()
+    {
+        var camera = Fixture.Camera(Fixture.Style());
+        camera.TargetHeight = MovingScene.Height;
+        return camera;
+    }
+
+    public static void between_runs_the_picture_moves_with_the_scene()
+    {
+        using (var scene = new MovingScene(true))
+        {
+            var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+            var camera = SceneCamera();
+            camera.RunEveryFrames = 4;
+            Stub.Reflect.Send(camera, "OnEnable");
+            for (var frame = 0; frame < 10; frame++)
+            {
+                scene.Show(frame);
+                Fixture.Frame(camera, scene.Picture, shown);
+                var taken = frame / 4 * 4;
+                Fixture.Equal(Stub.Networks.Executions, frame / 4 + 1, "runs");
+                var known = scene.Error(shown, (x, y) => !scene.IsNew(frame, taken, x, y));
+                Fixture.Near(known, 0, 0.001f, "frame " + frame + ", pixels of the network's picture");
+                if (frame == taken) continue;
+                var uncovered = scene.Error(shown, (x, y) => scene.IsNew(frame, taken, x, y));
+                Fixture.Near(uncovered, 0, 0.04f, "frame " + frame + ", pixels that it does not show");
+            }
+
+            // Without, the picture stays where it was.
+            camera.Reproject = false;
+            scene.Show(10);
+            Fixture.Frame(camera, scene.Picture, shown);
+            var still = scene.Error(shown, (x, y) => scene.IsSquare(10, x, y) != scene.IsSquare(8, x, y));
+            if (still < 0.2f) throw new Exception("the picture moved: " + still);
+            Stub.Reflect.Send(camera, "OnDisable");
+            Fixture.Free(shown);
+        }
+    }
+
+    public static void a_run_that_is_spread_moves_with_the_scene_too()
+    {
+        using (var scene = new MovingScene(true))
+        {
+            var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+            var camera = SceneCamera();
+            camera.SpreadFrames = 3;
+            Stub.Reflect.Send(camera, "OnEnable");
+            for (var frame = 0; frame < 12; frame++)
+            {
+                scene.Show(frame);
+                Fixture.Frame(camera, scene.Picture, shown);
+                if (frame < 2) continue;
+                // Taken in frame 0, finished in frame 2, shown until 4; and so on.
+                var taken = (frame - 2) / 3 * 3;
+                var known = scene.Error(shown, (x, y) => !scene.IsNew(frame, taken, x, y));
+                Fixture.Near(known, 0, 0.001f, "frame " + frame);
+            }
+            Stub.Reflect.Send(camera, "OnDisable");
+            Fixture.Free(shown);
+        }
+    }
+
+    public static void textures_are_asked_of_the_camera_only_where_they_are_used_and_taken_back()
+    {
+        using (var scene = new MovingScene(false))
+        {
+            var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+            var camera = SceneCamera();
+            var unity = camera.GetComponent<Camera>();
+            unity.depthTextureMode = DepthTextureMode.DepthNormals;
+            Stub.Reflect.Send(camera, "OnEnable");
+            Action<int> expect = mode =>
+            {
+                Fixture.Frame(camera, scene.Picture, shown);
+                Fixture.Equal((int)unity.depthTextureMode, mode, "textures");
+            };
+            expect(2);
+            camera.RunEveryFrames = 2;
+            expect(2 | 1 | 4);
+            camera.RunEveryFrames = 1;
+            expect(2);
+            unity.depthTextureMode |= DepthTextureMode.Depth;
+            camera.BudgetMilliseconds = 1;
+            expect(2 | 1 | 4);
+            camera.Reproject = false;
+            expect(2 | 1);
+            camera.Reproject = true;
+            expect(2 | 1 | 4);
+            Stub.Reflect.Send(camera, "OnDisable");
+            Fixture.Equal((int)unity.depthTextureMode, 2 | 1, "textures after");
+            Fixture.Free(shown);
+        }
+    }
+
+    public static void a_pipeline_records_and_the_network_runs_before_the_next_frame()
+    {
+        GraphicsSettings.renderPipelineAsset = new ForeignPipeline { name = "UniversalRP" };
+        using (var scene = new MovingScene(true))
+        {
+            var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+            var camera = SceneCamera();
+            Stub.Reflect.Send(camera, "OnEnable");
+            Fixture.Equal(ReferenceEquals(StyleTransferCamera.Of(camera.GetComponent<Camera>()), camera), true, "found");
+            Fixture.Equal(camera.NeedsMotion(true), true, "motion is of use");
+            var commands = new CommandBuffer();
+            for (var frame = 0; frame < 6; frame++)
+            {
+                Stub.Reflect.Send(camera, "LateUpdate");
+                Fixture.Equal(Stub.Networks.Executions, frame, "runs");
+                scene.Show(frame);
+                commands.Clear();
+                var drawn = camera.Record(commands, scene.Picture, shown, MotionSource.Universal, null);
+                Fixture.Equal(drawn, frame > 0, "drawn");
+                Fixture.Equal(Stub.Networks.Executions, frame, "runs while recording");
+                commands.Execute();
+                if (!drawn) continue;
+                var known = scene.Error(shown, (x, y) => !scene.IsNew(frame, frame - 1, x, y));
+                Fixture.Near(known, 0, 0.001f, "frame " + frame);
+            }
+            Fixture.Equal(Stub.World.Logs.Count, 0, "lines in the console");
+            commands.Dispose();
+            Stub.Reflect.Send(camera, "OnDisable");
+            Fixture.Equal(StyleTransferCamera.Of(camera.GetComponent<Camera>()), null, "found while disabled");
+            Fixture.Free(shown);
+        }
+    }
+
+    public static void copies_of_motion_and_depth_are_read_as_far_as_they_are_in_use()
+    {
+        GraphicsSettings.renderPipelineAsset = new ForeignPipeline { name = "HDRP" };
+        using (var scene = new MovingScene(true))
+        {
+            var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+            RenderTexture depth = Fixture.Canvas(2 * MovingScene.Width, MovingScene.Height + 8);
+            RenderTexture motion = Fixture.Canvas(2 * MovingScene.Width, MovingScene.Height + 8);
+            depth.filterMode = motion.filterMode = FilterMode.Point;
+            var camera = SceneCamera();
+            camera.RunEveryFrames = 3;
+            Stub.Reflect.Send(camera, "OnEnable");
+            var commands = new CommandBuffer();
+            for (var frame = 0; frame < 4; frame++)
+            {
+                Stub.Reflect.Send(camera, "LateUpdate");
+                scene.Show(frame);
+                Copy((RenderTexture)Shader.globals["_CameraDepthTexture"], depth);
+                Copy((RenderTexture)Shader.globals["_CameraMotionVectorsTexture"], motion);
+                camera.SetCopies(depth, motion, new Vector2(0.5f, MovingScene.Height / (MovingScene.Height + 8f)));
+                commands.Clear();
+                camera.Record(commands, scene.Picture, shown, MotionSource.Copies, null);
+                commands.Execute();
+                if (frame == 0) continue;
+                var known = scene.Error(shown, (x, y) => !scene.IsNew(frame, 0, x, y));
+                Fixture.Near(known, 0, 0.001f, "frame " + frame);
+            }
+            commands.Dispose();
+            Stub.Reflect.Send(camera, "OnDisable");
+            Fixture.Free(shown, depth, motion);
+        }
+    }
+
+    static void Copy(RenderTexture source, RenderTexture target)
+    {
+        for (var y = 0; y < source.height; y++)
+            Array.Copy(source.texels, y * source.width * 4, target.texels, y * target.width * 4, source.width * 4);
+    }
+
+    public static void a_pipeline_without_our_pass_is_said_once()
+    {
+        GraphicsSettings.renderPipelineAsset = new ForeignPipeline { name = "UniversalRP" };
+        var camera = Fixture.Camera(Fixture.Style());
+        Stub.Reflect.Send(camera, "OnEnable");
+        for (var frame = 0; frame < 200; frame++) Stub.Reflect.Send(camera, "LateUpdate");
+        Fixture.Equal(Stub.World.LogCount("'UniversalRP', and no pass of it draws"), 1, "complaints");
+        Fixture.Equal(Stub.World.Logs.Count, 1, "lines in the console");
+        Stub.Reflect.Send(camera, "OnDisable");
+    }
+
+    sealed class ForeignPipeline : RenderPipelineAsset {}
+
+    public static void another_style_is_shown_when_its_first_picture_is_finished()
+    {
+        foreach (var preload in new[] { true, false })
+        {
+            RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+            StyleTransferModel first = Fixture.Style(), second = Fixture.Style(), third = Fixture.Style();
+            Fixture.NetworkOf(second).stubKeeps = true;
+            var camera = Fixture.Camera(first);
+            camera.Reproject = false;
+            camera.Styles = new[] { first, second, third };
+            camera.PreloadStyles = preload;
+            Stub.Reflect.Send(camera, "OnEnable");
+            for (var frame = 0; frame < 4; frame++)
+            {
+                Fixture.Frame(camera, source, shown);
+                Fixture.Equal(camera.LoadedStyles, preload ? Math.Min(frame + 1, 3) : 1, "loaded, one per frame");
+            }
+
+            camera.NextStyle();
+            Fixture.Equal(ReferenceEquals(camera.Model, second), true, "next style");
+            for (var frame = 1; ; frame++)
+            {
+                var layers = Stub.Networks.LayersRun;
+                Fixture.Frame(camera, source, shown);
+                if (ReferenceEquals(camera.Runner.Model, second))
+                {
+                    Fixture.Equal(frame, 8, "frames until it is shown");
+                    break;
+                }
+                Fixture.IsInverted(source, shown, 1, "old style in frame " + frame);
+                if (Stub.Networks.LayersRun - layers > 3) throw new Exception("too much in one frame");
+            }
+            Fixture.IsSame(source, shown, "new style");
+            Fixture.Frame(camera, source, shown);
+            Fixture.IsSame(source, shown, "new style, next frame");
+            Fixture.Equal(camera.LoadedStyles, preload ? 3 : 1, "loaded after");
+
+            camera.SwitchTo(-1);
+            Fixture.Equal(ReferenceEquals(camera.Model, third), true, "the last style");
+            camera.NextStyle();
+            Fixture.Equal(ReferenceEquals(camera.Model, first), true, "round");
+            camera.Styles = null;
+            camera.SwitchTo(1);
+            camera.NextStyle();
+            Fixture.Equal(ReferenceEquals(camera.Model, first), true, "no styles");
+            Stub.Reflect.Send(camera, "OnDisable");
+            Fixture.Equal(Stub.Live.Count("Worker"), 0, "workers");
+            Fixture.Free(source, shown);
+        }
+    }
+
+    public static void a_style_that_cannot_be_loaded_is_said_once_and_the_others_work()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        StyleTransferModel good = Fixture.Style(), bad = Fixture.Style();
+        Stub.Reflect.Set(bad, "inputName", "other");
+        var camera = Fixture.Camera(good);
+        camera.Styles = new[] { bad, null, good };
+        Stub.Reflect.Send(camera, "OnEnable");
+        for (var frame = 0; frame < 5; frame++) Fixture.Frame(camera, source, shown);
+        Fixture.IsInverted(source, shown);
+        Fixture.Equal(Stub.World.Logs.Count, 1, "lines in the console");
+        camera.SwitchTo(0);
+        for (var frame = 0; frame < 5; frame++) Fixture.Frame(camera, source, shown);
+        Fixture.IsSame(source, shown, "the style that cannot be loaded");
+        camera.SwitchTo(2);
+        Fixture.Frame(camera, source, shown);
+        Fixture.IsInverted(source, shown);
+        Fixture.Equal(Stub.World.Logs.Count, 1, "lines in the console after");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_frame_rate_lowers_the_resolution_and_the_picture_stays()
+    {
+        RenderTexture source = Fixture.Picture(48, 32), shown = Fixture.Canvas(48, 32);
+        for (var i = 0; i < source.texels.Length; i++) source.texels[i] = 0.25f;
+        var camera = Fixture.Camera(Fixture.Style());
+        camera.TargetHeight = 32;
+        camera.MinimumHeight = 20;
+        camera.TargetFrameRate = 60;
+        camera.SpreadFrames = 3;
+        Stub.Reflect.Send(camera, "OnEnable");
+        Time.unscaledDeltaTime = 0.030f;
+        var heights = new List<int>();
+        for (var frame = 0; frame < 240; frame++)
+        {
+            // Around the first changes of size.
+            Stub.World.Blind = frame > 60;
+            Fixture.Frame(camera, source, shown);
+            var height = camera.Runner.Size.Height;
+            if (heights.Count == 0 || heights[heights.Count - 1] != height) heights.Add(height);
+            if (frame >= 3 && frame <= 60) Fixture.IsInverted(source, shown, 1, "frame " + frame);
+        }
+        Fixture.Equal(string.Join(" ", heights), "32 28 24 20", "heights");
+        Fixture.Near(camera.ResolutionScale, (float)Math.Pow(0.84, 9), 1e-5f, "scale");
+        Time.unscaledDeltaTime = 0.016f;
+        for (var frame = 0; frame < 1400; frame++) Fixture.Frame(camera, source, shown);
+        Fixture.Equal(camera.Runner.Size.Height, 32, "height when there is time again");
+        camera.TargetFrameRate = 0;
+        Fixture.Equal(camera.ResolutionScale, 1f, "scale without a frame rate");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void after_a_cut_nothing_old_is_shown()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        var camera = Fixture.Camera(Fixture.Style());
+        camera.Reproject = false;
+        camera.RunEveryFrames = 16;
+        Stub.Reflect.Send(camera, "OnEnable");
+        Fixture.Frame(camera, source, shown);
+        Fixture.Paint(source, 5);
+        camera.Cut();
+        Fixture.Frame(camera, source, shown);
+        Fixture.IsInverted(source, shown);
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void only_the_objects_of_the_chosen_layers_are_stylised()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        Stub.World.Replace = eye =>
+        {
+            Fixture.Equal(eye.cullingMask, 1 << 9, "layers");
+            Fixture.Equal(eye.depthTextureMode, DepthTextureMode.None, "textures of the mask's camera");
+            var mask = eye.targetTexture;
+            for (var i = 0; i < mask.texels.Length; i++) mask.texels[i] = i / 4 % mask.width < mask.width / 2 ? 1 : 0;
+        };
+        var camera = Fixture.Camera(Fixture.Style());
+        camera.StylizedLayers = 1 << 9 | 1 << 12;
+        camera.GetComponent<Camera>().cullingMask = 0xfff;
+        Stub.Reflect.Send(camera, "OnEnable");
+        for (var frame = 0; frame < 3; frame++) Fixture.Frame(camera, source, shown);
+        Fixture.Equal(camera.GetComponent<Camera>().depthTextureMode, DepthTextureMode.Depth, "textures");
+        for (var i = 0; i < source.texels.Length; i++)
+        {
+            var wanted = source.texels[i];
+            if (i % 4 != 3 && i / 4 % source.width < source.width / 2) wanted = 1 - wanted;
+            Fixture.Near(shown.texels[i], wanted, 0.003f, "texel " + i / 4);
+        }
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void disabling_in_the_middle_of_anything_frees_all()
+    {
+        Stub.World.Blind = true;
+        foreach (var name in Fixture.WorkerNames)
+        {
+            for (var frames = 0; frames < 14; frames++)
+            {
+                using (var scene = new MovingScene(true))
+                {
+                    var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+                    StyleTransferModel first = Fixture.Style(), second = Fixture.Style();
+                    var camera = SceneCamera();
+                    camera.Model = first;
+                    camera.Worker = (StyleTransferWorker)Enum.Parse(typeof(StyleTransferWorker), name);
+                    camera.Styles = new[] { first, second };
+                    camera.SpreadFrames = 4;
+                    camera.TargetFrameRate = 60;
+                    Stub.Reflect.Send(camera, "OnEnable");
+                    for (var frame = 0; frame < frames; frame++)
+                    {
+                        scene.Show(frame);
+                        if (frame == 6) camera.NextStyle();
+                        Fixture.Frame(camera, scene.Picture, shown);
+                    }
+                    Stub.Reflect.Send(camera, "OnDisable");
+                    Fixture.Free(shown);
+                }
+                var leaks = Stub.Live.Leaks();
+                if (leaks != "") throw new Exception(name + ", " + frames + " frames: " + leaks);
+            }
+        }
+    }
+}
+
+// One pass on textures from standard input, for the comparison with Python.
+//   "<shader> <pass> <width> <height>"        what to draw, and how large
+//   "texture <name> <width> <height> <point>" followed by a line of numbers, r g b a per texel, row 0 first
+//   "vector <name> <x> <y> <z> <w>"
+static class Shading
+{
+    public static int Print()
+    {
+        var head = Console.ReadLine().Split(' ');
+        var target = Fixture.Canvas(int.Parse(head[2]), int.Parse(head[3]));
+        var material = new Material(Shader.Find("Hidden/StyleTransfer/" + head[0]));
+        RenderTexture source = null;
+        string line;
+        while ((line = Console.ReadLine()) != null)
+        {
+            var words = line.Split(' ');
+            var id = Shader.PropertyToID(words[1]);
+            if (words[0] == "vector")
+            {
+                material.SetVector(id, new Vector4(F(words[2]), F(words[3]), F(words[4]), F(words[5])));
+                continue;
+            }
+            var texture = Fixture.Canvas(int.Parse(words[2]), int.Parse(words[3]));
+            texture.filterMode = words[4] == "point" ? FilterMode.Point : FilterMode.Bilinear;
+            texture.texels = Array.ConvertAll(Console.ReadLine().Split(' '), F);
+            material.SetTexture(id, texture);
+            if (words[1] == "_MainTex") source = texture;
+        }
+        Stub.World.Shade = Hlsl.Gpu.Draw;
+        Graphics.Blit(source, target, material, int.Parse(head[1]));
+        Console.WriteLine(string.Join(" ", Array.ConvertAll(target.texels, v => v.ToString("R", CultureInfo.InvariantCulture))));
+        return 0;
+    }
+
+    public static int PrintDepth()
+    {
+        string line;
+        while ((line = Console.ReadLine()) != null)
+        {
+            var words = line.Split(' ');
+            var v = EyeDepth.Of(F(words[0]), F(words[1]), words[2] == "True", words[3] == "True");
+            foreach (var n in new[] { v.x, v.y, v.z, v.w }) Console.Write(n.ToString("R", CultureInfo.InvariantCulture) + " ");
+            Console.WriteLine();
+        }
+        return 0;
+    }
+
+    static float F(string text) => float.Parse(text, CultureInfo.InvariantCulture);
+}

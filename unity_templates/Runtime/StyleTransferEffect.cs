@@ -1,0 +1,254 @@
+using System;
+using UnityEngine;
+using Unity.Barracuda;
+
+namespace StyleTransfer
+{
+
+/// <summary>
+/// What a camera needs to show itself in a style, whatever the render pipeline: takes pictures from the camera,
+/// runs the network on them at its own pace, and shows the last finished picture, moved to where things are now.
+/// </summary>
+/// <remarks>
+/// Three steps per frame. <see cref="Observe"/> and <see cref="Compose"/> draw, at once or into a command buffer.
+/// <see cref="Run"/> runs the network, which Barracuda always does at once: after Observe in the built-in pipeline,
+/// and in URP and HDRP before the next frame, when the commands of the last one are with the GPU.
+/// </remarks>
+sealed class StyleTransferEffect : IDisposable
+{
+    #region Public members
+
+    /// <summary>Frames that the first run of another style is spread over, so that switching is smooth.</summary>
+    public const int FirstRunFrames = 8;
+
+    /// <summary>An effect.</summary>
+    /// <param name="settings">read in every frame; also named by messages</param>
+    /// <param name="type">what the networks run on</param>
+    /// <exception cref="InvalidOperationException">a shader is missing</exception>
+    public StyleTransferEffect(StyleTransferSettings settings, WorkerFactory.Type type)
+    {
+        _settings = settings;
+        try
+        {
+            AllocateObjects(type);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The runner of the style that is shown, else of the one that will be; null if there is none.</summary>
+    public StyleTransferRunner Runner => _styles.Shown ?? _styles.Wanted;
+
+    /// <summary>How many networks are loaded.</summary>
+    public int LoadedStyles => _styles.Count;
+
+    /// <summary>Working lines over wished lines; below 1 where a frame rate asks for it.</summary>
+    public float ResolutionScale => _settings.TargetFrameRate > 0 ? _governor.Scale : 1;
+
+    /// <summary>What <see cref="MotionSource.Copies"/> reads.</summary>
+    public void SetCopies(Texture depth, Texture motion, Vector2 usedPart)
+    {
+        if (_reprojection == null) AllocateReprojection();
+        _reprojection.SetCopies(depth, motion, usedPart);
+    }
+
+    /// <summary>Loads what the settings ask for, and holds the frame rate that they ask for.</summary>
+    /// <param name="frameMilliseconds">what the last frame took</param>
+    public void Update(float frameMilliseconds)
+    {
+        _styles.Update(_settings.Model, _settings.PreloadStyles ? _settings.Styles : null, _running);
+        if (_settings.TargetFrameRate > 0)
+            _governor.Tick(frameMilliseconds, MillisecondsPerSecond / _settings.TargetFrameRate);
+    }
+
+    /// <summary>Takes the camera's picture for the network if it is time, and notes how the scene moved.</summary>
+    /// <param name="painter">draws</param>
+    /// <param name="width">of the camera's picture</param>
+    /// <param name="height">of the camera's picture</param>
+    /// <param name="motion">where motion vectors come from</param>
+    /// <param name="camera">the camera</param>
+    public void Observe(in Painter painter, int width, int height, MotionSource motion, Camera camera)
+    {
+        _framesSinceTaken++;
+        var next = _styles.Wanted;
+        if (next == null)
+        {
+            Forget();
+            return;
+        }
+
+        _moves = motion != MotionSource.None && _settings.Reproject && Reprojection.IsSupported;
+        if (_moves) Follow(painter, width, height, motion, camera, next.Model);
+        else if (_reprojection != null) _reprojection.Forget();
+
+        if (_running == null && IsDue(next)) TakePicture(painter, width, height, next);
+    }
+
+    /// <summary>One frame's share of the network.</summary>
+    public void Run()
+    {
+        if (_running == null) return;
+
+        if (_taken) _running.Begin();
+        _taken = false;
+        if (!_running.Advance()) return;
+
+        KeepPicture(_running.Picture);
+        _styles.Show(_running);
+        if (_reprojection != null) _reprojection.Finish();
+        _running = null;
+    }
+
+    /// <summary>
+    /// The material to draw the camera's picture with, pass <see cref="PictureConverter.PassFromNetwork"/>; null
+    /// where there is nothing to show yet.
+    /// </summary>
+    /// <param name="painter">draws what is needed before</param>
+    /// <param name="mask">where to show the style; null is everywhere</param>
+    public Material Compose(in Painter painter, Texture mask)
+    {
+        if (!_hasPicture) return null;
+
+        var shown = _picture;
+        if (_moves && _reprojection.CanMove) shown = _reprojection.Move(painter, _picture, _now);
+        _converter.SetFromNetwork(shown, _settings.Strength, mask);
+        return _converter.Material;
+    }
+
+    /// <summary>Gives up the shown picture and the run under way: after a cut, or when switched off.</summary>
+    public void Forget()
+    {
+        _hasPicture = false;
+        _taken = false;
+        _running = null;
+        _styles.Hide();
+        if (_reprojection != null) _reprojection.Forget();
+    }
+
+    /// <summary>Says that the network in use has failed, and does not use it again.</summary>
+    public void ReportFailure(Exception exception)
+    {
+        var failed = _running ?? Runner;
+        Forget();
+        if (failed == null) throw exception;
+        _styles.ReportFailure(failed, exception);
+    }
+
+    /// <summary>Frees everything. A run under way is given up.</summary>
+    public void Dispose() => ReleaseObjects();
+
+    #endregion
+
+    #region Private objects
+
+    const float MillisecondsPerSecond = 1000;
+
+    readonly StyleTransferSettings _settings;
+    readonly FrameRateGovernor _governor = new FrameRateGovernor();
+    StyleSet _styles;
+    PictureConverter _converter;
+    Reprojection _reprojection;
+
+    // The network's last finished picture: a copy, which outlives a change of size or style.
+    RenderTexture _picture;
+    bool _hasPicture;
+
+    // The camera's picture of this frame as the network would see it.
+    RenderTexture _now;
+
+    // The run under way, and whether its picture is drawn but not yet handed to the network.
+    StyleTransferRunner _running;
+    bool _taken;
+    int _framesSinceTaken;
+    bool _moves;
+
+    #endregion
+
+    #region Allocate / deallocate
+
+    void AllocateObjects(WorkerFactory.Type type)
+    {
+        _converter = new PictureConverter(_settings.ConvertShader);
+        _styles = new StyleSet(type, _settings.ConvertShader, _settings);
+    }
+
+    void AllocateReprojection() => _reprojection = new Reprojection(_settings.MotionShader);
+
+    void AllocateNow(WorkingSize size)
+    {
+        Textures.Release(_now);
+        _now = Textures.AllocateTarget(size.Width, size.Height, Textures.PreciseFormat, false);
+    }
+
+    void AllocatePicture(int width, int height)
+    {
+        Textures.Release(_picture);
+        _picture = Textures.AllocateTarget(width, height, Textures.PreciseFormat, false);
+    }
+
+    void ReleaseObjects()
+    {
+        _running = null;
+        _hasPicture = false;
+        Textures.Release(_picture);
+        _picture = null;
+        Textures.Release(_now);
+        _now = null;
+        if (_reprojection != null) _reprojection.Dispose();
+        _reprojection = null;
+        if (_styles != null) _styles.Dispose();
+        _styles = null;
+        if (_converter != null) _converter.Dispose();
+        _converter = null;
+    }
+
+    #endregion
+
+    #region Private methods
+
+    bool IsDue(StyleTransferRunner next)
+      => !_hasPicture || next != _styles.Shown || _framesSinceTaken >= _settings.RunEveryFrames;
+
+    void TakePicture(in Painter painter, int width, int height, StyleTransferRunner next)
+    {
+        var switches = _hasPicture && next != _styles.Shown;
+        next.SpreadFrames = switches ? Mathf.Max(_settings.SpreadFrames, FirstRunFrames) : _settings.SpreadFrames;
+        next.BudgetMilliseconds = _settings.BudgetMilliseconds;
+        next.TargetHeight = Mathf.Max(Mathf.Min(_settings.MinimumHeight, _settings.TargetHeight),
+          Mathf.FloorToInt(_settings.TargetHeight * ResolutionScale + 0.5f));
+
+        painter.DrawCamera(next.Prepare(width, height), next.ToNetwork, PictureConverter.PassToNetwork);
+        if (_moves) _reprojection.Begin(painter);
+        _running = next;
+        _taken = true;
+        _framesSinceTaken = 0;
+    }
+
+    // The governor has no say in this size, so that it does not restart the histories.
+    void Follow(in Painter painter, int width, int height, MotionSource motion, Camera camera,
+                StyleTransferModel model)
+    {
+        if (_reprojection == null) AllocateReprojection();
+        var size = model.FitSize(width, height, _settings.TargetHeight);
+        if (_now == null || _now.width != size.Width || _now.height != size.Height) AllocateNow(size);
+
+        _converter.SetToNetwork(width, height, size);
+        painter.DrawCamera(_now, _converter.Material, PictureConverter.PassToNetwork);
+        _reprojection.Update(painter, motion, camera, size);
+    }
+
+    void KeepPicture(Texture picture)
+    {
+        if (_picture == null || _picture.width != picture.width || _picture.height != picture.height)
+            AllocatePicture(picture.width, picture.height);
+        Graphics.Blit(picture, _picture);
+        _hasPicture = true;
+    }
+
+    #endregion
+}
+
+}

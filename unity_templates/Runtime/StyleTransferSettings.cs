@@ -1,0 +1,267 @@
+using UnityEngine;
+
+namespace StyleTransfer
+{
+
+/// <summary>
+/// What can be set of a style on a camera. Everything may be changed while playing.
+/// </summary>
+public abstract class StyleTransferSettings : MonoBehaviour
+{
+    #region Editable attributes
+
+    [Header("Style")]
+
+    [SerializeField, Tooltip("The style that is shown.")]
+    StyleTransferModel model = null;
+
+    [SerializeField, Tooltip("Styles to choose from with SwitchTo and NextStyle; may be empty.")]
+    StyleTransferModel[] styles = new StyleTransferModel[0];
+
+    [SerializeField, Tooltip("Keeps all networks of the list above loaded, so that switching loads nothing.")]
+    bool preloadStyles = true;
+
+    [SerializeField, Tooltip("Off shows the camera's own picture; the network stays loaded.")]
+    bool stylize = true;
+
+    [SerializeField, Range(0, 1), Tooltip("Blend of the camera's own picture (0) and the stylised one (1).")]
+    float strength = 1;
+
+    [SerializeField, Tooltip("Objects on these layers are stylised, the others are shown as they are.")]
+    LayerMask stylizedLayers = -1;
+
+    [Header("Network")]
+
+    [SerializeField, Tooltip("What runs the network. Auto takes the fastest that the machine offers.")]
+    StyleTransferWorker worker = StyleTransferWorker.Auto;
+
+    [SerializeField, Tooltip("How many lines the network sees; the width follows the camera's aspect. " +
+      "Half the lines cost a quarter of the time.")]
+    int targetHeight = DefaultTargetHeight;
+
+    [Header("Frame rate")]
+
+    [SerializeField, Range(1, MaximumFrames), Tooltip("Runs the network on every n-th frame; between its " +
+      "pictures, the last one is moved along with the scene.")]
+    int runEveryFrames = 1;
+
+    [SerializeField, Range(1, MaximumFrames), Tooltip("Spreads one run of the network over this many " +
+      "frames: smoother frame rate, but the style is updated less often.")]
+    int spreadFrames = 1;
+
+    [SerializeField, Range(0, MaximumBudget), Tooltip("What a run may take of each frame, in milliseconds; it " +
+      "is spread over as many frames as it needs. 0 goes by the number of frames above.")]
+    float budgetMilliseconds = 0;
+
+    [SerializeField, Range(0, MaximumFrameRate), Tooltip("Lowers the network's resolution as far as needed to " +
+      "hold this many frames per second, and raises it again. 0 keeps the resolution.")]
+    int targetFrameRate = 0;
+
+    [SerializeField, Tooltip("The fewest lines that the resolution is lowered to.")]
+    int minimumHeight = DefaultMinimumHeight;
+
+    [SerializeField, Tooltip("Moves the last picture of the network along with the scene, by motion vectors and " +
+      "depth, until the next one is there. Off shows it where it was.")]
+    bool reproject = true;
+
+    [Header("Shaders (referred to here so that players contain them)")]
+
+    [SerializeField, Tooltip("Hidden/StyleTransfer/Convert")]
+    Shader convertShader = null;
+
+    [SerializeField, Tooltip("Hidden/StyleTransfer/Motion")]
+    Shader motionShader = null;
+
+    [SerializeField, Tooltip("Hidden/StyleTransfer/Mask")]
+    Shader maskShader = null;
+
+    #endregion
+
+    #region Constants
+
+    /// <summary>The lines that the tutorials and the nominal size of most networks use.</summary>
+    public const int DefaultTargetHeight = 540;
+
+    /// <summary>Below this, a style shows little of the scene.</summary>
+    public const int DefaultMinimumHeight = 180;
+
+    /// <summary>Over how many frames a run can be spread, and how seldom the network can run.</summary>
+    public const int MaximumFrames = 16;
+
+    /// <summary>The largest budget, in milliseconds: two frames at 60 Hz.</summary>
+    public const float MaximumBudget = 33;
+
+    /// <summary>The highest frame rate that can be asked for.</summary>
+    public const int MaximumFrameRate = 240;
+
+    const int EveryLayer = -1;
+
+    #endregion
+
+    #region Public properties
+
+    /// <summary>
+    /// The style that is shown. Setting it while playing shows the old one until the first picture of the new
+    /// one is finished.
+    /// </summary>
+    public StyleTransferModel Model
+    {
+        get => model;
+        set => model = value;
+    }
+
+    /// <summary>Styles to choose from; never null.</summary>
+    public StyleTransferModel[] Styles
+    {
+        get => styles;
+        set => styles = value ?? new StyleTransferModel[0];
+    }
+
+    /// <summary>Whether all of <see cref="Styles"/> are kept loaded.</summary>
+    public bool PreloadStyles
+    {
+        get => preloadStyles;
+        set => preloadStyles = value;
+    }
+
+    /// <summary>Whether the picture is stylised. Off keeps the network loaded.</summary>
+    public bool Stylize
+    {
+        get => stylize;
+        set => stylize = value;
+    }
+
+    /// <summary>Blend of the camera's own picture (0) and the stylised one (1).</summary>
+    public float Strength
+    {
+        get => strength;
+        set => strength = Mathf.Clamp01(value);
+    }
+
+    /// <summary>The layers of the objects that are stylised.</summary>
+    public LayerMask StylizedLayers
+    {
+        get => stylizedLayers;
+        set => stylizedLayers = value;
+    }
+
+    /// <summary>What runs the network. Setting it while playing loads the networks again.</summary>
+    public StyleTransferWorker Worker
+    {
+        get => worker;
+        set => worker = value;
+    }
+
+    /// <summary>How many lines the network sees at most.</summary>
+    public int TargetHeight
+    {
+        get => targetHeight;
+        set => targetHeight = Mathf.Max(WorkingSize.SmallestExtent, value);
+    }
+
+    /// <summary>The network runs on every so many-th frame, 1 to 16.</summary>
+    public int RunEveryFrames
+    {
+        get => runEveryFrames;
+        set => runEveryFrames = Mathf.Clamp(value, 1, MaximumFrames);
+    }
+
+    /// <summary>Over how many frames one run of the network is spread, 1 to 16.</summary>
+    public int SpreadFrames
+    {
+        get => spreadFrames;
+        set => spreadFrames = Mathf.Clamp(value, 1, MaximumFrames);
+    }
+
+    /// <summary>What a run may take of each frame, in milliseconds; 0 goes by <see cref="SpreadFrames"/>.</summary>
+    public float BudgetMilliseconds
+    {
+        get => budgetMilliseconds;
+        set => budgetMilliseconds = Mathf.Clamp(value, 0, MaximumBudget);
+    }
+
+    /// <summary>The frame rate that the network's resolution is lowered for; 0 keeps the resolution.</summary>
+    public int TargetFrameRate
+    {
+        get => targetFrameRate;
+        set => targetFrameRate = Mathf.Clamp(value, 0, MaximumFrameRate);
+    }
+
+    /// <summary>The fewest lines that the resolution is lowered to.</summary>
+    public int MinimumHeight
+    {
+        get => minimumHeight;
+        set => minimumHeight = Mathf.Max(WorkingSize.SmallestExtent, value);
+    }
+
+    /// <summary>Whether the last picture is moved along with the scene until the next one is there.</summary>
+    public bool Reproject
+    {
+        get => reproject;
+        set => reproject = value;
+    }
+
+    /// <summary>Hidden/StyleTransfer/Convert; null looks it up.</summary>
+    public Shader ConvertShader => convertShader;
+
+    /// <summary>Hidden/StyleTransfer/Motion; null looks it up.</summary>
+    public Shader MotionShader => motionShader;
+
+    /// <summary>Hidden/StyleTransfer/Mask; null looks it up.</summary>
+    public Shader MaskShader => maskShader;
+
+    /// <summary>Whether some objects are not to be stylised.</summary>
+    public bool NeedsMask => stylizedLayers.value != EveryLayer;
+
+    #endregion
+
+    #region Public methods
+
+    /// <summary>Shows a style of <see cref="Styles"/>.</summary>
+    /// <param name="index">which, from 0; beyond the ends it goes round</param>
+    public void SwitchTo(int index)
+    {
+        if (styles.Length == 0) return;
+        model = styles[(index % styles.Length + styles.Length) % styles.Length];
+    }
+
+    /// <summary>Shows the style after the present one in <see cref="Styles"/>; after the last, the first.</summary>
+    public void NextStyle()
+    {
+        for (var i = 0; i < styles.Length; i++)
+        {
+            if (styles[i] != model) continue;
+            SwitchTo(i + 1);
+            return;
+        }
+        SwitchTo(0);
+    }
+
+    #endregion
+
+    #region MonoBehaviour implementation
+
+    /// <summary>Inspector defaults of a newly added component.</summary>
+    protected virtual void Reset()
+    {
+        if (convertShader == null) convertShader = Shader.Find(PictureConverter.ShaderName);
+        if (motionShader == null) motionShader = Shader.Find(Reprojection.ShaderName);
+        if (maskShader == null) maskShader = Shader.Find(ObjectMask.ShaderName);
+    }
+
+    /// <summary>Keeps what the inspector wrote in range.</summary>
+    protected virtual void OnValidate()
+    {
+        Strength = strength;
+        TargetHeight = targetHeight;
+        RunEveryFrames = runEveryFrames;
+        SpreadFrames = spreadFrames;
+        BudgetMilliseconds = budgetMilliseconds;
+        TargetFrameRate = targetFrameRate;
+        MinimumHeight = minimumHeight;
+    }
+
+    #endregion
+}
+
+}
