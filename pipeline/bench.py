@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cost import SIZES, at_size, device, devices, kernel
+from pipeline import names
+from pipeline.cost import SIZES, at_size, devices, kernel
 from pipeline.errors import PipelineError
-from pipeline.names import identifier
 
 if TYPE_CHECKING:
     import onnx
@@ -42,9 +42,13 @@ class BenchOptions:
     seconds: float = 60.0
     memory: bool = True
     optimize: str | None = None
-    """The worker that graphs are rearranged for (pipeline.rewrites.optimise), None to leave them as they are."""
+    """The worker that graphs are rearranged for (pipeline.optimize), None to leave them as they are."""
 
     def __post_init__(self) -> None:
+        if self.optimize is not None:
+            from pipeline.optimize import checked_worker
+
+            checked_worker(self.optimize)
         for width, height in self.sizes:
             if not (16 <= width <= 8192 and 16 <= height <= 8192):
                 raise PipelineError(
@@ -110,7 +114,7 @@ def lower(network: Network, target: str, label: str, optimize: str | None = None
         SIZES[0][::-1],
         bake_contract=network.contract is not None,
         metadata={},
-        **({} if optimize is None else {"optimize": optimize}),
+        optimize=optimize,
     )
     return Subject(label, network.source.name, network, lowered, from_model(lowered.model))
 
@@ -207,6 +211,7 @@ def _about(subject: Subject) -> dict[str, Any]:
     return {
         "label": subject.label,
         "file": subject.file,
+        "digest": subject.network.digest,
         "architecture": subject.network.architecture,
         "details": subject.network.details,
         "weights": subject.lowered.after["weights"],
@@ -237,25 +242,24 @@ def counted(subject: Subject, wanted: Size) -> dict[str, Any]:
     }
 
 
-def frames_per_second(milliseconds: float) -> float:
-    return 1000 / milliseconds if milliseconds else float("inf")
+def _style(file: str) -> str:
+    """The name that `build-unity` gives the bundle of a file: mosaic.pth is Mosaic."""
+    return names.identifier(Path(file).stem)
 
 
 def merge_unity(report: dict[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Put Unity's own measurements beside the predictions; the styles that no model here is.
+    """Put Unity's own measurements beside the predictions; the styles that are none of these models.
 
     `measured` is {style: {size: {worker: {"median": ms, ...}}}} as `pipeline.unity.measurements` reads it. A style
-    belongs to the model of its name, or of the name that `build-unity` makes it from: mosaic.pth is Mosaic.
+    is the model whose source file has its digest, else the one whose file gives a bundle that name.
     """
-    by_style = {identifier(Path(model["file"]).stem): model for model in report["models"]}
-    by_style |= {model["label"]: model for model in report["models"]}
+    strangers = []
     for style, sizes in measured.items():
-        if style in by_style:
-            by_style[style].setdefault("unity", {}).update(sizes)
-    return sorted(set(measured) - set(by_style))
-
-
-def law(name: str) -> str:
-    """A device's law in a sentence."""
-    held = device(name)
-    return f"{held.gmac:g} ms per GMAC, {held.gelem:g} ms per billion elements, {held.launch:g} ms per layer"
+        digests = {held.get("source_digest") for workers in sizes.values() for held in workers.values()}
+        same = [model for model in report["models"] if model.get("digest") in digests - {None}]
+        same = same or [model for model in report["models"] if style in (model["label"], _style(model["file"]))]
+        if not same:
+            strangers.append(style)
+        for model in same:
+            model.setdefault("unity", {}).update(sizes)
+    return strangers

@@ -52,8 +52,14 @@ class BuildOptions:
     """Names of rewrites to leave out."""
     check: bool = False
     """Compare each rewrite by itself, and undo one that changes the result."""
+    optimize: str | None = None
+    """The worker that the graph is rearranged for where it pays (pipeline.optimize); None rearranges nothing."""
 
     def __post_init__(self) -> None:
+        if self.optimize is not None:
+            from pipeline.optimize import checked_worker
+
+            checked_worker(self.optimize)
         width, height = self.size
         if not (16 <= width <= 8192 and 16 <= height <= 8192):
             raise PipelineError(
@@ -321,10 +327,13 @@ def _lower_and_prove(
         metadata=facts.metadata(network, target, bake_contract),
         skip=options.skip,
         check=options.check,
+        optimize=options.optimize,
         alone=alone,
     )
     step("lower", f"{plural(len(lowered.edits), 'edit')}; {facts.counts(lowered.after['operators'])}")
 
+    if lowered.optimized is not None:
+        step("optimize", facts.optimized(lowered.optimized))
     if lowered.checks is not None:
         undone = sorted({check.rewrite for check in lowered.checks if check.outcome == "undone"})
         told = f"undone: {', '.join(undone)}" if undone else "none changed the result"

@@ -32,6 +32,7 @@ OPTIONS = {
     "picture": str,
     "skip": list,
     "check": bool,
+    "optimize": str,
 }
 PLACES = {"output": str, "project": str}
 MODEL = {"source": str, "name": str}

@@ -72,6 +72,8 @@ class Lowered:
     edits: list[Edit]
     refusals: list[Refusal]
     checks: list[Check] | None
+    optimized: dict[str, Any] | None
+    """What was rearranged for a worker and what it gains, as data; None where that was not asked for."""
     baked: dict[str, str] | None
     quantised: Picture2Picture | None
     integers: tuple[QuantizedTensor, ...]
@@ -88,6 +90,7 @@ def lower_network(
     skip: tuple[str, ...] = (),
     check: bool = False,
     alone: bool = False,
+    optimize: str | None = None,
 ) -> Lowered:
     """Export `network` and rewrite it until `target` accepts it; `size` is the nominal (height, width).
 
@@ -98,7 +101,7 @@ def lower_network(
     """
 
     def lower_at(size: tuple[int, int]) -> Lowered:
-        return _lower_at(network, target, size, bake_contract, metadata, skip, check, alone)
+        return _lower_at(network, target, size, bake_contract, metadata, skip, check, alone, optimize)
 
     try:
         lowered = lower_at(size)
@@ -143,6 +146,7 @@ def _lower_at(
     skip: tuple[str, ...],
     check: bool,
     alone: bool,
+    optimize: str | None,
 ) -> Lowered:
     from pipeline.export import export
     from pipeline.graph import declare_size, to_model
@@ -162,6 +166,13 @@ def _lower_at(
     rewritten = rewrite(exported, network.contract if bake_contract else None, target, skip, check)
 
     graph = rewritten.graph
+    optimized = None
+    if optimize is not None:
+        from pipeline.optimize import optimize as rearrange
+
+        made = rearrange(graph, target, optimize, size[1], size[0])
+        graph, optimized = made.graph, made.as_dict()
+        rewritten.edits.extend(made.edits)
     del exported
     give_back()
     channels = _channels(graph)
@@ -195,6 +206,7 @@ def _lower_at(
         edits=rewritten.edits,
         refusals=rewritten.refusals,
         checks=rewritten.checks if check else None,
+        optimized=optimized,
         baked=rewritten.baked,
         quantised=quantised,
         integers=found_in(model, integers),

@@ -23,9 +23,7 @@ from pipeline.cli.console import Console, output_options, to_size
 )
 @click.option("--seconds", type=float, default=60.0, show_default=True, help="Bound on the timing of each size.")
 @click.option("--target", default="barracuda-3.0", show_default=True, help="What the models are lowered for.")
-@click.option(
-    "--optimize", metavar="WORKER", help="Rearrange the graphs for compute or burst, as build-unity does."
-)
+@click.option("--optimize", metavar="WORKER", help="Rearrange the graphs for compute, phone or burst.")
 @click.option(
     "--no-memory", is_flag=True, help="Do not measure memory (a further process for each model and size)."
 )
@@ -68,6 +66,7 @@ def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
         threads=options["threads"],
         seconds=options["seconds"],
         memory=not options["no_memory"],
+        optimize=options["optimize"],
     )
     measured = None
     if options["measurements"] is not None:

@@ -107,6 +107,11 @@ def build_options(command: F) -> F:
     )
     @click.option("--skip", metavar="NAME", multiple=True, help="Leave this rewrite out; may be repeated.")
     @click.option("--check", is_flag=True, help="Compare each rewrite by itself, undo one that changes numbers.")
+    @click.option(
+        "--optimize",
+        metavar="WORKER",
+        help="Rearrange the graph for a worker (compute, phone or burst) where that is predicted to be faster.",
+    )
     @click.option("--force", is_flag=True, help="Replace files that you edited, and models of the same name.")
     @click.option("--dry-run", is_flag=True, help="Do everything but write.")
     @functools.wraps(command)
@@ -120,6 +125,7 @@ def build_options(command: F) -> F:
             "channel_order",
             "tolerance",
             "picture",
+            "optimize",
         )
         options = {key: value for key in keys if (value := kwargs.pop(key)) is not None}
         options |= {key: value for key in ("skip", "check") if (value := kwargs.pop(key))}

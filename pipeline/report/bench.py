@@ -34,8 +34,9 @@ def unity_bars(report: Mapping[str, Any]) -> str:
     for model in report["models"]:
         for size, workers in model.get("unity", {}).items():
             for worker, held in workers.items():
-                low, middle = held.get("minimum", held["median"]), held["median"]
-                groups.setdefault(f"{size}, {worker}", {})[model["label"]] = (low, middle, held.get("p95", middle))
+                middle = held["median"]
+                low, high = (held.get(key) or middle for key in ("minimum", "p95"))
+                groups.setdefault(f"{size}, {worker}", {})[model["label"]] = (low, middle, high)
     return bars(groups, "milliseconds for a picture, measured in Unity", "ms") if groups else ""
 
 

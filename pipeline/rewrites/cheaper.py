@@ -1,0 +1,266 @@
+"""Rearrangements that compute the same and may be cheaper: for `--optimize`, never part of lowering.
+
+Each knows the `places` where it could be done and does one of them. Whether it pays is not for it to say: the cost
+model is asked for each place (pipeline.optimize), since what is cheaper on one worker is dearer on another.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from pipeline.graph import nodes as n
+from pipeline.rewrites.base import Edit
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.shrink.channels import Group
+
+BLOCK = 16
+"""Channels in and out from which the compute worker has kernels over blocks (importer.md section 9)."""
+
+
+class Cheaper(Protocol):
+    """A rearrangement. `places` are names of nodes (or of several, joined by spaces) of the graph."""
+
+    name: str
+    summary: str
+
+    def places(self, graph: gs.Graph) -> list[str]:
+        """Where it could be done."""
+        ...
+
+    def apply(self, graph: gs.Graph, place: str) -> Edit:
+        """Do it at one place, in the graph given."""
+        ...
+
+
+def _named(graph: gs.Graph, name: str) -> gs.Node:
+    return next(node for node in graph.nodes if node.name == name)
+
+
+def _plain(node: gs.Node) -> bool:
+    """A Conv with constant weights, one group, no dilation, and pads that it says itself."""
+    return (
+        node.op == "Conv"
+        and n.value(node.inputs[1]) is not None
+        and np.ndim(n.value(node.inputs[1])) == 4
+        and int(node.attrs.get("group", 1)) == 1
+        and n.ints(node, "dilations", (1, 1)) == (1, 1)
+        and n.text(node, "auto_pad", "NOTSET") in ("NOTSET", "")
+    )
+
+
+def _weights(node: gs.Node) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and bias; a bias of zeros where there is none."""
+    kernel = n.value(node.inputs[1])
+    assert kernel is not None
+    bias = n.given(node, 2)
+    held = np.zeros(kernel.shape[0], np.float32) if bias is None else n.value(bias)
+    return np.asarray(kernel), np.asarray(held)
+
+
+class UpsampledConvolutions:
+    """Nearest x2 and a 3x3 convolution are a 2x2 convolution of the small picture and a DepthToSpace.
+
+    Each output pixel meets only 2x2 different pixels under the 3x3 kernel, whose weights add up: 4 multiply-adds
+    instead of 9, and the enlarged picture is never written. A reflecting pad of 1 of the enlarged picture repeats
+    the edge of the small one. Cases: the pad may be a Pad node (reflect, edge or zeros) between the two, or the
+    convolution's own. Left alone: other kernels, strides, scales, and an enlarged picture that others read too.
+    """
+
+    name = "upsampled-convolutions"
+    summary = "nearest x2 and a 3x3 convolution become a 2x2 convolution and DepthToSpace"
+
+    def places(self, graph: gs.Graph) -> list[str]:
+        return [node.name for node in n.nodes_of(graph, "Conv") if self._parts(graph, node) is not None]
+
+    def _parts(self, graph: gs.Graph, conv: gs.Node) -> tuple[gs.Node, gs.Node | None, str] | None:
+        """The Upsample, the Pad if there is one, and how the picture is padded."""
+        kernel = n.value(conv.inputs[1])
+        if not _plain(conv) or kernel is None or kernel.shape[2:] != (3, 3):
+            return None
+        if n.ints(conv, "strides", (1, 1)) != (1, 1):
+            return None
+        own = n.ints(conv, "pads", (0, 0, 0, 0))
+        before = n.producer(conv.inputs[0])
+        pad = None
+        mode = "constant"
+        if before is not None and before.op == "Pad" and own == (0, 0, 0, 0):
+            pad = before
+            mode = n.text(pad, "mode", "constant")
+            fits = n.ints(pad, "pads") == (0, 0, 1, 1, 0, 0, 1, 1) and len(pad.inputs) == 1
+            if not fits or mode not in ("reflect", "edge", "constant") or pad.attrs.get("value", 0.0):
+                return None
+            if n.only_consumer(graph, conv.inputs[0]) is not conv:
+                return None
+            before = n.producer(pad.inputs[0])
+        elif own != (1, 1, 1, 1):
+            return None
+        if before is None or before.op != "Upsample" or n.text(before, "mode", "nearest") != "nearest":
+            return None
+        scales = n.value(before.inputs[1]) if len(before.inputs) > 1 else before.attrs.get("scales")
+        if scales is None or tuple(float(s) for s in np.ravel(scales)) != (1, 1, 2, 2):
+            return None
+        if n.only_consumer(graph, before.outputs[0]) is not (pad or conv):
+            return None
+        return before, pad, mode
+
+    def apply(self, graph: gs.Graph, place: str) -> Edit:
+        conv = _named(graph, place)
+        parts = self._parts(graph, conv)
+        assert parts is not None
+        upsample, pad, mode = parts
+        kernel, bias = _weights(conv)
+        make = n.Builder(graph, conv, self.name)
+        small = upsample.inputs[0]
+        if mode == "constant":
+            attrs = {"pads": [1, 1, 1, 1]}
+        else:
+            small = make.op("Pad", small, pads=[0, 0, 1, 1, 0, 0, 1, 1], mode="edge")
+            attrs = {}
+        held = [make.const(merged(kernel), "weights"), make.const(np.tile(bias, 4), "bias")]
+        wide = make.op("Conv", small, *held, kernel_shape=[2, 2], strides=[1, 1], **attrs)
+        large = make.op("DepthToSpace", wide, blocksize=2, mode="DCR")
+        make.op("Slice", large, starts=[1, 1], ends=[-1, -1], axes=[2, 3], out=conv.outputs[0])
+        make.drop()
+        names = tuple(node.name for node in (upsample, pad, conv) if node is not None)
+        return Edit(self.name, names, "became a 2x2 convolution and DepthToSpace", "4 multiply-adds instead of 9")
+
+
+def merged(kernel: np.ndarray) -> np.ndarray:
+    """Weights [4 * O, I, 2, 2] of the small convolution for those of the 3x3 one; exact but for the order of sums.
+
+    Block (y, x) of DepthToSpace holds the outputs of odd rows for y = 0 and of even rows for y = 1 (the enlarged
+    picture is cut by one on each side). Under an even row lie rows i-1, i, i, under an odd one i, i, i+1.
+    """
+    rows = (np.array([[1, 1, 0], [0, 0, 1]]), np.array([[1, 0, 0], [0, 1, 1]]))
+    blocks = [np.einsum("oiuv,au,bv->oiab", kernel.astype(np.float64), r, c) for r in rows for c in rows]
+    return np.concatenate(blocks).astype(np.float32)
+
+
+class WideOutputs:
+    """A convolution with fewer than 16 outputs gets 16, of zeros, and a Slice behind it.
+
+    For the last layer, whose 3 channels fall to the naive kernel. Left alone: inputs below 16 channels, which do
+    so whatever the outputs are.
+    """
+
+    name = "wide-outputs"
+    summary = "convolutions of few outputs get 16, of which a Slice takes the first"
+
+    def places(self, graph: gs.Graph) -> list[str]:
+        found = []
+        for node in n.nodes_of(graph, "Conv"):
+            kernel = n.value(node.inputs[1])
+            if _plain(node) and kernel is not None and kernel.shape[0] < BLOCK <= kernel.shape[1]:
+                found.append(node.name)
+        return found
+
+    def apply(self, graph: gs.Graph, place: str) -> Edit:
+        conv = _named(graph, place)
+        kernel, bias = _weights(conv)
+        count = kernel.shape[0]
+        make = n.Builder(graph, conv, self.name)
+        more = [(0, BLOCK - count), (0, 0), (0, 0), (0, 0)]
+        held = [make.const(np.pad(kernel, more), "weights"), make.const(np.pad(bias, more[0]), "bias")]
+        wide = make.op("Conv", conv.inputs[0], *held, **conv.attrs)
+        make.op("Slice", wide, starts=[0], ends=[count], axes=[1], out=conv.outputs[0])
+        make.drop()
+        return Edit(self.name, (place,), f"{count} outputs became {BLOCK} and a Slice", "a kernel over blocks")
+
+
+class WideInputs:
+    """A convolution with fewer than 16 inputs gets 16, by a 1x1 convolution that copies them and makes zeros.
+
+    For the first layer. The copy stands before the Pad: in front of an unpadded convolution Barracuda would merge
+    the two again (importer.md section 9). So a Pad node must be there; left alone without one.
+    """
+
+    name = "wide-inputs"
+    summary = "convolutions of few inputs get 16, by a 1x1 convolution before their Pad"
+
+    def places(self, graph: gs.Graph) -> list[str]:
+        found = []
+        for node in n.nodes_of(graph, "Conv"):
+            kernel = n.value(node.inputs[1])
+            pad = n.producer(node.inputs[0])
+            padded = pad is not None and pad.op == "Pad" and n.only_consumer(graph, pad.outputs[0]) is node
+            if _plain(node) and kernel is not None and padded and kernel.shape[1] < BLOCK <= kernel.shape[0]:
+                found.append(node.name)
+        return found
+
+    def apply(self, graph: gs.Graph, place: str) -> Edit:
+        conv = _named(graph, place)
+        kernel, bias = _weights(conv)
+        count = kernel.shape[1]
+        make = n.Builder(graph, conv, self.name)
+        pad = n.producer(conv.inputs[0])
+        assert pad is not None
+        copy = np.eye(BLOCK, count, dtype=np.float32)[:, :, None, None]
+        wide = make.op("Conv", pad.inputs[0], make.const(copy, "copy"), make.const(np.zeros(BLOCK), "zeros"))
+        _node_of(wide).attrs["kernel_shape"] = [1, 1]
+        padded = make.op("Pad", wide, **pad.attrs)
+        more = [(0, 0), (0, BLOCK - count), (0, 0), (0, 0)]
+        held = [make.const(np.pad(kernel, more), "weights"), make.const(bias, "bias")]
+        make.op("Conv", padded, *held, out=conv.outputs[0], **conv.attrs)
+        make.drop()
+        return Edit(self.name, (pad.name, place), f"{count} inputs became {BLOCK}", "a kernel over blocks")
+
+
+def _node_of(tensor: gs.Tensor) -> gs.Node:
+    made = n.producer(tensor)
+    assert made is not None
+    return made
+
+
+class WideLayers:
+    """Widths from 9 to 15 (of one or of all layers) become 16, by channels of zeros through all that is coupled.
+
+    Such a channel is zero after every layer: its weights, biases, and the factors and shifts of its norms are.
+    Left alone: channels that constants are taken from or divide, and shuffled ones.
+    """
+
+    name = "wide-layers"
+    summary = "widths from 9 to 15 become 16, by channels of zeros"
+
+    def places(self, graph: gs.Graph) -> list[str]:
+        names = [group.name for group in self._groups(graph)]
+        return ([" ".join(names)] if len(names) > 1 else []) + names
+
+    def _groups(self, graph: gs.Graph) -> list[Group]:
+        from pipeline.shrink.channels import groups
+
+        producers = {t.name: node.op for node in graph.nodes for t in node.inputs if n.value(t) is not None}
+        kinds = ("Add", "Conv", "InstanceNormalization", "Mul")
+        found = []
+        for group in groups(graph):
+            unit = group.units[-1]
+            once = len({slot[:2] for slot in unit.slots}) == len(unit.slots)
+            known = all(producers.get(name) in kinds for name, _, _ in unit.slots)
+            if BLOCK // 2 < group.width < BLOCK and once and known:
+                found.append(group)
+        return found
+
+    def apply(self, graph: gs.Graph, place: str) -> Edit:
+        chosen = place.split()
+        tensors = {t.name: t for node in graph.nodes for t in node.inputs if n.value(t) is not None}
+        for group in [held for held in self._groups(graph) if held.name in chosen]:
+            for name, axis, index in group.units[-1].slots:
+                more = np.zeros(BLOCK - group.width)
+                held = tensors[name].values
+                at = np.full(more.shape, index + 1)
+                tensors[name].values = np.insert(held, at, 0, axis=axis).astype(held.dtype)
+        for node in graph.nodes:
+            for tensor in node.outputs:
+                if not n.is_output(graph, tensor):
+                    tensor.shape = None
+        return Edit(
+            self.name, tuple(chosen), f"widths became {BLOCK}, by channels of zeros", "a kernel over blocks"
+        )
+
+
+CHEAPER: tuple[Cheaper, ...] = (UpsampledConvolutions(), WideLayers(), WideOutputs(), WideInputs())
+"""Every rearrangement, in the order in which they are tried."""

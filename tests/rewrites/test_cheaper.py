@@ -1,0 +1,129 @@
+"""Rearrangements compute the same, at every size, and know their places."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.graph import from_model
+from pipeline.rewrites.cheaper import CHEAPER, UpsampledConvolutions, WideInputs, WideLayers, WideOutputs
+from tests.rewrites import assert_equivalent, model, node, operators, random
+
+REFLECT = {"pads": [0, 0, 1, 1, 0, 0, 1, 1]}
+
+
+def upsampled(mode: str = "reflect", **conv):
+    """Nearest x2, a pad (a node, or the convolution's own for ""), a 3x3 convolution."""
+    nodes = [node("Upsample", "x s", "u", mode="nearest")]
+    if mode:
+        nodes.append(node("Pad", "u", "p", mode=mode, **REFLECT))
+    attrs = {"kernel_shape": [3, 3], "pads": [0] * 4 if mode else [1] * 4} | conv
+    nodes.append(node("Conv", ("p" if mode else "u") + " w b", "y", **attrs))
+    return model(nodes, {"s": [1.0, 1.0, 2.0, 2.0], "w": random((5, 3, 3, 3)), "b": random((5,), 1)})
+
+
+def done(rewrite, before):
+    graph = from_model(before)
+    for place in rewrite.places(graph):
+        rewrite.apply(graph, place)
+        graph.cleanup().toposort()
+    return graph
+
+
+@pytest.mark.parametrize("mode", ["reflect", "edge", "constant", ""])
+def test_nearest_and_a_convolution_are_one_of_2x2(mode) -> None:
+    before = upsampled(mode)
+    after = done(UpsampledConvolutions(), before)
+    assert operators(after)[-3:] == ["Conv", "DepthToSpace", "Slice"]
+    assert "Upsample" not in operators(after)
+    assert_equivalent(before, after)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"strides": [2, 2]}, {"dilations": [2, 2]}, {"pads": [0, 0, 0, 0]}, {"auto_pad": "SAME_UPPER"}]
+)
+def test_other_convolutions_behind_nearest_are_left_alone(changes) -> None:
+    assert UpsampledConvolutions().places(from_model(upsampled("", **changes))) == []
+
+
+def test_an_enlarged_picture_that_others_read_stays() -> None:
+    held = upsampled("")
+    held.graph.node.append(node("Relu", "u", "other"))
+    held.graph.output.add().name = "other"
+    assert UpsampledConvolutions().places(from_model(held)) == []
+
+
+def test_few_outputs_become_16_and_a_slice() -> None:
+    held = {"w": random((3, 16, 3, 3)), "v": random((16, 3, 1, 1))}
+    nodes = [
+        node("Conv", "x v", "c", kernel_shape=[1, 1]),
+        node("Conv", "c w", "y", kernel_shape=[3, 3], pads=[1] * 4),
+    ]
+    before = model(nodes, held)
+    after = done(WideOutputs(), before)
+    assert operators(after) == ["Conv", "Conv", "Slice"]
+    assert after.nodes[1].inputs[1].shape == [16, 16, 3, 3] or after.nodes[1].inputs[1].shape == (16, 16, 3, 3)
+    assert_equivalent(before, after)
+
+
+def test_few_inputs_become_16_before_their_pad() -> None:
+    before = model(
+        [node("Pad", "x", "p", mode="reflect", **REFLECT), node("Conv", "p w", "y", kernel_shape=[3, 3])],
+        {"w": random((16, 3, 3, 3))},
+    )
+    after = done(WideInputs(), before)
+    assert operators(after) == ["Conv", "Pad", "Conv"]
+    assert_equivalent(before, after)
+    without = model([node("Conv", "x w", "y", kernel_shape=[3, 3])], {"w": random((16, 3, 3, 3))})
+    assert WideInputs().places(from_model(without)) == []
+
+
+def narrow(width: int = 9, last: str = "Add"):
+    nodes = [
+        node("Conv", "x w1 b1", "c1", kernel_shape=[3, 3], pads=[1] * 4),
+        node("InstanceNormalization", "c1 g h", "n1"),
+        node("Relu", "n1", "r1"),
+        node("Conv", "r1 w2", "c2", kernel_shape=[3, 3], pads=[1] * 4),
+        node(last, "c2 r1", "s"),
+        node("Conv", "s w3", "y", kernel_shape=[1, 1]),
+    ]
+    held = {
+        "w1": random((width, 3, 3, 3), 1),
+        "b1": random((width,), 2),
+        "g": random((width,), 3),
+        "h": random((width,), 4),
+        "w2": random((width, width, 3, 3), 5),
+        "w3": random((3, width, 1, 1), 6),
+    }
+    return model(nodes, held)
+
+
+def test_widths_from_9_become_16_through_all_that_is_coupled() -> None:
+    before = narrow()
+    after = done(WideLayers(), before)
+    assert [tuple(made.inputs[1].shape) for made in after.nodes if made.op == "Conv"] == [
+        (16, 3, 3, 3),
+        (16, 16, 3, 3),
+        (3, 16, 1, 1),
+    ]
+    assert_equivalent(before, after)
+
+
+@pytest.mark.parametrize("width", [8, 16])
+def test_widths_that_are_far_or_there_are_left_alone(width) -> None:
+    assert WideLayers().places(from_model(narrow(width))) == []
+
+
+def test_every_rearrangement_says_what_it_is() -> None:
+    assert len({rewrite.name for rewrite in CHEAPER}) == len(CHEAPER)
+    assert all(rewrite.summary for rewrite in CHEAPER)
+
+
+def test_merged_weights_add_up() -> None:
+    from pipeline.rewrites.cheaper import merged
+
+    kernel = random((2, 3, 3, 3))
+    small = merged(kernel)
+    assert small.shape == (8, 3, 2, 2)
+    for block in np.split(small, 4):
+        np.testing.assert_allclose(block.sum(axis=(2, 3)), kernel.sum(axis=(2, 3)), atol=1e-5)
