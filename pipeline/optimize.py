@@ -85,6 +85,8 @@ def optimize(
     now = cost(graph)
     result = Optimized(graph, worker, law.name, f"{width}x{height}", now, now)
     for rewrite in cheaper:
+        if target.version < rewrite.since:
+            continue
         for place in rewrite.places(result.graph):
             if place not in rewrite.places(result.graph):
                 continue  # an earlier place took this one with it

@@ -78,7 +78,12 @@ def test_sizes_are_held_to_reason() -> None:
 
 
 def test_a_renamed_style_is_known_by_the_digest_of_its_source() -> None:
-    report = {"models": [{"label": "a", "file": "a.pth", "digest": "d1"}, {"label": "b", "file": "b.pth", "digest": "d2"}]}
+    report = {
+        "models": [
+            {"label": "a", "file": "a.pth", "digest": "d1"},
+            {"label": "b", "file": "b.pth", "digest": "d2"},
+        ]
+    }
     sizes = {"1280x720": {"Compute": {"median": 3.5, "source_digest": "d2"}}}
     assert merge_unity(report, {"Renamed": sizes}) == []
     assert "unity" not in report["models"][0] and report["models"][1]["unity"] == sizes

@@ -64,6 +64,12 @@ def test_what_changes_the_numbers_is_not_kept() -> None:
     assert "not proven" in made.left[0]["why"]
 
 
+def test_what_a_version_does_not_import_is_not_made() -> None:
+    made = optimize(wide(), targets.get("barracuda-1.0"), "compute", 640, 480)
+    assert "DepthToSpace" not in operators(made.graph)
+    assert "DepthToSpace" in operators(optimize(wide(), targets.get("barracuda-2.0"), "compute", 640, 480).graph)
+
+
 def test_an_unknown_worker_is_refused() -> None:
     with pytest.raises(PipelineError, match="unknown-worker"):
         optimize(wide(), TARGET, "magic", 64, 48)
