@@ -12,6 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.rewrites.activations import Activations
 from pipeline.rewrites.base import Check, Compare, Edit, LoweringResult, Refusal, Rewrite, run
 from pipeline.rewrites.batch_norm import FoldBatchNorm
+from pipeline.rewrites.broadcasts import BroadcastConstants
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, TransposedConvolutions
 from pipeline.rewrites.expand import Expands
@@ -58,6 +59,7 @@ REWRITES: tuple[Rewrite, ...] = (
     TransposedConvolutions(),
     ShiftsBeforeConvolutions(),
     ConstantsAlongWidth(),
+    BroadcastConstants(),
     BakedSizes(),
 )
 """Every rewrite, one line each, in the order in which they run."""

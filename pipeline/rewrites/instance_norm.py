@@ -315,7 +315,8 @@ class InstanceNormInputs:
 
     A computed scale or bias (AdaIN, conditional instance norm) becomes Mul and Add behind a plain one: Barracuda
     demands a constant scale and takes 0 for a computed bias. Behind Concat, Reshape, Slice and their like the
-    importer's channel count is stale (ONNXTensor.cs:556@3.0.0): `Mul(1, x)`, constant first, resets it.
+    importer's channel count is stale (ONNXTensor.cs:556@3.0.0): `Mul(1, x)`, constant first, resets it. In 1.0
+    so for BatchNormalization, which warns of the count (ONNXModelImporter.cs:669@1.0.4).
     """
 
     name = "instance-norm"
@@ -327,6 +328,9 @@ class InstanceNormInputs:
         for node in n.nodes_of(graph, "InstanceNormalization"):
             outcome += self._computed(graph, node)
             if not outcome or outcome[-1].rewrite != self.name or node.outputs:
+                outcome += self._stale(graph, node)
+        if target.version < (1, 1):
+            for node in n.nodes_of(graph, "BatchNormalization"):
                 outcome += self._stale(graph, node)
         return outcome
 

@@ -174,7 +174,9 @@ def _slice(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -
     if steps:
         return _stepped_pool(graph, node, (starts, ends, axes), steps)
     if not axes:
-        return _edit(node, "removed", "it cuts nothing off") if n.bypass(graph, node) else []
+        if n.bypass(graph, node):
+            return _edit(node, "removed", "it cuts nothing off")
+        starts, ends, axes = [[value] for value in bounds[0][:3]]
     wanted = {"starts": starts, "ends": ends, "axes": axes}
     if len(node.inputs) == 1 and {key: list(n.ints(node, key, ())) for key in wanted} == wanted:
         return []

@@ -1,0 +1,52 @@
+"""Constants beside pictures, written in the rank of a picture.
+
+1.0.4 takes the rank of a result from its first input, also where that is a constant of a lower one, and then puts
+the axes of a Slice, Concat or Squeeze behind it in the wrong places (ONNXTensor.cs:493@1.0.4; run: a channel Slice
+behind Add([C, 1, 1], x) cuts the width). It also takes a vector for one number per channel, wherever ONNX has it
+along the width (ONNXLayout.cs:58@1.0.4). 2.0.0 takes a matrix for height and channels (measured).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.graph import nodes as n
+from pipeline.graph.shapes import LazyShapes
+from pipeline.rewrites.base import Edit, Refusal
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.targets import Target
+
+_BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean")
+
+
+class BroadcastConstants:
+    """A constant of fewer than four dimensions beside a tensor of four gets the missing ones in front.
+
+    In 1.0 every one but a single number that is not the first input; from 1.3 on only matrices.
+    """
+
+    name = "broadcast-constants"
+    summary = "constants beside pictures are written with four dimensions where a target guesses by their rank"
+    removes = ("broadcast-by-rank",)
+
+    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+        outcome: list[Edit | Refusal] = []
+        old = target.version < (1, 1)
+        shapes = LazyShapes(graph)
+        for node in n.nodes_of(graph, *_BROADCASTING):
+            low = []
+            for index, tensor in enumerate(node.inputs):
+                held = n.value(tensor)
+                if held is not None and held.ndim < 4 and (held.ndim == 2 or (old and (index == 0 or held.size > 1))):
+                    low.append((index, held))
+            if not low or shapes.here.rank(node.outputs[0]) != 4:
+                continue
+            make = n.Builder(graph, node, self.name)
+            for index, held in low:
+                node.inputs[index] = make.const(held.reshape((1,) * (4 - held.ndim) + held.shape), "constant")
+            why = "1.0 takes ranks from first inputs and vectors for channels, 2.0 a matrix for height and channels"
+            outcome.append(Edit(self.name, (node.name,), "its constant got four dimensions", why))
+        return outcome
