@@ -33,13 +33,19 @@ _PLAIN = frozenset(
 )
 
 
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
+
+
 def pytorch_0_4(model: onnx.ModelProto) -> onnx.ModelProto | None:
     """An opset 9 export as PyTorch 0.4 wrote it; None if it needs an operator that is newer.
 
     Opset 8: Upsample's scales are an attribute; every tensor is named by a number; initializers are inputs too;
     there is no recorded shape.
     """
-    graph = gs.import_onnx(model)
+    graph = gs.import_onnx(_copy(model))
     if any(node.op in _NEWER_THAN_8 for node in graph.nodes):
         return None
     for node in graph.nodes:
@@ -78,7 +84,7 @@ def channels_last(model: onnx.ModelProto, producer: str = "tf2onnx") -> onnx.Mod
     The picture is NHWC. Convolutions, norms and resizes stand between two Transposes, their weights are HWIO with
     a Transpose behind, their biases an Add of their own; everything else works on NHWC.
     """
-    graph = gs.import_onnx(model)
+    graph = gs.import_onnx(_copy(model))
     graph.fold_constants().cleanup().toposort()
     ranks = _ranks(model)
     last: dict[str, gs.Variable] = {}
@@ -133,7 +139,7 @@ def channels_last(model: onnx.ModelProto, producer: str = "tf2onnx") -> onnx.Mod
         attrs = dict(node.attrs)
         if node.op in _PLAIN:
             scalars = node.op == "Clip"
-            inputs = [node.inputs[0] if False else plain(node.inputs[0])]
+            inputs = [plain(node.inputs[0])]
             inputs += [tensor if scalars else plain(tensor) for tensor in node.inputs[1:]]
         elif node.op == "Concat" and attrs.get("axis") == 1:
             attrs["axis"] = 3
@@ -176,8 +182,7 @@ def functions(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     domain = "pkg.onnxscript.torch_lib"
     opsets = [helper.make_opsetid("", held.version) for held in model.opset_import if held.domain == ""]
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
+    made = _copy(model)
     del made.graph.node[:]
     for number, node in enumerate(model.graph.node):
         if node.op_type == "Constant" or any(attribute.HasField("g") for attribute in node.attribute):
@@ -208,9 +213,7 @@ def float16(model: onnx.ModelProto, keep_io_types: bool = False) -> onnx.ModelPr
     """The model as ONNX Runtime's converter writes it in half precision."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return convert_float_to_float16(copy, keep_io_types=keep_io_types)
+    return convert_float_to_float16(_copy(model), keep_io_types=keep_io_types)
 
 
 def half_expected(model: onnx.ModelProto) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -219,8 +222,7 @@ def half_expected(model: onnx.ModelProto) -> Iterator[tuple[np.ndarray, np.ndarr
 
     from benchmarks.exporters import SIZES
 
-    wide = onnx.ModelProto()
-    wide.CopyFrom(model)
+    wide = _copy(model)
     for tensor in (*wide.graph.initializer, *(a.t for node in wide.graph.node for a in node.attribute)):
         if tensor.data_type == TensorProto.FLOAT16:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))

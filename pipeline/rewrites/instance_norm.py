@@ -360,8 +360,8 @@ class InstanceNormInputs:
 
     def _stale(self, graph: gs.Graph, node: gs.Node) -> Outcome:
         cause = _stale_cause(node.inputs[0])
-        if cause is None:
-            return []
+        if cause is None or any(n.value(held) is None for held in node.inputs[1:]):
+            return []  # what is still to be folded may show that it is a group norm
         make = n.Builder(graph, node, self.name)
         node.inputs[0] = make.op("Mul", make.const([1.0], "one"), node.inputs[0], leaf="reset")
         why = f"the importer's channel count is stale behind {cause.op} {cause.name}"
@@ -370,6 +370,7 @@ class InstanceNormInputs:
 
 _STALE = {"Concat", "Reshape", "DepthToSpace", "SpaceToDepth", "Slice", "Split", "Gather", "Transpose", "Expand"}
 _STALE |= {"Squeeze", "Unsqueeze", "Flatten", "Tile"}
+_STALE |= {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd"}
 _COUNTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
 

@@ -128,7 +128,9 @@ class Reductions:
                         pooled = make.op("Reshape", pooled, make.const(wanted, "shape", np.int64))
                 n.replace_output(pooled, output)
                 make.drop()
-                return self._edit(node, "became global pooling", "1.0 reduces over channels alone")
+                size = shapes.here.of(source) if operator == "ReduceSum" and target.version < (1, 3) else None
+                only = f", for {size[2]}x{size[3]} alone" if size else ""
+                return self._edit(node, f"became global pooling{only}", "1.0 reduces over channels alone")
         if old and rank == 4 and (2 in axes or 3 in axes):
             return self._refuse(
                 node,

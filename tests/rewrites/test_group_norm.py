@@ -200,3 +200,29 @@ def test_layer_norm_in_a_channels_last_block_moves_to_the_channels(target):
     lower(graph, target)
     assert not {"Transpose", "MatMul", "LayerNormalization"} & set(operators(graph))
     assert_equivalent(source, graph, sizes=[(12, 16), (8, 20)], tolerance=5e-6)
+
+
+def test_a_scale_that_is_still_to_be_folded_does_not_hide_a_group_norm():
+    """torch's dynamo exporter without its optimiser writes CastLike and Expand for ones and zeros."""
+    nodes = [
+        node("Reshape", "x rows", "r"),
+        node("CastLike", "one x", "one_f"),
+        node("Expand", "one_f count", "ones"),
+        node("CastLike", "zero x", "zero_f"),
+        node("Expand", "zero_f count", "zeros"),
+        node("InstanceNormalization", "r ones zeros", "n"),
+        node("Shape", "x", "s"),
+        node("Reshape", "n s", "y"),
+    ]
+    constants = {
+        "rows": np.array([0, 2, -1]),
+        "count": np.array([2]),
+        "one": np.float32(1),
+        "zero": np.float32(0),
+    }
+    source = model(nodes, constants, opset=18, input_shape=(1, 4, 12, 16))
+    for target in TARGETS:
+        graph = from_model(source)
+        assert not lower(graph, target).refusals
+        assert "Reshape" not in operators(graph)
+        assert_equivalent(source, graph, tolerance=5e-6)

@@ -328,3 +328,19 @@ def test_exports_of_2018_become_the_plain_style_network_at_any_size(shared_model
     assert_equivalent(declare_size(source, 128, 128), graph, sizes=[(128, 128)], low=0, high=255)
     other = run(free_size(runnable(to_model(graph))), {"input.1": random((1, 3, 64, 96), scale=80.0)})
     assert other[0].shape == (1, 3, 64, 96)
+
+
+def test_1_0_counts_channels_anew_before_a_batch_normalisation():
+    """Run in Barracuda 1.0.4: behind Concat it warned of the number of features."""
+    statistics = {name: np.abs(random((6,), seed)) for seed, name in enumerate("gbmv")}
+    nodes = [
+        node("Concat", "x x", "a", axis=1),
+        node("Slice", "a", "s", starts=[0], ends=[6], axes=[1]),
+        node("BatchNormalization", "s g b m v", "y"),
+    ]
+    source = model(nodes, statistics)
+    old, new = from_model(source), from_model(source)
+    assert apply(InstanceNormInputs(), old, BARRACUDA_1)[0]
+    assert operators(old)[-2:] == ["Mul", "BatchNormalization"]
+    assert_equivalent(source, old, tolerance=1e-6)
+    assert not apply(InstanceNormInputs(), new, BARRACUDA_3)[0]
