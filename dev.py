@@ -3,7 +3,7 @@
 
     python dev.py demo     build examples/mosaic.pth into a Unity project, and show where everything is
     python dev.py test     run the tests, as CI does
-    python dev.py bundle   build the example in UnityProject/ again, after a change of what makes it
+    python dev.py bundle   make UnityProject/ again, after a change of what makes it
 
 Everything goes into `.venv/` and `demo/` beside this file.
 """
@@ -40,7 +40,7 @@ def main() -> int:
     commands.add_parser("demo", help="build the example into a Unity project")
     test = commands.add_parser("test", help="run the tests")
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="go to pytest")
-    commands.add_parser("bundle", help="build the example in UnityProject/ again")
+    commands.add_parser("bundle", help="make UnityProject/ again")
     chosen = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever Python the user has
         print(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}.", file=sys.stderr)
@@ -79,13 +79,17 @@ def demo() -> int:
 
 
 def bundle() -> int:
-    """Build the example that lies in UnityProject/ again; after a merge conflict in it, run this too."""
+    """Make UnityProject/ again: the built example and the demo scene; after a merge conflict in it, run this too."""
     known = all(importlib.util.find_spec(name) for name in ("click", "onnx_graphsurgeon", "torch"))
     python = Path(sys.executable) if known else set_up("demo.txt")
     project = ROOT / "UnityProject"
     command = [python, "-m", "pipeline", "build-unity", ROOT / "examples" / "mosaic.pth", "--project", project]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.call([*command, "--force", "--no-cache"], cwd=ROOT, env=environment)
+    code = subprocess.call([*command, "--force", "--no-cache"], cwd=ROOT, env=environment)
+    if code == 0:
+        project_too = "import pathlib, sys; from pipeline.unity import demo_project as p; p.write(pathlib.Path(sys.argv[1]))"
+        code = subprocess.call([python, "-c", project_too, project], cwd=ROOT, env=environment)
+    return code
 
 
 def run_tests(arguments: list[str]) -> int:

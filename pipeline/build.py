@@ -121,6 +121,7 @@ def build_unity(
     force: bool = False,
     dry_run: bool = False,
     use_cache: bool = True,
+    switch_package: bool = False,
     preview: str | Path | None = None,
     step: Step = _silent,
 ) -> BuildResult:
@@ -128,6 +129,7 @@ def build_unity(
 
     `output` is a folder that gets `StyleTransfer/`; `project` a Unity project; with neither, the project around
     the current folder, else `./UnityProject`, made from the bundled one where it does not exist yet.
+    `switch_package` gives a project that has another version of the package the target's one.
     `preview` names a PNG to write: the picture beside what the built model makes of it, at the nominal size.
     Raises PipelineError for what the user can fix, ProofFailed when the numbers or the rules do not hold; in
     both cases nothing was written.
@@ -161,7 +163,10 @@ def build_unity(
         target = report["target"]
         if not dry_run:
             note = unity_project.add_package(
-                place.project, target["package"], target["package_version"], replace=place.create
+                place.project,
+                target["package"],
+                target["package_version"],
+                replace=place.create or switch_package,
             )
             if note:
                 result.notes.append(note)

@@ -20,6 +20,9 @@ from pipeline.cli.console import Console, build_options, output_options, to_buil
 @click.option(
     "--preview", type=click.Path(path_type=Path), help="Also write a PNG: the picture and what becomes of it."
 )
+@click.option(
+    "--switch-package", is_flag=True, help="Give the project the Barracuda of --target if it has another one."
+)
 @click.option("--no-cache", is_flag=True, help="Build anew even if nothing changed.")
 @build_options
 @output_options
@@ -30,6 +33,7 @@ def command(
     output: Path | None,
     project: Path | None,
     preview: Path | None,
+    switch_package: bool,
     no_cache: bool,
     options: dict[str, Any],
     force: bool,
@@ -48,7 +52,7 @@ def command(
     \b
     Examples:
       pipeline build-unity mosaic.pth
-      pipeline build-unity mosaic.pth --project ~/MyGame --target barracuda-2.0
+      pipeline build-unity mosaic.pth --project ~/MyGame --target barracuda-2.0 --switch-package
       pipeline build-unity net.onnx --input-range 0..255 --output-range 0..255 --output bundle
       pipeline build-unity weights.pth --architecture mynets:Generator --input-range -1..1 --output-range -1..1
     """
@@ -78,6 +82,7 @@ def command(
                 force=force,
                 dry_run=dry_run,
                 use_cache=not no_cache,
+                switch_package=switch_package,
                 preview=preview,
                 step=console.step,
             )

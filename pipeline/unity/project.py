@@ -133,7 +133,7 @@ def add_package(
 
     One line is inserted where the list's order puts it; every other byte stays. Returns a note when something
     was done or should be known: that the package was added, or that the project has another version, which is
-    kept; `replace` is for a project that was made just now. None when it is there already. A project without a
+    kept, unless `replace` asks for this one. None when it is there already. A project without a
     manifest gets the bundled project's one: a manifest with this package alone would turn all built-in modules
     off. Raises `package-manifest-broken`, `destination-not-writable`, `disk-full`.
     """
@@ -147,13 +147,13 @@ def add_package(
         present = _dependencies(text, path).get(package)
         if present == version:
             return None
-        if present is not None and replace:
-            text = _without(text, package)
-        elif present is not None:
+        if present is not None and not replace:
             return f"{path} has {package} {present}; the model was built for {version}. The project's is kept."
-        changed = _insert(text, package, version)
+        changed = _insert(text, package, version) if present is None else _exchange(text, package, version)
         if not dry_run:
             _replace(path, changed.encode("utf-8"))
+        if present is not None:
+            return f"changed {package} from {present} to {version} in {path}"
         return f"added {package} {version} to {path}"
     except UnicodeDecodeError:
         raise _broken(path, "it is not UTF-8") from None
@@ -199,6 +199,15 @@ def _without(text: str, package: str) -> str:
     content = json.loads(text)
     content["dependencies"].pop(package, None)
     return json.dumps(content, indent=2) + "\n"
+
+
+def _exchange(text: str, package: str, version: str) -> str:
+    """The JSON text with another value for the member `package` of `dependencies`; nothing else changes."""
+    keys = dict(_members(text, text.index("{")))
+    opening = text.index("{", _skip(text, _end_of_string(text, keys["dependencies"])) + 1)
+    name = dict(_members(text, opening))[package]
+    value = _skip(text, _skip(text, _end_of_string(text, name)) + 1)
+    return f"{text[:value]}{json.dumps(version)}{text[_end_of_value(text, name) :]}"
 
 
 def _insert(text: str, package: str, version: str) -> str:

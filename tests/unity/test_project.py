@@ -262,3 +262,15 @@ def test_a_killed_copy_is_cleared_away_by_the_next(tmp_path: Path) -> None:
     (swap.staging(tmp_path, "UnityProject") / "Assets").mkdir(parents=True)
     assert create_project(tmp_path / "UnityProject")
     assert os.listdir(tmp_path) == ["UnityProject"]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_another_version_is_exchanged_where_that_is_asked_for(tmp_path: Path, newline: str) -> None:
+    text = '\ufeff{ "dependencies" : {"a":"1", "%s" :  "3.0.0-preview" , "z": {"x": [1]}},\n\t"testables": ["%s"] }\n'
+    text = (text % (PACKAGE, PACKAGE)).replace("\n", newline)
+    manifest = tmp_path / "Packages" / "manifest.json"
+    manifest.parent.mkdir()
+    manifest.write_bytes(text.encode())
+    note = add_package(tmp_path, PACKAGE, "1.0.4", replace=True)
+    assert note is not None and "from 3.0.0-preview to 1.0.4" in note
+    assert manifest.read_bytes() == text.replace("3.0.0-preview", "1.0.4").encode()

@@ -1,0 +1,118 @@
+using System.Globalization;
+using StyleTransfer;
+using UnityEngine;
+
+namespace StyleTransferDemo
+{
+
+/// <summary>
+/// Keys for what can be set of a style, and what they are set to, on the screen.
+/// </summary>
+[RequireComponent(typeof(StyleTransferCamera))]
+public sealed class DemoControls : MonoBehaviour
+{
+    #region Editable attributes
+
+    [SerializeField, Tooltip("What stands still when the key for it is pressed.")]
+    Behaviour path = null;
+
+    #endregion
+
+    #region Private objects
+
+    const KeyCode StylizeKey = KeyCode.T;
+    const KeyCode StyleKey = KeyCode.N;
+    const KeyCode WeakerKey = KeyCode.LeftArrow;
+    const KeyCode StrongerKey = KeyCode.RightArrow;
+    const KeyCode CoarserKey = KeyCode.DownArrow;
+    const KeyCode FinerKey = KeyCode.UpArrow;
+    const KeyCode TemporalKey = KeyCode.U;
+    const KeyCode ReprojectKey = KeyCode.R;
+    const KeyCode GovernorKey = KeyCode.G;
+    const KeyCode PathKey = KeyCode.P;
+    const KeyCode HelpKey = KeyCode.H;
+
+    const float StrengthPerSecond = 0.5f;
+    const int LinesPerStep = 60;
+    const int FramesOfTemporal = 4;
+    const int GovernedFrameRate = 60;
+
+    // How much of the last frame's time the shown one keeps.
+    const float Smoothing = 0.95f;
+    const float MillisecondsPerSecond = 1000;
+    const float Margin = 10;
+    const float PanelWidth = 380;
+    const float PanelHeight = 250;
+
+    StyleTransferCamera _camera;
+    float _frameTime;
+    bool _showsHelp = true;
+
+    #endregion
+
+    #region MonoBehaviour implementation
+
+    void OnEnable() => _camera = GetComponent<StyleTransferCamera>();
+
+    void Update()
+    {
+        _frameTime = Mathf.Lerp(Time.unscaledDeltaTime, _frameTime, Smoothing);
+
+    #if ENABLE_LEGACY_INPUT_MANAGER
+        if (Input.GetKeyDown(StylizeKey)) _camera.Stylize = !_camera.Stylize;
+        if (Input.GetKeyDown(StyleKey)) _camera.NextStyle();
+        if (Input.GetKeyDown(FinerKey)) _camera.TargetHeight += LinesPerStep;
+        if (Input.GetKeyDown(CoarserKey)) _camera.TargetHeight -= LinesPerStep;
+        if (Input.GetKeyDown(TemporalKey)) _camera.RunEveryFrames = _camera.RunEveryFrames > 1 ? 1 : FramesOfTemporal;
+        if (Input.GetKeyDown(ReprojectKey)) _camera.Reproject = !_camera.Reproject;
+        if (Input.GetKeyDown(GovernorKey)) _camera.TargetFrameRate = _camera.TargetFrameRate > 0 ? 0 : GovernedFrameRate;
+        if (Input.GetKeyDown(PathKey) && path != null) path.enabled = !path.enabled;
+        if (Input.GetKeyDown(HelpKey)) _showsHelp = !_showsHelp;
+
+        var step = StrengthPerSecond * Time.unscaledDeltaTime;
+        if (Input.GetKey(StrongerKey)) _camera.Strength += step;
+        if (Input.GetKey(WeakerKey)) _camera.Strength -= step;
+    #endif
+    }
+
+    void OnGUI()
+    {
+        if (!_showsHelp) return;
+
+        GUILayout.BeginArea(new Rect(Margin, Margin, PanelWidth, PanelHeight), GUI.skin.box);
+        GUILayout.Label(Number(_frameTime * MillisecondsPerSecond, "0.0") + " ms per frame, " +
+          Number(1 / Mathf.Max(_frameTime, 1e-6f), "0") + " frames per second");
+
+    #if ENABLE_LEGACY_INPUT_MANAGER
+        var model = _camera.Model;
+        Line(StylizeKey, "style", _camera.Stylize ? "on" : "off");
+        Line(StyleKey, "next style", model != null ? model.DisplayName : "none");
+        Line("left, right", "strength", Number(_camera.Strength, "0.00"));
+        Line("down, up", "lines for the network", Number(_camera.TargetHeight * _camera.ResolutionScale, "0"));
+        Line(TemporalKey, "network on every n-th frame", Number(_camera.RunEveryFrames, "0"));
+        Line(ReprojectKey, "pictures move along", _camera.Reproject ? "on" : "off");
+        Line(GovernorKey, "lines follow the frame rate", _camera.TargetFrameRate > 0 ? "on" : "off");
+        Line(PathKey, "camera moves", path != null && path.enabled ? "on" : "off");
+        Line(HelpKey, "hides this", "");
+    #else
+        GUILayout.Label("For the keys: Project Settings > Player > Active Input Handling > Both.");
+    #endif
+
+        GUILayout.EndArea();
+    }
+
+    #endregion
+
+    #region Private methods
+
+    static void Line(KeyCode key, string what, string value) => Line(key.ToString(), what, value);
+
+    static void Line(string key, string what, string value)
+      => GUILayout.Label(key + "   " + what + (value == "" ? "" : ": " + value));
+
+    static string Number(float value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
+
+    #endregion
+}
+
+}
