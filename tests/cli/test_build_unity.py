@@ -175,3 +175,19 @@ def test_the_preview_shows_both_pictures(pipeline, tmp_path):
     assert pipeline(*arguments, "--preview", tmp_path / "p.png").code == 0
     with Image.open(tmp_path / "p.png") as picture:
         assert picture.size == (64 * 2 + 8, 36)
+
+
+def test_the_package_is_switched_where_that_is_asked_for(pipeline, tmp_path):
+    source = style_onnx(tmp_path / "net.onnx")
+    project = tmp_path / "Game"
+    (project / "Assets").mkdir(parents=True)
+    (project / "Packages").mkdir()
+    manifest = project / "Packages" / "manifest.json"
+    manifest.write_text('{"dependencies": {"com.unity.barracuda": "3.0.0"}}')
+    build = ("build-unity", source, "--project", project, "--target", "barracuda-1.0")
+    ranges = ("--input-range", "0..255", "--output-range", "0..255")
+    kept = pipeline(*build, *ranges)
+    assert kept.code == 0 and "The project's is kept" in kept.err and "3.0.0" in manifest.read_text()
+    switched = pipeline(*build, *ranges, "--switch-package")
+    assert switched.code == 0 and "from 3.0.0 to 1.0.4" in switched.err
+    assert json.loads(manifest.read_text())["dependencies"] == {"com.unity.barracuda": "1.0.4"}

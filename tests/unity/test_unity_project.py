@@ -1,4 +1,4 @@
-"""UnityProject/ is kept by hand: these tests hold it to what Unity reads and to the bundle that it shows."""
+"""UnityProject/ is held to what Unity reads and to the bundle that it shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from pipeline.resources import resource
 from pipeline.unity import guid as ids
 from pipeline.unity import meta
-from pipeline.unity.bundle import render
+from pipeline.unity.bundle import BENCHMARK_SCENE, render
 from pipeline.unity.guid import guid
 from pipeline.unity.manifest import is_pristine, read_manifest
 from tests.unity.bundles import spec
@@ -116,7 +116,7 @@ def test_the_camera_of_the_scene_carries_the_stub_of_the_example(scene: list[Uni
 
 
 def test_something_in_the_scene_moves(scene: list[UnityObject], files: dict[str, bytes]) -> None:
-    (spinner,) = _component(scene, "UnityProject/Assets/Demo/Spinner.cs")
+    spinner, *_ = _component(scene, "UnityProject/Assets/Demo/Spinner.cs")
     assert b"class Spinner : MonoBehaviour" in files["Assets/Demo/Spinner.cs"]
     (turntable,) = [
         item
@@ -169,7 +169,8 @@ def test_rotations_are_unit_quaternions(scene: list[UnityObject]) -> None:
 def test_the_build_list_names_the_scene_with_its_guid(files: dict[str, bytes]) -> None:
     (settings,) = documents(files["ProjectSettings/EditorBuildSettings.asset"])
     value = mapping(files[f"{SCENE}.meta"])["guid"]
-    assert settings.fields["m_Scenes"] == [{"enabled": "1", "path": SCENE, "guid": value}]
+    benchmark = {"enabled": "1", "path": f"Assets/{BENCHMARK_SCENE}", "guid": guid(BENCHMARK_SCENE)}
+    assert settings.fields["m_Scenes"] == [{"enabled": "1", "path": SCENE, "guid": value}, benchmark]
 
 
 def test_assets_are_kept_as_text_with_visible_metas(files: dict[str, bytes]) -> None:
@@ -180,9 +181,8 @@ def test_assets_are_kept_as_text_with_visible_metas(files: dict[str, bytes]) -> 
 
 def test_the_version_of_unity_is_one_that_exists(files: dict[str, bytes]) -> None:
     text = files["ProjectSettings/ProjectVersion.txt"].decode()
-    assert re.fullmatch(
-        r"m_EditorVersion: (2021\.3\.24f1)\nm_EditorVersionWithRevision: \1 \(cf10dcf7010d\)\n", text
-    )
+    version = r"m_EditorVersion: (2019\.4\.29f1)\nm_EditorVersionWithRevision: \1 \(0eeae20b1d82\)\n"
+    assert re.fullmatch(version, text)
 
 
 def test_the_packages_have_what_the_scene_and_the_bundle_use(files: dict[str, bytes]) -> None:

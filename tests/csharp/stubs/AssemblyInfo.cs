@@ -4,3 +4,4 @@ using System.Runtime.CompilerServices;
 [assembly: InternalsVisibleTo("Unity.Barracuda")]
 [assembly: InternalsVisibleTo("Cases")]
 [assembly: InternalsVisibleTo("EditorCases")]
+[assembly: InternalsVisibleTo("DemoCases")]

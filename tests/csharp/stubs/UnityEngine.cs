@@ -256,6 +256,11 @@ public struct Mathf
     public static float Clamp(float value, float min, float max) { return value < min ? min : value > max ? max : value; }
     public static int Min(int a, int b) { return a < b ? a : b; }
     public static float Clamp01(float value) { return value < 0 ? 0 : value > 1 ? 1 : value; }
+    public const float PI = (float)Math.PI;
+    public static float Sin(float f) { return (float)Math.Sin(f); }
+    public static float Cos(float f) { return (float)Math.Cos(f); }
+    public static float Lerp(float a, float b, float t) { return a + (b - a) * Clamp01(t); }
+    public static float Repeat(float t, float length) { return Clamp(t - (float)Math.Floor(t / length) * length, 0, length); }
     public static int FloorToInt(float f) { return (int)Math.Floor(f); }
 }
 
@@ -290,6 +295,13 @@ public struct Vector4
     public Vector4(float x, float y, float z, float w) { this.x = x; this.y = y; this.z = z; this.w = w; }
     public static Vector4 zero { get { return new Vector4(0, 0, 0, 0); } }
     public static Vector4 one { get { return new Vector4(1, 1, 1, 1); } }
+}
+
+public struct Vector3
+{
+    public float x, y, z;
+    public Vector3(float x, float y, float z) { this.x = x; this.y = y; this.z = z; }
+    public static Vector3 operator +(Vector3 a, Vector3 b) { return new Vector3(a.x + b.x, a.y + b.y, a.z + b.z); }
 }
 
 public struct Vector2Int
@@ -392,8 +404,20 @@ public class TextAsset : Object
     public byte[] bytes { get { return (byte[])m_Bytes.Clone(); } }
 }
 
+public sealed class Transform : Component
+{
+    internal Vector3 lookedAt;
+    public Vector3 position { get; set; }
+    public Vector3 localPosition { get; set; }
+    public void Rotate(float xAngle, float yAngle, float zAngle) {}
+    public void LookAt(Vector3 worldPosition) { lookedAt = worldPosition; }
+}
+
 public class Component : Object
 {
+    Transform m_Transform;
+    public Transform transform { get { return m_Transform ?? (m_Transform = new Transform()); } }
+
     internal GameObject owner;
 
     public GameObject gameObject { get { return owner ?? (owner = new GameObject(this)); } }
@@ -498,6 +522,8 @@ public class Time
     internal static float now;
     public static float realtimeSinceStartup { get { return now; } }
     static float s_Delta = 1 / 60f;
+    public static float time { get { return now; } }
+    public static float deltaTime { get { return s_Delta; } }
     public static float unscaledDeltaTime { get { return s_Delta; } internal set { s_Delta = value; } }
 }
 
@@ -761,13 +787,30 @@ public sealed class SystemInfo
 
 public class GUILayoutOption {}
 
+public sealed class GUIStyle {}
+
+public sealed class GUISkin : ScriptableObject { public GUIStyle box { get; set; } }
+
+public enum KeyCode { G = 103, H = 104, N = 110, P = 112, R = 114, T = 116, U = 117, UpArrow = 273, DownArrow = 274, RightArrow = 275, LeftArrow = 276 }
+
+public class Input
+{
+    internal static readonly List<KeyCode> pressed = new List<KeyCode>();
+    public static bool GetKeyDown(KeyCode key) { return pressed.Contains(key); }
+    public static bool GetKey(KeyCode key) { return pressed.Contains(key); }
+}
+
 public class GUI
 {
+    public static GUISkin skin { get; set; }
     public static void Label(Rect position, string text) {}
 }
 
 public class GUILayout
 {
+    public static void BeginArea(Rect screenRect, GUIStyle style) {}
+    public static void EndArea() {}
+    public static void Label(string text, params GUILayoutOption[] options) { Stub.World.Logs.Add("label " + text); }
     public static bool Button(string text, params GUILayoutOption[] options) { return false; }
 }
 

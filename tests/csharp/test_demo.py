@@ -1,0 +1,74 @@
+"""The scripts of the demo scene compile as their assemblies do, and move and set what they say."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from pipeline.resources import resource
+from tests.csharp.conftest import Assemblies, ask
+from tests.csharp.toolchain import UNITY_DEFINES, must_compile
+
+DEMO = resource("UnityProject") / "Assets" / "Demo"
+SOURCE = Path(__file__).with_name("DemoCases.cs")
+LEGACY_INPUT = "ENABLE_LEGACY_INPUT_MANAGER"
+
+
+@pytest.fixture(scope="module")
+def demo(assemblies: Assemblies) -> Path:
+    """Assembly-CSharp, the controls and their editor side, and the program that asks them."""
+    folder = assemblies.folder
+    engine, editor = folder / "UnityEngine.dll", folder / "UnityEditor.dll"
+    loose = must_compile(folder / "Assembly-CSharp.dll", sorted(DEMO.glob("*.cs")), [engine], UNITY_DEFINES)
+    controls = sorted((DEMO / "Controls").glob("*.cs"))
+    references = [engine, assemblies.runtime]
+    # As in a project that has only the new Input System, then with the keys.
+    must_compile(folder / "StyleTransfer.Demo.dll", controls, references, UNITY_DEFINES)
+    keys = must_compile(folder / "StyleTransfer.Demo.dll", controls, references, (*UNITY_DEFINES, LEGACY_INPUT))
+    references = [engine, editor, assemblies.runtime, keys]
+    sources = sorted((DEMO / "Controls/Editor").glob("*.cs"))
+    styles = must_compile(folder / "StyleTransfer.Demo.Editor.dll", sources, references, UNITY_DEFINES)
+    references = [*assemblies.stubs, editor, assemblies.runtime, loose, keys, styles]
+    return must_compile(folder / "DemoCases.exe", [SOURCE], references, UNITY_DEFINES)
+
+
+def test_the_camera_goes_round_and_comes_back_where_it_began(demo: Path) -> None:
+    places = [tuple(map(float, line.split())) for line in ask(demo, "path", "2400")]  # 40 seconds
+    steps = [math.dist(one, other) for one, other in zip(places, [*places[1:], places[0]], strict=True)]
+    assert max(steps) < 0.04  # metres in a frame: no jump, also at the seam
+    radii = [math.hypot(x, z) for x, _, z in places]
+    heights = [y for _, y, _ in places]
+    assert (min(radii), max(radii)) == pytest.approx((7.5, 10.5), abs=0.01)
+    assert (min(heights), max(heights)) == pytest.approx((1.7, 3.5), abs=0.01)
+
+
+def test_a_bobber_swings_about_where_it_was_put(demo: Path) -> None:
+    heights = [float(line) for line in ask(demo, "bobber", "180")]  # 3 seconds
+    assert heights[0] == 2 and (min(heights), max(heights)) == pytest.approx((1.5, 2.5), abs=1e-3)
+
+
+def test_every_key_does_what_its_line_says_and_nothing_else(demo: Path) -> None:
+    changes = [line.split("\t") for line in ask(demo, "keys")]
+    told = {key: rest for key, *rest in changes}
+    assert len(told) == len(changes)  # a key changes one line
+    assert told.keys() == {*"GHNPRTU", "UpArrow", "DownArrow", "LeftArrow"}  # stronger than 1 is none
+    assert told["T"] == ["T   style: on", "T   style: off"]
+    assert told["N"] == ["N   next style: First", "N   next style: Second"]
+    assert told["U"][1].endswith(": 4") and told["G"][1].endswith(": on") and told["P"][1].endswith(": off")
+    assert told["R"][1].endswith(": off") and told["H"] == ["hidden"]
+    assert (told["UpArrow"][1][-3:], told["DownArrow"][1][-3:]) == ("600", "540")
+    assert told["LeftArrow"][1][-4:] == "0.99"
+
+
+def test_the_camera_chooses_from_the_styles_of_the_project(demo: Path) -> None:
+    assert ask(demo, "styles") == ["1", "3"]
+
+
+@pytest.mark.parametrize("path", sorted(DEMO.rglob("*.asmdef")), ids=lambda path: path.name)
+def test_without_barracuda_the_controls_are_left_out(path: Path) -> None:
+    asmdef = json.loads(path.read_text())
+    assert asmdef["name"] == path.stem and asmdef["defineConstraints"] == ["STYLETRANSFER_BARRACUDA"]
+    assert set(asmdef["references"]) <= {"StyleTransfer.Runtime", "StyleTransfer.Demo"}
