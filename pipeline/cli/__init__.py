@@ -21,6 +21,7 @@ COMMANDS = {
     "explain": "Say what a finding's code means and what to do about it.",
     "inspect": "Say what a model file is: format, architecture, weights, contract.",
     "prune": "Take channels out of a trained network until a budget is met.",
+    "shrink": "Find smaller networks that meet a goal, trained from a teacher.",
     "targets": "List the targets and which operators each of them takes.",
     "validate": "Say what Unity's console will say about .onnx files.",
     "verify-unity": "Let Unity itself check that each style paints what it should.",

@@ -139,11 +139,11 @@ def scatter(
     for tick in _ticks(x_low, x_high):
         x, _ = at(tick, 10**y_low)
         parts.append(f'<path d="M{x:.1f} 14V{high - bottom}" stroke="var(--line)"/>')
-        parts.append(_text(x, high - bottom + 16, number(tick).rstrip("0").rstrip("."), "middle", True, 11))
+        parts.append(_text(x, high - bottom + 16, _tick(tick), "middle", True, 11))
     for tick in _ticks(y_low, y_high):
         _, y = at(10**x_low, tick)
         parts.append(f'<path d="M{left} {y:.1f}H{wide - 16}" stroke="var(--line)"/>')
-        parts.append(_text(left - 6, y + 4, number(tick).rstrip("0").rstrip("."), "end", True, 11))
+        parts.append(_text(left - 6, y + 4, _tick(tick), "end", True, 11))
     if diagonal:
         for factor, dash in ((1.0, ""), (1.2, "3 4"), (1 / 1.2, "3 4")):
             start = max(10**x_low, 10**y_low / factor)
@@ -169,6 +169,10 @@ def scatter(
     side = _text(0, 0, y_title, "middle", True)
     parts.append(f'<g transform="translate(14 {(high - bottom) / 2:.0f}) rotate(-90)">{side}</g>')
     return _open(wide, high, label) + "".join(parts) + "</svg>"
+
+
+def _tick(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
 
 def _decades(values: Sequence[float]) -> tuple[float, float]:

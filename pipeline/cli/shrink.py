@@ -1,0 +1,74 @@
+"""pipeline shrink."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.console import Console, output_options, to_size
+
+
+@click.command("shrink")
+@click.argument("teacher", type=click.Path(path_type=Path))
+@click.option("--goal", required=True, metavar="GOAL", help="Such as '60 fps at 720x540 on laptop' or '50 KB'.")
+@click.option(
+    "--images",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Pictures of your game: files or folders; repeatable.",
+)
+@click.option("--time", default="30 min", show_default=True, help="For all trainings together.")
+@click.option(
+    "--tries", type=click.IntRange(1, 20), default=3, show_default=True, help="Networks that are trained."
+)
+@click.option(
+    "--device", default="here", show_default=True, help="Device class that fps and ms are predicted for."
+)
+@click.option("--size", "sizes", multiple=True, metavar="WxH", help="Sizes to time; three by default.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder for the result; default NAME-smaller."
+)
+@click.option("--target", default="barracuda-3.0", show_default=True, help="What the networks are lowered for.")
+@click.option("--architecture", metavar="NAME", help="Which known network it is, where the file cannot tell.")
+@click.option(
+    "--input-range", metavar="RANGE", help="What an ONNX teacher takes: 0..255, 0..1, -1..1 or imagenet."
+)
+@click.option("--output-range", metavar="RANGE", help="What an ONNX teacher gives.")
+@click.option("--seed", type=int, default=0, help="For weights and crops.")
+@click.option("--force", is_flag=True, help="Replace the report of an earlier search.")
+@output_options
+def command(
+    console: Console, teacher: Path, images: tuple[Path, ...], sizes: tuple[str, ...], **options: Any
+) -> None:
+    """Find smaller networks that meet a goal, train them from a teacher, and show what each is worth.
+
+    Students of every width and depth are held against the goal by their predicted cost; the few that are worth it,
+    and the teacher pruned to the goal, are trained on what the teacher paints over your pictures. Then all are
+    measured: size, multiply-adds, traffic, time, flicker, and the distance from the teacher's painting of a picture
+    that none has seen (the last of several). The folder gets the checkpoints, which every other command reads, the
+    pictures, and report.html. What is sold as faster and is not (masks, 8-bit weights) is measured beside them.
+
+    \b
+    Examples:
+      pipeline shrink candy.pth --images frames --goal '60 fps at 720x540 on desktop'
+      pipeline shrink net.onnx --input-range 0..1 --output-range 0..1 --images frames --goal '50 KB' --time '2 h'
+    """
+    from pipeline.report.shrink import render_text
+    from pipeline.shrink.search import shrink_file
+
+    if sizes:
+        options["sizes"] = [to_size(text) for text in sizes]
+    with console.working(f"shrinking {teacher.name}"):
+        report, place = shrink_file(teacher, images=images, tell=lambda told: console.say(f"  {told}"), **options)
+    for note in report["notes"]:
+        console.note(note)
+    if console.as_json:
+        console.data(report)
+        return
+    for line in render_text(report):
+        console.data(line)
+    console.say("ms are processor times of one thread; * marks the front.")
+    console.step("written", str(place / "report.html"))

@@ -1,0 +1,342 @@
+"""`pipeline shrink`: smaller networks that meet a goal, trained from a teacher, with their numbers side by side.
+
+Predicted cost chooses which few are trained (pipeline.shrink.candidates, and the pruned teacher); then everything
+is measured: time in ONNX Runtime, distance from the teacher's painting of a picture that was not trained on, and
+flicker. What is known to buy nothing stands beside it, measured too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.cost import SIZES
+from pipeline.errors import PipelineError
+from pipeline.shrink.goals import Goal, parse
+from pipeline.shrink.tuning import duration, shared, train
+
+if TYPE_CHECKING:
+    from pipeline.bench import Subject
+    from pipeline.network import Network
+
+SHOWN = (360, 480)
+"""Height and width of the pictures that are compared and shown: multiples of 8."""
+SHIFTS = ((0, 1), (1, 0), (2, 3), (3, 1))
+"""Movements, down and right in pixels, that flicker is measured by."""
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ShrinkOptions:
+    """How to search. `time` is for all trainings together, as `tuning.duration` gives it."""
+
+    goal: Goal
+    images: tuple[Path, ...]
+    output: Path
+    tries: int = 3
+    time: tuple[tuple[str, Any], ...] = (("minutes", 30.0),)
+    target: str = "barracuda-3.0"
+    architecture: str | None = None
+    seed: int = 0
+    runs: int = 3
+    sizes: tuple[tuple[int, int], ...] = SIZES
+    """Width and height of the pictures that are timed."""
+
+
+@dataclass
+class Entry:
+    """One network of the report."""
+
+    label: str
+    network: Network
+    what: str
+    """teacher, student, pruned, or what bought nothing."""
+    training: dict[str, Any] | None = None
+    file: str = ""
+
+
+def shrink(teacher: Network, options: ShrinkOptions, tell: Tell = lambda told: None) -> dict[str, Any]:
+    """Search, train, measure, and write the networks and the report into `options.output`; the report as data.
+
+    Raises PipelineError: contract-missing, channels-differ, goal-out-of-reach, no-pictures, missing-dependency,
+    and what training and lowering raise. Nothing is written before the search has found something to train.
+    """
+    from pipeline.files import write_file
+    from pipeline.report.serialise import render_json
+    from pipeline.report.shrink import render_html
+    from pipeline.shrink import require_torch
+    from pipeline.shrink.data import picture_files
+    from pipeline.shrink.prunable import save
+
+    require_torch("shrinking")
+    _check(teacher)
+    files = picture_files(options.images)
+    held_out = files[-1] if len(files) > 1 else None
+    training = [file for file in files if file != held_out]
+    entries, notes = find(teacher, options, tell)
+    each = shared(dict(options.time), len(entries))
+    for entry in entries:
+        tell(f"training {entry.label}: {_told(each)}")
+        fresh = entry.what == "student"
+        entry.training = train(entry.network, teacher, training, each, options.seed, tell, fresh)
+        entry.file = f"{entry.network.name}.pth"
+        save(entry.network, options.output / entry.file)
+    report = measured(teacher, entries, options, held_out, tell)
+    report["notes"] = notes
+    pictures = report.pop("pictures")
+    for name, content in pictures.items():
+        write_file(options.output / "pictures" / f"{name}.png", content)
+    write_file(options.output / "report.json", render_json(report))
+    write_file(options.output / "report.html", render_html(report, pictures))
+    return report
+
+
+def _check(teacher: Network) -> None:
+    if teacher.contract is None:
+        raise PipelineError(
+            "contract-missing",
+            "the teacher's file does not say which value range it takes and gives",
+            subject=str(teacher.source),
+            remedy="Declare it: --input-range and --output-range, each one of 0..255, 0..1, -1..1, imagenet.",
+        )
+    channels = (teacher.contract.input.channels, teacher.contract.output.channels)
+    if channels != (3, 3):
+        raise PipelineError(
+            "channels-differ",
+            f"the teacher takes {channels[0]} channels and gives {channels[1]}",
+            subject=str(teacher.source),
+            remedy="Only networks from a colour picture to a colour picture can be distilled.",
+        )
+
+
+def _told(time: dict[str, Any]) -> str:
+    return f"{time['steps']} steps" if "steps" in time else f"{time['minutes']:.1f} minutes"
+
+
+# --- what is tried -------------------------------------------------------------------------------------------
+
+
+def find(teacher: Network, options: ShrinkOptions, tell: Tell) -> tuple[list[Entry], list[str]]:
+    """The networks that are worth training, and what else is to be told."""
+    from pipeline.shrink.candidates import chosen, fresh, meeting
+
+    goal = options.goal
+    notes: list[str] = []
+    before, before_ms = _of_teacher(teacher, options)
+    limit = goal.for_original(before)
+    notes.append(f"the goal is {goal.told(limit)}; the teacher has {goal.told(before)}")
+    if before <= limit:
+        notes.append("the teacher meets the goal already")
+    entries: list[Entry] = []
+    pruned = _pruned(teacher, goal, limit, options, tell, notes) if before > limit else None
+    if pruned is not None:
+        entries.append(pruned)
+    found = meeting(goal, limit, before_ms)
+    tell(f"{len(found)} students meet the goal ({goal.told(limit)}) and are faster than the teacher")
+    for candidate in chosen(found, max(1, options.tries - len(entries))):
+        network = fresh(candidate.student, options.seed)
+        entries.append(Entry(network.name, network, "student"))
+    return entries, notes
+
+
+def _of_teacher(teacher: Network, options: ShrinkOptions) -> tuple[float, float]:
+    """What the teacher has of the goal's kind, and its predicted milliseconds."""
+    from pipeline.bench import lower
+
+    subject = lower(teacher, options.target, "teacher")
+    time = replace(options.goal, kind="milliseconds")
+    return options.goal.value(subject.graph, len(subject.lowered.serialised)), time.value(subject.graph)
+
+
+def _pruned(
+    teacher: Network, goal: Goal, limit: float, options: ShrinkOptions, tell: Tell, notes: list[str]
+) -> Entry | None:
+    """The teacher, pruned to the goal; None for a graph, and where pruning does not reach that far."""
+    from pipeline.shrink.prune import PruneOptions, prune
+
+    if teacher.module is None or ":" in teacher.architecture:
+        notes.append("the teacher is a graph, which torch cannot train: it is not pruned, but copied by students")
+        return None
+    tell("pruning the teacher")
+    try:
+        done = prune(teacher, replace(goal, limit=limit, part=False), PruneOptions(seed=options.seed), tell)
+    except PipelineError as error:
+        if error.code not in ("goal-out-of-reach", "cannot-prune"):
+            raise
+        notes.append(f"the teacher was not pruned: {error.message}")
+        return None
+    network = replace(done.network, name=f"{teacher.name}-pruned", source=Path(f"{teacher.name}-pruned.pth"))
+    return Entry(network.name, network, "pruned")
+
+
+# --- what is measured ----------------------------------------------------------------------------------------
+
+
+def measured(
+    teacher: Network, entries: Sequence[Entry], options: ShrinkOptions, picture: Path | None, tell: Tell
+) -> dict[str, Any]:
+    """Every network and what buys nothing, benched and painted; `pictures` holds PNG bytes by name."""
+    from pipeline.bench import BenchOptions, bench_subjects, lower
+    from pipeline.shrink.quality import quality
+    from pipeline.verify import pictures
+
+    everything = [Entry("teacher", teacher, "teacher"), *entries]
+    subjects = [lower(entry.network, options.target, entry.label) for entry in everything]
+    nothing = bought_nothing(subjects[0])
+    everything += [Entry(subject.label, teacher, why) for subject, why in nothing]
+    subjects += [subject for subject, _ in nothing]
+    report = bench_subjects(
+        subjects, BenchOptions(options.sizes, options.target, runs=options.runs, memory=False), tell
+    )
+    shown = pictures.load(picture, *SHOWN)
+    painted = {subject.label: paint(subject, shown) for subject in subjects}
+    found = {"picture": pictures.png(shown)}
+    goal = options.goal
+    for entry, subject, model in zip(everything, subjects, report["models"], strict=True):
+        result = painted[subject.label]
+        model |= {"what": entry.what, "training": entry.training, "path": entry.file}
+        model["quality"] = quality(result, painted["teacher"]).as_dict()
+        model["flicker"] = round(flicker(subject, shown), 3)
+        value = goal.value(subject.graph, len(subject.lowered.serialised))
+        model["goal"] = {"value": value, "told": goal.told(value)}
+        if entry.what in ("teacher", "student", "pruned"):
+            found[entry.label] = pictures.png(result)
+    report["goal"] = {"text": goal.text, "kind": goal.kind, "device": goal.device}
+    report["unseen"] = picture.name if picture is not None else "the bundled picture"
+    report["front"] = front(report["models"], goal)
+    report["pictures"] = found
+    return report
+
+
+def paint(subject: Subject, picture: np.ndarray) -> np.ndarray:
+    """What a lowered network makes of a picture (1, 3, H, W) 0..1, as its target computes it."""
+    assert subject.lowered.candidate is not None
+    return np.clip(subject.lowered.candidate(picture), 0, 1)
+
+
+def flicker(subject: Subject, picture: np.ndarray) -> float:
+    """How much the painting changes, in levels of 255, beside moving with the picture by a few pixels.
+
+    The mean absolute difference of the painting of a moved picture and the moved painting, where both have it.
+    """
+    height, width = (size - 8 for size in picture.shape[2:])
+    still = paint(subject, picture[:, :, :height, :width])
+    changes = []
+    for down, right in SHIFTS:
+        moved = paint(subject, picture[:, :, down : down + height, right : right + width])
+        apart = still[:, :, down:, right:] - moved[:, :, : height - down, : width - right]
+        changes.append(float(np.abs(apart).mean()) * 255)
+    return float(np.mean(changes))
+
+
+def bought_nothing(teacher: Subject) -> list[tuple[Subject, str]]:
+    """The teacher with half of its weights masked, and with weights of 8 bits: what is sold as faster."""
+    from pipeline.shrink.channels import constants
+
+    made = []
+    for label, change, why in (
+        ("half masked", _masked, "mask pruning: zeros are multiplied like other numbers"),
+        ("8-bit weights", _rounded, "8-bit weights: Barracuda computes in float, so they are floats again"),
+    ):
+        graph = teacher.graph.copy()
+        for tensor in constants(graph).values():
+            if len(tensor.shape) == 4:
+                tensor.values = change(np.asarray(tensor.values))
+        made.append((_again(teacher, graph, label), why))
+    return made
+
+
+def _masked(weights: np.ndarray) -> np.ndarray:
+    """The smaller half of the weights is zero."""
+    middle = np.median(np.abs(weights))
+    return np.where(np.abs(weights) > middle, weights, 0).astype(weights.dtype)
+
+
+def _rounded(weights: np.ndarray) -> np.ndarray:
+    """Weights in 255 steps for each output channel, as symmetric int8 quantisation has them."""
+    scale = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / 127
+    scale[scale == 0] = 1
+    return (np.rint(weights / scale) * scale).astype(weights.dtype)
+
+
+def _again(subject: Subject, graph: Any, label: str) -> Subject:
+    from pipeline.graph import to_model
+    from pipeline.verify.proof import as_target_computes
+
+    model = to_model(graph)
+    lowered = replace(
+        subject.lowered,
+        model=model,
+        serialised=model.SerializeToString(deterministic=True),
+        candidate=as_target_computes(model, subject.lowered.target),
+    )
+    return replace(subject, label=label, graph=graph, lowered=lowered)
+
+
+def front(models: Sequence[dict[str, Any]], goal: Goal) -> list[str]:
+    """Labels of the networks that no other beats in both the goal's number and the texture of their painting."""
+    tried = [model for model in models if model["what"] in ("teacher", "student", "pruned")]
+
+    def beaten(model: dict[str, Any]) -> bool:
+        cost, error = model["goal"]["value"], model["quality"]["texture"]
+        return any(
+            other["goal"]["value"] <= cost
+            and other["quality"]["texture"] <= error
+            and (other["goal"]["value"], other["quality"]["texture"]) != (cost, error)
+            for other in tried
+        )
+
+    return [model["label"] for model in tried if not beaten(model)]
+
+
+def shrink_file(
+    file: Path,
+    *,
+    goal: str,
+    images: Sequence[Path],
+    device: str = "here",
+    output: Path | None = None,
+    time: str = "30 min",
+    tries: int = 3,
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    architecture: str | None = None,
+    input_range: str | None = None,
+    output_range: str | None = None,
+    target: str = "barracuda-3.0",
+    seed: int = 0,
+    force: bool = False,
+    tell: Tell = lambda told: None,
+) -> tuple[dict[str, Any], Path]:
+    """`pipeline shrink` as one call: the report, and the folder that it was written into."""
+    from pipeline import sources, targets
+    from pipeline.build import existing_file
+
+    path = existing_file(file)
+    wanted = parse(goal, device)
+    length = duration(time)
+    targets.get(target)
+    place = output or Path.cwd() / f"{path.stem}-smaller"
+    if (place / "report.json").exists() and not force:
+        raise PipelineError(
+            "file-exists",
+            "an earlier search wrote its report there",
+            subject=str(place / "report.json"),
+            remedy="Use --force to replace it, or --output for another folder.",
+        )
+    read = sources.ReadOptions(architecture=architecture, input_range=input_range, output_range=output_range)
+    options = ShrinkOptions(
+        wanted,
+        tuple(images),
+        place,
+        max(1, tries),
+        tuple(length.items()),
+        target,
+        architecture,
+        seed,
+        sizes=tuple(sizes),
+    )
+    return shrink(sources.read(path, read), options, tell), place

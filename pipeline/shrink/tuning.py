@@ -1,0 +1,93 @@
+"""How long: times as people write them, and fine-tuning a pruned network from what the original paints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.network import Network
+
+_TIME = re.compile(
+    r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>steps?|s|sec(?:onds?)?|min(?:utes?)?|m|h(?:ours?)?)\s*"
+)
+_MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
+TUNING_RATE = 1e-3
+"""Learning rate for a network that can paint already."""
+Tell = Callable[[str], None]
+
+
+def duration(text: str, option: str = "--time") -> dict[str, Any]:
+    """`20 min`, `90 s`, `2 h` or `500 steps` as LoopOptions takes it: {"minutes": 20.0} or {"steps": 500}.
+
+    Raises PipelineError `bad-time`.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None or not float(match["number"]):
+        raise PipelineError(
+            "bad-time",
+            f"{text!r} is no time",
+            subject=option,
+            remedy="Such as '20 min', '90 s', '2 h', '500 steps'.",
+        )
+    number, unit = float(match["number"]), match["unit"]
+    if unit.startswith("step"):
+        return {"steps": max(1, round(number))}
+    return {"minutes": number * _MINUTES[unit[0]]}
+
+
+def shared(time: dict[str, Any], parts: int) -> dict[str, Any]:
+    """A part of a time; every part has a step at least."""
+    if "steps" in time:
+        return {"steps": max(1, time["steps"] // parts)}
+    return {"minutes": time["minutes"] / parts}
+
+
+def train(
+    student: Network,
+    teacher: Network,
+    pictures: list[Path],
+    time: dict[str, Any],
+    seed: int,
+    tell: Tell,
+    fresh: bool = True,
+) -> dict[str, Any]:
+    """Train `student.module` in place on what `teacher` paints over the pictures; how it went, as data.
+
+    `fresh` is False for a network that can paint already.
+    """
+    from pipeline.shrink.distill import DistillOptions, distill
+    from pipeline.shrink.loop import LoopOptions
+
+    assert student.module is not None and student.contract is not None
+    options = LoopOptions(**time, seed=seed, every=10**9, **({} if fresh else {"rate": TUNING_RATE}))
+    last = [-1]
+
+    def progress(history: Any, done: float) -> None:
+        if int(done * 10) > last[0]:
+            last[0] = int(done * 10)
+            tell(f"{student.name}: {done:.0%}, step {history.steps}")
+
+    history = distill(
+        teacher,
+        student.module,
+        pictures,
+        DistillOptions(loop=options),
+        student_contract=student.contract,
+        tell=progress,
+    )
+    return {"steps": history.steps, "minutes": round(history.minutes, 2), "device": history.device}
+
+
+def fine_tune(
+    network: Network, original: Network, images: Path, time: str, seed: int, tell: Tell = lambda told: None
+) -> dict[str, Any]:
+    """Let a pruned network learn from what the original paints over the pictures of a folder, for so long."""
+    from pipeline.shrink import require_torch
+
+    require_torch("fine-tuning")
+    return train(network, original, [images], duration(time, "--tune"), seed, tell, fresh=False)

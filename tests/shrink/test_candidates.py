@@ -1,0 +1,51 @@
+"""Students that meet a goal: predicted as they turn out to be."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.bench import lower
+from pipeline.errors import PipelineError
+from pipeline.shrink.candidates import chosen, fresh, meeting
+from pipeline.shrink.goals import parse
+
+
+@pytest.fixture(scope="module")
+def found():
+    goal = parse("12 ms at 720x540 on laptop")
+    return goal, meeting(goal, 40.0)
+
+
+def test_candidates_meet_the_goal_and_have_what_they_are_said_to(found) -> None:
+    goal, candidates = found
+    assert len(candidates) > 5 and all(candidate.value <= 40.0 for candidate in candidates)
+    first = candidates[0]
+    subject = lower(fresh(first.student), "barracuda-3.0", "s")
+    assert first.value == pytest.approx(goal.value(subject.graph), rel=0.05)
+    assert first.weights == subject.network.weights
+    assert max(c.macs for c in candidates) == first.macs
+
+
+def test_bytes_are_predicted_from_above() -> None:
+    goal = parse("60 KB")
+    for candidate in meeting(goal, goal.limit)[:2]:
+        size = len(lower(fresh(candidate.student), "barracuda-3.0", "s").lowered.serialised)
+        assert 0.8 * candidate.value < size <= candidate.value
+
+
+def test_the_few_that_are_chosen_differ(found) -> None:
+    _, candidates = found
+    picked = chosen(candidates, 3)
+    assert len({candidate.student.spec for candidate in picked}) == 3
+    assert candidates[0] in picked
+    assert max(c.weights for c in candidates) == max(c.weights for c in picked)
+
+
+def test_slower_ones_than_the_teacher_are_not_candidates(found) -> None:
+    goal, candidates = found
+    assert 0 < len(meeting(goal, 40.0, slowest=20.0)) < len(candidates)
+
+
+def test_a_goal_that_none_meets_is_out_of_reach() -> None:
+    with pytest.raises(PipelineError, match="goal-out-of-reach"):
+        chosen(meeting(parse("10 weights"), 10), 2)

@@ -1,0 +1,32 @@
+"""Times as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.shrink.tuning import duration, shared
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("20 min", {"minutes": 20.0}),
+        ("90s", {"minutes": 1.5}),
+        ("1.5 hours", {"minutes": 90.0}),
+        ("500 steps", {"steps": 500}),
+    ],
+)
+def test_a_time_is_read(text, wanted) -> None:
+    assert duration(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0 min", "20", "-5 min", "3 weeks"])
+def test_what_is_no_time_is_refused(text) -> None:
+    with pytest.raises(PipelineError, match="bad-time"):
+        duration(text)
+
+
+def test_time_is_shared_and_every_part_has_a_step() -> None:
+    assert shared({"minutes": 30.0}, 3) == {"minutes": 10.0}
+    assert shared({"steps": 2}, 3) == {"steps": 1}
