@@ -30,6 +30,8 @@ from pipeline.shrink.quality import quality
 LEVELS = ImageContract(ImageSide("0..255"), ImageSide("0..255"))
 MARGIN = 8
 """Pixels that a painted crop is larger than what the student sees of it, so that it can be seen shifted."""
+HINTS_UNTIL = 0.5
+"""Part of the training at which the hints have faded away: a smaller network must go its own way."""
 LARGEST_HOLDOUT = (540, 960)
 
 
@@ -38,15 +40,19 @@ class Weights:
     """How much each loss counts; 0 leaves it out."""
 
     pixels: float = 1.0
-    energy: float = 0.5
+    fine: float = 0.5
+    """How much of that the finest scale counts, where strokes have to lie exactly."""
+    energy: float = 2.0
     """Local energies of fixed random filters."""
-    gram: float = 0.2
+    gram: float = 1.0
     """Their Gram matrices."""
+    hints: float = 1.0
+    """Inner layers against the teacher's, fading to nothing half way, for teachers that are torch modules."""
     features: float = 0.1
     """The teacher's first convolutions, for teachers that are torch modules."""
-    statistics: float = 0.3
+    statistics: float = 1.0
     """Their local energies and Gram matrices."""
-    critic: float = 0.0
+    critic: float = 0.1
     """A patch discriminator."""
     flicker: float = 0.5
     """Difference of what the student paints of the same thing, shifted by a few pixels and with noise on it."""
@@ -58,10 +64,10 @@ class DistillOptions:
 
     loop: LoopOptions = field(default_factory=LoopOptions)
     weights: Weights = field(default_factory=Weights)
-    sides: tuple[int, ...] = (192, 256, 352)
+    sides: tuple[int, ...] = (128, 192)
     """Sides of the square crops, multiples of 8; one of them at random in each step. Instance norm makes a
     network depend on its whole picture, so a student that saw only small crops paints large pictures paler."""
-    pixels: int = 2 * 256 * 256
+    pixels: int = 65_536
     """Pixels that each step sees, about."""
     reuse: int = 3
     """How often a painting of the teacher is used, about: each in a new shift and with other neighbours."""
@@ -148,7 +154,7 @@ def distill(
             identity=_identity(options) | (identity or {}),
             also=distilling.keeps(),
         )
-        distilling.loop = loop
+        distilling.join(loop)
         if resume and loop.resume():
             distilling.fill(loop.step)
         shown = [_Shown(path, painter, where) for path in holdout] if where.first else []
@@ -193,12 +199,22 @@ class _Distilling:
         self.texture = lost.Texture().to(where.device)
         self.pool: list[tuple[Tensor, Tensor]] = []
         self.loop: Loop
+        self.hints: lost.Hints | None = None
         self.critic = self.critic_optimiser = None
         if options.weights.critic:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(options.loop.seed)
                 self.critic = lost.Critic().to(where.device, memory_format=torch.channels_last)
             self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=5e-4, betas=(0.5, 0.99))
+
+    def join(self, loop: Loop) -> None:
+        """Train in this loop: once, before it runs or resumes."""
+        self.loop = loop
+        if self.teacher.module is not None and self.options.weights.hints:
+            hints = lost.Hints(self.teacher.module.network, loop.student, self.where.device)
+            if hints.pairs:
+                self.hints = loop.also["hints"] = hints
+                loop.optimiser.add_param_group({"params": list(hints.parameters()), "scale": 1.0})
 
     def keeps(self) -> dict[str, Any]:
         return {} if self.critic is None else {"critic": self.critic, "critic_optimiser": self.critic_optimiser}
@@ -251,9 +267,14 @@ class _Distilling:
             pictures = torch.cat((pictures[:count], (second + noise).clamp(0, 255)))
             wanted = torch.cat((wanted[:count], second_wanted))
         pictures = pictures.contiguous(memory_format=torch.channels_last)
-        raw = self.loop.painting(pictures)
-        painted = lost.leaky_clamp(raw)
-        parts = {"pixels": weights.pixels * lost.pixels(painted, wanted)}
+        hint = weights.hints * max(0.0, 1 - done / HINTS_UNTIL) if self.hints is not None else 0.0
+        if self.hints is not None:
+            self.hints.listening = hint > 0
+        painted = lost.leaky_clamp(self.loop.painting(pictures))
+        parts = {"pixels": weights.pixels * lost.pixels(painted, wanted, weights.fine)}
+        if self.hints is not None and hint > 0:
+            assert self.teacher.module is not None
+            parts["hints"] = hint * self.hints.loss(self.teacher.module.to_network(pictures))
         if weights.energy or weights.gram:
             energy, grams = self.texture.loss(painted, wanted)
             parts |= {"energy": weights.energy * energy, "gram": weights.gram * grams}
