@@ -358,7 +358,7 @@ class Loop:
 
 
 def usual_rate(student: nn.Module) -> float:
-    """Adam's rate where none is given. The wider a layer, the smaller its weights, and the steps that suit them."""
+    """Adam's rate by default: the wider a layer, the smaller its weights, and the steps that suit them."""
     widest = max((m.out_channels for m in student.modules() if isinstance(m, nn.Conv2d)), default=32)
     return 4e-3 * min(1.0, 32 / widest)
 

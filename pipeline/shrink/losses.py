@@ -126,8 +126,10 @@ class TeacherEyes:
         convolutions = [m for m in teacher.modules() if isinstance(m, nn.Conv2d)][: self.LAYERS]
         self.seen: list[Tensor] = []
         self.listening = False
-        for index, layer in enumerate(convolutions):
+        self.hooks = [
             layer.register_forward_hook(self._keep(index + 1 == len(convolutions)))
+            for index, layer in enumerate(convolutions)
+        ]
 
     def _keep(self, last: bool) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -137,6 +139,11 @@ class TeacherEyes:
                     raise _Enough
 
         return hook
+
+    def close(self) -> None:
+        """Leave the teacher as it was."""
+        for hook in self.hooks:
+            hook.remove()
 
     def __call__(self, pictures: Tensor) -> list[Tensor]:
         """The features of pictures, finest first."""
@@ -186,15 +193,20 @@ class Hints(nn.Module):
         self.to(device)
         self.seen: dict[nn.Module, Tensor] = {}
         self.listening = False
-        for layer in {layer for pair in self.pairs for layer in pair}:
-            layer.register_forward_hook(self._keep)
+        layers = {layer for pair in self.pairs for layer in pair}
+        self.hooks = [layer.register_forward_hook(self._keep) for layer in layers]
 
     def _keep(self, layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if self.listening:
             self.seen[layer] = output
 
+    def close(self) -> None:
+        """Leave teacher and student as they were."""
+        for hook in self.hooks:
+            hook.remove()
+
     def loss(self, given: Tensor) -> Tensor:
-        """Average difference of the layers' outputs; `given` is what the student was given, in the teacher's range.
+        """Average difference of the layers' outputs; `given` is what the student saw, in the teacher's range.
 
         The student must have run while `listening` was on.
         """
