@@ -81,7 +81,10 @@ def build_stubs(version: str, folder: Path) -> Assemblies:
     """The stand-ins for Unity and for one Barracuda version, compiled."""
     made = Assemblies(version, folder, (*UNITY_DEFINES, *VERSION_DEFINES[version]))
     friends = STUBS / "AssemblyInfo.cs"
-    engine_sources = [STUBS / "UnityEngine.cs", STUBS / "JsonUtility.cs", friends]
+    engine_sources = [
+        *(STUBS / name for name in ("UnityEngine.cs", "UnityRendering.cs", "JsonUtility.cs")),
+        friends,
+    ]
     engine = must_compile(folder / "UnityEngine.dll", engine_sources)
     must_compile(folder / "UnityEditor.dll", [STUBS / "UnityEditor.cs", friends], [engine])
     must_compile(folder / "nunit.framework.dll", [STUBS / "NUnit.cs"])

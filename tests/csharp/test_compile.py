@@ -82,6 +82,9 @@ def test_assembly_definitions_are_skipped_without_barracuda(path: Path) -> None:
         *(other.stem for other in ASMDEFS),
         "Unity.Barracuda",
         *(["Unity.Barracuda.ONNX"] if "BARRACUDA_2_OR_NEWER" in asmdef["defineConstraints"] else []),
+        "Unity.RenderPipelines.Core.Runtime",
+        "Unity.RenderPipelines.Universal.Runtime",
+        "Unity.RenderPipelines.HighDefinition.Runtime",
         "UnityEngine.TestRunner",
         "UnityEditor.TestRunner",
     }

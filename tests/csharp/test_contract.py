@@ -47,3 +47,28 @@ def test_the_documentation_names_files_that_exist() -> None:
     named = re.findall(r"`((?:Runtime|Editor)/[\w./]*)`", text)
     assert len(named) >= 9
     assert [name for name in named if not (TEMPLATES / name).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "source"),
+    [
+        ("unity-builtin", "Runtime/StyleTransferCamera.cs"),
+        ("unity-urp", "Runtime/Universal/StyleTransferFeature.cs"),
+        ("unity-hdrp", "Runtime/HighDefinition/StyleTransferCustomPass.cs"),
+    ],
+)
+def test_each_pipelines_page_names_what_there_is_to_click(page: str, source: str) -> None:
+    text = (REPOSITORY / f"docs/{page}.md").read_text()
+
+    # As Unity's menus and inspectors write the names of classes and fields.
+    def written(name: str) -> str:
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name[0].upper() + name[1:])
+
+    if page != "unity-builtin":
+        assert written(Path(source).stem) in text
+        assert written(Path(source).stem) in (TEMPLATES / "README.txt.j2").read_text()
+    fields = {written(name) for name in serialised_fields("StyleTransferSettings")}
+    assert {"Stylized Layers", "Target Frame Rate", "Run Every Frames", "Reproject"} <= fields
+    for field in ("Stylized Layers", "Target Frame Rate", "Run Every Frames", "Reproject"):
+        assert field in text
+    assert f"({page}.md)" in (REPOSITORY / "docs/unity.md").read_text()

@@ -224,7 +224,7 @@ def test_a_frame_holds_motion_and_distance(program: Path, name: str, motion: str
     distances = chance.uniform(0.5, 90, (HEIGHT, WIDTH))
     raws = np.repeat(np.vectorize(raw)(distances)[..., None], 4, axis=2)
     vectors[3, 5] = 2.0  # HDRP's mark for "no motion vector"
-    numbers = {"_EyeDepth": eye_depth(0.3, 100.0, False, True), "_CopyScale": (1.0, 1.0, 0.0, 0.0)}
+    numbers = {"_EyeDepth": eye_depth(0.3, 100.0, False, True)}
     got = draw(program, name, vectors=numbers, _MainTex=vectors, **{motion: vectors, depth: raws})
     assert np.abs(got[..., 2] / distances - 1).max() < 1e-3
     wanted = vectors[..., :2].copy()
@@ -243,11 +243,8 @@ def test_code_and_motion_shader_agree_on_passes_and_properties() -> None:
     used = set(re.findall(r'PropertyToID\("(\w+)"\)', REPROJECTION))
     assert used | {"_MainTex"} == set(re.findall(r"^        (_\w+)\(", MOTION, re.MULTILINE))
     assert f'Shader "{re.search(r"ShaderName = .(.*?).;", REPROJECTION)[1]}"' in MOTION
-    mask, code = (
-        (SHADERS / "StyleTransferMask.shader").read_text(),
-        (TEMPLATES / "Runtime/ObjectMask.cs").read_text(),
-    )
-    assert set(re.findall(r'PropertyToID\("(\w+)"\)', code)) == set(
-        re.findall(r"float4(?:x4)? (_Style\w+);", mask)
-    )
+    mask = (SHADERS / "StyleTransferMask.shader").read_text()
+    code = (TEMPLATES / "Runtime/ObjectMask.cs").read_text()
+    uniforms = {*re.findall(r"float4(?:x4)? (_Style\w+);", mask), "_CameraDepthTexture"}
+    assert set(re.findall(r'PropertyToID\("(\w+)"\)', code)) == uniforms
     assert f'Shader "{re.search(r"ShaderName = .(.*?).;", code)[1]}"' in mask

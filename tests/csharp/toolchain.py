@@ -43,11 +43,11 @@ def tool(name: str) -> str:
 
 
 def run(
-    *command: str | Path, cwd: Path | None = None, libraries: Path | None = None, stdin: str = ""
+    *command: str | Path, cwd: Path | None = None, libraries: Sequence[Path] = (), stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command, the first word of which is a tool's name; mono finds assemblies in `libraries` too."""
     words = [tool(str(command[0])), *map(str, command[1:])]
-    env = {**os.environ, "MONO_PATH": str(libraries)} if libraries else None
+    env = {**os.environ, "MONO_PATH": os.pathsep.join(map(str, libraries))} if libraries else None
     return subprocess.run(words, cwd=cwd, env=env, input=stdin, capture_output=True, text=True, timeout=120)
 
 

@@ -5,3 +5,7 @@ using System.Runtime.CompilerServices;
 [assembly: InternalsVisibleTo("Cases")]
 [assembly: InternalsVisibleTo("EditorCases")]
 [assembly: InternalsVisibleTo("DemoCases")]
+[assembly: InternalsVisibleTo("Unity.RenderPipelines.Core.Runtime")]
+[assembly: InternalsVisibleTo("Unity.RenderPipelines.Universal.Runtime")]
+[assembly: InternalsVisibleTo("Unity.RenderPipelines.HighDefinition.Runtime")]
+[assembly: InternalsVisibleTo("PipelineCases")]

@@ -156,10 +156,23 @@ public static class AsyncGPUReadback
 
 public struct RenderTargetIdentifier
 {
-    internal readonly Texture texture;
+    readonly Texture m_Texture;
+    readonly int m_Name;
 
-    public RenderTargetIdentifier(Texture tex) { texture = tex; }
+    public RenderTargetIdentifier(Texture tex) { m_Texture = tex; m_Name = -1; }
+    public RenderTargetIdentifier(int nameID) { m_Texture = null; m_Name = nameID; }
     public static implicit operator RenderTargetIdentifier(Texture tex) { return new RenderTargetIdentifier(tex); }
+
+    internal Texture texture
+    {
+        get { return m_Texture != null ? m_Texture : m_Name < 0 ? null : (Texture)Shader.Global(m_Name); }
+    }
+}
+
+public struct RendererList
+{
+    internal int layers;
+    internal Material material;
 }
 
 // Commands are kept and carried out later, with the materials' properties of then.
@@ -185,6 +198,50 @@ public class CommandBuffer : IDisposable
     {
         m_Commands.Add(() => Graphics.Blit(source.texture, (RenderTexture)dest.texture, mat, pass));
     }
+
+    // The part of the source that scale and offset name, over the whole target.
+    public void Blit
+        (RenderTargetIdentifier source, RenderTargetIdentifier dest, Vector2 scale, Vector2 offset,
+         int sourceDepthSlice, int destDepthSlice)
+    {
+        StubAdd(() => Graphics.StubCopy(source.texture, (RenderTexture)dest.texture, scale, offset));
+    }
+
+    public void CopyTexture
+        (RenderTargetIdentifier src, int srcElement, int srcMip, int srcX, int srcY, int srcWidth, int srcHeight,
+         RenderTargetIdentifier dst, int dstElement, int dstMip, int dstX, int dstY)
+    {
+        StubAdd(() =>
+        {
+            RenderTexture from = (RenderTexture)src.texture, to = (RenderTexture)dst.texture;
+            if (from.graphicsFormat != to.graphicsFormat) throw new Exception("formats differ");
+            for (var y = 0; y < srcHeight; y++)
+                Array.Copy(from.texels, ((srcY + y) * from.width + srcX) * 4, to.texels, ((dstY + y) * to.width + dstX) * 4,
+                           srcWidth * 4);
+        });
+    }
+
+    public void SetRenderTarget(RenderTargetIdentifier rt)
+    {
+        StubAdd(() => RenderTexture.active = (RenderTexture)rt.texture);
+    }
+
+    public void ClearRenderTarget(bool clearDepth, bool clearColor, Color backgroundColor)
+    {
+        StubAdd(() => Array.Clear(RenderTexture.active.texels, 0, RenderTexture.active.texels.Length));
+    }
+
+    public void SetGlobalTexture(int nameID, RenderTargetIdentifier value)
+    {
+        StubAdd(() => Shader.SetGlobal(nameID, value.texture));
+    }
+
+    public void DrawRendererList(RendererList rendererList)
+    {
+        StubAdd(() => Stub.Objects.Paint(RenderTexture.active, rendererList.layers, rendererList.material));
+    }
+
+    internal void StubAdd(Action command) { m_Commands.Add(command); }
 
     public void Clear() { m_Commands.Clear(); }
     public void Dispose() { Stub.Live.Remove("CommandBuffer"); }
@@ -337,7 +394,7 @@ public enum ColorSpace { Uninitialized = -1, Gamma = 0, Linear = 1 }
 public enum FilterMode { Point = 0, Bilinear = 1, Trilinear = 2 }
 public enum TextureWrapMode { Repeat = 0, Clamp = 1 }
 public enum TextureFormat { RGBA32 = 4 }
-public enum RenderTextureFormat { ARGB32 = 0, ARGBHalf = 2, ARGBFloat = 11 }
+public enum RenderTextureFormat { ARGB32 = 0, ARGBHalf = 2, ARGBFloat = 11, RGHalf = 13, RFloat = 14 }
 public enum RenderTextureReadWrite { Default = 0, Linear = 1, sRGB = 2 }
 
 public enum CameraClearFlags { Skybox = 1, SolidColor = 2, Depth = 3, Nothing = 4 }
@@ -538,6 +595,8 @@ public sealed class Shader : Object
         return name.StartsWith("Hidden/StyleTransfer/") ? new Shader { name = name } : null;
     }
 
+    internal static object Global(int nameID) { return globals[s_Names[nameID]]; }
+    internal static void SetGlobal(int nameID, object value) { globals[s_Names[nameID]] = value; }
     public static void SetGlobalVector(int nameID, Vector4 value) { globals[s_Names[nameID]] = value; }
     public static void SetGlobalMatrix(int nameID, Matrix4x4 value) { globals[s_Names[nameID]] = value; }
 
@@ -661,6 +720,14 @@ public class RenderTexture : Texture
         Track();
     }
 
+    public RenderTexture(int width, int height, int depth, Experimental.Rendering.GraphicsFormat format)
+        : this(width, height, depth, RenderTextureFormat.ARGBHalf, RenderTextureReadWrite.Linear)
+    {
+        graphicsFormat = format;
+    }
+
+    public Experimental.Rendering.GraphicsFormat graphicsFormat { get; set; }
+
     protected override string Kind { get { return "RenderTexture"; } }
 
     public static RenderTexture active { get; set; }
@@ -686,6 +753,20 @@ public class Graphics
 {
     public static void Blit(Texture source, RenderTexture dest) { Draw(source, dest, null, 0); }
     public static void Blit(Texture source, RenderTexture dest, Material mat, int pass) { Draw(source, dest, mat, pass); }
+
+    internal static void StubCopy(Texture source, RenderTexture dest, Vector2 scale, Vector2 offset)
+    {
+        for (var y = 0; y < dest.height; y++)
+        {
+            for (var x = 0; x < dest.width; x++)
+            {
+                var color = new float[4];
+                source.Sample((x + 0.5f) / dest.width * scale.x + offset.x, (y + 0.5f) / dest.height * scale.y + offset.y, color);
+                Array.Copy(color, 0, dest.texels, (y * dest.width + x) * 4, 4);
+            }
+        }
+    }
+
 
     static void Draw(Texture source, RenderTexture dest, Material material, int pass)
     {

@@ -26,7 +26,8 @@ sealed class ObjectMask : IDisposable
     /// <summary>Where to draw them, for a camera's view.</summary>
     /// <param name="camera">the camera</param>
     /// <param name="size">of the mask</param>
-    public RenderTexture Prepare(Camera camera, WorkingSize size)
+    /// <param name="depth">the camera's depth; null is the global depth texture</param>
+    public RenderTexture Prepare(Camera camera, WorkingSize size, Texture depth)
     {
         if (_mask == null || _mask.width != size.Width || _mask.height != size.Height) AllocateMask(size);
 
@@ -36,6 +37,7 @@ sealed class ObjectMask : IDisposable
         _material.SetMatrix(ViewProjectionId, _viewProjection);
         _material.SetVector(EyeDepthId, _eyeDepth);
         _material.SetVector(MaskSizeId, new Vector4(size.Width, size.Height, 0, 0));
+        if (depth != null) _material.SetTexture(DepthId, depth);
         return _mask;
     }
 
@@ -46,7 +48,7 @@ sealed class ObjectMask : IDisposable
     public RenderTexture Draw(Camera camera, LayerMask layers, WorkingSize size)
     {
         if (_eye == null) AllocateEye();
-        var mask = Prepare(camera, size);
+        var mask = Prepare(camera, size, null);
 
         // A replacement shader has no material of ours.
         Shader.SetGlobalMatrix(ViewProjectionId, _viewProjection);
@@ -79,6 +81,7 @@ sealed class ObjectMask : IDisposable
 
     const int DepthBits = 24;
 
+    static readonly int DepthId = Shader.PropertyToID("_CameraDepthTexture");
     static readonly int ViewProjectionId = Shader.PropertyToID("_StyleViewProjection");
     static readonly int EyeDepthId = Shader.PropertyToID("_StyleEyeDepth");
     static readonly int MaskSizeId = Shader.PropertyToID("_StyleMaskSize");

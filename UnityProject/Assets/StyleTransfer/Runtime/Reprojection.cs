@@ -48,12 +48,10 @@ sealed class Reprojection : IDisposable
     /// <summary>What <see cref="MotionSource.Copies"/> reads.</summary>
     /// <param name="depth">a copy of the camera's depth</param>
     /// <param name="motion">a copy of its motion vectors</param>
-    /// <param name="usedPart">width and height of the part in use, over those of the copies</param>
-    public void SetCopies(Texture depth, Texture motion, Vector2 usedPart)
+    public void SetCopies(Texture depth, Texture motion)
     {
         _material.SetTexture(DepthCopyId, depth);
         _material.SetTexture(MotionCopyId, motion);
-        _material.SetVector(CopyScaleId, new Vector4(usedPart.x, usedPart.y, 0, 0));
     }
 
     /// <summary>Adds this frame's motion to the histories.</summary>
@@ -128,7 +126,6 @@ sealed class Reprojection : IDisposable
     static readonly int CameraId = Shader.PropertyToID("_Camera");
     static readonly int DepthCopyId = Shader.PropertyToID("_DepthCopy");
     static readonly int MotionCopyId = Shader.PropertyToID("_MotionCopy");
-    static readonly int CopyScaleId = Shader.PropertyToID("_CopyScale");
     static readonly int EyeDepthId = Shader.PropertyToID("_EyeDepth");
 
     Material _material;

@@ -64,22 +64,25 @@ public class StyleTransferCamera : StyleTransferSettings
     /// <summary>Where to draw the objects of the stylised layers, with <see cref="MaskMaterial"/>.</summary>
     /// <param name="width">of the camera's picture</param>
     /// <param name="height">of the camera's picture</param>
-    public RenderTexture PrepareMask(int width, int height)
+    /// <param name="depth">the camera's depth; null is the global depth texture</param>
+    public RenderTexture PrepareMask(int width, int height, Texture depth = null)
     {
         if (_mask == null) AllocateMask();
-        return _mask.Prepare(_camera, MaskSize(width, height));
+        return _mask.Prepare(_camera, MaskSize(width, height), depth);
     }
 
     /// <summary>The material of the mask; valid after <see cref="PrepareMask"/>.</summary>
     public Material MaskMaterial => _mask.Material;
 
+    /// <summary>Textures for what belongs to the camera's frame; freed with the component's others.</summary>
+    public CameraCopies Copies => _copies;
+
     /// <summary>What <see cref="MotionSource.Copies"/> of <see cref="Record"/> reads.</summary>
-    /// <param name="depth">a copy of the camera's depth</param>
+    /// <param name="depth">a copy of the camera's depth, as large as its picture</param>
     /// <param name="motion">a copy of its motion vectors</param>
-    /// <param name="usedPart">width and height of the part in use, over those of the copies</param>
-    public void SetCopies(Texture depth, Texture motion, Vector2 usedPart)
+    public void SetCopies(Texture depth, Texture motion)
     {
-        if (_effect != null) _effect.SetCopies(depth, motion, usedPart);
+        if (_effect != null) _effect.SetCopies(depth, motion);
     }
 
     /// <summary>
@@ -125,6 +128,7 @@ public class StyleTransferCamera : StyleTransferSettings
     Camera _camera;
     StyleTransferEffect _effect;
     ObjectMask _mask;
+    readonly CameraCopies _copies = new CameraCopies();
 
     // Flags of the camera that this component has set and takes back.
     DepthTextureMode _addedTextures;
@@ -287,6 +291,7 @@ public class StyleTransferCamera : StyleTransferSettings
         if (_camera != null) _camera.depthTextureMode &= ~_addedTextures;
         _addedTextures = DepthTextureMode.None;
 
+        _copies.Dispose();
         if (_mask != null) _mask.Dispose();
         _mask = null;
         if (_effect != null) _effect.Dispose();

@@ -49,10 +49,10 @@ sealed class StyleTransferEffect : IDisposable
     public float ResolutionScale => _settings.TargetFrameRate > 0 ? _governor.Scale : 1;
 
     /// <summary>What <see cref="MotionSource.Copies"/> reads.</summary>
-    public void SetCopies(Texture depth, Texture motion, Vector2 usedPart)
+    public void SetCopies(Texture depth, Texture motion)
     {
         if (_reprojection == null) AllocateReprojection();
-        _reprojection.SetCopies(depth, motion, usedPart);
+        _reprojection.SetCopies(depth, motion);
     }
 
     /// <summary>Loads what the settings ask for, and holds the frame rate that they ask for.</summary>

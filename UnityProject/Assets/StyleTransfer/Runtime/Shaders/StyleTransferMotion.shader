@@ -14,7 +14,6 @@ Shader "Hidden/StyleTransfer/Motion"
         _DepthCopy("Depth", 2D) = "black" {}
         _MotionCopy("Motion vectors", 2D) = "black" {}
         _EyeDepth("Distance = (x * depth + y) / (z * depth + w)", Vector) = (0, 1, 0, 1)
-        _CopyScale("Part of the copies that is in use", Vector) = (1, 1, 0, 0)
     }
 
     CGINCLUDE
@@ -32,7 +31,6 @@ Shader "Hidden/StyleTransfer/Motion"
     sampler2D _CameraMotionVectorsTexture;
     sampler2D _MotionVectorTexture;
     float4 _EyeDepth;
-    float4 _CopyScale;
 
     // Distances that differ by more than this share belong to different surfaces. Motion towards the camera
     // changes them too: by 3% in a frame for 10 m/s at 60 Hz and 5 m away.
@@ -97,10 +95,9 @@ Shader "Hidden/StyleTransfer/Motion"
     // HDRP marks pixels without motion vectors by a value above 1.
     float4 FrameOfCopies(Varyings input) : SV_Target
     {
-        float2 at = input.uv * _CopyScale.xy;
-        float2 motion = tex2D(_MotionCopy, at).xy;
+        float2 motion = tex2D(_MotionCopy, input.uv).xy;
         motion *= step(motion.x, 1);
-        return float4(motion, EyeDepth(tex2D(_DepthCopy, at).r), 1);
+        return float4(motion, EyeDepth(tex2D(_DepthCopy, input.uv).r), 1);
     }
 
     // The network's picture is being taken: nothing has moved yet.

@@ -1,0 +1,249 @@
+using System.Collections.Generic;
+using UnityEngine;
+using UnityEngine.Rendering;
+using UnityEngine.Rendering.Universal;
+#if URP_17_OR_NEWER
+using UnityEngine.Rendering.RenderGraphModule;
+#endif
+
+namespace StyleTransfer.Universal
+{
+
+/// <summary>
+/// One camera's style in URP 7 to 17: copies the camera's picture, has the component record what to draw, and draws
+/// the result over the picture. From URP 17 on in the render graph, before that and in compatibility mode by
+/// commands.
+/// </summary>
+sealed class StyleTransferPass : ScriptableRenderPass
+{
+    #region Public members
+
+    /// <summary>A pass.</summary>
+    public StyleTransferPass()
+    {
+    #if URP_17_OR_NEWER
+        // What is drawn to the screen at once cannot be read.
+        requiresIntermediateTexture = true;
+    #endif
+    }
+
+    /// <summary>Prepares the pass for one camera.</summary>
+    /// <param name="component">the camera's component</param>
+    /// <param name="renderer">the camera's renderer</param>
+    /// <param name="renderingData">the camera's frame</param>
+    /// <param name="afterPostProcessing">or before it</param>
+    public void SetUp(StyleTransferCamera component, ScriptableRenderer renderer, ref RenderingData renderingData,
+                      bool afterPostProcessing)
+    {
+        _component = component;
+        _renderer = renderer;
+        renderPassEvent = afterPostProcessing
+          ? RenderPassEvent.AfterRenderingPostProcessing : RenderPassEvent.BeforeRenderingPostProcessing;
+
+    #if URP_12_OR_NEWER
+        _moves = component.NeedsMotion(true);
+        var input = component.NeedsMask ? ScriptableRenderPassInput.Depth : ScriptableRenderPassInput.None;
+        if (_moves) input |= ScriptableRenderPassInput.Depth | ScriptableRenderPassInput.Motion;
+        ConfigureInput(input);
+    #else
+        // URP has no motion vectors before version 12.
+        if (component.NeedsMask) renderingData.cameraData.requiresDepthTexture = true;
+
+        // Up to version 11, post-processing keeps its result in a texture only for passes of this event.
+        _usesPostProcessed = afterPostProcessing && renderingData.cameraData.postProcessEnabled;
+        if (_usesPostProcessed) renderPassEvent = RenderPassEvent.AfterRendering;
+    #endif
+    }
+
+    #endregion
+
+    #region Private objects
+
+    const string Name = "Style Transfer";
+
+    static readonly List<ShaderTagId> s_ShaderTags = new List<ShaderTagId>
+    {
+        new ShaderTagId("UniversalForward"), new ShaderTagId("UniversalForwardOnly"),
+        new ShaderTagId("UniversalGBuffer"), new ShaderTagId("SRPDefaultUnlit"), new ShaderTagId("LightweightForward")
+    };
+
+    StyleTransferCamera _component;
+    ScriptableRenderer _renderer;
+
+#if URP_12_OR_NEWER
+    bool _moves;
+#else
+    static readonly int s_AfterPostProcess = Shader.PropertyToID("_AfterPostProcessTexture");
+
+    bool _usesPostProcessed;
+#endif
+
+    #endregion
+
+    #region Drawing
+
+    static void Draw(StyleTransferCamera component, CommandBuffer commands, RenderTargetIdentifier color,
+                     int width, int height, bool moves, Texture mask)
+    {
+        var picture = component.Copies.PreparePicture(width, height);
+        commands.Blit(color, picture);
+        component.Record(commands, picture, color, moves ? MotionSource.Universal : MotionSource.None, mask);
+    }
+
+    static void ClearMask(CommandBuffer commands, RenderTexture mask)
+    {
+        commands.SetRenderTarget(mask);
+        commands.ClearRenderTarget(true, true, Color.clear);
+    }
+
+    #endregion
+
+#if !URP_17_3_OR_NEWER
+
+    #region By commands
+
+    // Obsolete from URP 17 on, but what runs in its compatibility mode.
+    #pragma warning disable 618, 672
+
+    /// <summary>Called by URP when it is this pass's turn.</summary>
+    public override void Execute(ScriptableRenderContext context, ref RenderingData renderingData)
+    {
+        var commands = CommandBufferPool.Get(Name);
+        var camera = renderingData.cameraData.cameraTargetDescriptor;
+        RenderTexture mask = null;
+        if (_component.NeedsMask)
+        {
+            mask = _component.PrepareMask(camera.width, camera.height);
+            ClearMask(commands, mask);
+            context.ExecuteCommandBuffer(commands);
+            commands.Clear();
+            DrawObjects(context, ref renderingData);
+        }
+
+    #if URP_12_OR_NEWER
+        var moves = _moves;
+    #else
+        var moves = false;
+    #endif
+        Draw(_component, commands, ColorTarget, camera.width, camera.height, moves, mask);
+        context.ExecuteCommandBuffer(commands);
+        CommandBufferPool.Release(commands);
+    }
+
+    void DrawObjects(ScriptableRenderContext context, ref RenderingData renderingData)
+    {
+        var drawing = CreateDrawingSettings(s_ShaderTags, ref renderingData, SortingCriteria.CommonOpaque);
+        drawing.overrideMaterial = _component.MaskMaterial;
+        var filtering = new FilteringSettings(RenderQueueRange.all, _component.StylizedLayers);
+        context.DrawRenderers(renderingData.cullResults, ref drawing, ref filtering);
+    }
+
+    RenderTargetIdentifier ColorTarget
+    {
+        get
+        {
+        #if URP_13_OR_NEWER
+            return _renderer.cameraColorTargetHandle;
+        #elif URP_12_OR_NEWER
+            return _renderer.cameraColorTarget;
+        #else
+            return _usesPostProcessed ? new RenderTargetIdentifier(s_AfterPostProcess) : _renderer.cameraColorTarget;
+        #endif
+        }
+    }
+
+    #pragma warning restore 618, 672
+
+    #endregion
+
+#endif
+
+#if URP_17_OR_NEWER
+
+    #region In the render graph
+
+    sealed class GraphData
+    {
+        internal StyleTransferCamera Component;
+        internal TextureHandle Color, Depth, Motion;
+        internal RendererListHandle Objects;
+        internal bool ReadsDepth, Moves, Masks;
+        internal int Width, Height;
+    }
+
+    static readonly int s_DepthTexture = Shader.PropertyToID("_CameraDepthTexture");
+    static readonly int s_MotionTexture = Shader.PropertyToID("_MotionVectorTexture");
+
+    // One delegate for all frames.
+    static readonly BaseRenderFunc<GraphData, UnsafeGraphContext> s_Render = Render;
+
+    /// <summary>Called by URP when it builds the frame's graph.</summary>
+    public override void RecordRenderGraph(RenderGraph renderGraph, ContextContainer frameData)
+    {
+        var resources = frameData.Get<UniversalResourceData>();
+        if (resources.isActiveTargetBackBuffer) return;
+
+        var camera = frameData.Get<UniversalCameraData>();
+        GraphData data;
+        using (var builder = renderGraph.AddUnsafePass<GraphData>(Name, out data))
+        {
+            data.Component = _component;
+            data.Width = camera.cameraTargetDescriptor.width;
+            data.Height = camera.cameraTargetDescriptor.height;
+            data.Color = resources.activeColorTexture;
+            data.Depth = resources.cameraDepthTexture;
+            data.Motion = resources.motionVectorColor;
+            data.Masks = _component.NeedsMask && data.Depth.IsValid();
+            data.Moves = _moves && data.Motion.IsValid() && data.Depth.IsValid();
+            data.ReadsDepth = data.Masks || data.Moves;
+
+            builder.UseTexture(data.Color, AccessFlags.ReadWrite);
+            if (data.ReadsDepth) builder.UseTexture(data.Depth, AccessFlags.Read);
+            if (data.Moves) builder.UseTexture(data.Motion, AccessFlags.Read);
+            if (data.Masks)
+            {
+                data.Objects = ListObjects(renderGraph, frameData, camera);
+                builder.UseRendererList(data.Objects);
+            }
+            builder.AllowPassCulling(false);
+            builder.AllowGlobalStateModification(true);
+            builder.SetRenderFunc(s_Render);
+        }
+    }
+
+    RendererListHandle ListObjects(RenderGraph renderGraph, ContextContainer frameData, UniversalCameraData camera)
+    {
+        // The material is made with the mask, which may be new in this frame.
+        _component.PrepareMask(camera.cameraTargetDescriptor.width, camera.cameraTargetDescriptor.height);
+
+        var rendering = frameData.Get<UniversalRenderingData>();
+        var light = frameData.Get<UniversalLightData>();
+        var drawing = RenderingUtils.CreateDrawingSettings
+          (s_ShaderTags, rendering, camera, light, SortingCriteria.CommonOpaque);
+        drawing.overrideMaterial = _component.MaskMaterial;
+        var filtering = new FilteringSettings(RenderQueueRange.all, _component.StylizedLayers);
+        return renderGraph.CreateRendererList(new RendererListParams(rendering.cullResults, drawing, filtering));
+    }
+
+    static void Render(GraphData data, UnsafeGraphContext context)
+    {
+        var commands = CommandBufferHelpers.GetNativeCommandBuffer(context.cmd);
+        if (data.ReadsDepth) commands.SetGlobalTexture(s_DepthTexture, data.Depth);
+        if (data.Moves) commands.SetGlobalTexture(s_MotionTexture, data.Motion);
+
+        RenderTexture mask = null;
+        if (data.Masks)
+        {
+            mask = data.Component.PrepareMask(data.Width, data.Height);
+            ClearMask(commands, mask);
+            commands.DrawRendererList(data.Objects);
+        }
+        Draw(data.Component, commands, data.Color, data.Width, data.Height, data.Moves, mask);
+    }
+
+    #endregion
+
+#endif
+}
+
+}
