@@ -90,10 +90,13 @@ def _finding(view: View, node: onnx.NodeProto | None, rule: Rule, hit: Hit, coun
     if node is not None:
         values.setdefault("operator", node.op_type)
         values.setdefault("layer", layer(node))
+    severity = hit.severity or Severity(rule.severity)
     console = values.get("text") or (rule.console.format_map(values) if rule.console and not hit.silent else "")
+    if "Exception: " in console and severity != Severity.ERROR:
+        console = ""
     return Finding(
         code=rule.code,
-        severity=hit.severity or Severity(rule.severity),
+        severity=severity,
         target=view.target.name,
         reason=reason,
         fix=rule.fix or told["remedy"],

@@ -19,8 +19,8 @@ from pipeline.validate.view import Shape, View, given
 if TYPE_CHECKING:
     from pipeline.targets import Rule
 
-DATA = {0: "", 1: "N", 2: "NC", 3: "NCW", 4: "NCHW"}
-"""Where the axes of data of each rank lie (ONNXLayout.cs:43@1.0.4, measured with operands of each rank)."""
+DATA = {0: "", 1: "C", 2: "NC", 3: "NCW", 4: "NCHW"}
+"""Where 1.0.4 puts the axes of data of each rank (ONNXLayout.cs:49@1.0.4, measured with operands of each rank)."""
 CONSTANT = {0: "", 1: "C", 2: "CW", 3: "CWH", 4: "NCHW"}
 """Where 1.0.4 puts the axes of a constant of each rank (ONNXLayout.cs:58@1.0.4, measured)."""
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.validate.shaping import slice_of
-from pipeline.validate.slicing import INT32_MAX, taken_cut
+from pipeline.validate.slicing import INT32_MAX, asked, taken_cut, taken_rounded
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from pipeline.validate.view import View
+    from pipeline.graph.shapes import Shapes
+    from pipeline.validate.view import Shape, View
 
 
 def disagreements(view: View) -> list[tuple[str, str]]:
@@ -28,27 +29,36 @@ def disagreements(view: View) -> list[tuple[str, str]]:
     from pipeline.graph import infer
 
     try:
-        before = {name for name, _ in infer(graph).problems}
+        inputs = _inputs(graph)
+        meant = infer(graph, inputs)
+        before = {name for name, _ in meant.problems}
         copy = graph.copy()
-        changed = [_change(node, view) for node in copy.nodes]
+        changed = [_change(node, view, meant) for node in copy.nodes]
         if not any(changed):
             return []
-        found = infer(copy, _inputs(copy)).problems
+        found = infer(copy, inputs).problems
         return [(name, what) for name, what in found if name not in before and "kernel" not in what]
     except Exception:  # a graph too odd to be read here has its own finding
         return []
 
 
+TRIAL = (1, 3, 64, 96)
+"""Sizes along the axes of a picture that stand for sizes which are left open."""
+
+
 def _inputs(graph: gs.Graph) -> dict[str, list[int | None]]:
-    """Declared sizes: given explicitly, so that sizes recorded in the file are not trusted."""
+    """Declared sizes, and trial sizes for open ones: given explicitly, so that recorded sizes are not trusted."""
     return {
-        tensor.name: [size if isinstance(size, int) and size > 0 else None for size in tensor.shape]
+        tensor.name: [
+            size if isinstance(size, int) and size > 0 else TRIAL[axis] if len(tensor.shape) == 4 else None
+            for axis, size in enumerate(tensor.shape)
+        ]
         for tensor in graph.inputs
         if tensor.shape is not None
     }
 
 
-def _change(node: gs.Node, view: View) -> bool:
+def _change(node: gs.Node, view: View, meant: Shapes) -> bool:
     """Give the node the attributes that the target computes with. Whether anything changed."""
     has = view.target.semantics.__contains__
     old = {key: value for key, value in node.attrs.items() if isinstance(value, (int, float, str, list, tuple))}
@@ -66,13 +76,14 @@ def _change(node: gs.Node, view: View) -> bool:
     if node.op.endswith("Pool") and has("pool-dilations-ignored"):
         node.attrs.pop("dilations", None)
     if node.op == "ConvTranspose" and has("transposed-attributes-ignored"):
-        node.attrs.pop("dilations", None)
-        node.attrs.pop("output_shape", None)
+        for name in ("dilations", "output_shape", "group"):
+            node.attrs.pop(name, None)
     if node.op == "Pad" and has("pad-input-ignored") and "pads" not in node.attrs and len(node.inputs) > 1:
         node.op, node.inputs = "Identity", node.inputs[:1]
         return True
-    if node.op == "Slice" and has("slice-end-overflows"):
-        return overflow(node, view)
+    if node.op == "Slice":
+        shape = meant.of(node.inputs[0])
+        return backwards(node, view, shape) or (has("slice-end-overflows") and overflow(node, view, shape))
     if node.op in ("Upsample", "Resize") and has("resize-scales-rounded"):
         return _round_scales(node)
     return any(node.attrs.get(key) != value for key, value in old.items())
@@ -93,7 +104,31 @@ def _round_scales(node: gs.Node) -> bool:
     return False
 
 
-def overflow(node: gs.Node, view: View) -> bool:
+def backwards(node: gs.Node, view: View, shape: Shape | None) -> bool:
+    """A step below 0: one element up to 2.0.0, a rounded number of them in 3.0.0."""
+    proto = view.maker(node.outputs[0].name) if node.outputs else None
+    bounds = slice_of(view, proto) if proto is not None else None
+    if bounds is None or shape is None or all(step > 0 for *_, step in bounds):
+        return False
+    starts, ends, changed = [], [], False
+    for axis, start, end, step in bounds:
+        size = shape[axis]
+        if size is None:
+            return False
+        count, first = asked(size, start, end, step)
+        if step < 0:
+            taken = 1 if view.target.version[0] < 3 else taken_rounded(size, start, end, step)[0]
+            changed |= taken != count
+            count, first = taken, 0
+        starts.append(first)
+        ends.append(first + count)
+    if changed:
+        node.attrs.update(starts=starts, ends=ends, axes=[axis for axis, *_ in bounds])
+        node.inputs = node.inputs[:1]
+    return changed
+
+
+def overflow(node: gs.Node, view: View, known: Shape | None = None) -> bool:
     """INT64_MAX as an end in 1.0.4: -1 as an attribute; as an input the lowest int, modulo the size (measured)."""
     import onnx_graphsurgeon as gs
 
@@ -101,7 +136,7 @@ def overflow(node: gs.Node, view: View) -> bool:
     if ends is not None:
         node.attrs["ends"] = [-1 if end > INT32_MAX else end for end in ends]
         return node.attrs["ends"] != list(ends)
-    shape = view.shape(node.inputs[0].name)
+    shape = known if known is not None else view.shape(node.inputs[0].name)
     proto = view.maker(node.outputs[0].name) if node.outputs else None
     bounds = slice_of(view, proto) if proto is not None else None
     if shape is None or bounds is None or len(node.inputs) < 3:

@@ -27,7 +27,7 @@ def _groups(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if weight[0] == group and weight[1] == 1 and len(weight) <= 4:
         return
     if weight[1] == 1:
-        text = f"AssertionException: Values are not equal. Expected: {group} == {weight[0]}"
+        text = f"AssertionException: Assertion failure. Values are not equal. Expected: {group} == {weight[0]}"
     elif rule.source.endswith("3.0.0"):
         text = (
             "NotImplementedException: DepthwiseConv2D only support number of groups == number of input channels "
@@ -63,11 +63,13 @@ def _same_pads(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     height, width = shape[2:]
 
-    def pad(size: int, k: int, stride: int) -> int:
-        return max(0, k - stride if size % stride == 0 else k - size % stride)
-
-    if pad(height, kernel[0], strides[0]) != pad(width, kernel[0], strides[0]):
+    if _same_total(height, kernel[0], strides[0]) != _same_total(width, kernel[0], strides[0]):
         yield Hit(f"{mode} at {height}x{width}: the pads of both axes come from the width", "auto_pad")
+
+
+def _same_total(size: int, kernel: int, stride: int) -> int:
+    """Rows or columns that SAME adds along an axis of this size."""
+    return max(0, kernel - stride if size % stride == 0 else kernel - size % stride)
 
 
 @kind("symmetric-pads")
@@ -75,10 +77,15 @@ def _symmetric_pads(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
     pads = attribute(node, "pads")
     weight = view.shape(given(node, 1))
     if str(attribute(node, "auto_pad", "NOTSET")).startswith("SAME") and weight is not None and None not in weight:
-        strides = attribute(node, "strides", [1] * (len(weight) - 2))
-        totals = [max(0, k - s) for k, s in zip(weight[2:], strides, strict=False)]
-        if any(total % 2 for total in totals):
+        shape, strides = view.shape(given(node, 0)), attribute(node, "strides", [1] * (len(weight) - 2))
+        width = shape[-1] if shape is not None else None
+        meant = [max(0, k - s) for k, s in zip(weight[2:], strides, strict=False)]
+        used = [_same_total(width or s, k, s) for k, s in zip(weight[2:], strides, strict=False)]
+        if any(total % 2 for total in used):
             yield Hit("auto_pad asks for one more row or column on one side", "auto_pad")
+        elif used != meant:
+            told = f"auto_pad at a width of {width}: the pads are those of a convolution, not of its transpose"
+            yield Hit(told, "auto_pad", Severity.WRONG)
         return
     if pads and pads[: len(pads) // 2] != pads[len(pads) // 2 :]:
         yield Hit(f"pads={plain(pads)} differ between begin and end", "pads")
@@ -100,8 +107,12 @@ def _dilated(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 @kind("one-dimensional-stride")
 def _one_dimensional(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    strides = attribute(node, "strides", [1])
-    if view.rank(given(node, 0)) == 3 and strides != [1]:
+    strides, kernel = attribute(node, "strides", [1]), attribute(node, "kernel_shape", [1])
+    shape = view.shape(given(node, 0))
+    if shape is None or len(shape) != 3 or strides == [1]:
+        return
+    padded = (shape[2] or 0) + sum(attribute(node, "pads", [0, 0]))
+    if shape[2] is None or padded - kernel[0] >= strides[0]:  # else one window is taken
         yield Hit(f"the stride {plain(strides)} of a 1-D pool is lost", "strides")
 
 

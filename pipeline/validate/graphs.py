@@ -218,7 +218,7 @@ def _dtype(view: View, rule: Rule) -> Found:
             name = onnx.TensorProto.DataType.Name(tensor.data_type)
         except ValueError:
             name = str(tensor.data_type)
-        if name not in view.target.dtypes and name != "STRING":
+        if name not in view.target.dtypes and name != "STRING" and _elements(tensor):
             yield node, Hit(f"{_name(node, tensor)} is of type {name}, which is not read", _name(node, tensor))
 
 

@@ -174,8 +174,9 @@ def _attribute_in(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
             return
     beside = rule.options.get("error_beside", ())
     fails = any(reader.op_type in beside for reader in view.consumers(layer_output(node)))
+    runs = "wrong_without_input" in rule.options and not given(node, rule.options["wrong_without_input"])
     told = f"{name}={plain(value)} is not read{computed}"
-    yield Hit(told, name, Severity.ERROR if fails else None, values=values)
+    yield Hit(told, name, Severity.ERROR if fails else Severity.WRONG if runs else None, values=values)
 
 
 @kind("attribute-length")
@@ -234,6 +235,9 @@ def _rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     if rule.options.get("axis_by_axis"):
         rank += max(0, len(attribute(node, "axes", [])) - 1)
+    written = rule.options.get("right_without", ())
+    if written and rank == 3 and all(attribute(node, key) is None for key in written):
+        return
     low, high = rule.options.get("min", 0), rule.options.get("max", 99)
     if low <= rank <= high:
         return
@@ -263,7 +267,7 @@ def _permutation(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     rank = view.rank(given(node, 0))
     if order is None and rank is not None:
         order = list(reversed(range(rank)))
-    if not variable(view, given(node, 0)) or order is None or order == list(range(len(order))):
+    if not variable(view, given(node, 0)) or order is None:
         return
     if order not in rule.options["allowed"]:
         yield Hit(f"perm={plain(order)} on data is not among the permutations that the importer takes", "perm")

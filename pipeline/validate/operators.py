@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from pipeline.findings import Severity
-from pipeline.validate.kinds import Hit, kind, plain, variable
+from pipeline.validate.kinds import Hit, cosmetic, kind, plain, variable
 from pipeline.validate.shaping import stays, text, vector
 from pipeline.validate.view import Shape, View, attribute, given
 
@@ -82,17 +82,17 @@ def _lstm_weights(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
 def _transpose_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     order, shape = attribute(node, "perm"), view.shape(given(node, 0))
     known = ([0, 2, 3, 1], [0, 3, 1, 2], [0, 2, 1], [1, 0, 2])
-    if not variable(view, given(node, 0)) or order not in known or vector(shape) or not node.output:
+    if not variable(view, given(node, 0)) or order not in known or not node.output:
         return
-    if stays(view, node.output[0]):
-        yield Hit(
-            f"perm={plain(order)} at the output is only a note about the layout: the values stay as they are",
-            "perm",
-        )
-    elif order == [0, 2, 3, 1] and not _flattened(view, node.output[0]):
-        yield Hit(
-            f"perm={plain(order)} is only a note about the layout: operators after it see the old order", "perm"
-        )
+    silent = order != [0, 2, 1]
+    if not vector(shape) and stays(view, node.output[0]):
+        told = f"perm={plain(order)} at the output is only a note about the layout: the values stay as they are"
+        yield Hit(told, "perm", silent=silent)
+    elif not vector(shape) and order == [0, 2, 3, 1] and not _flattened(view, node.output[0]):
+        told = f"perm={plain(order)} is only a note about the layout: operators after it see the old order"
+        yield Hit(told, "perm", silent=silent)
+    elif not silent:
+        yield cosmetic(f"perm={plain(order)} is only a note about the layout", "perm")
 
 
 def _flattened(view: View, name: str) -> bool:
@@ -116,14 +116,39 @@ def _flatten_gemm(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
 
 @kind("matmul-of-transposed")
 def _matmul_transposed(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """2.0.0: data times its own transpose, where a layer comes after it (measured)."""
+    """2.0.0: a flattened map times its own transpose, where a layer comes after it (measured).
+
+    Where the product weighs the same map and the result becomes a map again (channel attention), it is right.
+    """
     if len(node.input) < 2 or not node.output or not view.consumers(node.output[0]):
         return
     for here, there in (node.input[:2], list(node.input[:2])[::-1]):
-        maker = view.maker(there)
-        if maker is not None and maker.op_type == "Transpose" and given(maker, 0) == here and variable(view, here):
-            yield Hit("a product of data and its own transpose throws unless it is an output of the graph")
+        maker, flattened = view.maker(there), view.maker(here)
+        if maker is None or maker.op_type != "Transpose" or given(maker, 0) != here or flattened is None:
+            continue
+        if flattened.op_type != "Reshape" or view.rank(given(flattened, 0)) != 4 or not variable(view, here):
+            continue
+        if not _weighs(view, node.output[0], here):
+            yield Hit(
+                "a product of a flattened map and its own transpose throws unless it is an output of the graph"
+            )
             return
+
+
+def _weighs(view: View, product: str, data: str) -> bool:
+    """Whether a product is multiplied with the data it came from, and the result becomes a map again."""
+    todo, seen, weighed = [(product, False)], set(), False
+    while todo:
+        name, behind = todo.pop()
+        for reader in view.consumers(name):
+            for output in reader.output:
+                if behind and reader.op_type == "Reshape" and view.rank(output) == 4:
+                    weighed = True
+                after = behind or (reader.op_type == "MatMul" and data in reader.input)
+                if output and (output, after) not in seen and reader.op_type != "Reshape":
+                    seen.add((output, after))
+                    todo.append((output, after))
+    return weighed
 
 
 @kind("constant-rank-limit")
@@ -225,11 +250,26 @@ def _prelu_channels(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
         )
 
 
+@kind("clip-order")
+def _clip_order(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """min above max: ONNX gives max everywhere, a clamp gives min where the value is below it."""
+    low, high = (
+        attribute(node, name, view.value(given(node, index)) if given(node, index) else None)
+        for index, name in ((1, "min"), (2, "max"))
+    )
+    if low is not None and high is not None and np.size(low) == np.size(high) == 1 and np.all(low > high):
+        yield Hit(
+            f"min={float(low):g} above max={float(high):g}: min is computed where the value is below it", "min"
+        )
+
+
 @kind("leaky-alpha")
 def _leaky(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     alpha = attribute(node, "alpha", 0.01)
     if alpha > 1:
-        yield Hit(f"alpha={alpha:g}: the GPU computes max(x, alpha*x), which is another function above 1", "alpha")
+        yield Hit(
+            f"alpha={alpha:g}: CSharp asserts that it is at most 1, and the GPU computes max(x, alpha*x)", "alpha"
+        )
 
 
 @kind("softmax-axis")

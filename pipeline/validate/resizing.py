@@ -52,6 +52,16 @@ def sizes_name(node: onnx.NodeProto) -> str:
     return given(node, 3) if node.op_type == "Resize" else ""
 
 
+_ROUNDED = (
+    "Only integer scale values are currently supported. Scale value will be rounded to closest integer value."
+)
+_ROUNDED_INVERSE = (
+    "Only inverse of scale values which produce integer are currently supported. "
+    "Inverse of scale value will be rounded to closest integer."
+)
+"""What the console says of scales (ONNXModelConverter.cs:2558@3.0.0 and :2567@3.0.0)."""
+
+
 def _spatial(values: np.ndarray | None) -> list[float] | None:
     return None if values is None or len(values) < 3 else [float(v) for v in values[2:]]
 
@@ -63,7 +73,13 @@ def _rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if rank is not None and rank != 4 and not (rank == 5 and not sizes_name(node)):
         yield Hit(f"the input has rank {rank}, the target resizes rank 4", given(node, 0), values={"rank": rank})
     elif held is not None and rank is not None and held.size != rank:
-        yield Hit(f"{held.size} scales or sizes are given for rank {rank}: all axes must be listed", "scales")
+        ignored = rule.options.get("two_scales_ignored") and held.size == 2 and not sizes_name(node)
+        yield Hit(
+            f"{held.size} scales or sizes are given for rank {rank}: all axes must be listed",
+            "scales",
+            Severity.WRONG if ignored else None,
+            {"text": rule.options["two_scales_ignored"]} if ignored else {},
+        )
 
 
 @kind("resize-scales")
@@ -86,27 +102,36 @@ def _shrinks(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     scales = _spatial(scales_of(view, node))
     if sizes_name(node) or scales is None or not any(scale < 1 for scale in scales):
         return
-    linear = attribute(node, "mode", "nearest") in _LINEAR
-    inverse = [1 / scale for scale in scales if scale > 0]
-    if rule.options["averages"] and linear and len(inverse) == len(scales):
-        if all(abs(step - round(step)) < 1e-6 for step in inverse):
-            same = all(round(step) == 2 or (round(step) == 1) for step in inverse)
-            mode = attribute(node, "coordinate_transformation_mode", "half_pixel")
-            if not same or (mode not in ("half_pixel", "pytorch_half_pixel") and _strict(view, node)):
-                yield Hit(
-                    "the mean over each block is computed, which is linear sampling only at 0.5 half-pixel",
-                    "scales",
-                    Severity.WRONG,
-                    silent=True,
-                )
-            return
-        yield Hit("scales below 1 are rounded", "scales", Severity.WRONG, silent=True)
-        return
+    both = all(scale < 1 for scale in scales)
     used = [round(scale) for scale in scales]
-    if rule.options["averages"] and 0 not in used:
-        yield Hit(f"scales below 1 are rounded to {plain(used)}", "scales", Severity.WRONG, silent=True)
+    early = scales_name(node) in view.constants or attribute(node, "scales") is not None
+    rounded = {"text": _ROUNDED} if early else {}
+    if not rule.options["averages"]:
+        if not both and 0 not in used:
+            told = f"scales below 1 are rounded to {plain(used)}"
+            yield Hit(told, "scales", Severity.WRONG, rounded, silent=True)
+        else:
+            yield _fails(scales)
         return
-    yield Hit(f"scales below 1 ({', '.join(f'{s:g}' for s in scales)}) fail when the layer runs", "scales")
+    if both and attribute(node, "mode", "nearest") in _LINEAR:
+        whole = all(abs(1 / scale - round(1 / scale)) < 1e-6 for scale in scales if scale > 0)
+        mode = attribute(node, "coordinate_transformation_mode", "half_pixel")
+        if not whole:
+            told = "scales below 1 are rounded"
+            yield Hit(told, "scales", Severity.WRONG, {"text": _ROUNDED_INVERSE} if early else {}, silent=True)
+        elif any(round(1 / scale) != 2 for scale in scales) or (
+            mode not in ("half_pixel", "pytorch_half_pixel") and _strict(view, node)
+        ):
+            told = "the mean over each block is computed, which is linear sampling only at 0.5 half-pixel"
+            yield Hit(told, "scales", Severity.WRONG, silent=True)
+    elif 0 not in used:
+        yield Hit(f"scales below 1 are rounded to {plain(used)}", "scales", Severity.WRONG, rounded, silent=True)
+    else:
+        yield _fails(scales)
+
+
+def _fails(scales: list[float]) -> Hit:
+    return Hit(f"scales below 1 ({', '.join(f'{s:g}' for s in scales)}) fail when the layer runs", "scales")
 
 
 @kind("resize-outer-scales")
@@ -254,7 +279,8 @@ def _given_when_run(view: View, node: onnx.NodeProto, name: str, rule: Rule) -> 
 
 @kind("resize-sizes-warning")
 def _sizes_warning(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if sizes_name(node):
+    sizes = view.value(sizes_name(node)) if sizes_name(node) else None
+    if sizes is not None and any(size != 1 for size in sizes[:2]):
         yield cosmetic("the sizes of batch and channels are ignored", "sizes")
 
 

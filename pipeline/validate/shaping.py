@@ -188,14 +188,20 @@ def _axes_known(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         yield Hit("the axes are neither an attribute nor a constant", "axes")
 
 
-@kind("first-axis-only")
-def _first_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    axes = attribute(node, "axes")
-    smaller = given(node, 0) if node.op_type == "Unsqueeze" else (node.output[0] if node.output else "")
+@kind("several-axes")
+def _several_axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """Several axes in one node: right for the lists in the row's `right`, by the rank of the input (measured)."""
+    axes, rank = axes_of(view, node), view.rank(given(node, 0))
+    if not axes or len(axes) < 2 or min(axes) < 0 or rank is None or not variable(view, given(node, 0)):
+        return
+    smaller = given(node, 0) if node.op_type == "Unsqueeze" else layer_output(node)
     shape = view.shape(smaller)
-    flat = vector(shape) and not (axes and min(axes) == 0 and shape[0] not in (1, None))
-    if axes and len(axes) > 1 and variable(view, given(node, 0)) and not flat:
-        yield Hit(f"axes={plain(axes)}: only the first is used", "axes")
+    flat = shape is not None and sum(size != 1 for size in shape) <= 1
+    reached = rank + len(axes) - 1 if node.op_type == "Unsqueeze" else rank
+    if reached > rule.options.get("most", 9):
+        yield Hit(f"axes={plain(axes)} of a tensor of rank {rank} in one node throws", "axes", Severity.ERROR)
+    elif axes not in rule.options["right"].get(str(rank), ()) and not flat:
+        yield Hit(f"axes={plain(axes)} in one node: later ones are counted wrongly", "axes")
 
 
 @kind("negative-axes")
@@ -237,21 +243,31 @@ def _squeeze_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[
         )
 
 
+_NEXT_TO_BATCH = {
+    operator: f"{words} for non-constant tensors might lead to unexpected results."
+    for operator, words in (
+        ("Squeeze", "Sqeeze on any axis next to batch dimension"),
+        ("Unsqueeze", "Unsqeeze on axis next to batch dimension"),
+    )
+}
+"""1.0.4's words for any axis below 2, negative ones too (ONNXModelImporter.cs:204@1.0.4 and :220@1.0.4)."""
+
+
 @kind("squeeze-as-identity")
 def _as_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     axes = attribute(node, "axes")
     if not axes or not variable(view, given(node, 0)):
         return
+    warned = {"text": _NEXT_TO_BATCH[node.op_type]} if any(axis <= 1 for axis in axes) else {}
     stacked = node.op_type == "Unsqueeze" and any(
         reader.op_type == "Concat" for reader in view.consumers(layer_output(node))
     )
     if stacked and not (view.rank(given(node, 0)) == 3 and axes in ([2], [-2])):
         told = f"Unsqueeze of axes {plain(axes)} is a copy: a Concat along the new axis joins along an old one"
-        yield Hit(told, "axes", Severity.WRONG)
-    elif any(axis <= 1 for axis in axes):
-        yield cosmetic(
-            f"{node.op_type} of axes {plain(axes)} is a copy: right where the tensor stays 4-D in effect", "axes"
-        )
+        yield Hit(told, "axes", Severity.WRONG, warned)
+    elif warned:
+        told = f"{node.op_type} of axes {plain(axes)} is a copy: right where the tensor stays 4-D in effect"
+        yield cosmetic(told, "axes", **warned)
 
 
 @kind("unsqueeze-of-input")
@@ -364,10 +380,10 @@ def slice_of(view: View, node: onnx.NodeProto) -> list[tuple[int, int, int, int]
 def _split_outputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     for name in node.output[1:]:
         for reader in view.consumers(name) if name else ():
-            if reader.op_type in rule.options["readers"] and name in reader.input[:1]:
-                yield Hit(
-                    f"{reader.op_type} reads {name}: only the first output's rank and channels are known", name
-                )
+            operands = 2 if reader.op_type in ("Gather", "MatMul") else 1
+            if reader.op_type in rule.options["readers"] and name in reader.input[:operands]:
+                told = f"{reader.op_type} reads {name}: only the first output's rank and channels are known"
+                yield Hit(told, name, values={"tensor": name})
                 return
 
 

@@ -35,6 +35,12 @@ def upsample(*scales: float, mode: str = "nearest", producer: str = ""):
     return graph(node("Upsample", "x s", mode=mode), s=np.array([1, 1, *scales], np.float32), producer=producer)
 
 
+def gram(product: str = "m"):
+    """A map, flattened, times its own transpose."""
+    turn = node("Transpose", "v", "t", perm=[0, 2, 1])
+    return node("Reshape", "x r", "v"), turn, node("MatMul", "v t", product)
+
+
 def pool(operator: str, **attributes: object):
     return graph(node(operator, "x", **attributes))
 
@@ -293,8 +299,10 @@ CASES = [
     ("softmax-axis", graph(node("Softmax", "x", axis=1)), NEW),
     ("softmax-axis", graph(node("LogSoftmax", "x", axis=1), opset=13), OLD),
     ("softmax-axis-warning", graph(node("LogSoftmax", "x", axis=3), opset=13), OLD),
-    ("matmul-of-activations", graph(node("Transpose", "x", "t", perm=[0, 2, 1]), node("MatMul", "x t", "m"), node("Relu", "m"), shape=(1, 8, 9)), "2"),
-    ("matmul-of-activations", graph(node("Transpose", "x", "t", perm=[0, 2, 1]), node("MatMul", "x t"), shape=(1, 8, 9)), NONE),
+    ("matmul-of-activations", graph(*gram(), node("Relu", "m"), r=ints(1, 8, -1)), "2"),
+    ("matmul-of-activations", graph(*gram("y"), r=ints(1, 8, -1)), NONE),
+    ("matmul-of-activations", graph(node("Transpose", "x", "t", perm=[0, 2, 1]), node("MatMul", "x t", "m"), node("Relu", "m"), shape=(1, 8, 9)), NONE),
+    ("matmul-of-activations", graph(*gram(), node("Softmax", "m", "s", axis=2), node("MatMul", "s v", "n"), node("Reshape", "n q"), r=ints(1, 8, -1), q=ints(1, 8, 12, 16)), NONE),
     ("matmul-of-activations", graph(node("Transpose", "a", "t", perm=[0, 2, 1]), node("MatMul", "x t", "m"), node("Relu", "m"), shape=(1, 8, 9), inputs={"a": (1, 8, 9)}), NONE),
     ("flatten-of-a-map", graph(node("Flatten", "x", "t"), node("Gemm", "t w c"), w=floats(1536, 5), c=floats(5)), "2"),
     ("flatten-of-a-map", graph(node("Reshape", "x s", "t"), node("Gemm", "t w c"), w=floats(1536, 5), c=floats(5), s=ints(1, -1)), NONE),
@@ -302,7 +310,13 @@ CASES = [
     ("reshape-of-memory", graph(node("Reshape", "x s"), s=ints(1, 16, 8, 12)), "1"),
     ("reshape-of-memory", graph(node("Reshape", "x s"), s=ints(1, 8, 16, 12)), NONE),
     ("reshape-of-memory", graph(node("Gemm", "x w c", "t"), node("Reshape", "t s"), shape=(1, 4), w=floats(4, 1536), c=floats(1536), s=ints(1, 8, 12, 16)), "1"),
-    ("only-first-axis", graph(node("Unsqueeze", "x", axes=[0, 1]), shape=(12, 16)), "2"),
+    ("only-first-axis", graph(node("Unsqueeze", "x", axes=[0, 1]), shape=(12, 16)), NEW),
+    ("only-first-axis", graph(node("Unsqueeze", "x", axes=[2, 3]), shape=(12, 16)), NONE),
+    ("only-first-axis", graph(node("Squeeze", "x", axes=[0, 1]), shape=(1, 1, 12, 16)), NEW),
+    ("only-first-axis", graph(node("Unsqueeze", "x a"), shape=(3, 12, 16), opset=13, a=ints(0, 4)), NEW),
+    ("only-first-axis", graph(node("Unsqueeze", "x a"), shape=(3, 12, 16), opset=13, a=ints(0, 2)), NONE),
+    ("clip-order", graph(node("Clip", "x", min=0.9, max=0.6)), ALL),
+    ("clip-order", graph(node("Clip", "x", min=0.6, max=0.9)), NONE),
     ("only-first-axis", graph(node("GlobalAveragePool", "x", "t"), node("Squeeze", "t", axes=[2, 3])), NONE),
     ("negative-axes", graph(node("Unsqueeze", "x", axes=[-3]), shape=(4, 12, 16)), NEW),
     ("squeezed-constant", graph(node("Squeeze", "c", "d", axes=[0]), node("Mul", "x d"), c=floats(1, 8, 1, 1)), ALL),
