@@ -18,11 +18,13 @@ COMMANDS = {
     "build-unity": "Turn a trained network into a folder for a Unity project.",
     "compare": "Say how far apart what two models paint is, and where they part.",
     "convert": "Turn a trained network into an .onnx file that the target imports.",
+    "distill": "Train a small network to paint what a large one paints.",
     "explain": "Say what a finding's code means and what to do about it.",
     "inspect": "Say what a model file is: format, architecture, weights, contract.",
     "prune": "Take channels out of a trained network until a budget is met.",
     "shrink": "Find smaller networks that meet a goal, trained from a teacher.",
     "targets": "List the targets and which operators each of them takes.",
+    "train": "Train a network to paint in the style of a picture.",
     "validate": "Say what Unity's console will say about .onnx files.",
     "verify-unity": "Let Unity itself check that each style paints what it should.",
 }

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -72,19 +74,24 @@ class Pictures:
                 remedy="Give larger pictures: screenshots of your game, or photographs.",
             )
         self._decoded: OrderedDict[Path, Image.Image] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Image.Image:
         file = self.files[index]
-        if file in self._decoded:
-            self._decoded.move_to_end(file)
-            return self._decoded[file]
+        with self._lock:
+            if file in self._decoded:
+                self._decoded.move_to_end(file)
+                return self._decoded[file]
         picture = open_picture(file)
-        self._decoded[file] = picture
-        while len(self._decoded) > 1 and sum(p.width * p.height for p in self._decoded.values()) > CACHE_PIXELS:
-            self._decoded.popitem(last=False)
+        with self._lock:
+            self._decoded[file] = picture
+            while (
+                len(self._decoded) > 1 and sum(p.width * p.height for p in self._decoded.values()) > CACHE_PIXELS
+            ):
+                self._decoded.popitem(last=False)
         return picture
 
 
@@ -104,6 +111,28 @@ def _unreadable(file: Path, error: Exception) -> PipelineError:
         subject=str(file),
         remedy="Give PNG or JPEG files.",
     )
+
+
+class Ahead:
+    """Makes what will be asked for next in other threads; with none, when it is asked for.
+
+    `make(number)` must give the same whenever it is called.
+    """
+
+    def __init__(self, make: Callable[[int], np.ndarray], threads: int) -> None:
+        self.make, self.threads = make, threads
+        self._pool = ThreadPoolExecutor(threads) if threads else None
+        self._coming: dict[int, Future[np.ndarray]] = {}
+
+    def get(self, number: int) -> np.ndarray:
+        """What belongs to `number`; the numbers after it are begun."""
+        if self._pool is None:
+            return self.make(number)
+        for later in range(number, number + 2 * self.threads):
+            if later not in self._coming:
+                self._coming[later] = self._pool.submit(self.make, later)
+        self._coming = {n: future for n, future in self._coming.items() if n >= number}
+        return self._coming.pop(number).result()
 
 
 class Crops:

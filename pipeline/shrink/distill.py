@@ -7,7 +7,6 @@ teacher may be any network that the pipeline reads; an ONNX file is run by ONNX 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.contract import ImageContract, ImageSide
@@ -23,14 +21,19 @@ from pipeline.errors import PipelineError
 from pipeline.files import write_file
 from pipeline.network import Network
 from pipeline.shrink import losses as lost
-from pipeline.shrink.data import Crops, Pictures, open_picture, picture_files
+from pipeline.shrink.data import Ahead, Crops, Pictures, picture_files
 from pipeline.shrink.loop import History, Loop, LoopOptions, Painting, Place, place
+from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.shrink.quality import quality
 
 LEVELS = ImageContract(ImageSide("0..255"), ImageSide("0..255"))
 MARGIN = 8
 """Pixels that a painted crop is larger than what the student sees of it, so that it can be seen shifted."""
-LARGEST_HOLDOUT = (540, 960)
+GROWN_AT = 0.5
+"""Part of the training at which texture counts in full, from a tenth at the start. A student that is made to paint
+strokes before it knows where they lie paints them anywhere, and does not find the places later."""
+HINTS_UNTIL = 0.5
+"""Part of the training at which the hints have faded away: a smaller network must go its own way."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,19 @@ class Weights:
     """How much each loss counts; 0 leaves it out."""
 
     pixels: float = 1.0
-    energy: float = 0.5
+    fine: float = 0.5
+    """How much of that the finest scale counts, where strokes have to lie exactly."""
+    energy: float = 2.0
     """Local energies of fixed random filters."""
-    gram: float = 0.2
+    gram: float = 1.0
     """Their Gram matrices."""
+    hints: float = 1.0
+    """Inner layers against the teacher's, fading to nothing half way, for teachers that are torch modules."""
     features: float = 0.1
     """The teacher's first convolutions, for teachers that are torch modules."""
-    statistics: float = 0.3
+    statistics: float = 1.0
     """Their local energies and Gram matrices."""
-    critic: float = 0.0
+    critic: float = 0.1
     """A patch discriminator."""
     flicker: float = 0.5
     """Difference of what the student paints of the same thing, shifted by a few pixels and with noise on it."""
@@ -58,10 +65,10 @@ class DistillOptions:
 
     loop: LoopOptions = field(default_factory=LoopOptions)
     weights: Weights = field(default_factory=Weights)
-    sides: tuple[int, ...] = (192, 256, 352)
+    sides: tuple[int, ...] = (128, 192)
     """Sides of the square crops, multiples of 8; one of them at random in each step. Instance norm makes a
     network depend on its whole picture, so a student that saw only small crops paints large pictures paler."""
-    pixels: int = 2 * 256 * 256
+    pixels: int = 65_536
     """Pixels that each step sees, about."""
     reuse: int = 3
     """How often a painting of the teacher is used, about: each in a new shift and with other neighbours."""
@@ -124,7 +131,8 @@ def distill(
     identity: dict[str, Any] | None = None,
     tell: Callable[[History, float], None] = lambda history, done: None,
 ) -> History:
-    """Train `student` in place to paint what `teacher` paints; it ends in eval mode, on the CPU.
+    """Train `student` in place to paint what `teacher` paints; it ends in eval mode, on the CPU. A teacher that is
+    a torch module comes back on the CPU too, in eval mode and without gradients.
 
     A trained student (a pruned network) is fine-tuned the same way, with a lower `options.loop.rate`, such as
     1e-3. `images` are files and folders. The contracts are 0..255 RGB where nothing is said. Of each picture in
@@ -148,7 +156,7 @@ def distill(
             identity=_identity(options) | (identity or {}),
             also=distilling.keeps(),
         )
-        distilling.loop = loop
+        distilling.join(loop)
         if resume and loop.resume():
             distilling.fill(loop.step)
         shown = [_Shown(path, painter, where) for path in holdout] if where.first else []
@@ -156,11 +164,17 @@ def distill(
         def measure(painting: nn.Module) -> dict[str, Any]:
             results = [held.measure(painting) for held in shown]
             if folder is not None and shown:
-                write_file(folder / "samples" / f"{loop.step:06d}.jpg", _sheet(shown))
+                write_file(
+                    folder / "samples" / f"{loop.step:06d}.jpg",
+                    sheet([(held.picture, held.wanted, held.painted) for held in shown]),
+                )
             return {"quality": results}
 
-        history = loop.run(distilling.losses, measure, tell)
-    student.to("cpu")
+        try:
+            history = loop.run(distilling.losses, measure, tell)
+        finally:
+            distilling.close()
+            student.to("cpu")
     return history
 
 
@@ -190,9 +204,11 @@ class _Distilling:
     def __init__(self, teacher: Teacher, pictures: Pictures, options: DistillOptions, where: Place) -> None:
         self.teacher, self.options, self.where = teacher, options, where
         self.crops = Crops(pictures, options.loop.seed)
+        self.ahead = Ahead(self._crops_of, 4 if where.device.type == "cuda" else 0)
         self.texture = lost.Texture().to(where.device)
         self.pool: list[tuple[Tensor, Tensor]] = []
         self.loop: Loop
+        self.hints: lost.Hints | None = None
         self.critic = self.critic_optimiser = None
         if options.weights.critic:
             with torch.random.fork_rng(devices=[]):
@@ -200,8 +216,25 @@ class _Distilling:
                 self.critic = lost.Critic().to(where.device, memory_format=torch.channels_last)
             self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=5e-4, betas=(0.5, 0.99))
 
+    def join(self, loop: Loop) -> None:
+        """Train in this loop: once, before it runs or resumes."""
+        self.loop = loop
+        if self.teacher.module is not None and self.options.weights.hints:
+            hints = lost.Hints(self.teacher.module.network, loop.student, self.where.device)
+            if hints.pairs:
+                self.hints = loop.also["hints"] = hints
+                loop.optimiser.add_param_group({"params": list(hints.parameters()), "scale": 1.0})
+
     def keeps(self) -> dict[str, Any]:
         return {} if self.critic is None else {"critic": self.critic, "critic_optimiser": self.critic_optimiser}
+
+    def close(self) -> None:
+        """Leave teacher and student without hooks, the teacher on the CPU."""
+        for listening in (self.hints, self.teacher.eyes):
+            if listening is not None:
+                listening.close()
+        if self.teacher.module is not None:
+            self.teacher.module.to("cpu")
 
     # --- paintings ---
 
@@ -211,16 +244,16 @@ class _Distilling:
         for number in range(max(newest - self.options.pool + 1, 0), newest + 1):
             self._paint(number)
 
+    def _crops_of(self, number: int) -> np.ndarray:
+        """The pictures of batch `number` of this process."""
+        rng = np.random.default_rng([self.options.loop.seed, number, 1])
+        height, width = self.teacher.fixed_size or (int(rng.choice(self.options.sides)) + MARGIN,) * 2
+        count = max(self.options.pixels // (height * width), 1)
+        return self.crops.batch(number * self.where.size + self.where.rank, count, height, width)
+
     def _paint(self, number: int) -> None:
         """Have the teacher paint batch `number` of this process, and keep it."""
-        rng = np.random.default_rng([self.options.loop.seed, number, 1])
-        if self.teacher.fixed_size:
-            height, width = self.teacher.fixed_size
-        else:
-            side = int(rng.choice(self.options.sides))
-            height = width = side + MARGIN
-        count = max(self.options.pixels // (height * width), 1)
-        crops = self.crops.batch(number * self.where.size + self.where.rank, count, height, width)
+        crops = self.ahead.get(number)
         pictures = torch.from_numpy(crops).to(self.where.device)
         painted = self.teacher.paint(pictures.float().contiguous(memory_format=torch.channels_last))
         self.pool.append((pictures, painted.round().to(torch.uint8)))
@@ -251,19 +284,26 @@ class _Distilling:
             pictures = torch.cat((pictures[:count], (second + noise).clamp(0, 255)))
             wanted = torch.cat((wanted[:count], second_wanted))
         pictures = pictures.contiguous(memory_format=torch.channels_last)
-        raw = self.loop.painting(pictures)
-        painted = lost.leaky_clamp(raw)
-        parts = {"pixels": weights.pixels * lost.pixels(painted, wanted)}
+        hint = weights.hints * max(0.0, 1 - done / HINTS_UNTIL) if self.hints is not None else 0.0
+        if self.hints is not None:
+            self.hints.listening = hint > 0
+        painted = lost.leaky_clamp(self.loop.painting(pictures))
+        grown = min(1.0, 0.1 + 0.9 * done / GROWN_AT)
+        fine = 1 - (1 - weights.fine) * grown
+        parts = {"pixels": weights.pixels * lost.pixels(painted, wanted, fine)}
+        if self.hints is not None and hint > 0:
+            assert self.teacher.module is not None
+            parts["hints"] = hint * self.hints.loss(self.teacher.module.to_network(pictures))
         if weights.energy or weights.gram:
             energy, grams = self.texture.loss(painted, wanted)
-            parts |= {"energy": weights.energy * energy, "gram": weights.gram * grams}
+            parts |= {"energy": grown * weights.energy * energy, "gram": grown * weights.gram * grams}
         if self.teacher.eyes is not None and (weights.features or weights.statistics):
             features, seen = self.teacher.eyes.loss(painted, wanted)
-            parts |= {"features": weights.features * features, "statistics": weights.statistics * seen}
+            parts |= {"features": weights.features * features, "statistics": grown * weights.statistics * seen}
         if moving:
             parts["flicker"] = weights.flicker * _flicker(painted[:count], painted[count:], shifts)
         if self.critic is not None:
-            parts["critic"] = weights.critic * self._critic(pictures, painted, wanted)
+            parts["critic"] = grown * weights.critic * self._critic(pictures, painted, wanted)
         return parts
 
     def _critic(self, pictures: Tensor, painted: Tensor, wanted: Tensor) -> Tensor:
@@ -302,15 +342,7 @@ class _Shown:
 
     def __init__(self, path: Path, teacher: Teacher, where: Place) -> None:
         self.name = path.name
-        picture = open_picture(path)
-        height, width = teacher.fixed_size or LARGEST_HOLDOUT
-        if teacher.fixed_size:
-            picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-        else:
-            picture.thumbnail((width, height), Image.Resampling.LANCZOS)
-        pixels = np.array(picture, np.float32)
-        pixels = pixels[: pixels.shape[0] // 8 * 8, : pixels.shape[1] // 8 * 8]
-        self.picture = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(where.device)
+        self.picture = as_tensor(path, teacher.fixed_size).to(where.device)
         self.wanted = teacher.paint(self.picture)
         self.painted = self.wanted
 
@@ -319,19 +351,3 @@ class _Shown:
             self.painted = painting(self.picture).float().clamp(0, 255)
         held = quality(self.painted.cpu().numpy() / 255, self.wanted.cpu().numpy() / 255)
         return {"picture": self.name, **held.as_dict()}
-
-
-def _sheet(shown: Sequence[_Shown]) -> bytes:
-    """A JPEG: for each picture a row of itself, the teacher's painting and the student's."""
-    rows = []
-    for held in shown[:3]:
-        row = torch.cat((held.picture, held.wanted, held.painted), 3)[0]
-        rows.append(Image.fromarray(row.round().byte().permute(1, 2, 0).contiguous().cpu().numpy()))
-    sheet = Image.new("RGB", (max(r.width for r in rows), sum(r.height for r in rows)), "white")
-    top = 0
-    for row in rows:
-        sheet.paste(row, (0, top))
-        top += row.height
-    buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()

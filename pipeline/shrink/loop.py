@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,10 @@ CHECKPOINT = "checkpoint.pt"
 FULL_FROM = 0.85
 """Part of the way that is computed in bfloat16 where that is on; the rest settles in float32."""
 LARGEST_LAST = 64.0
+STATISTICS_UNTIL = 0.5
+"""Part of the way on which batch norm follows the batches; then it does as it will when the network is used."""
+MOST_SKIPPED = 50
+"""Steps in a row whose gradients are no numbers, after which a training counts as diverged."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,8 @@ class LoopOptions:
     steps: int = 4000
     minutes: float | None = None
     seed: int = 1
-    rate: float = 4e-3
-    """Highest learning rate of Adam."""
+    rate: float | None = None
+    """Highest learning rate of Adam; None: 0.004, and less for networks wider than 32, as 1/width."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, mps."""
     half: bool | None = None
@@ -180,7 +185,8 @@ class Loop:
         self.student = student.to(where.device, memory_format=self.layout).train()
         self.painting: nn.Module = Painting(self.student, contract).to(where.device)
         self.shown = copy.deepcopy(self.painting).eval()
-        self.optimiser = torch.optim.Adam(_groups(self.student), lr=options.rate, betas=(0.9, 0.99))
+        self.rate = usual_rate(self.student) if options.rate is None else options.rate
+        self.optimiser = torch.optim.Adam(_groups(self.student), lr=self.rate, betas=(0.9, 0.99))
         self.average = {k: v.detach().clone() for k, v in self.student.state_dict().items()}
         self.half = can_half(where.device) if options.half is None else options.half
         self.step = 0
@@ -226,29 +232,35 @@ class Loop:
         """
         self._started = time.monotonic()
         sums: dict[str, Tensor] = {}
-        since = 0
+        since = skipped = 0
         done = self.done()
         while done < 1:
+            if done >= STATISTICS_UNTIL:
+                _hold_statistics(self.student)
             for group in self.optimiser.param_groups:
-                group["lr"] = self.options.rate * group["scale"] * learning_rate(done)
+                group["lr"] = self.rate * group["scale"] * learning_rate(done)
             with self.autocast(done):
                 parts = losses(self.step, done)
             total = torch.stack([part.float() for part in parts.values()]).sum()
             self.optimiser.zero_grad(set_to_none=True)
             total.backward()
-            nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
-            self.optimiser.step()
-            self._follow()
+            if bool(torch.isfinite(nn.utils.clip_grad_norm_(self.student.parameters(), 5.0))):
+                self.optimiser.step()
+                self._follow()
+                skipped = 0
+            else:
+                skipped += 1
             self.step += 1
-            since += 1
-            for name, part in parts.items():
-                sums[name] = sums.get(name, 0) + part.detach().float()
+            if not skipped:
+                since += 1
+                for name, part in parts.items():
+                    sums[name] = sums.get(name, 0) + part.detach().float()
             done = self.done()
             self.history.steps, self.history.minutes = self.step, self.seconds / 60
             if done >= 1 or self.step % self.options.every == 0:
-                means = {name: float(value) / since for name, value in sums.items()}
+                means = {name: float(value) / max(since, 1) for name, value in sums.items()}
                 sums, since = {}, 0
-                self._check(means)
+                self._check(means, skipped)
                 if self.where.first:
                     record = {"step": self.step, "minutes": round(self.seconds / 60, 3), "losses": means}
                     self.history.records.append(record | measure(self.averaged()))
@@ -278,8 +290,8 @@ class Loop:
                 else:
                     self.average[name].copy_(value)
 
-    def _check(self, means: Mapping[str, float]) -> None:
-        if all(value == value and abs(value) != float("inf") for value in means.values()):
+    def _check(self, means: Mapping[str, float], skipped: int) -> None:
+        if skipped < MOST_SKIPPED and all(map(math.isfinite, means.values())):
             return
         raise PipelineError(
             "training-diverged",
@@ -343,6 +355,19 @@ class Loop:
                 remedy="Delete the folder and start the run anew.",
             ) from error
         return True
+
+
+def usual_rate(student: nn.Module) -> float:
+    """Adam's rate by default: the wider a layer, the smaller its weights, and the steps that suit them."""
+    widest = max((m.out_channels for m in student.modules() if isinstance(m, nn.Conv2d)), default=32)
+    return 4e-3 * min(1.0, 32 / widest)
+
+
+def _hold_statistics(student: nn.Module) -> None:
+    """Put batch norm into eval mode: what it normalises by no longer depends on the batch."""
+    for module in student.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def _groups(student: nn.Module) -> list[dict[str, Any]]:

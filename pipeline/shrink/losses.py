@@ -19,6 +19,8 @@ from torch.nn import functional as f
 
 UNIT = 64.0
 """Grey levels that count as one in every loss."""
+FLOOR = 0.1
+"""Size of a feature below which it is nearly nothing."""
 
 
 def leaky_clamp(pictures: Tensor) -> Tensor:
@@ -32,12 +34,12 @@ def charbonnier(difference: Tensor) -> Tensor:
     return torch.sqrt(difference.square() + 1e-4).mean()
 
 
-def pixels(painted: Tensor, wanted: Tensor) -> Tensor:
-    """Difference of colours at four scales and of their gradients."""
+def pixels(painted: Tensor, wanted: Tensor, fine: float = 1.0) -> Tensor:
+    """Difference of colours at four scales, and of gradients at the finest, which counts `fine` as much."""
     difference = (painted - wanted) / UNIT
     loss = charbonnier(difference)
     loss = loss + charbonnier(difference[..., 1:] - difference[..., :-1])
-    loss = loss + charbonnier(difference[..., 1:, :] - difference[..., :-1, :])
+    loss = fine * (loss + charbonnier(difference[..., 1:, :] - difference[..., :-1, :]))
     for weight in (0.7, 0.7, 0.5):
         difference = f.avg_pool2d(difference, 2)
         loss = loss + weight * charbonnier(difference)
@@ -53,7 +55,8 @@ def gram(features: Tensor) -> Tensor:
 def statistics(ours: Tensor, theirs: Tensor, tile: int) -> tuple[Tensor, Tensor]:
     """How differently two feature maps are made: (local energies, Gram matrices), each relative to theirs.
 
-    An energy is the root of the mean square over a tile of `tile` pixels; tiles overlap by half.
+    An energy is the root of the mean square over a tile of `tile` pixels; tiles overlap by half. Where there is
+    next to no structure (`FLOOR`), differences count as if there were a little.
     """
     ours, theirs = ours.float(), theirs.float()
     step = max(tile // 2, 1)
@@ -62,21 +65,21 @@ def statistics(ours: Tensor, theirs: Tensor, tile: int) -> tuple[Tensor, Tensor]
         return torch.sqrt(f.avg_pool2d(features.square(), min(tile, *features.shape[2:]), step) + 1e-4)
 
     goal = energy(theirs)
-    energies = (energy(ours) - goal).abs().mean() / goal.mean()
+    energies = (energy(ours) - goal).abs().mean() / (goal.mean() + FLOOR)
     wanted = gram(theirs)
-    size = torch.diagonal(wanted, dim1=1, dim2=2).clamp_min(1e-4).sqrt()
+    size = torch.diagonal(wanted, dim1=1, dim2=2).sqrt() + FLOOR
     scale = size[:, :, None] * size[:, None, :]
     return energies, ((gram(ours) - wanted) / scale).abs().mean()
 
 
 class Texture(nn.Module):
-    """Fixed random filters at three scales, and what they see: texture statistics without any trained network.
+    """Fixed random filters at four scales, and what they see: texture statistics without any trained network.
 
     Random filters tell textures apart nearly as well as VGG's (Ustyuzhaninov et al. 2016, "Texture synthesis using
     shallow convolutional networks with random filters"). The filters are the same in every run.
     """
 
-    FILTERS, SIZE, SCALES, TILE = 24, 5, 3, 16
+    FILTERS, SIZE, SCALES, TILE = 24, 5, 4, 16
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +92,7 @@ class Texture(nn.Module):
         self.register_buffer("filters", filters)
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """The responses at full, half and quarter size, halves rectified."""
+        """The responses at full, half, quarter and eighth size, rectified."""
         pictures = pictures / UNIT
         seen = []
         for filters in self.filters:
@@ -123,8 +126,10 @@ class TeacherEyes:
         convolutions = [m for m in teacher.modules() if isinstance(m, nn.Conv2d)][: self.LAYERS]
         self.seen: list[Tensor] = []
         self.listening = False
-        for index, layer in enumerate(convolutions):
+        self.hooks = [
             layer.register_forward_hook(self._keep(index + 1 == len(convolutions)))
+            for index, layer in enumerate(convolutions)
+        ]
 
     def _keep(self, last: bool) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -134,6 +139,11 @@ class TeacherEyes:
                     raise _Enough
 
         return hook
+
+    def close(self) -> None:
+        """Leave the teacher as it was."""
+        for hook in self.hooks:
+            hook.remove()
 
     def __call__(self, pictures: Tensor) -> list[Tensor]:
         """The features of pictures, finest first."""
@@ -158,6 +168,75 @@ class TeacherEyes:
             middle = theirs.mean((2, 3), keepdim=True)
             textures.append(sum(statistics(ours - middle, theirs - middle, Texture.TILE)))
         return torch.stack(features).mean(), torch.stack(textures).mean()
+
+
+class Hints(nn.Module):
+    """Pulls what a student's layers give towards what its teacher's give (FitNets, Romero et al. 2015).
+
+    A stage is a run of convolutions that give one size of picture; what is compared is the first convolution of
+    each, without its mean and size, through a learnt 1x1 convolution where the student is narrower. Nothing is
+    compared (`pairs` is empty) where the two go through different sizes.
+    """
+
+    def __init__(self, teacher: nn.Module, student: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.teacher = [teacher]  # in a list, so that it does not become part of this module
+        theirs, ours = (_stages(network, device) for network in (teacher, student))
+        same = [size for _, _, size in theirs] == [size for _, _, size in ours]
+        self.pairs = [(a[0], b[0]) for a, b in zip(theirs, ours, strict=True)] if same else []
+        self.joints = nn.ModuleList()
+        for a, b in zip(theirs, ours, strict=True) if same else ():
+            joint = nn.Conv2d(b[1], a[1], 1, bias=False)
+            with torch.no_grad():
+                joint.weight.copy_(torch.eye(a[1], b[1])[:, :, None, None])
+            self.joints.append(joint)
+        self.to(device)
+        self.seen: dict[nn.Module, Tensor] = {}
+        self.listening = False
+        layers = {layer for pair in self.pairs for layer in pair}
+        self.hooks = [layer.register_forward_hook(self._keep) for layer in layers]
+
+    def _keep(self, layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if self.listening:
+            self.seen[layer] = output
+
+    def close(self) -> None:
+        """Leave teacher and student as they were."""
+        for hook in self.hooks:
+            hook.remove()
+
+    def loss(self, given: Tensor) -> Tensor:
+        """Average difference of the layers' outputs; `given` is what the student saw, in the teacher's range.
+
+        The student must have run while `listening` was on.
+        """
+        with torch.no_grad():
+            self.teacher[0](given)
+        parts = []
+        for (theirs, ours), joint in zip(self.pairs, self.joints, strict=True):
+            goal = f.instance_norm(self.seen[theirs].float())
+            parts.append((joint(f.instance_norm(self.seen[ours].float())).float() - goal).abs().mean())
+        self.seen, self.listening = {}, False
+        return torch.stack(parts).mean()
+
+
+def _stages(network: nn.Module, device: torch.device) -> list[tuple[nn.Module, int, int]]:
+    """(first convolution, its channels, its height) of each run of convolutions with one height, but the last
+    convolution, which gives the picture."""
+    called: list[tuple[nn.Module, int, int]] = []
+    hooks = [
+        layer.register_forward_hook(lambda layer, _, out: called.append((layer, out.shape[1], out.shape[2])))
+        for layer in network.modules()
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
+    ]
+    training = network.training
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 3, 64, 64, device=device))
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    called = called[:-1]
+    return [entry for index, entry in enumerate(called) if not index or entry[2] != called[index - 1][2]]
 
 
 class Critic(nn.Module):

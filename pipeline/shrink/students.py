@@ -11,15 +11,19 @@ few-shot:8,16,32x4                 three of them; the others follow as in its pu
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline.architectures import STATISTICS, build, family_of, few_shot, fritz, names
 from pipeline.architectures.base import Parameters, Shapes
 from pipeline.contract import ImageContract
 from pipeline.errors import PipelineError
+from pipeline.files import write_file
+from pipeline.sources.tensors import ARCHITECTURE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +37,7 @@ EXAMPLES = (
     "fast-neural-style:8,16,32x5, fast-neural-style-skips:9x3, fritz:0.25, fritz:0.3,small, few-shot:8,16,32x4"
 )
 
+_RES = re.compile(r"^res(\d+)\.")
 _WIDTHS = re.compile(r"(?P<widths>\d+(?:,\d+)*)x(?P<blocks>\d+)(?:k(?P<kernel>\d+))?")
 _ALPHA = re.compile(r"(?P<alpha>\d*\.?\d+)(?P<small>,small)?")
 
@@ -156,6 +161,29 @@ def spec_of(architecture: str, params: Parameters) -> str:
     blocks = params.get("blocks", params.get("resnet_blocks", 0))
     outer = params.get("kernels", (9, 3))[0]
     return f"{architecture}:{widths}x{blocks}" + (f"k{outer}" if outer != 9 else "")
+
+
+SELF_EVIDENT = ("fast-neural-style", "fritz", "few-shot")
+"""Architectures that a state dict's names and shapes tell by themselves."""
+
+
+def save(module: nn.Module, architecture: str, path: Path) -> None:
+    """Write a network's weights as a state dict that every command reads, in one rename; moved to the CPU.
+
+    Where several networks have the same tensors, the checkpoint says which one it is: {"architecture": ...,
+    "state_dict": ...}. Raises what `write_file` raises.
+    """
+    import torch
+
+    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    if architecture.startswith("fast-neural-style-"):  # the layout of names that these networks are known by
+        tensors = {_RES.sub(lambda m: f"resnets.{int(m[1]) - 1}.", name): v for name, v in tensors.items()}
+    content: dict[str, Any] = dict(tensors)
+    if architecture not in SELF_EVIDENT:
+        content = {ARCHITECTURE: architecture, "state_dict": tensors}
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_file(path, buffer.getvalue())
 
 
 def _bad(spec: str, reason: str) -> PipelineError:

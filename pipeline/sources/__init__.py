@@ -169,9 +169,12 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
     if options.architecture and ":" in options.architecture:
         return _read_own(path, state, options)
 
-    from pipeline.architectures import build, load, recognise
+    from pipeline.architectures import build, load, names, recognise
+    from pipeline.sources.tensors import ARCHITECTURE
 
-    recognised = recognise(state, options.architecture)
+    declared = state.attributes.get(ARCHITECTURE)
+    by_file = options.architecture is None and declared in names()
+    recognised = recognise(state, declared if by_file else options.architecture)
     notes = [*state.notes, *recognised.notes]
     if state.attributes.get("training") is True:
         notes.append("saved in training mode: evaluated in eval mode")
@@ -181,7 +184,7 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
         format=state.format,
         digest=_digest(path),
         architecture=recognised.name,
-        reason=recognised.reason,
+        reason=f"the checkpoint says that it is {declared}" if by_file else recognised.reason,
         contract=_declare(path, options, recognised.contract, ({}, {})),
         weights=recognised.weights,
         module=load(build(recognised.name, recognised.params), recognised.tensors, str(path)),

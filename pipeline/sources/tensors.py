@@ -6,7 +6,7 @@ the plain tensors on to be made plain names and plain weights (plain.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ MAX_ENTRIES = 100_000
 """Tensors and modules in one file; a nest of shared modules could otherwise grow without end."""
 MAX_DEPTH = 100
 
+ARCHITECTURE = "architecture"
+"""Key of a checkpoint beside the state dict, where this pipeline writes the network's name (students.save)."""
 NOT_WEIGHTS = (
     "optimizer",
     "optimizers",
@@ -83,13 +85,15 @@ class _Found:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-def read_state(path: Path, file_format: FileFormat | None = None) -> StateDict:
+def read_state(
+    path: Path, file_format: FileFormat | None = None, only: Callable[[str], bool] | None = None
+) -> StateDict:
     """The state dict in a torch zip, legacy torch, pickle or safetensors file, float32.
 
     Wrapper prefixes are removed; pruning, weight_norm and spectral_norm are baked; quantised weights become the
     floats that they stand for; each is noted. Raises PipelineError: unsafe-pickle, truncated-file, damaged-file,
     zip-bomb, several-state-dicts, no-state-dict, unsupported-tensor, unsupported-parametrization,
-    not-finite-weights.
+    not-finite-weights. `only` leaves out the tensors whose names, as the file has them, it answers with False.
     """
     path = Path(path)
     file_format = file_format or identify(path)
@@ -115,6 +119,8 @@ def read_state(path: Path, file_format: FileFormat | None = None) -> StateDict:
     tensors: dict[str, np.ndarray] = {}
     quantised: dict[int, QuantizedTensor] = {}
     for key, reference in found.references.items():
+        if only is not None and not only(key):
+            continue
         value = archive.tensor(key, reference)
         if isinstance(value, QuantizedTensor):
             tensors[key] = value.real()
@@ -143,6 +149,9 @@ def read_state(path: Path, file_format: FileFormat | None = None) -> StateDict:
 def _find(path: Path, archive: Archive) -> _Found:
     found = list(_candidates(archive.root, "", 0, [0]))
     if len(found) == 1:
+        named = archive.root.get(ARCHITECTURE) if isinstance(archive.root, dict) else None
+        if isinstance(named, str):
+            found[0].attributes.setdefault(ARCHITECTURE, named)
         return found[0]
     if found:
         names = ", ".join(candidate.where for candidate in found)

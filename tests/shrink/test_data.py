@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import PipelineError
-from pipeline.shrink.data import Crops, Pictures, picture_files
+from pipeline.shrink.data import Ahead, Crops, Pictures, picture_files
 
 
 @pytest.fixture
@@ -82,3 +82,9 @@ def test_few_decoded_pictures_are_kept(folder, monkeypatch):
     assert pictures[0] is first
     assert pictures[1].size == (130, 70)
     assert pictures[0] is not first
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_what_is_made_ahead_is_what_was_asked_for(threads):
+    ahead = Ahead(lambda number: np.full(2, number), threads)
+    assert [int(ahead.get(number)[0]) for number in (0, 1, 2, 3, 7, 8, 30)] == [0, 1, 2, 3, 7, 8, 30]

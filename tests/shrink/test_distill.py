@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline import sources
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.errors import PipelineError
-from pipeline.shrink.distill import DistillOptions, Teacher, Weights, distill
+from pipeline.shrink.distill import DistillOptions, Teacher, distill
 from pipeline.shrink.loop import CHECKPOINT, LoopOptions, Painting
 from pipeline.shrink.students import parse
 from tests.conftest import REPOSITORY
@@ -58,7 +58,8 @@ def test_a_student_comes_nearer_to_its_teacher(teacher, images, tmp_path):
     assert last["losses"]["pixels"] < first["losses"]["pixels"] * 0.9
     assert last["quality"][0]["picture"] == "right.png" and last["quality"][0]["psnr"] > 12
     assert (history.steps, last["step"], not module.training) == (30, 30, True)
-    assert set(last["losses"]) == {"pixels", "energy", "gram", "features", "statistics", "flicker"}
+    usual = {"pixels", "energy", "gram", "features", "statistics", "critic", "flicker"}
+    assert set(first["losses"]) == usual | {"hints"} and set(last["losses"]) == usual
     sheets = sorted((tmp_path / "run" / "samples").iterdir())
     assert [sheet.name for sheet in sheets] == ["000010.jpg", "000020.jpg", "000030.jpg"]
     with Image.open(sheets[-1]) as sheet:
@@ -73,7 +74,7 @@ def test_the_same_seed_gives_the_same_student_to_the_bit(teacher, images):
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(teacher, images, tmp_path):
-    options = replace(SMALL, weights=Weights(critic=0.1))
+    options = replace(SMALL, loop=replace(SMALL.loop, steps=9))
     whole, history = run(teacher, images, options)
 
     class Stopped(Exception):
@@ -87,7 +88,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(teacher, images, tmp_
         run(teacher, images, options, folder=tmp_path, tell=stop)
     resumed, again = run(teacher, images, options, folder=tmp_path, resume=True)
     assert same(whole, resumed)
-    assert [r["step"] for r in again.records] == [r["step"] for r in history.records] == [3, 6]
+    assert [r["step"] for r in again.records] == [r["step"] for r in history.records] == [3, 6, 9]
     assert again.records[-1]["losses"] == history.records[-1]["losses"]
 
 
@@ -125,7 +126,7 @@ def test_an_onnx_teacher_of_another_range_paints_in_onnx_runtime(images, tmp_pat
     expected = np.concatenate([sources.reference(network)(p[None].numpy() / 255) for p in picture])
     assert np.abs(painter.paint(picture).numpy() - np.clip(expected, 0, 1) * 255).max() < 0.01
     _, history = run(network, images)
-    assert set(history.records[-1]["losses"]) == {"pixels", "energy", "gram", "flicker"}
+    assert set(history.records[-1]["losses"]) == {"pixels", "energy", "gram", "critic", "flicker"}
 
 
 def test_a_module_is_painted_with_in_its_contract():
@@ -159,3 +160,9 @@ def test_a_device_that_is_not_there_is_said(teacher, images):
     with pytest.raises(PipelineError) as caught:
         run(teacher, images, replace(SMALL, loop=replace(SMALL.loop, device="cuda:7")))
     assert caught.value.code == "no-such-device"
+
+
+def test_teacher_and_student_come_back_without_hooks(teacher, images):
+    module, _ = run(teacher, images)
+    held = [m for network in (module, teacher.module) for m in network.modules() if m._forward_hooks]
+    assert held == []

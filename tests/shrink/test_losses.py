@@ -105,3 +105,40 @@ def test_the_rate_rises_and_falls():
     rates = [losses.learning_rate(done) for done in (0, 0.03, 0.5, 1.0)]
     assert rates[0] < 0.1 and rates[1] == pytest.approx(1) and 0.4 < rates[2] < 0.6
     assert rates[3] == pytest.approx(0.01)
+
+
+class Halving(nn.Module):
+    """Convolutions of which the second halves and the last gives a picture."""
+
+    def __init__(self, width: int, size: int = 3) -> None:
+        super().__init__()
+        pad = size // 2
+        self.first, self.second = nn.Conv2d(3, width, size, 1, pad), nn.Conv2d(width, width, size, 2, pad)
+        self.third, self.last = nn.Conv2d(width, width, size, 1, pad), nn.Conv2d(width, 3, size, 1, pad)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.third(f.relu(self.second(f.relu(self.first(x)))))
+        return self.last(f.interpolate(y, scale_factor=2.0))
+
+
+def test_hints_pair_the_first_convolution_of_each_stage_and_vanish_for_twins():
+    torch.manual_seed(0)
+    teacher, narrow, twin = Halving(6), Halving(4), Halving(6)
+    twin.load_state_dict(teacher.state_dict())
+    hints = losses.Hints(teacher, narrow, torch.device("cpu"))
+    assert hints.pairs == [(teacher.first, narrow.first), (teacher.second, narrow.second)]
+    assert [tuple(joint.weight.shape[:2]) for joint in hints.joints] == [(6, 4), (6, 4)]
+    x = noise(side=32) / 255
+    values = []
+    for student in (narrow, twin):
+        held = losses.Hints(teacher, student, torch.device("cpu"))
+        held.listening = True
+        student(x)
+        values.append(held.loss(x).item())
+        assert not held.listening
+    assert values[0] > 0.3 and values[1] < 1e-5
+
+
+def test_networks_of_other_stages_get_no_hints():
+    flat = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 3, 3, 1, 1))
+    assert losses.Hints(Halving(4), flat, torch.device("cpu")).pairs == []

@@ -7,7 +7,8 @@ import torch
 
 from pipeline.architectures import STATISTICS
 from pipeline.errors import PipelineError
-from pipeline.shrink.students import parse, spec_of
+from pipeline.shrink.students import parse, save, spec_of
+from pipeline.sources import ReadOptions, read
 
 PUBLISHED = {
     "fast-neural-style:32,64,128x5": 1_679_235,
@@ -87,3 +88,27 @@ def test_an_unknown_family_is_answered_with_the_nearest():
     with pytest.raises(PipelineError, match="fast-neural-style") as caught:
         parse("fast-neural-stile:8x5")
     assert caught.value.code == "unknown-architecture-name"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["fast-neural-style:4x1", "fast-neural-style-skips:4x2", "fritz:4x1", "few-shot:4x1", "few-shot-no-norm:4x1"],
+)
+def test_what_is_saved_is_read_as_the_same_network_without_being_asked(spec, tmp_path):
+    student = parse(spec)
+    module = student.build(3)
+    save(module, student.architecture, tmp_path / "net.pth")
+    network = read(tmp_path / "net.pth")
+    assert (network.architecture, network.weights) == (student.architecture, student.weights)
+    picture = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(network.module(picture), module(picture))
+
+
+def test_an_architecture_in_a_checkpoint_can_be_overruled_and_an_unknown_one_is_passed_over(tmp_path):
+    module = parse("fast-neural-style-skips:4x2").build()
+    save(module, "fast-neural-style-skips", tmp_path / "net.pth")
+    chosen = read(tmp_path / "net.pth", ReadOptions(architecture="fast-neural-style"))
+    assert chosen.architecture == "fast-neural-style"
+    torch.save({"architecture": "resnet50", "state_dict": module.state_dict()}, tmp_path / "other.pth")
+    assert read(tmp_path / "other.pth").architecture == "fast-neural-style"

@@ -192,6 +192,24 @@ def test_the_packages_have_what_the_scene_and_the_bundle_use(files: dict[str, by
     assert needed <= packages.keys()
 
 
+BUILT_IN = {
+    f"com.unity.modules.{name}"
+    for name in (
+        "ai androidjni animation assetbundle audio cloth director imageconversion imgui jsonserialize particlesystem "
+        "physics physics2d screencapture terrain terrainphysics tilemap ui uielements umbra unitywebrequest "
+        "unitywebrequestassetbundle unitywebrequestaudio unitywebrequesttexture unitywebrequestwww vehicles video vr "
+        "wind xr"
+    ).split()
+}
+"""Built-in packages that Unity 2019.4 has, and the list of the 6000.0 manual too (Built-in packages)."""
+
+
+def test_every_package_exists_in_every_editor_that_opens_the_project(files: dict[str, bytes]) -> None:
+    packages = json.loads(files["Packages/manifest.json"])["dependencies"]
+    assert packages.keys() - BUILT_IN == {"com.unity.barracuda", "com.unity.test-framework"}
+    assert {version for name, version in packages.items() if name in BUILT_IN} == {"1.0.0"}
+
+
 def test_git_does_not_see_what_unity_generates(files: dict[str, bytes]) -> None:
     ignored = files[".gitignore"].decode().splitlines()
     assert {f"/{name}/" for name in GENERATED} <= set(ignored)

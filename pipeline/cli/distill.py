@@ -1,0 +1,144 @@
+"""pipeline distill."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.console import Console, output_options
+from pipeline.cli.training import loop_options, progress, to_loop
+from pipeline.errors import PipelineError
+
+
+@click.command("distill")
+@click.argument("teacher", metavar="TEACHER", type=click.Path(path_type=Path))
+@click.option(
+    "--images",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder with frames of your game, or a picture; repeatable.",
+)
+@click.option(
+    "--student",
+    required=True,
+    metavar="NETWORK",
+    help="FAMILY:WIDTHSxBLOCKS, such as fast-neural-style-skips:9x3, or the file of a small network to train on.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: TEACHER.student.pth here.")
+@click.option(
+    "--holdout",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A picture never trained on, to measure with; repeatable. Default is a bundled photograph.",
+)
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    metavar="LOSS=NUMBER",
+    help="How much a loss counts: pixels, fine, energy, gram, hints, features, statistics, critic, flicker.",
+)
+@click.option("--pixels", type=click.IntRange(4096), help="Pixels in each step, about; default 65536.")
+@click.option("--architecture", metavar="NAME", help="Which known network the teacher is, where the file is mute.")
+@click.option("--input-range", metavar="RANGE", help="What the teacher takes, where its file does not tell.")
+@click.option("--output-range", metavar="RANGE", help="What it gives.")
+@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, where the file does not tell.")
+@loop_options(steps=6000)
+@output_options
+def command(
+    console: Console,
+    teacher: Path,
+    images: tuple[Path, ...],
+    student: str,
+    output: Path | None,
+    holdout: tuple[Path, ...],
+    weights: tuple[str, ...],
+    pixels: int | None,
+    threads: int | None,
+    loop: dict[str, Any],
+    run: Path | None,
+    resume: bool,
+    force: bool,
+    **reading: Any,
+) -> None:
+    """Train a small network to paint what a large one paints, on your own frames.
+
+    TEACHER is whatever build-unity reads. Nothing else is needed but pictures: no style picture, no data set, no
+    loss network. Three pictures are enough to begin with; frames of your game are best. The student is written as
+    a checkpoint that build-unity reads.
+
+    Students: fast-neural-style:8,16,32x5 (widths of the three stages, and residual blocks), its variant
+    fast-neural-style-skips, which keeps fine strokes at no cost in weights, fritz:0.3 or fritz:0.3,small (alpha),
+    few-shot:8,16,32x4. docs/shrink.md shows what each of them reached.
+
+    In the folder OUTPUT.run lie samples (picture, teacher, student), a checkpoint that --resume goes on from, and
+    history.json. With torchrun --nproc-per-node N -m pipeline distill ... it trains on N GPUs or CPUs.
+
+    \b
+    Examples:
+      pipeline distill candy.pth --images frames --student fast-neural-style-skips:9x3 --minutes 20
+      pipeline distill candy.pth --images frames --student fritz:0.3 --holdout shot.png -o small.pth
+      pipeline distill net.onnx --input-range 0..255 --output-range 0..255 --images frames \\
+          --student few-shot:8,16,32x4 --device cuda
+      pipeline distill candy.pth --images frames --student small.pth --steps 2000 -o better.pth
+    """
+    options = to_loop(loop, threads, "distilling")
+    from dataclasses import replace
+
+    from pipeline.shrink.distill import DistillOptions, Weights
+    from pipeline.shrink.teaching import distill_file
+    from pipeline.sources import ReadOptions
+
+    chosen = DistillOptions(options, replace(Weights(), **_weights(weights, Weights)))
+    if pixels is not None:
+        chosen = replace(chosen, pixels=pixels)
+    console.say(click.style(f"{teacher}", bold=True))
+    with progress(console) as tell:
+        report = distill_file(
+            teacher,
+            images,
+            student,
+            output,
+            chosen,
+            reading=ReadOptions(**reading),
+            holdout=holdout,
+            run=run,
+            resume=resume,
+            force=force,
+            started=lambda told: console.step("student", told),
+            tell=tell,
+        )
+    if os.environ.get("RANK", "0") != "0":
+        return
+    for held in report["quality"]:
+        console.step(
+            "quality",
+            f"{held['picture']}: {held['psnr']:.1f} dB, SSIM {held['ssim']:.3f}; "
+            f"detail {held['detail']:.2f} of the teacher's, texture {held['texture']:.2f} away",
+        )
+    console.data(report if console.as_json else report["student"]["file"])
+
+
+def _weights(given: tuple[str, ...], kinds: Any) -> dict[str, float]:
+    from dataclasses import fields
+
+    known = [field.name for field in fields(kinds)]
+    result = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        try:
+            if name not in known:
+                raise ValueError
+            result[name] = float(number)
+        except ValueError:
+            raise PipelineError(
+                "bad-weight",
+                f"{text!r} does not say how much a loss counts",
+                subject="--weight",
+                remedy=f"Such as critic=0. There are: {', '.join(known)}.",
+            ) from None
+    return result

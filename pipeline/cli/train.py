@@ -1,0 +1,116 @@
+"""pipeline train."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.console import Console, output_options
+from pipeline.cli.training import loop_options, progress, to_loop
+
+
+@click.command("train")
+@click.option("--style", required=True, type=click.Path(path_type=Path), help="The picture whose style is learnt.")
+@click.option(
+    "--images",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder with pictures to learn on: frames of your game, or COCO 2014; repeatable.",
+)
+@click.option(
+    "--vgg",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The loss network: vgg16-397923af.pth of torchvision, as .pth or .safetensors.",
+)
+@click.option(
+    "--student",
+    default="fast-neural-style:8,16,32x5",
+    show_default=True,
+    metavar="NETWORK",
+    help="FAMILY:WIDTHSxBLOCKS, as for distill.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: STYLE.pth here.")
+@click.option("--content-weight", type=float, default=1e5, show_default=True, help="How much the picture counts.")
+@click.option("--style-weight", type=float, default=1e10, show_default=True, help="How much the style counts.")
+@click.option("--variation-weight", type=float, default=0.0, show_default=True, help="How much smoothness counts.")
+@click.option(
+    "--flicker-weight", type=float, default=0.0, show_default=True, help="How much a still style counts."
+)
+@click.option("--style-size", type=click.IntRange(32), help="Longer side of the style picture; default as it is.")
+@click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Pictures in each step.")
+@click.option("--side", type=click.IntRange(64), default=256, show_default=True, help="Their side in pixels.")
+@click.option(
+    "--holdout",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A picture for the samples; repeatable. Default is a bundled photograph.",
+)
+@loop_options(steps=40_000)
+@output_options
+def command(
+    console: Console,
+    style: Path,
+    images: tuple[Path, ...],
+    vgg: Path,
+    student: str,
+    output: Path | None,
+    content_weight: float,
+    style_weight: float,
+    variation_weight: float,
+    flicker_weight: float,
+    style_size: int | None,
+    batch: int,
+    side: int,
+    holdout: tuple[Path, ...],
+    threads: int | None,
+    loop: dict[str, Any],
+    **places: Any,
+) -> None:
+    """Train a network to paint in the style of a picture, as fast_neural_style does it.
+
+    Needs a loss network, which this tool does not bring or fetch: VGG16 of torchvision
+    (https://download.pytorch.org/models/vgg16-397923af.pth, 528 MB). Its checksum is known, and you are told
+    whether yours is that file; nothing in it is run. The usual training is 40,000 steps of four pictures, which
+    wants a GPU. Where a teacher exists already, `pipeline distill` needs minutes.
+
+    Samples, checkpoint and history lie in OUTPUT.run; --resume goes on. The network is written as a checkpoint
+    that build-unity reads.
+
+    \b
+    Examples:
+      pipeline train --style candy.jpg --images frames --vgg vgg16-397923af.pth
+      pipeline train --style candy.jpg --images frames --vgg vgg16-397923af.pth --student fritz:0.3 \\
+          --style-weight 5e10 --style-size 512 -o candy.pth
+    """
+    options = to_loop(loop, threads, "training")
+    from pipeline.errors import PipelineError
+    from pipeline.shrink.train import StyleOptions, train_file
+
+    if side % 8:
+        raise PipelineError(
+            "bad-size", f"{side} is no multiple of 8", subject="--side", remedy=f"Give {side // 8 * 8}."
+        )
+    chosen = StyleOptions(
+        options, content_weight, style_weight, variation_weight, flicker_weight, batch, side, style_size
+    )
+    console.say(click.style(f"{style}", bold=True))
+    with progress(console) as tell:
+        report = train_file(
+            style,
+            images,
+            vgg,
+            student,
+            chosen,
+            output,
+            holdout=holdout,
+            started=lambda told: console.step("student", told),
+            tell=tell,
+            **places,
+        )
+    if os.environ.get("RANK", "0") == "0":
+        console.data(report if console.as_json else report["student"]["file"])

@@ -1,0 +1,135 @@
+"""What the commands that train share: options, and the line that shows how far they are."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pipeline.cli.console import Console
+
+if TYPE_CHECKING:
+    from pipeline.shrink.loop import History, LoopOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def loop_options(steps: int) -> Callable[[F], F]:
+    """The options of LoopOptions, and where a training is kept: `loop`, `run`, `resume` and `force`."""
+
+    def decorate(command: F) -> F:
+        @click.option(
+            "--steps", type=click.IntRange(1), default=steps, show_default=True, help="How long, in steps."
+        )
+        @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="How long, in minutes instead.")
+        @click.option("--seed", type=int, default=1, show_default=True, help="All that is random follows from it.")
+        @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Highest learning rate.")
+        @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+        @click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "bfloat16"]),
+            default="auto",
+            show_default=True,
+            help="auto takes bfloat16 for the first 85 % where the hardware computes it.",
+        )
+        @click.option("--threads", type=click.IntRange(1), help="CPU threads; default as torch finds them.")
+        @click.option(
+            "--every", type=click.IntRange(1), default=250, show_default=True, help="Steps between samples."
+        )
+        @click.option("--run", type=click.Path(path_type=Path), help="Folder for all of that; default OUTPUT.run.")
+        @click.option("--resume", is_flag=True, help="Go on from the checkpoint in that folder.")
+        @click.option("--force", is_flag=True, help="Start anew, and replace an existing file.")
+        @functools.wraps(command)
+        def wrapped(*args: Any, **options: Any) -> Any:
+            keys = ("steps", "minutes", "seed", "rate", "device", "every")
+            loop = {key: options.pop(key) for key in keys}
+            loop["half"] = {"auto": None, "float32": False, "bfloat16": True}[options.pop("precision")]
+            return command(*args, loop=loop, **options)
+
+        return wrapped  # type: ignore[return-value]
+
+    return decorate
+
+
+def to_loop(values: dict[str, Any], threads: int | None, purpose: str) -> LoopOptions:
+    """LoopOptions of the options' values; torch is imported, and told how many threads to take.
+
+    Raises MissingDependency.
+    """
+    from pipeline.shrink import require_torch
+
+    require_torch(purpose)
+    import torch
+
+    from pipeline.shrink.loop import LoopOptions
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return LoopOptions(**values)
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Callable[[History, float], None]]:
+    """A function to call after each step. On a terminal a bar with the time left; elsewhere a line for each
+    measurement. Of several processes only the first says anything."""
+    if console.verbosity < 0 or os.environ.get("RANK", "0") != "0":
+        yield lambda history, done: None
+        return
+    if not sys.stderr.isatty():
+        yield lambda history, done: _line(console, history, done) if _measured(history) else None
+        return
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("  step {task.fields[step]}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]} left  {task.fields[found]}"),
+    )
+    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0, step=0, left="?", found="")
+
+        def show(history: History, done: float) -> None:
+            if _measured(history):
+                _line(console, history, done)
+            bar.update(task, completed=done, step=history.steps, left=_left(history, done), found=_found(history))
+
+        yield show
+
+
+def _measured(history: History) -> bool:
+    return bool(history.records) and history.records[-1]["step"] == history.steps
+
+
+def _line(console: Console, history: History, done: float) -> None:
+    told = f"{100 * done:3.0f} %, {history.minutes:.1f} min, {_left(history, done)} left: {_found(history)}"
+    console.step(f"{history.steps:>7}", told)
+
+
+def _found(history: History) -> str:
+    if not history.records:
+        return ""
+    record = history.records[-1]
+    loss = f"loss {sum(record['losses'].values()):.3f}"
+    held = record.get("quality") or []
+    if not held:
+        return loss
+    return (
+        f"{loss}, {held[0]['psnr']:.1f} dB, SSIM {held[0]['ssim']:.2f}, detail {held[0]['detail']:.2f}, "
+        f"texture {held[0]['texture']:.2f} away"
+    )
+
+
+def _left(history: History, done: float) -> str:
+    if done <= 0:
+        return "?"
+    seconds = history.minutes * 60 * (1 - done) / done
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,45 @@
+"""Pictures as tensors, and sheets of them. Imports torch: import it inside a function."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pipeline.shrink.data import open_picture
+
+LARGEST = (540, 960)
+"""Height and width that pictures are shrunk to fit."""
+ROWS = 3
+"""Pictures on a sheet."""
+
+
+def as_tensor(path: Path, exactly: tuple[int, int] | None = None) -> Tensor:
+    """A picture as (1, 3, H, W) in grey levels: shrunk to fit `LARGEST` and cut to multiples of 8, or brought to
+    exactly a height and width. Raises PipelineError `bad-picture`."""
+    picture = open_picture(path)
+    if exactly is not None:
+        picture = picture.resize(exactly[::-1], Image.Resampling.LANCZOS)
+    else:
+        picture.thumbnail(LARGEST[::-1], Image.Resampling.LANCZOS)
+        picture = picture.crop((0, 0, picture.width // 8 * 8, picture.height // 8 * 8))
+    return torch.from_numpy(np.array(picture, np.float32)).permute(2, 0, 1)[None]
+
+
+def sheet(rows: Sequence[Sequence[Tensor]]) -> bytes:
+    """A JPEG of rows of pictures (1, 3, H, W) in grey levels, side by side; the first few rows."""
+    joined = [torch.cat(list(row), 3)[0] for row in rows[:ROWS]]
+    images = [Image.fromarray(row.round().byte().permute(1, 2, 0).contiguous().cpu().numpy()) for row in joined]
+    whole = Image.new("RGB", (max(i.width for i in images), sum(i.height for i in images)), "white")
+    top = 0
+    for image in images:
+        whole.paste(image, (0, top))
+        top += image.height
+    buffer = io.BytesIO()
+    whole.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()

@@ -1,0 +1,135 @@
+"""`pipeline distill` as one call: read the teacher, make or read the student, distil, write. Imports torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pipeline import sources
+from pipeline.architectures import names
+from pipeline.contract import ImageContract
+from pipeline.errors import PipelineError
+from pipeline.files import write_file
+from pipeline.network import Network
+from pipeline.report.serialise import render_json
+from pipeline.shrink import students
+from pipeline.shrink.distill import DistillOptions, distill
+from pipeline.shrink.loop import CHECKPOINT, History
+
+TUNING_RATE = 0.25
+"""Part of the usual rate with which a student that is trained already goes on."""
+
+
+def distill_file(
+    teacher: Path,
+    images: Sequence[Path],
+    student: str,
+    output: Path | None = None,
+    options: DistillOptions | None = None,
+    *,
+    reading: sources.ReadOptions | None = None,
+    holdout: Sequence[Path] = (),
+    run: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    started: Callable[[str], None] = lambda told: None,
+    tell: Callable[[History, float], None] = lambda history, done: None,
+) -> dict[str, Any]:
+    """Distil the network in the file `teacher` into a student, and write the student; a report as plain data.
+
+    `student` is a text for `students.parse`, or the file of a network that is trained on. `output` is a .pth;
+    None is TEACHER.student.pth in the current folder. `run` is the folder for checkpoint, samples and
+    history.json, by default OUTPUT.run. `holdout` are pictures to measure with; none: the bundled photograph.
+    Raises PipelineError: what reading and `distill` raise, and file-exists, contract-missing, bad-student.
+    """
+    from pipeline.build import existing_file
+    from pipeline.resources import resource
+
+    options = options or DistillOptions()
+    path = existing_file(teacher)
+    place = output or Path.cwd() / f"{path.stem}.student.pth"
+    folder = run or place.with_name(f"{place.name}.run")
+    first = os.environ.get("RANK", "0") == "0"
+    free(place, folder, resume, force or not first)
+    network = sources.read(path, reading or sources.ReadOptions())
+    if network.contract is None:
+        raise PipelineError(
+            "contract-missing",
+            f"the teacher ({network.format}) does not say which value range it takes and gives",
+            subject=str(path),
+            remedy="Declare it as the training code has it: --input-range and --output-range, each one of "
+            "0..255, 0..1, -1..1, imagenet.",
+        )
+    architecture, module, contract, told = _student(student, options.loop.seed)
+    if Path(student).is_file() and options.loop.rate is None:
+        from pipeline.shrink.loop import usual_rate
+
+        options = replace(options, loop=replace(options.loop, rate=usual_rate(module) * TUNING_RATE))
+    weights = sum(p.numel() for p in module.parameters())
+    started(f"{weights:,} weights ({told}) learn from {network.weights:,} ({network.architecture})")
+    history = distill(
+        network,
+        module,
+        images,
+        options,
+        student_contract=contract,
+        holdout=tuple(holdout) or (resource("examples/picture.jpg"),),
+        folder=folder,
+        resume=resume,
+        identity={"teacher": network.digest, "student": told},
+        tell=tell,
+    )
+    report = {
+        "schema": 1,
+        "teacher": {"file": path.name, "architecture": network.architecture, "weights": network.weights},
+        "student": {"file": str(place), "architecture": architecture, "spec": told, "weights": weights},
+        "history": history.as_dict(),
+        "quality": history.records[-1]["quality"] if history.records else [],
+    }
+    if first:
+        students.save(module, architecture, place)
+        write_file(folder / "history.json", render_json(report))
+    return report
+
+
+def free(place: Path, folder: Path, resume: bool, force: bool) -> None:
+    """Raise PipelineError `file-exists` where an earlier result or an unfinished run would be overwritten, and
+    `nothing-to-resume` where there is no checkpoint to go on from."""
+    checkpoint = folder / CHECKPOINT
+    if resume and not checkpoint.is_file():
+        raise PipelineError(
+            "nothing-to-resume",
+            "there is no checkpoint of an unfinished training",
+            subject=str(checkpoint),
+            remedy="Leave --resume out, or name the folder with --run.",
+        )
+    for path in (place, checkpoint):
+        if path.exists() and not resume and not force:
+            raise PipelineError(
+                "file-exists",
+                "there is a file of that name" if path is place else "there is a training of that name",
+                subject=str(path),
+                remedy="--resume goes on with it, --force starts anew, --output takes another name.",
+            )
+
+
+def _student(text: str, seed: int) -> tuple[str, nn.Module, ImageContract, str]:
+    """(architecture, module, contract, text) of a description, or of a file with a trained network."""
+    if not Path(text).is_file():
+        student = students.parse(text)
+        return student.architecture, student.build(seed), student.contract, student.spec
+    network: Network = sources.read(Path(text))
+    if network.module is None or network.contract is None or network.architecture not in names():
+        raise PipelineError(
+            "bad-student",
+            f"a {network.architecture} file cannot be trained on: torch needs a network that it knows",
+            subject=text,
+            remedy=f"Give a checkpoint of a known network, or describe one: {students.EXAMPLES}.",
+        )
+    spec = students.spec_of(network.architecture, network.details)
+    return network.architecture, network.module, network.contract, f"{spec} of {Path(text).name}"

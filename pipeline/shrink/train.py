@@ -1,0 +1,276 @@
+"""Perceptual training: a network learns a style from one picture of it, with no teacher. Imports torch.
+
+As in pytorch/examples fast_neural_style (Johnson, Alahi, Fei-Fei 2016): a loss network that was trained to name
+things looks at what the student paints. Its features at relu2_2 shall be those of the photograph (content), and
+the Gram matrices of its features at relu1_2, relu2_2, relu3_3 and relu4_3 those of the style picture. The numbers
+are those of neural_style.py: content weight 1e5, style weight 1e10, Gram matrices divided by
+channels * height * width, pictures as torchvision normalises them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as f
+
+from pipeline.cache import file_digest
+from pipeline.contract import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.errors import PipelineError
+from pipeline.files import write_file
+from pipeline.report.serialise import render_json
+from pipeline.shrink import students
+from pipeline.shrink.data import Ahead, Crops, Pictures, open_picture, picture_files
+from pipeline.shrink.loop import History, Loop, LoopOptions, place
+from pipeline.shrink.losses import charbonnier, gram
+from pipeline.shrink.pictures import as_tensor, sheet
+from pipeline.shrink.teaching import free
+
+VGG16 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+"""SHA-256 of vgg16-397923af.pth, torchvision's VGG16_Weights.IMAGENET1K_V1 (download.pytorch.org/models)."""
+CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
+"""Indices in torchvision's `features` of VGG16's convolutions up to relu4_3; pooling lies before 5, 10 and 17."""
+POOLED = (5, 10, 17)
+SEEN = {2: "relu1_2", 7: "relu2_2", 14: "relu3_3", 21: "relu4_3"}
+"""What is looked at, after these convolutions."""
+CONTENT = "relu2_2"
+RATE = 1e-3
+
+
+@dataclass(frozen=True)
+class StyleOptions:
+    """How a style is learnt; the numbers of fast_neural_style where nothing else is said."""
+
+    loop: LoopOptions
+    content: float = 1e5
+    style: float = 1e10
+    variation: float = 0.0
+    """Weight of the differences of neighbouring pixels; more is smoother."""
+    flicker: float = 0.0
+    """Weight of what changes when the picture moves by a few pixels."""
+    batch: int = 4
+    side: int = 256
+    """Side of the square pictures that a step sees, a multiple of 8."""
+    style_side: int | None = None
+    """Longer side that the style picture is brought to; None leaves it: strokes have its size."""
+
+
+class LossNetwork(nn.Module):
+    """VGG16 up to relu4_3, of any widths: pictures (N, 3, H, W) in grey levels to its four feature maps."""
+
+    def __init__(self, tensors: dict[str, np.ndarray], subject: str) -> None:
+        super().__init__()
+        inputs = 3
+        self.layers = nn.ModuleList()
+        for index in CONVOLUTIONS:
+            weight, bias = tensors.get(f"{index}.weight"), tensors.get(f"{index}.bias")
+            if weight is None or bias is None or weight.ndim != 4 or weight.shape[1:] != (inputs, 3, 3):
+                found = "nothing" if weight is None or bias is None else f"the shape {list(weight.shape)}"
+                raise PipelineError(
+                    "not-a-loss-network",
+                    f"VGG16 has features.{index}.weight of shape [_, {inputs}, 3, 3], here is {found}",
+                    subject=subject,
+                    remedy="Give torchvision's vgg16-397923af.pth, or a file of the same layout.",
+                )
+            layer = nn.Conv2d(inputs, weight.shape[0], 3, 1, 1)
+            layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+            self.layers.append(layer)
+            inputs = weight.shape[0]
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
+        self.eval().requires_grad_(False)
+
+    def forward(self, levels: Tensor) -> dict[str, Tensor]:
+        x = (levels / 255 - self.mean) / self.std
+        seen = {}
+        for index, layer in zip(CONVOLUTIONS, self.layers, strict=True):
+            x = f.relu(layer(f.max_pool2d(x, 2) if index in POOLED else x))
+            if index in SEEN:
+                seen[SEEN[index]] = x
+        return seen
+
+
+def read_loss_network(path: Path) -> tuple[LossNetwork, str, bool]:
+    """The loss network in a file, its SHA-256, and whether that is torchvision's VGG16.
+
+    The file is a state dict (.pth, .safetensors) with torchvision's names; only `features` is read, and no pickle
+    is run. Raises PipelineError `not-a-loss-network` and what reading raises.
+    """
+    from pipeline.files import existing_file
+    from pipeline.sources.tensors import read_state
+
+    path = existing_file(path)
+    state = read_state(path, only=lambda name: not name.startswith("classifier."))
+    tensors = {name.removeprefix("features."): value for name, value in state.tensors.items()}
+    digest = file_digest(path)
+    return LossNetwork(tensors, str(path)), digest, digest == VGG16
+
+
+def style_grams(features: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Gram matrices as neural_style.py has them: divided by channels * height * width."""
+    return {name: gram(value) / value.shape[1] for name, value in features.items()}
+
+
+def train_style(
+    module: nn.Module,
+    contract: Any,
+    network: LossNetwork,
+    style: Tensor,
+    images: Pictures,
+    options: StyleOptions,
+    *,
+    holdout: Sequence[Path] = (),
+    folder: Path | None = None,
+    resume: bool = False,
+    identity: dict[str, Any] | None = None,
+    tell: Callable[[History, float], None] = lambda history, done: None,
+) -> History:
+    """Train `module` in place to paint in the style of a picture (1, 3, H, W) in grey levels; it ends in eval
+    mode, on the CPU. The rest is as in `distill`. Raises PipelineError: no-such-device, run-differs,
+    training-diverged.
+    """
+    loop_options = options.loop if options.loop.rate is not None else replace(options.loop, rate=RATE)
+    with place(loop_options.device) as where:
+        network = network.to(where.device)
+        with torch.no_grad():
+            goals = style_grams(network(style.to(where.device)))
+        loop = Loop(
+            module,
+            contract,
+            loop_options,
+            where,
+            folder=folder if where.first or resume else None,
+            identity=_identity(options) | (identity or {}),
+        )
+        if resume:
+            loop.resume()
+        crops = Crops(images, loop_options.seed, recolour=False)
+        margin = 8 if options.flicker else 0
+
+        def batch(step: int) -> np.ndarray:
+            side = options.side + margin
+            return crops.batch(step * where.size + where.rank, options.batch, side, side)
+
+        ahead = Ahead(batch, 4 if where.device.type == "cuda" else 0)
+
+        def losses(step: int, done: float) -> dict[str, Tensor]:
+            given = torch.from_numpy(ahead.get(step)).to(where.device).float()
+            pictures = given[:, :, : options.side, : options.side].contiguous(memory_format=torch.channels_last)
+            painted = loop.painting(pictures)
+            seen = network(painted)
+            with torch.no_grad():
+                wanted = network(pictures)[CONTENT]
+            count = len(pictures)
+            styled = [
+                f.mse_loss(held, goals[name].expand_as(held)) * count for name, held in style_grams(seen).items()
+            ]
+            parts = {
+                "content": options.content * f.mse_loss(seen[CONTENT].float(), wanted.float()),
+                "style": options.style * torch.stack(styled).sum(),
+            }
+            if options.variation:
+                across, down = painted[..., 1:] - painted[..., :-1], painted[..., 1:, :] - painted[..., :-1, :]
+                parts["variation"] = options.variation * (across.abs().mean() + down.abs().mean())
+            if margin:
+                down, right = (int(v) for v in np.random.default_rng([loop_options.seed, step]).integers(1, 9, 2))
+                moved = given[:, :, down : down + options.side, right : right + options.side]
+                again = loop.painting(moved.contiguous(memory_format=torch.channels_last))
+                apart = painted[:, :, down:, right:] - again[:, :, : options.side - down, : options.side - right]
+                parts["flicker"] = options.flicker * charbonnier(apart)
+            return parts
+
+        shown = [as_tensor(path).to(where.device) for path in holdout] if where.first else []
+
+        def measure(painting: nn.Module) -> dict[str, Any]:
+            if folder is None or not shown:
+                return {}
+            with torch.no_grad():
+                rows = [(picture, painting(picture).clamp(0, 255)) for picture in shown]
+            write_file(folder / "samples" / f"{loop.step:06d}.jpg", sheet(rows))
+            return {}
+
+        history = loop.run(losses, measure, tell)
+    module.to("cpu")
+    return history
+
+
+def _identity(options: StyleOptions) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    values = asdict(replace(options, loop=replace(options.loop, device="auto", every=1)))
+    return {**values.pop("loop"), **values}
+
+
+def train_file(
+    style: Path,
+    images: Sequence[Path],
+    vgg: Path,
+    student: str,
+    options: StyleOptions,
+    output: Path | None = None,
+    *,
+    holdout: Sequence[Path] = (),
+    run: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    started: Callable[[str], None] = lambda told: None,
+    tell: Callable[[History, float], None] = lambda history, done: None,
+) -> dict[str, Any]:
+    """Train a network in the style of the picture `style`, and write it; a report as plain data.
+
+    `output` is a .pth; None is STYLE.pth in the current folder. The other arguments are as in
+    teaching.distill_file. Raises what `train_style`, `read_loss_network` and `students.parse` raise.
+    """
+    from pipeline.resources import resource
+
+    place = output or Path.cwd() / f"{style.stem}.pth"
+    folder = run or place.with_name(f"{place.name}.run")
+    first = os.environ.get("RANK", "0") == "0"
+    free(place, folder, resume, force or not first)
+    chosen = students.parse(student)
+    network, digest, known = read_loss_network(vgg)
+    pictures = Pictures(picture_files(images, [*holdout, style]))
+    picture = open_picture(style)
+    if options.style_side:
+        scale = options.style_side / max(picture.size)
+        size = (max(round(picture.width * scale), 16), max(round(picture.height * scale), 16))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    module = chosen.build(options.loop.seed)
+    kind = "torchvision's VGG16" if known else "not torchvision's VGG16"
+    started(f"{chosen.weights:,} weights ({chosen.spec}); the loss network is {kind} (sha256 {digest[:12]})")
+    history = train_style(
+        module,
+        chosen.contract,
+        network,
+        torch.from_numpy(np.array(picture, np.float32)).permute(2, 0, 1)[None],
+        pictures,
+        options,
+        holdout=tuple(holdout) or (resource("examples/picture.jpg"),),
+        folder=folder,
+        resume=resume,
+        identity={"student": chosen.spec, "style": file_digest(style), "vgg": digest},
+        tell=tell,
+    )
+    report = {
+        "schema": 1,
+        "style": style.name,
+        "loss_network": {"file": vgg.name, "sha256": digest, "is_torchvision_vgg16": known},
+        "student": {
+            "file": str(place),
+            "architecture": chosen.architecture,
+            "spec": chosen.spec,
+            "weights": chosen.weights,
+        },
+        "history": history.as_dict(),
+    }
+    if first:
+        students.save(module, chosen.architecture, place)
+        write_file(folder / "history.json", render_json(report))
+    return report
