@@ -224,22 +224,10 @@ def _about(subject: Subject) -> dict[str, Any]:
 
 def counted(subject: Subject, wanted: Size) -> dict[str, Any]:
     """What is counted and predicted at a size."""
-    from pipeline.graph.statistics import count
+    from pipeline.cost import counted as count
 
     width, height = subject.sized(wanted)
-    graph = subject.graph
-    declared = graph.inputs[0].shape
-    graph.inputs[0].shape = [1, subject.lowered.input_channels, height, width]
-    told = count(graph)
-    graph.inputs[0].shape = declared
-    found = at_size(graph, width, height)
-    return {
-        "run_at": f"{width}x{height}",
-        "giga_macs": round(told.macs * 1e-9, 3),
-        "written_megabytes": round(told.activation_elements * 4e-6, 1),
-        "peak_megabytes": round(told.peak_elements * 4e-6 + told.weight_bytes * 1e-6, 1),
-        "predicted": {name: round(held.milliseconds(found), 2) for name, held in devices().items()},
-    }
+    return {"run_at": f"{width}x{height}", **count(subject.graph, width, height)}
 
 
 def _style(file: str) -> str:

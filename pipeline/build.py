@@ -231,6 +231,7 @@ def _make_bundle(
     report["rebuild"] = rebuild_arguments(options)
     model = report["model"]
     golden_input, golden_output = pictures.png(proof.golden_input), pictures.png(proof.golden_output)
+    painted = _report_pictures((golden_input, golden_output), lowered, proof)
     spec = BundleSpec(
         name=name,
         title=facts.title(name),
@@ -257,13 +258,31 @@ def _make_bundle(
         reports={
             "report.json": render_json(report),
             "report.md": render_markdown(report),
-            "report.html": render_html(report, golden_input, golden_output),
+            "report.html": render_html(report, painted),
         },
     )
     files = render(spec)
     step("package", f"{len(files)} files, {model['bytes']:,} bytes of model")
     own_code = ":" in network.architecture
     return files, report, None if own_code else network.companions
+
+
+def _report_pictures(golden: tuple[bytes, bytes], lowered: Lowered, proof: Proof) -> dict[str, bytes]:
+    """PNG bytes by caption: in, what the source makes of it, what the target would, and how far they are apart."""
+    from pipeline.verify import pictures
+    from pipeline.verify.difference_picture import against_bar
+
+    assert lowered.candidate is not None
+    built = lowered.candidate(proof.golden_input)
+    bar = f"{proof.tolerance:g} levels"
+    return {
+        "what goes in": golden[0],
+        "what the source network makes of it": golden[1],
+        f"what {lowered.target.name} makes of it with the built graph": pictures.png(built),
+        f"their difference: black is less than a sixteenth of {bar}, white is all of it": against_bar(
+            proof.golden_output, built, proof.tolerance
+        ),
+    }
 
 
 def _make_model(

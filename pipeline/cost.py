@@ -264,10 +264,21 @@ def at_size(graph: gs.Graph, width: int, height: int) -> list[Layer]:
         image.shape = declared
 
 
-def predict(graph: gs.Graph, sizes: tuple[tuple[int, int], ...] = SIZES) -> dict[str, dict[str, float]]:
-    """Predicted milliseconds by size (`720x540`) and device class."""
-    told = {}
-    for width, height in sizes:
-        found = at_size(graph, width, height)
-        told[f"{width}x{height}"] = {name: round(held.milliseconds(found), 2) for name, held in devices().items()}
-    return told
+def counted(graph: gs.Graph, width: int, height: int) -> dict[str, Any]:
+    """What a picture of this size costs, as data: billions of multiply-adds, megabytes of activations written and
+    (with the weights) alive at once, and predicted milliseconds by device class.
+    """
+    from pipeline.graph.statistics import count
+
+    image = graph.inputs[0]
+    declared = image.shape
+    image.shape = [1, declared[1], height, width]
+    told = count(graph)
+    image.shape = declared
+    found = at_size(graph, width, height)
+    return {
+        "giga_macs": round(told.macs * 1e-9, 3),
+        "written_megabytes": round(told.activation_elements * 4e-6, 1),
+        "peak_megabytes": round(told.peak_elements * 4e-6 + told.weight_bytes * 1e-6, 1),
+        "predicted": {name: round(held.milliseconds(found), 2) for name, held in devices().items()},
+    }

@@ -107,7 +107,7 @@ def _whisker(start: float, end: float, y: float) -> str:
 
 
 def _short(name: str, most: int = 26) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    return name if len(name) <= most else f"{name[: most - 2]}.."
 
 
 def scatter(

@@ -101,6 +101,7 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
         "contract": network.contract.as_dict() if network.contract else None,
         "baked": lowered.baked,
         "before": lowered.before,
+        "cost": predicted(lowered),
         "edits": [e.as_dict() for e in lowered.edits],
         "refusals": [r.as_dict() for r in lowered.refusals],
         **({} if lowered.optimized is None else {"optimized": lowered.optimized}),
@@ -124,6 +125,30 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
             "activation_elements": after["activation_elements"],
             "notes": list(lowered.notes),
         },
+    }
+
+
+def predicted(lowered: Lowered) -> dict[str, Any]:
+    """What a picture costs at each of the usual sizes, counted and predicted; or at the one that it has."""
+    from collections import Counter
+
+    from pipeline.cost import SIZES, at_size, counted, devices, kernel
+    from pipeline.graph import from_model
+
+    built = from_model(lowered.model)
+    sizes: tuple[tuple[int, int], ...] = SIZES
+    step = lowered.size_multiple
+    if lowered.fixed_size is not None:
+        sizes = (lowered.fixed_size[::-1],)
+    told = {}
+    for wanted in sizes:
+        width, height = (max(1, round(s / step)) * step for s in wanted)
+        told[f"{width}x{height}"] = counted(built, width, height)
+    convolutions = [layer.conv for layer in at_size(built, *lowered.size[::-1]) if layer.conv]
+    return {
+        "sizes": told,
+        "devices": [{**held.as_dict(), "error": held.error} for held in devices().values()],
+        "kernels": dict(sorted(Counter(kernel(conv) for conv in convolutions).items())),
     }
 
 
@@ -151,10 +176,6 @@ def graph(model: onnx.ModelProto) -> dict[str, Any]:
     }
 
 
-SIZES = ((720, 540), (1280, 720), (1920, 1080))
-"""Width and height of the pictures whose cost is told."""
-
-
 _DEEP = 32
 """A multiple that nearly every network can take."""
 
@@ -165,6 +186,7 @@ def cost(network: Network, target: Target) -> dict[str, Any] | str:
     `operators`: nodes before and after the lowering. `sizes`: for one picture at each of `SIZES` multiply-adds in
     billions, activations written, and the most of them alive at once, in megabytes of float32.
     """
+    from pipeline.cost import SIZES
     from pipeline.errors import PipelineError
     from pipeline.export import export
     from pipeline.graph import declare_size

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from pipeline.report.charts import bars
 from pipeline.report.markdown import quantised_sentence, silence, sizes
+from pipeline.report.page import data_url, render
 
 
-def render_html(report: Mapping[str, Any], golden_input: bytes, golden_output: bytes) -> bytes:
-    """The report with the golden frame's two pictures (PNG bytes) inside; UTF-8."""
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8"))
-    page = template.render(
+def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> bytes:
+    """The report with pictures (PNG bytes by caption) inside; UTF-8, the same facts give the same bytes."""
+    return render(
+        "report",
         r=report,
         quantised=quantised_sentence(report["against_quantised"]) if "against_quantised" in report else "",
         silence=silence(report["findings"]),
         sizes=sizes(report["model"]),
         operators=sorted({*report["before"]["operators"], *report["model"]["operators"]}),
-        pictures=[
-            ("what goes in", base64.b64encode(golden_input).decode()),
-            ("what the source network makes of it", base64.b64encode(golden_output).decode()),
-        ],
+        pictures=[(caption, data_url(content)) for caption, content in pictures.items()],
+        predicted=_bars(report["cost"]),
     )
-    return page.encode()
+
+
+def _bars(cost: Mapping[str, Any]) -> str:
+    """Predicted milliseconds for each device class, a bar for each size."""
+    titles = {held["name"]: held["title"] for held in cost["devices"]}
+    groups = {
+        title: {size: held["predicted"][name] for size, held in cost["sizes"].items()}
+        for name, title in titles.items()
+        if name != "here"
+    }
+    return bars(groups, "predicted milliseconds for a picture", "ms")

@@ -30,6 +30,7 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         "",
         *_proof(report["proof"]),
         *_against_quantised(report.get("against_quantised")),
+        *_cost(report.get("cost")),
         "## Operators",
         "",
         "| operator | source | built |",
@@ -109,6 +110,30 @@ def quantised_sentence(found: Mapping[str, Any]) -> str:
         "average: the rounding of activations, which Barracuda does not do (it computes in float). "
         "The gain of quantising is size at rest, not speed."
     )
+
+
+def _cost(cost: Mapping[str, Any] | None) -> list[str]:
+    """What a picture costs, counted and predicted."""
+    if not cost:
+        return []
+    devices = cost["devices"]
+    return [
+        "## What a picture costs",
+        "",
+        "Milliseconds are predicted, for the network alone (docs/cost.md says how far to trust them).",
+        "",
+        "| picture | GMAC | MB written | MB alive | "
+        + " | ".join(f"{held['title']}, ms" for held in devices)
+        + " |",
+        "|---|---:|---:|---:|" + "---:|" * len(devices),
+        *(
+            f"| {size} | {held['giga_macs']} | {held['written_megabytes']} | {held['peak_megabytes']} | "
+            + " | ".join(f"{held['predicted'][device['name']]}" for device in devices)
+            + " |"
+            for size, held in cost["sizes"].items()
+        ),
+        "",
+    ]
 
 
 def _operators(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:

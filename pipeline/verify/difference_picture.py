@@ -30,3 +30,17 @@ def difference_picture(a: np.ndarray, b: np.ndarray) -> tuple[bytes, float | Non
     white = np.ones((1, 3, a.shape[2], GAP))
     parts = [np.broadcast_to(part, (1, 3, *part.shape[2:])) for part in (left, right, third)]
     return pictures.png(np.concatenate([parts[0], white, parts[1], white, parts[2]], axis=3)), factor
+
+
+def against_bar(a: np.ndarray, b: np.ndarray, tolerance: float) -> bytes:
+    """PNG bytes of the difference alone, grey: white is `tolerance` levels of 255 and more, in sixteenths, down.
+
+    What is below a sixteenth is black, so that the order of additions, which depends on the processor, does not
+    show. Shapes and clamping as for `difference_picture`.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"the pictures have shapes {a.shape} and {b.shape}")
+    left, right = (np.clip(picture.astype(np.float64), 0, 1) for picture in (a, b))
+    apart = np.abs(left - right).max(axis=1, keepdims=True) * 255 / tolerance
+    apart[np.isnan(apart)] = 1.0
+    return pictures.png(np.floor(np.minimum(apart, 1.0) * 16) / 16)

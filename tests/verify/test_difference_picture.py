@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.verify.difference_picture import GAP, difference_picture
+from pipeline.verify.difference_picture import GAP, against_bar, difference_picture
 
 
 def pixels(content: bytes) -> np.ndarray:
@@ -62,3 +62,17 @@ def test_a_mask_is_shown_grey_and_nan_as_the_largest_difference():
 def test_other_shapes_are_refused(pair):
     with pytest.raises(ValueError, match="shapes"):
         difference_picture(pair[0], pair[1][:, :1])
+
+
+def test_against_the_bar_white_is_the_bar_and_noise_is_black() -> None:
+    a = np.zeros((1, 3, 2, 2))
+    b = a.copy()
+    b[0, 1, 0, 0] = 0.5 / 255
+    b[0, 2, 0, 1] = 0.25 / 255
+    b[0, 0, 1, 0] = 0.03 / 255
+    shown = np.asarray(Image.open(io.BytesIO(against_bar(a, b, 0.5))))
+    assert shown.tolist() == [[255, 128], [0, 0]]
+    b[0, 0, 1, 1] = np.nan
+    assert np.asarray(Image.open(io.BytesIO(against_bar(a, b, 0.5))))[1, 1] == 255
+    with pytest.raises(ValueError, match="shapes"):
+        against_bar(a, b[:, :, :1], 0.5)
