@@ -20,6 +20,7 @@ COMMANDS = {
     "convert": "Turn a trained network into an .onnx file that the target imports.",
     "distill": "Train a small network to paint what a large one paints.",
     "explain": "Say what a finding's code means and what to do about it.",
+    "flicker": "Say how much models flicker while the picture moves.",
     "inspect": "Say what a model file is: format, architecture, weights, contract.",
     "prune": "Take channels out of a trained network until a budget is met.",
     "shrink": "Find smaller networks that meet a goal, trained from a teacher.",

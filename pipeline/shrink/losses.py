@@ -108,6 +108,17 @@ class Texture(nn.Module):
         return torch.stack([p[0] for p in pairs]).mean(), torch.stack([p[1] for p in pairs]).mean()
 
 
+def usual_picture() -> Tensor:
+    """A picture (1, 3, 128, 128) in grey levels with structure of every size, as photographs have it; always the
+    same."""
+    generator = torch.Generator().manual_seed(11)
+    picture = torch.zeros(1, 3, 128, 128)
+    for side in (2, 4, 8, 16, 32, 64, 128):
+        noise = torch.randn(1, 3, side, side, generator=generator)
+        picture += f.interpolate(noise, size=(128, 128), mode="bilinear")
+    return (picture / picture.std() * 60 + 128).clamp(0, 255)
+
+
 class _Enough(Exception):
     """Ends a forward pass when the last wanted layer has been seen."""
 
@@ -116,7 +127,8 @@ class TeacherEyes:
     """What the first convolutions of a teacher give, before any norm takes their size away.
 
     `convert` brings pictures in grey levels to the teacher's own range. Works for modules that call their
-    convolutions in the order in which they hold them.
+    convolutions in the order in which they hold them. Features are counted in units of what a layer gives for
+    `usual_picture`, so that a flat crop, of which the teacher makes next to nothing, does not outweigh the others.
     """
 
     LAYERS = 3
@@ -130,6 +142,9 @@ class TeacherEyes:
             layer.register_forward_hook(self._keep(index + 1 == len(convolutions)))
             for index, layer in enumerate(convolutions)
         ]
+        with torch.no_grad():
+            seen = self(usual_picture().to(convolutions[0].weight.device))
+        self.units = [features.float().std() + 1e-6 for features in seen]
 
     def _keep(self, last: bool) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -158,13 +173,13 @@ class TeacherEyes:
         return seen
 
     def loss(self, painted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """(features, their statistics) of a painting and the teacher's: each relative to the teacher's own."""
+        """(features, their statistics) of a painting and the teacher's."""
         with torch.no_grad():
             goals = self(wanted)
         features, textures = [], []
-        for ours, theirs in zip(self(painted), goals, strict=True):
-            ours, theirs = ours.float(), theirs.float()
-            features.append((ours - theirs).abs().mean() / (theirs.std() + 1e-3))
+        for ours, theirs, unit in zip(self(painted), goals, self.units, strict=True):
+            ours, theirs = ours.float() / unit, theirs.float() / unit
+            features.append((ours - theirs).abs().mean())
             middle = theirs.mean((2, 3), keepdim=True)
             textures.append(sum(statistics(ours - middle, theirs - middle, Texture.TILE)))
         return torch.stack(features).mean(), torch.stack(textures).mean()

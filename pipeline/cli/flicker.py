@@ -1,0 +1,157 @@
+"""pipeline flicker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.console import Console, output_options, to_size
+from pipeline.errors import PipelineError
+
+
+@click.command("flicker")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL... [FRAMES]", type=click.Path(path_type=Path))
+@click.option("--size", metavar="WxH", help="Size of the frames; default 480x272, or what a model is bound to.")
+@click.option("--count", type=click.IntRange(2, 500), default=8, show_default=True, help="How many frames.")
+@click.option("--strip", type=click.Path(path_type=Path), help="Write a PNG: neighbouring frames of each model.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write a PNG: the error from frame to frame.")
+@click.option("--architecture", metavar="NAME", help="Which known network the state dicts are.")
+@click.option("--input-range", metavar="RANGE", help="What a model takes whose file does not tell.")
+@click.option("--output-range", metavar="RANGE", help="What a model gives whose file does not tell.")
+@output_options
+def command(
+    console: Console,
+    models: tuple[Path, ...],
+    size: str | None,
+    count: int,
+    strip: Path | None,
+    plot: Path | None,
+    **reading: Any,
+) -> None:
+    """Say how much each model's style flickers while the picture under it moves.
+
+    MODEL is whatever build-unity reads, or the folder of a bundle. FRAMES is a folder with consecutive frames of
+    your game, or one picture; without it a bundled photograph is taken. Of one picture three clips are made whose
+    movement is known to the pixel: still (with noise), pan and zoom. Between the frames of a folder the movement
+    is estimated by optical flow, and what cannot be followed is left out. The number is how far a painting is from
+    the one before it, moved along, in levels of 255: lower is steadier. What the frames themselves have stands
+    beside it.
+
+    \b
+    Examples:
+      pipeline flicker candy.pth small.pth
+      pipeline flicker candy.pth small.pth frames --strip strip.png --plot plot.png
+      pipeline flicker StyleTransfer/Models/Candy shot.png --size 960x540 --json
+    """
+    from pipeline.shrink.flicker import unpainted
+
+    given, frames = _frames_among(models)
+    wanted = to_size(size)[::-1] if size is not None else None
+    subjects, bound = _read(given, reading)
+    if bound and wanted and bound != wanted:
+        raise PipelineError(
+            "size-does-not-run",
+            f"one of the models runs at {bound[1]}x{bound[0]} alone",
+            subject="--size",
+            remedy="Leave --size out.",
+        )
+    clips = _clips(frames, wanted or bound, count)
+    held = [unpainted(clips)]
+    for name, paint in subjects:
+        with console.working(f"painting with {name}"):
+            held.append(_stability(name, paint, clips))
+    _write(clips, held, strip, plot)
+    if console.as_json:
+        console.data({"schema": 1, "frames": count, "models": [model.as_dict() for model in held]})
+        return
+    width = max(len(model.name) for model in held)
+    console.say(f"{'':<{width}}  flicker  {'  '.join(f'{clip.name:>8}' for clip in clips)}   levels of 255")
+    for model in held:
+        means = "  ".join(f"{model.means[clip.name]:8.2f}" for clip in clips)
+        console.data(f"{model.name:<{width}}  {model.flicker:7.2f}  {means}")
+
+
+def _frames_among(given: tuple[Path, ...]) -> tuple[tuple[Path, ...], Path | None]:
+    """The models, and the frames if the last argument is a picture or a folder of pictures."""
+    from pipeline.shrink.data import SUFFIXES
+
+    last = given[-1]
+    picture = last.is_file() and last.suffix.lower() in SUFFIXES
+    bundle = (last / f"{last.resolve().name}.onnx").is_file()
+    if not picture and (bundle or not last.is_dir()):
+        return given, None
+    models, frames = given[:-1], last
+    if not models:
+        raise PipelineError(
+            "nothing-to-measure",
+            "frames are given and no model",
+            subject=str(last),
+            remedy="Give a model before it.",
+        )
+    return models, frames
+
+
+def _read(
+    models: tuple[Path, ...], reading: dict[str, Any]
+) -> tuple[list[tuple[str, Any]], tuple[int, int] | None]:
+    """(name, painting function) of each model, and the one size at which one of them runs."""
+    from pipeline.sides import read_side
+    from pipeline.sources import ReadOptions
+
+    subjects, bound = [], None
+    for path in models:
+        side = read_side(path.name, path, ReadOptions(**reading))
+        if side.contract.input.channels != 3 or side.contract.output.channels != 3:
+            raise PipelineError(
+                "channels-differ",
+                "only networks from a colour picture to a colour picture are measured",
+                subject=str(path),
+            )
+        bound = side.fixed or bound
+        subjects.append((path.name, side.paint))
+    return subjects, bound
+
+
+def _clips(frames: Path | None, size: tuple[int, int] | None, count: int) -> Any:
+    from pipeline.shrink.data import picture_files
+    from pipeline.shrink.flicker import SIZE, clip_of_frames, clips_of_picture
+
+    if frames is not None and frames.is_dir():
+        return (clip_of_frames(picture_files([frames]), size, count),)
+    import numpy as np
+
+    from pipeline.resources import resource
+    from pipeline.shrink.data import open_picture
+
+    picture = open_picture(frames or resource("examples/picture.jpg"))
+    pixels = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] / 255
+    return clips_of_picture(pixels, size or SIZE, count)
+
+
+def _stability(name: str, paint: Any, clips: Any) -> Any:
+    from pipeline.shrink.flicker import stability
+
+    painted = paint(clips[0].frames[0])
+    if painted.shape != clips[0].frames[0].shape:
+        raise PipelineError(
+            "sizes-differ",
+            f"of {clips[0].frames[0].shape[3]}x{clips[0].frames[0].shape[2]} it makes "
+            f"{painted.shape[3]}x{painted.shape[2]}",
+            subject=name,
+            remedy="Give a --size that it keeps, such as 480x272.",
+        )
+    return stability(name, paint, clips)
+
+
+def _write(clips: Any, held: Any, strip: Path | None, plot: Path | None) -> None:
+    if strip is None and plot is None:
+        return
+    from pipeline.files import write_file
+    from pipeline.shrink import flicker_pictures as drawn
+
+    if strip is not None:
+        write_file(strip, drawn.strip(clips[-1], held))
+    if plot is not None:
+        write_file(plot, drawn.plot(clips, held))

@@ -1,0 +1,211 @@
+"""Temporal stability: how much a style crawls and flickers while the picture under it moves.
+
+A frame's painting, moved as the frame itself moved, should be the painting of the next frame. How far it is from
+that, on average over the pixels that both frames show, is the warping error (Lai et al. 2018), in levels of 255.
+The movement is known where the frames are made from one picture, and estimated by optical flow between the frames
+of a folder. The unpainted frames have an error too (resampling, noise, a wrong flow): it stands beside the others.
+
+Movements made from one picture:
+    still   the camera stands, the sensor has noise of one level: what trembles without a reason
+    pan     whole pixels a frame, so nothing is resampled: what depends on where the pixel grid lies
+    zoom    one per cent a frame with a slight turn: what depends on size and direction
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+from pipeline.shrink import flow
+
+Paint = Callable[[np.ndarray], np.ndarray]
+"""A picture (1, 3, H, W), RGB 0..1, to a painting of the same size."""
+
+MOVEMENTS = ("still", "pan", "zoom")
+FRAMES = 8
+SIZE = (272, 480)
+"""Height and width of the frames, where nothing else is wanted."""
+NOISE = 1.0
+PAN = (1, 3)
+"""Pixels a frame, down and right."""
+ZOOM, TURN = 0.01, math.radians(0.3)
+EDGE = 8
+"""Pixels at the frame's edge that are not compared: padding paints them."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Two neighbouring frames: `moved` (2, H, W) says where each pixel of the second was in the first, in pixels;
+    `shown` (H, W) is true where both show the same thing."""
+
+    first: int
+    moved: np.ndarray
+    shown: np.ndarray
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames (1, 3, H, W), RGB 0..1, and how each came from the one before."""
+
+    name: str
+    frames: tuple[np.ndarray, ...]
+    steps: tuple[Step, ...]
+
+
+@dataclass
+class Stability:
+    """The warping errors of one model: for each clip one number a step, in levels of 255."""
+
+    name: str
+    errors: dict[str, list[float]] = field(default_factory=dict)
+    paintings: dict[str, list[np.ndarray]] = field(default_factory=dict, repr=False)
+
+    @property
+    def means(self) -> dict[str, float]:
+        return {name: sum(values) / len(values) for name, values in self.errors.items()}
+
+    @property
+    def flicker(self) -> float:
+        """The average over the clips."""
+        means = self.means
+        return sum(means.values()) / len(means)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.name,
+            "flicker": round(self.flicker, 3),
+            "clips": {name: round(value, 3) for name, value in self.means.items()},
+            "steps": {name: [round(v, 3) for v in values] for name, values in self.errors.items()},
+        }
+
+
+# --- frames ---------------------------------------------------------------------------------------------------
+
+
+def clips_of_picture(picture: np.ndarray, size: tuple[int, int] = SIZE, frames: int = FRAMES) -> tuple[Clip, ...]:
+    """The three movements over one picture (1, 3, H, W); it is enlarged where it is too small for them.
+
+    Raises PipelineError `bad-size` for fewer than two frames.
+    """
+    if frames < 2:
+        raise PipelineError("bad-size", "one frame cannot flicker", subject="--count", remedy="Give at least 2.")
+    height, width = size
+    wanted = (height + PAN[0] * frames + 2, width + PAN[1] * frames + 2)
+    picture = _covering(picture, wanted)
+    everywhere, unmoved = np.ones(size, bool), np.zeros((2, height, width), np.float32)
+    rng = np.random.default_rng(20202)
+
+    base = picture[:, :, :height, :width]
+    still = tuple(
+        np.clip(base + rng.normal(0, NOISE / 255, base.shape), 0, 1).astype(np.float32) for _ in range(frames)
+    )
+    clips = [Clip("still", still, tuple(Step(i, unmoved, everywhere) for i in range(frames - 1)))]
+
+    pan, steps = [], []
+    moved = np.stack([np.full(size, PAN[0], np.float32), np.full(size, PAN[1], np.float32)])
+    shown = everywhere.copy()
+    shown[height - PAN[0] :], shown[:, width - PAN[1] :] = False, False
+    for i in range(frames):
+        top, left = i * PAN[0], i * PAN[1]
+        pan.append(np.ascontiguousarray(picture[:, :, top : top + height, left : left + width]))
+        steps.append(Step(i, moved, shown))
+    clips.append(Clip("pan", tuple(pan), tuple(steps[:-1])))
+
+    zoom = [_zoomed(picture, size, (1 - ZOOM) ** i, TURN * i) for i in range(frames)]
+    moved = _map(size, 1 - ZOOM, TURN)
+    _, shown = flow.warp(base, moved)
+    clips.append(Clip("zoom", tuple(zoom), tuple(Step(i, moved, shown) for i in range(frames - 1))))
+    return tuple(clips)
+
+
+def clip_of_frames(files: Sequence[Path], size: tuple[int, int] | None = None, frames: int = FRAMES) -> Clip:
+    """Neighbouring frames of a video or a game, with the flow between them.
+
+    Raises PipelineError: no-pictures for fewer than two, bad-picture.
+    """
+    from pipeline.shrink.data import open_picture
+
+    if len(files) < 2:
+        raise PipelineError(
+            "no-pictures",
+            "frames are two or more pictures",
+            subject=str(files[0]) if files else "FRAMES",
+            remedy="Give a folder with consecutive frames, or one picture: then the movement is made.",
+        )
+    loaded = []
+    for file in files[:frames]:
+        picture = open_picture(file)
+        if size is None:
+            scale = min(1.0, SIZE[1] / picture.width)
+            size = tuple(max(round(v * scale) // 8 * 8, 8) for v in (picture.height, picture.width))  # type: ignore[assignment]
+        assert size is not None
+        pixels = np.asarray(picture.resize(size[::-1]), np.float32)
+        loaded.append(np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]) / np.float32(255))
+    steps = []
+    for i, (a, b) in enumerate(itertools.pairwise(loaded)):
+        back = flow.flow(b, a)
+        steps.append(Step(i, back, flow.reliable(back, flow.flow(a, b))))
+    return Clip(files[0].parent.name or "frames", tuple(loaded), tuple(steps))
+
+
+def _covering(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The picture, enlarged so far that it has at least this height and width."""
+    factor = max(size[0] / picture.shape[2], size[1] / picture.shape[3], 1.0)
+    if factor == 1:
+        return picture
+    height, width = (math.ceil(v * factor) for v in picture.shape[2:])
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    return np.stack([flow._fetch(plane, rows / factor, columns / factor) for plane in picture[0]])[None]
+
+
+def _map(size: tuple[int, int], scale: float, turn: float) -> np.ndarray:
+    """Where a pixel was before a zoom by 1/scale and a turn about the middle, as a movement (2, H, W)."""
+    height, width = size
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    y, x = rows - (height - 1) / 2, columns - (width - 1) / 2
+    down = scale * (math.cos(turn) * y - math.sin(turn) * x) - y
+    right = scale * (math.sin(turn) * y + math.cos(turn) * x) - x
+    return np.stack([down, right]).astype(np.float32)
+
+
+def _zoomed(picture: np.ndarray, size: tuple[int, int], scale: float, turn: float) -> np.ndarray:
+    moved = _map(size, scale, turn)
+    margin = tuple((a - b) / 2 for a, b in zip(picture.shape[2:], size, strict=True))
+    rows, columns = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
+    planes = [flow._fetch(p, rows + moved[0] + margin[0], columns + moved[1] + margin[1]) for p in picture[0]]
+    return np.stack(planes)[None]
+
+
+# --- measuring ------------------------------------------------------------------------------------------------
+
+
+def stability(name: str, paint: Paint, clips: Sequence[Clip]) -> Stability:
+    """The warping errors of what `paint` makes of each clip's frames."""
+    result = Stability(name)
+    for clip in clips:
+        painted = [np.clip(paint(frame), 0, 1).astype(np.float32) for frame in clip.frames]
+        result.errors[clip.name] = [_error(painted[s.first], painted[s.first + 1], s) for s in clip.steps]
+        result.paintings[clip.name] = painted
+    return result
+
+
+def unpainted(clips: Sequence[Clip]) -> Stability:
+    """The same numbers for the frames themselves: what no network can go below by painting as they are."""
+    return stability("the frames themselves", lambda frame: frame, clips)
+
+
+def _error(first: np.ndarray, second: np.ndarray, step: Step) -> float:
+    """Mean difference in levels of 255 between a painting and the one before, moved, where both show the same."""
+    warped, inside = flow.warp(first, step.moved)
+    shown = inside & step.shown
+    shown[:EDGE], shown[-EDGE:], shown[:, :EDGE], shown[:, -EDGE:] = False, False, False, False
+    if not shown.any():
+        return 0.0
+    return float(np.abs(warped - second)[0][:, shown].mean() * 255)
