@@ -52,6 +52,12 @@ class BuildOptions:
     """Names of rewrites to leave out."""
     check: bool = False
     """Compare each rewrite by itself, and undo one that changes the result."""
+    weights: str = "float"
+    """How the weights are stored: float in an .onnx file, or packed as half, int8 to int4 or auto."""
+    min_psnr: float = 40.0
+    """What `auto` keeps, in dB to what the float network paints."""
+    calibrate: tuple[Path, ...] = ()
+    """Pictures to round weights with; none are needed."""
     optimize: str | None = None
     """The worker that the graph is rearranged for where it pays (pipeline.optimize); None rearranges nothing."""
 
@@ -60,6 +66,10 @@ class BuildOptions:
             from pipeline.optimize import checked_worker
 
             checked_worker(self.optimize)
+        if self.weights != "float" or self.min_psnr != 40.0:
+            from pipeline.compress.bundling import check_weights
+
+            check_weights(self.weights, self.min_psnr)
         width, height = self.size
         if not (16 <= width <= 8192 and 16 <= height <= 8192):
             raise PipelineError(
@@ -219,6 +229,8 @@ def _make_bundle(
     path: Path, options: BuildOptions, name: str, step: Step
 ) -> tuple[dict[str, bytes], dict[str, Any], tuple[Path, ...] | None]:
     """The bundle's files, the report, and the companion files (None: the result must not be cached)."""
+    from pipeline import targets
+    from pipeline.compress.bundling import FLOAT, check_target, pack_lowered
     from pipeline.report.html import render_html
     from pipeline.report.markdown import render_markdown
     from pipeline.report.rebuild import rebuild_arguments
@@ -226,16 +238,25 @@ def _make_bundle(
     from pipeline.unity.bundle import BundleSpec, render
     from pipeline.verify import pictures
 
+    check_target(options.weights, targets.get(options.target))
     network, lowered, proof, report = _make_model(path, options, step, bake_contract=True)
     report["name"] = name
+    golden_picture, packed = proof.golden_output, None
+    if options.weights != FLOAT:
+        made = pack_lowered(path, lowered, options, proof.golden_input, step)
+        golden_picture, packed, report["packed"] = made.golden_output, made.packed, made.facts
+        report["model"]["digest"] = made.facts["model_digest"]
     report["rebuild"] = rebuild_arguments(options)
     model = report["model"]
-    golden_input, golden_output = pictures.png(proof.golden_input), pictures.png(proof.golden_output)
-    painted = _report_pictures((golden_input, golden_output), lowered, proof)
+    golden_input, golden_output = pictures.png(proof.golden_input), pictures.png(golden_picture)
+    painted = _report_pictures((golden_input, pictures.png(proof.golden_output)), lowered, proof)
+    if packed is not None:
+        painted["what the packed network makes of it, the golden picture of this bundle"] = golden_output
     spec = BundleSpec(
         name=name,
         title=facts.title(name),
-        onnx=lowered.serialised,
+        onnx=lowered.serialised if packed is None else None,
+        packed=packed,
         target=lowered.target,
         source_name=path.name,
         source_digest=network.digest,
@@ -262,7 +283,8 @@ def _make_bundle(
         },
     )
     files = render(spec)
-    step("package", f"{len(files)} files, {model['bytes']:,} bytes of model")
+    size = model["bytes"] if packed is None else len(packed)
+    step("package", f"{len(files)} files, {size:,} bytes of model")
     own_code = ":" in network.architecture
     return files, report, None if own_code else network.companions
 
@@ -500,11 +522,13 @@ def _write_preview(
     path: Path, files: dict[str, bytes], report: dict[str, Any], name: str, options: BuildOptions
 ) -> None:
     from pipeline import targets
+    from pipeline.compress.packed import unpack
     from pipeline.files import write_file
     from pipeline.verify.preview import side_by_side
 
     model = report["model"]
-    content = files[f"StyleTransfer/Models/{name}/{name}.onnx"]
+    stem = f"StyleTransfer/Models/{name}/{name}"
+    content = files[f"{stem}.onnx"] if f"{stem}.onnx" in files else unpack(files[f"{stem}.bytes"]).model
     target = targets.get(options.target)
     write_file(path, side_by_side(content, target, options.picture, model["height"], model["width"]))
 
@@ -513,6 +537,7 @@ def _cache_key(path: Path, options: BuildOptions, name: str) -> str:
     chosen = asdict(options) | {"name": name}
     if options.picture is not None:
         chosen["picture"] = cache.file_digest(existing_file(options.picture))
+    chosen["calibrate"] = [cache.file_digest(existing_file(picture)) for picture in options.calibrate]
     return cache.key(path, chosen)
 
 

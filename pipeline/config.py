@@ -32,6 +32,9 @@ OPTIONS = {
     "picture": str,
     "skip": list,
     "check": bool,
+    "weights": str,
+    "min-psnr": (int, float),
+    "calibrate": list,
     "optimize": str,
 }
 PLACES = {"output": str, "project": str}
@@ -89,6 +92,8 @@ def load_jobs(
         options = {key.replace("-", "_"): merged[key] for key in OPTIONS if key in merged} | overrides
         if "picture" in merged and "picture" not in overrides:
             options["picture"] = path.parent / merged["picture"]
+        if "calibrate" in merged and "calibrate" not in overrides:
+            options["calibrate"] = [path.parent / picture for picture in merged["calibrate"]]
         places = {key: path.parent / merged[key] for key in PLACES if key in merged}
         if output is not None or project is not None:
             places = {"output": output, "project": project}  # type: ignore[dict-item]

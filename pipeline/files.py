@@ -45,6 +45,21 @@ def write_file(path: Path, content: bytes) -> None:
         ) from error
 
 
+def write_new(path: Path, content: bytes, force: bool) -> None:
+    """Make a file that is not there yet, or has the same bytes; with `force`, whatever is there.
+
+    Raises PipelineError `file-exists`, and what `write_file` raises.
+    """
+    if path.is_file() and not force and path.read_bytes() != content:
+        raise PipelineError(
+            "file-exists",
+            "there is a file of that name with other content",
+            subject=str(path),
+            remedy="Use --force to replace it, or --output for another name.",
+        )
+    write_file(path, content)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

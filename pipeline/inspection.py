@@ -19,8 +19,11 @@ def inspect(
     Where the file fits several architectures, `architecture` in the answer says which.
     """
     from pipeline import sources, targets
+    from pipeline.compress.files import is_packed_file, read_packed
 
     path = existing_file(source)
+    if is_packed_file(path):
+        return read_packed(path)[1]
     about: dict[str, Any] = {"file": path.name, "bytes": path.stat().st_size}
     try:
         network = sources.read(path, sources.ReadOptions(architecture=architecture))

@@ -77,6 +77,7 @@ class Lowered:
     baked: dict[str, str] | None
     quantised: Picture2Picture | None
     integers: tuple[QuantizedTensor, ...]
+    source_integers: tuple[QuantizedTensor, ...]
     notes: tuple[str, ...]
 
 
@@ -210,6 +211,7 @@ def _lower_at(
         baked=rewritten.baked,
         quantised=quantised,
         integers=found_in(model, integers),
+        source_integers=tuple(integers),
         notes=tuple(notes),
     )
 

@@ -23,6 +23,19 @@ from pipeline.cli.console import Console, build_options, output_options, to_buil
 @click.option(
     "--switch-package", is_flag=True, help="Give the project the Barracuda of --target if it has another one."
 )
+@click.option(
+    "--weights",
+    metavar="KIND",
+    help="float (default), or packed: half, int8 to int4, or auto, which shares bits by their effect.",
+)
+@click.option("--min-psnr", type=float, help="What --weights auto keeps, in dB to the float network; default 40.")
+@click.option(
+    "--calibrate",
+    multiple=True,
+    metavar="PICTURE",
+    type=click.Path(path_type=Path),
+    help="A picture to round packed weights with; may be repeated. Without, drawn ones are used.",
+)
 @click.option("--no-cache", is_flag=True, help="Build anew even if nothing changed.")
 @build_options
 @output_options
@@ -34,6 +47,9 @@ def command(
     project: Path | None,
     preview: Path | None,
     switch_package: bool,
+    weights: str | None,
+    min_psnr: float | None,
+    calibrate: tuple[Path, ...],
     no_cache: bool,
     options: dict[str, Any],
     force: bool,
@@ -60,6 +76,8 @@ def command(
     from pipeline.config import Job, check_jobs, load_jobs
     from pipeline.errors import PipelineError
 
+    packing = {"weights": weights, "min_psnr": min_psnr, "calibrate": calibrate or None}
+    options |= {key: value for key, value in packing.items() if value is not None}
     if not sources:
         jobs = load_jobs(Path.cwd() / "pipeline.toml", options, output=output, project=project)
     else:

@@ -145,6 +145,10 @@ def to_build_options(values: dict[str, Any]) -> BuildOptions:
         values["picture"] = Path(values["picture"])
     if "skip" in values:
         values["skip"] = tuple(values["skip"])
+    if "calibrate" in values:
+        values["calibrate"] = tuple(Path(picture) for picture in values["calibrate"])
+    if "min_psnr" in values:
+        values["min_psnr"] = float(values["min_psnr"])
     return BuildOptions(**values)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,7 +19,8 @@ def command(console: Console, file: Path, architecture: str | None, target: str)
     """Say what a model file is: format, architecture, widths, weights, contract, operators, cost.
 
     The cost is that of the lowered graph: nodes before and after, multiply-adds, activation memory written and
-    alive at once, at the usual sizes. Nothing in the file is run.
+    alive at once, at the usual sizes. Nothing in the file is run. Of a packed file: format version, tensors with
+    their bits and bytes, checksum of the model in it.
 
     \b
     Examples:
@@ -46,9 +48,22 @@ def _lines(key: str, value: object) -> list[str]:
         return _cost(value)
     if key == "graph" and isinstance(value, dict):
         return [f"{k.replace('_', ' ')} {_text(v)}" for k, v in value.items()]
+    if key == "tensors" and isinstance(value, list):
+        return _tensors(value)
     if key == "notes" and isinstance(value, list):
         return [str(v) for v in value] or ["none"]
     return [_text(value)]
+
+
+def _tensors(tensors: list[dict[str, Any]]) -> list[str]:
+    """The weights of a packed file, a line each."""
+    lines = ["bits     bytes  scales  shape         of"]
+    lines += [
+        f"{t['bits']:>4}  {t['bytes']:>8,}  {t['scales']:>6}  {'x'.join(map(str, t['shape'])):<12}  "
+        f"{t['of'] or t['name']}"
+        for t in tensors
+    ]
+    return lines
 
 
 def _cost(cost: dict[str, dict[str, dict[str, float]]]) -> list[str]:

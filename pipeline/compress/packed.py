@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.compress.integers import BrokenStream, Decoder, Encoder, Models
+from pipeline.compress.coding import BrokenStream, Decoder, Encoder, Models
 from pipeline.errors import PipelineError
 
 MAGIC = b"STPK"

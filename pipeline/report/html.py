@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.report import packed
 from pipeline.report.charts import bars
 from pipeline.report.markdown import quantised_sentence, silence, sizes
 from pipeline.report.page import data_url, render
@@ -16,6 +17,9 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> byt
         "report",
         r=report,
         quantised=quantised_sentence(report["against_quantised"]) if "against_quantised" in report else "",
+        packed=packed.sentences(report["packed"], report["model"]["weights"]) if "packed" in report else [],
+        packed_rows=packed.rows(report["packed"]) if "packed" in report else [],
+        packed_plot=packed.plot(report["packed"]) if "packed" in report else "",
         silence=silence(report["findings"]),
         sizes=sizes(report["model"]),
         operators=sorted({*report["before"]["operators"], *report["model"]["operators"]}),

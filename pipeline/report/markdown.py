@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.report import packed
+
 
 def render_markdown(report: Mapping[str, Any]) -> bytes:
     """What was built from what, what was changed, what was proven: UTF-8 Markdown."""
@@ -31,6 +33,7 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         *_proof(report["proof"]),
         *_against_quantised(report.get("against_quantised")),
         *_cost(report.get("cost")),
+        *(packed.markdown(report["packed"], model["weights"]) if "packed" in report else ()),
         "## Operators",
         "",
         "| operator | source | built |",

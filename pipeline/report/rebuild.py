@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.build import BuildOptions
 
-NOT_TOLD = ("target", "name", "picture")
+NOT_TOLD = ("target", "name", "picture", "calibrate")
 """Options that a later build is given anew: the target that is installed by then, the folder that the style lies
-in; and the picture, whose path is of one machine (without it the golden frame is the bundled photograph)."""
+in; and the pictures, whose paths are of one machine (without them the golden frame is the bundled photograph)."""
 
 
 def rebuild_arguments(options: BuildOptions) -> list[str]:

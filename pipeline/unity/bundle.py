@@ -52,11 +52,12 @@ class BundleSpec:
     `name` is a C# identifier such as `Mosaic`: the folder `Models/<name>/` and the class `<name>StyleTransfer`.
     `nominal_width`, `nominal_height` and `size_multiple` are in pixels; `output_scale` is output size over input
     size; `golden_tolerance` is in 8-bit levels. `reports`: file name (`report.html`) -> bytes.
+    Either `onnx`, which Unity imports, or `packed`, which holds it and is imported when the game runs.
     """
 
     name: str
     title: str
-    onnx: bytes
+    onnx: bytes | None
     target: Target
     source_name: str
     source_digest: str
@@ -77,9 +78,19 @@ class BundleSpec:
     golden_output_png: bytes
     golden_tolerance: float
     reports: dict[str, bytes] = field(default_factory=dict)
+    packed: bytes | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        if (self.onnx is None) == (self.packed is None):
+            raise ValueError("a bundle has one model, imported or packed")
+
+    @property
+    def network(self) -> bytes:
+        """The bytes of the file that holds the network."""
+        data = self.packed if self.onnx is None else self.onnx
+        assert data is not None
+        return data
 
 
 _WINDOWS_DEVICES = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])")
@@ -143,7 +154,8 @@ def _benchmark_scene() -> bytes:
 
 def _of_model(spec: BundleSpec) -> dict[str, bytes]:
     folder, class_name = model_folder(spec.name), f"{spec.name}StyleTransfer"
-    onnx, asset = f"{folder}/{spec.name}.onnx", f"{folder}/{spec.name}.asset"
+    is_packed = spec.packed is not None
+    network, asset = f"{folder}/{spec.name}.{'bytes' if is_packed else 'onnx'}", f"{folder}/{spec.name}.asset"
     stub, prefab = f"{folder}/{class_name}.cs", f"{folder}/{spec.name}Camera.prefab"
     golden_input, golden_output = f"{folder}/golden_input.png", f"{folder}/golden_output.png"
 
@@ -152,15 +164,15 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
         **{field: reference(ids.SHADER, guid(path), ids.IMPORTED) for field, path in SHADERS.items()},
     }
     files = {
-        onnx: spec.onnx,
+        network: spec.network,
         asset: fill(
             "yaml/model.asset.j2",
             spec=spec,
             name=spec.name,
-            file_bytes=len(spec.onnx),
+            file_bytes=len(spec.network),
             script=reference(ids.MONO_SCRIPT, guid(MODEL_SCRIPT), ids.IMPORTED),
-            model=reference(ids.NN_MODEL, guid(onnx), ids.IMPORTED),
-            packed="{fileID: 0}",
+            model=ids.NOTHING if is_packed else reference(ids.NN_MODEL, guid(network), ids.IMPORTED),
+            packed=reference(ids.TEXT, guid(network), ids.IMPORTED) if is_packed else ids.NOTHING,
             golden_input=reference(ids.TEXTURE, guid(golden_input), ids.IMPORTED),
             golden_output=reference(ids.TEXTURE, guid(golden_output), ids.IMPORTED),
         ),
@@ -180,8 +192,11 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
         golden_output: spec.golden_output_png,
         **{f"{folder}/{name}": data for name, data in spec.reports.items()},
     }
-    metas = {f"{path}.meta": meta.file_meta(path, guid(path)) for path in files if path not in (onnx, stub)}
-    metas[f"{onnx}.meta"] = meta.onnx_meta(guid(onnx), spec.target.name)
+    if is_packed:
+        files[f"{folder}/link.xml"] = fill("model/link.xml.j2")
+    metas = {f"{path}.meta": meta.file_meta(path, guid(path)) for path in files if not path.endswith(".onnx")}
+    if not is_packed:
+        metas[f"{network}.meta"] = meta.onnx_meta(guid(network), spec.target.name)
     metas[f"{stub}.meta"] = meta.script_meta(guid(stub), links)
     metas[f"{folder}.meta"] = meta.folder_meta(guid(folder))
     return _with_manifest(folder, files | metas)
@@ -198,7 +213,7 @@ def _stub(spec: BundleSpec, class_name: str) -> bytes:
         giga_macs=spec.giga_macs,
         nominal_width=spec.nominal_width,
         nominal_height=spec.nominal_height,
-        file_bytes=len(spec.onnx),
+        file_bytes=len(spec.network),
         target=spec.target.name,
         tool_version=pipeline.__version__,
     )

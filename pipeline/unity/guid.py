@@ -53,6 +53,7 @@ NN_MODEL = file_id("MonoBehaviour", "main obj")
 MONO_SCRIPT = 11500000
 SHADER = 4800000
 COMPUTE_SHADER = 7200000
+TEXT = 4900000
 TEXTURE = 2800000
 SCRIPTABLE_OBJECT = 11400000
 MATERIAL = 2100000
@@ -61,6 +62,10 @@ NATIVE = 2
 """`type` of a reference to a file in Unity's own format (.asset, .mat)."""
 IMPORTED = 3
 """`type` of a reference to what an importer made (.cs, .shader, .png, .onnx, .prefab)."""
+
+
+NOTHING = "{fileID: 0}"
+"""A reference to no object."""
 
 
 def reference(object_id: int, asset_guid: str, kind: int) -> str:

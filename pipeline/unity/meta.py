@@ -28,6 +28,7 @@ _IMPORTERS: dict[str, tuple[str, ...]] = {
     ".shader": ("ShaderImporter", "defaultTextures: []", "nonModifiableTextures: []"),
     ".txt": ("TextScriptImporter",),
     ".unity": ("DefaultImporter",),
+    ".xml": ("TextScriptImporter",),
 }
 
 ONNX_IMPORTER = "683b6cb6d0a474744822c888b46772c9"

@@ -65,20 +65,20 @@ def around(reference: Picture2Picture, contract: ImageContract) -> Picture2Pictu
     """The source network as a function from RGB 0..1 to RGB 0..1, clamped; the contract applied by numpy."""
 
     def picture_to_picture(rgb01: np.ndarray) -> np.ndarray:
-        value = _to_network(rgb01.astype(np.float64), contract.input)
+        value = to_network(rgb01.astype(np.float64), contract.input)
         result = reference(np.ascontiguousarray(value, dtype=np.float32))
-        return np.clip(_from_network(result.astype(np.float64), contract.output), 0, 1)
+        return np.clip(from_network(result.astype(np.float64), contract.output), 0, 1)
 
     return picture_to_picture
 
 
-def _to_network(rgb01: np.ndarray, side: ImageSide) -> np.ndarray:
+def to_network(rgb01: np.ndarray, side: ImageSide) -> np.ndarray:
     scale, shift = (np.array(v).reshape(1, -1, 1, 1) for v in side.affine())
     value = rgb01 * scale + shift
     return value[:, ::-1] if side.order == "bgr" else value
 
 
-def _from_network(value: np.ndarray, side: ImageSide) -> np.ndarray:
+def from_network(value: np.ndarray, side: ImageSide) -> np.ndarray:
     scale, shift = (np.array(v).reshape(1, -1, 1, 1) for v in side.affine())
     value = value[:, ::-1] if side.order == "bgr" else value
     return (value - shift) / scale

@@ -167,7 +167,8 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
         var network = AssetDatabase.GetAssetPath(asset.Model);
         if (string.IsNullOrEmpty(network))
         {
-            _failure = "There is no network to validate.";
+            _failure = asset.Packed == null ? "There is no network to validate."
+              : "A packed network is no file that can be validated. Rebuild it first: pipeline decompress.";
             return;
         }
 

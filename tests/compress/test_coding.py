@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.compress import integers
-from pipeline.compress.integers import BrokenStream, Decoder, Encoder, Models
+from pipeline.compress import coding
+from pipeline.compress.coding import BrokenStream, Decoder, Encoder, Models
 
 ARRAYS = {
     "nothing": [],
@@ -49,7 +49,7 @@ def test_arrays_after_one_another_come_back():
 def test_the_chunks_of_a_large_array_join(monkeypatch):
     values = np.asarray(ARRAYS["weights"], np.int64)
     whole = coded([values])
-    monkeypatch.setattr(integers, "_CHUNK", 777)
+    monkeypatch.setattr(coding, "_CHUNK", 777)
     assert coded([values]) == whole
     assert np.array_equal(decoded(*whole, [values.size])[0], values)
 
@@ -69,10 +69,10 @@ def test_zeros_take_next_to_nothing():
 
 def test_symbols_and_low_bits_are_those_of_the_document():
     values = np.array([0, 1, 7, 8, 9, 10, 15, 16, 20, 31, 32, 255, 2**32 - 1])
-    symbols, low, rest = integers.split(values)
+    symbols, low, rest = coding.split(values)
     assert symbols.tolist() == [0, 1, 7, 8, 8, 9, 11, 12, 13, 15, 16, 27, 123]
     assert low.tolist() == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 5, 29]
-    floors, count = integers.join(symbols)
+    floors, count = coding.join(symbols)
     assert np.array_equal(floors + rest, values) and np.array_equal(count, low)
 
 

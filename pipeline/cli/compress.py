@@ -1,0 +1,95 @@
+"""pipeline compress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.console import Console, output_options
+
+
+@click.command("compress")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The packed file; default MODEL.bytes.")
+@click.option("--weights", default="auto", show_default=True, help="half, int8, int7, int6, int5, int4 or auto.")
+@click.option("--min-psnr", type=float, default=40.0, show_default=True, help="What auto keeps, in dB.")
+@click.option(
+    "--calibrate",
+    multiple=True,
+    metavar="PICTURE",
+    type=click.Path(path_type=Path),
+    help="A picture to round with; may be repeated. Without, drawn ones are used.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    help="A picture to measure with; default is a bundled photograph.",
+)
+@click.option("--input-range", metavar="RANGE", help="What the network takes: 0..255, 0..1, -1..1 or imagenet.")
+@click.option("--output-range", metavar="RANGE", help="What the network gives.")
+@click.option("--table", is_flag=True, help="Also measure what the other ways to store the weights would give.")
+@click.option("--force", is_flag=True, help="Replace a file that is there with other content.")
+@output_options
+def command(
+    console: Console,
+    model: Path,
+    output: Path | None,
+    weights: str,
+    min_psnr: float,
+    calibrate: tuple[Path, ...],
+    picture: Path | None,
+    input_range: str | None,
+    output_range: str | None,
+    table: bool,
+    force: bool,
+) -> None:
+    """Pack an .onnx file: weights as small integers, rounded so that the picture changes least.
+
+    int8 to int4 give every weight so many bits. auto measures how much each layer's rounding shows and shares the
+    bits so that the picture stays within --min-psnr of what the float network paints. What is saved is bytes of
+    the download and on disk, not time: Unity computes with floats, which are rebuilt when the model is loaded. A
+    quantised file keeps its own integers. pipeline decompress gives the .onnx file back.
+
+    \b
+    Examples:
+      pipeline compress mosaic.onnx -o mosaic.bytes
+      pipeline compress mosaic.onnx --weights auto --min-psnr 45 --calibrate frame1.png --calibrate frame2.png
+      pipeline compress net.onnx --weights int8 --input-range 0..255 --output-range 0..255 --table
+    """
+    from pipeline.compress.files import compress_file
+    from pipeline.compress.job import CompressOptions
+    from pipeline.files import write_new
+    from pipeline.sources import ReadOptions
+
+    destination = output or model.with_suffix(".bytes")
+    options = CompressOptions(weights, min_psnr, calibrate, picture, table)
+    console.say(click.style(f"{model}", bold=True))
+    with console.working(f"compressing {model.name}"):
+        done = compress_file(
+            model,
+            options,
+            ReadOptions(input_range=input_range, output_range=output_range),
+            lambda what: console.say(f"  {what}", level=1),
+        )
+    write_new(destination, done.packed, force)
+    for line in summary(done.facts):
+        console.say(f"  {line}")
+    for note in done.facts["notes"]:
+        console.note(note)
+    console.data({**done.facts, "packed": str(destination)} if console.as_json else str(destination))
+
+
+def summary(facts: dict[str, Any]) -> list[str]:
+    """Sizes and quality of a packed model in a few lines."""
+    told = "not measured" if not facts["measured"] else _db(facts["psnr"])
+    lines = [f"{facts['float_bytes']:,} bytes as floats, {facts['bytes']:,} packed; {told}"]
+    lines += [
+        f"{row['weights']:<6} {row['bytes']:>12,} bytes  {_db(row['psnr'])}" for row in facts.get("table", ())
+    ]
+    return lines
+
+
+def _db(psnr: float | None) -> str:
+    return "the same picture" if psnr is None else f"{psnr:.1f} dB"

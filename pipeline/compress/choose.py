@@ -1,0 +1,85 @@
+"""How coarse each weight may be: steps chosen by measured effect, so that the picture stays near enough.
+
+With small errors the errors of the layers add up, and each grows with the square of its step. Measured once for
+each layer, that says how to share bits: where one more bit for every weight of a layer buys the same everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from pipeline.compress.packed import Filling
+from pipeline.compress.running import Running
+from pipeline.compress.weights import Weight, replaced
+from pipeline.errors import PipelineError
+
+HEADROOM = 1.0
+"""dB above what is asked for on the worst of the measured pictures: other pictures fare a little worse."""
+_CLOSE = 0.15
+_TRIES = 6
+_DB_PER_BIT = 20 * math.log10(2)
+_FINEST = 2.0**-9
+_VECTORS = ""
+
+Progress = Callable[[str], None]
+
+
+def by_effect(running: Running, weights: Sequence[Weight], least: float, progress: Progress) -> list[Filling]:
+    """Fillings for all `weights` with which every measured picture is at least `least` dB, as coarse as that goes.
+
+    Raises PipelineError `quality-not-reached` where even the finest steps do not give it.
+    """
+    groups: dict[str, list[Weight]] = {}
+    for weight in weights:
+        if weight.given is None:
+            groups.setdefault(weight.name if weight.site is not None else _VECTORS, []).append(weight)
+    kept = [weight.own() for weight in weights if weight.given is not None]
+    factors = _shares(running, groups, progress)
+
+    def at(scale: float) -> list[Filling]:
+        rounded = [w.in_steps(factors[name] * scale) for name, group in groups.items() for w in group]
+        return [*kept, *rounded]
+
+    aim = least + HEADROOM
+    scale, coarsest, best, highest = 1.0, 0.0, None, 0.0
+    for _ in range(_TRIES):
+        fillings = at(scale)
+        found = worst(running.psnr(replaced(weights, fillings)))
+        highest = max(highest, found)
+        progress(f"{found:.1f} dB, wanted are {aim:.1f}")
+        if found >= aim and scale > coarsest:
+            coarsest, best = scale, fillings
+        if not groups or scale < _FINEST or aim <= found <= aim + _CLOSE:
+            break
+        scale *= 2 ** ((min(found, 200.0) - aim - _CLOSE / 3) / _DB_PER_BIT)
+    if best is None:
+        raise PipelineError(
+            "quality-not-reached",
+            f"{highest:.1f} dB is the best that was found, {least:g} dB (and {HEADROOM:g} more) are asked for",
+            subject="--min-psnr",
+            remedy="Ask for less, or use --weights half or float.",
+        )
+    return best
+
+
+def worst(found: Mapping[str, float]) -> float:
+    """The least PSNR of those measured."""
+    return min(found.values())
+
+
+def _shares(running: Running, groups: Mapping[str, list[Weight]], progress: Progress) -> dict[str, float]:
+    """For each group the factor of its steps at which one more bit buys the same in all of them."""
+    logs = {}
+    for number, (name, group) in enumerate(groups.items(), 1):
+        progress(f"measuring layer {number} of {len(groups)}")
+        fillings = [weight.in_steps(1.0) for weight in group]
+        found = running.psnr(replaced(group, fillings))
+        noise = float(np.mean([10 ** (-min(value, 150.0) / 10) for value in found.values()]))
+        size = sum(weight.values.size for weight in group)
+        logs[name] = (0.5 * math.log2(noise / size), size)
+    together = sum(size for _, size in logs.values())
+    mean = sum(log * size for log, size in logs.values()) / together if together else 0.0
+    return {name: 2 ** (mean - log) for name, (log, _) in logs.items()}

@@ -1,0 +1,258 @@
+"""From a model's bytes to a packed file, and what that costs in bytes and in decibels."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.compress.holes import find_holes, with_raw_data
+from pipeline.compress.packed import HALVES, Filling, Unpacked, pack, unpack
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.compress.weights import Weight
+    from pipeline.contract import ImageContract
+    from pipeline.integers import QuantizedTensor
+
+KINDS = ("half", "int8", "int7", "int6", "int5", "int4", "auto")
+"""What weights can be stored as; `float` is not packing at all."""
+DEFAULT_PSNR = 40.0
+"""What `auto` keeps, in dB."""
+_BESIDE_INTEGERS = 13
+"""With `VECTOR_BITS` 16: what a quantised network keeps as floats (biases, scales) is next to exact."""
+TABLE = ("half", "int8", "int7", "int6", "int5", "int4")
+"""The rows of the report's table of size against PSNR, beside the chosen one."""
+
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """How to store weights. `calibrate`: pictures to round with; `picture`: one to measure with."""
+
+    weights: str = "auto"
+    min_psnr: float = DEFAULT_PSNR
+    calibrate: tuple[Path, ...] = ()
+    picture: Path | None = None
+    table: bool = False
+    """Also measure what the other kinds would give."""
+
+    def __post_init__(self) -> None:
+        check_kind(self.weights, KINDS)
+        check_psnr(self.min_psnr)
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A packed file and the facts about it, as plain data without times and paths."""
+
+    packed: bytes
+    model: bytes
+    """What it unpacks to: the model with rounded weights."""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def check_kind(kind: str, kinds: Sequence[str]) -> None:
+    """PipelineError `bad-weights` for a word that is none of `kinds`."""
+    if kind not in kinds:
+        raise PipelineError(
+            "bad-weights",
+            f"{kind!r} is no way to store weights",
+            subject="--weights",
+            remedy=f"Use one of {', '.join(kinds)}.",
+        )
+
+
+def check_psnr(value: float) -> None:
+    """PipelineError `bad-psnr` for what no network can be asked for."""
+    if not 10 <= value <= 100:
+        raise PipelineError(
+            "bad-psnr",
+            f"{value:g} dB is not between 10 and 100",
+            subject="--min-psnr",
+            remedy="40 can hardly be seen, 50 not at all.",
+        )
+
+
+def _quiet(_: str) -> None:
+    pass
+
+
+def compress(
+    model: bytes,
+    options: CompressOptions | None = None,
+    *,
+    contract: ImageContract | None = None,
+    given: Iterable[QuantizedTensor] = (),
+    subject: str = "",
+    progress: Callable[[str], None] = _quiet,
+) -> Compressed:
+    """Pack an ONNX model (its bytes). Weights that are in `given` keep those integers and scales in every kind.
+
+    `contract` says what the pictures are that the network takes and gives; None is RGB 0..1 in, and out whichever
+    range the output fits into. Raises PipelineError where the model cannot be run and the kind needs that.
+    """
+    import onnx
+
+    from pipeline.compress.choose import by_effect, worst
+    from pipeline.compress.lean import make_lean
+    from pipeline.compress.sites import find_sites, find_vectors
+    from pipeline.compress.weights import collect, replaced
+
+    options = options or CompressOptions()
+    proto = onnx.load_from_string(model)
+    was = make_lean(proto)
+    model = with_raw_data(proto)
+    holes = find_holes(model)
+    if options.weights == "half":
+        sites, vectors, moments, running = find_sites(proto), find_vectors(proto), {}, None
+        try:
+            running = _running(proto, contract, options)
+        except PipelineError:
+            progress("this model is no picture network that runs here: nothing is measured")
+    else:
+        from pipeline.compress.calibrate import moments as measure
+
+        running = _running(proto, contract, options)
+        sites, vectors = find_sites(running.model), find_vectors(running.model)
+        progress("rounding with what the layers see")
+        moments = measure(running.model, sites, running.weights, running.calibration)
+    weights = collect(model, holes, sites, vectors, moments, list(given), was)
+    if options.weights == "auto":
+        assert running is not None
+        fillings = by_effect(running, weights, options.min_psnr, progress)
+    else:
+        fillings = stored(weights, options.weights)
+    packed, rounded = _packed(model, fillings)
+    done = unpack(packed, subject)
+    assert done.model == rounded
+    found = running.psnr(replaced(weights, fillings)) if running is not None else {}
+    facts: dict[str, Any] = {
+        "weights": options.weights,
+        "bytes": len(packed),
+        "float_bytes": len(model),
+        "psnr": _rounded_psnr(worst(found)) if found else None,
+        "measured": {name: _rounded_psnr(value) for name, value in found.items()},
+        "calibration": [path.name for path in options.calibrate] or "drawn pictures",
+        "own_integers": sum(weight.given is not None for weight in weights),
+        "tensors": [{**tensor, "name": was.get(tensor["name"], tensor["name"])} for tensor in describe(done)],
+    }
+    if options.weights == "auto":
+        facts["min_psnr"] = options.min_psnr
+    if options.table and running is not None:
+        facts["table"] = [
+            {"weights": kind, **_row(model, weights, kind, running, progress)}
+            for kind in TABLE
+            if kind != options.weights
+        ]
+    return Compressed(packed, rounded, facts)
+
+
+def _running(proto: Any, contract: ImageContract | None, options: CompressOptions) -> Any:
+    from pipeline.compress.running import Running
+
+    return Running(proto, contract, options.calibrate, options.picture)
+
+
+def stored(weights: Sequence[Weight], kind: str) -> list[Filling]:
+    """The fillings of `half` and `int4` to `int8`; a weight that no float16 can hold stays as it is."""
+    found = []
+    came_quantised = any(weight.given is not None for weight in weights)
+    for weight in weights:
+        if weight.given is not None:
+            found.append(weight.own())
+        elif came_quantised and weight.site is None and kind != "half":
+            found.append(weight.in_bits(_BESIDE_INTEGERS))
+        elif kind == "half":
+            held = weight.half()
+            found += [] if held is None else [held]
+        else:
+            found.append(weight.in_bits(int(kind.removeprefix("int"))))
+    return found
+
+
+def _packed(model: bytes, fillings: Sequence[Filling]) -> tuple[bytes, bytes]:
+    """The packed file, and the model with the fillings' numbers in its holes."""
+    rounded = bytearray(model)
+    for filling in fillings:
+        real = filling.real().astype("<f4").tobytes()
+        rounded[filling.offset : filling.offset + len(real)] = real
+    return pack(bytes(rounded), fillings), bytes(rounded)
+
+
+def _row(model: bytes, weights: Sequence[Weight], kind: str, running: Any, progress: Any) -> dict[str, Any]:
+    from pipeline.compress.choose import worst
+    from pipeline.compress.weights import replaced
+
+    progress(f"for the table: {kind}")
+    fillings = stored(weights, kind)
+    found = worst(running.psnr(replaced(weights, fillings)))
+    return {"bytes": len(_packed(model, fillings)[0]), "psnr": _rounded_psnr(found)}
+
+
+def _rounded_psnr(value: float) -> float | None:
+    """Told to 0.1 dB; None where nothing differs beyond the noise of float32."""
+    from pipeline.verify.compare import FLOAT_NOISE
+
+    return None if math.isinf(value) or value > FLOAT_NOISE else round(value, 1)
+
+
+def describe(done: Unpacked) -> list[dict[str, Any]]:
+    """For each filling of a packed file: name and shape of the tensor, kind, bits of the integers, bytes taken.
+
+    Names and shapes are known where the model is an ONNX file.
+    """
+    named, uses = {}, {}
+    if looks_like_onnx(done.model):
+        named = {hole.offset: hole for hole in find_holes(done.model)}
+        uses = _uses(done.model)
+    found = []
+    for filling, bits in zip(done.fillings, done.bits, strict=True):
+        hole = named.get(filling.offset)
+        most = int(abs(filling.integers).max(initial=0))
+        found.append(
+            {
+                "name": hole.name if hole is not None else f"at byte {filling.offset}",
+                "of": uses.get(hole.name, "") if hole is not None else "",
+                "shape": list(hole.shape) if hole is not None else [filling.integers.size],
+                "kind": "half" if filling.kind == HALVES else "integers",
+                "bits": 16 if filling.kind == HALVES else math.ceil(math.log2(2 * most + 1)),
+                "scales": int(filling.scales.size),
+                "bytes": round(bits / 8),
+            }
+        )
+    return found
+
+
+_PARTS = {
+    "Conv": ("", "weight", "bias"),
+    "ConvTranspose": ("", "weight", "bias"),
+    "Gemm": ("", "weight", "bias"),
+    "InstanceNormalization": ("", "scale", "shift"),
+}
+
+
+def _uses(model: bytes) -> dict[str, str]:
+    """What each initializer is to the first node that reads it: `Conv 3 weight`, `Mul 1`."""
+    import onnx
+
+    numbers: dict[str, int] = {}
+    found: dict[str, str] = {}
+    for node in onnx.load_from_string(model).graph.node:
+        numbers[node.op_type] = numbers.get(node.op_type, 0) + 1
+        parts = _PARTS.get(node.op_type, ())
+        for index, name in enumerate(node.input):
+            part = f" {parts[index]}" if index < len(parts) else ""
+            found.setdefault(name, f"{node.op_type} {numbers[node.op_type]}{part}")
+    return found
+
+
+def looks_like_onnx(model: bytes) -> bool:
+    """Whether bytes can be walked as an ONNX file."""
+    try:
+        find_holes(model)
+    except (ValueError, IndexError, UnicodeDecodeError):
+        return False
+    return re.match(rb"[\x08\x12\x1a\x22\x2a\x32\x3a\x42]", model) is not None

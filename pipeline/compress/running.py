@@ -1,0 +1,194 @@
+"""A network while it is compressed: run with other weights, and compared with itself as it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.compress.calibrate import SIZE, drawn, image_input, pictures
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from pipeline.contract import ImageContract
+
+_HELD_OUT = 1000
+"""Drawn pictures with numbers from here on are never rounded with."""
+_SIZES = ((SIZE, SIZE), (256, 256), (224, 224))
+_MEASURED = (208, 320)
+"""Height and width of the photograph that is measured with; divisible by 16."""
+
+
+class Running:
+    """An image-to-image model that ONNX Runtime runs, and the pictures that belong to it.
+
+    `calibration` are inputs to round with, `measured` inputs to compare with: name -> input, both as the network
+    takes them. `contract` None stands for RGB 0..1 in, and out whichever range the output fits into.
+    Raises PipelineError `not-image-to-image`, `graph-does-not-run`.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        contract: ImageContract | None,
+        calibrate: Sequence[Path] = (),
+        picture: Path | None = None,
+    ) -> None:
+        from pipeline.graph.runnable import runnable
+        from pipeline.verify.pictures import load
+
+        self._contract = contract
+        self.model = _copy(runnable(model))
+        self._image = image_input(self.model)
+        self._last, self._channels, declared = _picture_axes(self.model, self._image)
+        sizes = [declared] if declared is not None else []
+        self._size, self._open = self._runs_at([*_SIZES, *sizes])
+        self.weights = _initializers(self.model)
+        self.calibration = [self._input(p) for p in pictures(calibrate, *self._size, self._channels)]
+        wide = _MEASURED if self._open and self._size == _SIZES[0] else self._size
+        photograph = load(picture, *wide, self._channels)
+        self.measured = {
+            "photograph" if picture is None else picture.name: photograph,
+            "its middle": np.ascontiguousarray(
+                load(picture, *(2 * s for s in self._size), self._channels)[
+                    :,
+                    :,
+                    self._size[0] // 2 : self._size[0] // 2 + self._size[0],
+                    self._size[1] // 2 : self._size[1] // 2 + self._size[1],
+                ]
+            ),
+            "drawn": drawn(_HELD_OUT, *self._size, self._channels),
+        }
+        self.measured = {name: self._input(picture) for name, picture in self.measured.items()}
+        opened = self._session({})
+        self.expected = {name: self._levels(self._run(opened, given)) for name, given in self.measured.items()}
+
+    def psnr(self, weights: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """How near the network with some weights replaced comes to itself: dB against a peak of 255 levels.
+
+        For each measured picture; the outputs count as clamped to the range of a picture. Infinite where equal.
+        """
+        opened = self._session(weights)
+        found = {}
+        for name, given in self.measured.items():
+            levels = self._levels(self._run(opened, given))
+            mse = float(np.mean((levels - self.expected[name]) ** 2))
+            found[name] = -10 * math.log10(mse) if mse > 0 else math.inf
+        return found
+
+    def _input(self, rgb01: np.ndarray) -> np.ndarray:
+        """A picture as the network takes it."""
+        if self._contract is not None:
+            from pipeline.verify.proof import to_network
+
+            rgb01 = to_network(rgb01.astype(np.float64), self._contract.input)
+        value = rgb01.transpose(0, 2, 3, 1) if self._last else rgb01
+        return np.ascontiguousarray(value, dtype=np.float32)
+
+    def _levels(self, output: np.ndarray) -> np.ndarray:
+        """An output as 0..1, clamped."""
+        if self._contract is not None:
+            from pipeline.verify.proof import from_network
+
+            value = output.transpose(0, 3, 1, 2) if self._last and output.ndim == 4 else output
+            return np.clip(from_network(value.astype(np.float64), self._contract.output), 0, 1)
+        if not hasattr(self, "_range"):
+            low, high = float(output.min()), float(output.max())
+            self._range = (0, 255) if high > 4 else (-1, 1) if low < -0.05 else (0, 1)
+        begin, end = self._range
+        return np.clip((output.astype(np.float64) - begin) / (end - begin), 0, 1)
+
+    def _session(self, weights: Mapping[str, np.ndarray]):  # type: ignore[no-untyped-def]
+        from onnx import numpy_helper
+
+        from pipeline.graph.runtime import session
+
+        model = self.model
+        if weights:
+            model = _copy(model)
+            for tensor in model.graph.initializer:
+                if tensor.name in weights:
+                    values = weights[tensor.name].astype(np.float32).reshape(tuple(tensor.dims))
+                    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+        return session(model)
+
+    def _run(self, opened, given: np.ndarray) -> np.ndarray:  # type: ignore[no-untyped-def]
+        return np.asarray(opened.run(None, {self._image: given})[0])
+
+    def _runs_at(self, sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], bool]:
+        """The first size at which the network runs, its own left open if need be."""
+        from pipeline.graph.runtime import free_size
+
+        free = free_size(_copy(self.model)) if not self._last else _free_last(_copy(self.model))
+        why: Exception | None = None
+        for model, is_open in ((free, True), (self.model, False)):
+            self.model = model
+            try:
+                opened = self._session({})
+            except Exception as error:  # whatever ONNX Runtime raises for a graph that it cannot load
+                why = error
+                continue
+            for size in sizes:
+                try:
+                    output = self._run(opened, self._input(np.full((1, self._channels, *size), 0.5, np.float32)))
+                except Exception as error:  # ... or that does not run at this size
+                    why = error
+                    continue
+                if output.ndim == 4:
+                    return size, is_open
+                raise PipelineError(
+                    "not-image-to-image",
+                    f"the output has the shape {tuple(output.shape)}: no picture",
+                    remedy="Weights of other networks can be stored as half: --weights half.",
+                )
+        reason = (str(why).strip().splitlines() or ["no size fits"])[0][:160]
+        raise PipelineError(
+            "graph-does-not-run",
+            f"ONNX Runtime does not run this model ({reason}), so what rounding costs cannot be measured",
+            remedy="--weights half needs no run.",
+        )
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copied = type(model)()
+    copied.CopyFrom(model)
+    return copied
+
+
+def _initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    from onnx import numpy_helper
+
+    return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if t.data_type == t.FLOAT}
+
+
+def _picture_axes(model: onnx.ModelProto, image: str) -> tuple[bool, int, tuple[int, int] | None]:
+    """Whether channels come last, how many there are, and (height, width) where they are declared."""
+    constants = {t.name for t in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
+    if len(inputs) != 1 or len(dims) != 4 or not {dims[1], dims[3]} & {1, 3}:
+        raise PipelineError(
+            "not-image-to-image",
+            f"the model has {len(inputs)} inputs, the first of shape {tuple(dims)}: no picture of 1 or 3 channels",
+            remedy="Weights of other networks can be stored as half: --weights half.",
+        )
+    last = dims[1] not in (1, 3)
+    size = tuple(dims[1:3]) if last else tuple(dims[2:])
+    return last, dims[3] if last else dims[1], (size[0], size[1]) if min(size) > 0 else None
+
+
+def _free_last(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` itself with height and width of a channels-last input left open."""
+    constants = {t.name for t in model.graph.initializer}
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name not in constants:
+            for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+                if axis in (1, 2):
+                    dim.dim_param = f"{value.name}_{axis}"
+    del model.graph.value_info[:]
+    return model
