@@ -192,15 +192,21 @@ def test_the_packages_have_what_the_scene_and_the_bundle_use(files: dict[str, by
     assert needed <= packages.keys()
 
 
-BUILT_IN = {
-    f"com.unity.modules.{name}"
-    for name in (
-        "ai androidjni animation assetbundle audio cloth director imageconversion imgui jsonserialize particlesystem "
-        "physics physics2d screencapture terrain terrainphysics tilemap ui uielements umbra unitywebrequest "
-        "unitywebrequestassetbundle unitywebrequestaudio unitywebrequesttexture unitywebrequestwww vehicles video vr "
-        "wind xr"
-    ).split()
-}
+MODULES = (
+    *("ai", "androidjni", "animation", "assetbundle", "audio", "cloth"),
+    *("director", "imageconversion", "imgui", "jsonserialize", "particlesystem", "physics"),
+    *("physics2d", "screencapture", "terrain", "terrainphysics", "tilemap", "ui"),
+    *(
+        "uielements",
+        "umbra",
+        "unitywebrequest",
+        "unitywebrequestassetbundle",
+        "unitywebrequestaudio",
+        "unitywebrequesttexture",
+    ),
+    *("unitywebrequestwww", "vehicles", "video", "vr", "wind", "xr"),
+)
+BUILT_IN = {f"com.unity.modules.{name}" for name in MODULES}
 """Built-in packages that Unity 2019.4 has, and the list of the 6000.0 manual too (Built-in packages)."""
 
 
