@@ -196,15 +196,8 @@ MODULES = (
     *("ai", "androidjni", "animation", "assetbundle", "audio", "cloth"),
     *("director", "imageconversion", "imgui", "jsonserialize", "particlesystem", "physics"),
     *("physics2d", "screencapture", "terrain", "terrainphysics", "tilemap", "ui"),
-    *(
-        "uielements",
-        "umbra",
-        "unitywebrequest",
-        "unitywebrequestassetbundle",
-        "unitywebrequestaudio",
-        "unitywebrequesttexture",
-    ),
-    *("unitywebrequestwww", "vehicles", "video", "vr", "wind", "xr"),
+    *("uielements", "umbra", "unitywebrequest", "unitywebrequestassetbundle", "unitywebrequestaudio"),
+    *("unitywebrequesttexture", "unitywebrequestwww", "vehicles", "video", "vr", "wind", "xr"),
 )
 BUILT_IN = {f"com.unity.modules.{name}" for name in MODULES}
 """Built-in packages that Unity 2019.4 has, and the list of the 6000.0 manual too (Built-in packages)."""

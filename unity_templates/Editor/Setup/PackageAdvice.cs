@@ -41,7 +41,7 @@ public static class PackageAdvice
 
     /// <summary>One sentence per problem, each with what to do; null where all is well.</summary>
     /// <param name="installed">target of the installed package; null where it is not installed</param>
-    /// <param name="hasSentis">whether com.unity.sentis is installed too</param>
+    /// <param name="hasSentis">whether com.unity.sentis or com.unity.ai.inference is installed too</param>
     /// <param name="targets">what each style of the project was built for, by the name of the style</param>
     public static string Find(string installed, bool hasSentis, IDictionary<string, string> targets)
     {
@@ -55,8 +55,8 @@ public static class PackageAdvice
         var problems = new List<string>();
 
         if (hasSentis)
-            problems.Add("com.unity.sentis is installed beside " + Package + ". Both import .onnx files, and " +
-              "only one of them can. Remove one in the Package Manager.");
+            problems.Add("com.unity.sentis (later com.unity.ai.inference) is installed beside " + Package + ". Both " +
+              "import .onnx files, and only one of them can. Remove one in the Package Manager.");
 
         var strangers = new List<string>();
         foreach (var pair in targets)
