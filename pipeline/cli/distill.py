@@ -73,7 +73,7 @@ def command(
 
     Students: fast-neural-style:8,16,32x5 (widths of the three stages, and residual blocks), its variant
     fast-neural-style-skips, which keeps fine strokes at no cost in weights, fritz:0.3 or fritz:0.3,small (alpha),
-    few-shot:8,16,32x4. docs/shrink.md shows what each of them reached.
+    few-shot:8,16,32x4. docs/distill.md shows what each of them reached.
 
     In the folder OUTPUT.run lie samples (picture, teacher, student), a checkpoint that --resume goes on from, and
     history.json. With torchrun --nproc-per-node N -m pipeline distill ... it trains on N GPUs or CPUs.
