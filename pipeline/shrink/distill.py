@@ -16,17 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.contract import ImageContract, ImageSide
-from pipeline.errors import PipelineError
+from pipeline.contract import ImageContract
 from pipeline.files import write_file
 from pipeline.network import Network
 from pipeline.shrink import losses as lost
 from pipeline.shrink.data import Ahead, Crops, Pictures, picture_files
-from pipeline.shrink.loop import History, Loop, LoopOptions, Painting, Place, place
+from pipeline.shrink.loop import History, Loop, LoopOptions, Place, place
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.shrink.quality import quality
+from pipeline.shrink.teacher import LEVELS, Teacher
 
-LEVELS = ImageContract(ImageSide("0..255"), ImageSide("0..255"))
 MARGIN = 8
 """Pixels that a painted crop is larger than what the student sees of it, so that it can be seen shifted."""
 GROWN_AT = 0.5
@@ -66,55 +65,14 @@ class DistillOptions:
     loop: LoopOptions = field(default_factory=LoopOptions)
     weights: Weights = field(default_factory=Weights)
     sides: tuple[int, ...] = (128, 192)
-    """Sides of the square crops, multiples of 8; one of them at random in each step. Instance norm makes a
-    network depend on its whole picture, so a student that saw only small crops paints large pictures paler."""
+    """Sides of the square crops that the teacher paints; one of them at random in each batch, enlarged to what the
+    teacher's size must be a multiple of. The student sees `MARGIN` less."""
     pixels: int = 65_536
     """Pixels that each step sees, about."""
     reuse: int = 3
     """How often a painting of the teacher is used, about: each in a new shift and with other neighbours."""
     pool: int = 48
     """Painted batches that are kept for that."""
-
-
-class Teacher:
-    """A network that paints for the student: pictures (N, 3, H, W) in grey levels to paintings, clamped."""
-
-    def __init__(self, teacher: Network | nn.Module, device: torch.device, contract: ImageContract | None = None):
-        network = teacher if isinstance(teacher, Network) else None
-        contract = contract or (network.contract if network else LEVELS)
-        assert contract is not None
-        if (contract.input.channels, contract.output.channels) != (3, 3):
-            raise PipelineError(
-                "channels-differ",
-                f"the teacher takes {contract.input.channels} channels and gives {contract.output.channels}",
-                subject=str(network.source) if network else "",
-                remedy="Only networks from a colour picture to a colour picture can be distilled.",
-            )
-        module = teacher if isinstance(teacher, nn.Module) else teacher.module
-        self.fixed_size: tuple[int, int] | None = None
-        self.eyes: lost.TeacherEyes | None = None
-        self.module: Painting | None = None
-        if module is not None:
-            self.module = Painting(module, contract).to(device, memory_format=torch.channels_last).eval()
-            self.module.requires_grad_(False)
-            if any(isinstance(m, nn.Conv2d) for m in module.modules()):
-                self.eyes = lost.TeacherEyes(module, self.module.to_network)
-        if network is not None:
-            from pipeline.sources import reference
-            from pipeline.verify.proof import around
-
-            plain = reference(network)
-            self.fixed_size = plain.fixed_size
-            self._paint = around(plain, contract)
-
-    def paint(self, pictures: Tensor) -> Tensor:
-        """What it makes of pictures, 0..255."""
-        if self.module is not None:
-            with torch.no_grad():
-                return self.module(pictures).float().clamp(0, 255)
-        arrays = (pictures.float() / 255).cpu().numpy()
-        painted = np.concatenate([self._paint(array[None]) for array in arrays])
-        return torch.from_numpy(np.clip(painted, 0, 1) * 255).to(pictures.device)
 
 
 def distill(
@@ -145,7 +103,6 @@ def distill(
     pictures = images if isinstance(images, Pictures) else Pictures(picture_files(images, holdout))
     with place(options.loop.device) as where:
         painter = Teacher(teacher, where.device, teacher_contract)
-        _check_scale(painter, where)
         distilling = _Distilling(painter, pictures, options, where)
         loop = Loop(
             student,
@@ -185,19 +142,6 @@ def _identity(options: DistillOptions) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
-def _check_scale(painter: Teacher, where: Place) -> None:
-    """A student gives as many pixels as it takes; so must the teacher."""
-    size = painter.fixed_size or (64, 64)
-    given = torch.full((1, 3, *size), 128.0, device=where.device)
-    gives = painter.paint(given)
-    if gives.shape != given.shape:
-        raise PipelineError(
-            "sizes-differ",
-            f"of {size[1]}x{size[0]} the teacher makes {gives.shape[3]}x{gives.shape[2]}",
-            remedy="Only networks that give a picture of the size that they take can be distilled.",
-        )
-
-
 class _Distilling:
     """The losses of each step, over paintings of the teacher that are used a few times each."""
 
@@ -230,11 +174,9 @@ class _Distilling:
 
     def close(self) -> None:
         """Leave teacher and student without hooks, the teacher on the CPU."""
-        for listening in (self.hints, self.teacher.eyes):
-            if listening is not None:
-                listening.close()
-        if self.teacher.module is not None:
-            self.teacher.module.to("cpu")
+        if self.hints is not None:
+            self.hints.close()
+        self.teacher.close()
 
     # --- paintings ---
 
@@ -247,7 +189,9 @@ class _Distilling:
     def _crops_of(self, number: int) -> np.ndarray:
         """The pictures of batch `number` of this process."""
         rng = np.random.default_rng([self.options.loop.seed, number, 1])
-        height, width = self.teacher.fixed_size or (int(rng.choice(self.options.sides)) + MARGIN,) * 2
+        multiple = self.teacher.multiple
+        side = -(-int(rng.choice(self.options.sides)) // multiple) * multiple
+        height, width = self.teacher.fixed_size or (side, side)
         count = max(self.options.pixels // (height * width), 1)
         return self.crops.batch(number * self.where.size + self.where.rank, count, height, width)
 
@@ -320,7 +264,7 @@ class _Distilling:
 
 def _window(value: Tensor, shift: np.ndarray) -> Tensor:
     """What is seen of a painted crop at a shift (down, right) of 0..MARGIN, as float."""
-    height, width = value.shape[2] - MARGIN, value.shape[3] - MARGIN
+    height, width = ((size - MARGIN) // 8 * 8 for size in value.shape[2:])
     down, right = int(shift[0]), int(shift[1])
     return value[:, :, down : down + height, right : right + width].float()
 
@@ -342,7 +286,7 @@ class _Shown:
 
     def __init__(self, path: Path, teacher: Teacher, where: Place) -> None:
         self.name = path.name
-        self.picture = as_tensor(path, teacher.fixed_size).to(where.device)
+        self.picture = as_tensor(path, teacher.fixed_size, teacher.multiple).to(where.device)
         self.wanted = teacher.paint(self.picture)
         self.painted = self.wanted
 

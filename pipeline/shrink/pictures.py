@@ -19,15 +19,15 @@ ROWS = 3
 """Pictures on a sheet."""
 
 
-def as_tensor(path: Path, exactly: tuple[int, int] | None = None) -> Tensor:
-    """A picture as (1, 3, H, W) in grey levels: shrunk to fit `LARGEST` and cut to multiples of 8, or brought to
-    exactly a height and width. Raises PipelineError `bad-picture`."""
+def as_tensor(path: Path, exactly: tuple[int, int] | None = None, multiple: int = 8) -> Tensor:
+    """A picture as (1, 3, H, W) in grey levels: shrunk to fit `LARGEST` and cut to multiples of `multiple`, or
+    brought to exactly a height and width. Raises PipelineError `bad-picture`."""
     picture = open_picture(path)
     if exactly is not None:
         picture = picture.resize(exactly[::-1], Image.Resampling.LANCZOS)
     else:
         picture.thumbnail(LARGEST[::-1], Image.Resampling.LANCZOS)
-        picture = picture.crop((0, 0, picture.width // 8 * 8, picture.height // 8 * 8))
+        picture = picture.crop((0, 0, picture.width // multiple * multiple, picture.height // multiple * multiple))
     return torch.from_numpy(np.array(picture, np.float32)).permute(2, 0, 1)[None]
 
 
