@@ -8,6 +8,8 @@
 //   advice INSTALLED SENTIS NAME=TARGET...   what is wrong with the packages ("-": not installed)
 //   target                   reads an .asset from stdin
 //   check FOLDER             what PackageCheck says of StyleTransfer/ in FOLDER, and what it logs in three reloads
+//   inspector TOOL ASSET [DO]...     draws the inspector of an asset at this path, with TOOL as the pipeline, after each
+//                                    DO: a button's name, "wait" for a running command, or source=FILE to be chosen
 //   install FOLDER           what PackageCheck installs there
 
 using System;
@@ -38,6 +40,7 @@ public static class EditorCases
             case "advice": return Advice(words);
             case "target": Console.WriteLine(PackageAdvice.ReadTarget(Console.In.ReadToEnd()) ?? "null"); return 0;
             case "check": return Check(words[0]);
+            case "inspector": return Inspect(words);
             case "install": return Install(words[0]);
         }
         return 64;
@@ -140,6 +143,58 @@ public static class EditorCases
         typeof(PackageCheck).GetMethod("OnPostprocessAllAssets", flags).Invoke(null, imported);
         foreach (var line in Stub.World.Logs) Console.WriteLine(line);
         return 0;
+    }
+
+    static int Inspect(List<string> words)
+    {
+        PipelinePreferences.Command = words[0];
+        var style = UnityEngine.ScriptableObject.CreateInstance<StyleTransfer.StyleTransferModel>();
+        var network = UnityEngine.ScriptableObject.CreateInstance<Unity.Barracuda.NNModel>();
+        var values = new Dictionary<string, object>
+        {
+            { "model", network }, { "displayName", "Candy" }, { "source", "candy.pth" }, { "sourceDigest", "d1" },
+            { "architecture", "a" }, { "target", "barracuda-9.0" }, { "weights", 1234 }, { "fileBytes", 2500000 }
+        };
+        foreach (var pair in values) Stub.Reflect.Set(style, pair.Key, pair.Value);
+        Stub.Assets.Paths[style] = words[1];
+        Stub.Assets.Paths[network] = words[1].Replace(".asset", ".onnx");
+
+        var type = typeof(StyleBuild).Assembly.GetType("StyleTransfer.Editor.StyleTransferModelEditor");
+        var editor = (Editor)Activator.CreateInstance(type, true);
+        editor.target = style;
+        Stub.Reflect.Send(editor, "OnEnable");
+        Draw(editor);
+
+        foreach (var word in words.GetRange(2, words.Count - 2))
+        {
+            Console.WriteLine("--- " + word);
+            if (word.StartsWith("source=")) { Stub.Assets.ChosenFile = word.Substring("source=".Length); continue; }
+            if (word == "close") { Stub.Reflect.Send(editor, "OnDisable"); UnityEngine.Object.DestroyImmediate(editor); continue; }
+            if (word == "wait")
+                while (EditorApplication.update != null) { EditorApplication.update(); Thread.Sleep(1); }
+            else
+                UnityEngine.GUILayout.pressed = word;
+            if (editor != null) Draw(editor);
+            if (UnityEngine.GUILayout.pressed != null) return 71;
+        }
+        Console.WriteLine("refreshed " + Stub.Assets.Refreshes + ", locks " + EditorApplicationLocks());
+        return 0;
+    }
+
+    static void Draw(Editor editor)
+    {
+        Stub.World.Logs.Clear();
+        try
+        {
+            editor.OnInspectorGUI();
+        }
+        catch (UnityEngine.ExitGUIException)
+        {
+            Console.WriteLine("left");
+            Draw(editor);
+            return;
+        }
+        foreach (var line in Stub.World.Logs) Console.WriteLine(line.Trim());
     }
 
     static int Install(string folder)

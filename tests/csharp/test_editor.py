@@ -136,8 +136,8 @@ def test_a_style_outside_its_bundle_is_not_built_again(program: Path, asset: str
         (["barracuda-3.0", "no"], []),
         (["barracuda-2.0", "no", "B=barracuda-3.0", "A=barracuda-1.0", "C=barracuda-2.0"],
          ["2.0.0 is installed", "A (barracuda-1.0), B (barracuda-3.0).", "--target barracuda-2.0"]),
-        (["-", "no", "A=barracuda-1.0"], ["not installed", "Install Barracuda 1.0.4"]),
-        (["-", "sentis"], ["not installed", "Install Barracuda 3.0.0"]),
+        (["-", "no", "A=barracuda-1.0"], ["not installed", "version 1.0.4"]),
+        (["-", "sentis"], ["not installed", "version 3.0.0"]),
         (["barracuda-3.0", "sentis", "A=barracuda-3.0"], ["com.unity.sentis", "Remove one"]),
     ],
 )  # fmt: skip
@@ -152,7 +152,7 @@ def test_the_versions_that_it_installs_are_those_of_the_targets(program: Path) -
     for name in targets.names():
         (answer,) = ask(program, "advice", "-", "no", f"A={name}")
         target = targets.get(name)
-        assert target.package in answer and f"Install Barracuda {target.package_version}" in answer
+        assert target.package in answer and f"version {target.package_version} " in answer
 
 
 def test_the_target_is_read_from_the_text_of_an_asset(program: Path) -> None:
@@ -191,3 +191,79 @@ def test_without_the_package_everything_says_so_and_one_click_adds_it(tmp_path: 
         "package com.unity.barracuda@3.0.0",
         "True",
     ]
+
+
+# The inspector
+
+
+@pytest.fixture
+def style(tmp_path: Path) -> Path:
+    """The path of an asset in a bundle with a report."""
+    folder = tmp_path / "Assets/StyleTransfer/Models/Mosaic"
+    folder.mkdir(parents=True)
+    finding = {"code": "slow-thing", "severity": "slow", "node": "n1", "reason": "Slow", "fix": "Wait."}
+    (folder / "report.json").write_text(json.dumps({"findings": [finding], "rebuild": ["--size", "640x360"]}))
+    return folder / "Mosaic.asset"
+
+
+def tool(tmp_path: Path, script: str) -> str:
+    """A program that stands for the pipeline."""
+    path = tmp_path / "pipeline"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_inspector_shows_numbers_findings_and_what_does_not_fit(program: Path, style: Path) -> None:
+    lines = ask(program, "inspector", "pipeline", str(style))
+    assert lines[0].startswith("box Warning Built for barracuda-9.0, but barracuda-")
+    assert {"field Style: Candy", "field Weights: 1,234", "field File: 2.50 MB"} <= set(lines)
+    assert "box Info [slow-thing] n1: Slow. Wait." in lines
+    buttons = [line for line in lines if line.startswith("button")]
+    assert buttons[:2] == ["button Check golden frame", "button Validate"]
+
+
+def test_validate_shows_what_the_tool_finds_now(program: Path, style: Path, tmp_path: Path) -> None:
+    found = {"code": "unknown-operator", "severity": "error", "node": "y", "reason": "No", "fix": "Rewrite it."}
+    verdict = {"verdict": "fails", "summary": "fails (1 error)", "error": None, "findings": [found]}
+    answer = json.dumps({"schema": 1, "files": [verdict]})
+    script = f"echo \"$@\" > {tmp_path}/asked\ncat <<'END'\n{answer}\nEND\nexit 1"
+    lines = ask(program, "inspector", tool(tmp_path, script), str(style), "Validate", "wait")
+    running, done = "\n".join(lines).split("--- Validate\n")[1].split("--- wait\n")
+    assert running.startswith("left\n") and "field Validate: running\nbutton Cancel" in running
+    assert "box Error [unknown-operator] y: No. Rewrite it." in done and "slow-thing" not in done
+    assert "fails (1 error): 1" in done and "locks 0" in done
+    network = str(style).replace(".asset", ".onnx")
+    assert (tmp_path / "asked").read_text().startswith(f"validate {network} --target barracuda-")
+
+
+def test_rebuild_asks_for_the_source_once_and_takes_the_new_files_over(
+    program: Path, style: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "candy.pth"
+    source.touch()
+    command = tool(tmp_path, f'echo "$@" >> {tmp_path}/asked')
+    name = next(line for line in ask(program, "inspector", command, str(style)) if line.startswith("button R"))[7:]
+    words = (command, str(style), name, f"source={source}", name, "wait", "source=", name, "wait")
+    lines = ask(program, "inspector", *words)
+    assert lines[-1] == "refreshed 2, locks 0"
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert len(asked) == 2 and asked[0] == asked[1]
+    assert f"build-unity {source} --name Mosaic --output {tmp_path}/Assets --target barracuda-" in asked[0]
+    assert asked[0].endswith("--size 640x360")
+
+
+def test_what_a_build_says_when_it_fails_is_shown_or_logged(program: Path, style: Path, tmp_path: Path) -> None:
+    source = tmp_path / "candy.pth"
+    source.touch()
+    command = tool(tmp_path, "echo 'error [proof-failed] candy.pth: no.' >&2\nexit 1")
+    name = next(line for line in ask(program, "inspector", command, str(style)) if line.startswith("button R"))[7:]
+    lines = ask(program, "inspector", command, str(style), f"source={source}", name, "wait")
+    assert "box Error error [proof-failed] candy.pth: no." in lines and lines[-1] == "refreshed 0, locks 0"
+
+
+def test_a_running_command_can_be_cancelled(program: Path, style: Path, tmp_path: Path) -> None:
+    lines = ask(program, "inspector", tool(tmp_path, "exec sleep 600"), str(style), "Validate", "Cancel")
+    after = lines[lines.index("--- Cancel") :]
+    assert "button Validate" in after and "button Cancel" not in after[2:]
+    assert lines[-1] == "refreshed 0, locks 0"

@@ -12,6 +12,11 @@ namespace Stub
 public static class Assets
 {
     public static readonly List<Object> All = new List<Object>();
+
+    // Paths of assets that are files here.
+    public static readonly Dictionary<Object, string> Paths = new Dictionary<Object, string>();
+    public static int Refreshes;
+    public static string ChosenFile = "";
 }
 
 }
@@ -74,7 +79,11 @@ public static class SessionState
 
 public sealed class EditorUtility
 {
-    public static string OpenFilePanel(string title, string directory, string extension) { return ""; }
+    public static string OpenFilePanel(string title, string directory, string extension)
+    {
+        Stub.World.Logs.Add("asked " + title);
+        return Stub.Assets.ChosenFile;
+    }
     public static void SetDirty(Object target) {}
 }
 
@@ -85,13 +94,13 @@ public class Editor : ScriptableObject
     public Object target { get; set; }
     public virtual void OnInspectorGUI() {}
     public bool DrawDefaultInspector() { return false; }
-    public void Repaint() {}
+    public void Repaint() { Stub.World.Logs.Add("repaint"); }
 }
 
 public sealed class EditorGUILayout
 {
-    public static void LabelField(string label, string label2, params GUILayoutOption[] options) {}
-    public static void HelpBox(string message, MessageType type) {}
+    public static void LabelField(string label, string label2, params GUILayoutOption[] options) { Stub.World.Logs.Add("field " + label + ": " + label2); }
+    public static void HelpBox(string message, MessageType type) { Stub.World.Logs.Add("box " + type + " " + message); }
     public static void Space() {}
     public static string DelayedTextField(string label, string text, params GUILayoutOption[] options) { return text; }
     public static bool Foldout(bool foldout, string content) { return foldout; }
@@ -115,8 +124,14 @@ public sealed class AssetDatabase
         return guids;
     }
 
-    public static string GetAssetPath(Object assetObject) { return "Assets/" + Stub.Assets.All.IndexOf(assetObject); }
-    public static void Refresh() {}
+    public static string GetAssetPath(Object assetObject)
+    {
+        if (ReferenceEquals(assetObject, null)) return "";
+        foreach (var pair in Stub.Assets.Paths) if (ReferenceEquals(pair.Key, assetObject)) return pair.Value;
+        return "Assets/" + Stub.Assets.All.IndexOf(assetObject);
+    }
+
+    public static void Refresh() { Stub.Assets.Refreshes++; }
 
     public static string GUIDToAssetPath(string guid) { return "Assets/" + guid; }
 

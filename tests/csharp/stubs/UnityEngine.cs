@@ -868,6 +868,13 @@ public sealed class SystemInfo
 
 public class GUILayoutOption {}
 
+public sealed class ExitGUIException : Exception {}
+
+public class GUIUtility
+{
+    public static void ExitGUI() { throw new ExitGUIException(); }
+}
+
 public sealed class GUIStyle {}
 
 public sealed class GUISkin : ScriptableObject { public GUIStyle box { get; set; } }
@@ -892,7 +899,15 @@ public class GUILayout
     public static void BeginArea(Rect screenRect, GUIStyle style) {}
     public static void EndArea() {}
     public static void Label(string text, params GUILayoutOption[] options) { Stub.World.Logs.Add("label " + text); }
-    public static bool Button(string text, params GUILayoutOption[] options) { return false; }
+    internal static string pressed;
+
+    public static bool Button(string text, params GUILayoutOption[] options)
+    {
+        Stub.World.Logs.Add("button " + text);
+        var isPressed = text == pressed;
+        if (isPressed) pressed = null;
+        return isPressed;
+    }
 }
 
 public class GUILayoutUtility

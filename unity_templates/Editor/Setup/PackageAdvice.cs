@@ -49,8 +49,8 @@ public static class PackageAdvice
 
         if (installed == null)
             return "the package " + Package + " is not installed, so nothing in the folder StyleTransfer is " +
-              "compiled. Choose Style Transfer > Install Barracuda " + VersionOf(wanted) + ", or add it in the " +
-              "Package Manager by name.";
+              "compiled. Choose Style Transfer > Install Barracuda, or add version " + VersionOf(wanted) +
+              " in the Package Manager by name.";
 
         var problems = new List<string>();
 

@@ -116,7 +116,11 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
 
     void ShowGoldenFrame(StyleTransferModel asset)
     {
-        if (GUILayout.Button("Check golden frame")) _result = GoldenFrames.Check(asset);
+        if (GUILayout.Button("Check golden frame"))
+        {
+            _result = GoldenFrames.Check(asset);
+            Restart();
+        }
         if (_result == null) return;
         EditorGUILayout.HelpBox(_result.Message, _result.Passed ? MessageType.Info : MessageType.Error);
     }
@@ -136,12 +140,24 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
         if (_command != null)
         {
             EditorGUILayout.LabelField(_doing, "running");
-            if (GUILayout.Button("Cancel")) Cancel();
+            if (GUILayout.Button("Cancel"))
+            {
+                Cancel();
+                Restart();
+            }
             return;
         }
 
-        if (GUILayout.Button("Validate")) Validate(asset);
-        if (GUILayout.Button("Rebuild for " + InstalledPackage.Target)) Rebuild(asset);
+        if (GUILayout.Button("Validate"))
+        {
+            Validate(asset);
+            Restart();
+        }
+        if (GUILayout.Button("Rebuild for " + InstalledPackage.Target))
+        {
+            Rebuild(asset);
+            Restart();
+        }
         if (_failure != null) EditorGUILayout.HelpBox(_failure, MessageType.Error);
     }
 
@@ -232,6 +248,13 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
             finished(command);
             if (this != null) Repaint();
         });
+    }
+
+    // What a button did changes which lines follow it. Unity laid out the old ones, so this event ends here.
+    void Restart()
+    {
+        Repaint();
+        GUIUtility.ExitGUI();
     }
 
     void Cancel()
