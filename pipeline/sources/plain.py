@@ -81,7 +81,8 @@ def _weights(tensors: Tensors, notes: list[str], subject: str) -> Tensors:
         counts[kind] += 1
     for kind, count in counts.items():
         if count:
-            detail = f" ({zeros:,} of {total:,} values are zero)" if kind == PRUNED else ""
+            nothing = f" ({zeros:,} of {total:,} values are zero: that buys nothing at run time)"
+            detail = nothing if kind == PRUNED else ""
             notes.append(f"{kind} baked into {count} tensors{detail}")
     result: Tensors = {}
     for name, value in tensors.items():
