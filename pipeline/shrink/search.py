@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 SHOWN = (360, 480)
 """Height and width of the pictures that are compared and shown: multiples of 8."""
-SHIFTS = ((0, 1), (1, 0), (2, 3), (3, 1))
-"""Movements, down and right in pixels, that flicker is measured by."""
+LARGE = (384, 512)
+"""Of the picture that the clips for flicker move over."""
+FRAMES = 4
+"""Frames of each clip that flicker is measured on."""
 Tell = Callable[[str], None]
 
 
@@ -181,6 +184,7 @@ def measured(
 ) -> dict[str, Any]:
     """Every network and what buys nothing, benched and painted; `pictures` holds PNG bytes by name."""
     from pipeline.bench import BenchOptions, bench_subjects, lower
+    from pipeline.shrink.flicker import clips_of_picture, stability
     from pipeline.shrink.quality import quality
     from pipeline.verify import pictures
 
@@ -196,11 +200,13 @@ def measured(
     painted = {subject.label: paint(subject, shown) for subject in subjects}
     found = {"picture": pictures.png(shown)}
     goal = options.goal
+    clips = clips_of_picture(pictures.load(picture, *LARGE), SHOWN, FRAMES)
     for entry, subject, model in zip(everything, subjects, report["models"], strict=True):
         result = painted[subject.label]
         model |= {"what": entry.what, "training": entry.training, "path": entry.file}
         model["quality"] = quality(result, painted["teacher"]).as_dict()
-        model["flicker"] = round(flicker(subject, shown), 3)
+        tell(f"flicker of {subject.label}")
+        model["flicker"] = round(stability(subject.label, partial(paint, subject), clips).flicker, 3)
         value = goal.value(subject.graph, len(subject.lowered.serialised))
         model["goal"] = {"value": value, "told": goal.told(value)}
         if entry.what in ("teacher", "student", "pruned"):
@@ -216,21 +222,6 @@ def paint(subject: Subject, picture: np.ndarray) -> np.ndarray:
     """What a lowered network makes of a picture (1, 3, H, W) 0..1, as its target computes it."""
     assert subject.lowered.candidate is not None
     return np.clip(subject.lowered.candidate(picture), 0, 1)
-
-
-def flicker(subject: Subject, picture: np.ndarray) -> float:
-    """How much the painting changes, in levels of 255, beside moving with the picture by a few pixels.
-
-    The mean absolute difference of the painting of a moved picture and the moved painting, where both have it.
-    """
-    height, width = (size - 8 for size in picture.shape[2:])
-    still = paint(subject, picture[:, :, :height, :width])
-    changes = []
-    for down, right in SHIFTS:
-        moved = paint(subject, picture[:, :, down : down + height, right : right + width])
-        apart = still[:, :, down:, right:] - moved[:, :, : height - down, : width - right]
-        changes.append(float(np.abs(apart).mean()) * 255)
-    return float(np.mean(changes))
 
 
 def bought_nothing(teacher: Subject) -> list[tuple[Subject, str]]:

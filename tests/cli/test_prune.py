@@ -45,3 +45,19 @@ def test_bad_goals_and_criteria_end_in_one_line(pipeline, tmp_path):
         done = pipeline("prune", source, *arguments)
         assert done.code == 2 and f"[{code}]" in done.err, arguments
         assert not Path("net.pruned.pth").exists()
+
+
+def test_tuning_learns_from_what_the_original_paints(pipeline, tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    source = style_checkpoint(tmp_path / "net.pth", (8, 12, 16), 1)
+    noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    (tmp_path / "frames").mkdir()
+    Image.fromarray(noise).save(tmp_path / "frames" / "a.png")
+    base = ("prune", source, "--goal", "60%", "--criterion", "l2", "--json", "--images", tmp_path / "frames")
+    plain = json.loads(pipeline(*base, "-o", "plain.pth").out)
+    tuned = json.loads(pipeline(*base, "-o", "tuned.pth", "--tune", "12 steps").out)
+    assert (plain["tuned"], tuned["tuned"]) == (False, True)
+    assert tuned["weights"] == plain["weights"]
+    assert tuned["apart"]["mean_levels"] < plain["apart"]["mean_levels"]
