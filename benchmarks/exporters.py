@@ -28,7 +28,6 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks import as_exported
 from benchmarks.architectures import ARCHITECTURES, network

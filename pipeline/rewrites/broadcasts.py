@@ -40,13 +40,19 @@ class BroadcastConstants:
             low = []
             for index, tensor in enumerate(node.inputs):
                 held = n.value(tensor)
-                if held is not None and held.ndim < 4 and (held.ndim == 2 or (old and (index == 0 or held.size > 1))):
+                if (
+                    held is not None
+                    and held.ndim < 4
+                    and (held.ndim == 2 or (old and (index == 0 or held.size > 1)))
+                ):
                     low.append((index, held))
             if not low or shapes.here.rank(node.outputs[0]) != 4:
                 continue
             make = n.Builder(graph, node, self.name)
             for index, held in low:
                 node.inputs[index] = make.const(held.reshape((1,) * (4 - held.ndim) + held.shape), "constant")
-            why = "1.0 takes ranks from first inputs and vectors for channels, 2.0 a matrix for height and channels"
+            why = (
+                "1.0 takes ranks from first inputs and vectors for channels, 2.0 a matrix for height and channels"
+            )
             outcome.append(Edit(self.name, (node.name,), "its constant got four dimensions", why))
         return outcome

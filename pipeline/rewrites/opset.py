@@ -73,10 +73,25 @@ class OpsetForms:
         if graph.opset < 7:
             for node in n.nodes_of(graph, *_ARITHMETIC, "Gemm", "BatchNormalization", "Dropout", "PRelu"):
                 outcome += _legacy(graph, node)
+        outcome += _plain_padding(graph)
         for node in n.nodes_of(graph, *_FORMS):
             if n.is_output(graph, node.outputs[0]) or node.outputs[0].outputs or len(node.outputs) > 1:
                 outcome += _FORMS[node.op](graph, node, target, shapes)
         return outcome
+
+
+def _plain_padding(graph: gs.Graph) -> list[Edit]:
+    """auto_pad=NOTSET is the default: torch's dynamo exporter writes it, the others do not."""
+    names = []
+    for node in graph.nodes:
+        if n.text(node, "auto_pad") == "NOTSET":
+            del node.attrs["auto_pad"]
+            names.append(node.name)
+    if not names:
+        return []
+    return [
+        Edit(NAME, tuple(names), "auto_pad NOTSET dropped", "it is the default: the same graph from any exporter")
+    ]
 
 
 def _refuse(node: gs.Node, code: str, reason: str, fix: str = "") -> Outcome:
