@@ -393,12 +393,13 @@ class Work:
         )
         what = ""
         if clamp is not None and low < clamp[0] and high > clamp[1]:
-            node.op, node.attrs = "Clip", {"min": clamp[0], "max": clamp[1]}
+            self._clip(node, *clamp)
             what = f"Clip {clamp[0]:g}..{clamp[1]:g}"
         elif begin == 0 and low < 0:
             node.op, what = "Relu", "Relu"
         elif end == 0 and high > 0:
-            node.op, node.attrs, what = "Clip", {"min": -3.0e38, "max": 0.0}, "Clip ..0"
+            self._clip(node, -3.0e38, 0.0)
+            what = "Clip ..0"
         if not what:
             self._pass(node)
             return
@@ -411,6 +412,15 @@ class Work:
             )
         )
         node.name = n.fresh_name(self.graph, f"{node.name}/{NAME}/{node.op}")
+
+    def _clip(self, node: gs.Node, low: float, high: float) -> None:
+        """Make `node` a Clip in the form of the graph's opset."""
+        node.op, node.attrs = "Clip", {}
+        if self.graph.opset < 11:
+            node.attrs = {"min": low, "max": high}
+            return
+        make = n.Builder(self.graph, node, NAME)
+        node.inputs = [node.inputs[0], *(make.const(held, "bound") for held in (low, high))]
 
     def _is_picture(self, tensor: gs.Tensor) -> bool:
         """Whether a tensor is an input of the network, padded or rearranged at most: nothing is folded there."""

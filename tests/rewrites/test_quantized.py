@@ -116,6 +116,7 @@ def test_a_folded_relu6_comes_back_as_clip(tmp_path: Path) -> None:
     graph, edits, _ = lowered(quantised, Quantised())
     assert sorted(operators(graph)) == ["Add", "Clip", "Conv", "Conv"]
     assert any("Clip 0..1" in edit.what for edit in edits)
+    onnx.checker.check_model(to_model(graph, opset=graph.opset), full_check=True)
     assert_same(rounded(graph, source), graph, random(1, 3, 12, 16, scale=3), random(2, 3, 9, 7, scale=3))
 
 
