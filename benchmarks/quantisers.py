@@ -2,11 +2,12 @@
 
     python benchmarks/quantisers.py [--only WORD ...] [--write]
 
-The quantisers: ONNX Runtime's quantize_dynamic and quantize_static (QDQ and QOperator, per tensor and per channel,
+The quantisers: ONNX Runtime's quantize_dynamic and quantize_static (QDQ and QOperator, per tensor or channel,
 int8 and uint8, asymmetric and symmetric), and PyTorch's FX and quantisation-aware training, exported as
-Quantize/Dequantize pairs. Each file is read and lowered as `convert` does it. A combination is *right* when nothing
-is left to find, the emulation of the target is within 1e-4 of the range of the same network without its rounding of
-activations, and that is at least as near to the float original as the quantised run is. Exit code 1 unless all are.
+Quantize/Dequantize pairs. Each file is read and lowered as `convert` does it. A combination is *right* when
+nothing is left to find, the emulation of the target is within 1e-4 of the range of the same network without its
+rounding of activations, and that is as near to the float original as the quantised run is. Exit code 1 unless all
+are.
 --write makes docs/quantised.md.
 """
 
@@ -267,9 +268,9 @@ def page(outcomes: dict[tuple[str, str], Outcome | None]) -> str:
         "",
         "<!-- Made by `python benchmarks/quantisers.py --write`. -->",
         "",
-        "Barracuda computes in float32 alone. A quantised network runs there as the float network that its integers "
-        "stand for: what is gained is size at rest, not speed, and what is lost is the rounding of activations, which "
-        "nobody misses. The table has how near both are to the float original, in dB: the quantised file as ONNX "
+        "Barracuda computes in float32 alone. A quantised network runs there as the float network that its "
+        "integers stand for: what is gained is size at rest, not speed, and what is lost is the rounding of "
+        "activations. The table has how near both are to the float original, in dB: the quantised file as ONNX "
         "Runtime runs it, and the built graph. `-`: that quantiser or its exporter cannot take the network. Small "
         "networks with random weights: real ones are further away from both.",
         "",
