@@ -138,6 +138,7 @@ static class Fixture
         Stub.World.Replace = null;
         Shader.globals.Clear();
         SystemInfo.usesReversedZBuffer = true;
+        SystemInfo.supportsMotionVectors = true;
         Stub.Assets.All.Clear();
         Stub.Networks.Executions = 0;
         Stub.Networks.LayersRun = 0;
@@ -254,8 +255,12 @@ static class Fixture
         return camera;
     }
 
+    // In the built-in render pipeline.
     public static void Frame(StyleTransferCamera camera, RenderTexture source, RenderTexture destination)
-      => Stub.Reflect.Send(camera, "OnRenderImage", source, destination);
+    {
+        Stub.Reflect.Send(camera, "LateUpdate");
+        Stub.Reflect.Send(camera, "OnRenderImage", source, destination);
+    }
 
     // The stub network inverts its input.
     public static void IsInverted(RenderTexture source, RenderTexture shown, float strength = 1, string what = "")

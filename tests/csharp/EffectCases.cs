@@ -187,6 +187,13 @@ public static partial class Cases
             expect(2 | 1);
             camera.Reproject = true;
             expect(2 | 1 | 4);
+            camera.Stylize = false;
+            expect(2 | 1);
+            camera.Stylize = true;
+            SystemInfo.supportsMotionVectors = false;
+            expect(2 | 1);
+            SystemInfo.supportsMotionVectors = true;
+            expect(2 | 1 | 4);
             Stub.Reflect.Send(camera, "OnDisable");
             Fixture.Equal((int)unity.depthTextureMode, 2 | 1, "textures after");
             Fixture.Free(shown);

@@ -51,7 +51,7 @@ public class StyleTransferCamera : StyleTransferSettings
     #region For render pipelines
 
     /// <summary>Whether anything is to be drawn in this frame.</summary>
-    public bool IsShowing => _effect != null && Stylize && Strength > 0;
+    public bool IsShowing => _effect != null && IsOn;
 
     /// <summary>
     /// Whether motion vectors and depth would be put to use. A picture that is shown in the frame that it was
@@ -155,13 +155,22 @@ public class StyleTransferCamera : StyleTransferSettings
     protected virtual void OnDisable()
     {
         s_Enabled.Remove(this);
+        RequestTextures(false, false);
         ReleaseEffect();
     }
 
-    /// <summary>Runs the network in URP and HDRP, on the picture that the last frame recorded.</summary>
+    /// <summary>
+    /// In URP and HDRP, runs the network on the picture that the last frame recorded. In the built-in pipeline, asks
+    /// for the textures that this frame will need.
+    /// </summary>
     protected virtual void LateUpdate()
     {
-        if (CurrentPipeline == null) return;
+        if (CurrentPipeline == null)
+        {
+            RequestTextures(IsOn && NeedsMotion(false), IsOn && NeedsMask);
+            return;
+        }
+
         if (!Prepare()) return;
         if (_camera.isActiveAndEnabled && ++_framesWithoutPass == PatientFrames) ReportNoPass();
         try
@@ -210,6 +219,8 @@ public class StyleTransferCamera : StyleTransferSettings
         }
     }
 
+    bool IsOn => Stylize && Strength > 0;
+
     // Whether there is something to draw.
     bool Prepare()
     {
@@ -226,14 +237,18 @@ public class StyleTransferCamera : StyleTransferSettings
 
     Material Draw(RenderTexture source)
     {
-        var moves = NeedsMotion(false);
-        RequestTextures(moves);
-
+        var textures = _camera.depthTextureMode;
+        var moves = NeedsMotion(false) && Has(textures, DepthTextureMode.Depth | DepthTextureMode.MotionVectors);
         var painter = new Painter(source);
         _effect.Observe(painter, source.width, source.height, moves ? MotionSource.BuiltIn : MotionSource.None, _camera);
         _effect.Run();
-        return _effect.Compose(painter, NeedsMask ? DrawMask(source) : null);
+        if (!NeedsMask) return _effect.Compose(painter, null);
+
+        // A mask that was switched on after LateUpdate has no depth to compare with in this frame.
+        return Has(textures, DepthTextureMode.Depth) ? _effect.Compose(painter, DrawMask(source)) : null;
     }
+
+    static bool Has(DepthTextureMode textures, DepthTextureMode wanted) => (textures & wanted) == wanted;
 
     RenderTexture DrawMask(RenderTexture source)
     {
@@ -244,12 +259,11 @@ public class StyleTransferCamera : StyleTransferSettings
     // As fine as the network's picture.
     WorkingSize MaskSize(int width, int height) => WorkingSize.Fit(width, height, TargetHeight, 1);
 
-    // Textures that are asked for now are there from the next frame on.
-    void RequestTextures(bool motion)
+    void RequestTextures(bool motion, bool depth)
     {
         var wanted = DepthTextureMode.None;
-        if (motion) wanted |= DepthTextureMode.Depth | DepthTextureMode.MotionVectors;
-        if (NeedsMask) wanted |= DepthTextureMode.Depth;
+        if (motion && SystemInfo.supportsMotionVectors) wanted |= DepthTextureMode.Depth | DepthTextureMode.MotionVectors;
+        if (depth) wanted |= DepthTextureMode.Depth;
 
         var dropped = _addedTextures & ~wanted;
         var added = wanted & ~_camera.depthTextureMode;
@@ -288,9 +302,6 @@ public class StyleTransferCamera : StyleTransferSettings
 
     void ReleaseEffect()
     {
-        if (_camera != null) _camera.depthTextureMode &= ~_addedTextures;
-        _addedTextures = DepthTextureMode.None;
-
         _copies.Dispose();
         if (_mask != null) _mask.Dispose();
         _mask = null;

@@ -844,7 +844,7 @@ public sealed class QualitySettings : Object
 
 public sealed class SystemInfo
 {
-    static bool s_Compute = true, s_Half = true, s_Readback = true, s_Reversed = true;
+    static bool s_Compute = true, s_Half = true, s_Readback = true, s_Reversed = true, s_Motion = true;
     static Rendering.GraphicsDeviceType s_Type = Rendering.GraphicsDeviceType.Vulkan;
 
     public static string graphicsDeviceName { get { return "GPU, \"fast\""; } }
@@ -853,6 +853,7 @@ public sealed class SystemInfo
     public static bool supportsComputeShaders { get { return s_Compute; } internal set { s_Compute = value; } }
     public static Rendering.GraphicsDeviceType graphicsDeviceType { get { return s_Type; } internal set { s_Type = value; } }
 
+    public static bool supportsMotionVectors { get { return s_Motion; } internal set { s_Motion = value; } }
     public static bool usesReversedZBuffer { get { return s_Reversed; } internal set { s_Reversed = value; } }
     public static bool supportsAsyncGPUReadback { get { return s_Readback; } internal set { s_Readback = value; } }
 

@@ -108,6 +108,9 @@ sealed class StyleTransferPass : ScriptableRenderPass
     /// <summary>Called by URP when it is this pass's turn.</summary>
     public override void Execute(ScriptableRenderContext context, ref RenderingData renderingData)
     {
+        // Switched off since the pass was added: what would be made now, nobody would free.
+        if (!_component.IsShowing) return;
+
         var commands = CommandBufferPool.Get(Name);
         var camera = renderingData.cameraData.cameraTargetDescriptor;
         RenderTexture mask = null;
@@ -181,7 +184,7 @@ sealed class StyleTransferPass : ScriptableRenderPass
     public override void RecordRenderGraph(RenderGraph renderGraph, ContextContainer frameData)
     {
         var resources = frameData.Get<UniversalResourceData>();
-        if (resources.isActiveTargetBackBuffer) return;
+        if (resources.isActiveTargetBackBuffer || !_component.IsShowing) return;
 
         var camera = frameData.Get<UniversalCameraData>();
         GraphData data;
@@ -227,6 +230,8 @@ sealed class StyleTransferPass : ScriptableRenderPass
 
     static void Render(GraphData data, UnsafeGraphContext context)
     {
+        if (!data.Component.IsShowing) return;
+
         var commands = CommandBufferHelpers.GetNativeCommandBuffer(context.cmd);
         if (data.ReadsDepth) commands.SetGlobalTexture(s_DepthTexture, data.Depth);
         if (data.Moves) commands.SetGlobalTexture(s_MotionTexture, data.Motion);

@@ -50,6 +50,7 @@ Shader "Hidden/StyleTransfer/Mask"
         Pass
         {
             CGPROGRAM
+            #pragma target 3.0
             #pragma vertex Vertex
             #pragma fragment Fragment
             ENDCG

@@ -165,6 +165,7 @@ Shader "Hidden/StyleTransfer/Motion"
         {
             Name "Frame, built-in pipeline"
             CGPROGRAM
+            #pragma target 3.0
             #pragma vertex Vertex
             #pragma fragment FrameOfBuiltIn
             ENDCG
@@ -174,6 +175,7 @@ Shader "Hidden/StyleTransfer/Motion"
         {
             Name "Frame, URP"
             CGPROGRAM
+            #pragma target 3.0
             #pragma vertex Vertex
             #pragma fragment FrameOfUniversal
             ENDCG
@@ -183,6 +185,7 @@ Shader "Hidden/StyleTransfer/Motion"
         {
             Name "Frame, HDRP"
             CGPROGRAM
+            #pragma target 3.0
             #pragma vertex Vertex
             #pragma fragment FrameOfCopies
             ENDCG
@@ -192,6 +195,7 @@ Shader "Hidden/StyleTransfer/Motion"
         {
             Name "Begin"
             CGPROGRAM
+            #pragma target 3.0
             #pragma vertex Vertex
             #pragma fragment Begin
             ENDCG
@@ -201,6 +205,7 @@ Shader "Hidden/StyleTransfer/Motion"
         {
             Name "Accumulate"
             CGPROGRAM
+            #pragma target 3.0
             #pragma vertex Vertex
             #pragma fragment Accumulate
             ENDCG
@@ -210,6 +215,7 @@ Shader "Hidden/StyleTransfer/Motion"
         {
             Name "Move"
             CGPROGRAM
+            #pragma target 3.0
             #pragma vertex Vertex
             #pragma fragment Move
             ENDCG
