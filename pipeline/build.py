@@ -48,6 +48,8 @@ class BuildOptions:
     picture: Path | None = None
     """Picture to verify with and to ship as golden frame; None is the bundled photograph."""
 
+    original: Path | None = None
+    """The float network that a quantised source was made from, to report the distance from both."""
     skip: tuple[str, ...] = ()
     """Names of rewrites to leave out."""
     check: bool = False
@@ -362,6 +364,7 @@ def _lower_and_prove(
     from pipeline.validate import validate
     from pipeline.verify import proof as proving
     from pipeline.verify.compare import difference
+    from pipeline.verify.original import against_original
 
     width, height = options.size
     reference = sources.reference(network)
@@ -414,6 +417,14 @@ def _lower_and_prove(
     if lowered.quantised is not None:
         as_given = _picture_function(reference, network, reference, lowered)(proof.golden_input)
         report["against_quantised"] = difference(as_given, candidate(proof.golden_input), "picture").as_dict()
+    if options.original is not None:
+        report["against_original"] = against_original(
+            options.original,
+            _picture_function(sources.reference(_original(options)), network, reference, lowered),
+            candidate,
+            _picture_function(reference, network, reference, lowered),
+            proof.golden_input,
+        )
     worst = proof.worst
     step(
         "verify",
@@ -421,6 +432,15 @@ def _lower_and_prove(
         f"{worst.width}x{worst.height}; the bar is {proof.tolerance:g}",
     )
     return lowered, proof, report
+
+
+def _original(options: BuildOptions) -> Network:
+    """The network of --original; an architecture that was chosen holds for it too, where it is a state dict."""
+    from pipeline import sources
+
+    path = existing_file(options.original or "")
+    graph = sources.identify(path).name in sources.PROGRAMS
+    return sources.read(path, sources.ReadOptions(architecture=None if graph else options.architecture))
 
 
 def _require_contract(network: Network) -> None:
@@ -537,6 +557,8 @@ def _cache_key(path: Path, options: BuildOptions, name: str) -> str:
     chosen = asdict(options) | {"name": name}
     if options.picture is not None:
         chosen["picture"] = cache.file_digest(existing_file(options.picture))
+    if options.original is not None:
+        chosen["original"] = [options.original.name, cache.file_digest(existing_file(options.original))]
     chosen["calibrate"] = [cache.file_digest(existing_file(picture)) for picture in options.calibrate]
     return cache.key(path, chosen)
 

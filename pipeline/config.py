@@ -30,6 +30,7 @@ OPTIONS = {
     "channel-order": str,
     "tolerance": (int, float),
     "picture": str,
+    "original": str,
     "skip": list,
     "check": bool,
     "weights": str,
@@ -90,8 +91,9 @@ def load_jobs(
         if "project" in model:
             merged.pop("output", None)
         options = {key.replace("-", "_"): merged[key] for key in OPTIONS if key in merged} | overrides
-        if "picture" in merged and "picture" not in overrides:
-            options["picture"] = path.parent / merged["picture"]
+        for key in ("picture", "original"):
+            if key in merged and key not in overrides:
+                options[key] = path.parent / merged[key]
         if "calibrate" in merged and "calibrate" not in overrides:
             options["calibrate"] = [path.parent / picture for picture in merged["calibrate"]]
         places = {key: path.parent / merged[key] for key in PLACES if key in merged}

@@ -105,6 +105,11 @@ def build_options(command: F) -> F:
         type=click.Path(path_type=Path),
         help="A picture of your game to prove with; default is a bundled photograph.",
     )
+    @click.option(
+        "--original",
+        type=click.Path(path_type=Path),
+        help="The float network that a quantised source was made from: the report says how far both are from it.",
+    )
     @click.option("--skip", metavar="NAME", multiple=True, help="Leave this rewrite out; may be repeated.")
     @click.option("--check", is_flag=True, help="Compare each rewrite by itself, undo one that changes numbers.")
     @click.option(
@@ -125,6 +130,7 @@ def build_options(command: F) -> F:
             "channel_order",
             "tolerance",
             "picture",
+            "original",
             "optimize",
         )
         options = {key: value for key in keys if (value := kwargs.pop(key)) is not None}
@@ -141,8 +147,9 @@ def to_build_options(values: dict[str, Any]) -> BuildOptions:
     values = dict(values)
     if isinstance(values.get("size"), str):
         values["size"] = to_size(values["size"])
-    if values.get("picture") is not None:
-        values["picture"] = Path(values["picture"])
+    for key in ("picture", "original"):
+        if values.get(key) is not None:
+            values[key] = Path(values[key])
     if "skip" in values:
         values["skip"] = tuple(values["skip"])
     if "calibrate" in values:

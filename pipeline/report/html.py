@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.report import packed
 from pipeline.report.charts import bars
-from pipeline.report.markdown import quantised_sentence, silence, sizes
+from pipeline.report.markdown import quantised_sentences, silence, sizes
 from pipeline.report.page import data_url, render
 
 
@@ -16,7 +16,7 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> byt
     return render(
         "report",
         r=report,
-        quantised=quantised_sentence(report["against_quantised"]) if "against_quantised" in report else "",
+        quantised=quantised_sentences(report),
         packed=packed.sentences(report["packed"], report["model"]["weights"]) if "packed" in report else [],
         packed_rows=packed.rows(report["packed"]) if "packed" in report else [],
         packed_plot=packed.plot(report["packed"]) if "packed" in report else "",

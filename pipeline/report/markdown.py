@@ -31,7 +31,7 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         "## Proof",
         "",
         *_proof(report["proof"]),
-        *_against_quantised(report.get("against_quantised")),
+        *(line for sentence in quantised_sentences(report) for line in (sentence, "")),
         *_cost(report.get("cost")),
         *(packed.markdown(report["packed"], model["weights"]) if "packed" in report else ()),
         "## Operators",
@@ -101,18 +101,25 @@ def _proof(proof: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _against_quantised(found: Mapping[str, Any] | None) -> list[str]:
-    return [quantised_sentence(found), ""] if found else []
+def quantised_sentences(report: Mapping[str, Any]) -> list[str]:
+    """How far the float graph is from a quantised source as it was, and from the network before quantising."""
+    sentences = []
+    if found := report.get("against_quantised"):
+        sentences.append(
+            f"Against the quantised source as ONNX Runtime runs it: {_far(found)}: the rounding of activations, "
+            "which Barracuda does not do (it computes in float). The gain of quantising is size at rest, not speed."
+        )
+    if found := report.get("against_original"):
+        sentences.append(
+            f"Against the original {found['file']}: the source as it is given {_far(found['source'])}; "
+            f"what was built {_far(found['built'])}."
+        )
+    return sentences
 
 
-def quantised_sentence(found: Mapping[str, Any]) -> str:
-    """How far the float graph is from the quantised source as it was, in a sentence."""
-    far = "the same picture" if found["psnr"] is None else f"{found['psnr']:.1f} dB"
-    return (
-        f"Against the quantised source as ONNX Runtime runs it: {far}, {found['mean_levels']:.2f} levels on "
-        "average: the rounding of activations, which Barracuda does not do (it computes in float). "
-        "The gain of quantising is size at rest, not speed."
-    )
+def _far(found: Mapping[str, Any]) -> str:
+    decibels = "the same picture" if found["psnr"] is None else f"{found['psnr']:.1f} dB"
+    return f"{decibels}, {found['mean_levels']:.2f} levels on average"
 
 
 def _cost(cost: Mapping[str, Any] | None) -> list[str]:
