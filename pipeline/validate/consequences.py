@@ -81,6 +81,11 @@ def _change(node: gs.Node, view: View, meant: Shapes) -> bool:
     if node.op == "Pad" and has("pad-input-ignored") and "pads" not in node.attrs and len(node.inputs) > 1:
         node.op, node.inputs = "Identity", node.inputs[:1]
         return True
+    if node.op.startswith("Reduce") and has("reduce-axes-input-ignored") and "axes" not in node.attrs:
+        if len(node.inputs) < 2:
+            return False
+        node.inputs, node.attrs["axes"] = node.inputs[:1], [0]
+        return True
     if node.op == "Slice":
         shape = meant.of(node.inputs[0])
         return backwards(node, view, shape) or (has("slice-end-overflows") and overflow(node, view, shape))

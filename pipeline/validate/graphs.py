@@ -15,6 +15,7 @@ import onnx
 from pipeline.findings import Severity
 from pipeline.targets import Rule
 from pipeline.validate.kinds import Hit, variable
+from pipeline.validate.shaping import axes_of
 from pipeline.validate.view import View, attribute, given, label, layer
 
 GraphKind = Callable[[View, Rule], Iterator[tuple[onnx.NodeProto | None, Hit]]]
@@ -397,6 +398,7 @@ def _channels_last(view: View, rule: Rule) -> Found:
     ]
     if not turns or not any(node.op_type in ("Conv", "ConvTranspose") for node in view.nodes):
         return
+    behind = _behind(view)
     for node in turns:
         if attribute(node, "perm") == _TO_FIRST:
             if given(node, 0) in view.inputs:
@@ -405,26 +407,17 @@ def _channels_last(view: View, rule: Rule) -> Found:
                     Hit("the input is channels-last: it must be fed with its sizes in the order of the file"),
                 )
             continue
-        region = _region(view, node)
-        if not region:
+        operators = behind.get(node.output[0], frozenset())
+        if not operators:
             continue
-        operators = {inner.op_type for inner in region if view.rank(given(inner, 0)) in (4, None)}
-        if operators & {"MatMul", "Gemm"}:
-            yield (
-                node,
-                Hit(
-                    "a matrix product on channels-last data between two transposes throws when it runs",
-                    severity=Severity.ERROR,
-                ),
+        if "product" in operators:
+            told = "a matrix product on channels-last data between two transposes throws when it runs"
+            yield node, Hit(told, severity=Severity.ERROR)
+        elif "reduction" in operators:
+            told = (
+                "a reduction with a negative axis on channels-last data between two transposes reduces the batch"
             )
-        elif any(name.startswith("Reduce") for name in operators):
-            yield (
-                node,
-                Hit(
-                    "a reduction on channels-last data between two transposes takes the wrong axis",
-                    severity=Severity.WRONG,
-                ),
-            )
+            yield node, Hit(told, severity=Severity.WRONG)
         else:
             yield (
                 node,
@@ -435,17 +428,35 @@ def _channels_last(view: View, rule: Rule) -> Found:
             )
 
 
-def _region(view: View, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The nodes behind a transpose up to the next one, or to where the tensor is no image any more."""
-    found: dict[int, onnx.NodeProto] = {}
-    todo = [node]
-    while todo:
-        for name in todo.pop().output:
-            for reader in view.consumers(name):
-                if id(reader) not in found and reader.op_type not in ("Transpose", "Reshape", "Flatten"):
-                    found[id(reader)] = reader
-                    todo.append(reader)
-    return list(found.values())
+def _behind(view: View) -> dict[str, frozenset[str]]:
+    """What lies behind a tensor, up to the next transpose or to where it is no image any more."""
+    found: dict[str, frozenset[str]] = {}
+    for index in reversed(view.order):
+        node = view.nodes[index]
+        for output in node.output:
+            kinds: set[str] = set()
+            for reader in view.consumers(output):
+                if reader.op_type in ("Transpose", "Reshape", "Flatten"):
+                    continue
+                kinds.add(_role(view, reader))
+                for later in reader.output:
+                    kinds |= found.get(later, frozenset())
+            if output and kinds:
+                found[output] = frozenset(kinds)
+    return found
+
+
+def _role(view: View, node: onnx.NodeProto) -> str:
+    if view.rank(given(node, 0)) not in (4, None):
+        return "other"
+    if node.op_type in ("MatMul", "Gemm"):
+        return "product"
+    return "reduction" if negative_reduction(view, node) else "other"
+
+
+def negative_reduction(view: View, node: onnx.NodeProto) -> bool:
+    """Whether a node reduces axes counted from the end."""
+    return node.op_type.startswith("Reduce") and min(axes_of(view, node) or [0]) < 0
 
 
 @graph_kind("shapes-disagree")

@@ -149,6 +149,34 @@ def _swapped(scene: Scene) -> None:
             held = n.ints(node, name)
             if held is not None and len(held) == 2:
                 node.attrs[name] = list(held[::-1])
+        strides = n.ints(node, "strides", (1, 1))
+        if node.op == "ConvTranspose" and len(strides) == 2 and strides[0] != strides[1]:
+            _rows_by_width(scene, node)
+
+
+def _rows_by_width(scene: Scene, node: gs.Node) -> None:
+    """A transposed convolution whose strides differ tests its rows by the stride of the columns.
+
+    Row t of the stuffed map is row t / (stride of rows), cut towards zero, where t divides by the stride of the
+    columns (BarracudaReferenceCPU.cs:1027@3.0.0). The strides of the node are [rows, columns] here.
+    """
+    shape, weight = scene.shapes.of(node.inputs[0]), scene.shapes.of(n.given(node, 1))
+    pads, extra = n.ints(node, "pads", (0, 0, 0, 0)), n.ints(node, "output_padding", (0, 0))
+    rows, columns = n.ints(node, "strides", (1, 1))
+    if shape is None or weight is None or len(shape) != 4 or shape[2] is None or "auto_pad" in node.attrs:
+        return
+    kernel = weight[2]
+    height = (shape[2] - 1) * rows - pads[0] - pads[2] + kernel + extra[0]
+    place = np.arange(height + kernel - 1) - (kernel - pads[0] - 1)
+    source = np.fix(place / rows).astype(np.int64)
+    read = (np.fmod(place, columns) == 0) & (source >= 0) & (source < shape[2])
+    make = n.Builder(scene.graph, node, "emulated")
+    index = make.const(np.clip(source, 0, shape[2] - 1), "rows", np.int64)
+    taken = make.op("Gather", node.inputs[0], index, axis=2)
+    node.inputs[0] = make.op("Mul", taken, make.const(read.astype(np.float32).reshape(1, 1, -1, 1), "read"))
+    node.attrs.update(
+        strides=[1, columns], pads=[kernel - 1, pads[1], kernel - 1, pads[3]], output_padding=[0, extra[1]]
+    )
 
 
 @emulation("transposed-attributes-ignored")
@@ -185,6 +213,15 @@ def _pad_input(scene: Scene) -> None:
     for node in scene.of("Pad"):
         if "pads" not in node.attrs and len(node.inputs) > 1:
             copy(node)
+
+
+@emulation("pad-crops-below")
+def _pad_below(scene: Scene) -> None:
+    """1.0.4 cuts rows off below that should go above (BarracudaUnsafeArrayCPU.cs:2003@1.0.4)."""
+    for node, _ in list(scene.hits("pad-negative")):
+        pads = list(n.ints(node, "pads"))
+        pads[2], pads[6] = 0, pads[6] + pads[2]
+        node.attrs["pads"] = pads
 
 
 @emulation("pad-value-input-lost")
@@ -249,13 +286,13 @@ def _reflection(scene: Scene) -> None:
 # ------------------------------------------------------------------------------------------------ resizing
 @emulation("resize-scales-below-one-averaged")
 def _averaged(scene: Scene) -> None:
-    """Linear scales of 1/whole become the mean over blocks (ONNXModelConverter.cs:2562@3.0.0)."""
+    """Linear scales below 1 become the mean over blocks of their inverse (ONNXModelConverter.cs:2562@3.0.0)."""
     for node in scene.of("Upsample", "Resize"):
         scales = raising.scales_of(node, scene.shapes)
-        if scales is None or len(scales) != 4 or n.given(node, 3) is not None or not (scales[2:] < 1).any():
+        if scales is None or len(scales) != 4 or n.given(node, 3) is not None or not (scales[2:] < 1).all():
             continue
         blocks = [round(1 / scale) for scale in scales[2:]]
-        if n.text(node, "mode", "nearest") in _LINEAR and np.allclose(1 / scales[2:], blocks, atol=1e-6):
+        if n.text(node, "mode", "nearest") in _LINEAR:
             node.op, node.inputs = "AveragePool", node.inputs[:1]
             node.attrs = {"kernel_shape": blocks, "strides": blocks}
 
@@ -265,12 +302,14 @@ def _rounded(scene: Scene) -> None:
     """Scales are rounded to even (ONNXModelConverter.cs:2569@3.0.0); those that fold late are cut."""
     for node in scene.of("Upsample", "Resize"):
         scales = raising.scales_of(node, scene.shapes)
-        if scales is None or n.given(node, 3) is not None or (scales[2:] < 1).any():
+        if scales is None or n.given(node, 3) is not None:
             continue
         held = raising.scales_input(node)
         early = held is None or scene.constant(held) or scene.view.target.constants is None
         used = np.round(scales) if early else np.floor(scales)
         used[:2] = 1
+        if not used.all():
+            continue
         raising.set_scales(scene.graph, node, used)
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
-from pipeline.validate.view import attribute
+from pipeline.validate.view import attribute, layer
 from pipeline.verify import raising
 from pipeline.verify.scene import Scene, copy, emulation
-
-if TYPE_CHECKING:
-    pass
-
 
 _TINY = 1e-38
 """Stands for Mathf.Epsilon, by which an epsilon of 0 is replaced (GenericWorker.cs:522@3.0.0)."""
@@ -64,6 +59,13 @@ def _transpose(scene: Scene) -> None:
             copy(node)
 
 
+@emulation("transpose-as-identity")
+def _transpose_noted(scene: Scene) -> None:
+    """1.0.4 takes permutations for notes about the layout (ONNXModelImporter.cs:566@1.0.4)."""
+    for node, _ in list(scene.hits("transpose-as-identity")):
+        copy(node)
+
+
 @emulation("broadcast-by-rank")
 def _by_rank(scene: Scene) -> None:
     """1.0.4 takes a rank 1 constant per channel and swaps the last axes of rank 3 (ONNXLayout.cs:58@1.0.4)."""
@@ -83,6 +85,25 @@ def _reduce_input(scene: Scene) -> None:
     for node in list(scene.graph.nodes):
         if node.op.startswith("Reduce") and "axes" not in node.attrs and n.given(node, 1) is not None:
             node.inputs, node.attrs["axes"] = node.inputs[:1], [0]
+
+
+@emulation("channels-last-reductions")
+def _reduce_last(scene: Scene) -> None:
+    """A negative axis between two layout transposes reduces the batch (measured)."""
+    from pipeline.validate.graphs import negative_reduction
+
+    protos = {layer(proto): proto for proto in scene.view.nodes}
+    todo = [node for node, _ in scene.hits("channels-last-transpose")]
+    seen = {id(node) for node in todo}
+    while todo:
+        for reader in n.consumers(todo.pop().outputs[0]):
+            if id(reader) in seen or reader.op in ("Transpose", "Reshape", "Flatten"):
+                continue
+            seen.add(id(reader))
+            todo.append(reader)
+            proto = protos.get(reader.outputs[0].name)
+            if proto is not None and negative_reduction(scene.view, proto):
+                reader.inputs, reader.attrs["axes"] = reader.inputs[:1], [0]
 
 
 @emulation("reduce-default-first-axis")
@@ -110,6 +131,19 @@ def _steps(scene: Scene) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ values
+@emulation("softmax-flattens")
+def _softmax_flattens(scene: Scene) -> None:
+    """1.0.4 gives what it normalised as one row of channels (BarracudaReferenceCPU.cs:1219@1.0.4)."""
+    for node in scene.of("Softmax", "LogSoftmax"):
+        rank = scene.shapes.rank(node.inputs[0])
+        if rank is None or rank < 3:
+            continue
+        made, make = node.outputs[0], n.Builder(scene.graph, node, "emulated")
+        node.outputs = [gs.Variable(f"{made.name}/normalised")]
+        turned = make.op("Transpose", node.outputs[0], perm=_last(rank))
+        make.op("Reshape", turned, make.const([0, -1, *[1] * (rank - 2)], "row", np.int64), out=made)
+
+
 @emulation("softmax-over-everything")
 def _softmax_flat(scene: Scene) -> None:
     for node in scene.of("Softmax"):

@@ -218,6 +218,7 @@ CASES = [
     ("pad-outer-axes", graph(node("Pad", "x", pads=[0, 1, 0, 0, 0, 2, 0, 0])), OLD),
     ("pad-outer-axes", graph(node("Pad", "x", pads=[1, 0, 0, 0, 0, 0, 0, 0])), ALL),
     ("pad-negative", graph(node("Pad", "x", pads=[0, 0, -1, -1, 0, 0, 0, 0])), "1"),
+    ("pad-negative", graph(node("Pad", "x", pads=[0, 0, 0, -1, 0, 0, -2, -1])), NONE),
     ("pad-mode-unknown", graph(node("Pad", "x", mode="wrap", pads=[0, 0, 1, 1, 0, 0, 1, 1])), ALL),
     ("pad-axes-ignored", graph(node("Pad", "x p _ a"), p=ints(1, 1, 1, 1), a=ints(2, 3), opset=18), NEW),
     ("reflect-pad-too-large", graph(node("Pad", "x", mode="reflect", pads=[0, 0, 12, 0, 0, 0, 0, 0])), ALL),

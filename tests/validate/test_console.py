@@ -41,6 +41,15 @@ def transposed(*inputs: str, channels: int = 1, **constants: object):
     return graph(made, w=floats(8, channels, 4, 4), **constants)
 
 
+def channels_last(axis: int):
+    return graph(
+        node("Conv", "x w", "t", pads=[1] * 4), node("Transpose", "t", "u", perm=[0, 2, 3, 1]),
+        node("ReduceMean", "u", "m", axes=[axis]), node("Sub", "u m", "v"),
+        node("Transpose", "v", perm=[0, 3, 1, 2]), w=floats(8, 8, 3, 3),
+    )  # fmt: skip
+
+
+REDUCED = ["NotImplementedException: The method or operation is not implemented."]
 ROWS = {
     "MaxPool with dilations": (
         graph(node("MaxPool", "x", kernel_shape=[3, 3], dilations=[2, 2]), opset=10),
@@ -117,6 +126,8 @@ ROWS = {
         ("fails",) * 3,
         *[["AssertionException: Assertion failure. Values are not equal."]] * 3,
     ),
+    "a mean over the last axis, channels-last": (channels_last(-1), ("wrong", "wrong", "fails"), [], [], REDUCED),
+    "a mean over axis 3, channels-last": (channels_last(3), ("warns", "warns", "fails"), [], [], REDUCED),
     "unit transposition of rank 4": (
         graph(node("Transpose", "x", perm=[0, 1, 2, 3])),
         ("right", "right", "fails"),
