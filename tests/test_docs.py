@@ -63,3 +63,15 @@ def test_every_column_of_the_benchmark_is_explained() -> None:
     table = text.partition("| column | meaning |")[2].partition("\n\n")[0]
     cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     assert tuple(name for cell in cells for name in re.findall(r"`(\w+)`", cell)) == COLUMNS
+
+
+def test_kernels_cost_what_the_law_of_the_desktop_says() -> None:
+    from pipeline.cost import device
+
+    text = (DOCS / "unity-performance.md").read_text(encoding="utf-8")
+    table = text.partition("| kernel | a convolution gets it if |")[2].partition("\n\n")[0]
+    told = {cells[1].strip(): cells[3].strip() for line in table.splitlines()[2:] if (cells := line.split("|"))}
+    law = device("desktop").kernels
+    for name, kernel in (("blocked 4x4", "blocked-4x4"), ("register 4x2", "register-4x2"), ("naive", "naive")):
+        assert float(told[name]) == law[kernel]
+    assert told["strict 4x4"] == f"{law['strict-4x4']} ({law['strict-1x1']} if 1x1)"

@@ -128,7 +128,9 @@ def _key(version: str) -> tuple[int, ...]:
 
 
 def _ask_version(program: Path) -> str:
-    """What `Unity -version` prints, else the version in the path, else ""."""
+    """The version in the path, as Unity Hub and game-ci name folders, else what `Unity -version` prints, else ""."""
+    if found := _VERSION.search(str(program)):
+        return found[0]
     try:
         done = subprocess.run(
             [program, "-version"], capture_output=True, timeout=_VERSION_TIMEOUT, stdin=subprocess.DEVNULL
@@ -143,5 +145,5 @@ def _ask_version(program: Path) -> str:
             subject=str(program),
             remedy="Name the program of a Unity editor with --unity.",
         ) from error
-    found = _VERSION.search(text) or _VERSION.search(str(program))
+    found = _VERSION.search(text)
     return found[0] if found else ""

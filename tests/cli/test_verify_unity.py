@@ -105,8 +105,10 @@ def test_what_keeps_unity_from_telling_is_named_with_a_cure(verify, kind: str) -
 def test_time_that_is_up_ends_unity_and_what_it_started(verify, tmp_path: Path, monkeypatch) -> None:
     child = tmp_path / "child"
     monkeypatch.setenv("FAKE_UNITY_CHILD", str(child))
-    done = verify("hang", "--timeout", "1")
+    done = verify("hang", "--timeout", "3")
     assert done.code == 2 and "[unity-timeout]" in done.err and "--timeout" in done.err
+    if not child.exists():
+        return  # so busy a machine that Unity was ended before it had started anything
     pid = int(child.read_text())
     for _ in range(200):
         if not running(pid):

@@ -90,12 +90,14 @@ def test_a_mac_application_is_a_folder(tmp_path: Path) -> None:
     assert editors.editor_at(tmp_path).path == program
 
 
-def test_a_program_that_tells_no_version_has_that_of_its_folder(tmp_path: Path) -> None:
+def test_the_version_is_that_of_the_folder_else_what_the_program_tells(tmp_path: Path) -> None:
     program = tmp_path / "2020.3.24f1" / "Unity"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
     assert editors.editor_at(program).version == "2020.3.24f1"
+    assert editors.editor_at(fake_unity.install(tmp_path / "somewhere")).version == fake_unity.VERSION
+    assert editors.editor_at(program.rename(tmp_path / "Unity")).version == ""
 
 
 def test_what_is_no_program_is_refused(tmp_path: Path) -> None:
