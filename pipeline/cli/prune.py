@@ -16,7 +16,7 @@ from pipeline.cli.console import Console, output_options
     "--goal", required=True, metavar="GOAL", help="The budget: '50%', '50 KB', '5 GMAC', '60 fps at 720x540'."
 )
 @click.option(
-    "--device", default="here", show_default=True, help="Device class that ms and fps are predicted for."
+    "--device", default="desktop", show_default=True, help="Device class that ms and fps are predicted for."
 )
 @click.option(
     "--criterion",

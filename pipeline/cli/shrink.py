@@ -25,7 +25,7 @@ from pipeline.cli.console import Console, output_options, to_size
     "--tries", type=click.IntRange(1, 20), default=3, show_default=True, help="Networks that are trained."
 )
 @click.option(
-    "--device", default="here", show_default=True, help="Device class that fps and ms are predicted for."
+    "--device", default="desktop", show_default=True, help="Device class that fps and ms are predicted for."
 )
 @click.option("--size", "sizes", multiple=True, metavar="WxH", help="Sizes to time; three by default.")
 @click.option(
@@ -45,11 +45,12 @@ def command(
 ) -> None:
     """Find smaller networks that meet a goal, train them from a teacher, and show what each is worth.
 
-    Students of every width and depth are held to the goal by their predicted cost; the few that are worth it,
-    and the teacher pruned to the goal, are trained on what the teacher paints over your pictures. Then all are
-    measured: size, multiply-adds, traffic, time, flicker, and the distance from what the teacher paints of a picture
-    that none has seen (the last of several). The folder gets the checkpoints, which every other command reads, the
-    pictures, and report.html. What is sold as faster and is not (masks, 8-bit weights) is measured beside them.
+    Students of every width and depth are held to the goal by their predicted cost; the few that are worth it, and
+    the teacher pruned to the goal, are trained on what the teacher paints over your pictures. Then all are
+    measured: size, multiply-adds, traffic, time, flicker, and the distance from the teacher's painting of a
+    picture that none has seen (the last of several). The folder gets the checkpoints, which every other command
+    reads, the pictures, and report.html. What is sold as faster and is not (masks, 8-bit weights) is measured
+    beside them.
 
     \b
     Examples:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.cost import HERE, SIZES, at_size, device
+from pipeline.cost import SIZES, at_size, device
 from pipeline.errors import PipelineError
 from pipeline.graph import nodes as n
 
@@ -23,6 +23,8 @@ _GOAL = re.compile(
     re.IGNORECASE,
 )
 EXAMPLES = "'60 fps at 720x540', '16 ms at 1280x720 on desktop', '50 KB', '20k weights', '5 GMAC', '50%'"
+USUAL = "desktop"
+"""The device class that frames a second are of where none is named: a game on a desktop."""
 _BYTES = {"b": 1, "bytes": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2}
 _SCALE = {None: 1, "k": 1000, "m": 1000**2}
 
@@ -39,7 +41,7 @@ class Goal:
     kind: str
     limit: float
     size: tuple[int, int] = SIZES[0]
-    device: str = HERE
+    device: str = USUAL
     part: bool = False
 
     def value(self, graph: gs.Graph, file_bytes: int | None = None) -> float:
@@ -76,7 +78,7 @@ class Goal:
                 return f"{value:.1f} ms at {self.size[0]}x{self.size[1]} on {self.device}"
 
 
-def parse(text: str, default_device: str = HERE) -> Goal:
+def parse(text: str, default_device: str = USUAL) -> Goal:
     """The goal that a text says. Raises PipelineError `bad-goal`, `unknown-device`."""
     match = _GOAL.fullmatch(text)
     if match is None:

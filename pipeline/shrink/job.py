@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.shrink.goals import parse
+from pipeline.shrink.goals import USUAL, parse
 from pipeline.shrink.prunable import save
 from pipeline.shrink.prune import PruneOptions, prune
 
@@ -23,7 +23,7 @@ def prune_file(
     file: Path,
     *,
     goal: str,
-    device: str = "here",
+    device: str = USUAL,
     criterion: str = "ablation",
     multiple: int = 0,
     images: Path | None = None,
@@ -109,6 +109,8 @@ def apart(original: Network, made: Network, picture: Path | None = None) -> dict
 
 def _channels(network: Network) -> int:
     from pipeline.graph import from_model
+    from pipeline.graph.shapes import spatial_axes
 
     assert network.model is not None
-    return int(from_model(network.model).inputs[0].shape[1])
+    shape = from_model(network.model).inputs[0].shape
+    return int(shape[3 if spatial_axes(shape) == (1, 2) else 1])

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pipeline.network import Network
 
 TRACE_SIZE = (64, 80)
+LOWERED_FOR = "barracuda-3.0"
+"""What a graph is lowered for whose layers are not seen as it is; the result is plain ONNX all the same."""
 SKIPS = ("fast-neural-style-skips", "fast-neural-style-residual-skips")
 """Architectures whose layout of names is `resnets.N.*`."""
 
@@ -104,10 +106,11 @@ def prunable(network: Network) -> Prunable:
     Raises PipelineError `cannot-prune` for one without a width that can change, and for torch modules whose
     weights cannot be followed into their graph.
     """
-    from pipeline import architectures
+    from pipeline import architectures, targets
     from pipeline.export import export
-    from pipeline.graph import declare_size, from_model
-    from pipeline.lowering import declared_size
+    from pipeline.graph import declare_size, from_model, to_model
+    from pipeline.graph.runnable import runnable
+    from pipeline.lowering import declared_size, rewrite
     from pipeline.rewrites.layout import to_channels_first
 
     if network.module is not None and network.architecture in architectures.names():
@@ -119,8 +122,11 @@ def prunable(network: Network) -> Prunable:
         graph = from_model(exported)
         to_channels_first(graph)
         constants(graph)
-        as_model = replace(network, module=None, model=exported) if network.module is not None else network
+        as_model = replace(network, module=None, model=exported)
         made = Prunable(as_model, graph, groups(graph), {}, {})
+        if not made.groups:  # quantised, or norms written out: lowering makes plain layers of them
+            graph = from_model(runnable(to_model(rewrite(exported, None, targets.get(LOWERED_FOR)).graph)))
+            made = Prunable(as_model, graph, groups(graph), {}, {})
     if not any(group.width > 1 for group in made.groups):
         raise PipelineError(
             "cannot-prune",

@@ -72,6 +72,8 @@ def prune(
     order = [np.argsort(score, kind="stable") for score in scores]
     overhead = _overhead(network, held, options) if goal.kind == "bytes" else 0
     original = _value(goal, held, [], overhead)
+    if goal.kind in ("macs", "milliseconds"):
+        scores = [score / saved for score, saved in zip(scores, _savings(goal, held, original), strict=True)]
     limit = goal.for_original(original)
 
     def removed(widths: Sequence[int]) -> list[Unit]:
@@ -115,6 +117,20 @@ def _value(goal: Goal, held: Prunable, units: Sequence[Unit], overhead: int) -> 
     if goal.kind == "bytes":
         return 4 * Goal("", "weights", 0).value(graph) + overhead
     return goal.value(graph)
+
+
+def _savings(goal: Goal, held: Prunable, original: float) -> list[float]:
+    """What a channel of each group saves of the goal's kind, as a part of the average over the groups.
+
+    Time goes where weights do not: a channel at full resolution saves much, one of a block little. Measured by
+    taking out half of the group alone; a channel that saves nothing counts as a hundredth.
+    """
+    saved = []
+    for group in held.groups:
+        count = max(1, group.width // 2)
+        saved.append((original - _value(goal, held, group.units[:count], 0)) / count)
+    average = max(sum(saved) / len(saved), 1e-30)
+    return [max(value / average, 0.01) for value in saved]
 
 
 def _overhead(network: Network, held: Prunable, options: PruneOptions) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.cost import SIZES
 from pipeline.errors import PipelineError
-from pipeline.shrink.goals import Goal, parse
+from pipeline.shrink.goals import USUAL, Goal, parse
 from pipeline.shrink.tuning import duration, shared, train
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def shrink_file(
     *,
     goal: str,
     images: Sequence[Path],
-    device: str = "here",
+    device: str = USUAL,
     output: Path | None = None,
     time: str = "30 min",
     tries: int = 3,

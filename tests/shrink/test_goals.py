@@ -11,13 +11,13 @@ from pipeline.shrink.goals import parse
 @pytest.mark.parametrize(
     ("text", "kind", "limit", "size", "device"),
     [
-        ("60 fps at 720x540", "milliseconds", 1000 / 60, (720, 540), "here"),
+        ("60 fps at 720x540", "milliseconds", 1000 / 60, (720, 540), "desktop"),
         ("16ms at 1280×720 on a phone", "milliseconds", 16, (1280, 720), "phone"),
-        ("50 KB", "bytes", 50_000, (720, 540), "here"),
-        ("1 MiB", "bytes", 1024**2, (720, 540), "here"),
-        ("20k weights", "weights", 20_000, (720, 540), "here"),
-        ("108,771 parameters", "weights", 108_771, (720, 540), "here"),
-        ("1.5 GMAC at 1920x1080", "macs", 1.5e9, (1920, 1080), "here"),
+        ("50 KB", "bytes", 50_000, (720, 540), "desktop"),
+        ("1 MiB", "bytes", 1024**2, (720, 540), "desktop"),
+        ("20k weights", "weights", 20_000, (720, 540), "desktop"),
+        ("108,771 parameters", "weights", 108_771, (720, 540), "desktop"),
+        ("1.5 GMAC at 1920x1080", "macs", 1.5e9, (1920, 1080), "desktop"),
     ],
 )
 def test_a_goal_is_read(text, kind, limit, size, device) -> None:

@@ -173,3 +173,27 @@ def test_a_mask_is_named_as_what_it_is_worth(tmp_path) -> None:
 )
 def test_widths_are_rounded_to_what_kernels_want(wish, full, multiple, blocks, wanted) -> None:
     assert fitting(wish, full, multiple, blocks) == wanted
+
+
+def test_quantised_graphs_are_pruned_as_the_floats_that_they_stand_for(tmp_path) -> None:
+    from tests.rewrites import model, node, random
+
+    nodes = [
+        node("DequantizeLinear", "q s", "w"),
+        node("Conv", "x w", "c", kernel_shape=[1, 1]),
+        node("Relu", "c", "r"),
+        node("DequantizeLinear", "p s", "v"),
+        node("Conv", "r v", "y", kernel_shape=[1, 1]),
+    ]
+    held = {
+        "q": (random((8, 3, 1, 1)) * 40).astype(np.int8),
+        "p": (random((3, 8, 1, 1), 1) * 40).astype(np.int8),
+        "s": np.float32(0.02),
+    }
+    quantised = onnx.shape_inference.infer_shapes(model(nodes, held, opset=13))
+    onnx.save(quantised, tmp_path / "q.onnx")
+    source = sources.read(tmp_path / "q.onnx")
+    made = prunable(source)
+    assert [group.width for group in made.groups] == [8]
+    save(made.pruned(made.groups[0].units[:3]), tmp_path / "smaller.onnx")
+    assert sources.reference(sources.read(tmp_path / "smaller.onnx"))(random((1, 3, 12, 16))).shape[1] == 3
