@@ -85,7 +85,7 @@ def demo() -> int:
 
 
 def bundle() -> int:
-    """Make UnityProject/ again: the built example and the demo scene; after a merge conflict in it, run this too."""
+    """Make UnityProject/ again: the built example and the demo scene; also after a merge conflict in it."""
     known = all(importlib.util.find_spec(name) for name in ("click", "onnx_graphsurgeon", "torch"))
     python = Path(sys.executable) if known else set_up("demo.txt")
     project = ROOT / "UnityProject"

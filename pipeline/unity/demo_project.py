@@ -1,8 +1,8 @@
 """Makes what of UnityProject/ is not written by hand: the demo scene, its materials, settings and all metas.
 
-The scene is for judging stylised video: the camera goes round, thin and thick things pass in front of each other,
-some move by themselves, stripes and highlights show flicker. All meshes are Unity's own. The C# under Assets/Demo is
-written by hand; Assets/StyleTransfer is a bundle. `python dev.py bundle` calls `write`.
+The scene is for judging stylised video: the camera goes round, thin and thick things pass in front of each
+other, some move by themselves, stripes and highlights show flicker. All meshes are Unity's own. The C# under
+Assets/Demo is written by hand; Assets/StyleTransfer is a bundle. `python dev.py bundle` calls `write`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ _WRITTEN_BY_HAND = (".cs", ".asmdef")
 
 
 def write(project: Path) -> None:
-    """Writes the files into `project`, which holds the C# of Assets/Demo and a built example; drops what is obsolete."""
+    """Writes the files into `project`, which holds the C# of Assets/Demo and a built example.
+
+    What an earlier version made there, and this one does not, is deleted.
+    """
     prefab = (project / "Assets" / model_folder(EXAMPLE) / f"{EXAMPLE}Camera.prefab").read_text("ascii")
     by_hand = [
         path.relative_to(project).as_posix()
@@ -181,7 +184,9 @@ def _turntable() -> Iterator[Item]:
         place = (x, height, z)
         yield Item(name, place, (0, turn, 0), scale, parent="Turntable", mesh=_mesh(mesh, material))
     yield Item("Tower", (0, 1.2, 0), scale=(0.8, 2.4, 0.8), parent="Turntable", mesh=_mesh("cube", "White"))
-    yield Item("Tower Top", (0, 2.75, 0), scale=(0.7, 0.7, 0.7), parent="Turntable", mesh=_mesh("sphere", "Chrome"))
+    yield Item(
+        "Tower Top", (0, 2.75, 0), scale=(0.7, 0.7, 0.7), parent="Turntable", mesh=_mesh("sphere", "Chrome")
+    )
 
 
 def _pillars() -> Iterator[Item]:
@@ -201,7 +206,9 @@ def _fence() -> Iterator[Item]:
     for number in range(18):
         x, z = _round(6.8, 0.3 + number * 0.012)
         name = f"Rod {number + 1}"
-        yield Item(name, (x, 0.55, z), scale=(0.05, 0.55, 0.05), parent="Fence", mesh=_mesh("cylinder", "Charcoal"))
+        yield Item(
+            name, (x, 0.55, z), scale=(0.05, 0.55, 0.05), parent="Fence", mesh=_mesh("cylinder", "Charcoal")
+        )
 
 
 def _stairs() -> Iterator[Item]:
@@ -220,7 +227,9 @@ def _arch() -> Iterator[Item]:
     yield Item("Lintel", (0, 2.4, 0), scale=(2.8, 0.4, 0.6), parent="Arch", mesh=_mesh("cube", "Red"))
     spin = (_script("Spinner", "speed: 60"),)
     yield Item("Pendulum", (0, 1.2, 0), (0, 0, 12), parent="Arch", scripts=spin)
-    yield Item("Pendulum Ball", (0.35, 0, 0), scale=(0.5, 0.5, 0.5), parent="Pendulum", mesh=_mesh("sphere", "Gold"))
+    yield Item(
+        "Pendulum Ball", (0.35, 0, 0), scale=(0.5, 0.5, 0.5), parent="Pendulum", mesh=_mesh("sphere", "Gold")
+    )
 
 
 def _pictures() -> Iterator[Item]:
@@ -238,7 +247,9 @@ def _balls() -> Iterator[Item]:
         fields = (f"swing: {0.35 + 0.1 * number:.2f}", f"seconds: {3 + number}", f"phase: {0.3 * number:.1f}")
         scripts = (_script("Bobber", *fields),)
         place = (x, 1.3, z)
-        yield Item(f"Ball {number + 1}", place, scale=(0.8, 0.8, 0.8), mesh=_mesh("sphere", colour), scripts=scripts)
+        yield Item(
+            f"Ball {number + 1}", place, scale=(0.8, 0.8, 0.8), mesh=_mesh("sphere", colour), scripts=scripts
+        )
 
 
 def _comet() -> Iterator[Item]:

@@ -128,7 +128,7 @@ def _key(version: str) -> tuple[int, ...]:
 
 
 def _ask_version(program: Path) -> str:
-    """The version in the path, as Unity Hub and game-ci name folders, else what `Unity -version` prints, else ""."""
+    """The version in the path, as Unity Hub and game-ci name folders, else what `Unity -version` prints, or ""."""
     if found := _VERSION.search(str(program)):
         return found[0]
     try:

@@ -266,7 +266,9 @@ def test_a_killed_copy_is_cleared_away_by_the_next(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_another_version_is_exchanged_where_that_is_asked_for(tmp_path: Path, newline: str) -> None:
-    text = '\ufeff{ "dependencies" : {"a":"1", "%s" :  "3.0.0-preview" , "z": {"x": [1]}},\n\t"testables": ["%s"] }\n'
+    text = (
+        '\ufeff{ "dependencies" : {"a":"1", "%s" :  "3.0.0-preview" , "z": {"x": [1]}},\n\t"testables": ["%s"] }\n'
+    )
     text = (text % (PACKAGE, PACKAGE)).replace("\n", newline)
     manifest = tmp_path / "Packages" / "manifest.json"
     manifest.parent.mkdir()
