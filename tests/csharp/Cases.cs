@@ -146,6 +146,7 @@ static class Fixture
         Stub.Networks.BurstBroken = false;
         Stub.Networks.Impossible = false;
         Stub.Networks.Slow = false;
+        Stub.Networks.Flicker = 0;
         Stub.World.GpuWaits = 0;
         Stub.World.Blind = false;
         SystemInfo.supportsAsyncGPUReadback = true;

@@ -52,7 +52,7 @@ sealed class MovingScene : IDisposable
         return before < 0 || IsSquare(taken, before, y);
     }
 
-    public void Show(int frame)
+    public void Show(int frame, bool still = false)
     {
         for (var y = 0; y < Height; y++)
         {
@@ -65,7 +65,7 @@ sealed class MovingScene : IDisposable
                 Picture.texels[i + 1] = square ? 0.5f + 0.3f * (float)Math.Sin(u + y) : 0.4f;
                 Picture.texels[i + 2] = square ? 0.2f : 0.5f + 0.1f * (float)Math.Cos(y * 0.3);
                 Picture.texels[i + 3] = 1;
-                m_Motion.texels[i] = (square ? SquareStep : BackgroundStep) / (float)Width;
+                m_Motion.texels[i] = still ? 0 : (square ? SquareStep : BackgroundStep) / (float)Width;
                 m_Motion.texels[i + 1] = 0;
                 m_Depth.texels[i] = Raw(square ? SquareDistance : BackgroundDistance);
             }
@@ -156,6 +156,46 @@ public static partial class Cases
                 var known = scene.Error(shown, (x, y) => !scene.IsNew(frame, taken, x, y));
                 Fixture.Near(known, 0, 0.001f, "frame " + frame);
             }
+            Stub.Reflect.Send(camera, "OnDisable");
+            Fixture.Free(shown);
+        }
+    }
+
+    public static void stability_calms_flicker_and_moves_with_the_scene()
+    {
+        const float flicker = 0.1f, stability = 0.8f;
+        Stub.Networks.Flicker = flicker;
+        using (var scene = new MovingScene(true))
+        {
+            var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+            var camera = SceneCamera();
+            camera.Stability = stability;
+            Stub.Reflect.Send(camera, "OnEnable");
+
+            // Something stands still, then everything moves on.
+            for (var frame = 0; frame < 30; frame++)
+            {
+                scene.Show(0, true);
+                Fixture.Frame(camera, scene.Picture, shown);
+            }
+            // An alternation passes through the running mean with this gain.
+            var gain = (1 - stability) / (1 + stability);
+            Fixture.Near(scene.Error(shown, (x, y) => true), flicker * gain, 0.002f, "flicker that is left");
+
+            for (var frame = 1; frame < 8; frame++)
+            {
+                scene.Show(frame);
+                Fixture.Frame(camera, scene.Picture, shown);
+                var moving = scene.Error(shown, (x, y) => !scene.IsNew(frame, 0, x, y));
+                Fixture.Near(moving, flicker * gain, 0.01f, "frame " + frame);
+            }
+
+            // A cut leaves nothing of before.
+            Stub.Networks.Flicker = 0;
+            scene.Show(14);
+            camera.Cut();
+            Fixture.Frame(camera, scene.Picture, shown);
+            Fixture.Near(scene.Error(shown, (x, y) => true), 0, 0.001f, "after a cut");
             Stub.Reflect.Send(camera, "OnDisable");
             Fixture.Free(shown);
         }

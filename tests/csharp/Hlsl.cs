@@ -129,7 +129,7 @@ public static class Gpu
             if (field.FieldType == typeof(sampler2D))
                 field.SetValue(null, new sampler2D { texture = (Texture)value });
             else if (field.FieldType == typeof(double))
-                field.SetValue(null, value == null ? 0.0 : (double)(float)value);
+                field.SetValue(null, value == null ? 0.0 : value is Vector4 ? ((Vector4)value).x : (double)(float)value);
             else if (value != null)
                 field.SetValue(null, Float4((Vector4)value));
         }

@@ -203,6 +203,26 @@ def test_a_picture_moves_and_its_holes_are_filled_as_in_the_reference(
     assert np.abs(wanted - bilinear(camera, u, v)[..., :3])[~known[..., 0]].max() > 0.1
 
 
+def test_a_share_of_the_frame_before_stays_on_its_surface(program: Path, scene: dict[str, np.ndarray]) -> None:
+    chance = np.random.default_rng(8)
+    key, before, camera = (chance.uniform(0, 1, (HEIGHT, WIDTH, 4)).astype(np.float32) for _ in range(3))
+    history = scene["history"].copy()
+    history[..., 3] = 1
+    last = scene["frame"][:, ::-1].copy()
+    textures = {"_MainTex": key, "_History": history, "_Camera": camera, "_Frame": scene["frame"]}
+    textures |= {"_FrameBefore": last, "_Before": before}
+    plain = draw(program, "Move", **textures)
+    got = draw(program, "Move", vectors={"_Stability": (0.7, 0.0, 0.0, 0.0)}, **textures)
+    u, v = coordinates()
+    at_u, at_v = u - scene["frame"][..., 0], v - scene["frame"][..., 1]
+    now, then = scene["frame"][..., 2], nearest(last, at_u, at_v)[..., 2]
+    same = inside(at_u, at_v) & (np.abs(then - now) <= 0.1 * now)
+    assert 0.2 < same.mean() < 0.8
+    share = 0.7 * same[..., None]
+    wanted = plain[..., :3] * (1 - share) + bilinear(before, at_u, at_v)[..., :3] * share
+    assert np.abs(got[..., :3] - wanted).max() < 1e-5
+
+
 def test_without_any_neighbour_the_camera_is_shown(program: Path, scene: dict[str, np.ndarray]) -> None:
     history = scene["history"] * [1, 1, 1, 0]
     camera = np.random.default_rng(5).uniform(0, 1, (HEIGHT, WIDTH, 4)).astype(np.float32)

@@ -113,7 +113,7 @@ sealed class StyleTransferEffect : IDisposable
         if (!_hasPicture) return null;
 
         var shown = _picture;
-        if (_moves && _reprojection.CanMove) shown = _reprojection.Move(painter, _picture, _now);
+        if (_moves && _reprojection.CanMove) shown = _reprojection.Move(painter, _picture, _now, _settings.Stability);
         _converter.SetFromNetwork(shown, _settings.Strength, mask);
         return _converter.Material;
     }

@@ -64,6 +64,10 @@ public abstract class StyleTransferSettings : MonoBehaviour
       "depth, until the next one is there. Off shows it where it was.")]
     bool reproject = true;
 
+    [SerializeField, Range(0, MaximumStability), Tooltip("Calms flicker: the share of what was shown of the same " +
+      "surface in the frame before. Softens the picture; needs Reproject.")]
+    float stability = 0;
+
     [Header("Shaders (referred to here so that players contain them)")]
 
     [SerializeField, Tooltip("Hidden/StyleTransfer/Convert")]
@@ -90,6 +94,9 @@ public abstract class StyleTransferSettings : MonoBehaviour
 
     /// <summary>The largest budget, in milliseconds: two frames at 60 Hz.</summary>
     public const float MaximumBudget = 33;
+
+    /// <summary>The largest share of the frame before: half of a change is shown after 13 frames.</summary>
+    public const float MaximumStability = 0.95f;
 
     /// <summary>The highest frame rate that can be asked for.</summary>
     public const int MaximumFrameRate = 240;
@@ -201,6 +208,13 @@ public abstract class StyleTransferSettings : MonoBehaviour
         set => reproject = value;
     }
 
+    /// <summary>The share of the frame before, 0 to 0.95; calms flicker.</summary>
+    public float Stability
+    {
+        get => stability;
+        set => stability = Mathf.Clamp(value, 0, MaximumStability);
+    }
+
     /// <summary>Hidden/StyleTransfer/Convert; null looks it up.</summary>
     public Shader ConvertShader => convertShader;
 
@@ -259,6 +273,7 @@ public abstract class StyleTransferSettings : MonoBehaviour
         BudgetMilliseconds = budgetMilliseconds;
         TargetFrameRate = targetFrameRate;
         MinimumHeight = minimumHeight;
+        Stability = stability;
     }
 
     #endregion

@@ -26,6 +26,9 @@ public static class Networks
     // Layers take a while that a clock can see.
     public static bool Slow;
 
+    // Every second run is brighter by this, the others darker.
+    public static float Flicker;
+
     // No worker can be created for the network.
     public static bool Impossible;
 
@@ -316,6 +319,9 @@ class StubWorker : IWorker
             yield return null;
         }
 
+        var flicker = Stub.Networks.Executions % 2 == 0 ? Stub.Networks.Flicker : -Stub.Networks.Flicker;
+        if (flicker != 0)
+            for (var i = 0; i < values.Length; i++) values[i] -= flicker;
         if (!m_Model.stubKeeps)
             for (var i = 0; i < values.Length; i++) values[i] = 1 - values[i];
         if (m_Output != null) m_Output.Dispose();

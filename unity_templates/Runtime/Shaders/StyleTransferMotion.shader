@@ -11,6 +11,9 @@ Shader "Hidden/StyleTransfer/Motion"
         _Frame("This frame's motion and distance", 2D) = "black" {}
         _History("Motion since the network's picture was taken", 2D) = "black" {}
         _Camera("The camera's picture at this size", 2D) = "black" {}
+        _FrameBefore("The frame before", 2D) = "black" {}
+        _Before("What was shown in the frame before", 2D) = "black" {}
+        _Stability("Its share", Range(0, 1)) = 0
         _DepthCopy("Depth", 2D) = "black" {}
         _MotionCopy("Motion vectors", 2D) = "black" {}
         _EyeDepth("Distance = (x * depth + y) / (z * depth + w)", Vector) = (0, 1, 0, 1)
@@ -25,6 +28,9 @@ Shader "Hidden/StyleTransfer/Motion"
     sampler2D_float _Frame;
     sampler2D_float _History;
     sampler2D _Camera;
+    sampler2D_float _FrameBefore;
+    sampler2D _Before;
+    float _Stability;
     sampler2D_float _DepthCopy;
     sampler2D _MotionCopy;
     sampler2D_float _CameraDepthTexture;
@@ -144,13 +150,22 @@ Shader "Hidden/StyleTransfer/Motion"
         return lerp(here, color, saturate(sum.w / EnoughWeight));
     }
 
+    // Keeps a share of what was shown of the same surface in the frame before.
+    float3 Steady(float2 uv, float3 color)
+    {
+        float4 frame = tex2D(_Frame, uv);
+        float2 before = uv - frame.xy;
+        float same = Inside(before) * SameSurface(tex2D(_FrameBefore, before).z, frame.z);
+        return lerp(color, tex2D(_Before, before).rgb, _Stability * same);
+    }
+
     // _MainTex is the network's picture.
     float4 Move(Varyings input) : SV_Target
     {
         float4 history = tex2D(_History, input.uv);
         float3 color = tex2D(_MainTex, input.uv - history.xy).rgb;
         if (history.w < 0.5) color = Uncovered(input.uv);
-        return float4(color, 1);
+        return float4(Steady(input.uv, color), 1);
     }
 
     ENDCG

@@ -63,6 +63,11 @@ sealed class Reprojection : IDisposable
     {
         if (_frame == null || _frame.width != size.Width || _frame.height != size.Height) AllocateTextures(size);
 
+        var before = _frameBefore;
+        _frameBefore = _frame;
+        _frame = before;
+        _framesKnown++;
+
         _material.SetVector(EyeDepthId, EyeDepth.Of(camera));
         _material.SetTexture(FrameId, _frame);
         painter.DrawCamera(_frame, _material, (int)source);
@@ -91,13 +96,25 @@ sealed class Reprojection : IDisposable
     /// <param name="painter">draws</param>
     /// <param name="picture">the network's picture</param>
     /// <param name="camera">the camera's picture of this frame, as the network would see it</param>
-    public RenderTexture Move(in Painter painter, RenderTexture picture, RenderTexture camera)
+    /// <param name="stability">the share of what was shown of the same surface in the frame before, below 1</param>
+    public RenderTexture Move(in Painter painter, RenderTexture picture, RenderTexture camera, float stability)
     {
-        if (_moved == null || _moved.width != picture.width || _moved.height != picture.height)
-            AllocateMoved(picture.width, picture.height);
+        if (_moved == null || _moved.width != camera.width || _moved.height != camera.height)
+            AllocateMoved(camera.width, camera.height);
+
+        var before = _movedBefore;
+        _movedBefore = _moved;
+        _moved = before;
+
+        // Both must be of the frame before this one.
+        var knowsBefore = _framesKnown > 1 && _movedAt == _framesKnown - 1;
+        _movedAt = _framesKnown;
 
         _material.SetTexture(HistoryId, _shown);
         _material.SetTexture(CameraId, camera);
+        _material.SetTexture(FrameBeforeId, _frameBefore);
+        _material.SetTexture(BeforeId, _movedBefore);
+        _material.SetFloat(StabilityId, knowsBefore ? stability : 0);
         painter.Draw(picture, _moved, _material, PassMove);
         return _moved;
     }
@@ -107,6 +124,8 @@ sealed class Reprojection : IDisposable
     {
         _knowsShown = false;
         _knowsTaken = false;
+        _framesKnown = 0;
+        _movedAt = 0;
     }
 
     /// <summary>Frees the material and the textures.</summary>
@@ -124,13 +143,19 @@ sealed class Reprojection : IDisposable
     static readonly int FrameId = Shader.PropertyToID("_Frame");
     static readonly int HistoryId = Shader.PropertyToID("_History");
     static readonly int CameraId = Shader.PropertyToID("_Camera");
+    static readonly int FrameBeforeId = Shader.PropertyToID("_FrameBefore");
+    static readonly int BeforeId = Shader.PropertyToID("_Before");
+    static readonly int StabilityId = Shader.PropertyToID("_Stability");
     static readonly int DepthCopyId = Shader.PropertyToID("_DepthCopy");
     static readonly int MotionCopyId = Shader.PropertyToID("_MotionCopy");
     static readonly int EyeDepthId = Shader.PropertyToID("_EyeDepth");
 
     Material _material;
-    RenderTexture _frame, _shown, _taken, _spare, _moved;
+    RenderTexture _frame, _frameBefore, _shown, _taken, _spare, _moved, _movedBefore;
     bool _knowsShown, _knowsTaken;
+
+    // Frames since the last cut, and the one of them that was moved last.
+    int _framesKnown, _movedAt;
 
     #endregion
 
@@ -143,6 +168,7 @@ sealed class Reprojection : IDisposable
     {
         ReleaseTextures();
         _frame = AllocateExact(size);
+        _frameBefore = AllocateExact(size);
         _shown = AllocateExact(size);
         _taken = AllocateExact(size);
         _spare = AllocateExact(size);
@@ -158,14 +184,14 @@ sealed class Reprojection : IDisposable
 
     void AllocateMoved(int width, int height)
     {
-        Textures.Release(_moved);
+        ReleaseMoved();
         _moved = Textures.AllocateTarget(width, height, Textures.PreciseFormat, false);
+        _movedBefore = Textures.AllocateTarget(width, height, Textures.PreciseFormat, false);
     }
 
     void ReleaseObjects()
     {
-        Textures.Release(_moved);
-        _moved = null;
+        ReleaseMoved();
         ReleaseTextures();
         Textures.Release(_material);
         _material = null;
@@ -180,8 +206,19 @@ sealed class Reprojection : IDisposable
         _taken = null;
         Textures.Release(_shown);
         _shown = null;
+        Textures.Release(_frameBefore);
+        _frameBefore = null;
         Textures.Release(_frame);
         _frame = null;
+    }
+
+    void ReleaseMoved()
+    {
+        _movedAt = 0;
+        Textures.Release(_movedBefore);
+        _movedBefore = null;
+        Textures.Release(_moved);
+        _moved = null;
     }
 
     #endregion

@@ -55,11 +55,12 @@ public class StyleTransferCamera : StyleTransferSettings
 
     /// <summary>
     /// Whether motion vectors and depth would be put to use. A picture that is shown in the frame that it was
-    /// taken from needs neither.
+    /// taken from needs neither, unless the one before it is to steady it.
     /// </summary>
     /// <param name="lags">the pipeline shows pictures one frame late at best</param>
     public bool NeedsMotion(bool lags)
-      => Reproject && (lags || RunEveryFrames > 1 || SpreadFrames > 1 || BudgetMilliseconds > 0 || Styles.Length > 1);
+      => Reproject && (lags || RunEveryFrames > 1 || SpreadFrames > 1 || BudgetMilliseconds > 0 ||
+         Stability > 0 || Styles.Length > 1);
 
     /// <summary>Where to draw the objects of the stylised layers, with <see cref="MaskMaterial"/>.</summary>
     /// <param name="width">of the camera's picture</param>
