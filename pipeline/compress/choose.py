@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from pipeline.compress.packed import Filling
-from pipeline.compress.running import Running
-from pipeline.compress.weights import Weight, replaced
+from pipeline.compress.running import SMALL, Running
+from pipeline.compress.weights import Weight, kept, replaced
 from pipeline.errors import PipelineError
 
-HEADROOM = 1.0
-"""dB above what is asked for on the worst of the measured pictures: other pictures fare a little worse."""
+HEADROOM = 1.5
+"""dB above what is asked for on the worst of the measured pictures: other pictures fare up to that much worse."""
 _CLOSE = 0.15
 _TRIES = 6
 _DB_PER_BIT = 20 * math.log10(2)
@@ -33,15 +33,15 @@ def by_effect(running: Running, weights: Sequence[Weight], least: float, progres
     Raises PipelineError `quality-not-reached` where even the finest steps do not give it.
     """
     groups: dict[str, list[Weight]] = {}
+    as_given = kept(weights)
     for weight in weights:
-        if weight.given is None:
+        if weight.hole.offset not in as_given:
             groups.setdefault(weight.name if weight.site is not None else _VECTORS, []).append(weight)
-    kept = [weight.own() for weight in weights if weight.given is not None]
     factors = _shares(running, groups, progress)
 
     def at(scale: float) -> list[Filling]:
         rounded = [w.in_steps(factors[name] * scale) for name, group in groups.items() for w in group]
-        return [*kept, *rounded]
+        return [*as_given.values(), *rounded]
 
     aim = least + HEADROOM
     scale, coarsest, best, highest = 1.0, 0.0, None, 0.0
@@ -76,7 +76,7 @@ def _shares(running: Running, groups: Mapping[str, list[Weight]], progress: Prog
     for number, (name, group) in enumerate(groups.items(), 1):
         progress(f"measuring layer {number} of {len(groups)}")
         fillings = [weight.in_steps(1.0) for weight in group]
-        found = running.psnr(replaced(group, fillings))
+        found = running.psnr(replaced(group, fillings), SMALL)
         noise = float(np.mean([10 ** (-min(value, 150.0) / 10) for value in found.values()]))
         size = sum(weight.values.size for weight in group)
         logs[name] = (0.5 * math.log2(noise / size), size)

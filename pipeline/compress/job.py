@@ -22,8 +22,6 @@ KINDS = ("half", "int8", "int7", "int6", "int5", "int4", "auto")
 """What weights can be stored as; `float` is not packing at all."""
 DEFAULT_PSNR = 40.0
 """What `auto` keeps, in dB."""
-_BESIDE_INTEGERS = 13
-"""With `VECTOR_BITS` 16: what a quantised network keeps as floats (biases, scales) is next to exact."""
 TABLE = ("half", "int8", "int7", "int6", "int5", "int4")
 """The rows of the report's table of size against PSNR, beside the chosen one."""
 
@@ -158,13 +156,12 @@ def _running(proto: Any, contract: ImageContract | None, options: CompressOption
 
 def stored(weights: Sequence[Weight], kind: str) -> list[Filling]:
     """The fillings of `half` and `int4` to `int8`; a weight that no float16 can hold stays as it is."""
-    found = []
-    came_quantised = any(weight.given is not None for weight in weights)
+    from pipeline.compress.weights import kept
+
+    as_given, found = kept(weights), []
     for weight in weights:
-        if weight.given is not None:
-            found.append(weight.own())
-        elif came_quantised and weight.site is None and kind != "half":
-            found.append(weight.in_bits(_BESIDE_INTEGERS))
+        if weight.hole.offset in as_given:
+            found.append(as_given[weight.hole.offset])
         elif kind == "half":
             held = weight.half()
             found += [] if held is None else [held]

@@ -180,7 +180,11 @@ def _normalised(after: list[onnx.NodeProto]) -> tuple[bool, str]:
 
 
 def find_vectors(model: onnx.ModelProto) -> list[str]:
-    """The other float initializers that hold weights: biases, scales, shifts, slopes. Exact ones are left out."""
+    """The other float initializers that hold weights: biases, scales, shifts, slopes. Exact ones are left out.
+
+    The weights of a node that is no site (other paddings, other ranks) are among them too.
+    """
+    of_sites = {site.weight for site in find_sites(model)}
     names = {t.name for t in model.graph.initializer if t.data_type == t.FLOAT and np.prod(t.dims) >= _SMALLEST}
     used: dict[str, bool] = {}
     for node in model.graph.node:
@@ -188,4 +192,4 @@ def find_vectors(model: onnx.ModelProto) -> list[str]:
             if name in names:
                 fits = node.op_type in _BESIDE and index not in _EXACT.get(node.op_type, ())
                 used[name] = used.get(name, True) and fits
-    return [name for name, fits in used.items() if fits]
+    return [name for name, fits in used.items() if fits and name not in of_sites]

@@ -16,6 +16,8 @@ from pipeline.integers import QuantizedTensor
 
 VECTOR_BITS = 3
 """Biases, scales and shifts get so many bits more than the weights: there are few, and much hangs on them."""
+BESIDE_INTEGERS = 13
+"""With `VECTOR_BITS` 16: what a quantised network keeps as floats (biases, scales) is next to exact."""
 MIDDLE = 31
 """The largest integer at the step that a weight's own steps are told in multiples of."""
 _MOST = 1 << 15
@@ -140,6 +142,13 @@ def collect(
             continue
         found.append(Weight(hole, values, site, moments.get(hole.name), integers))
     return found
+
+
+def kept(weights: Sequence[Weight]) -> dict[int, Filling]:
+    """Offset -> filling of what a quantised network brings: its integers; what it has as floats, next to exact."""
+    found = {w.hole.offset: w.own() for w in weights if w.given is not None}
+    beside = [w for w in weights if w.given is None and w.site is None] if found else []
+    return found | {w.hole.offset: w.in_bits(BESIDE_INTEGERS) for w in beside}
 
 
 def replaced(weights: Iterable[Weight], fillings: Iterable[Filling]) -> dict[str, np.ndarray]:
