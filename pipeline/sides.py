@@ -110,9 +110,11 @@ def model_file(source: str | Path) -> Path:
     path = Path(source)
     if not path.is_dir():
         return existing_file(path)
-    own = path / f"{path.resolve().name}.onnx"
-    if own.is_file():
-        return own
+    name = path.resolve().name
+    own = path / f"{name}.onnx"
+    for file in (own, path / f"{name}.bytes"):
+        if file.is_file():
+            return file
     raise PipelineError(
         "not-a-bundle",
         f"this folder is no bundle: there is no {own.name} in it",

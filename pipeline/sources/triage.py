@@ -72,6 +72,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 _OTHER_MODELS: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"TFL3", "a TensorFlow Lite model", "Export the network it was made from to ONNX (tf2onnx)."),
     (4, b"ORTM", "an ONNX Runtime (.ort) model", "Use the .onnx file it was made from."),
+    (0, b"STPK", "a packed model", "Rebuild the .onnx file that is in it: pipeline decompress."),
     (0, b"GGUF", "a GGUF language model", f"Give an image network: {READABLE}."),
 )
 _NO_MODELS: tuple[tuple[bytes, str], ...] = (

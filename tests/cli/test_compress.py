@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from pipeline.compress.packed import unpack
+from tests.compress.conftest import small_pictures  # noqa: F401
 from tests.compress.packs import network
 
 RANGES = ("--input-range", "0..1", "--output-range", "0..1")

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from pipeline.compress import running
 from pipeline.compress.job import Compressed, CompressOptions, compress
 from pipeline.contract import ImageContract, ImageSide
 from tests.compress.packs import network
 
+SMALL_PICTURES = {"_SIZES": ((96, 96),), "_WIDE": (128, 192)}
+"""What pictures of the real sizes show of real networks, small ones show of small networks in less time."""
+
 PICTURES = ImageContract(ImageSide("0..1"), ImageSide("0..1"))
+
+
+@pytest.fixture(scope="package", autouse=True)
+def small_pictures() -> Iterator[None]:
+    held = {name: getattr(running, name) for name in SMALL_PICTURES}
+    for name, value in SMALL_PICTURES.items():
+        setattr(running, name, value)
+    yield
+    for name, value in held.items():
+        setattr(running, name, value)
 
 
 @pytest.fixture(scope="package")

@@ -60,6 +60,7 @@ def small_onnx() -> bytes:
         (b"\0" * 256 + b"\1ustar\0" + b"\0" * 300, "archive"),
         (b"PK\x03\x04 and no more", "truncated-file"),
         (b"\x1c\0\0\0TFL3\0\0\0\0", "unsupported-format"),
+        (b"STPK\1\0\0\0", "unsupported-format"),
         (b"\x89PNG\r\n\x1a\n\0\0", "not-a-model"),
         (b'{"a": 1}', "not-a-model"),
         (b'{"modelTopology": {}}', "unsupported-format"),
