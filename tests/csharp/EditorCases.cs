@@ -10,6 +10,7 @@
 //   check FOLDER             what PackageCheck says of StyleTransfer/ in FOLDER, and what it logs in three reloads
 //   inspector TOOL ASSET [DO]...     draws the inspector of an asset at this path, with TOOL as the pipeline, after each
 //                                    DO: a button's name, "wait" for a running command, or source=FILE to be chosen
+//   icon WIDTH HEIGHT SIZE           the icon of a style whose picture has red = column, green = row: its corners
 //   install FOLDER           what PackageCheck installs there
 
 using System;
@@ -40,6 +41,7 @@ public static class EditorCases
             case "advice": return Advice(words);
             case "target": Console.WriteLine(PackageAdvice.ReadTarget(Console.In.ReadToEnd()) ?? "null"); return 0;
             case "check": return Check(words[0]);
+            case "icon": return Icon(int.Parse(words[0]), int.Parse(words[1]), int.Parse(words[2]));
             case "inspector": return Inspect(words);
             case "install": return Install(words[0]);
         }
@@ -145,6 +147,42 @@ public static class EditorCases
         return 0;
     }
 
+    static int Icon(int width, int height, int size)
+    {
+        var style = UnityEngine.ScriptableObject.CreateInstance<StyleTransfer.StyleTransferModel>();
+        var editor = MakeInspector(style);
+        if (editor.RenderStaticPreview("", null, size, size) != null) return 72;
+
+        var picture = new UnityEngine.Texture2D(width, height, UnityEngine.TextureFormat.RGBA32, false, false);
+        var pixels = new UnityEngine.Color32[width * height];
+        for (var i = 0; i < pixels.Length; i++)
+            pixels[i] = new UnityEngine.Color32((byte)(i % width), (byte)(i / width), 0, 255);
+        picture.SetPixels32(pixels);
+        picture.Apply(false);
+        Stub.Reflect.Set(style, "goldenOutput", picture);
+
+        var icon = editor.RenderStaticPreview("", null, size, size);
+        var drawn = icon.GetPixels32();
+        Console.WriteLine(icon.width + " " + icon.height);
+        Console.WriteLine(drawn[0].r + " " + drawn[0].g);
+        Console.WriteLine(drawn[drawn.Length - 1].r + " " + drawn[drawn.Length - 1].g);
+        UnityEngine.Object.DestroyImmediate(icon);
+        UnityEngine.Object.DestroyImmediate(picture);
+        Console.WriteLine("alive " + Stub.Live.Leaks());
+
+        UnityEngine.SystemInfo.graphicsDeviceType = UnityEngine.Rendering.GraphicsDeviceType.Null;
+        return editor.RenderStaticPreview("", null, size, size) == null ? 0 : 73;
+    }
+
+    static Editor MakeInspector(StyleTransfer.StyleTransferModel style)
+    {
+        var type = typeof(StyleBuild).Assembly.GetType("StyleTransfer.Editor.StyleTransferModelEditor");
+        var editor = (Editor)Activator.CreateInstance(type, true);
+        editor.target = style;
+        Stub.Reflect.Send(editor, "OnEnable");
+        return editor;
+    }
+
     static int Inspect(List<string> words)
     {
         PipelinePreferences.Command = words[0];
@@ -159,10 +197,7 @@ public static class EditorCases
         Stub.Assets.Paths[style] = words[1];
         Stub.Assets.Paths[network] = words[1].Replace(".asset", ".onnx");
 
-        var type = typeof(StyleBuild).Assembly.GetType("StyleTransfer.Editor.StyleTransferModelEditor");
-        var editor = (Editor)Activator.CreateInstance(type, true);
-        editor.target = style;
-        Stub.Reflect.Send(editor, "OnEnable");
+        var editor = MakeInspector(style);
         Draw(editor);
 
         foreach (var word in words.GetRange(2, words.Count - 2))

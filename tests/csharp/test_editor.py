@@ -267,3 +267,14 @@ def test_a_running_command_can_be_cancelled(program: Path, style: Path, tmp_path
     after = lines[lines.index("--- Cancel") :]
     assert "button Validate" in after and "button Cancel" not in after[2:]
     assert lines[-1] == "refreshed 0, locks 0"
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "corners"), [(64, 32, [(16, 0), (47, 31)]), (32, 64, [(0, 16), (31, 47)])]
+)
+def test_the_icon_of_a_style_is_the_middle_of_its_picture(
+    program: Path, width: int, height: int, corners: list[tuple[int, int]]
+) -> None:
+    size, first, last, alive = ask(program, "icon", str(width), str(height), "32")
+    assert (size, alive) == ("32 32", "alive ")
+    assert [tuple(map(int, line.split())) for line in (first, last)] == corners

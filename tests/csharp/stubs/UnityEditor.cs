@@ -93,6 +93,7 @@ public class Editor : ScriptableObject
 {
     public Object target { get; set; }
     public virtual void OnInspectorGUI() {}
+    public virtual Texture2D RenderStaticPreview(string assetPath, Object[] subAssets, int width, int height) { return null; }
     public bool DrawDefaultInspector() { return false; }
     public void Repaint() { Stub.World.Logs.Add("repaint"); }
 }

@@ -726,6 +726,18 @@ public class RenderTexture : Texture
         graphicsFormat = format;
     }
 
+    public static RenderTexture GetTemporary
+        (int width, int height, int depthBuffer, RenderTextureFormat format, RenderTextureReadWrite readWrite)
+    {
+        return new RenderTexture(width, height, depthBuffer, format, readWrite);
+    }
+
+    public static void ReleaseTemporary(RenderTexture temp)
+    {
+        if (active == temp) throw new Exception("released while it is active");
+        DestroyImmediate(temp);
+    }
+
     public Experimental.Rendering.GraphicsFormat graphicsFormat { get; set; }
 
     protected override string Kind { get { return "RenderTexture"; } }
@@ -753,6 +765,12 @@ public class Graphics
 {
     public static void Blit(Texture source, RenderTexture dest) { Draw(source, dest, null, 0); }
     public static void Blit(Texture source, RenderTexture dest, Material mat, int pass) { Draw(source, dest, mat, pass); }
+
+    public static void Blit(Texture source, RenderTexture dest, Vector2 scale, Vector2 offset)
+    {
+        RenderTexture.active = dest;
+        StubCopy(source, dest, scale, offset);
+    }
 
     internal static void StubCopy(Texture source, RenderTexture dest, Vector2 scale, Vector2 offset)
     {

@@ -49,6 +49,7 @@ public static class StyleBuild
     /// <summary>The report that the pipeline wrote beside a style's asset; null where there is none.</summary>
     public static StyleBuildReport ReadReport(string assetPath)
     {
+        if (string.IsNullOrEmpty(assetPath)) return null; // no asset yet
         var path = Path.Combine(Path.GetDirectoryName(assetPath), "report.json");
         return File.Exists(path) ? StyleBuildReport.Parse(File.ReadAllText(path)) : null;
     }

@@ -2,6 +2,7 @@ using System;
 using System.Globalization;
 using UnityEditor;
 using UnityEngine;
+using UnityEngine.Rendering;
 
 namespace StyleTransfer.Editor
 {
@@ -32,6 +33,29 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
 
         EditorGUILayout.Space();
         ShowFields(asset);
+    }
+
+    /// <summary>The icon in the Project window: the middle of what the style makes of its golden picture.</summary>
+    public override Texture2D RenderStaticPreview
+      (string assetPath, UnityEngine.Object[] subAssets, int width, int height)
+    {
+        var picture = ((StyleTransferModel)target).GoldenOutput;
+        if (picture == null || SystemInfo.graphicsDeviceType == GraphicsDeviceType.Null) return null;
+
+        var scale = MiddlePart(picture, (float)width / height);
+        var offset = new Vector2((1 - scale.x) / 2, (1 - scale.y) / 2);
+        var drawn = RenderTexture.GetTemporary
+          (width, height, 0, RenderTextureFormat.ARGB32, RenderTextureReadWrite.sRGB);
+        var before = RenderTexture.active;
+        Graphics.Blit(picture, drawn, scale, offset);
+
+        var icon = new Texture2D(width, height, TextureFormat.RGBA32, false, false);
+        RenderTexture.active = drawn;
+        icon.ReadPixels(new Rect(0, 0, width, height), 0, 0, false);
+        icon.Apply(false);
+        RenderTexture.active = before;
+        RenderTexture.ReleaseTemporary(drawn);
+        return icon;
     }
 
     #endregion
@@ -265,7 +289,14 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
 
     #endregion
 
-    #region Words
+    #region Words and shapes
+
+    // The largest part of a picture with the wanted aspect, over the whole picture.
+    static Vector2 MiddlePart(Texture picture, float aspect)
+    {
+        var own = (float)picture.width / picture.height;
+        return own > aspect ? new Vector2(aspect / own, 1) : new Vector2(1, own / aspect);
+    }
 
     static string Describe(PipelineFinding finding)
     {
