@@ -32,6 +32,8 @@ FULL_FROM = 0.85
 LARGEST_LAST = 64.0
 STATISTICS_UNTIL = 0.5
 """Part of the way on which batch norm follows the batches; then it does as it will when the network is used."""
+SAVE_SECONDS = 60.0
+"""Longest time between checkpoints."""
 MOST_SKIPPED = 50
 """Steps in a row whose gradients are no numbers, after which a training counts as diverged."""
 
@@ -230,7 +232,9 @@ class Loop:
         `tell(history, done)` is called after each step.
         Raises PipelineError `training-diverged`.
         """
-        self._started = time.monotonic()
+        self._started = saved = time.monotonic()
+        if self.where.first:
+            self.save()  # at once, so that a place where nothing can be written is found before the work
         sums: dict[str, Tensor] = {}
         since = skipped = 0
         done = self.done()
@@ -265,6 +269,9 @@ class Loop:
                     record = {"step": self.step, "minutes": round(self.seconds / 60, 3), "losses": means}
                     self.history.records.append(record | measure(self.averaged()))
                     self.save()
+            elif self.where.first and time.monotonic() - saved > SAVE_SECONDS:
+                self.save()
+                saved = time.monotonic()
             tell(self.history, done)
         self.student.load_state_dict(self.average)
         self.student.eval()

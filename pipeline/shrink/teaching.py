@@ -53,7 +53,7 @@ def distill_file(
     options = options or DistillOptions()
     path = existing_file(teacher)
     place = output or Path.cwd() / f"{path.stem}.student.pth"
-    folder = run or place.with_name(f"{place.name}.run")
+    folder = run or Path(f"{place}.run")
     first = os.environ.get("RANK", "0") == "0"
     free(place, folder, resume, force or not first)
     network = sources.read(path, reading or sources.ReadOptions())
@@ -98,8 +98,8 @@ def distill_file(
 
 
 def free(place: Path, folder: Path, resume: bool, force: bool) -> None:
-    """Raise PipelineError `file-exists` where an earlier result or an unfinished run would be overwritten, and
-    `nothing-to-resume` where there is no checkpoint to go on from."""
+    """Raise PipelineError `file-exists` where an earlier result or an unfinished run would be overwritten,
+    `destination-is-folder`, and `nothing-to-resume` where there is no checkpoint to go on from."""
     checkpoint = folder / CHECKPOINT
     if resume and not checkpoint.is_file():
         raise PipelineError(
@@ -107,6 +107,10 @@ def free(place: Path, folder: Path, resume: bool, force: bool) -> None:
             "there is no checkpoint of an unfinished training",
             subject=str(checkpoint),
             remedy="Leave --resume out, or name the folder with --run.",
+        )
+    if place.is_dir():
+        raise PipelineError(
+            "destination-is-folder", "this is a folder", subject=str(place), remedy="Name the file in it."
         )
     for path in (place, checkpoint):
         if path.exists() and not resume and not force:

@@ -231,7 +231,7 @@ def train_file(
     from pipeline.resources import resource
 
     place = output or Path.cwd() / f"{style.stem}.pth"
-    folder = run or place.with_name(f"{place.name}.run")
+    folder = run or Path(f"{place}.run")
     first = os.environ.get("RANK", "0") == "0"
     free(place, folder, resume, force or not first)
     chosen = students.parse(student)

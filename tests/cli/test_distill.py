@@ -76,6 +76,7 @@ def test_a_small_network_is_trained_on(pipeline, teacher, images, tmp_path):
         (("--student", "fritz:0.2", "--resume"), "nothing-to-resume"),
         (("--student", "fritz:0.2", "--device", "cuda:9"), "no-such-device"),
         (("--student", "fritz:0.2", "--images", "nowhere"), "file-not-found"),
+        (("--student", "fritz:0.2", "--output", "."), "destination-is-folder"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(pipeline, teacher, images, tmp_path, arguments, code):

@@ -161,3 +161,22 @@ def test_teacher_and_student_come_back_without_hooks(teacher, images):
     module, _ = run(teacher, images)
     held = [m for network in (module, teacher.module) for m in network.modules() if m._forward_hooks]
     assert held == []
+
+
+def test_a_place_where_nothing_can_be_written_is_found_before_the_work(teacher, images, tmp_path):
+    (tmp_path / "run").write_text("a file, not a folder")
+    steps = []
+    with pytest.raises(PipelineError) as caught:
+        run(teacher, images, folder=tmp_path / "run", tell=lambda history, done: steps.append(done))
+    assert caught.value.code == "destination-not-writable" and steps == []
+
+
+def test_checkpoints_are_written_by_the_clock_too(teacher, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.shrink.loop.SAVE_SECONDS", 0.0)
+    saved = []
+
+    def look(history, done):
+        saved.append(torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"])
+
+    run(teacher, images, folder=tmp_path, tell=look)
+    assert saved == [1, 2, 3, 4, 5, 6]
