@@ -13,6 +13,7 @@ import pytest
 from benchmarks import as_exported, exporters
 from benchmarks.architectures import ARCHITECTURES, network
 from pipeline import targets
+from tests.conftest import REPOSITORY
 
 OPSETS = (9, 13, 18)
 """Of torch's TorchScript exporter: the dialect itself, the first with axes as inputs, the last for Reduce."""
@@ -124,3 +125,15 @@ def test_networks_have_distinct_weights_and_are_in_eval_mode():
     made = network("MobileNet")
     assert not made.training
     assert made.state_dict()["1.running_var"].unique().numel() == 3
+
+
+def test_the_page_has_no_cell_that_went_wrong():
+    text = (REPOSITORY / "docs" / "exporters.md").read_text(encoding="utf-8")
+    cells = [
+        cell.strip()
+        for line in text.splitlines()
+        if line.startswith("| ") and not line.startswith("| exporter")
+        for cell in line.split("|")[2:-1]
+    ]
+    assert len(cells) == len(exporters.EXPORTERS) * len(ARCHITECTURES)
+    assert all(part.strip().isdigit() or part == "-" for cell in cells for part in cell.split("/"))

@@ -16,6 +16,7 @@ from pipeline.rewrites.broadcasts import BroadcastConstants
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, TransposedConvolutions
 from pipeline.rewrites.expand import Expands
+from pipeline.rewrites.functions import Functions
 from pipeline.rewrites.fused import FusedOperators
 from pipeline.rewrites.group_norm import GroupNorms
 from pipeline.rewrites.instance_norm import FuseInstanceNorm, InstanceNormInputs
@@ -54,6 +55,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Reductions(),
     FoldBatchNorm(),
     Activations(),
+    Functions(),
     Pools(),
     Convolutions(),
     TransposedConvolutions(),
