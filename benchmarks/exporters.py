@@ -195,8 +195,8 @@ def page(outcomes: dict[tuple[str, str, str], Outcome | None]) -> str:
         f"Small networks of {len(ARCHITECTURES)} architectures through {len(EXPORTERS)} exporters "
         f"(torch {torch.__version__.partition('+')[0]}), lowered for {', '.join(targets)}. A cell has the number "
         "of nodes of the lowered graph for each target, or what went wrong; `-` where that exporter cannot write "
-        f"the network. Every cell with numbers has no finding left and is within {TOLERANCE:g} of the output's range "
-        "at two sizes, computed as the target would compute it.",
+        f"the network. Every cell with numbers has no finding left and is within {TOLERANCE:g} of the output's "
+        "range at two sizes, computed as the target would compute it.",
         "",
         "| exporter | " + " | ".join(ARCHITECTURES) + " |",
         "|---|" + "---|" * len(ARCHITECTURES),

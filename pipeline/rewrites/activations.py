@@ -73,8 +73,7 @@ def _number(node: gs.Node, attribute: str, default: float) -> float:
 
 
 def _hard_swish(make: n.Builder, node: gs.Node, x: gs.Tensor) -> gs.Tensor:
-    gate = make.op("Add", make.op("Mul", x, 1 / 6), 0.5)
-    return make.op("Mul", x, make.op("Clip", gate, min=0.0, max=1.0))
+    return make.op("Mul", x, make.op("HardSigmoid", x, alpha=1 / 6, beta=0.5))
 
 
 def _hard_sigmoid(make: n.Builder, node: gs.Node, x: gs.Tensor) -> gs.Tensor:
@@ -110,7 +109,7 @@ def _gelu(make: n.Builder, node: gs.Node, x: gs.Tensor) -> gs.Tensor:
         cube = make.op("Mul", make.op("Mul", x, x), x)
         inner = make.op("Mul", make.op("Add", x, make.op("Mul", cube, 0.044715)), math.sqrt(2 / math.pi))
         return make.op("Mul", half, make.op("Add", make.op("Tanh", inner), 1.0))
-    erf = _erf(make, node, make.op("Mul", x, math.sqrt(0.5)))
+    erf = make.op("Erf", make.op("Mul", x, math.sqrt(0.5)))
     return make.op("Mul", half, make.op("Add", erf, 1.0))
 
 

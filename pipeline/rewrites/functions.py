@@ -1,7 +1,7 @@
 """Trigonometric and hyperbolic functions and rounding for 1.0, composed of what it has.
 
-1.0.4 knows none of them, and its Round copies (measured.md). Each recipe was run in Barracuda 1.0.4: within 2e-7 of
-the exact value, Round exact.
+1.0.4 knows none of them, and its Round copies (measured.md). Each recipe was run in Barracuda 1.0.4: within 2e-7
+of the exact value, Round exact.
 """
 
 from __future__ import annotations
