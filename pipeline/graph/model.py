@@ -26,6 +26,8 @@ _ODD_TYPES = frozenset(
     if name.startswith(("FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4", "INT2", "UINT2", "COMPLEX"))
 )
 """Element types that neither numpy nor graphsurgeon nor Barracuda has."""
+_PACKED = ("int4", "uint4", "int2", "uint2", "float4")
+"""Names of the types of which several share a byte."""
 _TAKE_ODD_TYPES = ("QuantizeLinear", "DequantizeLinear")
 DIALECT_OPSET = 9
 """What is declared unless a node's form is younger: the opset that Unity recommends (Exporting.md:139@3.0.0)."""
@@ -88,6 +90,17 @@ def _refuse_odd_types(model: onnx.ModelProto) -> None:
             )
 
 
+def _refuse_packed(graph: gs.Graph) -> None:
+    for tensor in graph.tensors().values():
+        kind = getattr(tensor.dtype, "name", "") if isinstance(tensor, gs.Constant) else ""
+        if kind.startswith(_PACKED):
+            raise PipelineError(
+                "unsupported-tensor",
+                f"the constant {tensor.name or '(unnamed)'} is of type {kind}, and what reads it is not undone here",
+                remedy="Store it as float32, float16 or int8.",
+            )
+
+
 def to_model(
     graph: gs.Graph, metadata: Mapping[str, str] | None = None, opset: int | None = None
 ) -> onnx.ModelProto:
@@ -97,10 +110,12 @@ def to_model(
     doc strings or exporter's remarks. Declares opset 9 unless a node's form needs a younger one (`needed_opset`).
     Barracuda checks no opset, so attribute forms (Pad-2, Slice-1, Clip-6, Upsample-9) may stand in a file that
     declares 11 or more: `runnable` turns such a file into one that ONNX Runtime takes, with the same meaning.
+    Raises PipelineError `unsupported-tensor` for constants of packed types that no rewrite made floats of.
     """
     _name_nodes(graph)
     shapes = infer(graph)
     declared = opset or needed_opset(graph, shapes)
+    _refuse_packed(graph)
     exported = gs.export_onnx(graph, do_type_check=False)
     proto = exported.graph
     del proto.value_info[:]

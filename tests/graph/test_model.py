@@ -171,3 +171,11 @@ def test_constants_of_packed_types_are_refused_by_name(kind):
         from_model(source)
     assert caught.value.code == "unsupported-tensor"
     assert f"w is of type {kind.lower()}" in caught.value.message
+
+
+def test_a_constant_of_a_packed_type_that_is_left_is_refused_by_name():
+    source = model([node("DequantizeLinear", "w x", "y")], opset=21, input_shape=())
+    source.graph.initializer.append(helper.make_tensor("w", TensorProto.INT4, [2], b"\x11", raw=True))
+    with pytest.raises(PipelineError, match="w is of type int4") as caught:
+        to_model(from_model(source))
+    assert caught.value.code == "unsupported-tensor"
