@@ -69,6 +69,7 @@ def command(
     Examples:
       pipeline build-unity mosaic.pth
       pipeline build-unity mosaic.pth --project ~/MyGame --target barracuda-2.0 --switch-package
+      pipeline build-unity mosaic.pth --weights auto --min-psnr 45
       pipeline build-unity net.onnx --input-range 0..255 --output-range 0..255 --output bundle
       pipeline build-unity weights.pth --architecture mynets:Generator --input-range -1..1 --output-range -1..1
     """

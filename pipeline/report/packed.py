@@ -21,10 +21,12 @@ def sentences(facts: Mapping[str, Any], weights: int) -> list[str]:
     near = (
         f"On the worst of {len(facts['measured'])} pictures that nothing was rounded with it is "
         f"{_db(facts['psnr'])} to the float network (PSNR, peak 255{kept})."
+        if facts["measured"]
+        else "How near it is was not measured."
     )
     own = facts["own_integers"]
     kinds = (
-        f"{own} of them came as integers and keep these and their scales: nothing is rounded twice."
+        f"{own} tensors came as integers and keep these and their scales: nothing is rounded twice."
         if own
         else f"Rounded with {_calibration(facts['calibration'])}."
     )

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.compress.job import CompressOptions, compress
 from pipeline.compress.packed import unpack
 from pipeline.errors import PipelineError
-from tests.compress.packs import mixed
+from tests.compress.packs import mixed, network
 from tests.csharp.conftest import Assemblies, build_stubs
 from tests.csharp.toolchain import STUBS, must_compile, run, sources_of
 
@@ -52,6 +53,13 @@ def test_csharp_and_python_rebuild_the_same_bytes(program: Path, tmp_path: Path)
     found = unpack_all(program, tmp_path, [packed for _, packed in models])
     assert [model for _, _, model in found] == [model for model, _ in models]
     assert [unpack(packed).model for _, packed in models] == [model for model, _ in models]
+
+
+def test_csharp_rebuilds_networks_as_the_pipeline_packs_them(program: Path, tmp_path: Path) -> None:
+    model = network(channels=4).SerializeToString()
+    made = [compress(model, CompressOptions(kind)) for kind in ("int8", "int4", "half")]
+    found = unpack_all(program, tmp_path, [one.packed for one in made])
+    assert [rebuilt for _, _, rebuilt in found] == [one.model for one in made]
 
 
 def damaged(packed: bytes) -> list[bytes]:
