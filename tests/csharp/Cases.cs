@@ -149,6 +149,7 @@ static class Fixture
         Stub.Networks.Flicker = 0;
         Stub.World.GpuWaits = 0;
         Stub.World.Blind = false;
+        Stub.World.LostShader = null;
         SystemInfo.supportsAsyncGPUReadback = true;
         SystemInfo.supportsComputeShaders = true;
         SystemInfo.graphicsDeviceType = GraphicsDeviceType.Vulkan;

@@ -466,6 +466,35 @@ public static partial class Cases
         Fixture.Free(source, shown);
     }
 
+    public static void a_lost_shader_is_said_once_and_the_picture_passes()
+    {
+        foreach (var name in new[] { "Convert", "Motion", "Mask" })
+        {
+            Stub.World.Logs.Clear();
+            Stub.World.LostShader = "Hidden/StyleTransfer/" + name;
+            Stub.World.Replace = eye => {};
+            using (var scene = new MovingScene(false))
+            {
+                var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+                var camera = SceneCamera();
+                if (name == "Convert") Stub.Reflect.Set(camera, "convertShader", null);
+                camera.RunEveryFrames = 2;
+                camera.StylizedLayers = 1;
+                Stub.Reflect.Send(camera, "OnEnable");
+                for (var frame = 0; frame < 5; frame++)
+                {
+                    scene.Show(frame);
+                    Fixture.Frame(camera, scene.Picture, shown);
+                    Fixture.IsSame(scene.Picture, shown, name);
+                }
+                Fixture.Equal(Stub.World.LogCount(name + " is missing. Assign it to the field " + name + " Shader"), 1, name);
+                Fixture.Equal(Stub.World.Logs.Count, 1, name + ": lines in the console");
+                Stub.Reflect.Send(camera, "OnDisable");
+                Fixture.Free(shown);
+            }
+        }
+    }
+
     public static void disabling_in_the_middle_of_anything_frees_all()
     {
         Stub.World.Blind = true;

@@ -23,6 +23,7 @@ public static class PipelineProgram
         Try("moving", Moving);
         Try("masked", Masked);
         Try("off", Off);
+        Try("lost", Lost);
         return 0;
     }
 
@@ -34,7 +35,7 @@ public static class PipelineProgram
         try
         {
             action();
-            if (Stub.World.Logs.Count > 0) throw new Exception(Stub.World.Logs[0]);
+            if (Stub.World.Logs.Count > (name == "lost" ? 1 : 0)) throw new Exception(Stub.World.Logs[0]);
             var leaks = Stub.Live.Leaks();
             if (leaks != "" && leaks != "CommandBuffer:1 ") outcome = "alive: " + leaks;
         }
@@ -96,6 +97,18 @@ public static class PipelineProgram
                 if (i % 4 != 3 && i / 4 % shown.width < shown.width / 2) wanted = 1 - wanted;
                 Fixture.Near(shown.texels[i], wanted, 0.003f, "texel " + i / 4);
             }
+        }
+    }
+
+    static void Lost()
+    {
+        Stub.World.LostShader = "Hidden/StyleTransfer/Mask";
+        using (var scene = new MovingScene(false))
+        using (var rig = new Rig(scene))
+        {
+            rig.Camera.StylizedLayers = 1;
+            for (var frame = 0; frame < 4; frame++) Fixture.IsSame(scene.Picture, rig.Frame(frame), "frame " + frame);
+            Fixture.Contains(Stub.World.Logs[0], "Mask is missing");
         }
     }
 

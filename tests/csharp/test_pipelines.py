@@ -93,7 +93,7 @@ def test_the_pass_compiles_draws_the_right_frames_and_allocates_nothing(
     done = run("mono", cases, libraries=[assemblies.folder, libraries[0].parent])
     assert done.returncode == 0, done.stdout + done.stderr
     outcomes = dict(line.split("\t", 1) for line in done.stdout.splitlines())
-    assert outcomes == {"moving": "ok", "masked": "ok", "off": "ok"}
+    assert outcomes == {"moving": "ok", "masked": "ok", "off": "ok", "lost": "ok"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -66,10 +66,12 @@ public class StyleTransferCamera : StyleTransferSettings
     /// <param name="width">of the camera's picture</param>
     /// <param name="height">of the camera's picture</param>
     /// <param name="depth">the camera's depth; null is the global depth texture</param>
+    /// <returns>null if there can be no mask, which was said then: the camera's picture is to be left alone</returns>
     public RenderTexture PrepareMask(int width, int height, Texture depth = null)
     {
-        if (_mask == null) AllocateMask();
-        return _mask.Prepare(_camera, MaskSize(width, height), depth);
+        _framesWithoutPass = 0;
+        if (!_triedMask) AllocateMask();
+        return _mask != null ? _mask.Prepare(_camera, MaskSize(width, height), depth) : null;
     }
 
     /// <summary>The material of the mask; valid after <see cref="PrepareMask"/>.</summary>
@@ -130,12 +132,10 @@ public class StyleTransferCamera : StyleTransferSettings
     StyleTransferEffect _effect;
     ObjectMask _mask;
     readonly CameraCopies _copies = new CameraCopies();
-
-    // Flags of the camera that this component has set and takes back.
-    DepthTextureMode _addedTextures;
+    readonly CameraTextures _textures = new CameraTextures();
 
     // What _effect was made of, or could not be made of: tried once, not every frame.
-    bool _tried;
+    bool _tried, _triedMask;
     bool _reportedNoModel;
     int _framesWithoutPass;
     Shader _triedShader;
@@ -156,7 +156,7 @@ public class StyleTransferCamera : StyleTransferSettings
     protected virtual void OnDisable()
     {
         s_Enabled.Remove(this);
-        RequestTextures(false, false);
+        _textures.Request(_camera, false, false);
         ReleaseEffect();
     }
 
@@ -168,7 +168,7 @@ public class StyleTransferCamera : StyleTransferSettings
     {
         if (CurrentPipeline == null)
         {
-            RequestTextures(IsOn && NeedsMotion(false), IsOn && NeedsMask);
+            _textures.Request(_camera, IsOn && NeedsMotion(false), IsOn && NeedsMask);
             return;
         }
 
@@ -238,40 +238,26 @@ public class StyleTransferCamera : StyleTransferSettings
 
     Material Draw(RenderTexture source)
     {
-        var textures = _camera.depthTextureMode;
-        var moves = NeedsMotion(false) && Has(textures, DepthTextureMode.Depth | DepthTextureMode.MotionVectors);
+        var moves = NeedsMotion(false) && CameraTextures.HasMotion(_camera);
+        var motion = moves ? MotionSource.BuiltIn : MotionSource.None;
         var painter = new Painter(source);
-        _effect.Observe(painter, source.width, source.height, moves ? MotionSource.BuiltIn : MotionSource.None, _camera);
+        _effect.Observe(painter, source.width, source.height, motion, _camera);
         _effect.Run();
         if (!NeedsMask) return _effect.Compose(painter, null);
 
         // A mask that was switched on after LateUpdate has no depth to compare with in this frame.
-        return Has(textures, DepthTextureMode.Depth) ? _effect.Compose(painter, DrawMask(source)) : null;
+        var mask = CameraTextures.HasDepth(_camera) ? DrawMask(source) : null;
+        return mask != null ? _effect.Compose(painter, mask) : null;
     }
-
-    static bool Has(DepthTextureMode textures, DepthTextureMode wanted) => (textures & wanted) == wanted;
 
     RenderTexture DrawMask(RenderTexture source)
     {
-        if (_mask == null) AllocateMask();
-        return _mask.Draw(_camera, StylizedLayers, MaskSize(source.width, source.height));
+        if (!_triedMask) AllocateMask();
+        return _mask != null ? _mask.Draw(_camera, StylizedLayers, MaskSize(source.width, source.height)) : null;
     }
 
     // As fine as the network's picture.
     WorkingSize MaskSize(int width, int height) => WorkingSize.Fit(width, height, TargetHeight, 1);
-
-    void RequestTextures(bool motion, bool depth)
-    {
-        var wanted = DepthTextureMode.None;
-        if (motion && SystemInfo.supportsMotionVectors) wanted |= DepthTextureMode.Depth | DepthTextureMode.MotionVectors;
-        if (depth) wanted |= DepthTextureMode.Depth;
-
-        var dropped = _addedTextures & ~wanted;
-        var added = wanted & ~_camera.depthTextureMode;
-        if (dropped == 0 && added == 0) return;
-        _camera.depthTextureMode = (_camera.depthTextureMode & ~dropped) | added;
-        _addedTextures = (_addedTextures & ~dropped) | added;
-    }
 
     #endregion
 
@@ -299,7 +285,18 @@ public class StyleTransferCamera : StyleTransferSettings
         }
     }
 
-    void AllocateMask() => _mask = new ObjectMask(MaskShader);
+    void AllocateMask()
+    {
+        _triedMask = true;
+        try
+        {
+            _mask = new ObjectMask(MaskShader);
+        }
+        catch (Exception exception)
+        {
+            Debug.LogError(exception.Message, this);
+        }
+    }
 
     void ReleaseEffect()
     {
@@ -310,6 +307,7 @@ public class StyleTransferCamera : StyleTransferSettings
         _effect = null;
 
         _tried = false;
+        _triedMask = false;
         _reportedNoModel = false;
         _framesWithoutPass = 0;
         _triedShader = null;

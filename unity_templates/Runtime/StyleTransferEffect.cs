@@ -133,8 +133,8 @@ sealed class StyleTransferEffect : IDisposable
     {
         var failed = _running ?? Runner;
         Forget();
-        if (failed == null) throw exception;
-        _styles.ReportFailure(failed, exception);
+        if (failed != null) _styles.ReportFailure(failed, exception);
+        else Debug.LogException(exception, _settings);
     }
 
     /// <summary>Frees everything. A run under way is given up.</summary>

@@ -42,6 +42,9 @@ public static class World
     public static int Sweeps;
     public static int GpuWaits;
 
+    // A shader that nothing refers to, so that the player does not have it.
+    public static string LostShader;
+
     // Draws are counted, not made: for cases of many frames.
     public static bool Blind;
     public static int? ExitCode;
@@ -592,7 +595,7 @@ public sealed class Shader : Object
 
     public static Shader Find(string name)
     {
-        return name.StartsWith("Hidden/StyleTransfer/") ? new Shader { name = name } : null;
+        return name.StartsWith("Hidden/StyleTransfer/") && name != Stub.World.LostShader ? new Shader { name = name } : null;
     }
 
     internal static object Global(int nameID) { return globals[s_Names[nameID]]; }
@@ -831,6 +834,7 @@ public class Debug
     public static void LogWarning(object message) { Stub.World.Logs.Add("warning " + message); }
     public static void Log(object message, Object context) { Stub.World.Logs.Add("log " + message); }
     public static void LogWarning(object message, Object context) { Stub.World.Logs.Add("warning " + message); }
+    public static void LogException(Exception exception, Object context) { Stub.World.Logs.Add("error " + exception); }
     public static void LogError(object message) { Stub.World.Logs.Add("error " + message); }
     public static void LogError(object message, Object context) { Stub.World.Logs.Add("error " + message); }
 }

@@ -36,6 +36,7 @@ public sealed class StyleTransferCustomPass : CustomPass
 
         var moves = CopyMotion(ctx, component, width, height);
         var mask = component.NeedsMask ? DrawMask(ctx, component, width, height) : null;
+        if (component.NeedsMask && mask == null) return;
 
         var color = ctx.cameraColorBuffer.rt;
         var result = copies.PrepareResult(color, width, height);
@@ -84,6 +85,8 @@ public sealed class StyleTransferCustomPass : CustomPass
         Copy(ctx.cmd, ctx.cameraDepthBuffer.rt, depth);
 
         var mask = component.PrepareMask(width, height, depth);
+        if (mask == null) return null;
+
         ctx.cmd.SetRenderTarget(mask);
         ctx.cmd.ClearRenderTarget(true, true, Color.clear);
         CustomPassUtils.DrawRenderers(ctx, component.StylizedLayers, RenderQueueType.All, component.MaskMaterial);

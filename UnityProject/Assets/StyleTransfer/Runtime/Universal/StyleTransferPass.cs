@@ -111,12 +111,17 @@ sealed class StyleTransferPass : ScriptableRenderPass
         // Switched off since the pass was added: what would be made now, nobody would free.
         if (!_component.IsShowing) return;
 
-        var commands = CommandBufferPool.Get(Name);
         var camera = renderingData.cameraData.cameraTargetDescriptor;
         RenderTexture mask = null;
         if (_component.NeedsMask)
         {
             mask = _component.PrepareMask(camera.width, camera.height);
+            if (mask == null) return;
+        }
+
+        var commands = CommandBufferPool.Get(Name);
+        if (mask != null)
+        {
             ClearMask(commands, mask);
             context.ExecuteCommandBuffer(commands);
             commands.Clear();
@@ -187,16 +192,22 @@ sealed class StyleTransferPass : ScriptableRenderPass
         if (resources.isActiveTargetBackBuffer || !_component.IsShowing) return;
 
         var camera = frameData.Get<UniversalCameraData>();
+        var size = camera.cameraTargetDescriptor;
+
+        // The material of the objects is made with the mask, and without either there is nothing to show.
+        if (_component.NeedsMask && !(resources.cameraDepthTexture.IsValid() &&
+            _component.PrepareMask(size.width, size.height) != null)) return;
+
         GraphData data;
         using (var builder = renderGraph.AddUnsafePass<GraphData>(Name, out data))
         {
             data.Component = _component;
-            data.Width = camera.cameraTargetDescriptor.width;
-            data.Height = camera.cameraTargetDescriptor.height;
+            data.Width = size.width;
+            data.Height = size.height;
             data.Color = resources.activeColorTexture;
             data.Depth = resources.cameraDepthTexture;
             data.Motion = resources.motionVectorColor;
-            data.Masks = _component.NeedsMask && data.Depth.IsValid();
+            data.Masks = _component.NeedsMask;
             data.Moves = _moves && data.Motion.IsValid() && data.Depth.IsValid();
             data.ReadsDepth = data.Masks || data.Moves;
 
@@ -216,9 +227,6 @@ sealed class StyleTransferPass : ScriptableRenderPass
 
     RendererListHandle ListObjects(RenderGraph renderGraph, ContextContainer frameData, UniversalCameraData camera)
     {
-        // The material is made with the mask, which may be new in this frame.
-        _component.PrepareMask(camera.cameraTargetDescriptor.width, camera.cameraTargetDescriptor.height);
-
         var rendering = frameData.Get<UniversalRenderingData>();
         var light = frameData.Get<UniversalLightData>();
         var drawing = RenderingUtils.CreateDrawingSettings
