@@ -96,7 +96,7 @@ def _refuse_packed(graph: gs.Graph) -> None:
         if kind.startswith(_PACKED):
             raise PipelineError(
                 "unsupported-tensor",
-                f"the constant {tensor.name or '(unnamed)'} is of type {kind}, and what reads it is not undone here",
+                f"the constant {tensor.name or '(unnamed)'} is of type {kind}, and what reads it cannot be undone",
                 remedy="Store it as float32, float16 or int8.",
             )
 

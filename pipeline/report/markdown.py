@@ -107,7 +107,7 @@ def quantised_sentences(report: Mapping[str, Any]) -> list[str]:
     if found := report.get("against_quantised"):
         sentences.append(
             f"Against the quantised source as ONNX Runtime runs it: {_far(found)}: the rounding of activations, "
-            "which Barracuda does not do (it computes in float). The gain of quantising is size at rest, not speed."
+            "which Barracuda does not do (it computes in float). Quantising gains size at rest, not speed."
         )
     if found := report.get("against_original"):
         sentences.append(

@@ -89,7 +89,8 @@ def plot(facts: Mapping[str, Any]) -> str:
     ]
     for level in range(bottom, top + 1, _PSNR_STEP):
         parts.append(
-            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(level):.1f}" y2="{y(level):.1f}" stroke="var(--line)"/>'
+            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(level):.1f}" y2="{y(level):.1f}" '
+            'stroke="var(--line)"/>'
             f'<text x="{_LEFT - 8}" y="{y(level) + 4:.1f}" text-anchor="end" fill="var(--quiet)">{level} dB</text>'
         )
     fixed = sorted((p for p in points if not p["chosen"]), key=lambda p: p["bytes"])

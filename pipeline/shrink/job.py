@@ -40,7 +40,7 @@ def prune_file(
     fine-tuning lacks pictures or a torch module.
     """
     from pipeline import sources
-    from pipeline.build import existing_file
+    from pipeline.files import existing_file
 
     wanted = parse(goal, device)
     options = PruneOptions(criterion, multiple, _folder(images), seed)

@@ -304,7 +304,7 @@ def shrink_file(
 ) -> tuple[dict[str, Any], Path]:
     """`pipeline shrink` as one call: the report, and the folder that it was written into."""
     from pipeline import sources, targets
-    from pipeline.build import existing_file
+    from pipeline.files import existing_file
 
     path = existing_file(file)
     wanted = parse(goal, device)

@@ -47,7 +47,7 @@ def distill_file(
     history.json, by default OUTPUT.run. `holdout` are pictures to measure with; none: the bundled photograph.
     Raises PipelineError: what reading and `distill` raise, and file-exists, contract-missing, bad-student.
     """
-    from pipeline.build import existing_file
+    from pipeline.files import existing_file
     from pipeline.resources import resource
 
     options = options or DistillOptions()
