@@ -126,7 +126,8 @@ def _by_torch(name: str, opset: int, training: bool = False, eager: bool = False
             return _exported(module, picture, opset)
     except Exception as error:
         known = (RuntimeError, NotImplementedError, torch.onnx.errors.OnnxExporterError)
-        if isinstance(error, known) or "not yet supported in QAT" in str(error):
+        told = ("not yet supported in QAT", "Occurred when translating")
+        if isinstance(error, known) or any(words in str(error) for words in told):
             return None  # quantised operators that torch does not have or cannot export
         raise
     finally:

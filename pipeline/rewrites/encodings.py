@@ -68,7 +68,7 @@ def quantise(values: np.ndarray, encoding: Encoding, axis: int | None = None) ->
     """What QuantizeLinear makes of constants: round half to even of values / scale, plus zero point, saturated."""
     scale, zero = (along(held, values.ndim, axis) for held in (encoding.scale, encoding.zero_point))
     steps = np.rint(values.astype(np.float32) / scale) + zero.astype(np.float32)
-    return np.clip(steps, encoding.lowest, encoding.highest).astype(encoding.zero_point.dtype)
+    return np.asarray(np.clip(steps, encoding.lowest, encoding.highest)).astype(encoding.zero_point.dtype)
 
 
 def constant(tensor: gs.Tensor | None) -> np.ndarray | None:

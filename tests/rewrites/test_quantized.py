@@ -170,6 +170,16 @@ def test_weights_that_are_quantised_in_the_graph_are_rounded_exactly() -> None:
     assert kept.ints.dtype == np.int8
 
 
+def test_a_number_that_is_quantised_in_the_graph_stays_an_array() -> None:
+    """ONNX Runtime quantises the 1 of x * (1 + s) like any other constant."""
+    nodes = [q("q", "one", "one_q"), dq("d", "one_q", "one_f"), helper.make_node("Mul", ["x", "one_f"], ["y"])]
+    source = model(nodes, {"one": np.float32(1), "s": np.float32(0.5), "z": np.uint8(3)})
+    graph, _, refusals = lowered(source, Quantised())
+    assert refusals == []
+    assert operators(graph) == ["Mul"]
+    assert_same(source, graph, random(1, 3, 4, 5))
+
+
 def test_blocked_and_four_bit_weights_are_dequantised_exactly() -> None:
     values = np.arange(-8, 8).reshape(4, 4)
     ints = helper.make_tensor("q", TensorProto.INT4, (4, 4), values.reshape(-1).tolist())
