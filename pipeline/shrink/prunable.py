@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 TRACE_SIZE = (64, 80)
 LOWERED_FOR = "barracuda-3.0"
 """What a graph is lowered for whose layers are not seen as it is; the result is plain ONNX all the same."""
-SKIPS = ("fast-neural-style-skips", "fast-neural-style-residual-skips")
-"""Architectures whose layout of names is `resnets.N.*`."""
 
 
 @dataclass(frozen=True)
@@ -219,17 +216,12 @@ def _traced(module: Any, network: Network) -> onnx.ModelProto:
 
 def save(network: Network, path: Path) -> None:
     """Write a pruned network: a state dict (.pth) of a known architecture, else an .onnx file."""
-    from pipeline.files import write_file
-
     if network.module is None:
+        from pipeline.files import write_file
+
         assert network.model is not None
         write_file(path, network.model.SerializeToString(deterministic=True))
         return
-    import torch
+    from pipeline.shrink import students
 
-    tensors = network.module.state_dict()
-    if network.architecture in SKIPS:  # res1.* means the network without long skips
-        tensors = {re.sub(r"^res(\d+)\.", lambda m: f"resnets.{int(m[1]) - 1}.", k): v for k, v in tensors.items()}
-    buffer = io.BytesIO()
-    torch.save(dict(tensors), buffer)
-    write_file(path, buffer.getvalue())
+    students.save(network.module, network.architecture, path)
