@@ -235,6 +235,7 @@ def _make_bundle(
     from pipeline.report.markdown import render_markdown
     from pipeline.report.rebuild import rebuild_arguments
     from pipeline.report.serialise import render_json
+    from pipeline.report.steadiness import steadiness
     from pipeline.unity.bundle import BundleSpec, render
     from pipeline.verify import pictures
 
@@ -249,6 +250,7 @@ def _make_bundle(
     report["rebuild"] = rebuild_arguments(options)
     model = report["model"]
     golden_input, golden_output = pictures.png(proof.golden_input), pictures.png(golden_picture)
+    report["flicker"] = steadiness(lowered, options.picture)
     painted = _report_pictures((golden_input, pictures.png(proof.golden_output)), lowered, proof)
     if packed is not None:
         painted["what the packed network makes of it, the golden picture of this bundle"] = golden_output

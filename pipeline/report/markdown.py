@@ -33,6 +33,7 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         *_proof(report["proof"]),
         *(line for sentence in quantised_sentences(report) for line in (sentence, "")),
         *_cost(report.get("cost")),
+        *_flicker(report.get("flicker")),
         *(packed.markdown(report["packed"], model["weights"]) if "packed" in report else ()),
         "## Operators",
         "",
@@ -144,6 +145,14 @@ def _cost(cost: Mapping[str, Any] | None) -> list[str]:
         ),
         "",
     ]
+
+
+def _flicker(flicker: Mapping[str, Any] | None) -> list[str]:
+    """How far a painting is from the one before, moved along."""
+    if not flicker:
+        return []
+    told = ", ".join(f"{name} {held['painted']} ({held['frames']})" for name, held in flicker.items())
+    return [f"Flicker in levels of 255, and that of the unpainted frames: {told}.", ""]
 
 
 def _operators(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
