@@ -466,6 +466,41 @@ public static partial class Cases
         Fixture.Free(source, shown);
     }
 
+    public static void the_inspector_says_what_the_style_costs_and_what_runs()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        var style = Fixture.Style();
+        Stub.Reflect.Set(style, "weights", 108771);
+        Stub.Reflect.Set(style, "fileBytes", 443000);
+        Stub.Reflect.Set(style, "gigaMacs", 2f);
+        Stub.Reflect.Set(style, "nominalWidth", 960);
+        Stub.Reflect.Set(style, "nominalHeight", 540);
+        var camera = Fixture.Camera(style);
+        camera.TargetHeight = 270;
+        camera.RunEveryFrames = 3;
+        var type = typeof(StyleTransfer.Editor.GoldenFrames).Assembly.GetType("StyleTransfer.Editor.StyleTransferSettingsEditor");
+        var inspector = (UnityEditor.Editor)Activator.CreateInstance(type, true);
+        inspector.target = camera;
+        inspector.OnInspectorGUI();
+        Fixture.Equal(Stub.World.Logs[0], "box Info Candy: 108,771 weights, 0.44 MB. The network sees 480 x 272: 0.5 " +
+            "billion multiply-adds a picture, one in 3 frames.", "cost");
+        Fixture.Equal(Stub.World.Logs.Count, 1, "boxes before it runs");
+
+        Stub.Reflect.Send(camera, "OnEnable");
+        Fixture.Frame(camera, source, shown);
+        inspector.OnInspectorGUI();
+        Fixture.Equal(Stub.World.Logs[2],
+            "box None Candy runs at 32 x 16 on ComputePrecompiled; networks loaded: 1; resolution 100 %.", "what runs");
+        Fixture.Equal(inspector.RequiresConstantRepaint(), true, "drawn anew while playing");
+
+        camera.Model = null;
+        Stub.World.Logs.Clear();
+        Stub.Reflect.Send(camera, "OnDisable");
+        inspector.OnInspectorGUI();
+        Fixture.Equal(Stub.World.Logs.Count, 0, "boxes without a model");
+        Fixture.Free(source, shown);
+    }
+
     public static void a_lost_shader_is_said_once_and_the_picture_passes()
     {
         foreach (var name in new[] { "Convert", "Motion", "Mask" })

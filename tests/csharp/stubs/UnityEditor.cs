@@ -25,7 +25,11 @@ namespace UnityEditor
 {
 
 [AttributeUsage(AttributeTargets.Class)]
-public class CustomEditor : Attribute { public CustomEditor(Type inspectedType) {} }
+public class CustomEditor : Attribute
+{
+    public CustomEditor(Type inspectedType) {}
+    public CustomEditor(Type inspectedType, bool editorForChildClasses) {}
+}
 
 [AttributeUsage(AttributeTargets.Method, AllowMultiple = true)]
 public sealed class MenuItem : Attribute
@@ -95,6 +99,7 @@ public class Editor : ScriptableObject
     public virtual void OnInspectorGUI() {}
     public virtual Texture2D RenderStaticPreview(string assetPath, Object[] subAssets, int width, int height) { return null; }
     public bool DrawDefaultInspector() { return false; }
+    public virtual bool RequiresConstantRepaint() { return false; }
     public void Repaint() { Stub.World.Logs.Add("repaint"); }
 }
 

@@ -544,6 +544,8 @@ public sealed class Camera : Behaviour
     public float nearClipPlane { get { return m_Near; } set { m_Near = value; } }
     public float farClipPlane { get { return m_Far; } set { m_Far = value; } }
     public bool orthographic { get; set; }
+    public int pixelWidth { get { return 1920; } }
+    public int pixelHeight { get { return 1080; } }
     public Matrix4x4 projectionMatrix { get; set; }
     public Matrix4x4 worldToCameraMatrix { get { return new Matrix4x4(); } }
     public DepthTextureMode depthTextureMode { get; set; }

@@ -1,0 +1,65 @@
+using System.Globalization;
+using UnityEditor;
+using UnityEngine;
+
+namespace StyleTransfer.Editor
+{
+
+/// <summary>
+/// Says in a component's inspector what its style costs at the size that is set and, while playing, what runs.
+/// </summary>
+[CustomEditor(typeof(StyleTransferSettings), true)]
+sealed class StyleTransferSettingsEditor : UnityEditor.Editor
+{
+    #region Editor implementation
+
+    public override void OnInspectorGUI()
+    {
+        var settings = (StyleTransferSettings)target;
+        var camera = settings.GetComponent<Camera>();
+        if (settings.Model != null && camera != null)
+            EditorGUILayout.HelpBox(Cost(settings, camera.pixelWidth, camera.pixelHeight), MessageType.Info);
+
+        var running = settings as StyleTransferCamera;
+        if (Application.isPlaying && running != null && running.Runner != null)
+            EditorGUILayout.HelpBox(Running(running), MessageType.None);
+
+        DrawDefaultInspector();
+    }
+
+    /// <summary>The second box changes while playing.</summary>
+    public override bool RequiresConstantRepaint() => Application.isPlaying;
+
+    #endregion
+
+    #region Private methods
+
+    const float BytesPerMegabyte = 1000 * 1000;
+
+    static string Cost(StyleTransferSettings settings, int width, int height)
+    {
+        var model = settings.Model;
+        var size = model.FitSize(width, height, settings.TargetHeight);
+        var pixels = (float)size.Width * size.Height / ((float)model.NominalWidth * model.NominalHeight);
+        return string.Format(CultureInfo.InvariantCulture,
+          "{0}: {1:N0} weights, {2:0.00} MB. The network sees {3} x {4}: {5:0.0} billion multiply-adds a picture{6}.",
+          model.DisplayName, model.Weights, model.FileBytes / BytesPerMegabyte, size.Width, size.Height,
+          model.GigaMacs * pixels, Rate(settings.RunEveryFrames));
+    }
+
+    static string Rate(int everyFrames)
+      => everyFrames == 1 ? "" : ", one in " + everyFrames.ToString(CultureInfo.InvariantCulture) + " frames";
+
+    static string Running(StyleTransferCamera camera)
+    {
+        var runner = camera.Runner;
+        return string.Format(CultureInfo.InvariantCulture,
+          "{0} runs at {1} x {2} on {3}; networks loaded: {4}; resolution {5:0} %.",
+          runner.Model.DisplayName, runner.Size.Width, runner.Size.Height, runner.WorkerType, camera.LoadedStyles,
+          camera.ResolutionScale * 100);
+    }
+
+    #endregion
+}
+
+}
