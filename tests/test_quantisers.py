@@ -1,0 +1,50 @@
+"""Quantised networks are computed right, and nearer to the float original than as they were.
+
+A sample of the rows of benchmarks/quantisers.py, which runs all of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import quantisers
+from benchmarks.exporters import expected
+from pipeline import targets
+
+SMALL = ("U-Net", "pix2pix", "super-resolution", "AdaIN")
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """Every quantiser on one network, for one target: other ones each time."""
+    names = targets.names()
+    return [
+        (SMALL[number % len(SMALL)], quantiser, names[number % len(names)])
+        for number, quantiser in enumerate(quantisers.QUANTISERS)
+    ]
+
+
+@pytest.mark.parametrize(("name", "quantiser", "target"), rows())
+def test_a_network_from_any_quantiser_is_computed_right(name, quantiser, target):
+    outcome = quantisers.judge(name, quantiser, target)
+    if outcome is None:
+        assert quantiser.startswith("PyTorch")
+        return
+    assert not outcome.problem
+    assert outcome.lowered >= outcome.quantised - 0.5
+
+
+@pytest.mark.parametrize("quantiser", ["PyTorch FX, opset 17", "PyTorch QAT, opset 13"])
+def test_pytorchs_quantisers_take_a_u_net(quantiser):
+    made = quantisers.quantised("U-Net", quantiser)
+    assert made is not None
+    kinds = {node.op_type for node in made.graph.node}
+    assert kinds >= {"QuantizeLinear", "DequantizeLinear"}
+    assert not quantisers.judge("U-Net", quantiser, targets.DEFAULT).problem
+
+
+def test_a_wrong_network_is_told(monkeypatch):
+    _, exact = expected("U-Net")[0]
+    monkeypatch.setitem(quantisers.QUANTISERS, "wrong", lambda name: quantisers.legacy("pix2pix", 13))
+    assert quantisers.judge("U-Net", "wrong", targets.DEFAULT).lowered < 30
+    assert quantisers.decibels(exact + np.float32(0.1) * np.ptp(exact), exact) == pytest.approx(20, abs=0.01)
