@@ -28,7 +28,7 @@ def test_candidates_meet_the_goal_and_have_what_they_are_said_to(found) -> None:
 
 def test_bytes_are_predicted_from_above() -> None:
     goal = parse("60 KB")
-    for candidate in meeting(goal, goal.limit)[:2]:
+    for candidate in meeting(goal, goal.limit)[:1]:
         size = len(lower(fresh(candidate.student), "barracuda-3.0", "s").lowered.serialised)
         assert 0.8 * candidate.value < size <= candidate.value
 
