@@ -99,7 +99,7 @@ def _finding(view: View, node: onnx.NodeProto | None, rule: Rule, hit: Hit, coun
         severity=severity,
         target=view.target.name,
         reason=reason,
-        fix=rule.fix or told["remedy"],
+        fix=hit.fix or rule.fix or told["remedy"],
         node=label(node) if node is not None else "",
         operator=node.op_type if node is not None else "",
         where=hit.where,

@@ -15,6 +15,7 @@ import onnx
 from pipeline.findings import Severity
 from pipeline.targets import Rule
 from pipeline.validate.kinds import Hit, variable
+from pipeline.validate.replacing import what_replaces
 from pipeline.validate.shaping import axes_of
 from pipeline.validate.view import View, attribute, given, label, layer
 
@@ -42,7 +43,8 @@ def _unknown(view: View, rule: Rule) -> Found:
         if view.target.accepts(node.op_type) or node.op_type in functions:
             continue
         domain = "" if node.domain in ("", "ai.onnx") else f" of domain {node.domain}"
-        yield node, Hit(f"{view.target.name} has no operator {node.op_type or '(empty)'}{domain}")
+        reason = f"{view.target.name} has no operator {node.op_type or '(empty)'}{domain}"
+        yield node, Hit(reason, fix=what_replaces(node.op_type, node.domain))
 
 
 @graph_kind("local-functions")

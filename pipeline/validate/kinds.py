@@ -30,6 +30,8 @@ class Hit:
     """Fills the places in the row's console text."""
     silent: bool = False
     """Whether the console stays silent although the row has a text."""
+    fix: str = ""
+    """What to do here; empty: what the row or the code says."""
 
 
 Kind = Callable[[View, onnx.NodeProto, Rule], Iterator[Hit]]
