@@ -38,7 +38,7 @@ def validate(model: onnx.ModelProto, target: Target) -> list[Finding]:
     The model is not changed, and weights are not turned into arrays. Never raises on an odd graph: what cannot be
     read is the finding `malformed-graph`.
     """
-    from pipeline.validate import broadcasting, convolutions, operators, resizing, shaping, slicing  # noqa: F401
+    from pipeline.validate import believed, broadcasting, convolutions, operators, resizing, shaping, slicing  # noqa: F401
     from pipeline.validate.graphs import GRAPH_KINDS
     from pipeline.validate.kinds import KINDS
     from pipeline.validate.view import View

@@ -42,6 +42,7 @@ def _places(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if shapes is None:
         return
     rank = max(len(shape) for shape in shapes)
+    shapes = [_filled(shape, shapes) for shape in shapes]
     here: list[dict[str, int | None]] = []
     moved = []
     for name, shape in zip(names, shapes, strict=True):
@@ -61,6 +62,15 @@ def _places(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         )
 
 
+def _filled(shape: Shape, shapes: list[Shape]) -> Shape:
+    """Open sizes become those of the operands that ONNX aligns them with."""
+    sizes = []
+    for place, size in enumerate(reversed(shape)):
+        others = [other[-1 - place] or 1 for other in shapes if len(other) > place]
+        sizes.append(max(others) if size is None and max(others) > 1 else size)
+    return tuple(reversed(sizes))
+
+
 def _collide(operands: list[dict[str, int | None]]) -> bool:
     """Whether a place has two known sizes that differ and are not 1."""
     for place in "NCHW":
@@ -72,16 +82,13 @@ def _collide(operands: list[dict[str, int | None]]) -> bool:
 
 @kind("concat-places")
 def _concat_places(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """1.0.4: constants of lower rank than 4 do not lie where data lie, nor does data of rank 1 (measured)."""
+    """1.0.4: constants of rank 2 and 3 do not lie where data lie (measured)."""
     shapes = _known(view, list(node.input))
     if shapes is None or len(shapes) < 2 or all(name in view.constants for name in node.input):
         return
+    if all(len(shape) == 1 for shape in shapes):
+        return
     for name, shape in zip(node.input, shapes, strict=True):
-        if len(shape) == 1:
-            equal = len(set(shapes)) == 1 and not any(other in view.constants for other in node.input)
-            told = "vectors are joined along another axis" if equal else "vectors of other lengths or kinds throw"
-            yield Hit(told, name, None if equal else Severity.ERROR)
-            return
         if name in view.constants and len(shape) < 4 and any(size != 1 for size in shape):
             yield Hit(
                 f"the constant {name} ({text(shape)}) is taken for {CONSTANT[len(shape)]}", name, Severity.ERROR

@@ -29,14 +29,19 @@ def disagreements(view: View) -> list[tuple[str, str]]:
     from pipeline.graph import infer
 
     try:
-        inputs = _inputs(graph)
+        inputs = trial_inputs(graph)
         meant = infer(graph, inputs)
         before = {name for name, _ in meant.problems}
         copy = graph.copy()
         changed = [_change(node, view, meant) for node in copy.nodes]
         if not any(changed):
             return []
-        found = infer(copy, inputs).problems
+        made = infer(copy, inputs)
+        found = made.problems + [
+            (node.name, f"data of rank {made.rank(node.inputs[0])} meets a matrix")
+            for node in copy.nodes
+            if node.op == "Gemm" and made.rank(node.inputs[0]) not in (2, meant.rank(node.inputs[0]), None)
+        ]
         return [(name, what) for name, what in found if name not in before and "kernel" not in what]
     except Exception:  # a graph too odd to be read here has its own finding
         return []
@@ -46,7 +51,7 @@ TRIAL = (1, 3, 64, 96)
 """Sizes along the axes of a picture that stand for sizes which are left open."""
 
 
-def _inputs(graph: gs.Graph) -> dict[str, list[int | None]]:
+def trial_inputs(graph: gs.Graph) -> dict[str, list[int | None]]:
     """Declared sizes, and trial sizes for open ones: given explicitly, so that recorded sizes are not trusted."""
     return {
         tensor.name: [

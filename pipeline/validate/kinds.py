@@ -91,7 +91,8 @@ def _folds(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     for index in rule.options["inputs"]:
         name = given(node, index)
         if name and name not in view.folds:
-            yield Hit(f"{name} does not follow from constants and static shapes", f"input {index}")
+            told = f"{name} does not follow from constants and static shapes"
+            yield Hit(told, f"input {index}", values={"tensor": name})
 
 
 @kind("optional-constant")
@@ -306,16 +307,19 @@ def _same_size(view: View, node: onnx.NodeProto) -> str:
     dilations = attribute(node, "dilations", [1] * count)
     if min(len(strides), len(dilations)) < count or len(pads) < 2 * count or min(strides) < 1:
         return ""
+    told = "the size is the same here"
     for axis, size in enumerate(shape[2:]):
         if strides[axis] == 1:
             continue
+        where = "the size is the same here"
         if size is None:
-            return ""
+            size, where = 48 * strides[axis], "where the sizes divide by the strides it makes no difference"
         span = size + pads[axis] + pads[axis + count] - (kernel[axis] - 1) * dilations[axis] - 1
         extra = -(-span // strides[axis])
         if span % strides[axis] and extra * strides[axis] < size + pads[axis]:
             return ""
-    return "the size is the same here"
+        told = where if told == "the size is the same here" else told
+    return told
 
 
 def _natural_output_shape(view: View, node: onnx.NodeProto) -> str:

@@ -85,6 +85,8 @@ def _transpose_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterato
     if not variable(view, given(node, 0)) or order not in known or not node.output:
         return
     silent = order != [0, 2, 1]
+    if order == [0, 2, 3, 1] and _turned_inputs(view):
+        return  # fed and read channels-last, as the file says
     if not vector(shape) and stays(view, node.output[0]):
         told = f"perm={plain(order)} at the output is only a note about the layout: the values stay as they are"
         yield Hit(told, "perm", silent=silent)
@@ -93,6 +95,15 @@ def _transpose_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterato
         yield Hit(told, "perm", silent=silent)
     elif not silent:
         yield cosmetic(f"perm={plain(order)} is only a note about the layout", "perm")
+
+
+def _turned_inputs(view: View) -> bool:
+    """Whether the graph turns a channels-last input first."""
+    return any(
+        reader.op_type == "Transpose" and attribute(reader, "perm") == [0, 3, 1, 2]
+        for name in view.inputs
+        for reader in view.consumers(name)
+    )
 
 
 def _flattened(view: View, name: str) -> bool:
@@ -166,7 +177,9 @@ def _constant_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
 # ------------------------------------------------------------------------------------------------ values
 @kind("integer-division")
 def _integer_division(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    if view.dtype(given(node, 0)) in _INTEGERS and node.output and node.output[0] not in view.folds:
+    if not node.output or (view.target.constants is None and node.output[0] in view.constants):
+        return  # 1.0.4 folds it: `shape-is-not-read` says whether it matters
+    if view.dtype(given(node, 0)) in _INTEGERS and node.output[0] not in view.folds:
         yield Hit("the quotient of integers keeps its fraction")
 
 
@@ -212,9 +225,10 @@ def _dropout(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 def _prelu(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """The slope is repeated along channels-last memory, four values at a time."""
     shape, slope = view.shape(given(node, 0)), view.shape(given(node, 1))
-    if slope is None or shape is None or None in slope or None in shape[1:] or len(shape) < 2:
+    if slope is None or shape is None or None in slope or len(shape) < 2:
         return
-    count, each = math.prod(slope), math.prod(shape[1:])
+    count = math.prod(slope)
+    each = None if None in shape[1:] else math.prod(shape[1:])
     if count == 1:
         return
     by_channel = rule.options["constants_by_channel"] and given(node, 1) in view.constants and len(slope) < 4
@@ -225,7 +239,7 @@ def _prelu(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         yield Hit(f"a slope of shape {text(slope)} is taken per channel", "slope", Severity.WRONG)
     elif by_channel and sum(size != 1 for size in slope) > 1:
         yield Hit(f"a slope of shape {text(slope)} is read in another order", "slope", Severity.WRONG)
-    elif count % 4 and (shape[0] or 2) * each != count:
+    elif count % 4 and (each is None or (shape[0] or 2) * each != count):
         yield Hit(f"{count} slopes, no multiple of four, are repeated wrongly", "slope", Severity.WRONG)
 
 

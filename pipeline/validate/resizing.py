@@ -180,6 +180,9 @@ def _coordinates(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     sizes = view.value(sizes_name(node)) if sizes_name(node) else None
     scales = scales_of(view, node)
     held = _spatial(sizes if sizes is not None else scales)
+    if sizes is None and sizes_name(node):
+        held = [2 * _TRIAL - 3] * 2  # sizes that are computed: some others than those of the input
+        sizes, shape = np.asarray([1, 1, *held]), None
     if held is None or (sizes is None and any(scale < 1 or scale != round(scale) for scale in held)):
         return  # other rules speak of those
     for axis, value in enumerate(held):
@@ -266,13 +269,18 @@ def _sizes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
             yield Hit(
                 f"the {what} depend on a size that is not known at import",
                 what,
-                severity=Severity.WRONG if _given_when_run(view, node, name, rule) else None,
+                severity=Severity.WRONG if _runs(view, node, name, rule) else None,
                 values={"input_name": what, "tensor": name},
             )
 
 
-def _given_when_run(view: View, node: onnx.NodeProto, name: str, rule: Rule) -> bool:
-    """Whether the values are an input of the graph, one per axis: then the layer runs, and nothing is resized."""
+def _runs(view: View, node: onnx.NodeProto, name: str, rule: Rule) -> bool:
+    """Whether the layer runs: where the values are an input of the graph, one per axis, nothing is resized.
+
+    3.0.0 reads computed sizes in the wrong order, which throws where the result meets other data.
+    """
+    if rule.options.get("runs") and name == sizes_name(node) and name not in view.inputs:
+        return not view.joins_later(node)
     count, rank = view.shape(name), view.rank(given(node, 0))
     return name in view.inputs and not rule.options["import_time"] and (count is None or count == (rank,))
 
@@ -280,7 +288,8 @@ def _given_when_run(view: View, node: onnx.NodeProto, name: str, rule: Rule) -> 
 @kind("resize-sizes-warning")
 def _sizes_warning(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     sizes = view.value(sizes_name(node)) if sizes_name(node) else None
-    if sizes is not None and any(size != 1 for size in sizes[:2]):
+    folded = sizes is None and sizes_name(node) != "" and sizes_name(node) in view.constants  # to -1
+    if folded or (sizes is not None and any(size != 1 for size in sizes[:2])):
         yield cosmetic("the sizes of batch and channels are ignored", "sizes")
 
 

@@ -298,8 +298,16 @@ def _shape_unknown(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
     if sinks:
         yield Hit(
             f"the size of {given(node, 0)} ({text(shape) if shape else 'unknown'}) is not known at import, "
-            f"and {sinks[0].op_type} needs it: the layer gives eight sizes in Barracuda's order"
+            f"and {sinks[0].op_type} needs it: the layer gives eight sizes in Barracuda's order",
+            severity=Severity.WRONG if all(_runs(view, sink, rule) for sink in sinks) else None,
         )
+
+
+def _runs(view: View, sink: onnx.NodeProto, rule: Rule) -> bool:
+    """Whether a node that computes with a wrong size gives something all the same (measured)."""
+    if sink.op_type in ("Add", "Div", "Mul", "Pow", "Sub"):
+        return True
+    return sink.op_type in rule.options["running"] and not view.joins_later(sink)
 
 
 def _sinks(view: View, name: str, known: int) -> list[onnx.NodeProto]:
@@ -311,6 +319,8 @@ def _sinks(view: View, name: str, known: int) -> list[onnx.NodeProto]:
             others = [item for item in reader.input if item and item != current]
             if given(reader, 0) == current and _only_first(view, reader, known):
                 continue
+            if reader.op_type == "ConstantOfShape" and current == name:
+                continue  # the eight sizes in Barracuda's order are what that layer takes
             data = any(
                 item in view.inputs or ((view.rank(item) or 0) > 1 and item not in view.folds) for item in others
             )
@@ -346,14 +356,8 @@ def _shape_fake(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if node.output[0] in view.outputs:
         yield Hit("-1 stands for every size but the channels")
         return
-    for sink in _sinks(view, node.output[0], 2):
-        own = sink.op_type == "Resize" and given(sink, 0) == given(node, 0)
-        if sink.op_type in ("Resize", "Upsample", "Slice", "Pad", "Expand") and not own:
-            yield Hit(
-                f"-1 stands for every size but the channels, and {sink.op_type} computes with it",
-                severity=Severity.ERROR if sink.op_type in ("Upsample", "Resize") else None,
-            )
-            return
+    if any(sink.op_type == "Expand" for sink in _sinks(view, node.output[0], 2)):
+        yield Hit("-1 stands for every size but the channels, and Expand computes with it")
 
 
 # ------------------------------------------------------------------------------------------------ slices, gathers
@@ -404,7 +408,7 @@ def _gather_negative(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
 def _gather_scalar(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if view.rank(given(node, 1)) != 0 or given(node, 1) not in view.constants or not node.output:
         return
-    if variable(view, given(node, 0)) and not stays(view, node.output[0]):
+    if variable(view, given(node, 0)) and not stays(view, node.output[0], "Add", "Div", "Mul", "Sub"):
         yield Hit("a single index does not drop the axis", "indices")
 
 

@@ -26,6 +26,7 @@ Shape = tuple[int | None, ...]
 SMALL = 4096
 """Largest number of elements of a constant whose values a rule may look at."""
 
+_NEARBY = 256
 _ELEMENT_LIMIT = 1024
 """Constants above this are shown to ONNX's shape inference without their values."""
 
@@ -233,6 +234,25 @@ class View:
         """The one node that reads a tensor which is no graph output."""
         found = self.consumers(name)
         return found[0] if len(found) == 1 and name not in self.outputs else None
+
+    def joins_later(self, node: onnx.NodeProto) -> bool:
+        """Whether what a node makes meets data that does not come from it: sizes must fit there.
+
+        Looks at the `_NEARBY` next readers, which keeps graphs with many such nodes linear.
+        """
+        made, readers, todo = set(node.output), [], [node]
+        while todo and len(readers) < _NEARBY:
+            for name in todo.pop().output:
+                for reader in self.consumers(name):
+                    readers.append(reader)
+                    if not made.issuperset(reader.output):
+                        made.update(reader.output)
+                        todo.append(reader)
+        return any(
+            name and name not in made and name not in self.folds and (self.rank(name) or 0) > 1
+            for reader in readers
+            for name in reader.input
+        )
 
     @cached_property
     def static(self) -> bool:

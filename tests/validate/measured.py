@@ -224,6 +224,14 @@ def to_skip(x: torch.Tensor, *modules: nn.Module) -> torch.Tensor:
     return torch.cat([F.interpolate(small, size=x.shape[2:]), x], 1)
 
 
+def to_own_size(x: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(F.max_pool2d(x, 2), size=x.shape[2:])
+
+
+def doubled(x: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(x, size=(x.shape[2] * 2, x.shape[3] * 2))
+
+
 NORMAL = of(nn.ReLU(), nn.InstanceNorm2d(8, affine=True), nn.Conv2d(8, 3, 3))
 DYNAMIC = {
     "conv-relu-IN-conv": (NORMAL, [9, 11, 13], "HW", (R, R, R)),
@@ -236,6 +244,23 @@ DYNAMIC = {
     "GroupNorm(2)": (of(nn.GroupNorm(2, 8)), [9, 13], "HW", (E, E, E)),
     "PixelShuffle": (of(nn.PixelShuffle(2)), [9], "HW", (E, E, E)),
     "PixelShuffle at 13": (of(nn.PixelShuffle(2)), [13], "HW", (R, R, R)),
+    "size=x.shape": (by(to_own_size), [9], "HW", (E, E, X)),
+    "size=x.shape at 11": (by(to_own_size), [11], "HW", (X, E, X)),
+    "size=x.shape*2": (by(doubled), [9], "HW", (E, E, R)),
+    "size=x.shape*2 at 11": (by(doubled), [11], "HW", (X, E, X)),
+    "nearest 20x27": (sized(20, 27), [11], "HW", (X, E, W)),
+    "align_corners 20x27": (sized(20, 27, "bilinear", align_corners=True), [11], "HW", (X, E, X)),
+    "view Linear": (by(lambda x, m: m(x.view(x.size(0), -1)), nn.Linear(1536, 5)), [9], "HW", (R, E, E)),
+    "where zeros": (by(lambda x: torch.where(x > 0.1, x, torch.zeros_like(x))), [9, 13], "HW", (R, R, E)),
+    "std": (by(lambda x: x / (x.std((2, 3), keepdim=True) + 1e-5)), [9], "HW", (X, X, E)),
+    "chunk 4": (by(lambda x: sum(torch.chunk(x, 4, 1))), [11], "HW", (E, E, E)),
+    "chunk 2": (by(halves), [11], "HW", (E, E, R)),
+    "MaxPool ceil 2": (of(nn.MaxPool2d(2, ceil_mode=True)), [11], "HW", (W, W, W)),
+    "MaxPool ceil 3": (of(nn.MaxPool2d(3, 2, ceil_mode=True)), [11], "HW", (X, X, X)),
+    "full (8,12,16)": (of(AddConstant(8, 12, 16)), [9], "HW", (R, R, E)),
+    "pad circular": (by(lambda x: F.pad(x, (1, 1, 1, 1), mode="circular")), [9], "HW", (R, R, E)),
+    "PReLU(8)": (of(nn.PReLU(8)), [9], "HW", (R, R, E)),
+    "GroupNorm(8,8)": (of(nn.GroupNorm(8, 8)), [9], "HW", (E, E, R)),
     "batch: conv-relu-IN-conv": (NORMAL, [9, 11, 13], "N", (R, R, R)),
     "batch: nearest x2": (scaled(2), [9], "N", (R, R, R)),
     "batch: nearest x2 at 11": (scaled(2), [11], "N", (W, W, W)),

@@ -1,0 +1,175 @@
+"""What 1.0.4 believes of the numbers that a graph computes from sizes, and where that matters.
+
+Its importer folds all that follows from a Shape, and takes -1 for every size but the channels; integers are floats
+(ONNXModelImporter.cs:151@1.0.4). `(H * 2) / H` comes out right that way, `H * 2` does not. The same sub-graphs are
+computed as ONNX means them, at trial sizes where the file leaves sizes open, and compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from pipeline.findings import Severity
+from pipeline.validate.kinds import Hit, kind, variable
+from pipeline.validate.slicing import asked, taken_cut
+from pipeline.validate.view import Shape, View, attribute, given
+
+if TYPE_CHECKING:
+    from pipeline.targets import Rule
+
+Values = dict[str, np.ndarray]
+_ARITHMETIC: dict[str, Callable[..., np.ndarray]] = {
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Floor": np.floor,
+    "Ceil": np.ceil,
+}
+_SAME = ("Identity", "Unsqueeze", "Squeeze", "Reshape")
+
+
+def computed(view: View, sizes: Callable[[str], Shape | None], exact: bool) -> Values:
+    """The small tensors that follow from sizes, flat; `exact` computes whole numbers as ONNX does."""
+    values: Values = {}
+    for index in view.order:
+        node = view.nodes[index]
+        if not node.output or node.op_type == "Constant":
+            continue
+        held = [values.get(name, _stored(view, name)) for name in node.input if name]
+        try:
+            result = _compute(node, held, sizes, exact)
+        except (ArithmeticError, IndexError, TypeError, ValueError):
+            continue
+        if result is not None:
+            values[node.output[0]] = result.reshape(-1)
+    return values
+
+
+def _stored(view: View, name: str) -> np.ndarray | None:
+    maker = view.maker(name)
+    if name not in view.initializers and (maker is None or maker.op_type != "Constant"):
+        return None
+    value = view.value(name)
+    return None if value is None or value.dtype.kind not in "fiu" or value.size > 64 else value.reshape(-1)
+
+
+def _compute(
+    node: onnx.NodeProto, held: list[np.ndarray | None], sizes: Callable[[str], Shape | None], exact: bool
+) -> np.ndarray | None:
+    if node.op_type == "Shape":
+        shape = sizes(node.input[0])
+        if shape is None or None in shape:
+            return None
+        return np.asarray(shape, dtype=np.int64 if exact else np.float64)
+    if not held or held[0] is None or any(value is None for value in held):
+        return None
+    first = held[0]
+    with np.errstate(all="ignore"):
+        match node.op_type:
+            case name if name in _SAME:
+                return first
+            case name if name in _ARITHMETIC:
+                return _ARITHMETIC[name](*held)
+            case "Div":
+                whole = exact and all(value.dtype.kind in "iu" for value in held)  # type: ignore[union-attr]
+                return np.fix(first / held[1]).astype(np.int64) if whole else first / held[1]
+            case "Cast":
+                kind_of = onnx.helper.tensor_dtype_to_np_dtype(attribute(node, "to"))
+                return first.astype(kind_of) if exact else first.astype(np.float64)
+            case "Concat":
+                return np.concatenate(held)  # type: ignore[arg-type]
+            case "Gather":
+                return first[held[1].astype(np.int64)]  # type: ignore[union-attr]
+            case "Slice":
+                if len(held) > 2:
+                    start, end = int(held[1][0]), int(held[2][0])  # type: ignore[index]
+                else:
+                    start, end = attribute(node, "starts")[0], attribute(node, "ends")[0]
+                return first[start:end]
+    return None
+
+
+def _pair(view: View) -> tuple[Values, Values]:
+    """(what 1.0.4 believes, what is meant), kept with the view."""
+    held = view.__dict__.get("believed")
+    if held is None and not any(node.op_type == "Shape" for node in view.nodes):
+        held = view.__dict__["believed"] = ({}, {})
+    if held is None:
+        from pipeline.graph import infer
+        from pipeline.validate.consequences import trial_inputs
+
+        def fake(name: str) -> Shape | None:
+            shape = view.shape(name)
+            return None if shape is None else tuple(
+                (size if size is not None else -1) if axis == (len(shape) > 1) else -1
+                for axis, size in enumerate(shape)
+            )  # fmt: skip
+
+        graph = view.surgeon
+        known = infer(graph, trial_inputs(graph)).known if graph is not None else {}
+        held = view.__dict__["believed"] = (computed(view, fake, False), computed(view, known.get, True))
+    return held
+
+
+@kind("shape-believed")
+def _believed(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    believed, meant = _pair(view)
+    if not variable(view, given(node, 0)):
+        return
+    last = {"Reshape": (1,), "Upsample": (1,), "Slice": (1, 2), "Resize": (len(node.input) - 1,)}[node.op_type]
+    names = [given(node, index) for index in last]
+    if not all(name in believed for name in names):
+        return
+    numbers = [believed[name] for name in names]
+    told = f"-1 stands for every size but the channels, and {node.op_type} computes with it"
+    if node.op_type == "Reshape":
+        if (numbers[0] < 0).sum() > 1 and not _like_its_source(view, node, numbers[0]):
+            unknown = "ArgumentException: Can only specify one unknown dimension"
+            yield Hit(told, "shape", Severity.ERROR, {"text": unknown})
+        return
+    wanted = [meant.get(name) for name in names]
+    if node.op_type == "Slice":
+        verdict = _slice(view, node, numbers, wanted)
+    else:
+        used = numbers[0][2:]
+        same = wanted[0] is not None and np.allclose(used, wanted[0][2:])
+        verdict = None if same else Severity.WRONG
+        if node.op_type == "Upsample" and (used < 1).all():
+            verdict = Severity.ERROR  # taken for a pool, whose pads are missing (ONNXModelImporter.cs:945@1.0.4)
+    if verdict == Severity.WRONG and view.joins_later(node):
+        verdict = Severity.ERROR
+    if verdict is not None:
+        yield Hit(told, severity=verdict)
+
+
+def _like_its_source(view: View, node: onnx.NodeProto, shape: np.ndarray) -> bool:
+    """Whether a Reshape asks for the shape of another tensor with as many channels: a layer of its own."""
+    data = view.shape(given(node, 0))
+    channels = data[1] if data is not None and len(data) > 1 else None
+    return len(shape) > 1 and shape[1] == channels and bool((np.delete(shape, 1) == -1).all())
+
+
+def _slice(
+    view: View, node: onnx.NodeProto, numbers: list[np.ndarray], wanted: list[np.ndarray | None]
+) -> Severity | None:
+    shape, axes = view.shape(given(node, 0)), view.value(given(node, 3)) if given(node, 3) else None
+    if shape is None or wanted[0] is None or wanted[1] is None:
+        return None
+    places = range(len(numbers[0])) if axes is None else [int(axis) for axis in axes.reshape(-1)]
+    for at, axis in enumerate(places):
+        size = shape[axis]
+        start, end = (int(np.fix(value[at])) for value in numbers)
+        if size is None:
+            if (start, end) != (int(wanted[0][at]), int(wanted[1][at])):
+                return Severity.WRONG
+            continue
+        taken = taken_cut(size, start, end, 1, False)
+        if taken is None:
+            return Severity.ERROR
+        if taken != asked(size, int(wanted[0][at]), int(wanted[1][at]), 1):
+            return Severity.WRONG
+    return None
