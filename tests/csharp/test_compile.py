@@ -31,7 +31,8 @@ def test_all_assemblies_compile_for_each_version(assemblies: Assemblies) -> None
 
 def test_runtime_compiles_for_a_player_and_an_older_editor(assemblies: Assemblies, tmp_path: Path) -> None:
     defines = VERSION_DEFINES[assemblies.version]
-    must_compile(tmp_path / "Runtime.dll", sources_of("Runtime"), assemblies.stubs, defines)
+    for name, more in {"Runtime.dll": (), "WebGL.dll": ("UNITY_WEBGL",)}.items():
+        must_compile(tmp_path / name, sources_of("Runtime"), assemblies.stubs, (*defines, *more))
 
 
 def test_the_component_of_a_model_needs_no_barracuda_reference(stub_text: str) -> None:
