@@ -19,7 +19,7 @@ from pipeline.errors import PipelineError
 HEADROOM = 1.5
 """dB above what is asked for on the worst of the measured pictures: other pictures fare up to that much worse."""
 _CLOSE = 0.15
-_TRIES = 6
+_TRIES, _ENOUGH, _FINER = 12, 4, 0.8
 _DB_PER_BIT = 20 * math.log10(2)
 _FINEST = 2.0**-9
 _VECTORS = ""
@@ -44,17 +44,26 @@ def by_effect(running: Running, weights: Sequence[Weight], least: float, progres
         return [*as_given.values(), *rounded]
 
     aim = least + HEADROOM
-    scale, coarsest, best, highest = 1.0, 0.0, None, 0.0
+    scale, coarsest, best, highest, failed, reached = 1.0, 0.0, None, 0.0, math.inf, 0
     for _ in range(_TRIES):
         fillings = at(scale)
         found = worst(running.psnr(replaced(weights, fillings)))
         highest = max(highest, found)
         progress(f"{found:.1f} dB, wanted are {aim:.1f}")
-        if found >= aim and scale > coarsest:
-            coarsest, best = scale, fillings
-        if not groups or scale < _FINEST or aim <= found <= aim + _CLOSE:
-            break
-        scale *= 2 ** ((min(found, 200.0) - aim - _CLOSE / 3) / _DB_PER_BIT)
+        step = scale * 2 ** ((min(found, 200.0) - aim - _CLOSE / 3) / _DB_PER_BIT)
+        if found >= aim:
+            reached += 1
+            if scale > coarsest:
+                coarsest, best = scale, fillings
+            if not groups or found <= aim + _CLOSE or reached == _ENOUGH:
+                break
+            scale = min(step, math.sqrt(scale * failed))
+        else:
+            if not groups or scale < _FINEST:
+                break
+            # Where errors do not simply add up, the law may ask for what has failed before: then always finer.
+            failed = min(failed, scale)
+            scale = min(step, _FINER * failed) if best is None else math.sqrt(coarsest * failed)
     if best is None:
         raise PipelineError(
             "quality-not-reached",
