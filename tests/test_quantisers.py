@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks import quantisers
+from benchmarks.architectures import ARCHITECTURES
 from benchmarks.exporters import expected
 from pipeline import targets
+from tests.conftest import REPOSITORY
 
 SMALL = ("U-Net", "pix2pix", "super-resolution", "AdaIN")
 
@@ -48,3 +50,14 @@ def test_a_wrong_network_is_told(monkeypatch):
     monkeypatch.setitem(quantisers.QUANTISERS, "wrong", lambda name: quantisers.legacy("pix2pix", 13))
     assert quantisers.judge("U-Net", "wrong", targets.DEFAULT).lowered < 30
     assert quantisers.decibels(exact + np.float32(0.1) * np.ptp(exact), exact) == pytest.approx(20, abs=0.01)
+
+
+def test_the_page_has_a_cell_for_every_combination_and_none_that_went_wrong():
+    text = (REPOSITORY / "docs" / "quantised.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| quantiser")]
+    assert [line.split("|")[1].strip() for line in lines] == list(quantisers.QUANTISERS)
+    cells = [cell.strip() for line in lines for cell in line.split("|")[2:-1]]
+    assert len(cells) == len(lines) * len(ARCHITECTURES)
+    told = [tuple(map(float, cell.split(" -> "))) for cell in cells if cell != "-"]
+    assert len(told) > len(cells) / 2
+    assert all(after >= before - 1 for before, after in told)
