@@ -19,7 +19,7 @@ public sealed class FrameRateGovernor
     /// <summary>Each level has this many times the lines of the one above: seven tenths of the pixels.</summary>
     public const float LevelFactor = 0.84f;
 
-    /// <summary>The lowest level: a fifth of the lines, a thirtieth of the pixels.</summary>
+    /// <summary>The lowest level: a fifth of the lines, a twentieth of the pixels.</summary>
     public const int LowestLevel = 9;
 
     /// <summary>Frames that are judged together.</summary>
