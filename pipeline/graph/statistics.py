@@ -65,8 +65,7 @@ def statistics(model: onnx.ModelProto, height: int, width: int) -> Statistics:
 def count(graph: gs.Graph) -> Statistics:
     """Count a graph at the size that its input declares."""
     shapes = infer(graph)
-    constants = [tensor for tensor in graph.tensors().values() if isinstance(tensor, gs.Constant)]
-    weights = [np.asarray(tensor.values) for tensor in constants if _is_weight(tensor)]
+    weights = held_weights(graph)
     macs = elements = 0
     uncounted: list[str] = []
     for node in graph.nodes:
@@ -108,6 +107,12 @@ def _peak(graph: gs.Graph, shapes: Shapes) -> int:
             if last[read] == position and read not in kept:
                 alive -= sizes.pop(read, 0)
     return peak
+
+
+def held_weights(graph: gs.Graph) -> list[np.ndarray]:
+    """The arrays of weights in a graph: no shapes, and no scales, pads or limits of operators."""
+    constants = [tensor for tensor in graph.tensors().values() if isinstance(tensor, gs.Constant)]
+    return [np.asarray(tensor.values) for tensor in constants if _is_weight(tensor)]
 
 
 def _is_weight(tensor: gs.Constant) -> bool:

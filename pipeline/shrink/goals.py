@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cost import SIZES, at_size, device
 from pipeline.errors import PipelineError
-from pipeline.graph import nodes as n
+from pipeline.graph.statistics import held_weights
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -51,8 +51,7 @@ class Goal:
 
             return float(file_bytes or to_model(graph).ByteSize())
         if self.kind == "weights":
-            constants = [n.value(tensor) for tensor in graph.tensors().values()]
-            return float(sum(held.size for held in constants if held is not None and held.dtype.kind == "f"))
+            return float(sum(held.size for held in held_weights(graph)))
         return self.of_layers(at_size(graph, *self.size))
 
     def of_layers(self, found: list[Layer]) -> float:
