@@ -203,6 +203,7 @@ _SAME = frozenset(
         "BatchNormalization",
         "GroupNormalization",
         "LayerNormalization",
+        "RMSNormalization",
         "MeanVarianceNormalization",
         "LRN",
         "ThresholdedRelu",

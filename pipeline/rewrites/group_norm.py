@@ -27,8 +27,8 @@ _RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 class GroupNorms:
-    """GroupNormalization (18, 21), Reshape-InstanceNormalization-Reshape, LayerNormalization and
-    MeanVarianceNormalization as global pooling and 1x1 convolutions.
+    """GroupNormalization (18, 21), Reshape-InstanceNormalization-Reshape, LayerNormalization, RMSNormalization (23)
+    and MeanVarianceNormalization as global pooling and 1x1 convolutions.
 
     Refused: computed scales, unknown channel numbers, layer norms over other axes than channels, height and
     width of a picture, its channels between two transposes, or the last axis of a vector.
@@ -45,7 +45,7 @@ class GroupNorms:
             outcome += self._group(graph, node, shapes)
         for node in n.nodes_of(graph, "InstanceNormalization"):
             outcome += self._reshaped(graph, node, shapes)
-        for node in n.nodes_of(graph, "LayerNormalization"):
+        for node in n.nodes_of(graph, "LayerNormalization", "RMSNormalization"):
             outcome += self._layer(graph, node, target, shapes)
         for node in n.nodes_of(graph, "MeanVarianceNormalization"):
             outcome += self._mean_variance(graph, node, shapes)
@@ -117,7 +117,7 @@ class GroupNorms:
             if to_last and after.op == "Transpose" and n.ints(after, "perm") == (0, 3, 1, 2):
                 return self._channels(make, node, before, after, scale, bias, epsilon)
         if rank == 4 and axis == 1 and channels is not None:
-            result = _normalised(make, source, channels, 1, epsilon)
+            result = _normalised(make, source, channels, 1, epsilon, centre=_centres(node))
             size = shapes.here.static(source)
             if (scale.size != 1 or bias is not None) and size is None:
                 return self._refuse(node, "it scales every pixel, and the picture's size is not declared")
@@ -125,8 +125,9 @@ class GroupNorms:
             held = [None if part is None else np.broadcast_to(part, shape or (1,)) for part in (scale, bias)]
             result = _affine(make, result, held[0], held[1])
         elif axis == rank - 1 and (rank == 4 or target.version >= (1, 3)):
-            mean = make.op("ReduceMean", source, axes=[axis], keepdims=1)
-            centred = make.op("Sub", source, mean)
+            centred = source
+            if _centres(node):
+                centred = make.op("Sub", source, make.op("ReduceMean", source, axes=[axis], keepdims=1))
             variance = make.op("ReduceMean", make.op("Mul", centred, centred), axes=[axis], keepdims=1)
             result = make.op("Div", centred, make.op("Sqrt", make.op("Add", variance, epsilon)))
             result = _affine(make, result, scale, bias)
@@ -149,7 +150,9 @@ class GroupNorms:
         """Per pixel over its channels, between a transpose to channels last and one back: 1x1 convolutions."""
         source, channels = before.inputs[0], scale.size
         average = make.const(np.full((channels, channels, 1, 1), 1 / channels), "average")
-        centred = make.op("Sub", source, make.op("Conv", source, average, kernel_shape=[1, 1]))
+        centred = source
+        if _centres(node):
+            centred = make.op("Sub", source, make.op("Conv", source, average, kernel_shape=[1, 1]))
         variance = make.op("Conv", make.op("Mul", centred, centred), average, kernel_shape=[1, 1])
         result = make.op("Div", centred, make.op("Sqrt", make.op("Add", variance, epsilon)))
         held = [None if part is None else part.reshape(1, -1, 1, 1) for part in (scale, bias)]
@@ -174,6 +177,11 @@ class GroupNorms:
         return self._edit((node.name,), "composed of means and differences")
 
 
+def _centres(node: gs.Node) -> bool:
+    """Whether the mean is taken away: RMSNormalization divides by the root of the mean square alone."""
+    return node.op != "RMSNormalization"
+
+
 def _parameters(node: gs.Node, shapes: LazyShapes) -> tuple[int | None, np.ndarray | None, np.ndarray | None]:
     return shapes.here.channels(node.inputs[0]), n.value(node.inputs[1]), n.value(node.inputs[2])
 
@@ -189,10 +197,19 @@ def _returns(after: gs.Node, source: gs.Tensor, shapes: LazyShapes) -> bool:
 
 
 def _normalised(
-    make: n.Builder, source: gs.Tensor, channels: int, groups: int, epsilon: float, outside: bool = False
+    make: n.Builder,
+    source: gs.Tensor,
+    channels: int,
+    groups: int,
+    epsilon: float,
+    outside: bool = False,
+    centre: bool = True,
 ) -> gs.Tensor:
-    """(x - mean) / sqrt(var + epsilon) over each group, or / (sqrt(var) + epsilon) with `outside`."""
-    if groups == channels and not outside:
+    """(x - mean) / sqrt(var + epsilon) over each group, or / (sqrt(var) + epsilon) with `outside`.
+
+    Without `centre` no mean is taken away, and the mean square stands for the variance.
+    """
+    if groups == channels and not outside and centre:
         held = (make.const(np.ones(channels), "ones"), make.const(np.zeros(channels), "zeros"))
         return make.op("InstanceNormalization", source, *held, epsilon=epsilon)
     average = None
@@ -205,7 +222,7 @@ def _normalised(
         pooled = make.op("GlobalAveragePool", tensor)
         return pooled if average is None else make.op("Conv", pooled, average, kernel_shape=[1, 1])
 
-    centred = make.op("Sub", source, mean(source))
+    centred = make.op("Sub", source, mean(source)) if centre else source
     variance = mean(make.op("Mul", centred, centred))
     if outside:
         return make.op("Div", centred, make.op("Add", make.op("Sqrt", variance), epsilon))

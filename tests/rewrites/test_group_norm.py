@@ -112,6 +112,28 @@ def test_layer_norm_over_a_whole_picture():
     assert_equivalent(source, graph, sizes=[(12, 16)], tolerance=5e-6)
 
 
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("RMSNormalization", "x whole", "y", axis=1, epsilon=1e-3)],
+        [
+            node("Transpose", "x", "t", perm=[0, 2, 3, 1]),
+            node("RMSNormalization", "t g", "l", epsilon=1e-3),
+            node("Transpose", "l", "y", perm=[0, 3, 1, 2]),
+        ],
+        [node("RMSNormalization", "x wide", "y", epsilon=1e-3)],
+    ],
+    ids=["picture", "channels", "width"],
+)
+def test_rms_norm_takes_no_mean_away(nodes):
+    constants = {"whole": random(EIGHT[1:], 1), "g": random((8,), 1), "wide": random((16,), 1)}
+    source = model(nodes, constants, opset=23, input_shape=EIGHT)
+    graph, _, refusals = lowered(source)
+    assert not refusals
+    assert not {"Sub", "RMSNormalization"} & set(operators(graph))
+    assert_equivalent(source, graph, sizes=[(12, 16)], tolerance=5e-6)
+
+
 def test_layer_norm_over_the_channels_of_each_pixel():
     source = model(
         [
