@@ -27,8 +27,8 @@ _RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 class GroupNorms:
-    """GroupNormalization (18, 21), Reshape-InstanceNormalization-Reshape, LayerNormalization (17), RMSNormalization
-    (23) and MeanVarianceNormalization as global pooling and 1x1 convolutions.
+    """GroupNormalization (18, 21), Reshape-InstanceNormalization-Reshape, LayerNormalization (17),
+    RMSNormalization (23) and MeanVarianceNormalization as global pooling and 1x1 convolutions.
 
     Refused: computed scales, unknown channel numbers, layer norms over other axes than channels, height and
     width of a picture, its channels between two transposes, or the last axis of a vector.
