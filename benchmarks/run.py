@@ -1,22 +1,28 @@
 """Times the command line as whole processes, each beside a named peer in the same run.
 
-    python benchmarks/run.py [--runs 5]
+    python benchmarks/run.py [--runs 5] [--write]
 
 Prints medians of wall seconds and peak memory, and the ratio to the peer; the two run in turn, so that a machine
 that slows down slows both. Peers: a bare script that does nothing but torch.onnx.export, and onnxslim
 (`pip install onnxslim`; left out where it is not installed). POSIX only: peak memory comes from wait4.
+--write makes docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 
 BARE_SCRIPT = """
 import sys, torch, warnings
@@ -32,13 +38,59 @@ with torch.no_grad():
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), runs)
+        rows = measure(Path(folder), chosen.runs)
+    if chosen.write:
+        PAGE.write_text(page(rows, chosen.runs), encoding="utf-8")
     return 0
 
 
-def measure(folder: Path, runs: int) -> None:
+@dataclass(frozen=True)
+class Row:
+    """One pair: medians of wall seconds and peak MiB of both, and the median of the ratios of seconds."""
+
+    name: str
+    seconds: float
+    memory: float
+    peer: str
+    peer_seconds: float
+    peer_memory: float
+    ratio: float
+
+
+def page(rows: list[Row], runs: int) -> str:
+    """docs/benchmarks.md."""
+    lines = [
+        "# Speed",
+        "",
+        "<!-- Made by `python benchmarks/run.py --write`. -->",
+        "",
+        f"Whole processes, each in turn with a peer: medians of {runs} runs on {os.cpu_count()} cores of "
+        f"{processor()}, Python {platform.python_version()}. The 1.68 M-weight network is fast_neural_style's at "
+        "full size. The ratio is what carries over to another machine; the seconds do not.",
+        "",
+        "| ours | s | MiB | peer | s | MiB | ratio of times |",
+        "|---|---:|---:|---|---:|---:|---:|",
+    ]
+    for row in rows:
+        cells = [f"{row.seconds:.3f}", f"{row.memory:.0f}", row.peer]
+        cells += [f"{row.peer_seconds:.3f}", f"{row.peer_memory:.0f}", f"{row.ratio:.2f}"]
+        lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def measure(folder: Path, runs: int) -> list[Row]:
     """Make the inputs, run every pair, print the table."""
     checkpoint, graph = make_inputs(folder)
     python, pipeline = sys.executable, [sys.executable, "-m", "pipeline"]
@@ -62,6 +114,7 @@ def measure(folder: Path, runs: int) -> None:
         ),
         ("build-unity, cached", build, "python -c 'import torch'", [python, "-c", "import torch"]),
     ]
+    results = []
     print(f"{'ours':<30} {'s':>7} {'MiB':>6}   {'peer':<34} {'s':>7} {'MiB':>6}   {'ratio':>6}")
     for name, ours, peer_name, peer in rows:
         once(ours, environment)
@@ -79,9 +132,11 @@ def measure(folder: Path, runs: int) -> None:
             p_seconds, p_memory = (statistics.median(column) for column in zip(*peer_times, strict=True))
             ratio = statistics.median(a[0] / b[0] for a, b in zip(times, peer_times, strict=True))
             line += f"{peer_name:<34} {p_seconds:7.3f} {p_memory:6.0f}   {ratio:6.2f}"
+            results.append(Row(name, seconds, memory, peer_name, p_seconds, p_memory, ratio))
         else:
             line += f"{peer_name:<34} not installed"
         print(line, flush=True)
+    return results
 
 
 MAKE_CHECKPOINT = """
