@@ -110,6 +110,7 @@ def _spread(wall: Sequence[float], cpu: Sequence[float]) -> Spread:
     )
 
 
+_TRIES = 4
 _PEAK = """
 import pathlib, re, resource, sys
 import onnx
@@ -136,7 +137,8 @@ except OSError:  # not Linux
 def peak_megabytes(model: onnx.ModelProto) -> float | None:
     """How much a process grows by one picture, in MB, measured in a process of its own; None where that fails.
 
-    The system counts resident memory by the page; what ONNX Runtime itself takes is not in it.
+    The system counts resident memory by the page; what ONNX Runtime itself takes is not in it. A system short of
+    memory takes pages back meanwhile, which hides the growth: what seems not to grow is measured again.
     """
     import onnx
 
@@ -147,11 +149,14 @@ def peak_megabytes(model: onnx.ModelProto) -> float | None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, str(path))
-        done = subprocess.run(
-            [sys.executable, "-c", _PEAK, str(path)], capture_output=True, text=True, check=False
-        )
-    try:
-        grown = int(done.stdout.split()[-1])
-    except (IndexError, ValueError):
-        return None
+        for _ in range(_TRIES):
+            done = subprocess.run(
+                [sys.executable, "-c", _PEAK, str(path)], capture_output=True, text=True, check=False
+            )
+            try:
+                grown = int(done.stdout.split()[-1])
+            except (IndexError, ValueError):
+                return None
+            if grown:
+                break
     return round(grown / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
