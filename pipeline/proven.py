@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PipelineError, ProofFailed
 from pipeline.files import existing_file
+from pipeline.memory import keep_what_is_loaded
 from pipeline.report import facts
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def make(
             channel_order=options.channel_order,
         ),
     )
+    keep_what_is_loaded()
     step("read", facts.describe(network))
     if bake_contract:
         _require_contract(network)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pipeline.errors import PipelineError, ProofFailed
+from pipeline.memory import own_process
 
 if TYPE_CHECKING:
     from pipeline.build import BuildOptions
@@ -173,6 +174,7 @@ def to_size(text: str) -> tuple[int, int]:
 def run(group: click.Group) -> int:
     """Run the command line; the exit code. No traceback but for -vv."""
     console = Console()
+    own_process()
     if "-vv" not in sys.argv:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read as torch is imported: its C++ warns on stderr
     try:
