@@ -167,6 +167,20 @@ def _slice_empty(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
             return
 
 
+@kind("slice-rank-one")
+def _rank_one(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """1.0.4 gives the bounds of a vector to the batch, of which there is one (measured)."""
+    shape = view.shape(given(node, 0))
+    if shape is None or len(shape) != 1 or not variable(view, given(node, 0)) or shape[0] == 1:
+        return
+    beyond = any(start >= 1 for _, start, _, _ in slice_of(view, node) or ())
+    yield Hit(
+        f"of a vector ({text(shape)}) the bounds are read as the batch's",
+        given(node, 0),
+        Severity.ERROR if beyond else None,
+    )
+
+
 @kind("slice-rank-three")
 def _rank_three(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """1.0.4 gives the bounds of (N, C, W) to N, C, H, and 0:1 to W (measured)."""

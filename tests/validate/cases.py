@@ -349,6 +349,8 @@ CASES = [
     ("slice-end-int64", graph(node("Slice", "x s e a"), s=ints(-2), e=ints(MAX64), a=ints(3), opset=10), "1"),
     ("slice-start-beyond", graph(node("Slice", "x s e a d"), s=ints(20), e=ints(0), a=ints(3), d=ints(-2), opset=10), OLD),
     ("slice-start-beyond", graph(node("Slice", "x s e a d"), s=ints(15), e=ints(0), a=ints(3), d=ints(-2), opset=10), NONE),
+    ("slice-of-vector", graph(node("Slice", "x", axes=[0], starts=[0], ends=[4]), shape=(8,)), "1"),
+    ("slice-of-vector", graph(node("Slice", "x", axes=[0], starts=[0], ends=[1]), shape=(1,)), NONE),
     ("slice-of-rank-three", graph(node("Slice", "x", axes=[1], starts=[0], ends=[4]), shape=(2, 8, 9)), "1"),
     ("slice-of-rank-three", graph(node("Slice", "x", axes=[1], starts=[0], ends=[4]), shape=(2, 8, 9, 1)), NONE),
     ("slice-without-steps", graph(node("Slice", "x s e"), inputs={"s": (2,), "e": (2,)}, opset=10), NEW),
