@@ -172,7 +172,7 @@ def scatter(
 
 
 def _tick(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
+    return f"{value:,.0f}" if value == round(value) else f"{value:g}"
 
 
 def _decades(values: Sequence[float]) -> tuple[float, float]:
@@ -182,7 +182,13 @@ def _decades(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    every = [m * 10.0**e for e in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)]
-    inside = [tick for tick in every if low <= math.log10(tick) <= high]
+    inside: list[float] = []
+    for steps in ((1, 2, 5), range(1, 10), [tenth / 10 for tenth in range(10, 100)]):
+        every = [float(f"{step}e{e}") for e in range(math.floor(low), math.ceil(high) + 1) for step in steps]
+        inside = [tick for tick in every if low <= math.log10(tick) <= high]
+        if len(inside) >= 3:
+            break
+    if len(inside) > 9 and high - low < 1:
+        inside = inside[:: math.ceil(len(inside) / 9)]
     whole = [tick for tick in inside if math.log10(tick) == round(math.log10(tick))]
     return inside if len(inside) <= 9 or len(whole) < 2 else whole

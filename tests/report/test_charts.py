@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from pipeline.report.charts import bars, number, scatter, standalone
+from pipeline.report.charts import _tick, _ticks, bars, number, scatter, standalone
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -45,3 +46,11 @@ def test_a_file_of_its_own_has_its_colours_for_light_and_dark() -> None:
 @pytest.mark.parametrize(("value", "told"), [(1543.2, "1,543"), (60.23, "60.2"), (0.123, "0.12")])
 def test_numbers_have_three_figures(value: float, told: str) -> None:
     assert number(value) == told
+
+
+@pytest.mark.parametrize(("low", "high"), [(6.2, 6.9), (1.0, 2.9), (0.3, 0.4), (9, 11), (3, 4000)])
+def test_every_range_has_ticks_and_not_too_many(low, high):
+    ticks = _ticks(math.log10(low), math.log10(high))
+    assert 2 <= len(ticks) <= 10
+    assert all(low <= tick <= high for tick in ticks)
+    assert len({_tick(tick) for tick in ticks}) == len(ticks)
