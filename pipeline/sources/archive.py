@@ -22,8 +22,9 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.integers import QuantizedTensor
 from pipeline.sources import unpickle
+from pipeline.sources.pickled import Global, QuantisedRef, Storage, TensorRef, Unsupported
 from pipeline.sources.triage import TORCH_LEGACY_MAGIC
-from pipeline.sources.unpickle import Global, Malformed, QuantisedRef, Storage, TensorRef, Unsupported
+from pipeline.sources.unpickle import Malformed
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.sources.archive import is_tensor
-from pipeline.sources.unpickle import Record
+from pipeline.sources.pickled import Record
 
 if TYPE_CHECKING:
     from torch import nn

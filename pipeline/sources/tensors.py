@@ -17,8 +17,8 @@ from pipeline.errors import PipelineError
 from pipeline.integers import QuantizedTensor
 from pipeline.sources import plain, quantised_state
 from pipeline.sources.archive import Archive, guarded, is_tensor, open_archive, rank
+from pipeline.sources.pickled import Global, Record
 from pipeline.sources.triage import FileFormat, identify
-from pipeline.sources.unpickle import Global, Record
 
 MAX_ENTRIES = 100_000
 """Tensors and modules in one file; a nest of shared modules could otherwise grow without end."""

@@ -15,81 +15,13 @@ import pickletools
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from pipeline.errors import PipelineError
+from pipeline.sources.pickled import Global, QuantisedRef, Record, Storage, TensorRef, Unsupported
 
 MAX_WORK = 5_000_000
 """Opcodes and copied items of one pickle: far above any checkpoint (a ResNet-50 state dict has about 10,000)."""
-
-
-@dataclass(frozen=True)
-class Global:
-    """The name of a class or function in a pickle: nothing is imported."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(eq=False)
-class Record:
-    """An object of a class that is not built: its class name, constructor arguments and state.
-
-    `packed` is the state of a class that saves it as a tuple (torch's quantised convolutions).
-    """
-
-    cls: Global
-    args: tuple[Any, ...] = ()
-    state: dict[Any, Any] = field(default_factory=dict)
-    items: list[Any] = field(default_factory=list)
-    packed: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Storage:
-    """A block of numbers that lies beside the pickle: its key, torch type name and number of values."""
-
-    key: str
-    dtype: str
-    numel: int
-    start: int = 0
-    """First value, for a view of the storage named `key` (legacy files)."""
-    load: Callable[[Storage], bytes] | None = None
-    """Reads the bytes, for a storage inside another file than the pickle's own."""
-
-
-@dataclass(frozen=True, eq=False)
-class TensorRef:
-    """A tensor as the pickle describes it: a strided view of a storage. Nothing is checked or read yet."""
-
-    storage: Any
-    offset: Any
-    shape: Any
-    stride: Any
-
-
-@dataclass(frozen=True, eq=False)
-class QuantisedRef:
-    """A quantised tensor as the pickle describes it: integers, and what one step and zero stand for.
-
-    `scale` and `zero_point` are numbers (per_tensor_affine), or references to one per slice along `axis`.
-    """
-
-    integers: TensorRef
-    scale: Any
-    zero_point: Any
-    axis: Any = None
-
-
-@dataclass(frozen=True, eq=False)
-class Unsupported:
-    """A tensor of a kind that cannot be taken as plain numbers (sparse, nested, ...)."""
-
-    what: str
 
 
 _STORAGE = re.compile(r"torch\.(\w+Storage|storage\.\w+Storage|device|serialization\._get_layout)")

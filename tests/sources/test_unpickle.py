@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.sources import unpickle
-from pipeline.sources.unpickle import Global, Malformed, Record
+from pipeline.sources.pickled import Global, Record
+from pipeline.sources.unpickle import Malformed
 
 
 def loads(data: bytes, **options: Any) -> Any:
