@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -174,13 +173,10 @@ class View:
                 for size in tensor.dims:
                     held.type.tensor_type.shape.dim.add(dim_value=size)
         light.graph.node.extend(self.nodes[index] for index in self.order)
-        level = logging.root.manager.disable
         try:
             inferred = onnx.shape_inference.infer_shapes(light, data_prop=True)
         except Exception:  # not a model that ONNX can read: the rules see unknown shapes
             return []
-        finally:
-            logging.disable(level)
         return [*inferred.graph.value_info, *inferred.graph.output]
 
     def shape(self, name: str) -> Shape | None:
