@@ -1,7 +1,7 @@
 """Fits the cost model's terms for ONNX Runtime to measurements, and shows the fit.
 
     python benchmarks/cost_model.py                 measure, fit, print
-    python benchmarks/cost_model.py --write         ... and write pipeline/costs.json, docs/cost_fit.md and .svg
+    python benchmarks/cost_model.py --write         ... and write pipeline/cost/costs.json, docs/cost_fit.md and .svg
 
 Random networks of every known family are lowered as for Unity and timed in ONNX Runtime with one thread, in turn,
 so that a drift of the machine's speed falls on all of them; a network's time is the least processor time of its
@@ -48,8 +48,8 @@ def lowered(architecture: str, parameters: dict[str, Any]) -> Any:
     """The graph that Unity would get."""
     from pipeline import targets
     from pipeline.architectures import build, family_of
-    from pipeline.export import export
-    from pipeline.lowering import rewrite
+    from pipeline.build.export import export
+    from pipeline.build.lowering import rewrite
     from pipeline.network import Network
 
     if architecture == "few-shot":
@@ -65,9 +65,9 @@ def measured(rounds: int) -> list[dict[str, Any]]:
     """For each network and size: multiply-adds, elements written, milliseconds."""
     import copy
 
-    from pipeline.cost import at_size
+    from pipeline.cost.model import at_size
+    from pipeline.cost.timing import measure
     from pipeline.graph import to_model
-    from pipeline.measure import measure
 
     rows: list[dict[str, Any]] = []
     models: dict[str, Any] = {}
@@ -100,7 +100,7 @@ def measured(rounds: int) -> list[dict[str, Any]]:
 
 def terms_of(layers: list[Any]) -> list[float]:
     """1e9 multiply-adds in blocked and in plain kernels, 1e9 elements written by convolutions and by others."""
-    from pipeline.cost import device
+    from pipeline.cost.model import device
 
     here = replace(device("here"), kernels={"blocked-8": 1.0, "plain": 0.0, "reordered": 1.0})
     blocked = sum(layer.macs * here.weight(layer) for layer in layers)

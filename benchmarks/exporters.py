@@ -110,7 +110,7 @@ def expected(name: str) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
 def lowered(model: onnx.ModelProto, target_name: str) -> tuple[gs.Graph, list]:
     """A model read from a file and lowered as `convert` does it, and the refusals."""
     from pipeline import sources, targets
-    from pipeline.lowering import rewrite
+    from pipeline.build.lowering import rewrite
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"

@@ -162,10 +162,10 @@ def judged(cases: Iterable[Case]) -> Iterator[Outcome]:
 
 def judge(case: Case, target) -> Outcome:
     """Lower, validate and emulate one case."""
-    from pipeline.errors import PipelineError
     from pipeline.graph import from_model, to_model
     from pipeline.graph.runtime import session
     from pipeline.rewrites import lower
+    from pipeline.support.errors import PipelineError
     from pipeline.validate import validate
     from pipeline.verify.emulation import emulate
 

@@ -135,7 +135,7 @@ def _by_torch(name: str, opset: int, training: bool = False, eager: bool = False
 
 
 def _exported(module: torch.nn.Module, picture: torch.Tensor, opset: int) -> onnx.ModelProto:
-    from pipeline.export import silence
+    from pipeline.build.export import silence
 
     written = io.BytesIO()
     with silence():

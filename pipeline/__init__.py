@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from pipeline.build import BuildOptions, BuildResult, build_unity, convert
-    from pipeline.errors import PipelineError
-    from pipeline.inspection import inspect
+from pipeline.support.version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["BuildOptions", "BuildResult", "PipelineError", "build_unity", "convert", "inspect"]
+if TYPE_CHECKING:
+    from pipeline.build.inspection import inspect
+    from pipeline.build.job import BuildOptions, BuildResult, build_unity, convert
+    from pipeline.support.errors import PipelineError
+
+__all__ = ["BuildOptions", "BuildResult", "PipelineError", "__version__", "build_unity", "convert", "inspect"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,5 +26,5 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
-    held = {"PipelineError": "pipeline.errors", "inspect": "pipeline.inspection"}
-    return getattr(import_module(held.get(name, "pipeline.build")), name)
+    held = {"PipelineError": "pipeline.support.errors", "inspect": "pipeline.build.inspection"}
+    return getattr(import_module(held.get(name, "pipeline.build.job")), name)

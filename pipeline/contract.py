@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """RGB means of ImageNet in 0..1, as torchvision's models take them."""

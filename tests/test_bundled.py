@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline import targets
-from pipeline.check import check_files
-from pipeline.findings import Severity
+from pipeline.validate.files import check_files
+from pipeline.validate.findings import Severity
 from tests.conftest import REPOSITORY
 
 

@@ -66,7 +66,7 @@ def test_every_column_of_the_benchmark_is_explained() -> None:
 
 
 def test_kernels_cost_what_the_law_of_the_desktop_says() -> None:
-    from pipeline.cost import device
+    from pipeline.cost.model import device
 
     text = (DOCS / "unity-performance.md").read_text(encoding="utf-8")
     table = text.partition("| kernel | a convolution gets it if |")[2].partition("\n\n")[0]

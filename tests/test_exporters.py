@@ -75,8 +75,8 @@ def test_the_plain_style_network_is_small_and_the_same_graph_from_every_exporter
 def test_the_export_of_2018_is_the_same_graph_as_todays_from_the_weights(shared_models, name):
     """PyTorch 0.4 exported these networks in 2018; their weights are exported anew."""
     from pipeline import sources
-    from pipeline.export import export
-    from pipeline.lowering import rewrite
+    from pipeline.build.export import export
+    from pipeline.build.lowering import rewrite
 
     folder = shared_models / "fast_neural_style"
     target = targets.get("barracuda-3.0")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.architectures import fast_neural_style, few_shot, fritz
 from pipeline.architectures.base import Family, Parameters, Recognised, Shapes, Tensors, Variant
-from pipeline.errors import MissingDependency, PipelineError
+from pipeline.support.errors import MissingDependency, PipelineError
 
 if TYPE_CHECKING:
     from torch import nn

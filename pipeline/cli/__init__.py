@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pipeline import __version__
+from pipeline.support.version import __version__
 
 COMMANDS = {
     "bench": "Say what models cost side by side: counted, measured, predicted.",

@@ -73,9 +73,9 @@ def command(
       pipeline build-unity net.onnx --input-range 0..255 --output-range 0..255 --output bundle
       pipeline build-unity weights.pth --architecture mynets:Generator --input-range -1..1 --output-range -1..1
     """
-    from pipeline.build import build_unity
-    from pipeline.config import Job, check_jobs, load_jobs
-    from pipeline.errors import PipelineError
+    from pipeline.build.config import Job, check_jobs, load_jobs
+    from pipeline.build.job import build_unity
+    from pipeline.support.errors import PipelineError
 
     packing = {"weights": weights, "min_psnr": min_psnr, "calibrate": calibrate or None}
     options |= {key: value for key, value in packing.items() if value is not None}

@@ -60,8 +60,8 @@ def command(
     """
     from pipeline.compress.files import compress_file
     from pipeline.compress.job import CompressOptions
-    from pipeline.files import write_new
     from pipeline.sources import ReadOptions
+    from pipeline.support.files import write_new
 
     destination = output or model.with_suffix(".bytes")
     options = CompressOptions(weights, min_psnr, calibrate, picture, table)

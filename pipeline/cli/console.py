@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipeline.errors import PipelineError, ProofFailed
-from pipeline.memory import own_process
+from pipeline.support.errors import PipelineError, ProofFailed
+from pipeline.support.memory import own_process
 
 if TYPE_CHECKING:
-    from pipeline.build import BuildOptions
+    from pipeline.build.job import BuildOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -143,7 +143,7 @@ def build_options(command: F) -> F:
 
 def to_build_options(values: dict[str, Any]) -> BuildOptions:
     """BuildOptions from option values, the size still as text."""
-    from pipeline.build import BuildOptions
+    from pipeline.build.job import BuildOptions
 
     values = dict(values)
     if isinstance(values.get("size"), str):

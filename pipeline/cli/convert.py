@@ -36,9 +36,9 @@ def command(
       pipeline convert quantised.onnx --target barracuda-1.0
       pipeline convert net.onnx --explain --check --skip activations
     """
-    from pipeline.build import convert
-    from pipeline.errors import ProofFailed
+    from pipeline.build.job import convert
     from pipeline.report.rewriting import explanation
+    from pipeline.support.errors import ProofFailed
 
     def show(report: dict[str, Any] | None) -> None:
         for line in explanation(report) if explain and report else ():

@@ -22,7 +22,7 @@ def command(console: Console, packed: Path, output: Path | None, force: bool) ->
       pipeline decompress mosaic.bytes -o mosaic.onnx
     """
     from pipeline.compress.files import read_packed
-    from pipeline.files import write_new
+    from pipeline.support.files import write_new
 
     destination = output or packed.with_suffix(".onnx")
     model, facts = read_packed(packed)

@@ -10,7 +10,7 @@ import click
 
 from pipeline.cli.console import Console, output_options
 from pipeline.cli.training import loop_options, progress, to_loop
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 
 @click.command("distill")

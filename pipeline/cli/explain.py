@@ -19,8 +19,8 @@ def command(console: Console, codes: tuple[str, ...]) -> None:
     """
     import difflib
 
-    from pipeline.errors import PipelineError
     from pipeline.report.pages import rules_of
+    from pipeline.support.errors import PipelineError
     from pipeline.validate import codes as known_codes
 
     known = known_codes()

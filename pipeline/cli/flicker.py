@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from pipeline.cli.console import Console, output_options, to_size
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 
 @click.command("flicker")
@@ -97,7 +97,7 @@ def _read(
     models: tuple[Path, ...], reading: dict[str, Any]
 ) -> tuple[list[tuple[str, Any]], tuple[int, int] | None]:
     """(name, painting function) of each model, and the one size at which one of them runs."""
-    from pipeline.sides import read_side
+    from pipeline.compare.sides import read_side
     from pipeline.sources import ReadOptions
 
     subjects, bound = [], None
@@ -122,8 +122,8 @@ def _clips(frames: Path | None, size: tuple[int, int] | None, count: int) -> Any
         return (clip_of_frames(picture_files([frames]), size, count),)
     import numpy as np
 
-    from pipeline.resources import resource
     from pipeline.shrink.data import open_picture
+    from pipeline.support.resources import resource
 
     picture = open_picture(frames or resource("examples/picture.jpg"))
     pixels = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] / 255
@@ -148,8 +148,8 @@ def _stability(name: str, paint: Any, clips: Any) -> Any:
 def _write(clips: Any, held: Any, strip: Path | None, plot: Path | None) -> None:
     if strip is None and plot is None:
         return
-    from pipeline.files import write_file
     from pipeline.shrink import flicker_pictures as drawn
+    from pipeline.support.files import write_file
 
     if strip is not None:
         write_file(strip, drawn.strip(clips[-1], held))

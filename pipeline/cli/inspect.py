@@ -27,7 +27,7 @@ def command(console: Console, file: Path, architecture: str | None, target: str)
       pipeline inspect mosaic.pth
       pipeline inspect model.onnx --json
     """
-    from pipeline.inspection import inspect
+    from pipeline.build.inspection import inspect
 
     facts = inspect(file, architecture=architecture, target=target)
     if console.as_json:

@@ -18,8 +18,8 @@ def command(console: Console, operators: tuple[str, ...]) -> None:
       pipeline targets                 every operator that one of the targets knows
       pipeline targets Resize Split    only these, with their limits
     """
-    from pipeline.findings import Severity
     from pipeline.report.pages import all_targets, support
+    from pipeline.validate.findings import Severity
 
     known = all_targets()
     names = {op.lower(): op for target in known for op in target.operators}

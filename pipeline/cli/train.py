@@ -88,8 +88,8 @@ def command(
           --style-weight 5e10 --style-size 512 -o candy.pth
     """
     options = to_loop(loop, threads, "training")
-    from pipeline.errors import PipelineError
     from pipeline.shrink.train import StyleOptions, train_file
+    from pipeline.support.errors import PipelineError
 
     if side % 8:
         raise PipelineError(

@@ -11,7 +11,7 @@ import click
 from pipeline.cli.console import Console, output_options
 
 if TYPE_CHECKING:
-    from pipeline.check import Validation
+    from pipeline.validate.files import Validation
 
 SEVERITIES = ("error", "wrong", "warning", "slow", "note")
 FORMATS = ("text", "json", "junit", "sarif", "github")
@@ -58,10 +58,10 @@ def command(
       pipeline validate Assets/Models --target barracuda-1.0 --target barracuda-3.0
       pipeline validate "Assets/**/*.onnx" --fail-on warning --format sarif -o validate.sarif
     """
-    from pipeline.check import check_files
-    from pipeline.errors import PipelineError
-    from pipeline.findings import Severity
-    from pipeline.waivers import load_settings
+    from pipeline.support.errors import PipelineError
+    from pipeline.validate.files import check_files
+    from pipeline.validate.findings import Severity
+    from pipeline.validate.waivers import load_settings
 
     if console.as_json and form not in (None, "json"):
         raise PipelineError(
@@ -117,7 +117,7 @@ def render(result: Validation, form: str, verbosity: int = 0) -> str:
 
 def _write(text: str, output: Path | None) -> None:
     if output is not None:
-        from pipeline.files import write_file
+        from pipeline.support.files import write_file
 
         write_file(output, click.unstyle(text).encode("utf-8", "backslashreplace"))
         return

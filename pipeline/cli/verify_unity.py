@@ -60,7 +60,7 @@ def command(
       pipeline verify-unity --unity ~/Unity/Hub/Editor/2021.3.24f1/Editor/Unity --project ~/MyGame
       pipeline verify-unity --results artifacts/editmode-results.xml --json
     """
-    from pipeline.errors import PipelineError
+    from pipeline.support.errors import PipelineError
     from pipeline.unity import batch_tests, editors
     from pipeline.unity.project import find_project
 

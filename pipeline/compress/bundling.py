@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.build import BuildOptions
-    from pipeline.lowering import Lowered
+    from pipeline.build.job import BuildOptions
+    from pipeline.build.lowering import Lowered
     from pipeline.targets import Target
 
 FLOAT = "float"

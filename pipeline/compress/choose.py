@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.compress.packed import Filling
 from pipeline.compress.running import SMALL, Running
 from pipeline.compress.weights import Weight, kept, replaced
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 HEADROOM = 1.5
 """dB above what is asked for on the worst of the measured pictures: other pictures fare up to that much worse."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.compress.job import Compressed, CompressOptions, compress, describe
 from pipeline.compress.packed import VERSION, is_packed, unpack
-from pipeline.files import existing_file
+from pipeline.support.files import existing_file
 
 if TYPE_CHECKING:
     import onnx
@@ -58,7 +58,7 @@ def compress_file(
 def _contract(path: Path, declared: ReadOptions | None) -> ImageContract | None:
     """What the file or the user says of the pictures; None where neither does."""
     from pipeline import sources
-    from pipeline.errors import PipelineError
+    from pipeline.support.errors import PipelineError
 
     if declared is not None and (declared.input_range or declared.output_range):
         return sources.read(path, declared).contract
@@ -70,7 +70,7 @@ def _contract(path: Path, declared: ReadOptions | None) -> ImageContract | None:
 
 def _floats_behind(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[QuantizedTensor]]:
     """A quantised model with its quantisation undone, and the integers; any other as it is."""
-    from pipeline.lowering import QUANTISED, operators
+    from pipeline.build.lowering import QUANTISED, operators
 
     if not QUANTISED & set(operators(model)):
         return model, []

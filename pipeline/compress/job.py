@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.compress.holes import find_holes, with_raw_data
 from pipeline.compress.packed import HALVES, Filling, Unpacked, pack, unpack
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.compress.weights import Weight

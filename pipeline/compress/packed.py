@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.compress.coding import BrokenStream, Decoder, Encoder, Models
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 MAGIC = b"STPK"
 VERSION = 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.compress.calibrate import SIZE, drawn, image_input, pictures
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     import onnx

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import onnx
 import onnx_graphsurgeon as gs
 
-from pipeline.errors import PipelineError
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import Shapes, infer, spatial_axes
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

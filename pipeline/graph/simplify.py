@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import onnx
 
-from pipeline.quiet import quiet
+from pipeline.support.quiet import quiet
 
 _FOLDABLE = frozenset(
     [

@@ -10,12 +10,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import __version__
+from pipeline.support.version import __version__
 
 if TYPE_CHECKING:
     import onnx
 
-    from pipeline.lowering import Lowered
+    from pipeline.build.lowering import Lowered
     from pipeline.network import Network
     from pipeline.targets import Target
 
@@ -132,7 +132,7 @@ def predicted(lowered: Lowered) -> dict[str, Any]:
     """What a picture costs at each of the usual sizes, counted and predicted; or at the one that it has."""
     from collections import Counter
 
-    from pipeline.cost import SIZES, at_size, counted, devices, kernel
+    from pipeline.cost.model import SIZES, at_size, counted, devices, kernel
     from pipeline.graph import from_model
 
     built = from_model(lowered.model)
@@ -154,7 +154,7 @@ def predicted(lowered: Lowered) -> dict[str, Any]:
 
 def graph(model: onnx.ModelProto) -> dict[str, Any]:
     """Opset, IR version, producer, inputs, outputs and operator counts of an ONNX model."""
-    from pipeline.lowering import operators, opset
+    from pipeline.build.lowering import operators, opset
 
     constants = {t.name for t in model.graph.initializer}
 
@@ -186,12 +186,12 @@ def cost(network: Network, target: Target) -> dict[str, Any] | str:
     `operators`: nodes before and after the lowering. `sizes`: for one picture at each of `SIZES` multiply-adds in
     billions, activations written, and the most of them alive at once, in megabytes of float32.
     """
-    from pipeline.cost import SIZES
-    from pipeline.errors import PipelineError
-    from pipeline.export import export
+    from pipeline.build.export import export
+    from pipeline.build.lowering import declared_size, operators, rewrite
+    from pipeline.cost.model import SIZES
     from pipeline.graph import declare_size
     from pipeline.graph.statistics import count
-    from pipeline.lowering import declared_size, operators, rewrite
+    from pipeline.support.errors import PipelineError
 
     try:
         exported = export(network, SIZES[0][::-1])

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.check import Validation, Verdict
-from pipeline.findings import Severity
 from pipeline.report.text import Group, groups, sentence, shown
+from pipeline.validate.files import Validation, Verdict
+from pipeline.validate.findings import Severity
 
 
 def render_github(result: Validation, *, verbosity: int = 0, folder: Path | None = None) -> str:

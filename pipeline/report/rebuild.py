@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.build import BuildOptions
+    from pipeline.build.job import BuildOptions
 
 NOT_TOLD = ("target", "name", "picture", "calibrate")
 """Options that a later build is given anew: the target that is installed by then, the folder that the style lies

@@ -13,11 +13,11 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from pipeline import __version__
-from pipeline.check import Validation, Verdict
-from pipeline.findings import Finding, Severity
 from pipeline.report.text import sentence
-from pipeline.waivers import Waiver
+from pipeline.support.version import __version__
+from pipeline.validate.files import Validation, Verdict
+from pipeline.validate.findings import Finding, Severity
+from pipeline.validate.waivers import Waiver
 
 LEVELS = {
     Severity.ERROR: "error",

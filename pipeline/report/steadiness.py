@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.lowering import Lowered
+    from pipeline.build.lowering import Lowered
 
 SIZE = (112, 192)
 """Height and width of the frames: multiples of 16."""

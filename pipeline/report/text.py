@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import click
 
-from pipeline.check import Validation, Verdict
-from pipeline.findings import Finding, Severity
-from pipeline.python_lines import PythonLine
+from pipeline.validate.files import Validation, Verdict
+from pipeline.validate.findings import Finding, Severity
+from pipeline.validate.python_lines import PythonLine
 
 COLOURS = {
     Severity.ERROR: "red",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.errors import PipelineError
 from pipeline.rewrites.activations import Activations
 from pipeline.rewrites.base import Check, Compare, Edit, LoweringResult, Refusal, Rewrite, run
 from pipeline.rewrites.batch_norm import FoldBatchNorm
@@ -29,6 +28,7 @@ from pipeline.rewrites.quantized import Quantised
 from pipeline.rewrites.reductions import Reductions, Softmaxes
 from pipeline.rewrites.resize import FuseUpsample, Resizes
 from pipeline.rewrites.shuffle import Shuffles
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

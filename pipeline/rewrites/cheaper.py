@@ -1,7 +1,7 @@
 """Rearrangements that compute the same and may be cheaper: for `--optimize`, never part of lowering.
 
 Each knows the `places` where it could be done and does one of them. Whether it pays is not for it to say: the cost
-model is asked for each place (pipeline.optimize), since what is cheaper on one worker is dearer on another.
+model is asked for each place (pipeline.cost.rearrange), since what is cheaper on one worker is dearer on another.
 """
 
 from __future__ import annotations

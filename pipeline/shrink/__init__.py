@@ -6,7 +6,7 @@ imported, so whoever calls them asks `require_torch` first and imports them insi
 
 from __future__ import annotations
 
-from pipeline.errors import MissingDependency
+from pipeline.support.errors import MissingDependency
 
 
 def require_torch(purpose: str) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import PipelineError
 from pipeline.shrink import students
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.cost import Layer
+    from pipeline.cost.model import Layer
     from pipeline.network import Network
     from pipeline.shrink.channels import Unit
     from pipeline.shrink.goals import Goal
@@ -47,7 +47,7 @@ def meeting(goal: Goal, limit: float, slowest: float = math.inf) -> list[Candida
 
     `slowest` is the most predicted milliseconds, at the goal's size and on its device class.
     """
-    from pipeline.cost import device
+    from pipeline.cost.model import device
 
     found = []
     every = sorted({tuple(first * part for part in shape) for first in FIRST for shape in SHAPES})
@@ -69,7 +69,7 @@ def meeting(goal: Goal, limit: float, slowest: float = math.inf) -> list[Candida
 @functools.cache
 def _layers(blocks: int, widths: tuple[int, ...], size: tuple[int, int]) -> tuple[list[Layer], int]:
     """A student's layers at a picture size, and its nodes."""
-    from pipeline.cost import at_size
+    from pipeline.cost.model import at_size
 
     base = _base(blocks)
     graph = base.without(_surplus(base, widths))

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import PipelineError
 from pipeline.shrink import flow
+from pipeline.support.errors import PipelineError
 
 Paint = Callable[[np.ndarray], np.ndarray]
 """A picture (1, 3, H, W), RGB 0..1, to a painting of the same size."""

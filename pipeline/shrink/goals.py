@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.cost import SIZES, at_size, device
-from pipeline.errors import PipelineError
+from pipeline.cost.model import SIZES, at_size, device
 from pipeline.graph.statistics import held_weights
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from pipeline.cost import Layer
+    from pipeline.cost.model import Layer
 
 _GOAL = re.compile(
     r"\s*(?P<number>\d[\d,]*\.?\d*|\.\d+)\s*(?P<scale>[km](?!i?b|s\b|mac))?\s*"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import PipelineError
 from pipeline.shrink.channels import Slot, Unit, constants
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import PipelineError
 from pipeline.shrink.goals import USUAL, parse
 from pipeline.shrink.prunable import save
 from pipeline.shrink.prune import PruneOptions, prune
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.network import Network
@@ -40,7 +40,7 @@ def prune_file(
     fine-tuning lacks pictures or a torch module.
     """
     from pipeline import sources
-    from pipeline.files import existing_file
+    from pipeline.support.files import existing_file
 
     wanted = parse(goal, device)
     options = PruneOptions(criterion, multiple, _folder(images), seed)

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, distributed, nn
 
 from pipeline.contract import ImageContract
-from pipeline.errors import PipelineError
-from pipeline.files import write_file
 from pipeline.shrink.losses import learning_rate
+from pipeline.support.errors import PipelineError
+from pipeline.support.files import write_file
 
 CHECKPOINT = "checkpoint.pt"
 FULL_FROM = 0.85

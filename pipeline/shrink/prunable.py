@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import PipelineError
 from pipeline.shrink.channels import Group, Unit, constants, groups, removed
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     import onnx
@@ -104,10 +104,10 @@ def prunable(network: Network) -> Prunable:
     weights cannot be followed into their graph.
     """
     from pipeline import architectures, targets
-    from pipeline.export import export
+    from pipeline.build.export import export
+    from pipeline.build.lowering import declared_size, rewrite
     from pipeline.graph import declare_size, from_model, to_model
     from pipeline.graph.runnable import runnable
-    from pipeline.lowering import declared_size, rewrite
     from pipeline.rewrites.layout import to_channels_first
 
     if network.module is not None and network.architecture in architectures.names():
@@ -195,8 +195,8 @@ def _traced(module: Any, network: Network) -> onnx.ModelProto:
     import onnx
     import torch
 
-    from pipeline.export import INPUT, OUTPUT, silence
-    from pipeline.quiet import quiet
+    from pipeline.build.export import INPUT, OUTPUT, silence
+    from pipeline.support.quiet import quiet
 
     channels = network.contract.input.channels if network.contract else 3
     buffer = io.BytesIO()
@@ -217,7 +217,7 @@ def _traced(module: Any, network: Network) -> onnx.ModelProto:
 def save(network: Network, path: Path) -> None:
     """Write a pruned network: a state dict (.pth) of a known architecture, else an .onnx file."""
     if network.module is None:
-        from pipeline.files import write_file
+        from pipeline.support.files import write_file
 
         assert network.model is not None
         write_file(path, network.model.SerializeToString(deterministic=True))

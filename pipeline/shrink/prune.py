@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.cost import device
-from pipeline.errors import PipelineError
+from pipeline.cost.model import device
 from pipeline.shrink.goals import Goal
 from pipeline.shrink.importance import NEED_PICTURES, PICTURE_SIZE, importance
 from pipeline.shrink.prunable import Prunable, prunable
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.network import Network
@@ -135,7 +135,7 @@ def _savings(goal: Goal, held: Prunable, original: float) -> list[float]:
 
 def _overhead(network: Network, held: Prunable, options: PruneOptions) -> int:
     """Bytes of the built file that are not weights."""
-    from pipeline.bench import lower
+    from pipeline.cost.bench import lower
 
     lowered = lower(network, options.target, "").lowered
     return int(len(lowered.serialised) - 4 * Goal("", "weights", 0).value(held.graph))

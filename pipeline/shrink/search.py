@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.cost import SIZES
-from pipeline.errors import PipelineError
+from pipeline.cost.model import SIZES
 from pipeline.shrink.goals import USUAL, Goal, parse
 from pipeline.shrink.tuning import duration, shared, train
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.bench import Subject
+    from pipeline.cost.bench import Subject
     from pipeline.network import Network
 
 SHOWN = (360, 480)
@@ -68,12 +68,12 @@ def shrink(teacher: Network, options: ShrinkOptions, tell: Tell = lambda told: N
     Raises PipelineError: contract-missing, channels-differ, goal-out-of-reach, no-pictures, missing-dependency,
     and what training and lowering raise. Nothing is written before the search has found something to train.
     """
-    from pipeline.files import write_file
     from pipeline.report.serialise import render_json
     from pipeline.report.shrink import render_html
     from pipeline.shrink import require_torch
     from pipeline.shrink.data import picture_files
     from pipeline.shrink.prunable import save
+    from pipeline.support.files import write_file
 
     require_torch("shrinking")
     _check(teacher)
@@ -148,7 +148,7 @@ def find(teacher: Network, options: ShrinkOptions, tell: Tell) -> tuple[list[Ent
 
 def _of_teacher(teacher: Network, options: ShrinkOptions) -> tuple[float, float]:
     """What the teacher has of the goal's kind, and its predicted milliseconds."""
-    from pipeline.bench import lower
+    from pipeline.cost.bench import lower
 
     subject = lower(teacher, options.target, "teacher")
     time = replace(options.goal, kind="milliseconds")
@@ -183,7 +183,7 @@ def measured(
     teacher: Network, entries: Sequence[Entry], options: ShrinkOptions, picture: Path | None, tell: Tell
 ) -> dict[str, Any]:
     """Every network and what buys nothing, benched and painted; `pictures` holds PNG bytes by name."""
-    from pipeline.bench import BenchOptions, bench_subjects, lower
+    from pipeline.cost.bench import BenchOptions, bench_subjects, lower
     from pipeline.shrink.flicker import clips_of_picture, stability
     from pipeline.shrink.quality import quality
     from pipeline.verify import pictures
@@ -304,7 +304,7 @@ def shrink_file(
 ) -> tuple[dict[str, Any], Path]:
     """`pipeline shrink` as one call: the report, and the folder that it was written into."""
     from pipeline import sources, targets
-    from pipeline.files import existing_file
+    from pipeline.support.files import existing_file
 
     path = existing_file(file)
     wanted = parse(goal, device)

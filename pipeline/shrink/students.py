@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.architectures import STATISTICS, build, family_of, few_shot, fritz, names
 from pipeline.architectures.base import Parameters, Shapes
 from pipeline.contract import ImageContract
-from pipeline.errors import PipelineError
-from pipeline.files import write_file
 from pipeline.sources.tensors import ARCHITECTURE
+from pipeline.support.errors import PipelineError
+from pipeline.support.files import write_file
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.contract import ImageContract, ImageSide
-from pipeline.errors import PipelineError
 from pipeline.network import Network
 from pipeline.shrink.loop import Painting
 from pipeline.shrink.losses import TeacherEyes
+from pipeline.support.errors import PipelineError
 
 LEVELS = ImageContract(ImageSide("0..255"), ImageSide("0..255"))
 MULTIPLES = (8, 16, 32, 64)

@@ -13,13 +13,13 @@ from torch import nn
 from pipeline import sources
 from pipeline.architectures import names
 from pipeline.contract import ImageContract
-from pipeline.errors import PipelineError
-from pipeline.files import write_file
 from pipeline.network import Network
 from pipeline.report.serialise import render_json
 from pipeline.shrink import students
 from pipeline.shrink.distill import DistillOptions, distill
 from pipeline.shrink.loop import CHECKPOINT, History
+from pipeline.support.errors import PipelineError
+from pipeline.support.files import write_file
 
 TUNING_RATE = 0.25
 """Part of the usual rate with which a student that is trained already goes on."""
@@ -47,8 +47,8 @@ def distill_file(
     history.json, by default OUTPUT.run. `holdout` are pictures to measure with; none: the bundled photograph.
     Raises PipelineError: what reading and `distill` raise, and file-exists, contract-missing, bad-student.
     """
-    from pipeline.files import existing_file
-    from pipeline.resources import resource
+    from pipeline.support.files import existing_file
+    from pipeline.support.resources import resource
 
     options = options or DistillOptions()
     path = existing_file(teacher)

@@ -21,10 +21,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as f
 
-from pipeline.cache import file_digest
+from pipeline.build.cache import file_digest
 from pipeline.contract import IMAGENET_MEAN, IMAGENET_STD
-from pipeline.errors import PipelineError
-from pipeline.files import write_file
 from pipeline.report.serialise import render_json
 from pipeline.shrink import students
 from pipeline.shrink.data import Ahead, Crops, Pictures, open_picture, picture_files
@@ -32,6 +30,8 @@ from pipeline.shrink.loop import History, Loop, LoopOptions, place
 from pipeline.shrink.losses import charbonnier, gram
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.shrink.teaching import free
+from pipeline.support.errors import PipelineError
+from pipeline.support.files import write_file
 
 VGG16 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 """SHA-256 of vgg16-397923af.pth, torchvision's VGG16_Weights.IMAGENET1K_V1 (download.pytorch.org/models)."""
@@ -103,8 +103,8 @@ def read_loss_network(path: Path) -> tuple[LossNetwork, str, bool]:
     The file is a state dict (.pth, .safetensors) with torchvision's names; only `features` is read, and no pickle
     is run. Raises PipelineError `not-a-loss-network` and what reading raises.
     """
-    from pipeline.files import existing_file
     from pipeline.sources.tensors import read_state
+    from pipeline.support.files import existing_file
 
     path = existing_file(path)
     state = read_state(path, only=lambda name: not name.startswith("classifier."))
@@ -228,7 +228,7 @@ def train_file(
     `output` is a .pth; None is STYLE.pth in the current folder. The other arguments are as in
     teaching.distill_file. Raises what `train_style`, `read_loss_network` and `students.parse` raise.
     """
-    from pipeline.resources import resource
+    from pipeline.support.resources import resource
 
     place = output or Path.cwd() / f"{style.stem}.pth"
     folder = run or Path(f"{place}.run")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.network import Network

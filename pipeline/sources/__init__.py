@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.contract import ChannelOrder, ImageContract, ImageSide
-from pipeline.errors import PipelineError
 from pipeline.network import Network
 from pipeline.sources.triage import EXTENSIONS, FileFormat, identify
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.sources.running import Reference

@@ -19,12 +19,12 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from pipeline.errors import PipelineError
 from pipeline.integers import QuantizedTensor
 from pipeline.sources import unpickle
 from pipeline.sources.pickled import Global, QuantisedRef, Storage, TensorRef, Unsupported
 from pipeline.sources.triage import TORCH_LEGACY_MAGIC
 from pipeline.sources.unpickle import Malformed
+from pipeline.support.errors import PipelineError
 
 T = TypeVar("T")
 

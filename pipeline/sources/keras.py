@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.architectures.fritz import EPSILON
-from pipeline.errors import MissingDependency, PipelineError
 from pipeline.sources import plain
 from pipeline.sources.archive import MAX_TOTAL, damaged, guarded
 from pipeline.sources.tensors import StateDict
+from pipeline.support.errors import MissingDependency, PipelineError
 
 _KINDS = {frozenset({"kernel"}): "conv", frozenset({"gamma", "beta"}): "norm"}
 """Layers with weights in Fritz's network, by the names of their tensors."""

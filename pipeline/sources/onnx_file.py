@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.contract import ImageContract, ImageSide
-from pipeline.errors import PipelineError
 from pipeline.sources.archive import damaged
 from pipeline.sources.triage import FileFormat, identify
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     import onnx

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import MissingDependency, PipelineError
+from pipeline.support.errors import MissingDependency, PipelineError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 Tensors = dict[str, np.ndarray]
 

@@ -17,10 +17,10 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import MissingDependency, PipelineError
-from pipeline.quiet import quiet
 from pipeline.sources import unpickle
 from pipeline.sources.archive import check_zip, damaged, guarded, scan_storage
+from pipeline.support.errors import MissingDependency, PipelineError
+from pipeline.support.quiet import quiet
 
 if TYPE_CHECKING:
     import numpy as np

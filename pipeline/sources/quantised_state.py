@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import PipelineError
 from pipeline.sources.archive import is_tensor
 from pipeline.sources.pickled import Record
+from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     from torch import nn

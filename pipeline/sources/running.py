@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import PipelineError
 from pipeline.network import Network
-from pipeline.quiet import quiet
+from pipeline.support.errors import PipelineError
+from pipeline.support.quiet import quiet
 
 if TYPE_CHECKING:
     import onnx

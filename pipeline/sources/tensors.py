@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import PipelineError
 from pipeline.integers import QuantizedTensor
 from pipeline.sources import plain, quantised_state
 from pipeline.sources.archive import Archive, guarded, is_tensor, open_archive, rank
 from pipeline.sources.pickled import Global, Record
 from pipeline.sources.triage import FileFormat, identify
+from pipeline.support.errors import PipelineError
 
 MAX_ENTRIES = 100_000
 """Tensors and modules in one file; a nest of shared modules could otherwise grow without end."""

@@ -15,7 +15,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 HEAD = 4096
 """Bytes read from the beginning of the file."""

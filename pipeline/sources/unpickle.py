@@ -17,8 +17,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from pipeline.errors import PipelineError
 from pipeline.sources.pickled import Global, QuantisedRef, Record, Storage, TensorRef, Unsupported
+from pipeline.support.errors import PipelineError
 
 MAX_WORK = 5_000_000
 """Opcodes and copied items of one pickle: far above any checkpoint (a ResNet-50 state dict has about 10,000)."""

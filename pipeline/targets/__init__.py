@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 DEFAULT = "barracuda-3.0"
 """The target when the user names none: the last Barracuda."""

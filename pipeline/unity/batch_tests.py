@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from pipeline.unity import editor_log
 from pipeline.unity.editors import Editor, project_version
 from pipeline.unity.nunit import TestCase, read_results

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 import pipeline
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from pipeline.unity import guid as ids
 from pipeline.unity import meta
 from pipeline.unity.guid import guid, local_id, reference

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 _MOST = 32 * 1024 * 1024
 """Bytes of a log that are read, from its end."""

@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 _EXECUTABLES = ("Editor/Unity", "Editor/Unity.exe", "Unity.app/Contents/MacOS/Unity", "Contents/MacOS/Unity")
 """From the folder of an installation, or from Unity.app, to the program."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 LARGEST = 16 * 1024 * 1024
 """Bytes that are read at most; a thousand cases have less than one million."""

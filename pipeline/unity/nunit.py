@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of a results file that are read at most; those of a thousand tests have less than one million."""

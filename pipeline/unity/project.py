@@ -9,8 +9,8 @@ from collections.abc import Callable
 from json.decoder import JSONDecoder
 from pathlib import Path
 
-from pipeline.errors import PipelineError
-from pipeline.resources import resource
+from pipeline.support.errors import PipelineError
+from pipeline.support.resources import resource
 from pipeline.unity import swap
 
 _GENERATED = (

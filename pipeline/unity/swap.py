@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 _PATIENCE = 60.0
 """Seconds to wait for another build into the same folder."""

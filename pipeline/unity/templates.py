@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.resources import resource
+from pipeline.support.resources import resource
 
 if TYPE_CHECKING:
     import jinja2

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from pipeline.unity import swap
 from pipeline.unity.bundle import ROOT
 from pipeline.unity.manifest import MANIFEST, digest, is_pristine, read_manifest

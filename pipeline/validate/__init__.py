@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.findings import Finding, Severity
+from pipeline.validate.findings import Finding, Severity
 
 if TYPE_CHECKING:
     import onnx

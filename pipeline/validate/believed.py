@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from pipeline.findings import Severity
+from pipeline.validate.findings import Severity
 from pipeline.validate.kinds import Hit, kind, variable
 from pipeline.validate.slicing import asked, taken_cut
 from pipeline.validate.view import Shape, View, attribute, given

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from pipeline.findings import Severity
+from pipeline.validate.findings import Severity
 from pipeline.validate.kinds import Hit, kind, variable
 from pipeline.validate.shaping import text
 from pipeline.validate.view import Shape, View, given

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from pipeline.findings import Severity
+from pipeline.validate.findings import Severity
 from pipeline.validate.kinds import Hit, kind, plain
 from pipeline.validate.shaping import slice_of
 from pipeline.validate.slicing import asked, taken_rounded

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import onnx
 
-from pipeline.findings import Severity
 from pipeline.targets import Rule
+from pipeline.validate.findings import Severity
 from pipeline.validate.kinds import Hit, variable
 from pipeline.validate.replacing import what_replaces
 from pipeline.validate.shaping import axes_of

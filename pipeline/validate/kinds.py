@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from pipeline.findings import Severity
 from pipeline.targets import Rule
+from pipeline.validate.findings import Severity
 from pipeline.validate.view import View, attribute, given
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from pipeline.findings import Severity
+from pipeline.validate.findings import Severity
 from pipeline.validate.kinds import Hit, cosmetic, kind, plain, variable
 from pipeline.validate.shaping import stays, text, vector
 from pipeline.validate.view import Shape, View, attribute, given

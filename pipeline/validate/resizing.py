@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.findings import Severity
+from pipeline.validate.findings import Severity
 from pipeline.validate.kinds import Hit, cosmetic, kind, plain
 from pipeline.validate.view import View, attribute, given
 

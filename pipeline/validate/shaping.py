@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from pipeline.findings import Severity
+from pipeline.validate.findings import Severity
 from pipeline.validate.kinds import Hit, cosmetic, kind, layer_output, plain, variable
 from pipeline.validate.view import Shape, View, attribute, given
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from pipeline.findings import Severity
+from pipeline.validate.findings import Severity
 from pipeline.validate.kinds import Hit, kind, variable
 from pipeline.validate.shaping import slice_of, text
 from pipeline.validate.view import View, attribute, given

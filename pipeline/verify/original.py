@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from pipeline.verify.compare import difference
 
 Picture2Picture = Callable[[np.ndarray], np.ndarray]

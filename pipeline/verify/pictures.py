@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import PipelineError
-from pipeline.resources import resource
+from pipeline.support.errors import PipelineError
+from pipeline.support.resources import resource
 
 NOISE_SEED = 20201
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.graph.runtime import free_size, run, session
-from pipeline.memory import give_back
+from pipeline.support.memory import give_back
 from pipeline.verify.compare import LEVELS, Difference, difference, round_up
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ class Scene:
 
     def hits(self, code: str) -> Iterator[tuple[gs.Node, Rule]]:
         """The nodes of the graph at which validation finds this code."""
-        from pipeline.findings import Severity
         from pipeline.validate import believed, broadcasting, convolutions, operators, resizing, shaping, slicing  # noqa: F401
+        from pipeline.validate.findings import Severity
         from pipeline.validate.graphs import GRAPH_KINDS
         from pipeline.validate.kinds import KINDS
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.architectures import build, fast_neural_style, few_shot, load, names, recognise
-from pipeline.errors import MissingDependency, PipelineError
 from pipeline.sources.tensors import StateDict
+from pipeline.support.errors import MissingDependency, PipelineError
 
 PARAMS = {"widths": [4, 6, 8], "blocks": 2}
 

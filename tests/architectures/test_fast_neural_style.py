@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pipeline.architectures import build, fast_neural_style, load, recognise
-from pipeline.errors import PipelineError
 from pipeline.sources.tensors import StateDict, read_state
+from pipeline.support.errors import PipelineError
 
 
 def state(params: dict[str, Any], layout: str = "res") -> StateDict:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pipeline.architectures import build, few_shot, load, recognise
-from pipeline.errors import PipelineError
 from pipeline.sources.tensors import StateDict, read_state
+from pipeline.support.errors import PipelineError
 
 REFERENCE = {
     "filters": [32, 64, 128, 128, 128, 64],

@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 import pytest
 
-from pipeline.build import BuildOptions, _cache_key
+from pipeline.build.config import load_jobs
+from pipeline.build.job import BuildOptions, _cache_key
 from pipeline.cli.console import to_build_options
-from pipeline.config import load_jobs
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from tests.rewrites import model, node, random
 
 

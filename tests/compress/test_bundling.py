@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from pipeline.build import BuildOptions, build_unity
+from pipeline.build.job import BuildOptions, build_unity
 from pipeline.compress.packed import unpack
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from tests.compress import independent
 from tests.compress.packs import network
 

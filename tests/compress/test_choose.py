@@ -12,7 +12,7 @@ from pipeline.compress.choose import HEADROOM, by_effect, worst
 from pipeline.compress.holes import Hole
 from pipeline.compress.sites import Site
 from pipeline.compress.weights import Weight, replaced
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 SHAPE = (8, 4, 3, 3)
 

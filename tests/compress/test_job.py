@@ -11,10 +11,10 @@ from onnx import TensorProto, helper
 
 from pipeline.compress.job import CompressOptions, compress
 from pipeline.compress.packed import HALVES, unpack
-from pipeline.errors import PipelineError
 from pipeline.graph.runnable import runnable
 from pipeline.graph.runtime import free_size, run, session
 from pipeline.integers import QuantizedTensor
+from pipeline.support.errors import PipelineError
 from tests.compress.conftest import PICTURES
 from tests.compress.packs import initializers, network
 

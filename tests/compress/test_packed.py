@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.compress.packed import HALVES, STEPS, Filling, is_packed, pack, unpack
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from tests.compress.packs import filling, halves, mixed, model_with
 
 

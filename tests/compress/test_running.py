@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.compress.running import SMALL, Running
 from pipeline.contract import ImageContract, ImageSide
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from tests.compress.packs import initializers, network
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.resources import resource
+from pipeline.support.resources import resource
 from tests.csharp.conftest import Assemblies, ask
 from tests.csharp.toolchain import UNITY_DEFINES, must_compile
 

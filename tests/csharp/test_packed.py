@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.compress.job import CompressOptions, compress
 from pipeline.compress.packed import unpack
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from tests.compress.packs import mixed, network
 from tests.csharp.conftest import Assemblies, build_stubs
 from tests.csharp.toolchain import STUBS, must_compile, run, sources_of

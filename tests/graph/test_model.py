@@ -5,8 +5,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.errors import PipelineError
 from pipeline.graph import declare_size, from_model, load, needed_opset, single_input_output, to_model
+from pipeline.support.errors import PipelineError
 from tests.rewrites import model, node, random, run
 
 W = {"w": random((4, 3, 3, 3))}

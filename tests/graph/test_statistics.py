@@ -5,8 +5,8 @@ import json
 import onnx
 import pytest
 
-from pipeline.errors import PipelineError
 from pipeline.graph.statistics import statistics
+from pipeline.support.errors import PipelineError
 from tests.rewrites import model, node, random
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.check import Validation, Verdict
-from pipeline.errors import PipelineError
-from pipeline.findings import Finding, Severity
-from pipeline.python_lines import PythonLine
-from pipeline.waivers import Waiver
+from pipeline.support.errors import PipelineError
+from pipeline.validate.files import Validation, Verdict
+from pipeline.validate.findings import Finding, Severity
+from pipeline.validate.python_lines import PythonLine
+from pipeline.validate.waivers import Waiver
 
 TARGETS = ("barracuda-1.0", "barracuda-3.0")
 NASTY = 'n<&>"\x1b[31m\x00\n::error::%0A\u2028'

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from pipeline.build import BuildOptions
+from pipeline.build.job import BuildOptions
 from pipeline.cli.build_unity import command
 from pipeline.cli.console import to_build_options
 from pipeline.report.rebuild import NOT_TOLD, rebuild_arguments

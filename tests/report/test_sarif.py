@@ -15,9 +15,9 @@ from typing import Any
 import fastjsonschema
 import pytest
 
-from pipeline.check import Validation
 from pipeline.report.sarif import FINGERPRINT, render_sarif
 from pipeline.validate import codes
+from pipeline.validate.files import Validation
 from tests.report.results import NASTY, full_result
 
 SUBSET = json.loads((Path(__file__).parent / "sarif_subset.json").read_text(encoding="utf-8"))

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import pytest
 
-from pipeline.check import Validation, Verdict
-from pipeline.findings import Severity
 from pipeline.report.text import groups, hidden_notes, render_summary, render_text, shown
+from pipeline.validate.files import Validation, Verdict
+from pipeline.validate.findings import Severity
 from tests.report.results import NASTY, TARGETS, found, full_result
 
 

@@ -13,9 +13,9 @@ import onnx
 import pytest
 
 from pipeline import targets
-from pipeline.errors import PipelineError
 from pipeline.graph import from_model, to_model
 from pipeline.rewrites import REWRITES, lower
+from pipeline.support.errors import PipelineError
 from tests.rewrites import assert_equivalent, model, node, operators, random
 
 TARGETS = [targets.get(name) for name in ("barracuda-1.0", "barracuda-2.0", "barracuda-3.0")]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.bench import lower
-from pipeline.errors import PipelineError
+from pipeline.cost.bench import lower
 from pipeline.shrink.candidates import chosen, fresh, meeting
 from pipeline.shrink.goals import parse
+from pipeline.support.errors import PipelineError
 
 
 @pytest.fixture(scope="module")

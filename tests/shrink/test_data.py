@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import PipelineError
 from pipeline.shrink.data import Ahead, Crops, Pictures, picture_files
+from pipeline.support.errors import PipelineError
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from PIL import Image
 
 from pipeline import sources
 from pipeline.contract import ImageContract, ImageSide
-from pipeline.errors import PipelineError
 from pipeline.shrink.distill import DistillOptions, distill
 from pipeline.shrink.loop import CHECKPOINT, LoopOptions, Painting
 from pipeline.shrink.students import parse
+from pipeline.support.errors import PipelineError
 from tests.conftest import REPOSITORY
 from tests.networks import style_checkpoint, style_onnx
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import PipelineError
 from pipeline.shrink import flicker, flicker_pictures
+from pipeline.support.errors import PipelineError
 from tests.conftest import REPOSITORY
 
 SIZE = (96, 144)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import PipelineError
 from pipeline.shrink.goals import parse
+from pipeline.support.errors import PipelineError
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ import torch
 
 from pipeline import sources
 from pipeline.architectures import build
-from pipeline.errors import PipelineError
 from pipeline.network import Network
 from pipeline.shrink.goals import parse
 from pipeline.shrink.importance import CRITERIA, importance
 from pipeline.shrink.prunable import prunable, save
 from pipeline.shrink.prune import PruneOptions, fitting, prune
+from pipeline.support.errors import PipelineError
 from tests.networks import style_checkpoint, style_onnx
 
 FEW_SHOT = {

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from pipeline.architectures import STATISTICS
-from pipeline.errors import PipelineError
 from pipeline.shrink.students import parse, save, spec_of
 from pipeline.sources import ReadOptions, read
+from pipeline.support.errors import PipelineError
 
 PUBLISHED = {
     "fast-neural-style:32,64,128x5": 1_679_235,

@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn import functional as f
 
 from pipeline import sources
+from pipeline.build.export import export
 from pipeline.contract import ImageContract, ImageSide
-from pipeline.errors import PipelineError
-from pipeline.export import export
 from pipeline.shrink.teacher import Teacher, rebuilt
+from pipeline.support.errors import PipelineError
 from tests.networks import style_checkpoint, style_onnx
 
 CPU = torch.device("cpu")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import PipelineError
 from pipeline.shrink.tuning import duration, shared
+from pipeline.support.errors import PipelineError
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from pipeline.architectures import build, load, recognise
-from pipeline.errors import MissingDependency, PipelineError
 from pipeline.sources.keras import read_keras
+from pipeline.support.errors import MissingDependency, PipelineError
 from tests.sources.files import fritz_config, fritz_h5
 
 

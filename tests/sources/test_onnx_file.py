@@ -11,9 +11,9 @@ import pytest
 from onnx import helper
 
 from pipeline.contract import ImageContract, ImageSide
-from pipeline.errors import PipelineError
 from pipeline.sources.onnx_file import layout_of, load_model, read_onnx, stored_contract, trained_values
 from pipeline.sources.triage import FileFormat
+from pipeline.support.errors import PipelineError
 from tests.sources.files import conv_model
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import PipelineError
 from pipeline.sources import ReadOptions, own_module, read, reference
+from pipeline.support.errors import PipelineError
 
 CODE = """
 import torch

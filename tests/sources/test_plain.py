@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
-from pipeline.errors import PipelineError
 from pipeline.sources import plain
+from pipeline.support.errors import PipelineError
 
 X = torch.linspace(-1, 1, 2 * 4 * 9 * 9).reshape(2, 4, 9, 9)
 

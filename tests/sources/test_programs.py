@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import PipelineError
 from pipeline.sources import ReadOptions, read, reference
 from pipeline.sources.programs import read_exported, read_torchscript
+from pipeline.support.errors import PipelineError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

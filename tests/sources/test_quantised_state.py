@@ -17,10 +17,10 @@ from torch import nn
 from torch.ao import quantization
 from torch.ao.quantization import quantize_fx
 
-from pipeline.errors import PipelineError
 from pipeline.sources import ReadOptions, read, reference
 from pipeline.sources.archive import open_archive
 from pipeline.sources.tensors import read_state
+from pipeline.support.errors import PipelineError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

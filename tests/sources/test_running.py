@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from pipeline.errors import PipelineError
 from pipeline.sources import ReadOptions, read, reference
+from pipeline.support.errors import PipelineError
 from tests.sources.files import conv_model
 
 

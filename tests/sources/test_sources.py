@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from pipeline.architectures import build
-from pipeline.errors import PipelineError
 from pipeline.sources import ReadOptions, read
+from pipeline.support.errors import PipelineError
 from tests.sources.files import conv_model, fritz_h5
 
 PARAMS = {"widths": [4, 6, 8], "blocks": 1}
@@ -194,7 +194,8 @@ def test_importing_and_reading_onnx_never_imports_torch(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from pipeline import sources, export\n"
+        "from pipeline import sources\n"
+        "from pipeline.build import export\n"
         "assert not {'torch', 'onnx', 'onnxruntime', 'h5py'} & set(sys.modules), 'heavy import'\n"
         f"network = sources.read(Path({str(path)!r}))\n"
         "export.export(network, (64, 64))\n"

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.errors import PipelineError
 from pipeline.sources.tensors import read_state
+from pipeline.support.errors import PipelineError
 
 
 def small() -> nn.Sequential:

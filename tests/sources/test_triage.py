@@ -12,8 +12,8 @@ import onnx
 import pytest
 import torch
 
-from pipeline.errors import PipelineError
 from pipeline.sources import identify
+from pipeline.support.errors import PipelineError
 
 
 def code_of(path: Path) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import PipelineError
 from pipeline.sources import unpickle
 from pipeline.sources.pickled import Global, Record
 from pipeline.sources.unpickle import Malformed
+from pipeline.support.errors import PipelineError
 
 
 def loads(data: bytes, **options: Any) -> Any:

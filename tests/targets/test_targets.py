@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pipeline import targets
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 
 COUNTS = {"barracuda-1.0": 79, "barracuda-2.0": 104, "barracuda-3.0": 108}
 """Registered importers (measured.md section 4)."""

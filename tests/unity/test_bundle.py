@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from pipeline.unity import guid as ids
 from pipeline.unity.bundle import BENCHMARK_SCENE, MODEL_SCRIPT, SHADERS, check_name, render
 from pipeline.unity.guid import guid

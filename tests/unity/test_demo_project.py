@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.resources import resource
+from pipeline.support.resources import resource
 from pipeline.unity import demo_project
 from pipeline.unity.scene import Item
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from pipeline.unity import editors
 from tests.unity import fake_unity
 

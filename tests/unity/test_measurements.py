@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from pipeline.unity.measurements import COLUMNS, read_measurements, read_rows
 
 HEAD = ",".join(COLUMNS) + "\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from pipeline.unity import nunit
 from tests.unity.fake_unity import ASSET, MESSAGES, results
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.resources import resource
+from pipeline.support.errors import PipelineError
+from pipeline.support.resources import resource
 from pipeline.unity import swap
 from pipeline.unity.project import add_package, check_project, create_project, find_project
 from tests.unity.bundles import tree

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from pipeline.resources import resource
+from pipeline.support.resources import resource
 from pipeline.unity import guid as ids
 from pipeline.unity import meta
 from pipeline.unity.bundle import BENCHMARK_SCENE, render

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from unityparser import UnityDocument
 
-from pipeline.resources import resource
+from pipeline.support.resources import resource
 from pipeline.unity.bundle import render
 from tests.unity.bundles import spec
 

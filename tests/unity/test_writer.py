@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import PipelineError
+from pipeline.support.errors import PipelineError
 from pipeline.unity import writer
 from pipeline.unity.bundle import render
 from pipeline.unity.manifest import manifest

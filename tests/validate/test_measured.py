@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline import targets
-from pipeline.findings import Finding, Severity, worst
 from pipeline.validate import validate
+from pipeline.validate.findings import Finding, Severity, worst
 from tests.validate.measured import ALL_RIGHT, DYNAMIC, EVERYWHERE, TABLE
 from tests.validate.patterns import export
 

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from pipeline import targets
-from pipeline.findings import Severity
 from pipeline.validate import codes, validate
+from pipeline.validate.findings import Severity
 from pipeline.validate.graphs import GRAPH_KINDS
 from pipeline.validate.kinds import HARMLESS, KINDS
 from tests.validate.cases import CASES, RIGHT

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from pipeline import targets
-from pipeline.findings import Severity, worst
 from pipeline.validate import validate
+from pipeline.validate.findings import Severity, worst
 from tests.validate.cases import CASES
 from tests.validate.small import floats, graph, ints, node
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.build import BuildOptions, convert
-from pipeline.errors import PipelineError
+from pipeline.build.job import BuildOptions, convert
 from pipeline.report.markdown import render_markdown
+from pipeline.support.errors import PipelineError
 from pipeline.verify.original import against_original
 from tests.networks import style_onnx
 

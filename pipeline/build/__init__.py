@@ -1,0 +1,1 @@
+"""The main job: from a source file to a bundle."""

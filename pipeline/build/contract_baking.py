@@ -1,0 +1,346 @@
+"""Bakes the image contract into a graph: RGB 0..1 goes in, RGB 0..1 comes out, clamped.
+
+Unity's `Tensor(Texture, 3)` delivers RGB in 0..1 and `ToRenderTexture` shows RGB in 0..1 (Barracuda 3.0.0,
+TextureUtils.compute:73 and :124), so a graph with the contract inside leaves the C# side nothing to get wrong.
+
+At the input, in this order of preference:
+
+1. scale, shift and channel order are folded into the first Conv, also through a reflect or edge Pad (which
+   commutes with them); exact when no zero padding can see the shift;
+2. the shift stays a node, `Sub(x, c)`, where zero padding follows (Add(scalar) would be folded past the padding
+   by Barracuda >= 1.1, LayerFusingHelper.cs:331@3.0.0), and scale and order go into the Conv;
+3. nodes in front: where the input has several readers, or no Conv is near.
+
+At the output the chain of constant Mul/Add/Sub/Div/Neg nodes at the end is composed with the inverse mapping and
+folded into the Conv before it, or written as at most one Mul and one Add; then a Clip 0..1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.contract import ImageContract, ImageSide
+from pipeline.support.errors import PipelineError
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+_NEUTRAL_PAD_MODES = ("reflect", "edge")
+
+
+@dataclass(frozen=True)
+class Baked:
+    """What was done at each end, in a sentence, for the report."""
+
+    input: str
+    output: str
+
+
+def bake(graph: gs.Graph, contract: ImageContract) -> Baked:
+    """Change `graph` (one NCHW image in, one out) in place so that it takes and gives RGB 0..1.
+
+    Raises PipelineError `layout-not-baked` for a contract that is still channels-last.
+    """
+    if contract.input.layout != "nchw" or contract.output.layout != "nchw":
+        raise PipelineError("layout-not-baked", "the graph is channels-last; it must be made NCHW first")
+    return Baked(_bake_input(graph, contract.input), _bake_output(graph, contract.output))
+
+
+# --- input ---------------------------------------------------------------------------------------------------
+
+
+def _bake_input(graph: gs.Graph, side: ImageSide) -> str:
+    scale, shift = (np.asarray(v, dtype=np.float64) for v in side.affine())
+    order = _order(side)
+    if side.order == "bgr":
+        scale, shift = scale[order], shift[order]
+    if np.all(scale == 1) and np.all(shift == 0) and side.order == "rgb":
+        return "the network takes RGB 0..1 already"
+
+    tensor = graph.inputs[0]
+    conv, zero_padded = _first_conv(graph, tensor)
+    if conv is None:
+        _insert_in_front(graph, tensor, scale, shift, order if side.order == "bgr" else None)
+        return "scale, shift and channel order as nodes in front (no convolution reads the input alone)"
+    if zero_padded and np.any(shift != 0):
+        # conv(scale * x + shift) = conv'(x - c) with the scale in the weights and c = -shift / scale.
+        c = (-shift / scale)[_inverse(order)] if side.order == "bgr" else -shift / scale
+        _insert_sub(graph, tensor, c)
+        _fold_into_first(conv, scale, np.zeros_like(shift), order)
+        return "shift as one Sub node (zero padding follows), scale and channel order in the first convolution"
+    _fold_into_first(conv, scale, shift, order)
+    return "scale, shift and channel order folded into the first convolution"
+
+
+def _order(side: ImageSide) -> np.ndarray:
+    """For each of the network's channels, the index of the RGB channel that it holds."""
+    if side.order == "rgb":
+        return np.arange(side.channels)
+    if side.channels != 3:
+        raise PipelineError(
+            "bad-channel-order",
+            f"the channel order bgr is defined for 3 channels, this side has {side.channels}",
+            subject="--channel-order",
+            remedy="Leave --channel-order away.",
+        )
+    return np.array([2, 1, 0])
+
+
+def _inverse(order: np.ndarray) -> np.ndarray:
+    return np.argsort(order)
+
+
+def _first_conv(graph: gs.Graph, tensor: gs.Tensor) -> tuple[gs.Node | None, bool]:
+    """The Conv that alone reads the input, and whether zero padding lies between or in it."""
+    import onnx_graphsurgeon as gs
+
+    zero_padded = False
+    while True:
+        if len(tensor.outputs) != 1 or tensor in graph.outputs:
+            return None, False
+        node = tensor.outputs[0]
+        if node.op == "Pad" and node.inputs[0] is tensor:
+            mode = node.attrs.get("mode", "constant")
+            if mode not in _NEUTRAL_PAD_MODES:
+                if float(node.attrs.get("value", 0.0)) != 0.0:
+                    return None, False
+                zero_padded = True
+            pads = node.attrs.get("pads")
+            if pads is None or any(pads[i] for i in (0, 1, 4, 5)):
+                return None, False
+            tensor = node.outputs[0]
+            continue
+        if (
+            node.op != "Conv"
+            or node.inputs[0] is not tensor
+            or node.attrs.get("group", 1) != 1
+            or not all(isinstance(i, gs.Constant) for i in node.inputs[1:])
+        ):
+            return None, False
+        padded = any(node.attrs.get("pads", [])) or node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+        return node, zero_padded or padded
+
+
+def _fold_into_first(conv: gs.Node, scale: np.ndarray, shift: np.ndarray, order: np.ndarray) -> None:
+    weight = conv.inputs[1].values.astype(np.float64)
+    bias = conv.inputs[2].values.astype(np.float64) if len(conv.inputs) > 2 else np.zeros(weight.shape[0])
+    had_bias = len(conv.inputs) > 2
+    bias = bias + np.einsum("oihw,i->o", weight, shift)
+    weight = weight * scale[None, :, None, None]
+    weight = weight[:, _inverse(order)]
+    _set_constant(conv, 1, weight, "weight")
+    if had_bias or np.any(bias != 0):
+        _set_constant(conv, 2, bias, "bias")
+
+
+def _insert_sub(graph: gs.Graph, tensor: gs.Tensor, c: np.ndarray) -> None:
+    """Put `x - c` (c per channel) between the graph input and its readers."""
+    import onnx_graphsurgeon as gs
+
+    shifted = gs.Variable("image_contract/shifted", dtype=np.float32)
+    _redirect(tensor, shifted)
+    constant = gs.Constant("image_contract/shift", c.astype(np.float32).reshape(1, -1, 1, 1))
+    graph.nodes.insert(0, gs.Node("Sub", "image_contract/Sub", inputs=[tensor, constant], outputs=[shifted]))
+
+
+def _insert_in_front(
+    graph: gs.Graph, tensor: gs.Tensor, scale: np.ndarray, shift: np.ndarray, order: np.ndarray | None
+) -> None:
+    import onnx_graphsurgeon as gs
+
+    nodes: list[gs.Node] = []
+    readers_input = gs.Variable("image_contract/input", dtype=np.float32)
+    _redirect(tensor, readers_input)
+    value: gs.Tensor = tensor
+
+    def then(op: str, constant: gs.Constant, **attrs: object) -> None:
+        nonlocal value
+        out = gs.Variable(f"image_contract/{op}_out", dtype=np.float32)
+        nodes.append(gs.Node(op, f"image_contract/{op}", attrs=attrs, inputs=[value, constant], outputs=[out]))
+        value = out
+
+    if order is not None:
+        one_hot = np.zeros((3, 3, 1, 1), np.float32)
+        one_hot[np.arange(3), order] = 1
+        then("Conv", gs.Constant("image_contract/order", one_hot), kernel_shape=[1, 1])
+    if np.any(shift != 0):
+        c = (-shift / scale).astype(np.float32).reshape(1, -1, 1, 1)
+        then("Sub", gs.Constant("image_contract/shift", c))
+    if np.any(scale != 1):
+        then("Mul", gs.Constant("image_contract/scale", scale.astype(np.float32).reshape(1, -1, 1, 1)))
+    nodes[-1].outputs = [readers_input]
+    for position, node in enumerate(nodes):
+        graph.nodes.insert(position, node)
+
+
+def _redirect(tensor: gs.Tensor, replacement: gs.Tensor) -> None:
+    """Make every reader of `tensor` read `replacement`."""
+    for node in list(tensor.outputs):
+        for index, read in enumerate(node.inputs):
+            if read is tensor:
+                node.inputs[index] = replacement
+
+
+def _set_constant(node: gs.Node, index: int, values: np.ndarray, what: str) -> None:
+    import onnx_graphsurgeon as gs
+
+    constant = gs.Constant(f"{node.outputs[0].name}/image_contract/{what}", values.astype(np.float32))
+    if index < len(node.inputs):
+        node.inputs[index] = constant
+    else:
+        node.inputs.append(constant)
+
+
+# --- output --------------------------------------------------------------------------------------------------
+
+
+def _bake_output(graph: gs.Graph, side: ImageSide) -> str:
+    import onnx_graphsurgeon as gs
+
+    scale, shift = (np.asarray(v, dtype=np.float64) for v in side.affine())
+    order = _order(side)
+    # Network channel i holds RGB channel order[i]: rgb[order[i]] = (y[i] - shift[order[i]]) / scale[order[i]].
+    slope, offset = 1.0 / scale[order], -shift[order] / scale[order]
+
+    output = graph.outputs[0]
+    tensor, slope, offset = _compose_tail(graph, output, slope, offset, (0.0, 1.0))
+    producer = tensor.inputs[0] if tensor.inputs else None
+
+    foldable = (
+        producer is not None
+        and producer.op == "Conv"
+        and len(tensor.outputs) <= 1
+        and all(isinstance(i, gs.Constant) for i in producer.inputs[1:])
+        and (tensor is output or (len(tensor.outputs) == 1 and tensor not in graph.outputs))
+    )
+    done = []
+    if foldable:
+        assert producer is not None
+        weight = producer.inputs[1].values.astype(np.float64)
+        bias = (
+            producer.inputs[2].values.astype(np.float64) if len(producer.inputs) > 2 else np.zeros(weight.shape[0])
+        )
+        if np.any(slope != 1) or np.any(offset != 0) or side.order == "bgr":
+            groups = producer.attrs.get("group", 1)
+            weight, bias = weight * slope[:, None, None, None], bias * slope + offset
+            if side.order == "bgr" and groups == 1:
+                weight, bias = weight[_inverse(order)], bias[_inverse(order)]
+                order = np.arange(side.channels)
+            _set_constant(producer, 1, weight, "weight")
+            _set_constant(producer, 2, bias, "bias")
+            done.append("mapping folded into the last convolution")
+        slope, offset = np.ones_like(slope), np.zeros_like(offset)
+
+    name, value = output.name, tensor
+    if value is output:
+        value = gs.Variable(f"{name}/image_contract/network", dtype=np.float32)
+        for node in list(output.inputs):
+            node.outputs[node.outputs.index(output)] = value
+        _redirect(output, value)
+    if np.any(slope != 1):
+        value = _append(graph, "Mul", value, slope)
+        done.append("scale as one Mul")
+    if np.any(offset != 0):
+        value = _append(graph, "Add", value, offset)
+        done.append("shift as one Add")
+    if not np.array_equal(order, np.arange(side.channels)):
+        one_hot = np.zeros((3, 3, 1, 1), np.float32)
+        one_hot[order, np.arange(3)] = 1
+        value = _append_node(graph, "Conv", value, gs.Constant("image_contract/output_order", one_hot))
+        done.append("channel order as one 1x1 convolution")
+    clip = gs.Node(
+        "Clip",
+        "image_contract/Clip",
+        attrs={"min": 0.0, "max": 1.0},
+        inputs=[value],
+        outputs=[gs.Variable(name, dtype=np.float32, shape=output.shape)],
+    )
+    graph.nodes.append(clip)
+    graph.outputs = [clip.outputs[0]]
+    graph.cleanup(remove_unused_graph_inputs=False).toposort()
+    return ", ".join([*done, "clamped to 0..1"])
+
+
+def _append(graph: gs.Graph, op: str, value: gs.Tensor, per_channel: np.ndarray) -> gs.Tensor:
+    import onnx_graphsurgeon as gs
+
+    constant = per_channel.astype(np.float32).reshape(1, -1, 1, 1)
+    return _append_node(graph, op, value, gs.Constant(f"image_contract/output_{op}", constant))
+
+
+def _append_node(graph: gs.Graph, op: str, value: gs.Tensor, constant: gs.Constant) -> gs.Tensor:
+    import onnx_graphsurgeon as gs
+
+    out = gs.Variable(f"image_contract/output_{op}_out", dtype=np.float32)
+    attrs = {"kernel_shape": [1, 1]} if op == "Conv" else {}
+    graph.nodes.append(
+        gs.Node(op, f"image_contract/output_{op}", attrs=attrs, inputs=[value, constant], outputs=[out])
+    )
+    return out
+
+
+def _compose_tail(
+    graph: gs.Graph, output: gs.Tensor, slope: np.ndarray, offset: np.ndarray, clamp: tuple[float, float]
+) -> tuple[gs.Tensor, np.ndarray, np.ndarray]:
+    """Walk back from the output over constant affine nodes: the tensor t with output01 = slope * t + offset.
+
+    A Clip on the way is dropped where the final clamp makes it void. Nodes walked over become dead.
+    """
+    channels = slope.size
+    tensor = output
+    while len(tensor.inputs) == 1:
+        if tensor is not output and len(tensor.outputs) != 1:
+            break
+        if tensor is output and tensor.outputs:
+            break
+        node = tensor.inputs[0]
+        if node.op == "Clip" and len(node.inputs) == 1:
+            low = slope * float(node.attrs.get("min", -np.inf)) + offset
+            high = slope * float(node.attrs.get("max", np.inf)) + offset
+            if not (np.all(slope > 0) and np.all(low <= clamp[0]) and np.all(high >= clamp[1])):
+                break
+            tensor = node.inputs[0]
+            continue
+        if node.op == "Neg":
+            slope = -slope
+            tensor = node.inputs[0]
+            continue
+        operand = _affine_operand(node, channels)
+        if operand is None:
+            break
+        variable, constant, first = operand
+        if node.op == "Mul":
+            slope = slope * constant
+        elif node.op == "Div" and not first and np.all(constant != 0):
+            slope = slope / constant
+        elif node.op == "Add":
+            offset = offset + slope * constant
+        elif node.op == "Sub" and not first:
+            offset = offset - slope * constant
+        elif node.op == "Sub":
+            offset, slope = offset + slope * constant, -slope
+        else:
+            break
+        tensor = variable
+    return tensor, slope, offset
+
+
+def _affine_operand(node: gs.Node, channels: int) -> tuple[gs.Tensor, np.ndarray, bool] | None:
+    """(variable, constant per channel, constant is the first input) of a Mul/Add/Sub/Div, else None."""
+    import onnx_graphsurgeon as gs
+
+    if node.op not in ("Mul", "Add", "Sub", "Div") or len(node.inputs) != 2:
+        return None
+    for index, operand in enumerate(node.inputs):
+        other = node.inputs[1 - index]
+        if not isinstance(operand, gs.Constant) or isinstance(other, gs.Constant):
+            continue
+        values = np.asarray(operand.values, dtype=np.float64)
+        if values.size == 1 and values.ndim <= 4:
+            return other, np.full(channels, values.reshape(())), index == 0
+        if values.ndim in (3, 4) and values.size == channels and values.shape[-3] == channels:
+            return other, values.reshape(channels), index == 0
+    return None

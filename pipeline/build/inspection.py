@@ -1,0 +1,48 @@
+"""What a model file is, and what it costs: the facts behind `pipeline inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.build import cache
+from pipeline.support.errors import PipelineError
+from pipeline.support.files import existing_file
+from pipeline.report import facts
+
+
+def inspect(
+    source: str | Path, *, architecture: str | None = None, target: str = "barracuda-3.0"
+) -> dict[str, Any]:
+    """What a model file is, and what it costs once lowered for `target`, as plain data; nothing in it is run.
+
+    Where the file fits several architectures, `architecture` in the answer says which.
+    """
+    from pipeline import sources, targets
+    from pipeline.compress.files import is_packed_file, read_packed
+
+    path = existing_file(source)
+    if is_packed_file(path):
+        return read_packed(path)[1]
+    about: dict[str, Any] = {"file": path.name, "bytes": path.stat().st_size}
+    try:
+        network = sources.read(path, sources.ReadOptions(architecture=architecture))
+    except PipelineError as error:
+        if error.code != "ambiguous-architecture":
+            raise
+        about |= {"digest": cache.file_digest(path), "architecture": f"{error.message}. {error.remedy}"}
+        return about
+    about |= {
+        "format": network.format,
+        "digest": network.digest,
+        "architecture": network.architecture,
+        "reason": network.reason,
+        "weights": network.weights,
+        "details": network.details,
+        "contract": network.contract.as_dict() if network.contract else "not told by the file",
+        "notes": list(network.notes),
+    }
+    if network.model is not None:
+        about["graph"] = facts.graph(network.model)
+    about["cost"] = facts.cost(network, targets.get(target))
+    return about

@@ -1,0 +1,394 @@
+"""From a network to the graph that the target computes right: export, simplify, lower, bake.
+
+`lower_network` also finds out what no file says: at which sizes the result runs, and how large its output is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.contract import ImageContract
+from pipeline.support.errors import PipelineError
+from pipeline.support.memory import give_back
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_graphsurgeon as gs
+
+    from pipeline.integers import QuantizedTensor
+    from pipeline.network import Network
+    from pipeline.rewrites.base import Check, Edit, Refusal
+    from pipeline.targets import Target
+
+Picture2Picture = Callable[[np.ndarray], np.ndarray]
+
+SIZE_MULTIPLES = (4, 8, 16, 32, 64, 128, 256)
+"""Size rules that are tried on networks of unknown architecture, least strict first (pix2pix halves 8 times)."""
+QUANTISED = frozenset(
+    {
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+    }
+)
+"""Operators that mark a network as quantised (ONNX; com.microsoft adds QLinearAdd and others beside these)."""
+_GOLDEN_SIZE = (108, 192)
+"""Height and width of the golden frame: small enough for Unity's slowest CPU worker."""
+_SECOND_SIZE = (84, 116)
+"""A second size for the proof: multiples of 4 that are odd multiples, so that halving twice is just possible."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A graph for one target, and what is known about it.
+
+    `candidate` computes it as the target would; None where ONNX Runtime cannot run that. `size` (height, width)
+    is declared in the model; `fixed_size` is set, to the same, when it runs at no other. `output_scale` is output
+    width / input width. `quantised` is set for a quantised source: the float graph behind it.
+    `integers` are the weights that the source has as integers and the model as exactly the floats that they stand
+    for, under the names of the model's initializers. `checks` is None unless each rewrite was compared by itself.
+    """
+
+    model: onnx.ModelProto
+    serialised: bytes
+    target: Target
+    candidate: Picture2Picture | None
+    size: tuple[int, int]
+    fixed_size: tuple[int, int] | None
+    size_multiple: int
+    input_channels: int
+    output_channels: int
+    output_scale: float
+    before: dict[str, Any]
+    after: dict[str, Any]
+    edits: list[Edit]
+    refusals: list[Refusal]
+    checks: list[Check] | None
+    optimized: dict[str, Any] | None
+    """What was rearranged for a worker and what it gains, as data; None where that was not asked for."""
+    baked: dict[str, str] | None
+    quantised: Picture2Picture | None
+    integers: tuple[QuantizedTensor, ...]
+    source_integers: tuple[QuantizedTensor, ...]
+    notes: tuple[str, ...]
+
+
+def lower_network(
+    network: Network,
+    target: Target,
+    size: tuple[int, int],
+    *,
+    bake_contract: bool,
+    metadata: dict[str, str],
+    skip: tuple[str, ...] = (),
+    check: bool = False,
+    alone: bool = False,
+    optimize: str | None = None,
+) -> Lowered:
+    """Export `network` and rewrite it until `target` accepts it; `size` is the nominal (height, width).
+
+    A network that does not run at the nominal size is lowered at the nearest one at which it does. With `alone`
+    the result is declared to run at that size alone. `skip` names rewrites to leave out; with `check` each one is
+    compared by itself (pipeline.verify.each_rewrite). Raises PipelineError when the network is not image-to-image
+    or cannot be exported. What the target would still refuse is left to `validate`.
+    """
+
+    def lower_at(size: tuple[int, int]) -> Lowered:
+        return _lower_at(network, target, size, bake_contract, metadata, skip, check, alone, optimize)
+
+    try:
+        lowered = lower_at(size)
+        if lowered.candidate is not None:
+            # Below one multiple the shapes that the rewrites saw were none.
+            return lower_at(lowered.size) if min(size) < lowered.size_multiple else lowered
+    except PipelineError as error:
+        nearest = _nearest_that_runs(network, size)
+        if error.code not in ("graph-does-not-run", "export-failed") or nearest == size:
+            raise
+        return lower_at(nearest)
+    nearest = _nearest_that_runs(network, size)
+    return lowered if nearest == size else lower_at(nearest)
+
+
+def _nearest_that_runs(network: Network, size: tuple[int, int]) -> tuple[int, int]:
+    """The size nearest to the nominal one at which the source runs, else the nominal size."""
+    from pipeline.sources.running import reference
+
+    if network.model is not None and declared_size(network.model) is not None:
+        return size
+    channels = network.contract.input.channels if network.contract else 3
+    try:
+        source = reference(network)
+    except PipelineError:
+        return size
+    for nearest in dict.fromkeys([size, *(_rounded(size, multiple) for multiple in SIZE_MULTIPLES)]):
+        try:
+            source(np.zeros((1, channels, *nearest), np.float32))
+        except Exception:  # whatever torch or ONNX Runtime raise for a size that does not fit
+            continue
+        return nearest
+    return size
+
+
+def _lower_at(
+    network: Network,
+    target: Target,
+    size: tuple[int, int],
+    bake_contract: bool,
+    metadata: dict[str, str],
+    skip: tuple[str, ...],
+    check: bool,
+    alone: bool,
+    optimize: str | None,
+) -> Lowered:
+    from pipeline.build.export import export
+    from pipeline.graph import declare_size, to_model
+    from pipeline.graph.statistics import count
+    from pipeline.integers import found_in
+    from pipeline.rewrites.quantized import integers as integer_weights
+
+    exported = export(network, size)
+    give_back()
+    before = {"opset": opset(exported), "operators": operators(exported)}
+    own_size = declared_size(exported)
+    if own_size is None:
+        exported = declare_size(exported, *size)
+    quantised, integers = None, network.integers
+    if QUANTISED & set(before["operators"]):
+        quantised, integers = _float_behind(exported, target), tuple(integer_weights(exported))
+    rewritten = rewrite(exported, network.contract if bake_contract else None, target, skip, check)
+
+    graph = rewritten.graph
+    optimized = None
+    if optimize is not None:
+        from pipeline.cost.rearrange import optimize as rearrange
+
+        made = rearrange(graph, target, optimize, size[1], size[0])
+        graph, optimized = made.graph, made.as_dict()
+        rewritten.edits.extend(made.edits)
+    del exported
+    give_back()
+    channels = _channels(graph)
+    smallest = network.contract.size_multiple if network.contract else 1
+    fit = _fit(graph, target, channels, smallest)
+    notes = [*rewritten.notes, *fit.notes]
+    fixed = None
+    if fit.multiple is None or alone:
+        fixed = size = own_size or size
+        notes.append(f"the graph runs at {size[1]}x{size[0]} alone: it has sizes baked in")
+    else:
+        size = _rounded(size, fit.multiple)
+    graph.inputs[0].shape = [1, channels, *size]
+    model = to_model(graph, metadata)
+    give_back()
+    trial = fixed or _rounded((64, 80), fit.multiple or 1)
+    scale, out_channels = _output_of(fit.candidate, channels, trial) if fit.candidate else (1.0, channels)
+    return Lowered(
+        model=model,
+        serialised=model.SerializeToString(deterministic=True),
+        target=target,
+        candidate=fit.candidate,
+        size=size,
+        fixed_size=fixed,
+        size_multiple=1 if fixed else fit.multiple or 1,
+        input_channels=channels,
+        output_channels=out_channels,
+        output_scale=scale,
+        before=before,
+        after={"opset": opset(model), "operators": operators(model), **count(graph).as_dict()},
+        edits=rewritten.edits,
+        refusals=rewritten.refusals,
+        checks=rewritten.checks if check else None,
+        optimized=optimized,
+        baked=rewritten.baked,
+        quantised=quantised,
+        integers=found_in(model, integers),
+        source_integers=tuple(integers),
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    graph: gs.Graph
+    edits: list[Edit]
+    refusals: list[Refusal]
+    checks: list[Check]
+    baked: dict[str, str] | None
+    notes: list[str]
+
+
+def rewrite(
+    exported: onnx.ModelProto,
+    contract: ImageContract | None,
+    target: Target,
+    skip: tuple[str, ...] = (),
+    check: bool = False,
+) -> Rewritten:
+    """Channels first, simplified, lowered; with a contract, that baked in and lowered again."""
+    from pipeline.build.contract_baking import bake
+    from pipeline.graph import from_model, to_model
+    from pipeline.graph.simplify import simplify
+    from pipeline.rewrites import lower
+    from pipeline.rewrites.layout import to_channels_first
+    from pipeline.verify.each_rewrite import compare
+
+    graph = from_model(exported)
+    edits: list[Edit] = list(to_channels_first(graph))
+    simplified, note = simplify(to_model(graph) if edits else exported)
+    graph = from_model(simplified)
+    result = lower(graph, target, skip, compare if check else None)
+    edits += result.edits
+    checks = result.checks
+    baked = None
+    if contract is not None:
+        done = bake(graph, _channels_first(contract))
+        baked = {"input": done.input, "output": done.output}
+        result = lower(graph, target, skip, compare if check else None)
+        edits += result.edits
+        checks += result.checks
+    return Rewritten(graph, edits, result.refusals, checks, baked, [note] if note else [])
+
+
+def _channels_first(contract: ImageContract) -> ImageContract:
+    return replace(
+        contract, input=replace(contract.input, layout="nchw"), output=replace(contract.output, layout="nchw")
+    )
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How a graph runs: as a function, and at multiples of what; None is at its own size alone."""
+
+    candidate: Picture2Picture | None
+    multiple: int | None
+    notes: list[str]
+
+
+def _fit(graph: gs.Graph, target: Target, channels: int, smallest: int) -> _Fit:
+    from pipeline.graph import to_model
+    from pipeline.verify.proof import as_target_computes
+
+    try:
+        candidate = as_target_computes(to_model(graph), target)
+    except Exception as error:  # whatever ONNX Runtime raises for a graph that the target would not take either
+        return _Fit(None, 1, [f"the graph cannot be run as {target.name} computes it ({_first_line(error)})"])
+    choices = [m for m in SIZE_MULTIPLES if m >= smallest]
+    return _Fit(candidate, _size_multiple(candidate, channels, choices), [])
+
+
+def _rounded(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """The nearest multiples, at least one."""
+    height, width = (max(1, round(s / multiple)) * multiple for s in size)
+    return height, width
+
+
+def trial_sizes(lowered: Lowered, source_fixed: tuple[int, int] | None) -> tuple[tuple[int, int], ...]:
+    """The (height, width) at which source and graph are compared, golden frame first.
+
+    Two sizes, or the only one at which source or graph runs.
+    """
+    if only := lowered.fixed_size or source_fixed:
+        return (only,)
+    return _rounded(_GOLDEN_SIZE, lowered.size_multiple), _rounded(_SECOND_SIZE, lowered.size_multiple)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
+def operators(model: onnx.ModelProto) -> dict[str, int]:
+    """How many nodes of each operator, sorted by name; other domains spelled out."""
+    counts: dict[str, int] = {}
+    for node in model.graph.node:
+        name = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        counts[name] = counts.get(name, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """The declared version of the standard operator set; 1 when none is declared."""
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+
+
+def declared_size(model: onnx.ModelProto) -> tuple[int, int] | None:
+    """(height, width) when the one image input declares both as numbers."""
+    constants = {t.name for t in model.graph.initializer}
+    images = [i for i in model.graph.input if i.name not in constants]
+    if len(images) != 1:
+        return None
+    dims = [d.dim_value for d in images[0].type.tensor_type.shape.dim]
+    if len(dims) != 4:
+        return None
+    height, width = (dims[1], dims[2]) if dims[3] in (1, 3, 4) and dims[1] not in (1, 3, 4) else (dims[2], dims[3])
+    return (height, width) if height > 0 and width > 0 else None
+
+
+def _channels(graph: gs.Graph) -> int:
+    from pipeline.graph import single_input_output
+
+    image, _ = single_input_output(graph)
+    channels = image.shape[1]
+    if channels not in (1, 3):
+        raise PipelineError(
+            "auxiliary-inputs",
+            f"the network's input {image.name!r} has {channels} channels; a camera picture has 3 (or 1)",
+            remedy="Networks with auxiliary images stacked onto the input cannot be bundled yet.",
+        )
+    return channels
+
+
+def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]) -> int | None:
+    """The first multiple at which the graph runs at two shapes with one ratio of output to input."""
+    for multiple in choices:
+        ratios = set()
+        try:
+            few = ((3, 1), (1, 3)) if multiple > 64 else ((7, 9), (11, 5))
+            for height, width in ((multiple * tall, multiple * wide) for tall, wide in few):
+                _, _, out_height, out_width = candidate(np.zeros((1, channels, height, width), np.float32)).shape
+                ratios.add((out_height / height, out_width / width))
+        except Exception:  # whatever ONNX Runtime raises for sizes that do not fit
+            continue
+        if len(ratios) == 1:
+            return multiple
+    return None
+
+
+def _output_of(candidate: Picture2Picture, channels: int, size: tuple[int, int]) -> tuple[float, int]:
+    """Output width / input width, and the output's channels; PipelineError when it is not a picture."""
+    try:
+        shape = candidate(np.zeros((1, channels, *size), np.float32)).shape
+    except Exception as error:
+        raise PipelineError(
+            "graph-does-not-run",
+            f"the lowered graph does not run at {size[1]}x{size[0]} ({_first_line(error)})",
+            remedy="Run `pipeline validate` on the .onnx to see which node is the cause.",
+        ) from error
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise PipelineError(
+            "not-image-to-image",
+            f"the output has the shape {tuple(shape)}: no picture of 1 or 3 channels",
+            remedy="This tool takes networks that turn a picture into a picture.",
+        )
+    return shape[3] / size[1], shape[1]
+
+
+def _float_behind(model: onnx.ModelProto, target: Target) -> Picture2Picture:
+    """A quantised model with its quantisation undone, as ONNX Runtime runs it: what the proof holds to."""
+    from pipeline.graph import from_model, to_model
+    from pipeline.graph.runtime import free_size, run, session
+    from pipeline.rewrites.base import run as run_rewrites
+    from pipeline.rewrites.quantized import Quantised
+
+    graph: gs.Graph = from_model(model)
+    run_rewrites(graph, target, (Quantised(),))
+    opened = session(free_size(to_model(graph, opset=graph.opset)))
+    return lambda picture: run(opened, picture)

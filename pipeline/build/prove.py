@@ -1,0 +1,246 @@
+"""The steps up to the proof: a source becomes a model that is lowered, valid for its target, and proven."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.support.errors import PipelineError, ProofFailed
+from pipeline.support.files import existing_file
+from pipeline.support.memory import keep_what_is_loaded
+from pipeline.report import facts
+
+if TYPE_CHECKING:
+    from pipeline.build.job import BuildOptions, Step
+    from pipeline.validate.findings import Finding
+    from pipeline.build.lowering import Lowered
+    from pipeline.network import Network
+    from pipeline.targets import Target
+    from pipeline.verify.proof import Picture2Picture, Proof
+
+
+def make(
+    path: Path, options: BuildOptions, step: Step, *, bake_contract: bool
+) -> tuple[Network, Lowered, Proof, dict[str, Any]]:
+    """Everything up to the proof; raises ProofFailed where a rule or the numbers do not hold."""
+    from pipeline import sources, targets
+
+    target = targets.get(options.target)
+    network = sources.read(
+        path,
+        sources.ReadOptions(
+            architecture=options.architecture,
+            input_range=options.input_range,
+            output_range=options.output_range,
+            channel_order=options.channel_order,
+        ),
+    )
+    keep_what_is_loaded()
+    step("read", facts.describe(network))
+    if bake_contract:
+        _require_contract(network)
+
+    lowered, proof, report = _lower_and_prove(path, network, target, options, step, bake_contract)
+    if not proof.passed and lowered.fixed_size is None:
+        # Sizes that are baked in can make a graph right at its own size and wrong, but running, at others.
+        alone = _lower_and_prove(path, network, target, options, step, bake_contract, alone=True)
+        if alone[1].passed:
+            lowered, proof, report = alone
+    worst = proof.worst
+    if not proof.passed:
+        raise ProofFailed(
+            "proof-failed",
+            f"the built graph differs from the source by {worst.max_levels:.3f} levels of 255 on "
+            f"{worst.name} at {worst.width}x{worst.height}, allowed are {proof.tolerance:g}",
+            subject=path.name,
+            remedy=_what_was_not_lowered(lowered)
+            or f"Nothing was written; --tolerance {worst.max_levels + 0.005:.2f} would have passed.",
+            report=report,
+        )
+    return network, lowered, proof, report
+
+
+def _lower_and_prove(
+    path: Path,
+    network: Network,
+    target: Target,
+    options: BuildOptions,
+    step: Step,
+    bake_contract: bool,
+    alone: bool = False,
+) -> tuple[Lowered, Proof, dict[str, Any]]:
+    """One lowering, held against the target's rules and the source; with `alone`, for the nominal size alone."""
+    from pipeline import sources
+    from pipeline.build.lowering import lower_network, trial_sizes
+    from pipeline.validate import validate
+    from pipeline.verify import proof as proving
+    from pipeline.verify.compare import difference
+    from pipeline.verify.original import against_original
+
+    width, height = options.size
+    reference = sources.reference(network)
+    lowered = lower_network(
+        network,
+        target,
+        (height, width),
+        bake_contract=bake_contract,
+        metadata=facts.metadata(network, target, bake_contract),
+        skip=options.skip,
+        check=options.check,
+        optimize=options.optimize,
+        alone=alone,
+    )
+    step("lower", f"{plural(len(lowered.edits), 'edit')}; {facts.counts(lowered.after['operators'])}")
+
+    if lowered.optimized is not None:
+        step("optimize", facts.optimized(lowered.optimized))
+    if lowered.checks is not None:
+        undone = sorted({check.rewrite for check in lowered.checks if check.outcome == "undone"})
+        told = f"undone: {', '.join(undone)}" if undone else "none changed the result"
+        step("check", f"{plural(len(lowered.checks), 'application')} of rewrites; {told}")
+    findings = validate(lowered.model, target)
+    report = facts.report(path, network, lowered)
+    report["findings"] = [f.as_dict() for f in findings]
+    broken = [f for f in findings if f.severity in ("error", "wrong")]
+    others = plural(len(findings) - len(broken), "other finding")
+    step("validate", f"{plural(len(broken), 'error')} and {others} for {target.name}")
+    if broken:
+        raise _target_refuses(path, target, broken, lowered, report)
+    if lowered.candidate is None:
+        raise PipelineError(
+            "graph-does-not-run",
+            lowered.notes[-1],
+            subject=path.name,
+            remedy="The validator finds nothing wrong with it: please report this.",
+        )
+
+    candidate = _picture_function(lowered.candidate, None if bake_contract else network, reference, lowered)
+    proof = proving.prove(
+        _picture_function(lowered.quantised or reference, network, reference, lowered),
+        candidate,
+        trial_sizes(lowered, getattr(reference, "fixed_size", None)),
+        channels=lowered.input_channels,
+        picture=options.picture,
+        tolerance=options.tolerance,
+        notes=_proof_notes(network, lowered),
+    )
+    report["proof"] = proof.as_dict()
+    if lowered.quantised is not None:
+        as_given = _picture_function(reference, network, reference, lowered)(proof.golden_input)
+        report["against_quantised"] = difference(as_given, candidate(proof.golden_input), "picture").as_dict()
+    if options.original is not None:
+        report["against_original"] = against_original(
+            options.original,
+            _picture_function(sources.reference(_original(options)), network, reference, lowered),
+            candidate,
+            _picture_function(reference, network, reference, lowered),
+            proof.golden_input,
+        )
+    worst = proof.worst
+    step(
+        "verify",
+        f"largest difference {worst.max_levels:.4f} of 255 levels, on {worst.name} at "
+        f"{worst.width}x{worst.height}; the bar is {proof.tolerance:g}",
+    )
+    return lowered, proof, report
+
+
+def _original(options: BuildOptions) -> Network:
+    """The network of --original; an architecture that was chosen holds for it too, where it is a state dict."""
+    from pipeline import sources
+
+    path = existing_file(options.original or "")
+    graph = sources.identify(path).name in sources.PROGRAMS
+    return sources.read(path, sources.ReadOptions(architecture=None if graph else options.architecture))
+
+
+def _require_contract(network: Network) -> None:
+    if network.contract is None:
+        _require_pictures(network)
+        raise PipelineError(
+            "contract-missing",
+            f"this file ({network.format}) does not say which value range the network takes and gives, and the "
+            "range cannot be seen in the pictures of networks that begin with instance normalisation",
+            subject=network.source.name,
+            remedy="Declare it as the training code has it: --input-range and --output-range, each one of "
+            "0..255, 0..1, -1..1, imagenet.",
+        )
+
+
+def _require_pictures(network: Network) -> None:
+    """PipelineError `not-image-to-image` for a graph whose declared output cannot be a picture."""
+    for value in network.model.graph.output if network.model is not None else ():
+        rank = len(value.type.tensor_type.shape.dim)
+        if value.type.tensor_type.HasField("shape") and rank not in (0, 4):
+            raise PipelineError(
+                "not-image-to-image",
+                f"the output {value.name!r} has {rank} dimensions, a batch of pictures has 4",
+                subject=network.source.name,
+                remedy="This tool takes networks that turn a picture into a picture.",
+            )
+
+
+def _target_refuses(
+    path: Path, target: Target, broken: list[Finding], lowered: Lowered, report: dict[str, Any]
+) -> ProofFailed:
+    first, more = broken[0], len(broken) - 1
+    refusal = next((r for r in lowered.refusals if r.node == first.node), None)
+    return ProofFailed(
+        "target-refuses",
+        f"{target.name} would not compute this graph right: {first.operator} {first.node}: {first.reason}"
+        + (f" (and {more} more)" if more else ""),
+        subject=path.name,
+        remedy=f"{refusal.reason} {refusal.fix}" if refusal else first.fix,
+        report=report,
+    )
+
+
+def _what_was_not_lowered(lowered: Lowered) -> str:
+    """The first refusal of a rewrite as a sentence, the likely cause of a failed proof; "" where there is none."""
+    if not lowered.refusals:
+        return ""
+    first = lowered.refusals[0]
+    return f"Nothing was written. {first.operator} {first.node} was not lowered: {first.reason}; {first.fix}."
+
+
+def plural(count: int, noun: str) -> str:
+    """1 edit, 2 edits."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _picture_function(
+    function: Picture2Picture, network: Network | None, reference: Picture2Picture, lowered: Lowered
+) -> Picture2Picture:
+    """`function` as RGB 0..1 to RGB 0..1: through the network's contract, or as it is when it is baked in.
+
+    An undeclared contract is measured in: 0..1 in, and out whichever declared range the output fits into.
+    """
+    from pipeline.contract import ImageContract, ImageSide
+    from pipeline.verify.pictures import noise
+    from pipeline.verify.proof import around
+
+    if network is None:
+        return function
+    contract = network.contract
+    if contract is None:
+        size = getattr(reference, "fixed_size", None) or (lowered.size_multiple * 8, lowered.size_multiple * 8)
+        sample = reference(noise(*size, lowered.input_channels))
+        output = "0..255" if abs(sample).max() > 4 else "-1..1" if sample.min() < -0.05 else "0..1"
+        contract = ImageContract(
+            ImageSide("0..1", lowered.input_channels), ImageSide(output, lowered.output_channels)
+        )
+    return around(function, contract)
+
+
+def _proof_notes(network: Network, lowered: Lowered) -> tuple[str, ...]:
+    notes = []
+    if network.contract is None:
+        notes.append(
+            "the value ranges are not declared: the levels are measured as if 0..1 went in, and as if what comes "
+            "out had the range that it fits into"
+        )
+    if lowered.quantised is not None:
+        notes.append(
+            "the source is quantised; the proof holds to its float weights, because Barracuda computes in float"
+        )
+    return tuple(notes)

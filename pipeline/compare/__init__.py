@@ -1,0 +1,382 @@
+"""Comparing two models by what they paint, each run as itself or as a target computes it.
+
+`compare` feeds both with a picture and with noise and measures in levels of 255; on request it names the first
+node where they part (`verify.bisect`) and writes a picture of the difference (`verify.difference_picture`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.compare.sides import Side, Size, read_side
+from pipeline.support.errors import PipelineError, ProofFailed
+
+if TYPE_CHECKING:
+    from pipeline.verify.bisect import Parting
+    from pipeline.verify.compare import Difference
+
+_SIZE: Size = (180, 320)
+"""Where nothing else is wanted: the golden frame's size (lowering)."""
+_SMALL: Size = (64, 80)
+"""For bisecting, which holds every tensor in memory."""
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """How two models are compared; the options of `pipeline compare`."""
+
+    target: str | None = None
+    """B is run as this target computes it."""
+    both: bool = False
+    """So is A."""
+    size: tuple[int, int] | None = None
+    """(width, height) in pixels; None is a size near 320x180 at which both run, or the one at which one runs."""
+    tolerance: float = 0.5
+    """Largest difference that passes, in levels of 255."""
+    picture: Path | None = None
+    """None is the bundled photograph."""
+    difference: Path | None = None
+    """A PNG to write: A, B and their amplified difference."""
+    bisect: bool = False
+    """Name the first node where they part."""
+    architecture: str | None = None
+    input_range: str | None = None
+    output_range: str | None = None
+    channel_order: str | None = None
+    """These four hold for the sides whose file does not tell."""
+
+
+@dataclass
+class Comparison:
+    """How far A and B are apart. `report` (`as_dict`) is data without paths or times of this machine."""
+
+    a: Side
+    b: Side
+    tolerance: float
+    differences: tuple[Difference, ...] = ()
+    parting: Parting | None = None
+    bisected_at: Size | None = None
+    """The size at which the first parting node was looked for, None where it was not asked for."""
+    difference_file: Path | None = None
+    amplification: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def worst(self) -> Difference:
+        return max(self.differences, key=lambda held: held.max_levels)
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.differences) and self.worst.max_levels <= self.tolerance
+
+    def as_dict(self) -> dict[str, Any]:
+        from pipeline.verify.compare import round_up
+
+        report: dict[str, Any] = {
+            "schema": 1,
+            "a": self.a.as_dict(),
+            "b": self.b.as_dict(),
+            "passed": self.passed,
+            "tolerance_levels": self.tolerance,
+            "would_have_passed_at": round_up(self.worst.max_levels) if self.differences else None,
+            "comparisons": [held.as_dict() for held in self.differences],
+        }
+        if self.difference_file is not None:
+            report["difference_picture"] = {
+                "file": self.difference_file.name,
+                "input": self.differences[0].name,
+                "amplification": None if self.amplification is None else round(self.amplification, 3),
+            }
+        if self.bisected_at is not None:
+            height, width = self.bisected_at
+            held = self.parting.as_dict() if self.parting else None
+            report["bisect"] = {"height": height, "width": width, "first_parting": held}
+        return report | {"notes": self.notes}
+
+
+def compare(a: str | Path, b: str | Path, options: CompareOptions | None = None) -> Comparison:
+    """Run two models on a picture and on noise, and measure how far apart they are.
+
+    `a` and `b` are any sources, or bundle folders. A difference above the tolerance is a result
+    (`Comparison.passed`), not an error. Raises PipelineError for what cannot be read or compared (no image
+    contract, other channels, other sizes), and ProofFailed `target-differs` when the target makes a picture of
+    another size of it or none at all.
+    """
+    from pipeline import targets
+    from pipeline.sources import ReadOptions
+    from pipeline.verify.compare import difference
+
+    options = options or CompareOptions()
+    _check(options)
+    target = targets.get(options.target) if options.target else None
+    reading = ReadOptions(options.architecture, options.input_range, options.output_range, options.channel_order)
+    first = read_side("A", a, reading)
+    if options.both and first.file is not None:
+        first = replace(first, target=target)
+    second = read_side("B", b, reading, target)
+    result = Comparison(first, second, options.tolerance)
+    result.notes += _notes(result, options)
+
+    trial = _first_that_runs(first, second, options)
+    if not trial.pairs:
+        if options.bisect and target is not None:
+            _bisect(result, trial.size, trial.inputs["picture"])
+        raise _not_comparable(result, trial)
+    result.differences = tuple(difference(*pair, name) for name, pair in trial.pairs.items())
+    if options.bisect:
+        name = result.worst.name
+        for size in dict.fromkeys((_small(options, trial, first, second), trial.size)):
+            _bisect(result, size, _inputs(size, first, options)[name])
+            if result.parting is not None or result.passed:
+                break
+    if options.difference is not None:
+        _write_difference(result, trial, options.difference)
+    return result
+
+
+# --- before anything runs ---------------------------------------------------------------------------------------
+
+
+def _check(options: CompareOptions) -> None:
+    if not 0 <= options.tolerance <= 255:
+        raise PipelineError(
+            "bad-tolerance",
+            f"{options.tolerance} is not a number of levels between 0 and 255",
+            subject="--tolerance",
+            remedy="The default is 0.5.",
+        )
+    if options.both and not options.target:
+        raise PipelineError(
+            "conflicting-options", "--both says that A too is run as the target", remedy="Give --target."
+        )
+    if options.difference is not None and options.difference.suffix.lower() != ".png":
+        raise PipelineError(
+            "bad-picture",
+            "the picture of the difference is a PNG file",
+            subject=str(options.difference),
+            remedy="Give --difference a name that ends with .png.",
+        )
+
+
+def _notes(result: Comparison, options: CompareOptions) -> list[str]:
+    from pipeline.validate import validate
+
+    notes = []
+    if options.both and result.a.target is None:
+        notes.append(f"--both: A is {result.a.network.format}, not .onnx, and runs as itself")
+    for side in (result.a, result.b):
+        if side is result.a or side.network.digest != result.a.network.digest:
+            notes += [f"{side.label}: {note}" for note in side.network.notes]
+        if side.target is None:
+            held = side.file.metadata_props if side.file is not None and not options.target else ()
+            made = next((entry.value for entry in held if entry.key == "target"), "")
+            if made:
+                notes.append(f"{side.label} was made for {made}; --target {made} shows it as Unity does")
+        elif side.file is None:
+            notes.append(f"{side.label}: a plain export of it, as {side.target.name} would compute that")
+        else:
+            errors = [found for found in validate(side.file, side.target) if found.severity == "error"]
+            if errors:
+                notes.append(
+                    f"{side.label} does not get as far in Unity: {side.target.name} refuses it "
+                    f"({errors[0].operator} {errors[0].node}: {errors[0].reason}); see pipeline validate"
+                )
+    return notes
+
+
+# --- running --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What both made of the inputs at one size; a text says why one of them does not run."""
+
+    size: Size
+    inputs: dict[str, np.ndarray]
+    a: dict[str, np.ndarray] | str
+    b: dict[str, np.ndarray] | str
+
+    @property
+    def pairs(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """What to compare, by input; nothing where there are not two pictures of one size."""
+        if isinstance(self.a, str) or isinstance(self.b, str) or self.shape_a != self.shape_b:
+            return {}
+        return {name: (self.a[name], self.b[name]) for name in self.inputs}
+
+    @property
+    def shape_a(self) -> tuple[int, ...] | None:
+        return None if isinstance(self.a, str) else self.a["picture"].shape
+
+    @property
+    def shape_b(self) -> tuple[int, ...] | None:
+        return None if isinstance(self.b, str) else self.b["picture"].shape
+
+
+def _first_that_runs(a: Side, b: Side, options: CompareOptions) -> _Trial:
+    """The trial at the first size at which both give pictures of one size, else the one at the first size."""
+    if a.contract.input.channels != b.contract.input.channels:
+        raise PipelineError(
+            "channels-differ",
+            f"A takes {_channels(a.contract.input.channels)}, B {_channels(b.contract.input.channels)}",
+            subject=f"{a.path.name}, {b.path.name}",
+            remedy="Only networks that take the same picture can be compared.",
+        )
+    first: _Trial | None = None
+    for size in _sizes(a, b, options):
+        inputs = _inputs(size, a, options)
+        trial = _Trial(size, inputs, _painted(a, inputs), _painted(b, inputs))
+        if trial.pairs:
+            return trial
+        first = first or trial
+    assert first is not None
+    return first
+
+
+def _sizes(a: Side, b: Side, options: CompareOptions) -> list[Size]:
+    """What to try: the size asked for, the one that a side is bound to, or some near `_SIZE`."""
+    fixed = {side.fixed: side for side in (b, a) if side.fixed}
+    if a.fixed and b.fixed and a.fixed != b.fixed:
+        raise PipelineError(
+            "sizes-differ",
+            f"A runs at {_pixels(a.fixed)} alone and B at {_pixels(b.fixed)} alone",
+            subject=f"{a.path.name}, {b.path.name}",
+            remedy="Export one of them at the other's size.",
+        )
+    if options.size is not None:
+        wanted = options.size[::-1]
+        for size, side in fixed.items():
+            if size != wanted:
+                raise PipelineError(
+                    "size-does-not-run",
+                    f"{side.label} runs at {_pixels(size)} alone",
+                    subject=str(side.path),
+                    remedy=f"Leave --size out, or give --size {_pixels(size)}.",
+                )
+        return [wanted]
+    if fixed:
+        return list(fixed)  # type: ignore[arg-type]
+    multiple = math.lcm(a.contract.size_multiple, b.contract.size_multiple)
+    return list(dict.fromkeys(_near(_SIZE, multiple * step) for step in (1, 2, 4, 8, 16)))
+
+
+def _near(size: Size, multiple: int) -> Size:
+    height, width = (max(1, round(length / multiple)) * multiple for length in size)
+    return height, width
+
+
+def _small(options: CompareOptions, trial: _Trial, a: Side, b: Side) -> Size:
+    """The size to bisect at: small, but one of those that both run at."""
+    if options.size is not None or a.fixed or b.fixed:
+        return trial.size
+    step = math.gcd(*trial.size)
+    return _near(_SMALL, step) if step <= 64 else trial.size
+
+
+def _inputs(size: Size, side: Side, options: CompareOptions) -> dict[str, np.ndarray]:
+    from pipeline.verify import pictures
+
+    channels = side.contract.input.channels
+    return {
+        "picture": pictures.load(options.picture, *size, channels),
+        "noise": pictures.noise(*size, channels),
+    }
+
+
+def _painted(side: Side, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray] | str:
+    try:
+        painted = {name: side.paint(value) for name, value in inputs.items()}
+    except PipelineError:
+        raise
+    except Exception as error:  # whatever torch or ONNX Runtime raises for a size that does not fit
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return (lines[-1] if lines else type(error).__name__)[:200]
+    shape = painted["picture"].shape
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        return f"its output has the shape {_sizes_of(shape)}, which is no picture"
+    return painted
+
+
+def _not_comparable(result: Comparison, trial: _Trial) -> PipelineError:
+    a, b, size = result.a, result.b, _pixels(trial.size)
+    for side, outcome in ((a, trial.a), (b, trial.b)):
+        if isinstance(outcome, str) and side.target is None:
+            return PipelineError(
+                "size-does-not-run",
+                f"{side.label} does not run at {size} ({outcome})",
+                subject=str(side.path),
+                remedy="Give another --size.",
+            )
+    if b.target is not None:
+        made = [
+            outcome if isinstance(outcome, str) else _sizes_of(outcome["picture"].shape)
+            for outcome in (trial.a, trial.b)
+        ]
+        where = f". They part at {result.parting.sentence}" if result.parting else ""
+        return ProofFailed(
+            "target-differs",
+            f"at {size}, {b.target.name} makes no picture of B that can be held against A's: A gives {made[0]}, "
+            f"B {made[1]}{where}",
+            subject=str(b.path),
+            remedy="" if where else "--bisect names the first node where they part.",
+            report=result.as_dict(),
+        )
+    assert trial.shape_a is not None and trial.shape_b is not None
+    if trial.shape_a[1] != trial.shape_b[1]:
+        return PipelineError(
+            "channels-differ",
+            f"A gives {_channels(trial.shape_a[1])}, B {_channels(trial.shape_b[1])}",
+            subject=f"{a.path.name}, {b.path.name}",
+            remedy="Only networks that give the same kind of picture can be compared.",
+        )
+    return PipelineError(
+        "sizes-differ",
+        f"at {size} A gives a picture of {_pixels(trial.shape_a[2:])} and B one of {_pixels(trial.shape_b[2:])}",
+        subject=f"{a.path.name}, {b.path.name}",
+        remedy="Give another --size where both give the same.",
+    )
+
+
+def _pixels(size: tuple[int, ...]) -> str:
+    return f"{size[1]}x{size[0]}"
+
+
+def _sizes_of(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel{'s' if count != 1 else ''}"
+
+
+# --- what was asked for besides -------------------------------------------------------------------------------
+
+
+def _bisect(result: Comparison, size: Size, picture: np.ndarray) -> None:
+    """Find the first parting node and put it into `result`."""
+    from pipeline.verify.bisect import TOLERANCE, by_name, by_value
+    from pipeline.verify.compare import difference
+
+    a, b = result.a, result.b
+    bar = min(TOLERANCE, result.tolerance / 255 / 2) or 1e-7
+    if a.network.digest == b.network.digest:
+        result.parting = by_name(a.fed(picture), b.fed(picture), bar)
+    else:
+        inputs = {"picture": picture}
+        pair = _Trial(size, inputs, _painted(a, inputs), _painted(b, inputs)).pairs.get("picture")
+        agree = pair is not None and difference(*pair, "picture").max_levels <= result.tolerance
+        result.parting = by_value(a.fed(picture), b.fed(picture), outputs_agree=agree, tolerance=bar)
+    result.bisected_at = size
+
+
+def _write_difference(result: Comparison, trial: _Trial, path: Path) -> None:
+    from pipeline.support.files import write_file
+    from pipeline.verify.difference_picture import difference_picture
+
+    content, result.amplification = difference_picture(*trial.pairs["picture"])
+    write_file(path, content)
+    result.difference_file = path

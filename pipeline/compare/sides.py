@@ -1,0 +1,173 @@
+"""A model that is compared: a network with the contract around it, run as itself or as a target computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.contract import ImageContract
+from pipeline.support.errors import PipelineError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from pipeline.network import Network
+    from pipeline.sources import ReadOptions
+    from pipeline.targets import Target
+    from pipeline.verify.bisect import Fed
+    from pipeline.verify.proof import Picture2Picture
+
+Size = tuple[int, int]
+"""Height and width."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two models: what was read, and as what it is run."""
+
+    label: str
+    """A or B."""
+    path: Path
+    network: Network
+    contract: ImageContract
+    target: Target | None
+    """None: run as itself, in torch or ONNX Runtime."""
+    file: onnx.ModelProto | None
+    """What the target reads: an .onnx file as it is, without what reading made explicit in `network`."""
+    plain: Picture2Picture
+    """The network as itself, in its own value ranges."""
+    fixed: Size | None
+    """The one size at which it runs."""
+
+    def paint(self, picture: np.ndarray) -> np.ndarray:
+        """What it makes of a picture (1, C, H, W), RGB 0..1 on both sides. Raises whatever the engine raises."""
+        from pipeline.verify.proof import around
+
+        given = self.contract.output
+        if given.value_range != "imagenet":  # what a file does not declare: any number of channels may come
+            given = replace(given, channels=1)
+        contract = replace(self.contract, output=given)
+        if self.target is None:
+            return around(self.plain, contract)(picture)
+
+        def emulated(value: np.ndarray) -> np.ndarray:
+            fed = self._feed(value)
+            (result,) = fed.run([fed.output])
+            return result.transpose(0, 3, 1, 2) if self.contract.output.layout == "nhwc" else result
+
+        return around(emulated, contract)(picture)
+
+    def fed(self, picture: np.ndarray) -> Fed:
+        """The graph that is run, with `picture` (RGB 0..1) as its input; a torch network's export."""
+        from pipeline.verify.proof import around
+
+        given: list[np.ndarray] = []
+
+        def keep(value: np.ndarray) -> np.ndarray:
+            given.append(value)
+            return np.zeros((1, self.contract.output.channels, 1, 1))
+
+        around(keep, self.contract)(picture)
+        return self._feed(given[0])
+
+    def _feed(self, value: np.ndarray) -> Fed:
+        """The graph at the size of `value`, an NCHW array in the network's range, and that in its own layout."""
+        from pipeline.build.export import export
+        from pipeline.graph import declare_size
+        from pipeline.graph.runnable import runnable
+        from pipeline.verify.bisect import Fed
+        from pipeline.verify.emulation import emulate
+
+        size = value.shape[2], value.shape[3]
+        if self.target is not None:
+            model = emulate(declare_size(self.file or export(self.network, size), *size), self.target)
+        else:
+            model = runnable(declare_size(self.network.model or export(self.network, size), *size))
+        return Fed(model, value.transpose(0, 2, 3, 1) if self.contract.input.layout == "nhwc" else value)
+
+    @property
+    def ran_as(self) -> str:
+        return self.target.name if self.target else "itself"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "file": self.path.name,
+            "format": self.network.format,
+            "architecture": self.network.architecture,
+            "digest": self.network.digest,
+            "computed_as": self.ran_as,
+            "contract": self.contract.as_dict(),
+        }
+
+
+def model_file(source: str | Path) -> Path:
+    """The file of a source: itself, or the .onnx of a bundle folder (StyleTransfer/Models/<Name>)."""
+    from pipeline.support.files import existing_file
+
+    path = Path(source)
+    if not path.is_dir():
+        return existing_file(path)
+    name = path.resolve().name
+    own = path / f"{name}.onnx"
+    for file in (own, path / f"{name}.bytes"):
+        if file.is_file():
+            return file
+    raise PipelineError(
+        "not-a-bundle",
+        f"this folder is no bundle: there is no {own.name} in it",
+        subject=str(path),
+        remedy="Give a model file, or a folder such as Assets/StyleTransfer/Models/Mosaic.",
+    )
+
+
+def read_side(label: str, source: str | Path, options: ReadOptions, target: Target | None = None) -> Side:
+    """Read a model, to be run as itself or as `target` computes it.
+
+    `options.architecture` holds for a state dict, the ranges and the channel order for a file that tells none.
+    Raises PipelineError for what cannot be read or run, `contract-missing` where neither file nor options say
+    what its numbers mean, and `auxiliary-inputs` for one that takes more than a picture.
+    """
+    from pipeline import sources
+    from pipeline.sources.onnx_file import load_model
+
+    path = model_file(source)
+    weights_alone = sources.identify(path).name in sources.STATE_DICTS
+    architecture = options.architecture if weights_alone else None
+    network = sources.read(path, sources.ReadOptions(architecture=architecture))
+    if network.contract is None and (options.input_range or options.output_range):
+        network = sources.read(path, replace(options, architecture=architecture))
+    if network.contract is None:
+        raise PipelineError(
+            "contract-missing",
+            f"{label} ({network.format}) does not say which value range it takes and gives, so it cannot be fed "
+            "with a picture",
+            subject=str(path),
+            remedy="Declare it as the training code has it: --input-range and --output-range, each one of "
+            "0..255, 0..1, -1..1, imagenet.",
+        )
+    if network.contract.input.channels not in (1, 3):
+        raise PipelineError(
+            "auxiliary-inputs",
+            f"{label} takes {network.contract.input.channels} channels; a picture has 3 (or 1)",
+            subject=str(path),
+            remedy="Networks with auxiliary images stacked onto the input cannot be compared.",
+        )
+    plain = _plain(network)
+    file = load_model(path) if network.model is not None else None
+    return Side(label, path, network, network.contract, target, file, plain, plain.fixed_size)
+
+
+def _plain(network: Network) -> Any:
+    """`sources.reference`; a file in Barracuda's dialect is first brought to the forms of one opset."""
+    from pipeline.graph.runnable import runnable
+    from pipeline.sources import reference
+
+    try:
+        return reference(network)
+    except PipelineError as error:
+        if error.code != "source-does-not-run" or network.model is None:
+            raise
+    return reference(replace(network, model=runnable(network.model)))

@@ -1,0 +1,253 @@
+"""Benching: what models cost side by side, counted, predicted and measured here in ONNX Runtime.
+
+What is timed is the lowered graph with its contract baked in: what Unity would get, so that measured and predicted
+numbers are about the same layers.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cost.model import SIZES, at_size, devices, kernel
+from pipeline.support import identifiers as names
+from pipeline.support.errors import PipelineError
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_graphsurgeon as gs
+
+    from pipeline.build.lowering import Lowered
+    from pipeline.network import Network
+    from pipeline.sources import ReadOptions
+
+Size = tuple[int, int]
+"""Width and height."""
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """How to bench. `seconds` bounds the timing of each picture size; `memory` measures in further processes."""
+
+    sizes: tuple[Size, ...] = SIZES
+    target: str = "barracuda-3.0"
+    runs: int = 7
+    threads: int = 1
+    seconds: float = 60.0
+    memory: bool = True
+    optimize: str | None = None
+    """The worker that graphs are rearranged for (pipeline.cost.rearrange), None to leave them as they are."""
+
+    def __post_init__(self) -> None:
+        if self.optimize is not None:
+            from pipeline.cost.rearrange import checked_worker
+
+            checked_worker(self.optimize)
+        for width, height in self.sizes:
+            if not (16 <= width <= 8192 and 16 <= height <= 8192):
+                raise PipelineError(
+                    "bad-size",
+                    f"{width}x{height} is not a size that a picture can have here",
+                    subject="--size",
+                    remedy="Give WIDTHxHEIGHT with both between 16 and 8192, such as 720x540.",
+                )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model, lowered: what is counted, predicted and timed."""
+
+    label: str
+    file: str
+    network: Network
+    lowered: Lowered
+    graph: gs.Graph
+
+    def sized(self, size: Size) -> Size:
+        """The size nearest to `size` at which it runs."""
+        if self.lowered.fixed_size is not None:
+            height, width = self.lowered.fixed_size
+            return width, height
+        step = self.lowered.size_multiple
+        return max(1, round(size[0] / step)) * step, max(1, round(size[1] / step)) * step
+
+    def model(self, size: Size) -> onnx.ModelProto:
+        """The graph, declared at `size`."""
+        from pipeline.graph import to_model
+
+        graph = self.graph.copy()
+        graph.inputs[0].shape = [1, self.lowered.input_channels, size[1], size[0]]
+        return to_model(graph)
+
+
+def prepare(
+    path: Path | str,
+    target: str = "barracuda-3.0",
+    options: ReadOptions | None = None,
+    optimize: str | None = None,
+    label: str = "",
+) -> Subject:
+    """Read a model and lower it; its contract is baked in where it is known."""
+    from pipeline import sources
+    from pipeline.compare.sides import model_file
+
+    path = model_file(path)
+    network = sources.read(path, _that_apply(options or sources.ReadOptions(), path))
+    return lower(network, target, label or path.stem, optimize)
+
+
+def lower(network: Network, target: str, label: str, optimize: str | None = None) -> Subject:
+    """A network, lowered."""
+    from pipeline import targets
+    from pipeline.build.lowering import lower_network
+    from pipeline.graph import from_model
+
+    lowered = lower_network(
+        network,
+        targets.get(target),
+        SIZES[0][::-1],
+        bake_contract=network.contract is not None,
+        metadata={},
+        optimize=optimize,
+    )
+    return Subject(label, network.source.name, network, lowered, from_model(lowered.model))
+
+
+def _that_apply(options: ReadOptions, path: Path) -> ReadOptions:
+    """An architecture is chosen for state dicts alone, ranges are declared for files that do not tell theirs."""
+    from dataclasses import replace
+
+    from pipeline.sources import STATE_DICTS, identify
+
+    if identify(path).name not in STATE_DICTS:
+        return replace(options, architecture=None)
+    return options
+
+
+def bench(
+    paths: Sequence[Path | str],
+    options: BenchOptions = BenchOptions(),
+    read: ReadOptions | None = None,
+    tell: Tell = lambda told: None,
+) -> dict[str, Any]:
+    """Bench the models at each size, as plain data (docs/shrink.md describes it).
+
+    Raises PipelineError for a model that cannot be read or does not run.
+    """
+    subjects = []
+    for path, label in zip(paths, labels([Path(path) for path in paths]), strict=True):
+        tell(f"reading {path}")
+        subjects.append(prepare(path, options.target, read, options.optimize, label))
+    return bench_subjects(subjects, options, tell)
+
+
+def labels(paths: Sequence[Path]) -> list[str]:
+    """A short name for each file: its stem, with its folder, suffix or number where stems are alike."""
+    for name in (lambda p: p.stem, lambda p: p.name, lambda p: f"{p.parent.name}/{p.name}"):
+        found = [name(path) for path in paths]
+        if len(set(found)) == len(found):
+            return found
+    return [f"{path.name} ({index})" for index, path in enumerate(paths, start=1)]
+
+
+def bench_subjects(
+    subjects: Sequence[Subject], options: BenchOptions = BenchOptions(), tell: Tell = lambda told: None
+) -> dict[str, Any]:
+    """Bench what is prepared already."""
+    from pipeline.cost.timing import measure, peak_megabytes
+
+    models = [_about(subject) for subject in subjects]
+    for wanted in options.sizes:
+        name = f"{wanted[0]}x{wanted[1]}"
+        sized = {subject.label: subject.model(subject.sized(wanted)) for subject in subjects}
+        times = measure(
+            sized,
+            runs=options.runs,
+            threads=options.threads,
+            seconds=options.seconds,
+            tell=lambda told, name=name: tell(f"{name}: {told}"),
+        )
+        for subject, about in zip(subjects, models, strict=True):
+            entry = counted(subject, wanted)
+            entry["measured"] = times[subject.label].as_dict()
+            if options.memory:
+                tell(f"{name}: memory of {subject.label}")
+                entry["grown_megabytes"] = peak_megabytes(sized[subject.label])
+            about["sizes"][name] = entry
+    return {
+        "schema": 1,
+        "target": options.target,
+        "threads": options.threads,
+        "machine": machine(),
+        "devices": [{**held.as_dict(), "error": held.error} for held in devices().values()],
+        "sizes": [f"{width}x{height}" for width, height in options.sizes],
+        "models": models,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What was measured on, and how busy it was."""
+    import onnxruntime
+
+    told: dict[str, Any] = {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "onnxruntime": onnxruntime.__version__,
+    }
+    if hasattr(os, "getloadavg"):
+        told["load"] = round(os.getloadavg()[0], 2)
+    return told
+
+
+def _about(subject: Subject) -> dict[str, Any]:
+    width, height = subject.sized(SIZES[0])
+    found = at_size(subject.graph, width, height)
+    return {
+        "label": subject.label,
+        "file": subject.file,
+        "digest": subject.network.digest,
+        "architecture": subject.network.architecture,
+        "details": subject.network.details,
+        "weights": subject.lowered.after["weights"],
+        "bytes": len(subject.lowered.serialised),
+        "nodes": subject.lowered.after["nodes"],
+        "kernels": dict(sorted(Counter(kernel(layer.conv) for layer in found if layer.conv).items())),
+        "sizes": {},
+    }
+
+
+def counted(subject: Subject, wanted: Size) -> dict[str, Any]:
+    """What is counted and predicted at a size."""
+    from pipeline.cost.model import counted as count
+
+    width, height = subject.sized(wanted)
+    return {"run_at": f"{width}x{height}", **count(subject.graph, width, height)}
+
+
+def _style(file: str) -> str:
+    """The name that `build-unity` gives the bundle of a file: mosaic.pth is Mosaic."""
+    return names.identifier(Path(file).stem)
+
+
+def merge_unity(report: dict[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Put Unity's own measurements beside the predictions; the styles that are none of these models.
+
+    `measured` is {style: {size: {worker: {"median": ms, ...}}}} as `pipeline.unity.measurements` reads it. A style
+    is the model whose source file has its digest, else the one whose file gives a bundle that name.
+    """
+    strangers = []
+    for style, sizes in measured.items():
+        digests = {held.get("source_digest") for workers in sizes.values() for held in workers.values()}
+        same = [model for model in report["models"] if model.get("digest") in digests - {None}]
+        same = same or [model for model in report["models"] if style in (model["label"], _style(model["file"]))]
+        if not same:
+            strangers.append(style)
+        for model in same:
+            model.setdefault("unity", {}).update(sizes)
+    return strangers

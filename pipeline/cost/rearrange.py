@@ -1,0 +1,121 @@
+"""`--optimize`: rearrange a lowered graph for a worker, where the cost model says that it pays.
+
+Every place of every rearrangement (pipeline.rewrites.cheaper) is tried on a copy, lowered again, predicted,
+validated, compared with the graph before it, and kept when it gains at least a hundredth of the whole. What was
+left as it is, and why, is told too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cost.model import at_size, device
+from pipeline.rewrites.base import Edit
+from pipeline.rewrites.cheaper import CHEAPER
+from pipeline.support.errors import PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import onnx_graphsurgeon as gs
+
+    from pipeline.rewrites.cheaper import Cheaper
+    from pipeline.targets import Target
+
+WORKERS = {"compute": "desktop", "phone": "phone", "burst": "burst"}
+"""What `--optimize` takes, and the device class whose law decides."""
+LEAST_GAIN = 0.01
+"""Part of the predicted time below which a gain is not worth a change of the graph."""
+
+
+@dataclass
+class Optimized:
+    """The graph, and what was done and left. Milliseconds are predicted, at `size`."""
+
+    graph: gs.Graph
+    worker: str
+    device: str
+    size: str
+    before: float
+    after: float
+    edits: list[Edit] = field(default_factory=list)
+    done: list[dict[str, Any]] = field(default_factory=list)
+    left: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "worker": self.worker,
+            "device": self.device,
+            "size": self.size,
+            "before_ms": round(self.before, 3),
+            "after_ms": round(self.after, 3),
+            "done": self.done,
+            "left": self.left,
+        }
+
+
+def checked_worker(worker: str) -> str:
+    """`worker` if there is one of that name. Raises PipelineError `unknown-worker`."""
+    if worker not in WORKERS:
+        raise PipelineError(
+            "unknown-worker",
+            f"there is no worker named {worker!r} to optimise for",
+            subject="--optimize",
+            remedy=f"Use one of: {', '.join(WORKERS)}.",
+        )
+    return worker
+
+
+def optimize(
+    graph: gs.Graph, target: Target, worker: str, width: int, height: int, cheaper: Sequence[Cheaper] = CHEAPER
+) -> Optimized:
+    """A rearranged copy of a graph that is lowered for `target`; `graph` itself is not changed.
+
+    `width` and `height` are the picture size that it shall be fast at. Raises PipelineError `unknown-worker`.
+    """
+    from pipeline.rewrites import lower
+    from pipeline.verify.each_rewrite import compare
+
+    law = device(WORKERS[checked_worker(worker)])
+
+    def cost(candidate: gs.Graph) -> float:
+        return law.milliseconds(at_size(candidate, width, height))
+
+    now = cost(graph)
+    result = Optimized(graph, worker, law.name, f"{width}x{height}", now, now)
+    for rewrite in cheaper:
+        if target.version < rewrite.since:
+            continue
+        for place in rewrite.places(result.graph):
+            if place not in rewrite.places(result.graph):
+                continue  # an earlier place took this one with it
+            candidate = result.graph.copy()
+            edit = rewrite.apply(candidate, place)
+            candidate.cleanup(remove_unused_graph_inputs=False).toposort()
+            lower(candidate, target)
+            gain = result.after - cost(candidate)
+            told = {"rewrite": rewrite.name, "nodes": list(edit.nodes), "gain_ms": round(gain, 3)}
+            if gain < LEAST_GAIN * result.before:
+                result.left.append(told | {"why": "it does not pay"})
+                continue
+            if broken := _refused(candidate, target) - _refused(result.graph, target):
+                result.left.append(told | {"why": f"{target.name} would not compute it right ({min(broken)})"})
+                continue
+            outcome, reason = compare(result.graph, candidate)
+            if outcome != "same":
+                result.left.append(told | {"why": f"not proven to compute the same: {reason}"})
+                continue
+            result.graph, result.after = candidate, result.after - gain
+            result.edits.append(Edit(rewrite.name, edit.nodes, edit.what, f"{edit.why}: {gain:.2f} ms predicted"))
+            result.done.append(told)
+    return result
+
+
+def _refused(graph: gs.Graph, target: Target) -> set[str]:
+    """The codes of what the target would refuse or compute wrong."""
+    from pipeline.graph import to_model
+    from pipeline.validate import validate
+
+    found = validate(to_model(graph.copy()), target)
+    return {finding.code for finding in found if finding.severity in ("error", "wrong")}

@@ -1,0 +1,162 @@
+"""Measuring here: milliseconds of a graph in ONNX Runtime with their spread, and the memory that a run takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.support.errors import PipelineError
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Wall times of one picture in milliseconds: as the user waits, with whatever else the machine did."""
+
+    runs: int
+    minimum: float
+    median: float
+    p95: float
+    cpu: float
+    """Least processor time of a run, in milliseconds; with one thread it is what the work itself took, however
+    busy the machine is."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "runs": self.runs,
+            "minimum": round(self.minimum, 2),
+            "median": round(self.median, 2),
+            "p95": round(self.p95, 2),
+            "cpu": round(self.cpu, 2),
+        }
+
+
+def timed_session(model: onnx.ModelProto, threads: int = 1) -> onnxruntime.InferenceSession:
+    """A session as whoever wants speed would open it: every optimisation, `threads` threads."""
+    import onnxruntime as ort
+
+    from pipeline.graph.runnable import runnable
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return ort.InferenceSession(runnable(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def measure(
+    models: Mapping[str, onnx.ModelProto],
+    *,
+    runs: int = 5,
+    threads: int = 1,
+    seconds: float = 60.0,
+    tell: Callable[[str], None] = lambda told: None,
+) -> dict[str, Spread]:
+    """Each model's time for the picture size that it declares, in turn: A B C A B C ..., after one warm-up each.
+
+    Taking turns lets the ratios hold where the machine's speed drifts. Stops early, after at least two rounds,
+    once `seconds` have passed. Raises PipelineError `graph-does-not-run`.
+    """
+    opened = {}
+    for name, model in models.items():
+        try:
+            session = timed_session(model, threads)
+            feed = _feed(session)
+            session.run(None, feed)
+        except Exception as error:  # whatever ONNX Runtime raises
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+            raise PipelineError(
+                "graph-does-not-run", f"ONNX Runtime cannot run it ({first})", subject=name
+            ) from error
+        opened[name] = session, feed
+    wall: dict[str, list[float]] = {name: [] for name in models}
+    used: dict[str, list[float]] = {name: [] for name in models}
+    end = time.monotonic() + seconds
+    for done in range(runs):
+        if done >= 2 and time.monotonic() > end:
+            break
+        for name, (session, feed) in opened.items():
+            started, processor = time.perf_counter(), time.process_time()
+            session.run(None, feed)
+            used[name].append((time.process_time() - processor) * 1e3)
+            wall[name].append((time.perf_counter() - started) * 1e3)
+        tell(f"round {done + 1} of {runs}")
+    return {name: _spread(wall[name], used[name]) for name in models}
+
+
+def _feed(session: onnxruntime.InferenceSession) -> dict[str, np.ndarray]:
+    image = session.get_inputs()[0]
+    return {image.name: np.random.default_rng(0).random(image.shape, dtype=np.float32)}
+
+
+def _spread(wall: Sequence[float], cpu: Sequence[float]) -> Spread:
+    return Spread(
+        len(wall),
+        float(min(wall)),
+        float(np.median(wall)),
+        float(np.percentile(wall, 95)),
+        float(min(cpu)),
+    )
+
+
+_TRIES = 4
+_PEAK = """
+import pathlib, re, resource, sys
+import onnx
+from pipeline.cost.timing import _feed, timed_session
+
+def held(key):
+    found = re.search(key + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())
+    return int(found[1])
+
+session = timed_session(onnx.load(sys.argv[1]), 1)
+feed = _feed(session)
+try:
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak so far, which importing made, is forgotten
+    before = held("VmRSS")
+    session.run(None, feed)
+    print(max(0, held("VmHWM") - before))
+except OSError:  # not Linux
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    session.run(None, feed)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def peak_megabytes(model: onnx.ModelProto) -> float | None:
+    """How much a process grows by one picture, in MB, measured in a process of its own; None where that fails.
+
+    The system counts resident memory by the page; what ONNX Runtime itself takes is not in it. A system short of
+    memory takes pages back meanwhile, which hides the growth: what seems not to grow is measured again.
+    """
+    import onnx
+
+    try:
+        import resource  # noqa: F401 - not on Windows
+    except ImportError:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, str(path))
+        for _ in range(_TRIES):
+            done = subprocess.run(
+                [sys.executable, "-c", _PEAK, str(path)], capture_output=True, text=True, check=False
+            )
+            try:
+                grown = int(done.stdout.split()[-1])
+            except (IndexError, ValueError):
+                return None
+            if grown:
+                break
+    return round(grown / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)

@@ -1,0 +1,34 @@
+"""Names for what is made from a source file."""
+
+from __future__ import annotations
+
+import re
+
+from pipeline.support.errors import PipelineError
+
+_WORD = re.compile(r"[A-Za-z0-9]+")
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
+MAX_LENGTH = 60
+"""Longer names make paths that Windows refuses inside a Unity project."""
+
+
+def identifier(stem: str) -> str:
+    """A C# class-name stem from a file stem: mosaic_nc8 -> MosaicNc8, 12_small -> Style12Small."""
+    words = _WORD.findall(stem.encode("ascii", "ignore").decode())
+    joined = "".join(w[0].upper() + w[1:] for w in words)[:MAX_LENGTH]
+    if not joined:
+        return "Style"
+    return joined if joined[0].isalpha() else f"Style{joined}"
+
+
+def checked(name: str) -> str:
+    """`name` when it can be a C# identifier and a folder everywhere, else PipelineError `bad-name`."""
+    if not _IDENTIFIER.match(name) or len(name) > MAX_LENGTH:
+        raise PipelineError(
+            "bad-name",
+            f"{name!r} cannot be a C# class name and a folder name",
+            subject="--name",
+            remedy=f"Use ASCII letters and digits, a letter first, {MAX_LENGTH} at most: "
+            f"--name {identifier(name)}.",
+        )
+    return name[0].upper() + name[1:]

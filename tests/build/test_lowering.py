@@ -1,0 +1,195 @@
+"""From a network to the target's graph: sizes, channels, and what no file says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pipeline import sources, targets
+from pipeline.support.errors import PipelineError
+from pipeline.build.lowering import Lowered, lower_network, operators, trial_sizes
+from tests.networks import style_onnx
+
+RNG = np.random.default_rng(4)
+
+
+def save(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    shape: list[object],
+    output: list[object] | None = None,
+    **weights: np.ndarray,
+) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, output or ["n", "c", "oh", "ow"])],
+        [numpy_helper.from_array(v, k) for k, v in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4), path)
+    return path
+
+
+def lowered(path: Path, size: tuple[int, int] = (540, 960), target: str = "barracuda-3.0") -> Lowered:
+    network = sources.read(path, sources.ReadOptions(input_range="0..1", output_range="0..1"))
+    return lower_network(network, targets.get(target), size, bake_contract=True, metadata={})
+
+
+def declared(model: onnx.ModelProto) -> list[int]:
+    return [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+
+
+def test_the_nominal_size_is_declared_whatever_the_file_declared(tmp_path):
+    result = lowered(style_onnx(tmp_path / "n.onnx", size=(32, 48)))
+    assert declared(result.model) == [1, 3, 540, 960]
+    assert (result.fixed_size, result.size_multiple, result.output_scale) == (None, 4, 1.0)
+
+
+def test_the_integers_of_a_quantised_source_are_named_as_the_lowered_weights(tmp_path):
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    plain, small = style_onnx(tmp_path / "n.onnx"), tmp_path / "q.onnx"
+    quantize_dynamic(plain, small, weight_type=QuantType.QUInt8)
+    result = lowered(small)
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in result.model.graph.initializer}
+    assert len(result.integers) == 2
+    for weight in result.integers:
+        assert weight.ints.dtype == np.uint8
+        assert np.array_equal(weight.real(), held[weight.name])
+    assert lowered(plain).integers == ()
+
+
+def test_the_nominal_size_is_rounded_to_the_size_rule(tmp_path):
+    assert declared(lowered(style_onnx(tmp_path / "n.onnx"), size=(541, 963)).model) == [1, 3, 540, 964]
+
+
+def test_a_deep_network_asks_for_a_larger_multiple(tmp_path):
+    """Four halvings and a skip: sizes that are not multiples of 16 do not fit together again."""
+    nodes, last = [], "x"
+    for level in range(4):
+        nodes.append(helper.make_node("MaxPool", [last], [f"d{level}"], kernel_shape=[2, 2], strides=[2, 2]))
+        last = f"d{level}"
+    for level in range(4):
+        nodes.append(helper.make_node("Upsample", [last, "s"], [f"u{level}"], mode="nearest"))
+        last = f"u{level}"
+    nodes.append(helper.make_node("Add", [last, "x"], ["y"]))
+    path = save(tmp_path / "deep.onnx", nodes, [1, 3, "h", "w"], s=np.array([1, 1, 2, 2], np.float32))
+    result = lowered(path)
+    assert result.size_multiple == 16
+    assert declared(result.model) == [1, 3, 544, 960]
+    assert all(s % 16 == 0 for size in trial_sizes(result, None) for s in size)
+
+
+def test_a_baked_size_is_found_and_kept(tmp_path):
+    """A map of 24 x 32 weights is added: no other size fits."""
+    nodes = [helper.make_node("Add", ["x", "m"], ["y"])]
+    path = save(tmp_path / "fixed.onnx", nodes, [1, 3, 24, 32], m=RNG.random((1, 3, 24, 32)).astype(np.float32))
+    result = lowered(path)
+    assert result.fixed_size == result.size == (24, 32)
+    assert declared(result.model) == [1, 3, 24, 32]
+    assert trial_sizes(result, None) == ((24, 32),)
+    assert any("32x24 alone" in note for note in result.notes)
+
+
+def test_an_output_twice_as_large_is_told(tmp_path):
+    nodes = [helper.make_node("Upsample", ["x", "s"], ["y"], mode="nearest")]
+    result = lowered(save(tmp_path / "sr.onnx", nodes, [1, 1, "h", "w"], s=np.array([1, 1, 2, 2], np.float32)))
+    assert (result.output_scale, result.input_channels, result.output_channels) == (2.0, 1, 1)
+
+
+def test_six_channels_are_refused(tmp_path):
+    path = save(tmp_path / "six.onnx", [helper.make_node("Relu", ["x"], ["y"])], [1, 6, 8, 8])
+    with pytest.raises(PipelineError) as caught:
+        lowered(path)
+    assert caught.value.code == "auxiliary-inputs"
+
+
+def test_a_classifier_is_refused(tmp_path):
+    nodes = [helper.make_node("GlobalAveragePool", ["x"], ["g"]), helper.make_node("Flatten", ["g"], ["y"])]
+    with pytest.raises(PipelineError) as caught:
+        lowered(save(tmp_path / "c.onnx", nodes, [1, 3, 8, 8], output=[1, 3]))
+    assert caught.value.code == "not-image-to-image"
+
+
+@pytest.mark.parametrize("target", targets.names())
+def test_nothing_is_left_of_what_a_target_does_not_take(tmp_path, target):
+    nodes = [
+        helper.make_node("Identity", ["b"], ["b2"]),
+        helper.make_node("Conv", ["x", "w", "b2"], ["c"], kernel_shape=[3, 3], auto_pad="SAME_UPPER"),
+        helper.make_node("Sigmoid", ["c"], ["y"]),
+    ]
+    weights = {"w": RNG.random((3, 3, 3, 3)).astype(np.float32), "b": np.ones(3, np.float32)}
+    result = lowered(save(tmp_path / "i.onnx", nodes, [1, 3, 8, 8], **weights), target=target)
+    assert operators(result.model) == {"Clip": 1, "Conv": 1, "Sigmoid": 1}
+    assert "auto_pad" not in {a.name for a in result.model.graph.node[0].attribute}
+    assert all(t.HasField("raw_data") for t in result.model.graph.initializer)
+
+
+def test_the_file_carries_what_unity_checks(tmp_path):
+    network = sources.read(
+        style_onnx(tmp_path / "n.onnx"), sources.ReadOptions(input_range="0..1", output_range="0..1")
+    )
+    result = lower_network(
+        network, targets.get("barracuda-3.0"), (540, 960), bake_contract=True, metadata={"source_digest": "abc"}
+    )
+    assert {p.key: p.value for p in result.model.metadata_props} == {"source_digest": "abc"}
+    assert result.model.producer_name == "unity-bridge-pipeline"
+
+
+def test_a_network_that_halves_eight_times_asks_for_multiples_of_256(tmp_path):
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["d"], kernel_shape=[256, 256], strides=[256, 256]),
+        helper.make_node("Upsample", ["d", "s"], ["u"], mode="nearest"),
+        helper.make_node("Add", ["u", "x"], ["y"]),
+    ]
+    path = save(tmp_path / "deep.onnx", nodes, [1, 3, "h", "w"], s=np.array([1, 1, 256, 256], np.float32))
+    result = lowered(path)
+    assert (result.size_multiple, result.size) == (256, (512, 1024))
+
+
+def test_a_size_at_which_the_source_does_not_run_gives_way_to_the_nearest_at_which_it_does(tmp_path):
+    """align_corners bakes sizes in, and 52x100 does not halve three times: 56x104 does."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["d"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node(
+            "Resize",
+            ["d", "", "s"],
+            ["u"],
+            mode="linear",
+            coordinate_transformation_mode="align_corners",
+        ),
+        helper.make_node("Add", ["u", "x"], ["y"]),
+    ]
+    path = save(tmp_path / "corners.onnx", nodes, [1, 3, "h", "w"], s=np.array([1, 1, 8, 8], np.float32))
+    model = onnx.load(path)
+    model.opset_import[0].version = 13
+    onnx.save(model, path)
+    result = lowered(path, (52, 100))
+    assert result.fixed_size == result.size == (48, 96)
+
+
+def test_a_graph_can_be_declared_to_run_at_its_own_size_alone(tmp_path):
+    network = sources.read(
+        style_onnx(tmp_path / "n.onnx"), sources.ReadOptions(input_range="0..1", output_range="0..1")
+    )
+    target = targets.get("barracuda-3.0")
+    result = lower_network(network, target, (64, 96), bake_contract=True, metadata={}, alone=True)
+    assert (result.fixed_size, result.size_multiple) == ((32, 48), 1)
+    assert trial_sizes(result, None) == ((32, 48),)
+
+
+def test_a_nominal_size_below_one_multiple_is_lowered_at_that_multiple(tmp_path):
+    """The strided convolution at the bottom is seen to give a single column, and padded before."""
+    nodes = [helper.make_node("MaxPool", ["x"], ["d"], kernel_shape=[64, 64], strides=[64, 64])]
+    nodes.append(helper.make_node("Conv", ["d", "w"], ["c"], kernel_shape=[4, 4], strides=[2, 2], pads=[1] * 4))
+    nodes.append(helper.make_node("Upsample", ["c", "s"], ["u"], mode="nearest"))
+    nodes.append(helper.make_node("Add", ["u", "x"], ["y"]))
+    weights = {"w": RNG.normal(size=(3, 3, 4, 4)).astype(np.float32), "s": np.array([1, 1, 128, 128], np.float32)}
+    result = lowered(save(tmp_path / "deep.onnx", nodes, [1, 3, "h", "w"], **weights), (32, 32))
+    assert result.size == (128, 128)
+    assert "Pad" in operators(result.model)
