@@ -1,7 +1,7 @@
 """Fits the cost model's terms for ONNX Runtime to measurements, and shows the fit.
 
     python benchmarks/cost_model.py                 measure, fit, print
-    python benchmarks/cost_model.py --write         ... and write pipeline/cost/costs.json, docs/cost_fit.md and .svg
+    python benchmarks/cost_model.py --write         ... and write costs.json, docs/cost_fit.md, .svg
 
 Random networks of every known family are lowered as for Unity and timed in ONNX Runtime with one thread, in turn,
 so that a drift of the machine's speed falls on all of them; a network's time is the least processor time of its

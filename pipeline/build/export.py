@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.support.errors import MissingDependency, PipelineError
 from pipeline.network import Network
+from pipeline.support.errors import MissingDependency, PipelineError
 from pipeline.support.quiet import quiet
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.build import cache
+from pipeline.report import facts
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import existing_file
-from pipeline.report import facts
 
 
 def inspect(

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.build import cache
-
-from pipeline.support import identifiers as names
-
 from pipeline.build import prove as proven
+from pipeline.report import facts
+from pipeline.support import identifiers as names
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import existing_file
-from pipeline.report import facts
 
 if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
@@ -63,7 +61,7 @@ class BuildOptions:
     calibrate: tuple[Path, ...] = ()
     """Pictures to round weights with; none are needed."""
     optimize: str | None = None
-    """The worker that the graph is rearranged for where it pays (pipeline.cost.rearrange); None rearranges nothing."""
+    """The worker that the graph is rearranged for where it pays (cost.rearrange); None rearranges nothing."""
 
     def __post_init__(self) -> None:
         if self.optimize is not None:

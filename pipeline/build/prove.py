@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.report import facts
 from pipeline.support.errors import PipelineError, ProofFailed
 from pipeline.support.files import existing_file
 from pipeline.support.memory import keep_what_is_loaded
-from pipeline.report import facts
 
 if TYPE_CHECKING:
     from pipeline.build.job import BuildOptions, Step
-    from pipeline.validate.findings import Finding
     from pipeline.build.lowering import Lowered
     from pipeline.network import Network
     from pipeline.targets import Target
+    from pipeline.validate.findings import Finding
     from pipeline.verify.proof import Picture2Picture, Proof
 
 

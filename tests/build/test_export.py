@@ -14,10 +14,10 @@ from torch import nn
 from torch.nn import functional as f
 
 from pipeline.architectures import build, fast_neural_style
-from pipeline.support.errors import MissingDependency, PipelineError
 from pipeline.build.export import export
 from pipeline.network import Network
 from pipeline.sources import read, reference
+from pipeline.support.errors import MissingDependency, PipelineError
 from tests.sources.files import conv_model, fritz_h5
 
 

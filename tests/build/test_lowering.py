@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline import sources, targets
-from pipeline.support.errors import PipelineError
 from pipeline.build.lowering import Lowered, lower_network, operators, trial_sizes
+from pipeline.support.errors import PipelineError
 from tests.networks import style_onnx
 
 RNG = np.random.default_rng(4)

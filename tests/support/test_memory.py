@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-FROZEN = "import gc; from pipeline.support import memory; {}; memory.keep_what_is_loaded(); print(gc.get_freeze_count())"
+FROZEN = (
+    "import gc; from pipeline.support import memory; {}; memory.keep_what_is_loaded(); "
+    "print(gc.get_freeze_count())"
+)
 
 
 @pytest.mark.parametrize(("said", "kept"), [("memory.own_process()", True), ("pass", False)])
