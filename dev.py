@@ -32,6 +32,10 @@ TOOLS = {
     "glslangValidator": "glslang-tools",
 }
 """What the tests run besides Python: the C# compiler and runtime, and the shader compiler, by Debian package."""
+VULKAN_DRIVER = "mesa-vulkan-drivers"
+"""Runs the shaders of the tests, in software where there is no GPU. Windows and macOS bring a driver."""
+VULKAN_FOLDERS = ("/usr/share", "/usr/local/share", "/etc")
+"""Where the Vulkan loader looks for `vulkan/icd.d/*.json`, besides XDG_DATA_DIRS."""
 BROWSERS = (
     *("chromium-headless-shell", "chromium", "google-chrome", "chrome", "msedge"),
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -163,7 +167,7 @@ def have_tools() -> bool:
         if not missing:
             return True
     print(
-        "The tests compile C# and shaders and open a browser, and these tools are missing. Install them with:",
+        "The tests compile C#, run shaders and open a browser, and some of that is missing. Install it with:",
         file=sys.stderr,
     )
     print(f"  {install_line(missing)}", file=sys.stderr)
@@ -173,7 +177,17 @@ def have_tools() -> bool:
 def missing_tools() -> list[str]:
     """The packages of the tools that are not there."""
     missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
+    if sys.platform == "linux" and not have_vulkan_driver():
+        missing.append(VULKAN_DRIVER)
     return missing if any(map(shutil.which, BROWSERS)) else [*missing, BROWSERS[0]]
+
+
+def have_vulkan_driver() -> bool:
+    """Whether the Vulkan loader finds a driver."""
+    if os.environ.get("VK_DRIVER_FILES") or os.environ.get("VK_ICD_FILENAMES"):
+        return True
+    folders = [*VULKAN_FOLDERS, *filter(None, os.environ.get("XDG_DATA_DIRS", "").split(os.pathsep))]
+    return any(any(Path(folder, "vulkan", "icd.d").glob("*.json")) for folder in folders)
 
 
 def install_line(packages: list[str]) -> str:
