@@ -160,12 +160,14 @@ def _raw(tensor: onnx.TensorProto) -> onnx.TensorProto:
 def _name_nodes(graph: gs.Graph) -> None:
     """Give every node a unique, non-empty name: its first output's name when it has none."""
     taken: set[str] = set()
+    last: dict[str, int] = {}
     for node in graph.nodes:
         wanted = node.name or (node.outputs[0].name if node.outputs else "") or node.op
-        name, count = wanted, 1
+        name, count = wanted, last.get(wanted, 1)
         while name in taken:
             count += 1
             name = f"{wanted}_{count}"
+        last[wanted] = count
         node.name = name
         taken.add(name)
 

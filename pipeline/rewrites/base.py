@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.graph.nodes import forget_names
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def run(
             if rewrite.name in undone:
                 continue
             before = graph.copy() if compare is not None else None
+            forget_names(graph)
             outcome = rewrite.apply(graph, target)
             edits = [o for o in outcome if isinstance(o, Edit)]
             refusals.update(dict.fromkeys(o for o in outcome if isinstance(o, Refusal)))
