@@ -30,6 +30,9 @@ def session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.enable_cpu_mem_arena = False
+    # Planning which buffers share memory takes the square of the nodes: 3.4 s at 3,000, and 0.05 s without. What
+    # is not read any more is freed either way.
+    options.enable_mem_reuse = False
     # The layout optimisations after this level keep a second, reordered copy of every weight.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     content = model if isinstance(model, bytes) else model.SerializeToString()
