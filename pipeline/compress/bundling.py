@@ -40,10 +40,10 @@ def check_weights(weights: str, min_psnr: float) -> None:
 
 def check_target(weights: str, target: Target) -> None:
     """PipelineError `target-cannot-unpack` where a bundle for `target` must not be packed."""
-    if weights != FLOAT and target.name == "barracuda-1.0":
+    if weights != FLOAT and not target.can("runtime-import"):
         raise PipelineError(
             "target-cannot-unpack",
-            "Barracuda 1.0 imports models in the editor alone, and a packed one is imported when the game runs",
+            f"{target.name} imports models only in the editor, and a packed one is imported when the game runs",
             subject="--weights",
             remedy="Use --target barracuda-2.0 or later, or --weights float.",
         )

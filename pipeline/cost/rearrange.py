@@ -85,7 +85,7 @@ def optimize(
     now = cost(graph)
     result = Optimized(graph, worker, law.name, f"{width}x{height}", now, now)
     for rewrite in cheaper:
-        if target.version < rewrite.since:
+        if not all(map(target.can, rewrite.needs)):
             continue
         for place in rewrite.places(result.graph):
             if place not in rewrite.places(result.graph):

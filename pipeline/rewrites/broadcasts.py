@@ -34,7 +34,7 @@ class BroadcastConstants:
 
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         outcome: list[Edit | Refusal] = []
-        old = target.version < (1, 1)
+        old = "broadcast-by-rank" in target.semantics
         shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, *_BROADCASTING):
             low = []

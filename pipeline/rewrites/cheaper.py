@@ -27,8 +27,8 @@ class Cheaper(Protocol):
 
     name: str
     summary: str
-    since: tuple[int, ...]
-    """The first version of Barracuda that imports what it makes."""
+    needs: tuple[str, ...]
+    """The capabilities of a target that computes what it makes (targets/capabilities.json)."""
 
     def places(self, graph: gs.Graph) -> list[str]:
         """Where it could be done."""
@@ -75,7 +75,7 @@ class UpsampledConvolutions:
 
     name = "upsampled-convolutions"
     summary = "nearest x2 and a 3x3 convolution become a 2x2 convolution and DepthToSpace"
-    since = (2, 0)  # 1.0 loses the rank at DepthToSpace, and its Slice wants it (ONNXModelImporter.cs:268@1.0.4)
+    needs = ("depth-to-space-keeps-rank",)
 
     def places(self, graph: gs.Graph) -> list[str]:
         return [node.name for node in n.nodes_of(graph, "Conv") if self._parts(graph, node) is not None]
@@ -153,7 +153,7 @@ class WideOutputs:
 
     name = "wide-outputs"
     summary = "convolutions of few outputs get 16, of which a Slice takes the first"
-    since = (1, 0)
+    needs = ()
 
     def places(self, graph: gs.Graph) -> list[str]:
         found = []
@@ -185,7 +185,7 @@ class WideInputs:
 
     name = "wide-inputs"
     summary = "convolutions of few inputs get 16, by a 1x1 convolution before their Pad"
-    since = (1, 0)
+    needs = ()
 
     def places(self, graph: gs.Graph) -> list[str]:
         found = []
@@ -230,7 +230,7 @@ class WideLayers:
 
     name = "wide-layers"
     summary = "widths from 9 to 15 become 16, by channels of zeros"
-    since = (1, 0)
+    needs = ()
 
     def places(self, graph: gs.Graph) -> list[str]:
         names = [group.name for group in self._groups(graph)]

@@ -83,12 +83,12 @@ class Convolutions:
         if kernel is None:
             return [_not_constant(self.name, node)]
         rank = len(kernel)
-        old = target.version < (1, 3)
+        uneven = target.can("uneven-dilations")
         strides = n.ints(node, "strides", (1,) * rank)
         dilations = n.ints(node, "dilations", (1,) * rank)
         group = int(node.attrs.get("group", 1))
-        to_change = _grouped(weights, group) or len(set(strides)) > 1 or (old and len(set(dilations)) > 1)
-        if rank != 2 and (old or to_change):
+        to_change = _grouped(weights, group) or len(set(strides)) > 1 or (not uneven and len(set(dilations)) > 1)
+        if rank != 2 and (to_change or not target.can("convolution-of-any-rank")):
             return [_not_2d(self.name, node, rank)]
         if to_change and weights is None:
             return [_not_constant(self.name, node)]
@@ -101,7 +101,7 @@ class Convolutions:
             edits.append(_write_pads(self.name, node, kernel, spatial[2:] if spatial else (None,) * rank))
         if rank != 2 or not to_change:
             return edits
-        if len(set(dilations)) > 1 and old:
+        if len(set(dilations)) > 1 and not uneven:
             edits.append(self._stuff(graph, node, weights, dilations))
         elif len(set(strides)) > 1:
             edits.append(self._square_strides(graph, node, weights, strides, dilations))

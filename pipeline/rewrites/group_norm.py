@@ -124,7 +124,7 @@ class GroupNorms:
             shape = None if size is None else (1, *size[1:])
             held = [None if part is None else np.broadcast_to(part, shape or (1,)) for part in (scale, bias)]
             result = _affine(make, result, held[0], held[1])
-        elif axis == rank - 1 and (rank == 4 or target.version >= (1, 3)):
+        elif axis == rank - 1 and (rank == 4 or target.can("reduce-over-any-axis")):
             centred = source
             if _centres(node):
                 centred = make.op("Sub", source, make.op("ReduceMean", source, axes=[axis], keepdims=1))

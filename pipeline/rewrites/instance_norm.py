@@ -329,7 +329,7 @@ class InstanceNormInputs:
             outcome += self._computed(graph, node)
             if not outcome or outcome[-1].rewrite != self.name or node.outputs:
                 outcome += self._stale(graph, node)
-        if target.version < (1, 1):
+        if not target.can("batch-norm-of-any-channel-count"):
             for node in n.nodes_of(graph, "BatchNormalization"):
                 outcome += self._stale(graph, node)
         return outcome

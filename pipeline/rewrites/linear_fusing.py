@@ -34,7 +34,7 @@ class ShiftsBeforeConvolutions:
 
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         outcome: list[Edit | Refusal] = []
-        if target.version < (1, 1):
+        if "shift-folded-into-padded-conv" not in target.semantics:
             return outcome
         for node in n.nodes_of(graph, "Add"):
             constant = next((tensor for tensor in node.inputs if n.scalar(tensor) is not None), None)
@@ -77,7 +77,7 @@ class ConstantsAlongWidth:
 
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         outcome: list[Edit | Refusal] = []
-        if target.version < (1, 1):
+        if "width-constant-misfused" not in target.semantics:
             return outcome
         for node in n.nodes_of(graph, "Add", "Mul"):
             for constant, other in (tuple(node.inputs), tuple(reversed(node.inputs))):

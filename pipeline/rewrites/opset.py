@@ -297,7 +297,7 @@ def _squeeze(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes)
         and n.bypass(graph, node, before.inputs[0])
     ):
         return _edit(node, "removed together with the Squeeze before it", "the two undo each other")
-    if len(axes) > 1 and target.version < (2, 3):
+    if len(axes) > 1 and not target.can("squeeze-of-several-axes"):
         make = n.Builder(graph, node, NAME)
         tensor, output, op = node.inputs[0], node.outputs[0], node.op
         order = list(reversed(axes)) if op == "Squeeze" else axes

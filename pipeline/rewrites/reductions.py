@@ -109,7 +109,7 @@ class Reductions:
             return self._refuse(node, "rank-unknown", "the rank of what it reduces is not known")
         axes = sorted({axis % rank for axis in axes}) or list(range(rank))
         keep = bool(node.attrs.get("keepdims", 1))
-        old = target.version < (1, 3)
+        old = not target.can("reduce-over-any-axis")
         make = n.Builder(graph, node, self.name)
         operator = node.op
         if rank == 4 and axes[-2:] == [2, 3] and 0 not in axes:
@@ -128,7 +128,7 @@ class Reductions:
                         pooled = make.op("Reshape", pooled, make.const(wanted, "shape", np.int64))
                 n.replace_output(pooled, output)
                 make.drop()
-                size = shapes.here.of(source) if operator == "ReduceSum" and target.version < (1, 3) else None
+                size = shapes.here.of(source) if operator == "ReduceSum" and old else None
                 only = f", for {size[2]}x{size[3]} alone" if size else ""
                 return self._edit(node, f"became global pooling{only}", "1.0 reduces over channels alone")
         if old and rank == 4 and (2 in axes or 3 in axes):
@@ -157,7 +157,7 @@ class Reductions:
         """The reduction over height and width as a pool; None where Reduce itself is as good; or why not."""
         if operator == "ReduceMean":
             return make.op("GlobalAveragePool", source)
-        if target.version >= (1, 3):
+        if target.can("reduce-over-any-axis"):
             return None
         if operator == "ReduceMax":
             return make.op("GlobalMaxPool", source)
@@ -203,11 +203,11 @@ class Softmaxes:
             return merged
         channels = shapes.here.channels(node.inputs[0])
         log = node.op == "LogSoftmax"
-        wrong = target.version < (2, 2) if log else target.version < (1, 3)
+        wrong = ("log-softmax-over-everything" if log else "softmax-over-everything") in target.semantics
         if wrong and rank == 4 and axis == 1 and channels is not None:
             return self._over_channels(graph, node, channels, log)
         if wrong and (rank, axis) != (2, 1):
-            if log and target.version >= (1, 3):
+            if log and "softmax-over-everything" not in target.semantics:
                 make = n.Builder(graph, node, self.name)
                 make.op("Log", make.op("Softmax", node.inputs[0], axis=axis), out=node.outputs[0])
                 make.drop()

@@ -1,36 +1,39 @@
 """Targets: what each Unity inference package accepts, and how it computes.
 
-One JSON file per package version lies beside this module; this is the one reader of them. A file holds the
-operators with the line that registers them, the rules (rows of a dozen small kinds, each with its source), the
-names of the whole-graph rules, and the names of the semantic differences that `pipeline.verify.emulation`
-knows how to imitate. Adding a package version is adding a file.
+A family of targets is a folder here, with one JSON file per package version and `family.py`, which holds what is
+code (`pipeline.targets.family` says what). This module is the one reader of the JSON files. A file holds the
+operators with the line that registers them, the rules (rows of small kinds, each with its source), the names of
+the whole-graph rules, the capabilities, and the names of the semantic differences that the family's emulation
+knows how to imitate. Adding a package version is adding a file; adding a family is adding a folder.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.support.errors import PipelineError
+from pipeline.targets.version import order
+
+if TYPE_CHECKING:
+    from pipeline.targets.family import Family
 
 DEFAULT = "barracuda-3.0"
-"""The target when the user names none: the last Barracuda."""
-
-_FOLDER = Path(__file__).resolve().parent
+"""The target when the user names none."""
 
 
 @dataclass(frozen=True)
 class Rule:
     """One row of a target's rules: one thing that the target demands of an operator or of a graph.
 
-    `kind` names the function that evaluates the row (`pipeline.validate.kinds`), `options` are its arguments.
-    `source` cites `file:line@tag` of the package, or `measured.md`. An empty `reason` means that the kind's
-    own sentence is used; `console` is a template of the text that Unity prints.
+    `kind` names the function that evaluates the row (`pipeline.validate.kinds`, or the family's own), `options`
+    are its arguments. `source` cites `file:line@tag` of the package, or `measured.md`. An empty `reason` means
+    that the kind's own sentence is used; `console` is a template of the text that Unity prints.
     """
 
     kind: str
@@ -55,9 +58,18 @@ class OperatorFacts:
 
 
 @dataclass(frozen=True)
-class Target:
-    """A Unity inference package at a version.
+class Capability:
+    """Whether a target can do something that code asks for by name, and where that is known from."""
 
+    can: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a bundle is made for: a Unity inference package at a version, or a compiler of this pipeline.
+
+    `package` is "" where no package is needed; `package_version` is that of the package or of the compiler.
     `operators` are those that the importer has a handler for; `graph_rules` look at more than one node.
     `semantics` names the ways in which the target computes something else than ONNX says. `constants` are the
     operators through which a constant stays one while nodes are imported; None means all operators.
@@ -65,22 +77,40 @@ class Target:
     """
 
     name: str
+    family_name: str
     package: str
     package_version: str
-    version: tuple[int, int, int]
     unity: str
     opset: int
     operators: dict[str, OperatorFacts]
     graph_rules: tuple[Rule, ...]
     semantics: frozenset[str]
+    capabilities: Mapping[str, Capability]
     constants: frozenset[str] | None
     max_rank: int
     dtypes: tuple[str, ...]
     sources: dict[str, str]
+    own: Mapping[str, Any]
+    """What only the code of the family reads."""
+
+    @property
+    def family(self) -> Family:
+        """What is the family's: dialect, emulation, packaging, engine."""
+        return family_of(self.family_name)
 
     def accepts(self, operator: str) -> bool:
         """Whether the importer has a handler for this operator type; its rules may still reject a use."""
         return operator in self.operators
+
+    def can(self, capability: str) -> bool:
+        """Whether the target has a capability; False where its file does not mention it.
+
+        Raises ValueError for a name that is not in capabilities.json, which says what each of them means.
+        """
+        if capability not in capabilities():
+            raise ValueError(f"{capability!r} is not in capabilities.json")
+        held = self.capabilities.get(capability)
+        return held is not None and held.can
 
     def rules(self) -> tuple[Rule, ...]:
         """All rows, graph rules first, then by operator."""
@@ -89,6 +119,71 @@ class Target:
             rows.update((id(rule), rule) for rule in facts.rules)
         return tuple(rows.values())
 
+
+@cache
+def capabilities() -> dict[str, str]:
+    """Every capability that code may ask for: name -> what it means."""
+    held: dict[str, str] = json.loads(Path(__file__).with_name("capabilities.json").read_text(encoding="utf-8"))
+    return held
+
+
+# --- finding them --------------------------------------------------------------------------------------------
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """The names of all families: the folders here that hold a `family.py`."""
+    return tuple(sorted(path.parent.name for root in __path__ for path in Path(root).glob("*/family.py")))
+
+
+@cache
+def family_of(name: str) -> Family:
+    """The family of that name: the object `FAMILY` of its `family.py`."""
+    held: Family = import_module(f"{__name__}.{name}.family").FAMILY
+    if held.name != name:
+        raise ValueError(f"{held.name!r} is in the folder {name!r}; a family has the name of its folder")
+    return held
+
+
+@cache
+def _files() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Name of each target -> its family and what its JSON file holds, by family, oldest version first."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for family_name in families():
+        for root in __path__:
+            for path in (Path(root) / family_name).glob("*.json"):
+                data = json.loads(path.read_text(encoding="utf-8"))
+                found.append((family_name, {"name": f"{family_name}-{path.stem}"} | data))
+    found.sort(key=lambda held: (held[0], order(held[1]["package_version"])))
+    return {data["name"]: (family_name, data) for family_name, data in found}
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The names of all targets, by family, oldest version first."""
+    return tuple(_files())
+
+
+@cache
+def get(name: str) -> Target:
+    """The target of that name. Raises PipelineError `unknown-target`, which lists the names."""
+    if name not in names():
+        raise PipelineError(
+            "unknown-target",
+            f"there is no target {name!r}",
+            subject="--target",
+            remedy=f"Use one of: {', '.join(names())}.",
+        )
+    return _read(*_files()[name])
+
+
+def forget() -> None:
+    """Look for families and targets again, after one was added or removed while the program runs."""
+    for cached in (families, family_of, _files, names, get, capabilities):
+        cached.cache_clear()
+
+
+# --- reading a file ------------------------------------------------------------------------------------------
 
 _RULE_FIELDS = ("kind", "code", "severity", "source", "reason", "fix", "console", "backends", "operators")
 
@@ -107,19 +202,17 @@ def _rule(row: dict[str, Any]) -> Rule:
     )
 
 
-def _read(path: Path) -> Target:
-    data = json.loads(path.read_text(encoding="utf-8"))
+def _read(family_name: str, data: dict[str, Any]) -> Target:
     by_operator: dict[str, list[Rule]] = {name: [] for name in data["operators"]}
     for row in data["rules"]:
         rule = _rule(row)
         for operator in row["operators"]:
             by_operator[operator].append(rule)
-    major, minor, patch = (int(part) for part in data["package_version"].split("."))
     return Target(
         name=data["name"],
-        package=data["package"],
+        family_name=family_name,
+        package=data.get("package", ""),
         package_version=data["package_version"],
-        version=(major, minor, patch),
         unity=data["unity"],
         opset=data["opset"],
         operators={
@@ -130,32 +223,10 @@ def _read(path: Path) -> Target:
         },
         graph_rules=tuple(_rule(row) for row in data["graph_rules"]),
         semantics=frozenset(data["semantics"]),
+        capabilities={name: Capability(**held) for name, held in data.get("capabilities", {}).items()},
         constants=frozenset(data["constants"]) if data["constants"] is not None else None,
         max_rank=data["max_rank"],
         dtypes=tuple(data["dtypes"]),
         sources=dict(data["sources"]),
+        own=data.get("own", {}),
     )
-
-
-def _order(name: str) -> tuple[str, list[int]]:
-    family, _, version = name.rpartition("-")
-    return family, [int(part) for part in re.findall(r"\d+", version)]
-
-
-@cache
-def names() -> tuple[str, ...]:
-    """The names of all targets, oldest version first."""
-    return tuple(sorted((path.stem for path in _FOLDER.glob("*.json")), key=_order))
-
-
-@cache
-def get(name: str) -> Target:
-    """The target of that name. Raises PipelineError `unknown-target`, which lists the names."""
-    if name not in names():
-        raise PipelineError(
-            "unknown-target",
-            f"there is no target {name!r}",
-            subject="--target",
-            remedy=f"Use one of: {', '.join(names())}.",
-        )
-    return _read(_FOLDER / f"{name}.json")

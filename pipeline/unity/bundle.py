@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import pipeline
 from pipeline.support.errors import PipelineError
@@ -20,6 +20,9 @@ from pipeline.unity.guid import guid, local_id, reference
 from pipeline.unity.manifest import MANIFEST, manifest
 from pipeline.unity.scene import Camera, Item, Script, render_scene
 from pipeline.unity.templates import fill, templates_folder
+
+if TYPE_CHECKING:
+    from pipeline.targets import Target
 
 ROOT = "StyleTransfer"
 MODEL_SCRIPT = f"{ROOT}/Runtime/StyleTransferModel.cs"
@@ -32,17 +35,6 @@ SHADERS = {
 
 
 BENCHMARK_SCENE = f"{ROOT}/Benchmark/StyleTransferBenchmark.unity"
-
-
-class Target(Protocol):
-    """What the bundle needs to know of a target: its name (`barracuda-3.0`) and the package it stands for."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def package(self) -> str: ...
-    @property
-    def package_version(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -155,7 +147,10 @@ def _benchmark_scene() -> bytes:
 def _of_model(spec: BundleSpec) -> dict[str, bytes]:
     folder, class_name = model_folder(spec.name), f"{spec.name}StyleTransfer"
     is_packed = spec.packed is not None
-    network, asset = f"{folder}/{spec.name}.{'bytes' if is_packed else 'onnx'}", f"{folder}/{spec.name}.asset"
+    family, asset = spec.target.family, f"{folder}/{spec.name}.asset"
+    packed_file = {f"{spec.name}.bytes": spec.network}
+    model_files = packed_file if is_packed else family.model_files(spec.name, spec.network, spec.target)
+    network = f"{folder}/{next(iter(model_files))}"
     stub, prefab = f"{folder}/{class_name}.cs", f"{folder}/{spec.name}Camera.prefab"
     golden_input, golden_output = f"{folder}/golden_input.png", f"{folder}/golden_output.png"
 
@@ -164,14 +159,14 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
         **{field: reference(ids.SHADER, guid(path), ids.IMPORTED) for field, path in SHADERS.items()},
     }
     files = {
-        network: spec.network,
+        **{f"{folder}/{name}": data for name, data in model_files.items()},
         asset: fill(
             "yaml/model.asset.j2",
             spec=spec,
             name=spec.name,
             file_bytes=len(spec.network),
             script=reference(ids.MONO_SCRIPT, guid(MODEL_SCRIPT), ids.IMPORTED),
-            model=ids.NOTHING if is_packed else reference(ids.NN_MODEL, guid(network), ids.IMPORTED),
+            model=ids.NOTHING if is_packed else family.model_reference(guid(network), spec.target),
             packed=reference(ids.TEXT, guid(network), ids.IMPORTED) if is_packed else ids.NOTHING,
             golden_input=reference(ids.TEXTURE, guid(golden_input), ids.IMPORTED),
             golden_output=reference(ids.TEXTURE, guid(golden_output), ids.IMPORTED),
@@ -194,9 +189,10 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
     }
     if is_packed:
         files[f"{folder}/link.xml"] = fill("model/link.xml.j2")
-    metas = {f"{path}.meta": meta.file_meta(path, guid(path)) for path in files if not path.endswith(".onnx")}
-    if not is_packed:
-        metas[f"{network}.meta"] = meta.onnx_meta(guid(network), spec.target.name)
+    metas = {}
+    for path in files:
+        own = family.meta(PurePosixPath(path).name, guid(path), spec.target)
+        metas[f"{path}.meta"] = meta.file_meta(path, guid(path)) if own is None else own
     metas[f"{stub}.meta"] = meta.script_meta(guid(stub), links)
     metas[f"{folder}.meta"] = meta.folder_meta(guid(folder))
     return _with_manifest(folder, files | metas)

@@ -28,8 +28,6 @@ _COMPILE_ERROR = re.compile(
 )
 _COMPILE_FAILED = re.compile(r"Scripts have compiler errors")
 _CRASH = re.compile(r"Native Crash Reporting|^Crash!!!|Obtained \d+ stack frames", re.MULTILINE)
-_IMPORT_ERROR = re.compile(r"^Asset import failed, \"[^\"\n]+\.onnx\"[^\n]*(?:\n[^\n]+)?", re.MULTILINE)
-"""The reason of an OnnxImportException stands on the line after."""
 
 LOCK = Path("Temp") / "UnityLockfile"
 """What an open project has; a second Unity may end before it writes a log."""
@@ -50,9 +48,10 @@ def read_log(path: Path) -> str:
 
 
 def import_error(log: str) -> str:
-    """The first complaint of Barracuda's importer about an .onnx file, "" where there is none."""
-    found = _IMPORT_ERROR.search(log)
-    return " ".join(found[0].split()) if found else ""
+    """The first complaint of any family's importer about a model file, "" where there is none."""
+    from pipeline import targets
+
+    return next((found for name in targets.families() if (found := targets.family_of(name).import_error(log))), "")
 
 
 def no_result(log: str, exit_code: int, log_path: Path, project: Path | None = None) -> PipelineError:

@@ -48,11 +48,8 @@ def local_id(stable_name: str) -> int:
     return (xxhash.xxh64_intdigest(f"{NAMESPACE}:{stable_name}".encode()) >> 1) | 1
 
 
-NN_MODEL = file_id("MonoBehaviour", "main obj")
-"""5022602860645237092: the model object inside an imported .onnx, for Barracuda 1.0 to 3.0 and Sentis."""
 MONO_SCRIPT = 11500000
 SHADER = 4800000
-COMPUTE_SHADER = 7200000
 TEXT = 4900000
 TEXTURE = 2800000
 SCRIPTABLE_OBJECT = 11400000

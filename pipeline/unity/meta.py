@@ -7,10 +7,10 @@ the colon that Unity itself writes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from pipeline.unity.guid import MATERIAL, SCRIPTABLE_OBJECT
+from pipeline.unity.guid import IMPORTED, MATERIAL, MONO_SCRIPT, SCRIPTABLE_OBJECT, reference
 from pipeline.unity.templates import fill
 
 _TAIL = ("userData: ", "assetBundleName: ", "assetBundleVariant: ")
@@ -30,19 +30,6 @@ _IMPORTERS: dict[str, tuple[str, ...]] = {
     ".unity": ("DefaultImporter",),
     ".xml": ("TextScriptImporter",),
 }
-
-ONNX_IMPORTER = "683b6cb6d0a474744822c888b46772c9"
-"""GUID of ONNXModelImporter.cs: the same in Barracuda 0.7.0 to 3.0.0 (barracuda-release, all tags)."""
-
-_ONNX_FIELDS: dict[str, tuple[str, ...]] = {
-    "barracuda-1.0": ("optimizeModel: 1", "forceArbitraryBatchSize: 1", "treatErrorsAsWarnings: 0"),
-}
-_ONNX_FIELDS["barracuda-2.0"] = (*_ONNX_FIELDS["barracuda-1.0"], "importMode: 1")
-_ONNX_FIELDS["barracuda-3.0"] = (
-    *_ONNX_FIELDS["barracuda-2.0"],
-    "weightsTypeMode: 0",
-    "activationTypeMode: 0",
-)
 
 
 def _text(guid: str, lines: tuple[str, ...]) -> bytes:
@@ -75,23 +62,22 @@ def script_meta(guid: str, references: Mapping[str, str] | None = None) -> bytes
     )
 
 
-def onnx_meta(guid: str, target: str) -> bytes:
-    """The meta of a `.onnx` for the importer of `target` (`barracuda-1.0`, `barracuda-2.0`, `barracuda-3.0`).
+def scripted_importer_meta(guid: str, importer: str, fields: Sequence[str]) -> bytes:
+    """The meta of a file that a package's ScriptedImporter reads.
 
-    Never with the key `fileIDToRecycleName`: it would pin the model object to file id 11400000, and every
-    reference to it would break (formats.md, section 2). Importers ignore keys they do not know and default
-    those that are missing, so a model also survives a change of the package's version.
+    `importer` is the GUID of the importer's script, `fields` are its settings, as `name: value`. Never with the
+    key `fileIDToRecycleName`: it would pin the main object to file id 11400000, and every reference to it would
+    break (formats.md, section 2). Importers ignore keys they do not know and default those that are missing, so a
+    model also survives a change of the package's version.
     """
-    if target not in _ONNX_FIELDS:
-        raise ValueError(f"no importer fields are known for target {target}")
     head = (
         "internalIDToNameTable: []",
         "externalObjects: {}",
         "serializedVersion: 2",
         *_TAIL,
-        f"script: {{fileID: 11500000, guid: {ONNX_IMPORTER}, type: 3}}",
+        f"script: {reference(MONO_SCRIPT, importer, IMPORTED)}",
     )
-    body = tuple("  " + line for line in (*head, *_ONNX_FIELDS[target]))
+    body = tuple("  " + line for line in (*head, *fields))
     return _text(guid, ("ScriptedImporter:", *body))
 
 

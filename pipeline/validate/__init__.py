@@ -43,11 +43,13 @@ def validate(model: onnx.ModelProto, target: Target) -> list[Finding]:
     from pipeline.validate.kinds import KINDS
     from pipeline.validate.view import View
 
+    graph_kinds = {**GRAPH_KINDS, **target.family.graph_kinds()}
+    kinds = {**KINDS, **target.family.rule_kinds()}
     view = View(model, target)
     place = {id(node): index for index, node in enumerate(view.nodes)}
     found: list[tuple[int, Finding]] = []
     for rule in target.graph_rules:
-        for node, hit in _guarded(GRAPH_KINDS[rule.kind](view, rule)):
+        for node, hit in _guarded(graph_kinds[rule.kind](view, rule)):
             found.append((place.get(id(node), -1), _finding(view, node, rule, hit)))
     counts: dict[str, int] = defaultdict(int)
     for node in view.nodes:
@@ -60,7 +62,7 @@ def validate(model: onnx.ModelProto, target: Target) -> list[Finding]:
                 if (rule.code, node.op_type) in told:
                     continue
                 told.add((rule.code, node.op_type))
-            for hit in _guarded(KINDS[rule.kind](view, node, rule)):
+            for hit in _guarded(kinds[rule.kind](view, node, rule)):
                 found.append((index, _finding(view, node, rule, hit, counts[node.op_type])))
     found.sort(key=lambda item: (item[1].severity.rank, item[0], item[1].code, item[1].where))
     return list(dict.fromkeys(finding for _, finding in found))

@@ -127,7 +127,8 @@ def backwards(node: gs.Node, view: View, shape: Shape | None) -> bool:
             return False
         count, first = asked(size, start, end, step)
         if step < 0:
-            taken = 1 if view.target.version[0] < 3 else taken_rounded(size, start, end, step)[0]
+            one = "slice-steps-rounded" in view.target.semantics
+            taken = 1 if one else taken_rounded(size, start, end, step)[0]
             changed |= taken != count
             count, first = taken, 0
         starts.append(first)

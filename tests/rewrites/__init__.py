@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,49 +11,14 @@ import onnx_graphsurgeon as gs
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
+from pipeline import targets
 from pipeline.graph import from_model, to_model
 from pipeline.graph.runnable import runnable
 from pipeline.rewrites.base import Edit, Refusal
 
 ort.set_default_logger_severity(4)
 
-_OPERATORS = {
-    (
-        1,
-        0,
-        4,
-    ): "Abs Add And AveragePool BatchNormalization Cast Ceil Clip Concat Constant Conv ConvTranspose DepthToSpace "
-    "Div Dropout Elu Equal Exp Expand Flatten Floor Gather Gemm GlobalAveragePool GlobalMaxPool Greater Identity "
-    "ImageScaler InstanceNormalization LRN LSTM LeakyRelu Less Log LogSoftmax MatMul Max MaxPool Mean Min Mul "
-    "Multinomial Neg Not OneHot Or PRelu Pad Pow RandomNormal RandomNormalLike RandomUniform RandomUniformLike "
-    "Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Resize Round Selu Shape Sigmoid "
-    "Slice Softmax SpaceToDepth Sqrt Squeeze Sub Sum Swish Tanh Transpose Unsqueeze Upsample Xor",
-    (
-        2,
-        0,
-        0,
-    ): "Acos Acosh ArgMax ArgMin Asin Asinh Atan Atanh ConstantOfShape Cos Cosh LessOrEqual MirrorPad "
-    "NonMaxSuppression NonZero Range Sign Sin Sinh Softplus Split Tan Tile TopK Where",
-    (3, 0, 0): "Erf HardSigmoid RoiAlign ScatterND",
-}
-
-
-@dataclass(frozen=True)
-class FakeTarget:
-    """The part of a target that rewrites ask: name, version and accepted operators (measured.md section 4)."""
-
-    name: str
-    version: tuple[int, ...]
-
-    def accepts(self, operator: str) -> bool:
-        return any(
-            operator in operators.split() for version, operators in _OPERATORS.items() if version <= self.version
-        )
-
-
-BARRACUDA_1 = FakeTarget("barracuda-1.0", (1, 0, 4))
-BARRACUDA_2 = FakeTarget("barracuda-2.0", (2, 0, 0))
-BARRACUDA_3 = FakeTarget("barracuda-3.0", (3, 0, 0))
+BARRACUDA_1, BARRACUDA_2, BARRACUDA_3 = map(targets.get, ("barracuda-1.0", "barracuda-2.0", "barracuda-3.0"))
 TARGETS = (BARRACUDA_1, BARRACUDA_2, BARRACUDA_3)
 
 

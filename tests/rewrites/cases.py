@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from pipeline import targets
 from pipeline.graph import from_model, to_model
 from pipeline.graph.runnable import runnable
 from pipeline.rewrites.base import Edit, Refusal, run
 
-OLD = SimpleNamespace(name="barracuda-1.0", version=(1, 0, 4), accepts=lambda operator: True)
-NEW = SimpleNamespace(name="barracuda-3.0", version=(3, 0, 0), accepts=lambda operator: True)
-"""Stand-ins for targets: rewrites ask for no more than the version and `accepts`."""
+OLD, NEW = targets.get("barracuda-1.0"), targets.get("barracuda-3.0")
 
 
 def random(*shape: int, seed: int = 7, scale: float = 1.0) -> np.ndarray:

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import targets
 from pipeline.support.errors import PipelineError
+from pipeline.targets.version import order
 
 COUNTS = {"barracuda-1.0": 79, "barracuda-2.0": 104, "barracuda-3.0": 108}
 """Registered importers (measured.md section 4)."""
@@ -50,8 +51,8 @@ def test_versions_belong_together(name):
     target = targets.get(name)
     assert target.name == name
     assert target.package == "com.unity.barracuda"
-    assert ".".join(map(str, target.version)) == target.package_version
-    assert name.endswith(f"{target.version[0]}.{target.version[1]}")
+    assert target.package_version.startswith(name.removeprefix("barracuda-") + ".")
+    assert target.family.name == "barracuda"
     assert target.opset == 9
     assert target.accepts("Conv") and not target.accepts("HardSwish")
 
@@ -80,3 +81,35 @@ def test_constants_pass_through_everything_on_1_0_alone():
         passing = targets.get(name).constants
         assert {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Gather"} < passing
         assert not passing & {"Identity", "Cast", "Mul", "Slice", "Concat"}
+
+
+def test_every_capability_is_answered_with_a_source():
+    for name in targets.names():
+        target = targets.get(name)
+        assert set(target.capabilities) <= set(targets.capabilities()), name
+        assert all(SOURCE.search(held.source) for held in target.capabilities.values()), name
+        assert set(targets.capabilities()) == set(target.capabilities) or target.family_name != "barracuda"
+
+
+def test_a_capability_that_is_not_known_is_an_error():
+    with pytest.raises(ValueError, match="fly"):
+        targets.get(targets.DEFAULT).can("fly")
+
+
+def test_versions_are_ordered_as_packages_order_them():
+    wanted = [
+        "1.0.0-exp.2",
+        "1.0.0-pre.1",
+        "1.0.0-pre.2",
+        "1.0.0-pre.10",
+        "1.0.0",
+        "1.6.0-pre.1",
+        "1.6.0",
+        "1.10.0",
+        "2.1.3",
+    ]
+    assert sorted(reversed(wanted), key=order) == wanted
+    assert order("1.0.0+build.7") == order("1.0.0")
+    for wrong in ("1.6", "1.6.x", "", "v1.0.0"):
+        with pytest.raises(ValueError, match="not a version"):
+            order(wrong)

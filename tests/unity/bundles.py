@@ -5,19 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import targets
 from pipeline.unity.bundle import ROOT, BundleSpec
 from pipeline.unity.manifest import manifest
-
-
-@dataclass(frozen=True)
-class FakeTarget:
-    name: str = "barracuda-3.0"
-    package: str = "com.unity.barracuda"
-    package_version: str = "3.0.0"
 
 
 def spec(name: str = "Mosaic", onnx: bytes = b"\x08\x03onnx\x00graph", **changes: Any) -> BundleSpec:
@@ -25,7 +18,7 @@ def spec(name: str = "Mosaic", onnx: bytes = b"\x08\x03onnx\x00graph", **changes
         "name": name,
         "title": name,
         "onnx": onnx,
-        "target": FakeTarget(),
+        "target": targets.get(targets.DEFAULT),
         "source_name": f"{name.lower()}.pth",
         "source_digest": hashlib.sha256(b"source").hexdigest(),
         "model_digest": hashlib.sha256(onnx).hexdigest(),

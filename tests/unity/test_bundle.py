@@ -5,13 +5,15 @@ import re
 
 import pytest
 
+from pipeline import targets
 from pipeline.support.errors import PipelineError
+from pipeline.targets.barracuda.packaging import NN_MODEL
 from pipeline.unity import guid as ids
 from pipeline.unity.bundle import BENCHMARK_SCENE, MODEL_SCRIPT, SHADERS, check_name, render
 from pipeline.unity.guid import guid
 from pipeline.unity.manifest import digest, read_manifest
 from pipeline.unity.templates import templates_folder
-from tests.unity.bundles import FakeTarget, spec
+from tests.unity.bundles import spec
 from tests.unity.reading import (
     KNOWN_GUIDS,
     check_metas,
@@ -55,14 +57,14 @@ def test_every_file_and_folder_has_a_meta_and_no_guid_stands_twice(files: dict[s
 def test_a_guid_comes_from_the_path_alone(files: dict[str, bytes]) -> None:
     for value, path in guids(files).items():
         assert value == guid(path)
-    other = render(spec(onnx=b"other", title="Another", target=FakeTarget("barracuda-1.0")))
+    other = render(spec(onnx=b"other", title="Another", target=targets.get("barracuda-1.0")))
     assert guids(other) == guids(files)
 
 
 def test_every_reference_resolves_to_an_object_of_the_right_kind(files: dict[str, bytes]) -> None:
     known = guids(files)
     kinds = {
-        ".onnx": (str(ids.NN_MODEL), "3"),
+        ".onnx": (str(NN_MODEL), "3"),
         ".cs": (str(ids.MONO_SCRIPT), "3"),
         ".shader": (str(ids.SHADER), "3"),
         ".png": (str(ids.TEXTURE), "3"),
@@ -170,7 +172,7 @@ def test_the_shared_folders_are_the_templates_byte_for_byte(files: dict[str, byt
 
 
 def test_two_bundles_merge(files: dict[str, bytes]) -> None:
-    other = render(spec("Candy", onnx=b"candy", target=FakeTarget("barracuda-2.0", package_version="2.0.0")))
+    other = render(spec("Candy", onnx=b"candy", target=targets.get("barracuda-2.0")))
     common = files.keys() & other.keys()
     assert any(path.startswith("StyleTransfer/Runtime/") for path in common)
     assert all(files[path] == other[path] for path in common)
@@ -195,7 +197,7 @@ def test_the_manifests_list_every_other_file_once(files: dict[str, bytes]) -> No
 
 
 def test_the_model_meta_is_that_of_the_target() -> None:
-    old = render(spec(target=FakeTarget("barracuda-1.0", package_version="1.0.4")))
+    old = render(spec(target=targets.get("barracuda-1.0")))
     assert "importMode" not in mapping(old[f"{MODEL}/Mosaic.onnx.meta"])["ScriptedImporter"]
 
 

@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 
+from pipeline.targets.barracuda.packaging import NN_MODEL
 from pipeline.unity import guid as ids
 from pipeline.unity.guid import file_id, guid, local_id, reference
 
@@ -68,5 +69,5 @@ def test_local_ids_are_positive_and_fit_a_signed_64_bit_number() -> None:
 
 
 def test_a_reference_is_written_as_unity_writes_it() -> None:
-    written = reference(ids.NN_MODEL, "0123456789abcdef0123456789abcdef", ids.IMPORTED)
+    written = reference(NN_MODEL, "0123456789abcdef0123456789abcdef", ids.IMPORTED)
     assert written == "{fileID: 5022602860645237092, guid: 0123456789abcdef0123456789abcdef, type: 3}"

@@ -29,34 +29,6 @@ def test_default_references_of_a_script_are_a_list_of_fields() -> None:
     assert references == [{"model": {"fileID": "11400000", "guid": GUID, "type": "2"}}]
 
 
-@pytest.mark.parametrize(
-    ("target", "keys"),
-    [
-        ("barracuda-1.0", "optimizeModel forceArbitraryBatchSize treatErrorsAsWarnings"),
-        ("barracuda-2.0", "optimizeModel forceArbitraryBatchSize treatErrorsAsWarnings importMode"),
-        (
-            "barracuda-3.0",
-            "optimizeModel forceArbitraryBatchSize treatErrorsAsWarnings importMode "
-            "weightsTypeMode activationTypeMode",
-        ),
-    ],
-)
-def test_a_model_meta_has_the_fields_of_its_targets_importer(target: str, keys: str) -> None:
-    importer = mapping(meta.onnx_meta(GUID, target))["ScriptedImporter"]
-    assert list(importer)[6:] == ["script", *keys.split()]
-    assert importer["script"] == {"fileID": "11500000", "guid": meta.ONNX_IMPORTER, "type": "3"}
-
-
-@pytest.mark.parametrize("target", ["barracuda-1.0", "barracuda-2.0", "barracuda-3.0"])
-def test_a_model_meta_never_pins_the_id_of_the_model_object(target: str) -> None:
-    assert b"fileIDToRecycleName" not in meta.onnx_meta(GUID, target)
-
-
-def test_a_model_meta_for_an_unknown_target_is_refused() -> None:
-    with pytest.raises(ValueError, match="sentis-9"):
-        meta.onnx_meta(GUID, "sentis-9")
-
-
 def test_a_texture_keeps_its_texels() -> None:
     importer = mapping(meta.texture_meta(GUID))["TextureImporter"]
     assert importer["mipmaps"]["enableMipMap"] == "0"

@@ -1,0 +1,51 @@
+"""What the shared machinery asks of Barracuda."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pipeline.targets.family import Family
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_graphsurgeon as gs
+
+    from pipeline.targets import Target
+
+
+class Barracuda(Family):
+    """com.unity.barracuda, which reads ONNX of opset 9 in a dialect of its own."""
+
+    name = "barracuda"
+    title = "Barracuda"
+    engine = "StyleTransfer.Barracuda"
+
+    def write(self, graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:
+        from pipeline.graph import to_model
+
+        return to_model(graph, metadata).SerializeToString(deterministic=True)
+
+    def emulate(self, data: bytes, target: Target) -> onnx.ModelProto:
+        from pipeline.verify.emulation import emulate
+
+        return emulate(self.read(data), target)
+
+    def meta(self, file_name: str, guid: str, target: Target) -> bytes | None:
+        from pipeline.targets.barracuda.packaging import importer_meta
+
+        return importer_meta(guid, target) if file_name.endswith(".onnx") else None
+
+    def model_reference(self, guid: str, target: Target) -> str:
+        from pipeline.targets.barracuda.packaging import NN_MODEL
+        from pipeline.unity.guid import IMPORTED, reference
+
+        return reference(NN_MODEL, guid, IMPORTED)
+
+    def import_error(self, log: str) -> str:
+        from pipeline.targets.barracuda.packaging import import_error
+
+        return import_error(log)
+
+
+FAMILY = Barracuda()

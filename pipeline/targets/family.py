@@ -1,0 +1,116 @@
+"""What a family of targets provides to the shared machinery.
+
+A family is a folder beside this module: `pipeline/targets/<family>/`. It holds one JSON file per package version,
+and `family.py`, whose object `FAMILY` (an instance of a subclass of `Family`) answers the questions below. The
+folder imports the machinery, never the other way: the machinery reaches a family through `Target.family`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    import onnx_graphsurgeon as gs
+
+    from pipeline.targets import Target
+    from pipeline.validate.graphs import GraphKind
+    from pipeline.validate.kinds import Kind
+
+Picture2Picture = Callable[["np.ndarray"], "np.ndarray"]
+"""From pictures (1, C, H, W) to pictures, both float32."""
+
+
+class Family(ABC):
+    """Targets that share a dialect, an engine and a folder. One object per family, without state.
+
+    The module that defines a subclass is imported by commands that must start light: it imports numpy, onnx and
+    the machinery inside its methods.
+    """
+
+    name: ClassVar[str]
+    """The name of the folder, and the first part of the names of its targets: `barracuda`."""
+    title: ClassVar[str]
+    """The name in sentences: `Barracuda`."""
+    engine: ClassVar[str]
+    """The C# assembly that loads and runs its models (folder `unity_templates/Engines/<last part>`)."""
+
+    # --- the bytes that the target reads ---------------------------------------------------------------------
+
+    @abstractmethod
+    def write(self, graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:
+        """The model file of a graph in the valid form, in the target's dialect; the same graph, the same bytes.
+
+        The only place where a dialect appears. `metadata` goes into the file where its format has room for it.
+        """
+
+    @abstractmethod
+    def emulate(self, data: bytes, target: Target) -> onnx.ModelProto:
+        """A strictly valid model that computes in ONNX Runtime what the target computes of the file `data`.
+
+        Names of inputs and outputs stay, and those of nodes where they still exist. Nothing is repaired: a form
+        that the dialect does not have raises PipelineError.
+        """
+
+    def read(self, data: bytes) -> onnx.ModelProto:
+        """The file as the ONNX model that the rules look at."""
+        import onnx
+
+        return onnx.load_from_string(data)
+
+    def runner(self, data: bytes, target: Target) -> Picture2Picture:
+        """The file `data` as a function, computed as the target computes it; what the proof runs.
+
+        The default runs `emulate` in ONNX Runtime at any size that the graph can take.
+        """
+        from pipeline.graph.runtime import free_size, run, session
+        from pipeline.support.memory import give_back
+
+        emulated = free_size(self.emulate(data, target)).SerializeToString()
+        del data
+        give_back()
+        opened = session(emulated)
+        del emulated
+        give_back()
+        return lambda picture: run(opened, picture)
+
+    # --- validation ------------------------------------------------------------------------------------------
+
+    def rule_kinds(self) -> Mapping[str, Kind]:
+        """Kinds of rules about a node that only this family's data files name, beside `validate.kinds`."""
+        return {}
+
+    def graph_kinds(self) -> Mapping[str, GraphKind]:
+        """Kinds of rules about a whole graph that only this family's data files name."""
+        return {}
+
+    # --- Unity -----------------------------------------------------------------------------------------------
+
+    def packages(self, target: Target) -> dict[str, str]:
+        """Entries of Packages/manifest.json that a project needs: package -> version."""
+        return {target.package: target.package_version} if target.package else {}
+
+    def model_files(self, name: str, data: bytes, target: Target) -> dict[str, bytes]:
+        """The files that hold the network `name` in its folder of the bundle: file name -> bytes.
+
+        The model's asset refers to the first one (`model_reference`).
+        """
+        return {f"{name}.onnx": data}
+
+    def meta(self, file_name: str, guid: str, target: Target) -> bytes | None:
+        """The text of the `.meta` of one of `model_files`; None where its suffix says enough (`unity.meta`)."""
+        return None
+
+    @abstractmethod
+    def model_reference(self, guid: str, target: Target) -> str:
+        """How the model's asset refers to the imported network: `{fileID: ..., guid: ..., type: ...}`.
+
+        `guid` is that of the first of `model_files`.
+        """
+
+    def import_error(self, log: str) -> str:
+        """The first complaint of the package's importer in a log of the Unity editor; "" where there is none."""
+        return ""

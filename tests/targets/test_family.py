@@ -1,0 +1,114 @@
+"""A family is a folder: a made-up one is added from a temporary folder, used, and taken away again."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from pipeline import targets
+
+FAMILY = """
+from pipeline.targets.family import Family
+
+
+class MadeUp(Family):
+    name = "madeup"
+    title = "Made Up"
+    engine = "StyleTransfer.MadeUp"
+
+    def write(self, graph, target, metadata=None):
+        from pipeline.graph import to_model
+
+        return to_model(graph, metadata).SerializeToString(deterministic=True)
+
+    def emulate(self, data, target):
+        return self.read(data)
+
+    def model_files(self, name, data, target):
+        return {f"{name}.txt": b"made up", f"{name}.bytes": data}
+
+    def model_reference(self, guid, target):
+        return f"{{fileID: 4900000, guid: {guid}, type: 3}}"
+
+
+FAMILY = MadeUp()
+"""
+
+
+def data(version: str, **more):
+    held = targets.get(targets.DEFAULT)
+    return {
+        "package": "com.example.madeup",
+        "package_version": version,
+        "unity": "2022.3",
+        "opset": 15,
+        "max_rank": 8,
+        "dtypes": ["FLOAT"],
+        "constants": None,
+        "sources": {},
+        "semantics": [],
+        "graph_rules": [
+            {"kind": "unknown-operators", "code": "unknown-operator", "severity": "error", "source": "x"}
+        ],
+        "rules": [],
+        "operators": {name: {"source": "x"} for name in held.operators},
+        **more,
+    }
+
+
+@pytest.fixture
+def madeup(tmp_path, monkeypatch):
+    """The family `madeup` with the targets madeup-1.6, madeup-1.6-pre and another-2."""
+    folder = tmp_path / "madeup"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "family.py").write_text(FAMILY)
+    (folder / "1.6.json").write_text(
+        json.dumps(data("1.6.0", capabilities={"runtime-import": {"can": True, "source": "x"}}))
+    )
+    (folder / "1.6-pre.json").write_text(json.dumps(data("1.6.0-pre.1")))
+    (folder / "2.json").write_text(json.dumps(data("2.1.3", name="another-2")))
+    monkeypatch.setattr(targets, "__path__", [*targets.__path__, str(tmp_path)])
+    targets.forget()
+    yield folder
+    monkeypatch.undo()
+    for name in [name for name in sys.modules if name.startswith("pipeline.targets.madeup")]:
+        del sys.modules[name]
+    if hasattr(targets, "madeup"):
+        del targets.madeup
+    targets.forget()
+
+
+def test_a_family_is_found_by_its_folder(madeup):
+    assert {"barracuda", "madeup"} <= set(targets.families())
+    named = [name for name in targets.names() if targets.get(name).family_name == "madeup"]
+    assert named == ["madeup-1.6-pre", "madeup-1.6", "another-2"]
+    target = targets.get("madeup-1.6")
+    assert target.family.title == "Made Up"
+    assert target.family.packages(target) == {"com.example.madeup": "1.6.0"}
+    assert target.can("runtime-import") and not target.can("uneven-dilations")
+
+
+def test_it_is_gone_with_its_folder(madeup, monkeypatch):
+    monkeypatch.setattr(targets, "__path__", targets.__path__[:1])
+    targets.forget()
+    assert "madeup" not in targets.families()
+    assert targets.DEFAULT in targets.names()
+
+
+def test_a_bundle_holds_the_files_of_its_family(madeup):
+    from pipeline.unity.bundle import render
+    from pipeline.unity.guid import guid
+    from tests.unity.bundles import spec
+
+    files = render(spec(target=targets.get("madeup-1.6")))
+    folder = "StyleTransfer/Models/Mosaic"
+    assert files[f"{folder}/Mosaic.txt"] == b"made up"
+    assert files[f"{folder}/Mosaic.bytes"] == spec().onnx
+    assert f"{folder}/Mosaic.onnx" not in files
+    assert (
+        f"model: {{fileID: 4900000, guid: {guid(f'{folder}/Mosaic.txt')}, type: 3}}"
+        in files[f"{folder}/Mosaic.asset"].decode()
+    )
