@@ -13,9 +13,7 @@ from pipeline import targets
 from pipeline.targets import Rule, Target
 from pipeline.validate import codes
 
-_MADE = (
-    "<!-- Made by `python -m pipeline.report.pages` from pipeline/targets and pipeline/validate/codes.json. -->"
-)
+_MADE = "<!-- Made by `python -m pipeline.report.pages` from pipeline/targets and the files codes.json. -->"
 _WORDS = {"yes": "yes", "limits": "limits", "no": "—"}
 _TARGETS = """\
 What each Unity inference package imports, of the operators that one of them knows. `pipeline targets` prints the
@@ -28,9 +26,7 @@ What `pipeline validate` can find, by code; `pipeline explain CODE` prints one o
 finding is one of: **error** (the import fails, or execution throws), **wrong** (it imports and computes something
 else), **warning** (the console warns; the reason says whether it is only cosmetic), **slow** (right, but off the
 fast kernels) and **note**. Some rules are milder for uses that come out right.
-
-Sources: `file:line@version` is a line of com.unity.barracuda, `measured.md` a graph that was imported and run by
-Barracuda itself, `importer.md` a reading of the importer's code."""
+"""
 
 
 def support(target: Target, operator: str) -> str:
@@ -128,6 +124,11 @@ def findings_page() -> str:
         _MADE,
         "",
         *_FINDINGS.splitlines(),
+        "",
+        *(
+            f"Sources for {family.title}: {family.sources}"
+            for family in map(targets.family_of, targets.families())
+        ),
         "",
     ]
     lines += [f"- [{code}](#{code}): {entry['title']}" for code, entry in sorted(told.items())]

@@ -15,13 +15,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.support.errors import PipelineError
+from pipeline.targets.family import CODES, Family
 from pipeline.targets.version import order
-
-if TYPE_CHECKING:
-    from pipeline.targets.family import Family
 
 DEFAULT = "barracuda-3.0"
 """The target when the user names none."""
@@ -152,6 +150,8 @@ def _files() -> dict[str, tuple[str, dict[str, Any]]]:
     for family_name in families():
         for root in __path__:
             for path in (Path(root) / family_name).glob("*.json"):
+                if path.name == CODES:
+                    continue
                 data = json.loads(path.read_text(encoding="utf-8"))
                 found.append((family_name, {"name": f"{family_name}-{path.stem}"} | data))
     found.sort(key=lambda held: (held[0], order(held[1]["package_version"])))

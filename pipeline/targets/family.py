@@ -7,8 +7,11 @@ folder imports the machinery, never the other way: the machinery reaches a famil
 
 from __future__ import annotations
 
+import json
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
     from pipeline.validate.graphs import GraphKind
     from pipeline.validate.kinds import Kind
+
+CODES = "codes.json"
+"""The file in a family's folder that explains the codes of findings that only this family has."""
 
 Picture2Picture = Callable[["np.ndarray"], "np.ndarray"]
 """From pictures (1, C, H, W) to pictures, both float32."""
@@ -35,6 +41,8 @@ class Family(ABC):
     """The name of the folder, and the first part of the names of its targets: `barracuda`."""
     title: ClassVar[str]
     """The name in sentences: `Barracuda`."""
+    sources: ClassVar[str] = ""
+    """What the citations in its data files mean, in a sentence for docs/findings.md."""
     engine: ClassVar[str]
     """The C# assembly that loads and runs its models (folder `unity_templates/Engines/<last part>`)."""
 
@@ -78,6 +86,11 @@ class Family(ABC):
         return lambda picture: run(opened, picture)
 
     # --- validation ------------------------------------------------------------------------------------------
+
+    def codes(self) -> dict[str, dict[str, str]]:
+        """Codes of findings that only this family has: `title`, `explanation`, `remedy`; its `codes.json`."""
+        path = Path(sys.modules[type(self).__module__].__file__ or "").with_name(CODES)
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def rule_kinds(self) -> Mapping[str, Kind]:
         """Kinds of rules about a node that only this family's data files name, beside `validate.kinds`."""

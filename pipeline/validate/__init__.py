@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +19,30 @@ if TYPE_CHECKING:
     import onnx
 
     from pipeline.targets import Rule, Target
-    from pipeline.validate.kinds import Hit
+    from pipeline.validate.graphs import GraphKind
+    from pipeline.validate.kinds import Hit, Kind
     from pipeline.validate.view import View
 
-__all__ = ["codes", "validate"]
+__all__ = ["codes", "kinds_of", "validate"]
 
 
 @cache
 def codes() -> dict[str, dict[str, str]]:
-    """All finding codes: `title`, `explanation` and `remedy` of each, for `pipeline explain` and the docs."""
-    path = Path(__file__).resolve().parent / "codes.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+    """All finding codes: `title`, `explanation` and `remedy` of each, for `pipeline explain` and the docs.
+
+    Those that any family may use stand beside this module, those of one family in its folder.
+    """
+    from pipeline import targets
+
+    found: dict[str, dict[str, str]] = json.loads(
+        Path(__file__).with_name("codes.json").read_text(encoding="utf-8")
+    )
+    for name in targets.families():
+        own = targets.family_of(name).codes()
+        if twice := sorted(found.keys() & own.keys()):
+            raise ValueError(f"the family {name} explains {twice[0]} anew")
+        found |= own
+    return found
 
 
 def validate(model: onnx.ModelProto, target: Target) -> list[Finding]:
@@ -38,13 +51,9 @@ def validate(model: onnx.ModelProto, target: Target) -> list[Finding]:
     The model is not changed, and weights are not turned into arrays. Never raises on an odd graph: what cannot be
     read is the finding `malformed-graph`.
     """
-    from pipeline.validate import believed, broadcasting, convolutions, operators, resizing, shaping, slicing  # noqa: F401
-    from pipeline.validate.graphs import GRAPH_KINDS
-    from pipeline.validate.kinds import KINDS
     from pipeline.validate.view import View
 
-    graph_kinds = {**GRAPH_KINDS, **target.family.graph_kinds()}
-    kinds = {**KINDS, **target.family.rule_kinds()}
+    kinds, graph_kinds = kinds_of(target)
     view = View(model, target)
     place = {id(node): index for index, node in enumerate(view.nodes)}
     found: list[tuple[int, Finding]] = []
@@ -68,12 +77,25 @@ def validate(model: onnx.ModelProto, target: Target) -> list[Finding]:
     return list(dict.fromkeys(finding for _, finding in found))
 
 
+def kinds_of(target: Target) -> tuple[Mapping[str, Kind], Mapping[str, GraphKind]]:
+    """The kinds of rules that a target's data file may name: about a node, and about a graph."""
+    from pipeline.validate.graphs import GRAPH_KINDS
+    from pipeline.validate.kinds import KINDS
+
+    return {**KINDS, **target.family.rule_kinds()}, {**GRAPH_KINDS, **target.family.graph_kinds()}
+
+
 def _guarded(hits: Iterator[Any]) -> Iterator[Any]:
     """The hits of a rule; a graph too odd for it has none (`malformed-graph` and the like say what is odd)."""
     try:
         yield from hits
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError, MemoryError):
         return
+
+
+def _text(name: str | bytes) -> str:
+    """A name of the file; protobuf gives one that is not UTF-8 as bytes."""
+    return name if isinstance(name, str) else name.decode("utf-8", "replace")
 
 
 class _Blank(dict[str, Any]):
@@ -102,9 +124,9 @@ def _finding(view: View, node: onnx.NodeProto | None, rule: Rule, hit: Hit, coun
         target=view.target.name,
         reason=reason,
         fix=hit.fix or rule.fix or told["remedy"],
-        node=label(node) if node is not None else "",
-        operator=node.op_type if node is not None else "",
-        where=hit.where,
+        node=_text(label(node)) if node is not None else "",
+        operator=_text(node.op_type) if node is not None else "",
+        where=_text(hit.where),
         console=console,
         backends=rule.backends,
         source=rule.source,

@@ -1,14 +1,14 @@
 """The kinds of rule that look at one node's attributes, constants and ranks, and the register of all kinds.
 
 A kind is a function of (view, node, rule) that yields a `Hit` for each place where the node breaks the row of
-the target's data file. Kinds that know one operator are in `operators`, `convolutions` and `resizing`.
+the target's data file. What needs to know a family's importer is in the family's folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -35,17 +35,23 @@ class Hit:
 
 
 Kind = Callable[[View, onnx.NodeProto, Rule], Iterator[Hit]]
-KINDS: dict[str, Kind] = {}
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def kind(name: str) -> Callable[[Kind], Kind]:
-    """Register a function as the kind of that name."""
+class Register(dict[str, F]):
+    """Functions by name. As a decorator it adds one: `@kind("square")`."""
 
-    def register(function: Kind) -> Kind:
-        KINDS[name] = function
-        return function
+    def __call__(self, name: str) -> Callable[[F], F]:
+        def add(function: F) -> F:
+            self[name] = function
+            return function
 
-    return register
+        return add
+
+
+kind: Register[Kind] = Register()
+KINDS = kind
+"""The kinds that every family's data files may name; a family adds its own (`Family.rule_kinds`)."""
 
 
 def cosmetic(reason: str, where: str = "", **values: Any) -> Hit:

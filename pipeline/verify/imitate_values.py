@@ -90,7 +90,7 @@ def _reduce_input(scene: Scene) -> None:
 @emulation("channels-last-reductions")
 def _reduce_last(scene: Scene) -> None:
     """A negative axis between two layout transposes reduces the batch (measured)."""
-    from pipeline.validate.graphs import negative_reduction
+    from pipeline.targets.barracuda.rules.patterns import negative_reduction
 
     protos = {layer(proto): proto for proto in scene.view.nodes}
     todo = [node for node, _ in scene.hits("channels-last-transpose")]
@@ -117,7 +117,7 @@ def _reduce_default(scene: Scene) -> None:
 @emulation("slice-end-overflows")
 def _overflows(scene: Scene) -> None:
     """INT64_MAX as an end in 1.0.4 (ONNXNodeWrapper.cs:281@1.0.4, measured)."""
-    from pipeline.validate.consequences import overflow
+    from pipeline.targets.barracuda.rules.consequences import overflow
 
     for node in scene.of("Slice"):
         overflow(node, scene.view)

@@ -33,14 +33,13 @@ class Scene:
 
     def hits(self, code: str) -> Iterator[tuple[gs.Node, Rule]]:
         """The nodes of the graph at which validation finds this code."""
-        from pipeline.validate import believed, broadcasting, convolutions, operators, resizing, shaping, slicing  # noqa: F401
+        from pipeline.validate import kinds_of
         from pipeline.validate.findings import Severity
-        from pipeline.validate.graphs import GRAPH_KINDS
-        from pipeline.validate.kinds import KINDS
 
+        kinds, graph_kinds = kinds_of(self.view.target)
         made = {tensor.name: node for node in self.graph.nodes for tensor in node.outputs}
         for rule in self.view.target.graph_rules:
-            for proto, _ in GRAPH_KINDS[rule.kind](self.view, rule) if rule.code == code else ():
+            for proto, _ in graph_kinds[rule.kind](self.view, rule) if rule.code == code else ():
                 if proto is not None and layer(proto) in made:
                     yield made[layer(proto)], rule
         for proto in self.view.nodes:
@@ -48,7 +47,7 @@ class Scene:
             for rule in facts.rules if facts is not None else ():
                 if rule.code != code or layer(proto) not in made:
                     continue
-                for hit in KINDS[rule.kind](self.view, proto, rule):
+                for hit in kinds[rule.kind](self.view, proto, rule):
                     if (hit.severity or rule.severity) in (Severity.ERROR, Severity.WRONG):
                         yield made[layer(proto)], rule
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.targets import Target
+    from pipeline.validate.graphs import GraphKind
+    from pipeline.validate.kinds import Kind
 
 
 class Barracuda(Family):
@@ -20,6 +22,10 @@ class Barracuda(Family):
     name = "barracuda"
     title = "Barracuda"
     engine = "StyleTransfer.Barracuda"
+    sources = (
+        "`file:line@version` is a line of com.unity.barracuda, `measured.md` a graph that was imported and run by "
+        "Barracuda itself, `importer.md` a reading of the importer's code."
+    )
 
     def write(self, graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:
         from pipeline.graph import to_model
@@ -30,6 +36,16 @@ class Barracuda(Family):
         from pipeline.verify.emulation import emulate
 
         return emulate(self.read(data), target)
+
+    def rule_kinds(self) -> Mapping[str, Kind]:
+        from pipeline.targets.barracuda.rules import KINDS
+
+        return KINDS
+
+    def graph_kinds(self) -> Mapping[str, GraphKind]:
+        from pipeline.targets.barracuda.rules import GRAPH_KINDS
+
+        return GRAPH_KINDS
 
     def meta(self, file_name: str, guid: str, target: Target) -> bytes | None:
         from pipeline.targets.barracuda.packaging import importer_meta

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.validate.shaping import slice_of
-from pipeline.validate.slicing import INT32_MAX, asked, taken_cut, taken_rounded
+from pipeline.targets.barracuda.rules.shaping import slice_of
+from pipeline.targets.barracuda.rules.slicing import INT32_MAX, asked, taken_cut, taken_rounded
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from pipeline.targets.barracuda.rules.register import kind
 from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, cosmetic, kind, layer_output, plain, variable
+from pipeline.validate.kinds import Hit, cosmetic, layer_output, plain, variable
 from pipeline.validate.view import Shape, View, attribute, given
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from pipeline.targets.barracuda.rules.register import kind
+from pipeline.targets.barracuda.rules.shaping import stays, text, vector
 from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, cosmetic, kind, plain, variable
-from pipeline.validate.shaping import stays, text, vector
+from pipeline.validate.kinds import Hit, cosmetic, plain, variable
 from pipeline.validate.view import Shape, View, attribute, given
 
 if TYPE_CHECKING:

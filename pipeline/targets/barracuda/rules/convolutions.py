@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from pipeline.targets.barracuda.rules.register import kind
+from pipeline.targets.barracuda.rules.shaping import slice_of
+from pipeline.targets.barracuda.rules.slicing import asked, taken_rounded
 from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, kind, plain
-from pipeline.validate.shaping import slice_of
-from pipeline.validate.slicing import asked, taken_rounded
+from pipeline.validate.kinds import Hit, plain
 from pipeline.validate.view import View, attribute, given
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from pipeline.targets.barracuda.rules.register import kind
+from pipeline.targets.barracuda.rules.shaping import text
 from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, kind, variable
-from pipeline.validate.shaping import text
+from pipeline.validate.kinds import Hit, variable
 from pipeline.validate.view import Shape, View, given
 
 if TYPE_CHECKING:

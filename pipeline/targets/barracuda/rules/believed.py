@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from pipeline.targets.barracuda.rules.register import kind
+from pipeline.targets.barracuda.rules.slicing import asked, taken_cut
 from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, kind, variable
-from pipeline.validate.slicing import asked, taken_cut
+from pipeline.validate.kinds import Hit, variable
 from pipeline.validate.view import Shape, View, attribute, given
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _pair(view: View) -> tuple[Values, Values]:
         held = view.__dict__["believed"] = ({}, {})
     if held is None:
         from pipeline.graph import infer
-        from pipeline.validate.consequences import trial_inputs
+        from pipeline.targets.barracuda.rules.consequences import trial_inputs
 
         def fake(name: str) -> Shape | None:
             shape = view.shape(name)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from pipeline.targets.barracuda.rules.register import kind
+from pipeline.targets.barracuda.rules.shaping import slice_of, text
 from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, kind, variable
-from pipeline.validate.shaping import slice_of, text
+from pipeline.validate.kinds import Hit, variable
 from pipeline.validate.view import View, attribute, given
 
 if TYPE_CHECKING:
