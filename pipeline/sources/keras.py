@@ -15,8 +15,9 @@ import numpy as np
 
 from pipeline.architectures.fritz import EPSILON
 from pipeline.sources import plain
-from pipeline.sources.archive import MAX_TOTAL, damaged, guarded
+from pipeline.sources.failures import damaged, guarded
 from pipeline.sources.tensors import StateDict
+from pipeline.sources.zipped import MAX_TOTAL
 from pipeline.support.errors import MissingDependency, PipelineError
 
 _KINDS = {frozenset({"kernel"}): "conv", frozenset({"gamma", "beta"}): "norm"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.contract import ImageContract, ImageSide
-from pipeline.sources.archive import damaged
+from pipeline.sources.failures import damaged
 from pipeline.sources.triage import FileFormat, identify
 from pipeline.support.errors import PipelineError
 

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class Malformed(ValueError):
+    """The pickle is damaged."""
+
+
 @dataclass(frozen=True)
 class Global:
     """The name of a class or function in a pickle: nothing is imported."""
@@ -18,7 +22,7 @@ class Global:
         return f"{self.module}.{self.name}"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Record:
     """An object of a class that is not built: its class name, constructor arguments and state.
 
@@ -32,7 +36,7 @@ class Record:
     packed: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Storage:
     """A block of numbers that lies beside the pickle: its key, torch type name and number of values."""
 
@@ -45,7 +49,7 @@ class Storage:
     """Reads the bytes, for a storage inside another file than the pickle's own."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TensorRef:
     """A tensor as the pickle describes it: a strided view of a storage. Nothing is checked or read yet."""
 
@@ -55,7 +59,7 @@ class TensorRef:
     stride: Any
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class QuantisedRef:
     """A quantised tensor as the pickle describes it: integers, and what one step and zero stand for.
 
@@ -68,8 +72,43 @@ class QuantisedRef:
     axis: Any = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
+class SparseRef:
+    """A sparse tensor as the pickle describes it: where its numbers are, the numbers, and the whole shape.
+
+    `indices` is one tensor for sparse_coo (a row for each dimension), two for sparse_csr (row starts, columns).
+    """
+
+    layout: str
+    indices: tuple[Any, ...]
+    values: Any
+    shape: Any
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Unsupported:
     """A tensor of a kind that cannot be taken as plain numbers (sparse, nested, ...)."""
 
     what: str
+
+
+def count(value: Any) -> bool:
+    """Whether a value is an int that can count something in a file: no bool, no float, below 2^40."""
+    return type(value) is int and 0 <= value < 1 << 40
+
+
+def shown(value: Any, limit: int = 80) -> str:
+    """A value out of a file as text of bounded length. Objects are shown by their type: what they hold may be
+    nested and shared so that its text doubles at every level."""
+    if isinstance(value, (str, bytes)):
+        text = repr(value[:limit])
+        return text if len(value) <= limit else f"{text}..."
+    if isinstance(value, Global):
+        return f"{value.module[:limit]}.{value.name[:limit]}"
+    if value is None or isinstance(value, (bool, float)):
+        return repr(value)
+    if isinstance(value, int):
+        return str(value) if value.bit_length() < 64 else "a giant number"
+    if isinstance(value, Record):
+        return f"an object of the class {shown(value.cls, limit)}"
+    return f"a {type(value).__name__}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.sources.archive import is_tensor
+from pipeline.sources.arrays import is_tensor
 from pipeline.sources.pickled import Record
 from pipeline.support.errors import PipelineError
 

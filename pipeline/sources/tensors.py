@@ -15,7 +15,9 @@ import numpy as np
 
 from pipeline.integers import QuantizedTensor
 from pipeline.sources import plain, quantised_state
-from pipeline.sources.archive import Archive, guarded, is_tensor, open_archive, rank
+from pipeline.sources.archive import Archive, open_archive
+from pipeline.sources.arrays import is_tensor, rank
+from pipeline.sources.failures import guarded
 from pipeline.sources.pickled import Global, Record
 from pipeline.sources.triage import FileFormat, identify
 from pipeline.support.errors import PipelineError

@@ -2,155 +2,158 @@
 
 Python's own unpickler calls what the file tells it to call. This one has no way to: globals become inert
 `Global` names, objects become inert `Record`s, and the dozen constructors that a state dict needs
-(`OrderedDict`, torch's `_rebuild_tensor_v2`, ...) are answered by functions of this file. A call of anything
+(`OrderedDict`, torch's `_rebuild_tensor_v2`, ...) are answered by constructors.py. A call of anything
 that could run code (`os.system`, `builtins.eval`, ...) is refused with code `unsafe-pickle`: the file would
 attack whoever opens it with torch.load.
 
-The opcodes are those of pickletools, protocols 0 to 5. Formats: torch/serialization.py, torch/_utils.py.
+The opcodes are those of pickletools, protocols 0 to 5. Formats: torch/serialization.py, torch/_utils.py. The time
+is linear in the length of the pickle: every opcode takes constant time, or time for bytes that it consumes.
 """
 
 from __future__ import annotations
 
-import pickletools
+import codecs
 import re
-import sys
-from collections.abc import Callable
-from typing import Any, BinaryIO
+import struct
+from collections.abc import Callable, Mapping
+from mmap import mmap
+from typing import Any
 
-from pipeline.sources.pickled import Global, QuantisedRef, Record, Storage, TensorRef, Unsupported
+from pipeline.sources.constructors import CONSTRUCTORS, hashable, ordered_dict
+from pipeline.sources.pickle_globals import runs_code
+from pipeline.sources.pickled import Global, Malformed, Record, shown
 from pipeline.support.errors import PipelineError
+
+__all__ = ["Malformed", "load", "tensors_only"]
 
 MAX_WORK = 5_000_000
 """Opcodes and copied items of one pickle: far above any checkpoint (a ResNet-50 state dict has about 10,000)."""
-
+MAX_NAME = 400
+"""Characters of a module's or class's name."""
+MAX_DIGITS = 1000
+"""Bytes or digits of one number: longer ones take time to read, hash and show."""
+NESTED_WORK = 100
+"""What opening an embedded storage costs, in opcodes."""
 
 _STORAGE = re.compile(r"torch\.(\w+Storage|storage\.\w+Storage|device|serialization\._get_layout)")
 
 
-class _Mark:
-    pass
-
-
-_MARK = _Mark()
-
-
-class Malformed(ValueError):
-    """The pickle is damaged."""
-
-
 def load(
-    stream: BinaryIO,
+    data: bytes | mmap,
     persistent: Callable[[Any], Any],
     subject: str,
     nested: Callable[[bytes], Any] | None = None,
-    tensors_only: bool = False,
-) -> Any:
-    """The object that the pickle at the stream's position describes; the stream is left behind its end.
+    *,
+    start: int = 0,
+    allowed: Callable[[str], bool] | None = None,
+    constructors: Mapping[str, Callable[..., Any]] = CONSTRUCTORS,
+) -> tuple[Any, int]:
+    """The object that the pickle at `start` describes, and where the pickle ends.
 
     `persistent` answers persistent ids (torch's storages), `nested` what torch.storage._load_from_bytes gives.
-    `tensors_only` refuses every global but those that tensors need: for a pickle that torch will open next.
+    `allowed` refuses every global that it answers with False: for a pickle that torch will open next.
     Raises PipelineError `unsafe-pickle`, and Malformed (or another ValueError) for a damaged pickle.
     """
-    return _Machine(stream, persistent, subject, nested, tensors_only).run()
+    machine = _Machine(data, start, persistent, subject, nested, allowed, constructors)
+    return machine.run(), machine.at
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-BENIGN_STDLIB = _words(
-    "_codecs argparse array collections copyreg dataclasses datetime decimal enum fractions numbers pathlib "
-    "random types typing uuid zoneinfo"
-)
-"""Standard-library modules whose objects turn up in honest checkpoints; they stay inert records."""
-BENIGN_BUILTINS = _words(
-    "set frozenset list tuple dict bytearray bytes int float bool str complex slice range object "
-    "NoneType type ellipsis"
-)
-HONEST_TORCH = frozenset(("device", "dtype", "scalar", "ndarray", "_reconstruct", "_frombuffer"))
-BUILTIN_MODULES = ("builtins", "__builtin__")
-
-
-def runs_code(cls: Global) -> bool:
-    """Whether calling this global could do something: any function of the standard library, torch or numpy
-    that is not known to build plain data. Classes of the user's own modules stay inert records."""
-    top = cls.module.partition(".")[0]
-    last = cls.name.rpartition(".")[2]
-    if top in BUILTIN_MODULES:
-        return cls.name not in BENIGN_BUILTINS and not last.endswith(("Error", "Exception"))
-    if top in BENIGN_STDLIB:
-        return "." in cls.name
-    if top in ("torch", "numpy"):
-        return not (last[:1].isupper() or last.startswith("_rebuild") or last in HONEST_TORCH)
-    python2 = ("commands", "popen2", "cPickle", "urllib2", "thread", "posix", "nt")
-    return top in sys.stdlib_module_names or top in python2 or top in ("pip", "setuptools", "webbrowser")
+def tensors_only(name: str) -> bool:
+    """Whether a global is one that tensors need."""
+    return name in CONSTRUCTORS or _STORAGE.fullmatch(name) is not None
 
 
 class _Machine:
     def __init__(
         self,
-        stream: BinaryIO,
+        data: bytes | mmap,
+        start: int,
         persistent: Callable[[Any], Any],
         subject: str,
         nested: Callable[[bytes], Any] | None,
-        tensors_only: bool,
+        allowed: Callable[[str], bool] | None,
+        constructors: Mapping[str, Callable[..., Any]],
     ) -> None:
-        self.tensors_only = tensors_only
-        self.stream = stream
+        self.data, self.at, self.end = data, start, len(data)
         self.persistent = persistent
         self.subject = subject
         self.nested = nested
+        self.allowed = allowed
+        self.constructors = constructors
         self.stack: list[Any] = []
+        self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.work = 0
 
     def run(self) -> Any:
-        for opcode, argument, _ in pickletools.genops(self.stream):
-            self.charge(1)
-            if opcode.name == "STOP":
+        data, handlers = self.data, _HANDLERS
+        while self.at < self.end:
+            code = data[self.at]
+            self.at += 1
+            self.work += 1
+            if code == _STOP:
                 return self.pop()
-            handler = _OPCODES.get(opcode.name)
+            handler = handlers[code]
             if handler is None:
-                raise Malformed(f"the pickle uses the opcode {opcode.name}, which no checkpoint needs")
-            handler(self, argument)
-        raise Malformed("the pickle has no end")
+                raise Malformed(f"the pickle uses the opcode {code:#04x}, which no checkpoint needs")
+            handler(self)
+            if self.work > MAX_WORK:
+                raise Malformed("the pickle is absurdly long")
+        raise EOFError("its pickle has no end")
 
-    def charge(self, work: int) -> None:
-        self.work += work
-        if self.work > MAX_WORK:
-            raise Malformed("the pickle is absurdly long")
+    # --- reading
+
+    def take(self, length: int) -> bytes:
+        start = self.at
+        self.at = start + length
+        if self.at > self.end:
+            raise EOFError("its pickle ends too early")
+        return self.data[start : self.at]
+
+    def line(self, limit: int) -> bytes:
+        stop = self.data.find(b"\n", self.at, min(self.at + limit + 1, self.end))
+        if stop < 0:
+            raise Malformed("a line in the pickle has no end")
+        text = self.data[self.at : stop]
+        self.at = stop + 1
+        return text
+
+    def number(self, length: int) -> int:
+        return int.from_bytes(self.take(length), "little")
+
+    # --- the stack
 
     def pop(self) -> Any:
-        if not self.stack:
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise Malformed("the pickle takes more than it has")
-        value = self.stack.pop()
-        if value is _MARK:
-            raise Malformed("the pickle takes a mark for a value")
-        return value
+        return self.stack.pop()
 
     def top(self) -> Any:
-        if not self.stack or self.stack[-1] is _MARK:
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise Malformed("the pickle takes more than it has")
         return self.stack[-1]
 
     def pop_mark(self) -> list[Any]:
-        for index in range(len(self.stack) - 1, -1, -1):
-            if self.stack[index] is _MARK:
-                items = self.stack[index + 1 :]
-                del self.stack[index:]
-                return items
-        raise Malformed("the pickle has a mark missing")
+        if not self.marks:
+            raise Malformed("the pickle has a mark missing")
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
 
-    def pop_tuple(self, count: int) -> None:
-        values = [self.pop() for _ in range(count)]
+    def pop_tuple(self, length: int) -> None:
+        values = [self.pop() for _ in range(length)]
         self.stack.append(tuple(reversed(values)))
+
+    # --- names and calls
 
     def push_global(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise Malformed("a global in the pickle has no name")
-        name_of = f"{module}.{name}"
-        if self.tensors_only and name_of not in CONSTRUCTORS and not _STORAGE.fullmatch(name_of):
-            raise self.unsafe(f"imports {name_of[:100]}")
+        if len(module) > MAX_NAME or len(name) > MAX_NAME:
+            raise Malformed("a global in the pickle has an absurdly long name")
+        if self.allowed is not None and not self.allowed(f"{module}.{name}"):
+            raise self.unsafe(f"imports {f'{module}.{name}'[:100]}")
         self.stack.append(Global(module, name))
 
     def call(self, cls: Any, args: Any) -> Any:
@@ -158,15 +161,21 @@ class _Machine:
             raise Malformed("a call in the pickle has no arguments")
         if not isinstance(cls, Global):
             raise self.unsafe(f"calls a {type(cls).__name__}")
-        self.charge(sum(len(a) for a in args if isinstance(a, (dict, list, tuple))))
-        if str(cls) == "torch.storage._load_from_bytes" and self.nested and len(args) == 1:
+        for argument in args:
+            if isinstance(argument, (dict, list, tuple)):
+                self.work += len(argument)
+            elif isinstance(argument, (str, bytes)):
+                self.work += len(argument) >> 6
+        name = str(cls)
+        if name == "torch.storage._load_from_bytes" and self.nested and len(args) == 1:
+            self.work += NESTED_WORK
             return self.nested(args[0])
-        constructor = CONSTRUCTORS.get(str(cls))
+        constructor = self.constructors.get(name)
         if constructor is not None:
             return constructor(*args)
         if runs_code(cls):
-            raise self.unsafe(f"calls {cls}")
-        if str(cls) in ("copyreg._reconstructor", "copy_reg._reconstructor") and args:
+            raise self.unsafe(f"calls {shown(cls)}")
+        if name in ("copyreg._reconstructor", "copy_reg._reconstructor") and args:
             return Record(args[0] if isinstance(args[0], Global) else cls, args)
         return Record(cls, args)
 
@@ -184,6 +193,8 @@ class _Machine:
             raise Malformed("an object in the pickle has no class")
         return self.call(cls, args)
 
+    # --- filling
+
     def build(self) -> None:
         state = self.pop()
         target = self.top()
@@ -191,7 +202,7 @@ class _Machine:
             parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
             for part in parts:
                 if isinstance(part, dict):
-                    self.charge(len(part))
+                    self.work += len(part)
                     target.state.update(part)
             if isinstance(state, tuple) and len(state) > 2:
                 target.packed = state
@@ -200,255 +211,290 @@ class _Machine:
     def set_items(self, target: Any, items: list[Any]) -> None:
         if len(items) % 2:
             raise Malformed("a key in the pickle has no value")
+        if isinstance(target, Record):
+            target = target.state
+        if not isinstance(target, dict):
+            raise Malformed("items are set on something that is no dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if isinstance(target, dict):
-                target[hashable(key)] = value
-            elif isinstance(target, Record):
-                target.state[hashable(key)] = value
-            else:
-                raise Malformed("items are set on something that is no dict")
+            target[hashable(key)] = value
 
     def extend(self, target: Any, items: list[Any]) -> None:
-        if isinstance(target, list):
-            target.extend(items)
-        elif isinstance(target, Record):
-            target.items.extend(items)
-        else:
+        if isinstance(target, Record):
+            target = target.items
+        if not isinstance(target, list):
             raise Malformed("values are appended to something that is no list")
+        target.extend(items)
 
-    def recall(self, key: Any) -> None:
+    def recall(self, key: int) -> None:
         if key not in self.memo:
             raise Malformed("the pickle recalls what it never remembered")
         self.stack.append(self.memo[key])
 
 
-_SCALARS = (str, int, float, bool, bytes, complex, type(None), Global, Record, Storage, TensorRef, QuantisedRef)
-
-
-def hashable(key: Any) -> Any:
-    """The key, if it can be hashed without walking a deep structure (which can exhaust the C stack)."""
-    if isinstance(key, _SCALARS):
-        return key
-    if isinstance(key, tuple) and all(isinstance(part, _SCALARS) for part in key):
-        return key
-    raise Malformed(f"a dict key in the pickle is a {type(key).__name__}")
-
-
-# --- what may be called, answered by ourselves ----------------------------------------------------------------
-
-
-def _ordered_dict(items: Any = ()) -> dict[Any, Any]:
-    pairs = items.items() if isinstance(items, dict) else items
-    result = {}
-    for pair in pairs:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise Malformed("an OrderedDict in the pickle is no list of pairs")
-        result[hashable(pair[0])] = pair[1]
-    return result
-
-
-def _default_dict(factory: Any = None, items: Any = ()) -> dict[Any, Any]:
-    return _ordered_dict(items)
-
-
-def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> TensorRef:
-    return TensorRef(storage, offset, shape, stride)
-
-
-def _tensor_v3(
-    storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
-) -> Unsupported:
-    return Unsupported(f"of type {dtype}")
-
-
-def _quantised(
-    storage: Any, offset: Any, shape: Any, stride: Any, parameters: Any, *_: Any
-) -> QuantisedRef | Unsupported:
-    """torch/_tensor.py `_reduce_ex_internal`: (per_tensor_affine, scale, zero point) or
-    (per_channel_affine, scales, zero points, axis)."""
-    match parameters:
-        case (Global(name="per_tensor_affine"), scale, zero_point):
-            return QuantisedRef(_tensor(storage, offset, shape, stride), scale, zero_point)
-        case (Global(name="per_channel_affine"), scales, zero_points, axis):
-            return QuantisedRef(_tensor(storage, offset, shape, stride), scales, zero_points, axis)
-    return Unsupported("quantised in a way that is not read here")
-
-
-def _parameter(data: Any, *_: Any) -> Any:
-    return data
-
-
-def _from_type(function: Any, cls: Any, args: Any, state: Any = None) -> Any:
-    constructor = CONSTRUCTORS.get(str(function))
-    if constructor is None or not isinstance(args, tuple):
-        return Unsupported(f"tensor subclass {cls}")
-    return constructor(*args)
-
-
-def _refuse(what: str) -> Callable[..., Unsupported]:
-    return lambda *_: Unsupported(what)
-
-
-def _sequence(items: Any = ()) -> list[Any]:
-    if not isinstance(items, (list, tuple)):
-        raise Malformed("a set in the pickle is built from something that is no list")
-    return list(items)
-
-
-def _size(items: Any = ()) -> tuple[Any, ...]:
-    return tuple(_sequence(items))
-
-
-def _encode(text: Any, encoding: Any = "") -> bytes:
-    """Bytes as pickle protocols 0 to 2 write them."""
-    if not isinstance(text, str) or encoding != "latin1":
-        raise Malformed("bytes in the pickle are in an unknown encoding")
-    return text.encode("latin-1")
-
-
-CONSTRUCTORS: dict[str, Callable[..., Any]] = {
-    "_codecs.encode": _encode,
-    "collections.OrderedDict": _ordered_dict,
-    "collections.defaultdict": _default_dict,
-    "builtins.set": _sequence,
-    "__builtin__.set": _sequence,
-    "builtins.frozenset": _sequence,
-    "__builtin__.frozenset": _sequence,
-    "builtins.list": _sequence,
-    "torch.Size": _size,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_tensor_v3": _tensor_v3,
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch._utils._rebuild_parameter_with_state": _parameter,
-    "torch.nn.parameter.Parameter": _parameter,
-    "torch._tensor._rebuild_from_type_v2": _from_type,
-    "torch._utils._rebuild_qtensor": _quantised,
-    "torch._utils._rebuild_sparse_tensor": _refuse("sparse"),
-    "torch._utils._rebuild_sparse_csr_tensor": _refuse("sparse"),
-    "torch._utils._rebuild_meta_tensor_no_storage": _refuse("meta (it holds no values)"),
-    "torch._utils._rebuild_nested_tensor": _refuse("nested"),
-    "torch._utils._rebuild_device_tensor_from_numpy": _refuse("on a special device"),
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _refuse("on a special device"),
-}
-
-
 # --- opcodes --------------------------------------------------------------------------------------------------
 
-
-def _push(machine: _Machine, argument: Any) -> None:
-    machine.stack.append(argument)
-
-
-def _global(machine: _Machine, argument: str) -> None:
-    machine.push_global(*argument.split(" ", 1))
+_STOP = ord(".")
+_Handler = Callable[[_Machine], None]
+_HANDLERS: list[_Handler | None] = [None] * 256
 
 
-def _stack_global(machine: _Machine, _: Any) -> None:
-    name, module = machine.pop(), machine.pop()
-    machine.push_global(module, name)
+def _on(*codes: bytes) -> Callable[[_Handler], _Handler]:
+    def keep(handler: _Handler) -> _Handler:
+        for code in codes:
+            _HANDLERS[code[0]] = handler
+        return handler
+
+    return keep
 
 
-def _reduce(machine: _Machine, _: Any) -> None:
-    args, cls = machine.pop(), machine.pop()
-    machine.stack.append(machine.call(cls, args))
+def _constant(code: bytes, make: Callable[[], Any]) -> None:
+    _HANDLERS[code[0]] = lambda m: m.stack.append(make())
 
 
-def _newobj(machine: _Machine, _: Any) -> None:
-    args, cls = machine.pop(), machine.pop()
-    machine.stack.append(machine.instance(cls, args))
+def _unsigned(code: bytes, length: int) -> None:
+    _HANDLERS[code[0]] = lambda m: m.stack.append(m.number(length))
 
 
-def _newobj_ex(machine: _Machine, _: Any) -> None:
-    machine.pop()
-    _newobj(machine, None)
+def _counted(code: bytes, length: int, make: Callable[[bytes], Any]) -> None:
+    """An opcode whose argument is `length` bytes of size, then as many bytes."""
+    _HANDLERS[code[0]] = lambda m: m.stack.append(make(m.take(m.number(length))))
 
 
-def _inst(machine: _Machine, argument: str) -> None:
-    args = tuple(machine.pop_mark())
-    machine.stack.append(machine.instance(Global(*argument.split(" ", 1)), args))
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
 
 
-def _obj(machine: _Machine, _: Any) -> None:
-    items = machine.pop_mark()
-    machine.stack.append(machine.instance(items[0] if items else None, tuple(items[1:])))
+def _bytes_or_text(data: bytes) -> str:
+    """Python 2's str: text where it is ASCII, as pickle.load(encoding="latin1") reads it otherwise."""
+    return data.decode("latin-1")
 
 
-def _memoize(machine: _Machine, _: Any) -> None:
-    machine.memo[len(machine.memo)] = machine.top()
+def _signed(data: bytes) -> int:
+    if len(data) > MAX_DIGITS:
+        raise Malformed("a number in the pickle is absurdly long")
+    return int.from_bytes(data, "little", signed=True)
 
 
-def _put(machine: _Machine, key: int) -> None:
-    machine.memo[key] = machine.top()
+for _code, _make in (
+    (b"N", lambda: None),
+    (b"\x88", lambda: True),
+    (b"\x89", lambda: False),
+    (b"]", list),
+    (b"\x8f", list),
+    (b")", tuple),
+    (b"}", dict),
+):
+    _constant(_code, _make)
+_unsigned(b"K", 1)
+_unsigned(b"M", 2)
+_counted(b"X", 4, _text)
+_counted(b"\x8c", 1, _text)
+_counted(b"\x8d", 8, _text)
+_counted(b"T", 4, _bytes_or_text)
+_counted(b"U", 1, _bytes_or_text)
+_counted(b"B", 4, bytes)
+_counted(b"C", 1, bytes)
+_counted(b"\x8e", 8, bytes)
+_counted(b"\x96", 8, bytes)
+_counted(b"\x8a", 1, _signed)
+_counted(b"\x8b", 4, _signed)
 
 
-def _set_item(machine: _Machine, _: Any) -> None:
-    value, key = machine.pop(), machine.pop()
-    machine.set_items(machine.top(), [key, value])
+@_on(b"\x80")
+def _protocol(m: _Machine) -> None:
+    if m.number(1) > 5:
+        raise Malformed("the pickle is of an unknown protocol")
 
 
-def _append(machine: _Machine, _: Any) -> None:
-    value = machine.pop()
-    machine.extend(machine.top(), [value])
+@_on(b"\x95")
+def _frame(m: _Machine) -> None:
+    m.take(8)
 
 
-def _extend(machine: _Machine, _: Any) -> None:
-    items = machine.pop_mark()
-    machine.extend(machine.top(), items)
+@_on(b"J")
+def _binint(m: _Machine) -> None:
+    m.stack.append(_signed(m.take(4)))
 
 
-def _pop_mark(machine: _Machine, _: Any) -> None:
-    machine.pop_mark()
+@_on(b"G")
+def _binfloat(m: _Machine) -> None:
+    m.stack.append(struct.unpack(">d", m.take(8))[0])
 
 
-def _pop(machine: _Machine, _: Any) -> None:
-    if not machine.stack:
-        raise Malformed("the pickle takes more than it has")
-    machine.stack.pop()
+@_on(b"I", b"L")
+def _int(m: _Machine) -> None:
+    text = m.line(MAX_DIGITS)
+    m.stack.append(text == b"01" if text in (b"00", b"01") else int(text.removesuffix(b"L")))
 
 
-_VALUES = _words(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES "
-    "BINBYTES8 BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT BINFLOAT"
-)
-"""Opcodes that push their own argument."""
+@_on(b"F")
+def _float(m: _Machine) -> None:
+    m.stack.append(float(m.line(MAX_DIGITS)))
 
-_OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
-    **dict.fromkeys(("PROTO", "FRAME"), lambda m, a: None),
-    **dict.fromkeys(_VALUES, _push),
-    "NONE": lambda m, a: m.stack.append(None),
-    "NEWTRUE": lambda m, a: m.stack.append(True),
-    "NEWFALSE": lambda m, a: m.stack.append(False),
-    "EMPTY_LIST": lambda m, a: m.stack.append([]),
-    "EMPTY_SET": lambda m, a: m.stack.append([]),
-    "EMPTY_TUPLE": lambda m, a: m.stack.append(()),
-    "EMPTY_DICT": lambda m, a: m.stack.append({}),
-    "LIST": lambda m, a: m.stack.append(m.pop_mark()),
-    "FROZENSET": lambda m, a: m.stack.append(m.pop_mark()),
-    "TUPLE": lambda m, a: m.stack.append(tuple(m.pop_mark())),
-    "TUPLE1": lambda m, a: m.pop_tuple(1),
-    "TUPLE2": lambda m, a: m.pop_tuple(2),
-    "TUPLE3": lambda m, a: m.pop_tuple(3),
-    "DICT": lambda m, a: m.stack.append(_ordered_dict(list(zip(*[iter(m.pop_mark())] * 2, strict=True)))),
-    "MARK": lambda m, a: m.stack.append(_MARK),
-    "POP": _pop,
-    "POP_MARK": _pop_mark,
-    "DUP": lambda m, a: m.stack.append(m.top()),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda m, a: m.recall(a)),
-    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _put),
-    "MEMOIZE": _memoize,
-    "GLOBAL": _global,
-    "STACK_GLOBAL": _stack_global,
-    "REDUCE": _reduce,
-    "NEWOBJ": _newobj,
-    "NEWOBJ_EX": _newobj_ex,
-    "INST": _inst,
-    "OBJ": _obj,
-    "BUILD": lambda m, a: m.build(),
-    "SETITEM": _set_item,
-    "SETITEMS": lambda m, a: (lambda items: m.set_items(m.top(), items))(m.pop_mark()),
-    "APPEND": _append,
-    "APPENDS": _extend,
-    "ADDITEMS": _extend,
-    "BINPERSID": lambda m, a: m.stack.append(m.persistent(m.pop())),
-}
+
+@_on(b"S")
+def _string(m: _Machine) -> None:
+    text = m.line(m.end)
+    if len(text) < 2 or text[:1] not in (b"'", b'"') or text[-1:] != text[:1]:
+        raise Malformed("a string in the pickle has no quotes")
+    m.stack.append(_bytes_or_text(codecs.escape_decode(text[1:-1])[0]))  # type: ignore[attr-defined]
+
+
+@_on(b"V")
+def _unicode(m: _Machine) -> None:
+    m.stack.append(m.line(m.end).decode("raw-unicode-escape"))
+
+
+@_on(b"(")
+def _mark(m: _Machine) -> None:
+    m.marks.append(len(m.stack))
+
+
+@_on(b"0")
+def _pop(m: _Machine) -> None:
+    if m.marks and m.marks[-1] == len(m.stack):
+        m.marks.pop()
+    else:
+        m.pop()
+
+
+@_on(b"1")
+def _pop_mark(m: _Machine) -> None:
+    m.pop_mark()
+
+
+@_on(b"2")
+def _dup(m: _Machine) -> None:
+    m.stack.append(m.top())
+
+
+@_on(b"l", b"\x91")
+def _list(m: _Machine) -> None:
+    m.stack.append(m.pop_mark())
+
+
+@_on(b"t")
+def _tuple(m: _Machine) -> None:
+    m.stack.append(tuple(m.pop_mark()))
+
+
+@_on(b"d")
+def _dict(m: _Machine) -> None:
+    items = m.pop_mark()
+    m.stack.append(ordered_dict(list(zip(items[::2], items[1::2], strict=True))))
+
+
+for _length, _code in enumerate((b"\x85", b"\x86", b"\x87"), start=1):
+    _HANDLERS[_code[0]] = lambda m, n=_length: m.pop_tuple(n)  # type: ignore[misc]
+
+
+@_on(b"g")
+def _get(m: _Machine) -> None:
+    m.recall(int(m.line(20)))
+
+
+@_on(b"h")
+def _binget(m: _Machine) -> None:
+    m.recall(m.number(1))
+
+
+@_on(b"j")
+def _long_binget(m: _Machine) -> None:
+    m.recall(m.number(4))
+
+
+@_on(b"p")
+def _put(m: _Machine) -> None:
+    m.memo[int(m.line(20))] = m.top()
+
+
+@_on(b"q")
+def _binput(m: _Machine) -> None:
+    m.memo[m.number(1)] = m.top()
+
+
+@_on(b"r")
+def _long_binput(m: _Machine) -> None:
+    m.memo[m.number(4)] = m.top()
+
+
+@_on(b"\x94")
+def _memoize(m: _Machine) -> None:
+    m.memo[len(m.memo)] = m.top()
+
+
+@_on(b"c")
+def _global(m: _Machine) -> None:
+    m.push_global(_text(m.line(MAX_NAME)), _text(m.line(MAX_NAME)))
+
+
+@_on(b"\x93")
+def _stack_global(m: _Machine) -> None:
+    name, module = m.pop(), m.pop()
+    m.push_global(module, name)
+
+
+@_on(b"R")
+def _reduce(m: _Machine) -> None:
+    args, cls = m.pop(), m.pop()
+    m.stack.append(m.call(cls, args))
+
+
+@_on(b"\x81")
+def _newobj(m: _Machine) -> None:
+    args, cls = m.pop(), m.pop()
+    m.stack.append(m.instance(cls, args))
+
+
+@_on(b"\x92")
+def _newobj_ex(m: _Machine) -> None:
+    m.pop()
+    _newobj(m)
+
+
+@_on(b"i")
+def _inst(m: _Machine) -> None:
+    m.push_global(_text(m.line(MAX_NAME)), _text(m.line(MAX_NAME)))
+    cls = m.stack.pop()
+    args = tuple(m.pop_mark())
+    m.stack.append(m.instance(cls, args))
+
+
+@_on(b"o")
+def _obj(m: _Machine) -> None:
+    items = m.pop_mark()
+    m.stack.append(m.instance(items[0] if items else None, tuple(items[1:])))
+
+
+@_on(b"b")
+def _build(m: _Machine) -> None:
+    m.build()
+
+
+@_on(b"s")
+def _set_item(m: _Machine) -> None:
+    value, key = m.pop(), m.pop()
+    m.set_items(m.top(), [key, value])
+
+
+@_on(b"u")
+def _set_items(m: _Machine) -> None:
+    items = m.pop_mark()
+    m.set_items(m.top(), items)
+
+
+@_on(b"a")
+def _append(m: _Machine) -> None:
+    value = m.pop()
+    m.extend(m.top(), [value])
+
+
+@_on(b"e", b"\x90")
+def _extend(m: _Machine) -> None:
+    items = m.pop_mark()
+    m.extend(m.top(), items)
+
+
+@_on(b"Q")
+def _persistent(m: _Machine) -> None:
+    m.stack.append(m.persistent(m.pop()))

@@ -1,0 +1,50 @@
+"""What a parser of untrusted bytes stumbles over becomes one error of one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.support import limits
+from pipeline.support.errors import PipelineError
+
+T = TypeVar("T")
+
+
+def guarded(path: Path, action: Callable[[], T]) -> T:
+    """Run a parser of untrusted bytes: whatever it stumbles over becomes one PipelineError."""
+    try:
+        return action()
+    except PipelineError:
+        raise
+    except MemoryError as error:
+        raise too_little_memory(path) from error
+    except (EOFError, IndexError) as error:
+        raise damaged(path, _first_line(error) or "it ends too early", "truncated-file") from error
+    except Exception as error:
+        # Any other exception means bytes that no honest writer makes: the file is damaged, not this program.
+        raise damaged(path, _first_line(error) or type(error).__name__) from error
+
+
+def _first_line(error: Exception) -> str:
+    text = error.args[0] if error.args and isinstance(error.args[0], str) else ""
+    if not text and isinstance(error, RecursionError):
+        return "its parts are nested too deep"
+    text = text or (str(error) if not error.args or len(error.args) < 3 else "")
+    return text.splitlines()[0][:300] if text.strip() else ""
+
+
+def damaged(path: Path, detail: str, code: str = "damaged-file") -> PipelineError:
+    what = "the file is cut off" if code == "truncated-file" else "the file is damaged"
+    return PipelineError(code, f"{what}: {detail}", subject=str(path), remedy="Download or export it again.")
+
+
+def too_little_memory(path: Path) -> PipelineError:
+    """The system gave no more memory while the file was read."""
+    return PipelineError(
+        "out-of-memory",
+        "the memory of this machine (or the limit that is set for it) does not suffice to read the file",
+        subject=str(path),
+        remedy=f"Close other programs, or raise the limit (ulimit -v, the container's, {limits.MEMORY}).",
+    )

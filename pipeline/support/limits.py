@@ -1,0 +1,106 @@
+"""How much memory and time a file from somewhere else may cost, and how a user raises that.
+
+    PIPELINE_MEMORY_LIMIT=16G pipeline inspect large.pth
+    PIPELINE_TIME_LIMIT=3600 pipeline build-unity slow.onnx
+
+Both are environment variables, because a limit belongs to the machine and not to a network. Every error that a
+limit causes names the limit, its value and the variable.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from pipeline.support.errors import PipelineError
+
+MEMORY = "PIPELINE_MEMORY_LIMIT"
+"""Bytes, with an optional K, M or G (of 1024)."""
+TIME = "PIPELINE_TIME_LIMIT"
+"""Seconds that one step on a network from a file may take."""
+
+DEFAULT_SECONDS = 600.0
+FALLBACK_MEMORY = 8 << 30
+"""Where the system does not tell how much memory is free."""
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def declared_memory() -> int | None:
+    """What PIPELINE_MEMORY_LIMIT says in bytes, None where it is not set. Raises PipelineError `bad-limit`."""
+    text = os.environ.get(MEMORY, "").strip()
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)\s*([KMG]?)i?B?", text, re.IGNORECASE)
+    if match is None or float(match[1]) == 0:
+        raise _bad(MEMORY, text, "a number of bytes such as 500M or 16G")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def memory_limit() -> int:
+    """Bytes that what comes from one file may take: the declared limit, else three quarters of what is free."""
+    declared = declared_memory()
+    if declared is not None:
+        return declared
+    free = available_memory()
+    return FALLBACK_MEMORY if free is None else free * 3 // 4
+
+
+def time_limit() -> float:
+    """Seconds that one step on a network from a file may take. Raises PipelineError `bad-limit`."""
+    text = os.environ.get(TIME, "").strip()
+    if not text:
+        return DEFAULT_SECONDS
+    if not re.fullmatch(r"\d{1,8}(\.\d{1,3})?", text) or float(text) == 0:
+        raise _bad(TIME, text, "a number of seconds such as 3600")
+    return float(text)
+
+
+def available_memory() -> int | None:
+    """Bytes that this process can still get, as far as the system tells: free memory, its cgroup, its own limit."""
+    found = [size for size in (_free(), _cgroup(), _own_limit()) if size is not None]
+    return max(min(found), 0) if found else None
+
+
+def _free() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+        return None
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _cgroup() -> int | None:
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = Path("/sys/fs/cgroup/memory.current").read_text().strip()
+        return int(limit) - int(used) if limit != "max" else None
+    except (OSError, ValueError):
+        return None
+
+
+def _own_limit() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if soft == resource.RLIM_INFINITY else soft - address_space()
+
+
+def address_space() -> int:
+    """Bytes of address space that this process has taken; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0
+
+
+def _bad(name: str, text: str, example: str) -> PipelineError:
+    return PipelineError("bad-limit", f"{text[:40]!r} is not {example}", subject=name, remedy="Set it to one.")
