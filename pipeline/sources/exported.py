@@ -212,10 +212,10 @@ def _fixed(size: Any) -> int:
 
 
 def unsafe(path: Path, detail: str) -> PipelineError:
-    """A program that does what no image network needs."""
+    """A program with something that is not among what networks are known to need."""
     return PipelineError(
         "unsafe-program",
-        f"{detail}, which no image network needs and which can reach outside of it",
+        f"{detail}: that is not among what networks are known to need, so the file is not loaded",
         subject=str(path),
         remedy=WAY_OUT,
     )

@@ -14,7 +14,8 @@ def _words(text: str) -> frozenset[str]:
 
 NEURAL = _words(
     "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution _convolution "
-    "_convolution_mode linear bilinear matmul mm bmm addmm baddbmm addbmm mv dot outer einsum tensordot "
+    "_convolution_mode linear bilinear matmul mm bmm addmm baddbmm addbmm mv dot vdot outer einsum "
+    "tensordot "
     "batch_norm instance_norm group_norm layer_norm rms_norm native_batch_norm native_group_norm "
     "native_layer_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
     "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d max_pool1d_with_indices "
@@ -91,7 +92,7 @@ LANGUAGE = _words(
 """What TorchScript's own lists, dicts, numbers and strings need beside tensors."""
 PRIMITIVES = _words(
     "NumToTensor RaiseException device dtype layout is_cuda is_cpu is_mps is_xla requires_grad min max abs "
-    "unchecked_unwrap_optional is_quantized is_sparse itemsize tolist"
+    "unchecked_unwrap_optional is_quantized is_sparse is_nested itemsize tolist"
 )
 """Operators of the namespace prim (TorchScript's own)."""
 

@@ -193,7 +193,7 @@ class _Writer:
             elif (
                 isinstance(line, ast.Assign)
                 and len(line.targets) == 1
-                and _dotted(line.targets[0]) in ("__parameters__", "__buffers__")
+                and _dotted(line.targets[0]) in ("__parameters__", "__buffers__", "__annotations__")
             ):
                 yield f"  {_dotted(line.targets[0])} = {self.names(line.value)}"
             elif not isinstance(line, ast.Pass):
