@@ -57,7 +57,7 @@ def time_limit() -> float:
 
 
 def available_memory() -> int | None:
-    """Bytes that this process can still get, as far as the system tells: free memory, its cgroup, its own limit."""
+    """Bytes that this process can still get, as far as the system tells (free memory, cgroup, ulimit)."""
     found = [size for size in (_free(), _cgroup(), _own_limit()) if size is not None]
     return max(min(found), 0) if found else None
 
