@@ -127,7 +127,7 @@ def judge(name: str, exporter: str, target_name: str) -> Outcome | None:
     """One combination; None where the exporter could not write the architecture."""
     from pipeline import targets
     from pipeline.graph import to_model
-    from pipeline.validate import validate
+    from pipeline.validation import validate
     from pipeline.verify.proof import as_target_computes
 
     model = EXPORTERS[exporter](name)

@@ -166,7 +166,7 @@ def judge(case: Case, target) -> Outcome:
     from pipeline.graph.runtime import session
     from pipeline.rewrites import lower
     from pipeline.support.errors import PipelineError
-    from pipeline.validate import validate
+    from pipeline.validation import validate
     from pipeline.verify.emulation import emulate
 
     try:

@@ -198,7 +198,7 @@ def judge(name: str, quantiser: str, target_name: str) -> Outcome | None:
     from pipeline.graph.runtime import free_size, run, session
     from pipeline.rewrites import run as run_rewrites
     from pipeline.rewrites.quantized import Quantised
-    from pipeline.validate import validate
+    from pipeline.validation import validate
     from pipeline.verify.proof import as_target_computes
 
     model = quantised(name, quantiser)

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.validate.files import check_files
+from pipeline.validation.files import check_files
 
 LENGTHS = (100, 1_000, 10_000)
 

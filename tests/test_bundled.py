@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline import targets
-from pipeline.validate.files import check_files
-from pipeline.validate.findings import Severity
+from pipeline.validation.files import check_files
+from pipeline.validation.findings import Severity
 from tests.conftest import REPOSITORY
 
 

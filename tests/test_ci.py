@@ -23,7 +23,7 @@ from onnx import TensorProto, helper
 
 from pipeline.cli import COMMANDS
 from pipeline.cli.validate import FORMATS, SEVERITIES
-from pipeline.validate.waivers import load_settings
+from pipeline.validation.waivers import load_settings
 from tests.conftest import REPOSITORY
 from tests.networks import style_onnx
 

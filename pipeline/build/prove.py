@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
     from pipeline.network import Network
     from pipeline.targets import Target
-    from pipeline.validate.findings import Finding
+    from pipeline.validation.findings import Finding
     from pipeline.verify.proof import Picture2Picture, Proof
 
 
@@ -72,7 +72,7 @@ def _lower_and_prove(
     """One lowering, held against the target's rules and the source; with `alone`, for the nominal size alone."""
     from pipeline import sources
     from pipeline.build.lowering import lower_network, trial_sizes
-    from pipeline.validate import validate
+    from pipeline.validation import validate
     from pipeline.verify import proof as proving
     from pipeline.verify.compare import difference
     from pipeline.verify.original import against_original

@@ -10,7 +10,7 @@ import click
 from pipeline.cli.console import Console, output_options, to_build_options
 
 if TYPE_CHECKING:
-    from pipeline.compare import Comparison
+    from pipeline.comparison import Comparison
     from pipeline.verify.compare import Difference
 
 
@@ -62,7 +62,7 @@ def command(console: Console, a: Path, b: Path, size: str | None, **options: Any
       pipeline compare net.onnx net.onnx --target barracuda-1.0 --bisect
       pipeline compare net.onnx other.onnx --input-range 0..255 --output-range 0..255 --difference apart.png
     """
-    from pipeline.compare import CompareOptions, compare
+    from pipeline.comparison import CompareOptions, compare
 
     if size is not None:
         options["size"] = to_build_options({"size": size}).size

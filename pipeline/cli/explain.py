@@ -21,7 +21,7 @@ def command(console: Console, codes: tuple[str, ...]) -> None:
 
     from pipeline.report.pages import rules_of
     from pipeline.support.errors import PipelineError
-    from pipeline.validate import codes as known_codes
+    from pipeline.validation import codes as known_codes
 
     known = known_codes()
     for code in codes:

@@ -97,7 +97,7 @@ def _read(
     models: tuple[Path, ...], reading: dict[str, Any]
 ) -> tuple[list[tuple[str, Any]], tuple[int, int] | None]:
     """(name, painting function) of each model, and the one size at which one of them runs."""
-    from pipeline.compare.sides import read_side
+    from pipeline.comparison.sides import read_side
     from pipeline.sources import ReadOptions
 
     subjects, bound = [], None

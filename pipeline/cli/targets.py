@@ -19,7 +19,7 @@ def command(console: Console, operators: tuple[str, ...]) -> None:
       pipeline targets Resize Split    only these, with their limits
     """
     from pipeline.report.pages import all_targets, support
-    from pipeline.validate.findings import Severity
+    from pipeline.validation.findings import Severity
 
     known = all_targets()
     names = {op.lower(): op for target in known for op in target.operators}

@@ -11,7 +11,7 @@ import click
 from pipeline.cli.console import Console, output_options
 
 if TYPE_CHECKING:
-    from pipeline.validate.files import Validation
+    from pipeline.validation.files import Validation
 
 SEVERITIES = ("error", "wrong", "warning", "slow", "note")
 FORMATS = ("text", "json", "junit", "sarif", "github")
@@ -59,9 +59,9 @@ def command(
       pipeline validate "Assets/**/*.onnx" --fail-on warning --format sarif -o validate.sarif
     """
     from pipeline.support.errors import PipelineError
-    from pipeline.validate.files import check_files
-    from pipeline.validate.findings import Severity
-    from pipeline.validate.waivers import load_settings
+    from pipeline.validation.files import check_files
+    from pipeline.validation.findings import Severity
+    from pipeline.validation.waivers import load_settings
 
     if console.as_json and form not in (None, "json"):
         raise PipelineError(

@@ -95,7 +95,7 @@ def prepare(
 ) -> Subject:
     """Read a model and lower it; its contract is baked in where it is known."""
     from pipeline import sources
-    from pipeline.compare.sides import model_file
+    from pipeline.comparison.sides import model_file
 
     path = model_file(path)
     network = sources.read(path, _that_apply(options or sources.ReadOptions(), path))

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.report.text import Group, groups, sentence, shown
-from pipeline.validate.files import Validation, Verdict
-from pipeline.validate.findings import Severity
+from pipeline.validation.files import Validation, Verdict
+from pipeline.validation.findings import Severity
 
 
 def render_github(result: Validation, *, verbosity: int = 0, folder: Path | None = None) -> str:

@@ -10,7 +10,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from pipeline.report.text import groups, sentence
-from pipeline.validate.files import Validation, Verdict
+from pipeline.validation.files import Validation, Verdict
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, escaped or not (https://www.w3.org/TR/xml/#charsets)."""

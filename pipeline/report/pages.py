@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline import targets
 from pipeline.targets import Rule, Target
-from pipeline.validate import codes
+from pipeline.validation import codes
 
 _MADE = "<!-- Made by `python -m pipeline.report.pages` from pipeline/targets and the files codes.json. -->"
 _WORDS = {"yes": "yes", "limits": "limits", "no": "—"}

@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from pipeline.report.text import sentence
 from pipeline.support.version import __version__
-from pipeline.validate.files import Validation, Verdict
-from pipeline.validate.findings import Finding, Severity
-from pipeline.validate.waivers import Waiver
+from pipeline.validation.files import Validation, Verdict
+from pipeline.validation.findings import Finding, Severity
+from pipeline.validation.waivers import Waiver
 
 LEVELS = {
     Severity.ERROR: "error",
@@ -64,7 +64,7 @@ def render_sarif(result: Validation, *, folder: Path | None = None) -> str:
 
 
 def _rule(code: str, result: Validation) -> dict[str, Any]:
-    from pipeline.validate import codes
+    from pipeline.validation import codes
 
     told = codes()[code]
     worst = min(

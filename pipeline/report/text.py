@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import click
 
-from pipeline.validate.files import Validation, Verdict
-from pipeline.validate.findings import Finding, Severity
-from pipeline.validate.python_lines import PythonLine
+from pipeline.validation.files import Validation, Verdict
+from pipeline.validation.findings import Finding, Severity
+from pipeline.validation.python_lines import PythonLine
 
 COLOURS = {
     Severity.ERROR: "red",

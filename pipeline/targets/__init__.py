@@ -29,7 +29,7 @@ DEFAULT = "barracuda-3.0"
 class Rule:
     """One row of a target's rules: one thing that the target demands of an operator or of a graph.
 
-    `kind` names the function that evaluates the row (`pipeline.validate.kinds`, or the family's own), `options`
+    `kind` names the function that evaluates the row (`pipeline.validation.kinds`, or the family's own), `options`
     are its arguments. `source` cites `file:line@tag` of the package, or `measured.md`. An empty `reason` means
     that the kind's own sentence is used; `console` is a template of the text that Unity prints.
     """

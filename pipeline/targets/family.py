@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.targets import Target
-    from pipeline.validate.graphs import GraphKind
-    from pipeline.validate.kinds import Kind
+    from pipeline.validation.graphs import GraphKind
+    from pipeline.validation.kinds import Kind
 
 CODES = "codes.json"
 """The file in a family's folder that explains the codes of findings that only this family has."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.graph import from_model, infer, to_model
-from pipeline.validate.view import View
+from pipeline.validation.view import View
 from pipeline.verify import imitate_layers, imitate_values, raising  # noqa: F401 - they register what they imitate
 from pipeline.verify.scene import EMULATIONS, Scene
 

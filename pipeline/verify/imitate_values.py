@@ -6,7 +6,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
-from pipeline.validate.view import attribute, layer
+from pipeline.validation.view import attribute, layer
 from pipeline.verify import raising
 from pipeline.verify.scene import Scene, copy, emulation
 

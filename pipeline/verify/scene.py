@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
-from pipeline.validate.view import View, layer
+from pipeline.validation.view import View, layer
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -33,8 +33,8 @@ class Scene:
 
     def hits(self, code: str) -> Iterator[tuple[gs.Node, Rule]]:
         """The nodes of the graph at which validation finds this code."""
-        from pipeline.validate import kinds_of
-        from pipeline.validate.findings import Severity
+        from pipeline.validation import kinds_of
+        from pipeline.validation.findings import Severity
 
         kinds, graph_kinds = kinds_of(self.view.target)
         made = {tensor.name: node for node in self.graph.nodes for tensor in node.outputs}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.validate.findings import Finding, Severity
+from pipeline.validation.findings import Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

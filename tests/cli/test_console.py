@@ -30,12 +30,12 @@ def test_a_near_miss_is_answered_with_the_command(pipeline):
 
 
 def test_a_bug_says_that_it_is_one_and_shows_no_traceback(pipeline, monkeypatch):
-    from pipeline import validate
+    from pipeline import validation
 
     def broken():
         raise ZeroDivisionError("of course")
 
-    monkeypatch.setattr(validate, "codes", broken)
+    monkeypatch.setattr(validation, "codes", broken)
     done = pipeline("explain")
     assert done.code == 70
     assert "[bug] ZeroDivisionError" in done.err and "Traceback" not in done.err

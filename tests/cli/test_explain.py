@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipeline.validate import codes
+from pipeline.validation import codes
 
 
 @pytest.mark.parametrize("code", sorted(codes()))

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pipeline.validate.files import SCHEMA
+from pipeline.validation.files import SCHEMA
 from tests.conftest import REPOSITORY
 from tests.networks import style_onnx
 from tests.report.results import full_result

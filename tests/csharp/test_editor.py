@@ -72,7 +72,7 @@ def test_a_python_is_told_to_run_the_tool(program: Path, command: str) -> None:
 
 
 def test_the_verdict_of_the_validator_is_read(program: Path) -> None:
-    from pipeline.validate.files import check_files
+    from pipeline.validation.files import check_files
 
     place = REPOSITORY / "UnityProject/Assets/StyleTransfer/Models/Mosaic/Mosaic.onnx"
     told = check_files([place], ["barracuda-3.0"]).as_dict()
@@ -85,7 +85,7 @@ def test_the_verdict_of_the_validator_is_read(program: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_has_its_remedy(program: Path, tmp_path: Path) -> None:
-    from pipeline.validate.files import check_files
+    from pipeline.validation.files import check_files
 
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.support.errors import PipelineError
-from pipeline.validate.files import Validation, Verdict
-from pipeline.validate.findings import Finding, Severity
-from pipeline.validate.python_lines import PythonLine
-from pipeline.validate.waivers import Waiver
+from pipeline.validation.files import Validation, Verdict
+from pipeline.validation.findings import Finding, Severity
+from pipeline.validation.python_lines import PythonLine
+from pipeline.validation.waivers import Waiver
 
 TARGETS = ("barracuda-1.0", "barracuda-3.0")
 NASTY = 'n<&>"\x1b[31m\x00\n::error::%0A\u2028'

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pipeline.report.github import render_github
-from pipeline.validate.files import Validation
+from pipeline.validation.files import Validation
 from tests.report.results import full_result
 
 COMMAND = re.compile(r"::(error|warning|notice) ([a-z]+=[^:,]*(?:,[a-z]+=[^:,]*)*)::(.*)")
@@ -68,7 +68,7 @@ def test_notes_are_shown_on_request(result, tmp_path):
 def test_what_fails_is_an_error_even_if_it_is_mild(result, tmp_path):
     from dataclasses import replace
 
-    from pipeline.validate.findings import Severity
+    from pipeline.validation.findings import Severity
 
     made = commands(replace(result, fail_on=Severity.SLOW), tmp_path)
     assert [kind for kind, p, _ in made if p["title"].startswith(("slow", "warning"))] == ["error", "error"]

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pipeline.report.junit import render_junit
-from pipeline.validate.files import Validation
+from pipeline.validation.files import Validation
 from tests.report.results import TARGETS, full_result
 
 SCHEMA: dict[str, tuple[set[str], set[str], set[str], bool]] = {

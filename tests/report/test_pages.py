@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import targets
 from pipeline.report.pages import PAGES, all_targets, rules_of, support, write_pages
-from pipeline.validate import codes
+from pipeline.validation import codes
 from tests.conftest import REPOSITORY
 
 

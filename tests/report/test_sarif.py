@@ -16,8 +16,8 @@ import fastjsonschema
 import pytest
 
 from pipeline.report.sarif import FINGERPRINT, render_sarif
-from pipeline.validate import codes
-from pipeline.validate.files import Validation
+from pipeline.validation import codes
+from pipeline.validation.files import Validation
 from tests.report.results import NASTY, full_result
 
 SUBSET = json.loads((Path(__file__).parent / "sarif_subset.json").read_text(encoding="utf-8"))

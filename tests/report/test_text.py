@@ -8,8 +8,8 @@ import click
 import pytest
 
 from pipeline.report.text import groups, hidden_notes, render_summary, render_text, shown
-from pipeline.validate.files import Validation, Verdict
-from pipeline.validate.findings import Severity
+from pipeline.validation.files import Validation, Verdict
+from pipeline.validation.findings import Severity
 from tests.report.results import NASTY, TARGETS, found, full_result
 
 

@@ -7,7 +7,7 @@ from pipeline import targets
 from pipeline.graph import from_model, to_model
 from pipeline.rewrites import lower
 from pipeline.rewrites.functions import Functions
-from pipeline.validate import validate
+from pipeline.validation import validate
 from tests.rewrites import (
     BARRACUDA_1,
     BARRACUDA_2,

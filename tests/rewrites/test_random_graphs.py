@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline import targets
 from pipeline.graph import from_model, to_model
 from pipeline.rewrites import lower
-from pipeline.validate import validate
+from pipeline.validation import validate
 from pipeline.verify.proof import as_target_computes
 from tests.rewrites import assert_equivalent, free_size, run
 from tests.rewrites.random_graphs import SIZES, graphs

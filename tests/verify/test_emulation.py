@@ -11,10 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipeline import targets
 from pipeline.graph.runtime import session
-from pipeline.validate import validate
+from pipeline.validation import validate
 from pipeline.verify.emulation import EMULATIONS, emulate
-from tests.validate.measured import ALL_RIGHT, EVERYWHERE, TABLE
-from tests.validate.patterns import export
+from tests.validation.measured import ALL_RIGHT, EVERYWHERE, TABLE
+from tests.validation.patterns import export
 
 VERSIONS = ("barracuda-3.0", "barracuda-2.0", "barracuda-1.0")
 ONNX_DIFFERS = ("bilinear x2", "bilinear 24x32")

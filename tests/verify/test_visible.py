@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline import targets
-from pipeline.validate.files import check_files
+from pipeline.validation.files import check_files
 from pipeline.verify.visible import visible_error
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.targets import Target
-    from pipeline.validate.graphs import GraphKind
-    from pipeline.validate.kinds import Kind
+    from pipeline.validation.graphs import GraphKind
+    from pipeline.validation.kinds import Kind
 
 
 class Barracuda(Family):

@@ -15,9 +15,9 @@ import onnx
 
 from pipeline.targets.barracuda.rules.register import kind
 from pipeline.targets.barracuda.rules.slicing import asked, taken_cut
-from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, variable
-from pipeline.validate.view import Shape, View, attribute, given
+from pipeline.validation.findings import Severity
+from pipeline.validation.kinds import Hit, variable
+from pipeline.validation.view import Shape, View, attribute, given
 
 if TYPE_CHECKING:
     from pipeline.targets import Rule

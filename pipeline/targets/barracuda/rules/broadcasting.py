@@ -13,9 +13,9 @@ import onnx
 
 from pipeline.targets.barracuda.rules.register import kind
 from pipeline.targets.barracuda.rules.shaping import text
-from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, variable
-from pipeline.validate.view import Shape, View, given
+from pipeline.validation.findings import Severity
+from pipeline.validation.kinds import Hit, variable
+from pipeline.validation.view import Shape, View, given
 
 if TYPE_CHECKING:
     from pipeline.targets import Rule

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.graph.shapes import Shapes
-    from pipeline.validate.view import Shape, View
+    from pipeline.validation.view import Shape, View
 
 
 def disagreements(view: View) -> list[tuple[str, str]]:

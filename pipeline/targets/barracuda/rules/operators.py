@@ -11,9 +11,9 @@ import onnx
 
 from pipeline.targets.barracuda.rules.register import kind
 from pipeline.targets.barracuda.rules.shaping import stays, text, vector
-from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, cosmetic, plain, variable
-from pipeline.validate.view import Shape, View, attribute, given
+from pipeline.validation.findings import Severity
+from pipeline.validation.kinds import Hit, cosmetic, plain, variable
+from pipeline.validation.view import Shape, View, attribute, given
 
 if TYPE_CHECKING:
     from pipeline.targets import Rule

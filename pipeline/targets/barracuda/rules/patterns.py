@@ -9,10 +9,10 @@ import onnx
 from pipeline.targets import Rule
 from pipeline.targets.barracuda.rules.register import graph_kind
 from pipeline.targets.barracuda.rules.shaping import axes_of
-from pipeline.validate.findings import Severity
-from pipeline.validate.graphs import Found
-from pipeline.validate.kinds import Hit, variable
-from pipeline.validate.view import View, attribute, given, label
+from pipeline.validation.findings import Severity
+from pipeline.validation.graphs import Found
+from pipeline.validation.kinds import Hit, variable
+from pipeline.validation.view import View, attribute, given, label
 
 
 # ------------------------------------------------------------------------------------------------ features

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.validate.graphs import GraphKind
-from pipeline.validate.kinds import Kind, Register
+from pipeline.validation.graphs import GraphKind
+from pipeline.validation.kinds import Kind, Register
 
 kind: Register[Kind] = Register()
 graph_kind: Register[GraphKind] = Register()

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.targets.barracuda.rules.register import kind
-from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, cosmetic, plain
-from pipeline.validate.view import View, attribute, given
+from pipeline.validation.findings import Severity
+from pipeline.validation.kinds import Hit, cosmetic, plain
+from pipeline.validation.view import View, attribute, given
 
 if TYPE_CHECKING:
     import onnx

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import onnx
 
 from pipeline.targets.barracuda.rules.register import kind
-from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, cosmetic, layer_output, plain, variable
-from pipeline.validate.view import Shape, View, attribute, given
+from pipeline.validation.findings import Severity
+from pipeline.validation.kinds import Hit, cosmetic, layer_output, plain, variable
+from pipeline.validation.view import Shape, View, attribute, given
 
 if TYPE_CHECKING:
     from pipeline.targets import Rule

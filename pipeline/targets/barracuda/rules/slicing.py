@@ -10,9 +10,9 @@ import onnx
 
 from pipeline.targets.barracuda.rules.register import kind
 from pipeline.targets.barracuda.rules.shaping import slice_of, text
-from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, variable
-from pipeline.validate.view import View, attribute, given
+from pipeline.validation.findings import Severity
+from pipeline.validation.kinds import Hit, variable
+from pipeline.validation.view import View, attribute, given
 
 if TYPE_CHECKING:
     from pipeline.targets import Rule

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.support.errors import PipelineError
-from pipeline.validate.findings import Finding, Severity
-from pipeline.validate.python_lines import PythonLine, python_line
-from pipeline.validate.waivers import Waiver, waiver_of
+from pipeline.validation.findings import Finding, Severity
+from pipeline.validation.python_lines import PythonLine, python_line
+from pipeline.validation.waivers import Waiver, waiver_of
 
 if TYPE_CHECKING:
     import onnx
@@ -262,7 +262,7 @@ def _check_one(path: Path, targets: tuple[str, ...], measure: bool) -> _Checked:
         model = read_as_is(path)
     except PipelineError as error:
         return _Checked(error=error.as_dict())
-    from pipeline.validate import validate
+    from pipeline.validation import validate
 
     with contextlib.redirect_stdout(io.StringIO()):  # graphsurgeon prints there before it raises; it is for data
         findings = {name: tuple(validate(model, known.get(name))) for name in targets}
@@ -276,7 +276,7 @@ def _check_one(path: Path, targets: tuple[str, ...], measure: bool) -> _Checked:
 def _lines(model: onnx.ModelProto, wanted: set[str]) -> dict[str, PythonLine]:
     if not wanted or not any(node.doc_string or node.metadata_props for node in model.graph.node):
         return {}
-    from pipeline.validate.view import label
+    from pipeline.validation.view import label
 
     nodes = {name: node for node in model.graph.node if (name := label(node)) in wanted}
     return {name: line for name, node in sorted(nodes.items()) if (line := python_line(node)) is not None}

@@ -26,7 +26,7 @@ from typing import Any
 
 from pipeline.build.config import SECTIONS
 from pipeline.support.errors import PipelineError
-from pipeline.validate.findings import Finding, Severity
+from pipeline.validation.findings import Finding, Severity
 
 _KEYS = {"files": list, "targets": list, "fail-on": str, "waivers": list}
 _WAIVER = ("code", "file", "node", "target", "reason")
@@ -115,7 +115,7 @@ def load_settings(path: Path, *, required: bool = False) -> Settings:
 
 def _waiver(path: Path, number: int, row: Any) -> Waiver:
     from pipeline import targets
-    from pipeline.validate import codes
+    from pipeline.validation import codes
 
     where = f"validate.waivers[{number}]"
     if not isinstance(row, dict):

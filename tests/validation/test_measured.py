@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pipeline import targets
-from pipeline.validate import validate
-from pipeline.validate.findings import Finding, Severity, worst
-from tests.validate.measured import ALL_RIGHT, DYNAMIC, EVERYWHERE, TABLE
-from tests.validate.patterns import export
+from pipeline.validation import validate
+from pipeline.validation.findings import Finding, Severity, worst
+from tests.validation.measured import ALL_RIGHT, DYNAMIC, EVERYWHERE, TABLE
+from tests.validation.patterns import export
 
 VERSIONS = ("barracuda-3.0", "barracuda-2.0", "barracuda-1.0")
 ROWS = [(name, build, opset, ALL_RIGHT) for name, (build, opsets) in EVERYWHERE.items() for opset in opsets] + [

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 
 from pipeline.targets import Rule
-from pipeline.validate.findings import Severity
-from pipeline.validate.view import View, attribute, given
+from pipeline.validation.findings import Severity
+from pipeline.validation.view import View, attribute, given
 
 
 @dataclass(frozen=True)

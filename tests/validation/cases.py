@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from tests.validate.small import floats, graph, ints, node
+from tests.validation.small import floats, graph, ints, node
 
 ALL, NEW, OLD, NONE = "3 2 1", "3 2", "2 1", ""
 CONV = node("Conv", "x w", "t", pads=[1, 1, 1, 1])

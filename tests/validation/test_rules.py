@@ -7,10 +7,10 @@ import re
 import pytest
 
 from pipeline import targets
-from pipeline.validate import codes, kinds_of, validate
-from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import HARMLESS
-from tests.validate.cases import CASES, RIGHT
+from pipeline.validation import codes, kinds_of, validate
+from pipeline.validation.findings import Severity
+from pipeline.validation.kinds import HARMLESS
+from tests.validation.cases import CASES, RIGHT
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.compare.sides import Side, Size, read_side
+from pipeline.comparison.sides import Side, Size, read_side
 from pipeline.support.errors import PipelineError, ProofFailed
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _check(options: CompareOptions) -> None:
 
 
 def _notes(result: Comparison, options: CompareOptions) -> list[str]:
-    from pipeline.validate import validate
+    from pipeline.validation import validate
 
     notes = []
     if options.both and result.a.target is None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.validate.patterns import (
+from tests.validation.patterns import (
     AddConstant,
     LayerNormLast,
     Residual,

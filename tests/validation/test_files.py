@@ -11,11 +11,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from pipeline.support.errors import PipelineError
-from pipeline.validate import files as check
-from pipeline.validate.files import check_files
-from pipeline.validate.findings import Severity
-from pipeline.validate.python_lines import STACK_TRACE, PythonLine
-from pipeline.validate.waivers import Waiver
+from pipeline.validation import files as check
+from pipeline.validation.files import check_files
+from pipeline.validation.findings import Severity
+from pipeline.validation.python_lines import STACK_TRACE, PythonLine
+from pipeline.validation.waivers import Waiver
 from tests.networks import style_onnx
 
 TARGETS = ("barracuda-1.0", "barracuda-2.0", "barracuda-3.0")

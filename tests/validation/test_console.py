@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline import targets
-from pipeline.validate import validate
-from tests.validate.cases import resize
-from tests.validate.small import floats, graph, ints, node
-from tests.validate.test_measured import VERSIONS, verdict
+from pipeline.validation import validate
+from tests.validation.cases import resize
+from tests.validation.small import floats, graph, ints, node
+from tests.validation.test_measured import VERSIONS, verdict
 
 IGNORED = "Unsupported attribute {}, node y of type {}. Value will be ignored"
 ROUNDED = (

@@ -13,15 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.validate.findings import Finding, Severity
+from pipeline.validation.findings import Finding, Severity
 
 if TYPE_CHECKING:
     import onnx
 
     from pipeline.targets import Rule, Target
-    from pipeline.validate.graphs import GraphKind
-    from pipeline.validate.kinds import Hit, Kind
-    from pipeline.validate.view import View
+    from pipeline.validation.graphs import GraphKind
+    from pipeline.validation.kinds import Hit, Kind
+    from pipeline.validation.view import View
 
 __all__ = ["codes", "kinds_of", "validate"]
 
@@ -51,7 +51,7 @@ def validate(model: onnx.ModelProto, target: Target) -> list[Finding]:
     The model is not changed, and weights are not turned into arrays. Never raises on an odd graph: what cannot be
     read is the finding `malformed-graph`.
     """
-    from pipeline.validate.view import View
+    from pipeline.validation.view import View
 
     kinds, graph_kinds = kinds_of(target)
     view = View(model, target)
@@ -79,8 +79,8 @@ def validate(model: onnx.ModelProto, target: Target) -> list[Finding]:
 
 def kinds_of(target: Target) -> tuple[Mapping[str, Kind], Mapping[str, GraphKind]]:
     """The kinds of rules that a target's data file may name: about a node, and about a graph."""
-    from pipeline.validate.graphs import GRAPH_KINDS
-    from pipeline.validate.kinds import KINDS
+    from pipeline.validation.graphs import GRAPH_KINDS
+    from pipeline.validation.kinds import KINDS
 
     return {**KINDS, **target.family.rule_kinds()}, {**GRAPH_KINDS, **target.family.graph_kinds()}
 
@@ -104,7 +104,7 @@ class _Blank(dict[str, Any]):
 
 
 def _finding(view: View, node: onnx.NodeProto | None, rule: Rule, hit: Hit, count: int = 1) -> Finding:
-    from pipeline.validate.view import label, layer
+    from pipeline.validation.view import label, layer
 
     told = codes()[rule.code]
     reason = hit.reason or rule.reason or told["title"]

@@ -10,8 +10,8 @@ import pytest
 from pipeline import targets
 from pipeline.graph import from_model
 from pipeline.rewrites import REWRITES, lower
-from pipeline.validate import validate
-from pipeline.validate.replacing import replaced, what_replaces
+from pipeline.validation import validate
+from pipeline.validation.replacing import replaced, what_replaces
 from tests.rewrites import model, node, random
 
 ELSEWHERE = {"quantised", "fused"}

@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 
 from pipeline.targets import Rule
-from pipeline.validate.kinds import Hit, Register
-from pipeline.validate.replacing import what_replaces
-from pipeline.validate.view import View, attribute, layer
+from pipeline.validation.kinds import Hit, Register
+from pipeline.validation.replacing import what_replaces
+from pipeline.validation.view import View, attribute, layer
 
 GraphKind = Callable[[View, Rule], Iterator[tuple[onnx.NodeProto | None, Hit]]]
 Found = Iterator[tuple[onnx.NodeProto | None, Hit]]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from pipeline.cli.validate import FORMATS, render
-from pipeline.validate.files import Validation, check_files
-from pipeline.validate.findings import Finding
+from pipeline.validation.files import Validation, check_files
+from pipeline.validation.findings import Finding
 from tests.networks import style_onnx
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.support.errors import PipelineError
-from pipeline.validate.findings import Finding, Severity
-from pipeline.validate.waivers import Settings, Waiver, load_settings, waiver_of
+from pipeline.validation.findings import Finding, Severity
+from pipeline.validation.waivers import Settings, Waiver, load_settings, waiver_of
 
 
 def finding(code: str = "unknown-operator", node: str = "/up/Resize", target: str = "barracuda-2.0") -> Finding:

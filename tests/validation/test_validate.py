@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from pipeline import targets
-from pipeline.validate import validate
-from pipeline.validate.findings import Severity, worst
-from tests.validate.cases import CASES
-from tests.validate.small import floats, graph, ints, node
+from pipeline.validation import validate
+from pipeline.validation.findings import Severity, worst
+from tests.validation.cases import CASES
+from tests.validation.small import floats, graph, ints, node
 
 V3 = targets.get("barracuda-3.0")
 V1 = targets.get("barracuda-1.0")
@@ -208,7 +208,7 @@ import sys, time
 start = time.perf_counter()
 import onnx
 from pipeline import targets
-from pipeline.validate import validate
+from pipeline.validation import validate
 model = onnx.load(sys.argv[1])
 validate(model, targets.get("barracuda-3.0"))
 heavy = [name for name in ("torch", "onnxruntime", "onnxsim") if name in sys.modules]

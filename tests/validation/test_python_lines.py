@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from pipeline.validate.python_lines import STACK_TRACE, PythonLine, python_line
+from pipeline.validation.python_lines import STACK_TRACE, PythonLine, python_line
 
 DYNAMO = """File "/home/u/net.py", line 40, in forward
     return self.tail(self.body(x))

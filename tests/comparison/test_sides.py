@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline import targets
-from pipeline.compare.sides import model_file, read_side
+from pipeline.comparison.sides import model_file, read_side
 from pipeline.sources import ReadOptions
 from pipeline.support.errors import PipelineError
 from tests.networks import style_checkpoint, style_onnx
