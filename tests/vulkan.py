@@ -24,10 +24,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.csharp.toolchain import tool
+from tests.csharp.toolchain import INSTALL, tool
 from tests.spirv import Resource, resources
-
-INSTALL = "apt-get install -y --no-install-recommends mesa-vulkan-drivers"
 
 _FORMATS = {
     ("float32", 4): "rgba32float",

@@ -38,12 +38,14 @@ public struct float4
     public float4(float2 v, double z, double w) : this(v.x, v.y, z, w) {}
     public float4(float3 v, double w) : this(v.x, v.y, v.z, w) {}
     public double r { get { return x; } }
+    public double g { get { return y; } }
+    public double b { get { return z; } }
     public double a { get { return w; } }
     public float2 xy { get { return new float2(x, y); } }
     public float2 zy { get { return new float2(z, y); } }
     public float2 xw { get { return new float2(x, w); } }
     public float2 zw { get { return new float2(z, w); } }
-    public float3 rgb { get { return new float3(x, y, z); } }
+    public float3 rgb { get { return new float3(x, y, z); } set { x = value.x; y = value.y; z = value.z; } }
     public float4 xyxy { get { return new float4(x, y, x, y); } }
 
     public static float4 operator +(float4 a, float4 b)
@@ -69,12 +71,16 @@ public static class Intrinsics
     public static double cos(double x) { return Math.Cos(x); }
     public static double sin(double x) { return Math.Sin(x); }
     public static double exp2(double x) { return Math.Pow(2, x); }
+    public static double min(double a, double b) { return Math.Min(a, b); }
+    public static double clamp(double x, double low, double high) { return Math.Max(low, Math.Min(high, x)); }
+    public static uint asuint(double x) { return BitConverter.ToUInt32(BitConverter.GetBytes((float)x), 0); }
     public static double max(double a, double b) { return Math.Max(a, b); }
     public static double saturate(double x) { return Math.Max(0, Math.Min(1, x)); }
     public static double step(double edge, double x) { return x >= edge ? 1 : 0; }
     public static double lerp(double a, double b, double t) { return a + (b - a) * t; }
     public static double dot(float3 a, float3 b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
 
+    public static float2 floor(float2 x) { return new float2(Math.Floor(x.x), Math.Floor(x.y)); }
     public static float2 step(float2 edge, float2 x) { return new float2(step(edge.x, x.x), step(edge.y, x.y)); }
 
     static float3 Each(float3 a, float3 b, Func<double, double, double> f)
@@ -87,6 +93,14 @@ public static class Intrinsics
     public static float3 lerp(float3 a, float3 b, float3 t) { return a + (b - a) * t; }
 
     public static float4 tex2Dlod(sampler2D sampler, float4 at) { return tex2D(sampler, at.xy); }
+
+    // Of a sampler that takes the nearest texel, clamped.
+    public static float4 nearest(sampler2D sampler, float2 at)
+    {
+        var texture = sampler.texture;
+        if (texture == null) return new float4(0, 0, 0, 1);
+        return Texel(texture, (int)Math.Floor(at.x * texture.width), (int)Math.Floor(at.y * texture.height));
+    }
 
     // Clamped; texel centres are at half.
     public static float4 tex2D(sampler2D sampler, float2 at)

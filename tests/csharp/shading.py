@@ -11,7 +11,7 @@ _TYPE = r"(?:float[234]?|Varyings)"
 def program(shader: Path) -> str:
     """The C# class of a shader: uniforms as static fields, its functions, and `Draw(pass, u, v, width, height)`.
 
-    Taken over: everything in CGINCLUDE but vertex stages, includes and what stands between `#if` and `#endif`.
+    Taken over: everything in CGINCLUDE but vertex stages, includes, and of `#if` what stands after `#else`.
     What HLSL allows and this rewriting does not know fails to compile as C#.
     """
     text = shader.read_text()
@@ -20,10 +20,13 @@ def program(shader: Path) -> str:
     entries = re.findall(r"#pragma fragment (\w+)", text)
 
     code = re.sub(r"//[^\n]*", "", code)
+    code = re.sub(r"#if(?:(?!#endif).)*?#else(.*?)#endif", r"\1", code, flags=re.DOTALL)
     code = re.sub(r"#if.*?#endif|#include[^\n]*", "", code, flags=re.DOTALL)
-    code = re.sub(r"\n    Varyings Vertex\(.*?\n    }\n", "\n", code, flags=re.DOTALL)
+    code = re.sub(r"\n    Varyings Vertex\w*\(.*?\n    }\n", "\n", code, flags=re.DOTALL)
     code = re.sub(r"^    float4x4 [^\n]*$", "", code, flags=re.MULTILINE)
-    code = code.replace("sampler2D_float", "sampler2D")
+    code = re.sub(r"sampler2D_float|Texture2D", "sampler2D", code)
+    code = re.sub(r"^    SamplerState [^\n]*$", "", code, flags=re.MULTILINE)
+    code = re.sub(r"(\w+)\.Sample\(point_clamp_sampler, ", r"nearest(\1, ", code)
 
     fields = re.search(r"struct Varyings\s*{(.*?)};", code, re.DOTALL)[1]
     names = re.findall(r"float(\d) (\w+) :", fields)

@@ -19,7 +19,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 TEMPLATES = REPOSITORY / "unity_templates"
 STUBS = Path(__file__).resolve().parent / "stubs"
 
-INSTALL = "apt-get install -y --no-install-recommends mono-mcs mono-runtime mono-utils glslang-tools"
+PACKAGES = "mono-mcs mono-runtime mono-utils glslang-tools mesa-vulkan-drivers"
+INSTALL = f"apt-get install -y --no-install-recommends {PACKAGES}"
 
 UNITY_DEFINES = ("UNITY_EDITOR", "UNITY_2018_4_OR_NEWER", "UNITY_2019_3_OR_NEWER", "UNITY_2019_4_OR_NEWER")
 VERSION_DEFINES = {

@@ -6,15 +6,19 @@ Shader "Hidden/StyleTransfer/Mask"
     #include "UnityCG.cginc"
 
     sampler2D_float _CameraDepthTexture;
+    float4 _CameraDepthTexture_TexelSize;
 
     // Set by the code: the camera's own matrix, because each pipeline keeps it under another name.
     float4x4 _StyleViewProjection;
     float4 _StyleEyeDepth;
     float4 _StyleMaskSize;
 
-    // How much farther than the depth texture a pixel may be, as a share: the mask's pixels lie between those of
-    // the depth texture, so slanted surfaces would hide themselves.
+    // How much farther than the depth texture a pixel may be, as a share: rounding.
     static const float DepthBias = 0.02;
+
+    // The mask's pixels lie between those of the depth texture. Of the four around, in texels, the farthest counts:
+    // else slanted surfaces would hide themselves.
+    static const float Around = 0.49;
 
     struct Varyings
     {
@@ -33,11 +37,22 @@ Shader "Hidden/StyleTransfer/Mask"
         return (_StyleEyeDepth.x * depth + _StyleEyeDepth.y) / (_StyleEyeDepth.z * depth + _StyleEyeDepth.w);
     }
 
+    float SceneDistance(float2 uv)
+    {
+        return StyleEyeDepth(tex2D(_CameraDepthTexture, uv).r);
+    }
+
+    // 0 where the depth is not a number: something may be in front.
     float4 Fragment(Varyings input) : SV_Target
     {
-        float scene = StyleEyeDepth(tex2D(_CameraDepthTexture, input.position.xy / _StyleMaskSize.xy).r);
+        float2 uv = input.position.xy / _StyleMaskSize.xy;
+        float2 around = Around * _CameraDepthTexture_TexelSize.xy;
+        float low = max(SceneDistance(uv - around), SceneDistance(uv + around));
+        float2 mirrored = float2(around.x, -around.y);
+        float high = max(SceneDistance(uv - mirrored), SceneDistance(uv + mirrored));
+        float scene = max(low, high);
         float own = StyleEyeDepth(input.position.z);
-        float visible = step(own, scene * (1 + DepthBias));
+        float visible = own <= scene + DepthBias * abs(scene) ? 1 : 0;
         return float4(visible, visible, visible, 1);
     }
 

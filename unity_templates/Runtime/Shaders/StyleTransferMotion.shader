@@ -1,8 +1,10 @@
 // Moves a finished picture of the network along with the scene until the next one is finished.
 //
 // "Frame": per pixel of this frame, xy where it came from (texture coordinates now minus those of the frame before),
-// z its distance from the camera. "History": xy the same since the network's picture was taken, z its distance in
-// this frame, w 1 where that picture shows it and 0 where it does not.
+// z its distance from the camera, w 1 where both are known and 0 where they are not. "History": xy the same since the
+// network's picture was taken, z its distance in this frame, w 1 where that picture shows it and 0 where it does not.
+//
+// No pass writes NaN or infinity, whatever it reads: they would spread, and stay.
 Shader "Hidden/StyleTransfer/Motion"
 {
     Properties
@@ -55,6 +57,9 @@ Shader "Hidden/StyleTransfer/Motion"
 
     static const float Tau = 6.2831853;
 
+    // Where textures of full precision cannot be drawn, distances are kept in half precision.
+    static const float LargestHalf = 65504;
+
     struct Varyings
     {
         float4 position : SV_POSITION;
@@ -67,6 +72,34 @@ Shader "Hidden/StyleTransfer/Motion"
         output.position = UnityObjectToClipPos(input.vertex);
         output.uv = input.texcoord.xy;
         return output;
+    }
+
+    // For the passes that read the camera's textures. With anti-aliasing on Direct3D-like APIs the camera's picture
+    // comes upside down, and Graphics.Blit makes up for it for _MainTex alone.
+    Varyings VertexOfFrame(appdata_img input)
+    {
+        Varyings output = Vertex(input);
+        #if UNITY_UV_STARTS_AT_TOP
+        if (_MainTex_TexelSize.y < 0) output.uv.y = 1 - output.uv.y;
+        #endif
+        return output;
+    }
+
+    // 0 for NaN and infinity, told by its bits: compilers may take for granted that there are none.
+    float Finite(float x)
+    {
+        return (asuint(x) & 0x7f800000) != 0x7f800000 ? 1 : 0;
+    }
+
+    float Finite(float4 x)
+    {
+        return Finite(x.x) * Finite(x.y) * Finite(x.z) * Finite(x.w);
+    }
+
+    // What was read from a frame or a history; all 0, so not known, where any of it is not a number.
+    float4 Known(float4 x)
+    {
+        return Finite(x) > 0.5 ? x : float4(0, 0, 0, 0);
     }
 
     float EyeDepth(float depth)
@@ -83,59 +116,71 @@ Shader "Hidden/StyleTransfer/Motion"
 
     float SameSurface(float before, float now)
     {
-        return step(abs(before - now), SurfaceTolerance * now);
+        return step(abs(before - now), SurfaceTolerance * abs(now));
+    }
+
+    float4 Frame(float2 motion, float depth)
+    {
+        float4 frame = Known(float4(motion, EyeDepth(depth), 1));
+        frame.z = min(frame.z, LargestHalf);
+        return frame;
     }
 
     float4 FrameOfBuiltIn(Varyings input) : SV_Target
     {
         float2 motion = tex2D(_CameraMotionVectorsTexture, input.uv).xy;
-        return float4(motion, EyeDepth(tex2D(_CameraDepthTexture, input.uv).r), 1);
+        return Frame(motion, tex2D(_CameraDepthTexture, input.uv).r);
     }
 
     float4 FrameOfUniversal(Varyings input) : SV_Target
     {
         float2 motion = tex2D(_MotionVectorTexture, input.uv).xy;
-        return float4(motion, EyeDepth(tex2D(_CameraDepthTexture, input.uv).r), 1);
+        return Frame(motion, tex2D(_CameraDepthTexture, input.uv).r);
     }
 
     // HDRP marks pixels without motion vectors by a value above 1.
     float4 FrameOfCopies(Varyings input) : SV_Target
     {
         float2 motion = tex2D(_MotionCopy, input.uv).xy;
-        motion *= step(motion.x, 1);
-        return float4(motion, EyeDepth(tex2D(_DepthCopy, input.uv).r), 1);
+        if (motion.x > 1) motion = float2(0, 0);
+        return Frame(motion, tex2D(_DepthCopy, input.uv).r);
     }
 
     // The network's picture is being taken: nothing has moved yet.
     float4 Begin(Varyings input) : SV_Target
     {
-        return float4(0, 0, tex2D(_Frame, input.uv).z, 1);
+        return float4(0, 0, Known(tex2D(_Frame, input.uv)).z, 1);
     }
 
-    // One frame later. _MainTex is the history so far.
+    // One frame later. _MainTex is the history so far. Steps of less than half a pixel read the same pixel of it
+    // again and again, so the whole way is looked at, too: it leaves the picture where no single step does.
     float4 Accumulate(Varyings input) : SV_Target
     {
-        float4 frame = tex2D(_Frame, input.uv);
+        float4 frame = Known(tex2D(_Frame, input.uv));
         float2 before = input.uv - frame.xy;
-        float4 history = tex2D(_MainTex, before);
-        float valid = history.w * Inside(before) * SameSurface(history.z, frame.z);
-        return float4(frame.xy + history.xy, frame.z, valid);
+        float4 history = Known(tex2D(_MainTex, before));
+        float2 motion = frame.xy + history.xy;
+        float inside = Inside(before) * Inside(input.uv - motion);
+        return float4(motion, frame.z, frame.w * history.w * inside * SameSurface(history.z, frame.z));
     }
 
     // The network's colour of one neighbour, weighted by how much its pixel looks like this one.
     float4 Neighbour(float2 at, float3 here)
     {
-        float4 history = tex2Dlod(_History, float4(at, 0, 0));
-        float3 difference = tex2Dlod(_Camera, float4(at, 0, 0)).rgb - here;
-        float weight = history.w * Inside(at) * exp2(-ColorFalloff * dot(difference, difference));
-        return float4(tex2Dlod(_MainTex, float4(at - history.xy, 0, 0)).rgb, 1) * weight;
+        float4 history = Known(tex2Dlod(_History, float4(at, 0, 0)));
+        float4 camera = tex2Dlod(_Camera, float4(at, 0, 0));
+        float4 color = tex2Dlod(_MainTex, float4(at - history.xy, 0, 0));
+        if (Inside(at) * Finite(camera) * Finite(color) < 0.5) return float4(0, 0, 0, 0);
+        float3 difference = camera.rgb - here;
+        float weight = history.w * exp2(-ColorFalloff * dot(difference, difference));
+        return float4(color.rgb, 1) * weight;
     }
 
     // A pixel that the network's picture does not show: what it made of neighbours that look alike, or the
     // camera's own colour where there are none.
     float3 Uncovered(float2 uv)
     {
-        float3 here = tex2Dlod(_Camera, float4(uv, 0, 0)).rgb;
+        float3 here = Known(tex2Dlod(_Camera, float4(uv, 0, 0))).rgb;
         float4 sum = float4(0, 0, 0, 0);
         for (int ring = 1; ring <= Rings; ring++)
         {
@@ -150,22 +195,26 @@ Shader "Hidden/StyleTransfer/Motion"
         return lerp(here, color, saturate(sum.w / EnoughWeight));
     }
 
-    // Keeps a share of what was shown of the same surface in the frame before.
+    // Keeps a share of what was shown of the same surface in the frame before; after a cut, when that share is 0,
+    // nothing of it is read.
     float3 Steady(float2 uv, float3 color)
     {
-        float4 frame = tex2D(_Frame, uv);
+        if (_Stability <= 0) return color;
+        float4 frame = Known(tex2Dlod(_Frame, float4(uv, 0, 0)));
         float2 before = uv - frame.xy;
-        float same = Inside(before) * SameSurface(tex2D(_FrameBefore, before).z, frame.z);
-        return lerp(color, tex2D(_Before, before).rgb, _Stability * same);
+        float4 frameBefore = Known(tex2Dlod(_FrameBefore, float4(before, 0, 0)));
+        float4 shown = tex2Dlod(_Before, float4(before, 0, 0));
+        float same = frame.w * frameBefore.w * Inside(before) * SameSurface(frameBefore.z, frame.z) * Finite(shown);
+        return same > 0.5 ? lerp(color, shown.rgb, _Stability) : color;
     }
 
     // _MainTex is the network's picture.
     float4 Move(Varyings input) : SV_Target
     {
-        float4 history = tex2D(_History, input.uv);
-        float3 color = tex2D(_MainTex, input.uv - history.xy).rgb;
-        if (history.w < 0.5) color = Uncovered(input.uv);
-        return float4(Steady(input.uv, color), 1);
+        float4 history = Known(tex2Dlod(_History, float4(input.uv, 0, 0)));
+        float4 color = tex2Dlod(_MainTex, float4(input.uv - history.xy, 0, 0));
+        if (history.w * Finite(color) < 0.5) color.rgb = Uncovered(input.uv);
+        return float4(Steady(input.uv, color.rgb), 1);
     }
 
     ENDCG
@@ -180,8 +229,8 @@ Shader "Hidden/StyleTransfer/Motion"
         {
             Name "Frame, built-in pipeline"
             CGPROGRAM
-            #pragma target 3.0
-            #pragma vertex Vertex
+            #pragma target 3.5
+            #pragma vertex VertexOfFrame
             #pragma fragment FrameOfBuiltIn
             ENDCG
         }
@@ -190,8 +239,8 @@ Shader "Hidden/StyleTransfer/Motion"
         {
             Name "Frame, URP"
             CGPROGRAM
-            #pragma target 3.0
-            #pragma vertex Vertex
+            #pragma target 3.5
+            #pragma vertex VertexOfFrame
             #pragma fragment FrameOfUniversal
             ENDCG
         }
@@ -200,8 +249,8 @@ Shader "Hidden/StyleTransfer/Motion"
         {
             Name "Frame, HDRP"
             CGPROGRAM
-            #pragma target 3.0
-            #pragma vertex Vertex
+            #pragma target 3.5
+            #pragma vertex VertexOfFrame
             #pragma fragment FrameOfCopies
             ENDCG
         }
@@ -210,7 +259,7 @@ Shader "Hidden/StyleTransfer/Motion"
         {
             Name "Begin"
             CGPROGRAM
-            #pragma target 3.0
+            #pragma target 3.5
             #pragma vertex Vertex
             #pragma fragment Begin
             ENDCG
@@ -220,7 +269,7 @@ Shader "Hidden/StyleTransfer/Motion"
         {
             Name "Accumulate"
             CGPROGRAM
-            #pragma target 3.0
+            #pragma target 3.5
             #pragma vertex Vertex
             #pragma fragment Accumulate
             ENDCG
@@ -230,7 +279,7 @@ Shader "Hidden/StyleTransfer/Motion"
         {
             Name "Move"
             CGPROGRAM
-            #pragma target 3.0
+            #pragma target 3.5
             #pragma vertex Vertex
             #pragma fragment Move
             ENDCG

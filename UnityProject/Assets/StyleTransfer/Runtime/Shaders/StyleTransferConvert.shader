@@ -16,7 +16,9 @@ Shader "Hidden/StyleTransfer/Convert"
 
     #include "UnityCG.cginc"
 
-    sampler2D _MainTex;
+    // Texel by texel: a sampler that filters makes NaN of infinity next door, by its weight of 0.
+    Texture2D _MainTex;
+    SamplerState point_clamp_sampler;
     float4 _MainTex_TexelSize;
     sampler2D _Stylized;
     sampler2D _Mask;
@@ -24,6 +26,8 @@ Shader "Hidden/StyleTransfer/Convert"
     float _Strength;
     float4 _TapOffset;
     float _LinearProject;
+
+    static const float LargestHalf = 65504;
 
     struct Varyings
     {
@@ -64,10 +68,35 @@ Shader "Hidden/StyleTransfer/Convert"
         return lerp(high, low, step(color, 0.04045));
     }
 
-    // Highlights above 1 are cut before the average, so that one of them cannot whiten its neighbours.
+    // What a camera's picture holds where a shader divided by zero or was too bright for half precision would spread
+    // over its neighbours: NaN becomes 0, infinity the largest half. Told by its bits, because compilers may take for
+    // granted that there is no NaN.
+    float Number(float x)
+    {
+        return (asuint(x) & 0x7fffffff) > 0x7f800000 ? 0 : clamp(x, -LargestHalf, LargestHalf);
+    }
+
+    float4 Number(float4 x)
+    {
+        return float4(Number(x.r), Number(x.g), Number(x.b), Number(x.a));
+    }
+
+    // Highlights above 1 are cut before any average, so that one of them cannot whiten its neighbours.
+    float3 Texel(float2 texel)
+    {
+        float2 uv = (texel + 0.5) / _MainTex_TexelSize.zw;
+        return saturate(Number(_MainTex.Sample(point_clamp_sampler, uv)).rgb);
+    }
+
+    // Bilinear, of what is left of each texel: a sampler would average before it is cut.
     float3 Tap(float2 uv)
     {
-        return saturate(tex2D(_MainTex, uv).rgb);
+        float2 at = uv * _MainTex_TexelSize.zw - 0.5;
+        float2 corner = floor(at);
+        float2 share = at - corner;
+        float3 low = lerp(Texel(corner), Texel(corner + float2(1, 0)), share.x);
+        float3 high = lerp(Texel(corner + float2(0, 1)), Texel(corner + float2(1, 1)), share.x);
+        return lerp(low, high, share.y);
     }
 
     float4 ToNetwork(Varyings input) : SV_Target
@@ -81,10 +110,10 @@ Shader "Hidden/StyleTransfer/Convert"
 
     float4 FromNetwork(Varyings input) : SV_Target
     {
-        float4 source = tex2D(_MainTex, input.uv);
-        float3 color = saturate(tex2D(_Stylized, input.uvStylized).rgb);
+        float4 source = Number(_MainTex.Sample(point_clamp_sampler, input.uv));
+        float3 color = saturate(Number(tex2D(_Stylized, input.uvStylized)).rgb);
         color = lerp(color, SrgbToLinear(color), _LinearProject);
-        float strength = _Strength * lerp(1, tex2D(_Mask, input.uvStylized).r, _Masked);
+        float strength = _Strength * lerp(1, saturate(Number(tex2D(_Mask, input.uvStylized).r)), _Masked);
         return float4(lerp(source.rgb, color, strength), source.a);
     }
 
@@ -100,6 +129,7 @@ Shader "Hidden/StyleTransfer/Convert"
         {
             Name "To network"
             CGPROGRAM
+            #pragma target 3.5
             #pragma vertex Vertex
             #pragma fragment ToNetwork
             ENDCG
@@ -109,6 +139,7 @@ Shader "Hidden/StyleTransfer/Convert"
         {
             Name "From network"
             CGPROGRAM
+            #pragma target 3.5
             #pragma vertex Vertex
             #pragma fragment FromNetwork
             ENDCG
