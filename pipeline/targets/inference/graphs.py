@@ -1,0 +1,219 @@
+"""Kinds of rule about a whole graph that only this family's data files name: opsets, weights, constant sums."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from pipeline.targets.inference.operators import importer_opset
+from pipeline.validate.findings import Severity
+from pipeline.validate.kinds import Hit
+from pipeline.validate.view import View, attribute, given, label
+
+if TYPE_CHECKING:
+    from pipeline.targets import Rule
+    from pipeline.validate.graphs import GraphKind
+
+Found = Iterator[tuple[onnx.NodeProto | None, Hit]]
+_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+_INT32 = (-(2**31), 2**31 - 1)
+
+
+def _constants(view: View) -> Iterator[tuple[onnx.NodeProto | None, str, onnx.TensorProto]]:
+    for tensor in view.graph.initializer:
+        yield None, tensor.name, tensor
+    for node in view.nodes:
+        held = attribute(node, "value") if node.op_type == "Constant" else None
+        if isinstance(held, onnx.TensorProto):
+            yield node, label(node), held
+
+
+def opset_domain(view: View, rule: Rule) -> Found:
+    """The opset declared for `ai.onnx` alone, which is read as 15."""
+    if view.opset != 15 and importer_opset(view) == 15 and all(held.domain for held in view.model.opset_import):
+        yield (
+            None,
+            Hit(
+                f"opset {view.opset} is declared for the domain ai.onnx spelled out, which is not recognised: "
+                "the nodes are read as those of opset 15"
+            ),
+        )
+
+
+def external_offset(view: View, rule: Rule) -> Found:
+    """External data whose offset is not where the importer reads on: one tensor after the other, in file order."""
+    ends: dict[str, int] = defaultdict(int)
+    for node, name, tensor in _constants(view):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL and not tensor.external_data:
+            continue
+        held = {entry.key: entry.value for entry in tensor.external_data}
+        try:
+            offset, length = int(held.get("offset", 0) or 0), int(held.get("length", 0) or 0)
+        except ValueError:
+            continue
+        expected = 0 if node is not None else ends[held.get("location", "")]
+        if offset != expected:
+            yield (
+                node,
+                Hit(
+                    f"the values of {name} lie at byte {offset} of {held.get('location', '?')}, and are read at "
+                    f"byte {expected}: the offset is ignored",
+                    name,
+                ),
+            )
+            return
+        if node is None:
+            ends[held.get("location", "")] = offset + length
+
+
+def typed_fields(view: View, rule: Rule) -> Found:
+    """Constants in typed fields that the importer does not read, or reads as something else."""
+    reads, bits = rule.options["reads"], rule.options.get("as_bits", {})
+    for node, name, tensor in _constants(view):
+        if tensor.raw_data or tensor.external_data:
+            continue
+        field = next((held for held in _FIELDS if len(getattr(tensor, held))), None)
+        if field is None or tensor.data_type not in onnx.TensorProto.DataType.values():
+            continue
+        kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+        if kind in reads.get(field, ()):
+            continue
+        if kind in bits.get(field, ()):
+            yield node, Hit(f"{name}: {kind} stored in {field} is read as other numbers", name, Severity.WRONG)
+        else:
+            yield node, Hit(f"{name}: {kind} stored in {field} is not read", name)
+
+
+def wide_integers(view: View, rule: Rule) -> Found:
+    """Integers beyond 32 bits, which are clamped; the bounds of a Slice mean the same clamped."""
+    for node, name, tensor in _constants(view):
+        if tensor.data_type not in (onnx.TensorProto.INT64, onnx.TensorProto.UINT32, onnx.TensorProto.UINT64):
+            continue
+        made = name if node is None else next((held for held in node.output if held), name)
+        value = view.value(made)
+        if value is None or not value.size or value.dtype.kind not in "iu":
+            continue
+        low, high = int(value.min()), int(value.max())
+        readers = {reader.op_type for reader in view.consumers(made)}
+        if (low < _INT32[0] or high > _INT32[1]) and readers - {"Slice", "Identity", "Concat", "Unsqueeze"}:
+            told = f"{name} holds integers beyond 32 bits ({low if low < _INT32[0] else high}), which are cut off"
+            yield node, Hit(told, name)
+
+
+def subtracted_sum(view: View, rule: Rule) -> Found:
+    """An array plus data, and then a difference with a second array: merged with the wrong sign, or not at all.
+
+    LayerFusingHelper.cs:124@2.1.3: the constant is written to the operand where it stood in neither node.
+    """
+    for node in view.nodes:
+        if node.op_type != "Sub" or len(node.input) != 2 or not node.output:
+            continue
+        left, right = (_array(view, name) for name in node.input)
+        if left == right:
+            continue
+        inner = view.maker(node.input[1] if left else node.input[0])
+        if inner is None or inner.op_type != "Add" or len(inner.input) != 2:
+            continue
+        if view.only_consumer(inner.output[0]) is None:
+            continue
+        first, second = (_array(view, name) for name in inner.input)
+        if first == second:
+            continue
+        if left and first:
+            told = f"{node.input[0]} - ({inner.input[0]} + x) is merged into ({node.input[0]} + {inner.input[0]}) - x"
+            yield node, Hit(told, node.input[0], Severity.WRONG)
+        elif left or first:
+            yield node, Hit(f"the sum in {label(inner)} and this difference cannot be merged: the import throws")
+
+
+def _array(view: View, name: str) -> bool:
+    """Whether a tensor is a constant of more than one element (a single number becomes part of another layer)."""
+    if name not in view.folds:
+        return False
+    shape = view.shape(name)
+    return shape is None or bool(np.prod([size or 2 for size in shape]) != 1)
+
+
+def product_and_number(view: View, rule: Rule) -> Found:
+    """A product with a constant of rank 3 or more, plus one number: merged into a layer for matrices of rank 2.
+
+    FuseDensePass.cs:49@2.4.0: the rank of the weights is asked for Add, not for an added number.
+    """
+    for node in view.nodes:
+        if node.op_type != "MatMul" or len(node.input) != 2 or not node.output:
+            continue
+        shape, made = view.shape(node.input[1]), node.output[0]
+        reader = view.only_consumer(made)
+        while reader is not None and reader.output and _no_layer(view, reader):
+            made = reader.output[0]
+            reader = view.only_consumer(made)
+        if node.input[1] not in view.folds or shape is None or len(shape) < 3 or reader is None:
+            continue
+        number = next((name for name in reader.input if name != made), "")
+        if reader.op_type not in ("Add", "Sub") or number not in view.folds or _array(view, number):
+            continue
+        if reader.op_type == "Add" or reader.input[0] == made:
+            told = f"the product with {node.input[1]} of rank {len(shape)} plus one number is computed as rank 2"
+            yield node, Hit(told, node.input[1])
+
+
+def _no_layer(view: View, node: onnx.NodeProto) -> bool:
+    """Whether the optimiser removes a node that copies."""
+    if node.op_type == "Cast":
+        return view.dtype(given(node, 0)) == attribute(node, "to")
+    return node.op_type in ("Identity", "Dropout")
+
+
+def output_without_maker(view: View, rule: Rule) -> Found:
+    """Optional outputs that no layer has are read by another node or by the graph."""
+    held = rule.options["outputs"]
+    for node in view.nodes:
+        for name in node.output[held.get(node.op_type, len(node.output)) :]:
+            if name and (name in view.readers or name in view.outputs):
+                yield node, Hit(f"the output {name} does not exist in the target's layer", name)
+
+
+def large_rank(view: View, rule: Rule) -> Found:
+    """Tensors of more axes than the target has."""
+    for node in view.nodes:
+        for name in node.output:
+            rank = view.rank(name) if name else None
+            if rank is not None and rank > rule.options["max"]:
+                yield node, Hit(f"{name} has rank {rank}, the target takes at most {rule.options['max']}", name)
+
+
+def dynamic_names(view: View, rule: Rule) -> Found:
+    """More names of free sizes than a byte counts."""
+    names = {
+        dim.dim_param
+        for held in view.graph.input
+        for dim in held.type.tensor_type.shape.dim
+        if dim.HasField("dim_param")
+    }
+    if len(names) > rule.options["max"]:
+        yield None, Hit(f"{len(names)} names of free sizes, at most {rule.options['max']} are counted")
+
+
+def missing_scale(view: View, rule: Rule) -> Found:
+    """A normalisation whose scale or bias is not given."""
+    for node in view.nodes:
+        if node.op_type == "LayerNormalization" and not given(node, 2):
+            yield node, Hit("the bias is left out, and shape inference reads it (null reference)", "B")
+
+
+GRAPH_KINDS: dict[str, GraphKind] = {
+    "opset-domain": opset_domain,
+    "external-offset": external_offset,
+    "typed-fields": typed_fields,
+    "wide-integers": wide_integers,
+    "subtracted-sum": subtracted_sum,
+    "product-and-number": product_and_number,
+    "output-without-maker": output_without_maker,
+    "large-rank": large_rank,
+    "dynamic-names": dynamic_names,
+    "missing-bias": missing_scale,
+}

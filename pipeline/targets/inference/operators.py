@@ -1,0 +1,229 @@
+"""Kinds of rule that only this family's data files name: what one node asks for that its importer does not do.
+
+Unlike Barracuda's, this importer lets the opset that the file declares decide whether attributes or inputs are read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import onnx
+
+from pipeline.validate.findings import Severity
+from pipeline.validate.kinds import Hit, cosmetic, plain
+from pipeline.validate.view import View, attribute, given, label
+
+if TYPE_CHECKING:
+    from pipeline.targets import Rule
+    from pipeline.validate.kinds import Kind
+
+_FLOATS = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.DOUBLE,
+    onnx.TensorProto.BFLOAT16,
+)
+_FALSE_OR_TRUE = frozenset(
+    ["And", "Or", "Not", "Xor", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "IsNaN", "IsInf", "Sign"]
+)
+"""Operators whose results a cut of the fraction leaves as they are."""
+
+
+def importer_opset(view: View) -> int:
+    """The opset by which the importer reads the file: the last entry with an empty domain, 15 without one.
+
+    The domain spelled `ai.onnx` is not recognised (ONNXModelConverter.cs:1517@2.4.0).
+    """
+    found = [held.version for held in view.model.opset_import if not held.domain]
+    return int(found[-1]) if found else 15
+
+
+def attribute_form(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """Attributes that are no longer read at the opset by which the importer reads the file."""
+    opset, since = importer_opset(view), rule.options["since_opset"]
+    if opset < since:
+        return
+    for name in rule.options["attributes"]:
+        value = attribute(node, name)
+        if value is None or (rule.options.get("unless") == "all" and _all_axes(view, node, value)):
+            continue
+        yield Hit(
+            f"{name}={plain(value)} is the form before opset {since}, the file is read as opset {opset}: "
+            "only the input is read",
+            name,
+        )
+
+
+def input_form(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """Inputs that are not read yet at the opset by which the importer reads the file."""
+    opset, since = importer_opset(view), rule.options["since_opset"]
+    if opset >= since:
+        return
+    for index in rule.options["inputs"]:
+        name = given(node, index)
+        if not name:
+            continue
+        if rule.options.get("unless") == "all" and _all_axes(view, node, view.value(name)):
+            continue
+        yield Hit(
+            f"{name} as an input is the form from opset {since} on, the file is read as opset {opset}: "
+            "only attributes are read",
+            f"input {index}",
+        )
+
+
+def _all_axes(view: View, node: onnx.NodeProto, axes: object) -> bool:
+    """Whether axes name every axis of the data, or (Squeeze) every axis of size 1."""
+    shape = view.shape(given(node, 0))
+    if shape is None or axes is None:
+        return False
+    named = {int(axis) % max(len(shape), 1) for axis in axes}  # type: ignore[attr-defined]
+    wanted = {axis for axis, size in enumerate(shape) if size in (1, None)}
+    return named == (wanted if node.op_type == "Squeeze" else set(range(len(shape))))
+
+
+def softmax_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """One axis is normalised over, the last unless written; before opset 13 ONNX means all from the axis on."""
+    if view.opset >= 13:
+        return
+    shape = view.shape(given(node, 0))
+    if shape is None:
+        return
+    rank = len(shape)
+    start = attribute(node, "axis", 1)
+    start = start + rank if start < 0 else start
+    here = attribute(node, "axis", -1)
+    here = here + rank if here < 0 else here
+    wide = {axis for axis, size in enumerate(shape) if size != 1}
+    if wide & set(range(start, rank)) != wide & {here}:
+        yield Hit(f"opset {view.opset} means all axes from {start} on, over axis {here} is computed", "axis")
+
+
+def layer_norm_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """Only the last axis, with scale and bias of one axis (operators.json, LayerNormalization)."""
+    axis, rank = attribute(node, "axis", -1), view.rank(given(node, 0))
+    if axis == -1:
+        return
+    if rank is not None and axis in (rank - 1, -1):
+        yield cosmetic(f"axis={axis} is reported; it is the last axis, which is computed", "axis")
+        return
+    yield Hit(f"axis={axis}: only the last axis can be normalised over", "axis")
+
+
+def prelu_broadcast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """The slope is broadcast along the last axes; before opset 7 ONNX meant one per channel."""
+    shape, slope = view.shape(given(node, 0)), view.shape(given(node, 1))
+    if shape is None or slope is None or math.prod(size or 2 for size in slope) == 1:
+        return
+    aligned = shape[len(shape) - len(slope) :] if len(slope) <= len(shape) else None
+    if aligned is None or any(
+        mine not in (1, None, data) and data is not None for mine, data in zip(slope, aligned, strict=True)
+    ):
+        told = f"a slope of shape {plain(list(slope))} does not fit the last axes of {plain(list(shape))}"
+        yield Hit(told, "slope")
+
+
+def float_indices(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    name = given(node, rule.options["input"])
+    if view.dtype(name) in _FLOATS:
+        yield Hit(f"{name} holds floats; only integers run", name)
+
+
+def integer_data(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """Operators that run on floats only."""
+    name = given(node, rule.options["input"])
+    held = view.dtype(name)
+    if held is not None and held not in _FLOATS and held != onnx.TensorProto.UNDEFINED:
+        yield Hit(f"{name} holds {onnx.TensorProto.DataType.Name(held).lower()}; only floats run", name)
+
+
+def unnamed_outputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """Outputs that the importer takes by position, used or not."""
+    missing = [place for place in rule.options["outputs"] if place >= len(node.output) or not node.output[place]]
+    if missing:
+        yield Hit(f"output {missing[0]} has no name, and the importer looks it up")
+
+
+def cast_to_bool(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """A Cast of floats to BOOL cuts the fraction: 0.5 becomes false."""
+    if attribute(node, "to") != onnx.TensorProto.BOOL or view.dtype(given(node, 0)) not in _FLOATS:
+        return
+    held, maker = view.value(given(node, 0)), view.maker(given(node, 0))
+    if held is not None and not ((held != 0) & (abs(held) < 1)).any():
+        return
+    whole = maker is not None and (maker.op_type in _FALSE_OR_TRUE or _from_whole_numbers(view, maker))
+    if not whole:
+        yield Hit("a fraction becomes false: the value is cut to a whole number", "to")
+
+
+def _from_whole_numbers(view: View, maker: onnx.NodeProto) -> bool:
+    if maker.op_type in ("Floor", "Ceil", "Round"):
+        return True
+    return maker.op_type == "Cast" and view.dtype(given(maker, 0)) not in (*_FLOATS, None)
+
+
+def cast_type(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    wanted = attribute(node, "to")
+    try:
+        name = onnx.TensorProto.DataType.Name(wanted)
+    except (TypeError, ValueError):
+        name = str(wanted)
+    if name in ("STRING", "UNDEFINED") or name.startswith(("COMPLEX", "FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4")):
+        yield Hit(f"a Cast to {name} is reported as an error, and floats are computed", "to")
+
+
+def same_padding_dilated(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    pad, dilations = str(attribute(node, "auto_pad", "NOTSET")), attribute(node, "dilations", [])
+    if pad.startswith("SAME") and any(step > 1 for step in dilations):
+        yield Hit(f"auto_pad={pad} with dilations={plain(dilations)}: another size is computed", "auto_pad")
+
+
+def fourier(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """DFT: the axis as an attribute (before opset 20) throws; inverse and onesided together are wrong (measured)."""
+    if view.opset < 20:
+        yield Hit("DFT before opset 20 names its axis as an attribute, which throws when the model runs", "axis")
+    elif attribute(node, "inverse", 0) and attribute(node, "onesided", 0):
+        yield Hit("an inverse transform of one side is computed wrongly", "onesided", Severity.WRONG)
+
+
+def one_operand(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    if len([name for name in node.input if name]) == 1:
+        yield Hit(f"a {node.op_type} of one operand: {rule.options['what']}", label(node))
+
+
+def whole_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """An operator that some workers compute for some ranks only."""
+    rank = view.rank(given(node, rule.options.get("input", 0)))
+    if rank is not None and rank > rule.options["max"]:
+        yield Hit(f"data of rank {rank}: these workers compute at most rank {rule.options['max']}")
+
+
+def training_mode(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """Dropout that drops: the layer is always the identity."""
+    name, ratio = given(node, 2), view.value(given(node, 1)) if given(node, 1) else None
+    if not name or (ratio is not None and not ratio.any()):
+        return
+    training = view.value(name)
+    if training is None or training.any():
+        yield Hit("training_mode is not read: nothing is dropped", "training_mode")
+
+
+KINDS: dict[str, Kind] = {
+    "attribute-form": attribute_form,
+    "input-form": input_form,
+    "softmax-one-axis": softmax_axis,
+    "layer-norm-axis": layer_norm_axis,
+    "prelu-broadcast": prelu_broadcast,
+    "float-indices": float_indices,
+    "integer-data": integer_data,
+    "unnamed-outputs": unnamed_outputs,
+    "cast-to-bool": cast_to_bool,
+    "cast-type": cast_type,
+    "same-padding-dilated": same_padding_dilated,
+    "fourier": fourier,
+    "one-operand": one_operand,
+    "whole-rank": whole_rank,
+    "training-mode": training_mode,
+}
