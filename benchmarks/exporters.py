@@ -180,7 +180,7 @@ def combinations() -> Iterator[tuple[str, str, str]]:
 
     for name in ARCHITECTURES:
         for exporter in EXPORTERS:
-            for target in targets.names():
+            for target in targets.names("barracuda"):
                 yield name, exporter, target
 
 

@@ -246,7 +246,7 @@ def main() -> int:
         for quantiser in QUANTISERS:
             if chosen.only and not any(word in f"{name} {quantiser}" for word in chosen.only):
                 continue
-            for target in targets.names():
+            for target in targets.names("barracuda"):
                 try:
                     outcome = judge(name, quantiser, target)
                 except Exception as error:  # a crash of any kind is one failed combination of many
@@ -256,7 +256,7 @@ def main() -> int:
                     print(f"{name} | {quantiser} | {target}: {outcome.problem}", flush=True)
             outcomes[name, quantiser] = outcome
     run = sum(outcome is not None for outcome in outcomes.values())
-    print(f"{run} quantised networks for {len(targets.names())} targets, {bad} not right")
+    print(f"{run} quantised networks for {len(targets.names('barracuda'))} targets, {bad} not right")
     if chosen.write and not chosen.only:
         PAGE.write_text(page(outcomes), encoding="utf-8")
     return 1 if bad else 0

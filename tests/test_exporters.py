@@ -26,7 +26,7 @@ STYLE = "plain style network"
 
 def rows() -> list[tuple[str, str, str]]:
     """Every architecture from three opsets and one other exporter, each for one target: another each time."""
-    names = targets.names()
+    names = targets.names("barracuda")
     found = []
     for at, name in enumerate(ARCHITECTURES):
         for number, opset in enumerate(OPSETS):
@@ -60,7 +60,7 @@ def _fact(tensor: gs.Tensor, constants: bool) -> object:
     return tensor.values.tobytes() if constants else tensor.values.shape
 
 
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.names("barracuda"))
 def test_the_plain_style_network_is_small_and_the_same_graph_from_every_exporter(target):
     names = [f"torch, opset {opset}" for opset in (9, 11, 13, 17, 18)]
     names += OTHERS if target == targets.DEFAULT else ("PyTorch 0.4", "tf2onnx, channels last")

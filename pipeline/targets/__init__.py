@@ -19,6 +19,7 @@ from typing import Any
 
 from pipeline.support.errors import PipelineError
 from pipeline.targets.family import CODES, Family
+from pipeline.targets.ranges import resolved
 from pipeline.targets.version import order
 
 DEFAULT = "barracuda-3.0"
@@ -43,6 +44,8 @@ class Rule:
     fix: str = ""
     console: str = ""
     backends: tuple[str, ...] = ()
+    versions: str = ""
+    """For which part of the target's versions it holds, in words; empty: for all."""
 
 
 @dataclass(frozen=True)
@@ -159,22 +162,35 @@ def _files() -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 @cache
-def names() -> tuple[str, ...]:
-    """The names of all targets, by family, oldest version first."""
-    return tuple(_files())
+def names(family_name: str | None = None, *, narrow: bool = False) -> tuple[str, ...]:
+    """The names of all targets, or of one family's, by family, oldest version first.
+
+    With `narrow` also those that stand for a part of another target's versions (`like` it in their data file).
+    """
+    return tuple(
+        name
+        for name, (held, data) in _files().items()
+        if family_name in (None, held) and (narrow or "like" not in data)
+    )
 
 
 @cache
 def get(name: str) -> Target:
     """The target of that name. Raises PipelineError `unknown-target`, which lists the names."""
-    if name not in names():
+    if name not in names(narrow=True):
         raise PipelineError(
             "unknown-target",
             f"there is no target {name!r}",
             subject="--target",
-            remedy=f"Use one of: {', '.join(names())}.",
+            remedy=_advice(name) or f"Use one of: {', '.join(names())}.",
         )
-    return _read(*_files()[name])
+    family_name, data = _files()[name]
+    return _read(family_name, resolved(data, lambda other: _files()[other][1]))
+
+
+def _advice(name: str) -> str:
+    """What a family says of a target that it does not have."""
+    return next((told for held in families() if (told := family_of(held).advice(name))), "")
 
 
 def forget() -> None:
@@ -185,7 +201,12 @@ def forget() -> None:
 
 # --- reading a file ------------------------------------------------------------------------------------------
 
-_RULE_FIELDS = ("kind", "code", "severity", "source", "reason", "fix", "console", "backends", "operators")
+# fmt: off
+_RULE_FIELDS = (
+    "kind", "code", "severity", "source", "reason", "fix", "console", "backends", "operators", "versions",
+    "before_version", "from_version",
+)
+# fmt: on
 
 
 def _rule(row: dict[str, Any]) -> Rule:
@@ -199,6 +220,7 @@ def _rule(row: dict[str, Any]) -> Rule:
         fix=row.get("fix", ""),
         console=row.get("console", ""),
         backends=tuple(row.get("backends", ())),
+        versions=row.get("versions", ""),
     )
 
 

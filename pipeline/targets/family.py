@@ -46,6 +46,10 @@ class Family(ABC):
     engine: ClassVar[str]
     """The C# assembly that loads and runs its models (folder `unity_templates/Engines/<last part>`)."""
 
+    def advice(self, name: str) -> str:
+        """What to do instead of asking for a target of that name, which does not exist; "" if unknown."""
+        return ""
+
     # --- the bytes that the target reads ---------------------------------------------------------------------
 
     @abstractmethod

@@ -73,7 +73,7 @@ def validate(model: onnx.ModelProto, target: Target) -> list[Finding]:
                 told.add((rule.code, node.op_type))
             for hit in _guarded(kinds[rule.kind](view, node, rule)):
                 found.append((index, _finding(view, node, rule, hit, counts[node.op_type])))
-    found.sort(key=lambda item: (item[1].severity.rank, item[0], item[1].code, item[1].where))
+    found.sort(key=lambda item: (item[1].severity.rank, item[0], item[1].code, str(item[1].where)))
     return list(dict.fromkeys(finding for _, finding in found))
 
 
@@ -110,11 +110,15 @@ def _finding(view: View, node: onnx.NodeProto | None, rule: Rule, hit: Hit, coun
     reason = hit.reason or rule.reason or told["title"]
     if rule.options.get("once") and count > 1:
         reason = f"{reason} ({count} nodes)"
+    if rule.versions:
+        reason = f"{reason} ({rule.versions})"
     values = _Blank(hit.values)
     if node is not None:
         values.setdefault("operator", node.op_type)
         values.setdefault("layer", layer(node))
     severity = hit.severity or Severity(rule.severity)
+    if rule.versions and severity.rank < Severity.WARNING.rank:
+        severity = Severity.WARNING
     console = values.get("text") or (rule.console.format_map(values) if rule.console and not hit.silent else "")
     if "Exception: " in console and severity != Severity.ERROR:
         console = ""

@@ -116,7 +116,7 @@ def test_a_classifier_is_refused(tmp_path):
     assert caught.value.code == "not-image-to-image"
 
 
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.names("barracuda"))
 def test_nothing_is_left_of_what_a_target_does_not_take(tmp_path, target):
     nodes = [
         helper.make_node("Identity", ["b"], ["b2"]),

@@ -157,7 +157,7 @@ def odd_models() -> dict[str, onnx.ModelProto]:
 
 
 @pytest.mark.parametrize("name", odd_models())
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.names("barracuda"))
 def test_an_odd_graph_gives_findings_and_no_exception(name, target):
     assert isinstance(validate(odd_models()[name], targets.get(target)), list)
 
@@ -233,7 +233,7 @@ def test_a_full_size_network_is_validated_without_turning_weights_into_arrays(sh
 
 
 @pytest.mark.parametrize("name", ["cjmills/final.onnx", "cjmills/12_small.onnx", "cjmills/mosaic_final.onnx"])
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.names("barracuda"))
 def test_networks_that_were_used_in_unity_have_no_findings_but_about_speed(shared_models, name, target):
     found = validate(onnx.load(shared_models / name), targets.get(target))
     assert {f.severity for f in found} <= {Severity.SLOW, Severity.NOTE}

@@ -20,7 +20,7 @@ def model(tmp_path) -> onnx.ModelProto:
     return onnx.load(style_onnx(tmp_path / "net.onnx"))
 
 
-@pytest.fixture(params=targets.names())
+@pytest.fixture(params=targets.names("barracuda"))
 def target(request):
     return targets.get(request.param)
 

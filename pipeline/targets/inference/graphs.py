@@ -10,13 +10,13 @@ import numpy as np
 import onnx
 
 from pipeline.targets.inference.operators import importer_opset
-from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit
-from pipeline.validate.view import View, attribute, given, label
+from pipeline.validation.findings import Severity
+from pipeline.validation.kinds import Hit
+from pipeline.validation.view import View, attribute, given, label
 
 if TYPE_CHECKING:
     from pipeline.targets import Rule
-    from pipeline.validate.graphs import GraphKind
+    from pipeline.validation.graphs import GraphKind
 
 Found = Iterator[tuple[onnx.NodeProto | None, Hit]]
 _FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
@@ -124,7 +124,9 @@ def subtracted_sum(view: View, rule: Rule) -> Found:
         if first == second:
             continue
         if left and first:
-            told = f"{node.input[0]} - ({inner.input[0]} + x) is merged into ({node.input[0]} + {inner.input[0]}) - x"
+            told = (
+                f"{node.input[0]} - ({inner.input[0]} + x) is merged into ({node.input[0]} + {inner.input[0]}) - x"
+            )
             yield node, Hit(told, node.input[0], Severity.WRONG)
         elif left or first:
             yield node, Hit(f"the sum in {label(inner)} and this difference cannot be merged: the import throws")

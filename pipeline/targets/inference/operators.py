@@ -1,6 +1,6 @@
 """Kinds of rule that only this family's data files name: what one node asks for that its importer does not do.
 
-Unlike Barracuda's, this importer lets the opset that the file declares decide whether attributes or inputs are read.
+This importer lets the opset that the file declares decide whether attributes or inputs are read.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from pipeline.validate.findings import Severity
-from pipeline.validate.kinds import Hit, cosmetic, plain
-from pipeline.validate.view import View, attribute, given, label
+from pipeline.validation.findings import Severity
+from pipeline.validation.kinds import Hit, cosmetic, plain
+from pipeline.validation.view import View, attribute, given, label
 
 if TYPE_CHECKING:
     from pipeline.targets import Rule
-    from pipeline.validate.kinds import Kind
+    from pipeline.validation.kinds import Kind
 
 _FLOATS = (
     onnx.TensorProto.FLOAT,
@@ -26,7 +26,20 @@ _FLOATS = (
     onnx.TensorProto.BFLOAT16,
 )
 _FALSE_OR_TRUE = frozenset(
-    ["And", "Or", "Not", "Xor", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "IsNaN", "IsInf", "Sign"]
+    [
+        "And",
+        "Or",
+        "Not",
+        "Xor",
+        "Equal",
+        "Less",
+        "LessOrEqual",
+        "Greater",
+        "GreaterOrEqual",
+        "IsNaN",
+        "IsInf",
+        "Sign",
+    ]
 )
 """Operators whose results a cut of the fraction leaves as they are."""
 
@@ -170,7 +183,9 @@ def cast_type(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         name = onnx.TensorProto.DataType.Name(wanted)
     except (TypeError, ValueError):
         name = str(wanted)
-    if name in ("STRING", "UNDEFINED") or name.startswith(("COMPLEX", "FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4")):
+    if name in ("STRING", "UNDEFINED") or name.startswith(
+        ("COMPLEX", "FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4")
+    ):
         yield Hit(f"a Cast to {name} is reported as an error, and floats are computed", "to")
 
 
@@ -181,7 +196,7 @@ def same_padding_dilated(view: View, node: onnx.NodeProto, rule: Rule) -> Iterat
 
 
 def fourier(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """DFT: the axis as an attribute (before opset 20) throws; inverse and onesided together are wrong (measured)."""
+    """DFT: the axis as an attribute (before opset 20) throws; inverse with onesided is wrong (measured)."""
     if view.opset < 20:
         yield Hit("DFT before opset 20 names its axis as an attribute, which throws when the model runs", "axis")
     elif attribute(node, "inverse", 0) and attribute(node, "onesided", 0):

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.targets.inference.operators import importer_opset
-from pipeline.validate.kinds import Hit, cosmetic, plain
-from pipeline.validate.view import View, attribute, given
+from pipeline.validation.kinds import Hit, cosmetic, plain
+from pipeline.validation.view import View, attribute, given
 
 if TYPE_CHECKING:
     import onnx
 
     from pipeline.targets import Rule
-    from pipeline.validate.kinds import Kind
+    from pipeline.validation.kinds import Kind
 
 _EXACT = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
 _TRIAL = 45
@@ -36,7 +36,7 @@ def short_size(size: int, wanted: int) -> bool:
     Sizes become float32 scales, and the output is floor(size * scale) (ShapeInferenceHelper.cs:368@2.4.0).
     """
     scale = np.float32(np.float32(wanted) / np.float32(size))
-    return int(math.floor(np.float32(np.float32(size) * scale))) != wanted
+    return math.floor(np.float32(np.float32(size) * scale)) != wanted
 
 
 def axes_of(view: View, node: onnx.NodeProto, rank: int) -> list[int]:
@@ -95,7 +95,9 @@ def _shrinks(view: View, node: onnx.NodeProto) -> bool:
 def form(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     opset = importer_opset(view)
     if opset < 11 and len(node.input) > 2:
-        yield Hit(f"the form of opset 11, the file is read as opset {opset}: roi is taken for the scales", "scales")
+        yield Hit(
+            f"the form of opset 11, the file is read as opset {opset}: roi is taken for the scales", "scales"
+        )
     elif opset >= 11 and len(node.input) == 2:
         yield Hit(f"the form of opset 10, the file is read as opset {opset}: no scales are found", "scales")
 
@@ -109,7 +111,9 @@ def mode(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 def coordinates(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     held = attribute(node, "coordinate_transformation_mode", "half_pixel")
     if importer_opset(view) >= 11 and held not in _EXACT and not _same(view, node):
-        yield Hit(f"coordinate_transformation_mode={held} is computed as half_pixel", "coordinate_transformation_mode")
+        yield Hit(
+            f"coordinate_transformation_mode={held} is computed as half_pixel", "coordinate_transformation_mode"
+        )
 
 
 def antialias(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -120,7 +124,9 @@ def antialias(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 def aspect(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     held = attribute(node, "keep_aspect_ratio_policy", "stretch")
     if held != "stretch" and given(node, 3):
-        yield Hit(f"keep_aspect_ratio_policy={held} is not read: the picture is stretched", "keep_aspect_ratio_policy")
+        yield Hit(
+            f"keep_aspect_ratio_policy={held} is not read: the picture is stretched", "keep_aspect_ratio_policy"
+        )
 
 
 def axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -153,11 +159,11 @@ def ties(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         if size is None or axis < 2:
             continue
         factor = np.float32(scale) if wanted is None else np.float32(wanted) / np.float32(size)
-        count = int(math.floor(np.float32(size) * factor))
+        count = math.floor(np.float32(size) * factor)
         if not 0 < count <= _MOST:
             continue
         off = np.flatnonzero(
-            _asked(size, count, factor, transform, rounding) != _taken(size, count, factor, transform, rounding)
+            _asked(size, count, factor, transform, rounding) != taken(size, count, factor, transform, rounding)
         )
         if off.size:
             told = f"{off.size} of {count} places lie so close between two pixels that float32 takes the next one"
@@ -190,7 +196,7 @@ def _simple(scale: float) -> float:
     return float(near) if abs(float(near) - scale) <= 1e-7 * scale else scale
 
 
-def _taken(size: int, count: int, factor: np.float32, transform: str, rounding: str) -> np.ndarray:
+def taken(size: int, count: int, factor: np.float32, transform: str, rounding: str) -> np.ndarray:
     """The pixel of every place as the kernels compute it: floor or ceil of place * scale + bias in float32.
 
     OpsUtils.cs:80@2.4.0, BurstCPU.Jobs.Other.cs:916@2.4.0; Resize.compute has the same formula.
@@ -218,7 +224,9 @@ def corners(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
             continue
         exact = size * float(np.float32(scale))
         if abs(exact - round(exact)) > 1e-4 * max(exact, 1):
-            told = f"axis {axis}: {size} times {scale:g} is no whole size, and align_corners counts with {int(exact)}"
+            told = (
+                f"axis {axis}: {size} times {scale:g} is no whole size, and align_corners counts with {int(exact)}"
+            )
             yield Hit(told, "scales")
 
 

@@ -1,0 +1,164 @@
+"""The form of the files: strictly valid ONNX of the lowest opset from 15 on that has every operator of the graph.
+
+This family's importer lets the declared opset decide how a node is read, so nothing may be in the form of another
+one (importer.md, section 1). 15 is what the package's documentation recommends; LayerNormalization needs 17 and
+Mish 18. All values are raw data inside the file, free sizes keep their names, and nothing is written that the
+console would only report as ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from pipeline.graph import infer, to_model
+from pipeline.graph import nodes as n
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.graph import Shapes
+    from pipeline.targets import Target
+
+OPSET = 15
+HIGHEST = 18
+IR_VERSION = 8
+"""What onnx 1.10 to 1.12 wrote with opsets 15 to 17."""
+_STEM = "opset15"
+_REPORTED = ("cubic_coeff_a", "exclude_outside", "extrapolation_value", "antialias", "keep_aspect_ratio_policy")
+"""Attributes of a Resize that are reported, or not read, whatever their value."""
+
+
+def write(graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:
+    """The model file of a graph in the valid form. The graph is not changed.
+
+    Raises `onnx.checker.ValidationError` where the graph was not valid.
+    """
+    copy = graph.copy()
+    shapes = infer(copy)
+    for node in list(copy.nodes):
+        if node.domain not in (None, "", "ai.onnx"):
+            continue
+        change = _OLDER.get("Reduce" if node.op.startswith("Reduce") else node.op)
+        if change is not None:
+            change(copy, node, shapes)
+    opset = max([OPSET, *(_lowest(node) for node in copy.nodes if node.domain in (None, "", "ai.onnx"))])
+    if opset == HIGHEST:
+        copy, opset = graph.copy(), HIGHEST
+        for node in n.nodes_of(copy, "Resize"):
+            _resize(copy, node, shapes)
+    copy.cleanup(remove_unused_graph_inputs=False)
+    model = to_model(copy, metadata, opset=opset)
+    model.ir_version = IR_VERSION
+    onnx.checker.check_model(model)
+    return model.SerializeToString(deterministic=True)
+
+
+def _lowest(node: gs.Node) -> int:
+    """The lowest opset from 15 on whose definition takes the node as it is written."""
+    given = [index for index in range(len(node.inputs)) if n.given(node, index) is not None]
+    for opset in range(OPSET, HIGHEST):
+        try:
+            schema = onnx.defs.get_schema(node.op, opset)
+        except onnx.defs.SchemaError:
+            continue
+        fits = set(node.attrs) <= set(schema.attributes) and max(given, default=-1) < schema.max_input
+        if fits and not schema.deprecated and _values_fit(node, opset):
+            return opset
+    return HIGHEST
+
+
+def _values_fit(node: gs.Node, opset: int) -> bool:
+    """What the definition says in words alone: values of attributes that came later."""
+    if node.op in ("ScatterElements", "ScatterND") and "reduction" in node.attrs:
+        return opset >= 18 or n.text(node, "reduction", "none") in ("none", "add", "mul")
+    return True
+
+
+def _reduce(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
+    """Axes as an attribute, but for ReduceSum, which has had them as an input since opset 13."""
+    if node.op == "ReduceSum":
+        return
+    axes = shapes.value(n.given(node, 1))
+    if axes is None:
+        if n.given(node, 1) is None and not node.attrs.get("noop_with_empty_axes"):
+            node.attrs.pop("noop_with_empty_axes", None)
+        return
+    if node.attrs.pop("noop_with_empty_axes", 0) and not axes.size:
+        node.op, node.inputs, node.attrs = "Identity", node.inputs[:1], {}
+        return
+    node.inputs = node.inputs[:1]
+    if axes.size:
+        node.attrs["axes"] = [int(axis) for axis in axes.reshape(-1)]
+
+
+def _pad(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
+    """Pads over all axes instead of those that are named."""
+    named, pads = shapes.value(n.given(node, 3)), shapes.value(n.given(node, 1))
+    rank = shapes.rank(node.inputs[0])
+    if named is None or pads is None or rank is None:
+        return
+    every = np.zeros((2, rank), np.int64)
+    for place, axis in enumerate(named.reshape(-1)):
+        every[:, int(axis) % rank] = pads.reshape(2, -1)[:, place]
+    make = n.Builder(graph, node, _STEM)
+    node.inputs = [node.inputs[0], make.const(every.reshape(-1), "pads", np.int64), *node.inputs[2:3]]
+    _trim(node)
+
+
+def _resize(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
+    """One scale or size per axis, without what is only reported."""
+    for name in _REPORTED:
+        node.attrs.pop(name, None)
+    if n.text(node, "mode", "nearest") != "nearest":
+        node.attrs.pop("nearest_mode", None)
+    axes, rank = n.ints(node, "axes"), shapes.rank(node.inputs[0])
+    if axes is None or rank is None:
+        return
+    place = 3 if n.given(node, 3) is not None else 2
+    held = shapes.value(n.given(node, place))
+    if held is None:
+        return
+    shape = shapes.of(node.inputs[0])
+    if place == 3 and (shape is None or any(shape[axis] is None for axis in set(range(rank)) - set(axes))):
+        return
+    every = np.ones(rank, np.float32) if place == 2 else np.asarray([size or 1 for size in shape or ()], np.int64)
+    for value, axis in zip(held.reshape(-1), axes, strict=True):
+        every[axis % rank] = value
+    del node.attrs["axes"]
+    node.inputs[place] = n.Builder(graph, node, _STEM).const(
+        every, "scales" if place == 2 else "sizes", every.dtype
+    )
+
+
+def _split(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
+    """Sizes as an input where the parts are not equal."""
+    count = node.attrs.get("num_outputs")
+    if count is None:
+        return
+    shape = shapes.of(node.inputs[0])
+    size = None if shape is None else shape[int(node.attrs.get("axis", 0))]
+    if size is None and len(node.outputs) != count:
+        return
+    del node.attrs["num_outputs"]
+    if size is not None and size % count:
+        part = -(-size // count)
+        sizes = [min(part, size - part * index) for index in range(count)]
+        node.inputs = [node.inputs[0], n.Builder(graph, node, _STEM).const(sizes, "split", np.int64)]
+
+
+def _trim(node: gs.Node) -> None:
+    while node.inputs and node.inputs[-1].is_empty():
+        node.inputs = node.inputs[:-1]
+
+
+_OLDER: dict[str, Callable[[gs.Graph, gs.Node, Shapes], None]] = {
+    "Reduce": _reduce,
+    "Pad": _pad,
+    "Resize": _resize,
+    "Split": _split,
+}
+"""How an operator's form of opset 18 becomes that of opset 15 to 17; the others are the same, or are younger."""

@@ -1,0 +1,226 @@
+"""The graph changed so that ONNX Runtime computes what Sentis and Inference Engine compute.
+
+One function per difference; a target's data file lists by name which of them it has. What only throws in Unity is
+not emulated: validation reports it. Values are float32 there whatever the file says (importer.md, section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from pipeline.graph import from_model, infer, to_model
+from pipeline.graph import nodes as n
+from pipeline.support.errors import PipelineError
+from pipeline.targets.inference.resizing import taken
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.graph import Shapes
+    from pipeline.targets import Target
+
+_EXACT = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+_STEM = "emulated"
+_MOST = 16384
+
+
+def emulate(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
+    """A model that computes in ONNX Runtime what `model` computes on `target`; names of inputs and outputs stay.
+
+    `model` is not changed. Raises PipelineError `not-valid-onnx` where the file is not valid for its opset: such a
+    node is read differently by every version.
+    """
+    _refuse_other_forms(model)
+    graph = from_model(model)
+    opset = graph.opset
+    shapes = infer(graph)
+    for name, change in EMULATIONS.items():
+        if name in target.semantics:
+            change(graph, shapes)
+    graph.cleanup(remove_unused_graph_inputs=False).toposort()
+    emulated = to_model(graph, opset=opset)
+    emulated.ir_version = max(model.ir_version, 4)
+    return emulated
+
+
+def _refuse_other_forms(model: onnx.ModelProto) -> None:
+    """Raise for the first node that its opset does not define as it is written."""
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version = model.ir_version or 8
+    context.opset_imports = {held.domain: held.version for held in model.opset_import} or {"": 15}
+    for node in model.graph.node:
+        try:
+            onnx.checker.check_node(node, context)
+        except (onnx.checker.ValidationError, ValueError) as error:
+            first = str(error).strip().splitlines()[0][:200]
+            raise PipelineError(
+                "not-valid-onnx",
+                f"{node.op_type} {node.name} is not valid in the opset that the file declares ({first})",
+                remedy="`pipeline convert` writes it as the importer reads it.",
+            ) from error
+
+
+# --- pools and convolutions ----------------------------------------------------------------------------------
+def _inside(graph: gs.Graph, shapes: Shapes) -> None:
+    for node in n.nodes_of(graph, "AveragePool"):
+        node.attrs.pop("count_include_pad", None)
+
+
+def _floor_pools(graph: gs.Graph, shapes: Shapes) -> None:
+    for node in n.nodes_of(graph, "AveragePool", "MaxPool"):
+        node.attrs.pop("ceil_mode", None)
+
+
+def _plain_pools(graph: gs.Graph, shapes: Shapes) -> None:
+    for node in n.nodes_of(graph, "AveragePool", "MaxPool"):
+        node.attrs.pop("dilations", None)
+
+
+def _output_shape(graph: gs.Graph, shapes: Shapes) -> None:
+    for node in n.nodes_of(graph, "ConvTranspose"):
+        node.attrs.pop("output_shape", None)
+
+
+def _plain_transposed(graph: gs.Graph, shapes: Shapes) -> None:
+    """Before 2.3 dilations are not read, and a group only where the shapes still fit."""
+    for node in n.nodes_of(graph, "ConvTranspose"):
+        node.attrs.pop("dilations", None)
+        node.attrs.pop("group", None)
+
+
+# --- resizing ------------------------------------------------------------------------------------------------
+def _modes(graph: gs.Graph, shapes: Shapes) -> None:
+    for node in n.nodes_of(graph, "Resize"):
+        node.attrs.pop("antialias", None)
+        node.attrs.pop("exclude_outside", None)
+        node.attrs.pop("keep_aspect_ratio_policy", None)
+        if n.text(node, "mode", "nearest") not in ("nearest", "linear"):
+            node.attrs["mode"] = "nearest"
+            node.attrs.pop("cubic_coeff_a", None)
+        if n.text(node, "coordinate_transformation_mode", "half_pixel") not in _EXACT:
+            node.attrs["coordinate_transformation_mode"] = "half_pixel"
+            node.attrs.pop("extrapolation_value", None)
+
+
+def _float_scales(graph: gs.Graph, shapes: Shapes) -> None:
+    """Sizes are turned into float32 scales, and the size is what these give, rounded down."""
+    for node in n.nodes_of(graph, "Resize"):
+        sizes, shape = shapes.value(n.given(node, 3)), shapes.of(node.inputs[0])
+        if sizes is None or shape is None:
+            continue
+        axes = [axis % len(shape) for axis in n.ints(node, "axes", tuple(range(len(shape)))) or ()]
+        known = [shape[axis] for axis in axes]
+        if None in known or len(known) != sizes.size:
+            continue
+        scales = sizes.reshape(-1).astype(np.float32) / np.asarray(known, np.float32)
+        make = n.Builder(graph, node, _STEM)
+        node.inputs = [node.inputs[0], n.empty(), make.const(scales, "scales")]
+
+
+def _nearest_places(graph: gs.Graph, shapes: Shapes) -> None:
+    """The pixels that the kernels take, as Gathers, where they are not those of ONNX Runtime."""
+    for node in n.nodes_of(graph, "Resize"):
+        scales, shape = shapes.value(n.given(node, 2)), shapes.of(node.inputs[0])
+        whole = scales is None or shape is None or len(scales.reshape(-1)) != len(shape)
+        if whole or n.text(node, "mode", "nearest") != "nearest" or "axes" in node.attrs:
+            continue
+        factors = scales.reshape(-1).astype(np.float32)
+        transform = n.text(node, "coordinate_transformation_mode", "half_pixel")
+        rounding = n.text(node, "nearest_mode", "round_prefer_floor")
+        changed = [axis for axis, factor in enumerate(factors) if factor != 1]
+        if all(factors[axis] == round(factors[axis]) for axis in changed):
+            continue
+        if any(shape[axis] is None or shape[axis] * factors[axis] > _MOST for axis in changed):
+            continue
+        make, held = n.Builder(graph, node, _STEM), node.inputs[0]
+        for axis in changed:
+            size = int(shape[axis])
+            count = int(np.floor(np.float32(size) * factors[axis]))
+            rows = taken(size, count, factors[axis], transform, rounding).astype(np.int64)
+            last = axis == changed[-1]
+            indices = make.const(rows, "rows", np.int64)
+            held = make.op("Gather", held, indices, axis=axis, **({"out": node.outputs[0]} if last else {}))
+        make.drop() if changed else None
+
+
+# --- others --------------------------------------------------------------------------------------------------
+def _one_pass_variance(graph: gs.Graph, shapes: Shapes) -> None:
+    """InstanceNormalization with the variance as E[x^2] - E[x]^2 in float32 (Pool.compute:169@2.4.0)."""
+    for node in n.nodes_of(graph, "InstanceNormalization"):
+        rank = shapes.rank(node.inputs[0])
+        if rank is None or rank < 3:
+            continue
+        make = n.Builder(graph, node, _STEM)
+        source, axes = node.inputs[0], list(range(2, rank))
+        ones = [1] * (rank - 2)
+        mean = _mean(make, source, axes, graph.opset)
+        square = _mean(make, make.op("Mul", source, source), axes, graph.opset)
+        variance = make.op("Sub", square, make.op("Mul", mean, mean))
+        epsilon = make.const(np.float32(node.attrs.get("epsilon", 1e-5)), "epsilon")
+        deviation = make.op("Sqrt", make.op("Add", variance, epsilon))
+        scale, bias = (_per_channel(make, node.inputs[place], ones) for place in (1, 2))
+        factor = make.op("Div", scale, deviation)
+        shift = make.op("Sub", bias, make.op("Mul", mean, factor))
+        make.op("Add", make.op("Mul", source, factor), shift, out=node.outputs[0])
+        make.drop()
+
+
+def _mean(make: n.Builder, tensor: gs.Tensor, axes: list[int], opset: int) -> gs.Tensor:
+    if opset < 18:
+        return make.op("ReduceMean", tensor, axes=axes, keepdims=1)
+    return make.op("ReduceMean", tensor, make.const(axes, "axes", np.int64), keepdims=1)
+
+
+def _per_channel(make: n.Builder, tensor: gs.Tensor, ones: list[int]) -> gs.Tensor:
+    held = n.value(tensor)
+    if held is not None:
+        return make.const(held.reshape(-1, *ones), "per_channel", held.dtype)
+    return make.op("Reshape", tensor, make.const([-1, *ones], "shape", np.int64))
+
+
+def _cut_to_bool(graph: gs.Graph, shapes: Shapes) -> None:
+    for node in n.nodes_of(graph, "Cast"):
+        kind = node.inputs[0].dtype
+        if node.attrs.get("to") == onnx.TensorProto.BOOL and kind is not None and np.dtype(kind).kind == "f":
+            node.inputs[0] = n.Builder(graph, node, _STEM).op("Cast", node.inputs[0], to=onnx.TensorProto.INT32)
+
+
+def _inference(graph: gs.Graph, shapes: Shapes) -> None:
+    for node in n.nodes_of(graph, "Dropout"):
+        node.inputs = node.inputs[:1]
+    for node in n.nodes_of(graph, "BatchNormalization"):
+        node.attrs.pop("training_mode", None)
+
+
+def _doubled(graph: gs.Graph, shapes: Shapes) -> None:
+    for node in n.nodes_of(graph, "Sum"):
+        if len(node.inputs) == 1:
+            node.inputs = [node.inputs[0], node.inputs[0]]
+
+
+def _linear_grid(graph: gs.Graph, shapes: Shapes) -> None:
+    for node in n.nodes_of(graph, "GridSample"):
+        if n.text(node, "mode") in ("cubic", "bicubic"):
+            node.attrs["mode"] = "linear" if graph.opset >= 20 else "bilinear"
+
+
+EMULATIONS: dict[str, Callable[[gs.Graph, Shapes], None]] = {
+    "average-divides-by-inside": _inside,
+    "pool-ceil-ignored": _floor_pools,
+    "pool-dilations-ignored": _plain_pools,
+    "transposed-output-shape-ignored": _output_shape,
+    "transposed-group-ignored": _plain_transposed,
+    "resize-modes-missing": _modes,
+    "resize-sizes-as-scales": _float_scales,
+    "resize-nearest-in-float32": _nearest_places,
+    "bool-truncates": _cut_to_bool,
+    "training-mode-ignored": _inference,
+    "sum-of-one-doubled": _doubled,
+    "grid-cubic-as-linear": _linear_grid,
+    "variance-in-one-pass": _one_pass_variance,
+}
+"""By name, in the order in which they are applied."""
