@@ -5,7 +5,7 @@
 
 #define THREADS 64
 
-StructuredBuffer<float4> _Channels;
+// Holds both: what a merge of RESULT 1 left for each channel, and the table.
 RWStructuredBuffer<float4> _NewTables;
 
 float Lane(float4 value, uint lane)
@@ -23,11 +23,11 @@ float2 OfGroup(int channel)
     {
         uint at = (uint)(TABLE_A + 3 * (other >> 2));
         uint lane = (uint)other & 3u;
-        float add = _Channels[at + 2u].x;
+        float add = _NewTables[at + 2u].x;
         float share = add / (count + add);
-        float apart = Lane(_Channels[at], lane) - mean;
+        float apart = Lane(_NewTables[at], lane) - mean;
         mean += apart * share;
-        spread += Lane(_Channels[at + 1u], lane) + apart * apart * (count * share);
+        spread += Lane(_NewTables[at + 1u], lane) + apart * apart * (count * share);
         count += add;
     }
     return float2(mean, spread / max(count, 1.0));
