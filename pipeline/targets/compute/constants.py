@@ -23,7 +23,11 @@ SHAPE = (
 )
 REAL = ("BOUNDS_A", "BOUNDS_B", "BOUNDS_SUM", "BOUNDS_OUTPUT", "SAMPLING", "", "BOUNDS_LATER")
 SHAPE_PLACE = {name: 4 * row + column for row, names in enumerate(SHAPE) for column, name in enumerate(names)}
-REAL_PLACE = {name: 4 * row for row, name in enumerate(REAL) if name} | {"PAD_VALUE": 20, "EPSILON": 21}
+REAL_PLACE = {name: 4 * row for row, name in enumerate(REAL) if name} | {
+    "PAD_VALUE": 20,
+    "EPSILON": 21,
+    "EPSILON_OUTSIDE": 22,
+}
 
 Sizes = list[tuple[int, int]]
 

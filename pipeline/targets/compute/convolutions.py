@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.targets.compute.operators import ELSEWHERE, Step, Unsupported
+from pipeline.targets.compute.assembly import Assembly
 from pipeline.targets.compute.plan import PICTURE, Dispatch, Extent, Weight, blocks
+from pipeline.targets.compute.steps import ELSEWHERE, Step, Unsupported
 from pipeline.targets.compute.views import Act, Affine, Term, View
-
-if TYPE_CHECKING:
-    from pipeline.targets.compute.compiler import _Compiler
 
 SHARED_BYTES = 16384
 """Groupshared memory that a group of 128 threads may take: a quarter of what a compute unit has on phones."""
@@ -41,62 +38,64 @@ class _Convolution:
         return self.weight.shape[0] // (self.shuffle * self.shuffle)
 
 
-def convolve(compiler: _Compiler, number: int, step: Step) -> None:
+def convolve(assembly: Assembly, number: int, step: Step) -> None:
     """Emit the dispatch of a convolution step; steps behind it that are folded in are marked as done."""
-    view = _readable(compiler, step)
+    view = _readable(assembly, step)
     conv = _transposed(step) if step.kind == "transposed" else _plain(step, view)
     if step.kind == "transposed" and not view.unmoved:
-        compiler.stored(step.inputs[0])
-        view = compiler.views[step.inputs[0]]
-    tail, output_name, nodes = _tail(compiler, step, conv)
+        assembly.stored(step.inputs[0])
+        view = assembly.views[step.inputs[0]]
+    tail, output_name, nodes = _tail(assembly, step, conv)
     if _upsampled(conv, view):
         conv, view = _as_phases(conv, view)
     depthwise = conv.group > 1 and conv.weight.shape[1] == 1 and conv.weight.shape[0] == conv.group
     many = max(conv.weight.shape[2:]) > 1
     if depthwise and conv.shuffle == 1:
         if view.costly and many:
-            view = _written_before(compiler, step, view)
-        dispatch = _depthwise(compiler, conv, view)
+            view = _written_before(assembly, step, view)
+        dispatch = _depthwise(assembly, conv, view)
     else:
-        dispatch = _dense(compiler, conv, view)
+        dispatch = _dense(assembly, conv, view)
         if dispatch.macros["SHARE"] == 0 and many and view.costly:
-            view = _written_before(compiler, step, view)
-    output = compiler.value(output_name, conv.channels, view.a.value, conv.height, conv.width)
+            view = _written_before(assembly, step, view)
+    output = assembly.value(output_name, conv.channels, view.a.value, conv.height, conv.width)
     dispatch.output = output.number
     dispatch.nodes = (step.node, *nodes)
     dispatch.title = _title(conv, view, tail, depthwise)
-    compiler.reading(view, dispatch)
-    _write_tail(compiler, tail, dispatch)
-    if _keeps(compiler, number, step, view, dispatch, conv):
+    assembly.reading(view, dispatch)
+    _write_tail(assembly, tail, dispatch)
+    if _keeps(assembly, number, step, view, dispatch, conv):
         origin = view.origin or step.inputs[0]
-        kept = compiler.like(replace(view, pads=(0, 0, 0, 0)), origin)
+        kept = assembly.like(replace(view, pads=(0, 0, 0, 0)), origin)
         dispatch.kept, dispatch.macros["KEEP"] = kept.number, 1
         dispatch.title += ", keep what is read"
-        compiler.views[origin] = View(Term(kept.number))
-    compiler.emit(dispatch)
-    compiler.views[output_name] = View(Term(output.number))
+        assembly.views[origin] = View(Term(kept.number))
+    assembly.emit(dispatch)
+    assembly.views[output_name] = View(Term(output.number))
 
 
-def _readable(compiler: _Compiler, step: Step) -> View:
+def _readable(assembly: Assembly, step: Step) -> View:
     """The input as a view whose padding joins the convolution's own."""
-    view, pads = compiler.views[step.inputs[0]], step.held["pads"]
+    view, pads = assembly.views[step.inputs[0]], step.held["pads"]
     own = any(pads) or step.kind == "transposed"
     zero = view.mode == "constant" and view.pad_value == 0 and all(pad >= 0 for pad in view.pads)
     if own and any(view.pads) and not zero:
-        compiler.stored(step.inputs[0])
-        view = compiler.views[step.inputs[0]]
+        assembly.stored(step.inputs[0])
+        view = assembly.views[step.inputs[0]]
     return view
 
 
-def _written_before(compiler: _Compiler, step: Step, view: View) -> View:
+def _written_before(assembly: Assembly, step: Step, view: View) -> View:
     """The same view of a value that is written first: what is read many times is computed once."""
     origin = view.origin or step.inputs[0]
-    if compiler.views[origin].plain:
-        made = compiler.views[origin].a.value
+    if assembly.views[origin].plain:
+        made = assembly.views[origin].a.value
     else:
-        made = compiler.written(replace(view, up=1, pads=(0, 0, 0, 0), mode="constant"), origin).number
-        compiler.views[origin] = View(Term(made))
-    return View(Term(made), up=view.up, pads=view.pads, mode=view.mode, pad_value=view.pad_value, origin=view.origin)
+        made = assembly.written(replace(view, up=1, pads=(0, 0, 0, 0), mode="constant"), origin).number
+        assembly.views[origin] = View(Term(made))
+    return View(
+        Term(made), up=view.up, pads=view.pads, mode=view.mode, pad_value=view.pad_value, origin=view.origin
+    )
 
 
 def _plain(step: Step, view: View) -> _Convolution:
@@ -166,10 +165,10 @@ class _Tail:
     act_later: Act | None = None
 
 
-def _tail(compiler: _Compiler, step: Step, conv: _Convolution) -> tuple[_Tail, str, list[str]]:
+def _tail(assembly: Assembly, step: Step, conv: _Convolution) -> tuple[_Tail, str, list[str]]:
     """Steps that are folded into what the convolution writes: scales, activations, a depth to space."""
     tail, name, nodes = _Tail(), step.output, []
-    while (found := compiler.only_reader(name)) is not None:
+    while (found := assembly.only_reader(name)) is not None:
         place, after = found
         if after.kind == "affine" and tail.act is None:
             scale, shift = after.held["scale"], after.held["shift"]
@@ -187,10 +186,10 @@ def _tail(compiler: _Compiler, step: Step, conv: _Convolution) -> tuple[_Tail, s
             _fold_shuffle(conv, after)
         else:
             break
-        compiler.done.add(place)
+        assembly.done.add(place)
         nodes.append(after.node)
         name = after.output
-    if (found := compiler.only_reader(name)) is not None and tail.act is None:
+    if (found := assembly.only_reader(name)) is not None and tail.act is None:
         after = found[1]
         if after.kind == "norm" and after.held["channels"] == 1:
             # The norm takes the mean off again, whatever it is.
@@ -217,17 +216,17 @@ def _fold_shuffle(conv: _Convolution, step: Step) -> None:
     conv.width = Extent(conv.width.mul * size, conv.width.add * size)
 
 
-def _write_tail(compiler: _Compiler, tail: _Tail, dispatch: Dispatch) -> None:
-    compiler._act(tail.act, "ACT_OUTPUT", "BOUNDS_OUTPUT", "SLOPES_OUTPUT", dispatch)
+def _write_tail(assembly: Assembly, tail: _Tail, dispatch: Dispatch) -> None:
+    assembly.act(tail.act, "ACT_OUTPUT", "BOUNDS_OUTPUT", "SLOPES_OUTPUT", dispatch)
     if tail.later is not None:
         later = tail.later
-        size = compiler.values[dispatch.output].channels
+        size = assembly.values[dispatch.output].channels
         if later.scale.size != size:
             later = Affine(later.scale[:size], later.shift[:size])
         dispatch.macros["NORM_OUTPUT"] = 2
-        dispatch.fixed["TABLE_OUTPUT"] = compiler.rows(later.scale, later.shift)
+        dispatch.fixed["TABLE_OUTPUT"] = assembly.rows(later.scale, later.shift)
     if tail.act_later is not None:
-        compiler._act(tail.act_later, "ACT_LATER", "BOUNDS_LATER", "", dispatch)
+        assembly.act(tail.act_later, "ACT_LATER", "BOUNDS_LATER", "", dispatch)
 
 
 # --- upsampling in front of the convolution -------------------------------------------------------------------
@@ -248,14 +247,16 @@ def _upsampled(conv: _Convolution, view: View) -> bool:
 
 
 def _as_phases(conv: _Convolution, view: View) -> tuple[_Convolution, View]:
-    """Phase 0 reads rows q - 1 and q with the weights w0 and w1 + w2, phase 1 rows q and q + 1 with w0 + w1 and w2.
+    """Phase 0 reads rows q - 1, q with weights w0, w1 + w2; phase 1 rows q, q + 1 with weights w0 + w1, w2.
 
     Reflecting one row of the large picture is repeating the edge of the small one.
     """
     low = np.array([[1.0, 0, 0], [0, 1, 1]])
     high = np.array([[1.0, 1, 0], [0, 0, 1]])
     parts = [
-        np.einsum("oikl,yk,xl->oiyx", conv.weight, rows, columns) for rows in (low, high) for columns in (low, high)
+        np.einsum("oikl,yk,xl->oiyx", conv.weight, rows, columns)
+        for rows in (low, high)
+        for columns in (low, high)
     ]
     made = replace(
         conv,
@@ -286,7 +287,7 @@ def _geometry(conv: _Convolution) -> dict[str, int]:
     }
 
 
-def _dense(compiler: _Compiler, conv: _Convolution, view: View) -> Dispatch:
+def _dense(assembly: Assembly, conv: _Convolution, view: View) -> Dispatch:
     weight, group = conv.weight, conv.group
     outputs, inputs = weight.shape[:2]
     if group > 1 and (inputs % 4 or outputs // group % 8):
@@ -312,8 +313,8 @@ def _dense(compiler: _Compiler, conv: _Convolution, view: View) -> Dispatch:
         macros["PHASED"] = 1
     dispatch = Dispatch("Conv", macros, "tiles")
     dispatch.fixed |= {
-        "WEIGHTS_AT": compiler.add_weight(Weight("conv", weight, form)),
-        "BIAS_AT": compiler.rows(conv.bias, phases=phases, length=slices * together),
+        "WEIGHTS_AT": assembly.add_weight(Weight("conv", weight, form)),
+        "BIAS_AT": assembly.rows(conv.bias, phases=phases, length=slices * together),
         "SLICES": slices,
         "BLOCKS_A_PHASE": phase_blocks,
         "SLICES_A_GROUP": slices // group,
@@ -340,11 +341,11 @@ def _threads(conv: _Convolution) -> dict[str, int]:
     return {"THREADS_X": 8, "THREADS_Y": 8, "SHARE": 0}
 
 
-def _depthwise(compiler: _Compiler, conv: _Convolution, view: View) -> Dispatch:
+def _depthwise(assembly: Assembly, conv: _Convolution, view: View) -> Dispatch:
     dispatch = Dispatch("Depthwise", _geometry(conv) | {"THREADS_X": 8, "THREADS_Y": 8}, "pixels")
     dispatch.fixed |= {
-        "WEIGHTS_AT": compiler.add_weight(Weight("depthwise", conv.weight[:, 0], {})),
-        "BIAS_AT": compiler.rows(conv.bias),
+        "WEIGHTS_AT": assembly.add_weight(Weight("depthwise", conv.weight[:, 0], {})),
+        "BIAS_AT": assembly.rows(conv.bias),
         "PAD_TOP": conv.pads[0],
         "PAD_LEFT": conv.pads[1],
     }
@@ -352,14 +353,14 @@ def _depthwise(compiler: _Compiler, conv: _Convolution, view: View) -> Dispatch:
 
 
 def _keeps(
-    compiler: _Compiler, number: int, step: Step, view: View, dispatch: Dispatch, conv: _Convolution
+    assembly: Assembly, number: int, step: Step, view: View, dispatch: Dispatch, conv: _Convolution
 ) -> bool:
     """Whether a sum that others read too is written by this, its first reader: stride 1, whole tiles."""
     covered = view.up == 1 and not any(pad < 0 for pad in view.pads) and not conv.phased
     covered = covered and conv.strides == (1, 1) and conv.shuffle == 1
     covered = covered and conv.height.add >= 0 and conv.width.add >= 0 and view.a.value != PICTURE
     shared = dispatch.macro("SHARE") == 1 and conv.group == 1
-    return view.b is not None and covered and shared and compiler.read_later(number, view.origin or step.inputs[0])
+    return view.b is not None and covered and shared and assembly.read_later(number, view.origin or step.inputs[0])
 
 
 def _title(conv: _Convolution, view: View, tail: _Tail, depthwise: bool) -> str:

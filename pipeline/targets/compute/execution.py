@@ -81,7 +81,19 @@ def spirv(kernel: str, name: str, macros: tuple[tuple[str, int], ...]) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "kernel.spv"
         defines = [f"-D{macro}={number}" for macro, number in (("ENTRY", name), *macros)]
-        command = [compiler, "-D", "-V", "--target-env", "vulkan1.1", "-S", "comp", "-e", name, "--amb", f"-I{folder}"]
+        command = [
+            compiler,
+            "-D",
+            "-V",
+            "--target-env",
+            "vulkan1.1",
+            "-S",
+            "comp",
+            "-e",
+            name,
+            "--amb",
+            f"-I{folder}",
+        ]
         done = subprocess.run(
             [*command, *defines, "-o", str(out), str(folder / f"{kernel}.hlsl")],
             capture_output=True,
@@ -250,7 +262,10 @@ class Executor:
                 given = device_in_use().create_buffer_with_data(data=held, usage=wgpu.BufferUsage.UNIFORM)
             view = resource in ("_Picture", "_Painted")
             entries.append(
-                {"binding": place, "resource": given if view else {"buffer": given, "offset": 0, "size": given.size}}
+                {
+                    "binding": place,
+                    "resource": given if view else {"buffer": given, "offset": 0, "size": given.size},
+                }
             )
         group = device_in_use().create_bind_group(layout=kernel.layout, entries=entries)
         return kernel, group, groups(plan, dispatch, self._sizes)

@@ -34,6 +34,8 @@ _ACTS = (
     "Square",
 )
 _QUIET = {"KERNEL_X", "KERNEL_Y", "STRIDE_X", "STRIDE_Y", "DILATION_X", "DILATION_Y", "THREADS_X", "THREADS_Y"}
+_ABSENT = {"STORE": "NotStored", "SHARE": "Direct"}
+"""Macros that are told where they are 0."""
 
 
 def macros(dispatch: Dispatch, half: bool) -> dict[str, int]:
@@ -51,11 +53,14 @@ def kernel_name(dispatch: Dispatch, half: bool) -> str:
     if "KERNEL_X" in held:
         words[0] += f"{held['KERNEL_X']}x{held['KERNEL_Y']}"
         if (held["STRIDE_X"], held["STRIDE_Y"]) != (1, 1):
-            words.append(f"Stride{held['STRIDE_X']}" + ("" if held["STRIDE_X"] == held["STRIDE_Y"] else str(held["STRIDE_Y"])))
+            words.append(
+                f"Stride{held['STRIDE_X']}"
+                + ("" if held["STRIDE_X"] == held["STRIDE_Y"] else str(held["STRIDE_Y"]))
+            )
         if "DILATION_X" in held and (held["DILATION_X"], held["DILATION_Y"]) != (1, 1):
             words.append(f"Dilation{held['DILATION_X']}{held['DILATION_Y']}")
     for name, number in held.items():
-        if name in _QUIET or not number:
+        if name in _QUIET or (not number and name not in _ABSENT):
             continue
         words.append(_word(name, number))
     if "THREADS_X" in held:
@@ -71,8 +76,8 @@ def _word(name: str, number: int) -> str:
         return _PADDINGS[number]
     if name == "COMBINE":
         return _COMBINES[number]
-    if name in ("STORE", "SHARE"):
-        return ""
+    if name in _ABSENT:
+        return "" if number else _ABSENT[name]
     return parts if number == 1 and name in ("STATISTICS", "KEEP", "PHASED", "HALF") else f"{parts}{number}"
 
 

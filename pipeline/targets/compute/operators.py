@@ -6,81 +6,41 @@ come from a file as well as from the rewrites. A step has one output; shapes are
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import Shapes, infer
+from pipeline.targets.compute.patterns import patterns, recognise
+from pipeline.targets.compute.reading import constant, number, picture_shape, required
+from pipeline.targets.compute.steps import ELSEWHERE, Refused, Step, Steps, Unsupported
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
 
-@dataclass(frozen=True)
-class Refused:
-    """A node that the compiler does not carry, why, and what can be done."""
-
-    node: str
-    operator: str
-    reason: str
-    fix: str = ""
-
-
-class Unsupported(Exception):
-    """Raised while a node is read or compiled; becomes a `Refused` for that node."""
-
-    def __init__(self, reason: str, fix: str = "") -> None:
-        super().__init__(reason)
-        self.reason, self.fix = reason, fix
-
-
-@dataclass
-class Step:
-    """One operation on pictures. `kind` names it, `held` are its constants by name (see `_READERS`)."""
-
-    kind: str
-    node: str
-    operator: str
-    inputs: tuple[str, ...]
-    output: str
-    held: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Steps:
-    """A graph as steps, in order. `shapes` are (channels, height, width) of every tensor at the declared size."""
-
-    steps: list[Step]
-    refused: list[Refused]
-    picture: str
-    result: str
-    shapes: dict[str, tuple[int, int, int]]
-
-    def readers(self, tensor: str) -> list[Step]:
-        """The steps that read a tensor."""
-        return [step for step in self.steps if tensor in step.inputs]
-
-
-ELSEWHERE = "Build it for an inference package: --target barracuda-3.0, or one of the inference family."
-
-
 def read(graph: gs.Graph) -> Steps:
-    """The steps of a graph with one picture in and one picture out; nodes that are not carried are in `refused`."""
+    """The steps of a graph with one picture in and out; nodes that are not carried are in `refused`."""
     shapes = infer(graph)
     found = Steps([], [], graph.inputs[0].name, graph.outputs[0].name, {})
     same: dict[str, str] = {}
     for tensor in graph.tensors().values():
         shape = shapes.static(tensor)
         if shape is not None and 0 < len(shape) <= 4 and not hasattr(tensor, "values"):
-            sizes = _picture_shape(shape)
+            sizes = picture_shape(shape)
             if sizes is not None:
                 found.shapes[tensor.name] = sizes
+    wholes, parts = patterns(graph, shapes)
     for node in graph.nodes:
-        if not node.outputs or node.op == "Constant":
+        if not node.outputs or node.op == "Constant" or id(node) in parts:
             continue
         try:
+            if id(node) in wholes:
+                step = wholes[id(node)]
+                step.inputs = tuple(same.get(name, name) for name in step.inputs)
+                found.steps.append(step)
+                continue
             reader = _READERS.get(node.op)
             if reader is None or node.domain not in (None, "", "ai.onnx"):
                 raise Unsupported(f"{node.op} has no kernel here", ELSEWHERE)
@@ -96,22 +56,8 @@ def read(graph: gs.Graph) -> Steps:
         except Unsupported as error:
             found.refused.append(Refused(node.name, node.op, error.reason, error.fix))
     found.result = same.get(found.result, found.result)
-    _recognise(found)
+    recognise(found)
     return found
-
-
-def _picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """(channels, height, width); a vector or matrix of one picture's channels is a picture of one pixel."""
-    if len(shape) == 4:
-        return (shape[1], shape[2], shape[3]) if shape[0] == 1 else None
-    if len(shape) == 2 and shape[0] == 1:
-        return shape[1], 1, 1
-    if len(shape) == 3 and shape[0] == 1:
-        return (shape[1], 1, 1) if shape[2] == 1 else (shape[2], 1, 1) if shape[1] == 1 else None
-    return None
-
-
-# --- reading constants ---------------------------------------------------------------------------------------
 
 
 def _step(kind: str, node: gs.Node, inputs: list[gs.Tensor] | None = None, **held: Any) -> Step:
@@ -119,32 +65,9 @@ def _step(kind: str, node: gs.Node, inputs: list[gs.Tensor] | None = None, **hel
     return Step(kind, node.name, node.op, names, node.outputs[0].name, held)
 
 
-def _constant(node: gs.Node, index: int, attribute: str | None = None) -> np.ndarray | None:
-    """An attribute, or else the constant at an input; None where it is not given."""
-    if attribute is not None and attribute in node.attrs:
-        return np.asarray(node.attrs[attribute])
-    tensor = n.given(node, index)
-    if tensor is None:
-        return None
-    held = n.value(tensor)
-    if held is None:
-        raise Unsupported(f"its input {tensor.name} is computed, not constant", ELSEWHERE)
-    return held
-
-
-def _required(node: gs.Node, index: int, what: str) -> np.ndarray:
-    held = _constant(node, index)
-    if held is None:
-        raise Unsupported(f"its {what} is missing")
-    return held.astype(np.float64)
-
-
-def _number(node: gs.Node, index: int, attribute: str, default: float) -> float:
-    held = _constant(node, index, attribute)
-    return default if held is None else float(held.reshape(-1)[0])
-
-
-def _pads(node: gs.Node, shapes: Shapes, kernel: tuple[int, int], strides: tuple[int, int], dilations: Any) -> tuple:
+def _pads(
+    node: gs.Node, shapes: Shapes, kernel: tuple[int, int], strides: tuple[int, int], dilations: Any
+) -> tuple:
     """(top, left, bottom, right) of a window operator."""
     auto = n.text(node, "auto_pad", "NOTSET")
     if auto == "VALID":
@@ -168,13 +91,13 @@ def _pads(node: gs.Node, shapes: Shapes, kernel: tuple[int, int], strides: tuple
 
 
 def _conv(node: gs.Node, shapes: Shapes) -> list[Step]:
-    weight = _required(node, 1, "weight")
+    weight = required(node, 1, "weight")
     if weight.ndim != 4:
         raise Unsupported(f"a convolution over {weight.ndim - 2} dimensions is not one over pictures", ELSEWHERE)
     transposed = node.op == "ConvTranspose"
     group = int(node.attrs.get("group", 1))
     channels = weight.shape[1] * group if transposed else weight.shape[0]
-    bias = _constant(node, 2)
+    bias = constant(node, 2)
     bias = np.zeros(channels) if bias is None else bias.astype(np.float64).reshape(-1)
     strides, dilations = n.ints(node, "strides", (1, 1)), n.ints(node, "dilations", (1, 1))
     kernel = (weight.shape[2], weight.shape[3])
@@ -203,13 +126,13 @@ def _conv(node: gs.Node, shapes: Shapes) -> list[Step]:
 
 
 def _batch_norm(node: gs.Node, shapes: Shapes) -> list[Step]:
-    scale, bias, mean, variance = (_required(node, i, "statistics") for i in range(1, 5))
+    scale, bias, mean, variance = (required(node, i, "statistics") for i in range(1, 5))
     scale = scale / np.sqrt(variance + float(node.attrs.get("epsilon", 1e-5)))
     return [_step("affine", node, scale=scale, shift=bias - mean * scale)]
 
 
 def _instance_norm(node: gs.Node, shapes: Shapes) -> list[Step]:
-    gamma, beta = _required(node, 1, "scale"), _required(node, 2, "bias")
+    gamma, beta = required(node, 1, "scale"), required(node, 2, "bias")
     epsilon = float(node.attrs.get("epsilon", 1e-5))
     return [_step("norm", node, gamma=gamma, beta=beta, epsilon=epsilon, channels=1)]
 
@@ -220,7 +143,7 @@ def _group_norm(node: gs.Node, shapes: Shapes) -> list[Step]:
     if shape is None:
         raise Unsupported("the number of channels is not known")
     each = shape[1] // groups
-    gamma, beta = _required(node, 1, "scale"), _required(node, 2, "bias")
+    gamma, beta = required(node, 1, "scale"), required(node, 2, "bias")
     if gamma.size == groups and groups != shape[1]:
         gamma, beta = np.repeat(gamma, each), np.repeat(beta, each)
     epsilon = float(node.attrs.get("epsilon", 1e-5))
@@ -243,7 +166,7 @@ def _act(kind: str, *bounds: tuple[str, float]) -> Any:
 
 
 def _clip(node: gs.Node, shapes: Shapes) -> list[Step]:
-    low, high = _number(node, 1, "min", -3.0e38), _number(node, 2, "max", 3.0e38)
+    low, high = number(node, 1, "min", -3.0e38), number(node, 2, "max", 3.0e38)
     if low == 0 and high >= 3.0e38:
         return [_step("act", node, act="RELU", bounds=())]
     return [_step("act", node, act="CLIP", bounds=(max(low, -3.0e38), min(high, 3.0e38)))]
@@ -255,7 +178,7 @@ def _gelu(node: gs.Node, shapes: Shapes) -> list[Step]:
 
 
 def _prelu(node: gs.Node, shapes: Shapes) -> list[Step]:
-    slope = _required(node, 1, "slope")
+    slope = required(node, 1, "slope")
     if slope.size == 1:
         return [_step("act", node, act="LEAKY", bounds=(float(slope.reshape(-1)[0]),))]
     return [_step("act", node, act="PRELU", bounds=(), slopes=_per_channel(slope, node, shapes))]
@@ -313,7 +236,7 @@ def _extreme(node: gs.Node, shapes: Shapes) -> list[Step]:
 
 
 def _power(node: gs.Node, shapes: Shapes) -> list[Step]:
-    exponent = _required(node, 1, "exponent")
+    exponent = required(node, 1, "exponent")
     kinds = {2.0: "SQUARE", 0.5: "SQUARE_ROOT"}
     if exponent.size != 1 or float(exponent.reshape(())) not in kinds:
         raise Unsupported("powers other than 2 and 1/2 have no kernel here", ELSEWHERE)
@@ -321,8 +244,8 @@ def _power(node: gs.Node, shapes: Shapes) -> list[Step]:
 
 
 def _pad(node: gs.Node, shapes: Shapes) -> list[Step]:
-    pads = [int(v) for v in np.asarray(_constant(node, 1, "pads")).reshape(-1)]
-    axes = _constant(node, 3)
+    pads = [int(v) for v in np.asarray(constant(node, 1, "pads")).reshape(-1)]
+    axes = constant(node, 3)
     if axes is not None:
         spread = [0] * 8
         for place, axis in enumerate(int(a) % 4 for a in axes.reshape(-1)):
@@ -333,7 +256,7 @@ def _pad(node: gs.Node, shapes: Shapes) -> list[Step]:
     mode = n.text(node, "mode", "constant")
     if mode not in ("constant", "reflect", "edge"):
         raise Unsupported(f"padding of mode {mode} has no kernel here", ELSEWHERE)
-    value = _number(node, 2, "value", 0.0) if mode == "constant" else 0.0
+    value = number(node, 2, "value", 0.0) if mode == "constant" else 0.0
     return [_step("pad", node, pads=(pads[2], pads[3], pads[6], pads[7]), mode=mode, value=value)]
 
 
@@ -341,8 +264,8 @@ def _slice(node: gs.Node, shapes: Shapes) -> list[Step]:
     shape = shapes.static(node.inputs[0])
     if shape is None or len(shape) != 4:
         raise Unsupported("only slices of pictures are carried", ELSEWHERE)
-    starts, ends = _constant(node, 1, "starts"), _constant(node, 2, "ends")
-    axes, steps = _constant(node, 3, "axes"), _constant(node, 4, "steps")
+    starts, ends = constant(node, 1, "starts"), constant(node, 2, "ends")
+    axes, steps = constant(node, 3, "axes"), constant(node, 4, "steps")
     ranges = [(0, size) for size in shape]
     for place, (start, end) in enumerate(zip(starts.reshape(-1), ends.reshape(-1), strict=True)):
         axis = int(axes.reshape(-1)[place]) % 4 if axes is not None else place
@@ -376,7 +299,14 @@ def _split(node: gs.Node, shapes: Shapes) -> list[Step]:
     for tensor in node.outputs:
         count = shapes.static(tensor)[1]
         made.append(
-            Step("channels", node.name, node.op, (node.inputs[0].name,), tensor.name, {"first": first, "count": count})
+            Step(
+                "channels",
+                node.name,
+                node.op,
+                (node.inputs[0].name,),
+                tensor.name,
+                {"first": first, "count": count},
+            )
         )
         first += count
     return made
@@ -418,7 +348,7 @@ def _resize(node: gs.Node, shapes: Shapes) -> list[Step]:
 def _scale_of(node: gs.Node, axis: int, before: int, after: int) -> float:
     """The factor along an axis: the declared one, or what the declared sizes come to."""
     place = 1 if node.op == "Upsample" or len(node.inputs) == 2 else 2
-    scales = _constant(node, place, "scales")
+    scales = constant(node, place, "scales")
     if scales is not None and scales.size == 4:
         return float(scales.reshape(-1)[axis])
     if scales is not None and scales.size == 2:
@@ -449,9 +379,14 @@ def _pool(node: gs.Node, shapes: Shapes) -> list[Step]:
 
 def _mean(node: gs.Node, shapes: Shapes) -> list[Step]:
     if node.op == "ReduceMean":
-        axes = _constant(node, 1, "axes")
+        axes = constant(node, 1, "axes")
         shape = shapes.static(node.inputs[0])
-        if shape is None or len(shape) != 4 or axes is None or sorted(int(a) % 4 for a in axes.reshape(-1)) != [2, 3]:
+        if (
+            shape is None
+            or len(shape) != 4
+            or axes is None
+            or sorted(int(a) % 4 for a in axes.reshape(-1)) != [2, 3]
+        ):
             raise Unsupported("only the mean over all pixels of a channel is carried", ELSEWHERE)
     return [_step("mean", node)]
 
@@ -465,7 +400,7 @@ def _softmax(node: gs.Node, shapes: Shapes) -> list[Step]:
 
 def _dense(node: gs.Node, shapes: Shapes) -> list[Step]:
     """A dense layer on the one pixel that a global pooling left: a 1x1 convolution."""
-    weight = _required(node, 1, "weight")
+    weight = required(node, 1, "weight")
     shape = shapes.static(node.inputs[0])
     if shape is None or len(shape) != 2 or shape[0] != 1 or weight.ndim != 2:
         raise Unsupported("a dense layer is carried behind global pooling alone", ELSEWHERE)
@@ -473,7 +408,7 @@ def _dense(node: gs.Node, shapes: Shapes) -> list[Step]:
         if node.attrs.get("transA", 0) or float(node.attrs.get("beta", 1)) != 1:
             raise Unsupported("this form of Gemm has no kernel here", ELSEWHERE)
         weight = (weight if node.attrs.get("transB", 0) else weight.T) * float(node.attrs.get("alpha", 1))
-        bias = _constant(node, 2)
+        bias = constant(node, 2)
     else:
         weight, bias = weight.T, None
     bias = np.zeros(weight.shape[0]) if bias is None else np.broadcast_to(bias.reshape(-1), weight.shape[0])
@@ -496,7 +431,7 @@ def _reshape(node: gs.Node, shapes: Shapes) -> list[Step]:
     if before is not None and after is not None:
         if tuple(before) == tuple(after):
             return [_step("same", node)]
-        one, other = _picture_shape(tuple(before)), _picture_shape(tuple(after))
+        one, other = picture_shape(tuple(before)), picture_shape(tuple(after))
         if one is not None and one == other:
             return [_step("same", node)]
     raise Unsupported("it moves data between channels and pixels in a way that no kernel here has", ELSEWHERE)
@@ -506,7 +441,7 @@ def _transpose(node: gs.Node, shapes: Shapes) -> list[Step]:
     before = shapes.static(node.inputs[0])
     after = shapes.static(node.outputs[0])
     moved = [size for size in (after or ()) if size != 1] == [size for size in (before or ()) if size != 1]
-    if before is not None and moved and _picture_shape(tuple(before)) == _picture_shape(tuple(after or ())):
+    if before is not None and moved and picture_shape(tuple(before)) == picture_shape(tuple(after or ())):
         return [_step("same", node)]
     raise Unsupported("only a transposition that moves nothing is carried", ELSEWHERE)
 
@@ -571,26 +506,3 @@ _READERS = {
 
 CARRIED = tuple(sorted(_READERS))
 """The operators that the compiler has a reader for; a use of one may still be refused."""
-
-
-# --- what several steps are together -------------------------------------------------------------------------
-
-
-def _recognise(found: Steps) -> None:
-    """x * sigmoid(x) and x * hard_sigmoid(x, 1/6, 1/2) as one activation."""
-    makers = {step.output: step for step in found.steps}
-    for step in list(found.steps):
-        if step.kind != "binary" or step.held["combine"] != "Mul":
-            continue
-        for place in (0, 1):
-            gate = makers.get(step.inputs[1 - place])
-            if gate is None or gate.kind != "act" or gate.inputs != (step.inputs[place],):
-                continue
-            kind = {"SIGMOID": "SILU", "HARD_SIGMOID": "HARD_SWISH"}.get(gate.held["act"])
-            hard = gate.held["act"] == "HARD_SIGMOID"
-            if hard and not np.allclose(gate.held["bounds"], (1 / 6, 0.5), atol=1e-4):
-                continue
-            if kind is not None and len(found.readers(gate.output)) == 1 and gate.output != found.result:
-                step.kind, step.inputs, step.held = "act", (step.inputs[place],), {"act": kind, "bounds": ()}
-                found.steps.remove(gate)
-                break

@@ -82,9 +82,10 @@ class Weight:
 class Dispatch:
     """One kernel run. `macros` specialise the kernel file, `fixed` and `real` are constants by name.
 
-    `first` and `second` are the values read, `output` the one written, `kept` the one that is written on the way of
-    reading. `of` is the dispatch whose statistics a merge reads. `grid` says how many thread groups there are:
-    tiles, pixels, flat pixels, or blocks. `sampling` is how resizing computes positions (see `constants`).
+    `first` and `second` are the values read, `output` the one written, `kept` the one that is written on the way
+    of reading. `of` is the dispatch whose statistics a merge reads. `grid` says how many thread groups there are:
+    tiles and slices; pixels and blocks; flat (pixels); blocks; threads (one for each block). `align_corners` is
+    how a resize computes positions (see `constants`).
     """
 
     kernel: str
@@ -164,7 +165,9 @@ class Plan:
                     "kernel": kernel_name(dispatch, self.half),
                     "does": dispatch.title,
                     "reads": [self._place(v) for v in (dispatch.first, dispatch.second) if v >= 0],
-                    "writes": [self._place(v) for v in (dispatch.output, dispatch.kept) if v >= 0 and self._kept(v)],
+                    "writes": [
+                        self._place(v) for v in (dispatch.output, dispatch.kept) if v >= 0 and self._kept(v)
+                    ],
                     "channels": self.values[dispatch.output].channels if dispatch.output >= 0 else 0,
                     "width": shown[1],
                     "height": shown[0],

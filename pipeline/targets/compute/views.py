@@ -27,7 +27,7 @@ class Affine:
 
 @dataclass(frozen=True)
 class Table:
-    """A normalisation whose mean, scale and shift a merge of statistics leaves from element `at` of the tables on."""
+    """A normalisation: a merge of statistics leaves mean, scale and shift from element `at` of the tables on."""
 
     at: int
 

@@ -60,6 +60,7 @@ float4 _Real[7];
 #define SAMPLING _Real[4]
 #define PAD_VALUE _Real[5].x
 #define EPSILON _Real[5].y
+#define EPSILON_OUTSIDE _Real[5].z
 #define BOUNDS_LATER _Real[6]
 
 // --- Resources ---
@@ -320,7 +321,9 @@ float4 Value(int block, int x, int y)
 #elif COMBINE == 3
     value *= TermB(block, x, y);
 #elif COMBINE == 4
-    value /= TermB(block, x, y);
+    // Channels behind the last are 0 / 0, and their weights, which are 0, would not make a number of that.
+    float4 quotient = value / TermB(block, x, y);
+    value = (int4)(4 * block) + int4(0, 1, 2, 3) < (int4)SOURCE_CHANNELS ? quotient : 0.0;
 #endif
 #if NORM_SUM == 2
     value = Scaled(value, TABLE_SUM, block);

@@ -5,7 +5,7 @@
 //      1 depth to space, n = FACTOR, blocks first (DCR);  2 depth to space, columns and rows first (CRD)
 //      3 space to depth, n = FACTOR
 //      4 the channels of the first term, then those of the second (one after another, at any channel)
-//      5 groups of channels shuffled: OPTION channels in each of the output's groups
+//      5 channels shuffled: one of each of the source's OPTION groups after another
 
 #include "Common.hlsl"
 
@@ -40,8 +40,7 @@ float Channel(int channel, int2 pixel)
         return Lane(TermB((int)(from / 4u), at.x, at.y), from % 4u);
     }
 #elif MOVE == 5
-    uint groups = (uint)OUTPUT_CHANNELS / (uint)OPTION;
-    from = c % (uint)OPTION * groups + c / (uint)OPTION;
+    from = c % (uint)OPTION * ((uint)OUTPUT_CHANNELS / (uint)OPTION) + c / (uint)OPTION;
 #endif
 #if MOVE == 4
     return Lane(TermA((int)(from / 4u), at.x, at.y), from % 4u);

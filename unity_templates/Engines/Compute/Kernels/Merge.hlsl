@@ -67,7 +67,8 @@ void ENTRY(uint3 group : SV_GroupID, uint thread : SV_GroupIndex)
     uint to = (uint)(TABLE_OUTPUT + 3 * block);
 #if RESULT == 0
     _NewTables[to] = mean;
-    _NewTables[to + 1u] = _Weights[(uint)(WEIGHTS_AT + 2 * block)] / sqrt(spread / count + EPSILON);
+    float4 deviation = sqrt(spread / count + EPSILON) + EPSILON_OUTSIDE;
+    _NewTables[to + 1u] = _Weights[(uint)(WEIGHTS_AT + 2 * block)] / max(deviation, 1e-20);
     _NewTables[to + 2u] = _Weights[(uint)(WEIGHTS_AT + 2 * block + 1)];
 #elif RESULT == 1
     _NewTables[to] = mean;
