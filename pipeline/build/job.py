@@ -146,13 +146,16 @@ def build_unity(
     Raises PipelineError for what the user can fix, ProofFailed when the numbers or the rules do not hold; in
     both cases nothing was written.
     """
-    from pipeline.unity import destination, writer
+    from pipeline import targets
+    from pipeline.unity import destination, fit, packages, project_facts, writer
     from pipeline.unity import project as unity_project
 
     options = options or BuildOptions()
     path = existing_file(source)
     name = names.checked(options.name) if options.name else names.identifier(path.stem)
     place = destination.choose(output, project)
+    if place.project is not None and not place.create:
+        fit.check(project_facts.read(place.project), targets.get(options.target), switch_package=switch_package)
     made = _from_cache(path, options, name, use_cache)
     cached = made is not None
     if made is None:
@@ -172,16 +175,10 @@ def build_unity(
     result.bundle = place.assets / "StyleTransfer" / "Models" / name
     if place.project is not None:
         result.project = place.project
-        target = report["target"]
-        if not dry_run:
-            note = unity_project.add_package(
-                place.project,
-                target["package"],
-                target["package_version"],
-                replace=place.create or switch_package,
-            )
-            if note:
-                result.notes.append(note)
+        target = targets.get(options.target)
+        wanted = target.family.packages(target) | packages.MODULES
+        replace = place.create or switch_package
+        result.notes += packages.add(place.project, wanted, replace=replace, dry_run=dry_run)
     if preview is not None and not dry_run:
         _write_preview(Path(preview), files, report, name, options)
     return result

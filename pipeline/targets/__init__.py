@@ -70,7 +70,8 @@ class Capability:
 class Target:
     """What a bundle is made for: a Unity inference package at a version, or a compiler of this pipeline.
 
-    `package` is "" where no package is needed; `package_version` is that of the package or of the compiler.
+    `package` is "" where no package is needed; `package_version` is that of the package or of the compiler, and
+    `oldest` the first one that the same data holds for.
     `operators` are those that the importer has a handler for; `graph_rules` look at more than one node.
     `semantics` names the ways in which the target computes something else than ONNX says. `constants` are the
     operators through which a constant stays one while nodes are imported; None means all operators.
@@ -81,6 +82,7 @@ class Target:
     family_name: str
     package: str
     package_version: str
+    oldest: str
     unity: str
     opset: int
     operators: dict[str, OperatorFacts]
@@ -235,6 +237,7 @@ def _read(family_name: str, data: dict[str, Any]) -> Target:
         family_name=family_name,
         package=data.get("package", ""),
         package_version=data["package_version"],
+        oldest=data.get("oldest", data["package_version"]),
         unity=data["unity"],
         opset=data["opset"],
         operators={

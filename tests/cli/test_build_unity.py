@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.unity import packages
 from tests.networks import style_checkpoint, style_onnx
 
 DECLARED = ("--input-range", "0..1", "--output-range", "0..1")
@@ -186,8 +187,26 @@ def test_the_package_is_switched_where_that_is_asked_for(pipeline, tmp_path):
     manifest.write_text('{"dependencies": {"com.unity.barracuda": "3.0.0"}}')
     build = ("build-unity", source, "--project", project, "--target", "barracuda-1.0")
     ranges = ("--input-range", "0..255", "--output-range", "0..255")
-    kept = pipeline(*build, *ranges)
-    assert kept.code == 0 and "The project's is kept" in kept.err and "3.0.0" in manifest.read_text()
+    refused = pipeline(*build, *ranges)
+    assert refused.code == 2 and "[package-differs]" in refused.err and "--target barracuda-3.0" in refused.err
+    assert "3.0.0" in manifest.read_text() and not list((project / "Assets").iterdir())
     switched = pipeline(*build, *ranges, "--switch-package")
     assert switched.code == 0 and "from 3.0.0 to 1.0.4" in switched.err
-    assert json.loads(manifest.read_text())["dependencies"] == {"com.unity.barracuda": "1.0.4"}
+    listed = json.loads(manifest.read_text())["dependencies"]
+    assert listed == {"com.unity.barracuda": "1.0.4"} | packages.MODULES
+
+
+def test_a_project_that_another_importer_is_in_is_refused_before_the_work(pipeline, tmp_path):
+    project = tmp_path / "Game"
+    (project / "Assets").mkdir(parents=True)
+    (project / "Packages").mkdir()
+    manifest = project / "Packages" / "manifest.json"
+    manifest.write_text('{"dependencies": {"com.unity.sentis": "2.1.3"}}')
+    source = tmp_path / "net.onnx"
+    source.write_bytes(b"never read")
+    build = ("build-unity", source, "--project", project, "--target", "barracuda-3.0")
+    refused = pipeline(*build)
+    assert refused.code == 2 and "[onnx-importers-collide]" in refused.err and "--target sentis-2.1" in refused.err
+    manifest.write_text("{")
+    assert "[package-manifest-broken]" in pipeline(*build).err
+    assert not list((project / "Assets").iterdir())

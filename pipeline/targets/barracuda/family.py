@@ -47,6 +47,11 @@ class Barracuda(Family):
 
         return GRAPH_KINDS
 
+    def packages(self, target: Target) -> dict[str, str]:
+        # Built-in modules that the package's C# uses without declaring it (ONNXTensor.cs:8@2.0.0).
+        modules = dict.fromkeys(target.own.get("modules", ()), "1.0.0")
+        return super().packages(target) | modules
+
     def meta(self, file_name: str, guid: str, target: Target) -> bytes | None:
         from pipeline.targets.barracuda.packaging import importer_meta
 

@@ -1,0 +1,155 @@
+"""Whether a target fits a Unity project, which target does, and the one step that its render pipeline needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline import targets
+from pipeline.support.errors import PipelineError
+from pipeline.targets import Target
+from pipeline.unity.project_facts import BUILT_IN, HIGH_DEFINITION, UNIVERSAL, ProjectFacts, renderers
+
+Version = tuple[int, ...]
+
+
+def choose_target(project: ProjectFacts) -> str:
+    """The name of the target for the inference package that the project has; the default one where it has none.
+
+    Raises PipelineError `onnx-importers-collide` where it has several, `package-too-old`.
+    """
+    held = sorted(set(project.packages) & _importers())
+    if len(held) > 1:
+        raise PipelineError(
+            "onnx-importers-collide",
+            f"the project has {' and '.join(held)}, and Unity lets none of them import .onnx files then",
+            subject=str(project.root),
+            remedy="Remove all but one of them in Window > Package Manager.",
+        )
+    if not held:
+        return targets.DEFAULT
+    fitting = _fitting(held[0], project.packages[held[0]])
+    if fitting is None:
+        raise _too_old(project, held[0])
+    return fitting.name
+
+
+def check(project: ProjectFacts, target: Target, *, switch_package: bool = False) -> None:
+    """Refuses what cannot work in the project.
+
+    Raises PipelineError `editor-too-old`, `onnx-importers-collide`, `package-too-old`, `package-differs`.
+    """
+    needed = _version(target.unity)
+    if project.editor is not None and project.editor < needed:
+        editor = ".".join(map(str, project.editor))
+        raise PipelineError(
+            "editor-too-old",
+            f"the project is of Unity {editor}, and {target.name} needs {target.unity}",
+            subject=str(project.root),
+            remedy=_for_older_editors(target, project.editor),
+        )
+    if not target.package:
+        return
+    others = sorted((set(project.packages) & _importers()) - {target.package})
+    if others:
+        fitting = _fitting(others[0], project.packages[others[0]])
+        for_it = f"Build for what the project has: --target {fitting.name}. Or remove" if fitting else "Remove"
+        raise PipelineError(
+            "onnx-importers-collide",
+            f"the project has {others[0]}; with {target.package} beside it, Unity lets neither import .onnx files",
+            subject=str(project.root),
+            remedy=f"{for_it} {others[0]} in Window > Package Manager.",
+        )
+    there = project.packages.get(target.package)
+    if there is None or switch_package or _holds(target, there):
+        return
+    fitting = _fitting(target.package, there)
+    if fitting is None:
+        raise _too_old(project, target.package)
+    raise PipelineError(
+        "package-differs",
+        f"the project has {target.package} {there}, and {target.name} is built for {target.package_version}",
+        subject=str(project.root),
+        remedy=f"Use --target {fitting.name}, or --switch-package to give the project {target.package_version}.",
+    )
+
+
+def next_step(project: ProjectFacts, prefab: str) -> str:
+    """What to do in Unity to see the style, in one sentence; `prefab` is the name of the camera's prefab."""
+    show = f"put {prefab} into a scene and press Play"
+    if project.pipelines == (BUILT_IN,):
+        return f"Open {project.root} in Unity, {show}."
+    steps = []
+    if UNIVERSAL in project.pipelines:
+        found = [path.relative_to(project.root).as_posix() for path in renderers(project.root)]
+        where = f"the renderer {found[0]}" if len(found) == 1 else "the renderer that the project uses"
+        steps.append(f"in {where}, Add Renderer Feature > Style Transfer Feature")
+    if HIGH_DEFINITION in project.pipelines:
+        steps.append("in the scene, add a Custom Pass Volume with a Style Transfer Custom Pass")
+    if len(steps) > 1:
+        steps = [f"URP: {steps[0]}; HDRP: {steps[1]}"]
+    return (
+        f"Open {project.root} in Unity, {show}. This project renders with {' or '.join(project.pipelines)}: "
+        + (f"{steps[0]}.")
+    )
+
+
+def _importers() -> set[str]:
+    """The packages that import .onnx files: at most one of them can be in a project."""
+    return {target.package for target in _all() if target.package}
+
+
+def _all() -> Iterator[Target]:
+    return map(targets.get, targets.names())
+
+
+def _fitting(package: str, version: str) -> Target | None:
+    """The newest target that holds for a version of a package, None for a version before all of them.
+
+    A path or the address of a repository, which says no version, counts as the newest one.
+    """
+    wanted = _version(version)
+    found = [
+        target
+        for target in _all()
+        if target.package == package and (not wanted or _version(target.oldest) <= wanted)
+    ]
+    return max(found, key=lambda target: _version(target.package_version), default=None)
+
+
+def _holds(target: Target, version: str) -> bool:
+    """Whether a target is meant for this version of its package. Where no version is said, it may be."""
+    wanted, fitting = _version(version), _fitting(target.package, version)
+    within = _version(target.oldest) <= wanted <= _version(target.package_version)
+    return not wanted or within or (fitting is not None and fitting.name == target.name)
+
+
+def _too_old(project: ProjectFacts, package: str) -> PipelineError:
+    oldest = min((target for target in _all() if target.package == package), key=lambda it: _version(it.oldest))
+    return PipelineError(
+        "package-too-old",
+        f"the project has {package} {project.packages[package]}; targets begin with {oldest.oldest}",
+        subject=str(project.root),
+        remedy=f"Update it in Window > Package Manager, or with --target {oldest.name} --switch-package.",
+    )
+
+
+def _for_older_editors(target: Target, editor: Version) -> str:
+    newer = f"open the project with Unity {target.unity} or later first"
+    able = [other for other in _all() if other.package and _version(other.unity) <= editor]
+    if not able:
+        return f"{newer[0].upper()}{newer[1:]}."
+    best = max(able, key=lambda other: (other.package == target.package, _version(other.package_version)))
+    return f"Use --target {best.name}, or {newer}."
+
+
+def _version(text: str) -> Version:
+    """(2, 4, 0) of 2.4.0-preview; empty for what does not begin with a number."""
+    found = re.match(r"\d+(?:\.\d+)*", text)
+    return tuple(map(int, found[0].split("."))) if found else ()
+
+
+def prefab_name(bundle: Path) -> str:
+    """The name of the prefab in a model's folder."""
+    return f"{bundle.name}Camera.prefab"

@@ -1,0 +1,150 @@
+"""The packages of a Unity project: those that its list asks for, those that are there, and adding to the list."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.support.errors import PipelineError
+from pipeline.support.resources import resource
+from pipeline.unity import swap
+from pipeline.unity.json_text import exchange, insert
+
+LIST = "Packages/manifest.json"
+LOCK = "Packages/packages-lock.json"
+
+MODULES = {"com.unity.modules.imgui": "1.0.0", "com.unity.modules.jsonserialize": "1.0.0"}
+"""Built-in modules that the C# of a bundle uses. A project may have them switched off."""
+
+_MODULE = "com.unity.modules."
+
+
+def asked(project: Path) -> dict[str, str]:
+    """The packages that the project's list asks for: name -> version, path or URL. Empty without a list.
+
+    Raises PipelineError `package-manifest-broken`.
+    """
+    text = _read(project / LIST)
+    return {} if text is None else _dependencies_of(text, project / LIST)
+
+
+def present(project: Path) -> dict[str, str]:
+    """All packages of the project that can be known without Unity: name -> version, path or URL.
+
+    Those asked for, those that Unity resolved when it last opened the project (what a package depends on counts
+    too), and those that lie in Packages/ as folders. Raises PipelineError `package-manifest-broken`.
+    """
+    found = asked(project)
+    for name, entry in _object(project / LOCK, "dependencies").items():
+        version = entry.get("version") if isinstance(entry, dict) else None
+        if isinstance(version, str) and (name not in found or not version.startswith("file:")):
+            found[name] = version
+    for path in sorted((project / "Packages").glob("*/package.json")):
+        embedded = _object(path)
+        name, version = embedded.get("name"), embedded.get("version")
+        if isinstance(name, str) and isinstance(version, str):
+            found[name] = version
+    return found
+
+
+def add(project: Path, wanted: Mapping[str, str], *, replace: bool = False, dry_run: bool = False) -> list[str]:
+    """Adds packages to the project's list where they are not in it; returns what was done, in words.
+
+    Each is one line, inserted where the list's order puts it; every other byte stays. Another version of a
+    package is kept, unless `replace` asks for the one in `wanted`; modules of Unity are never replaced. A project
+    without a list gets the bundled project's one: a list with these packages alone would turn all built-in
+    modules off. Raises `package-manifest-broken`, `destination-not-writable`, `disk-full`.
+    """
+    path = project / LIST
+    text = _read(path)
+    is_new = text is None
+    if text is None:
+        text = _modules_alone()
+    held = _dependencies_of(text, path)
+    lines, changed = [], text
+    for package, version in wanted.items():
+        there = held.get(package)
+        if there is None:
+            changed = insert(changed, package, version)
+            lines.append(f"added {package} {version} to {path}")
+        elif replace and there != version and not package.startswith(_MODULE):
+            changed = exchange(changed, package, version)
+            lines.append(f"changed {package} from {there} to {version} in {path}")
+    if (changed != text or is_new) and not dry_run:
+        try:
+            _replace(path, changed.encode("utf-8"))
+        except OSError as error:
+            raise swap.failure(error, path) from error
+    return lines
+
+
+def _modules_alone() -> str:
+    """The bundled project's list without the package that its example was built for."""
+    content = json.loads((resource("UnityProject") / LIST).read_text("utf-8"))
+    kept = {
+        name: version
+        for name, version in content["dependencies"].items()
+        if name.startswith(_MODULE) or name == "com.unity.test-framework"
+    }
+    return json.dumps({"dependencies": kept}, indent=2) + "\n"
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        raise _broken(path, "it is not UTF-8") from None
+    except OSError as error:
+        raise swap.failure(error, path) from error
+
+
+def _object(path: Path, key: str = "") -> dict[str, Any]:
+    """A JSON object, or its member; empty where the file cannot be read: Unity makes these itself."""
+    try:
+        content = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    held = content.get(key) if key and isinstance(content, dict) else content
+    return held if isinstance(held, dict) else {}
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Writes a file so that a killed process leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(os.path.realpath(path))  # a manifest that is a link stays one
+    draft = path.with_name(f".{path.name}.new~")
+    try:
+        draft.write_bytes(data)
+        if path.exists():
+            shutil.copymode(path, draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _dependencies_of(text: str, path: Path) -> dict[str, str]:
+    try:
+        content = json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, str(error)) from None
+    found = content.get("dependencies", {}) if isinstance(content, dict) else None
+    if not isinstance(found, dict):
+        raise _broken(path, 'it has no object "dependencies"')
+    if not all(isinstance(version, str) for version in found.values()):
+        raise _broken(path, "a version is not text")
+    return found
+
+
+def _broken(path: Path, reason: str) -> PipelineError:
+    return PipelineError(
+        "package-manifest-broken",
+        f"the project's list of packages cannot be read: {reason}",
+        subject=str(path),
+        remedy="Mend the file; Unity cannot read it either.",
+    )
