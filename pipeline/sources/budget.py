@@ -26,10 +26,16 @@ class Budget:
 
     def __init__(self, subject: Path | str, held: int) -> None:
         self.subject = str(subject)
-        self.held = held
-        declared = limits.declared_memory()
-        self.limit = min(max(FLOOR, RATIO * held), limits.memory_limit()) if declared is None else declared
+        self.held = 0
+        self.limit = 0
         self.taken = 0
+        self.more(held)
+
+    def more(self, held: int) -> None:
+        """Another file belongs to the first, with `held` bytes of its own."""
+        self.held += held
+        declared = limits.declared_memory()
+        self.limit = min(max(FLOOR, RATIO * self.held), limits.memory_limit()) if declared is None else declared
 
     def take(self, size: int) -> None:
         """Count `size` bytes more. Raises PipelineError `over-budget` before they are allocated."""

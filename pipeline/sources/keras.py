@@ -15,9 +15,10 @@ import numpy as np
 
 from pipeline.architectures.fritz import EPSILON
 from pipeline.sources import plain
+from pipeline.sources.budget import Budget
 from pipeline.sources.failures import damaged, guarded
+from pipeline.sources.pickled import shown
 from pipeline.sources.tensors import StateDict
-from pipeline.sources.zipped import MAX_TOTAL
 from pipeline.support.errors import MissingDependency, PipelineError
 
 _KINDS = {frozenset({"kernel"}): "conv", frozenset({"gamma", "beta"}): "norm"}
@@ -47,7 +48,7 @@ def read_keras(path: Path) -> StateDict:
 def _read(path: Path, file: Any) -> StateDict:
     import h5py
 
-    group = file.get("model_weights", file)
+    group = _inside(file, "model_weights") if "model_weights" in file else file
     names = group.attrs.get("layer_names") if isinstance(group, h5py.Group) else None
     if names is None:
         raise PipelineError(
@@ -59,18 +60,20 @@ def _read(path: Path, file: Any) -> StateDict:
     notes = _check_config(path, file.attrs.get("model_config"))
     tensors: dict[str, np.ndarray] = {}
     count = {"conv": 0, "norm": 0}
-    total = 0
+    budget = Budget(path, path.stat().st_size)
     for name in map(_text, names):
-        leaves = _datasets(group[name], h5py)
+        leaves = _datasets(_inside(group, name), h5py)
         kind = _KINDS.get(frozenset(leaves), "")
         if leaves and not kind:
-            raise _foreign(path, f"layer {name!r} with the tensors {', '.join(sorted(leaves))}")
+            raise _foreign(path, f"layer {shown(name)} with the tensors {', '.join(sorted(leaves))[:200]}")
         for leaf, dataset in sorted(leaves.items(), reverse=True):
             if dataset.is_virtual or dataset.external:
-                raise damaged(path, f"layer {name!r} keeps its numbers in another file")
-            total += dataset.size
-            if total * 4 > MAX_TOTAL or dataset.dtype.kind != "f":
-                raise damaged(path, f"layer {name!r} has the absurd shape {list(dataset.shape)}")
+                raise damaged(path, f"layer {shown(name)} keeps its numbers in another file")
+            if dataset.dtype.kind != "f" or dataset.dtype.itemsize > 8 or dataset.shape is None:
+                raise damaged(path, f"layer {shown(name)} holds no floating point numbers")
+            if unknown := _filters(dataset) - _FILTERS:
+                raise damaged(path, f"layer {shown(name)} is compressed by the filter {min(unknown)}")
+            budget.take(dataset.size * max(dataset.dtype.itemsize, 4))
             count[kind] += leaf != "beta"
             values = np.asarray(dataset[()], dtype=np.float32)
             if leaf == "kernel" and values.ndim == 4:
@@ -88,17 +91,42 @@ def _read(path: Path, file: Any) -> StateDict:
     return StateDict(tensors, "keras-h5", str(path), notes)
 
 
+_FILTERS = {1, 2, 3, 6, 32000}
+"""deflate, shuffle, fletcher32, scale-offset and LZF: others are plugins, which HDF5 loads from disk."""
+
+
+def _filters(dataset: Any) -> set[int]:
+    created = dataset.id.get_create_plist()
+    return {created.get_filter(index)[0] for index in range(created.get_nfilters())}
+
+
+def _inside(group: Any, name: str) -> Any:
+    """What lies under a path inside the file itself: a soft or external link anywhere on the way is refused."""
+    import h5py
+
+    for part in filter(None, name.split("/")):
+        if not isinstance(group, h5py.Group) or not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"{shown(name)} is a link, or is not there")
+        group = group[part]
+    return group
+
+
 def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if not isinstance(value, str):
+        raise ValueError(f"a name in it is {shown(value)}")
+    return value
 
 
 def _datasets(group: Any, h5py: Any) -> dict[str, Any]:
     """The data sets of a layer by leaf name: kernel, gamma, beta, ..."""
     found = {}
     for name in map(_text, group.attrs.get("weight_names", ())):
-        if not isinstance(group[name], h5py.Dataset):
-            raise ValueError(f"{name!r} is no data set")
-        found[name.rpartition("/")[2].partition(":")[0]] = group[name]
+        held = _inside(group, name)
+        if not isinstance(held, h5py.Dataset):
+            raise ValueError(f"{shown(name)} is no data set")
+        found[name.rpartition("/")[2].partition(":")[0]] = held
     return found
 
 
@@ -124,7 +152,8 @@ def _check_config(path: Path, config: Any) -> list[str]:
         for key, value in wanted.items():
             held = layer["class_name"] if key == "class_name" else settings.get(key, value)
             if held != value and not (key == "axis" and held == 3):
-                raise _foreign(path, f"layer {layer.get('name')!r} ({key} {held!r} instead of {value!r})")
+                name = shown(layer.get("name"))
+                raise _foreign(path, f"layer {name} ({key} {shown(held)} instead of {value!r})")
     if len(layers) != len(expected):
         raise _foreign(path, f"the number of layers ({len(layers)} instead of {len(expected)})")
     shape = layers[0]["config"].get("batch_input_shape") or [None] * 4

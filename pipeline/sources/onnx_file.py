@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.contract import ImageContract, ImageSide
+from pipeline.sources.budget import Budget
 from pipeline.sources.failures import damaged
+from pipeline.sources.pickled import shown
 from pipeline.sources.triage import FileFormat, identify
 from pipeline.support.errors import PipelineError
 
@@ -78,8 +81,10 @@ def read_onnx(path: Path, file_format: FileFormat, *, strict: bool = True) -> tu
         raise damaged(path, str(error).splitlines()[0][:200] if str(error) else "onnx cannot read it") from error
     if not model.graph.node or not model.opset_import:
         raise damaged(path, "the ONNX model has no nodes or no opset", "truncated-file")
-    companions = _load_external_data(path, model)
-    _check_tensors(path, model)
+    budget = Budget(path, path.stat().st_size)
+    companions = _load_external_data(path, model, budget)
+    _check_tensors(path, model, budget)
+    _raise_ir_version(model)
     if strict:
         from pipeline.graph.model import PRODUCER
         from pipeline.graph.runnable import runnable
@@ -89,6 +94,15 @@ def read_onnx(path: Path, file_format: FileFormat, *, strict: bool = True) -> tu
         _sort(model.graph)
         _check_nodes(path, model)
     return model, companions
+
+
+def _raise_ir_version(model: onnx.ModelProto) -> None:
+    """Before IR 4 every initializer had to be an input too. Files that say 3 and leave the inputs out (waifu2x,
+    quantisers) are taken by ONNX Runtime and Barracuda; what they mean is what IR 4 says."""
+    if 0 < model.ir_version < 4:
+        inputs = {value.name for value in model.graph.input}
+        if any(tensor.name not in inputs for tensor in model.graph.initializer):
+            model.ir_version = 4
 
 
 def _sort(graph: onnx.GraphProto) -> None:
@@ -111,83 +125,155 @@ def _sort(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a graph: initializers and the values of attributes, subgraphs included."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield sparse.values
-        yield sparse.indices
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            if attribute.HasField("g"):
-                yield from tensors(attribute.g)
-            for inner in attribute.graphs:
-                yield from tensors(inner)
+def tensors(message: Any) -> Iterator[onnx.TensorProto]:
+    """Every tensor in a model, graph or node, wherever it stands: initializers, attributes, sparse tensors,
+    subgraphs, functions, training graphs."""
+    import onnx
+
+    pending = [message]
+    while pending:
+        held = pending.pop()
+        if isinstance(held, onnx.TensorProto):
+            yield held
+            continue
+        for name, repeated in _message_fields(held.DESCRIPTOR):
+            if repeated:
+                pending += reversed(getattr(held, name))
+            elif held.HasField(name):
+                pending.append(getattr(held, name))
 
 
-def _load_external_data(path: Path, model: onnx.ModelProto) -> list[Path]:
+@cache
+def _message_fields(descriptor: Any) -> tuple[tuple[str, bool], ...]:
+    """The fields of a protobuf message that hold messages, last first, and whether each holds many."""
+    found = [field for field in descriptor.fields if field.type == field.TYPE_MESSAGE]
+    return tuple((field.name, _is_repeated(field)) for field in reversed(found))
+
+
+def _is_repeated(field: Any) -> bool:
+    told = getattr(field, "is_repeated", None)  # protobuf 6; `label` before
+    return bool(field.label == field.LABEL_REPEATED if told is None else told)
+
+
+def forget_places(model: onnx.ModelProto) -> None:
+    """Take the file names out of external tensors that were not read, so that nothing else looks for them: onnx
+    and ONNX Runtime would, in the current folder."""
+    for tensor in tensors(model):
+        del tensor.external_data[:]
+
+
+def _load_external_data(path: Path, model: onnx.ModelProto, budget: Budget) -> list[Path]:
     """Fetch external tensors from files beside the model, and from nowhere else."""
     import onnx
 
-    folder = path.resolve().parent
     read: dict[Path, None] = {}
-    for tensor in tensors(model.graph):
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            continue
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        location = entries.get("location", "")
-        file = (folder / location).resolve() if location and "\0" not in location else folder
-        if not file.is_relative_to(folder) or Path(location).is_absolute() or file == folder:
-            raise PipelineError(
-                "external-data-outside",
-                f"tensor {tensor.name!r} wants its numbers from {location!r}, outside the model's folder",
-                subject=str(path),
-                remedy="Nothing was read. Get the model from a source that you trust, or save it as one file.",
-            )
-        if not file.is_file():
-            raise PipelineError(
-                "missing-external-data",
-                f"the weights lie in {location!r}, which is not there (first needed by {tensor.name!r})",
-                subject=str(path),
-                remedy=f"Put {location} beside the .onnx file, or save the model as one file.",
-            )
-        try:
-            offset = int(entries.get("offset", 0))
-            length = int(entries["length"]) if "length" in entries else file.stat().st_size - offset
-        except ValueError:
-            raise damaged(path, f"the place of tensor {tensor.name!r} is no number") from None
-        if offset < 0 or length < 0:
-            raise damaged(path, f"the place of tensor {tensor.name!r} is negative")
-        if offset + length > file.stat().st_size:
-            raise damaged(file, f"tensor {tensor.name!r} reaches beyond its end", "truncated-file")
-        with file.open("rb") as data:
-            data.seek(offset)
-            tensor.raw_data = data.read(length)
-        tensor.data_location = onnx.TensorProto.DEFAULT
+    for tensor in tensors(model):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            file, offset, length = external_place(path, tensor)
+            if file not in read:
+                budget.more(file.stat().st_size)
+            budget.take(length)
+            with file.open("rb") as data:
+                data.seek(offset)
+                tensor.raw_data = data.read(length)
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            read[file] = None
         del tensor.external_data[:]
-        read[file] = None
     return list(read)
 
 
-def _check_tensors(path: Path, model: onnx.ModelProto) -> None:
-    """Refuse tensors without their numbers."""
-    import onnx
+def external_place(path: Path, tensor: onnx.TensorProto) -> tuple[Path, int, int]:
+    """File, offset and length in bytes of an external tensor of the model at `path`; nothing is read.
 
-    for tensor in tensors(model.graph):
-        try:
-            item = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-        except (KeyError, ValueError, TypeError):
-            raise _invalid(path, f"tensor {tensor.name!r} has the unknown type {tensor.data_type}") from None
+    Raises PipelineError: external-data-outside, missing-external-data, damaged-file, truncated-file.
+    """
+    folder = path.resolve().parent
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    name = shown(tensor.name)
+    file = (folder / location).resolve() if location and "\0" not in location else folder
+    if not file.is_relative_to(folder) or Path(location).is_absolute() or file == folder:
+        raise PipelineError(
+            "external-data-outside",
+            f"tensor {name} wants its numbers from {shown(location)}, outside the model's folder",
+            subject=str(path),
+            remedy="Nothing was read. Get the model from a source that you trust, or save it as one file.",
+        )
+    if not file.is_file():
+        raise PipelineError(
+            "missing-external-data",
+            f"the weights lie in {shown(location)}, which is not there (first needed by {name})",
+            subject=str(path),
+            remedy=f"Put {location[:80]} beside the .onnx file, or save the model as one file.",
+        )
+    size = file.stat().st_size
+    try:
+        offset = int(entries.get("offset", 0))
+        length = int(entries["length"]) if "length" in entries else size - offset
+    except ValueError:
+        raise damaged(path, f"the place of tensor {name} is no number") from None
+    if offset < 0 or length < 0:
+        raise damaged(path, f"the place of tensor {name} is negative")
+    if offset + length > size:
+        raise damaged(file, f"tensor {name} reaches beyond its end", "truncated-file")
+    return file, offset, length
+
+
+def _check_tensors(path: Path, model: onnx.ModelProto, budget: Budget) -> None:
+    """Refuse tensors without their numbers, and sparse ones that are absurdly large when written out."""
+    for sparse in model.graph.sparse_initializer:
+        budget.take(8 * math.prod(max(size, 0) for size in sparse.dims))
+    for tensor in tensors(model):
+        name = shown(tensor.name)
+        if tensor.data_type not in _STORED:
+            raise _invalid(path, f"tensor {name} has the unknown type {tensor.data_type}")
         if any(d < 0 for d in tensor.dims):
-            raise _invalid(path, f"tensor {tensor.name!r} has the shape {list(tensor.dims)}")
-        if tensor.HasField("raw_data") and item >= 1 and tensor.data_type < 17:
-            expected = math.prod(tensor.dims) * item
-            if len(tensor.raw_data) != expected:
-                held = len(tensor.raw_data)
-                raise _invalid(path, f"tensor {tensor.name!r} has {held} bytes instead of {expected}")
+            raise _invalid(path, f"tensor {name} has the shape {list(tensor.dims)[:8]}")
+        if tensor.HasField("segment"):
+            raise _invalid(path, f"tensor {name} is stored in segments, which nothing reads")
+        bits, field, packed = _STORED[tensor.data_type]
+        values = math.prod(tensor.dims)
+        if tensor.HasField("raw_data"):
+            held, expected, unit = len(tensor.raw_data), (values * bits + 7) // 8, "bytes"
+        else:
+            held, expected, unit = len(getattr(tensor, field)), -(-values // packed), "values"
+            if tensor.data_type in _COMPLEX:
+                expected *= 2
+        if held != expected:
+            raise _invalid(path, f"tensor {name} has {held} {unit} instead of {expected}")
+
+
+_COMPLEX = (14, 15)
+_STORED = {
+    1: (32, "float_data", 1),
+    2: (8, "int32_data", 1),
+    3: (8, "int32_data", 1),
+    4: (16, "int32_data", 1),
+    5: (16, "int32_data", 1),
+    6: (32, "int32_data", 1),
+    7: (64, "int64_data", 1),
+    8: (0, "string_data", 1),
+    9: (8, "int32_data", 1),
+    10: (16, "int32_data", 1),
+    11: (64, "double_data", 1),
+    12: (32, "uint64_data", 1),
+    13: (64, "uint64_data", 1),
+    14: (64, "float_data", 1),
+    15: (128, "double_data", 1),
+    16: (16, "int32_data", 1),
+    17: (8, "int32_data", 1),
+    18: (8, "int32_data", 1),
+    19: (8, "int32_data", 1),
+    20: (8, "int32_data", 1),
+    21: (4, "int32_data", 2),
+    22: (4, "int32_data", 2),
+    23: (4, "int32_data", 2),
+    24: (8, "int32_data", 1),
+    25: (2, "int32_data", 4),
+    26: (2, "int32_data", 4),
+}
+"""Element types of onnx.TensorProto: bits of one value, the field that holds values beside raw_data, and how many
+values lie in one entry of it (onnx/onnx.proto)."""
 
 
 def _check_nodes(path: Path, model: onnx.ModelProto) -> None:

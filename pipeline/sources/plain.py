@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 
+from pipeline.sources.pickled import shown
 from pipeline.support.errors import PipelineError
 
 Tensors = dict[str, np.ndarray]
@@ -152,7 +153,7 @@ def check_finite(tensors: Tensors, subject: str) -> None:
             bad = int(np.sum(~np.isfinite(value)))
             raise PipelineError(
                 "not-finite-weights",
-                f"tensor {name!r} holds {bad:,} values that are NaN or infinite (of {value.size:,})",
+                f"tensor {shown(name)} holds {bad:,} values that are NaN or infinite (of {value.size:,})",
                 subject=subject,
                 remedy="The training diverged: use an earlier checkpoint.",
             )

@@ -6,6 +6,7 @@ the plain tensors on to be made plain names and plain weights (plain.py).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,13 +19,14 @@ from pipeline.sources import plain, quantised_state
 from pipeline.sources.archive import Archive, open_archive
 from pipeline.sources.arrays import is_tensor, rank
 from pipeline.sources.failures import guarded
-from pipeline.sources.pickled import Global, Record
+from pipeline.sources.pickled import Global, Record, shown
 from pipeline.sources.triage import FileFormat, identify
 from pipeline.support.errors import PipelineError
 
 MAX_ENTRIES = 100_000
 """Tensors and modules in one file; a nest of shared modules could otherwise grow without end."""
 MAX_DEPTH = 100
+MAX_NAME = 2000
 
 ARCHITECTURE = "architecture"
 """Key of a checkpoint beside the state dict, where this pipeline writes the network's name (students.save)."""
@@ -156,7 +158,7 @@ def _find(path: Path, archive: Archive) -> _Found:
             found[0].attributes.setdefault(ARCHITECTURE, named)
         return found[0]
     if found:
-        names = ", ".join(candidate.where for candidate in found)
+        names = ", ".join(candidate.where for candidate in found[:8])
         raise PipelineError(
             "several-state-dicts",
             f"the checkpoint holds {len(found)} networks: {names}",
@@ -166,10 +168,10 @@ def _find(path: Path, archive: Archive) -> _Found:
         )
     holds = "nothing"
     if isinstance(archive.root, dict):
-        keys = ", ".join(repr(key)[:40] for key in list(archive.root)[:5])
+        keys = ", ".join(shown(key, 40) for key in itertools.islice(archive.root, 5))
         holds = f"a dict of {keys or 'nothing'}"
     elif isinstance(archive.root, Record):
-        holds = f"an object of class {archive.root.cls}"
+        holds = shown(archive.root)
     elif is_tensor(archive.root):
         holds = "a single tensor"
     elif archive.root is not None:
@@ -191,13 +193,14 @@ def _candidates(value: Any, where: str, depth: int, visited: list[int]) -> Itera
         yield _from_module(value, where)
     elif isinstance(value, (dict, Record)):
         entries = quantised_state.unpacked(value if isinstance(value, dict) else value.state)
+        visited[0] += len(entries)
         tensors = {k: v for k, v in entries.items() if isinstance(k, str) and is_tensor(v)}
         if any(rank(v) >= 2 for v in tensors.values()):
             yield _Found(where, tensors)
             return
         for key, item in entries.items():
             if key not in NOT_WEIGHTS:
-                yield from _candidates(item, f"{where}[{key!r}]", depth + 1, visited)
+                yield from _candidates(item, f"{where}[{shown(key)}]", depth + 1, visited)
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value[:100]):
             yield from _candidates(item, f"{where}[{index}]", depth + 1, visited)
@@ -220,6 +223,8 @@ def _from_module(record: Record, where: str) -> _Found:
         visited += 1
         if depth > MAX_DEPTH or visited > MAX_ENTRIES or len(found.references) > MAX_ENTRIES:
             raise ValueError("its modules are nested without end")
+        if len(prefix) > MAX_NAME:
+            raise ValueError("its modules have absurdly long names")
         found.classes[prefix.rstrip(".")] = str(module.cls)
         skipped = module.state.get("_non_persistent_buffers_set") or []
         for group in ("_parameters", "_buffers"):

@@ -289,6 +289,7 @@ def read_as_is(path: Path) -> onnx.ModelProto:
     Text that is no UTF-8 is decoded with U+FFFD, as Unity's protobuf library does (System.Text.Encoding.UTF8).
     Raises PipelineError: what `identify` raises, not-onnx, truncated-file, missing-external-data.
     """
+    from pipeline.sources.onnx_file import forget_places
     from pipeline.sources.triage import identify
 
     file_format = identify(path)
@@ -314,6 +315,7 @@ def read_as_is(path: Path) -> onnx.ModelProto:
         ) from None
     _repair_text(model)
     _check_external_data(path, model)
+    forget_places(model)
     return model
 
 

@@ -164,7 +164,10 @@ class View:
         light.graph.input.extend(self.inputs.values())
         light.graph.output.extend(self.graph.output)
         for tensor in self.graph.initializer:
-            if int(np.prod(tensor.dims, dtype=np.float64)) <= _ELEMENT_LIMIT and not tensor.external_data:
+            if (
+                int(np.prod(tensor.dims, dtype=np.float64)) <= _ELEMENT_LIMIT
+                and tensor.data_location != tensor.EXTERNAL
+            ):
                 light.graph.initializer.append(tensor)
             else:
                 held = light.graph.value_info.add(name=tensor.name)
@@ -210,7 +213,7 @@ class View:
                     return None if plain is None else np.asarray(plain)
         if tensor is None:
             return self._inferred[1].get(name)
-        if float(np.prod(tensor.dims, dtype=np.float64)) > SMALL or tensor.external_data:
+        if float(np.prod(tensor.dims, dtype=np.float64)) > SMALL or tensor.data_location == tensor.EXTERNAL:
             return None
         try:
             return numpy_helper.to_array(tensor)
