@@ -28,6 +28,13 @@ from pipeline.support.errors import PipelineError
     metavar="NETWORK",
     help="FAMILY:WIDTHSxBLOCKS, such as fast-neural-style-skips:9x3, or the file of a small network to train on.",
 )
+@click.option(
+    "--start",
+    type=click.Choice(["auto", "teacher", "noise"]),
+    default="auto",
+    show_default=True,
+    help="First weights of a described student: the teacher's, narrowed, where the layers correspond, or noise.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: TEACHER.student.pth here.")
 @click.option(
     "--holdout",
@@ -54,6 +61,7 @@ def command(
     teacher: Path,
     images: tuple[Path, ...],
     student: str,
+    start: str,
     output: Path | None,
     holdout: tuple[Path, ...],
     weights: tuple[str, ...],
@@ -109,6 +117,7 @@ def command(
             run=run,
             resume=resume,
             force=force,
+            start=start,
             started=lambda told: console.step("student", told),
             tell=tell,
         )

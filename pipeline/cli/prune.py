@@ -20,14 +20,21 @@ from pipeline.cli.console import Console, output_options
 )
 @click.option(
     "--criterion",
-    default="ablation",
+    default="reconstruction",
     show_default=True,
     metavar="NAME",
-    help="What makes a channel important: ablation, activation, norm, l1, l2, geometric-median, random.",
+    help="What makes a channel important: reconstruction, ablation, activation, norm, l1, l2, geometric-median, "
+    "random.",
 )
 @click.option("--multiple", type=int, default=0, help="Round widths to multiples of this; 0 is what kernels want.")
 @click.option(
     "--images", type=click.Path(path_type=Path, file_okay=False), help="Folder with pictures of your game."
+)
+@click.option(
+    "--refit/--no-refit",
+    default=True,
+    show_default=True,
+    help="Refit the layers that read narrowed ones, by least squares on --images or the bundled picture.",
 )
 @click.option(
     "--tune", metavar="TIME", help="Fine-tune on --images for so long ('20 min'), from the original's pictures."
@@ -44,8 +51,9 @@ def command(console: Console, file: Path, **options: Any) -> None:
 
     The channels that matter least go, together with all that is coupled to them through additions, norms,
     concatenations and shuffles; what is left is a network of the same kind with narrower layers, in a file that
-    every other command reads. Pruned networks paint worse until they are fine-tuned: --tune lets the pruned one
-    learn from what the original paints over --images. Masks (zeros among the weights) are another thing: they make
+    every other command reads. The layers that read fewer channels are refitted by least squares, so that they
+    compute what the original's layers compute, as far as the remaining channels can; --tune then trains the pruned
+    network on the original's output over --images. Masks (zeros among the weights) are another thing: they make
     nothing faster, and if the file has one, you are told.
 
     Budgets: a share or number of weights, bytes of the model in Unity, multiply-adds, or predicted milliseconds on

@@ -1,8 +1,8 @@
 """How much each channel matters, by several criteria.
 
-`ablation` is what the others estimate: how much the picture changes when one channel alone goes. It needs a run of
-the network for each channel, and pictures (the bundled one where none are given). `activation` needs one run. The
-rest look at the weights alone.
+`reconstruction` asks how well the channels that stay can make up for one that goes (pipeline.shrink.choosing);
+`ablation` how much the picture changes when only that channel goes. Both need pictures (the bundled one where none
+are given), and so does `activation`. The rest look only at the weights.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.shrink.channels import Group
+    from pipeline.shrink.prunable import Prunable
 
 CRITERIA = {
+    "reconstruction": "how much the picture changes without it once the layers that read it are refitted",
     "norm": "the factor of the norm behind the convolution (gamma); where there is none, as l2",
     "l1": "sum of the absolute weights that make the channel",
     "l2": "root of the summed squares of the weights that make it",
@@ -29,17 +31,14 @@ CRITERIA = {
     "ablation": "how much the picture changes without it, measured on pictures: the thing itself, and slow",
     "random": "chance, to compare with",
 }
-NEED_PICTURES = ("activation", "ablation")
-PICTURE_SIZE = (96, 128)
-"""Height and width at which pictures are run: multiples of 32."""
+NEED_PICTURES = ("reconstruction", "activation", "ablation")
 
 Values = dict[str, np.ndarray]
 Tell = Callable[[str], None]
 
 
 def importance(
-    graph: gs.Graph,
-    found: Sequence[Group],
+    held: Prunable,
     criterion: str,
     pictures: Sequence[np.ndarray] = (),
     seed: int = 0,
@@ -48,8 +47,8 @@ def importance(
     """For each group the importance of its channels, as an array.
 
     In each group the mean is 1, so that widths shrink by what their channels are among themselves; for `ablation`
-    the numbers compare between groups: the mean squared change of the output. `pictures` are (1, C, H, W), in the
-    network's own range. Raises PipelineError `unknown-criterion`.
+    and `reconstruction` the numbers compare between groups: the mean squared change of the output. `pictures` are
+    (1, C, H, W), in the network's own range. Raises PipelineError `unknown-criterion`.
     """
     if criterion not in CRITERIA:
         raise PipelineError(
@@ -58,6 +57,11 @@ def importance(
             subject="--criterion",
             remedy=f"Use one of: {', '.join(CRITERIA)}.",
         )
+    if criterion == "reconstruction":
+        from pipeline.shrink.choosing import scores as after_refitting
+
+        return after_refitting(held, pictures, seed, tell)
+    graph, found = held.graph, held.groups
     values = {name: np.asarray(tensor.values, np.float64) for name, tensor in constants(graph).items()}
     if criterion == "ablation":
         return _ablation(graph, found, values, pictures, tell)

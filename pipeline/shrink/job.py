@@ -24,8 +24,9 @@ def prune_file(
     *,
     goal: str,
     device: str = USUAL,
-    criterion: str = "ablation",
+    criterion: str = "reconstruction",
     multiple: int = 0,
+    refit: bool = True,
     images: Path | None = None,
     tune: str | None = None,
     output: Path | None = None,
@@ -43,7 +44,7 @@ def prune_file(
     from pipeline.support.files import existing_file
 
     wanted = parse(goal, device)
-    options = PruneOptions(criterion, multiple, _folder(images), seed)
+    options = PruneOptions(criterion, multiple, _folder(images), seed, refit=refit)
     path = existing_file(file)
     network = sources.read(path, sources.ReadOptions(architecture=architecture))
     ending = "onnx" if network.module is None or ":" in network.architecture else "pth"

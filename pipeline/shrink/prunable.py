@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,11 +37,12 @@ class Prunable:
     places: dict[str, tuple[str, dict[int, int]]]
     tensors: dict[str, np.ndarray]
 
-    def without(self, units: list[Unit]) -> gs.Graph:
-        """A copy of the graph without these channels."""
+    def without(self, units: list[Unit], refitted: Mapping[str, np.ndarray] = {}) -> gs.Graph:
+        """A copy of the graph without these channels; `refitted` replaces constants of that copy."""
         graph = self.graph.copy()
         held = constants(graph)
         values = removed({name: np.asarray(tensor.values) for name, tensor in held.items()}, units)
+        values.update(refitted)
         for name, value in values.items():
             held[name].values = value
         for node in graph.nodes:
@@ -52,8 +54,10 @@ class Prunable:
                     tensor.shape = None
         return graph
 
-    def pruned(self, units: list[Unit]) -> Network:
+    def pruned(self, units: list[Unit], refitted: Mapping[str, np.ndarray] = {}) -> Network:
         """The network without these channels: a torch module of its own architecture, or an ONNX model.
+
+        `refitted` are other values for what is left of the graph's constants (pipeline.shrink.refit).
 
         Raises PipelineError `cannot-prune` where the architecture has no form with these widths.
         """
@@ -61,7 +65,7 @@ class Prunable:
 
         network = self.network
         if not self.places:
-            graph = self.without(units)
+            graph = self.without(units, refitted)
             model = to_model(graph, opset=graph.opset)
             model.ir_version = max(model.ir_version, network.model.ir_version if network.model else 4)
             gone = sum(np.asarray(tensor.values).size for tensor in constants(self.graph).values())
@@ -71,6 +75,9 @@ class Prunable:
         from pipeline.sources.tensors import StateDict
 
         tensors = self.state(units)
+        for name, value in refitted.items():
+            key, _ = self.places[name]
+            tensors[key] = value.reshape(tensors[key].shape)
         try:
             state = StateDict(tensors, network.format, network.source.name)
             found = architectures.recognise(state, network.architecture)

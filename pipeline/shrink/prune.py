@@ -1,7 +1,8 @@
 """Structured pruning: whole channels go, until a budget is met, and the network that is left is a smaller one.
 
 Masks (zeros among the weights) make no network faster, as nothing skips them. Here the tensors themselves get
-narrower, together with everything that is coupled to them (pipeline.shrink.channels).
+narrower, together with everything that is coupled to them (pipeline.shrink.channels), and the layers that read
+them are refitted on what the original computes (pipeline.shrink.refit).
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ import numpy as np
 
 from pipeline.cost.model import device
 from pipeline.shrink.goals import Goal
-from pipeline.shrink.importance import NEED_PICTURES, PICTURE_SIZE, importance
+from pipeline.shrink.importance import NEED_PICTURES, importance
 from pipeline.shrink.prunable import Prunable, prunable
+from pipeline.shrink.refit import refit
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.network import Network
     from pipeline.shrink.channels import Unit
 
+PICTURE_SIZE = (192, 256)
+"""Height and width at which pictures are run: multiples of 64."""
+MOST_PICTURES = 6
 LEAST = 0.125
 """No width goes below this part of itself: a layer of no channels is no layer."""
 Tell = Callable[[str], None]
@@ -33,11 +38,13 @@ Tell = Callable[[str], None]
 class PruneOptions:
     """How to prune. `multiple` rounds widths; 0 rounds to what the goal's worker has fast kernels for."""
 
-    criterion: str = "ablation"
+    criterion: str = "reconstruction"
     multiple: int = 0
     images: Path | None = None
     seed: int = 0
     target: str = "barracuda-3.0"
+    refit: bool = True
+    """Refit the layers that read narrowed tensors, by least squares on the pictures."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.multiple <= 256:
@@ -67,12 +74,13 @@ def prune(
     """
     held = prunable(network)
     tell(f"{sum(group.width for group in held.groups)} channels in {len(held.groups)} widths")
-    pictures = load_pictures(held, options.images) if options.criterion in NEED_PICTURES else []
-    scores = importance(held.graph, held.groups, options.criterion, pictures, options.seed, tell)
+    looking = options.criterion in NEED_PICTURES or options.refit
+    pictures = load_pictures(held, [options.images] if options.images else []) if looking else []
+    scores = importance(held, options.criterion, pictures, options.seed, tell)
     order = [np.argsort(score, kind="stable") for score in scores]
     overhead = _overhead(network, held, options) if goal.kind == "bytes" else 0
     original = _value(goal, held, [], overhead)
-    if goal.kind in ("macs", "milliseconds"):
+    if options.criterion in ("reconstruction", "ablation") or goal.kind in ("macs", "milliseconds"):
         scores = [score / saved for score, saved in zip(scores, _savings(goal, held, original), strict=True)]
     limit = goal.for_original(original)
 
@@ -106,7 +114,8 @@ def prune(
     widths = steps[low]
     tell(f"widths {'/'.join(map(str, full))} -> {'/'.join(map(str, widths))}")
     gone = removed(widths)
-    made = held.pruned(gone) if gone else network
+    refitted = refit(held, gone, pictures, options.seed, tell) if gone and options.refit else {}
+    made = held.pruned(gone, refitted) if gone else network
     report = _report(network, made, goal, options, held, widths)
     report["goal"] |= {"limit": limit, "before": original, "after": _value(goal, held, gone, overhead)}
     return Pruned(made, report)
@@ -171,13 +180,15 @@ def _steps(held: Prunable, scores: list[np.ndarray], goal: Goal, multiple: int) 
     return steps
 
 
-def load_pictures(held: Prunable, images: Path | None, most: int = 4) -> list[np.ndarray]:
-    """Up to `most` pictures of a folder (the bundled one without it), in the network's own range.
+def load_pictures(
+    held: Prunable, images: Sequence[Path] = (), exclude: Sequence[Path] = (), most: int = MOST_PICTURES
+) -> list[np.ndarray]:
+    """Up to `most` pictures of these files and folders (none: the bundled one), in the network's own range.
 
-    A network that runs at one size alone gets them at that size.
-
-    Raises PipelineError `no-pictures`, `bad-picture`.
+    Arrays are (1, C, H, W), of `PICTURE_SIZE`, or of the only size at which the network runs.
+    Raises PipelineError `file-not-found`, `no-pictures`, `bad-picture`.
     """
+    from pipeline.shrink.data import picture_files
     from pipeline.sources import reference
     from pipeline.verify import pictures
 
@@ -185,17 +196,8 @@ def load_pictures(held: Prunable, images: Path | None, most: int = 4) -> list[np
     size = reference(network).fixed_size or PICTURE_SIZE
     channels = int(held.graph.inputs[0].shape[1])
     paths: list[Path | None] = [None]
-    if images is not None:
-        found = sorted(
-            p for p in images.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-        )
-        if not found:
-            raise PipelineError(
-                "no-pictures",
-                "there is no PNG, JPEG, WebP or BMP file in this folder",
-                subject=str(images),
-                remedy="Give a folder with pictures of your game.",
-            )
+    if images:
+        found = picture_files(images, exclude)
         paths = list(found[:: max(1, len(found) // most)][:most])
     loaded = [pictures.load(path, *size, channels) for path in paths]
     if network.contract is None:
@@ -226,6 +228,7 @@ def _report(
         "source": before.source.name,
         "architecture": before.architecture,
         "criterion": options.criterion,
+        "refitted": options.refit,
         "goal": {"text": goal.text, "kind": goal.kind},
         "weights": {"before": before.weights, "after": after.weights},
         "details": after.details,

@@ -37,6 +37,7 @@ def distill_file(
     run: Path | None = None,
     resume: bool = False,
     force: bool = False,
+    start: str = "auto",
     started: Callable[[str], None] = lambda told: None,
     tell: Callable[[History, float], None] = lambda history, done: None,
 ) -> dict[str, Any]:
@@ -44,8 +45,11 @@ def distill_file(
 
     `student` is a text for `students.parse`, or the file of a network that is trained on. `output` is a .pth;
     None is TEACHER.student.pth in the current folder. `run` is the folder for checkpoint, samples and
-    history.json, by default OUTPUT.run. `holdout` are pictures to measure with; none: the bundled photograph.
-    Raises PipelineError: what reading and `distill` raise, and file-exists, contract-missing, bad-student.
+    history.json, by default OUTPUT.run. `start` says what a described student begins with: `noise`, `teacher`
+    (pipeline.shrink.start), or `auto`, which is the teacher wherever their layers correspond.
+    `holdout` are pictures to measure with; none: the bundled photograph.
+    Raises PipelineError: what reading and `distill` raise, and file-exists, contract-missing, bad-student,
+    cannot-start-from-teacher.
     """
     from pipeline.support.files import existing_file
     from pipeline.support.resources import resource
@@ -66,7 +70,15 @@ def distill_file(
             "0..255, 0..1, -1..1, imagenet.",
         )
     architecture, module, contract, told = _student(student, options.loop.seed)
-    if Path(student).is_file() and options.loop.rate is None:
+    narrowed = not Path(student).is_file() and _starts_from_teacher(network, student, start)
+    if narrowed and not resume:
+        from pipeline.shrink.prunable import prunable
+        from pipeline.shrink.prune import load_pictures
+        from pipeline.shrink.start import from_teacher
+
+        started("first weights: the teacher's, narrowed and refitted")
+        module = from_teacher(network, students.parse(student), load_pictures(prunable(network), images, holdout))
+    if (narrowed or Path(student).is_file()) and options.loop.rate is None:
         from pipeline.shrink.loop import usual_rate
 
         options = replace(options, loop=replace(options.loop, rate=usual_rate(module) * TUNING_RATE))
@@ -81,7 +93,7 @@ def distill_file(
         holdout=tuple(holdout) or (resource("examples/picture.jpg"),),
         folder=folder,
         resume=resume,
-        identity={"teacher": network.digest, "student": told},
+        identity={"teacher": network.digest, "student": told, "start": "teacher" if narrowed else "noise"},
         tell=tell,
     )
     report = {
@@ -95,6 +107,24 @@ def distill_file(
         students.save(module, architecture, place)
         write_file(folder / "history.json", render_json(report))
     return report
+
+
+def _starts_from_teacher(teacher: Network, student: str, start: str) -> bool:
+    """Whether the student's first weights are made from the teacher's."""
+    from pipeline.shrink.start import corresponds
+
+    if start == "noise":
+        return False
+    described = students.parse(student)
+    why = corresponds(teacher, described)
+    if why and start == "teacher":
+        raise PipelineError(
+            "cannot-start-from-teacher",
+            f"{described.spec} cannot begin with this teacher's weights: {why}",
+            subject="--start",
+            remedy="Use --start noise, or a student of the teacher's family and kernels that is nowhere wider.",
+        )
+    return not why
 
 
 def free(place: Path, folder: Path, resume: bool, force: bool) -> None:

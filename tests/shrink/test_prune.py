@@ -87,7 +87,7 @@ def test_a_network_with_skips_is_not_taken_for_the_plain_one(tmp_path) -> None:
 def test_budgets_are_met_but_not_by_more_than_a_step(goal, tmp_path) -> None:
     style_checkpoint(tmp_path / "net.pth", (8, 12, 16), 1)
     source = sources.read(tmp_path / "net.pth")
-    done = prune(source, parse(goal), PruneOptions("l2", multiple=1))
+    done = prune(source, parse(goal), PruneOptions("l2", refit=False, multiple=1))
     told = done.report["goal"]
     assert 0.5 * told["limit"] < told["after"] <= told["limit"] < told["before"]
     assert done.report["weights"] == {"before": source.weights, "after": done.network.weights}
@@ -95,23 +95,23 @@ def test_budgets_are_met_but_not_by_more_than_a_step(goal, tmp_path) -> None:
 
 def test_a_goal_that_is_met_already_changes_nothing(tmp_path) -> None:
     source = sources.read(style_checkpoint(tmp_path / "net.pth"))
-    assert prune(source, parse("100%"), PruneOptions("l2")).network is source
+    assert prune(source, parse("100%"), PruneOptions("l2", refit=False)).network is source
 
 
 def test_a_goal_out_of_reach_names_what_there_is(tmp_path) -> None:
     source = sources.read(style_checkpoint(tmp_path / "net.pth"))
     with pytest.raises(PipelineError, match=r"\[goal-out-of-reach\].*pruned as far as it goes"):
-        prune(source, parse("10 weights"), PruneOptions("l2"))
+        prune(source, parse("10 weights"), PruneOptions("l2", refit=False))
 
 
 @pytest.mark.parametrize("criterion", list(CRITERIA))
 def test_every_criterion_ranks_every_channel(criterion, tmp_path) -> None:
     held = prunable(sources.read(style_checkpoint(tmp_path / "net.pth")))
     pictures = [picture()]
-    scores = importance(held.graph, held.groups, criterion, pictures)
+    scores = importance(held, criterion, pictures)
     assert [score.shape for score in scores] == [(group.width,) for group in held.groups]
     assert all((score >= 0).all() and np.isfinite(score).all() for score in scores)
-    again = importance(held.graph, held.groups, criterion, pictures)
+    again = importance(held, criterion, pictures)
     assert all((a == b).all() for a, b in zip(scores, again, strict=True))
 
 
@@ -121,7 +121,7 @@ def test_a_channel_of_nothing_is_the_least_important(criterion, tmp_path) -> Non
     for group in held.groups:
         for name, axis, index in group.units[2].slots:
             np.moveaxis(held.graph.tensors()[name].values, axis, 0)[index] = 0
-    for group, score in zip(held.groups, importance(held.graph, held.groups, criterion, [picture()]), strict=True):
+    for group, score in zip(held.groups, importance(held, criterion, [picture()]), strict=True):
         assert score.argmin() == 2, group.name
         assert score[2] == pytest.approx(0, abs=1e-6)
 
@@ -152,7 +152,7 @@ def test_a_mask_is_named_as_what_it_is_worth(tmp_path) -> None:
         if value.ndim == 4:
             value[torch.rand(value.shape) < 0.5] = 0
     torch.save(state, tmp_path / "net.pth")
-    done = prune(sources.read(tmp_path / "net.pth"), parse("80%"), PruneOptions("l2"))
+    done = prune(sources.read(tmp_path / "net.pth"), parse("80%"), PruneOptions("l2", refit=False))
     assert "buy nothing at run time" in done.report["notes"][0]
 
 
