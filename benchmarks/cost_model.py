@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.cost.model import SIZES
+
 ROOT = Path(__file__).resolve().parent.parent
 STYLE = "fast-neural-style"
-SIZES = ((720, 540), (1280, 720), (1920, 1080))
 NETWORKS: tuple[tuple[str, str, dict[str, Any], int], ...] = (
     ("style 32/64/128, 5 blocks", STYLE, {"widths": [32, 64, 128], "blocks": 5}, 1),
     ("style 32/64/128, 3 blocks", STYLE, {"widths": [32, 64, 128], "blocks": 3}, 1),
@@ -58,7 +59,7 @@ def lowered(architecture: str, parameters: dict[str, Any]) -> Any:
     contract = family_of(architecture).contract(parameters)
     module = build(architecture, parameters)
     network = Network("n", Path("n"), "", "", architecture, "", contract, 0, module=module)
-    return rewrite(export(network, SIZES[0][::-1]), contract, targets.get("barracuda-3.0")).graph
+    return rewrite(export(network, SIZES[0].hw), contract, targets.get(targets.DEFAULT)).graph
 
 
 def measured(rounds: int) -> list[dict[str, Any]]:
@@ -73,15 +74,15 @@ def measured(rounds: int) -> list[dict[str, Any]]:
     models: dict[str, Any] = {}
     for name, architecture, parameters, count in NETWORKS:
         graph = lowered(architecture, parameters)
-        for width, height in SIZES[:count]:
-            found = at_size(graph, width, height)
-            graph.inputs[0].shape = [1, 3, height, width]
-            key = f"{name} at {width}x{height}"
+        for size in SIZES[:count]:
+            found = at_size(graph, size)
+            graph.inputs[0].shape = [1, 3, *size.hw]
+            key = f"{name} at {size}"
             models[key] = copy.deepcopy(to_model(graph))
             rows.append(
                 {
                     "name": name,
-                    "size": f"{width}x{height}",
+                    "size": str(size),
                     "key": key,
                     "gmac": sum(layer.macs for layer in found) * 1e-9,
                     "gelem": sum(layer.written for layer in found) * 1e-9,

@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from pipeline import targets
 from pipeline.validation.files import check_files
 
 LENGTHS = (100, 1_000, 10_000)
@@ -58,7 +59,7 @@ def chain(length: int) -> onnx.ModelProto:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--target", default="barracuda-3.0")
+    parser.add_argument("--target", default=targets.DEFAULT)
     chosen = parser.parse_args()
     per_node: dict[int, float] = {}
     print(f"{'nodes':>7} {'seconds':>9} {'us/node':>9}")

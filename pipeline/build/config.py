@@ -8,7 +8,8 @@
     source = "mosaic.pth"      # paths are relative to the file
     name = "Mosaic"
 
-Every key of `[build-unity]` may stand in a model too, where it wins. Options on the command line win over both.
+The keys are the options of a build (`pipeline.build.options`). Every key of `[build-unity]` may stand in a model
+too, where it wins. Options on the command line win over both.
 """
 
 from __future__ import annotations
@@ -18,29 +19,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.build.options import Option, all_options
 from pipeline.support import identifiers as names
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
-OPTIONS = {
-    "target": str,
-    "size": str,
-    "architecture": str,
-    "input-range": str,
-    "output-range": str,
-    "channel-order": str,
-    "tolerance": (int, float),
-    "picture": str,
-    "original": str,
-    "skip": list,
-    "check": bool,
-    "weights": str,
-    "min-psnr": (int, float),
-    "calibrate": list,
-    "optimize": str,
-}
-PLACES = {"output": str, "project": str}
-MODEL = {"source": str, "name": str}
 SECTIONS = ("build-unity", "models", "validate")
+_SOURCE = "source"
+
+
+def keys(where: str) -> dict[str, Option]:
+    """The options that may stand in a section, by key: `build-unity`, for every model, or `models`."""
+    allowed = ("both",) if where == "build-unity" else ("both", "model")
+    return {held.key: held for held in all_options() if held.told.config in allowed}
 
 
 @dataclass(frozen=True)
@@ -79,36 +70,44 @@ def load_jobs(
         raise _wrong(path, "models", "must be an array of tables: [[models]]")
     if not models:
         raise _wrong(path, "models", "is missing: there is nothing to build")
-    _check(path, "build-unity", defaults, OPTIONS | PLACES)
-    jobs = []
-    for number, model in enumerate(models, 1):
-        _check(path, f"models[{number}]", model, OPTIONS | PLACES | MODEL)
-        if "source" not in model:
-            raise _wrong(path, f"models[{number}].source", "is missing")
-        merged = defaults | model
-        if "output" in model:
-            merged.pop("project", None)
-        if "project" in model:
-            merged.pop("output", None)
-        options = {key.replace("-", "_"): merged[key] for key in OPTIONS if key in merged} | overrides
-        for key in ("picture", "original"):
-            if key in merged and key not in overrides:
-                options[key] = path.parent / merged[key]
-        if "calibrate" in merged and "calibrate" not in overrides:
-            options["calibrate"] = [path.parent / picture for picture in merged["calibrate"]]
-        places = {key: path.parent / merged[key] for key in PLACES if key in merged}
-        if output is not None or project is not None:
-            places = {"output": output, "project": project}  # type: ignore[dict-item]
-        jobs.append(
-            Job(
-                path.parent / model["source"],
-                model.get("name"),
-                places.get("output"),
-                places.get("project"),
-                options,
-            )
-        )
-    return jobs
+    _check(path, "build-unity", defaults, keys("build-unity"))
+    return [
+        _job(path, f"models[{number}]", model, defaults, overrides, output, project)
+        for number, model in enumerate(models, 1)
+    ]
+
+
+def _job(
+    path: Path,
+    where: str,
+    model: dict[str, Any],
+    defaults: dict[str, Any],
+    overrides: dict[str, Any],
+    output: Path | None,
+    project: Path | None,
+) -> Job:
+    known = keys("models")
+    _check(path, where, {key: value for key, value in model.items() if key != _SOURCE}, known)
+    if _SOURCE not in model:
+        raise _wrong(path, f"{where}.{_SOURCE}", "is missing")
+    if not isinstance(model[_SOURCE], str):
+        raise _wrong(path, f"{where}.{_SOURCE}", "has the wrong type")
+    merged = defaults | model
+    for place, other in (("output", "project"), ("project", "output")):
+        if place in model:
+            merged.pop(other, None)
+    options = {held.name: _here(path, held, merged[key]) for key, held in known.items() if key in merged}
+    places = {place: options.pop(place, None) for place in ("output", "project")}
+    if output is not None or project is not None:
+        places = {"output": output, "project": project}
+    return Job(path.parent / model[_SOURCE], options.pop("name", None), **places, options=options | overrides)
+
+
+def _here(path: Path, held: Option, value: Any) -> Any:
+    """A value with its paths taken from the folder of the file."""
+    if not held.is_path:
+        return value
+    return [path.parent / item for item in value] if held.repeated else path.parent / value
 
 
 def check_jobs(jobs: list[Job]) -> None:
@@ -126,16 +125,23 @@ def check_jobs(jobs: list[Job]) -> None:
         seen[name, where] = job.source
 
 
-def _check(path: Path, where: str, table: dict[str, Any], allowed: dict[str, Any]) -> None:
+_TYPES: dict[Any, Any] = {str: str, Path: str, Size: str, bool: bool, float: (int, float)}
+
+
+def _check(path: Path, where: str, table: dict[str, Any], allowed: dict[str, Option]) -> None:
     import difflib
 
     for key, value in table.items():
         if key not in allowed:
-            near = difflib.get_close_matches(key, allowed, 1)
+            near = difflib.get_close_matches(key, [*allowed, _SOURCE], 1)
             raise _wrong(path, f"{where}.{key}", "is not known" + (f"; did you mean {near[0]}?" if near else ""))
-        wrong_bool = isinstance(value, bool) and allowed[key] is not bool
-        wrong_list = isinstance(value, list) and not all(isinstance(word, str) for word in value)
-        if not isinstance(value, allowed[key]) or wrong_bool or wrong_list:
+        held = allowed[key]
+        values = value if held.repeated and isinstance(value, list) else [value]
+        right = (isinstance(value, list) == held.repeated) and all(
+            isinstance(item, _TYPES[held.item]) and (not isinstance(item, bool) or held.item is bool)
+            for item in values
+        )
+        if not right:
             raise _wrong(path, f"{where}.{key}", "has the wrong type")
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.build import cache
-from pipeline.report import facts
+from pipeline import targets
+from pipeline.build import cache, facts
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import existing_file
 
 
 def inspect(
-    source: str | Path, *, architecture: str | None = None, target: str = "barracuda-3.0"
+    source: str | Path, *, architecture: str | None = None, target: str = targets.DEFAULT
 ) -> dict[str, Any]:
     """What a model file is, and what it costs once lowered for `target`, as plain data; nothing in it is run.
 
     Where the file fits several architectures, `architecture` in the answer says which.
     """
-    from pipeline import sources, targets
+    from pipeline import sources
     from pipeline.compress.files import is_packed_file, read_packed
 
     path = existing_file(source)

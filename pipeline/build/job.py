@@ -7,114 +7,21 @@ whose `report` is plain data: what the terminal, report.json, report.md and repo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.build import cache
+from pipeline.build import cache, facts
 from pipeline.build import prove as proven
-from pipeline.report import facts
+from pipeline.build.options import BuildOptions, Step, split
+from pipeline.build.result import BuildResult
 from pipeline.support import identifiers as names
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import existing_file
 
 if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
-    from pipeline.unity.writer import InstallResult
     from pipeline.verify.proof import Proof
-
-DEFAULT_SIZE = (960, 540)
-"""Nominal width and height: what the tutorials run style transfer at (systems.md, section 5)."""
-
-Step = Callable[[str, str], None]
-"""Told of each step: its name and what it found. The report holds the same facts."""
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """What can be chosen about a build; the command line's options and pipeline.toml's keys."""
-
-    target: str = "barracuda-3.0"
-    name: str | None = None
-    size: tuple[int, int] = DEFAULT_SIZE
-    """Nominal (width, height) in pixels; the model runs at any multiple of its size rule unless it is fixed."""
-    architecture: str | None = None
-    input_range: str | None = None
-    output_range: str | None = None
-    channel_order: str | None = None
-    tolerance: float = 0.5
-    """Largest difference that the proof allows, in levels of 255."""
-    picture: Path | None = None
-    """Picture to verify with and to ship as golden frame; None is the bundled photograph."""
-
-    original: Path | None = None
-    """The float network that a quantised source was made from, to report the distance from both."""
-    skip: tuple[str, ...] = ()
-    """Names of rewrites to leave out."""
-    check: bool = False
-    """Compare each rewrite by itself, and undo one that changes the result."""
-    weights: str = "float"
-    """How the weights are stored: float in an .onnx file, or packed as half, int8 to int4 or auto."""
-    min_psnr: float = 40.0
-    """What `auto` keeps, in dB to what the float network paints."""
-    calibrate: tuple[Path, ...] = ()
-    """Pictures to round weights with; none are needed."""
-    optimize: str | None = None
-    """The worker that the graph is rearranged for where it pays (cost.rearrange); None rearranges nothing."""
-
-    def __post_init__(self) -> None:
-        if self.optimize is not None:
-            from pipeline.cost.rearrange import checked_worker
-
-            checked_worker(self.optimize)
-        if self.weights != "float" or self.min_psnr != 40.0:
-            from pipeline.compress.bundling import check_weights
-
-            check_weights(self.weights, self.min_psnr)
-        width, height = self.size
-        if not (16 <= width <= 8192 and 16 <= height <= 8192):
-            raise PipelineError(
-                "bad-size",
-                f"{width}x{height} is not a size that a picture can have here",
-                subject="--size",
-                remedy="Give WIDTHxHEIGHT with both between 16 and 8192, such as 960x540.",
-            )
-        if not 0 < self.tolerance <= 255:
-            raise PipelineError(
-                "bad-tolerance",
-                f"{self.tolerance} is not a number of levels between 0 and 255",
-                subject="--tolerance",
-                remedy="The default is 0.5.",
-            )
-
-
-@dataclass
-class BuildResult:
-    """What a build did. `report` is deterministic data; the rest is about this one run."""
-
-    report: dict[str, Any]
-    bundle: Path | None = None
-    """The folder of the model: .../StyleTransfer/Models/<Name>, or the .onnx file of `convert`."""
-    project: Path | None = None
-    install: InstallResult | None = None
-    cached: bool = False
-    notes: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The result as data for `--json`: the report and where things went."""
-        return {
-            **self.report,
-            "bundle": str(self.bundle) if self.bundle else None,
-            "project": str(self.project) if self.project else None,
-            "cached": self.cached,
-            "install": None if self.install is None else _install_dict(self.install),
-            "install_notes": self.notes,
-        }
-
-
-def _install_dict(install: InstallResult) -> dict[str, list[str]]:
-    return {key: sorted(str(path) for path in paths) for key, paths in asdict(install).items()}
 
 
 def _silent(name: str, found: str) -> None:
@@ -125,82 +32,71 @@ def _silent(name: str, found: str) -> None:
 
 
 def build_unity(
-    source: str | Path,
-    *,
-    output: str | Path | None = None,
-    project: str | Path | None = None,
-    options: BuildOptions | None = None,
-    force: bool = False,
-    dry_run: bool = False,
-    use_cache: bool = True,
-    switch_package: bool = False,
-    preview: str | Path | None = None,
-    step: Step = _silent,
+    source: str | Path, options: BuildOptions | None = None, *, step: Step = _silent, **chosen: Any
 ) -> BuildResult:
     """Turn a trained network into a Unity bundle and install it.
 
-    `output` is a folder that gets `StyleTransfer/`; `project` a Unity project; with neither, the project around
-    the current folder, else `./UnityProject`, made from the bundled one where it does not exist yet.
-    `switch_package` gives a project that has another version of the package the target's one.
-    `preview` names a PNG to write: the picture beside what the built model makes of it, at the nominal size.
-    Raises PipelineError for what the user can fix, ProofFailed when the numbers or the rules do not hold; in
-    both cases nothing was written.
+    `options` and `chosen` are the fields of BuildOptions and Placement (`pipeline.build.options`). Without
+    `output` and `project` the bundle goes into the project around the current folder, else into
+    `./UnityProject`, made from the bundled one where it does not exist yet. Raises PipelineError for what the
+    user can fix, ProofFailed when the numbers or the rules do not hold; in both cases nothing was written.
     """
     from pipeline import targets
     from pipeline.unity import destination, fit, packages, project_facts, writer
     from pipeline.unity import project as unity_project
 
-    options = options or BuildOptions()
+    options, to = split(options, chosen)
     path = existing_file(source)
     name = names.checked(options.name) if options.name else names.identifier(path.stem)
-    place = destination.choose(output, project)
+    place = destination.choose(to.output, to.project)
     if place.project is not None and not place.create:
-        fit.check(project_facts.read(place.project), targets.get(options.target), switch_package=switch_package)
-    made = _from_cache(path, options, name, use_cache)
+        facts_of_project = project_facts.read(place.project)
+        fit.check(facts_of_project, targets.get(options.target), switch_package=to.switch_package)
+    made = _from_cache(path, options, name, to.use_cache)
     cached = made is not None
     if made is None:
         files, report, companions = _make_bundle(path, options, name, step)
-        if use_cache and companions is not None:
+        if to.use_cache and companions is not None:
             cache.store(_cache_key(path, options, name), files, report, companions)
     else:
         files, report = made
         step("cache", "nothing that matters changed since the last build")
 
     result = BuildResult(report, cached=cached)
-    destination.refuse_taken_name(place.assets, name, path.name, force)
-    if place.create and not dry_run:
+    destination.refuse_taken_name(place.assets, name, path.name, to.force)
+    if place.create and not to.dry_run:
         unity_project.create_project(place.assets.parent)
         result.notes.append(f"made a new Unity project: {place.assets.parent}")
-    result.install = writer.install(files, place.assets, force=force, dry_run=dry_run)
+    result.install = writer.install(files, place.assets, force=to.force, dry_run=to.dry_run)
     result.bundle = place.assets / "StyleTransfer" / "Models" / name
     if place.project is not None:
         result.project = place.project
         target = targets.get(options.target)
         wanted = target.family.packages(target) | packages.MODULES
-        replace = place.create or switch_package
-        result.notes += packages.add(place.project, wanted, replace=replace, dry_run=dry_run)
-    if preview is not None and not dry_run:
-        _write_preview(Path(preview), files, report, name, options)
+        replace = place.create or to.switch_package
+        result.notes += packages.add(place.project, wanted, replace=replace, dry_run=to.dry_run)
+    if to.preview is not None and not to.dry_run:
+        _write_preview(to.preview, files, report, name, options)
     return result
 
 
 def convert(
     source: str | Path,
     output: str | Path | None = None,
-    *,
     options: BuildOptions | None = None,
-    force: bool = False,
-    dry_run: bool = False,
+    *,
     step: Step = _silent,
+    **chosen: Any,
 ) -> BuildResult:
-    """Turn a trained network into an .onnx file that the target imports without a warning.
+    """Turn a trained network into a model file that the target imports without a warning.
 
-    The network keeps its own value ranges unless `options` declares some; then they are baked in as
-    `build_unity` does it. An existing `output` is only replaced with `force`, unless the bytes are the same.
+    `options` and `chosen` are as for `build_unity`. The network keeps its own value ranges unless they are
+    declared; then they are baked in. An existing `output` is only replaced with `force`, unless the bytes are the
+    same.
     """
     from pipeline.support.files import write_file
 
-    options = options or BuildOptions()
+    options, to = split(options, chosen)
     path = existing_file(source)
     written = Path(output) if output else Path.cwd() / f"{path.stem}.{options.target}.onnx"
     declared = options.input_range or options.output_range
@@ -209,14 +105,14 @@ def convert(
     content = lowered.serialised
     if written.exists() and written.is_file() and written.read_bytes() == content:
         result.notes.append("the file is there already, with the same bytes")
-    elif written.exists() and not force:
+    elif written.exists() and not to.force:
         raise PipelineError(
             "file-exists",
             "there is a file of that name with other content",
             subject=str(written),
             remedy="Use --force to replace it, or --output for another name.",
         )
-    elif not dry_run:
+    elif not to.dry_run:
         write_file(written, content)
     return result
 
@@ -229,12 +125,13 @@ def _make_bundle(
 ) -> tuple[dict[str, bytes], dict[str, Any], tuple[Path, ...] | None]:
     """The bundle's files, the report, and the companion files (None: the result must not be cached)."""
     from pipeline import targets
-    from pipeline.compress.bundling import FLOAT, check_target, pack_lowered
+    from pipeline.build.rebuild import rebuild_arguments
+    from pipeline.build.steadiness import steadiness
+    from pipeline.compress.bundling import check_target, pack_lowered
+    from pipeline.compress.kinds import FLOAT
     from pipeline.report.html import render_html
     from pipeline.report.markdown import render_markdown
-    from pipeline.report.rebuild import rebuild_arguments
     from pipeline.report.serialise import render_json
-    from pipeline.report.steadiness import steadiness
     from pipeline.unity.bundle import BundleSpec, render
     from pipeline.verify import pictures
 

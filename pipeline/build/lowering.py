@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.contract import ImageContract
 from pipeline.support.errors import PipelineError
 from pipeline.support.memory import give_back
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     import onnx
@@ -171,7 +172,7 @@ def _lower_at(
     if optimize is not None:
         from pipeline.cost.rearrange import optimize as rearrange
 
-        made = rearrange(graph, target, optimize, size[1], size[0])
+        made = rearrange(graph, target, optimize, Size.of_hw(size))
         graph, optimized = made.graph, made.as_dict()
         rewritten.edits.extend(made.edits)
     del exported

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.report import facts
+from pipeline.build import facts
 from pipeline.support.errors import PipelineError, ProofFailed
 from pipeline.support.files import existing_file
 from pipeline.support.memory import keep_what_is_loaded
 
 if TYPE_CHECKING:
-    from pipeline.build.job import BuildOptions, Step
     from pipeline.build.lowering import Lowered
+    from pipeline.build.options import BuildOptions, Step
     from pipeline.network import Network
     from pipeline.targets import Target
     from pipeline.validation.findings import Finding
@@ -77,12 +77,11 @@ def _lower_and_prove(
     from pipeline.verify.compare import difference
     from pipeline.verify.original import against_original
 
-    width, height = options.size
     reference = sources.reference(network)
     lowered = lower_network(
         network,
         target,
-        (height, width),
+        options.size.hw,
         bake_contract=bake_contract,
         metadata=facts.metadata(network, target, bake_contract),
         skip=options.skip,

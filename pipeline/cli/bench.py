@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from pipeline.cli.console import Console, output_options, to_size
+from pipeline import targets
+from pipeline.cli.console import Console, output_options
+from pipeline.support.size import Size
 
 
 @click.command("bench")
@@ -22,7 +24,7 @@ from pipeline.cli.console import Console, output_options, to_size
     "--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads of ONNX Runtime."
 )
 @click.option("--seconds", type=float, default=60.0, show_default=True, help="Bound on the timing of each size.")
-@click.option("--target", default="barracuda-3.0", show_default=True, help="What the models are lowered for.")
+@click.option("--target", default=targets.DEFAULT, show_default=True, help="What the models are lowered for.")
 @click.option("--optimize", metavar="WORKER", help="Rearrange the graphs for compute, phone or burst.")
 @click.option(
     "--no-memory", is_flag=True, help="Do not measure memory (a further process for each model and size)."
@@ -58,7 +60,7 @@ def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
     from pipeline.sources import ReadOptions
     from pipeline.support.files import write_file
 
-    sizes = tuple(to_size(text) for text in options["sizes"])
+    sizes = tuple(Size.parse(text) for text in options["sizes"])
     chosen = BenchOptions(
         **({"sizes": sizes} if sizes else {}),
         target=options["target"],

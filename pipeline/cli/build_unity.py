@@ -7,53 +7,18 @@ from typing import Any
 
 import click
 
-from pipeline.cli.console import Console, build_options, output_options, to_build_options
+from pipeline.cli.console import Console, output_options
+from pipeline.cli.options import build_options
 
 
 @click.command("build-unity", no_args_is_help=False)
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...", type=click.Path(path_type=Path))
-@click.option("--name", metavar="NAME", help="Name of the bundle and its classes; default from the file's name.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Folder that gets StyleTransfer/, to drag into Assets."
-)
-@click.option("-p", "--project", type=click.Path(path_type=Path), help="A Unity project to install into.")
-@click.option(
-    "--preview", type=click.Path(path_type=Path), help="Also write a PNG: the picture and what becomes of it."
-)
-@click.option(
-    "--switch-package", is_flag=True, help="Give the project the Barracuda of --target if it has another one."
-)
-@click.option(
-    "--weights",
-    metavar="KIND",
-    help="float (default), or packed: half, int8 to int4, or auto, which shares bits by their effect.",
-)
-@click.option("--min-psnr", type=float, help="What --weights auto keeps, in dB to the float network; default 40.")
-@click.option(
-    "--calibrate",
-    multiple=True,
-    metavar="PICTURE",
-    type=click.Path(path_type=Path),
-    help="A picture to round packed weights with; may be repeated. Without, drawn ones are used.",
-)
-@click.option("--no-cache", is_flag=True, help="Build anew even if nothing changed.")
-@build_options
+@build_options("build-unity")
 @output_options
 def command(
     console: Console,
     sources: tuple[Path, ...],
-    name: str | None,
-    output: Path | None,
-    project: Path | None,
-    preview: Path | None,
-    switch_package: bool,
-    weights: str | None,
-    min_psnr: float | None,
-    calibrate: tuple[Path, ...],
-    no_cache: bool,
     options: dict[str, Any],
-    force: bool,
-    dry_run: bool,
 ) -> None:
     """Turn a trained network into a folder that a Unity project can use.
 
@@ -77,8 +42,7 @@ def command(
     from pipeline.build.job import build_unity
     from pipeline.support.errors import PipelineError
 
-    packing = {"weights": weights, "min_psnr": min_psnr, "calibrate": calibrate or None}
-    options |= {key: value for key, value in packing.items() if value is not None}
+    name, output, project = (options.pop(key, None) for key in ("name", "output", "project"))
     if not sources:
         jobs = load_jobs(Path.cwd() / "pipeline.toml", options, output=output, project=project)
     else:
@@ -87,23 +51,19 @@ def command(
         raise PipelineError(
             "conflicting-options", "--name names one model, but there are several", remedy="Leave --name away."
         )
+    dry_run = bool(options.get("dry_run"))
     check_jobs(jobs)
     results = []
     for job in jobs:
         console.say(click.style(f"{job.source}", bold=True))
-        values = dict(job.options) | ({"name": job.name} if job.name else {})
         with console.working(f"building {job.source.name}"):
             result = build_unity(
                 job.source,
+                step=console.step,
+                name=job.name or name,
                 output=job.output,
                 project=job.project,
-                options=to_build_options(values),
-                force=force,
-                dry_run=dry_run,
-                use_cache=not no_cache,
-                switch_package=switch_package,
-                preview=preview,
-                step=console.step,
+                **job.options,
             )
         results.append(result)
         assert result.install is not None and result.bundle is not None

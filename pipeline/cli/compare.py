@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.console import Console, output_options, to_build_options
+from pipeline.cli.console import Console, output_options
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     from pipeline.comparison import Comparison
@@ -65,7 +66,7 @@ def command(console: Console, a: Path, b: Path, size: str | None, **options: Any
     from pipeline.comparison import CompareOptions, compare
 
     if size is not None:
-        options["size"] = to_build_options({"size": size}).size
+        options["size"] = Size.parse(size)
     with console.working(f"comparing {a.name} with {b.name}"):
         result = compare(a, b, CompareOptions(**options))
     if console.as_json:
@@ -76,7 +77,7 @@ def command(console: Console, a: Path, b: Path, size: str | None, **options: Any
 
 
 def _show(console: Console, result: Comparison) -> None:
-    from pipeline.report.facts import describe
+    from pipeline.build.facts import describe
 
     for side in (result.a, result.b):
         as_what = f" as {side.ran_as} computes it" if side.target else ""
@@ -89,9 +90,8 @@ def _show(console: Console, result: Comparison) -> None:
         factor = "they are equal" if result.amplification is None else f"difference x{result.amplification:.3f}"
         console.data(f"{'written':<8} {result.difference_file}: A, B, {factor}")
     if result.bisected_at is not None:
-        height, width = result.bisected_at
         found = result.parting.sentence if result.parting else "no node: the graphs compute the same"
-        console.data(f"{'parts at':<8} {found} (at {width}x{height})")
+        console.data(f"{'parts at':<8} {found} (at {result.bisected_at})")
     worst = result.as_dict()["would_have_passed_at"]
     if result.passed:
         console.say(f"within {result.tolerance:g} levels of 255", fg="green")

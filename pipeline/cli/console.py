@@ -7,16 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from pipeline.support.errors import PipelineError, ProofFailed
 from pipeline.support.memory import own_process
-
-if TYPE_CHECKING:
-    from pipeline.build.job import BuildOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,94 +77,6 @@ def output_options(command: F) -> F:
         return command(*args, console=console, **kwargs)
 
     return wrapped  # type: ignore[return-value]
-
-
-def build_options(command: F) -> F:
-    """The options of BuildOptions, shared by build-unity and convert, as an `options` dictionary."""
-    import functools
-
-    ranges = "0..255, 0..1, -1..1 or imagenet"
-
-    @click.option("--target", metavar="TARGET", help="barracuda-1.0, barracuda-2.0 or barracuda-3.0 (default).")
-    @click.option("--size", metavar="WxH", help="Nominal size in pixels; default 960x540.")
-    @click.option(
-        "--architecture",
-        metavar="NAME",
-        help="Which known network a state dict belongs to, where the file cannot tell, or package.module:factory "
-        "for your own torch module.",
-    )
-    @click.option("--input-range", metavar="RANGE", help=f"What the network takes: {ranges}.")
-    @click.option("--output-range", metavar="RANGE", help=f"What the network gives: {ranges}.")
-    @click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, on both sides.")
-    @click.option("--tolerance", type=float, help="Largest difference allowed, in levels of 255; default 0.5.")
-    @click.option(
-        "--picture",
-        type=click.Path(path_type=Path),
-        help="A picture of your game to prove with; default is a bundled photograph.",
-    )
-    @click.option(
-        "--original",
-        type=click.Path(path_type=Path),
-        help="The float network that a quantised source was made from: the report says how far both are from it.",
-    )
-    @click.option("--skip", metavar="NAME", multiple=True, help="Leave this rewrite out; may be repeated.")
-    @click.option("--check", is_flag=True, help="Compare each rewrite by itself, undo one that changes numbers.")
-    @click.option(
-        "--optimize",
-        metavar="WORKER",
-        help="Rearrange the graph for a worker (compute, phone or burst) where that is predicted to be faster.",
-    )
-    @click.option("--force", is_flag=True, help="Replace files that you edited, and models of the same name.")
-    @click.option("--dry-run", is_flag=True, help="Do everything but write.")
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        keys = (
-            "target",
-            "size",
-            "architecture",
-            "input_range",
-            "output_range",
-            "channel_order",
-            "tolerance",
-            "picture",
-            "original",
-            "optimize",
-        )
-        options = {key: value for key in keys if (value := kwargs.pop(key)) is not None}
-        options |= {key: value for key in ("skip", "check") if (value := kwargs.pop(key))}
-        return command(*args, options=options, **kwargs)
-
-    return wrapped  # type: ignore[return-value]
-
-
-def to_build_options(values: dict[str, Any]) -> BuildOptions:
-    """BuildOptions from option values, the size still as text."""
-    from pipeline.build.job import BuildOptions
-
-    values = dict(values)
-    if isinstance(values.get("size"), str):
-        values["size"] = to_size(values["size"])
-    for key in ("picture", "original"):
-        if values.get(key) is not None:
-            values[key] = Path(values[key])
-    if "skip" in values:
-        values["skip"] = tuple(values["skip"])
-    if "calibrate" in values:
-        values["calibrate"] = tuple(Path(picture) for picture in values["calibrate"])
-    if "min_psnr" in values:
-        values["min_psnr"] = float(values["min_psnr"])
-    return BuildOptions(**values)
-
-
-def to_size(text: str) -> tuple[int, int]:
-    """Width and height of `960x540`. Raises PipelineError `bad-size`."""
-    width, _, height = text.lower().replace("×", "x").partition("x")
-    try:
-        return int(width), int(height)
-    except ValueError:
-        raise PipelineError(
-            "bad-size", f"{text!r} is no size", subject="--size", remedy="Give WIDTHxHEIGHT, such as 960x540."
-        ) from None
 
 
 def run(group: click.Group) -> int:

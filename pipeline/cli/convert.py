@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from pipeline.cli.console import Console, build_options, output_options, to_build_options
+from pipeline.cli.console import Console, output_options
+from pipeline.cli.options import build_options
 
 
 @click.command("convert")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The .onnx file; default NAME.TARGET.onnx.")
 @click.option("--explain", is_flag=True, help="Show the operators before and after, and what each rewrite did.")
-@build_options
+@build_options("convert")
 @output_options
 def command(
     console: Console,
@@ -22,8 +23,6 @@ def command(
     output: Path | None,
     explain: bool,
     options: dict[str, Any],
-    force: bool,
-    dry_run: bool,
 ) -> None:
     """Turn a trained network into an .onnx file that the target imports and computes right.
 
@@ -47,14 +46,7 @@ def command(
     console.say(click.style(f"{source}", bold=True))
     try:
         with console.working(f"converting {source.name}"):
-            result = convert(
-                source,
-                output,
-                options=to_build_options(options),
-                force=force,
-                dry_run=dry_run,
-                step=console.step,
-            )
+            result = convert(source, output, step=console.step, **options)
     except ProofFailed as failure:
         show(failure.report)
         raise

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from pipeline.cli.console import Console, output_options, to_size
+from pipeline.cli.console import Console, output_options
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 
 @click.command("flicker")
@@ -48,7 +49,7 @@ def command(
     from pipeline.shrink.flicker import unpainted
 
     given, frames = _frames_among(models)
-    wanted = to_size(size)[::-1] if size is not None else None
+    wanted = Size.parse(size).hw if size is not None else None
     subjects, bound = _read(given, reading)
     if bound and wanted and bound != wanted:
         raise PipelineError(
@@ -109,7 +110,7 @@ def _read(
                 "only networks from a colour picture to a colour picture are measured",
                 subject=str(path),
             )
-        bound = side.fixed or bound
+        bound = side.fixed.hw if side.fixed else bound
         subjects.append((path.name, side.paint))
     return subjects, bound
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from pipeline import targets
 from pipeline.cli.console import Console, output_options
 
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--architecture", metavar="NAME", help="Which known network it is, where the file cannot tell.")
-@click.option("--target", default="barracuda-3.0", show_default=True, help="What the cost is told for.")
+@click.option("--target", default=targets.DEFAULT, show_default=True, help="What the cost is told for.")
 @output_options
 def command(console: Console, file: Path, architecture: str | None, target: str) -> None:
     """Say what a model file is: format, architecture, widths, weights, contract, operators, cost.

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from pipeline.cli.console import Console, output_options, to_size
+from pipeline import targets
+from pipeline.cli.console import Console, output_options
+from pipeline.support.size import Size
 
 
 @click.command("shrink")
@@ -31,7 +33,7 @@ from pipeline.cli.console import Console, output_options, to_size
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Folder for the result; default NAME-smaller."
 )
-@click.option("--target", default="barracuda-3.0", show_default=True, help="What the networks are lowered for.")
+@click.option("--target", default=targets.DEFAULT, show_default=True, help="What the networks are lowered for.")
 @click.option("--architecture", metavar="NAME", help="Which known network it is, where the file cannot tell.")
 @click.option(
     "--input-range", metavar="RANGE", help="What an ONNX teacher takes: 0..255, 0..1, -1..1 or imagenet."
@@ -61,7 +63,7 @@ def command(
     from pipeline.shrink.search import shrink_file
 
     if sizes:
-        options["sizes"] = [to_size(text) for text in sizes]
+        options["sizes"] = [Size.parse(text) for text in sizes]
     with console.working(f"shrinking {teacher.name}"):
         report, place = shrink_file(teacher, images=images, tell=lambda told: console.say(f"  {told}"), **options)
     for note in report["notes"]:

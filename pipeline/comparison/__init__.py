@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.comparison.sides import Side, Size, read_side
+from pipeline.comparison.sides import Side, read_side
 from pipeline.support.errors import PipelineError, ProofFailed
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     from pipeline.verify.bisect import Parting
     from pipeline.verify.compare import Difference
 
-_SIZE: Size = (180, 320)
+_SIZE = Size(320, 180)
 """Where nothing else is wanted: the golden frame's size (lowering)."""
-_SMALL: Size = (64, 80)
+_SMALL = Size(80, 64)
 """For bisecting, which holds every tensor in memory."""
 
 
@@ -34,8 +35,8 @@ class CompareOptions:
     """B is run as this target computes it."""
     both: bool = False
     """So is A."""
-    size: tuple[int, int] | None = None
-    """(width, height) in pixels; None is a size near 320x180 at which both run, or the one at which one runs."""
+    size: Size | None = None
+    """None is a size near 320x180 at which both run, or the one at which one runs."""
     tolerance: float = 0.5
     """Largest difference that passes, in levels of 255."""
     picture: Path | None = None
@@ -93,9 +94,12 @@ class Comparison:
                 "amplification": None if self.amplification is None else round(self.amplification, 3),
             }
         if self.bisected_at is not None:
-            height, width = self.bisected_at
             held = self.parting.as_dict() if self.parting else None
-            report["bisect"] = {"height": height, "width": width, "first_parting": held}
+            report["bisect"] = {
+                "height": self.bisected_at.height,
+                "width": self.bisected_at.width,
+                "first_parting": held,
+            }
         return report | {"notes": self.notes}
 
 
@@ -243,38 +247,33 @@ def _sizes(a: Side, b: Side, options: CompareOptions) -> list[Size]:
     if a.fixed and b.fixed and a.fixed != b.fixed:
         raise PipelineError(
             "sizes-differ",
-            f"A runs at {_pixels(a.fixed)} alone and B at {_pixels(b.fixed)} alone",
+            f"A runs at {a.fixed} alone and B at {b.fixed} alone",
             subject=f"{a.path.name}, {b.path.name}",
             remedy="Export one of them at the other's size.",
         )
     if options.size is not None:
-        wanted = options.size[::-1]
+        wanted = options.size
         for size, side in fixed.items():
             if size != wanted:
                 raise PipelineError(
                     "size-does-not-run",
-                    f"{side.label} runs at {_pixels(size)} alone",
+                    f"{side.label} runs at {size} alone",
                     subject=str(side.path),
-                    remedy=f"Leave --size out, or give --size {_pixels(size)}.",
+                    remedy=f"Leave --size out, or give --size {size}.",
                 )
         return [wanted]
     if fixed:
         return list(fixed)  # type: ignore[arg-type]
     multiple = math.lcm(a.contract.size_multiple, b.contract.size_multiple)
-    return list(dict.fromkeys(_near(_SIZE, multiple * step) for step in (1, 2, 4, 8, 16)))
-
-
-def _near(size: Size, multiple: int) -> Size:
-    height, width = (max(1, round(length / multiple)) * multiple for length in size)
-    return height, width
+    return list(dict.fromkeys(_SIZE.rounded(multiple * step) for step in (1, 2, 4, 8, 16)))
 
 
 def _small(options: CompareOptions, trial: _Trial, a: Side, b: Side) -> Size:
     """The size to bisect at: small, but one of those that both run at."""
     if options.size is not None or a.fixed or b.fixed:
         return trial.size
-    step = math.gcd(*trial.size)
-    return _near(_SMALL, step) if step <= 64 else trial.size
+    step = math.gcd(*trial.size.hw)
+    return _SMALL.rounded(step) if step <= 64 else trial.size
 
 
 def _inputs(size: Size, side: Side, options: CompareOptions) -> dict[str, np.ndarray]:
@@ -282,8 +281,8 @@ def _inputs(size: Size, side: Side, options: CompareOptions) -> dict[str, np.nda
 
     channels = side.contract.input.channels
     return {
-        "picture": pictures.load(options.picture, *size, channels),
-        "noise": pictures.noise(*size, channels),
+        "picture": pictures.load(options.picture, *size.hw, channels),
+        "noise": pictures.noise(*size.hw, channels),
     }
 
 
@@ -302,7 +301,7 @@ def _painted(side: Side, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 
 
 def _not_comparable(result: Comparison, trial: _Trial) -> PipelineError:
-    a, b, size = result.a, result.b, _pixels(trial.size)
+    a, b, size = result.a, result.b, trial.size
     for side, outcome in ((a, trial.a), (b, trial.b)):
         if isinstance(outcome, str) and side.target is None:
             return PipelineError(
@@ -335,14 +334,14 @@ def _not_comparable(result: Comparison, trial: _Trial) -> PipelineError:
         )
     return PipelineError(
         "sizes-differ",
-        f"at {size} A gives a picture of {_pixels(trial.shape_a[2:])} and B one of {_pixels(trial.shape_b[2:])}",
+        f"at {size} A gives a picture of {_pixels(trial.shape_a)} and B one of {_pixels(trial.shape_b)}",
         subject=f"{a.path.name}, {b.path.name}",
         remedy="Give another --size where both give the same.",
     )
 
 
-def _pixels(size: tuple[int, ...]) -> str:
-    return f"{size[1]}x{size[0]}"
+def _pixels(shape: tuple[int, ...]) -> str:
+    return f"{shape[3]}x{shape[2]}"
 
 
 def _sizes_of(shape: tuple[int, ...]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.contract import ImageContract
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     import onnx
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
     from pipeline.verify.bisect import Fed
     from pipeline.verify.proof import Picture2Picture
-
-Size = tuple[int, int]
-"""Height and width."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,16 @@ def read_side(label: str, source: str | Path, options: ReadOptions, target: Targ
         )
     plain = _plain(network)
     file = load_model(path) if network.model is not None else None
-    return Side(label, path, network, network.contract, target, file, plain, plain.fixed_size)
+    return Side(
+        label,
+        path,
+        network,
+        network.contract,
+        target,
+        file,
+        plain,
+        Size.of_hw(plain.fixed_size) if plain.fixed_size else None,
+    )
 
 
 def _plain(network: Network) -> Any:

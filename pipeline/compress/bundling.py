@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.compress.kinds import FLOAT
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
-    from pipeline.build.job import BuildOptions
     from pipeline.build.lowering import Lowered
+    from pipeline.build.options import BuildOptions
     from pipeline.targets import Target
-
-FLOAT = "float"
-"""The weights as they are, in an .onnx file that Unity imports."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +26,6 @@ class PackedModel:
     packed: bytes
     golden_output: np.ndarray
     facts: dict[str, Any]
-
-
-def check_weights(weights: str, min_psnr: float) -> None:
-    """PipelineError `bad-weights` or `bad-psnr` for options that mean nothing."""
-    from pipeline.compress.job import KINDS, check_kind, check_psnr
-
-    check_kind(weights, (FLOAT, *KINDS))
-    check_psnr(min_psnr)
 
 
 def check_target(weights: str, target: Target) -> None:

@@ -82,7 +82,7 @@ def _floats_behind(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[Quanti
 
     integers = list(integer_weights(model))
     graph = from_model(model)
-    run(graph, targets.get("barracuda-3.0"), (Quantised(),))
+    run(graph, targets.get(targets.DEFAULT), (Quantised(),))
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     return to_model(graph, metadata, opset=graph.opset), integers
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.compress.holes import find_holes, with_raw_data
+from pipeline.compress.kinds import DEFAULT_PSNR, KINDS, check_kind, check_psnr
 from pipeline.compress.packed import HALVES, Filling, Unpacked, pack, unpack
 from pipeline.support.errors import PipelineError
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from pipeline.contract import ImageContract
     from pipeline.integers import QuantizedTensor
 
-KINDS = ("half", "int8", "int7", "int6", "int5", "int4", "auto")
-"""What weights can be stored as; `float` is not packing at all."""
-DEFAULT_PSNR = 40.0
-"""What `auto` keeps, in dB."""
 TABLE = ("half", "int8", "int7", "int6", "int5", "int4")
 """The rows of the report's table of size against PSNR, beside the chosen one."""
 
@@ -50,28 +47,6 @@ class Compressed:
     model: bytes
     """What it unpacks to: the model with rounded weights."""
     facts: dict[str, Any] = field(default_factory=dict)
-
-
-def check_kind(kind: str, kinds: Sequence[str]) -> None:
-    """PipelineError `bad-weights` for a word that is none of `kinds`."""
-    if kind not in kinds:
-        raise PipelineError(
-            "bad-weights",
-            f"{kind!r} is no way to store weights",
-            subject="--weights",
-            remedy=f"Use one of {', '.join(kinds)}.",
-        )
-
-
-def check_psnr(value: float) -> None:
-    """PipelineError `bad-psnr` for what no network can be asked for."""
-    if not 10 <= value <= 100:
-        raise PipelineError(
-            "bad-psnr",
-            f"{value:g} dB is not between 10 and 100",
-            subject="--min-psnr",
-            remedy="40 can hardly be seen, 50 not at all.",
-        )
 
 
 def _quiet(_: str) -> None:

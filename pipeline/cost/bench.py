@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline import targets
 from pipeline.cost.model import SIZES, at_size, devices, kernel
 from pipeline.support import identifiers as names
-from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     import onnx
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from pipeline.network import Network
     from pipeline.sources import ReadOptions
 
-Size = tuple[int, int]
-"""Width and height."""
 Tell = Callable[[str], None]
 
 
@@ -36,7 +35,7 @@ class BenchOptions:
     """How to bench. `seconds` bounds the timing of each picture size; `memory` measures in further processes."""
 
     sizes: tuple[Size, ...] = SIZES
-    target: str = "barracuda-3.0"
+    target: str = targets.DEFAULT
     runs: int = 7
     threads: int = 1
     seconds: float = 60.0
@@ -49,14 +48,8 @@ class BenchOptions:
             from pipeline.cost.rearrange import checked_worker
 
             checked_worker(self.optimize)
-        for width, height in self.sizes:
-            if not (16 <= width <= 8192 and 16 <= height <= 8192):
-                raise PipelineError(
-                    "bad-size",
-                    f"{width}x{height} is not a size that a picture can have here",
-                    subject="--size",
-                    remedy="Give WIDTHxHEIGHT with both between 16 and 8192, such as 720x540.",
-                )
+        for size in self.sizes:
+            size.checked()
 
 
 @dataclass(frozen=True)
@@ -72,23 +65,21 @@ class Subject:
     def sized(self, size: Size) -> Size:
         """The size nearest to `size` at which it runs."""
         if self.lowered.fixed_size is not None:
-            height, width = self.lowered.fixed_size
-            return width, height
-        step = self.lowered.size_multiple
-        return max(1, round(size[0] / step)) * step, max(1, round(size[1] / step)) * step
+            return Size.of_hw(self.lowered.fixed_size)
+        return size.rounded(self.lowered.size_multiple)
 
     def model(self, size: Size) -> onnx.ModelProto:
         """The graph, declared at `size`."""
         from pipeline.graph import to_model
 
         graph = self.graph.copy()
-        graph.inputs[0].shape = [1, self.lowered.input_channels, size[1], size[0]]
+        graph.inputs[0].shape = [1, self.lowered.input_channels, *size.hw]
         return to_model(graph)
 
 
 def prepare(
     path: Path | str,
-    target: str = "barracuda-3.0",
+    target: str = targets.DEFAULT,
     options: ReadOptions | None = None,
     optimize: str | None = None,
     label: str = "",
@@ -111,7 +102,7 @@ def lower(network: Network, target: str, label: str, optimize: str | None = None
     lowered = lower_network(
         network,
         targets.get(target),
-        SIZES[0][::-1],
+        SIZES[0].hw,
         bake_contract=network.contract is not None,
         metadata={},
         optimize=optimize,
@@ -164,7 +155,7 @@ def bench_subjects(
 
     models = [_about(subject) for subject in subjects]
     for wanted in options.sizes:
-        name = f"{wanted[0]}x{wanted[1]}"
+        name = str(wanted)
         sized = {subject.label: subject.model(subject.sized(wanted)) for subject in subjects}
         times = measure(
             sized,
@@ -186,7 +177,7 @@ def bench_subjects(
         "threads": options.threads,
         "machine": machine(),
         "devices": [{**held.as_dict(), "error": held.error} for held in devices().values()],
-        "sizes": [f"{width}x{height}" for width, height in options.sizes],
+        "sizes": [str(size) for size in options.sizes],
         "models": models,
     }
 
@@ -206,8 +197,7 @@ def machine() -> dict[str, Any]:
 
 
 def _about(subject: Subject) -> dict[str, Any]:
-    width, height = subject.sized(SIZES[0])
-    found = at_size(subject.graph, width, height)
+    found = at_size(subject.graph, subject.sized(SIZES[0]))
     return {
         "label": subject.label,
         "file": subject.file,
@@ -226,8 +216,8 @@ def counted(subject: Subject, wanted: Size) -> dict[str, Any]:
     """What is counted and predicted at a size."""
     from pipeline.cost.model import counted as count
 
-    width, height = subject.sized(wanted)
-    return {"run_at": f"{width}x{height}", **count(subject.graph, width, height)}
+    size = subject.sized(wanted)
+    return {"run_at": str(size), **count(subject.graph, size)}
 
 
 def _style(file: str) -> str:

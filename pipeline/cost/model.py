@@ -20,12 +20,13 @@ from pipeline.graph import nodes as n
 from pipeline.graph.shapes import Shapes, infer
 from pipeline.graph.statistics import VIEWS, node_macs
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-SIZES = ((720, 540), (1280, 720), (1920, 1080))
-"""Width and height of the pictures whose cost is told."""
+SIZES = (Size(720, 540), Size(1280, 720), Size(1920, 1080))
+"""Of the pictures whose cost is told."""
 
 ACTIVATIONS = frozenset(["Clip", "Elu", "LeakyRelu", "PRelu", "Relu", "Selu", "Sigmoid", "Tanh"])
 """Barracuda fuses the unary ones of these into the layer before (importer.md section 4, FuseActivations)."""
@@ -229,9 +230,6 @@ def devices() -> dict[str, Device]:
     return {entry["name"]: Device(**{**entry, "kernels": entry.get("kernels", {})}) for entry in held["devices"]}
 
 
-HERE = "here"
-
-
 def device(name: str) -> Device:
     """A device class by name. Raises PipelineError `unknown-device`."""
     known = devices()
@@ -245,7 +243,7 @@ def device(name: str) -> Device:
     return known[name]
 
 
-def at_size(graph: gs.Graph, width: int, height: int) -> list[Layer]:
+def at_size(graph: gs.Graph, size: Size) -> list[Layer]:
     """The layers at a picture size; the graph's declared input size is left as it was.
 
     Where the network's halvings do not divide the size, the nearest multiple of 32 is taken.
@@ -254,8 +252,7 @@ def at_size(graph: gs.Graph, width: int, height: int) -> list[Layer]:
     declared = image.shape
     try:
         for step in (1, 32):
-            size = [max(1, round(s / step)) * step for s in (height, width)]
-            image.shape = [1, declared[1], *size]
+            image.shape = [1, declared[1], *size.rounded(step).hw]
             found = layers(graph)
             if all(layer.written for layer in found):
                 break
@@ -264,7 +261,7 @@ def at_size(graph: gs.Graph, width: int, height: int) -> list[Layer]:
         image.shape = declared
 
 
-def counted(graph: gs.Graph, width: int, height: int) -> dict[str, Any]:
+def counted(graph: gs.Graph, size: Size) -> dict[str, Any]:
     """What a picture of this size costs, as data: billions of multiply-adds, megabytes of activations written and
     (with the weights) alive at once, and predicted milliseconds by device class.
     """
@@ -272,10 +269,10 @@ def counted(graph: gs.Graph, width: int, height: int) -> dict[str, Any]:
 
     image = graph.inputs[0]
     declared = image.shape
-    image.shape = [1, declared[1], height, width]
+    image.shape = [1, declared[1], *size.hw]
     told = count(graph)
     image.shape = declared
-    found = at_size(graph, width, height)
+    found = at_size(graph, size)
     return {
         "giga_macs": round(told.macs * 1e-9, 3),
         "written_megabytes": round(told.activation_elements * 4e-6, 1),

@@ -14,6 +14,7 @@ from pipeline.cost.model import at_size, device
 from pipeline.rewrites.base import Edit
 from pipeline.rewrites.cheaper import CHEAPER
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,11 +69,11 @@ def checked_worker(worker: str) -> str:
 
 
 def optimize(
-    graph: gs.Graph, target: Target, worker: str, width: int, height: int, cheaper: Sequence[Cheaper] = CHEAPER
+    graph: gs.Graph, target: Target, worker: str, size: Size, cheaper: Sequence[Cheaper] = CHEAPER
 ) -> Optimized:
     """A rearranged copy of a graph that is lowered for `target`; `graph` itself is not changed.
 
-    `width` and `height` are the picture size that it shall be fast at. Raises PipelineError `unknown-worker`.
+    `size` is that of the pictures that it shall be fast at. Raises PipelineError `unknown-worker`.
     """
     from pipeline.rewrites import lower
     from pipeline.verify.each_rewrite import compare
@@ -80,10 +81,10 @@ def optimize(
     law = device(WORKERS[checked_worker(worker)])
 
     def cost(candidate: gs.Graph) -> float:
-        return law.milliseconds(at_size(candidate, width, height))
+        return law.milliseconds(at_size(candidate, size))
 
     now = cost(graph)
-    result = Optimized(graph, worker, law.name, f"{width}x{height}", now, now)
+    result = Optimized(graph, worker, law.name, str(size), now, now)
     for rewrite in cheaper:
         if not all(map(target.can, rewrite.needs)):
             continue

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.shrink.goals import Goal
     from pipeline.shrink.prunable import Prunable
     from pipeline.shrink.students import Student
+    from pipeline.support.size import Size
 
 FAMILY = "fast-neural-style-skips"
 """What students are made of: the style network with three long skips, which cost no weights."""
@@ -67,13 +68,13 @@ def meeting(goal: Goal, limit: float, slowest: float = math.inf) -> list[Candida
 
 
 @functools.cache
-def _layers(blocks: int, widths: tuple[int, ...], size: tuple[int, int]) -> tuple[list[Layer], int]:
+def _layers(blocks: int, widths: tuple[int, ...], size: Size) -> tuple[list[Layer], int]:
     """A student's layers at a picture size, and its nodes."""
     from pipeline.cost.model import at_size
 
     base = _base(blocks)
     graph = base.without(_surplus(base, widths))
-    return at_size(graph, *size), len(graph.nodes)
+    return at_size(graph, size), len(graph.nodes)
 
 
 @functools.cache

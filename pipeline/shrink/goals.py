@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.cost.model import SIZES, at_size, device
 from pipeline.graph.statistics import held_weights
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import LARGEST, SMALLEST, Size
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -33,14 +34,14 @@ _SCALE = {None: 1, "k": 1000, "m": 1000**2}
 class Goal:
     """At most `limit` of `kind`: weights, bytes, macs or milliseconds; `part` is set for a share of the original.
 
-    Bytes are those of the ONNX file in Unity; macs and milliseconds are of one picture of `size` (width, height);
+    Bytes are those of the ONNX file in Unity; macs and milliseconds are of one picture of `size`;
     milliseconds are predicted for the device class `device`.
     """
 
     text: str
     kind: str
     limit: float
-    size: tuple[int, int] = SIZES[0]
+    size: Size = SIZES[0]
     device: str = USUAL
     part: bool = False
 
@@ -52,7 +53,7 @@ class Goal:
             return float(file_bytes or to_model(graph).ByteSize())
         if self.kind == "weights":
             return float(sum(held.size for held in held_weights(graph)))
-        return self.of_layers(at_size(graph, *self.size))
+        return self.of_layers(at_size(graph, self.size))
 
     def of_layers(self, found: list[Layer]) -> float:
         """The multiply-adds or milliseconds of layers at the goal's size."""
@@ -72,9 +73,9 @@ class Goal:
             case "bytes":
                 return f"{value / 1000:,.1f} KB"
             case "macs":
-                return f"{value * 1e-9:.2f} GMAC at {self.size[0]}x{self.size[1]}"
+                return f"{value * 1e-9:.2f} GMAC at {self.size}"
             case _:
-                return f"{value:.1f} ms at {self.size[0]}x{self.size[1]} on {self.device}"
+                return f"{value:.1f} ms at {self.size} on {self.device}"
 
 
 def parse(text: str, default_device: str = USUAL) -> Goal:
@@ -86,9 +87,9 @@ def parse(text: str, default_device: str = USUAL) -> Goal:
     unit = match["unit"].lower()
     if number <= 0:
         raise _bad(text, "it must be more than zero")
-    size = (int(match["width"]), int(match["height"])) if match["width"] else SIZES[0]
-    if not all(16 <= side <= 8192 for side in size):
-        raise _bad(text, "a picture has 16 to 8192 pixels on each side")
+    size = Size(int(match["width"]), int(match["height"])) if match["width"] else SIZES[0]
+    if not all(SMALLEST <= side <= LARGEST for side in size.hw):
+        raise _bad(text, f"a picture has {SMALLEST} to {LARGEST} pixels on each side")
     on = (match["device"] or default_device).lower()
     device(on)
     if match["of"] and unit != "%":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline import targets
 from pipeline.shrink.channels import Group, Unit, constants, groups, removed
 from pipeline.support.errors import PipelineError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.network import Network
 
 TRACE_SIZE = (64, 80)
-LOWERED_FOR = "barracuda-3.0"
+LOWERED_FOR = targets.DEFAULT
 """What a graph is lowered for whose layers are not seen as it is; the result is plain ONNX all the same."""
 
 
@@ -110,7 +111,7 @@ def prunable(network: Network) -> Prunable:
     Raises PipelineError `cannot-prune` for one without a width that can change, and for torch modules whose
     weights cannot be followed into their graph.
     """
-    from pipeline import architectures, targets
+    from pipeline import architectures
     from pipeline.build.export import export
     from pipeline.build.lowering import declared_size, rewrite
     from pipeline.graph import declare_size, from_model, to_model

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline import targets
 from pipeline.cost.model import device
 from pipeline.shrink.goals import Goal
 from pipeline.shrink.importance import NEED_PICTURES, importance
@@ -42,7 +43,7 @@ class PruneOptions:
     multiple: int = 0
     images: Path | None = None
     seed: int = 0
-    target: str = "barracuda-3.0"
+    target: str = targets.DEFAULT
     refit: bool = True
     """Refit the layers that read narrowed tensors, by least squares on the pictures."""
 

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline import targets
 from pipeline.cost.model import SIZES
 from pipeline.shrink.goals import USUAL, Goal, parse
 from pipeline.shrink.tuning import duration, shared, train
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     from pipeline.cost.bench import Subject
@@ -42,11 +44,11 @@ class ShrinkOptions:
     output: Path
     tries: int = 3
     time: tuple[tuple[str, Any], ...] = (("minutes", 30.0),)
-    target: str = "barracuda-3.0"
+    target: str = targets.DEFAULT
     architecture: str | None = None
     seed: int = 0
     runs: int = 3
-    sizes: tuple[tuple[int, int], ...] = SIZES
+    sizes: tuple[Size, ...] = SIZES
     """Width and height of the pictures that are timed."""
 
 
@@ -293,11 +295,11 @@ def shrink_file(
     output: Path | None = None,
     time: str = "30 min",
     tries: int = 3,
-    sizes: Sequence[tuple[int, int]] = SIZES,
+    sizes: Sequence[Size] = SIZES,
     architecture: str | None = None,
     input_range: str | None = None,
     output_range: str | None = None,
-    target: str = "barracuda-3.0",
+    target: str = targets.DEFAULT,
     seed: int = 0,
     force: bool = False,
     tell: Tell = lambda told: None,

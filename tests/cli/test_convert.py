@@ -8,8 +8,8 @@ import onnx
 import pytest
 
 from pipeline.build.config import load_jobs
-from pipeline.build.job import BuildOptions, _cache_key
-from pipeline.cli.console import to_build_options
+from pipeline.build.job import _cache_key
+from pipeline.build.options import BuildOptions
 from pipeline.support.errors import PipelineError
 from tests.rewrites import model, node, random
 
@@ -76,7 +76,7 @@ def test_a_skipped_rewrite_makes_another_build(network):
 def test_both_can_stand_in_pipeline_toml(tmp_path):
     path = tmp_path / "pipeline.toml"
     path.write_text('[build-unity]\nskip = ["pools"]\ncheck = true\n[[models]]\nsource = "a.onnx"\n')
-    options = to_build_options(load_jobs(path, {})[0].options)
+    options = BuildOptions.of(**load_jobs(path, {})[0].options)
     assert (options.skip, options.check) == (("pools",), True)
     for wrong in ('skip = "pools"', "skip = [1]", "check = 1", "tolerance = true"):
         path.write_text(f'[build-unity]\n{wrong}\n[[models]]\nsource = "a.onnx"\n')

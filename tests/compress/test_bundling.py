@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from pipeline.build.job import BuildOptions, build_unity
+from pipeline.build.job import build_unity
+from pipeline.build.options import BuildOptions
 from pipeline.compress.packed import unpack
 from pipeline.support.errors import PipelineError
 from tests.compress import independent

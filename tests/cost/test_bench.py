@@ -10,9 +10,10 @@ import pytest
 from pipeline.cost.bench import BenchOptions, bench, labels, merge_unity
 from pipeline.report.bench import render_html, render_text
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 from tests.networks import style_checkpoint, style_onnx
 
-SIZES = ((64, 48), (96, 64))
+SIZES = (Size(64, 48), Size(96, 64))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_labels_tell_files_apart() -> None:
 
 def test_sizes_are_held_to_reason() -> None:
     with pytest.raises(PipelineError, match="bad-size"):
-        BenchOptions(sizes=((8, 8),))
+        BenchOptions(sizes=(Size(8, 8),))
 
 
 def test_a_renamed_style_is_known_by_the_digest_of_its_source() -> None:

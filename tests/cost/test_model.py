@@ -7,6 +7,7 @@ import pytest
 from pipeline.cost.model import Conv, at_size, counted, device, devices, kernel, layers
 from pipeline.graph import from_model
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 from tests.networks import style_onnx
 from tests.rewrites import model, node, random
 
@@ -50,7 +51,7 @@ def test_layers_count_arithmetic_and_traffic_at_any_size(tmp_path) -> None:
     import onnx
 
     graph = from_model(onnx.load(style_onnx(tmp_path / "net.onnx", (32, 48))))
-    found = {layer.name: layer for layer in at_size(graph, 96, 64)}
+    found = {layer.name: layer for layer in at_size(graph, Size(96, 64))}
     assert graph.inputs[0].shape == [1, 3, 32, 48]
     first = found["c1"]
     assert first.macs == 4 * 3 * 9 * 32 * 48
@@ -62,7 +63,7 @@ def test_twice_the_picture_costs_up_to_twice(tmp_path) -> None:
     import onnx
 
     graph = from_model(onnx.load(style_onnx(tmp_path / "net.onnx")))
-    told = [counted(graph, width, 384)["predicted"] for width in (512, 1024)]
+    told = [counted(graph, Size(width, 384))["predicted"] for width in (512, 1024)]
     for name in devices():
         small, large = (held[name] for held in told)
         assert small < large < 2.2 * small, name

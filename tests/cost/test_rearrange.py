@@ -13,6 +13,7 @@ from pipeline.graph import from_model
 from pipeline.rewrites.base import Edit
 from pipeline.rewrites.cheaper import UpsampledConvolutions
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 from tests.networks import style_onnx
 from tests.rewrites import model, node, operators, random
 from tests.rewrites.test_cheaper import upsampled
@@ -34,7 +35,7 @@ def wide(outputs: int = 8):
 @pytest.mark.parametrize("worker", list(WORKERS))
 def test_what_pays_is_done_and_the_prediction_falls_by_what_was_told(worker) -> None:
     graph = wide()
-    made = optimize(graph, TARGET, worker, 640, 480)
+    made = optimize(graph, TARGET, worker, Size(640, 480))
     assert "DepthToSpace" in operators(made.graph) and "DepthToSpace" not in operators(graph)
     gains = sum(entry["gain_ms"] for entry in made.done)
     assert made.before - made.after == pytest.approx(gains, abs=0.01) and gains > 0
@@ -43,7 +44,7 @@ def test_what_pays_is_done_and_the_prediction_falls_by_what_was_told(worker) -> 
 
 def test_what_does_not_pay_is_left_and_told() -> None:
     graph = from_model(upsampled())
-    made = optimize(graph, TARGET, "compute", 640, 480)
+    made = optimize(graph, TARGET, "compute", Size(640, 480))
     assert operators(made.graph) == operators(graph) and made.edits == []
     assert made.left[0]["why"] == "it does not pay"
 
@@ -59,24 +60,27 @@ class Broken(UpsampledConvolutions):
 
 def test_what_changes_the_numbers_is_not_kept() -> None:
     graph = wide()
-    made = optimize(graph, TARGET, "compute", 640, 480, (Broken(),))
+    made = optimize(graph, TARGET, "compute", Size(640, 480), (Broken(),))
     assert operators(made.graph) == operators(graph)
     assert "not proven" in made.left[0]["why"]
 
 
 def test_what_a_version_does_not_import_is_not_made() -> None:
-    made = optimize(wide(), targets.get("barracuda-1.0"), "compute", 640, 480)
+    made = optimize(wide(), targets.get("barracuda-1.0"), "compute", Size(640, 480))
     assert "DepthToSpace" not in operators(made.graph)
-    assert "DepthToSpace" in operators(optimize(wide(), targets.get("barracuda-2.0"), "compute", 640, 480).graph)
+    assert "DepthToSpace" in operators(
+        optimize(wide(), targets.get("barracuda-2.0"), "compute", Size(640, 480)).graph
+    )
 
 
 def test_an_unknown_worker_is_refused() -> None:
     with pytest.raises(PipelineError, match="unknown-worker"):
-        optimize(wide(), TARGET, "magic", 64, 48)
+        optimize(wide(), TARGET, "magic", Size(64, 48))
 
 
 def test_a_build_tells_what_it_gained_and_is_proven(tmp_path) -> None:
-    from pipeline.build.job import BuildOptions, convert
+    from pipeline.build.job import convert
+    from pipeline.build.options import BuildOptions
 
     source = style_onnx(tmp_path / "net.onnx")
     plain = convert(source, tmp_path / "a.onnx")

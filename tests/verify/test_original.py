@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.build.job import BuildOptions, convert
+from pipeline.build.job import convert
+from pipeline.build.options import BuildOptions
 from pipeline.report.markdown import render_markdown
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 from pipeline.verify.original import against_original
 from tests.networks import style_onnx
 
@@ -38,7 +40,7 @@ def test_the_report_has_the_distance_from_the_float_original(tmp_path):
 
     exact, small = style_onnx(tmp_path / "float.onnx"), tmp_path / "small.onnx"
     quantize_dynamic(exact, small, weight_type=QuantType.QUInt8)
-    options = BuildOptions(input_range="0..1", output_range="0..1", size=(96, 64), original=exact)
+    options = BuildOptions(input_range="0..1", output_range="0..1", size=Size(96, 64), original=exact)
     report = convert(small, tmp_path / "made.onnx", options=options).report
     found = report["against_original"]
     assert found["file"] == "float.onnx"
@@ -50,7 +52,7 @@ def test_the_report_has_the_distance_from_the_float_original(tmp_path):
 
 
 def test_without_an_original_there_is_no_such_fact(tmp_path):
-    options = BuildOptions(input_range="0..1", output_range="0..1", size=(96, 64))
+    options = BuildOptions(input_range="0..1", output_range="0..1", size=Size(96, 64))
     report = convert(style_onnx(tmp_path / "float.onnx"), tmp_path / "made.onnx", options=options).report
     assert "against_original" not in report
     assert "Against the" not in render_markdown(report).decode()

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.support.size import Size
 from pipeline.support.version import __version__
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
     """Everything known before validation, as data: no times, no paths of this machine."""
     model = lowered.model
     constants = {t.name for t in model.graph.initializer}
-    height, width = lowered.size
     after = lowered.after
     return {
         "schema": 1,
@@ -109,8 +109,8 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
         "model": {
             "bytes": len(lowered.serialised),
             "digest": hashlib.sha256(lowered.serialised).hexdigest(),
-            "width": width,
-            "height": height,
+            "width": lowered.size[1],
+            "height": lowered.size[0],
             "fixed_size": lowered.fixed_size is not None,
             "size_multiple": lowered.size_multiple,
             "input_name": next(i.name for i in model.graph.input if i.name not in constants),
@@ -136,15 +136,12 @@ def predicted(lowered: Lowered) -> dict[str, Any]:
     from pipeline.graph import from_model
 
     built = from_model(lowered.model)
-    sizes: tuple[tuple[int, int], ...] = SIZES
-    step = lowered.size_multiple
-    if lowered.fixed_size is not None:
-        sizes = (lowered.fixed_size[::-1],)
+    sizes = SIZES if lowered.fixed_size is None else (Size.of_hw(lowered.fixed_size),)
     told = {}
     for wanted in sizes:
-        width, height = (max(1, round(s / step)) * step for s in wanted)
-        told[f"{width}x{height}"] = counted(built, width, height)
-    convolutions = [layer.conv for layer in at_size(built, *lowered.size[::-1]) if layer.conv]
+        size = wanted.rounded(lowered.size_multiple)
+        told[str(size)] = counted(built, size)
+    convolutions = [layer.conv for layer in at_size(built, Size.of_hw(lowered.size)) if layer.conv]
     return {
         "sizes": told,
         "devices": [{**held.as_dict(), "error": held.error} for held in devices().values()],
@@ -194,20 +191,20 @@ def cost(network: Network, target: Target) -> dict[str, Any] | str:
     from pipeline.support.errors import PipelineError
 
     try:
-        exported = export(network, SIZES[0][::-1])
+        exported = export(network, SIZES[0].hw)
         if declared_size(exported) is None:
-            exported = declare_size(exported, *SIZES[0][::-1])
+            exported = declare_size(exported, *SIZES[0].hw)
         before = operators(exported)
         graph = rewrite(exported, None, target).graph
         channels = graph.inputs[0].shape[1]
         sizes = {}
-        for width, height in SIZES:
-            graph.inputs[0].shape = [1, channels, height, width]
+        for size in SIZES:
+            graph.inputs[0].shape = [1, channels, *size.hw]
             counted = count(graph)
             if counted.uncounted:  # a size that the network's halvings do not divide
-                graph.inputs[0].shape = [1, channels, *(round(s / _DEEP) * _DEEP for s in (height, width))]
+                graph.inputs[0].shape = [1, channels, *size.rounded(_DEEP).hw]
                 counted = count(graph)
-            sizes[f"{width}x{height}"] = {
+            sizes[str(size)] = {
                 "giga_macs": round(counted.macs / 1e9, 3),
                 "activation_megabytes": round(counted.activation_elements * 4 / 1e6, 1),
                 "peak_megabytes": round(counted.peak_elements * 4 / 1e6, 1),

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline.report.steadiness import SIZE, steadiness
+from pipeline.build.steadiness import SIZE, steadiness
 
 
 def lowered(paint, **changes):

@@ -1,0 +1,59 @@
+"""The keywords of `pipeline.build_unity` and `pipeline.convert`, for editors and type checkers.
+
+Made by `python -m pipeline.build.pages` from pipeline/build/options.py: change that, not this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from pipeline.support.size import Size
+
+
+class BuildKeywords(TypedDict, total=False):
+    """Options of `pipeline build-unity`."""
+
+    target: str
+    name: str | None
+    size: Size | str
+    architecture: str | None
+    input_range: str | None
+    output_range: str | None
+    channel_order: str | None
+    tolerance: float
+    picture: str | Path | None
+    original: str | Path | None
+    skip: Sequence[str]
+    check: bool
+    weights: str
+    min_psnr: float
+    calibrate: Sequence[str | Path]
+    optimize: str | None
+    output: str | Path | None
+    project: str | Path | None
+    preview: str | Path | None
+    switch_package: bool
+    use_cache: bool
+    force: bool
+    dry_run: bool
+
+
+class ConvertKeywords(TypedDict, total=False):
+    """Options of `pipeline convert`."""
+
+    target: str
+    size: Size | str
+    architecture: str | None
+    input_range: str | None
+    output_range: str | None
+    channel_order: str | None
+    tolerance: float
+    picture: str | Path | None
+    original: str | Path | None
+    skip: Sequence[str]
+    check: bool
+    optimize: str | None
+    force: bool
+    dry_run: bool

@@ -1,0 +1,324 @@
+"""The options of a build, each declared once.
+
+A field of `BuildOptions` or of `Placement` is one option: its name, type, default and what `option` says of it
+make the option of the command line (`pipeline.cli.options`), the key of pipeline.toml (`build.config`), the words
+that build a style again (`build.rebuild`), the keyword of `pipeline.build_unity`, and the table in
+docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline import targets
+from pipeline.compress.kinds import DEFAULT_PSNR, FLOAT, check_weights
+from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
+
+DEFAULT_SIZE = Size(960, 540)
+"""What the tutorials run style transfer at (systems.md, section 5)."""
+DEFAULT_TOLERANCE = 0.5
+"""Levels of 255: below it no 8-bit picture can show a difference."""
+
+RANGES = "0..255, 0..1, -1..1 or imagenet"
+_ALL = ("build-unity", "convert")
+
+Step = Callable[[str, str], None]
+"""Told of each step: its name and what it found. The report holds the same facts."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What is said of an option beside its name, type and default."""
+
+    help: str
+    metavar: str = ""
+    commands: tuple[str, ...] = _ALL
+    """The commands that have it."""
+    config: str = "both"
+    """Where it may stand in pipeline.toml: `both`, `model`, or nowhere ("")."""
+    per_machine: bool = False
+    """Left out of the words that build a style again: chosen anew there, or a path of one machine."""
+    short: str = ""
+    """Its one-letter form on the command line."""
+    off: str = ""
+    """For a yes/no option that is on by default: the option that turns it off."""
+
+
+def option(default: Any, help: str, metavar: str = "", **more: Any) -> Any:
+    """A field of a dataclass of options."""
+    return field(default=default, metadata={"option": Declaration(help, metavar, **more)})
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What is built. Paths may be given as text, and a size as "960x540", to `of`."""
+
+    target: str = option(
+        targets.DEFAULT, "What to build for; `pipeline targets` lists them.", "TARGET", per_machine=True
+    )
+    name: str | None = option(
+        None,
+        "Name of the bundle and its classes; the default comes from the file's name.",
+        "NAME",
+        commands=("build-unity",),
+        config="model",
+        per_machine=True,
+    )
+    size: Size = option(
+        DEFAULT_SIZE,
+        "Nominal size in pixels; the model runs at any multiple of its size rule, unless it has one fixed size.",
+        "WxH",
+    )
+    architecture: str | None = option(
+        None,
+        "Which known network a state dict belongs to, where the file cannot tell, or package.module:factory for "
+        "your own torch module.",
+        "NAME",
+    )
+    input_range: str | None = option(None, f"What the network takes: {RANGES}.", "RANGE")
+    output_range: str | None = option(None, f"What the network gives: {RANGES}.", "RANGE")
+    channel_order: str | None = option(None, "rgb (default) or bgr, on both sides.", "ORDER")
+    tolerance: float = option(
+        DEFAULT_TOLERANCE, "Largest difference that the proof allows, in levels of 255.", "LEVELS"
+    )
+    picture: Path | None = option(
+        None,
+        "A picture of your game to prove with, shipped as golden frame; the default is a bundled photograph.",
+        "PICTURE",
+        per_machine=True,
+    )
+    original: Path | None = option(
+        None,
+        "The float network that a quantised source was made from: the report says how far both are from it.",
+        "FILE",
+    )
+    skip: tuple[str, ...] = option((), "Leave this rewrite out; may be repeated.", "NAME")
+    check: bool = option(False, "Compare each rewrite by itself, and undo one that changes the result.")
+    weights: str = option(
+        FLOAT,
+        "How the weights are stored: float, or packed as half, int8 to int4, or auto, which shares bits by their "
+        "effect.",
+        "KIND",
+        commands=("build-unity",),
+    )
+    min_psnr: float = option(
+        DEFAULT_PSNR,
+        "What --weights auto keeps, in dB to the float network.",
+        "DB",
+        commands=("build-unity",),
+    )
+    calibrate: tuple[Path, ...] = option(
+        (),
+        "A picture to round packed weights with; may be repeated. Without, drawn ones are used.",
+        "PICTURE",
+        commands=("build-unity",),
+        per_machine=True,
+    )
+    optimize: str | None = option(
+        None,
+        "Rearrange the graph for a worker (compute, phone or burst) where that is predicted to be faster.",
+        "WORKER",
+    )
+
+    def __post_init__(self) -> None:
+        if self.optimize is not None:
+            from pipeline.cost.rearrange import checked_worker
+
+            checked_worker(self.optimize)
+        if self.weights != FLOAT or self.min_psnr != DEFAULT_PSNR:
+            check_weights(self.weights, self.min_psnr)
+        self.size.checked()
+        if not 0 < self.tolerance <= 255:
+            raise PipelineError(
+                "bad-tolerance",
+                f"{self.tolerance} is not a number of levels between 0 and 255",
+                subject="--tolerance",
+                remedy=f"The default is {DEFAULT_TOLERANCE}.",
+            )
+
+    @classmethod
+    def of(cls, **values: Any) -> BuildOptions:
+        """Options from what a person or a file gives: paths and sizes as text, lists for tuples.
+
+        Raises PipelineError `unknown-option`, `bad-option`, and what the values themselves can get wrong.
+        """
+        return cls(**converted(cls, values))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the result goes, and what may be replaced there."""
+
+    output: Path | None = option(
+        None,
+        "Folder that gets StyleTransfer/, to drag into Assets.",
+        "FOLDER",
+        commands=("build-unity",),
+        short="-o",
+    )
+    project: Path | None = option(
+        None, "A Unity project to install into.", "FOLDER", commands=("build-unity",), short="-p"
+    )
+    preview: Path | None = option(
+        None,
+        "Also write a PNG: the picture beside what the built model makes of it.",
+        "FILE",
+        commands=("build-unity",),
+        config="",
+    )
+    switch_package: bool = option(
+        False,
+        "Give the project the package of --target if it has another version of it.",
+        commands=("build-unity",),
+        config="",
+    )
+    use_cache: bool = option(
+        True, "Build anew even if nothing changed.", commands=("build-unity",), config="", off="--no-cache"
+    )
+    force: bool = option(False, "Replace files that you edited, and models of the same name.", config="")
+    dry_run: bool = option(False, "Do everything but write.", config="")
+
+
+# --- what follows from the declarations ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option, as the command line, the configuration and the docs need it."""
+
+    name: str
+    """As a keyword of Python: `input_range`."""
+    type: Any
+    """str, float, bool, Path, Size, or a tuple of str or Path."""
+    default: Any
+    told: Declaration
+
+    @property
+    def is_path(self) -> bool:
+        """Whether its values are paths, which pipeline.toml gives from its own folder."""
+        return self.item is Path
+
+    @property
+    def flag(self) -> str:
+        """On the command line: `--input-range`."""
+        return self.told.off or f"--{self.key}"
+
+    @property
+    def key(self) -> str:
+        """In pipeline.toml: `input-range`."""
+        return self.name.replace("_", "-")
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it may be given several times."""
+        return typing.get_origin(self.type) is tuple
+
+    @property
+    def item(self) -> Any:
+        """The type of one value."""
+        return typing.get_args(self.type)[0] if self.repeated else self.type
+
+    @property
+    def annotation(self) -> str:
+        """The type of its keyword in Python, as it is written."""
+        if self.repeated:
+            return "Sequence[str | Path]" if self.is_path else "Sequence[str]"
+        written = {Path: "str | Path", Size: "Size | str"}.get(self.type) or str(self.type.__name__)
+        return f"{written} | None" if self.default is None else written
+
+
+@cache
+def options_of(owner: type) -> tuple[Option, ...]:
+    """The options that a dataclass declares, in their order."""
+    hints = typing.get_type_hints(owner)
+    found = []
+    for held in dataclasses.fields(owner):
+        kind = hints[held.name]
+        choices = [part for part in typing.get_args(kind) if part is not type(None)]
+        if typing.get_origin(kind) is not tuple and choices:
+            kind = choices[0]
+        found.append(Option(held.name, kind, held.default, held.metadata["option"]))
+    return tuple(found)
+
+
+def all_options() -> tuple[Option, ...]:
+    """Every option of a build."""
+    return (*options_of(BuildOptions), *options_of(Placement))
+
+
+def split(options: BuildOptions | None, chosen: Mapping[str, Any]) -> tuple[BuildOptions, Placement]:
+    """The two kinds of options that `chosen` holds; what it says of the build is put over `options`."""
+    known = {held.name for held in all_options()}
+    for name in chosen:
+        if name not in known:
+            raise unknown(name, known)
+    places = {held.name for held in options_of(Placement)}
+    placement = Placement(**converted(Placement, {name: chosen[name] for name in chosen if name in places}))
+    built = converted(BuildOptions, {name: chosen[name] for name in chosen if name not in places})
+    if options is None:
+        return BuildOptions(**built), placement
+    return dataclasses.replace(options, **built), placement
+
+
+_TYPES = {str: "text", float: "a number", bool: "True or False", Path: "a path", Size: 'a size such as "960x540"'}
+
+
+def converted(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` by name, each as the type that its option has. None means the default.
+
+    Raises PipelineError `unknown-option` and `bad-option`.
+    """
+    known = {held.name: held for held in options_of(owner)}
+    result = {}
+    for name, value in values.items():
+        if name not in known:
+            raise unknown(name, known)
+        if value is not None:
+            result[name] = _converted(known[name], value)
+    return result
+
+
+def unknown(name: str, known: Iterable[str]) -> PipelineError:
+    """The error for the name of an option that does not exist."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, 1)
+    remedy = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+    return PipelineError("unknown-option", "there is no such option", subject=name, remedy=remedy)
+
+
+def _converted(held: Option, value: Any) -> Any:
+    if not held.repeated:
+        return _one(held, value)
+    if isinstance(value, (str, Path)) or not isinstance(value, Sequence):
+        value = (value,)
+    return tuple(_one(held, item) for item in value)
+
+
+def _one(held: Option, value: Any) -> Any:
+    kind = held.item
+    if isinstance(value, kind) and (kind is not float or not isinstance(value, bool)):
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is Size and isinstance(value, str):
+        return Size.parse(value, held.flag)
+    if (
+        kind is Size
+        and isinstance(value, (tuple, list))
+        and len(value) == 2
+        and all(type(v) is int for v in value)
+    ):
+        return Size(*value)
+    raise PipelineError(
+        "bad-option", f"{value!r} is not {_TYPES[kind]}", subject=held.flag, remedy=f"Give {_TYPES[kind]}."
+    )

@@ -1,0 +1,71 @@
+"""Made from the declarations of a build's options: a table in docs/configuration.md, and the keywords' types.
+
+python -m pipeline.build.pages          # write both
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pipeline.build.options import all_options
+from pipeline.support.size import Size
+
+BEGIN, END = "<!-- options: made by `python -m pipeline.build.pages` -->", "<!-- end of options -->"
+_EXAMPLES = {str: '"..."', Path: '"..."', float: "0.5", bool: "true", Size: '"960x540"'}
+
+
+def options_table() -> str:
+    """Every key of pipeline.toml: where it may stand, and what it means."""
+    lines = ["| key | where | value | meaning |", "|---|---|---|---|"]
+    lines.append('| `source` | model | `"..."` | the checkpoint or model; required |')
+    for held in all_options():
+        if held.told.config:
+            value = _EXAMPLES[held.item]
+            where = "both" if held.told.config == "both" else "model"
+            meaning = held.told.help.rstrip(".")
+            default = f"; default `{held.default}`" if held.default not in (None, (), False) else ""
+            shown = f"[{value}]" if held.repeated else value
+            lines.append(f"| `{held.key}` | {where} | `{shown}` | {meaning}{default} |")
+    return "\n".join(lines)
+
+
+def with_table(page: str) -> str:
+    """docs/configuration.md with its table made again."""
+    made = f"{BEGIN}\n\n{options_table()}\n\n{END}"
+    return re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: made, page, flags=re.DOTALL)
+
+
+def keywords() -> str:
+    """The module `pipeline.build.keywords`: what editors and type checkers know of the functions' keywords."""
+    lines = [
+        '"""The keywords of `pipeline.build_unity` and `pipeline.convert`, for editors and type checkers.',
+        "",
+        "Made by `python -m pipeline.build.pages` from pipeline/build/options.py: change that, not this.",
+        '"""',
+        "",
+        "from __future__ import annotations",
+        "",
+        "from collections.abc import Sequence",
+        "from pathlib import Path",
+        "from typing import TypedDict",
+        "",
+        "from pipeline.support.size import Size",
+    ]
+    for name, command in (("BuildKeywords", "build-unity"), ("ConvertKeywords", "convert")):
+        lines += [
+            "",
+            "",
+            f"class {name}(TypedDict, total=False):",
+            f'    """Options of `pipeline {command}`."""',
+            "",
+        ]
+        lines += [f"    {held.name}: {held.annotation}" for held in all_options() if command in held.told.commands]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    root = Path(__file__).resolve().parents[2]
+    place = root / "docs" / "configuration.md"
+    place.write_text(with_table(place.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+    Path(__file__).with_name("keywords.py").write_text(keywords(), encoding="utf-8", newline="\n")
