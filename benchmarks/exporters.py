@@ -126,7 +126,6 @@ def lowered(model: onnx.ModelProto, target_name: str) -> tuple[gs.Graph, list]:
 def judge(name: str, exporter: str, target_name: str) -> Outcome | None:
     """One combination; None where the exporter could not write the architecture."""
     from pipeline import targets
-    from pipeline.graph import to_model
     from pipeline.validation import validate
     from pipeline.verify.proof import as_target_computes
 
@@ -135,7 +134,7 @@ def judge(name: str, exporter: str, target_name: str) -> Outcome | None:
         return None
     target = targets.get(target_name)
     graph, refusals = lowered(model, target_name)
-    made = to_model(graph)
+    made = target.family.read(target.family.write(graph, target))
     left = [found for found in validate(made, target) if found.severity in ("error", "wrong", "warning")]
     if refusals or left:
         first = (refusals or left)[0]

@@ -162,22 +162,22 @@ def judged(cases: Iterable[Case]) -> Iterator[Outcome]:
 
 def judge(case: Case, target) -> Outcome:
     """Lower, validate and emulate one case."""
-    from pipeline.graph import from_model, to_model
+    from pipeline.graph import from_model
     from pipeline.graph.runtime import session
     from pipeline.rewrites import lower
     from pipeline.support.errors import PipelineError
     from pipeline.validation import validate
-    from pipeline.verify.emulation import emulate
 
     try:
         graph = from_model(case.model)
         lower(graph, target)
-        model = to_model(graph)
+        data = target.family.write(graph, target)
+        model = target.family.read(data)
         broken = [found for found in validate(model, target) if found.severity in ("error", "wrong")]
         if broken:
             first = broken[0]
             return Outcome(case.name, target.name, "refused", first.code, first.operator, first.reason)
-        opened = session(emulate(model, target))
+        opened = session(target.family.emulate(data, target))
         got = opened.run(None, {held.name: case.given for held in opened.get_inputs()})
     except PipelineError as error:
         return Outcome(case.name, target.name, "refused", error.code, "", error.message)

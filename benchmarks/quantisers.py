@@ -206,14 +206,14 @@ def judge(name: str, quantiser: str, target_name: str) -> Outcome | None:
         return None
     target = targets.get(target_name)
     graph, refusals = lowered(model, target_name)
-    made = to_model(graph)
+    made = target.family.read(target.family.write(graph, target))
     left = [found for found in validate(made, target) if found.severity in ("error", "wrong", "warning")]
     if refusals or left:
         first = (refusals or left)[0]
         return Outcome(f"{first.code} {first.operator} {first.node}: {first.reason}")
     behind = from_model(model)
     run_rewrites(behind, target, (Quantised(),))
-    unrounded = session(free_size(to_model(behind, opset=behind.opset)))
+    unrounded = session(free_size(to_model(behind)))
     computed = as_target_computes(made, target)
     for picture, _ in expected(name):
         wanted, got = run(unrounded, picture), computed(picture)

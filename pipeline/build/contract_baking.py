@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.contract import ImageContract, ImageSide
+from pipeline.graph.forms import filler, has, pads_of, parameter
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -105,10 +106,10 @@ def _first_conv(graph: gs.Graph, tensor: gs.Tensor) -> tuple[gs.Node | None, boo
         if node.op == "Pad" and node.inputs[0] is tensor:
             mode = node.attrs.get("mode", "constant")
             if mode not in _NEUTRAL_PAD_MODES:
-                if float(node.attrs.get("value", 0.0)) != 0.0:
+                if filler(node) != 0.0:
                     return None, False
                 zero_padded = True
-            pads = node.attrs.get("pads")
+            pads = pads_of(node, 4)
             if pads is None or any(pads[i] for i in (0, 1, 4, 5)):
                 return None, False
             tensor = node.outputs[0]
@@ -251,13 +252,12 @@ def _bake_output(graph: gs.Graph, side: ImageSide) -> str:
         one_hot[order, np.arange(3)] = 1
         value = _append_node(graph, "Conv", value, gs.Constant("image_contract/output_order", one_hot))
         done.append("channel order as one 1x1 convolution")
-    clip = gs.Node(
-        "Clip",
-        "image_contract/Clip",
-        attrs={"min": 0.0, "max": 1.0},
-        inputs=[value],
-        outputs=[gs.Variable(name, dtype=np.float32, shape=output.shape)],
-    )
+    bounds = [
+        gs.Constant(f"image_contract/{side}", np.array(held, np.float32))
+        for side, held in (("min", 0), ("max", 1))
+    ]
+    made = gs.Variable(name, dtype=np.float32, shape=output.shape)
+    clip = gs.Node("Clip", "image_contract/Clip", inputs=[value, *bounds], outputs=[made])
     graph.nodes.append(clip)
     graph.outputs = [clip.outputs[0]]
     graph.cleanup(remove_unused_graph_inputs=False).toposort()
@@ -297,9 +297,12 @@ def _compose_tail(
         if tensor is output and tensor.outputs:
             break
         node = tensor.inputs[0]
-        if node.op == "Clip" and len(node.inputs) == 1:
-            low = slope * float(node.attrs.get("min", -np.inf)) + offset
-            high = slope * float(node.attrs.get("max", np.inf)) + offset
+        if node.op == "Clip":
+            bounds = [parameter(node, name) for name in ("min", "max")]
+            if any(held is None and has(node, name) for held, name in zip(bounds, ("min", "max"), strict=True)):
+                break
+            low = slope * (-np.inf if bounds[0] is None else float(bounds[0].reshape(()))) + offset
+            high = slope * (np.inf if bounds[1] is None else float(bounds[1].reshape(()))) + offset
             if not (np.all(slope > 0) and np.all(low <= clamp[0]) and np.all(high >= clamp[1])):
                 break
             tensor = node.inputs[0]

@@ -133,9 +133,8 @@ def predicted(lowered: Lowered) -> dict[str, Any]:
     from collections import Counter
 
     from pipeline.cost.model import SIZES, at_size, counted, devices, kernel
-    from pipeline.graph import from_model
 
-    built = from_model(lowered.model)
+    built = lowered.graph
     sizes = SIZES if lowered.fixed_size is None else (Size.of_hw(lowered.fixed_size),)
     told = {}
     for wanted in sizes:

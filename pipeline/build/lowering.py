@@ -58,7 +58,10 @@ class Lowered:
     for, under the names of the model's initializers. `checks` is None unless each rewrite was compared by itself.
     """
 
+    graph: gs.Graph
+    """In the one valid form, before `write`."""
     model: onnx.ModelProto
+    """The file that the target reads, parsed."""
     serialised: bytes
     target: Target
     candidate: Picture2Picture | None
@@ -151,7 +154,7 @@ def _lower_at(
     optimize: str | None,
 ) -> Lowered:
     from pipeline.build.export import export
-    from pipeline.graph import declare_size, to_model
+    from pipeline.graph import declare_size
     from pipeline.graph.statistics import count
     from pipeline.integers import found_in
     from pipeline.rewrites.quantized import integers as integer_weights
@@ -188,13 +191,15 @@ def _lower_at(
     else:
         size = _rounded(size, fit.multiple)
     graph.inputs[0].shape = [1, channels, *size]
-    model = to_model(graph, metadata)
+    data = target.family.write(graph, target, metadata)
+    model = target.family.read(data)
     give_back()
     trial = fixed or _rounded((64, 80), fit.multiple or 1)
     scale, out_channels = _output_of(fit.candidate, channels, trial) if fit.candidate else (1.0, channels)
     return Lowered(
+        graph=graph,
         model=model,
-        serialised=model.SerializeToString(deterministic=True),
+        serialised=data,
         target=target,
         candidate=fit.candidate,
         size=size,
@@ -204,7 +209,7 @@ def _lower_at(
         output_channels=out_channels,
         output_scale=scale,
         before=before,
-        after={"opset": opset(model), "operators": operators(model), **count(graph).as_dict()},
+        after={**count(graph).as_dict(), "opset": opset(model), "operators": operators(model)},
         edits=rewritten.edits,
         refusals=rewritten.refusals,
         checks=rewritten.checks if check else None,
@@ -275,11 +280,10 @@ class _Fit:
 
 
 def _fit(graph: gs.Graph, target: Target, channels: int, smallest: int) -> _Fit:
-    from pipeline.graph import to_model
     from pipeline.verify.proof import as_target_computes
 
     try:
-        candidate = as_target_computes(to_model(graph), target)
+        candidate = as_target_computes(target.family.write(graph, target), target)
     except Exception as error:  # whatever ONNX Runtime raises for a graph that the target would not take either
         return _Fit(None, 1, [f"the graph cannot be run as {target.name} computes it ({_first_line(error)})"])
     choices = [m for m in SIZE_MULTIPLES if m >= smallest]
@@ -391,5 +395,5 @@ def _float_behind(model: onnx.ModelProto, target: Target) -> Picture2Picture:
 
     graph: gs.Graph = from_model(model)
     run_rewrites(graph, target, (Quantised(),))
-    opened = session(free_size(to_model(graph, opset=graph.opset)))
+    opened = session(free_size(to_model(graph)))
     return lambda picture: run(opened, picture)

@@ -74,16 +74,15 @@ class Side:
     def _feed(self, value: np.ndarray) -> Fed:
         """The graph at the size of `value`, an NCHW array in the network's range, and that in its own layout."""
         from pipeline.build.export import export
-        from pipeline.graph import declare_size
-        from pipeline.graph.runnable import runnable
+        from pipeline.graph import declare_size, valid
         from pipeline.verify.bisect import Fed
-        from pipeline.verify.emulation import emulate
 
         size = value.shape[2], value.shape[3]
         if self.target is not None:
-            model = emulate(declare_size(self.file or export(self.network, size), *size), self.target)
+            data = declare_size(self.file or export(self.network, size), *size).SerializeToString()
+            model = self.target.family.emulate(data, self.target)
         else:
-            model = runnable(declare_size(self.network.model or export(self.network, size), *size))
+            model = valid(declare_size(self.network.model or export(self.network, size), *size))
         return Fed(model, value.transpose(0, 2, 3, 1) if self.contract.input.layout == "nhwc" else value)
 
     @property
@@ -169,7 +168,7 @@ def read_side(label: str, source: str | Path, options: ReadOptions, target: Targ
 
 def _plain(network: Network) -> Any:
     """`sources.reference`; a file in Barracuda's dialect is first brought to the forms of one opset."""
-    from pipeline.graph.runnable import runnable
+    from pipeline.graph import valid
     from pipeline.sources import reference
 
     try:
@@ -177,4 +176,4 @@ def _plain(network: Network) -> Any:
     except PipelineError as error:
         if error.code != "source-does-not-run" or network.model is None:
             raise
-    return reference(replace(network, model=runnable(network.model)))
+    return reference(replace(network, model=valid(network.model)))

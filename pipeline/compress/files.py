@@ -84,7 +84,7 @@ def _floats_behind(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[Quanti
     graph = from_model(model)
     run(graph, targets.get(targets.DEFAULT), (Quantised(),))
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    return to_model(graph, metadata, opset=graph.opset), integers
+    return to_model(graph, metadata), integers
 
 
 def read_packed(source: str | Path) -> tuple[bytes, dict[str, Any]]:

@@ -45,11 +45,11 @@ class Running:
         calibrate: Sequence[Path] = (),
         picture: Path | None = None,
     ) -> None:
-        from pipeline.graph.runnable import runnable
+        from pipeline.graph import valid
         from pipeline.verify.pictures import load
 
         self._contract = contract
-        self.model = _copy(runnable(model))
+        self.model = _copy(valid(model))
         self._image = image_input(self.model)
         self._last, self._channels, declared = _picture_axes(self.model, self._image)
         sizes = [declared] if declared is not None else []

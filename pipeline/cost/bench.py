@@ -97,7 +97,6 @@ def lower(network: Network, target: str, label: str, optimize: str | None = None
     """A network, lowered."""
     from pipeline import targets
     from pipeline.build.lowering import lower_network
-    from pipeline.graph import from_model
 
     lowered = lower_network(
         network,
@@ -107,7 +106,7 @@ def lower(network: Network, target: str, label: str, optimize: str | None = None
         metadata={},
         optimize=optimize,
     )
-    return Subject(label, network.source.name, network, lowered, from_model(lowered.model))
+    return Subject(label, network.source.name, network, lowered, lowered.graph)
 
 
 def _that_apply(options: ReadOptions, path: Path) -> ReadOptions:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.graph import nodes as n
+from pipeline.graph.forms import is_nearest_enlarging
 from pipeline.graph.shapes import Shapes, infer
 from pipeline.graph.statistics import VIEWS, node_macs
 from pipeline.support.errors import PipelineError
@@ -31,7 +32,7 @@ SIZES = (Size(720, 540), Size(1280, 720), Size(1920, 1080))
 ACTIVATIONS = frozenset(["Clip", "Elu", "LeakyRelu", "PRelu", "Relu", "Selu", "Sigmoid", "Tanh"])
 """Barracuda fuses the unary ones of these into the layer before (importer.md section 4, FuseActivations)."""
 _FUSED = ACTIVATIONS - {"PRelu", "Clip", "Elu", "Selu"}
-_FUSE_INTO = frozenset(["Add", "Conv", "ConvTranspose", "InstanceNormalization", "BatchNormalization", "Upsample"])
+_FUSE_INTO = frozenset(["Add", "Conv", "ConvTranspose", "InstanceNormalization", "BatchNormalization"])
 _PLAIN_LOOPS = frozenset(
     ["ConvTranspose", "DepthToSpace", "InstanceNormalization", "LRN", "Resize", "SpaceToDepth", "Upsample"]
 )
@@ -78,10 +79,11 @@ def _layer(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> Layer:
     fused = (
         node.op in _FUSED
         and maker is not None
-        and maker.op in _FUSE_INTO
+        and (maker.op in _FUSE_INTO or is_nearest_enlarging(maker))
         and n.only_consumer(graph, node.inputs[0]) is node
     )
-    return Layer(node.name, node.op, node_macs(node, shapes) or 0, read, written, fused, _conv(node, shapes))
+    operator = "Upsample" if is_nearest_enlarging(node) else node.op
+    return Layer(node.name, operator, node_macs(node, shapes) or 0, read, written, fused, _conv(node, shapes))
 
 
 def _size(shapes: Shapes, tensor: gs.Tensor) -> int:

@@ -115,8 +115,7 @@ def optimize(
 
 def _refused(graph: gs.Graph, target: Target) -> set[str]:
     """The codes of what the target would refuse or compute wrong."""
-    from pipeline.graph import to_model
     from pipeline.validation import validate
 
-    found = validate(to_model(graph.copy()), target)
+    found = validate(target.family.read(target.family.write(graph, target)), target)
     return {finding.code for finding in found if finding.severity in ("error", "wrong")}

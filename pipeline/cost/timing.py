@@ -46,13 +46,13 @@ def timed_session(model: onnx.ModelProto, threads: int = 1) -> onnxruntime.Infer
     """A session as whoever wants speed would open it: every optimisation, `threads` threads."""
     import onnxruntime as ort
 
-    from pipeline.graph.runnable import runnable
+    from pipeline.graph import valid
 
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    return ort.InferenceSession(runnable(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(valid(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def measure(

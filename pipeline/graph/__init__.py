@@ -1,28 +1,35 @@
 """Graphs: reading and writing them, their shapes, simplifying, counting. The ground floor: imports no rewrite.
 
-`nodes` looks around and replaces nodes, `forms` reads a node's parameters in any opset's form, `shapes` infers,
-`model` converts from and to files, `runnable` makes what ONNX Runtime takes, `simplify` and `statistics` say it.
+Every graph in memory has one valid form, ONNX opset `OPSET`: `from_model` makes it of any model, `to_model`
+writes it. `older` and `newer` hold what other opsets say otherwise. `nodes` looks around and replaces, `forms`
+reads a node's parameters, `shapes` infers, `simplify` and `statistics` do what their names say.
 """
 
 from __future__ import annotations
 
 from pipeline.graph.model import (
+    OPSET,
+    as_written,
+    assemble,
     declare_size,
+    declared_opset,
     from_model,
-    load,
-    needed_opset,
     single_input_output,
     to_model,
+    valid,
 )
 from pipeline.graph.shapes import Shapes, infer
 
 __all__ = [
+    "OPSET",
     "Shapes",
+    "as_written",
+    "assemble",
     "declare_size",
+    "declared_opset",
     "from_model",
     "infer",
-    "load",
-    "needed_opset",
     "single_input_output",
     "to_model",
+    "valid",
 ]

@@ -9,12 +9,17 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
 
 if TYPE_CHECKING:
     from pipeline.graph.shapes import Shape, Shapes
+
+
+TO_THE_END = 2**31 - 1
+"""A Slice end that means "to the end"; INT64_MAX is not right in every target."""
 
 
 def explicit_pads(node: gs.Node, spatial: Sequence[int | None], kernel: Sequence[int]) -> tuple[int, ...] | None:
@@ -42,40 +47,67 @@ def explicit_pads(node: gs.Node, spatial: Sequence[int | None], kernel: Sequence
     return (*begins, *ends)
 
 
-def pads_of(node: gs.Node, rank: int, shapes: Shapes) -> tuple[int, ...] | None:
-    """A Pad's pads (begins then ends, one per axis), from its attribute or inputs; None when not constant."""
-    held = n.ints(node, "pads") or n.ints(node, "paddings")
+def parameter(node: gs.Node, name: str, shapes: Shapes | None = None) -> np.ndarray | None:
+    """A parameter of one of `nodes.PARAMETERS`, from its attribute or its input; None when absent or not known.
+
+    With `shapes` a value that follows from known shapes is known, too.
+    """
+    if name in node.attrs:
+        return np.asarray(node.attrs[name])
+    position = n.PARAMETERS[node.op].index(name) + 1
+    if node.op == "Resize" and len(node.inputs) == 2:  # opset 10
+        position = 1 if name == "scales" else 9
+    tensor = n.given(node, position)
+    return n.value(tensor) if shapes is None else shapes.value(tensor)
+
+
+def integers(node: gs.Node, name: str, shapes: Shapes | None = None) -> list[int] | None:
+    """A parameter that is a list of integers; None when absent or not known."""
+    values = parameter(node, name, shapes)
+    return None if values is None else [int(held) for held in values.reshape(-1)]
+
+
+def has(node: gs.Node, name: str) -> bool:
+    """Whether a parameter is given, known or not."""
+    return name in node.attrs or n.given(node, n.PARAMETERS[node.op].index(name) + 1) is not None
+
+
+def pads_of(node: gs.Node, rank: int | None = None, shapes: Shapes | None = None) -> tuple[int, ...] | None:
+    """A Pad's pads (begins then ends, one per axis), from its attribute or inputs; None when not constant.
+
+    Without a `rank` the pads must name every axis.
+    """
+    held = n.ints(node, "paddings") or integers(node, "pads", shapes)
     if held is None:
-        values = shapes.value(n.given(node, 1))
-        if values is None:
-            return None
-        held = tuple(int(v) for v in values)
-    axes_tensor = n.given(node, 3)
-    if axes_tensor is None:
-        return held if len(held) == 2 * rank else None
-    axes = shapes.value(axes_tensor)
-    if axes is None:
+        return None
+    if not has(node, "axes"):
+        return tuple(held) if rank is None or len(held) == 2 * rank else None
+    axes = integers(node, "axes", shapes)
+    if axes is None or rank is None:
         return None
     full = [0] * (2 * rank)
-    for index, axis in enumerate(int(a) % rank for a in axes):
+    for index, axis in enumerate(axis % rank for axis in axes):
         full[axis], full[axis + rank] = held[index], held[index + len(axes)]
     return tuple(full)
 
 
-def slice_spec(node: gs.Node, shapes: Shapes) -> tuple[list[int], list[int], list[int], list[int]] | None:
+def filler(node: gs.Node) -> float | None:
+    """What a Pad of mode constant fills with; None when that is computed."""
+    if not has(node, "value"):
+        return 0.0
+    values = parameter(node, "value")
+    return None if values is None else float(values.reshape(-1)[0])
+
+
+def slice_spec(
+    node: gs.Node, shapes: Shapes | None = None
+) -> tuple[list[int], list[int], list[int], list[int]] | None:
     """A Slice's (starts, ends, axes, steps) from its attributes or inputs; None when they are not constant."""
-    if "starts" in node.attrs:
-        first, last = n.ints(node, "starts", ()), n.ints(node, "ends", ())
-        along = n.ints(node, "axes", range(len(first)))
-        return list(first), list(last), list(along), [1] * len(first)
-    held: list[list[int] | None] = []
-    for index in (1, 2, 3, 4):
-        values = shapes.value(n.given(node, index))
-        if values is None and (index < 3 or n.given(node, index) is not None):
-            return None
-        held.append(None if values is None else [int(v) for v in values.reshape(-1)])
-    starts, ends, axes, steps = held
+    starts, ends = integers(node, "starts", shapes), integers(node, "ends", shapes)
     if starts is None or ends is None:
+        return None
+    axes, steps = integers(node, "axes", shapes), integers(node, "steps", shapes)
+    if (axes is None and has(node, "axes")) or (steps is None and has(node, "steps")):
         return None
     count = len(starts)
     return starts, ends, list(range(count)) if axes is None else axes, [1] * count if steps is None else steps
@@ -98,14 +130,8 @@ def slices(node: gs.Node, shape: Sequence[int], shapes: Shapes) -> tuple[slice, 
 
 def split_sizes(node: gs.Node, x: Shape | None, shapes: Shapes) -> list[int] | None:
     """The sizes of a Split's parts from its attribute, input, or even division; None when unknown."""
-    held = n.ints(node, "split")
-    if held is None and n.given(node, 1) is not None:
-        values = shapes.value(n.given(node, 1))
-        held = None if values is None else tuple(int(v) for v in values)
-        if held is None:
-            return None
-    if held is not None:
-        return list(held)
+    if has(node, "split"):
+        return integers(node, "split", shapes)
     if x is None:
         return None
     size = x[int(node.attrs.get("axis", 0)) % len(x)]
@@ -116,12 +142,28 @@ def split_sizes(node: gs.Node, x: Shape | None, shapes: Shapes) -> list[int] | N
     return [each] * (count - 1) + [size - each * (count - 1)]
 
 
-def axes_of(node: gs.Node, shapes: Shapes) -> list[int] | None:
+def axes_of(node: gs.Node, shapes: Shapes | None = None) -> list[int] | None:
     """The `axes` of a Squeeze, Unsqueeze or Reduce*, from attribute or input; [] when none are given."""
-    held = n.ints(node, "axes")
-    if held is not None:
-        return list(held)
-    if n.given(node, 1) is None:
-        return []
-    values = shapes.value(n.given(node, 1))
-    return None if values is None else [int(v) for v in values.reshape(-1)]
+    return integers(node, "axes", shapes) if has(node, "axes") else []
+
+
+def scales_of(node: gs.Node, shapes: Shapes | None = None) -> np.ndarray | None:
+    """The scales of a Resize or Upsample of any opset, from attribute or input; None when absent or not known."""
+    if "height_scale" in node.attrs:
+        return np.array([1, 1, node.attrs["height_scale"], node.attrs["width_scale"]], np.float32)
+    if node.op == "Upsample" and "scales" not in node.attrs:
+        values = n.value(n.given(node, 1)) if shapes is None else shapes.value(n.given(node, 1))
+    else:
+        values = np.asarray(node.attrs["scales"]) if "scales" in node.attrs else parameter(node, "scales", shapes)
+    return values.astype(np.float32).reshape(-1) if values is not None and values.size else None
+
+
+def is_nearest_enlarging(node: gs.Node) -> bool:
+    """Whether a Resize repeats each pixel of a picture a whole number of times along height and width."""
+    if node.op != "Resize" or n.text(node, "mode", "nearest") != "nearest":
+        return False
+    scales = scales_of(node)
+    whole = scales is not None and scales.size == 4 and bool((scales >= 1).all() and (scales % 1 == 0).all())
+    asymmetric = n.text(node, "coordinate_transformation_mode", "half_pixel") == "asymmetric"
+    floor = n.text(node, "nearest_mode", "round_prefer_floor") == "floor"
+    return whole and asymmetric and floor and bool((scales[:2] == 1).all()) and "axes" not in node.attrs

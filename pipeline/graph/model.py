@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
 import onnx_graphsurgeon as gs
 
-from pipeline.graph import nodes as n
-from pipeline.graph.shapes import Shapes, infer, spatial_axes
+from pipeline.graph.shapes import LazyShapes, infer, spatial_axes
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -18,8 +15,10 @@ if TYPE_CHECKING:
 
 PRODUCER = "unity-bridge-pipeline"
 """Barracuda treats files by tf2onnx, keras2onnx and pytorch specially (importer.md section 3): never those."""
-IR_VERSION = 4
-"""The first in which initializers are not graph inputs; Barracuda's protobuf knows up to 6 (Onnx.cs:171@3.0.0)."""
+OPSET = 18
+"""The opset of the one valid form: what every graph in memory is, from reading to the last rewrite."""
+IR_VERSION = 8
+"""The IR version that came with opset 18."""
 _ODD_TYPES = frozenset(
     number
     for name, number in onnx.TensorProto.DataType.items()
@@ -29,45 +28,63 @@ _ODD_TYPES = frozenset(
 _PACKED = ("int4", "uint4", "int2", "uint2", "float4")
 """Names of the types of which several share a byte."""
 _TAKE_ODD_TYPES = ("QuantizeLinear", "DequantizeLinear")
-DIALECT_OPSET = 9
-"""What is declared unless a node's form is younger: the opset that Unity recommends (Exporting.md:139@3.0.0)."""
-
-
-def load(path: Path | str) -> gs.Graph:
-    """The graph of an ONNX file, external data included. Raises PipelineError `not-onnx`."""
-    try:
-        model = onnx.load(str(path))
-    except FileNotFoundError as error:
-        raise PipelineError("file-not-found", "there is no such file", subject=str(path)) from error
-    except Exception as error:
-        raise PipelineError(
-            "not-onnx",
-            "the file cannot be read as an ONNX model",
-            subject=str(path),
-            remedy="Is it complete?",
-        ) from error
-    return from_model(model)
 
 
 def from_model(model: onnx.ModelProto) -> gs.Graph:
-    """A graph of a model: local functions inlined, nodes named, initializers not listed as inputs.
+    """The graph of a model in the one valid form (`OPSET`), local functions inlined and nodes named.
 
-    The model is not changed. The graph's opset is that of the model: what its nodes mean.
-    Raises PipelineError `unsupported-tensor` where anything but Q/DQ nodes reads constants of packed types
-    (int4, float8).
+    The model is not changed; it may be of any opset, and may mix forms of several as Barracuda's files do. Names
+    of nodes and tensors stay. Raises PipelineError `unsupported-tensor` where anything but Q/DQ nodes reads
+    constants of packed types (int4, float8), and `opset-too-new` for what the valid form cannot say.
     """
-    _refuse_odd_types(model)
+    from pipeline.graph.newer import expand
+
+    opset = declared_opset(model)
     if model.functions:
         from onnx import inliner
 
         model = inliner.inline_local_functions(model)
+    graph = as_written(expand(model) if opset > OPSET else model)
+    convert(graph, opset)
+    return graph
+
+
+def convert(graph: gs.Graph, opset: int) -> None:
+    """Bring the nodes of a graph, written in `opset`, to the forms of `OPSET`, in place."""
+    from pipeline.graph import newer, older
+
+    shapes = LazyShapes(graph)
+    before = len(graph.nodes)
+    for node in list(graph.nodes):
+        if node.domain not in (None, "", "ai.onnx") or not node.outputs:
+            continue
+        for held in node.attrs.values():
+            if isinstance(held, gs.Graph):
+                convert(held, opset)
+        if opset > OPSET:
+            newer.lower_node(graph, node, opset, shapes)
+        if node.outputs and node.domain in (None, "", "ai.onnx"):
+            older.raise_node(graph, node, opset, shapes)
+    graph.opset = OPSET
+    if len(graph.nodes) != before:
+        graph.cleanup(remove_unused_graph_inputs=False).toposort()
+
+
+def declared_opset(model: onnx.ModelProto) -> int:
+    """The declared version of the standard operator set; 1 when none is declared."""
+    return max((held.version for held in model.opset_import if held.domain in ("", "ai.onnx")), default=1)
+
+
+def as_written(model: onnx.ModelProto) -> gs.Graph:
+    """The graph of a model, each node in the form that the file has it in; only named, and without functions.
+
+    For those who look at files, or read a target's dialect; all others want `from_model`.
+    Raises PipelineError `unsupported-tensor` as `from_model` does.
+    """
+    _refuse_odd_types(model)
     graph = gs.import_onnx(model)
-    for domain in model.opset_import:
-        if domain.domain in ("", "ai.onnx"):
-            graph.opset = domain.version
+    graph.opset = declared_opset(model)
     graph.inputs = [tensor for tensor in graph.inputs if not isinstance(tensor, gs.Constant)]
-    for node in n.nodes_of(graph, "Softmax", "LogSoftmax"):
-        node.attrs.setdefault("axis", -1 if graph.opset >= 13 else 1)
     _name_nodes(graph)
     return graph
 
@@ -90,32 +107,35 @@ def _refuse_odd_types(model: onnx.ModelProto) -> None:
             )
 
 
-def _refuse_packed(graph: gs.Graph) -> None:
-    for tensor in graph.tensors().values():
-        kind = getattr(tensor.dtype, "name", "") if isinstance(tensor, gs.Constant) else ""
-        if kind.startswith(_PACKED):
-            raise PipelineError(
-                "unsupported-tensor",
-                f"the constant {tensor.name or '(unnamed)'} is of type {kind}, and what reads it cannot be undone",
-                remedy="Store it as float32, float16 or int8.",
-            )
-
-
-def to_model(
-    graph: gs.Graph, metadata: Mapping[str, str] | None = None, opset: int | None = None
-) -> onnx.ModelProto:
-    """A model of a graph, as Barracuda reads it best; the same graph gives the same bytes.
+def to_model(graph: gs.Graph, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
+    """A strictly valid model of a graph in the one valid form; the same graph gives the same bytes.
 
     Initializers are inline raw_data; nothing but the graph and `metadata` (sorted) is in the file: no value_info,
-    doc strings or exporter's remarks. Declares opset 9 unless a node's form needs a younger one (`needed_opset`).
-    Barracuda checks no opset, so attribute forms (Pad-2, Slice-1, Clip-6, Upsample-9) may stand in a file that
-    declares 11 or more: `runnable` turns such a file into one that ONNX Runtime takes, with the same meaning.
-    Raises PipelineError `unsupported-tensor` for constants of packed types that no rewrite made floats of.
+    doc strings or exporter's remarks. Raises PipelineError `unsupported-tensor` for constants of packed types
+    that no rewrite made floats of.
     """
+    return assemble(graph, OPSET, IR_VERSION, metadata)
+
+
+def valid(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model itself where ONNX allows it as it stands, else a model of the one valid form that means the same.
+
+    For files that mix the forms of several opsets, as Barracuda's do.
+    """
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError):
+        return to_model(from_model(model), {entry.key: entry.value for entry in model.metadata_props})
+    return model
+
+
+def assemble(
+    graph: gs.Graph, opset: int, ir_version: int, metadata: Mapping[str, str] | None = None
+) -> onnx.ModelProto:
+    """A model that declares `opset` and holds the nodes of a graph as they are, whatever form that is."""
     _name_nodes(graph)
-    shapes = infer(graph)
-    declared = opset or needed_opset(graph, shapes)
     _refuse_packed(graph)
+    shapes = infer(graph)
     exported = gs.export_onnx(graph, do_type_check=False)
     proto = exported.graph
     del proto.value_info[:]
@@ -136,15 +156,24 @@ def to_model(
     tensors = [_raw(tensor) for tensor in proto.initializer]
     del proto.initializer[:]
     proto.initializer.extend(tensors)
-    opsets = [onnx.helper.make_opsetid("", declared)]
-    opsets += [
-        onnx.helper.make_opsetid(held.domain, held.version)
-        for held in sorted(exported.opset_import, key=lambda held: held.domain)
-        if held.domain not in ("", "ai.onnx") and any(node.domain == held.domain for node in proto.node)
-    ]
-    model = onnx.helper.make_model(proto, producer_name=PRODUCER, opset_imports=opsets, ir_version=IR_VERSION)
+    opsets = [onnx.helper.make_opsetid("", opset)]
+    versions = {held.domain: held.version for held in exported.opset_import}
+    foreign = sorted({node.domain for node in proto.node} - {"", "ai.onnx"})
+    opsets += [onnx.helper.make_opsetid(domain, versions.get(domain, 1)) for domain in foreign]
+    model = onnx.helper.make_model(proto, producer_name=PRODUCER, opset_imports=opsets, ir_version=ir_version)
     onnx.helper.set_model_props(model, dict(sorted((metadata or {}).items())))
     return model
+
+
+def _refuse_packed(graph: gs.Graph) -> None:
+    for tensor in graph.tensors().values():
+        kind = getattr(tensor.dtype, "name", "") if isinstance(tensor, gs.Constant) else ""
+        if kind.startswith(_PACKED):
+            raise PipelineError(
+                "unsupported-tensor",
+                f"the constant {tensor.name or '(unnamed)'} is of type {kind}, and what reads it cannot be undone",
+                remedy="Store it as float32, float16 or int8.",
+            )
 
 
 def _raw(tensor: onnx.TensorProto) -> onnx.TensorProto:
@@ -170,38 +199,6 @@ def _name_nodes(graph: gs.Graph) -> None:
         last[wanted] = count
         node.name = name
         taken.add(name)
-
-
-def needed_opset(graph: gs.Graph, shapes: Shapes | None = None) -> int:
-    """The lowest opset, from 9 on, that has every form in the graph that is younger than 9."""
-    shapes = shapes or infer(graph)
-    return max((_form_opset(node, graph.opset, shapes) for node in graph.nodes if not node.domain), default=9)
-
-
-def _form_opset(node: gs.Node, source_opset: int, shapes: Shapes) -> int:
-    """The lowest opset from 9 on whose definition of the operator takes the node; 9 if none does."""
-    if node.op in ("Softmax", "LogSoftmax"):
-        rank, axis = shapes.rank(node.inputs[0]), node.attrs.get("axis", -1)
-        single = source_opset >= 13 or "/softmax/" in node.name
-        return 13 if single and rank is not None and axis not in (-1, rank - 1) else DIALECT_OPSET
-    given = tuple(n.given(node, index) is not None for index in range(len(node.inputs)))
-    return _lowest_opset(node.op, given, len(node.outputs), frozenset(node.attrs))
-
-
-@functools.cache
-def _lowest_opset(operator: str, given: tuple[bool, ...], outputs: int, attributes: frozenset[str]) -> int:
-    for opset in range(DIALECT_OPSET, onnx.defs.onnx_opset_version() + 1):
-        try:
-            schema = onnx.defs.get_schema(operator, opset)
-        except onnx.defs.SchemaError:
-            continue
-        single = onnx.defs.OpSchema.FormalParameterOption.Single
-        required = [index for index, formal in enumerate(schema.inputs) if formal.option == single]
-        fits = len(given) <= schema.max_input and outputs <= schema.max_output
-        fits = fits and all(index < len(given) and given[index] for index in required)
-        if fits and not schema.deprecated and attributes <= set(schema.attributes):
-            return opset
-    return DIALECT_OPSET
 
 
 def declare_size(model: onnx.ModelProto, height: int, width: int, batch: int = 1) -> onnx.ModelProto:

@@ -15,6 +15,25 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 G_LOGGER.severity = G_LOGGER.CRITICAL + 1
 
+_REDUCTIONS = tuple(
+    f"Reduce{kind}"
+    for kind in ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"]
+)
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "Clip": ("min", "max"),
+    "Pad": ("pads", "value", "axes"),
+    "Resize": ("roi", "scales", "sizes"),
+    "Slice": ("starts", "ends", "axes", "steps"),
+    "Split": ("split",),
+    "Squeeze": ("axes",),
+    "TopK": ("k",),
+    "Unsqueeze": ("axes",),
+    **dict.fromkeys(_REDUCTIONS, ("axes",)),
+}
+"""The inputs after the first of operators that have parameters there; older opsets have them as attributes."""
+_FLOATS = frozenset(["min", "max", "value", "roi", "scales"])
+_SCALARS = frozenset(["min", "max", "value"])
+
 
 def value(tensor: gs.Tensor | None) -> np.ndarray | None:
     """The values of a constant tensor (initializer, or output of a Constant node), else None."""
@@ -227,10 +246,13 @@ class Builder:
         """A new node; numbers among the inputs become initializers of shape [1]. Returns its output.
 
         `out` is an existing tensor that this node shall make from now on (its old producer lets go of it).
+        Keywords that are inputs of the operator in the one valid form (`PARAMETERS`) become initializers.
         """
+        given_ = {name: attrs.pop(name) for name in PARAMETERS.get(operator, ()) if name in attrs}
+        inputs = (*inputs, *self.parameters(operator, given_)[len(inputs) - 1 :]) if given_ else inputs
         tensors = [
-            self.const([given_], leaf=f"{leaf or operator}_value") if isinstance(given_, (int, float)) else given_
-            for given_ in inputs
+            self.const([held], leaf=f"{leaf or operator}_value") if isinstance(held, (int, float)) else held
+            for held in inputs
         ]
         name = self._name(leaf or operator)
         if out is None:
@@ -241,6 +263,26 @@ class Builder:
         kept = {key: held for key, held in attrs.items() if held is not None}
         self.graph.nodes.append(gs.Node(operator, name, attrs=kept, inputs=tensors, outputs=[out]))
         return out
+
+    def parameters(self, operator: str, given_: dict[str, Any]) -> list[gs.Tensor]:
+        """The inputs after the first of an operator with these parameters (None: left out)."""
+        held: list[gs.Tensor] = []
+        for name in PARAMETERS[operator]:
+            values = given_.get(name)
+            if values is None:
+                held.append(empty())
+                continue
+            array = np.asarray(values, dtype=np.float32 if name in _FLOATS else np.int64)
+            shaped = array.reshape(() if name in _SCALARS else -1)
+            constant = gs.Constant(self._name(name), np.ascontiguousarray(shaped).reshape(shaped.shape))
+            held.append(constant)
+        while held and held[-1].is_empty():
+            held.pop()
+        return held
+
+    def set(self, node: gs.Node, **given_: Any) -> None:
+        """Give `node` these parameters, and no others that are inputs (`PARAMETERS`)."""
+        node.inputs = [node.inputs[0], *self.parameters(node.op, given_)]
 
     def drop(self) -> None:
         """Disconnect the old node; the clean-up after the rewrite removes it."""

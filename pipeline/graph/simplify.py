@@ -103,8 +103,7 @@ def _without_onnxsim(model: onnx.ModelProto, reason: str) -> tuple[onnx.ModelPro
     try:
         with _silenced():
             graph = from_model(model).fold_constants().cleanup(remove_unused_graph_inputs=False).toposort()
-            folded = to_model(graph, opset=graph.opset)
-            folded.ir_version = model.ir_version
+            folded = to_model(graph)
             onnx.checker.check_model(folded)
     except Exception:  # the fallback's own failure leaves the model as it was
         return model, f"{reason}; the graph was lowered unsimplified"

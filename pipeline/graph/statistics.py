@@ -117,7 +117,7 @@ def held_weights(graph: gs.Graph) -> list[np.ndarray]:
 
 def _is_weight(tensor: gs.Constant) -> bool:
     held = np.dtype(tensor.dtype)
-    settings = all(reader.op in ("Resize", "Upsample", "Pad", "Clip") for reader in tensor.outputs)
+    settings = all(reader.op in ("Resize", "Upsample", "Pad", "Clip", "Slice") for reader in tensor.outputs)
     return not settings and (held.kind == "f" or held.itemsize == 1)
 
 

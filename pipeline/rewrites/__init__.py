@@ -15,19 +15,20 @@ from pipeline.rewrites.broadcasts import BroadcastConstants
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, TransposedConvolutions
 from pipeline.rewrites.expand import Expands
+from pipeline.rewrites.forms import Forms
 from pipeline.rewrites.functions import Functions
 from pipeline.rewrites.fused import FusedOperators
 from pipeline.rewrites.group_norm import GroupNorms
 from pipeline.rewrites.instance_norm import FuseInstanceNorm, InstanceNormInputs
 from pipeline.rewrites.layout import ChannelsLast
 from pipeline.rewrites.linear_fusing import ConstantsAlongWidth, ShiftsBeforeConvolutions
-from pipeline.rewrites.opset import OpsetForms
 from pipeline.rewrites.padding import Paddings
 from pipeline.rewrites.pooling import Pools
 from pipeline.rewrites.quantized import Quantised
 from pipeline.rewrites.reductions import Reductions, Softmaxes
 from pipeline.rewrites.resize import FuseUpsample, Resizes
 from pipeline.rewrites.shuffle import Shuffles
+from pipeline.rewrites.slicing import Slices
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ REWRITES: tuple[Rewrite, ...] = (
     Constants(),
     ChannelsLast(),
     Shuffles(),
-    OpsetForms(),
+    Slices(),
+    Forms(),
     Expands(),
     Paddings(),
     GroupNorms(),

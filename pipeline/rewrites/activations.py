@@ -6,7 +6,6 @@ operator is kept where the target accepts it and computes it right.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ class Activations:
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         outcome: list[Edit | Refusal] = []
         for node in n.nodes_of(graph, *_RECIPES):
-            if node.op not in ALWAYS and target.accepts(node.op) and node.op != "Swish":
+            if node.op not in ALWAYS and target.accepts(node.op):
                 continue
             refused = _refusal(node)
             if refused is not None:
@@ -103,16 +102,6 @@ def _erf(make: n.Builder, node: gs.Node, x: gs.Tensor) -> gs.Tensor:
     return make.op("Mul", magnitude, make.op("Div", x, make.op("Max", size, 1e-20)))
 
 
-def _gelu(make: n.Builder, node: gs.Node, x: gs.Tensor) -> gs.Tensor:
-    half = make.op("Mul", x, 0.5)
-    if n.text(node, "approximate", "none") == "tanh":
-        cube = make.op("Mul", make.op("Mul", x, x), x)
-        inner = make.op("Mul", make.op("Add", x, make.op("Mul", cube, 0.044715)), math.sqrt(2 / math.pi))
-        return make.op("Mul", half, make.op("Add", make.op("Tanh", inner), 1.0))
-    erf = make.op("Erf", make.op("Mul", x, math.sqrt(0.5)))
-    return make.op("Mul", half, make.op("Add", erf, 1.0))
-
-
 def _celu(make: n.Builder, node: gs.Node, x: gs.Tensor) -> gs.Tensor:
     alpha = _number(node, "alpha", 1.0)
     low = make.op("Min", make.op("Mul", x, 1 / alpha), 0.0)
@@ -159,11 +148,6 @@ def _leaky_relu(make: n.Builder, node: gs.Node, x: gs.Tensor) -> gs.Tensor | Non
     return _leaky(make, x, alpha) if alpha > 1 else None
 
 
-def _swish(make: n.Builder, node: gs.Node, x: gs.Tensor) -> gs.Tensor:
-    alpha = _number(node, "alpha", 1.0)
-    return make.op("Mul", x, make.op("Sigmoid", x if alpha == 1 else make.op("Mul", x, alpha)))
-
-
 def _sign(make: n.Builder, node: gs.Node, x: gs.Tensor) -> gs.Tensor:
     return make.op("Sub", _above(make, x, 0.0), make.op("Cast", make.op("Less", x, 0.0), to=1))
 
@@ -174,13 +158,11 @@ _RECIPES: dict[str, Callable[[n.Builder, gs.Node, gs.Tensor], gs.Tensor | None]]
     "Softplus": _softplus,
     "Mish": _mish,
     "Erf": _erf,
-    "Gelu": _gelu,
     "Celu": _celu,
     "Softsign": _softsign,
     "ThresholdedRelu": _thresholded_relu,
     "Shrink": _shrink,
     "PRelu": _prelu,
     "LeakyRelu": _leaky_relu,
-    "Swish": _swish,
     "Sign": _sign,
 }

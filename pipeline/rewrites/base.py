@@ -60,6 +60,10 @@ class Refusal:
         }
 
 
+Outcome = list[Edit | Refusal]
+"""What a rewrite did to a graph."""
+
+
 class Rewrite(Protocol):
     """A change to a graph that removes findings without changing what the graph computes."""
 
@@ -102,9 +106,10 @@ class LoweringResult:
     refusals: list[Refusal] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
 
-    @property
-    def modified(self) -> bool:
-        return bool(self.edits)
+
+def settle(graph: gs.Graph) -> None:
+    """Remove what nothing reads, and sort, after a rewrite changed a graph."""
+    graph.cleanup(remove_unused_graph_inputs=False).toposort()
 
 
 def run(
@@ -131,7 +136,7 @@ def run(
             edits = [o for o in outcome if isinstance(o, Edit)]
             refusals.update(dict.fromkeys(o for o in outcome if isinstance(o, Refusal)))
             if edits:
-                graph.cleanup(remove_unused_graph_inputs=False).toposort()
+                settle(graph)
                 if compare is not None and before is not None:
                     check = _checked(rewrite, before, graph, edits, compare)
                     result.checks.append(check)

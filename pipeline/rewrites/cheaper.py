@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from pipeline.graph import nodes as n
+from pipeline.graph.forms import filler, is_nearest_enlarging, pads_of, scales_of
 from pipeline.rewrites.base import Edit
 
 if TYPE_CHECKING:
@@ -94,18 +95,15 @@ class UpsampledConvolutions:
         if before is not None and before.op == "Pad" and own == (0, 0, 0, 0):
             pad = before
             mode = n.text(pad, "mode", "constant")
-            fits = n.ints(pad, "pads") == (0, 0, 1, 1, 0, 0, 1, 1) and len(pad.inputs) == 1
-            if not fits or mode not in ("reflect", "edge", "constant") or pad.attrs.get("value", 0.0):
+            fits = pads_of(pad, 4) == (0, 0, 1, 1, 0, 0, 1, 1)
+            if not fits or mode not in ("reflect", "edge", "constant") or filler(pad) != 0.0:
                 return None
             if n.only_consumer(graph, conv.inputs[0]) is not conv:
                 return None
             before = n.producer(pad.inputs[0])
         elif own != (1, 1, 1, 1):
             return None
-        if before is None or before.op != "Upsample" or n.text(before, "mode", "nearest") != "nearest":
-            return None
-        scales = n.value(before.inputs[1]) if len(before.inputs) > 1 else before.attrs.get("scales")
-        if scales is None or tuple(float(s) for s in np.ravel(scales)) != (1, 1, 2, 2):
+        if before is None or not is_nearest_enlarging(before) or scales_of(before).tolist() != [1, 1, 2, 2]:
             return None
         if n.only_consumer(graph, before.outputs[0]) is not (pad or conv):
             return None
@@ -207,7 +205,7 @@ class WideInputs:
         copy = np.eye(BLOCK, count, dtype=np.float32)[:, :, None, None]
         wide = make.op("Conv", pad.inputs[0], make.const(copy, "copy"), make.const(np.zeros(BLOCK), "zeros"))
         _node_of(wide).attrs["kernel_shape"] = [1, 1]
-        padded = make.op("Pad", wide, **pad.attrs)
+        padded = make.op("Pad", wide, *pad.inputs[1:], **pad.attrs)
         more = [(0, 0), (0, BLOCK - count), (0, 0), (0, 0)]
         held = [make.const(np.pad(kernel, more), "weights"), make.const(bias, "bias")]
         make.op("Conv", padded, *held, out=conv.outputs[0], **conv.attrs)

@@ -402,10 +402,7 @@ def _neutral_arithmetic(graph: gs.Graph) -> list[Edit]:
 def _batch_norm_outputs(graph: gs.Graph) -> list[Edit | Refusal]:
     done: list[Edit | Refusal] = []
     for node in n.nodes_of(graph, "BatchNormalization"):
-        named = [made for made in node.outputs[1:] if made.name]
-        # Below opset 14 the further outputs are what says training (ONNX Runtime computes it so: measured).
-        training = bool(named) and graph.opset < 14 and not node.attrs.get("is_test")
-        if node.attrs.get("training_mode") or training:
+        if node.attrs.get("training_mode"):
             reason = "it normalises by the statistics of the picture itself"
             done.append(_refuse(node, "batch-norm-in-training-mode", reason))
         elif len(node.outputs) > 1:

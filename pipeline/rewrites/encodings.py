@@ -86,8 +86,8 @@ def constant(tensor: gs.Tensor | None) -> np.ndarray | None:
     if node.op == "Mul":
         other = constant(node.inputs[1])
         return None if other is None else np.asarray(held * other)
-    axes: Any = n.ints(node, "axes")
-    if axes is None and n.given(node, 1) is not None:
+    axes: Any = None
+    if n.given(node, 1) is not None:
         values = constant(n.given(node, 1))
         if values is None:
             return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.graph import nodes as n
+from pipeline.graph.newer import gelu
 from pipeline.graph.shapes import infer
 from pipeline.rewrites.base import Edit, Refusal
 from pipeline.rewrites.kernels import take_over
@@ -22,16 +23,14 @@ if TYPE_CHECKING:
 
 _DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "com.microsoft.nhwc")
 _LAYOUT = frozenset(["NhwcConv", "NhwcFusedConv", "NhwcMaxPool", "ReorderInput", "ReorderOutput"])
-_RENAMED = frozenset(
-    ["Gelu", "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Upsample", "Pad"]
-)
+_RENAMED = frozenset(["Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Pad"])
 _ACTIVATIONS = frozenset(["Relu", "Tanh", "Sigmoid", "LeakyRelu", "Clip", "HardSigmoid", "Elu", "Softplus"])
 
 
 class FusedOperators:
     """FusedConv, FusedGemm, FusedMatMul, BiasGelu, FastGelu, QuickGelu of com.microsoft become standard nodes.
 
-    Exact, except that FastGelu's tanh form is written as the Gelu with approximate="tanh" that it is.
+    Exact; FastGelu is the tanh form of Gelu.
     """
 
     name = "fused"
@@ -65,15 +64,17 @@ class FusedOperators:
             case "FusedMatMul":
                 x = self._matmul(graph, build, node)
             case "BiasGelu":
-                x = build.op("Gelu", build.op("Add", *node.inputs))
+                x = gelu(build, build.op("Add", *node.inputs), approximate=False)
             case "FastGelu":
                 x = node.inputs[0]
                 if n.given(node, 1) is not None:
                     x = build.op("Add", *node.inputs)
-                x = build.op("Gelu", x, approximate="tanh")
+                x = gelu(build, x, approximate=True)
             case "QuickGelu":
                 gate = build.op("Mul", node.inputs[0], build.const([float(node.attrs.get("alpha", 1.702))]))
                 x = build.op("Mul", node.inputs[0], build.op("Sigmoid", gate))
+            case "Gelu":
+                x = gelu(build, node.inputs[0], approximate=False)
             case op if op in _RENAMED:
                 node.domain = None
                 return [Edit(self.name, (node.name,), f"com.microsoft {op} became the standard {op}", _WHY)]

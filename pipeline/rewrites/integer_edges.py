@@ -25,12 +25,22 @@ def integers_in(work: Work, node: gs.Node, tensor: gs.Tensor, encoding: Encoding
     if numbers is None:
         return None
     scale, zero = numbers
-    tensor.dtype = np.dtype(np.float32)
+    _become_floats(tensor)
     build = n.Builder(work.graph, node, NAME)
     real = build.op("Mul", build.op("Sub", tensor, build.const(zero, "zero_point")), build.const(scale, "scale"))
     what = f"the integers of {tensor.name} are floats; their scale and zero point became Sub and Mul"
     work.made.append(Edit(NAME, (node.name,), what, _WHY))
     return real
+
+
+def _become_floats(tensor: gs.Tensor) -> None:
+    """Let a tensor, and what it was moved or picked from, be of floats that hold the integers."""
+    behind = [tensor]
+    while behind:
+        tensor = behind.pop()
+        tensor.dtype = np.dtype(np.float32)
+        maker = n.producer(tensor)
+        behind += maker.inputs[:1] if maker is not None else []
 
 
 def integers_out(work: Work, node: gs.Node, encoding: Encoding) -> None:

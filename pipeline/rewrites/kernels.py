@@ -143,8 +143,15 @@ def repeat_pixels(build: n.Builder, x: gs.Tensor, factors: tuple[int, ...]) -> g
     """`x` with each row and column repeated (nearest Upsample: floor, as every Barracuda computes it)."""
     if set(factors) == {1}:
         return x
-    scales = build.const([1.0, 1.0, *map(float, factors)], "scales")
-    return build.op("Upsample", x, scales, mode="nearest", leaf="repeat")
+    return nearest(build, x, factors, leaf="repeat")
+
+
+def nearest(
+    build: n.Builder, x: gs.Tensor, factors: tuple[int, ...], out: gs.Tensor | None = None, leaf: str = ""
+) -> gs.Tensor:
+    """Each pixel of `x` repeated along height and width: the Resize that every target computes alike."""
+    attrs = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return build.op("Resize", x, scales=[1, 1, *factors], out=out, leaf=leaf, **attrs)
 
 
 def keep_pixels(build: n.Builder, x: gs.Tensor, factors: tuple[int, ...]) -> gs.Tensor:

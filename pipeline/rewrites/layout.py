@@ -126,7 +126,7 @@ def _batch_in(graph: gs.Graph, tensor: gs.Variable) -> list[Edit]:
     reader = n.only_consumer(graph, tensor)
     if tensor.shape is None or len(tensor.shape) != 3 or reader is None or reader.op != "Unsqueeze":
         return []
-    if axes_of(reader, Shapes()) != [0] or n.is_output(graph, reader.outputs[0]):
+    if axes_of(reader) != [0] or n.is_output(graph, reader.outputs[0]):
         return []
     n.replace_everywhere(graph, reader.outputs[0], tensor)
     reader.outputs.clear()
@@ -138,7 +138,7 @@ def _batch_in(graph: gs.Graph, tensor: gs.Variable) -> list[Edit]:
 def _batch_out(graph: gs.Graph, tensor: gs.Variable) -> list[Edit]:
     """A (C, H, W) output that a Squeeze of axis 0 makes."""
     maker = n.producer(tensor)
-    if maker is None or maker.op != "Squeeze" or axes_of(maker, Shapes()) != [0] or n.consumers(tensor):
+    if maker is None or maker.op != "Squeeze" or axes_of(maker) != [0] or n.consumers(tensor):
         return []
     if tensor.shape is not None and len(tensor.shape) != 3:
         return []

@@ -1,6 +1,6 @@
 """Padding: merged into convolutions where it is zeros, split where Barracuda pads less than ONNX.
 
-Works on the attribute form (`opset` makes it). Barracuda pads height and width alone, in 1.0 never negatively,
+Barracuda pads height and width alone, in 1.0 never negatively,
 and reflects and repeats edges right (importer.md section 6, Pad; recipes_measured.md, padding).
 """
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
+from pipeline.graph.forms import TO_THE_END, filler, pads_of
 from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Edit, Refusal
 from pipeline.rewrites.kernels import narrow
-from pipeline.rewrites.opset import INT32_MAX
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -25,38 +25,42 @@ Outcome = list[Edit | Refusal]
 
 
 class Paddings:
-    """Zero pads join the Conv behind them; chains merge; negative, channel and wrapping pads are written out.
+    """Zero pads join the Conv behind them; chains merge; negative and channel pads are written out.
 
-    Left alone: reflect and edge pads, constants other than 0 (right in the attribute form in every version), and
+    Left alone: reflect and edge pads, constants other than 0 (right in every version), and
     zeros before pools, whose own pads do not count as zeros. Refused: pads of the batch, and of channels other
     than by a constant.
     """
 
     name = "padding"
-    summary = "zero pads join the Conv behind them; negative, channel and wrapping pads are written out"
+    summary = "zero pads join the Conv behind them; negative and channel pads are written out"
     removes = ("pad-negative", "pad-outer-axes", "pad-mode-unknown")
 
     def apply(self, graph: gs.Graph, target: Target) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Pad"):
-            pads = n.ints(node, "pads")
-            if pads is not None and len(node.inputs) == 1:
-                outcome += self._pad(graph, node, pads, shapes)
+            outcome += self._pad(graph, node, shapes)
         return outcome
 
-    def _refuse(self, node: gs.Node, reason: str) -> Outcome:
-        return [Refusal(self.name, "pad-outer-axes", node.name, node.op, reason)]
+    def _refuse(self, node: gs.Node, reason: str, code: str = "pad-outer-axes", fix: str = "") -> Outcome:
+        return [Refusal(self.name, code, node.name, node.op, reason, fix)]
 
     def _edit(self, node: gs.Node, what: str, why: str) -> Outcome:
         return [Edit(self.name, (node.name,), what, why)]
 
-    def _pad(self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...], shapes: LazyShapes) -> Outcome:
+    def _pad(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
+        rank = shapes.here.rank(node.inputs[0])
+        pads, mode = pads_of(node, rank, shapes.here), n.text(node, "mode", "constant")
+        if pads is None:
+            reason, fix = "its pads are computed from the picture", "pad by constant amounts in the network"
+            return self._refuse(node, reason, "pads-not-constant", fix)
         rank = len(pads) // 2
-        mode = n.text(node, "mode", "constant")
+        if filler(node) is None:
+            return self._refuse(node, "the value that it pads with is computed", "pad-value-not-constant")
         if not any(pads):
             return self._edit(node, "removed", "it pads by nothing") if n.bypass(graph, node) else []
-        merged = self._chain(node, pads, mode)
+        merged = self._chain(graph, node, pads, mode)
         if merged or rank != 4:
             return merged
         if pads[0] or pads[4]:
@@ -65,25 +69,24 @@ class Paddings:
             return self._negative(graph, node, pads)
         if pads[1] or pads[5]:
             return self._channels(graph, node, pads, mode, shapes)
-        if mode == "wrap":
-            return self._wrap(graph, node, pads)
-        if mode == "constant" and not node.attrs.get("value", 0.0):
+        if mode == "constant" and not filler(node):
             return self._into_convolutions(graph, node, pads, shapes)
         return []
 
-    def _chain(self, node: gs.Node, pads: tuple[int, ...], mode: str) -> Outcome:
+    def _chain(self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...], mode: str) -> Outcome:
         """Two pads of zeros (or of one value), or two of edges, are one."""
         before = n.producer(node.inputs[0])
-        if before is None or before.op != "Pad" or len(before.inputs) != 1 or mode not in ("constant", "edge"):
+        if before is None or before.op != "Pad" or mode not in ("constant", "edge"):
             return []
-        first = n.ints(before, "pads")
+        first = pads_of(before, len(pads) // 2)
         if first is None or len(first) != len(pads) or min(*first, *pads) < 0:
             return []
-        same_value = before.attrs.get("value", 0.0) == node.attrs.get("value", 0.0)
+        same_value = filler(before) == filler(node)
         if n.text(before, "mode", "constant") != mode or not same_value:
             return []
-        node.attrs["pads"] = [a + b for a, b in zip(first, pads, strict=True)]
-        node.inputs = [before.inputs[0]]
+        both, value = [a + b for a, b in zip(first, pads, strict=True)], filler(node) or None
+        node.inputs[0] = before.inputs[0]
+        n.Builder(graph, node, self.name).set(node, pads=both, value=value)
         return [Edit(self.name, (before.name, node.name), "two pads became one", "one layer less")]
 
     def _negative(self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...]) -> Outcome:
@@ -92,10 +95,9 @@ class Paddings:
         grow = [max(pad, 0) for pad in pads]
         cut = [axis for axis in range(4) if pads[axis] < 0 or pads[axis + 4] < 0]
         if any(grow):
-            attrs = {key: held for key, held in node.attrs.items() if key != "pads"}
-            tensor = make.op("Pad", tensor, pads=grow, **attrs)
+            tensor = make.op("Pad", tensor, pads=grow, value=filler(node) or None, **node.attrs)
         starts = [max(-pads[axis], 0) for axis in cut]
-        ends = [min(pads[axis + 4], 0) or INT32_MAX for axis in cut]
+        ends = [min(pads[axis + 4], 0) or TO_THE_END for axis in cut]
         make.op("Slice", tensor, starts=starts, ends=ends, axes=cut, out=output)
         make.drop()
         return self._edit(node, "the negative part became a Slice", "1.0 reads negative pads wrong (measured)")
@@ -111,31 +113,17 @@ class Paddings:
         total = pads[1] + channels + pads[5]
         weights = np.zeros((total, channels, 1, 1))
         weights[np.arange(channels) + pads[1], np.arange(channels)] = 1
-        bias = np.full(total, float(node.attrs.get("value", 0.0)))
+        value = filler(node)
+        bias = np.full(total, value)
         bias[pads[1] : pads[1] + channels] = 0
         rest = [0 if axis in (1, 5) else pad for axis, pad in enumerate(pads)]
         held = [make.const(weights, "weights"), make.const(bias, "bias")]
         wide = make.op("Conv", node.inputs[0], *held, kernel_shape=[1, 1])
         if any(rest):
-            wide = make.op("Pad", wide, pads=rest, mode="constant", value=node.attrs.get("value"))
+            wide = make.op("Pad", wide, pads=rest, mode="constant", value=value or None)
         n.replace_output(wide, node.outputs[0])
         make.drop()
         return self._edit(node, "channel pads became a 1x1 convolution", "Barracuda pads height and width alone")
-
-    def _wrap(self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...]) -> Outcome:
-        """Circular: the last columns, all of them, the first columns; then rows."""
-        make = n.Builder(graph, node, self.name)
-        tensor = node.inputs[0]
-        for axis in (2, 3):
-            parts = [tensor]
-            if pads[axis]:
-                parts.insert(0, make.op("Slice", tensor, starts=[-pads[axis]], ends=[INT32_MAX], axes=[axis]))
-            if pads[axis + 4]:
-                parts.append(make.op("Slice", tensor, starts=[0], ends=[pads[axis + 4]], axes=[axis]))
-            tensor = make.op("Concat", *parts, axis=axis) if len(parts) > 1 else tensor
-        n.replace_output(tensor, node.outputs[0])
-        make.drop()
-        return self._edit(node, "became Slices and Concat", "no Barracuda pads circularly")
 
     def _into_convolutions(
         self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...], shapes: LazyShapes

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
+from pipeline.graph.forms import TO_THE_END
 from pipeline.graph.shapes import Shapes, infer
 from pipeline.rewrites.base import Edit, Refusal
 from pipeline.rewrites.conv import STRIDE_LIMIT
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 LOWEST = -3.0e38
 """What stands for minus infinity in a Pad (measured)."""
-_END = 2**31 - 1
-"""To the end of an axis, in a Slice (INT64_MAX is wrong in 1.0.4, INT32_MAX right; measured)."""
 
 
 @dataclass
@@ -236,7 +235,7 @@ def _shifted_max(build: n.Builder, x: gs.Tensor, pool: _Pool) -> gs.Tensor:
         parts = []
         for tap in range(taps):
             rest = (taps - 1 - tap) * dilation
-            end = -rest if rest else _END
+            end = -rest if rest else TO_THE_END
             parts.append(build.op("Slice", x, axes=[axis + 2], starts=[tap * dilation], ends=[end]))
         x = parts[0]
         for part in parts[1:]:

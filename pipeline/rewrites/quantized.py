@@ -76,7 +76,6 @@ _MOVING = frozenset(
         "Expand",
         "Tile",
         "Resize",
-        "Upsample",
         "MaxPool",
         "DepthToSpace",
         "SpaceToDepth",
@@ -323,14 +322,9 @@ class Work:
             if values is not None and values.dtype != np.float32 and (filler or node.op == "Concat"):
                 node.inputs[index] = self.weight(node, tensor, first, None)
         if node.op == "Pad" and n.given(node, 2) is None and n.text(node, "mode", "constant") == "constant":
-            while len(node.inputs) < 2:
-                node.inputs.append(gs.Variable.empty())
             zero = dequantise(np.zeros((), np.int64), first.scale, first.zero_point)
-            if "pads" in node.attrs:
-                node.attrs["value"] = float(zero)
-            else:
-                held = gs.Constant(f"{node.name}/{NAME}/value", np.asarray(zero))
-                node.inputs = [*node.inputs[:2], held, *node.inputs[3:]]
+            held = gs.Constant(f"{node.name}/{NAME}/value", np.asarray(zero))
+            node.inputs = [*node.inputs[:2], held, *node.inputs[3:]]
         for output in node.outputs:
             self.encodings[output.name] = first
             output.dtype = np.dtype(np.float32)
@@ -414,13 +408,8 @@ class Work:
         node.name = n.fresh_name(self.graph, f"{node.name}/{NAME}/{node.op}")
 
     def _clip(self, node: gs.Node, low: float, high: float) -> None:
-        """Make `node` a Clip in the form of the graph's opset."""
         node.op, node.attrs = "Clip", {}
-        if self.graph.opset < 11:
-            node.attrs = {"min": low, "max": high}
-            return
-        make = n.Builder(self.graph, node, NAME)
-        node.inputs = [node.inputs[0], *(make.const(held, "bound") for held in (low, high))]
+        n.Builder(self.graph, node, NAME).set(node, min=low, max=high)
 
     def _is_picture(self, tensor: gs.Tensor) -> bool:
         """Whether a tensor is an input of the network, padded or rearranged at most: nothing is folded there."""

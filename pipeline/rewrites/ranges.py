@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
+from pipeline.graph.forms import filler, parameter
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -37,7 +38,6 @@ _KEEP = frozenset(
         "Concat",
         "Max",
         "Min",
-        "Upsample",
         "ReduceMean",
         "ReduceMax",
         "ReduceMin",
@@ -60,7 +60,7 @@ _FIXED: dict[str, Bounds] = {
     "Sqrt": (0.0, math.inf),
     "Softplus": (0.0, math.inf),
 }
-_DATA_INPUTS = {"Reshape": 1, "Slice": 1, "Split": 1, "Gather": 1, "Expand": 1, "Tile": 1, "Upsample": 1}
+_DATA_INPUTS = {"Reshape": 1, "Slice": 1, "Split": 1, "Gather": 1, "Expand": 1, "Tile": 1}
 """How many of the first inputs are data (all, where not listed)."""
 
 
@@ -100,7 +100,7 @@ def _of(node: gs.Node, known: dict[int, Bounds], depth: int) -> Bounds:
         case "Relu":
             return max(low, 0.0), max(high, 0.0)
         case "Clip":
-            least, most = (_bound(node, index) for index in (1, 2))
+            least, most = (_bound(node, name) for name in ("min", "max"))
             return max(low, least), min(max(high, least), most)
         case "LeakyRelu" if float(node.attrs.get("alpha", 0.01)) >= 0:
             return min(low, 0.0), high
@@ -111,9 +111,8 @@ def _of(node: gs.Node, known: dict[int, Bounds], depth: int) -> Bounds:
         case "Pad":
             if n.text(node, "mode", "constant") != "constant":
                 return low, high
-            given = n.given(node, 2)
-            filler = n.scalar(given) if given is not None else float(node.attrs.get("value", 0.0))
-            return UNKNOWN if filler is None else (min(low, filler), max(high, filler))
+            held = filler(node)
+            return UNKNOWN if held is None else (min(low, held), max(high, held))
         case "Add" | "Sum":
             return sum(g[0] for g in got), sum(g[1] for g in got)
         case "Mul" if len(got) == 2 and min(got[0][0], got[1][0]) >= 0:
@@ -121,9 +120,6 @@ def _of(node: gs.Node, known: dict[int, Bounds], depth: int) -> Bounds:
     return UNKNOWN
 
 
-def _bound(node: gs.Node, index: int) -> float:
-    name, none = (("min", -math.inf), ("max", math.inf))[index - 1]
-    if n.given(node, index) is None:
-        return float(node.attrs.get(name, none))
-    held = n.scalar(n.given(node, index))
-    return none if held is None else held
+def _bound(node: gs.Node, name: str) -> float:
+    held = parameter(node, name)
+    return float(held.reshape(())) if held is not None else -math.inf if name == "min" else math.inf

@@ -105,7 +105,7 @@ class Reductions:
             return self._edit(node, "removed", "it reduces nothing") if n.bypass(graph, node) else []
         if rank is None:
             if axes and all(axis >= 0 for axis in axes) and node.attrs.get("keepdims", 1):
-                return self._attributes(node, sorted(axes))
+                return self._written(graph, node, sorted(axes))
             return self._refuse(node, "rank-unknown", "the rank of what it reduces is not known")
         axes = sorted({axis % rank for axis in axes}) or list(range(rank))
         keep = bool(node.attrs.get("keepdims", 1))
@@ -138,18 +138,18 @@ class Reductions:
                 f"{target.name} reduces over channels alone, this is over {axes}",
             )
         if keep:
-            return self._attributes(node, axes)
+            return self._written(graph, node, axes)
         kept = make.op(operator, source, axes=axes, keepdims=1)
         make.op("Squeeze", kept, axes=axes, out=output)
         make.drop()
         return self._edit(node, "keepdims=1, then Squeeze", "reductions that drop axes drop the wrong ones")
 
-    def _attributes(self, node: gs.Node, axes: list[int]) -> Outcome:
-        wanted = {"axes": axes, "keepdims": 1}
-        if len(node.inputs) == 1 and list(n.ints(node, "axes", ())) == axes:
+    def _written(self, graph: gs.Graph, node: gs.Node, axes: list[int]) -> Outcome:
+        """The axes as a constant, ascending and counted from the front."""
+        if axes_of(node) == axes and node.attrs.get("keepdims", 1):
             return []
-        node.inputs, node.attrs = [node.inputs[0]], wanted
-        return self._edit(node, "axes became an ascending attribute", "an axes input is ignored or an error")
+        n.Builder(graph, node, self.name).set(node, axes=axes)
+        return self._edit(node, "its axes were written out", "computed and negative axes are read differently")
 
     def _pool(
         self, make: n.Builder, operator: str, source: gs.Tensor, target: Target, shapes: LazyShapes
@@ -172,8 +172,7 @@ class Reductions:
 class Softmaxes:
     """Softmax and LogSoftmax with a written axis that means that axis alone; over channels also for 1.0.
 
-    Below opset 13 the axis means "from here to the end": the same only when nothing but sizes of 1 follow, else
-    refused. Transpose, Softmax on the last axis, Transpose back (torch below opset 13) is one Softmax.
+    Transpose, Softmax on the last axis, Transpose back (torch below opset 13) is one Softmax.
     """
 
     name = "softmax"
@@ -191,13 +190,7 @@ class Softmaxes:
         rank = shapes.here.rank(node.inputs[0])
         if rank is None:
             return [Refusal(self.name, "rank-unknown", node.name, node.op, "the rank of its input is not known")]
-        single = graph.opset >= 13 or f"/{self.name}/" in node.name
-        axis = int(node.attrs.get("axis", -1 if single else 1)) % rank
-        if not single and axis != rank - 1:
-            shape = shapes.here.of(node.inputs[0])
-            if shape is None or any(size != 1 for size in shape[axis + 1 :]):
-                reason = f"below opset 13 it runs over all axes from {axis} on together"
-                return [Refusal(self.name, "softmax-over-several-axes", node.name, node.op, reason)]
+        axis = int(node.attrs.get("axis", -1)) % rank
         merged = self._transposed(graph, node, axis, rank)
         if merged:
             return merged

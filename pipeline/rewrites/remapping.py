@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pipeline.graph import nodes as n
-from pipeline.graph.forms import axes_of, slice_spec
+from pipeline.graph.forms import axes_of, filler, pads_of, slice_spec
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -79,7 +77,7 @@ _ELEMENTWISE = frozenset(
 )
 _REDUCING = frozenset(["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"])
 _ALONG = frozenset(["Concat", "Split", "Gather", "ArgMax", "ArgMin", "Softmax", "LogSoftmax"])
-MOVED = _ELEMENTWISE | _REDUCING | _ALONG | {"Pad", "Slice", "Resize", "Upsample", "MatMul"}
+MOVED = _ELEMENTWISE | _REDUCING | _ALONG | {"Pad", "Slice", "Resize", "MatMul"}
 """The operators that a Transpose to channels last can move across."""
 
 
@@ -102,16 +100,12 @@ def remap(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> list[int] | None:
             return _product(build, node)
         case op if op in _REDUCING or op.startswith("Arg"):
             return _reduce(build, node, shapes)
-        case "Softmax" | "LogSoftmax":
-            if graph.opset < 13 or "axis" not in node.attrs:
-                return None
+        case "Softmax" | "LogSoftmax" | "Split":
             change = _axis
         case "Gather":
             picks = n.value(n.given(node, 1))
             if picks is None or picks.ndim != 1:
                 return None
-            change = _axis
-        case "Split":
             change = _axis
         case "Pad":
             if not _pad(build, node):
@@ -193,29 +187,20 @@ def _reduce(build: n.Builder, node: gs.Node, shapes: Shapes) -> list[int] | None
         return None
     if node.op.startswith("Arg"):
         node.attrs["axis"] = moved[0]
-    elif "axes" in node.attrs:
-        node.attrs["axes"] = moved
     else:
-        node.inputs[1] = build.const(moved, "axes", np.int64)
+        build.set(node, axes=moved)
     node.inputs[0] = _source(node.inputs[0])
     return [0] if keeps else []
 
 
 def _pad(build: n.Builder, node: gs.Node) -> bool:
-    held = n.ints(node, "pads")
-    values = n.value(n.given(node, 1))
-    if n.given(node, 3) is not None or (held is None and values is None):
-        return False
-    pads = list(held) if held is not None else [int(v) for v in values]
-    if len(pads) != 8:
+    pads, value = pads_of(node, 4), filler(node)
+    if pads is None or value is None:
         return False
     moved = [0] * 8
     for axis, first in enumerate(_AXES):
         moved[first], moved[first + 4] = pads[axis], pads[axis + 4]
-    if held is not None:
-        node.attrs["pads"] = moved
-    else:
-        node.inputs[1] = build.const(moved, "pads", np.int64)
+    build.set(node, pads=moved, value=value or None)
     return True
 
 
@@ -225,28 +210,19 @@ def _slice(build: n.Builder, node: gs.Node, shapes: Shapes) -> bool:
         return False
     starts, ends, axes, steps = spec
     moved = [_AXES[axis % 4] for axis in axes]
-    if "starts" in node.attrs:
-        node.attrs |= {"starts": starts, "ends": ends, "axes": moved}
-        return True
-    held = (starts, ends, moved, steps)
-    node.inputs = [node.inputs[0], *(build.const(values, "bound", np.int64) for values in held)]
+    build.set(node, starts=starts, ends=ends, axes=moved, steps=None if set(steps) == {1} else steps)
     return True
 
 
 def _resize(build: n.Builder, node: gs.Node) -> bool:
-    """Scales and sizes, of Upsample and every Resize; all constant, or nothing happens."""
+    """Scales and sizes; all constant, or nothing happens."""
     if "crop" in n.text(node, "coordinate_transformation_mode"):
         return False
     if "axes" in node.attrs:
         node.attrs["axes"] = [_AXES[axis % 4] for axis in n.ints(node, "axes")]
         return True
-    if "scales" in node.attrs:
-        held = node.attrs["scales"]
-        node.attrs["scales"] = [held[axis] for axis in _LAST_TO_FIRST]
-        return True
-    positions = [1] if node.op == "Upsample" or len(node.inputs) == 2 else [2, 3]
     changed = {}
-    for position in positions:
+    for position in (2, 3):
         tensor = n.given(node, position)
         held = n.value(tensor)
         if tensor is None or (held is not None and held.size == 0):

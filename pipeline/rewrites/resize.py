@@ -1,13 +1,10 @@
 """Resizing: every mode, ratio and corner convention as something that Barracuda computes exactly.
 
 Barracuda resizes in two ways, by whole-number scales: nearest is asymmetric and floor, linear is half-pixel with
-clamped edges, whatever the attributes say (importer.md section 6, Resize / Upsample; measured). So nearest becomes
-Upsample-9, linear becomes Resize-11 with `scales` and the attributes it follows, without a console warning. The
-rest is written out of its taps (the source pixels and weights of each output pixel): as strided or phase
-convolutions at any picture size where the ratio is a whole number, else as Gather per tap at the declared size.
-
-Upsample and Resize-10 in mode linear are asymmetric for ONNX and half-pixel for the torch exporter that wrote
-them (and for Barracuda): they stay as they are; which of the two was meant is decided where it is proven.
+clamped edges, whatever the attributes say (importer.md section 6, Resize / Upsample; measured). So a resize is
+written as one of the two where it computes the same. The rest is written out of its taps (the source pixels and
+weights of each output pixel): as strided or phase convolutions at any picture size where the ratio is a whole
+number, else as Gather per tap at the declared size.
 """
 
 from __future__ import annotations
@@ -18,9 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
+from pipeline.graph.forms import is_nearest_enlarging, scales_of
 from pipeline.graph.sampling import PROBE, Kernel
 from pipeline.graph.shapes import LazyShapes, Shapes
 from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.kernels import nearest
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -33,7 +32,7 @@ _MOST_PHASES = 16
 
 
 class Resizes:
-    """Upsample (7, 9) and Resize (10 to 19) as Upsample-9, Resize-11 linear, pools, convolutions or Gather.
+    """Resize as nearest or half-pixel linear by whole numbers, as pools, convolutions or Gather.
 
     Sizes that are a whole multiple or fraction of the input's become scales, so that no size is baked in.
     Refused: antialiased downscaling, cropping (tf_crop_and_resize), exclude_outside, other axes than height and
@@ -57,7 +56,7 @@ class Resizes:
     def apply(self, graph: gs.Graph, target: Target) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
-        for node in n.nodes_of(graph, "Upsample", "Resize"):
+        for node in n.nodes_of(graph, "Resize"):
             if not _is_canonical(node):
                 outcome += self._resize(graph, node, shapes)
         return outcome
@@ -78,6 +77,8 @@ class Resizes:
             reason = "its sizes are computed from the picture"
             return self._refuse(node, "resize-size-unknown", reason, "declare the picture's size")
         scales, steady = found
+        if node.attrs.get("antialias") and kernel.mode != "nearest" and min(scales) < 1:
+            return self._refuse(node, "resize-antialias", "antialiased shrinking has no equivalent")
         if any(abs(scale - 1) > 1e-6 for scale in scales[:2]):
             return self._refuse(node, "resize-outer-axes", "it resizes the batch or the channels")
         factors = [_whole(scale) if steady else None for scale in scales[2:]]
@@ -91,16 +92,11 @@ class Resizes:
                 n.replace_output(tensor, node.outputs[0])
                 make.drop()
                 return self._edit(node, what, "right at any picture size in every version")
-        if _is_old(node) and kernel.mode != "nearest":
-            reason = "below opset 11 a linear resize by such a ratio does not say how its pixels are placed"
-            return self._refuse(node, "resize-ambiguous", reason, "export it with opset 11 or later")
         return self._gathered(make, node, kernel, scales, shapes)
 
     def _outside(self, node: gs.Node, shapes: Shapes) -> Outcome:
         if shapes.rank(node.inputs[0]) != 4:
             return self._refuse(node, "resize-not-2d", "what it resizes is not known to be of rank 4")
-        if node.attrs.get("antialias") and n.text(node, "mode", "nearest") != "nearest":
-            return self._refuse(node, "resize-antialias", "antialiased resizing has no equivalent")
         if node.attrs.get("exclude_outside"):
             return self._refuse(node, "resize-exclude-outside", "it weighs its taps differently at the borders")
         if n.text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
@@ -116,13 +112,12 @@ class Resizes:
         source, channels = node.inputs[0], shapes.here.channels(node.inputs[0])
         up = [max(factor, 1) for factor in factors]
         down = [max(-factor, 1) for factor in factors]
-        ambiguous = _is_old(node) and kernel.mode != "nearest"
         patterns = [_pattern(kernel, 1 / k) for k in down]
-        if down != [1, 1] and (ambiguous or channels is None or any(p is None for p in patterns)):
+        if down != [1, 1] and (channels is None or any(p is None for p in patterns)):
             return None
         what: list[str] = []
         if up != [1, 1]:
-            grown = _grow(make, source, kernel, up, channels, ambiguous)
+            grown = _grow(make, source, kernel, up, channels)
             if grown is None:
                 return None
             source, said = grown
@@ -166,30 +161,23 @@ class Resizes:
         return self._edit(node, what, "Barracuda resizes by whole numbers alone")
 
 
-def _is_old(node: gs.Node) -> bool:
-    """Whether it is Upsample or Resize-10, which name no coordinate transformation."""
-    return node.op == "Upsample" or len(node.inputs) == 2
-
-
 def _is_canonical(node: gs.Node) -> bool:
-    """Whether it is what this rewrite writes, or an Upsample-9 with whole constant scales."""
-    scales = n.value(n.given(node, 1 if _is_old(node) else 2))
-    if scales is None or scales.size != 4 or any(scale < 1 or scale != round(float(scale)) for scale in scales):
+    """Whether it is what this rewrite writes."""
+    if is_nearest_enlarging(node):
+        return bool((scales_of(node) > 1).any())
+    scales = scales_of(node)
+    if scales is None or scales.size != 4 or (scales < 1).any() or (scales % 1).any() or (scales[:2] != 1).any():
         return False
-    if np.all(scales == 1) or np.any(scales[:2] != 1):
-        return False
-    if node.op == "Upsample":
-        return n.text(node, "mode", "nearest") in ("nearest", "linear")
-    return dict(node.attrs) == {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    return bool((scales > 1).any()) and dict(node.attrs) == LINEAR
+
+
+LINEAR = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+"""The attributes that Barracuda's linear resize follows, and of which it does not warn."""
 
 
 def _kernel(node: gs.Node) -> Kernel:
-    mode = n.text(node, "mode", "nearest")
-    mode = "linear" if mode in ("bilinear", "linear") else mode
-    if _is_old(node):
-        return Kernel(mode, "asymmetric", "floor", -0.75)
     return Kernel(
-        mode,
+        n.text(node, "mode", "nearest"),
         n.text(node, "coordinate_transformation_mode", "half_pixel"),
         n.text(node, "nearest_mode", "round_prefer_floor"),
         float(node.attrs.get("cubic_coeff_a", -0.75)),
@@ -211,15 +199,11 @@ def _scales(node: gs.Node, shapes: LazyShapes) -> tuple[list[float], bool] | Non
 
 
 def _ratios(node: gs.Node, shapes: Shapes) -> list[float] | None:
-    if "scales" in node.attrs:
-        return [float(scale) for scale in node.attrs["scales"]]
-    if "height_scale" in node.attrs:
-        return [1.0, 1.0, float(node.attrs["height_scale"]), float(node.attrs["width_scale"])]
-    scales = shapes.value(n.given(node, 1 if _is_old(node) else 2))
+    scales = scales_of(node, shapes)
     axes = [axis % 4 for axis in n.ints(node, "axes", range(4)) or ()]
     full = [1.0] * 4
-    if scales is not None and scales.size:
-        for axis, scale in zip(axes, scales.reshape(-1), strict=True):
+    if scales is not None:
+        for axis, scale in zip(axes, scales, strict=True):
             full[axis] = float(scale)
         return full
     sizes, shape = shapes.value(n.given(node, 3)), shapes.of(node.inputs[0])
@@ -257,12 +241,9 @@ def _bounds(pattern: np.ndarray) -> tuple[int, int]:
 
 
 def _grow(
-    make: n.Builder, source: gs.Tensor, kernel: Kernel, up: list[int], channels: int | None, ambiguous: bool
+    make: n.Builder, source: gs.Tensor, kernel: Kernel, up: list[int], channels: int | None
 ) -> tuple[gs.Tensor, str] | None:
     """The native layer where it computes the same, else one convolution per phase."""
-    scales = make.const([1, 1, *up], "scales")
-    if ambiguous and kernel.mode == "linear":
-        return make.op("Upsample", source, scales, mode="linear"), "became Upsample-9 linear"
     patterns = [_pattern(kernel, k) for k in up]
     if any(pattern is None for pattern in patterns):
         return None
@@ -271,9 +252,8 @@ def _grow(
     wanted = [_pattern(native, k) for k in up]
     if all(np.allclose(held, want) for held, want in zip(patterns, wanted, strict=True)):  # type: ignore[arg-type]
         if not linear:
-            return make.op("Upsample", source, scales, mode="nearest"), "became Upsample-9 nearest"
-        attrs = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-        return make.op("Resize", source, n.empty(), scales, **attrs), "became Resize-11 with scales"
+            return nearest(make, source, tuple(up)), "became nearest, rounded down"
+        return make.op("Resize", source, scales=[1, 1, *up], **LINEAR), "became half-pixel linear with scales"
     if up[0] != up[1] or up[0] ** 2 > _MOST_PHASES or channels is None:
         return None
     made = _phases(make, source, patterns, up[0], channels)  # type: ignore[arg-type]
@@ -326,14 +306,14 @@ def _phases(
 
 
 class FuseUpsample:
-    """Nearest upsampling written with reshapes becomes Upsample.
+    """Nearest upsampling written with reshapes becomes a Resize.
 
     Two forms: PyTorch 0.4 era Reshape, Concat with itself, Reshape, Concat, Reshape (columns, then rows, with
     the picture size baked into the reshapes), and Reshape or Unsqueeze to rank 6, Expand or Tile, Reshape.
     """
 
     name = "fuse-upsample"
-    summary = "nearest upsampling written with Reshape and Concat or Expand becomes Upsample"
+    summary = "nearest upsampling written with Reshape and Concat or Expand becomes a Resize"
     removes = ("shape-not-static", "reshape-of-memory", "tensor-rank")
 
     def apply(self, graph: gs.Graph, target: Target) -> Outcome:
@@ -349,11 +329,10 @@ class FuseUpsample:
                 continue
             source, rows, columns, names = found
             make = n.Builder(graph, node, self.name)
-            scales = make.const([1, 1, rows, columns], "scales")
-            make.op("Upsample", source, scales, mode="nearest", out=node.outputs[0])
+            nearest(make, source, (rows, columns), out=node.outputs[0])
             make.drop()
             why = "one layer, and no picture size is baked in"
-            outcome.append(Edit(self.name, names, f"became Upsample by {rows}x{columns}", why))
+            outcome.append(Edit(self.name, names, f"became a nearest resize by {rows}x{columns}", why))
         return outcome
 
 

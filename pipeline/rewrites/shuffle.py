@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.graph.forms import slice_spec
+from pipeline.graph.forms import TO_THE_END, slice_spec
 from pipeline.graph.shapes import Shape, Shapes, infer
 from pipeline.rewrites.base import Edit, Refusal
 
@@ -29,7 +29,6 @@ _PER_CHANNEL = frozenset(
     ["Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid", "Elu", "Selu", "Exp", "Neg", "Abs", "Identity"]
 )
 """Operators that treat all channels alike, so that an order of channels passes through."""
-_TO_THE_END = 2**31 - 1
 
 
 class Shuffles:
@@ -154,12 +153,8 @@ class Shuffles:
         return "a Gather of channels"
 
     def _depth_to_space(self, graph: gs.Graph, node: gs.Node) -> list[Edit]:
-        mode = n.text(node, "mode", "DCR")
-        if "mode" not in node.attrs:
+        if n.text(node, "mode", "DCR") == "DCR":
             return []
-        if mode == "DCR":
-            del node.attrs["mode"]
-            return [Edit(self.name, (node.name,), "mode DCR left out", "it is the only one before opset 11")]
         block = int(node.attrs["blocksize"])
         maker = _maker(graph, node.inputs[0], node)
         channels = 0 if maker is None else _outputs_of(maker) // block**2
@@ -353,7 +348,7 @@ def _strided(tensor: gs.Tensor, block: int, shapes: Shapes) -> tuple[gs.Tensor, 
         for start, end, axis, step in zip(*spec, strict=True):
             axis = axis % 4
             size = None if shape is None else shape[axis]
-            whole = end >= _TO_THE_END or (size is not None and end >= size)
+            whole = end >= TO_THE_END or (size is not None and end >= size)
             if step == 1 and start == 0 and whole:
                 continue
             if axis not in (2, 3) or axis in starts or step != block or not 0 <= start < block or not whole:

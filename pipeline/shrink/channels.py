@@ -16,12 +16,13 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
+from pipeline.graph.forms import axes_of
 from pipeline.graph.shapes import Shapes, infer
 
 _PASSING = (
     "AveragePool BatchNormalization Cast Clip Dropout Elu Erf Exp GlobalAveragePool GlobalMaxPool HardSigmoid "
     "HardSwish Identity InstanceNormalization LRN LeakyRelu LpPool MaxPool Mish Neg Pad Relu Resize Selu Sigmoid "
-    "Softplus Softsign Sqrt Swish Tanh ThresholdedRelu Upsample"
+    "Softplus Softsign Sqrt Swish Tanh ThresholdedRelu"
 )
 PASSING = frozenset(_PASSING.split())
 """Operators whose output channels are their input channels, one to one."""
@@ -296,11 +297,9 @@ class _Reader:
         return [given[output if by_phase else output * area] for output in range(count)]
 
     def _keeps_channels(self, node: gs.Node) -> bool:
-        axes = n.ints(node, "axes")
-        if axes is None and n.given(node, 1) is not None:
-            held = n.value(node.inputs[1])
-            axes = None if held is None else tuple(int(axis) for axis in held.ravel())
-        return bool(axes) and all(axis % 4 in (2, 3) for axis in axes) and int(node.attrs.get("keepdims", 1)) == 1
+        axes = axes_of(node)
+        inside = axes is not None and all(axis % 4 in (2, 3) for axis in axes)
+        return bool(axes) and inside and int(node.attrs.get("keepdims", 1)) == 1
 
 
 def removed(values: Mapping[str, np.ndarray], units: Iterable[Unit]) -> dict[str, np.ndarray]:

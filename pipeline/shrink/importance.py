@@ -107,7 +107,6 @@ def _activation(
 ) -> list[np.ndarray]:
     """Mean absolute activation times the absolute weights that read it, summed over the layers that do."""
     from pipeline.graph import to_model
-    from pipeline.graph.runnable import runnable
     from pipeline.graph.runtime import free_size, session
 
     names = sorted({tensor for group in found for unit in group.units for tensor, _, _ in unit.seen})
@@ -115,7 +114,7 @@ def _activation(
     tensors = held.tensors()
     own = {output.name for output in held.outputs}
     held.outputs += [tensors[name] for name in names if name not in own]
-    opened = session(free_size(runnable(to_model(held, opset=graph.opset))))
+    opened = session(free_size(to_model(held)))
     wanted = [name for name in names if name not in {image.name for image in graph.inputs}]
     means: dict[str, np.ndarray] = {}
     for picture in pictures:
@@ -174,10 +173,9 @@ def overridable(graph: gs.Graph, names: set[str]) -> Callable[[np.ndarray, Value
     from onnx import helper
 
     from pipeline.graph import to_model
-    from pipeline.graph.runnable import runnable
     from pipeline.graph.runtime import free_size, session
 
-    model = free_size(runnable(to_model(graph, opset=graph.opset)))
+    model = free_size(to_model(graph))
     for tensor in model.graph.initializer:
         if tensor.name in names:
             model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))

@@ -67,7 +67,7 @@ class Prunable:
         network = self.network
         if not self.places:
             graph = self.without(units, refitted)
-            model = to_model(graph, opset=graph.opset)
+            model = to_model(graph)
             model.ir_version = max(model.ir_version, network.model.ir_version if network.model else 4)
             gone = sum(np.asarray(tensor.values).size for tensor in constants(self.graph).values())
             gone -= sum(np.asarray(tensor.values).size for tensor in constants(graph).values())
@@ -114,8 +114,7 @@ def prunable(network: Network) -> Prunable:
     from pipeline import architectures
     from pipeline.build.export import export
     from pipeline.build.lowering import declared_size, rewrite
-    from pipeline.graph import declare_size, from_model, to_model
-    from pipeline.graph.runnable import runnable
+    from pipeline.graph import declare_size, from_model
     from pipeline.rewrites.layout import to_channels_first
 
     if network.module is not None and network.architecture in architectures.names():
@@ -130,7 +129,7 @@ def prunable(network: Network) -> Prunable:
         as_model = replace(network, module=None, model=exported)
         made = Prunable(as_model, graph, groups(graph), {}, {})
         if not made.groups:  # quantised, or norms written out: lowering makes plain layers of them
-            graph = from_model(runnable(to_model(rewrite(exported, None, targets.get(LOWERED_FOR)).graph)))
+            graph = rewrite(exported, None, targets.get(LOWERED_FOR)).graph
             made = Prunable(as_model, graph, groups(graph), {}, {})
     if not any(group.width > 1 for group in made.groups):
         raise PipelineError(

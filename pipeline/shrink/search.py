@@ -257,15 +257,16 @@ def _rounded(weights: np.ndarray) -> np.ndarray:
 
 
 def _again(subject: Subject, graph: Any, label: str) -> Subject:
-    from pipeline.graph import to_model
     from pipeline.verify.proof import as_target_computes
 
-    model = to_model(graph)
+    target = subject.lowered.target
+    data = target.family.write(graph, target)
     lowered = replace(
         subject.lowered,
-        model=model,
-        serialised=model.SerializeToString(deterministic=True),
-        candidate=as_target_computes(model, subject.lowered.target),
+        graph=graph,
+        model=target.family.read(data),
+        serialised=data,
+        candidate=as_target_computes(data, target),
     )
     return replace(subject, label=label, graph=graph, lowered=lowered)
 

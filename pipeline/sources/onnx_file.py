@@ -86,11 +86,10 @@ def read_onnx(path: Path, file_format: FileFormat, *, strict: bool = True) -> tu
     _check_tensors(path, model, budget)
     _raise_ir_version(model)
     if strict:
-        from pipeline.graph.model import PRODUCER
-        from pipeline.graph.runnable import runnable
+        from pipeline.graph.model import PRODUCER, valid
 
         if model.producer_name == PRODUCER:
-            model = runnable(model)
+            model = valid(model)
         _sort(model.graph)
         _check_nodes(path, model)
     return model, companions

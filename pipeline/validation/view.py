@@ -110,15 +110,15 @@ class View:
     @cached_property
     def surgeon(self) -> gs.Graph | None:
         """The model as a graph of our own kind, without local functions; None when it cannot be one."""
-        from pipeline.graph import from_model
+        from pipeline.graph import as_written
 
         try:
             if self.model.functions:
                 copy = onnx.ModelProto()
                 copy.CopyFrom(self.model)
                 del copy.functions[:]
-                return from_model(copy)
-            return from_model(self.model)
+                return as_written(copy)
+            return as_written(self.model)
         except Exception:  # a malformed graph has its own finding
             return None
 

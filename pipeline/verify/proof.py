@@ -84,15 +84,15 @@ def from_network(value: np.ndarray, side: ImageSide) -> np.ndarray:
     return (value - shift) / scale
 
 
-def as_target_computes(model: onnx.ModelProto, target: Target) -> Picture2Picture:
-    """`model` as a function from picture to picture, computed as `target` would compute it.
+def as_target_computes(model: onnx.ModelProto | bytes, target: Target) -> Picture2Picture:
+    """A file for `target` as a function from picture to picture, computed as the target would compute it.
 
     The pictures may have any size that the graph can take: Barracuda does not hold to the declared one
     (measured.md, finding 11).
     """
-    from pipeline.verify.emulation import emulate
-
-    emulated = free_size(emulate(model, target)).SerializeToString()
+    data = model if isinstance(model, bytes) else model.SerializeToString()
+    emulated = free_size(target.family.emulate(data, target)).SerializeToString()
+    del data
     del model
     give_back()
     opened = session(emulated)

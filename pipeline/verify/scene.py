@@ -1,4 +1,4 @@
-"""What emulations work on, and the register of them."""
+"""What the emulation of a target works on, and registers of single imitations."""
 
 from __future__ import annotations
 
@@ -53,18 +53,25 @@ class Scene:
 
 
 Emulation = Callable[[Scene], None]
-EMULATIONS: dict[str, Emulation] = {}
-"""By the name that targets list among their semantics, in the order in which they are applied."""
 
 
-def emulation(name: str) -> Callable[[Emulation], Emulation]:
-    """Register the function that imitates the semantic difference of that name."""
+class Register(dict[str, Emulation]):
+    """A family's emulations by the name that its data files list among `semantics`, in order of application."""
 
-    def register(function: Emulation) -> Emulation:
-        EMULATIONS[name] = function
-        return function
+    def named(self, name: str) -> Callable[[Emulation], Emulation]:
+        """Register the function that imitates the semantic difference of that name."""
 
-    return register
+        def register(function: Emulation) -> Emulation:
+            self[name] = function
+            return function
+
+        return register
+
+    def apply(self, scene: Scene) -> None:
+        """Imitate what the scene's target does."""
+        for name, function in self.items():
+            if name in scene.view.target.semantics:
+                function(scene)
 
 
 def copy(node: gs.Node) -> None:

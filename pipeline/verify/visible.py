@@ -41,9 +41,8 @@ def visible_error(model: onnx.ModelProto, target: Target) -> str:
     Both run in ONNX Runtime, the target's side after `emulation`. Nothing is raised: a graph that does not run
     has no visible error to tell.
     """
-    from pipeline.graph.runnable import runnable
+    from pipeline.graph import valid
     from pipeline.graph.runtime import session
-    from pipeline.verify.emulation import emulate
 
     try:
         constants = {t.name for t in model.graph.initializer}
@@ -54,8 +53,10 @@ def visible_error(model: onnx.ModelProto, target: Target) -> str:
             if value.name not in constants
         }
         feed = {name: rng.random(shape, dtype=np.float32) for name, shape in shapes.items()}
-        expected = np.asarray(session(runnable(model)).run(None, feed)[0], dtype=np.float64)
-        result = np.asarray(session(emulate(model, target)).run(None, feed)[0], dtype=np.float64)
+        expected = np.asarray(session(valid(model)).run(None, feed)[0], dtype=np.float64)
+        result = np.asarray(
+            session(target.family.emulate(model.SerializeToString(), target)).run(None, feed)[0], dtype=np.float64
+        )
     except Exception:  # ONNX Runtime's many kinds, for graphs that nobody promised would run
         return ""
     if expected.shape != result.shape:

@@ -56,9 +56,9 @@ def test_ones_own_pictures_round_and_measure(pipeline, model, tmp_path):
 def test_a_quantised_file_keeps_its_integers(pipeline, model, tmp_path):
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from pipeline.graph.runnable import runnable
+    from pipeline.graph import valid
 
-    onnx.save(runnable(onnx.load(model)), model)
+    onnx.save(valid(onnx.load(model)), model)
     quantize_dynamic(model, tmp_path / "dynamic.onnx", weight_type=QuantType.QUInt8)
     done = pipeline("compress", tmp_path / "dynamic.onnx", "--weights", "auto", *RANGES, "--json")
     assert done.code == 0, done.err

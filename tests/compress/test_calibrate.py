@@ -7,7 +7,7 @@ from PIL import Image
 
 from pipeline.compress.calibrate import PICTURES, drawn, moments, pictures
 from pipeline.compress.sites import find_sites
-from pipeline.graph.runnable import runnable
+from pipeline.graph import valid
 from tests.compress.packs import initializers, network
 
 
@@ -37,7 +37,7 @@ def test_ones_own_pictures_are_used_at_several_scales(tmp_path):
 
 
 def test_moments_are_about_the_mean_where_a_normalisation_takes_it_away():
-    model = runnable(network())
+    model = valid(network())
     sites = find_sites(model)
     picture = np.full((1, 3, 64, 64), 0.5, np.float32)
     found = moments(model, sites, initializers(model), [picture])

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from pipeline.compress.job import CompressOptions, compress
 from pipeline.compress.packed import HALVES, unpack
-from pipeline.graph.runnable import runnable
+from pipeline.graph import valid
 from pipeline.graph.runtime import free_size, run, session
 from pipeline.integers import QuantizedTensor
 from pipeline.support.errors import PipelineError
@@ -20,7 +20,7 @@ from tests.compress.packs import initializers, network
 
 
 def paint(model: bytes, picture: np.ndarray) -> np.ndarray:
-    return np.clip(run(session(free_size(runnable(onnx.load_from_string(model)))), picture), 0, 1)
+    return np.clip(run(session(free_size(valid(onnx.load_from_string(model)))), picture), 0, 1)
 
 
 def unseen() -> np.ndarray:
@@ -70,7 +70,7 @@ def test_rounding_that_passes_errors_on_beats_rounding_to_the_nearest(model, pac
 def test_smaller_and_nearer_than_dynamic_quantisation_of_onnx_runtime(model, packed_network, tmp_path):
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    before = runnable(onnx.load_from_string(model))
+    before = valid(onnx.load_from_string(model))
     onnx.save(before, tmp_path / "float.onnx")
     quantize_dynamic(tmp_path / "float.onnx", tmp_path / "dynamic.onnx", weight_type=QuantType.QUInt8)
     theirs = (tmp_path / "dynamic.onnx").read_bytes()

@@ -7,7 +7,7 @@ import onnx
 from onnx import helper
 
 from pipeline.compress.lean import make_lean
-from pipeline.graph.runnable import runnable
+from pipeline.graph import valid
 from pipeline.graph.runtime import run, session
 from tests.compress.packs import initializers, network
 
@@ -20,7 +20,7 @@ def test_short_names_compute_the_same():
     for new, old in was.items():
         assert np.array_equal(initializers(lean)[new], initializers(before)[old])
     picture = np.random.default_rng(0).random((1, 3, 64, 64), dtype=np.float32)
-    assert np.array_equal(run(session(runnable(lean)), picture), run(session(runnable(before)), picture))
+    assert np.array_equal(run(session(valid(lean)), picture), run(session(valid(before)), picture))
     assert not any(node.name for node in lean.graph.node)
 
 

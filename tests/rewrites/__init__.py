@@ -12,9 +12,10 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 
 from pipeline import targets
-from pipeline.graph import from_model, to_model
-from pipeline.graph.runnable import runnable
+from pipeline.graph import as_written, from_model, to_model
+from pipeline.rewrites import base
 from pipeline.rewrites.base import Edit, Refusal
+from pipeline.targets.barracuda.dialect import write
 
 ort.set_default_logger_severity(4)
 
@@ -81,7 +82,7 @@ def apply(rewrite: Any, graph: gs.Graph, target: Any = BARRACUDA_3) -> tuple[lis
         edits += made
         if not made:
             return edits, [entry for entry in outcome if isinstance(entry, Refusal)]
-        graph.cleanup(remove_unused_graph_inputs=False).toposort()
+        base.settle(graph)
     raise AssertionError(f"{rewrite.name} does not settle")
 
 
@@ -132,7 +133,8 @@ def assert_equivalent(
     so that a size that is baked into one of them fails. `expected`: a function of the feeds that gives the
     reference instead of `before` (where ONNX Runtime's meaning is not the intended one).
     """
-    lowered = runnable(after if isinstance(after, onnx.ModelProto) else to_model(after))
+    lowered = after if isinstance(after, onnx.ModelProto) else to_model(after)
+    onnx.checker.check_model(lowered, full_check=True)
     constants = {tensor.name for tensor in before.graph.initializer}
     for number, (height, width) in enumerate(sizes):
         generator = np.random.default_rng(number)
@@ -153,6 +155,11 @@ def assert_equivalent(
             bound = tolerance * max(1.0, float(np.abs(reference.astype(np.float64)).max(initial=0)))
             difference = float(np.abs(reference.astype(np.float64) - result).max(initial=0))
             assert difference <= bound, f"{difference:.3g} > {bound:.3g} at {height}x{width}"
+
+
+def as_barracuda_reads(graph: gs.Graph) -> list[gs.Node]:
+    """The nodes of the file that Barracuda reads, in its dialect."""
+    return as_written(write(graph)).nodes
 
 
 def lowered_source(source: onnx.ModelProto) -> gs.Graph:

@@ -55,8 +55,6 @@ def test_it_is_composed_of_what_the_target_has(operator, attrs, target):
 @pytest.mark.parametrize(
     ("operator", "attrs", "opset"),
     [
-        ("Gelu", {}, 20),
-        ("Gelu", {"approximate": "tanh"}, 20),
         ("Erf", {}, 13),
         ("HardSigmoid", {"alpha": 0.3, "beta": 0.4}, 13),
         ("Sign", {}, 13),

@@ -109,7 +109,7 @@ def test_non_square_strides_become_square_at_any_size(
         (8, 4, 3, 4), kernel_shape=[3, 4], strides=list(strides), dilations=list(dilations), pads=[1, 2, 0, 1]
     )
     graph, _ = check(source, Convolutions(), *SIZES, (13, 11))
-    assert operators(graph) == ["Upsample", "Conv"]
+    assert operators(graph) == ["Resize", "Conv"]
     assert len(set(graph.nodes[1].attrs["strides"])) == 1
 
 

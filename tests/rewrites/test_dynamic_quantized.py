@@ -11,7 +11,6 @@ import pytest
 from onnx import helper
 
 from pipeline.graph import from_model, to_model
-from pipeline.graph.runnable import runnable
 from pipeline.rewrites.quantized import Quantised, integers
 from tests.rewrites.cases import assert_same, compute, lowered, model, operators, random
 from tests.rewrites.test_quantized import network, rounded
@@ -67,7 +66,7 @@ def test_the_fused_matrix_products_of_onnx_runtime() -> None:
     assert operators(graph) == ["MatMul", "Add"]
     x = random(3, 6)
     expected = x @ ((ints.astype(np.float32) - 127) * np.float32(0.02)) + weights["b"]
-    assert np.allclose(compute(runnable(to_model(graph)), x), expected, atol=1e-6)
+    assert np.allclose(compute(to_model(graph), x), expected, atol=1e-6)
 
 
 def test_a_convolution_whose_result_stays_an_integer_is_refused() -> None:
@@ -104,5 +103,5 @@ def test_scales_in_two_products_are_one_scale() -> None:
     assert kept.scale == np.float32(0.013)
     assert np.array_equal(graph.nodes[0].inputs[1].values, kept.real())
     x = random(1, 3, 8, 9)
-    exact, before = compute(runnable(to_model(graph)), x), compute(source, x)
+    exact, before = compute(to_model(graph), x), compute(source, x)
     assert np.abs(exact - before).max() < 0.02 * np.abs(exact).max()

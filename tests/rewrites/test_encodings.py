@@ -38,7 +38,8 @@ def test_constants_are_read_through_what_only_reshapes_and_scales_them() -> None
     start = gs.Constant("c", np.array([2.0, 4.0], np.float32))
     cast, square, product = (gs.Variable(name) for name in ("cast", "square", "product"))
     gs.Node("Cast", attrs={"to": TensorProto.INT8}, inputs=[start], outputs=[cast])
-    gs.Node("Unsqueeze", attrs={"axes": [0]}, inputs=[cast], outputs=[square])
+    axes = gs.Constant("axes", np.array([0]))
+    gs.Node("Unsqueeze", inputs=[cast, axes], outputs=[square])
     gs.Node("Mul", inputs=[square, start], outputs=[product])
     assert constant(square).tolist() == [[2, 4]]
     assert constant(square).dtype == np.int8

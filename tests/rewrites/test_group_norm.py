@@ -85,19 +85,18 @@ def test_group_normalization_of_both_opsets(opset, size):
     assert_equivalent(source, graph, tolerance=5e-6)
 
 
-def test_groups_that_do_not_divide_or_computed_scales_are_refused():
-    for extra, constants in (({"g": (8,)}, {"b": random((8,))}), ({}, {"g": random((8,)), "b": random((8,))})):
-        groups = 2 if extra else 3
-        source = model(
-            [node("GroupNormalization", "x g b", "y", num_groups=groups)],
-            constants,
-            opset=21,
-            input_shape=EIGHT,
-            extra_inputs=extra,
-        )
-        _, edits, refusals = lowered(source)
-        assert [refusal.code for refusal in refusals] == ["norm-not-supported"]
-        assert not edits
+def test_a_computed_scale_is_multiplied_behind_the_norm():
+    source = model(
+        [node("GroupNormalization", "x g b", "y", num_groups=2)],
+        {"b": random((8,))},
+        opset=21,
+        input_shape=EIGHT,
+        extra_inputs={"g": (8,)},
+    )
+    graph, edits, refusals = lowered(source)
+    assert edits
+    assert not refusals
+    assert_equivalent(source, graph, tolerance=1e-5)
 
 
 def test_layer_norm_over_a_whole_picture():

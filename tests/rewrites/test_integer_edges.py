@@ -7,7 +7,6 @@ import pytest
 from onnx import TensorProto, helper
 
 from pipeline.graph import to_model
-from pipeline.graph.runnable import runnable
 from pipeline.rewrites.quantized import Quantised
 from tests.rewrites.cases import compute, lowered, model, operators, random
 
@@ -21,7 +20,7 @@ def test_an_integer_result_is_rounded_half_to_even_and_clamped_as_before(kind: i
     assert operators(graph) == ["Div", "Round", "Add", "Clip"]
     assert "whole floats" in edits[0].what
     x = np.concatenate([random(1, 3, 4, 5, scale=80), np.full((1, 3, 1, 5), 0.25, np.float32)], axis=2)
-    assert np.array_equal(compute(runnable(to_model(graph)), x), compute(source, x))
+    assert np.array_equal(compute(to_model(graph), x), compute(source, x))
 
 
 def test_integers_that_were_pooled_before_they_are_scaled_are_scaled_after() -> None:

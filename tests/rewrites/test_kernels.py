@@ -54,5 +54,5 @@ def test_pixels_are_kept_with_square_strides_whatever_the_factors() -> None:
     assert repeat_pixels(build, x, (1, 1)) is x
     keep_pixels(build, x, (1, 2))
     repeat, keep = graph.nodes[1:]
-    assert repeat.inputs[1].values.tolist() == [1, 1, 2, 1]
+    assert repeat.inputs[2].values.tolist() == [1, 1, 2, 1]
     assert keep.attrs["strides"] == [2, 2]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.graph import from_model
-from pipeline.rewrites.opset import OpsetForms
+from pipeline.graph.forms import pads_of
 from pipeline.rewrites.padding import Paddings
 from tests.rewrites import apply, assert_equivalent, model, node, operators, random
 
@@ -93,7 +93,7 @@ NEGATIVE = [[0, 0, -1, -2, 0, 0, 0, -1], [0, 0, 2, -1, 0, 0, 0, 0], [0, 0, -3, 1
 def test_negative_pads_become_slices_at_any_size(pads, mode):
     source, graph, _, _ = lowered([pad(pads, output="y", mode=mode)])
     assert operators(graph)[-1] == "Slice"
-    assert all(min(made.attrs["pads"]) >= 0 for made in graph.nodes if made.op == "Pad")
+    assert all(min(pads_of(made)) >= 0 for made in graph.nodes if made.op == "Pad")
     assert_equivalent(source, graph, tolerance=0)
 
 
@@ -115,7 +115,6 @@ def test_pads_of_the_batch_and_reflected_channels_are_refused():
 def test_circular_pads_become_slices_and_concat(pads):
     source = model([node("Pad", "x p", "y", mode="wrap")], {"p": np.array(pads)}, opset=19, input_shape=FREE)
     graph = from_model(source)
-    apply(OpsetForms(), graph)
     apply(Paddings(), graph)
     assert set(operators(graph)) == {"Slice", "Concat"}
     assert_equivalent(source, graph, tolerance=0)

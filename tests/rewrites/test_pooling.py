@@ -95,7 +95,7 @@ def test_kernel_and_strides_in_one_ratio_become_square_on_repeated_pixels(
     operator: str, kernel: tuple[int, int], strides: tuple[int, int]
 ) -> None:
     graph, _ = check(pool(operator, kernel_shape=list(kernel), strides=list(strides)), *SIZES)
-    assert operators(graph) == ["Upsample", operator]
+    assert operators(graph) == ["Resize", operator]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_other_max_pools_become_the_max_of_shifts(
         pads = (0, 0, 0, 0)
     source = pool(kernel_shape=list(kernel), strides=list(strides), dilations=list(dilations), pads=list(pads))
     graph, _ = check(source, *SIZES)
-    assert set(operators(graph)) <= {"Pad", "Slice", "Max", "Upsample", "MaxPool"}
+    assert set(operators(graph)) <= {"Pad", "Slice", "Max", "Resize", "MaxPool"}
 
 
 @pytest.mark.parametrize(

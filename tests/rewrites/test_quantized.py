@@ -11,7 +11,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.graph import from_model, to_model
-from pipeline.graph.runnable import runnable
 from pipeline.rewrites.quantized import Quantised, integers
 from tests.rewrites.cases import assert_same, compute, lowered, model, operators, random
 
@@ -103,7 +102,7 @@ def test_static_quantisation_becomes_the_float_network_with_rounded_weights(form
     for size in ((12, 16), (20, 14)):
         assert_same(rounded(graph, source), graph, np.tanh(random(1, 3, *size, seed=9)))
     x = np.tanh(random(1, 3, 12, 16, seed=9))
-    exact, plain = compute(source, x), compute(runnable(to_model(graph)), x)
+    exact, plain = compute(source, x), compute(to_model(graph), x)
     assert np.abs(plain - exact).max() < 0.02 * np.abs(exact).max()
 
 
@@ -116,7 +115,7 @@ def test_a_folded_relu6_comes_back_as_clip(tmp_path: Path) -> None:
     graph, edits, _ = lowered(quantised, Quantised())
     assert sorted(operators(graph)) == ["Add", "Clip", "Conv", "Conv"]
     assert any("Clip 0..1" in edit.what for edit in edits)
-    onnx.checker.check_model(to_model(graph, opset=graph.opset), full_check=True)
+    onnx.checker.check_model(to_model(graph), full_check=True)
     assert_same(rounded(graph, source), graph, random(1, 3, 12, 16, scale=3), random(2, 3, 9, 7, scale=3))
 
 
@@ -145,7 +144,7 @@ def test_operators_that_move_integers_move_the_floats() -> None:
     graph, _, refusals = lowered(model(nodes, weights), Quantised())
     assert refusals == []
     assert operators(graph) == ["Neg", "MaxPool", "Pad"]
-    y = compute(runnable(to_model(graph)), np.zeros((1, 3, 4, 4), np.float32))
+    y = compute(to_model(graph), np.zeros((1, 3, 4, 4), np.float32))
     assert np.allclose(y[0, 0, 0], (40 - 30) * 0.1)
     assert y[0, 0, 1, 1] == 0
 
@@ -223,7 +222,7 @@ def test_an_integer_picture_in_and_out_becomes_arithmetic() -> None:
     assert refusals == []
     assert len(edits) == 2
     x = np.random.default_rng(0).integers(0, 255, (1, 3, 6, 5)).astype(np.uint8)
-    got = compute(runnable(to_model(graph)), x.astype(np.float32))
+    got = compute(to_model(graph), x.astype(np.float32))
     assert np.array_equal(got, compute(source, x))
 
 
@@ -244,7 +243,7 @@ def test_a_quantised_convolution_of_an_integer_picture() -> None:
     graph, _, refusals = lowered(source, Quantised())
     assert refusals == []
     x = np.random.default_rng(0).integers(0, 255, (1, 3, 9, 8)).astype(np.uint8)
-    got, expected = compute(runnable(to_model(graph)), x.astype(np.float32)), compute(source, x)
+    got, expected = compute(to_model(graph), x.astype(np.float32)), compute(source, x)
     assert np.abs(got - expected).max() <= 1
     assert np.mean(got != expected) < 0.01
 
@@ -257,7 +256,7 @@ def test_a_picture_with_a_scale_per_channel_becomes_arithmetic_per_channel() -> 
     assert refusals == []
     assert operators(graph) == ["Sub", "Mul", "Neg"]
     x = np.random.default_rng(0).integers(0, 255, (1, 3, 6, 5)).astype(np.uint8)
-    assert np.array_equal(compute(runnable(to_model(graph)), x.astype(np.float32)), compute(source, x))
+    assert np.array_equal(compute(to_model(graph), x.astype(np.float32)), compute(source, x))
 
 
 def test_an_activation_quantised_in_blocks_is_refused() -> None:
@@ -355,7 +354,7 @@ def test_quantised_pytorch_networks_become_float(tmp_path: Path) -> None:
     graph, _, refusals = lowered(source, Quantised())
     assert refusals == []
     assert sorted(operators(graph)) == ["Conv", "Conv", "Relu"]
-    got = compute(runnable(to_model(graph)), x.numpy())
+    got = compute(to_model(graph), x.numpy())
     assert np.abs(got - expected).max() < 0.01 * np.abs(expected).max()
 
 
@@ -392,6 +391,6 @@ def test_real_quantised_networks_come_nearer_to_the_float_original(
     assert refusals == []
     assert not QUANTISED & set(operators(graph))
     exact = compute(at_size(shared_models / f"{original}.onnx"), x)
-    before, after = decibels(compute(source, x), exact), decibels(compute(runnable(to_model(graph)), x), exact)
+    before, after = decibels(compute(source, x), exact), decibels(compute(to_model(graph), x), exact)
     assert after > least
     assert after > before + 3

@@ -8,7 +8,6 @@ import pytest
 from onnx import helper
 
 from pipeline.graph import from_model, to_model
-from pipeline.graph.runnable import runnable
 from pipeline.rewrites.shuffle import Shuffles
 from tests.rewrites.cases import assert_same, compute, lowered, model, operators, random
 
@@ -195,7 +194,7 @@ def test_a_pixel_shuffle_whose_sizes_are_computed_in_the_graph(tmp_path) -> None
     for size in ((8, 10), (6, 14)):
         x = random(1, 3, *size)
         expected = net(torch.from_numpy(x)).detach().numpy()
-        assert np.abs(compute(runnable(to_model(graph)), x) - expected).max() < 1e-5
+        assert np.abs(compute(to_model(graph), x) - expected).max() < 1e-5
 
 
 def test_the_real_super_resolution_network_loses_its_rank_6_and_its_size(shared_models) -> None:
@@ -207,4 +206,4 @@ def test_the_real_super_resolution_network_loses_its_rank_6_and_its_size(shared_
     x = np.abs(random(1, 1, 224, 224))
     assert_same(source, graph, x, tolerance=0)
     graph.inputs[0].shape = ["n", 1, "h", "w"]
-    assert compute(runnable(to_model(graph)), x[:, :, :40, :64]).shape == (1, 1, 120, 192)
+    assert compute(to_model(graph), x[:, :, :40, :64]).shape == (1, 1, 120, 192)

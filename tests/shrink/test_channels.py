@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from pipeline.graph import from_model, to_model
-from pipeline.graph.runnable import runnable
 from pipeline.shrink.channels import Group, constants, groups, removed
 from tests.rewrites import model, node, random, run
 
@@ -33,7 +32,7 @@ def without(graph, units):
 
 def painted(graph):
     picture = random((1, 3, 12, 16), 7)
-    return run(runnable(to_model(graph, opset=graph.opset)), {"x": picture})[0]
+    return run(to_model(graph), {"x": picture})[0]
 
 
 def silence(graph, group: Group, which: list[int]):

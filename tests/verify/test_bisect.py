@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from pipeline.verify.emulation import emulate
 
 from pipeline import targets
 from pipeline.verify.bisect import Fed, by_name, by_value
-from pipeline.verify.emulation import emulate
 from tests.networks import style_onnx
 
 SHAPE = (1, 3, 12, 16)

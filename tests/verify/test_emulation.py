@@ -8,11 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
+from pipeline.verify.emulation import EMULATIONS, emulate
 
 from pipeline import targets
 from pipeline.graph.runtime import session
 from pipeline.validation import validate
-from pipeline.verify.emulation import EMULATIONS, emulate
 from tests.validation.measured import ALL_RIGHT, EVERYWHERE, TABLE
 from tests.validation.patterns import export
 

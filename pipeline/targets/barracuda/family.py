@@ -28,12 +28,12 @@ class Barracuda(Family):
     )
 
     def write(self, graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:
-        from pipeline.graph import to_model
+        from pipeline.targets.barracuda.dialect import write
 
-        return to_model(graph, metadata).SerializeToString(deterministic=True)
+        return write(graph, metadata).SerializeToString(deterministic=True)
 
     def emulate(self, data: bytes, target: Target) -> onnx.ModelProto:
-        from pipeline.verify.emulation import emulate
+        from pipeline.targets.barracuda.emulation import emulate
 
         return emulate(self.read(data), target)
 

@@ -6,9 +6,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
+from pipeline.targets.barracuda import pieces
+from pipeline.targets.barracuda.register import emulation
 from pipeline.validation.view import attribute, layer
-from pipeline.verify import raising
-from pipeline.verify.scene import Scene, copy, emulation
+from pipeline.verify.scene import Scene, copy
 
 _TINY = 1e-38
 """Stands for Mathf.Epsilon, by which an epsilon of 0 is replaced (GenericWorker.cs:522@3.0.0)."""
@@ -22,7 +23,7 @@ def _memory(scene: Scene) -> None:
         before, after = scene.shapes.rank(node.inputs[0]), scene.shapes.static(node.outputs[0])
         if before is None or after is None:
             continue
-        make = n.Builder(scene.graph, node, "emulated")
+        make = n.Builder(scene.graph, node, pieces.STEM)
         turned = make.op("Transpose", node.inputs[0], perm=_last(before))
         wanted = make.const([after[axis] for axis in _last(len(after))], "shape", np.int64)
         shaped = make.op("Reshape", turned, wanted)
@@ -33,7 +34,7 @@ def _memory(scene: Scene) -> None:
 def _flatten(scene: Scene) -> None:
     """2.0.0 feeds a flattened map to a Gemm in channels-last order (measured)."""
     for node, _ in list(scene.hits("flatten-of-a-map")):
-        make = n.Builder(scene.graph, node, "emulated")
+        make = n.Builder(scene.graph, node, pieces.STEM)
         node.inputs[0] = make.op("Transpose", node.inputs[0], perm=_last(4))
 
 
@@ -70,7 +71,7 @@ def _transpose_noted(scene: Scene) -> None:
 def _by_rank(scene: Scene) -> None:
     """1.0.4 takes a rank 1 constant per channel and swaps the last axes of rank 3 (ONNXLayout.cs:58@1.0.4)."""
     for node, _ in list(scene.hits("broadcast-by-rank")):
-        make = n.Builder(scene.graph, node, "emulated")
+        make = n.Builder(scene.graph, node, pieces.STEM)
         for place, tensor in enumerate(node.inputs):
             value = n.value(tensor)
             if value is not None and value.ndim == 1 and value.size > 1:
@@ -127,7 +128,7 @@ def _overflows(scene: Scene) -> None:
 def _steps(scene: Scene) -> None:
     """1.0.4 rounds the number of steps down, the steps of a flip give one element up to 2.0.0 (measured)."""
     for node, _ in [*scene.hits("slice-steps"), *scene.hits("slice-backwards")]:
-        raising.shorten(scene.graph, node, scene.shapes)
+        pieces.shorten(scene.graph, node, scene.shapes)
 
 
 # ------------------------------------------------------------------------------------------------ values
@@ -138,7 +139,7 @@ def _softmax_flattens(scene: Scene) -> None:
         rank = scene.shapes.rank(node.inputs[0])
         if rank is None or rank < 3:
             continue
-        made, make = node.outputs[0], n.Builder(scene.graph, node, "emulated")
+        made, make = node.outputs[0], n.Builder(scene.graph, node, pieces.STEM)
         node.outputs = [gs.Variable(f"{made.name}/normalised")]
         turned = make.op("Transpose", node.outputs[0], perm=_last(rank))
         make.op("Reshape", turned, make.const([0, -1, *[1] * (rank - 2)], "row", np.int64), out=made)
@@ -147,7 +148,7 @@ def _softmax_flattens(scene: Scene) -> None:
 @emulation("softmax-over-everything")
 def _softmax_flat(scene: Scene) -> None:
     for node in scene.of("Softmax"):
-        raising.flat_softmax(scene.graph, node, 1)
+        pieces.flat_softmax(scene.graph, node, 1)
 
 
 @emulation("softmax-one-axis")
@@ -159,7 +160,7 @@ def _softmax_axis(scene: Scene) -> None:
 @emulation("log-softmax-over-everything")
 def _log_softmax_flat(scene: Scene) -> None:
     for node in scene.of("LogSoftmax"):
-        raising.flat_softmax(scene.graph, node, 1)
+        pieces.flat_softmax(scene.graph, node, 1)
 
 
 @emulation("log-softmax-one-axis")
@@ -194,7 +195,7 @@ def _round(scene: Scene) -> None:
 def _floats(scene: Scene) -> None:
     """Cast converts nothing and the quotient of integers keeps its fraction (ONNXModelConverter.cs:1171@3.0.0)."""
     seeds = [node for node, _ in [*scene.hits("cast-does-nothing"), *scene.hits("integer-division")]]
-    raising.keep_floats(scene.graph, seeds, lambda name: _attribute_type(scene, name))
+    pieces.keep_floats(scene.graph, seeds, lambda name: _attribute_type(scene, name))
 
 
 def _attribute_type(scene: Scene, name: str) -> int | None:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.verify import raising
-from pipeline.verify.scene import Scene, copy, emulation
+from pipeline.graph.forms import pads_of, scales_of
+from pipeline.targets.barracuda import pieces
+from pipeline.targets.barracuda.register import emulation
+from pipeline.verify.scene import Scene, copy
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -31,18 +33,18 @@ def _dropped(scene: Scene) -> None:
             count = next((size[0] for size in sizes if size), None)
             if count is None:
                 continue
-            make = n.Builder(scene.graph, node, "emulated")
+            make = n.Builder(scene.graph, node, pieces.STEM)
             node.inputs[index] = make.const(np.full(count, float(default == "ones")), "default")
         elif node.op == "OneHot":
-            node.inputs[index] = n.Builder(scene.graph, node, "emulated").const([0, 1], "default")
+            node.inputs[index] = n.Builder(scene.graph, node, pieces.STEM).const([0, 1], "default")
         else:
-            raising.leave_out(node, index)
+            pieces.leave_out(node, index)
 
 
 @emulation("gemm-bias-lost")
 def _gemm_bias(scene: Scene) -> None:
     for node, _ in list(scene.hits("gemm-bias-lost")):
-        raising.leave_out(node, 2)
+        pieces.leave_out(node, 2)
 
 
 @emulation("gemm-scales-ignored")
@@ -85,7 +87,7 @@ def _width(scene: Scene) -> None:
         maker = n.producer(data)
         weight = n.value(n.given(maker, 1)) if maker is not None and maker.op == "Conv" else None
         if weight is not None and weight.shape[0] == value.size:
-            make = n.Builder(scene.graph, node, "emulated")
+            make = n.Builder(scene.graph, node, pieces.STEM)
             constant = make.const(value.reshape(1, -1, 1, 1), "per_channel")
             node.inputs = [data, constant]
             continue
@@ -95,7 +97,7 @@ def _width(scene: Scene) -> None:
             continue
         flat = value.reshape(-1)
         if node.op == "Mul":
-            make = n.Builder(scene.graph, conv, "emulated")
+            make = n.Builder(scene.graph, conv, pieces.STEM)
             conv.inputs[1] = make.const(weight * flat.reshape(-1, 1, 1, 1), "weight")
         else:
             _add_bias(scene, conv, flat * weight.sum(axis=(1, 2, 3)), weight.shape[0])
@@ -114,7 +116,7 @@ def _operand(scene: Scene, node: gs.Node) -> tuple[np.ndarray | None, gs.Tensor 
 def _add_bias(scene: Scene, conv: gs.Node, shift: np.ndarray, count: int) -> None:
     held = n.value(n.given(conv, 2))
     bias = (np.zeros(count) if held is None else held) + shift
-    conv.inputs = [*conv.inputs[:2], n.Builder(scene.graph, conv, "emulated").const(bias, "bias")]
+    conv.inputs = [*conv.inputs[:2], n.Builder(scene.graph, conv, pieces.STEM).const(bias, "bias")]
 
 
 # ------------------------------------------------------------------------------------------------ convolution
@@ -170,7 +172,7 @@ def _rows_by_width(scene: Scene, node: gs.Node) -> None:
     place = np.arange(height + kernel - 1) - (kernel - pads[0] - 1)
     source = np.fix(place / rows).astype(np.int64)
     read = (np.fmod(place, columns) == 0) & (source >= 0) & (source < shape[2])
-    make = n.Builder(scene.graph, node, "emulated")
+    make = n.Builder(scene.graph, node, pieces.STEM)
     index = make.const(np.clip(source, 0, shape[2] - 1), "rows", np.int64)
     taken = make.op("Gather", node.inputs[0], index, axis=2)
     node.inputs[0] = make.op("Mul", taken, make.const(read.astype(np.float32).reshape(1, 1, -1, 1), "read"))
@@ -228,7 +230,7 @@ def _pad_below(scene: Scene) -> None:
 def _pad_value(scene: Scene) -> None:
     for node in scene.of("Pad"):
         if "pads" not in node.attrs:
-            raising.leave_out(node, 2)
+            pieces.leave_out(node, 2)
 
 
 @emulation("pad-channels-dropped")
@@ -243,8 +245,6 @@ def _pad_batch(scene: Scene) -> None:
 
 def _drop_pads(scene: Scene, axes: int) -> None:
     """Set the pads of the leading axes to zero."""
-    from pipeline.graph.forms import pads_of
-
     for node in scene.of("Pad"):
         rank = scene.shapes.rank(node.inputs[0])
         if rank is None or rank <= axes + 1:
@@ -253,14 +253,12 @@ def _drop_pads(scene: Scene, axes: int) -> None:
         if pads is None or not any(pads[axis] or pads[axis + rank] for axis in range(axes)):
             continue
         kept = [0 if place % rank < axes else pad for place, pad in enumerate(pads)]
-        raising.set_pads(scene.graph, node, kept)
+        pieces.set_pads(scene.graph, node, kept)
 
 
 @emulation("pad-single-reflection")
 def _reflection(scene: Scene) -> None:
     """One reflection, then the edge is repeated (Pad.compute:91@3.0.0): written as Gathers where it matters."""
-    from pipeline.graph.forms import pads_of
-
     for node in scene.of("Pad"):
         shape = scene.shapes.of(node.inputs[0])
         pads = None if shape is None else pads_of(node, len(shape), scene.shapes)
@@ -272,7 +270,7 @@ def _reflection(scene: Scene) -> None:
             size is None for axis, size in enumerate(shape) if pads[axis] or pads[axis + rank]
         ):
             continue
-        make, tensor = n.Builder(scene.graph, node, "emulated"), node.inputs[0]
+        make, tensor = n.Builder(scene.graph, node, pieces.STEM), node.inputs[0]
         padded = [axis for axis in range(rank) if pads[axis] or pads[axis + rank]]
         for axis in padded:
             size = shape[axis]
@@ -288,7 +286,7 @@ def _reflection(scene: Scene) -> None:
 def _averaged(scene: Scene) -> None:
     """Linear scales below 1 become the mean over blocks of their inverse (ONNXModelConverter.cs:2562@3.0.0)."""
     for node in scene.of("Upsample", "Resize"):
-        scales = raising.scales_of(node, scene.shapes)
+        scales = scales_of(node, scene.shapes)
         if scales is None or len(scales) != 4 or n.given(node, 3) is not None or not (scales[2:] < 1).all():
             continue
         blocks = [round(1 / scale) for scale in scales[2:]]
@@ -301,23 +299,23 @@ def _averaged(scene: Scene) -> None:
 def _rounded(scene: Scene) -> None:
     """Scales are rounded to even (ONNXModelConverter.cs:2569@3.0.0); those that fold late are cut."""
     for node in scene.of("Upsample", "Resize"):
-        scales = raising.scales_of(node, scene.shapes)
+        scales = scales_of(node, scene.shapes)
         if scales is None or n.given(node, 3) is not None:
             continue
-        held = raising.scales_input(node)
+        held = pieces.scales_input(node)
         early = held is None or scene.constant(held) or scene.view.target.constants is None
         used = np.round(scales) if early else np.floor(scales)
         used[:2] = 1
         if not used.all():
             continue
-        raising.set_scales(scene.graph, node, used)
+        pieces.set_scales(scene.graph, node, used)
 
 
 @emulation("resize-cubic-as-nearest")
 def _cubic(scene: Scene) -> None:
     for node in scene.of("Upsample", "Resize"):
         if n.text(node, "mode", "nearest") not in ("nearest", *_LINEAR):
-            raising.to_resize(scene.graph, node, scene.shapes)
+            pieces.to_resize(scene.graph, node, scene.shapes)
             node.attrs["mode"] = "nearest"
 
 
@@ -326,7 +324,7 @@ def _half_pixel(scene: Scene) -> None:
     """Linear is always half-pixel with the edge repeated (Generic.compute:263@3.0.0)."""
     for node in scene.of("Upsample", "Resize"):
         if n.text(node, "mode", "nearest") in _LINEAR:
-            raising.to_resize(scene.graph, node, scene.shapes)
+            pieces.to_resize(scene.graph, node, scene.shapes)
             node.attrs = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
 
 
@@ -335,7 +333,7 @@ def _floor(scene: Scene) -> None:
     """Nearest is always asymmetric and rounded down (BarracudaReferenceImpl.compute:1553@3.0.0)."""
     for node in scene.of("Upsample", "Resize"):
         if n.text(node, "mode", "nearest") == "nearest":
-            raising.to_resize(scene.graph, node, scene.shapes)
+            pieces.to_resize(scene.graph, node, scene.shapes)
             node.attrs = {
                 "mode": "nearest",
                 "coordinate_transformation_mode": "asymmetric",

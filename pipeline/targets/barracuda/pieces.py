@@ -1,7 +1,6 @@
-"""Raising every node of a graph, whatever opset's form it is in, to the forms of one opset.
+"""Pieces that the imitations are made of: inputs left out, resizes with other scales, integers kept as floats.
 
-Barracuda checks no opset, so attribute forms (Pad-2, Clip-6, Slice-1, Upsample-9) may stand in any file. The
-forms of opset 18 hold for all younger ones too: axes, pads, bounds, sizes are inputs.
+They change nodes as a file has them, in whatever form, to forms that hold from opset 13 on.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
-from pipeline.graph.forms import slice_spec
+from pipeline.graph.forms import scales_of, slice_spec
 
 if TYPE_CHECKING:
     from pipeline.graph import Shapes
 
-OPSET = 18
-IR_VERSION = 8
+STEM = "emulated"
+"""In the names of what the emulation makes."""
 # fmt: off
 _FLAT = {
     "Add", "Sub", "Mul", "Div", "Pow", "Neg", "Abs", "Max", "Min", "Sum", "Mean", "Clip", "Relu",
@@ -30,61 +29,6 @@ _FLAT = {
 # fmt: on
 """Operators that compute on integers as on floats: behind a Cast that does nothing they see floats."""
 _COMPARISONS = frozenset(["Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"])
-
-
-def raise_forms(graph: gs.Graph, shapes: Shapes, declared: int) -> int:
-    """Bring all nodes to the forms of opset 18 or, if it is younger, the declared one. Returns that opset."""
-    for node in list(graph.nodes):
-        if node.domain not in (None, "", "ai.onnx") and node.op not in ("Swish",):
-            continue
-        make = n.Builder(graph, node, "raised")
-        match node.op:
-            case "Upsample" | "Resize":
-                to_resize(graph, node, shapes)
-            case "Pad" if "pads" in node.attrs:
-                set_pads(graph, node, node.attrs["pads"])
-            case "Clip":
-                _inputs(node, make, (("min", np.float32), ("max", np.float32)))
-            case "Slice" if "starts" in node.attrs:
-                _inputs(node, make, (("starts", np.int64), ("ends", np.int64), ("axes", np.int64)))
-            case "Squeeze" | "Unsqueeze":
-                _inputs(node, make, (("axes", np.int64),))
-            case "Split":
-                _inputs(node, make, (("split", np.int64),))
-                if n.given(node, 1) is None and "num_outputs" not in node.attrs:
-                    node.attrs["num_outputs"] = len(node.outputs)
-            case "TopK" if "k" in node.attrs:
-                node.inputs = [node.inputs[0], make.const([node.attrs.pop("k")], "k", np.int64)]
-            case "Reshape" if "shape" in node.attrs:
-                node.inputs = [node.inputs[0], make.const(node.attrs.pop("shape"), "shape", np.int64)]
-            case "Dropout":
-                node.op, node.inputs, node.attrs = "Identity", node.inputs[:1], {}
-                node.outputs = node.outputs[:1]
-            case "BatchNormalization":
-                for name in ("spatial", "is_test", "consumed_inputs"):
-                    node.attrs.pop(name, None)
-                node.outputs = node.outputs[:1]
-            case "Swish":
-                gate = make.op("Sigmoid", node.inputs[0])
-                make.op("Mul", node.inputs[0], gate, out=node.outputs[0])
-            case "Softmax" | "LogSoftmax" if declared < 13 and "axis" not in node.attrs:
-                node.attrs["axis"] = 1
-            case op if op.startswith("Reduce") and "axes" in node.attrs:
-                node.inputs = [node.inputs[0], make.const(node.attrs.pop("axes"), "axes", np.int64)]
-    return max(OPSET, declared)
-
-
-def _inputs(node: gs.Node, make: n.Builder, names: tuple[tuple[str, Any], ...]) -> None:
-    """Attributes become the inputs after the first."""
-    if not any(name in node.attrs for name, _ in names):
-        return
-    held = [node.inputs[0]]
-    for name, dtype in names:
-        value = node.attrs.pop(name, None)
-        held.append(gs.Variable.empty() if value is None else make.const(value, name, dtype))
-    while held[-1].is_empty():
-        held.pop()
-    node.inputs = held
 
 
 def leave_out(node: gs.Node, index: int) -> None:
@@ -97,7 +41,7 @@ def leave_out(node: gs.Node, index: int) -> None:
 
 def set_pads(graph: gs.Graph, node: gs.Node, pads: Any) -> None:
     """Give a Pad these pads over all axes, as inputs."""
-    make = n.Builder(graph, node, "raised")
+    make = n.Builder(graph, node, STEM)
     value = node.attrs.pop("value", None)
     node.attrs.pop("pads", None)
     held = make.const(value, "value") if value is not None else n.given(node, 2)
@@ -112,20 +56,9 @@ def scales_input(node: gs.Node) -> gs.Tensor | None:
     return n.given(node, 1 if node.op == "Upsample" or len(node.inputs) == 2 else 2)
 
 
-def scales_of(node: gs.Node, shapes: Shapes) -> np.ndarray | None:
-    """The scales from attribute or input; None when absent or not known."""
-    held = node.attrs.get("scales")
-    if held is None and "height_scale" in node.attrs:
-        held = [1, 1, node.attrs["height_scale"], node.attrs["width_scale"]]
-    if held is None:
-        held = shapes.value(scales_input(node))
-    values = None if held is None else np.asarray(held, dtype=np.float32).reshape(-1).copy()
-    return values if values is not None and values.size else None
-
-
 def set_scales(graph: gs.Graph, node: gs.Node, scales: np.ndarray) -> None:
     """Turn a node into a Resize with these literal scales."""
-    make = n.Builder(graph, node, "raised")
+    make = n.Builder(graph, node, STEM)
     for name in ("scales", "height_scale", "width_scale"):
         node.attrs.pop(name, None)
     was_old = node.op == "Upsample" or len(node.inputs) <= 2
@@ -164,7 +97,7 @@ def _old_coordinates(node: gs.Node) -> None:
 # ------------------------------------------------------------------------------------------------ others
 def flat_softmax(graph: gs.Graph, node: gs.Node, axis: int) -> None:
     """Normalise over all axes from `axis` on: Flatten, the operator on the last axis, and back."""
-    make = n.Builder(graph, node, "raised")
+    make = n.Builder(graph, node, STEM)
     shape = make.op("Shape", node.inputs[0])
     flat = make.op("Flatten", node.inputs[0], axis=axis)
     done = make.op(node.op, flat, axis=-1)
@@ -187,7 +120,7 @@ def shorten(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
             continue
         stop = min(max(end + size if end < 0 else end, 0), size)
         bounds.append((begin, begin + (stop - begin) // step * step, axis, step))
-    make = n.Builder(graph, node, "raised")
+    make = n.Builder(graph, node, STEM)
     for name in ("starts", "ends", "axes"):
         node.attrs.pop(name, None)
     columns = zip(*bounds, strict=True)
@@ -213,7 +146,7 @@ def keep_floats(graph: gs.Graph, seeds: list[gs.Node], type_of: Callable[[str], 
         touched = [tensor for tensor in node.inputs if tensor.name in floats]
         if not seed and (not touched or node.op == "Cast"):
             continue
-        make = n.Builder(graph, node, "raised")
+        make = n.Builder(graph, node, STEM)
         if seed or (node.op in _FLAT | _COMPARISONS and node.inputs[0].name in floats) or node.op in _COMPARISONS:
             data = len(node.inputs) if _all_data(node.op) else 1
             for place in range(data):
