@@ -249,7 +249,7 @@ def rewrite(
 
     graph = from_model(exported)
     edits: list[Edit] = list(to_channels_first(graph))
-    simplified, note = simplify(to_model(graph) if edits else exported)
+    simplified, note = simplify(to_model(graph))
     graph = from_model(simplified)
     result = lower(graph, target, skip, compare if check else None)
     edits += result.edits

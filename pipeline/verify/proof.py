@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.contract import ImageContract, ImageSide
-from pipeline.graph.runtime import free_size, run, session
-from pipeline.support.memory import give_back
 from pipeline.verify.compare import LEVELS, Difference, difference, round_up
 
 if TYPE_CHECKING:
@@ -85,20 +83,12 @@ def from_network(value: np.ndarray, side: ImageSide) -> np.ndarray:
 
 
 def as_target_computes(model: onnx.ModelProto | bytes, target: Target) -> Picture2Picture:
-    """A file for `target` as a function from picture to picture, computed as the target would compute it.
+    """A file for `target`, as bytes or parsed, as a function from picture to picture as the target computes it.
 
-    The pictures may have any size that the graph can take: Barracuda does not hold to the declared one
-    (measured.md, finding 11).
+    The pictures may have any size that the graph can take. Raises what `Family.emulate` raises.
     """
     data = model if isinstance(model, bytes) else model.SerializeToString()
-    emulated = free_size(target.family.emulate(data, target)).SerializeToString()
-    del data
-    del model
-    give_back()
-    opened = session(emulated)
-    del emulated
-    give_back()
-    return lambda picture: run(opened, picture)
+    return target.family.runner(data, target)
 
 
 def prove(

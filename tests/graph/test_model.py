@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.graph import declare_size, from_model, load, needed_opset, single_input_output, to_model
+from pipeline.graph import declare_size, from_model, single_input_output, to_model
 from pipeline.support.errors import PipelineError
 from tests.rewrites import model, node, random, run
 
@@ -17,17 +17,6 @@ def refusal(graph):
         single_input_output(graph)
     assert caught.value.code == "not-image-to-image"
     return str(caught.value)
-
-
-def test_a_file_is_loaded_and_a_broken_one_named(tmp_path):
-    source = model([node("Relu", "x", "y")])
-    (tmp_path / "net.onnx").write_bytes(source.SerializeToString())
-    assert [made.op for made in load(tmp_path / "net.onnx").nodes] == ["Relu"]
-    (tmp_path / "page.onnx").write_text("<html>not found</html>")
-    for name, code in (("page.onnx", "not-onnx"), ("missing.onnx", "file-not-found")):
-        with pytest.raises(PipelineError) as caught:
-            load(tmp_path / name)
-        assert caught.value.code == code
 
 
 def test_what_is_written_is_small_valid_and_the_same_each_time():
@@ -76,34 +65,6 @@ def test_local_functions_are_inlined():
     assert [made.op for made in from_model(source).nodes] == ["Add"]
 
 
-@pytest.mark.parametrize(
-    ("made", "constants", "opset"),
-    [
-        (node("Relu", "x", "y"), {}, 9),
-        (node("Pad", "x", "y", pads=[0, 0, 1, 1, 0, 0, 1, 1]), {}, 9),
-        (node("Upsample", "x k", "y"), {"k": np.ones(4, np.float32)}, 9),
-        (node("Resize", "x - k", "y", mode="linear"), {"k": np.ones(4, np.float32)}, 13),
-        (node("Pad", "x p", "y"), {"p": np.zeros(8, np.int64)}, 11),
-        (node("Slice", "x s e", "y"), {"s": np.array([0]), "e": np.array([1])}, 10),
-        (node("DepthToSpace", "x", "y", blocksize=1, mode="CRD"), {}, 11),
-        (node("Squeeze", "x a", "y"), {"a": np.array([0])}, 13),
-        (node("ReduceMean", "x a", "y"), {"a": np.array([1])}, 18),
-        (node("Softmax", "x", "y", axis=1), {}, 13),
-        (node("Softmax", "x", "y", axis=3), {}, 9),
-        (node("HardSwish", "x", "y"), {}, 14),
-        (node("Gelu", "x", "y"), {}, 20),
-    ],
-)
-def test_the_declared_opset_is_the_first_that_has_the_form(made, constants, opset):
-    graph = from_model(model([made], constants, opset=20))
-    assert needed_opset(graph) == opset
-    assert to_model(graph).opset_import[0].version == opset
-
-
-def test_a_softmax_over_several_axes_does_not_become_one_over_one():
-    assert needed_opset(from_model(model([node("Softmax", "x", "y", axis=1)], opset=11))) == 9
-
-
 def test_declaring_a_size_renews_all_shapes_and_keeps_the_model():
     source = model([node("Conv", "x w", "c"), node("Relu", "c", "y")], W)
     source.graph.value_info.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, [1, 4, 10, 14]))
@@ -149,15 +110,15 @@ def test_what_is_not_image_to_image_is_said():
 
 
 def test_a_real_classifier_is_refused_and_real_style_networks_are_not(shared_models):
-    assert "classifier" in refusal(load(shared_models / "barracuda" / "mnist-cnn-mini.onnx"))
+    assert "classifier" in refusal(from_model(onnx.load(shared_models / "barracuda" / "mnist-cnn-mini.onnx")))
     for name in ("cjmills/final.onnx", "fast_neural_style/mosaic_nc8_128x128.onnx", "other/super_resolution.onnx"):
-        single_input_output(load(shared_models / name))
+        single_input_output(from_model(onnx.load(shared_models / name)))
 
 
 def test_external_data_comes_inline(tmp_path):
     source = model([node("Conv", "x w", "y")], W)
     onnx.save(source, tmp_path / "net.onnx", save_as_external_data=True, size_threshold=0)
-    made = to_model(load(tmp_path / "net.onnx"))
+    made = to_model(from_model(onnx.load(tmp_path / "net.onnx")))
     assert np.array_equal(numpy_helper.to_array(made.graph.initializer[0]), W["w"])
     assert not made.graph.initializer[0].external_data
 

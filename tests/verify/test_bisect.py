@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from pipeline.verify.emulation import emulate
 
 from pipeline import targets
+from pipeline.targets.barracuda.emulation import emulate
 from pipeline.verify.bisect import Fed, by_name, by_value
 from tests.networks import style_onnx
 

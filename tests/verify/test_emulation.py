@@ -8,10 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
-from pipeline.verify.emulation import EMULATIONS, emulate
 
 from pipeline import targets
 from pipeline.graph.runtime import session
+from pipeline.support.errors import PipelineError
+from pipeline.targets.barracuda.emulation import EMULATIONS, emulate
 from pipeline.validation import validate
 from tests.validation.measured import ALL_RIGHT, EVERYWHERE, TABLE
 from tests.validation.patterns import export
@@ -261,12 +262,23 @@ def test_attribute_forms_stand_in_a_file_of_opset_11():
     assert np.array_equal(emulated(model, "barracuda-3.0", x), expected)
 
 
-def test_a_resize_with_sizes_runs_in_a_file_of_opset_9():
-    model = graph(
-        [helper.make_node("Resize", ["x", "", "", "n"], ["y"])], {"n": np.array([1, 4, 24, 48], np.int64)}
-    )
-    x = noise(1, 4, 12, 16)
-    assert np.array_equal(emulated(model, "barracuda-2.0", x), x.repeat(2, 2).repeat(3, 3))
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [helper.make_node("Resize", ["x", "", "", "n"], ["y"])],
+        [helper.make_node("Clip", ["x", "n"], ["y"], min=0.0)],
+        [helper.make_node("Clip", ["x"], ["y"], minimum=0.0)],
+        [helper.make_node("Slice", ["x"], ["y"], axes=[2], starts=[1])],
+        [helper.make_node("LeakyRelu", ["x"], ["y"], alpha=[0.2])],
+        [helper.make_node("Conv", ["x"], ["y"])],
+    ],
+    ids=lambda nodes: nodes[0].op_type,
+)
+def test_a_form_that_is_not_in_the_dialect_is_refused(nodes):
+    model = graph(nodes, {"n": np.array([1, 4, 24, 48], np.int64)})
+    with pytest.raises(PipelineError, match=f"{nodes[0].op_type} y is neither in the form") as caught:
+        emulate(model, targets.get("barracuda-3.0"))
+    assert caught.value.code == "not-in-dialect"
 
 
 def test_a_reflection_beyond_the_map_repeats_the_border():

@@ -166,7 +166,13 @@ def _opset_of(node: gs.Node, shapes: LazyShapes) -> int:
 
 @functools.cache
 def fits(operator: str, given: tuple[bool, ...], outputs: int, attributes: frozenset[str], opset: int) -> bool:
-    """Whether an opset's definition of an operator takes a node with these inputs, outputs and attributes."""
+    """Whether an opset's definition of an operator takes a node with these inputs, outputs and attributes.
+
+    Resize of opsets 11 and 12 counts in the form of 13, where roi and scales may be left out: exporters and
+    runtimes always did.
+    """
+    if operator == "Resize" and opset in (11, 12):
+        opset = 13
     try:
         schema = onnx.defs.get_schema(operator, opset)
     except onnx.defs.SchemaError:
