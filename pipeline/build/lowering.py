@@ -191,6 +191,8 @@ def _lower_at(
     else:
         size = _rounded(size, fit.multiple)
     graph.inputs[0].shape = [1, channels, *size]
+    if fixed is None and target.can("declared-size-binds"):
+        graph.inputs[0].shape = [1, channels, "height", "width"]
     data = target.family.write(graph, target, metadata)
     model = target.family.read(data)
     give_back()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnx_graphsurgeon as gs
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.build.contract_baking import bake
 from pipeline.contract import RANGES, ImageContract, ImageSide
+from pipeline.graph import from_model, to_model
 
 RNG = np.random.default_rng(7)
 
@@ -102,10 +102,10 @@ def test_the_baked_graph_takes_and_gives_rgb_0_to_1(net, input_range, output_ran
     contract = ImageContract(ImageSide(input_range, order=order), ImageSide(output_range, order=order))
     rgb01 = RNG.random((1, 3, 12, 16)).astype(np.float32)
     model = centred(net(), contract, rgb01, tail)
-    graph = gs.import_onnx(model)
+    graph = from_model(model)
     bake(graph, contract)
     expected = reference(model, contract, rgb01)
-    result = run(gs.export_onnx(graph), rgb01)
+    result = run(to_model(graph), rgb01)
     assert result.min() >= 0 and result.max() <= 1
     assert expected.std() > 0.1 and np.mean((expected > 0) & (expected < 1)) > 0.5
     np.testing.assert_allclose(result, expected, atol=1e-4)
@@ -138,18 +138,18 @@ def centred(model: onnx.ModelProto, contract: ImageContract, rgb01: np.ndarray, 
     return model
 
 
-def operators(graph: gs.Graph) -> list[str]:
+def operators(graph) -> list[str]:
     return [n.op for n in graph.nodes]
 
 
 def test_scale_and_order_vanish_into_the_convolutions():
-    graph = gs.import_onnx(reflect_net())
+    graph = from_model(reflect_net())
     bake(graph, ImageContract(ImageSide("imagenet", order="bgr"), ImageSide("-1..1", order="bgr")))
     assert operators(graph) == ["Pad", "Conv", "Relu", "Conv", "Clip"]
 
 
 def test_a_shift_before_zero_padding_stays_a_sub_node():
-    graph = gs.import_onnx(zero_padded_net())
+    graph = from_model(zero_padded_net())
     bake(graph, ImageContract(ImageSide("-1..1"), ImageSide("0..255")))
     assert operators(graph) == ["Sub", "Conv", "Relu", "Conv", "Tanh", "Mul", "Add", "Clip"]
 
@@ -158,7 +158,7 @@ def test_a_final_clip_that_the_clamp_makes_void_is_dropped():
     model = reflect_net()
     model.graph.node[-1].output[0] = "z"
     model.graph.node.append(helper.make_node("Clip", ["z"], ["y"], min=0.0, max=255.0))
-    graph = gs.import_onnx(model)
+    graph = from_model(model)
     bake(graph, ImageContract(ImageSide("0..255"), ImageSide("0..255")))
     assert operators(graph).count("Clip") == 1
 
@@ -167,12 +167,12 @@ def test_a_final_clip_that_bites_is_kept():
     model = reflect_net()
     model.graph.node[-1].output[0] = "z"
     model.graph.node.append(helper.make_node("Clip", ["z"], ["y"], min=0.0, max=0.2))
-    graph = gs.import_onnx(model)
+    graph = from_model(model)
     bake(graph, ImageContract(ImageSide("0..1"), ImageSide("0..1")))
     assert operators(graph).count("Clip") == 2
 
 
 def test_the_names_of_input_and_output_stay():
-    graph = gs.import_onnx(zero_padded_net())
+    graph = from_model(zero_padded_net())
     bake(graph, ImageContract(ImageSide("-1..1"), ImageSide("0..255")))
     assert (graph.inputs[0].name, graph.outputs[0].name) == ("x", "y")

@@ -166,13 +166,7 @@ def _opset_of(node: gs.Node, shapes: LazyShapes) -> int:
 
 @functools.cache
 def fits(operator: str, given: tuple[bool, ...], outputs: int, attributes: frozenset[str], opset: int) -> bool:
-    """Whether an opset's definition of an operator takes a node with these inputs, outputs and attributes.
-
-    Resize of opsets 11 and 12 counts in the form of 13, where roi and scales may be left out: exporters and
-    runtimes always did.
-    """
-    if operator == "Resize" and opset in (11, 12):
-        opset = 13
+    """Whether an opset's definition of an operator takes a node with these inputs, outputs and attributes."""
     try:
         schema = onnx.defs.get_schema(operator, opset)
     except onnx.defs.SchemaError:
@@ -209,12 +203,16 @@ def check(model: onnx.ModelProto) -> None:
 
 
 def form_of(node: onnx.NodeProto, declared: int) -> int | None:
-    """The opset in whose form a node is written: the declared one or 9; None if it is in neither's."""
+    """The opset in whose form a node is written: the declared one or 9; None if it is in neither's.
+
+    Resize of opsets 11 and 12 counts in the form of 13, where roi and scales may be left out, as exporters did.
+    """
     if node.op_type in _OWN or not _is_known(node.op_type):
         return declared
     given = tuple(bool(name) for name in node.input)
     names = frozenset(held.name for held in node.attribute)
-    for opset in (declared, LOWEST_OPSET):
+    later = 13 if node.op_type == "Resize" and declared in (11, 12) else declared
+    for opset in (later, LOWEST_OPSET):
         if fits(node.op_type, given, len(node.output), names, opset) and _typed(node, opset):
             return opset
     return None

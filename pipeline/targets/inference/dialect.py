@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from pipeline.graph import infer, to_model
+from pipeline.graph import assemble, infer
 from pipeline.graph import nodes as n
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def write(graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = 
         for node in n.nodes_of(copy, "Resize"):
             _resize(copy, node, shapes)
     copy.cleanup(remove_unused_graph_inputs=False)
-    model = to_model(copy, metadata, opset=opset)
-    model.ir_version = IR_VERSION
+    model = assemble(copy, opset, IR_VERSION, metadata)
     onnx.checker.check_model(model)
     return model.SerializeToString(deterministic=True)
 

@@ -36,15 +36,12 @@ def emulate(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
     """
     _refuse_other_forms(model)
     graph = from_model(model)
-    opset = graph.opset
     shapes = infer(graph)
     for name, change in EMULATIONS.items():
         if name in target.semantics:
             change(graph, shapes)
     graph.cleanup(remove_unused_graph_inputs=False).toposort()
-    emulated = to_model(graph, opset=opset)
-    emulated.ir_version = max(model.ir_version, 4)
-    return emulated
+    return to_model(graph)
 
 
 def _refuse_other_forms(model: onnx.ModelProto) -> None:
@@ -157,8 +154,8 @@ def _one_pass_variance(graph: gs.Graph, shapes: Shapes) -> None:
         make = n.Builder(graph, node, _STEM)
         source, axes = node.inputs[0], list(range(2, rank))
         ones = [1] * (rank - 2)
-        mean = _mean(make, source, axes, graph.opset)
-        square = _mean(make, make.op("Mul", source, source), axes, graph.opset)
+        mean = _mean(make, source, axes)
+        square = _mean(make, make.op("Mul", source, source), axes)
         variance = make.op("Sub", square, make.op("Mul", mean, mean))
         epsilon = make.const(np.float32(node.attrs.get("epsilon", 1e-5)), "epsilon")
         deviation = make.op("Sqrt", make.op("Add", variance, epsilon))
@@ -169,10 +166,8 @@ def _one_pass_variance(graph: gs.Graph, shapes: Shapes) -> None:
         make.drop()
 
 
-def _mean(make: n.Builder, tensor: gs.Tensor, axes: list[int], opset: int) -> gs.Tensor:
-    if opset < 18:
-        return make.op("ReduceMean", tensor, axes=axes, keepdims=1)
-    return make.op("ReduceMean", tensor, make.const(axes, "axes", np.int64), keepdims=1)
+def _mean(make: n.Builder, tensor: gs.Tensor, axes: list[int]) -> gs.Tensor:
+    return make.op("ReduceMean", tensor, axes=axes, keepdims=1)
 
 
 def _per_channel(make: n.Builder, tensor: gs.Tensor, ones: list[int]) -> gs.Tensor:
