@@ -19,6 +19,8 @@ def replaced() -> dict[str, str]:
 
 def what_replaces(operator: str, domain: str) -> str:
     """What to do about a node whose operator the target lacks: a sentence or two."""
+    if replaced().get(operator) == "reading":
+        return "`pipeline convert` and `build-unity` compose it of simpler operators as they read the file."
     if rewrite := replaced().get(operator):
         floats = " by float ones" if rewrite == "quantised" else ""
         return f"`pipeline convert` and `build-unity` replace it{floats} (rewrite `{rewrite}`)."
