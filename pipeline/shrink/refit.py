@@ -72,7 +72,6 @@ def readers(graph: gs.Graph) -> list[Reader]:
 def observe(graph: gs.Graph, names: Sequence[str], pictures: Sequence[np.ndarray]) -> list[Values]:
     """What these tensors of a graph hold, for each picture: arrays (1, C, H, W)."""
     from pipeline.graph import to_model
-    from pipeline.graph.runnable import runnable
     from pipeline.graph.runtime import free_size, session
 
     held = graph.copy()
@@ -82,7 +81,7 @@ def observe(graph: gs.Graph, names: Sequence[str], pictures: Sequence[np.ndarray
         return [{name: picture for name in names} for picture in pictures]
     held.outputs = [tensors[name] for name in dict.fromkeys(names) if name not in images]
     held.cleanup(remove_unused_graph_inputs=False)
-    opened = session(free_size(runnable(to_model(held, opset=graph.opset))))
+    opened = session(free_size(to_model(held)))
     wanted = [name for name in dict.fromkeys(names) if name not in images]
     observed = []
     for picture in pictures:
