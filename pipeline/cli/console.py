@@ -54,6 +54,23 @@ class Console:
         with RichConsole(stderr=True).status(what):
             yield
 
+    @contextmanager
+    def counting(self, what: str) -> Iterator[Callable[[str, int, int | None], None]]:
+        """A function to call after each of several pieces of work: (name, how many are done, of how many or None).
+
+        On a terminal a bar with the time left; nothing elsewhere.
+        """
+        if self.verbosity < 0 or not sys.stderr.isatty():
+            yield lambda name, done, total: None
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda name, done, total: bar.update(task, completed=done, total=total)
+
 
 def _colour() -> bool | None:
     """False with NO_COLOR, True with FORCE_COLOR, None (decided by the terminal) otherwise."""

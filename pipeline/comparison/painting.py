@@ -1,0 +1,199 @@
+"""Runs a network on pictures, folders of pictures and videos: what people want to see first.
+
+Pictures keep their own size unless one is asked for. Where a network needs multiples of some number of pixels, the
+picture is extended by its edge and the output cut again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.support import video
+from pipeline.support.errors import PipelineError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pipeline.comparison.sides import Side
+    from pipeline.support.size import Size
+
+MULTIPLES = (1, 4, 8, 16, 32, 64)
+"""Multiples of pixels that are tried, until the network runs and keeps the picture's proportions."""
+_GAP = 8
+"""White pixels between the two pictures of a side-by-side."""
+Tell = Callable[[str, int, int | None], None]
+"""Told of each picture: the name of the source, how many are done, and of how many where that is known."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source and where its painting goes: a picture file, a folder of them, or a video."""
+
+    source: Path
+    output: Path
+    kind: str
+    """picture, folder or video"""
+
+
+def plan(sources: list[Path], stem: str, output: Path | None) -> list[Job]:
+    """Where each source's painting goes: beside the current folder's files, or under `output`.
+
+    `output` is a file where there is one picture or video, else a folder. Raises PipelineError `file-not-found`,
+    `no-pictures`, `not-a-picture`, `conflicting-options`.
+    """
+    from pipeline.shrink.data import SUFFIXES, picture_files
+
+    jobs = []
+    for source in sources:
+        if not source.exists():
+            raise PipelineError(
+                "file-not-found", "there is no such file or folder", subject=str(source), remedy="Check the path."
+            )
+        kind = "folder" if source.is_dir() else "video" if video.is_video(source) else "picture"
+        if kind == "folder":
+            picture_files([source])
+        elif kind == "picture" and source.suffix.lower() not in SUFFIXES:
+            raise PipelineError(
+                "not-a-picture",
+                f"{source.suffix or 'a name without an ending'} is not a kind of picture or video that is read",
+                subject=str(source),
+                remedy=f"Give {', '.join((*SUFFIXES, *video.SUFFIXES))}, or a folder of pictures.",
+            )
+        ending = {"picture": ".png", "video": ".mp4", "folder": ""}[kind]
+        name = f"{source.resolve().name if kind == 'folder' else source.stem}.{stem}{ending}"
+        if output is None:
+            place = Path.cwd() / name
+        elif len(sources) == 1 and (kind == "folder" or output.suffix):
+            place = output
+        else:
+            place = output / name
+        jobs.append(Job(source, place, kind))
+    if output is not None and output.suffix and len(sources) > 1:
+        raise PipelineError(
+            "conflicting-options",
+            f"{len(sources)} sources cannot become one file",
+            subject="--output",
+            remedy="Name a folder, or give one source.",
+        )
+    return jobs
+
+
+class Painter:
+    """A network as a function of 8-bit pictures of any size."""
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self._multiple: int | None = None
+
+    @property
+    def fixed(self) -> Size | None:
+        """The only size at which the network runs; None where it runs at any."""
+        return self.side.fixed
+
+    def __call__(self, levels: np.ndarray) -> np.ndarray:
+        """An (H, W, 3) uint8 RGB picture to what the network makes of it, (H', W', 3) uint8.
+
+        Raises PipelineError `size-does-not-run` where it runs at no multiple that is tried.
+        """
+        picture = levels.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255)
+        if self.side.contract.input.channels == 1:
+            picture = np.rint(picture.mean(axis=1, keepdims=True) * 255).astype(np.float32) / np.float32(255)
+        height, width = levels.shape[:2]
+        error: Exception | None = None
+        for multiple in (self._multiple,) if self._multiple else MULTIPLES:
+            tall, wide = (-(-size // multiple) * multiple for size in (height, width))
+            extended = np.pad(picture, ((0, 0), (0, 0), (0, tall - height), (0, wide - width)), mode="edge")
+            try:
+                made = self.side.paint(extended)
+            except Exception as raised:  # whatever the engine raises for a size that does not fit
+                error = raised
+                continue
+            scale = made.shape[3] / wide
+            if made.ndim != 4 or made.shape[2] != round(tall * scale) or made.shape[1] not in (1, 3):
+                continue
+            self._multiple = multiple
+            cut = made[0, :, : round(height * scale), : round(width * scale)]
+            result = np.rint(np.clip(np.nan_to_num(cut), 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+            return np.repeat(result, 3, axis=2) if result.shape[2] == 1 else result
+        raise PipelineError(
+            "size-does-not-run",
+            f"the network does not run at {width}x{height}, extended to multiples of {MULTIPLES[-1]} either"
+            + (f" ({str(error).splitlines()[0][:120]})" if error and str(error) else ""),
+            subject=str(self.side.path),
+            remedy="Give another --size.",
+        )
+
+
+def paint(
+    painter: Painter,
+    job: Job,
+    *,
+    size: Size | None,
+    beside: bool,
+    tell: Tell = lambda name, done, all: None,
+) -> int:
+    """Paint one source and write the result; how many pictures there were.
+
+    `size` is None for each picture's own (or the only one at which the network runs). `beside`
+    puts the source to the left of its painting. Raises PipelineError `bad-picture`, `bad-video`,
+    `size-does-not-run`.
+    """
+    from pipeline.shrink.data import open_picture, picture_files
+    from pipeline.support.files import write_file
+
+    wanted = painter.fixed or size
+
+    def made(image: Image.Image) -> np.ndarray:
+        if wanted is not None:
+            from PIL import Image, ImageOps
+
+            image = ImageOps.fit(image, (wanted.width, wanted.height), Image.Resampling.LANCZOS)
+        levels = np.asarray(image)
+        painted = painter(levels)
+        return _beside(levels, painted) if beside else painted
+
+    if job.kind == "picture":
+        write_file(job.output, _png(made(open_picture(job.source))))
+        tell(job.source.name, 1, 1)
+        return 1
+    if job.kind == "folder":
+        files = picture_files([job.source])
+        for number, file in enumerate(files, start=1):
+            place = job.output / file.relative_to(job.source).with_suffix(".png")
+            write_file(place, _png(made(open_picture(file))))
+            tell(job.source.name, number, len(files))
+        return len(files)
+    return video.write(job.output, _painted_frames(job, made, tell), video.rate(job.source))
+
+
+def _painted_frames(job: Job, made: Callable[[Any], np.ndarray], tell: Tell) -> Iterator[np.ndarray]:
+    from PIL import Image
+
+    for number, frame in enumerate(video.frames(job.source), start=1):
+        yield made(Image.fromarray(frame))
+        tell(job.source.name, number, None)
+
+
+def _beside(levels: np.ndarray, painted: np.ndarray) -> np.ndarray:
+    """Source and painting in one picture, at the painting's size."""
+    from PIL import Image
+
+    height, width = painted.shape[:2]
+    source = np.asarray(Image.fromarray(levels).resize((width, height), Image.Resampling.BICUBIC))
+    gap = np.full((height, _GAP, 3), 255, np.uint8)
+    return np.concatenate([source, gap, painted], axis=1)
+
+
+def _png(levels: np.ndarray) -> bytes:
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,110 @@
+"""Video files as frames, read and written with PyAV; needs the extra `video`.
+
+A video is an untrusted file: frames are decoded one at a time and bounded in size and number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.support.errors import MissingDependency, PipelineError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
+"""What may be in a file, whatever its name says: no playlists, which name further files."""
+LARGEST = 8192 * 8192
+"""Most pixels of a frame."""
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name is that of a video file."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError:
+        raise MissingDependency("av", "video", "reading and writing videos") from None
+    return av
+
+
+def rate(path: Path) -> Fraction:
+    """Frames a second, 25 where the file does not say. Raises PipelineError `bad-video`, MissingDependency."""
+    with _opened(path) as container:
+        return Fraction(container.streams.video[0].average_rate or 25)
+
+
+def frames(path: Path, most: int | None = None) -> Iterator[np.ndarray]:
+    """The frames of a video as (H, W, 3) uint8 RGB, in order, at most `most`.
+
+    Raises PipelineError `bad-video`, MissingDependency.
+    """
+    av = _av()
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        if stream.width * stream.height > LARGEST:
+            raise _bad(path, f"its frames are {stream.width}x{stream.height}")
+        try:
+            for number, frame in enumerate(container.decode(stream)):
+                if most is not None and number >= most:
+                    return
+                yield frame.to_ndarray(format="rgb24")
+        except av.error.FFmpegError as error:
+            raise _bad(path, str(error)) from error
+
+
+def write(path: Path, pictures: Iterable[np.ndarray], frames_per_second: Fraction) -> int:
+    """Write (H, W, 3) uint8 RGB frames of one size as an H.264 file; how many there were.
+
+    Odd sizes lose a row or a column, which the format asks for. The file appears under its name when it is whole.
+    """
+    av = _av()
+    partial = path.with_name(f".{path.stem[:40]}.partial{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    try:
+        with av.open(str(partial), "w") as container:
+            stream = None
+            for picture in pictures:
+                height, width = (size // 2 * 2 for size in picture.shape[:2])
+                if stream is None:
+                    stream = container.add_stream("libx264", rate=frames_per_second, options={"crf": "16"})
+                    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                frame = av.VideoFrame.from_ndarray(picture[:height, :width].copy(), format="rgb24")
+                container.mux(stream.encode(frame))
+                count += 1
+            if stream is not None:
+                container.mux(stream.encode())
+        if count:
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def _opened(path: Path) -> Any:
+    av = _av()
+    try:
+        container = av.open(str(path), options={"protocol_whitelist": "file", "format_whitelist": _FORMATS})
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise _bad(path, str(error)) from error
+    if not container.streams.video:
+        container.close()
+        raise _bad(path, "it has no video stream")
+    return container
+
+
+def _bad(path: Path, why: str) -> PipelineError:
+    return PipelineError(
+        "bad-video",
+        f"this is not a video that can be read ({why[:160]})",
+        subject=str(path),
+        remedy="Give an MP4, MOV, MKV, WebM or AVI file, or a folder with its frames as PNG files.",
+    )

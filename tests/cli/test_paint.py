@@ -1,0 +1,82 @@
+"""pipeline paint: pictures, folders and videos, at their own sizes."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import sources
+from pipeline.support import video
+from tests.networks import style_checkpoint, style_onnx
+
+RANGES = ("--input-range", "0..1", "--output-range", "0..1")
+
+
+def photo(path: Path, size: tuple[int, int] = (50, 38), seed: int = 1) -> np.ndarray:
+    """A picture file of smooth noise; its levels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = Image.fromarray(np.random.default_rng(seed).integers(0, 255, (5, 7, 3), np.uint8))
+    made = small.resize(size, Image.Resampling.BICUBIC)
+    made.save(path)
+    return np.asarray(made)
+
+
+def test_a_picture_of_any_size_is_painted_at_that_size(pipeline, tmp_path):
+    source = style_checkpoint(tmp_path / "net.pth")
+    levels = photo(Path("photo.png"), (52, 40))
+    done = pipeline("paint", source, "photo.png", "--json")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    painted = np.asarray(Image.open(told["painted"][0]["output"]))
+    assert Path(told["painted"][0]["output"]).name == "photo.net.png"
+    expected = sources.reference(sources.read(source))(levels.astype(np.float32).transpose(2, 0, 1)[None])
+    np.testing.assert_allclose(painted, np.clip(expected[0].transpose(1, 2, 0), 0, 255), atol=0.51)
+    photo(Path("odd.png"), (51, 37))
+    assert pipeline("paint", source, "odd.png").code == 0
+    assert Image.open("odd.net.png").size == (51, 37)
+
+
+def test_a_folder_keeps_its_names_and_side_by_side_shows_both(pipeline, tmp_path):
+    source = style_onnx(tmp_path / "net.onnx")
+    for name in ("a.png", "deep/b.png"):
+        photo(Path("frames") / name)
+    done = pipeline("paint", source, "frames", *RANGES, "--side-by-side", "-o", "out")
+    assert done.code == 0, done.err
+    assert Image.open("out/deep/b.png").size == (2 * 50 + 8, 38)
+
+
+def test_a_video_becomes_a_video(pipeline, tmp_path):
+    source = style_checkpoint(tmp_path / "net.pth")
+    frames = [photo(Path("f.png"), (64, 48), seed) for seed in range(3)]
+    assert video.write(Path("walk.mp4"), frames, Fraction(10)) == 3
+    done = pipeline("paint", source, "walk.mp4")
+    assert done.code == 0, done.err
+    painted = list(video.frames(Path("walk.net.mp4")))
+    assert [frame.shape for frame in painted] == [(48, 64, 3)] * 3
+    assert video.rate(Path("walk.net.mp4")) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("nothing.png",), "file-not-found"),
+        (("notes.txt",), "not-a-picture"),
+        (("broken.mp4",), "bad-video"),
+        (("playlist.mp4",), "bad-video"),
+        (("a.png", "a.png", "-o", "both.png"), "conflicting-options"),
+        (("a.png", "-o", "a.png"), "file-exists"),
+    ],
+)
+def test_what_cannot_be_painted_is_said_in_one_line(arguments, code, pipeline, tmp_path):
+    source = style_checkpoint(tmp_path / "net.pth")
+    photo(Path("a.png"))
+    Path("notes.txt").write_text("no picture")
+    Path("broken.mp4").write_bytes(b"\0" * 64)
+    Path("playlist.mp4").write_text("#EXTM3U\n#EXTINF:1,\na.png\n#EXT-X-ENDLIST\n")
+    done = pipeline("paint", source, *arguments)
+    assert done.code == 2 and f"[{code}]" in done.err, done.err
