@@ -32,6 +32,7 @@ def test_the_data_hold_the_rules(pipeline):
         ("barracuda-1.0", "error"),
         ("barracuda-2.0", "error"),
         ("barracuda-3.0", "error"),
+        ("compute", "error"),
         ("sentis-2.1", "error"),
         ("inference-2", "error"),
     ]

@@ -1,0 +1,379 @@
+"""Compiles convolutions: what is folded into their weights and around them, and which variant of the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.targets.compute.assembly import Assembly
+from pipeline.targets.compute.plan import PICTURE, Dispatch, Extent, Weight, blocks
+from pipeline.targets.compute.steps import ELSEWHERE, Step, Unsupported
+from pipeline.targets.compute.views import Act, Affine, Term, View
+
+SHARED_BYTES = 16384
+"""Groupshared memory that a group of 128 threads may take: a quarter of what a compute unit has on phones."""
+SMALL_SHARED_BYTES = 20480
+"""The same for a group of 64 threads; D3D11 allows 32,768 (X4586)."""
+MOST_SPREAD = 1 << 22
+"""Weights that a grouped convolution may have when it is computed as one over all channels."""
+
+
+@dataclass
+class _Convolution:
+    """A convolution as the kernel computes it: output channels phase by phase, and what follows it."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    group: int
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    height: Extent
+    width: Extent
+    shuffle: int = 1
+    crop: tuple[int, int] = (0, 0)
+    phased: bool = False
+
+    @property
+    def channels(self) -> int:
+        return self.weight.shape[0] // (self.shuffle * self.shuffle)
+
+
+def convolve(assembly: Assembly, number: int, step: Step) -> None:
+    """Emit the dispatch of a convolution step; steps behind it that are folded in are marked as done."""
+    view = _readable(assembly, step)
+    conv = _transposed(step) if step.kind == "transposed" else _plain(step, view)
+    if step.kind == "transposed" and not view.unmoved:
+        assembly.stored(step.inputs[0])
+        view = assembly.views[step.inputs[0]]
+    tail, output_name, nodes = _tail(assembly, step, conv)
+    if _upsampled(conv, view):
+        conv, view = _as_phases(conv, view)
+    depthwise = conv.group > 1 and conv.weight.shape[1] == 1 and conv.weight.shape[0] == conv.group
+    many = max(conv.weight.shape[2:]) > 1
+    if depthwise and conv.shuffle == 1:
+        if view.costly and many:
+            view = _written_before(assembly, step, view)
+        dispatch = _depthwise(assembly, conv, view)
+    else:
+        dispatch = _dense(assembly, conv, view)
+        if dispatch.macros["SHARE"] == 0 and many and view.costly:
+            view = _written_before(assembly, step, view)
+    output = assembly.value(output_name, conv.channels, view.a.value, conv.height, conv.width)
+    dispatch.output = output.number
+    dispatch.nodes = (step.node, *nodes)
+    dispatch.title = _title(conv, view, tail, depthwise)
+    assembly.reading(view, dispatch)
+    _write_tail(assembly, tail, dispatch)
+    if _keeps(assembly, number, step, view, dispatch, conv):
+        origin = view.origin or step.inputs[0]
+        kept = assembly.like(replace(view, pads=(0, 0, 0, 0)), origin)
+        dispatch.kept, dispatch.macros["KEEP"] = kept.number, 1
+        dispatch.title += ", keep what is read"
+        assembly.views[origin] = View(Term(kept.number))
+    assembly.emit(dispatch)
+    assembly.views[output_name] = View(Term(output.number))
+
+
+def _readable(assembly: Assembly, step: Step) -> View:
+    """The input as a view whose padding joins the convolution's own."""
+    view, pads = assembly.views[step.inputs[0]], step.held["pads"]
+    own = any(pads) or step.kind == "transposed"
+    zero = view.mode == "constant" and view.pad_value == 0 and all(pad >= 0 for pad in view.pads)
+    if own and any(view.pads) and not zero:
+        assembly.stored(step.inputs[0])
+        view = assembly.views[step.inputs[0]]
+    return view
+
+
+def _written_before(assembly: Assembly, step: Step, view: View) -> View:
+    """The same view of a value that is written first: what is read many times is computed once."""
+    origin = view.origin or step.inputs[0]
+    if assembly.views[origin].plain:
+        made = assembly.views[origin].a.value
+    else:
+        made = assembly.written(replace(view, up=1, pads=(0, 0, 0, 0), mode="constant"), origin).number
+        assembly.views[origin] = View(Term(made))
+    return View(
+        Term(made), up=view.up, pads=view.pads, mode=view.mode, pad_value=view.pad_value, origin=view.origin
+    )
+
+
+def _plain(step: Step, view: View) -> _Convolution:
+    held = step.held
+    weight, strides, dilations = held["weight"], held["strides"], held["dilations"]
+    pads = tuple(own + other for own, other in zip(held["pads"], view.pads, strict=True))
+    extents = []
+    for axis in (0, 1):
+        reach = (weight.shape[2 + axis] - 1) * dilations[axis] + 1
+        extents.append(Extent(view.up, pads[axis] + pads[axis + 2] - reach + strides[axis], strides[axis]))
+    return _Convolution(weight, held["bias"], held["group"], strides, dilations, pads, *extents)
+
+
+def _transposed(step: Step) -> _Convolution:
+    """A transposed convolution of stride s: s x s phases, each a convolution of the small picture.
+
+    Row y of the result, counted with its padding, is q * s + phase and reads rows q, q - 1, ... with the weights
+    phase, phase + s, ...
+    """
+    held = step.held
+    group, dilations, (top, left, bottom, right) = held["group"], held["dilations"], held["pads"]
+    if held["strides"][0] != held["strides"][1]:
+        raise Unsupported("a transposed convolution with two strides has no kernel here", ELSEWHERE)
+    s = held["strides"][0]
+    inputs, each, height, width = held["weight"].shape
+    size = [(height - 1) * dilations[0] + 1, (width - 1) * dilations[1] + 1]
+    full = np.zeros((inputs, each, *size))
+    full[:, :, :: dilations[0], :: dilations[1]] = held["weight"]
+    taps = [-(-length // s) for length in size]
+    per_group = inputs // group
+    weight = np.zeros((s, s, group * each, per_group, *taps))
+    for py in range(s):
+        for px in range(s):
+            part = full[:, :, py::s, px::s]
+            grouped = part.reshape(group, per_group, each, *part.shape[2:]).transpose(0, 2, 1, 3, 4)
+            grouped = grouped.reshape(group * each, per_group, *part.shape[2:])[:, :, ::-1, ::-1]
+            weight[py, px, :, :, taps[0] - part.shape[2] :, taps[1] - part.shape[3] :] = grouped
+    more = held["more"]
+    rows = Extent(s, -s - top - bottom + size[0] + more[0])
+    columns = Extent(s, -s - left - right + size[1] + more[1])
+    stacked = weight.reshape(s * s * group * each, per_group, *taps)
+    pads = (taps[0] - 1, taps[1] - 1, 0, 0)
+    if group > 1 and s > 1:
+        stacked, group = _spread(stacked, group, s * s), 1
+    bias = np.tile(held["bias"], s * s)
+    return _Convolution(stacked, bias, group, (1, 1), (1, 1), pads, rows, columns, s, (top, left))
+
+
+def _spread(weight: np.ndarray, group: int, phases: int = 1) -> np.ndarray:
+    """The weight of a grouped convolution as that of one over all channels, zeros elsewhere."""
+    outputs, inputs, height, width = weight.shape
+    if weight.size * group > MOST_SPREAD:
+        raise Unsupported(f"a convolution of {group} groups is too large to be computed without them", ELSEWHERE)
+    full = np.zeros((outputs, inputs * group, height, width))
+    each = outputs // phases // group
+    for output in range(outputs):
+        at = output % (outputs // phases) // each * inputs
+        full[output, at : at + inputs] = weight[output]
+    return full
+
+
+# --- what follows the convolution ----------------------------------------------------------------------------
+
+
+@dataclass
+class _Tail:
+    act: Act | None = None
+    later: Affine | None = None
+    act_later: Act | None = None
+
+
+def _tail(assembly: Assembly, step: Step, conv: _Convolution) -> tuple[_Tail, str, list[str]]:
+    """Steps that are folded into what the convolution writes: scales, activations, a depth to space."""
+    tail, name, nodes = _Tail(), step.output, []
+    while (found := assembly.only_reader(name)) is not None:
+        place, after = found
+        if after.kind == "affine" and tail.act is None:
+            scale, shift = after.held["scale"], after.held["shift"]
+            phases = conv.weight.shape[0] // scale.size
+            conv.weight = conv.weight * np.tile(scale, phases)[:, None, None, None]
+            conv.bias = conv.bias * np.tile(scale, phases) + np.tile(shift, phases)
+        elif after.kind == "affine" and tail.act_later is None:
+            affine = Affine(after.held["scale"], after.held["shift"])
+            tail.later = affine if tail.later is None else tail.later.then(affine)
+        elif after.kind == "act" and tail.act is None:
+            tail.act = Act(after.held["act"], after.held["bounds"], after.held.get("slopes"))
+        elif after.kind == "act" and tail.act_later is None and after.held.get("slopes") is None:
+            tail.act_later = Act(after.held["act"], after.held["bounds"])
+        elif after.kind == "shuffle" and _shuffles(conv, tail):
+            _fold_shuffle(conv, after)
+        else:
+            break
+        assembly.done.add(place)
+        nodes.append(after.node)
+        name = after.output
+    if (found := assembly.only_reader(name)) is not None and tail.act is None:
+        after = found[1]
+        if after.kind == "norm" and after.held["channels"] == 1:
+            # The norm takes the mean off again, whatever it is.
+            conv.bias = np.zeros_like(conv.bias)
+    return tail, name, nodes
+
+
+def _shuffles(conv: _Convolution, tail: _Tail) -> bool:
+    """Whether a depth to space can be done by where the kernel writes."""
+    slopes = any(act is not None and act.slopes is not None for act in (tail.act, tail.act_later))
+    uniform = tail.later is None or tail.later.uniform
+    return conv.shuffle == 1 and conv.strides == (1, 1) and conv.group == 1 and not slopes and uniform
+
+
+def _fold_shuffle(conv: _Convolution, step: Step) -> None:
+    size, phases = step.held["size"], step.held["size"] ** 2
+    outputs = conv.weight.shape[0]
+    order = np.arange(outputs)
+    if step.held["mode"] == "CRD":
+        order = order.reshape(outputs // phases, phases).T.reshape(-1)
+    conv.weight, conv.bias = conv.weight[order], conv.bias[order]
+    conv.shuffle = size
+    conv.height = Extent(conv.height.mul * size, conv.height.add * size)
+    conv.width = Extent(conv.width.mul * size, conv.width.add * size)
+
+
+def _write_tail(assembly: Assembly, tail: _Tail, dispatch: Dispatch) -> None:
+    assembly.act(tail.act, "ACT_OUTPUT", "BOUNDS_OUTPUT", "SLOPES_OUTPUT", dispatch)
+    if tail.later is not None:
+        later = tail.later
+        size = assembly.values[dispatch.output].channels
+        if later.scale.size != size:
+            later = Affine(later.scale[:size], later.shift[:size])
+        dispatch.macros["NORM_OUTPUT"] = 2
+        dispatch.fixed["TABLE_OUTPUT"] = assembly.rows(later.scale, later.shift)
+    if tail.act_later is not None:
+        assembly.act(tail.act_later, "ACT_LATER", "BOUNDS_LATER", "", dispatch)
+
+
+# --- upsampling in front of the convolution -------------------------------------------------------------------
+
+
+def _upsampled(conv: _Convolution, view: View) -> bool:
+    """Nearest x2 and then 3x3 with a padding of 1: exactly four 2x2 convolutions of the small picture."""
+    return (
+        view.up == 2
+        and conv.weight.shape[2:] == (3, 3)
+        and conv.pads == (1, 1, 1, 1)
+        and conv.strides == (1, 1)
+        and conv.dilations == (1, 1)
+        and conv.group == 1
+        and conv.shuffle == 1
+        and (view.mode in ("reflect", "edge") or view.pad_value == 0)
+    )
+
+
+def _as_phases(conv: _Convolution, view: View) -> tuple[_Convolution, View]:
+    """Phase 0 reads rows q - 1, q with weights w0, w1 + w2; phase 1 rows q, q + 1 with weights w0 + w1, w2.
+
+    Reflecting one row of the large picture is repeating the edge of the small one.
+    """
+    low = np.array([[1.0, 0, 0], [0, 1, 1]])
+    high = np.array([[1.0, 1, 0], [0, 0, 1]])
+    parts = [
+        np.einsum("oikl,yk,xl->oiyx", conv.weight, rows, columns)
+        for rows in (low, high)
+        for columns in (low, high)
+    ]
+    made = replace(
+        conv,
+        weight=np.concatenate(parts),
+        bias=np.tile(conv.bias, 4),
+        pads=(1, 1, 0, 0),
+        height=Extent(2),
+        width=Extent(2),
+        shuffle=2,
+        phased=True,
+    )
+    mode = "edge" if view.mode == "reflect" else view.mode
+    return made, replace(view, up=1, pads=(0, 0, 0, 0), mode=mode)
+
+
+# --- variants -------------------------------------------------------------------------------------------------
+
+
+def _geometry(conv: _Convolution) -> dict[str, int]:
+    return {
+        "KERNEL_X": conv.weight.shape[3],
+        "KERNEL_Y": conv.weight.shape[2],
+        "STRIDE_X": conv.strides[1],
+        "STRIDE_Y": conv.strides[0],
+        "DILATION_X": conv.dilations[1],
+        "DILATION_Y": conv.dilations[0],
+        "STORE": 1,
+    }
+
+
+def _dense(assembly: Assembly, conv: _Convolution, view: View) -> Dispatch:
+    weight, group = conv.weight, conv.group
+    outputs, inputs = weight.shape[:2]
+    if group > 1 and (inputs % 4 or outputs // group % 8):
+        weight, group = _spread(weight, group), 1
+        inputs = weight.shape[1]
+    phases = conv.shuffle * conv.shuffle
+    phase_blocks = blocks(outputs // phases)
+    together = 2 if phase_blocks * phases > 1 and (phases == 1 or phase_blocks % 2 == 0 or not conv.phased) else 1
+    slices = -(-phase_blocks * phases // together)
+    lanes = inputs if inputs < 4 and group == 1 else 4
+    form = {
+        "slices": slices,
+        "step_blocks": blocks(inputs),
+        "lanes": lanes,
+        "blocks": together,
+        "phase_blocks": phase_blocks,
+        "phases": phases,
+    }
+    macros = _geometry(conv) | _threads(conv) | {"BLOCKS": together, "LANES": lanes}
+    if conv.shuffle > 1:
+        macros["SHUFFLE"] = conv.shuffle
+    if conv.phased:
+        macros["PHASED"] = 1
+    dispatch = Dispatch("Conv", macros, "tiles")
+    dispatch.fixed |= {
+        "WEIGHTS_AT": assembly.add_weight(Weight("conv", weight, form)),
+        "BIAS_AT": assembly.rows(conv.bias, phases=phases, length=slices * together),
+        "SLICES": slices,
+        "BLOCKS_A_PHASE": phase_blocks,
+        "SLICES_A_GROUP": slices // group,
+        "GROUPS": group,
+        "BLOCKS_A_GROUP": blocks(inputs),
+        "PAD_TOP": conv.pads[0],
+        "PAD_LEFT": conv.pads[1],
+        "CROP_TOP": conv.crop[0],
+        "CROP_LEFT": conv.crop[1],
+    }
+    return dispatch
+
+
+def _threads(conv: _Convolution) -> dict[str, int]:
+    """Threads of a group, and whether its input lies in groupshared memory."""
+    _, _, height, width = conv.weight.shape
+    if height * width == 1:
+        return {"THREADS_X": 16, "THREADS_Y": 8, "SHARE": 0}
+    for threads, most in (((16, 8), SHARED_BYTES), ((8, 8), SMALL_SHARED_BYTES)):
+        across = (2 * threads[0] - 1) * conv.strides[1] + (width - 1) * conv.dilations[1] + 1
+        down = (2 * threads[1] - 1) * conv.strides[0] + (height - 1) * conv.dilations[0] + 1
+        if 16 * across * down <= most:
+            return {"THREADS_X": threads[0], "THREADS_Y": threads[1], "SHARE": 1}
+    return {"THREADS_X": 8, "THREADS_Y": 8, "SHARE": 0}
+
+
+def _depthwise(assembly: Assembly, conv: _Convolution, view: View) -> Dispatch:
+    dispatch = Dispatch("Depthwise", _geometry(conv) | {"THREADS_X": 8, "THREADS_Y": 8}, "pixels")
+    dispatch.fixed |= {
+        "WEIGHTS_AT": assembly.add_weight(Weight("depthwise", conv.weight[:, 0], {})),
+        "BIAS_AT": assembly.rows(conv.bias),
+        "PAD_TOP": conv.pads[0],
+        "PAD_LEFT": conv.pads[1],
+    }
+    return dispatch
+
+
+def _keeps(
+    assembly: Assembly, number: int, step: Step, view: View, dispatch: Dispatch, conv: _Convolution
+) -> bool:
+    """Whether a sum that others read too is written by this, its first reader: stride 1, whole tiles."""
+    covered = view.up == 1 and not any(pad < 0 for pad in view.pads) and not conv.phased
+    covered = covered and conv.strides == (1, 1) and conv.shuffle == 1
+    covered = covered and conv.height.add >= 0 and conv.width.add >= 0 and view.a.value != PICTURE
+    shared = dispatch.macro("SHARE") == 1 and conv.group == 1
+    return view.b is not None and covered and shared and assembly.read_later(number, view.origin or step.inputs[0])
+
+
+def _title(conv: _Convolution, view: View, tail: _Tail, depthwise: bool) -> str:
+    _, _, height, width = conv.weight.shape
+    words = [f"{'depthwise ' if depthwise else ''}{width}x{height}"]
+    if conv.strides != (1, 1):
+        words.append(f"/{conv.strides[1]}")
+    if conv.phased:
+        words.append("of x2")
+    elif conv.shuffle > 1:
+        words.append(f"to x{conv.shuffle}")
+    return " ".join(words)

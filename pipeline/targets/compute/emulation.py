@@ -1,0 +1,478 @@
+"""What a plan means, computed with NumPy: what the proof runs where no GPU is at hand.
+
+It follows the plan, not the network: buffers are shared as the plan shares them and begin as not-a-number,
+constants are read from the buffer of weights as the kernels read them, and every macro and constant means what it
+means in the kernels. Tests hold it against the kernels themselves, executed.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.targets.compute.constants import REAL_PLACE, SHAPE_PLACE, constants
+from pipeline.targets.compute.layout import buffer
+from pipeline.targets.compute.plan import PICTURE, Dispatch, Plan, blocks
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Channels = np.ndarray
+"""A picture as float32 of shape (4 * blocks, height, width)."""
+
+
+def runner(plan: Plan) -> Callable[[np.ndarray], np.ndarray]:
+    """The plan as a function from pictures (1, C, H, W) to pictures, RGB 0..1, float32, of any size.
+
+    ValueError for sizes at which the network has no picture.
+    """
+    weights = buffer(plan)
+    return lambda picture: _Run(plan, weights, picture).result()
+
+
+class _Constants:
+    """The constants of one dispatch, by name."""
+
+    def __init__(self, plan: Plan, dispatch: Dispatch, sizes: list[tuple[int, int]]) -> None:
+        shape, real = constants(plan, dispatch, sizes)
+        self._shape, self._real = shape.reshape(-1), real.reshape(-1)
+
+    def __getitem__(self, name: str) -> int:
+        return int(self._shape[SHAPE_PLACE[name]])
+
+    def real(self, name: str) -> np.ndarray:
+        return self._real[REAL_PLACE[name] :][:4]
+
+
+class _Run:
+    def __init__(self, plan: Plan, weights: np.ndarray, picture: np.ndarray) -> None:
+        self.plan, self.weights = plan, weights
+        if picture.shape[0] != 1 or picture.shape[1] != plan.channels[0]:
+            raise ValueError(f"pictures of shape (1, {plan.channels[0]}, H, W) are taken, not {picture.shape}")
+        self.sizes = plan.sizes(*picture.shape[2:])
+        elements = plan.slot_elements(*picture.shape[2:])
+        self.slots = [np.full((count, 4), np.nan, np.float32) for count in elements]
+        self.tables = np.full((plan.table_elements, 4), np.nan, np.float32)
+        self.picture = np.zeros((4, *picture.shape[2:]), np.float32)
+        self.picture[: picture.shape[1]] = picture[0]
+        self.painted = np.zeros((1, 1, 1), np.float32)
+        self.statistics: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+
+    def result(self) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            for dispatch in self.plan.dispatches:
+                held = _Constants(self.plan, dispatch, self.sizes)
+                _KERNELS[dispatch.kernel](self, dispatch, held)
+        return self.painted[None, : self.plan.channels[1]]
+
+    # --- buffers ---
+
+    def read(self, number: int) -> Channels:
+        if number == PICTURE:
+            return self.picture
+        value = self.plan.values[number]
+        height, width = self.sizes[number]
+        at, end = value.first_block * height * width, (value.first_block + value.blocks) * height * width
+        held = self.slots[self.plan.values[value.root].slot][at:end]
+        return held.reshape(value.blocks, height, width, 4).transpose(0, 3, 1, 2).reshape(-1, height, width)
+
+    def write(self, number: int, data: Channels) -> None:
+        value = self.plan.values[number]
+        height, width = self.sizes[number]
+        at, end = value.first_block * height * width, (value.first_block + value.blocks) * height * width
+        stored = data.reshape(value.blocks, 4, height, width).transpose(0, 2, 3, 1).reshape(-1, 4)
+        self.slots[self.plan.values[value.root].slot][at:end] = _half(stored) if self.plan.half else stored
+
+    def finish(self, dispatch: Dispatch, data: Channels) -> None:
+        """Write what a dispatch made to its buffer or picture, and leave its statistics."""
+        if dispatch.macro("STATISTICS"):
+            flat = data.reshape(data.shape[0], -1).astype(np.float64)
+            mean = flat.mean(1)
+            spread = ((flat - mean[:, None]) ** 2).sum(1)
+            self.statistics[id(dispatch)] = mean, spread, np.full(len(mean), flat.shape[1], np.float64)
+        if dispatch.macro("PAINT"):
+            self.painted = data[: self.plan.channels[1]].astype(np.float32)
+        elif dispatch.macro("STORE", 1):
+            self.write(dispatch.output, data)
+
+    # --- constants for channels ---
+
+    def rows(self, at: int, rows: int, count: int, buffer_: np.ndarray | None = None) -> list[np.ndarray]:
+        """`rows` numbers for each of `count` blocks of channels, from element `at` on: (4 * count, 1, 1) each."""
+        held = (self.weights if buffer_ is None else buffer_)[at : at + rows * count].reshape(count, rows, 4)
+        return [held[:, row].reshape(-1, 1, 1) for row in range(rows)]
+
+    def scaled(self, data: Channels, at: int) -> Channels:
+        scale, shift = self.rows(at, 2, data.shape[0] // 4)
+        return data * scale + shift
+
+    def activated(
+        self, dispatch: Dispatch, held: _Constants, macro: str, bounds: str, slopes: str, x: Channels
+    ) -> Channels:
+        kind = dispatch.macro(macro)
+        if kind == 0:
+            return x
+        slope = self.rows(held[slopes], 1, x.shape[0] // 4)[0] if kind == _PRELU else np.zeros(1, np.float32)
+        return _ACTIVATIONS[kind](x, held.real(bounds), slope).astype(np.float32)
+
+    # --- reading ---
+
+    def term(self, dispatch: Dispatch, held: _Constants, side: str, number: int) -> Channels:
+        data = self.read(number)
+        norm = dispatch.macro(f"NORM_{side}")
+        if norm == 1:
+            mean, scale, shift = self.rows(held[f"TABLE_{side}"], 3, data.shape[0] // 4, self.tables)
+            data = (data - mean) * scale + shift
+        elif norm == 2:
+            data = self.scaled(data, held[f"TABLE_{side}"])
+        data = self.activated(dispatch, held, f"ACT_{side}", f"BOUNDS_{side}", f"SLOPES_{side}", data)
+        if dispatch.macro(f"LATER_{side}"):
+            data = self.scaled(data, held[f"TABLE_{side}_LATER"])
+        return data
+
+    def value(self, dispatch: Dispatch, held: _Constants) -> Channels:
+        data = self.term(dispatch, held, "A", dispatch.first)
+        combine = dispatch.macro("COMBINE")
+        if combine:
+            other = self.term(dispatch, held, "B", dispatch.second)
+            spread = dispatch.macro("SPREAD_B")
+            if spread == 2:
+                other = other[:1]
+            if spread != 1:
+                top, left = held["SECOND_TOP"], held["SECOND_LEFT"]
+                other = other[:, top : top + data.shape[1], left : left + data.shape[2]]
+            data = (np.add, np.subtract, np.multiply, np.divide)[combine - 1](data, other)
+            if combine == 4:
+                data[held["SOURCE_CHANNELS"] :] = 0
+        if dispatch.macro("NORM_SUM"):
+            data = self.scaled(data, held["TABLE_SUM"])
+        return self.activated(dispatch, held, "ACT_SUM", "BOUNDS_SUM", "SLOPES_SUM", data)
+
+    def padded(
+        self, dispatch: Dispatch, held: _Constants, rows: np.ndarray, columns: np.ndarray, data: Channels
+    ) -> Channels:
+        """The padded and upsampled value at these rows and columns."""
+        up, mode = dispatch.macro("UPSAMPLE", 1), dispatch.macro("PADDING")
+        places, outside = [], []
+        for at, size in ((rows, data.shape[1] * up), (columns, data.shape[2] * up)):
+            if mode == 1:
+                at = np.abs(at)
+                at = np.where(at >= size, 2 * size - 2 - at, at)
+            outside.append((at < 0) | (at >= size))
+            places.append(np.clip(at, 0, size - 1) // up)
+        found = data[:, places[0]][:, :, places[1]]
+        if mode == 0 and (outside[0].any() or outside[1].any()):
+            found = np.where(outside[0][:, None] | outside[1][None], held.real("PAD_VALUE")[0], found)
+        return found
+
+    def finished(self, dispatch: Dispatch, held: _Constants, data: Channels) -> Channels:
+        data = self.activated(dispatch, held, "ACT_OUTPUT", "BOUNDS_OUTPUT", "SLOPES_OUTPUT", data)
+        if dispatch.macro("NORM_OUTPUT"):
+            data = self.scaled(data, held["TABLE_OUTPUT"])
+        return self.activated(dispatch, held, "ACT_LATER", "BOUNDS_LATER", "SLOPES_OUTPUT", data)
+
+
+# --- kernels -------------------------------------------------------------------------------------------------
+
+
+def _conv(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+    m = dispatch.macros
+    shuffle, phased = m.get("SHUFFLE", 1), m.get("PHASED", 0)
+    height, width = run.sizes[dispatch.output]
+    rows = -(-(height + held["CROP_TOP"]) // shuffle)
+    columns = -(-(width + held["CROP_LEFT"]) // shuffle)
+    value = run.value(dispatch, held)
+    if m.get("KEEP"):
+        run.write(dispatch.kept, value)
+    steps, slices, lanes, together = held["BLOCKS_A_GROUP"], held["SLICES"], m["LANES"], m["BLOCKS"]
+    taps = m["KERNEL_Y"], m["KERNEL_X"]
+    size = slices * steps * taps[0] * taps[1] * lanes * together
+    weights = run.weights[held["WEIGHTS_AT"] : held["WEIGHTS_AT"] + size]
+    weights = weights.reshape(slices, steps, *taps, lanes, together, 4).transpose(0, 5, 6, 1, 4, 2, 3)
+    weights = weights.reshape(slices, together * 4, steps * lanes, *taps)
+    phase_blocks = held["BLOCKS_A_PHASE"]
+    made = np.zeros((slices, together * 4, rows, columns), np.float32)
+    for runs in _runs(dispatch, held, slices, together):
+        first, phase = runs[0][1], runs[0][2]
+        numbers = [number for number, _, _ in runs]
+        offset = (phase // 2, phase % 2) if phased else (0, 0)
+        channels = value[first * 4 : (first + steps) * 4].reshape(steps, 4, *value.shape[1:])[:, :lanes]
+        channels = channels.reshape(steps * lanes, *value.shape[1:])
+        chosen = weights[numbers].reshape(-1, *weights.shape[2:])
+        summed = _convolved(run, dispatch, held, channels, chosen, (rows, columns), offset)
+        made[numbers] = summed.reshape(len(numbers), together * 4, rows, columns)
+    flat = made.reshape(-1, rows, columns)
+    bias = run.rows(held["BIAS_AT"], 1, slices * together)[0]
+    flat = (flat + bias)[: phase_blocks * 4 * shuffle * shuffle]
+    if shuffle > 1:
+        spread = flat.reshape(shuffle, shuffle, phase_blocks * 4, rows, columns).transpose(2, 3, 0, 4, 1)
+        flat = spread.reshape(phase_blocks * 4, rows * shuffle, columns * shuffle)
+        top, left = held["CROP_TOP"], held["CROP_LEFT"]
+        flat = flat[:, top : top + height, left : left + width]
+    run.finish(dispatch, run.finished(dispatch, held, np.ascontiguousarray(flat)))
+
+
+def _runs(dispatch: Dispatch, held: _Constants, slices: int, together: int) -> list[list[tuple[int, int, int]]]:
+    """Slices (number, first input block, phase) that read the same input, together."""
+    found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    per_group, groups_ = held["SLICES_A_GROUP"], held["GROUPS"]
+    for number in range(slices):
+        first = number % (per_group * groups_) // per_group * held["BLOCKS_A_GROUP"]
+        phase = number * together // held["BLOCKS_A_PHASE"] if dispatch.macro("PHASED") else 0
+        found.setdefault((first, phase), []).append((number, first, phase))
+    return list(found.values())
+
+
+def _convolved(
+    run: _Run,
+    dispatch: Dispatch,
+    held: _Constants,
+    channels: Channels,
+    weights: np.ndarray,
+    size: tuple[int, int],
+    offset: tuple[int, int],
+) -> np.ndarray:
+    m = dispatch.macros
+    (rows, columns), (height, width) = size, weights.shape[2:]
+    reach_y, reach_x = (height - 1) * m["DILATION_Y"], (width - 1) * m["DILATION_X"]
+    from_y, from_x = offset[0] - held["PAD_TOP"], offset[1] - held["PAD_LEFT"]
+    all_rows = np.arange((rows - 1) * m["STRIDE_Y"] + reach_y + 1) + from_y
+    all_columns = np.arange((columns - 1) * m["STRIDE_X"] + reach_x + 1) + from_x
+    padded = run.padded(dispatch, held, all_rows, all_columns, channels)
+    session = _session((m["STRIDE_Y"], m["STRIDE_X"]), (m["DILATION_Y"], m["DILATION_X"]))
+    (summed,) = session.run(None, {"x": padded[None], "w": np.ascontiguousarray(weights)})
+    return summed[0]
+
+
+@functools.cache
+def _session(strides: tuple[int, int], dilations: tuple[int, int]) -> onnxruntime.InferenceSession:
+    """ONNX Runtime's convolution of given inputs, without padding: it is what takes the time."""
+    import onnx
+
+    from pipeline.graph.runtime import session
+
+    kind = onnx.TensorProto.FLOAT
+    made = onnx.helper.make_graph(
+        [onnx.helper.make_node("Conv", ["x", "w"], ["y"], strides=strides, dilations=dilations)],
+        "convolution",
+        [onnx.helper.make_tensor_value_info(name, kind, [None] * 4) for name in ("x", "w")],
+        [onnx.helper.make_tensor_value_info("y", kind, [None] * 4)],
+    )
+    opset = onnx.helper.make_opsetid("", 18)
+    return session(onnx.helper.make_model(made, opset_imports=[opset], ir_version=8))
+
+
+def _depthwise(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+    m = dispatch.macros
+    height, width = run.sizes[dispatch.output]
+    value = run.value(dispatch, held)
+    count, taps = value.shape[0] // 4, m["KERNEL_Y"] * m["KERNEL_X"]
+    weights = run.weights[held["WEIGHTS_AT"] : held["WEIGHTS_AT"] + count * taps].reshape(count, taps, 4)
+    total = np.zeros((value.shape[0], height, width), np.float32) + run.rows(held["BIAS_AT"], 1, count)[0]
+    for tap in range(taps):
+        ky, kx = divmod(tap, m["KERNEL_X"])
+        rows = np.arange(height) * m["STRIDE_Y"] - held["PAD_TOP"] + ky * m["DILATION_Y"]
+        columns = np.arange(width) * m["STRIDE_X"] - held["PAD_LEFT"] + kx * m["DILATION_X"]
+        total += run.padded(dispatch, held, rows, columns, value) * weights[:, tap].reshape(-1, 1, 1)
+    run.finish(dispatch, run.finished(dispatch, held, total))
+
+
+def _pointwise(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+    height, width = run.sizes[dispatch.output]
+    value = run.value(dispatch, held)
+    sample = dispatch.macro("SAMPLE")
+    if sample == 1:
+        rows, columns = np.arange(height) - held["PAD_TOP"], np.arange(width) - held["PAD_LEFT"]
+        value = run.padded(dispatch, held, rows, columns, value)
+    elif sample >= 2:
+        scale_x, scale_y, shift_x, shift_y = held.real("SAMPLING")
+        y = np.arange(height, dtype=np.float32) * scale_y + shift_y
+        x = np.arange(width, dtype=np.float32) * scale_x + shift_x
+        value = _nearest(value, y, x, held["OPTION"]) if sample == 2 else _bilinear(value, y, x)
+    run.finish(dispatch, run.finished(dispatch, held, value))
+
+
+def _nearest(value: Channels, y: np.ndarray, x: np.ndarray, option: int) -> Channels:
+    rounding = (
+        np.floor,
+        np.ceil,
+        lambda at: np.ceil(at - np.float32(0.5)),
+        lambda at: np.floor(at + np.float32(0.5)),
+    )
+    rows = np.clip(rounding[option](y), 0, value.shape[1] - 1).astype(np.int64)
+    columns = np.clip(rounding[option](x), 0, value.shape[2] - 1).astype(np.int64)
+    return value[:, rows][:, :, columns]
+
+
+def _bilinear(value: Channels, y: np.ndarray, x: np.ndarray) -> Channels:
+    for axis, at in ((1, y), (2, x)):
+        last = value.shape[axis] - 1
+        at = np.clip(at, 0, last).astype(np.float32)
+        low = np.floor(at).astype(np.int64)
+        share = (at - low).astype(np.float32).reshape((1, -1, 1) if axis == 1 else (1, 1, -1))
+        below, above = np.take(value, low, axis), np.take(value, np.minimum(low + 1, last), axis)
+        value = below + (above - below) * share
+    return value
+
+
+def _gather(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+    height, width = run.sizes[dispatch.output]
+    move, n, option = dispatch.macro("MOVE"), dispatch.macro("FACTOR", 1), held["OPTION"]
+    count, source_count = held["OUTPUT_CHANNELS"], held["SOURCE_CHANNELS"]
+    if move == 4:
+        one = run.term(dispatch, held, "A", dispatch.first)[:source_count]
+        other = run.term(dispatch, held, "B", dispatch.second)
+        moved = np.concatenate([one, other])[:count]
+    else:
+        value = run.value(dispatch, held)[:source_count]
+        if move == 0:
+            moved = value[option : option + count]
+        elif move in (1, 2):
+            shape = (n, n, count) if move == 1 else (count, n, n)
+            order = (2, 3, 0, 4, 1) if move == 1 else (0, 3, 1, 4, 2)
+            small = value.reshape(*shape, height // n, width // n)
+            moved = small.transpose(order).reshape(count, height, width)
+        elif move == 3:
+            cut = value[:, : height * n, : width * n].reshape(source_count, height, n, width, n)
+            moved = cut.transpose(2, 4, 0, 1, 3).reshape(count, height, width)
+        else:
+            moved = (
+                value.reshape(option, count // option, height, width).swapaxes(0, 1).reshape(count, height, width)
+            )
+    full = np.zeros((blocks(count) * 4, height, width), np.float32)
+    full[:count] = moved
+    run.finish(dispatch, run.finished(dispatch, held, full))
+
+
+def _pool(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+    m = dispatch.macros
+    height, width = run.sizes[dispatch.output]
+    value = run.value(dispatch, held)
+    largest = m["POOL"] == 0
+    total = np.full((value.shape[0], height, width), -np.inf if largest else 0.0, np.float32)
+    counts = np.zeros((height, width), np.float32)
+    limits = (held["SOURCE_HEIGHT"], held["SOURCE_WIDTH"])
+    if m["POOL"] == 2:
+        limits = limits[0] + held["SECOND_TOP"], limits[1] + held["SECOND_LEFT"]
+    for ky in range(m["KERNEL_Y"]):
+        for kx in range(m["KERNEL_X"]):
+            rows = np.arange(height) * m["STRIDE_Y"] - held["PAD_TOP"] + ky
+            columns = np.arange(width) * m["STRIDE_X"] - held["PAD_LEFT"] + kx
+            inside = ((rows >= 0) & (rows < value.shape[1]))[:, None] & (
+                (columns >= 0) & (columns < value.shape[2])
+            )
+            seen = value[:, np.clip(rows, 0, value.shape[1] - 1)][:, :, np.clip(columns, 0, value.shape[2] - 1)]
+            if largest:
+                total = np.where(inside, np.maximum(total, seen), total)
+            else:
+                total += np.where(inside, seen, 0)
+            counted = inside if m["POOL"] == 1 else (rows < limits[0])[:, None] & (columns < limits[1])
+            counts += counted
+    run.finish(dispatch, run.finished(dispatch, held, total if largest else (total / counts).astype(np.float32)))
+
+
+def _merge(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+    mean, spread, count = run.statistics[id(dispatch.of)]
+    number = held["OUTPUT_BLOCKS"]
+    result = dispatch.macro("RESULT")
+    if result == 2:
+        data = mean.astype(np.float32).reshape(-1, 1, 1)
+        run.finish(dispatch, run.finished(dispatch, held, data))
+        return
+    second, third = spread, count
+    if result == 0:
+        gamma, beta = (row.reshape(-1) for row in run.rows(held["WEIGHTS_AT"], 2, number))
+        deviation = np.sqrt(spread / count + held.real("EPSILON")[0]) + held.real("EPSILON_OUTSIDE")[0]
+        second, third = gamma / np.maximum(deviation, 1e-20), beta
+    _to_table(run, held["TABLE_OUTPUT"], mean, second, third)
+
+
+def _to_table(run: _Run, at: int, *rows: np.ndarray) -> None:
+    table = np.stack([np.asarray(row, np.float32).reshape(-1, 4) for row in rows], 1).reshape(-1, 4)
+    run.tables[at : at + len(table)] = table
+
+
+def _merge_channels(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+    number, channels, each = held["OUTPUT_BLOCKS"], held["OUTPUT_CHANNELS"], held["OPTION"]
+    mean, spread, count = (
+        row.reshape(-1)[:channels].astype(np.float64) for row in run.rows(held["TABLE_A"], 3, number, run.tables)
+    )
+    means, variances = np.zeros(number * 4), np.ones(number * 4)
+    for first in range(0, channels, each):
+        part = slice(first, min(first + each, channels))
+        total = count[part].sum()
+        middle = (mean[part] * count[part]).sum() / total
+        apart = (spread[part] + count[part] * (mean[part] - middle) ** 2).sum()
+        means[part], variances[part] = middle, apart / total
+    gamma, beta = (row.reshape(-1) for row in run.rows(held["WEIGHTS_AT"], 2, number))
+    scale = gamma / np.sqrt(variances + held.real("EPSILON")[0])
+    _to_table(run, held["TABLE_OUTPUT"], means, scale, beta)
+
+
+def _across(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+    value, count = run.value(dispatch, held), held["OUTPUT_CHANNELS"]
+    real = value[:count]
+    made = np.zeros_like(value)
+    if dispatch.macro("ACROSS") == 0:
+        powers = np.exp(real - real.max(0))
+        made[:count] = powers / powers.sum(0)
+    else:
+        mean = real.mean(0)
+        made[:count] = (real - mean) / np.sqrt(((real - mean) ** 2).mean(0) + held.real("EPSILON")[0])
+        made = run.scaled(made, held["WEIGHTS_AT"])
+    run.finish(dispatch, run.finished(dispatch, held, made))
+
+
+_KERNELS: dict[str, Callable[[_Run, Dispatch, _Constants], None]] = {
+    "Conv": _conv,
+    "Depthwise": _depthwise,
+    "Pointwise": _pointwise,
+    "Gather": _gather,
+    "Pool": _pool,
+    "Merge": _merge,
+    "MergeChannels": _merge_channels,
+    "AcrossChannels": _across,
+}
+
+
+# --- numbers -------------------------------------------------------------------------------------------------
+
+_PRELU = 10
+
+
+def _half(data: np.ndarray) -> np.ndarray:
+    """What float16 storage keeps: to the nearest, ties away from zero, as Packed of Common.hlsl rounds."""
+    bits = (np.ascontiguousarray(data, np.float32).view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)
+    return bits.view(np.float32).astype(np.float16).astype(np.float32)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+_ACTIVATIONS: dict[int, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+    1: lambda x, b, s: np.maximum(x, 0),
+    2: lambda x, b, s: np.where(x < 0, x * b[0], x),
+    3: lambda x, b, s: np.clip(x, b[0], b[1]),
+    4: lambda x, b, s: np.tanh(x),
+    5: lambda x, b, s: _sigmoid(x),
+    6: lambda x, b, s: x * np.clip(x / 6 + 0.5, 0, 1),
+    7: lambda x, b, s: x * _sigmoid(x),
+    8: lambda x, b, s: 0.5 * x * (1 + _erf(x.astype(np.float64) * math.sqrt(0.5)).astype(np.float64)),
+    9: lambda x, b, s: np.where(x < 0, b[0] * np.expm1(np.minimum(x, 0)), x),
+    10: lambda x, b, s: np.where(x < 0, x * s, x),
+    11: lambda x, b, s: np.clip(x * b[0] + b[1], 0, 1),
+    12: lambda x, b, s: 0.5 * x * (1 + np.tanh(0.79788456 * (x + 0.044715 * x**3))),
+    13: lambda x, b, s: np.logaddexp(x, 0),
+    14: lambda x, b, s: np.abs(x),
+    15: lambda x, b, s: x * np.tanh(np.logaddexp(x, 0)),
+    16: lambda x, b, s: np.sqrt(np.maximum(x, 0)),
+    17: lambda x, b, s: np.exp(x),
+    18: lambda x, b, s: x * x,
+}

@@ -1,0 +1,238 @@
+"""The `.bytes` file of a plan: what the C# engine reads (ComputePlan.cs), and what is packed for small weights.
+
+Everything is a little-endian int32 or float32; texts are a count of bytes and UTF-8. Constants lie in it as they
+are in the network, without padding; `layout` tells how they lie in the GPU's buffer.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.support.errors import PipelineError
+from pipeline.targets.compute.constants import REAL, REAL_PLACE, SHAPE, SHAPE_PLACE
+from pipeline.targets.compute.kernels import kernel_name, macros, variants
+from pipeline.targets.compute.plan import Dispatch, Extent, Plan, Value, Weight
+
+MAGIC = b"STCP"
+VERSION = 1
+GRIDS = ("tiles", "pixels", "flat", "blocks", "threads")
+WEIGHTS = ("conv", "rows", "depthwise")
+FORMS = {
+    "conv": ("slices", "step_blocks", "lanes", "blocks", "phase_blocks", "phases"),
+    "rows": ("phases", "length"),
+    "depthwise": (),
+}
+_MOST = 1 << 28
+"""No count in a file may be larger: it would not fit into a GPU's buffer."""
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.holes: list[tuple[int, int]] = []
+
+    def ints(self, *numbers: int) -> None:
+        self.data += struct.pack(f"<{len(numbers)}i", *numbers)
+
+    def text(self, text: str) -> None:
+        held = text.encode()
+        self.ints(len(held))
+        self.data += held
+
+    def floats(self, numbers: np.ndarray) -> None:
+        self.holes.append((len(self.data), numbers.size))
+        self.data += np.ascontiguousarray(numbers, "<f4").tobytes()
+
+
+def write(plan: Plan) -> bytes:
+    """The file of a plan; the same plan gives the same bytes."""
+    return bytes(_written(plan).data)
+
+
+def holes(plan: Plan) -> list[tuple[int, int]]:
+    """(first byte, how many numbers) of each weight in the file, in the order of `plan.weights`."""
+    return _written(plan).holes
+
+
+def _written(plan: Plan) -> _Writer:
+    to = _Writer()
+    to.data += MAGIC
+    to.ints(VERSION, int(plan.half), *plan.size, *plan.channels, plan.result, plan.table_elements, plan.slots)
+    for text in plan.names:
+        to.text(text)
+    to.ints(len(plan.metadata))
+    for key, text in sorted(plan.metadata.items()):
+        to.text(key)
+        to.text(text)
+    to.ints(len(plan.values))
+    for value in plan.values:
+        to.ints(value.channels, value.source, value.height.mul, value.height.add, value.height.div)
+        to.ints(value.width.mul, value.width.add, value.width.div)
+        to.ints(value.root, value.first_block, value.slot, int(value.stored))
+    names = variants(plan)
+    to.ints(len(names))
+    for name, dispatch in names.items():
+        to.text(name)
+        to.text(dispatch.kernel)
+        held = macros(dispatch, plan.half)
+        to.ints(len(held))
+        for macro, number in held.items():
+            to.text(macro)
+            to.ints(number)
+    order = {name: number for number, name in enumerate(names)}
+    numbers = {id(dispatch): number for number, dispatch in enumerate(plan.dispatches)}
+    to.ints(len(plan.dispatches))
+    for dispatch in plan.dispatches:
+        to.text(dispatch.title)
+        of = -1 if dispatch.of is None else numbers[id(dispatch.of)]
+        to.ints(
+            order[kernel_name(dispatch, plan.half)], GRIDS.index(dispatch.grid), dispatch.first, dispatch.second
+        )
+        to.ints(dispatch.output, dispatch.kept, of, int(dispatch.align_corners))
+        fixed = sorted((SHAPE_PLACE[name], number) for name, number in dispatch.fixed.items())
+        to.ints(len(fixed), *(number for pair in fixed for number in pair))
+        real = sorted(
+            (REAL_PLACE[name] + at, number)
+            for name, held in dispatch.real.items()
+            for at, number in enumerate(held)
+        )
+        to.ints(len(real))
+        for place, number in real:
+            to.data += struct.pack("<if", place, number)
+    to.ints(len(plan.weights))
+    for weight in plan.weights:
+        to.ints(WEIGHTS.index(weight.kind), weight.at, *(weight.form[name] for name in FORMS[weight.kind]))
+        to.ints(weight.data.ndim, *weight.data.shape)
+        to.floats(weight.data)
+    return to
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def ints(self, count: int) -> tuple[int, ...]:
+        if not 0 <= count <= len(self.data) // 4:
+            raise ValueError("a count is larger than the file")
+        numbers = struct.unpack_from(f"<{count}i", self.data, self.at)
+        self.at += 4 * count
+        return numbers
+
+    def count(self) -> int:
+        number = self.ints(1)[0]
+        if not 0 <= number <= _MOST:
+            raise ValueError("a count is out of range")
+        return number
+
+    def text(self) -> str:
+        length = self.count()
+        held = self.data[self.at : self.at + length]
+        if len(held) != length:
+            raise ValueError("a text ends too early")
+        self.at += length
+        return held.decode()
+
+    def pairs(self) -> list[tuple[int, float]]:
+        count = self.count()
+        if count > len(self.data) // 8:
+            raise ValueError("a count is larger than the file")
+        found = [struct.unpack_from("<if", self.data, self.at + 8 * i) for i in range(count)]
+        self.at += 8 * count
+        return found
+
+    def floats(self, shape: Sequence[int]) -> np.ndarray:
+        size = int(np.prod([int(s) for s in shape], dtype=object)) if min(shape, default=1) >= 0 else _MOST
+        if size > (len(self.data) - self.at) // 4:
+            raise ValueError("a weight is larger than the file")
+        held = np.frombuffer(self.data, "<f4", size, self.at).reshape(shape).astype(np.float32)
+        self.at += 4 * size
+        return held
+
+
+def parse(data: bytes, subject: str = "") -> Plan:
+    """The plan in a file. Raises PipelineError `damaged-plan` for anything else."""
+    try:
+        if data[:4] != MAGIC:
+            raise ValueError("it does not begin with STCP")
+        return _parsed(_Reader(data))
+    except (ValueError, struct.error, IndexError, UnicodeDecodeError, KeyError) as error:
+        raise PipelineError(
+            "damaged-plan",
+            f"this is no compiled network: {error}",
+            subject=subject,
+            remedy="Build it again with --target compute.",
+        ) from error
+
+
+def _parsed(source: _Reader) -> Plan:
+    source.at = 4
+    version, half, height, width, in_channels, out_channels, result, tables, slots = source.ints(9)
+    if version != VERSION:
+        raise ValueError(f"it has version {version}, this tool reads {VERSION}")
+    names = (source.text(), source.text())
+    metadata = {source.text(): source.text() for _ in range(source.count())}
+    values = []
+    for number in range(source.count()):
+        held = source.ints(12)
+        rows, columns = Extent(*held[2:5]), Extent(*held[5:8])
+        values.append(
+            Value(number, held[0], held[1], rows, columns, "", held[8], held[9], bool(held[11]), held[10])
+        )
+    kernels = []
+    for _ in range(source.count()):
+        source.text()
+        file = source.text()
+        kernels.append((file, {source.text(): source.ints(1)[0] for _ in range(source.count())}))
+    fixed_names = {place: name for name, place in SHAPE_PLACE.items()}
+    dispatches: list[Dispatch] = []
+    merged: list[int] = []
+    for _ in range(source.count()):
+        title = source.text()
+        kernel, grid, first, second, output, kept, of, align = source.ints(8)
+        fixed = source.ints(2 * source.count())
+        real: dict[str, tuple[float, ...]] = {}
+        for place, number in source.pairs():
+            name = next((n for n, p in REAL_PLACE.items() if p == place), "")
+            if not name:
+                name = REAL[place // 4]
+                real[name] = (*real[name], number)
+            else:
+                real[name] = (number,)
+        file, held_macros = kernels[kernel]
+        dispatches.append(
+            Dispatch(
+                file,
+                {name: number for name, number in held_macros.items() if name != "HALF"},
+                GRIDS[grid],
+                first,
+                second,
+                output,
+                kept,
+                None,
+                {fixed_names[p]: n for p, n in zip(fixed[::2], fixed[1::2], strict=True)},
+                real,
+                bool(align),
+                (),
+                title,
+            )
+        )
+        merged.append(of)
+    for dispatch, of in zip(dispatches, merged, strict=True):
+        dispatch.of = dispatches[of] if of >= 0 else None
+    weights = []
+    for _ in range(source.count()):
+        kind = WEIGHTS[source.ints(1)[0]]
+        at = source.ints(1)[0]
+        form = dict(zip(FORMS[kind], source.ints(len(FORMS[kind])), strict=True))
+        shape = source.ints(source.count())
+        weights.append(Weight(kind, source.floats(shape), form, at))
+    if source.at != len(source.data):
+        raise ValueError("there is something behind its end")
+    if len(SHAPE) * 4 < max(fixed_names):
+        raise ValueError("constants")
+    channels = (in_channels, out_channels)
+    size = (height, width)
+    return Plan(dispatches, values, weights, tables, size, channels, result, bool(half), slots, names, metadata)

@@ -1,0 +1,48 @@
+"""Which values share a buffer: each lives from the dispatch that writes it to the last that reads it."""
+
+from __future__ import annotations
+
+from pipeline.targets.compute.plan import PICTURE, Plan
+
+
+def assign(plan: Plan) -> None:
+    """Give every stored value a slot; two values share one when one is dead before the other is written.
+
+    The largest free slot is taken first where none fits exactly: fewest bytes at the nominal size.
+    """
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for number, dispatch in enumerate(plan.dispatches):
+        for value in (dispatch.output, dispatch.kept, dispatch.first, dispatch.second):
+            if value < 0 or value == PICTURE or not plan.values[value].stored:
+                continue
+            if value == dispatch.output and dispatch.macro("PAINT"):
+                continue
+            root = plan.values[value].root
+            first.setdefault(root, number)
+            last[root] = number
+    sizes = plan.sizes(*plan.size)
+    needs = {root: plan.values[root].blocks * sizes[root][0] * sizes[root][1] for root in first}
+    held: list[int] = []
+    free: list[int] = []
+    for number in range(len(plan.dispatches)):
+        for root in sorted((r for r in first if first[r] == number), key=lambda r: -needs[r]):
+            slot = _fitting(free, held, needs[root])
+            if slot < 0:
+                slot = len(held)
+                held.append(0)
+            else:
+                free.remove(slot)
+            held[slot] = max(held[slot], needs[root])
+            plan.values[root].slot = slot
+        # What is read here for the last time is free from the next dispatch on.
+        free += [plan.values[r].slot for r in first if last[r] == number]
+    plan.slots = len(held)
+
+
+def _fitting(free: list[int], held: list[int], needed: int) -> int:
+    """The smallest free slot that is large enough, else the largest one, else -1."""
+    enough = [slot for slot in free if held[slot] >= needed]
+    if enough:
+        return min(enough, key=lambda slot: (held[slot], slot))
+    return max(free, key=lambda slot: (held[slot], slot)) if free else -1

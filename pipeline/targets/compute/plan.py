@@ -1,0 +1,195 @@
+"""A plan: which kernels run in which order on which buffers, as data.
+
+Sizes are not in it: every value says how its size follows from another's, so that a plan runs at any size of the
+picture. Tables of dispatches are for people; `file` writes the same data for the C# engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+PICTURE = 0
+"""The number of the value that is the camera's picture."""
+ELEMENT_BYTES = 16
+"""Bytes of four float32 channels of one pixel, what buffers are counted in."""
+
+
+def blocks(channels: int) -> int:
+    """How many elements of four channels hold these channels."""
+    return -(-channels // 4)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How a length follows from another: floor((length * mul + add) / div)."""
+
+    mul: int = 1
+    add: int = 0
+    div: int = 1
+
+    def of(self, length: int) -> int:
+        return (length * self.mul + self.add) // self.div
+
+
+@dataclass
+class Value:
+    """A picture of `channels` channels that some kernel writes. Its size follows from that of value `source`.
+
+    It lies in the buffer of value `root` from block `first_block` on (its own, unless it is a part of a joined
+    value). `stored` is False for values of which only the statistics are wanted.
+    """
+
+    number: int
+    channels: int
+    source: int
+    height: Extent
+    width: Extent
+    name: str
+    root: int = -1
+    first_block: int = 0
+    stored: bool = True
+    slot: int = -1
+
+    def __post_init__(self) -> None:
+        if self.root < 0:
+            self.root = self.number
+
+    @property
+    def blocks(self) -> int:
+        return blocks(self.channels)
+
+
+@dataclass
+class Weight:
+    """Constants in the buffer of weights, from element `at` on, and how they are laid out there (`layout`).
+
+    kind "conv": data (O, I, KY, KX) with O output channels of all phases; `form` has slices, step_blocks, lanes,
+    blocks, phase_blocks, phases. kind "rows": data (rows, channels of all `phases`), for each block of channels
+    all rows, `length` blocks in all. kind "depthwise": data (C, KY, KX).
+    """
+
+    kind: str
+    data: np.ndarray
+    form: Mapping[str, int]
+    at: int = 0
+
+
+@dataclass
+class Dispatch:
+    """One kernel run. `macros` specialise the kernel file, `fixed` and `real` are constants by name.
+
+    `first` and `second` are the values read, `output` the one written, `kept` the one that is written on the way
+    of reading. `of` is the dispatch whose statistics a merge reads. `grid` says how many thread groups there are:
+    tiles and slices; pixels and blocks; flat (pixels); blocks; threads (one for each block). `align_corners` is
+    how a resize computes positions (see `constants`).
+    """
+
+    kernel: str
+    macros: dict[str, int]
+    grid: str
+    first: int = -1
+    second: int = -1
+    output: int = -1
+    kept: int = -1
+    of: Dispatch | None = None
+    fixed: dict[str, int] = field(default_factory=dict)
+    real: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    align_corners: bool = False
+    nodes: tuple[str, ...] = ()
+    title: str = ""
+
+    def macro(self, name: str, default: int = 0) -> int:
+        return self.macros.get(name, default)
+
+
+@dataclass
+class Plan:
+    """A compiled network. `size` is the nominal (height, width); `channels` are those of picture and result."""
+
+    dispatches: list[Dispatch]
+    values: list[Value]
+    weights: list[Weight]
+    table_elements: int
+    size: tuple[int, int]
+    channels: tuple[int, int]
+    result: int
+    half: bool = False
+    slots: int = 0
+    names: tuple[str, str] = ("input", "output")
+    """What the graph called its input and its output."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """(height, width) of every value for a picture of this size. ValueError where one would be empty."""
+        found: list[tuple[int, int]] = []
+        for value in self.values:
+            if value.number == PICTURE:
+                found.append((height, width))
+                continue
+            above = found[value.source]
+            made = (value.height.of(above[0]), value.width.of(above[1]))
+            if min(made) < 1:
+                raise ValueError(f"a picture of {width}x{height} is too small for this network")
+            found.append(made)
+        return found
+
+    def slot_elements(self, height: int, width: int) -> list[int]:
+        """Elements of four channels that each buffer needs."""
+        sizes = self.sizes(height, width)
+        elements = [0] * self.slots
+        for value in self.values:
+            if value.slot >= 0 and value.root == value.number:
+                needed = value.blocks * sizes[value.number][0] * sizes[value.number][1]
+                elements[value.slot] = max(elements[value.slot], needed)
+        return elements
+
+    @property
+    def weight_elements(self) -> int:
+        """Elements of four numbers in the buffer of weights."""
+        from pipeline.targets.compute.layout import length
+
+        return sum(length(weight) for weight in self.weights)
+
+    def table(self) -> list[dict[str, Any]]:
+        """The plan for people: one row for each dispatch, at the nominal size."""
+        from pipeline.targets.compute.kernels import kernel_name
+
+        sizes = self.sizes(*self.size)
+        rows = []
+        for number, dispatch in enumerate(self.dispatches):
+            shown = sizes[dispatch.output] if dispatch.output >= 0 else (0, 0)
+            rows.append(
+                {
+                    "dispatch": number,
+                    "kernel": kernel_name(dispatch, self.half),
+                    "does": dispatch.title,
+                    "reads": [self._place(v) for v in (dispatch.first, dispatch.second) if v >= 0],
+                    "writes": [
+                        self._place(v) for v in (dispatch.output, dispatch.kept) if v >= 0 and self._kept(v)
+                    ],
+                    "channels": self.values[dispatch.output].channels if dispatch.output >= 0 else 0,
+                    "width": shown[1],
+                    "height": shown[0],
+                    "nodes": list(dispatch.nodes),
+                }
+            )
+        return rows
+
+    def _kept(self, number: int) -> bool:
+        value = self.values[number]
+        return value.stored
+
+    def _place(self, number: int) -> str:
+        """The picture, the result, or the buffer that a value lies in."""
+        value = self.values[number]
+        if number == PICTURE:
+            return "picture"
+        if number == self.result:
+            return "result"
+        root = self.values[value.root]
+        part = f"+{value.first_block}" if value.first_block else ""
+        return f"buffer {root.slot}{part}"

@@ -1,0 +1,56 @@
+"""What a graph is to the compiler: steps on pictures, and nodes that are not carried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A node that the compiler does not carry, why, and what can be done."""
+
+    node: str
+    operator: str
+    reason: str
+    fix: str = ""
+
+
+class Unsupported(Exception):
+    """Raised while a node is read or compiled; becomes a `Refused` for that node."""
+
+    def __init__(self, reason: str, fix: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.fix = reason, fix
+
+
+@dataclass
+class Step:
+    """One operation on pictures. `kind` names it, `held` are its constants by name (see `operators`)."""
+
+    kind: str
+    node: str
+    operator: str
+    inputs: tuple[str, ...]
+    output: str
+    held: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Steps:
+    """A graph as steps, in order. `shapes` are (channels, height, width) of every tensor at the declared size."""
+
+    steps: list[Step]
+    refused: list[Refused]
+    picture: str
+    result: str
+    shapes: dict[str, tuple[int, int, int]]
+    declared_result: str = ""
+    """The name of the graph's output, where `result` is the tensor that it is the same as."""
+
+    def readers(self, tensor: str) -> list[Step]:
+        """The steps that read a tensor."""
+        return [step for step in self.steps if tensor in step.inputs]
+
+
+ELSEWHERE = "Build it for an inference package: --target barracuda-3.0, or one of the inference family."

@@ -1,0 +1,55 @@
+"""A plan means what its network means: the emulation against ONNX Runtime, at odd sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.graph.runtime import run, session
+from pipeline.targets.compute import emulation, file
+from pipeline.targets.compute.compiler import compile_graph
+from tests.targets.compute.networks import NETWORKS, made, model, sizes
+
+
+def compiled(name: str, half: bool = False):
+    graph = made(name)
+    done = compile_graph(graph, half=half)
+    assert not done.refused, done.refused
+    assert done.plan is not None
+    return graph, done.plan
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_plan_computes_the_network(name):
+    graph, plan = compiled(name)
+    plan = file.parse(file.write(plan))
+    runner, opened = emulation.runner(plan), session(model(graph))
+    for height, width in sizes(name, plan.size):
+        picture = np.random.default_rng(1).random((1, plan.channels[0], height, width), dtype=np.float32)
+        expected = run(opened, picture)
+        assert np.isfinite(expected).all()
+        made_ = runner(picture)
+        assert made_.shape == expected.shape
+        assert expected.std() > 0.02, "the picture says something"
+        assert 255 * np.abs(made_ - expected).max() < 0.05
+
+
+@pytest.mark.parametrize("name", ["style", "segmentation", "residual"])
+def test_half_precision_stays_near(name):
+    _, plan = compiled(name)
+    _, half = compiled(name, half=True)
+    picture = np.random.default_rng(1).random((1, 3, *plan.size), dtype=np.float32)
+    error = emulation.runner(half)(picture) - emulation.runner(plan)(picture)
+    assert 0 < np.sqrt((error**2).mean()) < 10 ** (-55 / 20)
+
+
+def test_what_is_read_before_it_is_written_shows(monkeypatch):
+    """Buffers begin as not-a-number, so that a plan whose values share a buffer too early cannot pass."""
+    _, plan = compiled("style")
+    for value in plan.values:
+        value.slot = 0 if value.slot >= 0 else -1
+    made_ = emulation.runner(plan)(np.random.default_rng(1).random((1, 3, *plan.size), dtype=np.float32))
+    _, right = compiled("style")
+    assert not np.allclose(
+        made_, emulation.runner(right)(np.zeros((1, 3, *plan.size), np.float32)), equal_nan=True
+    )
