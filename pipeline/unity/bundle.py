@@ -1,7 +1,8 @@
 """The bundle: every file of the folder `StyleTransfer/`, made in memory from one `BundleSpec`.
 
 `Runtime/` and `Editor/` are shared: the same bytes and GUIDs whatever the model, so that the bundles of two
-models merge into one folder. What is of one model lies in `Models/<Name>/`.
+models merge into one folder. What is of one model lies in `Models/<Name>/`, and what runs the models of a family
+of targets in `Engines/<Engine>/`.
 """
 
 from __future__ import annotations
@@ -105,14 +106,21 @@ def model_folder(name: str) -> str:
     return f"{ROOT}/Models/{name}"
 
 
+def engine_of(target: Target) -> str:
+    """The engine that runs the models of a target: the name of its folder, `Barracuda`."""
+    return target.family.engine.removeprefix("StyleTransfer.")
+
+
 def render(spec: BundleSpec) -> dict[str, bytes]:
     """Every file of the bundle: path from the folder that will hold `StyleTransfer/` -> bytes.
 
     The same spec gives the same bytes, in sorted order. Every file and every folder (`StyleTransfer` too) has
     its `.meta`, with a GUID from its path. `StyleTransfer/bundle.json` lists the shared files,
-    `StyleTransfer/Models/<Name>/bundle.json` those of the model.
+    `StyleTransfer/Engines/<Engine>/bundle.json` those of the engine, `StyleTransfer/Models/<Name>/bundle.json`
+    those of the model: a build for another family leaves the engines of the others alone.
     """
-    return dict(sorted({**_with_manifest(ROOT, _shared()), **_of_model(spec)}.items()))
+    shared = _with_manifest(ROOT, _shared())
+    return dict(sorted({**shared, **_engine(engine_of(spec.target)), **_of_model(spec)}.items()))
 
 
 _FOLDERS = {"Runtime": "Runtime", "Editor": "Editor", "Benchmark": "Benchmark", "model": "Models"}
@@ -122,15 +130,29 @@ _FOLDERS = {"Runtime": "Runtime", "Editor": "Editor", "Benchmark": "Benchmark", 
 def _shared() -> dict[str, bytes]:
     files = {f"{ROOT}/README.txt": fill("README.txt.j2")}
     for source, destination in _FOLDERS.items():
-        folder = templates_folder() / source
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.suffix not in (".meta", ".j2") and not path.name.startswith("."):
-                # Unix line ends also from a Windows checkout, so that every machine makes the same bytes.
-                data = path.read_bytes().replace(b"\r\n", b"\n")
-                files[f"{ROOT}/{destination}/{path.relative_to(folder).as_posix()}"] = data
+        files |= _copied(source, f"{ROOT}/{destination}")
     files[BENCHMARK_SCENE] = _benchmark_scene()
     metas = {f"{path}.meta": meta.file_meta(path, guid(path)) for path in files}
-    return files | metas | _folder_metas([*files, f"{ROOT}/Models/any"])
+    return files | metas | _folder_metas([*files, f"{ROOT}/Models/any", f"{ROOT}/Engines/any"])
+
+
+def _engine(name: str) -> dict[str, bytes]:
+    folder = f"{ROOT}/Engines/{name}"
+    files = _copied(f"Engines/{name}", folder)
+    metas = {f"{path}.meta": meta.file_meta(path, guid(path)) for path in files}
+    folders = {path: data for path, data in _folder_metas(list(files)).items() if path.startswith(folder)}
+    return _with_manifest(folder, files | metas | folders)
+
+
+def _copied(source: str, destination: str) -> dict[str, bytes]:
+    """The files of a folder of unity_templates that need no filling, by their paths in the bundle."""
+    folder, files = templates_folder() / source, {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix not in (".meta", ".j2") and not path.name.startswith("."):
+            # Unix line ends also from a Windows checkout, so that every machine makes the same bytes.
+            data = path.read_bytes().replace(b"\r\n", b"\n")
+            files[f"{destination}/{path.relative_to(folder).as_posix()}"] = data
+    return files
 
 
 def _benchmark_scene() -> bytes:
@@ -187,8 +209,9 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
         golden_output: spec.golden_output_png,
         **{f"{folder}/{name}": data for name, data in spec.reports.items()},
     }
-    if is_packed:
-        files[f"{folder}/link.xml"] = fill("model/link.xml.j2")
+    stripping = f"Engines/{engine_of(spec.target)}/link.xml.j2"
+    if is_packed and (templates_folder() / stripping).exists():
+        files[f"{folder}/link.xml"] = fill(stripping)
     metas = {}
     for path in files:
         own = family.meta(PurePosixPath(path).name, guid(path), spec.target)

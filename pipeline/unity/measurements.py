@@ -18,9 +18,12 @@ COLUMNS = (
     *("style", "source", "source_digest", "target", "worker", "width", "height"),
     *("network_width", "network_height", "warmup_runs", "runs"),
     *("median_ms", "p95_ms", "minimum_ms", "mean_ms", "error"),
-    *("device", "graphics_api", "processor", "system", "unity", "barracuda", "player"),
+    *("device", "graphics_api", "processor", "system", "unity", "engine", "player"),
 )
 """What BenchmarkTable.cs writes. Readers go by the names; columns that are not known are left out."""
+
+_OLD_NAMES = {"engine": "barracuda"}
+"""Columns that tables of earlier bundles have under another name."""
 
 _TIMES = ("median_ms", "p95_ms", "minimum_ms", "mean_ms")
 _COUNTS = ("width", "height", "network_width", "network_height", "warmup_runs", "runs")
@@ -55,7 +58,7 @@ class Measurement:
     processor: str
     system: str
     unity: str
-    barracuda: str
+    engine: str
     player: str
 
 
@@ -63,7 +66,10 @@ def read_rows(path: Path) -> list[Measurement]:
     """Every row of the table, in its order. Raises PipelineError `bad-measurements`, `file-not-found`."""
     reader = csv.DictReader(io.StringIO(_text(path), newline=""))
     try:
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        names = list(reader.fieldnames or ())
+        renamed = {old: new for new, old in _OLD_NAMES.items() if new not in names}
+        reader.fieldnames = [renamed.get(name, name) for name in names]
+        missing = [name for name in COLUMNS if name not in reader.fieldnames]
         if missing:
             raise _bad(path, f"the first line has no column {missing[0]}")
         return [_row(path, reader.line_num, cells) for cells in reader]
@@ -93,7 +99,7 @@ def read_measurements(path: Path) -> dict[str, dict[str, dict[str, dict[str, Any
             "device": row.processor if row.worker.startswith("CSharp") else row.device,
             "graphics_api": row.graphics_api,
             "unity": row.unity,
-            "barracuda": row.barracuda,
+            "engine": row.engine,
             "player": row.player,
             "source": row.source,
             "source_digest": row.source_digest,

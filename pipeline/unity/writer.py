@@ -133,7 +133,7 @@ def _known(files: Mapping[str, bytes], place: Path) -> dict[str, str]:
         there = _look(place / path)
         for listed, value in read_manifest(there if isinstance(there, bytes) else b"").items():
             inside = listed == f"{folder}.meta" or listed.startswith(f"{folder}/")
-            other_unit = folder == ROOT and re.match(f"{ROOT}/Models/[^/]+/", listed)
+            other_unit = folder == ROOT and re.match(f"{ROOT}/(Models|Engines)/[^/]+/", listed)
             if inside and not other_unit and ".." not in listed.split("/"):
                 known[listed] = value
     return known

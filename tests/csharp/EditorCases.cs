@@ -4,14 +4,14 @@
 //   arguments COMMAND WORD   what COMMAND is started with
 //   validation               reads the JSON of pipeline validate from stdin
 //   report                   reads a report.json from stdin
-//   rebuild SOURCE ASSET     the words that build a style again, with the report.json of stdin
-//   advice INSTALLED SENTIS NAME=TARGET...   what is wrong with the packages ("-": not installed)
+//   rebuild SOURCE ASSET TARGET   the words that build a style again, with the report.json of stdin
+//   advice PACKAGE=VERSION... - NAME=TARGET...   what is wrong with the packages of a project
 //   target                   reads an .asset from stdin
-//   check FOLDER             what PackageCheck says of StyleTransfer/ in FOLDER, and what it logs in three reloads
+//   check FOLDER PACKAGE=VERSION...   what PackageCheck says of StyleTransfer/ in FOLDER, and what it logs in three reloads
 //   inspector TOOL ASSET [DO]...     draws the inspector of an asset at this path, with TOOL as the pipeline, after each
 //                                    DO: a button's name, "wait" for a running command, or source=FILE to be chosen
 //   icon WIDTH HEIGHT SIZE           the icon of a style whose picture has red = column, green = row: its corners
-//   install FOLDER           what PackageCheck installs there
+//   install FOLDER STATUS PACKAGE=VERSION...   what PackageCheck installs there, ending with this status
 
 using System;
 using System.Collections.Generic;
@@ -37,13 +37,13 @@ public static class EditorCases
             case "arguments": Console.WriteLine(PipelineCommand.Arguments(words[0], words.GetRange(1, words.Count - 1))); return 0;
             case "validation": return Validation(ValidationReport.Parse(Console.In.ReadToEnd()));
             case "report": return Findings(StyleBuildReport.Parse(Console.In.ReadToEnd()));
-            case "rebuild": return Rebuild(words[0], words[1]);
+            case "rebuild": return Rebuild(words[0], words[1], words[2] == "-" ? null : words[2]);
             case "advice": return Advice(words);
             case "target": Console.WriteLine(PackageAdvice.ReadTarget(Console.In.ReadToEnd()) ?? "null"); return 0;
-            case "check": return Check(words[0]);
+            case "check": return Check(words);
             case "icon": return Icon(int.Parse(words[0]), int.Parse(words[1]), int.Parse(words[2]));
             case "inspector": return Inspect(words);
-            case "install": return Install(words[0]);
+            case "install": return Install(words);
         }
         return 64;
     }
@@ -98,12 +98,12 @@ public static class EditorCases
     static void Print(PipelineFinding finding) => Console.WriteLine
       (finding.code + "\t" + finding.severity + "\t" + finding.node + "\t" + finding.reason + "\t" + finding.fix);
 
-    static int Rebuild(string source, string asset)
+    static int Rebuild(string source, string asset, string target)
     {
         try
         {
             var report = StyleBuildReport.Parse(Console.In.ReadToEnd());
-            foreach (var word in StyleBuild.RebuildArguments(source, asset, report)) Console.WriteLine(word);
+            foreach (var word in StyleBuild.RebuildArguments(source, asset, target, report)) Console.WriteLine(word);
         }
         catch (InvalidOperationException exception)
         {
@@ -112,16 +112,30 @@ public static class EditorCases
         return 0;
     }
 
+    // Words with "=" before the first without.
+    static Dictionary<string, string> ReadPairs(List<string> words)
+    {
+        var pairs = new Dictionary<string, string>();
+        while (words.Count > 0)
+        {
+            var parts = words[0].Split('=');
+            words.RemoveAt(0);
+            if (parts.Length < 2) break;
+            pairs[parts[0]] = parts[1];
+        }
+        return pairs;
+    }
+
     static int Advice(List<string> words)
     {
-        var targets = new Dictionary<string, string>();
-        foreach (var word in words.GetRange(2, words.Count - 2))
-        {
-            var parts = word.Split('=');
-            targets[parts[0]] = parts[1];
-        }
-        Console.WriteLine(PackageAdvice.Find(words[0] == "-" ? null : words[0], words[1] == "sentis", targets) ?? "null");
+        var installed = ReadPairs(words);
+        Console.WriteLine(PackageAdvice.Find(installed, ReadPairs(words)) ?? "null");
         return 0;
+    }
+
+    static void Install(Dictionary<string, string> packages)
+    {
+        foreach (var pair in packages) UnityEditor.PackageManager.PackageInfo.Installed.Add(pair.Key, pair.Value);
     }
 
     static void Place(string folder)
@@ -130,9 +144,10 @@ public static class EditorCases
           folder == "-" ? null : Path.Combine(folder, "StyleTransfer/Editor/Setup/StyleTransfer.Setup.asmdef");
     }
 
-    static int Check(string folder)
+    static int Check(List<string> words)
     {
-        Place(folder);
+        Place(words[0]);
+        Install(ReadPairs(words.GetRange(1, words.Count - 1)));
         Console.WriteLine(PackageCheck.FindProblem() ?? "null");
         const BindingFlags flags = BindingFlags.Static | BindingFlags.NonPublic;
         for (var reload = 0; reload < 3; reload++)
@@ -187,11 +202,12 @@ public static class EditorCases
     {
         PipelinePreferences.Command = words[0];
         var style = UnityEngine.ScriptableObject.CreateInstance<StyleTransfer.StyleTransferModel>();
-        var network = UnityEngine.ScriptableObject.CreateInstance<Unity.Barracuda.NNModel>();
+        var network = UnityEngine.ScriptableObject.CreateInstance<FakeAsset>();
+        StyleTransfer.StyleTransferEngines.Register(new FakeEngine());
         var values = new Dictionary<string, object>
         {
             { "model", network }, { "displayName", "Candy" }, { "source", "candy.pth" }, { "sourceDigest", "d1" },
-            { "architecture", "a" }, { "target", "barracuda-9.0" }, { "weights", 1234 }, { "fileBytes", 2500000 }
+            { "architecture", "a" }, { "target", "other-9" }, { "weights", 1234 }, { "fileBytes", 2500000 }
         };
         foreach (var pair in values) Stub.Reflect.Set(style, pair.Key, pair.Value);
         Stub.Assets.Paths[style] = words[1];
@@ -232,10 +248,23 @@ public static class EditorCases
         foreach (var line in Stub.World.Logs) Console.WriteLine(line.Trim());
     }
 
-    static int Install(string folder)
+    static int Install(List<string> words)
     {
-        Place(folder);
+        Place(words[0]);
+        Install(ReadPairs(words.GetRange(2, words.Count - 2)));
+        Console.WriteLine(PackageCheck.CanInstall());
+        if (!PackageCheck.CanInstall()) return 0;
+
         PackageCheck.Install();
+        EditorApplication.update();
+        Stub.World.Logs.Add("waiting");
+        Stub.World.Logs.Add(PackageCheck.CanInstall().ToString());
+
+        var request = UnityEditor.PackageManager.Client.Last;
+        request.Error = new UnityEditor.PackageManager.Error { message = "offline." };
+        request.Status = (UnityEditor.PackageManager.StatusCode)Enum.Parse(typeof(UnityEditor.PackageManager.StatusCode), words[1]);
+        EditorApplication.update();
+        if (EditorApplication.update != null) return 74;
         foreach (var line in Stub.World.Logs) Console.WriteLine(line);
         Console.WriteLine(PackageCheck.CanInstall());
         return 0;

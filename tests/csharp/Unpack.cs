@@ -5,6 +5,7 @@
 using System;
 using System.IO;
 using StyleTransfer;
+using StyleTransfer.Barracuda;
 
 public static class Unpack
 {
@@ -40,9 +41,9 @@ public static class Unpack
 
     static int Register(string packed)
     {
-        Stub.Reflect.Start(typeof(PackedOnnxImporter));
-        var importer = PackedImporter.Current;
-        importer.Import(importer.Unpack(File.ReadAllBytes(packed)));
+        Stub.Reflect.Start(typeof(BarracudaOnnxImporter));
+        var importer = BarracudaEngine.Importer;
+        importer.Import(PackedModel.Unpack(File.ReadAllBytes(packed)));
         Console.WriteLine(importer.GetType().Name + "\t" + Stub.Converter.LastModel.Length + "\t" + Stub.Converter.LastOptimize);
         return 0;
     }

@@ -1,7 +1,8 @@
-"""The generated C#, compiled once per session against the stubs of each Barracuda version."""
+"""The generated C#, compiled once per session: what knows no inference package once, each engine per package version."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +14,14 @@ from tests.csharp.toolchain import (
     STUBS,
     TEMPLATES,
     UNITY_DEFINES,
-    VERSION_DEFINES,
-    VERSIONS,
     must_compile,
     run,
     sources_of,
 )
 
-CASES_SOURCES = [Path(__file__).with_name(f"{name}.cs") for name in ("Cases", "EffectCases", "BenchmarkCases")]
+HERE = Path(__file__).resolve().parent
+CASES_SOURCES = [HERE / f"{name}.cs" for name in ("Cases", "EffectCases", "BenchmarkCases")]
+"""The cases of every engine; those of one engine are in its rig."""
 
 STUB_VALUES = {
     "class_name": "CandyStyleTransfer",
@@ -38,37 +39,84 @@ STUB_VALUES = {
 
 
 @dataclass(frozen=True)
-class Assemblies:
-    """What one Barracuda version's compilation gave: the folder holds the libraries side by side."""
+class Engine:
+    """An engine at one version of its package: what to compile it with.
 
+    `package`: the stand-in's library and its sources among the stubs. `folder`: of unity_templates/Engines, None for
+    the made-up engine. `rig`: what tells the cases about the engine.
+    """
+
+    name: str
     version: str
-    folder: Path
+    package: str
+    stubs: tuple[str, ...]
+    folder: str | None
     defines: tuple[str, ...]
+    rig: str
 
     @property
-    def stubs(self) -> list[Path]:
-        return [self.folder / "UnityEngine.dll", self.folder / "Unity.Barracuda.dll"]
+    def assembly(self) -> str:
+        """The library of the engine itself, without its suffix."""
+        return f"StyleTransfer.{self.folder}" if self.folder else "FakeEngine"
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.version}"
+
+
+def _barracuda(version: str, *defines: str) -> Engine:
+    stubs = ("Barracuda_Common.cs", f"Barracuda_{version.replace('.', '_')}.cs")
+    return Engine("barracuda", version, "Unity.Barracuda", stubs, "Barracuda", defines, "BarracudaRig")
+
+
+FAKE = Engine("fake", "7", "", (), None, (), "FakeRig")
+ENGINES = (
+    FAKE,
+    _barracuda("1.0.4"),
+    _barracuda("2.0.0", "BARRACUDA_2_OR_NEWER"),
+    _barracuda("3.0.0", "BARRACUDA_2_OR_NEWER", "BARRACUDA_3_OR_NEWER"),
+)
+
+
+@dataclass(frozen=True)
+class Assemblies:
+    """The libraries that know no package, side by side in a folder."""
+
+    folder: Path
+
+    def library(self, name: str) -> Path:
+        """The path of a library, by its name without suffix."""
+        return self.folder / f"{name}.dll"
+
+    @property
+    def unity(self) -> Path:
+        return self.library("UnityEngine")
 
     @property
     def runtime(self) -> Path:
-        return self.folder / "StyleTransfer.Runtime.dll"
+        return self.library("StyleTransfer.Runtime")
 
     @property
-    def packed(self) -> Path:
-        return self.folder / "StyleTransfer.Packed.dll"
+    def editor(self) -> list[Path]:
+        """What the editor side refers to, and the editor side itself."""
+        names = ("UnityEngine", "UnityEditor", "StyleTransfer.Runtime", "StyleTransfer.Benchmark", "StyleTransfer.Editor")
+        return [self.library(name) for name in names]
+
+
+@dataclass(frozen=True)
+class EngineAssemblies(Assemblies):
+    """The same with one engine and the stand-in of its package beside them."""
+
+    engine: Engine
 
     @property
-    def onnx(self) -> Path:
-        return self.folder / "Unity.Barracuda.ONNX.dll"
+    def own(self) -> Path:
+        """The library of the engine."""
+        return self.library(self.engine.assembly)
 
     @property
-    def imports_at_run_time(self) -> bool:
-        """Whether this version can import models while the game runs: those with the packed assembly can."""
-        return "BARRACUDA_2_OR_NEWER" in self.defines
-
-    @property
-    def editor(self) -> Path:
-        return self.folder / "StyleTransfer.Editor.dll"
+    def package(self) -> list[Path]:
+        """The stand-in for the package; empty for an engine without one."""
+        return [self.library(self.engine.package)] if self.engine.package else []
 
 
 @pytest.fixture(scope="session")
@@ -77,72 +125,95 @@ def stub_text() -> str:
     return fill("model/stub.cs.j2", **STUB_VALUES).decode()
 
 
-def build_stubs(version: str, folder: Path) -> Assemblies:
-    """The stand-ins for Unity and for one Barracuda version, compiled."""
-    made = Assemblies(version, folder, (*UNITY_DEFINES, *VERSION_DEFINES[version]))
+def build_unity(folder: Path) -> Assemblies:
+    """The stand-ins for Unity, compiled."""
     friends = STUBS / "AssemblyInfo.cs"
-    engine_sources = [
-        *(STUBS / name for name in ("UnityEngine.cs", "UnityRendering.cs", "JsonUtility.cs")),
-        friends,
-    ]
-    engine = must_compile(folder / "UnityEngine.dll", engine_sources)
+    names = ("UnityEngine.cs", "UnityRendering.cs", "JsonUtility.cs", "Networks.cs")
+    engine = must_compile(folder / "UnityEngine.dll", [*(STUBS / name for name in names), friends])
     must_compile(folder / "UnityEditor.dll", [STUBS / "UnityEditor.cs", friends], [engine])
     must_compile(folder / "nunit.framework.dll", [STUBS / "NUnit.cs"])
-    barracuda = [STUBS / "Barracuda_Common.cs", STUBS / f"Barracuda_{version.replace('.', '_')}.cs", friends]
-    library = must_compile(folder / "Unity.Barracuda.dll", barracuda, [engine])
-    if made.imports_at_run_time:
-        must_compile(made.onnx, [STUBS / "BarracudaOnnx.cs"], [library, engine])
-    return made
-
-
-def build_runtime_and_editor(made: Assemblies) -> list[Path]:
-    """Runtime, benchmark and editor side; what an assembly that uses them refers to."""
-    must_compile(made.runtime, sources_of("Runtime"), made.stubs, made.defines)
-    if made.imports_at_run_time:
-        packed_references = [*made.stubs, made.onnx, made.folder / "UnityEditor.dll", made.runtime]
-        must_compile(made.packed, sources_of("Runtime/Packed"), packed_references, made.defines)
-    benchmark = made.folder / "StyleTransfer.Benchmark.dll"
-    must_compile(benchmark, sources_of("Benchmark"), [*made.stubs, made.runtime], made.defines)
-    references = [*made.stubs, made.folder / "UnityEditor.dll", made.runtime, benchmark]
-    must_compile(made.editor, sources_of("Editor"), references, made.defines)
-    return references
-
-
-@pytest.fixture(scope="session", params=VERSIONS)
-def assemblies(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stub_text: str
-) -> Assemblies:
-    """All assemblies of a bundle, compiled as their asmdefs say, for each Barracuda version."""
-    folder = tmp_path_factory.mktemp(f"barracuda-{request.param}")
-    made = build_stubs(request.param, folder)
-    editor_references = build_runtime_and_editor(made)
-    setup_references = [folder / "UnityEngine.dll", folder / "UnityEditor.dll"]
-    setup_defines = (*made.defines, "STYLETRANSFER_BARRACUDA")
-    must_compile(folder / "StyleTransfer.Setup.dll", sources_of("Editor/Setup"), setup_references, setup_defines)
-    test_references = [*editor_references, made.editor, folder / "nunit.framework.dll"]
-    must_compile(folder / "StyleTransfer.Tests.dll", sources_of("Editor/Tests"), test_references, made.defines)
-    stub = folder / f"{STUB_VALUES['class_name']}.cs"
-    stub.write_text(stub_text)
-    # The models' assembly has no version defines of Barracuda.
-    model_references = [folder / "UnityEngine.dll", made.runtime]
-    must_compile(folder / "StyleTransfer.Models.dll", [stub], model_references, UNITY_DEFINES)
-    return made
+    return Assemblies(folder)
 
 
 @pytest.fixture(scope="session")
-def program(assemblies: Assemblies) -> Path:
-    """The program of Cases.cs, against each Barracuda version."""
-    references = [
-        *assemblies.stubs,
-        assemblies.folder / "UnityEditor.dll",
-        assemblies.runtime,
-        assemblies.folder / "StyleTransfer.Benchmark.dll",
-        assemblies.editor,
-    ]
-    shaders = assemblies.folder / "Shaders.cs"
+def shared(tmp_path_factory: pytest.TempPathFactory, stub_text: str) -> Assemblies:
+    """All assemblies of a bundle but the engine, compiled as their asmdefs say: without any inference package."""
+    made = build_unity(tmp_path_factory.mktemp("shared"))
+    editor = made.library("UnityEditor")
+    must_compile(made.runtime, sources_of("Runtime"), [made.unity], UNITY_DEFINES)
+    benchmark = made.library("StyleTransfer.Benchmark")
+    must_compile(benchmark, sources_of("Benchmark"), [made.unity, made.runtime], UNITY_DEFINES)
+    references = [made.unity, editor, made.runtime, benchmark]
+    must_compile(made.library("StyleTransfer.Editor"), sources_of("Editor"), references, UNITY_DEFINES)
+    setup = made.library("StyleTransfer.Setup")
+    must_compile(setup, sources_of("Editor/Setup"), [made.unity, editor], UNITY_DEFINES)
+    references = [*made.editor, made.library("nunit.framework")]
+    must_compile(made.library("StyleTransfer.Tests"), sources_of("Editor/Tests"), references, UNITY_DEFINES)
+    stub = made.folder / f"{STUB_VALUES['class_name']}.cs"
+    stub.write_text(stub_text)
+    must_compile(made.library("StyleTransfer.Models"), [stub], [made.unity, made.runtime], UNITY_DEFINES)
+    return made
+
+
+def build_package(made: EngineAssemblies) -> None:
+    """The stand-in for an engine's package, compiled."""
+    if made.package:
+        sources = [*(STUBS / name for name in made.engine.stubs), STUBS / "AssemblyInfo.cs"]
+        must_compile(made.package[0], sources, [made.unity])
+
+
+def build_engine(made: EngineAssemblies) -> None:
+    """An engine, compiled as its asmdef says."""
+    engine = made.engine
+    sources = sources_of(f"Engines/{engine.folder}") if engine.folder else [HERE / "FakeEngine.cs"]
+    references = [made.unity, made.library("UnityEditor"), *made.package, made.runtime]
+    must_compile(made.own, sources, references, (*UNITY_DEFINES, *engine.defines))
+
+
+def with_engine(shared: Assemblies, engine: Engine, folder: Path) -> EngineAssemblies:
+    """The shared libraries in a folder of their own, with one engine."""
+    for library in shared.folder.glob("*.dll"):
+        shutil.copy(library, folder)
+    made = EngineAssemblies(folder, engine)
+    build_package(made)
+    build_engine(made)
+    return made
+
+
+def build_cases(made: EngineAssemblies) -> Path:
+    """The program of Cases.cs for one engine."""
+    shaders = made.folder / "Shaders.cs"
     shaders.write_text(programs(sorted((TEMPLATES / "Runtime/Shaders").glob("*.shader"))))
-    sources = [*CASES_SOURCES, Path(__file__).with_name("Hlsl.cs"), shaders]
-    return must_compile(assemblies.folder / "Cases.exe", sources, references, UNITY_DEFINES)
+    sources = [*CASES_SOURCES, HERE / f"{made.engine.rig}.cs", HERE / "Hlsl.cs", shaders]
+    return must_compile(
+        made.folder / "Cases.exe", sources, [*made.editor, *made.package, made.own], UNITY_DEFINES
+    )
+
+
+@pytest.fixture(scope="session", params=ENGINES, ids=str)
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared: Assemblies
+) -> EngineAssemblies:
+    """Each engine at each version of its package."""
+    return with_engine(shared, request.param, tmp_path_factory.mktemp(str(request.param)))
+
+
+@pytest.fixture(scope="session")
+def cases(engine: EngineAssemblies) -> Path:
+    """The program of Cases.cs, for each engine."""
+    return build_cases(engine)
+
+
+@pytest.fixture(scope="session")
+def fake(tmp_path_factory: pytest.TempPathFactory, shared: Assemblies) -> EngineAssemblies:
+    """The made-up engine: for what does not depend on the engine."""
+    return with_engine(shared, FAKE, tmp_path_factory.mktemp("made-up"))
+
+
+@pytest.fixture(scope="session")
+def program(fake: EngineAssemblies) -> Path:
+    """The program of Cases.cs with the made-up engine."""
+    return build_cases(fake)
 
 
 def ask(program: Path, *arguments: str, stdin: str = "") -> list[str]:

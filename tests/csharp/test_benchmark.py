@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.unity.measurements import COLUMNS, read_measurements, read_rows
-from tests.csharp.conftest import Assemblies, ask
+from tests.csharp.conftest import ask
 
 
 def test_percentiles_are_those_of_numpy(program: Path) -> None:
@@ -25,14 +25,11 @@ def test_percentiles_are_those_of_numpy(program: Path) -> None:
     assert ask(program, "benchmark", "samples", stdin="0.5\n") == ["0 0 0 0"]
 
 
-def test_every_style_is_timed_at_every_size_on_every_worker(
-    program: Path, assemblies: Assemblies, tmp_path: Path
-) -> None:
+def test_every_style_is_timed_at_every_size_on_every_worker(program: Path, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     frames, alive, *logs = ask(program, "benchmark", "run", str(table))
     rows = read_rows(table)
-    pixel = ["PixelShader"] if assemblies.version == "3.0.0" else []
-    workers = ["ComputePrecompiled", "Compute", *pixel, "CSharpBurst"]
+    workers = ["Compute", "CSharpBurst"]  # those of the made-up engine
     styles = ["Candy", 'Rain, "heavy"']
     sizes = [(64, 48, 64, 48), (32, 18, 32, 20)]
     wanted = [(style, size, worker) for style in styles for size in sizes for worker in workers]
@@ -41,7 +38,7 @@ def test_every_style_is_timed_at_every_size_on_every_worker(
     assert told == wanted
     assert all((row.warmup_runs, row.runs, row.error) == (2, 7, "") for row in rows)
     assert all(0 < row.minimum_ms <= row.median_ms <= row.p95_ms for row in rows)  # type: ignore[operator]
-    assert {row.device for row in rows} == {'GPU, "fast"'}
+    assert {(row.device, row.engine) for row in rows} == {('GPU, "fast"', "Fake 7")}
     assert frames == f"frames {len(rows) * (1 + 2 + 7)} done True" and alive == "alive "
     assert logs[0].startswith(f"log Style Transfer: timed {len(rows)} cases") and logs[-1] == "quit"
     assert len(read_measurements(table)) == 3

@@ -1,4 +1,4 @@
-"""The generated C# compiles, without warnings, against each Barracuda version, and against nothing it must not."""
+"""The generated C# compiles, without warnings: all but the engines without any package, each engine with its own."""
 
 from __future__ import annotations
 
@@ -8,110 +8,127 @@ from pathlib import Path
 
 import pytest
 
-from tests.csharp.conftest import Assemblies, build_stubs
-from tests.csharp.toolchain import (
-    TEMPLATES,
-    UNITY_DEFINES,
-    VERSION_DEFINES,
-    compile_csharp,
-    must_compile,
-    sources_of,
-)
+from tests.csharp.conftest import ENGINES, Assemblies, Engine, EngineAssemblies, with_engine
+from tests.csharp.toolchain import TEMPLATES, UNITY_DEFINES, compile_csharp, must_compile, sources_of
 
 EVERY_CSHARP = sorted(TEMPLATES.rglob("*.cs"))
 ASMDEFS = sorted(TEMPLATES.rglob("*.asmdef"))
+FOLDERS = sorted(path.name for path in (TEMPLATES / "Engines").iterdir())
+"""The engines: folders of unity_templates/Engines."""
+
+BARRACUDA = [engine for engine in ENGINES if engine.name == "barracuda"]
 
 
-def test_all_assemblies_compile_for_each_version(assemblies: Assemblies) -> None:
-    made = {path.name for path in assemblies.folder.glob("StyleTransfer.*.dll") if ".Demo" not in path.name}
+def test_all_assemblies_compile_without_any_package(shared: Assemblies) -> None:
+    made = {path.name for path in shared.folder.glob("StyleTransfer.*.dll")}
     parts = ["Runtime", "Benchmark", "Editor", "Setup", "Tests", "Models"]
-    parts += ["Packed"] if assemblies.imports_at_run_time else []
     assert made == {f"StyleTransfer.{part}.dll" for part in parts}
 
 
-def test_runtime_compiles_for_a_player_and_an_older_editor(assemblies: Assemblies, tmp_path: Path) -> None:
-    defines = VERSION_DEFINES[assemblies.version]
-    for name, more in {"Runtime.dll": (), "WebGL.dll": ("UNITY_WEBGL",)}.items():
-        must_compile(tmp_path / name, sources_of("Runtime"), assemblies.stubs, (*defines, *more))
+def test_every_engine_is_compiled(engine: EngineAssemblies) -> None:
+    assert engine.own.exists()
+    assert {one.folder for one in ENGINES} - {None} == set(FOLDERS)
 
 
-def test_the_component_of_a_model_needs_no_barracuda_reference(stub_text: str) -> None:
-    assert "Barracuda" not in re.sub(r"//.*", "", stub_text)
+@pytest.mark.parametrize("defines", [(), ("UNITY_WEBGL",)], ids=["older", "webgl"])
+def test_what_is_in_a_player_compiles_without_the_editor(
+    engine: EngineAssemblies, tmp_path: Path, defines: tuple[str, ...]
+) -> None:
+    must_compile(tmp_path / "StyleTransfer.Runtime.dll", sources_of("Runtime"), [engine.unity], defines)
+    if engine.engine.folder:
+        sources = sources_of(f"Engines/{engine.engine.folder}")
+        references = [engine.unity, *engine.package, engine.runtime]
+        must_compile(tmp_path / "Engine.dll", sources, references, (*engine.engine.defines, *defines))
 
 
-@pytest.mark.parametrize("version", ["1.0.4", "2.0.0"])
-def test_a_pixel_shader_worker_is_an_error_before_3(version: str, tmp_path: Path) -> None:
-    made = build_stubs(version, tmp_path)
-    defines = (*UNITY_DEFINES, *VERSION_DEFINES["3.0.0"])
-    source = TEMPLATES / "Runtime/StyleTransferWorker.cs"
-    done = compile_csharp(tmp_path / "Wrong.dll", [source], made.stubs, defines)
+def test_only_engines_know_packages() -> None:
+    """What is outside of Engines names none of their packages in code, and has no condition on one."""
+    outside = [path for path in EVERY_CSHARP if path.relative_to(TEMPLATES).parts[0] != "Engines"]
+    assert len(outside) > 40
+    for path in outside:
+        code = re.sub(r"//.*", "", path.read_text())
+        assert not re.search(r"using Unity\.(Barracuda|Sentis|InferenceEngine)|\bUnity\.(Barracuda|Sentis)\b", code), path
+        conditions = re.findall(r"^\s*#(?:el)?if (.*)$", code, re.MULTILINE)
+        assert not re.search(r"BARRACUDA|SENTIS|INFERENCE", " ".join(conditions)), path
+
+
+def test_the_component_of_a_model_needs_no_engine(stub_text: str) -> None:
+    assert not re.search("Barracuda|Inference|Sentis", re.sub(r"//.*", "", stub_text))
+
+
+@pytest.mark.parametrize("older", BARRACUDA[:-1], ids=str)
+def test_a_define_of_a_later_version_is_an_error(older: Engine, shared: Assemblies, tmp_path: Path) -> None:
+    made = with_engine(shared, older, tmp_path)
+    references = [made.unity, made.library("UnityEditor"), *made.package, made.runtime]
+    defines = (*UNITY_DEFINES, *BARRACUDA[-1].defines)
+    done = compile_csharp(tmp_path / "Wrong.dll", sources_of("Engines/Barracuda"), references, defines)
     assert done.returncode != 0
-    assert re.search("CS0117.*PixelShader", done.stderr)
+    assert re.search("PixelShaderOps|CS0117.*PixelShader", done.stderr)
 
 
-def test_a_spelling_mistake_in_an_api_name_is_an_error(assemblies: Assemblies, tmp_path: Path) -> None:
+def test_a_spelling_mistake_in_an_api_name_is_an_error(shared: Assemblies, tmp_path: Path) -> None:
+    made = with_engine(shared, BARRACUDA[-1], tmp_path)
     changed = tmp_path / "TensorExchange.cs"
-    text = (TEMPLATES / "Runtime/TensorExchange.cs").read_text()
+    text = (TEMPLATES / "Engines/Barracuda/TensorExchange.cs").read_text()
     changed.write_text(text.replace("ToRenderTexture", "ToTexture"))
-    sources = [path for path in sources_of("Runtime") if path.name != changed.name] + [changed]
-    done = compile_csharp(tmp_path / "Wrong.dll", sources, assemblies.stubs, assemblies.defines)
+    sources = [path for path in sources_of("Engines/Barracuda") if path.name != changed.name] + [changed]
+    references = [made.unity, made.library("UnityEditor"), *made.package, made.runtime]
+    done = compile_csharp(tmp_path / "Wrong.dll", sources, references, (*UNITY_DEFINES, *made.engine.defines))
     assert done.returncode != 0
     assert "CS1061" in done.stdout + done.stderr
 
 
-SETUP = "StyleTransfer.Setup"
-"""The one assembly that compiles without Barracuda: it says that the package is missing."""
+OTHER_ASSEMBLIES = {
+    "Unity.RenderPipelines.Core.Runtime",
+    "Unity.RenderPipelines.Universal.Runtime",
+    "Unity.RenderPipelines.HighDefinition.Runtime",
+    "UnityEngine.TestRunner",
+    "UnityEditor.TestRunner",
+}
+PACKAGES = {"Barracuda": ("com.unity.barracuda", "STYLETRANSFER_BARRACUDA")}
+"""Engine -> the package that it is compiled with, and the define that stands for it."""
 
 
-def test_the_package_check_compiles_without_barracuda(assemblies: Assemblies, tmp_path: Path) -> None:
-    asmdef = json.loads((TEMPLATES / f"Editor/Setup/{SETUP}.asmdef").read_text())
-    assert (asmdef["references"], asmdef["defineConstraints"]) == ([], [])
-    references = [assemblies.folder / "UnityEngine.dll", assemblies.folder / "UnityEditor.dll"]
-    for number, defines in enumerate([(), ("STYLETRANSFER_SENTIS",)]):
-        sources = sources_of("Editor/Setup")
-        must_compile(tmp_path / f"Setup{number}.dll", sources, references, (*UNITY_DEFINES, *defines))
-
-
-@pytest.mark.parametrize("path", [path for path in ASMDEFS if path.stem != SETUP], ids=lambda path: path.name)
-def test_assembly_definitions_are_skipped_without_barracuda(path: Path) -> None:
+@pytest.mark.parametrize("path", ASMDEFS, ids=lambda path: path.name)
+def test_assembly_definitions_ask_for_the_package_that_they_need_and_no_other(path: Path) -> None:
     asmdef = json.loads(path.read_text())
     assert asmdef["name"] == path.stem
+    inside = path.relative_to(TEMPLATES).parts
+    own = {other.stem for other in ASMDEFS if other.relative_to(TEMPLATES).parts[0] != "Engines"}
+    if inside[0] != "Engines":
+        assert set(asmdef["references"]) <= own | OTHER_ASSEMBLIES
+        return
+    package, define = PACKAGES[inside[1]]
+    own |= {other.stem for other in ASMDEFS if other.relative_to(TEMPLATES).parts[:2] == inside[:2]}
+    assert all(name in own or name.startswith("Unity.") for name in asmdef["references"])
     defined = {entry["define"]: entry for entry in asmdef["versionDefines"]}
-    assert "STYLETRANSFER_BARRACUDA" in asmdef["defineConstraints"]
-    assert defined["STYLETRANSFER_BARRACUDA"]["name"] == "com.unity.barracuda"
-    assert set(asmdef["references"]) <= {
-        *(other.stem for other in ASMDEFS),
-        "Unity.Barracuda",
-        *(["Unity.Barracuda.ONNX"] if "BARRACUDA_2_OR_NEWER" in asmdef["defineConstraints"] else []),
-        "Unity.RenderPipelines.Core.Runtime",
-        "Unity.RenderPipelines.Universal.Runtime",
-        "Unity.RenderPipelines.HighDefinition.Runtime",
-        "UnityEngine.TestRunner",
-        "UnityEditor.TestRunner",
-    }
+    assert define in asmdef["defineConstraints"] and set(asmdef["defineConstraints"]) <= defined.keys()
+    assert {entry["name"] for entry in defined.values()} == {package}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Runtime/StyleTransfer.Runtime",
-        "Benchmark/StyleTransfer.Benchmark",
-        "Editor/StyleTransfer.Editor",
-        f"Editor/Setup/{SETUP}",
-    ],
-)
-def test_assembly_definitions_define_what_the_code_asks_for(name: str) -> None:
-    path = TEMPLATES / f"{name}.asmdef"
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_assembly_definitions_define_what_the_code_asks_for(folder: str) -> None:
+    path = TEMPLATES / f"Engines/{folder}/StyleTransfer.{folder}.asmdef"
     defined = {entry["define"]: entry["expression"] for entry in json.loads(path.read_text())["versionDefines"]}
     used = {
         word
         for source in path.parent.glob("*.cs")
         for line in re.findall(r"^\s*#(?:el)?if (.*)$", source.read_text(), re.MULTILINE)
-        for word in re.findall(r"BARRACUDA_\w+", line)
+        for word in re.findall(r"\w+", line)
+        if not word.startswith("UNITY_")
     }
     assert used <= defined.keys()
-    assert defined["BARRACUDA_2_OR_NEWER"] == "2.0.0"
-    assert defined["BARRACUDA_3_OR_NEWER"] == "3.0.0"
+    assert defined.keys() - used <= {PACKAGES[folder][1]}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_an_engine_survives_stripping_and_play_without_a_reload(folder: str) -> None:
+    """Nothing refers to an engine's assembly, so it must be linked, registered by Unity, and registered again."""
+    text = "".join(path.read_text() for path in (TEMPLATES / f"Engines/{folder}").glob("*.cs"))
+    assert "[assembly: AlwaysLinkAssembly]" in text
+    register = re.search(r"((?: *(?:\[|#).*\n)+) *static void Register\(\) => StyleTransferEngines\.Register\(", text)[1]
+    assert "[Preserve]" in register and "RuntimeInitializeLoadType.AfterAssembliesLoaded" in register
+    assert "[UnityEditor.InitializeOnLoadMethod]" in register
 
 
 @pytest.mark.parametrize("path", EVERY_CSHARP, ids=lambda path: path.name)
@@ -132,7 +149,7 @@ def test_every_public_member_is_documented() -> None:
             above = number - 1
             while lines[above].strip().startswith("["):
                 above -= 1
-            internal_constructor = re.match(r"\s*public (Texture|Array)Exchange\(", line)
+            internal_constructor = re.match(r"\s*public \w+Exchange\(", line)
             if not lines[above].strip().startswith("///") and not internal_constructor:
                 missing.append(f"{path.name}:{number + 1}: {line.strip()}")
     assert not missing

@@ -34,17 +34,17 @@ def test_yaml_holds_exactly_the_serialised_fields(template: str) -> None:
     assert keys == fields
 
 
-def test_the_example_in_the_documentation_compiles(assemblies: Assemblies, tmp_path: Path) -> None:
+def test_the_example_in_the_documentation_compiles(shared: Assemblies, tmp_path: Path) -> None:
     text = (REPOSITORY / "docs/unity.md").read_text()
     (example,) = re.findall(r"```csharp\n(.*?)```", text, re.DOTALL)
     source = tmp_path / "StylisedScreen.cs"
     source.write_text(example)
-    must_compile(tmp_path / "Example.dll", [source], [*assemblies.stubs, assemblies.runtime], UNITY_DEFINES)
+    must_compile(tmp_path / "Example.dll", [source], [shared.unity, shared.runtime], UNITY_DEFINES)
 
 
 def test_the_documentation_names_files_that_exist() -> None:
     text = (REPOSITORY / "docs/unity.md").read_text()
-    named = re.findall(r"`((?:Runtime|Editor)/[\w./]*)`", text)
+    named = re.findall(r"`((?:Runtime|Editor|Engines)/[\w./]*)`", text)
     assert len(named) >= 9
     assert [name for name in named if not (TEMPLATES / name).exists()] == []
 

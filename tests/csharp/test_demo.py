@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.support.resources import resource
-from tests.csharp.conftest import Assemblies, ask
+from tests.csharp.conftest import EngineAssemblies, ask
 from tests.csharp.toolchain import UNITY_DEFINES, must_compile
 
 DEMO = resource("UnityProject") / "Assets" / "Demo"
@@ -18,20 +18,20 @@ LEGACY_INPUT = "ENABLE_LEGACY_INPUT_MANAGER"
 
 
 @pytest.fixture(scope="module")
-def demo(assemblies: Assemblies) -> Path:
+def demo(fake: EngineAssemblies) -> Path:
     """Assembly-CSharp, the controls and their editor side, and the program that asks them."""
-    folder = assemblies.folder
+    folder = fake.folder
     engine, editor = folder / "UnityEngine.dll", folder / "UnityEditor.dll"
     loose = must_compile(folder / "Assembly-CSharp.dll", sorted(DEMO.glob("*.cs")), [engine], UNITY_DEFINES)
     controls = sorted((DEMO / "Controls").glob("*.cs"))
-    references = [engine, assemblies.runtime]
+    references = [engine, fake.runtime]
     # As in a project that has only the new Input System, then with the keys.
     must_compile(folder / "StyleTransfer.Demo.dll", controls, references, UNITY_DEFINES)
     keys = must_compile(folder / "StyleTransfer.Demo.dll", controls, references, (*UNITY_DEFINES, LEGACY_INPUT))
-    references = [engine, editor, assemblies.runtime, keys]
+    references = [engine, editor, fake.runtime, keys]
     sources = sorted((DEMO / "Controls/Editor").glob("*.cs"))
     styles = must_compile(folder / "StyleTransfer.Demo.Editor.dll", sources, references, UNITY_DEFINES)
-    references = [*assemblies.stubs, editor, assemblies.runtime, loose, keys, styles]
+    references = [engine, editor, fake.runtime, loose, keys, styles]
     return must_compile(folder / "DemoCases.exe", [SOURCE], references, UNITY_DEFINES)
 
 
@@ -68,7 +68,7 @@ def test_the_camera_chooses_from_the_styles_of_the_project(demo: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(DEMO.rglob("*.asmdef")), ids=lambda path: path.name)
-def test_without_barracuda_the_controls_are_left_out(path: Path) -> None:
+def test_the_controls_need_no_inference_package(path: Path) -> None:
     asmdef = json.loads(path.read_text())
-    assert asmdef["name"] == path.stem and asmdef["defineConstraints"] == ["STYLETRANSFER_BARRACUDA"]
+    assert asmdef["name"] == path.stem and asmdef["defineConstraints"] == []
     assert set(asmdef["references"]) <= {"StyleTransfer.Runtime", "StyleTransfer.Demo"}

@@ -10,8 +10,8 @@ import pytest
 from pipeline import targets
 from pipeline.unity.bundle import render
 from tests.conftest import REPOSITORY
-from tests.csharp.conftest import Assemblies, build_runtime_and_editor, build_stubs
-from tests.csharp.toolchain import UNITY_DEFINES, must_compile, run, sources_of
+from tests.csharp.conftest import EngineAssemblies
+from tests.csharp.toolchain import UNITY_DEFINES, must_compile, run
 from tests.unity.bundles import spec
 
 SOURCE = Path(__file__).with_name("EditorCases.cs")
@@ -19,11 +19,9 @@ ASSET = "Assets/Third Party/StyleTransfer/Models/Mosaic/Mosaic.asset"
 
 
 @pytest.fixture(scope="module")
-def program(assemblies: Assemblies) -> Path:
-    names = ("UnityEngine", "Unity.Barracuda", "UnityEditor")
-    own = ("StyleTransfer.Runtime", "StyleTransfer.Benchmark", "StyleTransfer.Editor", "StyleTransfer.Setup")
-    references = [assemblies.folder / f"{name}.dll" for name in (*names, *own)]
-    return must_compile(assemblies.folder / "EditorCases.exe", [SOURCE], references, UNITY_DEFINES)
+def program(fake: EngineAssemblies) -> Path:
+    references = [*fake.editor, fake.library("StyleTransfer.Setup"), fake.own]
+    return must_compile(fake.folder / "EditorCases.exe", [SOURCE], references, UNITY_DEFINES)
 
 
 def ask(program: Path, *words: str, stdin: str = "") -> list[str]:
@@ -110,35 +108,51 @@ def test_the_report_of_the_example_is_read(program: Path) -> None:
 # Building again
 
 
-def test_a_style_is_built_again_where_it_lies_with_its_options(program: Path, assemblies: Assemblies) -> None:
+def test_a_style_is_built_again_where_it_lies_with_its_options(program: Path) -> None:
     report = json.dumps({"findings": [], "rebuild": ["--input-range", "0..255"]})
-    target = f"barracuda-{assemblies.version[:3]}"
-    assert ask(program, "rebuild", "my net.onnx", ASSET, stdin=report) == [
+    assert ask(program, "rebuild", "my net.onnx", ASSET, "fake-7", stdin=report) == [
         *("build-unity", "my net.onnx", "--name", "Mosaic", "--output", "Assets/Third Party"),
-        *("--target", target, "--input-range", "0..255"),
+        *("--target", "fake-7", "--input-range", "0..255"),
     ]
-    assert "--input-range" not in ask(program, "rebuild", "net.onnx", ASSET, stdin="broken")
+    assert "--input-range" not in ask(program, "rebuild", "net.onnx", ASSET, "fake-7", stdin="broken")
+    assert "--target" not in ask(program, "rebuild", "net.onnx", ASSET, "-", stdin="broken")
 
 
 @pytest.mark.parametrize("asset", ["Assets/Mosaic.asset", "StyleTransfer/Models/Mosaic/Mosaic.asset"])
 def test_a_style_outside_its_bundle_is_not_built_again(program: Path, asset: str) -> None:
-    (answer,) = ask(program, "rebuild", "net.onnx", asset, stdin="{}")
+    (answer,) = ask(program, "rebuild", "net.onnx", asset, "-", stdin="{}")
     assert answer.startswith("refused: ") and "Move its folder back" in answer
 
 
 # Which package is missing
 
 
+BARRACUDA, SENTIS, INFERENCE = "com.unity.barracuda", "com.unity.sentis", "com.unity.ai.inference"
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["barracuda-3.0", "no", "A=barracuda-3.0"], []),
-        (["barracuda-3.0", "no"], []),
-        (["barracuda-2.0", "no", "B=barracuda-3.0", "A=barracuda-1.0", "C=barracuda-2.0"],
-         ["2.0.0 is installed", "A (barracuda-1.0), B (barracuda-3.0).", "--target barracuda-2.0"]),
-        (["-", "no", "A=barracuda-1.0"], ["not installed", "version 1.0.4"]),
-        (["-", "sentis"], ["not installed", "version 3.0.0"]),
-        (["barracuda-3.0", "sentis", "A=barracuda-3.0"], ["com.unity.sentis", "Remove one"]),
+        ([f"{BARRACUDA}=3.0.0", "-", "A=barracuda-3.0"], []),
+        ([f"{BARRACUDA}=3.0.1", "-"], []),
+        ([f"{INFERENCE}=2.6.1", "-", "A=inference-2", "B=compute-1"], []),
+        ([f"{SENTIS}=2.1.3", "-", "A=sentis-2.1"], []),
+        ([f"{INFERENCE}=2.3.0", "-", "A=inference-2", "B=inference-2.3"], []),
+        ([f"{INFERENCE}=2.4.0", "-", "A=inference-2", "B=inference-2.3"], ["B (inference-2.3).", "--target inference-2"]),
+        # Unity 6000.3 and later: the old name only refers to the new one.
+        ([f"{INFERENCE}=2.4.1", f"{SENTIS}=2.5.0", "-", "A=inference-2"], []),
+        ([f"{BARRACUDA}=2.1.0", "-", "B=barracuda-3.0", "A=barracuda-1.0", "C=barracuda-2.0"],
+         ["2.1.0 is installed", "A (barracuda-1.0), B (barracuda-3.0).", "--target barracuda-2.0"]),
+        ([f"{INFERENCE}=2.3.0", "-", "A=barracuda-3.0"],
+         ["inference 2.3.0 is installed", "A (barracuda-3.0).", "--target inference-2", "Rebuild"]),
+        ([f"{BARRACUDA}=3.0.0", "-", "A=sentis-2.1"], ["A (sentis-2.1).", "--target barracuda-3.0"]),
+        (["-", "A=barracuda-1.0"], ["barracuda is not installed", "version 1.0.4", "Style Transfer > Install Package"]),
+        (["-", "A=sentis-2.1"], ["sentis is not installed", "version 2.1.3"]),
+        (["-"], ["barracuda is not installed", "version 3.0.0"]),
+        (["-", "A=compute-1"], []),
+        ([f"{BARRACUDA}=3.0.0", f"{SENTIS}=2.1.3", "-"], [BARRACUDA, SENTIS, "Remove the one"]),
+        ([f"{BARRACUDA}=3.0.0", f"{INFERENCE}=2.4.0", "-"], [BARRACUDA, INFERENCE, "imports none"]),
+        ([f"{SENTIS}=1.4.0-pre.3", "-"], ["no style can be built", "1.4.0-pre.3", "2.1.3"]),
     ],
 )  # fmt: skip
 def test_advice_on_packages(program: Path, words: list[str], parts: list[str]) -> None:
@@ -149,8 +163,8 @@ def test_advice_on_packages(program: Path, words: list[str], parts: list[str]) -
 
 
 def test_the_versions_that_it_installs_are_those_of_the_targets(program: Path) -> None:
-    for name in targets.names("barracuda"):
-        (answer,) = ask(program, "advice", "-", "no", f"A={name}")
+    for name in targets.names():
+        (answer,) = ask(program, "advice", "-", f"A={name}")
         target = targets.get(name)
         assert target.package in answer and f"version {target.package_version} " in answer
 
@@ -163,34 +177,33 @@ def test_the_target_is_read_from_the_text_of_an_asset(program: Path) -> None:
     assert ask(program, "target", stdin="nothing") == ["null"]
 
 
-def test_the_project_is_checked_once_a_session_and_when_a_model_comes(
-    program: Path, assemblies: Assemblies, tmp_path: Path
-) -> None:
+def put(folder: Path) -> None:
     for name, data in render(spec("Mosaic")).items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(data)
-    problem, *logs = ask(program, "check", str(tmp_path))
-    if assemblies.version == "3.0.0":
-        assert (problem, logs) == ("null", [])
-    else:
-        assert "Mosaic (barracuda-3.0)" in problem
-        assert logs == [f"warning Style Transfer: {problem}"]
-    assert ask(program, "check", "-") == ["null"]
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
 
 
-def test_without_the_package_everything_says_so_and_one_click_adds_it(tmp_path: Path) -> None:
-    made = build_stubs("3.0.0", tmp_path)
-    editor = build_runtime_and_editor(made)
-    without = tmp_path / "StyleTransfer.Setup.dll"
-    must_compile(without, sources_of("Editor/Setup"), [*made.stubs, tmp_path / "UnityEditor.dll"], UNITY_DEFINES)
-    program = must_compile(tmp_path / "EditorCases.exe", [SOURCE], [*editor, made.editor, without], UNITY_DEFINES)
-    (problem, *logs) = ask(program, "check", "-")
-    assert "not installed" in problem and len(logs) == 1
-    assert ask(program, "install", "-") == [
-        "log Style Transfer: adding com.unity.barracuda 3.0.0 to the project.",
-        "package com.unity.barracuda@3.0.0",
-        "True",
+def test_the_project_is_checked_once_a_session_and_when_a_model_comes(program: Path, tmp_path: Path) -> None:
+    put(tmp_path)
+    problem, *logs = ask(program, "check", str(tmp_path), f"{BARRACUDA}=2.0.0")
+    assert "Mosaic (barracuda-3.0)" in problem
+    assert logs == [f"warning Style Transfer: {problem}"]
+    assert ask(program, "check", str(tmp_path), f"{BARRACUDA}=3.0.0") == ["null"]
+    assert ask(program, "check", "-", f"{INFERENCE}=2.4.0") == ["null"]
+    assert "not installed" in ask(program, "check", "-")[0]
+
+
+def test_one_click_adds_the_missing_package_and_says_how_it_ended(program: Path, tmp_path: Path) -> None:
+    added = "log Style Transfer: adding com.unity.barracuda@3.0.0 to the project."
+    asked = "package com.unity.barracuda@3.0.0"
+    assert ask(program, "install", "-", "Success") == [
+        *("True", added, asked, "waiting", "False"),
+        *("log Style Transfer: com.unity.barracuda@3.0.0 was added.", "True"),
     ]
+    *_, told, can = ask(program, "install", "-", "Failure")
+    assert told.startswith("error Style Transfer: com.unity.barracuda@3.0.0 could not be added: offline.")
+    assert can == "True"
+    assert ask(program, "install", "-", "Success", f"{INFERENCE}=2.4.0")[0] == "False"
 
 
 # The inspector
@@ -216,7 +229,7 @@ def tool(tmp_path: Path, script: str) -> str:
 
 def test_the_inspector_shows_numbers_findings_and_what_does_not_fit(program: Path, style: Path) -> None:
     lines = ask(program, "inspector", "pipeline", str(style))
-    assert lines[0].startswith("box Warning Built for barracuda-9.0, but barracuda-")
+    assert lines[0] == "box Warning Built for other-9, but fake-7 is installed. Press Rebuild to build it for that."
     assert {"field Style: Candy", "field Weights: 1,234", "field File: 2.50 MB"} <= set(lines)
     assert "box Info [slow-thing] n1: Slow. Wait." in lines
     buttons = [line for line in lines if line.startswith("button")]
@@ -234,7 +247,7 @@ def test_validate_shows_what_the_tool_finds_now(program: Path, style: Path, tmp_
     assert "box Error [unknown-operator] y: No. Rewrite it." in done and "slow-thing" not in done
     assert "fails (1 error): 1" in done and "locks 0" in done
     network = str(style).replace(".asset", ".onnx")
-    assert (tmp_path / "asked").read_text().startswith(f"validate {network} --target barracuda-")
+    assert (tmp_path / "asked").read_text().startswith(f"validate {network} --target fake-7 ")
 
 
 def test_rebuild_asks_for_the_source_once_and_takes_the_new_files_over(
@@ -249,7 +262,7 @@ def test_rebuild_asks_for_the_source_once_and_takes_the_new_files_over(
     assert lines[-1] == "refreshed 2, locks 0"
     asked = (tmp_path / "asked").read_text().splitlines()
     assert len(asked) == 2 and asked[0] == asked[1]
-    assert f"build-unity {source} --name Mosaic --output {tmp_path}/Assets --target barracuda-" in asked[0]
+    assert f"build-unity {source} --name Mosaic --output {tmp_path}/Assets --target fake-7 " in asked[0]
     assert asked[0].endswith("--size 640x360")
 
 

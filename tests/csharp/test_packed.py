@@ -11,8 +11,17 @@ from pipeline.compress.job import CompressOptions, compress
 from pipeline.compress.packed import unpack
 from pipeline.support.errors import PipelineError
 from tests.compress.packs import mixed, network
-from tests.csharp.conftest import Assemblies, build_stubs
-from tests.csharp.toolchain import STUBS, must_compile, run, sources_of
+from tests.csharp.conftest import (
+    ENGINES,
+    Assemblies,
+    Engine,
+    EngineAssemblies,
+    build_engine,
+    build_package,
+    build_unity,
+    with_engine,
+)
+from tests.csharp.toolchain import STUBS, UNITY_DEFINES, must_compile, run, sources_of
 
 SOURCE = Path(__file__).with_name("Unpack.cs")
 REPORTED = ("ok", "refused", "broken")
@@ -22,13 +31,30 @@ REPORTED = ("ok", "refused", "broken")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The reader and the importer, compiled for Barracuda 3.0 as a player has them."""
     folder = tmp_path_factory.mktemp("packed")
-    made: Assemblies = build_stubs("3.0.0", folder)
-    defines = [name for name in made.defines if name != "UNITY_EDITOR"]
-    must_compile(made.runtime, sources_of("Runtime"), made.stubs, defines)
-    references = [*made.stubs, made.onnx, made.runtime]
-    must_compile(made.packed, sources_of("Runtime/Packed"), references, defines)
-    assert (STUBS / "BarracudaOnnx.cs").exists()
-    return must_compile(folder / "Unpack.exe", [SOURCE], [*references, made.packed])
+    build_unity(folder)
+    made = EngineAssemblies(folder, ENGINES[-1])
+    defines = [name for name in UNITY_DEFINES if name != "UNITY_EDITOR"]
+    must_compile(made.runtime, sources_of("Runtime"), [made.unity], defines)
+    build_package(made)
+    build_engine(made)
+    references = [made.unity, *made.package, build_onnx_package(made), made.runtime, made.own]
+    onnx = made.library("StyleTransfer.Barracuda.Onnx")
+    must_compile(onnx, sources_of("Engines/Barracuda/Onnx"), references, (*defines, *made.engine.defines))
+    return must_compile(folder / "Unpack.exe", [SOURCE], [*references, onnx])
+
+
+def build_onnx_package(made: EngineAssemblies) -> Path:
+    """The stand-in for the assembly that imports .onnx files, which Barracuda has from 2.0 on."""
+    library = made.library("Unity.Barracuda.ONNX")
+    return must_compile(library, [STUBS / "BarracudaOnnx.cs"], [*made.package, made.unity])
+
+
+@pytest.mark.parametrize("engine", [e for e in ENGINES if "BARRACUDA_2_OR_NEWER" in e.defines], ids=str)
+def test_the_importer_compiles_in_the_editor_too(engine: Engine, shared: Assemblies, tmp_path: Path) -> None:
+    made = with_engine(shared, engine, tmp_path)
+    references = [made.unity, made.library("UnityEditor"), *made.package, build_onnx_package(made), made.runtime, made.own]
+    library = made.library("StyleTransfer.Barracuda.Onnx")
+    must_compile(library, sources_of("Engines/Barracuda/Onnx"), references, (*UNITY_DEFINES, *engine.defines))
 
 
 def unpack_all(program: Path, folder: Path, packed: list[bytes]) -> list[tuple[str, str, bytes | None]]:
@@ -106,4 +132,4 @@ def test_the_importer_registers_itself_before_the_first_scene(program: Path, tmp
     model, packed = mixed()
     (tmp_path / "a.bytes").write_bytes(packed)
     done = run("mono", program, "register", tmp_path / "a.bytes")
-    assert done.stdout.split() == ["PackedOnnxImporter", str(len(model)), "True"], done.stderr
+    assert done.stdout.split() == ["BarracudaOnnxImporter", str(len(model)), "True"], done.stderr

@@ -1,4 +1,4 @@
-"""The passes for URP and HDRP compile against every version of either and of Barracuda, and draw right frames."""
+"""The passes for URP and HDRP compile against every version of either, without any engine, and draw right frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.csharp.conftest import Assemblies
+from tests.csharp.conftest import EngineAssemblies
 from tests.csharp.test_allocations import allocations, methods_of
 from tests.csharp.toolchain import STUBS, TEMPLATES, UNITY_DEFINES, compile_csharp, must_compile, run, sources_of
 
@@ -43,7 +43,7 @@ each_pipeline = pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda pipeli
 
 @pytest.fixture(scope="session")
 def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pipeline, Path], list[Path]]:
-    """Makes the libraries that stand for a pipeline, once for all versions of Barracuda."""
+    """Makes the libraries that stand for a version of a pipeline."""
     folder = tmp_path_factory.mktemp("pipelines")
     made: dict[Pipeline, list[Path]] = {}
 
@@ -64,19 +64,17 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pipeline, P
 @each_pipeline
 def test_the_pass_compiles_draws_the_right_frames_and_allocates_nothing(
     pipeline: Pipeline,
-    assemblies: Assemblies,
+    fake: EngineAssemblies,
     program: Path,
     stand_ins: Callable[[Pipeline, Path], list[Path]],
     tmp_path: Path,
 ) -> None:
-    libraries = stand_ins(pipeline, assemblies.folder / "UnityEngine.dll")
+    libraries = stand_ins(pipeline, fake.folder / "UnityEngine.dll")
     ours = tmp_path / f"StyleTransfer.{pipeline.folder}.dll"
-    references = [*assemblies.stubs, assemblies.runtime, *libraries]
+    references = [fake.unity, fake.runtime, *libraries]
     must_compile(ours, sources_of(f"Runtime/{pipeline.folder}"), references, pipeline.defines)
-    if assemblies.version != "3.0.0":
-        return  # the passes do not depend on it: see below
 
-    methods = methods_of(ours, assemblies.folder, libraries[0].parent)
+    methods = methods_of(ours, fake.folder, libraries[0].parent)
     roots = [
         name
         for name in methods
@@ -89,19 +87,19 @@ def test_the_pass_compiles_draws_the_right_frames_and_allocates_nothing(
 
     defines = (*UNITY_DEFINES, *pipeline.defines, *(["HDRP"] if "hdrp" in pipeline.name else []))
     source = Path(__file__).with_name("PipelineCases.cs")
-    cases = must_compile(tmp_path / "PipelineCases.exe", [source], [*references, program, ours], defines)
-    done = run("mono", cases, libraries=[assemblies.folder, libraries[0].parent])
+    cases = must_compile(tmp_path / "PipelineCases.exe", [source], [*references, program, fake.own, ours], defines)
+    done = run("mono", cases, libraries=[fake.folder, libraries[0].parent])
     assert done.returncode == 0, done.stdout + done.stderr
     outcomes = dict(line.split("\t", 1) for line in done.stdout.splitlines())
     assert outcomes == {"moving": "ok", "masked": "ok", "off": "ok", "lost": "ok"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_pass_depends_on_neither_barracuda_nor_the_editor(folder: str) -> None:
-    """So one compilation per version of the pipeline stands for all; their version is the runtime's affair."""
+def test_a_pass_depends_on_neither_an_engine_nor_the_editor(folder: str) -> None:
+    """So one compilation per version of the pipeline stands for all."""
     for source in sources_of(f"Runtime/{folder}"):
         text = source.read_text()
-        assert "Unity.Barracuda" not in text
+        assert not re.search(r"Barracuda|Sentis|InferenceEngine", text)
         conditions = re.findall(r"^\s*#(?:el)?if (.*)$", text, re.MULTILINE)
         assert {word for line in conditions for word in re.findall(r"\w+", line)} <= {*URP, "HDRP_12_OR_NEWER"}
 
@@ -112,7 +110,7 @@ def test_the_assembly_exists_only_beside_its_pipeline(folder: str) -> None:
     asmdef = json.loads(path.read_text())
     assert asmdef["name"] == path.stem
     short = {"Universal": "URP", "HighDefinition": "HDRP"}[folder]
-    assert asmdef["defineConstraints"] == ["STYLETRANSFER_BARRACUDA", f"STYLETRANSFER_{short}"]
+    assert asmdef["defineConstraints"] == [f"STYLETRANSFER_{short}"]
     package = f"com.unity.render-pipelines.{FOLDERS[folder]}"
     defined = {entry["define"]: entry for entry in asmdef["versionDefines"]}
     assert defined[f"STYLETRANSFER_{short}"]["name"] == package
@@ -132,15 +130,13 @@ def test_the_assembly_exists_only_beside_its_pipeline(folder: str) -> None:
 def test_a_define_of_a_later_version_is_an_error(
     name: str,
     wrong: tuple[str, ...],
-    assemblies: Assemblies,
+    fake: EngineAssemblies,
     stand_ins: Callable[[Pipeline, Path], list[Path]],
     tmp_path: Path,
 ) -> None:
-    if assemblies.version != "3.0.0":
-        return
     pipeline = next(pipeline for pipeline in PIPELINES if pipeline.name == name)
-    libraries = stand_ins(pipeline, assemblies.folder / "UnityEngine.dll")
-    references = [*assemblies.stubs, assemblies.runtime, *libraries]
+    libraries = stand_ins(pipeline, fake.folder / "UnityEngine.dll")
+    references = [fake.unity, fake.runtime, *libraries]
     defines = (*pipeline.defines, *wrong)
     done = compile_csharp(tmp_path / "Wrong.dll", sources_of(f"Runtime/{pipeline.folder}"), references, defines)
     assert done.returncode != 0

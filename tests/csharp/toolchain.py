@@ -23,12 +23,6 @@ PACKAGES = "mono-mcs mono-runtime mono-utils glslang-tools mesa-vulkan-drivers"
 INSTALL = f"apt-get install -y --no-install-recommends {PACKAGES}"
 
 UNITY_DEFINES = ("UNITY_EDITOR", "UNITY_2018_4_OR_NEWER", "UNITY_2019_3_OR_NEWER", "UNITY_2019_4_OR_NEWER")
-VERSION_DEFINES = {
-    "1.0.4": (),
-    "2.0.0": ("BARRACUDA_2_OR_NEWER",),
-    "3.0.0": ("BARRACUDA_2_OR_NEWER", "BARRACUDA_3_OR_NEWER"),
-}
-VERSIONS = tuple(VERSION_DEFINES)
 
 # Serialised fields are assigned by Unity, not by code: 0649 never assigned, 0169 never used, 0414 never read.
 FLAGS = ("-langversion:7.2", "-warn:4", "-warnaserror", "-nowarn:0649,0169,0414")

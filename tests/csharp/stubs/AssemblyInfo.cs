@@ -2,6 +2,9 @@ using System.Runtime.CompilerServices;
 
 // The stubs and the tests set what Unity alone sets. The generated code is not among these.
 [assembly: InternalsVisibleTo("Unity.Barracuda")]
+[assembly: InternalsVisibleTo("Unity.InferenceEngine")]
+[assembly: InternalsVisibleTo("Unity.Sentis")]
+[assembly: InternalsVisibleTo("FakeEngine")]
 [assembly: InternalsVisibleTo("Cases")]
 [assembly: InternalsVisibleTo("EditorCases")]
 [assembly: InternalsVisibleTo("DemoCases")]

@@ -7,37 +7,6 @@ using System.Collections;
 using System.Collections.Generic;
 using UnityEngine;
 
-namespace Stub
-{
-
-public static class Networks
-{
-    // What ModelLoader.Load finds.
-    public static readonly Dictionary<Unity.Barracuda.NNModel, Unity.Barracuda.Model> ByModel =
-        new Dictionary<Unity.Barracuda.NNModel, Unity.Barracuda.Model>();
-
-    public static int Executions;
-    public static int LayersRun;
-
-    // The worker throws at Execute, as for an operator that it lacks.
-    public static bool Broken;
-    public static bool BurstBroken;
-
-    // Layers take a while that a clock can see.
-    public static bool Slow;
-
-    // Every second run is brighter by this, the others darker.
-    public static float Flicker;
-
-    // No worker can be created for the network.
-    public static bool Impossible;
-
-    // What the last run was given, in the order N,H,W,C.
-    public static float[] LastInput;
-}
-
-}
-
 namespace Unity.Barracuda
 {
 
@@ -59,7 +28,7 @@ public static class ModelLoader
 {
     public static Model Load(NNModel model, bool verbose = false, bool skipWeights = false)
     {
-        return Stub.Networks.ByModel[model];
+        return (Model)Stub.Networks.ByAsset[model];
     }
 }
 
@@ -291,9 +260,8 @@ class StubWorker : IWorker
     public IEnumerator StartManualSchedule(Tensor input)
     {
         if (m_Disposed) throw new ObjectDisposedException("Worker");
-        if (Stub.Networks.Broken) throw new NotImplementedException("broken network");
         if (Stub.Networks.BurstBroken && m_Type == WorkerFactory.Type.CSharpBurst) throw new Exception("no Burst here");
-        Stub.Networks.Executions++;
+        Stub.Networks.BeginRun();
 
         var view = input.tensorOnDevice as TextureAsTensorData;
         if (WorkerFactory.IsType(m_Type, WorkerFactory.Device.CPU))
@@ -314,25 +282,14 @@ class StubWorker : IWorker
         for (var layer = 1; layer <= Layers; layer++)
         {
             m_Progress = layer / (float)Layers;
-            Stub.Networks.LayersRun++;
-            if (Stub.Networks.Slow) Spin();
+            Stub.Networks.RunLayer();
             yield return null;
         }
 
-        var flicker = Stub.Networks.Executions % 2 == 0 ? Stub.Networks.Flicker : -Stub.Networks.Flicker;
-        if (flicker != 0)
-            for (var i = 0; i < values.Length; i++) values[i] -= flicker;
-        if (!m_Model.stubKeeps)
-            for (var i = 0; i < values.Length; i++) values[i] = 1 - values[i];
+        Stub.Networks.Answer(values, m_Model.stubKeeps);
         if (m_Output != null) m_Output.Dispose();
         var cpu = WorkerFactory.IsType(m_Type, WorkerFactory.Device.CPU);
         m_Output = new Tensor(shape, cpu ? new UnsafeArrayTensorData(values) : StubGpuData(values));
-    }
-
-    static void Spin()
-    {
-        var clock = System.Diagnostics.Stopwatch.StartNew();
-        while (clock.Elapsed.TotalMilliseconds < 0.01) {}
     }
 
     StubData StubGpuData(float[] values)
@@ -343,7 +300,9 @@ class StubWorker : IWorker
     static StubData PixelData(float[] values)
     {
         var type = typeof(StubWorker).Assembly.GetType("Unity.Barracuda.TextureTensorData");
-        return (StubData)Activator.CreateInstance(type, values);
+        const System.Reflection.BindingFlags flags =
+            System.Reflection.BindingFlags.Instance | System.Reflection.BindingFlags.NonPublic;
+        return (StubData)Activator.CreateInstance(type, flags, null, new object[] { values }, null);
     }
 
     public float scheduleProgress { get { return m_Progress; } }

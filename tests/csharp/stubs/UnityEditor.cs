@@ -177,14 +177,47 @@ public static class CompilationPipeline
 namespace UnityEditor.PackageManager
 {
 
-namespace Requests { public class AddRequest {} }
+public enum StatusCode { InProgress = 0, Success = 1, Failure = 2 }
+
+public class Error { public string message { get; internal set; } }
+
+public class PackageInfo
+{
+    // Name and version of each package of the project.
+    internal static readonly Dictionary<string, string> Installed = new Dictionary<string, string>();
+
+    public string version { get; internal set; }
+
+    public static PackageInfo FindForAssetPath(string assetPath)
+    {
+        foreach (var pair in Installed)
+            if (assetPath == "Packages/" + pair.Key) return new PackageInfo { version = pair.Value };
+        return null;
+    }
+}
+
+namespace Requests
+{
+
+public abstract class Request
+{
+    public StatusCode Status { get; internal set; }
+    public bool IsCompleted { get { return Status != StatusCode.InProgress; } }
+    public Error Error { get; internal set; }
+}
+
+public class AddRequest : Request {}
+
+}
 
 public static class Client
 {
+    internal static Requests.AddRequest Last;
+
     public static Requests.AddRequest Add(string identifier)
     {
         Stub.World.Logs.Add("package " + identifier);
-        return new Requests.AddRequest();
+        return Last = new Requests.AddRequest();
     }
 }
 

@@ -129,6 +129,12 @@ namespace UnityEngine.Scripting
 [AttributeUsage(AttributeTargets.Assembly)]
 public sealed class AlwaysLinkAssemblyAttribute : Attribute {}
 
+[AttributeUsage(AttributeTargets.Assembly | AttributeTargets.Class | AttributeTargets.Struct | AttributeTargets.Enum |
+                AttributeTargets.Constructor | AttributeTargets.Method | AttributeTargets.Property |
+                AttributeTargets.Field | AttributeTargets.Event | AttributeTargets.Interface |
+                AttributeTargets.Delegate, Inherited = false)]
+public class PreserveAttribute : Attribute {}
+
 }
 
 namespace UnityEngine.Rendering
@@ -265,7 +271,10 @@ namespace UnityEngine
 
 #region Attributes
 
-public enum RuntimeInitializeLoadType { AfterSceneLoad = 0, BeforeSceneLoad = 1 }
+public enum RuntimeInitializeLoadType
+{
+    AfterSceneLoad = 0, BeforeSceneLoad = 1, AfterAssembliesLoaded = 2, BeforeSplashScreen = 3, SubsystemRegistration = 4
+}
 
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class RuntimeInitializeOnLoadMethodAttribute : Attribute
@@ -651,7 +660,7 @@ public class Texture : Object
     public virtual int height { get; set; }
     public FilterMode filterMode { get; set; }
     public TextureWrapMode wrapMode { get; set; }
-    public virtual bool isReadable { get; set; }
+    public virtual bool isReadable { get; internal set; }
 
     internal void Sample(float u, float v, float[] color)
     {
@@ -851,11 +860,12 @@ public sealed class Screen
 
 public class Application
 {
-    public static bool isPlaying = true;
-    public static bool isBatchMode;
-    public static bool isEditor;
-    public static string persistentDataPath = ".";
-    public static string unityVersion = "2021.3.24f1";
+    static bool s_Playing = true, s_Batch;
+    public static bool isPlaying { get { return s_Playing; } internal set { s_Playing = value; } }
+    public static bool isBatchMode { get { return s_Batch; } internal set { s_Batch = value; } }
+    public static bool isEditor { get { return false; } }
+    public static string persistentDataPath { get { return "."; } }
+    public static string unityVersion { get { return "2021.3.24f1"; } }
     public static RuntimePlatform platform { get { return RuntimePlatform.LinuxPlayer; } }
     public static void Quit() { Stub.World.Logs.Add("quit"); }
 }

@@ -1,0 +1,163 @@
+// What the cases need to know of an engine, for Barracuda; and the cases of Barracuda only.
+
+using System;
+using System.Collections.Generic;
+using StyleTransfer;
+using StyleTransfer.Barracuda;
+using StyleTransfer.Editor;
+using Unity.Barracuda;
+using UnityEngine;
+using UnityEngine.Rendering;
+
+static class EngineRig
+{
+    public const string Target = "barracuda-3.0";
+    public const StyleTransferWorker BestWorker = StyleTransferWorker.ComputePrecompiled;
+    public const StyleTransferWorker ProofWorker = StyleTransferWorker.CSharpBurst;
+
+    public static bool IsModern => typeof(Model).GetProperty("Metadata") != null;
+
+    public static StyleTransferWorker[] Workers
+      => IsModern
+         ? new[]
+           {
+               StyleTransferWorker.ComputePrecompiled, StyleTransferWorker.Compute, StyleTransferWorker.PixelShader,
+               StyleTransferWorker.CSharpBurst, StyleTransferWorker.CSharp
+           }
+         : new[]
+           {
+               StyleTransferWorker.ComputePrecompiled, StyleTransferWorker.Compute, StyleTransferWorker.CSharpBurst,
+               StyleTransferWorker.CSharp
+           };
+
+    // As Unity does before the first scene.
+    public static void Register()
+    {
+        BarracudaEngine.Importer = null;
+        Stub.Reflect.Start(typeof(BarracudaEngine));
+    }
+
+    public static UnityEngine.Object Import(int channels, int layers)
+    {
+        var network = new Model();
+        var hasRank = typeof(Model.Input).GetField("rank") != null;
+        var shape = hasRank ? new[] { 1, 1, -1, 1, 1, -1, -1, channels } : new[] { -1, -1, -1, channels };
+        network.inputs.Add(new Model.Input { name = "input", shape = shape });
+        network.outputs.Add("output");
+        for (var layer = 0; layer < layers; layer++) network.layers.Add(new Layer());
+        var imported = ScriptableObject.CreateInstance<NNModel>();
+        Stub.Networks.ByAsset[imported] = network;
+        return imported;
+    }
+
+    public static void LetItKeepItsInput(StyleTransferModel style) => NetworkOf(style).stubKeeps = true;
+
+    // Files load as this network; "seen" gets their bytes.
+    public static void ImportFiles(UnityEngine.Object network, Action<byte[]> seen)
+      => BarracudaEngine.Importer = new Importer { Network = (Model)Stub.Networks.ByAsset[network], Seen = seen };
+
+    sealed class Importer : BarracudaImporter
+    {
+        public Model Network;
+        public Action<byte[]> Seen;
+
+        public override Model Import(byte[] file)
+        {
+            Seen(file);
+            return Network;
+        }
+    }
+
+    public static Model NetworkOf(StyleTransferModel style) => (Model)Stub.Networks.ByAsset[style.Model];
+
+    public static void WriteMetadata(StyleTransferModel style, string key, string value)
+    {
+        if (!IsModern) return;
+        var metadata = (Dictionary<string, string>)typeof(Model).GetProperty("Metadata").GetValue(NetworkOf(style), null);
+        if (value == null) metadata.Remove(key);
+        else metadata[key] = value;
+    }
+
+    public static void PrintWorkers()
+    {
+        foreach (StyleTransferWorker wish in Enum.GetValues(typeof(StyleTransferWorker)))
+        {
+            foreach (var compute in new[] { true, false })
+            {
+                foreach (var graphics in new[] { true, false })
+                {
+                    string note;
+                    var worker = BarracudaWorkers.Choose(wish, compute, graphics, out note);
+                    var type = BarracudaWorkers.TypeOf(worker);
+                    if (type.ToString() != worker.ToString()) throw new Exception(worker + " is not " + type);
+                    Console.WriteLine(wish + "=" + (int)wish + "\t" + compute + "\t" + graphics + "\t" + worker + "\t" + note);
+                }
+            }
+        }
+    }
+}
+
+public static partial class Cases
+{
+    public static void a_network_says_its_names_shape_and_metadata()
+    {
+        var style = Fixture.Style();
+        var network = EngineRig.NetworkOf(style);
+        var shape = network.inputs[0].shape;
+        shape[shape.Length - 2] = 640;
+        shape[shape.Length - 3] = 480;
+        using (var loaded = new BarracudaNetwork(style, network, StyleTransferWorker.CSharp))
+        {
+            var told = loaded.Describe();
+            Fixture.Equal(string.Join(" ", told.Inputs) + "/" + string.Join(" ", told.Outputs), "input/output", "names");
+            Fixture.Equal(told.Width + "x" + told.Height + "x" + told.Channels, "640x480x3", "shape");
+            Fixture.Equal(told.Metadata == null, true, "without metadata");
+            EngineRig.WriteMetadata(style, "source_digest", "d");
+            Fixture.Equal(loaded.Describe().Metadata != null, EngineRig.IsModern, "metadata");
+            shape[shape.Length - 2] = -1;
+            Fixture.Equal(loaded.Describe().Width, NetworkDescription.Unknown, "free width");
+        }
+    }
+
+    public static void opengl_es_counts_as_without_compute_shaders()
+    {
+        SystemInfo.graphicsDeviceType = GraphicsDeviceType.OpenGLES3;
+        string note;
+        var worker = StyleTransferEngines.Installed.Choose(StyleTransferWorker.Auto, out note);
+        Fixture.Equal(worker.ToString(), EngineRig.IsModern ? "PixelShader" : "CSharpBurst", "worker");
+        Fixture.Contains(note, "Compute shaders cannot be used");
+    }
+
+    public static void the_pixel_shader_worker_is_swept_now_and_then()
+    {
+        if (!EngineRig.IsModern) return;
+        RenderTexture source = Fixture.Picture(16, 16), shown = Fixture.Canvas(16, 16);
+        Stub.World.Blind = true;
+        foreach (var worker in new[] { StyleTransferWorker.PixelShader, StyleTransferWorker.Compute })
+        {
+            Stub.World.Sweeps = 0;
+            using (var runner = new StyleTransferRunner(Fixture.Style(), worker))
+                for (var frame = 0; frame < 1300; frame++) runner.Stylize(source, shown, 1);
+            Fixture.Equal(Stub.World.Sweeps, worker == StyleTransferWorker.Compute ? 0 : 2, worker.ToString());
+        }
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_golden_frame_falls_back_to_plain_csharp()
+    {
+        Stub.Networks.BurstBroken = true;
+        var style = Golden(0);
+        var result = GoldenFrames.Check(style);
+        Fixture.Equal(result.Passed, true, result.Message);
+        Fixture.Contains(result.Message, "on CSharp,");
+        FreeGolden(style);
+    }
+
+    public static void packed_weights_without_an_importer_say_what_to_do()
+    {
+        var style = Packed(file => {});
+        BarracudaEngine.Importer = null;
+        Stub.Reflect.Set(style, "target", StyleTransferEngines.Installed.Target);
+        Refused(style, "cannot load packed weights. Build it again with --weights float");
+    }
+}
