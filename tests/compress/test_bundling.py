@@ -44,7 +44,7 @@ def test_the_bundle_holds_the_packed_file_and_no_imported_one(built):
 
 def test_stripping_spares_what_a_packed_network_is_imported_with(built):
     text = (built.bundle / "link.xml").read_text()
-    for assembly in ("StyleTransfer.Packed", "Unity.Barracuda.ONNX", "Google.Protobuf"):
+    for assembly in ("StyleTransfer.Barracuda.Onnx", "Unity.Barracuda.ONNX", "Google.Protobuf"):
         assert f'<assembly fullname="{assembly}" preserve="all"' in text
 
 

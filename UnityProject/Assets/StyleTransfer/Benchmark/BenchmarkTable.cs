@@ -18,7 +18,7 @@ public sealed class BenchmarkTable
     {
         "style", "source", "source_digest", "target", "worker", "width", "height", "network_width", "network_height",
         "warmup_runs", "runs", "median_ms", "p95_ms", "minimum_ms", "mean_ms", "error",
-        "device", "graphics_api", "processor", "system", "unity", "barracuda", "player"
+        "device", "graphics_api", "processor", "system", "unity", "engine", "player"
     };
 
     /// <summary>The table as text, with its head.</summary>
@@ -36,7 +36,7 @@ public sealed class BenchmarkTable
     /// <param name="warmupRuns">runs before the first that counts</param>
     /// <param name="samples">the times; none where the case failed</param>
     /// <param name="error">why it failed; empty where it did not</param>
-    /// <param name="machine">device, graphics_api, processor, system, unity, barracuda, player</param>
+    /// <param name="machine">device, graphics_api, processor, system, unity, engine, player</param>
     public void Add(string[] what, int[] sizes, int warmupRuns, BenchmarkSamples samples, string error,
                     string[] machine)
     {

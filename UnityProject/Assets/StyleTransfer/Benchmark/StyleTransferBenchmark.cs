@@ -4,7 +4,6 @@ using System.Collections.Generic;
 using System.Diagnostics;
 using System.IO;
 using UnityEngine;
-using Unity.Barracuda;
 using Debug = UnityEngine.Debug;
 
 namespace StyleTransfer.Benchmark
@@ -123,12 +122,10 @@ public sealed class StyleTransferBenchmark : MonoBehaviour
             {
                 foreach (var worker in workers)
                 {
-                    string note;
-                    var type = WorkerSelection.Resolve(worker, out note);
-                    if (note != null) continue; // not on this machine
+                    if (!CanUse(model, worker)) continue; // not on this machine
 
                     cases++;
-                    var steps = RunCase(model, size, type);
+                    var steps = RunCase(model, size, worker);
                     while (steps.MoveNext()) yield return null;
                 }
             }
@@ -139,15 +136,24 @@ public sealed class StyleTransferBenchmark : MonoBehaviour
     IEnumerable<Vector2Int> SizesOf(StyleTransferModel model)
       => model.FixedSize ? new[] { new Vector2Int(model.NominalWidth, model.NominalHeight) } : sizes;
 
-    IEnumerator RunCase(StyleTransferModel model, Vector2Int size, WorkerFactory.Type type)
+    // A style that no engine of this project runs is a row with the reason.
+    static bool CanUse(StyleTransferModel model, StyleTransferWorker worker)
+    {
+        string note = null;
+        var engine = StyleTransferEngines.Find(model);
+        if (engine != null) engine.Choose(worker, out note);
+        return note == null;
+    }
+
+    IEnumerator RunCase(StyleTransferModel model, Vector2Int size, StyleTransferWorker worker)
     {
         var samples = new BenchmarkSamples(runs);
         var watch = new Stopwatch();
-        _status = model.name + ", " + size.x + " x " + size.y + ", " + type + " ...";
+        _status = model.name + ", " + size.x + " x " + size.y + ", " + worker + " ...";
         _warmedUp = 0;
         yield return null; // shows the status
 
-        var error = TryAllocateCase(model, size, type);
+        var error = TryAllocateCase(model, size, worker);
         var began = Time.realtimeSinceStartup;
         while (error == null && !HasEnough(samples, began))
         {
@@ -165,7 +171,7 @@ public sealed class StyleTransferBenchmark : MonoBehaviour
         }
 
         if (error != null) samples.Clear();
-        Record(model, size, type, samples, error ?? "");
+        Record(model, size, worker, samples, error ?? "");
         ReleaseCase();
     }
 
@@ -196,11 +202,11 @@ public sealed class StyleTransferBenchmark : MonoBehaviour
 
     #region Allocate / deallocate
 
-    string TryAllocateCase(StyleTransferModel model, Vector2Int size, WorkerFactory.Type type)
+    string TryAllocateCase(StyleTransferModel model, Vector2Int size, StyleTransferWorker worker)
     {
         try
         {
-            _runner = new StyleTransferRunner(model, type, convertShader);
+            _runner = new StyleTransferRunner(model, worker, convertShader);
             _runner.TargetHeight = size.y;
             _source = AllocateTexture(size);
             _destination = AllocateTexture(size);
@@ -248,29 +254,27 @@ public sealed class StyleTransferBenchmark : MonoBehaviour
 
     #region The table
 
-#if BARRACUDA_3_OR_NEWER
-    const string Barracuda = "3.0 or newer";
-#elif BARRACUDA_2_OR_NEWER
-    const string Barracuda = "2.x";
-#else
-    const string Barracuda = "1.x";
-#endif
-
-    void Record(StyleTransferModel model, Vector2Int size, WorkerFactory.Type type, BenchmarkSamples samples,
+    void Record(StyleTransferModel model, Vector2Int size, StyleTransferWorker worker, BenchmarkSamples samples,
                 string error)
     {
         var ran = _runner != null ? _runner.Size : default(WorkingSize);
         _table.Add(
-            new[] { model.name, model.Source, model.SourceDigest, model.Target, type.ToString() },
+            new[] { model.name, model.Source, model.SourceDigest, model.Target, worker.ToString() },
             new[] { size.x, size.y, ran.Width, ran.Height },
             _warmedUp, samples, error.Replace('\n', ' '),
             new[]
             {
                 SystemInfo.graphicsDeviceName, SystemInfo.graphicsDeviceType.ToString(), SystemInfo.processorType,
-                SystemInfo.operatingSystem, Application.unityVersion, Barracuda,
+                SystemInfo.operatingSystem, Application.unityVersion, NameEngine(model),
                 Application.isEditor ? "editor" : Application.platform.ToString()
             });
         Write();
+    }
+
+    static string NameEngine(StyleTransferModel model)
+    {
+        var engine = StyleTransferEngines.Find(model);
+        return engine != null ? engine.Name + " " + engine.Version : "";
     }
 
     // After each case: a driver that gives up takes only the last one with it.

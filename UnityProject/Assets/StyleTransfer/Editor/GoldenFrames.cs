@@ -3,7 +3,6 @@ using System.Collections.Generic;
 using System.Globalization;
 using UnityEditor;
 using UnityEngine;
-using Unity.Barracuda;
 
 namespace StyleTransfer.Editor
 {
@@ -35,8 +34,8 @@ public sealed class GoldenFrameResult
 }
 
 /// <summary>
-/// Runs the models of this project on their golden frames, on the CPU, so that it works without a graphics
-/// device: from the menu, from the Test Runner, and in batch mode with
+/// Runs the models of this project on their golden frames, on the CPU where the engine can, so that it works without
+/// a graphics device: from the menu, from the Test Runner, and in batch mode with
 /// <c>-executeMethod StyleTransfer.Editor.GoldenFrames.CheckAll</c>.
 /// </summary>
 public static class GoldenFrames
@@ -120,7 +119,7 @@ public static class GoldenFrames
     {
         if (asset == null) return "the asset could not be loaded.";
         if (!asset.HasNetwork)
-            return "the asset has no network. Check that the .onnx file beside it was imported without errors.";
+            return "the asset has no network. Check that the model file beside it was imported without errors.";
         if (asset.GoldenInput == null || asset.GoldenOutput == null)
             return "the asset has no golden pictures. Build the bundle again with pipeline build-unity.";
         if (!asset.GoldenInput.isReadable || !asset.GoldenOutput.isReadable)
@@ -130,21 +129,18 @@ public static class GoldenFrames
 
     static GoldenFrameResult Compare(StyleTransferModel asset)
     {
-        var network = NetworkLoad.Start(asset).Take();
-        var mismatch = ModelContract.FindMismatch(asset, network);
-        if (mismatch != null) return GoldenFrameResult.Failed(Title(asset) + mismatch);
-
-        string worker;
-        int width, height, channels;
-        var actual = Run(asset, network, out height, out width, out channels, out worker);
+        StyleTransferWorker worker;
+        WorkingSize size;
+        int channels;
+        var actual = Run(asset, out worker, out size, out channels);
 
         var picture = asset.GoldenOutput;
-        if (width != picture.width || height != picture.height)
-            return GoldenFrameResult.Failed(Title(asset) + "the network gives " + Size(width, height) +
+        if (size.Width != picture.width || size.Height != picture.height)
+            return GoldenFrameResult.Failed(Title(asset) + "the network gives " + Size(size.Width, size.Height) +
               " pixels, the golden output has " + Size(picture.width, picture.height) + ".");
 
         float worst, mean;
-        Measure(actual, picture.GetPixels32(), width, height, channels, out worst, out mean);
+        Measure(actual, picture.GetPixels32(), size.Width, size.Height, channels, out worst, out mean);
 
         // Not worst <= bound: a picture of NaN must fail.
         var bound = asset.GoldenTolerance + HalfLevel;
@@ -155,41 +151,26 @@ public static class GoldenFrames
           " levels of 255 (allowed " + Number(bound) + ").");
     }
 
-    static float[] Run(StyleTransferModel asset, Model network,
-                       out int height, out int width, out int channels, out string worker)
+    // On the first worker that runs: what Auto stands for needs a graphics device.
+    static float[] Run(StyleTransferModel asset, out StyleTransferWorker worker, out WorkingSize size, out int channels)
     {
+        var load = NetworkLoad.Start(asset);
+        var workers = load.Engine.ProofWorkers;
         var values = ReadValues(asset.GoldenInput, asset.InputChannels);
-        try
+        for (var i = 0; ; i++)
         {
-            // By name: what Auto resolves to needs a graphics device.
-            worker = "CSharpBurst";
-            return Run(WorkerFactory.Type.CSharpBurst, asset, network, values, out height, out width, out channels);
-        }
-        catch (Exception exception)
-        {
-            Debug.LogWarning("Style Transfer: the CSharpBurst worker failed, trying CSharp. " + exception, asset);
-            worker = "CSharp";
-            return Run(WorkerFactory.Type.CSharp, asset, network, values, out height, out width, out channels);
-        }
-    }
-
-    static float[] Run(WorkerFactory.Type type, StyleTransferModel asset, Model network, float[] values,
-                       out int height, out int width, out int channels)
-    {
-        var picture = asset.GoldenInput;
-        using (var worker = WorkerFactory.CreateWorker(type, network))
-        using (var input = new Tensor(1, picture.height, picture.width, asset.InputChannels, values))
-        {
-            worker.Execute(input);
-            var output = worker.PeekOutput(asset.OutputName);
-            height = output.height;
-            width = output.width;
-            channels = output.channels;
-
-            // A copy: the array may be the worker's own memory, and longer than the tensor.
-            var copy = new float[height * width * channels];
-            Array.Copy(output.ToReadOnlyArray(), copy, copy.Length);
-            return copy;
+            worker = workers[i];
+            try
+            {
+                using (var network = load.Take(worker))
+                    return network.Compute(values, new WorkingSize(asset.GoldenInput.width, asset.GoldenInput.height),
+                                           out size, out channels);
+            }
+            catch (Exception exception) when (i + 1 < workers.Length)
+            {
+                Debug.LogWarning("Style Transfer: the " + worker + " worker failed, trying " + workers[i + 1] + ". " +
+                  exception, asset);
+            }
         }
     }
 

@@ -2,20 +2,19 @@ namespace StyleTransfer.Editor
 {
 
 /// <summary>
-/// The Barracuda that this project has.
+/// Which target of the pipeline a style is built for in this project.
 /// </summary>
 public static class InstalledPackage
 {
-    /// <summary>The target of the pipeline that stands for the installed version.</summary>
-    public static string Target => Name;
+    /// <summary>The target of the installed engine, for a new style; null where none is installed.</summary>
+    public static string Target => TargetOf(StyleTransferEngines.Installed);
 
-#if BARRACUDA_3_OR_NEWER
-    const string Name = "barracuda-3.0";
-#elif BARRACUDA_2_OR_NEWER
-    const string Name = "barracuda-2.0";
-#else
-    const string Name = "barracuda-1.0";
-#endif
+    /// <summary>The target for a style that is there already: that of the engine that runs it, else the installed
+    /// engine's; null where none is installed.</summary>
+    public static string TargetFor(StyleTransferModel asset)
+      => TargetOf(StyleTransferEngines.Find(asset) ?? StyleTransferEngines.Installed);
+
+    static string TargetOf(StyleTransferEngine engine) => engine != null ? engine.Target : null;
 }
 
 }

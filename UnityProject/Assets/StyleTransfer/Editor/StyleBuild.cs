@@ -22,26 +22,26 @@ public static class StyleBuild
         if (string.IsNullOrEmpty(source)) return;
 
         var arguments = new List<string> { "build-unity", source, "--output", AssetsFolder };
-        arguments.Add("--target");
-        arguments.Add(InstalledPackage.Target);
+        AddTarget(arguments, InstalledPackage.Target);
 
         Debug.Log("Style Transfer: building a style from " + source + ". The console will say when it is done.");
         new PipelineCommand(arguments, command => Report(command, source));
     }
 
-    /// <summary>The arguments that build a style again, for the Barracuda that is installed.</summary>
+    /// <summary>The arguments that build a style again.</summary>
     /// <param name="source">path of the trained network</param>
     /// <param name="assetPath">path of the style's asset, from the project: it says where the bundle lies</param>
+    /// <param name="target">what to build for; null leaves it to the pipeline</param>
     /// <param name="report">the report beside it; null or without options builds with the defaults</param>
-    public static List<string> RebuildArguments(string source, string assetPath, StyleBuildReport report)
+    public static List<string> RebuildArguments
+      (string source, string assetPath, string target, StyleBuildReport report)
     {
         var arguments = new List<string> { "build-unity", source };
         arguments.Add("--name");
         arguments.Add(Path.GetFileNameWithoutExtension(assetPath));
         arguments.Add("--output");
         arguments.Add(BundleParent(assetPath));
-        arguments.Add("--target");
-        arguments.Add(InstalledPackage.Target);
+        AddTarget(arguments, target);
         if (report != null && report.rebuild != null) arguments.AddRange(report.rebuild);
         return arguments;
     }
@@ -92,6 +92,14 @@ public static class StyleBuild
     const int DepthInBundle = 4;
 
     const string NetworkExtensions = "pth,pt,model,pt2,safetensors,h5,onnx";
+
+    // Without an engine in the project, the pipeline decides.
+    static void AddTarget(List<string> arguments, string target)
+    {
+        if (target == null) return;
+        arguments.Add("--target");
+        arguments.Add(target);
+    }
 
     static void Report(PipelineCommand command, string source)
     {

@@ -70,6 +70,7 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
     StyleBuildReport _report;
     PipelineFinding[] _findings;
     string _findingsTitle;
+    string _validatedFor;
 
     PipelineCommand _command;
     string _doing;
@@ -100,12 +101,16 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
 
     static void ShowWarnings(StyleTransferModel asset)
     {
-        if (!string.IsNullOrEmpty(asset.Target) && asset.Target != InstalledPackage.Target)
-            EditorGUILayout.HelpBox("Built for " + asset.Target + ", but " + InstalledPackage.Target +
+        var target = InstalledPackage.TargetFor(asset);
+        if (target == null)
+            EditorGUILayout.HelpBox("Built for " + asset.Target + ", and no package that runs it is installed. Choose " +
+              "Style Transfer > Install Package.", MessageType.Warning);
+        else if (!string.IsNullOrEmpty(asset.Target) && asset.Target != target)
+            EditorGUILayout.HelpBox("Built for " + asset.Target + ", but " + target +
               " is installed. Press Rebuild to build it for that.", MessageType.Warning);
 
         if (!asset.HasNetwork)
-            EditorGUILayout.HelpBox("The network is missing. Check that the .onnx file beside this asset was " +
+            EditorGUILayout.HelpBox("The network is missing. Check that the model file beside this asset was " +
               "imported without errors.", MessageType.Error);
     }
 
@@ -177,7 +182,8 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
             Validate(asset);
             Restart();
         }
-        if (GUILayout.Button("Rebuild for " + InstalledPackage.Target))
+        var installed = InstalledPackage.TargetFor(asset);
+        if (GUILayout.Button(installed != null ? "Rebuild for " + installed : "Rebuild"))
         {
             Rebuild(asset);
             Restart();
@@ -212,7 +218,8 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
             return;
         }
 
-        Run("Validate", new[] { "validate", network, "--target", InstalledPackage.Target, "--json" }, ShowVerdict);
+        _validatedFor = InstalledPackage.TargetFor(asset) ?? asset.Target;
+        Run("Validate", new[] { "validate", network, "--target", _validatedFor, "--json" }, ShowVerdict);
     }
 
     void ShowVerdict(PipelineCommand command)
@@ -226,7 +233,7 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
 
         var verdict = report.files[0];
         _findings = verdict.findings;
-        _findingsTitle = "Validated for " + InstalledPackage.Target + ": " + verdict.summary;
+        _findingsTitle = "Validated for " + _validatedFor + ": " + verdict.summary;
         if (verdict.error != null && !string.IsNullOrEmpty(verdict.error.code))
             _failure = verdict.error.message + ". " + verdict.error.remedy;
     }
@@ -239,7 +246,8 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
         try
         {
             var path = AssetDatabase.GetAssetPath(asset);
-            Run("Rebuild", StyleBuild.RebuildArguments(source, path, _report).ToArray(), TakeOver);
+            var arguments = StyleBuild.RebuildArguments(source, path, InstalledPackage.TargetFor(asset), _report);
+            Run("Rebuild", arguments.ToArray(), TakeOver);
         }
         catch (InvalidOperationException exception)
         {

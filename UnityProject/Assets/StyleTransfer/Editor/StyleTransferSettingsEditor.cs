@@ -55,7 +55,7 @@ sealed class StyleTransferSettingsEditor : UnityEditor.Editor
         var runner = camera.Runner;
         return string.Format(CultureInfo.InvariantCulture,
           "{0} runs at {1} x {2} on {3}; networks loaded: {4}; resolution {5:0} %.",
-          runner.Model.DisplayName, runner.Size.Width, runner.Size.Height, runner.WorkerType, camera.LoadedStyles,
+          runner.Model.DisplayName, runner.Size.Width, runner.Size.Height, runner.Worker, camera.LoadedStyles,
           camera.ResolutionScale * 100);
     }
 

@@ -1,6 +1,5 @@
 using System;
 using System.Threading.Tasks;
-using Unity.Barracuda;
 
 namespace StyleTransfer
 {
@@ -18,43 +17,46 @@ public sealed class NetworkLoad
 
     /// <summary>Starts to load.</summary>
     /// <param name="model">what to load</param>
-    /// <exception cref="InvalidOperationException">the asset has no network, or this project cannot load packed
-    /// ones; the message says what to do</exception>
+    /// <exception cref="InvalidOperationException">the asset has no network, or this project has no engine that
+    /// runs it; the message says what to do</exception>
     public static NetworkLoad Start(StyleTransferModel model)
     {
         if (!model.HasNetwork)
             throw new InvalidOperationException("Style transfer model '" + model.DisplayName +
-              "' has no network. Check that the .onnx or .bytes file lies beside the asset and was imported " +
-              "without errors.");
+              "' has no network. Check that the model file lies beside the asset and was imported without errors.");
 
-        if (model.Model == null && PackedImporter.Current == null)
-            throw new InvalidOperationException("Style transfer model '" + model.DisplayName + "' is packed, " +
-              "which needs Barracuda 2.0 or later. Build it again with --weights float.");
+        var engine = StyleTransferEngines.Find(model);
+        if (engine == null) throw new InvalidOperationException(DescribeMissingEngine(model));
 
-        return new NetworkLoad(model);
+        return new NetworkLoad(model, engine);
     }
 
     /// <summary>What is loaded.</summary>
     public StyleTransferModel Model => _model;
 
+    /// <summary>What loads it.</summary>
+    public StyleTransferEngine Engine => _engine;
+
     /// <summary>Whether <see cref="Take"/> returns without waiting for the other thread.</summary>
-    public bool IsReady => _bytes == null || _bytes.IsCompleted;
+    public bool IsReady => _file == null || _file.IsCompleted;
 
-    /// <summary>The network; waits for it if it is not ready.</summary>
-    /// <exception cref="InvalidOperationException">the packed file is damaged; the message says what to
-    /// do</exception>
-    public Model Take()
+    /// <summary>The network on a worker; waits for it if it is not ready. Whoever takes it disposes it.</summary>
+    /// <param name="worker">what the engine's Choose gave</param>
+    /// <exception cref="InvalidOperationException">the packed file is damaged, or the network is not the one that
+    /// the asset describes; the message says what to do</exception>
+    public StyleTransferNetwork Take(StyleTransferWorker worker)
     {
-        if (_bytes == null) return ModelLoader.Load(_model.Model);
-
+        var network = _file == null ? _engine.Load(_model, worker) : _engine.LoadFile(_model, WaitForFile(), worker);
         try
         {
-            return PackedImporter.Current.Import(_bytes.Result);
+            var mismatch = ModelContract.FindMismatch(_model, network.Describe());
+            if (mismatch != null) throw new InvalidOperationException(mismatch);
+            return network;
         }
-        catch (AggregateException exception)
+        catch
         {
-            throw new InvalidOperationException("Style transfer model '" + _model.DisplayName + "': " +
-              exception.GetBaseException().Message, exception.GetBaseException());
+            network.Dispose();
+            throw;
         }
     }
 
@@ -63,53 +65,66 @@ public sealed class NetworkLoad
     #region Private members
 
     readonly StyleTransferModel _model;
+    readonly StyleTransferEngine _engine;
 
     // The rebuilt model file; null for an imported model.
-    readonly Task<byte[]> _bytes;
+    readonly Task<byte[]> _file;
 
-    NetworkLoad(StyleTransferModel model)
+    NetworkLoad(StyleTransferModel model, StyleTransferEngine engine)
     {
         _model = model;
+        _engine = engine;
         if (model.Model != null) return;
 
         var packed = model.Packed.bytes;
-        var importer = PackedImporter.Current;
 
     #if UNITY_WEBGL && !UNITY_EDITOR
         // There are no threads.
         var done = new TaskCompletionSource<byte[]>();
         try
         {
-            done.SetResult(importer.Unpack(packed));
+            done.SetResult(PackedModel.Unpack(packed));
         }
         catch (Exception exception)
         {
             done.SetException(exception);
         }
-        _bytes = done.Task;
+        _file = done.Task;
     #else
-        _bytes = Task.Run(() => importer.Unpack(packed));
+        _file = Task.Run(() => PackedModel.Unpack(packed));
     #endif
     }
 
+    byte[] WaitForFile()
+    {
+        try
+        {
+            return _file.Result;
+        }
+        catch (AggregateException exception)
+        {
+            throw new InvalidOperationException("Style transfer model '" + _model.DisplayName + "': " +
+              exception.GetBaseException().Message, exception.GetBaseException());
+        }
+    }
+
+    static string DescribeMissingEngine(StyleTransferModel model)
+    {
+        var text = "Style transfer model '" + model.DisplayName + "' was built for " + model.Target + ", and ";
+        var installed = StyleTransferEngines.Installed;
+        if (installed == null)
+            return text + "this project has no package that runs it. Choose Style Transfer > Install Package, or add " +
+              "the package in the Package Manager.";
+
+        if (model.Model == null && model.Target == installed.Target)
+            return text + "the installed " + installed.Name + " " + installed.Version + " cannot load packed weights. " +
+              "Build it again with --weights float.";
+
+        return text + "this project has " + installed.Name + " " + installed.Version + ". Build it again with " +
+          "--target " + installed.Target + ".";
+    }
+
     #endregion
-}
-
-/// <summary>
-/// Rebuilds and imports packed models. The assembly StyleTransfer.Packed, which is compiled with Barracuda 2.0 and
-/// later alone, sets the current one: Barracuda 1 cannot import a model while the game runs.
-/// </summary>
-public abstract class PackedImporter
-{
-    /// <summary>The one in use; null if this project cannot load packed models.</summary>
-    public static PackedImporter Current { get; set; }
-
-    /// <summary>The bytes of the model file in a packed one. May run on any thread.</summary>
-    /// <exception cref="System.IO.InvalidDataException">the file is damaged</exception>
-    public abstract byte[] Unpack(byte[] packed);
-
-    /// <summary>Imports a model file, as the editor would. Runs on the main thread.</summary>
-    public abstract Model Import(byte[] model);
 }
 
 }

@@ -81,7 +81,7 @@ sealed class PictureConverter : IDisposable
         _material = null;
     }
 
-    // The network sees and gives sRGB values. Barracuda never converts (no version reads or writes sRGB).
+    // The network sees and gives sRGB values; engines convert nothing.
     void SetColorSpace()
       => _material.SetFloat(LinearProjectId, QualitySettings.activeColorSpace == ColorSpace.Linear ? 1 : 0);
 

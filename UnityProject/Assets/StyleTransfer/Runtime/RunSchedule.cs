@@ -1,9 +1,7 @@
 using System;
-using System.Collections;
 using System.Diagnostics;
 using UnityEngine;
 using UnityEngine.Rendering;
-using Unity.Barracuda;
 
 namespace StyleTransfer
 {
@@ -15,20 +13,18 @@ sealed class RunSchedule : IDisposable
 {
     #region Public members
 
-    /// <summary>The schedule of a worker.</summary>
-    /// <param name="worker">what runs; stays the caller's</param>
-    /// <param name="type">its type</param>
-    /// <param name="layers">how many layers its network has</param>
-    public RunSchedule(IWorker worker, WorkerFactory.Type type, int layers)
-      => AllocateObjects(worker, type, layers);
+    /// <summary>The schedule of a network.</summary>
+    /// <param name="network">what runs; stays the caller's</param>
+    public RunSchedule(StyleTransferNetwork network) => AllocateObjects(network);
 
     /// <summary>Whether a run is under way.</summary>
-    public bool IsRunning => _layersLeft != null;
+    public bool IsRunning { get; private set; }
 
     /// <summary>Begins a run. Nothing of it is computed yet.</summary>
-    public void Begin(Tensor input)
+    public void Begin()
     {
-        _layersLeft = _worker.StartManualSchedule(input);
+        _network.Begin();
+        IsRunning = true;
         _layer = 0;
         _frames = 0;
         _measures = _timer.CanMeasure && _budget.BeginRun();
@@ -41,7 +37,7 @@ sealed class RunSchedule : IDisposable
     {
         var ended = milliseconds > 0 && _timer.CanMeasure
           ? AdvanceWithin(milliseconds) : AdvanceShare(spreadFrames);
-        if (ended) _layersLeft = null;
+        if (ended) IsRunning = false;
         return ended;
     }
 
@@ -49,7 +45,7 @@ sealed class RunSchedule : IDisposable
     /// <param name="pixelRatio">new pixels over old ones</param>
     public void Resize(float pixelRatio)
     {
-        _layersLeft = null;
+        IsRunning = false;
         _budget.Scale(pixelRatio);
     }
 
@@ -60,27 +56,26 @@ sealed class RunSchedule : IDisposable
 
     #region Private members
 
-    IWorker _worker;
+    StyleTransferNetwork _network;
     LayerBudget _budget;
     LayerTimer _timer;
-    IEnumerator _layersLeft;
     int _layer, _frames;
     bool _measures;
 
-    void AllocateObjects(IWorker worker, WorkerFactory.Type type, int layers)
+    void AllocateObjects(StyleTransferNetwork network)
     {
-        _worker = worker;
-        _budget = new LayerBudget(layers);
-        _timer = new LayerTimer(WorkerSelection.IsCpu(type));
+        _network = network;
+        _budget = new LayerBudget(network.LayerCount);
+        _timer = new LayerTimer(network.ComputesOnCpu);
     }
 
     void ReleaseObjects()
     {
-        _layersLeft = null;
+        IsRunning = false;
         if (_timer != null) _timer.Dispose();
         _timer = null;
         _budget = null;
-        _worker = null;
+        _network = null;
     }
 
     bool AdvanceShare(int spreadFrames)
@@ -89,8 +84,8 @@ sealed class RunSchedule : IDisposable
         var last = _frames >= spreadFrames;
         var goal = (float)_frames / Mathf.Max(1, spreadFrames);
 
-        while (_layersLeft.MoveNext())
-            if (!last && _worker.scheduleProgress >= goal) return false;
+        while (_network.RunLayer())
+            if (!last && _network.Progress >= goal) return false;
 
         return true;
     }
@@ -102,7 +97,7 @@ sealed class RunSchedule : IDisposable
         do
         {
             if (_measures) _timer.Begin();
-            var more = _layersLeft.MoveNext();
+            var more = _network.RunLayer();
             if (_measures) _budget.Learn(_layer, _timer.End());
 
             if (!more) return true;

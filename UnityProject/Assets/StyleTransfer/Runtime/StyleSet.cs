@@ -1,7 +1,6 @@
 using System;
 using System.Collections.Generic;
 using UnityEngine;
-using Unity.Barracuda;
 
 namespace StyleTransfer
 {
@@ -11,20 +10,20 @@ namespace StyleTransfer
 /// </summary>
 /// <remarks>
 /// At most one network is loaded at a time, and at most one per frame. Packed ones are rebuilt on another thread;
-/// the rest stays on the main thread: ModelLoader of Barracuda 3.0.0 asks for Time.realtimeSinceStartup
-/// (ModelLoader.cs:215), which no other thread may.
+/// the rest stays on the main thread, where the packages need it: ModelLoader of Barracuda 3.0.0, for instance, asks
+/// for Time.realtimeSinceStartup (ModelLoader.cs:215), which no other thread may.
 /// </remarks>
 sealed class StyleSet : IDisposable
 {
     #region Public members
 
     /// <summary>An empty set.</summary>
-    /// <param name="type">what the networks run on</param>
+    /// <param name="wish">what to run the networks on</param>
     /// <param name="convertShader">for the runners</param>
     /// <param name="owner">named by messages in the console</param>
-    public StyleSet(WorkerFactory.Type type, Shader convertShader, UnityEngine.Object owner)
+    public StyleSet(StyleTransferWorker wish, Shader convertShader, UnityEngine.Object owner)
     {
-        _type = type;
+        _wish = wish;
         _convertShader = convertShader;
         _owner = owner;
     }
@@ -76,12 +75,13 @@ sealed class StyleSet : IDisposable
 
     #region Private members
 
-    readonly WorkerFactory.Type _type;
+    readonly StyleTransferWorker _wish;
     readonly Shader _convertShader;
     readonly UnityEngine.Object _owner;
     readonly List<StyleTransferRunner> _runners = new List<StyleTransferRunner>();
     readonly List<StyleTransferModel> _failed = new List<StyleTransferModel>();
     StyleTransferModel _wanted;
+    string _reportedNote;
 
     // A packed network that is being rebuilt. Given up by forgetting it: it holds nothing that must be freed.
     NetworkLoad _loading;
@@ -110,7 +110,8 @@ sealed class StyleSet : IDisposable
 
             var ready = _loading;
             _loading = null;
-            _runners.Add(new StyleTransferRunner(ready, _type, _convertShader));
+            _runners.Add(new StyleTransferRunner(ready, _wish, _convertShader));
+            ReportNote(_runners[_runners.Count - 1].WorkerNote);
         }
         catch (Exception exception)
         {
@@ -126,6 +127,14 @@ sealed class StyleSet : IDisposable
             var runner = _runners[i];
             if (runner != busy && runner != Shown && !IsNeeded(runner.Model, kept)) Release(runner);
         }
+    }
+
+    // Once for all styles that it is true of.
+    void ReportNote(string note)
+    {
+        if (note == null || note == _reportedNote) return;
+        _reportedNote = note;
+        Debug.LogWarning("Style Transfer: " + note, _owner);
     }
 
     bool IsNeeded(StyleTransferModel model, StyleTransferModel[] kept)

@@ -271,13 +271,9 @@ public class StyleTransferCamera : StyleTransferSettings
         _triedShader = ConvertShader;
         _triedWorker = Worker;
 
-        string note;
-        var type = WorkerSelection.Resolve(Worker, out note);
-        if (note != null) Debug.LogWarning("Style Transfer: " + note, this);
-
         try
         {
-            _effect = new StyleTransferEffect(this, type);
+            _effect = new StyleTransferEffect(this);
         }
         catch (Exception exception)
         {

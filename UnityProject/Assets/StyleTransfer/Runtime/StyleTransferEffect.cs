@@ -1,6 +1,5 @@
 using System;
 using UnityEngine;
-using Unity.Barracuda;
 
 namespace StyleTransfer
 {
@@ -11,8 +10,8 @@ namespace StyleTransfer
 /// </summary>
 /// <remarks>
 /// Three steps per frame. <see cref="Observe"/> and <see cref="Compose"/> draw, at once or into a command buffer.
-/// <see cref="Run"/> runs the network, which Barracuda always does at once: after Observe in the built-in pipeline,
-/// and in URP and HDRP before the next frame, when the commands of the last one are with the GPU.
+/// <see cref="Run"/> runs the network, at once: after Observe in the built-in pipeline, and in URP and HDRP before
+/// the next frame, when the commands of the last one are with the GPU.
 /// </remarks>
 sealed class StyleTransferEffect : IDisposable
 {
@@ -23,14 +22,13 @@ sealed class StyleTransferEffect : IDisposable
 
     /// <summary>An effect.</summary>
     /// <param name="settings">read in every frame; also named by messages</param>
-    /// <param name="type">what the networks run on</param>
     /// <exception cref="InvalidOperationException">a shader is missing</exception>
-    public StyleTransferEffect(StyleTransferSettings settings, WorkerFactory.Type type)
+    public StyleTransferEffect(StyleTransferSettings settings)
     {
         _settings = settings;
         try
         {
-            AllocateObjects(type);
+            AllocateObjects();
         }
         catch
         {
@@ -169,10 +167,10 @@ sealed class StyleTransferEffect : IDisposable
 
     #region Allocate / deallocate
 
-    void AllocateObjects(WorkerFactory.Type type)
+    void AllocateObjects()
     {
         _converter = new PictureConverter(_settings.ConvertShader);
-        _styles = new StyleSet(type, _settings.ConvertShader, _settings);
+        _styles = new StyleSet(_settings.Worker, _settings.ConvertShader, _settings);
     }
 
     void AllocateReprojection() => _reprojection = new Reprojection(_settings.MotionShader);

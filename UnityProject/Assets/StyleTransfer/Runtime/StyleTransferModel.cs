@@ -1,5 +1,4 @@
 using UnityEngine;
-using Unity.Barracuda;
 
 namespace StyleTransfer
 {
@@ -21,8 +20,8 @@ public sealed class StyleTransferModel : ScriptableObject
 
     [Header("Network")]
 
-    [SerializeField, Tooltip("The imported network.")]
-    NNModel model = null;
+    [SerializeField, Tooltip("The imported network, an object of whatever type the engine's package imports.")]
+    Object model = null;
 
     [SerializeField, Tooltip("The network with its weights packed, instead of an imported one.")]
     TextAsset packed = null;
@@ -101,8 +100,9 @@ public sealed class StyleTransferModel : ScriptableObject
 
     #region Public properties
 
-    /// <summary>The imported network; null if it is packed. <see cref="NetworkLoad"/> loads either.</summary>
-    public NNModel Model => model;
+    /// <summary>The imported network, of a type that its engine knows; null if it is packed.
+    /// <see cref="NetworkLoad"/> loads either.</summary>
+    public Object Model => model;
 
     /// <summary>The packed network; null if it is imported.</summary>
     public TextAsset Packed => packed;

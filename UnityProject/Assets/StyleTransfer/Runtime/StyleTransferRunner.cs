@@ -1,17 +1,15 @@
 using System;
 using UnityEngine;
-using Unity.Barracuda;
 
 namespace StyleTransfer
 {
 
 /// <summary>
-/// Runs one style network on pictures: owns the worker, the tensor and the textures. No MonoBehaviour: a
-/// camera effect, a render pipeline's pass or a script of your own can hold one.
+/// Runs one style network on pictures, on whatever engine the project has. No MonoBehaviour: a camera effect, a
+/// render pipeline's pass or a script of your own can hold one.
 /// </summary>
 /// <remarks>
-/// This code allocates no managed memory per frame. Barracuda does, some kilobytes per layer and run
-/// (the enumerator and input lists of GenericWorker, the input's buffer on the GPU).
+/// This code allocates no managed memory per frame. Engines' packages do; docs/unity.md of the pipeline says how much.
 /// </remarks>
 public sealed class StyleTransferRunner : IDisposable
 {
@@ -23,8 +21,11 @@ public sealed class StyleTransferRunner : IDisposable
     /// <summary>What this runner runs.</summary>
     public StyleTransferModel Model => _model;
 
-    /// <summary>What it runs on.</summary>
-    public WorkerFactory.Type WorkerType => _type;
+    /// <summary>What it runs on; never <see cref="StyleTransferWorker.Auto"/>.</summary>
+    public StyleTransferWorker Worker => _worker;
+
+    /// <summary>Why it does not run on the worker that was asked for; null where it does.</summary>
+    public string WorkerNote => _workerNote;
 
     /// <summary>How many lines the network sees at most. The width follows the source's aspect.</summary>
     public int TargetHeight { get; set; }
@@ -58,28 +59,30 @@ public sealed class StyleTransferRunner : IDisposable
     /// Loads the network and creates the worker.
     /// </summary>
     /// <param name="model">what to run</param>
-    /// <param name="type">what to run it on, see <see cref="WorkerSelection"/></param>
+    /// <param name="wish">what to run it on; what is not here is replaced, see <see cref="WorkerNote"/></param>
     /// <param name="convertShader">Hidden/StyleTransfer/Convert; null looks it up by its name, which finds it
     /// in a player only if something else refers to it</param>
-    /// <exception cref="InvalidOperationException">the asset is incomplete, the imported network is not the one
-    /// that the asset describes, or the shader is missing; the message says what to do</exception>
-    public StyleTransferRunner(StyleTransferModel model, WorkerFactory.Type type, Shader convertShader = null)
-      : this(NetworkLoad.Start(model), type, convertShader) {}
+    /// <exception cref="InvalidOperationException">the asset is incomplete, no engine of this project runs it, the
+    /// imported network is not the one that the asset describes, or the shader is missing; the message says what to
+    /// do</exception>
+    public StyleTransferRunner
+      (StyleTransferModel model, StyleTransferWorker wish = StyleTransferWorker.Auto, Shader convertShader = null)
+      : this(NetworkLoad.Start(model), wish, convertShader) {}
 
     /// <summary>
     /// Takes a network that was begun to load, waits for it if need be, and creates the worker.
     /// </summary>
     /// <param name="load">what to run; a packed network takes some frames until it is ready</param>
-    /// <param name="type">what to run it on, see <see cref="WorkerSelection"/></param>
+    /// <param name="wish">as above</param>
     /// <param name="convertShader">as above</param>
     /// <exception cref="InvalidOperationException">as above, or the packed file is damaged</exception>
-    public StyleTransferRunner(NetworkLoad load, WorkerFactory.Type type, Shader convertShader = null)
+    public StyleTransferRunner(NetworkLoad load, StyleTransferWorker wish, Shader convertShader = null)
     {
         TargetHeight = load.Model.NominalHeight;
         SpreadFrames = 1;
         try
         {
-            AllocateObjects(load, type, convertShader);
+            AllocateObjects(load, wish, convertShader);
         }
         catch
         {
@@ -139,25 +142,19 @@ public sealed class StyleTransferRunner : IDisposable
     internal RenderTexture Prepare(int sourceWidth, int sourceHeight)
     {
         var size = _model.FitSize(sourceWidth, sourceHeight, TargetHeight);
-        if (_exchange == null || size.Width != _size.Width || size.Height != _size.Height)
-            AllocateExchange(size);
+        if (size.Width != _size.Width || size.Height != _size.Height) AllocateBuffers(size);
         _converter.SetToNetwork(sourceWidth, sourceHeight, size);
-        return _exchange.Picture;
+        return _network.Input;
     }
 
     /// <summary>Begins a run on what is drawn.</summary>
-    internal void Begin()
-    {
-        _exchange.Load();
-        _schedule.Begin(_exchange.Input);
-    }
+    internal void Begin() => _schedule.Begin();
 
     /// <summary>One frame's share of the run under way. True when <see cref="Picture"/> is a new one.</summary>
     internal bool Advance()
     {
         if (!_schedule.Advance(SpreadFrames, BudgetMilliseconds)) return false;
-        _stylized = _exchange.Show(_worker.PeekOutput(_model.OutputName));
-        SweepMaterials();
+        _stylized = _network.Finish();
         return true;
     }
 
@@ -166,11 +163,11 @@ public sealed class StyleTransferRunner : IDisposable
     #region Private objects
 
     StyleTransferModel _model;
-    WorkerFactory.Type _type;
+    StyleTransferWorker _worker;
+    string _workerNote;
     PictureConverter _converter;
-    IWorker _worker;
+    StyleTransferNetwork _network;
     RunSchedule _schedule;
-    TensorExchange _exchange;
     WorkingSize _size;
     Texture _stylized;
 
@@ -178,71 +175,35 @@ public sealed class StyleTransferRunner : IDisposable
 
     #region Allocate / deallocate
 
-    void AllocateObjects(NetworkLoad load, WorkerFactory.Type type, Shader convertShader)
+    void AllocateObjects(NetworkLoad load, StyleTransferWorker wish, Shader convertShader)
     {
         _converter = new PictureConverter(convertShader);
-
-        var network = load.Take();
-        var mismatch = ModelContract.FindMismatch(load.Model, network);
-        if (mismatch != null) throw new InvalidOperationException(mismatch);
-
         _model = load.Model;
-        _type = type;
-        _worker = WorkerFactory.CreateWorker(type, network);
-        _schedule = new RunSchedule(_worker, type, network.layers.Count);
+        _worker = load.Engine.Choose(wish, out _workerNote);
+        _network = load.Take(_worker);
+        _schedule = new RunSchedule(_network);
     }
 
-    void AllocateExchange(WorkingSize size)
+    void AllocateBuffers(WorkingSize size)
     {
-        if (_exchange != null) _schedule.Resize((float)size.Width * size.Height / (_size.Width * _size.Height));
-        ReleaseExchange();
-        _exchange = TensorExchange.Allocate(_type, size, _model.InputChannels);
+        if (_size.Width > 0) _schedule.Resize((float)size.Width * size.Height / (_size.Width * _size.Height));
+        _stylized = null;
+        _size = default(WorkingSize);
+        _network.AllocateBuffers(size);
         _size = size;
     }
 
     void ReleaseObjects()
     {
+        _stylized = null;
+        _size = default(WorkingSize);
         if (_schedule != null) _schedule.Dispose();
         _schedule = null;
-        ReleaseExchange();
-        if (_worker != null) _worker.Dispose();
-        _worker = null;
+        if (_network != null) _network.Dispose();
+        _network = null;
         if (_converter != null) _converter.Dispose();
         _converter = null;
     }
-
-    void ReleaseExchange()
-    {
-        _stylized = null;
-        if (_exchange != null) _exchange.Dispose();
-        _exchange = null;
-        _size = default(WorkingSize);
-    }
-
-    #endregion
-
-    #region Version differences
-
-#if BARRACUDA_3_OR_NEWER
-
-    // The PixelShader worker of 3.0.0 makes a Material per layer and run and destroys none
-    // (BarracudaPixelShader.cs, every operation): without this a player runs out of memory after a while.
-    const int RunsBetweenSweeps = 600;
-
-    int _runsSinceSweep;
-
-    void SweepMaterials()
-    {
-        if (_type != WorkerFactory.Type.PixelShader || ++_runsSinceSweep < RunsBetweenSweeps) return;
-        _runsSinceSweep = 0;
-        Resources.UnloadUnusedAssets();
-    }
-
-#else
-
-    static void SweepMaterials() {}
-
-#endif
 
     #endregion
 }

@@ -6,9 +6,9 @@ namespace StyleTransfer
 
 /// <summary>
 /// The textures and materials of this package. Textures: no sRGB conversion when read or written, no mips,
-/// clamped, bilinear unless said otherwise.
+/// clamped, bilinear unless said otherwise. For engines too.
 /// </summary>
-static class Textures
+public static class Textures
 {
     /// <summary>Half precision where the GPU can draw it, else 8 bits.</summary>
     public static RenderTextureFormat PreciseFormat

@@ -1,36 +1,43 @@
+using System;
 using System.Collections.Generic;
 using System.IO;
 using UnityEditor;
 using UnityEditor.Compilation;
 using UnityEditor.PackageManager;
+using UnityEditor.PackageManager.Requests;
 using UnityEngine;
 
 namespace StyleTransfer.Setup
 {
 
 /// <summary>
-/// Warns, when the editor starts and when a style is imported, if the project lacks Barracuda or has another
-/// version than its styles were built for. In an assembly of its own, which compiles without the package.
+/// Warns, when the editor starts and when a style is imported, if the project lacks the package that its styles were
+/// built for, has another one, or two that exclude each other. In an assembly of its own, which refers to nothing.
 /// </summary>
 public sealed class PackageCheck : AssetPostprocessor
 {
     #region Public methods
 
     /// <summary>What is wrong with the packages of this project, with what to do; null where all is well.</summary>
-    public static string FindProblem() => PackageAdvice.Find(InstalledTarget, HasSentis, FindTargets());
+    public static string FindProblem() => PackageAdvice.Find(FindPackages(), FindTargets());
 
-    /// <summary>Adds the package that the styles of this project were built for.</summary>
-    [MenuItem(InstallMenu)]
+    /// <summary>Adds the package that the styles of this project were built for, and says how that ended.</summary>
+    [MenuItem(PackageAdvice.InstallMenu)]
     public static void Install()
     {
-        var version = PackageAdvice.VersionOf(PackageAdvice.WantedTarget(FindTargets()));
-        Debug.Log("Style Transfer: adding " + PackageAdvice.Package + " " + version + " to the project.");
-        Client.Add(PackageAdvice.Package + "@" + version);
+        var target = PackageAdvice.WantedTarget(FindTargets());
+        if (target == null || s_Request != null) return;
+
+        s_Package = PackageAdvice.PackageOf(target) + "@" + PackageAdvice.VersionOf(target);
+        Debug.Log("Style Transfer: adding " + s_Package + " to the project.");
+        s_Request = Client.Add(s_Package);
+        EditorApplication.update += AwaitInstall;
     }
 
-    /// <summary>The menu entry is grey where the package is there.</summary>
-    [MenuItem(InstallMenu, true)]
-    public static bool CanInstall() => InstalledTarget == null;
+    /// <summary>The menu entry is grey where a package is there, or none is needed.</summary>
+    [MenuItem(PackageAdvice.InstallMenu, true)]
+    public static bool CanInstall()
+      => s_Request == null && FindPackages().Count == 0 && PackageAdvice.WantedTarget(FindTargets()) != null;
 
     #endregion
 
@@ -40,7 +47,7 @@ public sealed class PackageCheck : AssetPostprocessor
     {
         foreach (var path in imported)
         {
-            if (!path.EndsWith(ModelExtension)) continue;
+            if (Array.IndexOf(s_ModelExtensions, Path.GetExtension(path)) < 0) continue;
             Warn();
             return;
         }
@@ -48,28 +55,36 @@ public sealed class PackageCheck : AssetPostprocessor
 
     #endregion
 
+    #region Installing
+
+    static AddRequest s_Request;
+    static string s_Package;
+
+    // Called by the editor until the package manager has answered. A success reloads scripts soon after.
+    static void AwaitInstall()
+    {
+        if (!s_Request.IsCompleted) return;
+
+        EditorApplication.update -= AwaitInstall;
+        var request = s_Request;
+        s_Request = null;
+
+        if (request.Status == StatusCode.Success)
+            Debug.Log("Style Transfer: " + s_Package + " was added.");
+        else
+            Debug.LogError("Style Transfer: " + s_Package + " could not be added: " +
+              (request.Error != null ? request.Error.message : "the Package Manager gave no reason") +
+              " Check the network connection, or add it in the Package Manager by name.");
+    }
+
+    #endregion
+
     #region Private members
 
     const string AssemblyName = "StyleTransfer.Setup";
-    const string InstallMenu = "Style Transfer/Install Barracuda";
-    const string ModelExtension = ".onnx";
     const string SaidKey = "StyleTransfer.PackageCheck.Said";
 
-#if BARRACUDA_3_OR_NEWER
-    const string InstalledTarget = "barracuda-3.0";
-#elif BARRACUDA_2_OR_NEWER
-    const string InstalledTarget = "barracuda-2.0";
-#elif STYLETRANSFER_BARRACUDA
-    const string InstalledTarget = "barracuda-1.0";
-#else
-    const string InstalledTarget = null;
-#endif
-
-#if STYLETRANSFER_SENTIS
-    const bool HasSentis = true;
-#else
-    const bool HasSentis = false;
-#endif
+    static readonly string[] s_ModelExtensions = { ".onnx", ".sentis" };
 
     // Not in the load itself: the list of assemblies is not ready then.
     [InitializeOnLoadMethod]
@@ -82,6 +97,17 @@ public sealed class PackageCheck : AssetPostprocessor
         if (problem == SessionState.GetString(SaidKey, "")) return;
         SessionState.SetString(SaidKey, problem);
         if (problem != "") Debug.LogWarning("Style Transfer: " + problem);
+    }
+
+    static Dictionary<string, string> FindPackages()
+    {
+        var found = new Dictionary<string, string>();
+        foreach (var name in PackageAdvice.Packages)
+        {
+            var package = UnityEditor.PackageManager.PackageInfo.FindForAssetPath("Packages/" + name);
+            if (package != null) found[name] = package.version;
+        }
+        return found;
     }
 
     static Dictionary<string, string> FindTargets()

@@ -2,7 +2,7 @@ using System;
 using UnityEngine;
 using Unity.Barracuda;
 
-namespace StyleTransfer
+namespace StyleTransfer.Barracuda
 {
 
 /// <summary>
@@ -20,7 +20,7 @@ abstract class TensorExchange : IDisposable
     /// <param name="channels">the network's input channels</param>
     public static TensorExchange Allocate(WorkerFactory.Type type, WorkingSize size, int channels)
     {
-        if (WorkerSelection.IsCpu(type)) return new ArrayExchange(size, channels);
+        if (WorkerFactory.IsType(type, WorkerFactory.Device.CPU)) return new ArrayExchange(size, channels);
         return new TextureExchange(type, size, channels);
     }
 

@@ -1,0 +1,175 @@
+using System;
+using System.Collections;
+using UnityEngine;
+using Unity.Barracuda;
+
+namespace StyleTransfer.Barracuda
+{
+
+/// <summary>
+/// A network on a worker of Barracuda.
+/// </summary>
+/// <remarks>
+/// This code allocates no managed memory per frame. Barracuda does, some kilobytes per layer and run
+/// (the enumerator and input lists of GenericWorker, the input's buffer on the GPU).
+/// </remarks>
+public sealed class BarracudaNetwork : StyleTransferNetwork
+{
+    #region StyleTransferNetwork implementation
+
+    /// <summary>Makes the worker of a network.</summary>
+    /// <param name="asset">what is known of the network</param>
+    /// <param name="model">what Barracuda loaded</param>
+    /// <param name="worker">what to run it on</param>
+    public BarracudaNetwork(StyleTransferModel asset, Model model, StyleTransferWorker worker)
+      => AllocateWorker(asset, model, worker);
+
+    /// <summary>What the model says of itself.</summary>
+    public override NetworkDescription Describe()
+    {
+        var description = new NetworkDescription();
+        foreach (var input in _model.inputs) description.Inputs.Add(input.name);
+        description.Outputs.AddRange(_model.outputs);
+        if (_model.inputs.Count == 0) return description;
+
+        // Barracuda 1 stores N,H,W,C and 2 to 3 store eight dimensions that end in H,W,C: counted from the end,
+        // both read alike. Unknown dimensions are -1.
+        var shape = _model.inputs[0].shape;
+        description.Channels = Mathf.Max(NetworkDescription.Unknown, shape[shape.Length - 1]);
+        description.Width = Mathf.Max(NetworkDescription.Unknown, shape[shape.Length - 2]);
+        description.Height = Mathf.Max(NetworkDescription.Unknown, shape[shape.Length - 3]);
+
+    #if BARRACUDA_3_OR_NEWER
+        // Kept from 2.1 on, unless the model's import settings skip it.
+        if (_model.Metadata != null && _model.Metadata.Count > 0) description.Metadata = _model.Metadata;
+    #endif
+        return description;
+    }
+
+    /// <summary>The layers of the model.</summary>
+    public override int LayerCount => _model.layers.Count;
+
+    /// <summary>Whether tensors of this worker live in main memory.</summary>
+    public override bool ComputesOnCpu => WorkerFactory.IsType(_type, WorkerFactory.Device.CPU);
+
+    /// <summary>Makes textures and tensor for a size.</summary>
+    public override void AllocateBuffers(WorkingSize size)
+    {
+        ReleaseBuffers();
+        _exchange = TensorExchange.Allocate(_type, size, _asset.InputChannels);
+    }
+
+    /// <summary>Frees them.</summary>
+    public override void ReleaseBuffers()
+    {
+        _layersLeft = null;
+        if (_exchange != null) _exchange.Dispose();
+        _exchange = null;
+    }
+
+    /// <summary>Where to draw the picture.</summary>
+    public override RenderTexture Input => _exchange.Picture;
+
+    /// <summary>Takes the picture into the input tensor.</summary>
+    public override void Begin()
+    {
+        _exchange.Load();
+        _layersLeft = _worker.StartManualSchedule(_exchange.Input);
+    }
+
+    /// <summary>One layer.</summary>
+    public override bool RunLayer() => _layersLeft.MoveNext();
+
+    /// <summary>The share of the layers.</summary>
+    public override float Progress => _worker.scheduleProgress;
+
+    /// <summary>The output as a texture.</summary>
+    public override Texture Finish()
+    {
+        _layersLeft = null;
+        var picture = _exchange.Show(_worker.PeekOutput(_asset.OutputName));
+        SweepMaterials();
+        return picture;
+    }
+
+    /// <summary>One run on numbers, in the order that Barracuda has: row, column, channel.</summary>
+    public override float[] Compute(float[] values, WorkingSize size, out WorkingSize result, out int channels)
+    {
+        using (var input = new Tensor(1, size.Height, size.Width, _asset.InputChannels, values))
+        {
+            _worker.Execute(input);
+            var output = _worker.PeekOutput(_asset.OutputName);
+            result = new WorkingSize(output.width, output.height);
+            channels = output.channels;
+
+            // A copy: the array may be the worker's own memory, and longer than the tensor.
+            var copy = new float[output.height * output.width * output.channels];
+            Array.Copy(output.ToReadOnlyArray(), copy, copy.Length);
+            return copy;
+        }
+    }
+
+    /// <summary>Frees the worker and what belongs to it.</summary>
+    public override void Dispose() => ReleaseWorker();
+
+    #endregion
+
+    #region Private objects
+
+    StyleTransferModel _asset;
+    Model _model;
+    WorkerFactory.Type _type;
+    IWorker _worker;
+    TensorExchange _exchange;
+    IEnumerator _layersLeft;
+
+    #endregion
+
+    #region Allocate / deallocate
+
+    void AllocateWorker(StyleTransferModel asset, Model model, StyleTransferWorker worker)
+    {
+        _asset = asset;
+        _model = model;
+        _type = BarracudaWorkers.TypeOf(worker);
+        _worker = WorkerFactory.CreateWorker(_type, model);
+    }
+
+    void ReleaseWorker()
+    {
+        ReleaseBuffers();
+        if (_worker != null) _worker.Dispose();
+        _worker = null;
+        _model = null;
+        _asset = null;
+    }
+
+    #endregion
+
+    #region Version differences
+
+#if BARRACUDA_3_OR_NEWER
+
+    // The PixelShader worker of 3.0.0 makes a Material per layer and run and destroys none
+    // (BarracudaPixelShader.cs, every operation): without this a player runs out of memory after a while.
+    const int RunsBetweenSweeps = 600;
+
+    int _runsSinceSweep;
+
+    void SweepMaterials()
+    {
+        if (_type != WorkerFactory.Type.PixelShader || ++_runsSinceSweep < RunsBetweenSweeps) return;
+        _runsSinceSweep = 0;
+        Resources.UnloadUnusedAssets();
+    }
+
+#else
+
+    static void SweepMaterials() {}
+
+#endif
+
+    #endregion
+}
+
+}

@@ -1,0 +1,86 @@
+using System;
+using UnityEngine;
+using UnityEngine.Rendering;
+
+namespace StyleTransfer
+{
+
+/// <summary>
+/// One network that an engine has loaded, with the worker, tensors and textures to run it. To be used on the main
+/// thread. Between <see cref="AllocateBuffers"/> and <see cref="Dispose"/> no method allocates managed memory of ours.
+/// </summary>
+/// <remarks>
+/// A run, at the size of <see cref="AllocateBuffers"/>: a picture is drawn on <see cref="Input"/>, <see cref="Begin"/>
+/// takes it, <see cref="RunLayer"/> is called until it returns false, and <see cref="Finish"/> gives the result.
+/// Pictures are upright textures of sRGB values in 0..1, as a texture without sRGB conversion holds them.
+/// </remarks>
+public abstract class StyleTransferNetwork : IDisposable
+{
+    #region What was loaded
+
+    /// <summary>What the loaded network says of itself. Allocates; for checks after loading.</summary>
+    public abstract NetworkDescription Describe();
+
+    /// <summary>How many layers a run has, about: <see cref="RunLayer"/> may return true more or less often.</summary>
+    public abstract int LayerCount { get; }
+
+    /// <summary>Whether layers are computed by the CPU, when <see cref="RunLayer"/> is called.</summary>
+    public abstract bool ComputesOnCpu { get; }
+
+    #endregion
+
+    #region A run
+
+    /// <summary>Makes input and output for a picture size, in place of those for the size before.</summary>
+    public abstract void AllocateBuffers(WorkingSize size);
+
+    /// <summary>Frees them, and gives up a run under way. A second call does nothing.</summary>
+    public abstract void ReleaseBuffers();
+
+    /// <summary>Where to draw the picture for the next run.</summary>
+    public abstract RenderTexture Input { get; }
+
+    /// <summary>Begins a run on what is drawn on <see cref="Input"/>; a run under way is given up.</summary>
+    public abstract void Begin();
+
+    /// <summary>Gives the next layer to the worker. False when there was none left.</summary>
+    public abstract bool RunLayer();
+
+    /// <summary>The share of the run under way that was given to the worker, 0 to 1.</summary>
+    public abstract float Progress { get; }
+
+    /// <summary>The picture of the run that has ended. Valid until the next run or size.</summary>
+    public abstract Texture Finish();
+
+    #endregion
+
+    #region Inside a frame
+
+    /// <summary>Whether <see cref="Record"/> can be used: a render pipeline's frame then shows its own picture.
+    /// </summary>
+    public virtual bool CanRecord => false;
+
+    /// <summary>Records a whole run on what the commands before draw on <see cref="Input"/>.</summary>
+    /// <returns>what later commands can read the result from</returns>
+    public virtual Texture Record(CommandBuffer commands) => throw new NotSupportedException();
+
+    #endregion
+
+    #region Numbers
+
+    /// <summary>One run on numbers, at once, without any texture: for proofs. Waits for the result.</summary>
+    /// <param name="values">the picture in 0..1, row 0 at the top; per pixel as many values as the network has
+    /// input channels</param>
+    /// <param name="size">of the picture, in pixels</param>
+    /// <param name="result">the size of the network's picture</param>
+    /// <param name="channels">values per pixel of the network's picture</param>
+    /// <returns>the network's picture, in the same order</returns>
+    public abstract float[] Compute(float[] values, WorkingSize size, out WorkingSize result, out int channels);
+
+    #endregion
+
+    /// <summary>Frees everything. A run under way is given up. A second call does nothing.</summary>
+    public abstract void Dispose();
+}
+
+}
