@@ -139,6 +139,8 @@ def _shared() -> dict[str, bytes]:
 def _engine(name: str) -> dict[str, bytes]:
     folder = f"{ROOT}/Engines/{name}"
     files = _copied(f"Engines/{name}", folder)
+    if not files:
+        return {}
     metas = {f"{path}.meta": meta.file_meta(path, guid(path)) for path in files}
     folders = {path: data for path, data in _folder_metas(list(files)).items() if path.startswith(folder)}
     return _with_manifest(folder, files | metas | folders)

@@ -924,8 +924,17 @@ public static partial class Cases
 
         public BusyThreads()
         {
-            ThreadPool.SetMaxThreads(Environment.ProcessorCount, Environment.ProcessorCount);
-            for (var i = 0; i < Environment.ProcessorCount; i++) ThreadPool.QueueUserWorkItem(_ => m_MayGoOn.WaitOne());
+            int threads, others;
+            ThreadPool.GetMinThreads(out threads, out others);
+            if (!ThreadPool.SetMaxThreads(threads, others)) throw new Exception("the pool cannot be limited");
+            var begun = new CountdownEvent(threads);
+            for (var i = 0; i < threads; i++)
+                ThreadPool.QueueUserWorkItem(_ =>
+                {
+                    begun.Signal();
+                    m_MayGoOn.WaitOne();
+                });
+            begun.Wait();
         }
 
         public void Dispose() => m_MayGoOn.Set();

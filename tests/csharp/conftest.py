@@ -1,4 +1,4 @@
-"""The generated C#, compiled once per session: what knows no inference package once, each engine per package version."""
+"""The generated C#, compiled once a session: what knows no inference package once, each engine per version of its."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ STUB_VALUES = {
 class Engine:
     """An engine at one version of its package: what to compile it with.
 
-    `package`: the stand-in's library and its sources among the stubs. `folder`: of unity_templates/Engines, None for
-    the made-up engine. `rig`: what tells the cases about the engine.
+    `package`: the stand-in's library, made of these stubs. `folder`: of unity_templates/Engines, None for the made-up
+    engine. `rig`: what tells the cases about the engine.
     """
 
     name: str
@@ -98,7 +98,13 @@ class Assemblies:
     @property
     def editor(self) -> list[Path]:
         """What the editor side refers to, and the editor side itself."""
-        names = ("UnityEngine", "UnityEditor", "StyleTransfer.Runtime", "StyleTransfer.Benchmark", "StyleTransfer.Editor")
+        names = (
+            "UnityEngine",
+            "UnityEditor",
+            "StyleTransfer.Runtime",
+            "StyleTransfer.Benchmark",
+            "StyleTransfer.Editor",
+        )
         return [self.library(name) for name in names]
 
 
@@ -185,9 +191,7 @@ def build_cases(made: EngineAssemblies) -> Path:
     shaders = made.folder / "Shaders.cs"
     shaders.write_text(programs(sorted((TEMPLATES / "Runtime/Shaders").glob("*.shader"))))
     sources = [*CASES_SOURCES, HERE / f"{made.engine.rig}.cs", HERE / "Hlsl.cs", shaders]
-    return must_compile(
-        made.folder / "Cases.exe", sources, [*made.editor, *made.package, made.own], UNITY_DEFINES
-    )
+    return must_compile(made.folder / "Cases.exe", sources, [*made.editor, *made.package, made.own], UNITY_DEFINES)
 
 
 @pytest.fixture(scope="session", params=ENGINES, ids=str)

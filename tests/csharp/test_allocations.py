@@ -51,7 +51,9 @@ def methods_of(assembly: Path, *libraries: Path) -> dict[str, list[str]]:
 
 def called(instruction: str, methods: dict[str, list[str]]) -> list[str]:
     """The methods of this assembly that an instruction may enter: of a virtual call, every override."""
-    target = r"(call|callvirt)\s.*?(?:class|valuetype)\s+(?:\[[\w.]+\])?StyleTransfer\.(?:\w+\.)*(\w+?)::'?([\w.]+)'?\("
+    target = (
+        r"(call|callvirt)\s.*?(?:class|valuetype)\s+(?:\[[\w.]+\])?StyleTransfer\.(?:\w+\.)*(\w+?)::'?([\w.]+)'?\("
+    )
     match = re.match(target, instruction)
     if not match:
         return []
@@ -144,7 +146,9 @@ REACHED = {
 
 def test_textures_tensors_and_materials_are_made_in_allocating_methods_only(shared: Assemblies) -> None:
     methods = methods_of(shared.runtime, shared.folder)
-    owners = {name.partition("::")[0] for name in methods if re.search("::(Allocate|Release|Report)|::Dispose$", name)}
+    owners = {
+        name.partition("::")[0] for name in methods if re.search("::(Allocate|Release|Report)|::Dispose$", name)
+    }
     assert owners == {
         "CameraCopies",
         "LayerTimer",

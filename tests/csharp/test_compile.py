@@ -1,4 +1,4 @@
-"""The generated C# compiles, without warnings: all but the engines without any package, each engine with its own."""
+"""The generated C# compiles, without warnings: each engine with its package, all else without any."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def test_only_engines_know_packages() -> None:
     assert len(outside) > 40
     for path in outside:
         code = re.sub(r"//.*", "", path.read_text())
-        assert not re.search(r"using Unity\.(Barracuda|Sentis|InferenceEngine)|\bUnity\.(Barracuda|Sentis)\b", code), path
+        assert not re.search(
+            r"using Unity\.(Barracuda|Sentis|InferenceEngine)|\bUnity\.(Barracuda|Sentis)\b", code
+        ), path
         conditions = re.findall(r"^\s*#(?:el)?if (.*)$", code, re.MULTILINE)
         assert not re.search(r"BARRACUDA|SENTIS|INFERENCE", " ".join(conditions)), path
 
@@ -126,7 +128,9 @@ def test_an_engine_survives_stripping_and_play_without_a_reload(folder: str) -> 
     """Nothing refers to an engine's assembly, so it must be linked, registered by Unity, and registered again."""
     text = "".join(path.read_text() for path in (TEMPLATES / f"Engines/{folder}").glob("*.cs"))
     assert "[assembly: AlwaysLinkAssembly]" in text
-    register = re.search(r"((?: *(?:\[|#).*\n)+) *static void Register\(\) => StyleTransferEngines\.Register\(", text)[1]
+    register = re.search(
+        r"((?: *(?:\[|#).*\n)+) *static void Register\(\) => StyleTransferEngines\.Register\(", text
+    )[1]
     assert "[Preserve]" in register and "RuntimeInitializeLoadType.AfterAssembliesLoaded" in register
     assert "[UnityEditor.InitializeOnLoadMethod]" in register
 

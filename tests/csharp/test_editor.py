@@ -138,7 +138,8 @@ BARRACUDA, SENTIS, INFERENCE = "com.unity.barracuda", "com.unity.sentis", "com.u
         ([f"{INFERENCE}=2.6.1", "-", "A=inference-2", "B=compute-1"], []),
         ([f"{SENTIS}=2.1.3", "-", "A=sentis-2.1"], []),
         ([f"{INFERENCE}=2.3.0", "-", "A=inference-2", "B=inference-2.3"], []),
-        ([f"{INFERENCE}=2.4.0", "-", "A=inference-2", "B=inference-2.3"], ["B (inference-2.3).", "--target inference-2"]),
+        ([f"{INFERENCE}=2.4.0", "-", "A=inference-2", "B=inference-2.3"],
+         ["B (inference-2.3).", "--target inference-2"]),
         # Unity 6000.3 and later: the old name only refers to the new one.
         ([f"{INFERENCE}=2.4.1", f"{SENTIS}=2.5.0", "-", "A=inference-2"], []),
         ([f"{BARRACUDA}=2.1.0", "-", "B=barracuda-3.0", "A=barracuda-1.0", "C=barracuda-2.0"],
@@ -146,7 +147,8 @@ BARRACUDA, SENTIS, INFERENCE = "com.unity.barracuda", "com.unity.sentis", "com.u
         ([f"{INFERENCE}=2.3.0", "-", "A=barracuda-3.0"],
          ["inference 2.3.0 is installed", "A (barracuda-3.0).", "--target inference-2", "Rebuild"]),
         ([f"{BARRACUDA}=3.0.0", "-", "A=sentis-2.1"], ["A (sentis-2.1).", "--target barracuda-3.0"]),
-        (["-", "A=barracuda-1.0"], ["barracuda is not installed", "version 1.0.4", "Style Transfer > Install Package"]),
+        (["-", "A=barracuda-1.0"],
+         ["barracuda is not installed", "version 1.0.4", "Style Transfer > Install Package"]),
         (["-", "A=sentis-2.1"], ["sentis is not installed", "version 2.1.3"]),
         (["-"], ["barracuda is not installed", "version 3.0.0"]),
         (["-", "A=compute-1"], []),
@@ -229,7 +231,9 @@ def tool(tmp_path: Path, script: str) -> str:
 
 def test_the_inspector_shows_numbers_findings_and_what_does_not_fit(program: Path, style: Path) -> None:
     lines = ask(program, "inspector", "pipeline", str(style))
-    assert lines[0] == "box Warning Built for other-9, but fake-7 is installed. Press Rebuild to build it for that."
+    assert (
+        lines[0] == "box Warning Built for other-9, but fake-7 is installed. Press Rebuild to build it for that."
+    )
     assert {"field Style: Candy", "field Weights: 1,234", "field File: 2.50 MB"} <= set(lines)
     assert "box Info [slow-thing] n1: Slow. Wait." in lines
     buttons = [line for line in lines if line.startswith("button")]

@@ -52,7 +52,14 @@ def build_onnx_package(made: EngineAssemblies) -> Path:
 @pytest.mark.parametrize("engine", [e for e in ENGINES if "BARRACUDA_2_OR_NEWER" in e.defines], ids=str)
 def test_the_importer_compiles_in_the_editor_too(engine: Engine, shared: Assemblies, tmp_path: Path) -> None:
     made = with_engine(shared, engine, tmp_path)
-    references = [made.unity, made.library("UnityEditor"), *made.package, build_onnx_package(made), made.runtime, made.own]
+    references = [
+        made.unity,
+        made.library("UnityEditor"),
+        *made.package,
+        build_onnx_package(made),
+        made.runtime,
+        made.own,
+    ]
     library = made.library("StyleTransfer.Barracuda.Onnx")
     must_compile(library, sources_of("Engines/Barracuda/Onnx"), references, (*UNITY_DEFINES, *engine.defines))
 

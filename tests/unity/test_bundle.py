@@ -194,7 +194,9 @@ def test_the_manifests_list_every_other_file_once(files: dict[str, bytes]) -> No
     engine = read_manifest(files["StyleTransfer/Engines/Barracuda/bundle.json"])
     assert not shared.keys() & own.keys() and not (shared | own).keys() & engine.keys()
     assert all(path.startswith("StyleTransfer/Engines/Barracuda") for path in engine)
-    assert shared | own | engine == {path: digest(data) for path, data in files.items() if not path.endswith("bundle.json")}
+    assert shared | own | engine == {
+        path: digest(data) for path, data in files.items() if not path.endswith("bundle.json")
+    }
     assert all(path.startswith(MODEL) for path in own)
 
 

@@ -79,7 +79,7 @@ public static class PackageAdvice
         var target = TargetOf(package, installed[package]);
         if (target == null) return DescribeUnknown(package, installed[package]);
 
-        return FindStrangers(package + " " + installed[package], target, styles);
+        return FindStrangers(package, installed[package], target, styles);
     }
 
     /// <summary>
@@ -119,6 +119,8 @@ public static class PackageAdvice
     static readonly Row[] s_Targets =
     {
         Make("inference-2", InferenceEngine, "2.4.0", 2, 2, int.MaxValue),
+        Make("inference-2.3", InferenceEngine, "2.3.0", 2, 3, 3),
+        Make("inference-2.2", InferenceEngine, "2.2.2", 2, 2, 2),
         Make("sentis-2.1", Sentis, "2.1.3", 2, 0, 1),
         Make("barracuda-3.0", Barracuda, "3.0.0", 3, 0, int.MaxValue),
         Make("barracuda-2.0", Barracuda, "2.0.0", 2, 0, int.MaxValue),
@@ -148,17 +150,27 @@ public static class PackageAdvice
         return text + "Update the package in the Package Manager, or this pipeline.";
     }
 
-    static string FindStrangers(string installed, string target, IDictionary<string, string> styles)
+    static string FindStrangers(string package, string version, string target, IDictionary<string, string> styles)
     {
         var strangers = new List<string>();
         foreach (var pair in styles)
-            if (pair.Value != target && PackageOf(pair.Value) != null) strangers.Add(pair.Key + " (" + pair.Value + ")");
+            if (PackageOf(pair.Value) != null && !Runs(package, version, pair.Value))
+                strangers.Add(pair.Key + " (" + pair.Value + ")");
         if (strangers.Count == 0) return null;
 
         strangers.Sort(StringComparer.Ordinal);
-        return installed + " is installed, but these styles were built for another package or version: " +
+        return package + " " + version + " is installed, but these styles were built for another package or version: " +
           string.Join(", ", strangers.ToArray()) + ". They do not run, or look wrong. Build them with --target " +
           target + ", or press Rebuild in their inspectors.";
+    }
+
+    static bool Runs(string package, string version, string target)
+    {
+        int major, minor;
+        ReadVersion(version, out major, out minor);
+        foreach (var row in s_Targets)
+            if (row.Target == target) return row.Package == package && row.Accepts(major, minor);
+        return false;
     }
 
     // "2.4.0-pre.1" is 2 and 4; what cannot be read is 0.
