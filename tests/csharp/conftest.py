@@ -1,4 +1,4 @@
-"""The generated C#, compiled once a session: what knows no inference package once, each engine per version of its."""
+"""The generated C#, compiled once a session: each engine per version of its package, all else without packages."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ STUB_VALUES = {
 class Engine:
     """An engine at one version of its package: what to compile it with.
 
-    `package`: the stand-in's library, made of these stubs. `folder`: of unity_templates/Engines, None for the made-up
-    engine. `rig`: what tells the cases about the engine.
+    `package`: the library that stands for it, made of these stubs. `folder`: of unity_templates/Engines, None for
+    the made-up engine. `rig`: what tells the cases about the engine.
     """
 
     name: str

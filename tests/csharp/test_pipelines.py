@@ -1,4 +1,4 @@
-"""The passes for URP and HDRP compile against every version of either, without an engine, and draw right frames."""
+"""The passes for URP and HDRP compile against every version of either, without engines, and draw right frames."""
 
 from __future__ import annotations
 
