@@ -1,8 +1,8 @@
 """Packed weights for this family: a `.sentis` file whose convolutions keep their weights as bytes, or as float16.
 
-The package's ModelQuantizer gives a tensor one scale, rounds to the nearest step, and rounds biases too. Here every
-output channel has its own scale, rounding passes errors on (`compress.rounding`), and what is not a weight of a
-convolution or product stays float32: the same bytes, less error. What is packed is expanded at every run.
+The package's ModelQuantizer gives a tensor one scale, rounds to the nearest step, and rounds biases too. Here
+every output channel has its own scale, rounding passes errors on (`compress.rounding`), and what is not a weight
+of a convolution or product stays float32: the same bytes, less error. What is packed is expanded at every run.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _packed(weight: Weight, filling: Filling) -> Packed:
     shape = weight.hole.shape
     integers = filling.integers.reshape(shape)
     low = int(min(integers.min(initial=0), 0))
-    zero = 128 if -128 <= low and integers.max(initial=0) <= 127 else -low
+    zero = 128 if low >= -128 and integers.max(initial=0) <= 127 else -low
     scales, axis = filling.scales, 0
     for place, size in enumerate(shape):
         if size == scales.size and int(np.prod(shape[place + 1 :])) == filling.inner:

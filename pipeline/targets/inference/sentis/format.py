@@ -44,7 +44,7 @@ class Weight:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its kernel's name, tensors in (empty: left out) and out, and its arguments in the file's order."""
+    """One layer: the name of its kernel, tensors in (empty: left out) and out, arguments in the file's order."""
 
     kernel: str
     inputs: tuple[str, ...]
@@ -184,9 +184,7 @@ def encode(program: Program) -> bytes:
         ("offset", 8, writer.table(("offset", 0, writer.ints([])), ("Int8", 1, 0))),
     )
     segments = writer.tables([writer.table(("Uint64", 0, length), ("Uint64", 1, length))])
-    builder.FinishSizePrefixed(
-        writer.table(("Uint32", 0, VERSION), ("offset", 1, plan), ("offset", 3, segments))
-    )
+    builder.FinishSizePrefixed(writer.table(("Uint32", 0, VERSION), ("offset", 1, plan), ("offset", 3, segments)))
     return bytes(builder.Output()) + _chunk(b"".join(weight.stored for weight in program.weights.values()))
 
 

@@ -1,7 +1,7 @@
 """Between an ONNX model in this family's dialect and the layers of a `.sentis` file, both ways.
 
-A serialised model is loaded as it is: nothing optimises it, so a Relu goes into the convolution before it here, and
-numbers become ScalarMad, as the importer's optimiser would do it. Arguments stand in the order in which
+A serialised model is loaded as it is: nothing optimises it, so a Relu goes into the convolution before it here,
+and numbers become ScalarMad, as the importer's optimiser would do it. Arguments stand in the order in which
 `ModelLoader.cs@2.1.3` reads them.
 """
 
@@ -31,10 +31,11 @@ from pipeline.targets.inference.sentis.format import (
 # fmt: off
 PLAIN = {
     "Abs": 1, "Ceil": 1, "Cos": 1, "Erf": 1, "Exp": 1, "Floor": 1, "Gelu": 1, "GlobalAveragePool": 1,
-    "GlobalMaxPool": 1, "HardSwish": 1, "Identity": 1, "Log": 1, "Neg": 1, "Reciprocal": 1, "Relu": 1, "Sigmoid": 1,
-    "Sin": 1, "Softplus": 1, "Softsign": 1, "Sqrt": 1, "Tanh": 1,
+    "GlobalMaxPool": 1, "HardSwish": 1, "Identity": 1, "Log": 1, "Neg": 1, "Reciprocal": 1, "Relu": 1,
+    "Sigmoid": 1, "Sin": 1, "Softplus": 1, "Softsign": 1, "Sqrt": 1, "Tanh": 1,
     "Add": 2, "Div": 2, "Expand": 2, "MatMul": 2, "Max": 2, "Min": 2, "Mul": 2, "PRelu": 2, "Pow": 2, "Sub": 2,
-    "Tile": 2, "Unsqueeze": 2, "Squeeze": 2, "Equal": 2, "Greater": 2, "Less": 2, "Where": 3, "Clip": 3, "Slice": 5,
+    "Tile": 2, "Unsqueeze": 2, "Squeeze": 2, "Equal": 2, "Greater": 2, "Less": 2, "Where": 3, "Clip": 3,
+    "Slice": 5,
 }
 """Operators whose kernel has the same name and no arguments -> the number of its inputs."""
 FLOATS = {
@@ -217,7 +218,7 @@ def _add(maker: _Maker, node: onnx.NodeProto) -> None:
             inputs = [inputs[0], maker.values(f"{output}/axes", list(axes))]
         maker.add(
             name,
-            (inputs + [""])[:2],
+            [*inputs, ""][:2],
             output,
             bool(held.get("keepdims", 1)),
             bool(held.get("noop_with_empty_axes", 0)),

@@ -84,9 +84,7 @@ def model_of(program: Program) -> onnx.ModelProto:
         )
         for held in program.inputs
     ]
-    outputs = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name, _ in program.outputs
-    ]
+    outputs = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name, _ in program.outputs]
     graph = helper.make_graph(
         raised.nodes,
         "graph",
@@ -119,7 +117,9 @@ def _raise(raised: _Raised, layer: Layer) -> None:
         else:
             raise PipelineError("bad-sentis-file", f"the layer {kernel[:40]} is not known here")
     except (IndexError, TypeError, ValueError, AttributeError, KeyError) as error:
-        raise PipelineError("bad-sentis-file", f"the layer {kernel[:40]} has other arguments than it needs") from error
+        raise PipelineError(
+            "bad-sentis-file", f"the layer {kernel[:40]} has other arguments than it needs"
+        ) from error
 
 
 def _convolution(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) -> None:
@@ -236,6 +236,14 @@ def _product(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) -> 
     raised.add("Mul", layer, names)
 
 
+def _where(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) -> None:
+    """Conditions are whole numbers in a file."""
+    condition = Layer("Cast", (), (f"{layer.outputs[0]}/condition",))
+    names = [raised.given(name) for name in layer.inputs]
+    raised.add("Cast", condition, names[:1], to=onnx.TensorProto.BOOL)
+    raised.add("Where", layer, [condition.outputs[0], *names[1:]])
+
+
 def _dense(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) -> None:
     inner = Layer("Gemm", layer.inputs, (f"{layer.outputs[0]}/linear",) if arguments[0] else layer.outputs)
     raised.add("Gemm", inner)
@@ -265,4 +273,5 @@ _FROM_LAYER: dict[str, Callable[[_Raised, Layer, tuple[Argument, ...]], None]] =
     "SpaceToDepth": _depth,
     "Split": _split,
     "Transpose": _transpose,
+    "Where": _where,
 }
