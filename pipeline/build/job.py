@@ -141,7 +141,7 @@ def _make_bundle(
     golden_picture, packed = proof.golden_output, None
     if options.weights != FLOAT:
         made = pack_lowered(path, lowered, options, proof.golden_input, step)
-        golden_picture, packed, report["packed"] = made.golden_output, made.packed, made.facts
+        golden_picture, packed, report["packed"] = made.golden_output, made, made.facts
         report["model"]["digest"] = made.facts["model_digest"]
     report["rebuild"] = rebuild_arguments(options)
     model = report["model"]
@@ -153,8 +153,8 @@ def _make_bundle(
     spec = BundleSpec(
         name=name,
         title=facts.title(name),
-        onnx=lowered.serialised if packed is None else None,
-        packed=packed,
+        onnx=lowered.serialised if packed is None else packed.packed if packed.imported else None,
+        packed=packed.packed if packed is not None and not packed.imported else None,
         target=lowered.target,
         source_name=path.name,
         source_digest=network.digest,
@@ -181,7 +181,7 @@ def _make_bundle(
         },
     )
     files = render(spec)
-    size = model["bytes"] if packed is None else len(packed)
+    size = model["bytes"] if packed is None else len(packed.packed)
     step("package", f"{len(files)} files, {size:,} bytes of model")
     own_code = ":" in network.architecture
     return files, report, None if own_code else network.companions
@@ -218,8 +218,9 @@ def _write_preview(
 
     model = report["model"]
     stem = f"StyleTransfer/Models/{name}/{name}"
-    content = files[f"{stem}.onnx"] if f"{stem}.onnx" in files else unpack(files[f"{stem}.bytes"]).model
-    target = targets.get(options.target)
+    target, packed = targets.get(options.target), f"{stem}.bytes"
+    imported = next((f"{stem}{suffix}" for suffix in target.family.suffixes if f"{stem}{suffix}" in files), packed)
+    content = unpack(files[packed]).model if imported == packed else files[imported]
     write_file(path, side_by_side(content, target, options.picture, model["height"], model["width"]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,32 +11,46 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.compress.kinds import FLOAT
-from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
     from pipeline.build.options import BuildOptions
+    from pipeline.compress.job import CompressOptions
+    from pipeline.contract import ImageContract
+    from pipeline.integers import QuantizedTensor
     from pipeline.targets import Target
 
 
 @dataclass(frozen=True)
+class Packing:
+    """How weights are to be stored: the kind, what `auto` keeps, pictures, what the network takes and gives.
+
+    `given` are integers that the source came with; `subject` is its name.
+    """
+
+    options: CompressOptions
+    contract: ImageContract
+    given: Sequence[QuantizedTensor] = ()
+    subject: str = ""
+
+
+@dataclass(frozen=True)
 class PackedModel:
-    """A bundle's packed file, what its network makes of the golden input, and the facts for the report."""
+    """A bundle's model in fewer bytes, what its network makes of the golden input, and the facts for the report.
+
+    `imported`: Unity imports the file, as it does the float model; else it is unpacked when the game runs.
+    """
 
     packed: bytes
     golden_output: np.ndarray
     facts: dict[str, Any]
+    imported: bool = False
 
 
 def check_target(weights: str, target: Target) -> None:
-    """PipelineError `target-cannot-unpack` where a bundle for `target` must not be packed."""
-    if weights != FLOAT and not target.can("runtime-import"):
-        raise PipelineError(
-            "target-cannot-unpack",
-            f"{target.name} imports models only in the editor, and a packed one is imported when the game runs",
-            subject="--weights",
-            remedy="Use --target barracuda-2.0 or later, or --weights float.",
-        )
+    """Raise PipelineError where a bundle for `target` cannot hold weights stored so."""
+    if weights != FLOAT:
+        target.family.check_weights(weights, target)
 
 
 def pack_lowered(
@@ -51,6 +65,14 @@ def pack_lowered(
 
     chosen = CompressOptions(options.weights, options.min_psnr, options.calibrate, options.picture, table=True)
     contract = ImageContract(ImageSide("0..1", lowered.input_channels), ImageSide("0..1", lowered.output_channels))
+    wanted = Packing(chosen, contract, lowered.source_integers, path.name)
+    own = lowered.target.family.pack(lowered.serialised, lowered.target, wanted)
+    if own is not None:
+        packed, facts = own
+        facts |= {"source_bytes": path.stat().st_size, "model_digest": hashlib.sha256(packed).hexdigest()}
+        _told(facts, step)
+        run = lowered.target.family.runner(packed, lowered.target)
+        return PackedModel(packed, run(golden_input), facts, imported=True)
     done = compress(
         lowered.serialised, chosen, contract=contract, given=lowered.source_integers, subject=path.name
     )
@@ -61,9 +83,13 @@ def pack_lowered(
         "float_bytes": len(lowered.serialised),
         "model_digest": hashlib.sha256(done.model).hexdigest(),
     }
+    _told(facts, step)
+    return PackedModel(done.packed, as_target_computes(model, lowered.target)(golden_input), facts)
+
+
+def _told(facts: dict[str, Any], step: Callable[[str, str], None]) -> None:
     quality = "not measured" if not facts["measured"] else quality_text(facts["psnr"])
     step("pack", f"{facts['float_bytes']:,} bytes became {facts['bytes']:,}; {quality}")
-    return PackedModel(done.packed, as_target_computes(model, lowered.target)(golden_input), facts)
 
 
 def quality_text(psnr: float | None) -> str:

@@ -12,13 +12,14 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     import numpy as np
     import onnx
     import onnx_graphsurgeon as gs
 
+    from pipeline.compress.bundling import Packing
     from pipeline.targets import Target
     from pipeline.validation.graphs import GraphKind
     from pipeline.validation.kinds import Kind
@@ -49,6 +50,9 @@ class Family(ABC):
     def advice(self, name: str) -> str:
         """What to do instead of asking for a target of that name, which does not exist; "" if unknown."""
         return ""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
+    """Of the files that Unity imports as its models."""
 
     # --- the bytes that the target reads ---------------------------------------------------------------------
 
@@ -109,6 +113,29 @@ class Family(ABC):
     def packages(self, target: Target) -> dict[str, str]:
         """Entries of Packages/manifest.json that a project needs: package -> version."""
         return {target.package: target.package_version} if target.package else {}
+
+    def check_weights(self, kind: str, target: Target) -> None:
+        """Raise PipelineError where a bundle for `target` cannot hold weights stored as `kind`, which is no float.
+
+        The default is for the packed file of this pipeline, which is unpacked and imported when the game runs.
+        """
+        from pipeline.support.errors import PipelineError
+
+        if not target.can("runtime-import"):
+            raise PipelineError(
+                "target-cannot-unpack",
+                f"{target.name} imports models in the editor alone, and a packed one is imported in the game",
+                subject="--weights",
+                remedy="Use a target that can import a model at run time, or --weights float.",
+            )
+
+    def pack(self, data: bytes, target: Target, wanted: Packing) -> tuple[bytes, dict[str, Any]] | None:
+        """The model file `data` with its weights in fewer bytes, as Unity imports it, and the facts about it.
+
+        None: the packed file of this pipeline (`compress.job`) holds it. The facts are those of `compress.job`,
+        and `consequence`: what storing weights so means when the game runs, in a sentence or two.
+        """
+        return None
 
     def model_files(self, name: str, data: bytes, target: Target) -> dict[str, bytes]:
         """The files that hold the network `name` in its folder of the bundle: file name -> bytes.

@@ -17,14 +17,13 @@ _GAP = 8
 
 
 def side_by_side(model: bytes, target: Target, picture: Path | None, height: int, width: int) -> bytes:
-    """PNG bytes: a picture at height x width, and beside it the output of `model` (a bundle's .onnx) for it."""
-    import onnx
+    """PNG bytes: a picture at height x width, and beside it what `model` (a bundle's model file) makes of it."""
     from PIL import Image
 
     from pipeline.verify import pictures
     from pipeline.verify.proof import as_target_computes
 
-    parsed = onnx.load_from_string(model)
+    parsed = target.family.read(model)
     channels = parsed.graph.input[0].type.tensor_type.shape.dim[1].dim_value
     before = pictures.load(picture, height, width, channels)
     after = as_target_computes(parsed, target)(before)

@@ -9,6 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from pipeline import targets
+from pipeline.compress.bundling import Packing
+from pipeline.compress.job import CompressOptions
+from pipeline.contract import ImageContract, ImageSide
 from pipeline.graph.runtime import session
 from pipeline.support.errors import PipelineError
 from pipeline.targets.inference import packing
@@ -289,21 +293,26 @@ def test_an_operator_without_a_layer_is_named():
 
 
 # --- packed weights ------------------------------------------------------------------------------------------
+def wanted(kind):
+    sides = ImageSide("0..1", 3), ImageSide("0..1", 3)
+    return Packing(CompressOptions(kind), ImageContract(*sides))
+
+
 @pytest.fixture(scope="module")
 def packed():
     made = network(channels=16).SerializeToString()
-    return {kind: packing.pack(made, kind) for kind in packing.KINDS}
+    return {kind: packing.pack(made, wanted(kind)) for kind in packing.KINDS}
 
 
 def test_bytes_take_a_quarter_and_keep_the_picture(packed):
-    facts = packed["int8"].facts
+    facts = packed["int8"][1]
     assert facts["bytes"] < 0.45 * facts["float_bytes"] and facts["psnr"] > 40
-    assert packed["half"].facts["psnr"] > 60
-    assert packed["auto"].data == packed["int8"].data
+    assert packed["half"][1]["psnr"] > 60
+    assert packed["auto"][0] == packed["int8"][0]
 
 
 def test_a_second_reader_finds_the_bytes_and_their_scales(packed):
-    file = File(packed["int8"].data)
+    file = File(packed["int8"][0])
     kernels = [kernel for kernel, *_ in file.layers]
     assert kernels.count("DequantizeUint8") == kernels.count("Mul") == 3
     held = {t.name: numpy_helper.to_array(t) for t in network(channels=16).graph.initializer}
@@ -318,7 +327,7 @@ def test_a_second_reader_finds_the_bytes_and_their_scales(packed):
 
 
 def test_half_floats_are_shorts(packed):
-    file = File(packed["half"].data)
+    file = File(packed["half"][0])
     casts = [(inputs, arguments) for kernel, inputs, _, arguments in file.layers if kernel == "Cast"]
     assert len(casts) == 3 and all(arguments == [0] for _, arguments in casts)
     held = {t.name: numpy_helper.to_array(t) for t in network(channels=16).graph.initializer}
@@ -343,14 +352,14 @@ def test_better_than_one_scale_for_all_at_the_same_bytes(packed):
     def off(data):
         return np.sqrt(np.mean((run(model_of(decode(data)), value) - run(made, value)) ** 2))
 
-    assert len(packed["int8"].data) < len(theirs) + 1500
-    assert off(packed["int8"].data) < 0.7 * off(theirs)
+    assert len(packed["int8"][0]) < len(theirs) + 1500
+    assert off(packed["int8"][0]) < 0.7 * off(theirs)
 
 
 @pytest.mark.parametrize("kind", ["int4", "float8"])
 def test_other_kinds_are_refused(kind):
     with pytest.raises(PipelineError) as caught:
-        packing.pack(network().SerializeToString(), kind)
+        targets.get("inference-2").family.check_weights(kind, targets.get("inference-2"))
     assert caught.value.code == "bad-weights" and "int8" in caught.value.remedy
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.targets.family import Family
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
+    from pipeline.compress.bundling import Packing
     from pipeline.targets import Target
     from pipeline.validation.graphs import GraphKind
     from pipeline.validation.kinds import Kind
@@ -34,6 +35,7 @@ class Inference(Family):
     name = "inference"
     title = "Inference Engine"
     engine = "StyleTransfer.InferenceEngine"
+    suffixes = (".onnx", ".sentis")
 
     def advice(self, name: str) -> str:
         return next((told for pattern, told in _ADVICE.items() if re.fullmatch(pattern, name)), "")
@@ -47,6 +49,30 @@ class Inference(Family):
         from pipeline.targets.inference.emulation import emulate
 
         return emulate(self.read(data), target)
+
+    def read(self, data: bytes) -> onnx.ModelProto:
+        from pipeline.targets.inference.sentis.format import decode, is_sentis
+
+        if not is_sentis(data):
+            return super().read(data)
+        from pipeline.targets.inference.sentis.raising import model_of
+
+        return model_of(decode(data))
+
+    def check_weights(self, kind: str, target: Target) -> None:
+        from pipeline.targets.inference.packing import check_kind
+
+        check_kind(kind)
+
+    def pack(self, data: bytes, target: Target, wanted: Packing) -> tuple[bytes, dict[str, Any]]:
+        from pipeline.targets.inference.packing import pack
+
+        return pack(data, wanted)
+
+    def model_files(self, name: str, data: bytes, target: Target) -> dict[str, bytes]:
+        from pipeline.targets.inference.sentis.format import is_sentis
+
+        return {f"{name}{'.sentis' if is_sentis(data) else '.onnx'}": data}
 
     def rule_kinds(self) -> Mapping[str, Kind]:
         from pipeline.targets.inference import operators, resizing

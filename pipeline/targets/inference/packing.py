@@ -7,9 +7,8 @@ of a convolution or product stays float32: the same bytes, less error. What is p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,44 +16,33 @@ import numpy as np
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
+    import onnx
+
+    from pipeline.compress.bundling import Packing
     from pipeline.compress.packed import Filling
+    from pipeline.compress.running import Running
     from pipeline.compress.weights import Weight
-    from pipeline.contract import ImageContract
-    from pipeline.integers import QuantizedTensor
     from pipeline.targets.inference.sentis.layers import Packed
 
+_WAYS = ("int8", "half")
+"""Ways to store weights in a `.sentis` file, smallest first."""
 KINDS = ("half", "int8", "auto")
-"""Ways to store weights in a `.sentis` file."""
+"""What can be asked for."""
 
 
-@dataclass(frozen=True)
-class SentisFile:
-    """The bytes of the file, and the facts about it as plain data."""
-
-    data: bytes
-    facts: dict[str, Any]
-
-
-def _quiet(_: str) -> None:
-    pass
+_CONSEQUENCE = (
+    "This buys bytes: in the download, on disk, in the repository and in memory. It buys no frames: the weights "
+    "are expanded to float32 at every run, which costs little beside the convolutions. The worker GPUPixel cannot "
+    "expand them: on devices without compute shaders use the CPU worker, or float weights."
+)
 
 
-def pack(
-    model: bytes,
-    kind: str,
-    *,
-    contract: ImageContract | None = None,
-    min_psnr: float = 40.0,
-    calibrate: Sequence[Path] = (),
-    picture: Path | None = None,
-    given: Sequence[QuantizedTensor] = (),
-    progress: Callable[[str], None] = _quiet,
-) -> SentisFile:
-    """A `.sentis` file of an ONNX model in this family's dialect, its weights stored as `kind` says.
+def pack(model: bytes, wanted: Packing) -> tuple[bytes, dict[str, Any]]:
+    """A `.sentis` file of an ONNX model in this family's dialect, its weights stored as wanted, and the facts.
 
-    `auto` takes the smaller of int8, half and float32 that keeps `min_psnr`. `given` are integers that the source
-    came with; they are kept where they fit into a byte. Raises PipelineError `bad-weights` for another kind,
-    `no-sentis-layer` for operators that are not written, and what running the model raises.
+    `auto` takes the smaller of int8, half and float32 that keeps the PSNR. Integers that the source came with are
+    kept where they fit into a byte. Raises PipelineError `bad-weights` for another kind, `no-sentis-layer` for
+    operators that are not written, and what running the model raises.
     """
     import onnx
 
@@ -63,42 +51,66 @@ def pack(
     from pipeline.compress.holes import find_holes, with_raw_data
     from pipeline.compress.running import Running
     from pipeline.compress.sites import find_sites
-    from pipeline.compress.weights import collect, replaced
+    from pipeline.compress.weights import collect
     from pipeline.targets.inference.sentis.format import encode
     from pipeline.targets.inference.sentis.layers import program_of
 
-    check_kind(kind)
+    options = wanted.options
+    check_kind(options.weights)
     proto = onnx.load_from_string(model)
-    program_of(proto)
-    running = Running(proto, contract, calibrate, picture)
+    plain = encode(program_of(proto))
+    running = Running(proto, wanted.contract, options.calibrate, options.picture)
     sites = find_sites(running.model)
-    progress("rounding with what the layers see")
     moments = measure(running.model, sites, running.weights, running.calibration)
     data = with_raw_data(proto)
-    holes = find_holes(data)
-    weights = [held for held in collect(data, holes, sites, [], moments, list(given), {}) if held.site is not None]
-    found: dict[str, tuple[bytes, float]] = {}
-    for way in ("int8", "half") if kind == "auto" else (kind,):
-        fillings = [_filling(weight, way) for weight in weights]
-        psnr = worst(running.psnr(replaced(weights, fillings)))
-        packed = {w.name: _packed(w, f) for w, f in zip(weights, fillings, strict=True)} if way == "int8" else {}
-        halves = frozenset(w.name for w in weights) if way == "half" else frozenset()
-        found[way] = encode(program_of(proto, packed, halves)), psnr
-    chosen = next((way for way, (_, psnr) in found.items() if kind != "auto" or psnr >= min_psnr), "float")
-    if chosen == "float":
-        found["float"] = encode(program_of(proto)), float("inf")
-    content, psnr = found[chosen]
+    held = collect(data, find_holes(data), sites, [], moments, list(wanted.given), {})
+    weights = [weight for weight in held if weight.site is not None]
+    ways = {}
+    for way in _WAYS if options.table or options.weights == "auto" else (options.weights,):
+        try:
+            ways[way] = _stored(proto, weights, way, running)
+        except PipelineError:
+            if way == options.weights:
+                raise
+    ways["float"] = plain, {name: math.inf for name in running.measured}
+    chosen = options.weights
+    if chosen == "auto":
+        chosen = next(way for way, (_, found) in ways.items() if worst(found) >= options.min_psnr)
+    content, found = ways[chosen]
     facts: dict[str, Any] = {
         "weights": chosen,
-        "format": "sentis",
         "bytes": len(content),
-        "float_bytes": len(encode(program_of(proto))),
-        "psnr": _told(psnr),
-        "tensors": len(weights),
+        "float_bytes": len(plain),
+        "psnr": _told(worst(found)),
+        "measured": {name: _told(value) for name, value in found.items()},
+        "calibration": [path.name for path in options.calibrate] or "drawn pictures",
         "own_integers": sum(weight.given is not None for weight in weights),
-        "calibration": [path.name for path in calibrate] or "drawn pictures",
+        "tensors": [{"name": weight.name, "shape": list(weight.hole.shape), "kind": chosen} for weight in weights],
+        "consequence": _CONSEQUENCE,
     }
-    return SentisFile(content, facts)
+    if options.weights == "auto":
+        facts["min_psnr"] = options.min_psnr
+    if options.table:
+        facts["table"] = [
+            {"weights": way, "bytes": len(data), "psnr": _told(worst(found))}
+            for way, (data, found) in ways.items()
+            if way not in (chosen, "float")
+        ]
+    return content, facts
+
+
+def _stored(
+    proto: onnx.ModelProto, weights: Sequence[Weight], way: str, running: Running
+) -> tuple[bytes, dict[str, float]]:
+    """The file with weights stored one way, and how near it comes: dB for each measured picture."""
+    from pipeline.compress.weights import replaced
+    from pipeline.targets.inference.sentis.format import encode
+    from pipeline.targets.inference.sentis.layers import program_of
+
+    fillings = [_filling(weight, way) for weight in weights]
+    packed = {w.name: _packed(w, f) for w, f in zip(weights, fillings, strict=True)} if way == "int8" else {}
+    halves = frozenset(w.name for w in weights) if way == "half" else frozenset()
+    return encode(program_of(proto, packed, halves)), running.psnr(replaced(weights, fillings))
 
 
 def check_kind(kind: str) -> None:
