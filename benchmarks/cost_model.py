@@ -66,8 +66,8 @@ def measured(rounds: int) -> list[dict[str, Any]]:
     """For each network and size: multiply-adds, elements written, milliseconds."""
     import copy
 
+    from pipeline.bench.timing import measure
     from pipeline.cost.model import at_size
-    from pipeline.cost.timing import measure
     from pipeline.graph import to_model
 
     rows: list[dict[str, Any]] = []

@@ -21,10 +21,10 @@ from typing import Any
 
 from pipeline.build.options import Option, all_options
 from pipeline.support import identifiers as names
+from pipeline.support.configuration import SECTIONS
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 
-SECTIONS = ("build-unity", "models", "validate")
 _SOURCE = "source"
 
 

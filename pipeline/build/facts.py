@@ -150,7 +150,7 @@ def predicted(lowered: Lowered) -> dict[str, Any]:
 
 def graph(model: onnx.ModelProto) -> dict[str, Any]:
     """Opset, IR version, producer, inputs, outputs and operator counts of an ONNX model."""
-    from pipeline.build.lowering import operators, opset
+    from pipeline.graph.statistics import operators, opset
 
     constants = {t.name for t in model.graph.initializer}
 
@@ -183,10 +183,10 @@ def cost(network: Network, target: Target) -> dict[str, Any] | str:
     billions, activations written, and the most of them alive at once, in megabytes of float32.
     """
     from pipeline.build.export import export
-    from pipeline.build.lowering import declared_size, operators, rewrite
+    from pipeline.build.lowering import declared_size, rewrite
     from pipeline.cost.model import SIZES
     from pipeline.graph import declare_size
-    from pipeline.graph.statistics import count
+    from pipeline.graph.statistics import count, operators
     from pipeline.support.errors import PipelineError
 
     try:

@@ -131,7 +131,7 @@ def _make_bundle(
     from pipeline.compress.kinds import FLOAT
     from pipeline.report.html import render_html
     from pipeline.report.markdown import render_markdown
-    from pipeline.report.serialise import render_json
+    from pipeline.support.serialise import render_json
     from pipeline.unity.bundle import BundleSpec, render
     from pipeline.verify import pictures
 

@@ -29,18 +29,6 @@ Picture2Picture = Callable[[np.ndarray], np.ndarray]
 
 SIZE_MULTIPLES = (4, 8, 16, 32, 64, 128, 256)
 """Size rules that are tried on networks of unknown architecture, least strict first (pix2pix halves 8 times)."""
-QUANTISED = frozenset(
-    {
-        "ConvInteger",
-        "DequantizeLinear",
-        "DynamicQuantizeLinear",
-        "MatMulInteger",
-        "QLinearConv",
-        "QLinearMatMul",
-        "QuantizeLinear",
-    }
-)
-"""Operators that mark a network as quantised (ONNX; com.microsoft adds QLinearAdd and others beside these)."""
 _GOLDEN_SIZE = (108, 192)
 """Height and width of the golden frame: small enough for Unity's slowest CPU worker."""
 _SECOND_SIZE = (84, 116)
@@ -155,7 +143,7 @@ def _lower_at(
 ) -> Lowered:
     from pipeline.build.export import export
     from pipeline.graph import declare_size
-    from pipeline.graph.statistics import count
+    from pipeline.graph.statistics import QUANTISED, count, operators, opset
     from pipeline.integers import found_in
     from pipeline.rewrites.quantized import integers as integer_weights
 
@@ -310,20 +298,6 @@ def trial_sizes(lowered: Lowered, source_fixed: tuple[int, int] | None) -> tuple
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-
-
-def operators(model: onnx.ModelProto) -> dict[str, int]:
-    """How many nodes of each operator, sorted by name; other domains spelled out."""
-    counts: dict[str, int] = {}
-    for node in model.graph.node:
-        name = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-        counts[name] = counts.get(name, 0) + 1
-    return dict(sorted(counts.items()))
-
-
-def opset(model: onnx.ModelProto) -> int:
-    """The declared version of the standard operator set; 1 when none is declared."""
-    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
 
 
 def declared_size(model: onnx.ModelProto) -> tuple[int, int] | None:

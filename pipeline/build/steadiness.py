@@ -1,4 +1,4 @@
-"""How much a built style flickers, for the report: on small clips of known movement (pipeline.shrink.flicker)."""
+"""How much a built style flickers, for the report: on small clips of known movement (pipeline.flicker.measure)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def steadiness(lowered: Lowered, picture: Path | None) -> dict[str, Any] | None:
     `lowered` takes and gives RGB 0..1. None for networks that are not from a colour picture to one of its size,
     and for those that run at one large size alone.
     """
-    from pipeline.shrink.flicker import clips_of_picture, stability, unpainted
+    from pipeline.flicker.measure import clips_of_picture, stability, unpainted
     from pipeline.verify import pictures
 
     step = lowered.size_multiple

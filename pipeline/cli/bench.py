@@ -55,7 +55,7 @@ def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
       pipeline bench *.onnx --size 1280x720 --runs 20 --html bench.html
       pipeline bench mosaic.pth small.pth --import StyleTransferBenchmark.csv
     """
-    from pipeline.cost.bench import BenchOptions, bench, merge_unity
+    from pipeline.bench.job import BenchOptions, bench, merge_unity
     from pipeline.report.bench import render_html, render_text
     from pipeline.sources import ReadOptions
     from pipeline.support.files import write_file

@@ -46,7 +46,7 @@ def command(
       pipeline flicker candy.pth small.pth frames --strip strip.png --plot plot.png
       pipeline flicker StyleTransfer/Models/Candy shot.png --size 960x540 --json
     """
-    from pipeline.shrink.flicker import unpainted
+    from pipeline.flicker.measure import unpainted
 
     given, frames = _frames_among(models)
     wanted = Size.parse(size).hw if size is not None else None
@@ -76,7 +76,7 @@ def command(
 
 def _frames_among(given: tuple[Path, ...]) -> tuple[tuple[Path, ...], Path | None]:
     """The models, and the frames if the last argument is a picture or a folder of pictures."""
-    from pipeline.shrink.data import SUFFIXES
+    from pipeline.support.picture_files import SUFFIXES
 
     last = given[-1]
     picture = last.is_file() and last.suffix.lower() in SUFFIXES
@@ -116,14 +116,14 @@ def _read(
 
 
 def _clips(frames: Path | None, size: tuple[int, int] | None, count: int) -> Any:
-    from pipeline.shrink.data import picture_files
-    from pipeline.shrink.flicker import SIZE, clip_of_frames, clips_of_picture
+    from pipeline.flicker.measure import SIZE, clip_of_frames, clips_of_picture
+    from pipeline.support.picture_files import picture_files
 
     if frames is not None and frames.is_dir():
         return (clip_of_frames(picture_files([frames]), size, count),)
     import numpy as np
 
-    from pipeline.shrink.data import open_picture
+    from pipeline.support.picture_files import open_picture
     from pipeline.support.resources import resource
 
     picture = open_picture(frames or resource("examples/picture.jpg"))
@@ -132,7 +132,7 @@ def _clips(frames: Path | None, size: tuple[int, int] | None, count: int) -> Any
 
 
 def _stability(name: str, paint: Any, clips: Any) -> Any:
-    from pipeline.shrink.flicker import stability
+    from pipeline.flicker.measure import stability
 
     painted = paint(clips[0].frames[0])
     if painted.shape != clips[0].frames[0].shape:
@@ -149,7 +149,7 @@ def _stability(name: str, paint: Any, clips: Any) -> Any:
 def _write(clips: Any, held: Any, strip: Path | None, plot: Path | None) -> None:
     if strip is None and plot is None:
         return
-    from pipeline.shrink import flicker_pictures as drawn
+    from pipeline.flicker import drawing as drawn
     from pipeline.support.files import write_file
 
     if strip is not None:

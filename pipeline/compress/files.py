@@ -70,7 +70,7 @@ def _contract(path: Path, declared: ReadOptions | None) -> ImageContract | None:
 
 def _floats_behind(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[QuantizedTensor]]:
     """A quantised model with its quantisation undone, and the integers; any other as it is."""
-    from pipeline.build.lowering import QUANTISED, operators
+    from pipeline.graph.statistics import QUANTISED, operators
 
     if not QUANTISED & set(operators(model)):
         return model, []

@@ -153,3 +153,31 @@ def _described(tensor: gs.Tensor, shapes: Shapes) -> str:
     return (
         f"{kind} {'of unknown rank' if shape is None else 'x'.join('?' if s is None else str(s) for s in shape)}"
     )
+
+
+QUANTISED = frozenset(
+    {
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+    }
+)
+"""Operators that mark a network as quantised (ONNX; com.microsoft adds QLinearAdd and others beside these)."""
+
+
+def operators(model: onnx.ModelProto) -> dict[str, int]:
+    """How many nodes of each operator, sorted by name; other domains spelled out."""
+    counts: dict[str, int] = {}
+    for node in model.graph.node:
+        name = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        counts[name] = counts.get(name, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """The declared version of the standard operator set; 1 when none is declared."""
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)

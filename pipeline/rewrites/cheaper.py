@@ -17,7 +17,7 @@ from pipeline.rewrites.base import Edit
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from pipeline.shrink.channels import Group
+    from pipeline.graph.channels import Group
 
 BLOCK = 16
 """Channels in and out from which the compute worker has kernels over blocks (importer.md section 9)."""
@@ -235,7 +235,7 @@ class WideLayers:
         return ([" ".join(names)] if len(names) > 1 else []) + names
 
     def _groups(self, graph: gs.Graph) -> list[Group]:
-        from pipeline.shrink.channels import groups
+        from pipeline.graph.channels import groups
 
         producers = {t.name: node.op for node in graph.nodes for t in node.inputs if n.value(t) is not None}
         kinds = ("Add", "Conv", "InstanceNormalization", "Mul")

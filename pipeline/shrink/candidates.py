@@ -14,8 +14,8 @@ from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.cost.model import Layer
+    from pipeline.graph.channels import Unit
     from pipeline.network import Network
-    from pipeline.shrink.channels import Unit
     from pipeline.shrink.goals import Goal
     from pipeline.shrink.prunable import Prunable
     from pipeline.shrink.students import Student

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.shrink.channels import constants
+from pipeline.graph.channels import constants
 from pipeline.shrink.refit import (
     RIDGE,
     Moments,
@@ -29,7 +29,7 @@ from pipeline.shrink.refit import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.shrink.channels import Group
+    from pipeline.graph.channels import Group
     from pipeline.shrink.prunable import Prunable
 
 TRIED = 0.25
@@ -44,7 +44,7 @@ def scores(
     The numbers compare between groups: the mean squared change of the output, in the network's own range.
     `pictures` are (1, C, H, W), in that range too.
     """
-    from pipeline.shrink.importance import overridable
+    from pipeline.shrink.overridable import overridable
 
     orders, costs = choose(held, pictures, seed, tell)
     few = pictures[:2]

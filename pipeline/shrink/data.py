@@ -10,44 +10,20 @@ import io
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, UnidentifiedImageError
 
 from pipeline.support.errors import PipelineError
+from pipeline.support.picture_files import open_picture, unreadable
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga", ".tif", ".tiff")
 SMALLEST = 64
 """Pictures with a shorter side are left out."""
 CACHE_PIXELS = 64_000_000
 """Decoded pictures that are kept: 192 MB."""
-
-
-def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[Path]:
-    """The picture files among `paths` and inside the folders among them, sorted, without those of `exclude`.
-
-    Raises PipelineError: file-not-found, no-pictures.
-    """
-    left_out = {path.resolve() for path in exclude}
-    found: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise PipelineError("file-not-found", "there is no such file or folder", subject=str(path))
-        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found += [
-            p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file() and p.resolve() not in left_out
-        ]
-    if not found:
-        raise PipelineError(
-            "no-pictures",
-            "there is no picture to learn from",
-            subject=", ".join(map(str, paths)) or "--images",
-            remedy=f"Give files or folders with {', '.join(SUFFIXES)}; frames of your own game are best.",
-        )
-    return list(dict.fromkeys(found))
 
 
 class Pictures:
@@ -63,7 +39,7 @@ class Pictures:
                 with Image.open(file) as opened:
                     size = opened.size
             except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-                raise _unreadable(file, error) from error
+                raise unreadable(file, error) from error
             if min(size) >= SMALLEST:
                 self.files.append(file)
         if not self.files:
@@ -93,24 +69,6 @@ class Pictures:
             ):
                 self._decoded.popitem(last=False)
         return picture
-
-
-def open_picture(file: Path) -> Image.Image:
-    """A picture file as RGB, turned upright. Raises PipelineError `bad-picture`."""
-    try:
-        with Image.open(file) as opened:
-            return ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-        raise _unreadable(file, error) from error
-
-
-def _unreadable(file: Path, error: Exception) -> PipelineError:
-    return PipelineError(
-        "bad-picture",
-        f"this is not a picture that can be read ({error})",
-        subject=str(file),
-        remedy="Give PNG or JPEG files.",
-    )
 
 
 class Ahead:

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from pipeline.contract import ImageContract
 from pipeline.network import Network
 from pipeline.shrink import losses as lost
-from pipeline.shrink.data import Ahead, Crops, Pictures, picture_files
+from pipeline.shrink.data import Ahead, Crops, Pictures
 from pipeline.shrink.loop import History, Loop, LoopOptions, Place, place
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.shrink.quality import quality
 from pipeline.shrink.teacher import LEVELS, Teacher
 from pipeline.support.files import write_file
+from pipeline.support.picture_files import picture_files
 
 MARGIN = 8
 """Pixels that a painted crop is larger than what the student sees of it, so that it can be seen shifted."""

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.shrink.channels import Slot, Unit, constants
+from pipeline.graph.channels import Slot, Unit, constants
+from pipeline.shrink.overridable import Values, overridable
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from pipeline.shrink.channels import Group
+    from pipeline.graph.channels import Group
     from pipeline.shrink.prunable import Prunable
 
 CRITERIA = {
@@ -33,7 +34,6 @@ CRITERIA = {
 }
 NEED_PICTURES = ("reconstruction", "activation", "ablation")
 
-Values = dict[str, np.ndarray]
 Tell = Callable[[str], None]
 
 
@@ -166,24 +166,3 @@ def zeroed(values: Values, units: Sequence[Unit]) -> Values:
             held = changed.setdefault(name, values[name].astype(np.float32))
             np.moveaxis(held, axis, 0)[index] = 0
     return changed
-
-
-def overridable(graph: gs.Graph, names: set[str]) -> Callable[[np.ndarray, Values], np.ndarray]:
-    """The graph as a function of a picture and of other values for some of its constants."""
-    from onnx import helper
-
-    from pipeline.graph import to_model
-    from pipeline.graph.runtime import free_size, session
-
-    model = free_size(to_model(graph))
-    for tensor in model.graph.initializer:
-        if tensor.name in names:
-            model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    image = graph.inputs[0].name
-    opened = session(model)
-
-    def paint(picture: np.ndarray, others: Values) -> np.ndarray:
-        made: np.ndarray = opened.run(None, {image: picture, **others})[0]
-        return made
-
-    return paint

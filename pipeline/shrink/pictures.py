@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipeline.shrink.data import open_picture
+from pipeline.support.picture_files import open_picture
 
 LARGEST = (540, 960)
 """Height and width that pictures are shrunk to fit."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import targets
-from pipeline.shrink.channels import Group, Unit, constants, groups, removed
+from pipeline.graph.channels import Group, Unit, constants, groups, removed
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Structured pruning: whole channels go, until a budget is met, and the network that is left is a smaller one.
 
 Masks (zeros among the weights) make no network faster, as nothing skips them. Here the tensors themselves get
-narrower, together with everything that is coupled to them (pipeline.shrink.channels), and the layers that read
+narrower, together with everything that is coupled to them (pipeline.graph.channels), and the layers that read
 them are refitted on what the original computes (pipeline.shrink.refit).
 """
 
@@ -24,8 +24,8 @@ from pipeline.shrink.refit import refit
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
+    from pipeline.graph.channels import Unit
     from pipeline.network import Network
-    from pipeline.shrink.channels import Unit
 
 PICTURE_SIZE = (192, 256)
 """Height and width at which pictures are run: multiples of 64."""
@@ -145,7 +145,7 @@ def _savings(goal: Goal, held: Prunable, original: float) -> list[float]:
 
 def _overhead(network: Network, held: Prunable, options: PruneOptions) -> int:
     """Bytes of the built file that are not weights."""
-    from pipeline.cost.bench import lower
+    from pipeline.bench.job import lower
 
     lowered = lower(network, options.target, "").lowered
     return int(len(lowered.serialised) - 4 * Goal("", "weights", 0).value(held.graph))
@@ -189,8 +189,8 @@ def load_pictures(
     Arrays are (1, C, H, W), of `PICTURE_SIZE`, or of the only size at which the network runs.
     Raises PipelineError `file-not-found`, `no-pictures`, `bad-picture`.
     """
-    from pipeline.shrink.data import picture_files
     from pipeline.sources import reference
+    from pipeline.support.picture_files import picture_files
     from pipeline.verify import pictures
 
     network = held.network
@@ -210,7 +210,7 @@ def load_pictures(
 
 def masked_share(network: Network, held: Prunable) -> float:
     """The share of single zeros among the convolutions' weights: an unstructured mask that was baked."""
-    from pipeline.shrink.channels import constants
+    from pipeline.graph.channels import constants
 
     kernels = [np.asarray(t.values) for t in constants(held.graph).values() if len(t.shape) == 4]
     count = sum(kernel.size for kernel in kernels)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.shrink.channels import constants
+from pipeline.graph.channels import constants
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from pipeline.shrink.channels import Unit
+    from pipeline.graph.channels import Unit
     from pipeline.shrink.prunable import Prunable
 
 RIDGE = 1e-4

@@ -23,7 +23,7 @@ from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 
 if TYPE_CHECKING:
-    from pipeline.cost.bench import Subject
+    from pipeline.bench.job import Subject
     from pipeline.network import Network
 
 SHOWN = (360, 480)
@@ -70,12 +70,12 @@ def shrink(teacher: Network, options: ShrinkOptions, tell: Tell = lambda told: N
     Raises PipelineError: contract-missing, channels-differ, goal-out-of-reach, no-pictures, missing-dependency,
     and what training and lowering raise. Nothing is written before the search has found something to train.
     """
-    from pipeline.report.serialise import render_json
     from pipeline.report.shrink import render_html
     from pipeline.shrink import require_torch
-    from pipeline.shrink.data import picture_files
     from pipeline.shrink.prunable import save
     from pipeline.support.files import write_file
+    from pipeline.support.picture_files import picture_files
+    from pipeline.support.serialise import render_json
 
     require_torch("shrinking")
     _check(teacher)
@@ -150,7 +150,7 @@ def find(teacher: Network, options: ShrinkOptions, tell: Tell) -> tuple[list[Ent
 
 def _of_teacher(teacher: Network, options: ShrinkOptions) -> tuple[float, float]:
     """What the teacher has of the goal's kind, and its predicted milliseconds."""
-    from pipeline.cost.bench import lower
+    from pipeline.bench.job import lower
 
     subject = lower(teacher, options.target, "teacher")
     time = replace(options.goal, kind="milliseconds")
@@ -185,8 +185,8 @@ def measured(
     teacher: Network, entries: Sequence[Entry], options: ShrinkOptions, picture: Path | None, tell: Tell
 ) -> dict[str, Any]:
     """Every network and what buys nothing, benched and painted; `pictures` holds PNG bytes by name."""
-    from pipeline.cost.bench import BenchOptions, bench_subjects, lower
-    from pipeline.shrink.flicker import clips_of_picture, stability
+    from pipeline.bench.job import BenchOptions, bench_subjects, lower
+    from pipeline.flicker.measure import clips_of_picture, stability
     from pipeline.shrink.quality import quality
     from pipeline.verify import pictures
 
@@ -228,7 +228,7 @@ def paint(subject: Subject, picture: np.ndarray) -> np.ndarray:
 
 def bought_nothing(teacher: Subject) -> list[tuple[Subject, str]]:
     """The teacher with half of its weights masked, and with weights of 8 bits: what is sold as faster."""
-    from pipeline.shrink.channels import constants
+    from pipeline.graph.channels import constants
 
     made = []
     for label, change, why in (

@@ -23,8 +23,8 @@ from pipeline.shrink.refit import Values, observe, readers, refit
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.graph.channels import Unit
     from pipeline.network import Network
-    from pipeline.shrink.channels import Unit
     from pipeline.shrink.students import Student
 
 Tell = Callable[[str], None]
@@ -67,7 +67,7 @@ def from_teacher(
     `pictures` are (1, C, H, W) in the teacher's own range; several of them give sound statistics. `teacher` and
     `student` must correspond (see `corresponds`).
     """
-    from pipeline.shrink.importance import overridable
+    from pipeline.shrink.overridable import overridable
 
     whole = prunable(teacher)
     run = overridable(whole.graph, set())

@@ -14,12 +14,12 @@ from pipeline import sources
 from pipeline.architectures import names
 from pipeline.contract import ImageContract
 from pipeline.network import Network
-from pipeline.report.serialise import render_json
 from pipeline.shrink import students
 from pipeline.shrink.distill import DistillOptions, distill
 from pipeline.shrink.loop import CHECKPOINT, History
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
+from pipeline.support.serialise import render_json
 
 TUNING_RATE = 0.25
 """Part of the usual rate with which a student that is trained already goes on."""

@@ -23,15 +23,16 @@ from torch.nn import functional as f
 
 from pipeline.build.cache import file_digest
 from pipeline.contract import IMAGENET_MEAN, IMAGENET_STD
-from pipeline.report.serialise import render_json
 from pipeline.shrink import students
-from pipeline.shrink.data import Ahead, Crops, Pictures, open_picture, picture_files
+from pipeline.shrink.data import Ahead, Crops, Pictures
 from pipeline.shrink.loop import History, Loop, LoopOptions, place
 from pipeline.shrink.losses import charbonnier, gram
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.shrink.teaching import free
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
+from pipeline.support.picture_files import open_picture, picture_files
+from pipeline.support.serialise import render_json
 
 VGG16 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 """SHA-256 of vgg16-397923af.pth, torchvision's VGG16_Weights.IMAGENET1K_V1 (download.pytorch.org/models)."""

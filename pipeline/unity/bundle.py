@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-import pipeline
 from pipeline.support.errors import PipelineError
+from pipeline.support.version import __version__
 from pipeline.unity import guid as ids
 from pipeline.unity import meta
 from pipeline.unity.guid import guid, local_id, reference
@@ -236,7 +236,7 @@ def _stub(spec: BundleSpec, class_name: str) -> bytes:
         nominal_height=spec.nominal_height,
         file_bytes=len(spec.network),
         target=spec.target.name,
-        tool_version=pipeline.__version__,
+        tool_version=__version__,
     )
 
 

@@ -24,7 +24,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pipeline.build.config import SECTIONS
+from pipeline.support.configuration import SECTIONS
 from pipeline.support.errors import PipelineError
 from pipeline.validation.findings import Finding, Severity
 

@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline import sources, targets
-from pipeline.build.lowering import Lowered, lower_network, operators, trial_sizes
+from pipeline.build.lowering import Lowered, lower_network, trial_sizes
+from pipeline.graph.statistics import operators
 from pipeline.support.errors import PipelineError
 from tests.networks import style_onnx
 

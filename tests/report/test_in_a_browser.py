@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from dev import BROWSERS
+from pipeline.bench.job import BenchOptions, bench
 from pipeline.build.job import build_unity
-from pipeline.cost.bench import BenchOptions, bench
 from pipeline.report.bench import render_html
 from tests.networks import style_checkpoint
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.cost.bench import lower
+from pipeline.bench.job import lower
 from pipeline.shrink.candidates import chosen, fresh, meeting
 from pipeline.shrink.goals import parse
 from pipeline.support.errors import PipelineError

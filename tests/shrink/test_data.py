@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.shrink.data import Ahead, Crops, Pictures, picture_files
+from pipeline.shrink.data import Ahead, Crops, Pictures
 from pipeline.support.errors import PipelineError
+from pipeline.support.picture_files import picture_files
 
 
 @pytest.fixture

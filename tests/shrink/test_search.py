@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline import sources
-from pipeline.cost.bench import lower
+from pipeline.bench.job import lower
 from pipeline.shrink import search
 from pipeline.shrink.goals import parse
 from pipeline.shrink.search import bought_nothing, front

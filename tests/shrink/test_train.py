@@ -12,12 +12,13 @@ from safetensors.torch import save_file
 from torch.nn import functional as f
 
 from pipeline.shrink import train
-from pipeline.shrink.data import Pictures, picture_files
+from pipeline.shrink.data import Pictures
 from pipeline.shrink.loop import LoopOptions
 from pipeline.shrink.pictures import as_tensor
 from pipeline.shrink.students import parse
 from pipeline.shrink.train import LossNetwork, StyleOptions, read_loss_network, style_grams, train_style
 from pipeline.support.errors import PipelineError
+from pipeline.support.picture_files import picture_files
 from tests.conftest import REPOSITORY
 
 WIDTHS = (4, 4, 6, 6, 8, 8, 8, 10, 10, 10)

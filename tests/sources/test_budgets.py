@@ -19,7 +19,6 @@ import onnx
 import pytest
 import torch
 from onnx import helper, numpy_helper
-from pipeline.validate.files import check_files, read_as_is
 
 from pipeline.sources import read
 from pipeline.sources.budget import FLOOR, Budget, shown_size
@@ -28,6 +27,7 @@ from pipeline.sources.onnx_file import load_model, tensors
 from pipeline.sources.tensors import read_state
 from pipeline.support import limits
 from pipeline.support.errors import PipelineError
+from pipeline.validation.files import check_files, read_as_is
 from tests.sources.files import conv_model, fritz_h5
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

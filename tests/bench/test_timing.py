@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from pipeline.cost.timing import measure, peak_megabytes
+from pipeline.bench.timing import measure, peak_megabytes
 from pipeline.support.errors import PipelineError
 from tests.networks import style_onnx
 from tests.rewrites import model, node

@@ -150,7 +150,7 @@ def bench_subjects(
     subjects: Sequence[Subject], options: BenchOptions = BenchOptions(), tell: Tell = lambda told: None
 ) -> dict[str, Any]:
     """Bench what is prepared already."""
-    from pipeline.cost.timing import measure, peak_megabytes
+    from pipeline.bench.timing import measure, peak_megabytes
 
     models = [_about(subject) for subject in subjects]
     for wanted in options.sizes:

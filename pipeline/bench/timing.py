@@ -114,7 +114,7 @@ _TRIES = 4
 _PEAK = """
 import pathlib, re, resource, sys
 import onnx
-from pipeline.cost.timing import _feed, timed_session
+from pipeline.bench.timing import _feed, timed_session
 
 def held(key):
     found = re.search(key + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())

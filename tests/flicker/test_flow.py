@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.shrink import flow
+from pipeline.flicker import flow
 from tests.conftest import REPOSITORY
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.shrink.flicker import Clip, Stability
-from pipeline.shrink.flow import warp
+from pipeline.flicker.flow import warp
+from pipeline.flicker.measure import Clip, Stability
 
 SHOWN = 4
 """Neighbouring frames in a strip."""

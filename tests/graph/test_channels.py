@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.graph import from_model, to_model
-from pipeline.shrink.channels import Group, constants, groups, removed
+from pipeline.graph.channels import Group, constants, groups, removed
 from tests.rewrites import model, node, random, run
 
 

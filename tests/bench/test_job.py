@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cost.bench import BenchOptions, bench, labels, merge_unity
+from pipeline.bench.job import BenchOptions, bench, labels, merge_unity
 from pipeline.report.bench import render_html, render_text
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.shrink import flicker, flicker_pictures
+from pipeline.flicker import drawing as flicker_pictures
+from pipeline.flicker import measure as flicker
 from pipeline.support.errors import PipelineError
 from tests.conftest import REPOSITORY
 

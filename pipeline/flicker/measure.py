@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.shrink import flow
+from pipeline.flicker import flow
 from pipeline.support.errors import PipelineError
 
 Paint = Callable[[np.ndarray], np.ndarray]
@@ -130,7 +130,7 @@ def clip_of_frames(files: Sequence[Path], size: tuple[int, int] | None = None, f
 
     Raises PipelineError: no-pictures for fewer than two, bad-picture.
     """
-    from pipeline.shrink.data import open_picture
+    from pipeline.support.picture_files import open_picture
 
     if len(files) < 2:
         raise PipelineError(

@@ -1,0 +1,1 @@
+"""How much styles flicker while the picture moves: clips of known movement, and what is drawn of them."""

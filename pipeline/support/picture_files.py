@@ -1,0 +1,55 @@
+"""Picture files: which there are, and reading one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pipeline.support.errors import PipelineError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga", ".tif", ".tiff")
+
+
+def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[Path]:
+    """The picture files among `paths` and inside the folders among them, sorted, without those of `exclude`.
+
+    Raises PipelineError: file-not-found, no-pictures.
+    """
+    left_out = {path.resolve() for path in exclude}
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise PipelineError("file-not-found", "there is no such file or folder", subject=str(path))
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found += [
+            p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file() and p.resolve() not in left_out
+        ]
+    if not found:
+        raise PipelineError(
+            "no-pictures",
+            "there is no picture to learn from",
+            subject=", ".join(map(str, paths)) or "--images",
+            remedy=f"Give files or folders with {', '.join(SUFFIXES)}; frames of your own game are best.",
+        )
+    return list(dict.fromkeys(found))
+
+
+def open_picture(file: Path) -> Image.Image:
+    """A picture file as RGB, turned upright. Raises PipelineError `bad-picture`."""
+    try:
+        with Image.open(file) as opened:
+            return ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        raise unreadable(file, error) from error
+
+
+def unreadable(file: Path, error: Exception) -> PipelineError:
+    """The error for a picture that cannot be read."""
+    return PipelineError(
+        "bad-picture",
+        f"this is not a picture that can be read ({error})",
+        subject=str(file),
+        remedy="Give PNG or JPEG files.",
+    )
