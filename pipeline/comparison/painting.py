@@ -46,7 +46,7 @@ def plan(sources: list[Path], stem: str, output: Path | None) -> list[Job]:
     `output` is a file where there is one picture or video, else a folder. Raises PipelineError `file-not-found`,
     `no-pictures`, `not-a-picture`, `conflicting-options`.
     """
-    from pipeline.shrink.data import SUFFIXES, picture_files
+    from pipeline.support.picture_files import SUFFIXES, picture_files
 
     jobs = []
     for source in sources:
@@ -143,8 +143,8 @@ def paint(
     puts the source to the left of its painting. Raises PipelineError `bad-picture`, `bad-video`,
     `size-does-not-run`.
     """
-    from pipeline.shrink.data import open_picture, picture_files
     from pipeline.support.files import write_file
+    from pipeline.support.picture_files import open_picture, picture_files
 
     wanted = painter.fixed or size
 

@@ -267,7 +267,7 @@ def _check_one(path: Path, targets: tuple[str, ...], measure: bool) -> _Checked:
     with contextlib.redirect_stdout(io.StringIO()):  # graphsurgeon prints there before it raises; it is for data
         findings = {name: tuple(validate(model, known.get(name))) for name in targets}
         if measure:
-            from pipeline.verify.visible import measured
+            from pipeline.validation.visible import measured
 
             findings = {name: measured(held, model, known.get(name)) for name, held in findings.items()}
     return _Checked(findings, _lines(model, {f.node for held in findings.values() for f in held if f.node}))

@@ -5,8 +5,11 @@ Its nodes are the dispatches, in a domain of their own: nothing runs it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 
+from pipeline.targets.compute.kernels import kernel_name
 from pipeline.targets.compute.plan import PICTURE, Plan
 
 DOMAIN = "unity-bridge.compute"
@@ -42,3 +45,42 @@ def model(plan: Plan) -> onnx.ModelProto:
     made = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
     onnx.helper.set_model_props(made, dict(sorted(plan.metadata.items())))
     return made
+
+
+def table(plan: Plan) -> list[dict[str, Any]]:
+    """The plan for people: one row for each dispatch, at the nominal size."""
+    sizes = plan.sizes(*plan.size)
+    rows = []
+    for number, dispatch in enumerate(plan.dispatches):
+        shown = sizes[dispatch.output] if dispatch.output >= 0 else (0, 0)
+        rows.append(
+            {
+                "dispatch": number,
+                "kernel": kernel_name(dispatch, plan.half),
+                "does": dispatch.title,
+                "reads": [_place(plan, v) for v in (dispatch.first, dispatch.second) if v >= 0],
+                "writes": [_place(plan, v) for v in (dispatch.output, dispatch.kept) if v >= 0 and _kept(plan, v)],
+                "channels": plan.values[dispatch.output].channels if dispatch.output >= 0 else 0,
+                "width": shown[1],
+                "height": shown[0],
+                "nodes": list(dispatch.nodes),
+            }
+        )
+    return rows
+
+
+def _kept(plan: Plan, number: int) -> bool:
+    value = plan.values[number]
+    return value.stored
+
+
+def _place(plan: Plan, number: int) -> str:
+    """The picture, the result, or the buffer that a value lies in."""
+    value = plan.values[number]
+    if number == PICTURE:
+        return "picture"
+    if number == plan.result:
+        return "result"
+    root = plan.values[value.root]
+    part = f"+{value.first_block}" if value.first_block else ""
+    return f"buffer {root.slot}{part}"

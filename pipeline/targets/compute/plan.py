@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -146,50 +145,3 @@ class Plan:
                 needed = value.blocks * sizes[value.number][0] * sizes[value.number][1]
                 elements[value.slot] = max(elements[value.slot], needed)
         return elements
-
-    @property
-    def weight_elements(self) -> int:
-        """Elements of four numbers in the buffer of weights."""
-        from pipeline.targets.compute.layout import length
-
-        return sum(length(weight) for weight in self.weights)
-
-    def table(self) -> list[dict[str, Any]]:
-        """The plan for people: one row for each dispatch, at the nominal size."""
-        from pipeline.targets.compute.kernels import kernel_name
-
-        sizes = self.sizes(*self.size)
-        rows = []
-        for number, dispatch in enumerate(self.dispatches):
-            shown = sizes[dispatch.output] if dispatch.output >= 0 else (0, 0)
-            rows.append(
-                {
-                    "dispatch": number,
-                    "kernel": kernel_name(dispatch, self.half),
-                    "does": dispatch.title,
-                    "reads": [self._place(v) for v in (dispatch.first, dispatch.second) if v >= 0],
-                    "writes": [
-                        self._place(v) for v in (dispatch.output, dispatch.kept) if v >= 0 and self._kept(v)
-                    ],
-                    "channels": self.values[dispatch.output].channels if dispatch.output >= 0 else 0,
-                    "width": shown[1],
-                    "height": shown[0],
-                    "nodes": list(dispatch.nodes),
-                }
-            )
-        return rows
-
-    def _kept(self, number: int) -> bool:
-        value = self.values[number]
-        return value.stored
-
-    def _place(self, number: int) -> str:
-        """The picture, the result, or the buffer that a value lies in."""
-        value = self.values[number]
-        if number == PICTURE:
-            return "picture"
-        if number == self.result:
-            return "result"
-        root = self.values[value.root]
-        part = f"+{value.first_block}" if value.first_block else ""
-        return f"buffer {root.slot}{part}"

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipeline import targets
 from pipeline.validation.files import check_files
-from pipeline.verify.visible import visible_error
+from pipeline.validation.visible import visible_error
 
 
 def resized(**attributes: object) -> onnx.ModelProto:
