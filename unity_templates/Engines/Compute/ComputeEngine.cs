@@ -1,0 +1,96 @@
+using System;
+using UnityEngine;
+using UnityEngine.Rendering;
+using UnityEngine.Scripting;
+
+// Nothing refers to this assembly: without this, a player might be built without it.
+[assembly: AlwaysLinkAssembly]
+
+namespace StyleTransfer.Compute
+{
+
+/// <summary>
+/// Runs networks that the pipeline compiled into compute shaders. It needs no package.
+/// </summary>
+[Preserve]
+public sealed class ComputeEngine : StyleTransferEngine
+{
+    #region StyleTransferEngine implementation
+
+    /// <summary>The name of the engine for people.</summary>
+    public override string Name => "Compute";
+
+    /// <summary>The target of the pipeline.</summary>
+    public override string Target => TargetName;
+
+    /// <summary>The version of the files that it reads.</summary>
+    public override string Version => "1";
+
+    /// <summary>It is part of the bundle.</summary>
+    public override bool IsPackage => false;
+
+    /// <summary>Compute shaders, whatever is wished.</summary>
+    public override StyleTransferWorker Choose(StyleTransferWorker wish, out string note)
+    {
+        note = wish == StyleTransferWorker.Auto || wish == StyleTransferWorker.Compute ||
+          wish == StyleTransferWorker.ComputePrecompiled
+          ? null : "A network that was built with --target compute runs on compute shaders alone.";
+        return StyleTransferWorker.Compute;
+    }
+
+    /// <summary>Compute shaders; there is nothing else.</summary>
+    public override StyleTransferWorker[] ProofWorkers => new[] { StyleTransferWorker.Compute };
+
+    /// <summary>Whether this is a compute shader.</summary>
+    public override bool CanLoad(UnityEngine.Object imported) => imported is ComputeShader;
+
+    /// <summary>Reads the plan, which lies beside the kernels.</summary>
+    /// <exception cref="InvalidOperationException">this machine has no compute shaders, or the files are damaged or
+    /// of two builds; the message says what to do</exception>
+    public override StyleTransferNetwork Load(StyleTransferModel model, StyleTransferWorker worker)
+    {
+        var missing = FindMissing();
+        if (missing != null)
+            throw new InvalidOperationException("Style transfer model '" + model.DisplayName + "': " + missing);
+
+        if (model.Packed == null)
+            throw new InvalidOperationException("Style transfer model '" + model.DisplayName + "' has kernels and no " +
+              "plan. Check that the .bytes file lies beside the asset.");
+
+        var file = model.Packed.bytes;
+        if (IsPacked(file)) file = PackedModel.Unpack(file);
+        return new ComputeNetwork(ComputePlan.Read(file), (ComputeShader)model.Model);
+    }
+
+    #endregion
+
+    #region Private members
+
+    const string TargetName = "compute";
+
+    static string FindMissing()
+    {
+        // OpenGL ES 3.1 promises four storage buffers for a kernel, and these use up to seven.
+        if (SystemInfo.supportsComputeShaders && SystemInfo.graphicsDeviceType != GraphicsDeviceType.OpenGLES3)
+            return null;
+
+        return "compute shaders are needed, and " + SystemInfo.graphicsDeviceType + " here has not enough of them. Use " +
+          "Vulkan, Metal or Direct3D, or build the network for a package that has pixel shaders (--target barracuda-3.0 " +
+          "or inference-2), as WebGL needs it.";
+    }
+
+    // The first bytes of a packed file are STPK.
+    static bool IsPacked(byte[] file)
+      => file.Length > 4 && file[0] == 'S' && file[1] == 'T' && file[2] == 'P' && file[3] == 'K';
+
+    [Preserve]
+    [RuntimeInitializeOnLoadMethod(RuntimeInitializeLoadType.AfterAssembliesLoaded)]
+#if UNITY_EDITOR
+    [UnityEditor.InitializeOnLoadMethod]
+#endif
+    static void Register() => StyleTransferEngines.Register(new ComputeEngine());
+
+    #endregion
+}
+
+}

@@ -1,0 +1,334 @@
+using System;
+using UnityEngine;
+using UnityEngine.Rendering;
+
+namespace StyleTransfer.Compute
+{
+
+/// <summary>
+/// A network compiled into compute shaders: one dispatch after the other, within the frame or spread over frames.
+/// </summary>
+/// <remarks>
+/// Between AllocateBuffers and Dispose no method allocates managed memory, but for buffers where a run begins while
+/// another of the same plan is under way.
+/// </remarks>
+public sealed class ComputeNetwork : StyleTransferNetwork
+{
+    #region StyleTransferNetwork implementation
+
+    /// <summary>Takes a plan and its kernels.</summary>
+    /// <param name="plan">what to run</param>
+    /// <param name="kernels">the compute shader that was built with it</param>
+    /// <exception cref="InvalidOperationException">the shader has other kernels</exception>
+    public ComputeNetwork(ComputePlan plan, ComputeShader kernels) => AllocateObjects(plan, kernels);
+
+    /// <summary>What the plan says of itself.</summary>
+    public override NetworkDescription Describe()
+    {
+        var description = new NetworkDescription { Channels = _plan.InputChannels, Metadata = _plan.Metadata };
+        description.Inputs.Add(_plan.InputName);
+        description.Outputs.Add(_plan.OutputName);
+        description.Width = _plan.NominalWidth;
+        description.Height = _plan.NominalHeight;
+        return description;
+    }
+
+    /// <summary>The dispatches of the plan.</summary>
+    public override int LayerCount => _plan.Dispatches.Length;
+
+    /// <summary>Never.</summary>
+    public override bool ComputesOnCpu => false;
+
+    /// <summary>Makes the pictures for a size, and the constants of all dispatches.</summary>
+    public override void AllocateBuffers(WorkingSize size)
+    {
+        ReleaseBuffers();
+        _size = size;
+        _sizes = new ComputeConstants(_plan, size.Height, size.Width);
+        FillConstants(true);
+        _picture = Textures.AllocateTarget(size.Width, size.Height, Textures.PreciseFormat, false);
+        _painted = Textures.AllocateTarget
+          (_sizes.WidthOf(_plan.Result), _sizes.HeightOf(_plan.Result), Textures.PreciseFormat, true);
+        ComputeBuffers.AddUser(_plan, size);
+        _isUser = true;
+    }
+
+    /// <summary>Frees them.</summary>
+    public override void ReleaseBuffers()
+    {
+        EndRun();
+        if (_isUser) ComputeBuffers.RemoveUser(_plan, _size);
+        _isUser = false;
+        Textures.Release(_painted);
+        _painted = null;
+        Textures.Release(_picture);
+        _picture = null;
+        _sizes = null;
+    }
+
+    /// <summary>Where to draw the picture.</summary>
+    public override RenderTexture Input => _picture;
+
+    /// <summary>Takes buffers for a run.</summary>
+    public override void Begin()
+    {
+        EndRun();
+        _buffers = ComputeBuffers.Take(_plan, _sizes, _size);
+    }
+
+    /// <summary>One dispatch.</summary>
+    public override bool RunLayer()
+    {
+        if (_next >= _plan.Dispatches.Length) return false;
+
+        _commands.Clear();
+        Record(_commands, _next, _picture, _painted);
+        Graphics.ExecuteCommandBuffer(_commands);
+        _next++;
+        return true;
+    }
+
+    /// <summary>The share of the dispatches.</summary>
+    public override float Progress => (float)_next / _plan.Dispatches.Length;
+
+    /// <summary>The picture that the last kernel painted.</summary>
+    public override Texture Finish()
+    {
+        EndRun();
+        return _painted;
+    }
+
+    /// <summary>Always: dispatches are commands.</summary>
+    public override bool CanRecord => true;
+
+    /// <summary>Records all dispatches.</summary>
+    public override Texture Record(CommandBuffer commands)
+    {
+        // The GPU runs commands in order: whoever takes the buffers next comes behind this run.
+        Begin();
+        for (var i = 0; i < _plan.Dispatches.Length; i++) Record(commands, i, _picture, _painted);
+        EndRun();
+        return _painted;
+    }
+
+    /// <summary>One run on numbers, through pictures of full precision.</summary>
+    public override float[] Compute(float[] values, WorkingSize size, out WorkingSize result, out int channels)
+    {
+        var before = _isUser ? _size : default(WorkingSize);
+        AllocateBuffers(size);
+        var painted = Textures.AllocateTarget(_painted.width, _painted.height, RenderTextureFormat.ARGBFloat, true);
+        var picture = MakePicture(values, size);
+        try
+        {
+            FillConstants(false);
+            Begin();
+            for (_next = 0; _next < _plan.Dispatches.Length; _next++)
+            {
+                _commands.Clear();
+                Record(_commands, _next, picture, painted);
+                Graphics.ExecuteCommandBuffer(_commands);
+            }
+            result = new WorkingSize(painted.width, painted.height);
+            channels = _plan.OutputChannels;
+            return ReadPicture(painted, channels);
+        }
+        finally
+        {
+            Textures.Release(picture);
+            Textures.Release(painted);
+            ReleaseBuffers();
+            if (before.Width > 0) AllocateBuffers(before);
+        }
+    }
+
+    /// <summary>Frees everything.</summary>
+    public override void Dispose() => ReleaseObjects();
+
+    #endregion
+
+    #region Private objects
+
+    static readonly int s_Shape = Shader.PropertyToID("_Shape");
+    static readonly int s_Real = Shader.PropertyToID("_Real");
+    static readonly int s_Weights = Shader.PropertyToID("_Weights");
+    static readonly int s_Tables = Shader.PropertyToID("_Tables");
+    static readonly int s_NewTables = Shader.PropertyToID("_NewTables");
+    static readonly int s_Tiles = Shader.PropertyToID("_Tiles");
+    static readonly int s_Partials = Shader.PropertyToID("_Partials");
+    static readonly int s_SourceA = Shader.PropertyToID("_SourceA");
+    static readonly int s_SourceB = Shader.PropertyToID("_SourceB");
+    static readonly int s_Output = Shader.PropertyToID("_Output");
+    static readonly int s_Kept = Shader.PropertyToID("_Kept");
+    static readonly int s_Picture = Shader.PropertyToID("_Picture");
+    static readonly int s_Painted = Shader.PropertyToID("_Painted");
+
+    const int WeightStride = 16;
+    const int ColorChannels = 3;
+    const int PixelChannels = 4;
+
+    ComputePlan _plan;
+    ComputeShader _kernels;
+    int[] _kernelOf;
+    ComputeBuffer _weights;
+    CommandBuffer _commands;
+
+    // For each dispatch, at the size of AllocateBuffers.
+    int[][] _shapes;
+    float[][] _reals;
+    int[] _groups;
+
+    WorkingSize _size;
+    ComputeConstants _sizes;
+    RenderTexture _picture, _painted;
+    bool _isUser;
+
+    // Of the run under way.
+    ComputeBuffers _buffers;
+    int _next;
+
+    #endregion
+
+    #region Allocate / deallocate
+
+    void AllocateObjects(ComputePlan plan, ComputeShader kernels)
+    {
+        _plan = plan;
+        _kernels = kernels;
+        _kernelOf = new int[plan.Kernels.Length];
+        for (var i = 0; i < _kernelOf.Length; i++)
+        {
+            var name = plan.Kernels[i].Name;
+            if (!kernels.HasKernel(name))
+                throw new InvalidOperationException("The compute shader " + kernels.name + " has no kernel " + name +
+                  " that its network needs: the .compute and the .bytes file are of two builds. Build the style again.");
+            _kernelOf[i] = kernels.FindKernel(name);
+        }
+
+        var dispatches = plan.Dispatches.Length;
+        _shapes = new int[dispatches][];
+        _reals = new float[dispatches][];
+        _groups = new int[3 * dispatches];
+        for (var i = 0; i < dispatches; i++)
+        {
+            _shapes[i] = new int[ComputeConstants.ShapeNumbers];
+            _reals[i] = new float[ComputeConstants.RealNumbers];
+        }
+        _commands = new CommandBuffer { name = "Style Transfer" };
+        var weights = ComputeWeights.LayOut(plan);
+        _weights = new ComputeBuffer(weights.Length / PixelChannels, WeightStride);
+        _weights.SetData(weights);
+    }
+
+    void ReleaseObjects()
+    {
+        ReleaseBuffers();
+        if (_weights != null) _weights.Release();
+        _weights = null;
+        if (_commands != null) _commands.Dispose();
+        _commands = null;
+    }
+
+    void EndRun()
+    {
+        ComputeBuffers.GiveBack(_buffers);
+        _buffers = null;
+        _next = 0;
+    }
+
+    void FillConstants(bool flip)
+    {
+        for (var i = 0; i < _plan.Dispatches.Length; i++)
+        {
+            var dispatch = _plan.Dispatches[i];
+            _sizes.Fill(dispatch, flip, _shapes[i], _reals[i]);
+            _sizes.FindGroups(dispatch, out _groups[3 * i], out _groups[3 * i + 1], out _groups[3 * i + 2]);
+        }
+    }
+
+    #endregion
+
+    #region Recording
+
+    // What a kernel does not use is ignored: the same names are set for all.
+    void Record(CommandBuffer commands, int number, Texture picture, RenderTexture painted)
+    {
+        var dispatch = _plan.Dispatches[number];
+        var kernel = _kernelOf[dispatch.Kernel];
+        commands.SetComputeIntParams(_kernels, s_Shape, _shapes[number]);
+        commands.SetComputeFloatParams(_kernels, s_Real, _reals[number]);
+        commands.SetComputeBufferParam(_kernels, kernel, s_Weights, _weights);
+        if (dispatch.Of >= 0 || dispatch.Grid == ComputePlan.Grid.Threads)
+        {
+            commands.SetComputeBufferParam(_kernels, kernel, s_Tiles, _buffers.Partials);
+            commands.SetComputeBufferParam(_kernels, kernel, s_NewTables, _buffers.Tables);
+        }
+        else
+        {
+            commands.SetComputeBufferParam(_kernels, kernel, s_Tables, _buffers.Tables);
+            commands.SetComputeBufferParam(_kernels, kernel, s_Partials, _buffers.Partials);
+        }
+        Set(commands, kernel, s_SourceA, dispatch.First);
+        Set(commands, kernel, s_SourceB, dispatch.Second);
+        Set(commands, kernel, s_Kept, dispatch.Kept);
+        if (dispatch.First == ComputePlan.Picture || dispatch.Second == ComputePlan.Picture)
+            commands.SetComputeTextureParam(_kernels, kernel, s_Picture, picture);
+        if (dispatch.Output == _plan.Result)
+            commands.SetComputeTextureParam(_kernels, kernel, s_Painted, painted);
+        else
+            Set(commands, kernel, s_Output, dispatch.Output);
+
+        commands.DispatchCompute
+          (_kernels, kernel, _groups[3 * number], _groups[3 * number + 1], _groups[3 * number + 2]);
+    }
+
+    void Set(CommandBuffer commands, int kernel, int name, int value)
+    {
+        if (value <= ComputePlan.Picture) return;
+        var slot = _plan.Values[_plan.Values[value].Root].Slot;
+        if (slot >= 0) commands.SetComputeBufferParam(_kernels, kernel, name, _buffers.Slots[slot]);
+    }
+
+    #endregion
+
+    #region Numbers
+
+    Texture2D MakePicture(float[] values, WorkingSize size)
+    {
+        var pixels = new Color[size.Width * size.Height];
+        for (var i = 0; i < pixels.Length; i++)
+        {
+            var at = i * _plan.InputChannels;
+            pixels[i] = _plan.InputChannels == ColorChannels
+              ? new Color(values[at], values[at + 1], values[at + 2]) : new Color(values[at], values[at], values[at]);
+        }
+        var picture = new Texture2D(size.Width, size.Height, TextureFormat.RGBAFloat, false, true);
+        picture.SetPixels(pixels);
+        picture.Apply(false);
+        return picture;
+    }
+
+    static float[] ReadPicture(RenderTexture painted, int channels)
+    {
+        var readback = new Texture2D(painted.width, painted.height, TextureFormat.RGBAFloat, false, true);
+        var active = RenderTexture.active;
+        RenderTexture.active = painted;
+        readback.ReadPixels(new Rect(0, 0, painted.width, painted.height), 0, 0, false);
+        RenderTexture.active = active;
+
+        var pixels = readback.GetPixels();
+        Textures.Release(readback);
+        var values = new float[pixels.Length * channels];
+        for (var i = 0; i < pixels.Length; i++)
+        {
+            values[i * channels] = pixels[i].r;
+            if (channels != ColorChannels) continue;
+            values[i * channels + 1] = pixels[i].g;
+            values[i * channels + 2] = pixels[i].b;
+        }
+        return values;
+    }
+
+    #endregion
+}
+
+}

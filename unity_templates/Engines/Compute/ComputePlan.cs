@@ -1,0 +1,361 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Text;
+
+namespace StyleTransfer.Compute
+{
+
+/// <summary>
+/// A compiled network: which kernels run in which order on which buffers. Read from the file that the pipeline
+/// writes (pipeline/targets/compute/file.py); immutable. Uses nothing of Unity.
+/// </summary>
+public sealed class ComputePlan
+{
+    #region What a plan holds
+
+    /// <summary>A length that follows from another: floor((length * Multiply + Add) / Divide).</summary>
+    public struct Extent
+    {
+        public int Multiply, Add, Divide;
+
+        /// <summary>The length that follows.</summary>
+        public int Of(int length)
+        {
+            var exact = length * Multiply + Add;
+            // Rounded down, also below zero.
+            return exact >= 0 ? exact / Divide : -((-exact + Divide - 1) / Divide);
+        }
+    }
+
+    /// <summary>A picture that some kernel writes; number 0 is the one that goes in.</summary>
+    public struct Value
+    {
+        public int Channels;
+        public int Source;
+        public Extent Height, Width;
+        public int Root;
+        public int FirstBlock;
+        public int Slot;
+
+        /// <summary>Elements of four channels for each pixel.</summary>
+        public int Blocks => (Channels + ChannelsPerBlock - 1) / ChannelsPerBlock;
+    }
+
+    /// <summary>A variant of a kernel, by its name in the compute shader.</summary>
+    public sealed class Kernel
+    {
+        public string Name;
+        public string File;
+        public Dictionary<string, int> Macros;
+
+        /// <summary>A macro's number; what the kernel takes for granted where it is not given.</summary>
+        public int Macro(string name, int otherwise = 0)
+        {
+            int number;
+            return Macros.TryGetValue(name, out number) ? number : otherwise;
+        }
+    }
+
+    /// <summary>One kernel run. Values are numbers in <see cref="Values"/>, -1 is none.</summary>
+    public sealed class Dispatch
+    {
+        public string Title;
+        public int Kernel;
+        public Grid Grid;
+        public int First, Second, Output, Kept;
+        /// <summary>The dispatch whose statistics it merges; -1 is none.</summary>
+        public int Of;
+        public bool AlignCorners;
+        /// <summary>Place in the shape constants, number, and so on.</summary>
+        public int[] Fixed;
+        public int[] RealPlaces;
+        public float[] Reals;
+    }
+
+    /// <summary>What the number of thread groups follows from.</summary>
+    public enum Grid { Tiles = 0, Pixels = 1, Flat = 2, Blocks = 3, Threads = 4 }
+
+    /// <summary>Constants, as they are in the network; <see cref="ComputeWeights"/> lays them out.</summary>
+    public sealed class Weight
+    {
+        public WeightKind Kind;
+        public int At;
+        public int[] Form;
+        public int[] Shape;
+        public float[] Data;
+    }
+
+    /// <summary>The kinds of constants.</summary>
+    public enum WeightKind { Convolution = 0, Rows = 1, Depthwise = 2 }
+
+    /// <summary>Channels of an element of a buffer.</summary>
+    public const int ChannelsPerBlock = 4;
+
+    /// <summary>The number of the picture that goes in.</summary>
+    public const int Picture = 0;
+
+    /// <summary>Whether activations are stored in half precision.</summary>
+    public bool Half { get; private set; }
+
+    /// <summary>The nominal size in pixels.</summary>
+    public int NominalHeight { get; private set; }
+
+    /// <summary>The nominal size in pixels.</summary>
+    public int NominalWidth { get; private set; }
+
+    /// <summary>Channels of the picture that goes in: 3 or 1.</summary>
+    public int InputChannels { get; private set; }
+
+    /// <summary>Channels of the picture that comes out: 3 or 1.</summary>
+    public int OutputChannels { get; private set; }
+
+    /// <summary>The value that is painted.</summary>
+    public int Result { get; private set; }
+
+    /// <summary>Elements of four numbers in the buffer of tables.</summary>
+    public int TableElements { get; private set; }
+
+    /// <summary>How many buffers the values share.</summary>
+    public int Slots { get; private set; }
+
+    /// <summary>What the network calls its picture.</summary>
+    public string InputName { get; private set; }
+
+    /// <summary>What the network calls its result.</summary>
+    public string OutputName { get; private set; }
+
+    /// <summary>What the pipeline wrote beside the network.</summary>
+    public Dictionary<string, string> Metadata { get; private set; }
+
+    /// <summary>All values, each behind those that its size follows from.</summary>
+    public Value[] Values { get; private set; }
+
+    /// <summary>All variants of kernels.</summary>
+    public Kernel[] Kernels { get; private set; }
+
+    /// <summary>All dispatches, in order.</summary>
+    public Dispatch[] Dispatches { get; private set; }
+
+    /// <summary>All constants.</summary>
+    public Weight[] Weights { get; private set; }
+
+    /// <summary>Equal for networks that differ in their weights alone: they can share kernels and buffers.</summary>
+    public string Key { get; private set; }
+
+    #endregion
+
+    #region Reading
+
+    /// <summary>The version of the file that this reads.</summary>
+    public const int FormatVersion = 1;
+
+    /// <summary>Reads a plan.</summary>
+    /// <param name="file">the whole file</param>
+    /// <exception cref="InvalidDataException">it is damaged, or of another version; the message says
+    /// which</exception>
+    public static ComputePlan Read(byte[] file)
+    {
+        if (file == null || file.Length < SmallestFile || BitConverter.ToInt32(file, 0) != Magic)
+            throw new InvalidDataException("this is no compiled network, or its begin is missing");
+
+        try
+        {
+            using (var reader = new BinaryReader(new MemoryStream(file, false), Encoding.UTF8))
+                return new ComputePlan(reader, file.Length);
+        }
+        catch (EndOfStreamException)
+        {
+            throw new InvalidDataException("the compiled network ends too early; build it again");
+        }
+    }
+
+    const int Magic = 'S' | 'T' << 8 | 'C' << 16 | 'P' << 24;
+    const int SmallestFile = 64;
+    const int IntBytes = 4;
+    const int ConvolutionForm = 6, RowsForm = 2, DepthwiseForm = 0;
+    const int HighestRank = 4;
+
+    readonly int _bytes;
+
+    ComputePlan(BinaryReader reader, int bytes)
+    {
+        _bytes = bytes;
+        reader.ReadInt32();
+        if (reader.ReadInt32() != FormatVersion)
+            throw new InvalidDataException("the compiled network has another format version than this script reads; " +
+              "build it again");
+
+        Half = reader.ReadInt32() != 0;
+        NominalHeight = reader.ReadInt32();
+        NominalWidth = reader.ReadInt32();
+        InputChannels = reader.ReadInt32();
+        OutputChannels = reader.ReadInt32();
+        Result = reader.ReadInt32();
+        TableElements = reader.ReadInt32();
+        Slots = reader.ReadInt32();
+        InputName = ReadText(reader);
+        OutputName = ReadText(reader);
+        Metadata = new Dictionary<string, string>();
+        for (var left = ReadCount(reader); left > 0; left--)
+        {
+            var key = ReadText(reader);
+            Metadata[key] = ReadText(reader);
+        }
+
+        Values = new Value[ReadCount(reader)];
+        for (var i = 0; i < Values.Length; i++) Values[i] = ReadValue(reader);
+        Kernels = new Kernel[ReadCount(reader)];
+        for (var i = 0; i < Kernels.Length; i++) Kernels[i] = ReadKernel(reader);
+        Dispatches = new Dispatch[ReadCount(reader)];
+        for (var i = 0; i < Dispatches.Length; i++) Dispatches[i] = ReadDispatch(reader);
+        Weights = new Weight[ReadCount(reader)];
+        for (var i = 0; i < Weights.Length; i++) Weights[i] = ReadWeight(reader);
+        Check();
+        Key = MakeKey();
+    }
+
+    int ReadCount(BinaryReader reader)
+    {
+        var count = reader.ReadInt32();
+        if (count < 0 || count > _bytes) throw Damaged("a count is larger than the file");
+        return count;
+    }
+
+    string ReadText(BinaryReader reader)
+    {
+        var count = ReadCount(reader);
+        var bytes = reader.ReadBytes(count);
+        if (bytes.Length != count) throw new EndOfStreamException();
+        return Encoding.UTF8.GetString(bytes);
+    }
+
+    static Extent ReadExtent(BinaryReader reader)
+      => new Extent { Multiply = reader.ReadInt32(), Add = reader.ReadInt32(), Divide = reader.ReadInt32() };
+
+    static Value ReadValue(BinaryReader reader)
+    {
+        var value = new Value { Channels = reader.ReadInt32(), Source = reader.ReadInt32() };
+        value.Height = ReadExtent(reader);
+        value.Width = ReadExtent(reader);
+        value.Root = reader.ReadInt32();
+        value.FirstBlock = reader.ReadInt32();
+        value.Slot = reader.ReadInt32();
+
+        // Whether it is stored at all shows in its slot.
+        reader.ReadInt32();
+        return value;
+    }
+
+    Kernel ReadKernel(BinaryReader reader)
+    {
+        var kernel = new Kernel { Name = ReadText(reader), File = ReadText(reader) };
+        kernel.Macros = new Dictionary<string, int>();
+        for (var left = ReadCount(reader); left > 0; left--)
+        {
+            var name = ReadText(reader);
+            kernel.Macros[name] = reader.ReadInt32();
+        }
+        return kernel;
+    }
+
+    Dispatch ReadDispatch(BinaryReader reader)
+    {
+        var dispatch = new Dispatch { Title = ReadText(reader), Kernel = reader.ReadInt32() };
+        dispatch.Grid = (Grid)reader.ReadInt32();
+        dispatch.First = reader.ReadInt32();
+        dispatch.Second = reader.ReadInt32();
+        dispatch.Output = reader.ReadInt32();
+        dispatch.Kept = reader.ReadInt32();
+        dispatch.Of = reader.ReadInt32();
+        dispatch.AlignCorners = reader.ReadInt32() != 0;
+        dispatch.Fixed = new int[2 * ReadCount(reader)];
+        for (var i = 0; i < dispatch.Fixed.Length; i++) dispatch.Fixed[i] = reader.ReadInt32();
+        var reals = ReadCount(reader);
+        dispatch.RealPlaces = new int[reals];
+        dispatch.Reals = new float[reals];
+        for (var i = 0; i < reals; i++)
+        {
+            dispatch.RealPlaces[i] = reader.ReadInt32();
+            dispatch.Reals[i] = reader.ReadSingle();
+        }
+        return dispatch;
+    }
+
+    Weight ReadWeight(BinaryReader reader)
+    {
+        var weight = new Weight { Kind = (WeightKind)reader.ReadInt32(), At = reader.ReadInt32() };
+        var form = weight.Kind == WeightKind.Convolution ? ConvolutionForm
+          : weight.Kind == WeightKind.Rows ? RowsForm : DepthwiseForm;
+        weight.Form = new int[form];
+        for (var i = 0; i < form; i++) weight.Form[i] = reader.ReadInt32();
+
+        var rank = ReadCount(reader);
+        if (rank > HighestRank) throw Damaged("a weight has too many dimensions");
+        weight.Shape = new int[rank];
+        long size = 1;
+        for (var i = 0; i < rank; i++)
+        {
+            weight.Shape[i] = ReadCount(reader);
+            size *= weight.Shape[i];
+            if (size * IntBytes > _bytes) throw Damaged("a weight is larger than the file");
+        }
+
+        var bytes = reader.ReadBytes((int)size * sizeof(float));
+        if (bytes.Length != size * sizeof(float)) throw new EndOfStreamException();
+        weight.Data = new float[size];
+        Buffer.BlockCopy(bytes, 0, weight.Data, 0, bytes.Length);
+        return weight;
+    }
+
+    // Every number that is used as an index later.
+    void Check()
+    {
+        var known = Values.Length > 0 && Result > 0 && Result < Values.Length && Slots >= 0 && Slots <= Values.Length;
+        for (var i = 1; known && i < Values.Length; i++)
+        {
+            var value = Values[i];
+            known = value.Source >= 0 && value.Source < i && value.Height.Divide > 0 && value.Width.Divide > 0 &&
+              value.Root >= 0 && value.Root < Values.Length && value.Slot >= -1 && value.Slot < Slots &&
+              value.Channels > 0;
+        }
+        for (var i = 0; known && i < Dispatches.Length; i++)
+        {
+            var dispatch = Dispatches[i];
+            known = dispatch.Kernel >= 0 && dispatch.Kernel < Kernels.Length && IsValue(dispatch.First) &&
+              IsValue(dispatch.Second) && IsValue(dispatch.Output) && IsValue(dispatch.Kept) &&
+              dispatch.Of >= -1 && dispatch.Of < Dispatches.Length;
+            for (var j = 0; known && j < dispatch.Fixed.Length; j += 2)
+                known = dispatch.Fixed[j] >= 0 && dispatch.Fixed[j] < ComputeConstants.ShapeNumbers;
+            foreach (var place in dispatch.RealPlaces)
+                known = known && place >= 0 && place < ComputeConstants.RealNumbers;
+        }
+        if (!known) throw Damaged("one of its numbers leads nowhere");
+    }
+
+    bool IsValue(int number) => number >= -1 && number < Values.Length;
+
+    string MakeKey()
+    {
+        var text = new StringBuilder();
+        text.Append(Half).Append(Slots).Append('/').Append(TableElements).Append('/');
+        foreach (var kernel in Kernels) text.Append(kernel.Name).Append(' ');
+        foreach (var value in Values)
+            text.Append(value.Channels).Append(',').Append(value.Source).Append(',').Append(value.Root).Append(',')
+              .Append(value.FirstBlock).Append(',').Append(value.Slot).Append(' ');
+        foreach (var dispatch in Dispatches)
+        {
+            text.Append(dispatch.Kernel).Append(':').Append(dispatch.First).Append(',').Append(dispatch.Second)
+              .Append(',').Append(dispatch.Output).Append(',').Append(dispatch.Kept).Append(' ');
+            foreach (var number in dispatch.Fixed) text.Append(number).Append(',');
+        }
+        return text.ToString();
+    }
+
+    static InvalidDataException Damaged(string why)
+      => new InvalidDataException("the compiled network is damaged: " + why + "; build it again");
+
+    #endregion
+}
+
+}
