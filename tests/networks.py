@@ -26,15 +26,15 @@ def style_checkpoint(path: Path, widths: tuple[int, int, int] = (4, 6, 8), block
     return path
 
 
-def style_onnx(path: Path, size: tuple[int, int] = (32, 48), seed: int = 3) -> Path:
+def style_onnx(path: Path, size: tuple[int, int] = (32, 48), seed: int = 3, channels: int = 4) -> Path:
     """A two-convolution ONNX network (opset 9), 0..1 in and about 0..1 out, reflect padding, nearest x2."""
     rng = np.random.default_rng(seed)
     weights = {
-        "w1": rng.normal(0, 0.3, (4, 3, 3, 3)),
-        "b1": rng.normal(0, 0.3, 4),
-        "g": rng.uniform(0.5, 1.5, 4),
-        "h": rng.normal(0, 0.3, 4),
-        "w2": rng.normal(0, 0.08, (3, 4, 3, 3)),
+        "w1": rng.normal(0, 0.3, (channels, 3, 3, 3)),
+        "b1": rng.normal(0, 0.3, channels),
+        "g": rng.uniform(0.5, 1.5, channels),
+        "h": rng.normal(0, 0.3, channels),
+        "w2": rng.normal(0, 0.08, (3, channels, 3, 3)),
         "b2": np.full(3, 0.5),
         "s": np.array([1, 1, 2, 2]),
     }

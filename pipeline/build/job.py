@@ -52,6 +52,7 @@ def build_unity(
     if place.project is not None and not place.create:
         facts_of_project = project_facts.read(place.project)
         fit.check(facts_of_project, targets.get(options.target), switch_package=to.switch_package)
+    destination.refuse_other_package(place.assets, name, targets.get(options.target))
     made = _from_cache(path, options, name, to.use_cache)
     cached = made is not None
     if made is None:

@@ -179,6 +179,7 @@ def _lower_at(
     else:
         size = _rounded(size, fit.multiple)
     graph.inputs[0].shape = [1, channels, *size]
+    counted = count(graph).as_dict()
     if fixed is None and target.can("declared-size-binds"):
         graph.inputs[0].shape = [1, channels, "height", "width"]
     data = target.family.write(graph, target, metadata)
@@ -199,7 +200,7 @@ def _lower_at(
         output_channels=out_channels,
         output_scale=scale,
         before=before,
-        after={**count(graph).as_dict(), "opset": opset(model), "operators": operators(model)},
+        after={**counted, "opset": opset(model), "operators": operators(model)},
         edits=rewritten.edits,
         refusals=rewritten.refusals,
         checks=rewritten.checks if check else None,

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.support.errors import PipelineError
 from pipeline.unity.project import check_project, find_project
+
+if TYPE_CHECKING:
+    from pipeline.targets import Target
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,34 @@ def choose(output: str | Path | None, project: str | Path | None) -> Destination
         check_project(root)
         return Destination(root / "Assets", root, False)
     return Destination(root / "Assets", root, True)
+
+
+def refuse_other_package(assets: Path, name: str, target: Target) -> None:
+    """Models for two packages must not lie in one folder: PipelineError `packages-mixed`.
+
+    Two packages that import `.onnx` cannot be in one project: Unity lets neither import it (formats.md, 1.3).
+    A model that is replaced, and targets without a package, are no hindrance.
+    """
+    for report in sorted((assets / "StyleTransfer" / "Models").glob("*/report.json")):
+        held = _target_of(report)
+        if report.parent.name == name or not target.package or held.get("package") in ("", None, target.package):
+            continue
+        raise PipelineError(
+            "packages-mixed",
+            f"the style {report.parent.name} there is for {held['package']}, this one would be for "
+            f"{target.package}, and no project can have both",
+            subject=str(assets / "StyleTransfer"),
+            remedy=f"Build for what is there, --target {held.get('name', '?')}, or make all styles there ones "
+            f"for {target.package} first: pipeline port {assets} --target {target.name}.",
+        )
+
+
+def _target_of(report: Path) -> dict[str, str]:
+    try:
+        held = json.loads(report.read_text(encoding="utf-8"))["target"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {key: value for key, value in held.items() if isinstance(value, str)} if isinstance(held, dict) else {}
 
 
 def refuse_taken_name(assets: Path, name: str, source: str, force: bool) -> None:
