@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +102,8 @@ def terms_of(layers: list[Any]) -> list[float]:
     """1e9 multiply-adds in blocked and in plain kernels, 1e9 elements written by convolutions and by others."""
     from pipeline.cost.model import device
 
-    here = replace(device("here"), kernels={"blocked-8": 1.0, "plain": 0.0, "reordered": 1.0})
-    blocked = sum(layer.macs * here.weight(layer) for layer in layers)
+    terms = {"blocked-8": 1.0, "plain": 0.0}
+    blocked = sum(layer.macs * device("here").worker.weight(layer, terms) for layer in layers)
     by_convolutions = sum(layer.written for layer in layers if layer.conv)
     counted = (
         blocked,
@@ -175,7 +174,7 @@ def page(rows: list[dict[str, Any]], terms: np.ndarray, load: float) -> str:
 def write(rows: list[dict[str, Any]], terms: np.ndarray, text: str) -> None:
     from pipeline.report.charts import scatter, standalone
 
-    path = ROOT / "pipeline" / "costs.json"
+    path = ROOT / "pipeline" / "cost" / "costs.json"
     held = json.loads(path.read_text(encoding="utf-8"))
     old = next(entry for entry in held["devices"] if entry["name"] == "here")
     old["gmac"], old["gelem"] = round(float(terms[0]), 3), round(float(terms[3]), 1)

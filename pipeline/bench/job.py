@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import targets
-from pipeline.cost.model import SIZES, at_size, devices, kernel
+from pipeline.cost.model import SIZES, at_size, devices_of
 from pipeline.support import identifiers as names
 from pipeline.support.size import Size
 
@@ -45,9 +45,9 @@ class BenchOptions:
 
     def __post_init__(self) -> None:
         if self.optimize is not None:
-            from pipeline.cost.rearrange import checked_worker
+            from pipeline.cost.rearrange import device_for
 
-            checked_worker(self.optimize)
+            device_for(self.optimize)
         for size in self.sizes:
             size.checked()
 
@@ -175,7 +175,7 @@ def bench_subjects(
         "target": options.target,
         "threads": options.threads,
         "machine": machine(),
-        "devices": [{**held.as_dict(), "error": held.error} for held in devices().values()],
+        "devices": [{**held.as_dict(), "error": held.error} for held in devices_of(targets.get(options.target))],
         "sizes": [str(size) for size in options.sizes],
         "models": models,
     }
@@ -196,7 +196,9 @@ def machine() -> dict[str, Any]:
 
 
 def _about(subject: Subject) -> dict[str, Any]:
-    found = at_size(subject.graph, subject.sized(SIZES[0]))
+    family = subject.lowered.target.family
+    found = [layer.conv for layer in at_size(subject.graph, subject.sized(SIZES[0])) if layer.conv]
+    kernels = Counter(filter(None, map(family.kernel, found)))
     return {
         "label": subject.label,
         "file": subject.file,
@@ -206,7 +208,7 @@ def _about(subject: Subject) -> dict[str, Any]:
         "weights": subject.lowered.after["weights"],
         "bytes": len(subject.lowered.serialised),
         "nodes": subject.lowered.after["nodes"],
-        "kernels": dict(sorted(Counter(kernel(layer.conv) for layer in found if layer.conv).items())),
+        "kernels": dict(sorted(kernels.items())),
         "sizes": {},
     }
 
@@ -216,7 +218,7 @@ def counted(subject: Subject, wanted: Size) -> dict[str, Any]:
     from pipeline.cost.model import counted as count
 
     size = subject.sized(wanted)
-    return {"run_at": str(size), **count(subject.graph, size)}
+    return {"run_at": str(size), **count(subject.graph, size, devices_of(subject.lowered.target))}
 
 
 def _style(file: str) -> str:

@@ -132,19 +132,21 @@ def predicted(lowered: Lowered) -> dict[str, Any]:
     """What a picture costs at each of the usual sizes, counted and predicted; or at the one that it has."""
     from collections import Counter
 
-    from pipeline.cost.model import SIZES, at_size, counted, devices, kernel
+    from pipeline.cost.model import SIZES, at_size, counted, devices_of
 
     built = lowered.graph
     sizes = SIZES if lowered.fixed_size is None else (Size.of_hw(lowered.fixed_size),)
+    on = devices_of(lowered.target)
     told = {}
     for wanted in sizes:
         size = wanted.rounded(lowered.size_multiple)
-        told[str(size)] = counted(built, size)
+        told[str(size)] = counted(built, size, on)
+    family = lowered.target.family
     convolutions = [layer.conv for layer in at_size(built, Size.of_hw(lowered.size)) if layer.conv]
     return {
         "sizes": told,
-        "devices": [{**held.as_dict(), "error": held.error} for held in devices().values()],
-        "kernels": dict(sorted(Counter(kernel(conv) for conv in convolutions).items())),
+        "devices": [{**held.as_dict(), "error": held.error} for held in on],
+        "kernels": dict(sorted(Counter(filter(None, map(family.kernel, convolutions))).items())),
     }
 
 

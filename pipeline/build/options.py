@@ -129,9 +129,9 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         if self.optimize is not None:
-            from pipeline.cost.rearrange import checked_worker
+            from pipeline.cost.rearrange import device_for
 
-            checked_worker(self.optimize)
+            device_for(self.optimize)
         if self.weights != FLOAT or self.min_psnr != DEFAULT_PSNR:
             check_weights(self.weights, self.min_psnr)
         self.size.checked()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cost.model import at_size, device
+from pipeline.cost.model import Device, at_size, devices
 from pipeline.rewrites.base import Edit
 from pipeline.rewrites.cheaper import CHEAPER
 from pipeline.support.errors import PipelineError
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pipeline.rewrites.cheaper import Cheaper
     from pipeline.targets import Target
 
-WORKERS = {"compute": "desktop", "phone": "phone", "burst": "burst"}
-"""What `--optimize` takes, and the device class whose law decides."""
 LEAST_GAIN = 0.01
 """Part of the predicted time below which a gain is not worth a change of the graph."""
 
@@ -56,16 +54,22 @@ class Optimized:
         }
 
 
-def checked_worker(worker: str) -> str:
-    """`worker` if there is one of that name. Raises PipelineError `unknown-worker`."""
-    if worker not in WORKERS:
+def workers() -> dict[str, Device]:
+    """What `--optimize` takes, and the device class whose predicted times decide."""
+    return {held.optimize: held for held in devices().values() if held.optimize}
+
+
+def device_for(worker: str) -> Device:
+    """The device class of a worker. Raises PipelineError `unknown-worker`."""
+    known = workers()
+    if worker not in known:
         raise PipelineError(
             "unknown-worker",
             f"there is no worker named {worker!r} to optimise for",
             subject="--optimize",
-            remedy=f"Use one of: {', '.join(WORKERS)}.",
+            remedy=f"Use one of: {', '.join(known)}.",
         )
-    return worker
+    return known[worker]
 
 
 def optimize(
@@ -78,13 +82,13 @@ def optimize(
     from pipeline.rewrites import lower
     from pipeline.verify.each_rewrite import compare
 
-    law = device(WORKERS[checked_worker(worker)])
+    on = device_for(worker)
 
     def cost(candidate: gs.Graph) -> float:
-        return law.milliseconds(at_size(candidate, size))
+        return on.milliseconds(at_size(candidate, size))
 
     now = cost(graph)
-    result = Optimized(graph, worker, law.name, str(size), now, now)
+    result = Optimized(graph, worker, on.name, str(size), now, now)
     for rewrite in cheaper:
         if not all(map(target.can, rewrite.needs)):
             continue

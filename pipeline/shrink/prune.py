@@ -165,7 +165,7 @@ def fitting(width: float, full: int, multiple: int, blocks: bool) -> int:
 
 def _steps(held: Prunable, scores: list[np.ndarray], goal: Goal, multiple: int) -> list[list[int]]:
     """Ever narrower networks: widths for ever higher thresholds of importance, without repetitions."""
-    blocks = device(goal.device).worker != "onnxruntime" or goal.kind != "milliseconds"
+    blocks = device(goal.device).worker.name != "onnxruntime" or goal.kind != "milliseconds"
     thresholds = np.unique(np.concatenate(scores))
     if len(thresholds) > 400:
         thresholds = np.quantile(thresholds, np.linspace(0, 1, 400))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.support.errors import PipelineError
-from pipeline.targets.family import CODES, Family
+from pipeline.targets.family import Family
 from pipeline.targets.ranges import resolved
 from pipeline.targets.version import order
 
@@ -155,9 +155,9 @@ def _files() -> dict[str, tuple[str, dict[str, Any]]]:
     for family_name in families():
         for root in __path__:
             for path in (Path(root) / family_name).glob("*.json"):
-                if path.name == CODES:
-                    continue
                 data = json.loads(path.read_text(encoding="utf-8"))
+                if "package_version" not in data:
+                    continue
                 found.append((family_name, {"name": f"{family_name}-{path.stem}"} | data))
     found.sort(key=lambda held: (held[0], order(held[1]["package_version"])))
     return {data["name"]: (family_name, data) for family_name, data in found}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.compress.bundling import Packing
+    from pipeline.cost.model import Conv, Device
     from pipeline.targets import Target
     from pipeline.validation.graphs import GraphKind
     from pipeline.validation.kinds import Kind
@@ -107,6 +108,16 @@ class Family(ABC):
     def graph_kinds(self) -> Mapping[str, GraphKind]:
         """Kinds of rules about a whole graph that only this family's data files name."""
         return {}
+
+    # --- cost ------------------------------------------------------------------------------------------------
+
+    def devices(self) -> tuple[Device, ...]:
+        """Classes of devices for which the cost model predicts times of this family's engine."""
+        return ()
+
+    def kernel(self, conv: Conv) -> str:
+        """Which of its kernels the engine's usual worker on a GPU runs a convolution with; "" if unknown."""
+        return ""
 
     # --- Unity -----------------------------------------------------------------------------------------------
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.cost.model import Conv, at_size, counted, device, devices, kernel, layers
+from pipeline import targets
+from pipeline.cost.model import Conv, at_size, counted, device, devices, layers
 from pipeline.graph import from_model
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
+from pipeline.targets.barracuda.cost import kernel
 from tests.networks import style_onnx
 from tests.rewrites import model, node, random
 
@@ -39,7 +41,7 @@ def test_the_kernel_follows_importer_section_9(given: Conv, worker: str, wanted:
 def relu_after(operator: str, **attrs: object) -> list[bool]:
     constants = {"w": random((4, 3, 3, 3))} if operator == "Conv" else {"w": random((1, 3, 1, 1))}
     graph = from_model(model([node(operator, "x w", "c", **attrs), node("Relu", "c", "y")], constants))
-    return [layer.fused for layer in layers(graph)]
+    return [device("desktop").worker.fuses(layer) for layer in layers(graph)]
 
 
 def test_an_activation_behind_a_convolution_costs_unity_nothing() -> None:
@@ -63,7 +65,7 @@ def test_twice_the_picture_costs_up_to_twice(tmp_path) -> None:
     import onnx
 
     graph = from_model(onnx.load(style_onnx(tmp_path / "net.onnx")))
-    told = [counted(graph, Size(width, 384))["predicted"] for width in (512, 1024)]
+    told = [counted(graph, Size(width, 384), devices().values())["predicted"] for width in (512, 1024)]
     for name in devices():
         small, large = (held[name] for held in told)
         assert small < large < 2.2 * small, name
@@ -75,3 +77,11 @@ def test_each_device_says_where_its_terms_are_from() -> None:
         assert held.basis and held.error > 1 and held.gelem > 0
     with pytest.raises(PipelineError, match="unknown-device"):
         device("toaster")
+
+
+def test_a_target_has_the_devices_of_its_family_and_this_machine():
+    from pipeline.cost.model import devices_of
+
+    told = [held.name for held in devices_of(targets.get("barracuda-3.0"))]
+    assert told == ["here", "desktop", "laptop", "phone", "burst"]
+    assert set(told) <= set(devices())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline import targets
-from pipeline.cost.rearrange import WORKERS, optimize
+from pipeline.cost.rearrange import optimize, workers
 from pipeline.graph import from_model
 from pipeline.rewrites.base import Edit
 from pipeline.rewrites.cheaper import UpsampledConvolutions
@@ -32,7 +32,7 @@ def wide(outputs: int = 8):
     return from_model(model(nodes, held))
 
 
-@pytest.mark.parametrize("worker", list(WORKERS))
+@pytest.mark.parametrize("worker", list(workers()))
 def test_what_pays_is_done_and_the_prediction_falls_by_what_was_told(worker) -> None:
     graph = wide()
     made = optimize(graph, TARGET, worker, Size(640, 480))

@@ -16,6 +16,7 @@ from dev import BROWSERS
 from pipeline.bench.job import BenchOptions, bench
 from pipeline.build.job import build_unity
 from pipeline.report.bench import render_html
+from pipeline.support.size import Size
 from tests.networks import style_checkpoint
 
 SCHEMES = {"dark": 0, "light": 1}
@@ -39,7 +40,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     place = tmp_path_factory.mktemp("pages")
     source = style_checkpoint(place / "a_network_of_the_game.pth")
     result = build_unity(source, output=place / "out", use_cache=False)
-    report = bench([source], BenchOptions(sizes=((64, 48), (96, 64)), runs=2, memory=False))
+    report = bench([source], BenchOptions(sizes=(Size(64, 48), Size(96, 64)), runs=2, memory=False))
     (place / "bench.html").write_bytes(render_html(report))
     return {"build": result.bundle / "report.html", "bench": place / "bench.html"}
 

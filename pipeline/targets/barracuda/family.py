@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
+    from pipeline.cost.model import Conv, Device
     from pipeline.targets import Target
     from pipeline.validation.graphs import GraphKind
     from pipeline.validation.kinds import Kind
@@ -51,6 +52,16 @@ class Barracuda(Family):
         # Built-in modules that the package's C# uses without declaring it (ONNXTensor.cs:8@2.0.0).
         modules = dict.fromkeys(target.own.get("modules", ()), "1.0.0")
         return super().packages(target) | modules
+
+    def devices(self) -> tuple[Device, ...]:
+        from pipeline.targets.barracuda.cost import devices
+
+        return devices()
+
+    def kernel(self, conv: Conv) -> str:
+        from pipeline.targets.barracuda.cost import kernel
+
+        return kernel(conv)
 
     def meta(self, file_name: str, guid: str, target: Target) -> bytes | None:
         from pipeline.targets.barracuda.packaging import importer_meta
