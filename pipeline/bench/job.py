@@ -18,6 +18,7 @@ from pipeline import targets
 from pipeline.cost.model import SIZES, at_size, devices_of
 from pipeline.support import identifiers as names
 from pipeline.support.size import Size
+from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
     import onnx
@@ -77,6 +78,7 @@ class Subject:
         return to_model(graph)
 
 
+@on_a_file
 def prepare(
     path: Path | str,
     target: str = targets.DEFAULT,

@@ -68,8 +68,12 @@ def measure(
     Taking turns lets the ratios hold where the machine's speed drifts. Stops early, after at least two rounds,
     once `seconds` have passed. Raises PipelineError `graph-does-not-run`.
     """
+    from pipeline.graph import valid
+    from pipeline.graph.runtime import check
+
     opened = {}
     for name, model in models.items():
+        check(valid(model), name)
         try:
             session = timed_session(model, threads)
             feed = _feed(session)

@@ -9,8 +9,10 @@ from pipeline import targets
 from pipeline.build import cache, facts
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import existing_file
+from pipeline.support.untrusted import on_a_file
 
 
+@on_a_file
 def inspect(
     source: str | Path, *, architecture: str | None = None, target: str = targets.DEFAULT
 ) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pipeline.build.result import BuildResult
 from pipeline.support import identifiers as names
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import existing_file
+from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
@@ -31,6 +32,7 @@ def _silent(name: str, found: str) -> None:
 # --- the two jobs --------------------------------------------------------------------------------------------
 
 
+@on_a_file
 def build_unity(
     source: str | Path, options: BuildOptions | None = None, *, step: Step = _silent, **chosen: Any
 ) -> BuildResult:
@@ -81,6 +83,7 @@ def build_unity(
     return result
 
 
+@on_a_file
 def convert(
     source: str | Path,
     output: str | Path | None = None,

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from pipeline.support.errors import PipelineError, ProofFailed
+from pipeline.support.errors import LimitReached, PipelineError, ProofFailed
 from pipeline.support.memory import own_process
+from pipeline.support.untrusted import out_of_memory
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -116,6 +117,12 @@ def run(group: click.Group) -> int:
     except PipelineError as error:
         _show_error(error)
         return error.exit_code
+    except LimitReached as stop:
+        _show_error(stop.error)
+        return stop.error.exit_code
+    except MemoryError:
+        _show_error(out_of_memory(""))
+        return 2
     except BrokenPipeError:
         sys.stderr.close()
         return 0

@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.comparison.sides import Side, read_side
 from pipeline.support.errors import PipelineError, ProofFailed
 from pipeline.support.size import Size
+from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
     from pipeline.verify.bisect import Parting
@@ -103,6 +104,7 @@ class Comparison:
         return report | {"notes": self.notes}
 
 
+@on_a_file
 def compare(a: str | Path, b: str | Path, options: CompareOptions | None = None) -> Comparison:
     """Run two models on a picture and on noise, and measure how far apart they are.
 

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.contract import ImageContract
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
+from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
     import onnx
@@ -120,6 +121,7 @@ def model_file(source: str | Path) -> Path:
     )
 
 
+@on_a_file
 def read_side(label: str, source: str | Path, options: ReadOptions, target: Target | None = None) -> Side:
     """Read a model, to be run as itself or as `target` computes it.
 

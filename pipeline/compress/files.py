@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.compress.job import Compressed, CompressOptions, compress, describe
 from pipeline.compress.packed import VERSION, is_packed, unpack
 from pipeline.support.files import existing_file
+from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
     import onnx
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.sources import ReadOptions
 
 
+@on_a_file
 def compress_file(
     source: str | Path,
     options: CompressOptions,
@@ -87,6 +89,7 @@ def _floats_behind(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[Quanti
     return to_model(graph, metadata), integers
 
 
+@on_a_file
 def read_packed(source: str | Path) -> tuple[bytes, dict[str, Any]]:
     """The model in a packed file, and what the file is, as plain data."""
     path = existing_file(source)

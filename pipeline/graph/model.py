@@ -8,6 +8,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pipeline.graph.shapes import LazyShapes, infer, spatial_axes
+from pipeline.graph.structure import check_structure
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def from_model(model: onnx.ModelProto) -> gs.Graph:
     """
     from pipeline.graph.newer import expand
 
+    check_structure(model)
     opset = declared_opset(model)
     if model.functions:
         from onnx import inliner
@@ -81,8 +83,16 @@ def as_written(model: onnx.ModelProto) -> gs.Graph:
     For those who look at files, or read a target's dialect; all others want `from_model`.
     Raises PipelineError `unsupported-tensor` as `from_model` does.
     """
+    check_structure(model)
     _refuse_odd_types(model)
-    graph = gs.import_onnx(model)
+    try:
+        graph = gs.import_onnx(model)
+    except Exception as error:  # of many kinds, for what it does not expect in a file
+        raise PipelineError(
+            "invalid-onnx",
+            f"the ONNX model does not make a graph ({type(error).__name__}: {' '.join(str(error).split())[:200]})",
+            remedy="Export it again; if it was edited by hand or by a tool, undo that.",
+        ) from error
     graph.opset = declared_opset(model)
     graph.inputs = [tensor for tensor in graph.inputs if not isinstance(tensor, gs.Constant)]
     _name_nodes(graph)

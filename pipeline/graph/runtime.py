@@ -1,32 +1,120 @@
-"""Runs a model in ONNX Runtime."""
+"""Runs a model in ONNX Runtime, under limits of memory and time.
+
+What a run takes is told beforehand from the shapes (`pipeline.graph.estimate`): what would take more memory than
+the limit is not run, and what can be told runs here. The rest (loops, results whose size depends on values,
+foreign operators, very large networks) runs in a process of its own that the system and a clock can end
+(`pipeline.graph.apart`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from pipeline.graph.estimate import MOST_FOLDED, Estimate, estimate, light
+from pipeline.support import limits
 
 if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
+    from pipeline.graph.apart import Apart
+
 NEWEST_IR = 10
 """Newest IR version that every ONNX Runtime from 1.20 on takes; later ones add nothing that a graph here uses."""
+_MOST_WORK = 5 * 10**11
+"""Multiply-adds of one run above which it is not trusted to end soon: a minute on two slow cores."""
+_PROBE = (64, 80)
+"""Height and width at which a model of open size is looked at as it is opened."""
 
 
-def session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU that keeps its log to itself; a newer IR version is not held against it.
+class Session:
+    """A model that is ready to run; `run`, `get_inputs` and `get_outputs` are those of ONNX Runtime's sessions."""
 
-    `model` may be serialised already, which spares a copy of the weights.
+    def __init__(self, model: onnx.ModelProto | bytes, what: str = "the network") -> None:
+        content, proto = _both(model)
+        self._what = what
+        self._light = light(proto)
+        self._told: dict[tuple[tuple[str, tuple[int, ...]], ...], None] = {}
+        told = estimate(self._light, _probe(self._light))
+        self._refuse(told)
+        folded = told.folded
+        if folded.largest > MOST_FOLDED or folded.total > 4 * MOST_FOLDED:
+            needed = (
+                f"{max(folded.largest, folded.total) / (1 << 30):,.1f} GiB for constants ({folded.largest_of})"
+            )
+            raise limits.too_much_memory(f"loading {what}", needed, limits.run_memory())
+        self._opened: onnxruntime.InferenceSession | Apart
+        if told.all.unknown or told.all.work > _MOST_WORK:
+            from pipeline.graph.apart import Apart
+
+            self._opened = Apart(content, what, told.all.unknown)
+        else:
+            self._opened = opened(content)
+
+    def get_inputs(self) -> Sequence[Any]:
+        return self._opened.get_inputs()  # type: ignore[no-any-return]
+
+    def get_outputs(self) -> Sequence[Any]:
+        return self._opened.get_outputs()  # type: ignore[no-any-return]
+
+    def run(self, names: Sequence[str] | None, inputs: Mapping[str, np.ndarray]) -> list[Any]:
+        """The outputs of these names (None: all) for inputs by name.
+
+        Raises LimitReached, and whatever ONNX Runtime raises for a model that does not run at this size.
+        """
+        key = tuple((name, tuple(np.shape(value))) for name, value in inputs.items())
+        if key not in self._told:
+            self._refuse(estimate(self._light, dict(key)))
+            self._told[key] = None
+        return self._opened.run(names, dict(inputs))  # type: ignore[no-any-return]
+
+    def _refuse(self, told: Estimate) -> None:
+        limit = limits.run_memory()
+        if told.peak > limit:
+            which = f"{told.peak / (1 << 30):,.1f} GiB ({told.all.largest_of} alone {_shown(told.all.largest)})"
+            raise limits.too_much_memory(f"running {self._what}", which, limit)
+
+
+def _shown(size: int) -> str:
+    return f"{size / (1 << 30):,.1f} GiB" if size > 1 << 30 else f"{size / (1 << 20):,.1f} MiB"
+
+
+def _both(model: onnx.ModelProto | bytes) -> tuple[bytes, onnx.ModelProto]:
+    import onnx
+
+    if isinstance(model, bytes):
+        return model, onnx.ModelProto.FromString(model)
+    if model.ir_version > NEWEST_IR:
+        newer, model = model, type(model)()
+        model.CopyFrom(newer)
+        model.ir_version = NEWEST_IR
+    return model.SerializeToString(), model
+
+
+def _probe(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """The declared shapes with the open sizes filled in: one picture of `_PROBE`, 3 channels."""
+    found = {}
+    for held in model.graph.input:
+        kind = held.type.tensor_type
+        if kind.HasField("shape"):
+            usual = (1, 3, *_PROBE) if len(kind.shape.dim) == 4 else (1,) * len(kind.shape.dim)
+            sizes = zip(kind.shape.dim, usual, strict=True)
+            found[held.name] = tuple(dim.dim_value if dim.dim_value > 0 else size for dim, size in sizes)
+    return found
+
+
+def opened(content: bytes) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU that keeps its log to itself.
+
     A model that its fusions spoil runs without them (QDQ around an Add whose scale has one dimension, as PyTorch
     exports fake quantisation). Raises whatever ONNX Runtime raises for a model that it cannot load.
     """
     import onnxruntime as ort
 
-    if not isinstance(model, bytes) and model.ir_version > NEWEST_IR:
-        newer, model = model, type(model)()
-        model.CopyFrom(newer)
-        model.ir_version = NEWEST_IR
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.enable_cpu_mem_arena = False
@@ -35,7 +123,6 @@ def session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
     options.enable_mem_reuse = False
     # The layout optimisations after this level keep a second, reordered copy of every weight.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    content = model if isinstance(model, bytes) else model.SerializeToString()
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception:
@@ -43,7 +130,34 @@ def session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def run(session: onnxruntime.InferenceSession, picture: np.ndarray) -> np.ndarray:
+def check(model: onnx.ModelProto, what: str = "the network") -> None:
+    """Make sure that a run at the declared size stays within the limits, for who opens a model in another way.
+
+    What cannot be told beforehand is run once, apart. Raises LimitReached; what ONNX Runtime raises otherwise is
+    for the caller to meet.
+    """
+    held = Session.__new__(Session)
+    held._what, held._light = what, light(model)
+    shapes = _probe(held._light)
+    told = estimate(held._light, shapes)
+    held._refuse(told)
+    if told.all.unknown or told.all.work > _MOST_WORK:
+        tried = Session(model, what)
+        with contextlib.suppress(Exception):
+            tried.run(None, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+
+
+def session(model: onnx.ModelProto | bytes, what: str = "the network") -> Session:
+    """A model opened for running on the CPU; a newer IR version is not held against it.
+
+    `model` may be serialised already, which spares a copy of the weights. `what` names it in errors. Raises
+    LimitReached, PipelineError `invalid-onnx` and `graph-too-large`, and whatever ONNX Runtime raises for a model
+    that it cannot load.
+    """
+    return Session(model, what)
+
+
+def run(session: Session, picture: np.ndarray) -> np.ndarray:
     """The first output for the one input."""
     return np.asarray(session.run(None, {session.get_inputs()[0].name: picture})[0])
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import onnx
 
+from pipeline.graph.estimate import MOST_FOLDED, estimate, light
 from pipeline.support.quiet import quiet
 
 _FOLDABLE = frozenset(
@@ -25,6 +26,8 @@ _FOLDABLE = frozenset(
     ]
 )
 """Operators of which onnxsim leaves few or none in a graph of known sizes."""
+_MOST_WORK = 10**10
+"""Multiply-adds up to which constants are folded by computing them."""
 
 
 def worth_simplifying(model: onnx.ModelProto) -> bool:
@@ -78,6 +81,10 @@ def simplify(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     """
     if not worth_simplifying(model):
         return _without_twins(model), ""
+    told = estimate(light(model)).folded
+    if told.unknown or told.largest > MOST_FOLDED or told.total > 4 * MOST_FOLDED or told.work > _MOST_WORK:
+        which = told.unknown or told.largest_of
+        return model, f"not simplified: how large {which} would be is not known, or more than a constant may be"
     try:
         with _silenced():
             import onnxsim

@@ -7,6 +7,7 @@ that is read through Identity, Cast or Mul becomes 0 without a word, a weight be
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,8 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
-from pipeline.graph.shapes import Shapes, infer, infer_elsewhere
+from pipeline.graph.estimate import MOST_FOLDED, folded_elements
+from pipeline.graph.shapes import SMALL, Shapes, infer, infer_elsewhere
 from pipeline.rewrites.base import Edit, Refusal
 
 if TYPE_CHECKING:
@@ -39,8 +41,25 @@ _RANDOM = frozenset(
 )
 _QUANTISED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 """Left to the rewrites of quantised networks, which keep the integers aside."""
-_LARGEST = 1 << 26
-"""Elements above which a constant is not unfolded (256 MiB)."""
+_LARGEST = MOST_FOLDED // 4
+"""Elements above which a constant is not unfolded."""
+_SLOW_LARGEST = 1 << 18
+"""The same for operators that the reference implementation computes one number at a time."""
+_FOLDED = frozenset(
+    [
+        *("Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Div", "Equal"),
+        *("Erf", "Exp", "Expand", "EyeLike", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Gemm"),
+        *("Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN", "LeakyRelu"),
+        *("Less", "LessOrEqual", "Log", "MatMul", "Max", "Mean", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad"),
+        *("Pow", "PRelu", "Range", "Reciprocal", "Relu", "Reshape", "Round", "Shape", "Sigmoid", "Sign", "Sin"),
+        *("Cos", "Tan", "Size", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh"),
+        *("Tile", "Transpose", "Unsqueeze", "Where", "Xor", "DepthToSpace", "SpaceToDepth", "Trilu", "CumSum"),
+        *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin"),
+        *("ReduceProd", "ReduceSum", "ReduceSumSquare", "ArgMax", "ArgMin", "BitwiseAnd", "BitwiseOr", "Celu"),
+        *("Elu", "Gelu", "Selu", "ThresholdedRelu", "BatchNormalization", "InstanceNormalization"),
+    ]
+)
+"""Operators that the reference implementation computes in whole arrays: their time follows from their size."""
 
 
 class Constants:
@@ -179,6 +198,10 @@ def _become_constant(graph: gs.Graph, tensor: gs.Tensor, values: np.ndarray) -> 
 def _fold(graph: gs.Graph) -> list[Edit]:
     """Fold nodes with constant inputs, and integer sub-graphs that come out the same at every picture size."""
     folded: list[str] = []
+    held = {
+        id(tensor): tensor for node in graph.nodes for tensor in node.inputs if isinstance(tensor, gs.Constant)
+    }
+    room = 4 * MOST_FOLDED + sum(tensor.values.nbytes for tensor in held.values())
     if any(True for _ in n.nodes_of(graph, "Shape", "ConstantOfShape", "Size", "Range")):
         shapes = infer(graph)
         elsewhere = infer_elsewhere(graph).values
@@ -205,9 +228,10 @@ def _fold(graph: gs.Graph) -> list[Edit]:
             continue
         if any(isinstance(held, gs.Graph) for held in node.attrs.values()):
             continue
-        results = _evaluate(graph, node, tensors)
+        results = _evaluate(graph, node, tensors) if room > 0 else None
         if results is None:
             continue
+        room -= sum(values.nbytes for values in results)
         folded.append(node.name)
         for made, values in zip(list(node.outputs), results, strict=True):
             _become_constant(graph, made, values)
@@ -243,10 +267,11 @@ def _evaluate(graph: gs.Graph, node: gs.Node, tensors: list[gs.Tensor | None]) -
     """The outputs of a node with constant inputs, by the reference implementation of the onnx package."""
     from onnx.reference import ReferenceEvaluator
 
-    made = gs.exporters.onnx_exporter.OnnxExporter.export_node(node)
-    inputs = {tensor.name: np.asarray(tensor.values) for tensor in tensors if tensor is not None}
-    if sum(held.size for held in inputs.values()) > _LARGEST:
+    constants = {tensor.name: tensor for tensor in tensors if tensor is not None}
+    if not _is_small(node, constants, graph.opset):
         return None
+    made = gs.exporters.onnx_exporter.OnnxExporter.export_node(node)
+    inputs = {name: np.asarray(tensor.values) for name, tensor in constants.items()}
     proto = onnx.helper.make_graph(
         [made],
         "fold",
@@ -265,6 +290,25 @@ def _evaluate(graph: gs.Graph, node: gs.Node, tensors: list[gs.Tensor | None]) -
     if any(not isinstance(result, np.ndarray | np.generic) or np.size(result) > _LARGEST for result in results):
         return None
     return [np.asarray(result) for result in results]
+
+
+def _is_small(node: gs.Node, constants: dict[str, gs.Constant], opset: int) -> bool:
+    """Whether computing the node's result takes little memory and time, as far as its inputs' shapes tell."""
+    most = _LARGEST if node.op in _FOLDED else _SLOW_LARGEST
+    sizes = [math.prod(tensor.shape) for tensor in constants.values()]
+    if sum(sizes) > most or int(node.attrs.get("group", 1)) > max(sizes):
+        return False
+    told = {}
+    for name, tensor in constants.items():
+        if math.prod(tensor.shape) <= SMALL:
+            told[name] = onnx.numpy_helper.from_array(np.asarray(tensor.values), name)
+        else:
+            told[name] = onnx.TensorProto(name=name, dims=tensor.shape, data_type=_type_number(tensor.dtype))
+    try:
+        elements = folded_elements(gs.exporters.onnx_exporter.OnnxExporter.export_node(node), told, opset)
+    except Exception:  # a type or an attribute that has no form in ONNX: the node stays
+        return False
+    return elements is not None and sum(elements) <= most
 
 
 def _float32(graph: gs.Graph) -> list[Edit]:

@@ -12,6 +12,7 @@ from pipeline.shrink.goals import USUAL, parse
 from pipeline.shrink.prunable import save
 from pipeline.shrink.prune import PruneOptions, prune
 from pipeline.support.errors import PipelineError
+from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
     from pipeline.network import Network
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 
 
+@on_a_file
 def prune_file(
     file: Path,
     *,

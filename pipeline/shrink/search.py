@@ -21,6 +21,7 @@ from pipeline.shrink.goals import USUAL, Goal, parse
 from pipeline.shrink.tuning import duration, shared, train
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
+from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
     from pipeline.bench.job import Subject
@@ -287,6 +288,7 @@ def front(models: Sequence[dict[str, Any]], goal: Goal) -> list[str]:
     return [model["label"] for model in tried if not beaten(model)]
 
 
+@on_a_file
 def shrink_file(
     file: Path,
     *,

@@ -20,11 +20,13 @@ from pipeline.shrink.loop import CHECKPOINT, History
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
 from pipeline.support.serialise import render_json
+from pipeline.support.untrusted import on_a_file
 
 TUNING_RATE = 0.25
 """Part of the usual rate with which a student that is trained already goes on."""
 
 
+@on_a_file
 def distill_file(
     teacher: Path,
     images: Sequence[Path],

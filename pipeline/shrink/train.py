@@ -33,6 +33,7 @@ from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
 from pipeline.support.picture_files import open_picture, picture_files
 from pipeline.support.serialise import render_json
+from pipeline.support.untrusted import on_a_file
 
 VGG16 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 """SHA-256 of vgg16-397923af.pth, torchvision's VGG16_Weights.IMAGENET1K_V1 (download.pytorch.org/models)."""
@@ -209,6 +210,7 @@ def _identity(options: StyleOptions) -> dict[str, Any]:
     return {**values.pop("loop"), **values}
 
 
+@on_a_file
 def train_file(
     style: Path,
     images: Sequence[Path],

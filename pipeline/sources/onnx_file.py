@@ -73,14 +73,19 @@ def read_onnx(path: Path, file_format: FileFormat, *, strict: bool = True) -> tu
     import onnx
     from google.protobuf.message import DecodeError
 
+    from pipeline.graph.structure import check_structure
+    from pipeline.graph.text import repair_text
+
     try:
         model = onnx.load_model(str(path), load_external_data=False)
     except DecodeError:
         raise damaged(path, "its protobuf cannot be decoded", "truncated-file") from None
     except Exception as error:  # onnx raises its own kinds for what protobuf accepts and it does not
         raise damaged(path, str(error).splitlines()[0][:200] if str(error) else "onnx cannot read it") from error
+    repair_text(model)
     if not model.graph.node or not model.opset_import:
         raise damaged(path, "the ONNX model has no nodes or no opset", "truncated-file")
+    check_structure(model)
     budget = Budget(path, path.stat().st_size)
     companions = _load_external_data(path, model, budget)
     _check_tensors(path, model, budget)

@@ -28,6 +28,9 @@ class PipelineError(Exception):
         tail = f" {self.remedy}" if self.remedy else ""
         return " ".join(f"[{self.code}] {head}{self.message.rstrip('.')}.{tail}".split())
 
+    def __reduce__(self) -> Any:
+        return _again, (type(self), dict(self.__dict__), self.args)
+
     def as_dict(self) -> dict[str, str]:
         """The error as data for `--json`."""
         return {
@@ -36,6 +39,14 @@ class PipelineError(Exception):
             "message": self.message,
             "remedy": self.remedy,
         }
+
+
+def _again(kind: type[PipelineError], held: dict[str, Any], args: tuple[Any, ...]) -> PipelineError:
+    """An error that crossed from one process to another."""
+    made = kind.__new__(kind, *args)
+    made.__dict__.update(held)
+    made.args = args
+    return made
 
 
 class ProofFailed(PipelineError):
@@ -63,3 +74,19 @@ class MissingDependency(PipelineError):
             subject=package,
             remedy=f"Install it with: pip install 'unity-bridge-pipeline[{extra}]'.",
         )
+
+
+class LimitReached(BaseException):
+    """A network from a file needs more memory or time than it may have: ends the command, exit code 2.
+
+    Not an Exception, for the reason for which KeyboardInterrupt is none: code that tries whether a network runs at
+    a size catches whatever that raises, and must not try the next size. The command line, and
+    `untrusted.on_a_file` around the public functions, raise the `error` in its place.
+    """
+
+    def __init__(self, error: PipelineError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.error,)

@@ -13,7 +13,7 @@ import os
 import re
 from pathlib import Path
 
-from pipeline.support.errors import PipelineError
+from pipeline.support.errors import LimitReached, PipelineError
 
 MEMORY = "PIPELINE_MEMORY_LIMIT"
 """Bytes, with an optional K, M or G (of 1024)."""
@@ -23,6 +23,10 @@ TIME = "PIPELINE_TIME_LIMIT"
 DEFAULT_SECONDS = 600.0
 FALLBACK_MEMORY = 8 << 30
 """Where the system does not tell how much memory is free."""
+RUN_SECONDS = 30.0
+"""Seconds for one run of a network whose cost cannot be told beforehand, where PIPELINE_TIME_LIMIT is not set."""
+RUN_MEMORY = 4 << 30
+"""Bytes that running a network may take, where PIPELINE_MEMORY_LIMIT is not set."""
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -54,6 +58,37 @@ def time_limit() -> float:
     if not re.fullmatch(r"\d{1,8}(\.\d{1,3})?", text) or float(text) == 0:
         raise _bad(TIME, text, "a number of seconds such as 3600")
     return float(text)
+
+
+def run_memory() -> int:
+    """Bytes that running a network from a file may take: the declared limit, else 4 GiB or what is free."""
+    declared = declared_memory()
+    return min(RUN_MEMORY, memory_limit()) if declared is None else declared
+
+
+def run_seconds() -> float:
+    """Seconds that one run of a network from a file may take, where that cannot be told beforehand."""
+    return time_limit() if os.environ.get(TIME, "").strip() else RUN_SECONDS
+
+
+def too_much_memory(what: str, needed: str, limit: int) -> LimitReached:
+    """The stop for work that would take more memory than the limit; `needed` says how much, or "more"."""
+    error = PipelineError(
+        "memory-limit",
+        f"{what} needs {needed} of memory, the limit is {limit / (1 << 30):.1f} GiB",
+        remedy=f"If you trust the file and have the memory, raise the limit: {MEMORY}=16G.",
+    )
+    return LimitReached(error)
+
+
+def too_much_time(what: str, limit: float) -> LimitReached:
+    """The stop for work that took, or would take, longer than the limit."""
+    error = PipelineError(
+        "time-limit",
+        f"{what} takes longer than the limit of {limit:g} s",
+        remedy=f"If you trust the file and have the time, raise the limit: {TIME}=3600.",
+    )
+    return LimitReached(error)
 
 
 def available_memory() -> int | None:

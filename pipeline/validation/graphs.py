@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import onnx
 
+from pipeline.graph.structure import tensor_problem
 from pipeline.targets import Rule
 from pipeline.validation.kinds import Hit, Register
 from pipeline.validation.replacing import what_replaces
@@ -87,8 +88,12 @@ def _malformed(view: View, rule: Rule) -> Found:
         if any(dim.dim_value > 1 << 31 or dim.dim_value < -1 for dim in held.type.tensor_type.shape.dim):
             yield None, Hit(f"the input {held.name[:80]} declares an impossible size", held.name[:80])
     for tensor in view.graph.initializer:
-        if any(size < 0 for size in tensor.dims):
-            yield None, Hit(f"the initializer {tensor.name[:80]} has a negative size", tensor.name[:80])
+        if problem := tensor_problem(tensor):
+            yield None, Hit(f"the initializer {tensor.name[:80]} {problem}", tensor.name[:80])
+    for node in view.nodes:
+        for held in node.attribute:
+            if held.HasField("t") and (problem := tensor_problem(held.t)):
+                yield node, Hit(f"the tensor in its attribute {held.name[:80]} {problem}", held.name[:80])
 
 
 @graph_kind("duplicate-names")

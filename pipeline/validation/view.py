@@ -158,6 +158,8 @@ class View:
 
     def _standard_inference(self) -> list[onnx.ValueInfoProto]:
         """What ONNX's own inference says, of a copy of the graph without the weights' values."""
+        from pipeline.graph.standard import infer_shapes
+
         light = onnx.ModelProto(ir_version=max(self.model.ir_version, 4))
         light.opset_import.extend(self.model.opset_import)
         light.graph.name = "shapes"
@@ -177,7 +179,7 @@ class View:
                     held.type.tensor_type.shape.dim.add(dim_value=size)
         light.graph.node.extend(self.nodes[index] for index in self.order)
         try:
-            inferred = onnx.shape_inference.infer_shapes(light, data_prop=True)
+            inferred = infer_shapes(light)
         except Exception:  # not a model that ONNX can read: the rules see unknown shapes
             return []
         return [*inferred.graph.value_info, *inferred.graph.output]

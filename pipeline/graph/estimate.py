@@ -1,0 +1,277 @@
+"""How large what a graph computes would be: sizes are told before values, and nothing is run that floods memory.
+
+    told = estimate(light(model), {"x": (1, 3, 64, 80)})
+    told.peak, told.work, told.unknown
+
+What folds constants (`rewrites.constants`, onnxsim, ONNX Runtime as it loads a model) asks for `told.folded`, what
+runs a network for the rest. Weights are not looked at, so that this costs about a millisecond per hundred nodes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import onnx
+
+from pipeline.graph.standard import infer_shapes
+from pipeline.graph.structure import check_structure, label
+
+MOST_FOLDED = 256 << 20
+"""Bytes that one folded constant may have; all of a graph's together may have four times as many."""
+_VALUES = 1024
+"""Elements up to which a constant is shown to shape inference with its values: sizes, axes, pads."""
+_UNTOLD = frozenset(
+    [
+        *("Loop", "Scan", "RNN", "LSTM", "GRU", "Einsum", "DFT", "STFT", "RoiAlign", "MaxRoiPool"),
+        *("ImageDecoder", "RegexFullMatch", "StringNormalizer", "StringSplit", "StringConcat", "TfIdfVectorizer"),
+        *("SequenceMap", "NonMaxSuppression", "Unique", "Multinomial"),
+    ]
+)
+"""Operators whose work or memory does not follow from the shapes of what they read and make."""
+_CONVOLUTIONS = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3, "DeformConv": 1}
+_PRODUCTS = frozenset(["MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "FusedMatMul"])
+_VIEWS = frozenset(["Constant", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Size"])
+
+Known = dict[str, tuple[tuple[int, ...], int]]
+"""Tensor name -> its shape, all sizes known, and the bytes of an element."""
+
+
+@dataclass
+class Size:
+    """What a set of nodes makes."""
+
+    largest: int = 0
+    """Bytes of the largest result."""
+    largest_of: str = ""
+    total: int = 0
+    """Bytes of all results together."""
+    work: int = 0
+    """Multiply-adds, and 8 for each element that is read or written otherwise."""
+    unknown: str = ""
+    """The first node of which none of this can be told; "" where there is none."""
+
+    def add(self, node: onnx.NodeProto, made: int | None, work: int) -> None:
+        if made is None:
+            self.unknown = self.unknown or f"{node.op_type} {label(node)}"
+            return
+        self.total += made
+        self.work += work
+        if made > self.largest:
+            self.largest, self.largest_of = made, f"{node.op_type} {label(node)}"
+
+
+@dataclass
+class Estimate:
+    """What a model would take at one size of its inputs."""
+
+    all: Size = field(default_factory=Size)
+    folded: Size = field(default_factory=Size)
+    """Those of the nodes whose result does not depend on the inputs' values."""
+    peak: int = 0
+    """Most bytes of results that are alive at one time, nodes in order, and the largest working buffer."""
+
+
+def light(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without the values of weights, with local functions written out, and without inferred shapes.
+
+    Raises PipelineError `invalid-onnx`, `graph-too-large` (pipeline.graph.structure).
+    """
+    check_structure(model)
+    if model.functions:
+        from onnx import inliner
+
+        model = inliner.inline_local_functions(model)
+    copy = onnx.ModelProto(ir_version=max(model.ir_version, 4))
+    copy.opset_import.extend(model.opset_import)
+    copy.graph.name = "light"
+    constant = {tensor.name for tensor in model.graph.initializer}
+    copy.graph.input.extend(held for held in model.graph.input if held.name not in constant)
+    for held in model.graph.output:
+        copy.graph.output.add(name=held.name).type.tensor_type.elem_type = held.type.tensor_type.elem_type
+    for tensor in model.graph.initializer:
+        count = math.prod(tensor.dims)
+        if count <= _VALUES and tensor.data_location != onnx.TensorProto.EXTERNAL:
+            copy.graph.initializer.append(tensor)
+        else:
+            copy.graph.value_info.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            )
+    copy.graph.node.extend(model.graph.node)
+    return copy
+
+
+def estimate(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]] | None = None) -> Estimate:
+    """What a `light` model takes, with the inputs' shapes as declared or as given by name. Raises nothing.
+
+    Where shapes cannot be told (loops, results whose size depends on values, foreign operators) it says so.
+    """
+    stored = {held.name for held in (*model.graph.value_info, *model.graph.initializer)}
+    known = _known(model, inputs or {})
+    told = Estimate()
+    alive = 0
+    last = {name: index for index, node in enumerate(model.graph.node) for name in _reads(node)}
+    for held in model.graph.output:
+        last[held.name] = len(model.graph.node)
+    ends: dict[int, int] = {}
+    for index, node in enumerate(model.graph.node):
+        made, buffer = _node(node, known, stored, told)
+        alive += made
+        told.peak = max(told.peak, alive + buffer)
+        for name in node.output:
+            if name in known:
+                end = last.get(name, index)
+                ends[end] = ends.get(end, 0) + _bytes(known, name)
+        alive -= ends.pop(index, 0)
+    return told
+
+
+def _node(node: onnx.NodeProto, known: Known, constant: set[str], told: Estimate) -> tuple[int, int]:
+    """Count a node and the graphs in it; the bytes that it makes and those of its working buffer."""
+    inner = [graph for held in node.attribute for graph in (held.g, *held.graphs) if graph.node]
+    names = [name for name in node.output if name]
+    reads = [name for name in node.input if name]
+    fixed = node.op_type == "Constant" or (bool(reads) and not inner and all(name in constant for name in reads))
+    fixed = fixed or (node.op_type in ("Shape", "Size") and bool(reads) and reads[0] in known)
+    if fixed:
+        constant.update(names)
+    for graph in inner:
+        within = set(constant) | {tensor.name for tensor in graph.initializer}
+        for held in graph.node:
+            _node(held, known, within, told)
+    told_all = all(name in known for name in names) and node.op_type not in _UNTOLD
+    made = sum(_bytes(known, name) for name in names) if told_all else None
+    work, buffer = _work(node, known, names, reads)
+    if node.op_type in _VIEWS:
+        work = 0
+    told.all.add(node, made, work)
+    if fixed and node.op_type != "Constant":
+        told.folded.add(node, made, work)
+    return made or 0, buffer
+
+
+def _work(node: onnx.NodeProto, known: Known, names: list[str], reads: list[str]) -> tuple[int, int]:
+    elements = {name: math.prod(known[name][0]) for name in (*names, *reads) if name in known}
+    moved = 8 * sum(elements.values())
+    out = elements.get(names[0], 0) if names else 0
+    place = _CONVOLUTIONS.get(node.op_type)
+    if place is not None and len(node.input) > place and node.input[place] in known:
+        shape = known[node.input[place]][0]
+        if node.op_type == "ConvTranspose":
+            taken = known.get(node.input[0], ((), 0))[0]
+            columns = math.prod(shape[1:]) * math.prod(taken[2:]) * max(_integer(node, "group", 1), 1)
+            return moved + columns * (taken[1] if len(taken) > 1 else 1), 4 * columns
+        return moved + out * math.prod(shape[1:]), 0
+    if node.op_type in _PRODUCTS and reads and reads[0] in known:
+        shape = known[reads[0]][0]
+        return moved + out * max(shape[-2:], default=1), 0
+    if node.op_type.endswith("Pool"):
+        kernel = next((held.ints for held in node.attribute if held.name == "kernel_shape"), ())
+        return moved + out * math.prod(max(size, 1) for size in kernel), 0
+    if node.op_type == "LRN":
+        return moved + out * max(_integer(node, "size", 1), 1), 0
+    return moved, 0
+
+
+def _integer(node: onnx.NodeProto, name: str, default: int) -> int:
+    return next((held.i for held in node.attribute if held.name == name), default)
+
+
+def _reads(node: onnx.NodeProto) -> Iterable[str]:
+    """The tensors that a node reads, those that graphs in it read from outside included."""
+    yield from node.input
+    for held in node.attribute:
+        for graph in (held.g, *held.graphs):
+            for inner in graph.node:
+                yield from _reads(inner)
+            yield from (output.name for output in graph.output)
+
+
+def _bytes(known: Known, name: str) -> int:
+    shape, item = known[name]
+    return math.prod(shape) * item
+
+
+def _known(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]]) -> Known:
+    """The shapes that are known: by ONNX's own inference and, where it ends, by ours."""
+    sized = model
+    if inputs:
+        sized = onnx.ModelProto()
+        sized.CopyFrom(model)
+        for held in sized.graph.input:
+            if held.name in inputs:
+                shape = held.type.tensor_type.shape
+                del shape.dim[:]
+                for size in inputs[held.name]:
+                    shape.dim.add(dim_value=int(size))
+    known: Known = {}
+    try:
+        inferred = infer_shapes(sized)
+    except Exception:  # not a model that it can read: nothing is known of it
+        inferred = sized
+    _note(inferred.graph, known)
+    missing = any(name and name not in known for node in model.graph.node for name in node.output)
+    return _with_our_own(sized, known) if missing else known
+
+
+def _note(graph: onnx.GraphProto, known: Known) -> None:
+    for held in (*graph.input, *graph.value_info, *graph.output):
+        kind = held.type.tensor_type
+        if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim):
+            shape = tuple(dim.dim_value for dim in kind.shape.dim)
+            if all(size >= 0 for size in shape):
+                known[held.name] = shape, _item(kind.elem_type)
+    for tensor in graph.initializer:
+        known[tensor.name] = tuple(tensor.dims), _item(tensor.data_type)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "value" and node.op_type == "Constant" and node.output:
+                known[node.output[0]] = tuple(attribute.t.dims), _item(attribute.t.data_type)
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    _note(inner, known)
+
+
+def _with_our_own(model: onnx.ModelProto, known: Known) -> Known:
+    """What our own inference knows besides: forms of several opsets, and sizes that are computed from shapes."""
+    from pipeline.graph.model import from_model
+    from pipeline.graph.shapes import infer
+
+    try:
+        shapes = infer(from_model(model)).known
+    except Exception:  # a graph that is too odd for graphsurgeon: what ONNX knows is all
+        return known
+    own = {name: (shape, 8) for name, shape in shapes.items() if None not in shape}
+    return {**own, **known}  # type: ignore[dict-item]
+
+
+def _item(kind: int) -> int:
+    try:
+        return max(onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize, 1)
+    except (KeyError, ValueError, TypeError):
+        return 8
+
+
+def folded_elements(node: onnx.NodeProto, inputs: Mapping[str, onnx.TensorProto], opset: int) -> list[int] | None:
+    """The number of elements of each output of one node with constant inputs; None where it cannot be told.
+
+    `inputs` are by name; only those of few elements need values.
+    """
+    graph = onnx.GraphProto(name="one")
+    graph.node.append(node)
+    for name, tensor in inputs.items():
+        if tensor.raw_data or not math.prod(tensor.dims):
+            graph.initializer.append(tensor)
+        else:
+            held = onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
+            graph.input.append(held)
+    for name in node.output:
+        graph.output.add(name=name)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    if node.op_type in _UNTOLD:
+        return None
+    known = _known(model, {})
+    if any(name and name not in known for name in node.output):
+        return None
+    return [math.prod(known[name][0]) for name in node.output if name]
