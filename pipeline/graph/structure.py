@@ -153,18 +153,23 @@ def tensor_problem(tensor: onnx.TensorProto) -> str:
     count = math.prod(tensor.dims)
     if tensor.HasField("raw_data"):
         name = onnx.TensorProto.DataType.Name(tensor.data_type) if tensor.data_type in _NUMBERS else ""
-        if name in _BITS and len(tensor.raw_data) != -(-count * _BITS[name] // 8):
-            held = len(tensor.raw_data)
-            return f"has {held:,} bytes, and its shape {_sizes(tensor.dims)} needs another number"
+        expected = -(-count * _BITS.get(name, 0) // 8)
+        if name in _BITS and len(tensor.raw_data) != expected:
+            return f"has {len(tensor.raw_data)} bytes instead of {_number(expected)}"
         return ""
     if tensor.HasField("segment"):
         return "is one segment of a tensor"
     packed = onnx.TensorProto.DataType.Name(tensor.data_type) if tensor.data_type in _NUMBERS else ""
     share = 8 // _BITS[packed] if _BITS.get(packed, 8) < 8 else 1
     held = max((len(getattr(tensor, name)) // of(tensor) for name, of in _ITEMS.items()), default=0)
-    if held != -(-count // share):
-        return f"holds {held:,} numbers, and its shape {_sizes(tensor.dims)} needs another number"
+    expected = -(-count // share)
+    if held != expected:
+        return f"holds {held} numbers instead of {_number(expected)}"
     return ""
+
+
+def _number(count: int) -> str:
+    return str(count) if count < 10**15 else "more than 10^15"
 
 
 _NUMBERS = frozenset(onnx.TensorProto.DataType.values())
