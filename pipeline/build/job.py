@@ -43,18 +43,13 @@ def build_unity(
     `./UnityProject`, made from the bundled one where it does not exist yet. Raises PipelineError for what the
     user can fix, ProofFailed when the numbers or the rules do not hold; in both cases nothing was written.
     """
-    from pipeline import targets
-    from pipeline.unity import destination, fit, packages, project_facts, writer
-    from pipeline.unity import project as unity_project
+    from pipeline.build import installing
 
+    target_is_chosen = options is not None or chosen.get("target") is not None
     options, to = split(options, chosen)
     path = existing_file(source)
     name = names.checked(options.name) if options.name else names.identifier(path.stem)
-    place = destination.choose(to.output, to.project)
-    if place.project is not None and not place.create:
-        facts_of_project = project_facts.read(place.project)
-        fit.check(facts_of_project, targets.get(options.target), switch_package=to.switch_package)
-    destination.refuse_other_package(place.assets, name, targets.get(options.target))
+    site, options = installing.prepare(path, name, options, to, target_is_chosen=target_is_chosen)
     made = _from_cache(path, options, name, to.use_cache)
     cached = made is not None
     if made is None:
@@ -66,20 +61,10 @@ def build_unity(
         step("cache", "nothing that matters changed since the last build")
 
     result = BuildResult(report, cached=cached)
-    destination.refuse_taken_name(place.assets, name, path.name, to.force)
-    if place.create and not to.dry_run:
-        unity_project.create_project(place.assets.parent)
-        result.notes.append(f"made a new Unity project: {place.assets.parent}")
-    result.install = writer.install(files, place.assets, force=to.force, dry_run=to.dry_run)
-    result.bundle = place.assets / "StyleTransfer" / "Models" / name
-    if place.project is not None:
-        result.project = place.project
-        target = targets.get(options.target)
-        wanted = target.family.packages(target) | packages.MODULES
-        replace = place.create or to.switch_package
-        result.notes += packages.add(place.project, wanted, replace=replace, dry_run=to.dry_run)
+    installing.install(files, site, options, to, result)
     if to.preview is not None and not to.dry_run:
         _write_preview(to.preview, files, report, name, options)
+        result.preview = to.preview
     return result
 
 

@@ -61,7 +61,10 @@ class BuildOptions:
     """What is built. Paths may be given as text, and a size as "960x540", to `of`."""
 
     target: str = option(
-        targets.DEFAULT, "What to build for; `pipeline targets` lists them.", "TARGET", per_machine=True
+        targets.DEFAULT,
+        "What to build for; `pipeline targets` lists them. Without it, what the Unity project has.",
+        "TARGET",
+        per_machine=True,
     )
     name: str | None = option(
         None,
@@ -170,6 +173,13 @@ class Placement:
         None,
         "Also write a PNG: the picture beside what the built model makes of it.",
         "FILE",
+        commands=("build-unity",),
+        config="",
+    )
+    project_version: str | None = option(
+        None,
+        "The Unity of a new project: 2019.4, 2022.3 or 6 (URP); the default is the oldest that the target runs in.",
+        "VERSION",
         commands=("build-unity",),
         config="",
     )

@@ -21,6 +21,10 @@ class BuildResult:
     install: InstallResult | None = None
     cached: bool = False
     notes: list[str] = field(default_factory=list)
+    preview: Path | None = None
+    """The picture that was asked for."""
+    next_step: str = ""
+    """What to do in Unity, in a sentence."""
 
     def as_dict(self) -> dict[str, Any]:
         """The result as data for `--json`: the report and where things went."""
@@ -30,7 +34,9 @@ class BuildResult:
             "project": str(self.project) if self.project else None,
             "cached": self.cached,
             "install": None if self.install is None else _install_dict(self.install),
+            "preview": str(self.preview) if self.preview else None,
             "install_notes": self.notes,
+            "next_step": self.next_step,
         }
 
 

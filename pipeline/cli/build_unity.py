@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli.console import Console, output_options
 from pipeline.cli.options import build_options
+
+if TYPE_CHECKING:
+    from pipeline.build.result import BuildResult
 
 
 @click.command("build-unity", no_args_is_help=False)
@@ -67,15 +70,35 @@ def command(
             )
         results.append(result)
         assert result.install is not None and result.bundle is not None
-        counts = ", ".join(f"{len(v)} {k}" for k, v in result.as_dict()["install"].items() if v)
-        console.step("dry run" if dry_run else "install", counts or "nothing to do")
+        console.step("dry run" if dry_run else "install", _counted(result, dry_run))
         for kept in result.install.kept:
             console.note(f"{kept} was edited by you and stays; the new one is beside it. --force replaces it.")
         for note in result.notes:
             console.note(note)
+        if not dry_run:
+            console.step("report", str(result.bundle / "report.html"))
+        if result.preview is not None:
+            console.step("preview", str(result.preview))
         if not console.as_json:
             console.data(str(result.bundle))
-        if result.project is not None and not dry_run:
-            console.say(f"Open {result.project} in Unity; the prefab in {result.bundle.name} goes into any scene.")
+        if not dry_run:
+            console.say(result.next_step)
     if console.as_json:
         console.data([r.as_dict() for r in results] if len(results) != 1 else results[0].as_dict())
+
+
+_DONE = {
+    "written": "written",
+    "unchanged": "unchanged",
+    "kept": "kept",
+    "beside": "new versions beside them",
+    "removed": "removed",
+}
+_TO_DO = _DONE | {"written": "to write", "beside": "new versions to write beside them", "removed": "to remove"}
+
+
+def _counted(result: BuildResult, dry_run: bool) -> str:
+    """How many files were, or would be, written, left and removed."""
+    words = _TO_DO if dry_run else _DONE
+    counts = [f"{len(paths)} {words[key]}" for key, paths in result.as_dict()["install"].items() if paths]
+    return f"{', '.join(counts) or 'nothing to do'}{'; nothing was changed' if dry_run else ''}"

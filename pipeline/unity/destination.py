@@ -78,19 +78,3 @@ def _target_of(report: Path) -> dict[str, str]:
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return {key: value for key, value in held.items() if isinstance(value, str)} if isinstance(held, dict) else {}
-
-
-def refuse_taken_name(assets: Path, name: str, source: str, force: bool) -> None:
-    """Two sources must not overwrite each other's bundle: PipelineError `name-taken`."""
-    report = assets / "StyleTransfer" / "Models" / name / "report.json"
-    try:
-        held = json.loads(report.read_text(encoding="utf-8"))["source"]["file"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if held != source and not force:
-        raise PipelineError(
-            "name-taken",
-            f"the bundle {name} there was built from {held}, not from {source}",
-            subject=str(report.parent),
-            remedy="Give this model another name with --name, or replace it with --force.",
-        )

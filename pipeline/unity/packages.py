@@ -63,7 +63,7 @@ def add(project: Path, wanted: Mapping[str, str], *, replace: bool = False, dry_
     text = _read(path)
     is_new = text is None
     if text is None:
-        text = _modules_alone()
+        text = json.dumps({"dependencies": modules()}, indent=2) + "\n"
     held = _dependencies_of(text, path)
     lines, changed = [], text
     for package, version in wanted.items():
@@ -82,15 +82,11 @@ def add(project: Path, wanted: Mapping[str, str], *, replace: bool = False, dry_
     return lines
 
 
-def _modules_alone() -> str:
-    """The bundled project's list without the package that its example was built for."""
-    content = json.loads((resource("UnityProject") / LIST).read_text("utf-8"))
-    kept = {
-        name: version
-        for name, version in content["dependencies"].items()
-        if name.startswith(_MODULE) or name == "com.unity.test-framework"
-    }
-    return json.dumps({"dependencies": kept}, indent=2) + "\n"
+def modules() -> dict[str, str]:
+    """What the bundled project asks for beside the package of its example: all built-in modules."""
+    listed = json.loads((resource("UnityProject") / LIST).read_text("utf-8"))["dependencies"]
+    kept = {name: version for name, version in listed.items() if name.startswith(_MODULE)}
+    return {"com.unity.test-framework": listed["com.unity.test-framework"]} | kept
 
 
 def _read(path: Path) -> str | None:

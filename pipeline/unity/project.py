@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline.support.errors import PipelineError
 from pipeline.support.resources import resource
 from pipeline.unity import swap
+from pipeline.unity.bundle import ROOT
 
 _GENERATED = (
     "Library",
@@ -57,9 +58,10 @@ def check_project(path: Path) -> Path:
     )
 
 
-def create_project(destination: Path, *, dry_run: bool = False) -> bool:
-    """Copies the bundled UnityProject to `destination`, as a whole or not at all.
+def create_project(destination: Path, overlay: Mapping[str, bytes], *, dry_run: bool = False) -> bool:
+    """Makes a project, as a whole or not at all: the hand-written files of the bundled one, and `overlay`.
 
+    The shared bundle and the example in the bundled project are left out: `writer.install` brings what was built.
     Returns whether it did (or would): False where a project is already. An empty folder is filled; one with
     something else in it is `not-a-unity-project`. Raises `destination-not-writable`, `disk-full`,
     `destination-is-file`.
@@ -83,9 +85,12 @@ def create_project(destination: Path, *, dry_run: bool = False) -> bool:
                 shutil.copytree(
                     resource("UnityProject"),
                     staging,
-                    ignore=_ignore_generated,
+                    ignore=_left_out,
                     copy_function=_copy_to(destination),
                 )
+                for path, data in overlay.items():
+                    (staging / path).parent.mkdir(parents=True, exist_ok=True)
+                    (staging / path).write_bytes(data)
                 if place.exists():
                     place.rmdir()
                 swap.swap(staging, parent, name)
@@ -117,8 +122,9 @@ def _is_free(place: Path) -> bool:
     return not os.path.lexists(place) or (place.is_dir() and not any(place.iterdir()))
 
 
-def _ignore_generated(folder: str, names: list[str]) -> set[str]:
-    """Generated things lie at the top of a project; a folder Assets/Logs is somebody's own."""
-    if Path(folder) != resource("UnityProject"):
-        return set()
-    return shutil.ignore_patterns(*_GENERATED)(folder, names)
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """Generated things, at the top of a project alone: a folder Assets/Logs is somebody's own; and the bundle."""
+    place = Path(folder).relative_to(resource("UnityProject")).as_posix()
+    if place == ".":
+        return shutil.ignore_patterns(*_GENERATED)(folder, names)
+    return {ROOT, f"{ROOT}.meta"} & set(names) if place == "Assets" else set()

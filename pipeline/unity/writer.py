@@ -78,6 +78,15 @@ def install(
         raise swap.failure(error, destination) from error
 
 
+def check(name: str, destination: Path) -> None:
+    """Refuses what `install` of the model `name` would refuse, as far as it can be known without its files."""
+    place = Path(os.path.realpath(destination))
+    try:
+        _check_folders({f"{ROOT}/Models/{name}/{MANIFEST}": b""}, place)
+    except OSError as error:
+        raise swap.failure(error, destination) from error
+
+
 # What is to be done
 
 

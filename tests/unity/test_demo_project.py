@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.support.resources import resource
-from pipeline.unity import demo_project
+from pipeline.unity import demo_project, demo_scene
+from pipeline.unity.editions import EDITIONS
 from pipeline.unity.scene import Item
 
 PROJECT = resource("UnityProject")
@@ -13,14 +14,14 @@ PREFAB = PROJECT / "Assets/StyleTransfer/Models/Mosaic/MosaicCamera.prefab"
 
 
 def items() -> dict[str, Item]:
-    return {item.name: item for item in demo_project._items(PREFAB.read_text())}
+    return {item.name: item for item in demo_scene.items("Mosaic", PREFAB.read_text())}
 
 
 def test_the_project_is_what_the_command_makes() -> None:
     demo = PROJECT / "Assets/Demo"
     by_hand = [path for path in sorted(demo.rglob("*")) if path.suffix in (".cs", ".asmdef")]
     names = [path.relative_to(PROJECT).as_posix() for path in by_hand]
-    files = demo_project.render(names, PREFAB.read_text())
+    files = demo_project.render(names, "Mosaic", PREFAB.read_text(), EDITIONS[0])
     differing = [name for name, data in files.items() if (PROJECT / name).read_bytes() != data]
     assert differing == [], "run: python dev.py bundle"
     there = {path.relative_to(PROJECT).as_posix() for path in demo.rglob("*") if path.is_file()}

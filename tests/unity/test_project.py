@@ -71,11 +71,17 @@ def test_a_folder_inside_a_project_is_refused_with_the_project_it_lies_in(tmp_pa
 # Making one
 
 
-def test_a_new_project_is_the_bundled_one(tmp_path: Path) -> None:
-    assert create_project(tmp_path / "UnityProject")
+OVERLAY = {"ProjectSettings/ProjectVersion.txt": b"m_EditorVersion: 2022.3.7f1\n", "Packages/manifest.json": b"{}"}
+
+
+def test_a_new_project_is_the_bundled_one_without_its_example(tmp_path: Path) -> None:
+    assert create_project(tmp_path / "UnityProject", OVERLAY)
     made = tree(tmp_path / "UnityProject")
-    assert made.keys() <= tree(resource("UnityProject")).keys()
-    assert made["ProjectSettings/ProjectVersion.txt"]
+    bundled = tree(resource("UnityProject")).keys()
+    assert made.keys() <= bundled
+    assert {path for path in bundled - made.keys() if not path.startswith("Assets/StyleTransfer")} == set()
+    assert not [path for path in made if path.startswith("Assets/StyleTransfer")]
+    assert made.items() >= OVERLAY.items()
     assert check_project(tmp_path / "UnityProject")
     assert os.listdir(tmp_path) == ["UnityProject"]
 
@@ -86,7 +92,7 @@ def test_what_unity_generates_is_no_part_of_a_new_project(tmp_path: Path, monkey
         (bundled / path).parent.mkdir(parents=True, exist_ok=True)
         (bundled / path).write_text("x")
     monkeypatch.setattr("pipeline.unity.project.resource", lambda name: bundled)
-    create_project(tmp_path / "new")
+    create_project(tmp_path / "new", OVERLAY)
     assert set(tree(tmp_path / "new")) >= {"Assets/Logs/mine.txt", ".gitignore"}
     assert not {"Library", "Temp", "Game.csproj"} & set(os.listdir(tmp_path / "new"))
 
@@ -94,26 +100,26 @@ def test_what_unity_generates_is_no_part_of_a_new_project(tmp_path: Path, monkey
 def test_a_project_that_is_there_is_left_alone(tmp_path: Path) -> None:
     project = _project(tmp_path / "UnityProject")
     before = tree(project)
-    assert not create_project(project)
+    assert not create_project(project, OVERLAY)
     assert tree(project) == before
 
 
 def test_an_empty_folder_becomes_the_project(tmp_path: Path) -> None:
     (tmp_path / "UnityProject").mkdir()
-    assert create_project(tmp_path / "UnityProject")
+    assert create_project(tmp_path / "UnityProject", OVERLAY)
     assert (tmp_path / "UnityProject" / "Assets").is_dir()
 
 
 def test_a_folder_with_something_else_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(PipelineError) as caught:
-        create_project(tmp_path)
+        create_project(tmp_path, OVERLAY)
     assert caught.value.code == "not-a-unity-project"
     assert tree(tmp_path) == {"notes.txt": b"mine"}
 
 
 def test_a_dry_run_makes_no_project(tmp_path: Path) -> None:
-    assert create_project(tmp_path / "UnityProject", dry_run=True)
+    assert create_project(tmp_path / "UnityProject", OVERLAY, dry_run=True)
     assert os.listdir(tmp_path) == []
 
 
@@ -128,12 +134,12 @@ def test_a_copy_that_fails_leaves_nothing(
 
     monkeypatch.setattr("shutil.copyfile", copyfile)
     with pytest.raises(PipelineError) as caught:
-        create_project(tmp_path / "UnityProject")
+        create_project(tmp_path / "UnityProject", OVERLAY)
     assert caught.value.code == code
     assert os.listdir(tmp_path) == []
 
 
 def test_a_killed_copy_is_cleared_away_by_the_next(tmp_path: Path) -> None:
     (swap.staging(tmp_path, "UnityProject") / "Assets").mkdir(parents=True)
-    assert create_project(tmp_path / "UnityProject")
+    assert create_project(tmp_path / "UnityProject", OVERLAY)
     assert os.listdir(tmp_path) == ["UnityProject"]

@@ -74,8 +74,13 @@ def test_no_guid_stands_twice_beside_the_example_bundle(files: dict[str, bytes])
     guids(_assets(files) | render(spec("Mosaic")))
 
 
+def is_yaml(path: str) -> bool:
+    """XRSettings.asset alone is JSON."""
+    return path.endswith((".unity", ".mat", ".asset")) and not path.endswith("XRSettings.asset")
+
+
 def test_all_that_is_unity_yaml_is_readable(files: dict[str, bytes]) -> None:
-    found = [path for path in files if path.endswith((".unity", ".mat", ".asset"))]
+    found = [path for path in files if is_yaml(path)]
     assert len(found) >= 10
     for path in found:
         check_objects(documents(files[path]))
@@ -91,7 +96,7 @@ def test_texts_are_ascii_with_unix_line_ends(files: dict[str, bytes]) -> None:
 def test_every_reference_resolves_in_the_project_the_bundle_or_unity(files: dict[str, bytes]) -> None:
     known = guids(_assets(files) | render(spec("Mosaic"))).keys() | KNOWN_GUIDS.keys()
     for path in files:
-        if path.endswith((".unity", ".mat", ".asset")):
+        if is_yaml(path):
             for item in documents(files[path]):
                 for link in references(item.fields):
                     assert "guid" not in link or link["guid"] in known, f"{path}: {link}"

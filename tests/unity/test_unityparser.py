@@ -30,6 +30,8 @@ def written(folder: Path) -> Iterator[Path]:
 def test_every_file_comes_back_byte_for_byte(tmp_path: Path) -> None:
     again, count = tmp_path / "again.yaml", 0
     for path in written(tmp_path):
+        if path.name == "XRSettings.asset":  # JSON, in Unity too
+            continue
         document = UnityDocument.load_yaml(str(path))
         document.dump_yaml(str(again), width=math.inf)
         ours = path.read_bytes()

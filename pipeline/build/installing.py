@@ -1,0 +1,104 @@
+"""The two ends of a build that touch the disk: what can be known before the work, and installing the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import targets
+from pipeline.build import origin
+from pipeline.support.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.build.options import BuildOptions, Placement
+    from pipeline.build.result import BuildResult
+    from pipeline.unity.destination import Destination
+    from pipeline.unity.editions import Edition
+    from pipeline.unity.project_facts import ProjectFacts
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a bundle will go: a folder, a project that was looked at, or a new project of an edition."""
+
+    name: str
+    source: Path
+    place: Destination
+    project: ProjectFacts | None = None
+    edition: Edition | None = None
+
+
+def prepare(
+    source: Path, name: str, options: BuildOptions, to: Placement, *, target_is_chosen: bool
+) -> tuple[Site, BuildOptions]:
+    """Looks at the place before any work is done, and refuses what would fail after it.
+
+    A project decides the target where nobody has chosen one. Raises PipelineError: `bad-model-name`, `name-taken`
+    and what `destination.choose`, `project_facts.read`, `fit`, `editions.choose` and `writer.check` raise.
+    """
+    from pipeline.unity import destination, editions, fit, project_facts, writer
+    from pipeline.unity.bundle import check_name
+
+    place = destination.choose(to.output, to.project)
+    project = project_facts.read(place.project) if place.project is not None and not place.create else None
+    if project is not None and not target_is_chosen:
+        options = replace(options, target=fit.choose_target(project))
+    target = targets.get(options.target)
+    if project is not None:
+        fit.check(project, target, switch_package=to.switch_package)
+    edition = editions.choose(options.target, to.project_version) if place.create else None
+    if to.project_version is not None and edition is None:
+        raise PipelineError(
+            "conflicting-options",
+            "--project-version is for a new project, and the bundle goes into a place that is there",
+            subject=str(place.project or place.assets),
+            remedy="Leave it away, or start in a folder without a Unity project.",
+        )
+    check_name(name)
+    destination.refuse_other_package(place.assets, name, target)
+    origin.refuse_taken_name(place.assets, name, source, to.force)
+    writer.check(name, place.assets)
+    if to.preview is not None and not to.preview.absolute().parent.is_dir():
+        raise PipelineError(
+            "no-such-folder",
+            "the folder for the preview does not exist",
+            subject=str(to.preview.parent),
+            remedy="Make it first, or name another place with --preview.",
+        )
+    return Site(name, source, place, project, edition), options
+
+
+def install(
+    files: Mapping[str, bytes], site: Site, options: BuildOptions, to: Placement, result: BuildResult
+) -> None:
+    """Makes the project where there is none, writes the bundle, asks for packages; fills in `result`."""
+    from pipeline.unity import demo_project, fit, packages, project_facts, writer
+    from pipeline.unity.bundle import model_folder
+    from pipeline.unity.project import create_project
+
+    place, name = site.place, site.name
+    prefab = f"{model_folder(name)}/{name}Camera.prefab"
+    if site.edition is not None and not to.dry_run:
+        overlay = demo_project.overlay(name, files[prefab].decode("ascii"), site.edition)
+        create_project(place.assets.parent, overlay)
+        result.notes.append(f"made a new project for Unity {site.edition.editor}: {place.assets.parent}")
+    result.install = writer.install(files, place.assets, force=to.force, dry_run=to.dry_run)
+    result.bundle = place.assets / model_folder(name)
+    if not to.dry_run:
+        origin.remember(place.assets, name, site.source)
+    if place.project is None:
+        result.next_step = f"Drag {place.assets / 'StyleTransfer'} into the Assets folder of a Unity project."
+        return
+    result.project = place.project
+    target = targets.get(options.target)
+    wanted = target.family.packages(target) | packages.MODULES
+    exchange = place.create or to.switch_package
+    result.notes += packages.add(place.project, wanted, replace=exchange, dry_run=to.dry_run)
+    if site.project is None:
+        result.next_step = f"Open {place.project} in Unity and press Play."
+    else:
+        if not to.dry_run and demo_project.show(place.project, name, files[prefab].decode("ascii")):
+            result.notes.append(f"the demo scene shows {name} now; key N goes on to the next style")
+        result.next_step = fit.next_step(project_facts.read(place.project), Path(prefab).name)

@@ -1,0 +1,58 @@
+"""Which file a bundle was built from: two sources must not share one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from pipeline.build.cache import file_digest, folder
+from pipeline.support.errors import PipelineError
+
+
+def refuse_taken_name(assets: Path, name: str, source: Path, force: bool) -> None:
+    """Two sources must not overwrite each other's bundle: PipelineError `name-taken`.
+
+    A source of the same file name is the same one, trained on, unless this machine remembers that the bundle was
+    built from another file that is still there.
+    """
+    place = assets / "StyleTransfer" / "Models" / name
+    try:
+        held = json.loads((place / "report.json").read_text(encoding="utf-8"))["source"]
+        file, digest = held["file"], held["digest"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return
+    other = str(file) if file != source.name else _other_source(assets, name, source, digest)
+    if other and not force:
+        raise PipelineError(
+            "name-taken",
+            f"the bundle {name} there was built from {other}, not from {source}",
+            subject=str(place),
+            remedy="Give this model another name with --name, or replace it with --force.",
+        )
+
+
+def remember(assets: Path, name: str, source: Path) -> None:
+    """Remembers on this machine which file a bundle was built from: the bundle itself says no path."""
+    path = _memory(assets, name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(os.path.realpath(source), encoding="utf-8")
+    except (OSError, UnicodeEncodeError):
+        return
+
+
+def _other_source(assets: Path, name: str, source: Path, digest: str) -> str:
+    """The file that the bundle was built from, where that is another one than `source` and still there."""
+    try:
+        remembered = Path(_memory(assets, name).read_text(encoding="utf-8"))
+        is_other = remembered.is_file() and not os.path.samefile(remembered, source)
+        return str(remembered) if is_other and file_digest(source) != digest else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def _memory(assets: Path, name: str) -> Path:
+    key = hashlib.sha256(f"{os.path.realpath(assets)}\0{name}".encode("utf-8", "surrogateescape")).hexdigest()
+    return folder() / "sources" / key
