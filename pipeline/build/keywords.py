@@ -34,6 +34,7 @@ class BuildKeywords(TypedDict, total=False):
     output: str | Path | None
     project: str | Path | None
     preview: str | Path | None
+    project_version: str | None
     switch_package: bool
     use_cache: bool
     force: bool

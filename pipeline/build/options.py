@@ -62,7 +62,7 @@ class BuildOptions:
 
     target: str = option(
         targets.DEFAULT,
-        "What to build for; `pipeline targets` lists them. Without it, what the Unity project has.",
+        "What to build for; `pipeline targets` lists them. A Unity project that has a package decides.",
         "TARGET",
         per_machine=True,
     )
@@ -178,7 +178,7 @@ class Placement:
     )
     project_version: str | None = option(
         None,
-        "The Unity of a new project: 2019.4, 2022.3 or 6 (URP); the default is the oldest that the target runs in.",
+        "The Unity of a new project: 2019.4, 2022.3 or 6 (URP); the default is the oldest that can be.",
         "VERSION",
         commands=("build-unity",),
         config="",

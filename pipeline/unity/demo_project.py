@@ -65,10 +65,8 @@ def show(project: Path, style: str, prefab: str) -> bool:
     if there == wanted:
         return False
     for made in sorted((project / "Assets" / ROOT / "Models").glob("*/*Camera.prefab")):
-        other = made.parent.name
-        if made.name == f"{other}Camera.prefab" and there == demo_scene.render(
-            other, made.read_text("ascii", "replace")
-        ):
+        other, text = made.parent.name, made.read_text("ascii", "replace")
+        if made.name == f"{other}Camera.prefab" and there == demo_scene.render(other, text):
             path.write_bytes(wanted)
             return True
     return False
