@@ -21,8 +21,7 @@ from pipeline.support.files import existing_file
 from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
-    from pipeline.build.lowering import Lowered
-    from pipeline.verify.proof import Proof
+    pass
 
 
 def _silent(name: str, found: str) -> None:
@@ -115,6 +114,7 @@ def _make_bundle(
     """The bundle's files, the report, and the companion files (None: the result must not be cached)."""
     from pipeline import targets
     from pipeline.build.rebuild import rebuild_arguments
+    from pipeline.build.report_pictures import report_pictures
     from pipeline.build.steadiness import steadiness
     from pipeline.compress.bundling import check_target, pack_lowered
     from pipeline.compress.kinds import FLOAT
@@ -136,7 +136,9 @@ def _make_bundle(
     model = report["model"]
     golden_input, golden_output = pictures.png(proof.golden_input), pictures.png(golden_picture)
     report["flicker"] = steadiness(lowered, options.picture)
-    painted = _report_pictures((golden_input, pictures.png(proof.golden_output)), lowered, proof)
+    painted = report_pictures(
+        (golden_input, pictures.png(proof.golden_output)), lowered, proof, options.picture, options.size
+    )
     if packed is not None:
         painted["what the packed network makes of it, the golden picture of this bundle"] = golden_output
     spec = BundleSpec(
@@ -174,24 +176,6 @@ def _make_bundle(
     step("package", f"{len(files)} files, {size:,} bytes of model")
     own_code = ":" in network.architecture
     return files, report, None if own_code else network.companions
-
-
-def _report_pictures(golden: tuple[bytes, bytes], lowered: Lowered, proof: Proof) -> dict[str, bytes]:
-    """PNG bytes by caption: in, what the source makes of it, what the target would, and how far they are apart."""
-    from pipeline.verify import pictures
-    from pipeline.verify.difference_picture import against_bar
-
-    assert lowered.candidate is not None
-    built = lowered.candidate(proof.golden_input)
-    bar = f"{proof.tolerance:g} levels"
-    return {
-        "what goes in": golden[0],
-        "what the source network makes of it": golden[1],
-        f"what {lowered.target.name} makes of it with the built graph": pictures.png(built),
-        f"their difference: black is less than a sixteenth of {bar}, white is all of it": against_bar(
-            proof.golden_output, built, proof.tolerance
-        ),
-    }
 
 
 # --- around the steps ----------------------------------------------------------------------------------------

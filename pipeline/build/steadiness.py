@@ -1,37 +1,43 @@
-"""How much a built style flickers, for the report: on small clips of known movement (pipeline.flicker.measure)."""
+"""How much a built style flickers, for the report: the clips of `pipeline flicker`, with fewer frames."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.support.size import Size
+
 if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
 
-SIZE = (112, 192)
-"""Height and width of the frames: multiples of 16."""
-FRAMES = 3
+FRAMES = 2
+"""Frames of each movement; `pipeline flicker` takes 8, of the same movements, at the same size."""
 LARGEST = 512 * 512
-"""Pixels up to which a model that runs at one size alone is painted with a dozen times."""
+"""Pixels up to which a model that runs only at one size is run half a dozen times."""
 
 
 def steadiness(lowered: Lowered, picture: Path | None) -> dict[str, Any] | None:
     """Warping errors in levels of 255, by clip, of the built graph and of the frames themselves.
 
     `lowered` takes and gives RGB 0..1. None for networks that are not from a colour picture to one of its size,
-    and for those that run at one large size alone.
+    and for those that run only at one large size.
     """
-    from pipeline.flicker.measure import clips_of_picture, stability, unpainted
-    from pipeline.verify import pictures
+    from pipeline.flicker.measure import SIZE, clips_of_file, stability, unpainted
 
-    step = lowered.size_multiple
-    height, width = lowered.fixed_size or tuple(max(1, round(side / step)) * step for side in SIZE)
+    usual = Size.of_hw(SIZE).rounded(lowered.size_multiple)
+    size = Size.of_hw(lowered.fixed_size) if lowered.fixed_size else usual
     colour = (lowered.input_channels, lowered.output_channels) == (3, 3)
-    if lowered.candidate is None or not colour or lowered.output_scale != 1 or height * width > LARGEST:
+    if lowered.candidate is None or not colour or lowered.output_scale != 1:
         return None
-    clips = clips_of_picture(pictures.load(picture, height + 16, width + 32), (height, width), FRAMES)
+    if lowered.fixed_size and size.pixels > LARGEST:
+        return None
+    clips = clips_of_file(picture, size.hw, FRAMES)
     built, frames = stability("built", lowered.candidate, clips), unpainted(clips)
     return {
-        name: {"painted": round(value, 1), "frames": round(frames.means[name], 1)}
-        for name, value in built.means.items()
+        "size": str(size),
+        "frames": FRAMES,
+        "clips": {
+            name: {"painted": round(value, 1), "frames": round(frames.means[name], 1)}
+            for name, value in built.means.items()
+        },
     }

@@ -116,19 +116,12 @@ def _read(
 
 
 def _clips(frames: Path | None, size: tuple[int, int] | None, count: int) -> Any:
-    from pipeline.flicker.measure import SIZE, clip_of_frames, clips_of_picture
+    from pipeline.flicker.measure import SIZE, clip_of_frames, clips_of_file
     from pipeline.support.picture_files import picture_files
 
     if frames is not None and frames.is_dir():
         return (clip_of_frames(picture_files([frames]), size, count),)
-    import numpy as np
-
-    from pipeline.support.picture_files import open_picture
-    from pipeline.support.resources import resource
-
-    picture = open_picture(frames or resource("examples/picture.jpg"))
-    pixels = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] / 255
-    return clips_of_picture(pixels, size or SIZE, count)
+    return clips_of_file(frames, size or SIZE, count)
 
 
 def _stability(name: str, paint: Any, clips: Any) -> Any:

@@ -125,6 +125,18 @@ def clips_of_picture(picture: np.ndarray, size: tuple[int, int] = SIZE, frames: 
     return tuple(clips)
 
 
+def clips_of_file(picture: Path | None, size: tuple[int, int] = SIZE, frames: int = FRAMES) -> tuple[Clip, ...]:
+    """The three movements over a picture file, None being the bundled photograph; see `clips_of_picture`.
+
+    Raises PipelineError `bad-picture`.
+    """
+    from pipeline.support.picture_files import open_picture
+    from pipeline.support.resources import resource
+
+    pixels = np.asarray(open_picture(picture or resource("examples/picture.jpg")), np.float32)
+    return clips_of_picture(pixels.transpose(2, 0, 1)[None] / 255, size, frames)
+
+
 def clip_of_frames(files: Sequence[Path], size: tuple[int, int] | None = None, frames: int = FRAMES) -> Clip:
     """Neighbouring frames of a video or a game, with the flow between them.
 

@@ -151,7 +151,7 @@ def _flicker(flicker: Mapping[str, Any] | None) -> list[str]:
     """How far a painting is from the one before, moved along."""
     if not flicker:
         return []
-    told = ", ".join(f"{name} {held['painted']} ({held['frames']})" for name, held in flicker.items())
+    told = ", ".join(f"{name} {held['painted']} ({held['frames']})" for name, held in flicker["clips"].items())
     return [f"Flicker in levels of 255, and that of the unpainted frames: {told}.", ""]
 
 

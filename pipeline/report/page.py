@@ -24,6 +24,7 @@ def render(template: str, **facts: Any) -> bytes:
     return environment.get_template(f"{template}.html.j2").render(palette=palette(), **facts).encode()
 
 
-def data_url(picture: bytes, kind: str = "png") -> str:
-    """A picture's bytes as an address that holds them."""
+def data_url(picture: bytes) -> str:
+    """The bytes of a PNG or JPEG file as an address that holds them."""
+    kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png"
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

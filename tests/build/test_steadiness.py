@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline.build.steadiness import SIZE, steadiness
+from pipeline.build.steadiness import steadiness
+from pipeline.flicker.measure import SIZE
 
 
 def lowered(paint, **changes):
@@ -25,15 +26,16 @@ def lowered(paint, **changes):
 
 def test_a_network_that_follows_the_picture_is_as_steady_as_its_frames() -> None:
     told = steadiness(lowered(lambda picture: picture), None)
-    assert set(told) == {"still", "pan", "zoom"}
-    assert all(held["painted"] == held["frames"] for held in told.values())
-    assert told["pan"]["painted"] == 0
+    assert (told["size"], told["frames"]) == ("480x272", 2)
+    assert set(told["clips"]) == {"still", "pan", "zoom"}
+    assert all(held["painted"] == held["frames"] for held in told["clips"].values())
+    assert told["clips"]["pan"]["painted"] == 0
 
 
 def test_a_pattern_that_stays_on_the_screen_flickers() -> None:
     checks = np.indices(SIZE).sum(axis=0) % 2
     told = steadiness(lowered(lambda picture: picture * 0 + checks), None)
-    assert told["still"]["painted"] == 0 and told["zoom"]["painted"] > 50
+    assert told["clips"]["still"]["painted"] == 0 and told["clips"]["zoom"]["painted"] > 50
 
 
 def test_sizes_are_those_that_the_network_runs_at() -> None:
@@ -45,7 +47,7 @@ def test_sizes_are_those_that_the_network_runs_at() -> None:
 
     steadiness(lowered(paint, size_multiple=32), None)
     steadiness(lowered(paint, fixed_size=(64, 96)), None)
-    assert seen == {(128, 192), (64, 96)}
+    assert seen == {(256, 480), (64, 96)}
 
 
 @pytest.mark.parametrize(

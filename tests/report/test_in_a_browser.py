@@ -69,7 +69,7 @@ def probe(page: Path, scheme: str, width: int, place: Path) -> dict:
     return json.loads(held[1].replace("&quot;", '"'))
 
 
-@pytest.mark.parametrize(("name", "pictures", "charts"), [("build", 4, 1), ("bench", 0, 1)])
+@pytest.mark.parametrize(("name", "pictures", "charts"), [("build", 7, 1), ("bench", 0, 1)])
 @pytest.mark.parametrize("width", [1280, 420])
 def test_everything_is_there_and_fits_the_window(pages, tmp_path, name, pictures, charts, width) -> None:
     seen = probe(pages[name], "light", width, tmp_path)

@@ -1,0 +1,54 @@
+"""The pictures of a build's report: what Unity will show at the nominal size, a detail, and the proof's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.support.size import Size
+
+if TYPE_CHECKING:
+    from pipeline.build.lowering import Lowered
+    from pipeline.verify.proof import Proof
+
+_DETAIL = Size(320, 180)
+"""What the report shows of a picture pixel by pixel."""
+
+
+def report_pictures(
+    golden: tuple[bytes, bytes], lowered: Lowered, proof: Proof, picture: Path | None, nominal: Size
+) -> dict[str, bytes]:
+    """Image bytes by caption: the nominal size first, then the pair of the proof and their difference."""
+    from pipeline.verify import pictures
+    from pipeline.verify.difference_picture import against_bar
+
+    assert lowered.candidate is not None
+    built = lowered.candidate(proof.golden_input)
+    tolerance = f"{proof.tolerance:g} levels"
+    small = Size.of_hw(proof.golden_input.shape[2:])
+    return {
+        **_nominal_pictures(lowered, picture, nominal),
+        f"the proof's picture at {small}: small, so that each build can run both networks on it": golden[0],
+        f"what the source network makes of it at {small}": golden[1],
+        f"what {lowered.target.name} makes of it with the built graph": pictures.png(built),
+        f"their difference: black is less than a sixteenth of {tolerance}, white is all of it": against_bar(
+            proof.golden_output, built, proof.tolerance
+        ),
+    }
+
+
+def _nominal_pictures(lowered: Lowered, picture: Path | None, nominal: Size) -> dict[str, bytes]:
+    """What the built graph makes of the picture at the size that it is meant for, whole and in detail."""
+    from pipeline.verify import pictures
+
+    assert lowered.candidate is not None
+    size = Size.of_hw(lowered.fixed_size) if lowered.fixed_size else nominal.rounded(lowered.size_multiple)
+    given = pictures.load(picture, *size.hw, lowered.input_channels)
+    made = lowered.candidate(given)
+    top, left = (max(0, (whole - part) // 2) for whole, part in zip(made.shape[2:], _DETAIL.hw, strict=True))
+    detail = made[:, :, top : top + _DETAIL.height, left : left + _DETAIL.width]
+    return {
+        f"what goes in, at {size}": pictures.jpeg(given),
+        f"what Unity shows at {size}": pictures.jpeg(made),
+        "a detail of it, pixel by pixel": pictures.png(detail),
+    }
