@@ -61,6 +61,7 @@ def dequantise(
     `scale` and `zero_point` are scalars, one per slice along `axis`, or with `block` one per block along it.
     """
     if block:
+        assert axis is not None
         size = ints.shape[axis]
         scale = np.repeat(scale, block, axis=axis).take(range(size), axis=axis)
         zero_point = np.repeat(zero_point, block, axis=axis).take(range(size), axis=axis)

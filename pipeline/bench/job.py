@@ -11,6 +11,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +164,7 @@ def bench_subjects(
             runs=options.runs,
             threads=options.threads,
             seconds=options.seconds,
-            tell=lambda told, name=name: tell(f"{name}: {told}"),
+            tell=partial(_tell_of, tell, name),
         )
         for subject, about in zip(subjects, models, strict=True):
             entry = counted(subject, wanted)
@@ -195,6 +196,10 @@ def machine() -> dict[str, Any]:
     if hasattr(os, "getloadavg"):
         told["load"] = round(os.getloadavg()[0], 2)
     return told
+
+
+def _tell_of(tell: Tell, name: str, told: str) -> None:
+    tell(f"{name}: {told}")
 
 
 def _about(subject: Subject) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def _lower_at(
 
     exported = export(network, size)
     give_back()
-    before = {"opset": opset(exported), "operators": operators(exported)}
+    before: dict[str, Any] = {"opset": opset(exported), "operators": operators(exported)}
     own_size = declared_size(exported)
     if own_size is None:
         exported = declare_size(exported, *size)

@@ -54,7 +54,7 @@ def with_raw_data(model: onnx.ModelProto) -> bytes:
 
 def find_holes(model: bytes) -> list[Hole]:
     """The float32 tensors of an ONNX file that are held as raw bytes, in the order in which they lie there."""
-    holes = []
+    holes: list[Hole] = []
     for field, begin, end in _fields(model, 0, len(model)):
         if field != _GRAPH:
             continue

@@ -15,7 +15,8 @@ import onnx_graphsurgeon as gs
 from pipeline.graph import nodes as n
 
 if TYPE_CHECKING:
-    from pipeline.graph.shapes import Shape, Shapes
+    from pipeline.graph.operator_shapes import Shape
+    from pipeline.graph.shapes import Shapes
 
 
 TO_THE_END = 2**31 - 1
@@ -163,7 +164,9 @@ def is_nearest_enlarging(node: gs.Node) -> bool:
     if node.op != "Resize" or n.text(node, "mode", "nearest") != "nearest":
         return False
     scales = scales_of(node)
-    whole = scales is not None and scales.size == 4 and bool((scales >= 1).all() and (scales % 1 == 0).all())
+    if scales is None:
+        return False
+    whole = scales.size == 4 and bool((scales >= 1).all() and (scales % 1 == 0).all())
     asymmetric = n.text(node, "coordinate_transformation_mode", "half_pixel") == "asymmetric"
     floor = n.text(node, "nearest_mode", "round_prefer_floor") == "floor"
     return whole and asymmetric and floor and bool((scales[:2] == 1).all()) and "axes" not in node.attrs

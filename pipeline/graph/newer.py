@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -61,7 +61,7 @@ def _is_defined(operator: str) -> bool:
         held = onnx.defs.get_schema(operator)
     except onnx.defs.SchemaError:
         return False
-    return held.has_function or held.has_context_dependent_function
+    return bool(held.has_function or held.has_context_dependent_function)  # type: ignore[attr-defined]
 
 
 def lower_node(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> None:
@@ -177,7 +177,7 @@ def _average_pool(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes
         raise _too_new(node, "an average over dilated pixels in this form")
     pads = list(n.ints(node, "pads", (0,) * 2 * rank))
     make, source = n.Builder(graph, node, STEM), node.inputs[0]
-    attrs = {
+    attrs: dict[str, Any] = {
         "kernel_shape": list(kernel),
         "dilations": list(dilations),
         "strides": list(n.ints(node, "strides", (1,) * rank)),

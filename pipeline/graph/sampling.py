@@ -28,9 +28,10 @@ class Kernel:
         kind = np.float32 if self.mode == "nearest" else np.float64
         at: np.ndarray = np.arange(out).astype(kind)
         factor = kind(scale)
+        source: np.ndarray
         match self.coordinates:
             case "asymmetric":
-                source = at / factor
+                source = np.asarray(at / factor)
             case "align_corners":
                 source = at * (size - 1) / (out - 1) if out > 1 else np.zeros_like(at)
             case "tf_half_pixel_for_nn":
@@ -41,7 +42,7 @@ class Kernel:
                 source = (at + 0.5) / factor - 0.5
                 if self.coordinates == "half_pixel_symmetric":
                     centre = size / 2 * (1 - out / (scale * size))
-                    source = source + centre
+                    source = np.asarray(source + centre)
         source = np.round(np.asarray(source, dtype=np.float64), 9)
         if self.mode == "nearest":
             match self.nearest:

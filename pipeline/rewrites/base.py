@@ -67,9 +67,12 @@ Outcome = list[Edit | Refusal]
 class Rewrite(Protocol):
     """A change to a graph that removes findings without changing what the graph computes."""
 
-    name: str
-    summary: str
-    removes: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def removes(self) -> tuple[str, ...]: ...
 
     def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
         """Change `graph` in place wherever the rewrite matches; an Edit for each change."""

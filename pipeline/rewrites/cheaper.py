@@ -6,7 +6,7 @@ model is asked for each place (pipeline.cost.rearrange), since what is cheaper o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -26,10 +26,13 @@ BLOCK = 16
 class Cheaper(Protocol):
     """A rearrangement. `places` are names of nodes (or of several, joined by spaces) of the graph."""
 
-    name: str
-    summary: str
-    needs: tuple[str, ...]
-    """The capabilities of a target that computes what it makes (targets/capabilities.json)."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The capabilities of a target that computes what it makes (targets/capabilities.json)."""
 
     def places(self, graph: gs.Graph) -> list[str]:
         """Where it could be done."""
@@ -117,11 +120,11 @@ class UpsampledConvolutions:
         kernel, bias = _weights(conv)
         make = n.Builder(graph, conv, self.name)
         small = upsample.inputs[0]
+        attrs: dict[str, Any] = {}
         if mode == "constant":
             attrs = {"pads": [1, 1, 1, 1]}
         else:
             small = make.op("Pad", small, pads=[0, 0, 1, 1, 0, 0, 1, 1], mode="edge")
-            attrs = {}
         held = [make.const(merged(kernel), "weights"), make.const(np.tile(bias, 4), "bias")]
         wide = make.op("Conv", small, *held, kernel_shape=[2, 2], strides=[1, 1], **attrs)
         large = make.op("DepthToSpace", wide, blocksize=2, mode="DCR")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
-from pipeline.graph.operator_shapes import Contradiction, broadcast
-from pipeline.graph.shapes import LazyShapes, Shape
+from pipeline.graph.operator_shapes import Contradiction, Shape, broadcast
+from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Edit, Refusal
 
 if TYPE_CHECKING:

@@ -113,7 +113,8 @@ class FusedOperators:
             "HardSigmoid": ("alpha", "beta"),
         }
         values: dict[str, Any] = dict(zip(names.get(activation, ()), parameters, strict=False))
-        return build.op(activation, x, **{key: float(held) for key, held in values.items() if held is not None})
+        held_attrs: dict[str, Any] = {key: float(held) for key, held in values.items() if held is not None}
+        return build.op(activation, x, **held_attrs)
 
     def _matmul(self, graph: gs.Graph, build: n.Builder, node: gs.Node) -> gs.Tensor | None:
         """MatMul of transposed operands, times alpha; constants are transposed and scaled here."""

@@ -16,7 +16,8 @@ import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
-from pipeline.graph.shapes import Shape, Shapes, infer
+from pipeline.graph.operator_shapes import Shape
+from pipeline.graph.shapes import Shapes, infer
 from pipeline.rewrites.base import Edit, Refusal, run
 from pipeline.rewrites.remapping import MOVED, remap
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,11 +33,11 @@ LOWEST = -3.0e38
 class _Pool:
     """What a two-dimensional pool asks for, all of it written out."""
 
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    dilations: tuple[int, int]
-    begins: tuple[int, int]
-    ends: tuple[int, int]
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    begins: tuple[int, ...]
+    ends: tuple[int, ...]
     ceil: bool
     counted: bool
     """Whether an average counts the padded pixels."""
@@ -251,7 +251,7 @@ def _average(build: n.Builder, x: gs.Tensor, pool: _Pool, channels: int) -> gs.T
     The ones are x * 0 - (-1): as a Sub, which no version folds into a padded convolution (importer.md section 8).
     """
     taps = pool.kernel[0] * pool.kernel[1]
-    attrs = {
+    attrs: dict[str, Any] = {
         "kernel_shape": list(pool.kernel),
         "strides": list(pool.strides),
         "dilations": list(pool.dilations),

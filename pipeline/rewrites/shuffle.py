@@ -14,7 +14,8 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, slice_spec
-from pipeline.graph.shapes import Shape, Shapes, infer
+from pipeline.graph.operator_shapes import Shape
+from pipeline.graph.shapes import Shapes, infer
 from pipeline.rewrites.base import Edit, Refusal
 
 if TYPE_CHECKING:

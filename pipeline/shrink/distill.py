@@ -158,7 +158,7 @@ class _Distilling:
         if options.weights.critic:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(options.loop.seed)
-                self.critic = lost.Critic().to(where.device, memory_format=torch.channels_last)
+                self.critic = lost.Critic().to(where.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=5e-4, betas=(0.5, 0.99))
 
     def join(self, loop: Loop) -> None:

@@ -94,6 +94,11 @@ class Painting(nn.Module):
             self.register_buffer(f"{name}_scale", scale / 255)
             self.register_buffer(f"{name}_shift", shift)
 
+    given_scale: Tensor
+    given_shift: Tensor
+    gives_scale: Tensor
+    gives_shift: Tensor
+
     def to_network(self, levels: Tensor) -> Tensor:
         """Grey levels in the network's own input range."""
         values = levels * self.given_scale + self.given_shift
@@ -184,7 +189,7 @@ class Loop:
         self.options, self.where, self.folder = options, where, folder
         self.identity, self.also = dict(identity or {}), dict(also or {})
         self.layout = torch.channels_last
-        self.student = student.to(where.device, memory_format=self.layout).train()
+        self.student = student.to(where.device).to(memory_format=self.layout).train()  # type: ignore[call-overload]
         self.painting: nn.Module = Painting(self.student, contract).to(where.device)
         self.shown = copy.deepcopy(self.painting).eval()
         self.rate = usual_rate(self.student) if options.rate is None else options.rate

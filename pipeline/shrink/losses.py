@@ -91,6 +91,8 @@ class Texture(nn.Module):
         filters = filters / filters.square().sum((2, 3, 4), keepdim=True).sqrt()
         self.register_buffer("filters", filters)
 
+    filters: Tensor
+
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """The responses at full, half, quarter and eighth size, rectified."""
         pictures = pictures / UNIT
@@ -181,7 +183,7 @@ class TeacherEyes:
             ours, theirs = ours.float() / unit, theirs.float() / unit
             features.append((ours - theirs).abs().mean())
             middle = theirs.mean((2, 3), keepdim=True)
-            textures.append(sum(statistics(ours - middle, theirs - middle, Texture.TILE)))
+            textures.append(torch.stack(list(statistics(ours - middle, theirs - middle, Texture.TILE))).sum())
         return torch.stack(features).mean(), torch.stack(textures).mean()
 
 

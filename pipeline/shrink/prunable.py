@@ -211,7 +211,7 @@ def _traced(module: Any, network: Network) -> onnx.ModelProto:
         torch.onnx.export(
             module,
             (torch.zeros(1, channels, *TRACE_SIZE),),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=9,
             training=torch.onnx.TrainingMode.PRESERVE,

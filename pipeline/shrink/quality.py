@@ -92,7 +92,7 @@ def texture(a: np.ndarray, b: np.ndarray) -> float:
     side = TILE
     for _ in range(3):
         ours, theirs = _correlations(a, side), _correlations(b, side)
-        distances.append(float(np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), 1e-9)))
+        distances.append(float(np.linalg.norm(ours - theirs) / max(float(np.linalg.norm(theirs)), 1e-9)))
         a, b = _half(a), _half(b)
         side //= 2
     return float(np.mean(distances))
@@ -142,7 +142,9 @@ def _separable(plane: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.nd
     """A plane (H, W) filtered by the product of two short filters, where both lie inside."""
     height, width = plane.shape
     rows = height - len(down) + 1
-    tall = sum((plane[i : i + rows] * weight for i, weight in enumerate(down) if weight), np.float32(0))
+    tall = np.asarray(
+        sum((plane[i : i + rows] * weight for i, weight in enumerate(down) if weight), np.float32(0))
+    )
     columns = width - len(across) + 1
     return np.asarray(
         sum((tall[:, i : i + columns] * weight for i, weight in enumerate(across) if weight), np.float32(0))

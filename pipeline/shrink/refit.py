@@ -162,7 +162,7 @@ def moments_of(
     moments = Moments(int(np.prod(node.inputs[1].shape[1:])), len(kept), reader.centred)
     for given, goal in zip(seen, wanted, strict=True):
         output = goal[reader.output][0][kept]
-        at = positions(*output.shape[1:], rng)
+        at = positions(output.shape[1], output.shape[2], rng)
         moments.add(
             patches(given[node.inputs[0].name], node, at).astype(np.float64),
             output.reshape(len(kept), -1)[:, at].T.astype(np.float64),

@@ -100,8 +100,8 @@ def parse(spec: str) -> Student:
         params = _by_alpha(spec, float(match["alpha"]), bool(match["small"]))
     else:
         raise _bad(spec, f"{knobs!r} is not WIDTHSxBLOCKS" + (" or ALPHA[,small]" if name == "fritz" else ""))
-    values = [*params.get("widths", params.get("filters", [])), *params.get("kernels", [])]
-    blocks = params.get("blocks", params.get("resnet_blocks", 0))
+    values: list[int] = [*(params.get("widths") or params.get("filters") or []), *(params.get("kernels") or [])]
+    blocks: int = params.get("blocks") or params.get("resnet_blocks") or 0
     if not all(1 <= value <= MAX_WIDTH for value in values) or blocks > MAX_BLOCKS:
         raise _bad(spec, f"widths go from 1 to {MAX_WIDTH} and blocks from 0 to {MAX_BLOCKS}")
     return Student(spec.strip(), name, params)
@@ -157,7 +157,7 @@ def _by_alpha(spec: str, alpha: float, small: bool) -> Parameters:
 
 def spec_of(architecture: str, params: Parameters) -> str:
     """The text that `parse` turns into these parameters; other knobs than those of students are left out."""
-    widths = ",".join(map(str, params.get("widths", params.get("filters", []))))
+    widths = ",".join(map(str, params.get("widths") or params.get("filters") or []))
     blocks = params.get("blocks", params.get("resnet_blocks", 0))
     outer = params.get("kernels", (9, 3))[0]
     return f"{architecture}:{widths}x{blocks}" + (f"k{outer}" if outer != 9 else "")

@@ -49,7 +49,7 @@ class Teacher:
         self.eyes: TeacherEyes | None = None
         self.module: Painting | None = None
         if isinstance(module, nn.Module):
-            self.module = Painting(module, contract).to(device, memory_format=torch.channels_last).eval()
+            self.module = Painting(module, contract).to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
             self.module.requires_grad_(False)
             if any(isinstance(m, nn.Conv2d) for m in module.modules()):
                 self.eyes = TeacherEyes(module, self.module.to_network)

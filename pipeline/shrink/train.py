@@ -89,6 +89,9 @@ class LossNetwork(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
         self.eval().requires_grad_(False)
 
+    mean: Tensor
+    std: Tensor
+
     def forward(self, levels: Tensor) -> dict[str, Tensor]:
         x = (levels / 255 - self.mean) / self.std
         seen = {}

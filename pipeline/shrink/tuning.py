@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,9 @@ def train(
     from pipeline.shrink.loop import LoopOptions
 
     assert student.module is not None and student.contract is not None
-    options = LoopOptions(**time, seed=seed, every=10**9, **({} if fresh else {"rate": TUNING_RATE}))
+    options = LoopOptions(**time, seed=seed, every=10**9)
+    if not fresh:
+        options = replace(options, rate=TUNING_RATE)
     last = [-1]
 
     def progress(history: Any, done: float) -> None:

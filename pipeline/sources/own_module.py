@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.support.errors import MissingDependency, PipelineError
 
@@ -76,7 +76,7 @@ def plain(module: nn.Module) -> nn.Module:
 
     for part in module.modules():
         if parametrize.is_parametrized(part):
-            for name in list(part.parametrizations):
+            for name in list(cast(Any, part.parametrizations)):
                 parametrize.remove_parametrizations(part, name)
         for key, hook in list(part._forward_pre_hooks.items()):
             if isinstance(hook, SpectralNorm):

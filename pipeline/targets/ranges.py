@@ -21,7 +21,7 @@ def resolved(data: Held, other: Callable[[str], Held]) -> Held:
     if "like" in data:
         data = {**other(data["like"]), **data}
     newest = order(data["package_version"])
-    oldest = order(data.get("oldest", data["package_version"]))
+    oldest = order(data.get("oldest") or data["package_version"])
 
     def kept(rows: list[Held]) -> list[Held]:
         held = []

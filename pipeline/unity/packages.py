@@ -45,9 +45,9 @@ def present(project: Path) -> dict[str, str]:
             found[name] = version
     for path in sorted((project / "Packages").glob("*/package.json")):
         embedded = _object(path)
-        name, version = embedded.get("name"), embedded.get("version")
-        if isinstance(name, str) and isinstance(version, str):
-            found[name] = version
+        given, version = embedded.get("name"), embedded.get("version")
+        if isinstance(given, str) and isinstance(version, str):
+            found[given] = version
     return found
 
 

@@ -332,7 +332,10 @@ def _natural_output_shape(view: View, node: onnx.NodeProto) -> str:
     """Whether a ConvTranspose's output_shape is what its pads give anyway."""
     shape, weight = view.shape(given(node, 0)), view.shape(given(node, 1))
     wanted = attribute(node, "output_shape")
-    if shape is None or weight is None or None in shape[2:] or attribute(node, "auto_pad", "NOTSET") != "NOTSET":
+    if shape is None or weight is None or attribute(node, "auto_pad", "NOTSET") != "NOTSET":
+        return ""
+    spatial = [size for size in shape[2:] if size is not None]
+    if len(spatial) != len(weight) - 2:
         return ""
     count = len(weight) - 2
     strides = attribute(node, "strides", [1] * count)
@@ -340,11 +343,7 @@ def _natural_output_shape(view: View, node: onnx.NodeProto) -> str:
     extra = attribute(node, "output_padding", [0] * count)
     try:
         natural = [
-            (shape[axis + 2] - 1) * strides[axis]
-            + weight[axis + 2]
-            + extra[axis]
-            - pads[axis]
-            - pads[axis + count]
+            (spatial[axis] - 1) * strides[axis] + weight[axis + 2] + extra[axis] - pads[axis] - pads[axis + count]
             for axis in range(count)
         ]
     except (IndexError, TypeError):

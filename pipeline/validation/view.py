@@ -241,7 +241,8 @@ class View:
 
         Looks at the `_NEARBY` next readers, which keeps graphs with many such nodes linear.
         """
-        made, readers, todo = set(node.output), [], [node]
+        readers: list[onnx.NodeProto] = []
+        made, todo = set(node.output), [node]
         while todo and len(readers) < _NEARBY:
             for name in todo.pop().output:
                 for reader in self.consumers(name):

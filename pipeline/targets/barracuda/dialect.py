@@ -226,4 +226,4 @@ def _is_known(operator: str) -> bool:
 def _typed(node: onnx.NodeProto, opset: int) -> bool:
     """Whether the attributes hold what the opset's definition says: numbers, lists, text."""
     attributes = onnx.defs.get_schema(node.op_type, opset).attributes
-    return all(int(attributes[held.name].type) == held.type for held in node.attribute)
+    return all(int(attributes[held.name].type) == held.type for held in node.attribute)  # type: ignore[call-overload]

@@ -108,7 +108,7 @@ def _plain(step: Step, view: View) -> _Convolution:
     for axis in (0, 1):
         reach = (weight.shape[2 + axis] - 1) * dilations[axis] + 1
         extents.append(Extent(view.up, pads[axis] + pads[axis + 2] - reach + strides[axis], strides[axis]))
-    return _Convolution(weight, held["bias"], held["group"], strides, dilations, pads, *extents)
+    return _Convolution(weight, held["bias"], held["group"], strides, dilations, pads, extents[0], extents[1])
 
 
 def _transposed(step: Step) -> _Convolution:

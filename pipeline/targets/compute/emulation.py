@@ -464,7 +464,7 @@ _ACTIVATIONS: dict[int, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarra
     5: lambda x, b, s: _sigmoid(x),
     6: lambda x, b, s: x * np.clip(x / 6 + 0.5, 0, 1),
     7: lambda x, b, s: x * _sigmoid(x),
-    8: lambda x, b, s: 0.5 * x * (1 + _erf(x.astype(np.float64) * math.sqrt(0.5)).astype(np.float64)),
+    8: lambda x, b, s: 0.5 * x * (1 + np.asarray(_erf(x.astype(np.float64) * math.sqrt(0.5)), np.float64)),
     9: lambda x, b, s: np.where(x < 0, b[0] * np.expm1(np.minimum(x, 0)), x),
     10: lambda x, b, s: np.where(x < 0, x * s, x),
     11: lambda x, b, s: np.clip(x * b[0] + b[1], 0, 1),

@@ -100,8 +100,8 @@ def _written(plan: Plan) -> _Writer:
             for at, number in enumerate(held)
         )
         to.ints(len(real))
-        for place, number in real:
-            to.data += struct.pack("<if", place, number)
+        for place, amount in real:
+            to.data += struct.pack("<if", place, amount)
     to.ints(len(plan.weights))
     for weight in plan.weights:
         to.ints(WEIGHTS.index(weight.kind), weight.at, *(weight.form[name] for name in FORMS[weight.kind]))
@@ -194,13 +194,13 @@ def _parsed(source: _Reader) -> Plan:
         kernel, grid, first, second, output, kept, of, align = source.ints(8)
         fixed = source.ints(2 * source.count())
         real: dict[str, tuple[float, ...]] = {}
-        for place, number in source.pairs():
+        for place, value in source.pairs():
             name = next((n for n, p in REAL_PLACE.items() if p == place), "")
             if not name:
                 name = REAL[place // 4]
-                real[name] = (*real[name], number)
+                real[name] = (*real[name], value)
             else:
-                real[name] = (number,)
+                real[name] = (value,)
         file, held_macros = kernels[kernel]
         dispatches.append(
             Dispatch(

@@ -72,7 +72,7 @@ def _step(kind: str, node: gs.Node, inputs: list[gs.Tensor] | None = None, **hel
 
 
 def _pads(
-    node: gs.Node, shapes: Shapes, kernel: tuple[int, int], strides: tuple[int, int], dilations: Any
+    node: gs.Node, shapes: Shapes, kernel: tuple[int, ...], strides: tuple[int, ...], dilations: Any
 ) -> tuple:
     """(top, left, bottom, right) of a window operator."""
     auto = n.text(node, "auto_pad", "NOTSET")

@@ -7,7 +7,7 @@ half_pixel, pytorch_half_pixel, align_corners and asymmetric are exact, for near
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ def pairs(view: View, node: onnx.NodeProto) -> list[tuple[int, int | None, int |
     sizes = None if old else view.value(given(node, 3)) if given(node, 3) else None
     scales = view.value(given(node, 1 if old else 2)) if given(node, 1 if old else 2) else None
     axes = axes_of(view, node, len(shape))
-    found = []
+    found: list[tuple[int, int | None, int | None, float | None]] = []
     if sizes is not None and sizes.size == len(axes):
         found = [(axis, shape[axis], int(size), None) for axis, size in zip(axes, sizes.reshape(-1), strict=True)]
     elif scales is not None and scales.size == len(axes):
@@ -182,11 +182,12 @@ def _asked(size: int, count: int, factor: np.float32, transform: str, rounding: 
     else:
         place = (at + 0.5) / scale - 0.5
     place = np.round(place, 9)
-    index = {
+    rounded: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "floor": np.floor,
         "ceil": np.ceil,
         "round_prefer_ceil": lambda held: np.floor(held + 0.5),
-    }.get(rounding, lambda held: np.ceil(held - 0.5))(place)
+    }
+    index = rounded.get(rounding, lambda held: np.ceil(held - 0.5))(place)
     return np.clip(index, 0, size - 1)
 
 

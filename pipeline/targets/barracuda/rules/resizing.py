@@ -8,7 +8,7 @@ decided by comparing the coordinates for the sizes at hand, not by the names of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -233,12 +233,13 @@ def _same(size: int, wanted: int, mode: str, transform: str, rounding: str) -> b
         case _:
             return False
     if mode == "nearest":
-        rounds = {
+        known: dict[str, Callable[[np.ndarray], np.ndarray]] = {
             "round_prefer_floor": lambda x: np.ceil(x - 0.5),
             "round_prefer_ceil": lambda x: np.floor(x + 0.5),
             "floor": np.floor,
             "ceil": np.ceil,
-        }.get(rounding)
+        }
+        rounds = known.get(rounding)
         if rounds is None:
             return False
         here = np.clip(np.floor(out * size / wanted + 1e-9), 0, size - 1)

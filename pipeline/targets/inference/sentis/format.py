@@ -19,7 +19,12 @@ VERSION = 4
 """ModelWriter.cs:24@2.1.3."""
 FLOAT, INT, SHORT, BYTE = range(4)
 """DataType (NativeTensorArray.cs@2.1.3): SHORT holds float16 bits, BYTE unsigned bytes."""
-_NUMPY = {FLOAT: np.dtype("<f4"), INT: np.dtype("<i4"), SHORT: np.dtype("<u2"), BYTE: np.dtype("u1")}
+_NUMPY: dict[int, np.dtype] = {
+    FLOAT: np.dtype("<f4"),
+    INT: np.dtype("<i4"),
+    SHORT: np.dtype("<u2"),
+    BYTE: np.dtype("u1"),
+}
 _NULL, _INT, _FLOAT, _BOOL, _TENSOR, _STRING, _INTS, _FLOATS = 0, 2, 3, 4, 6, 7, 8, 9
 """KernelTypes."""
 _MOST = 1 << 20
@@ -335,10 +340,10 @@ def decode(data: bytes) -> Program:
                 tuple(_argument(_value(values, index)) for index in call.numbers(1) or ()),
             )
         )
-    outputs = [
+    results = [
         (name, names.get(index, "")) for name, index in zip(plan.texts(5), plan.numbers(4) or (), strict=True)
     ]
-    return Program(tuple(inputs), tuple(outputs), tuple(layers), constants, plan.text(0))
+    return Program(tuple(inputs), tuple(results), tuple(layers), constants, plan.text(0))
 
 
 def _value(values: list[_Table], index: int) -> _Table:

@@ -109,7 +109,7 @@ def _raise(raised: _Raised, layer: Layer) -> None:
         elif kernel in PLAIN:
             raised.add(kernel, layer)
         elif kernel in FLOATS:
-            raised.add(kernel, layer, **{name: arguments[at] for at, (name, _) in enumerate(FLOATS[kernel])})
+            raised.add(kernel, layer, None, **{name: arguments[at] for at, (name, _) in enumerate(FLOATS[kernel])})
         elif kernel in AXIS:
             raised.add(kernel, layer, axis=arguments[0])
         elif kernel in REDUCE:
@@ -132,10 +132,10 @@ def _convolution(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...])
     held |= {"strides": strides, "kernel_shape": kernel}
     held |= {"pads": pads} if not padding else {"auto_pad": PADS[int(padding)]}  # type: ignore[arg-type]
     if not fused:
-        raised.add(layer.kernel, layer, **held)
+        raised.add(layer.kernel, layer, None, **held)
         return
     inner = Layer(layer.kernel, layer.inputs, (f"{layer.outputs[0]}/linear",), arguments)
-    raised.add(layer.kernel, inner, **held)
+    raised.add(layer.kernel, inner, None, **held)
     raised.add("Relu", layer, [inner.outputs[0]])
 
 
@@ -161,7 +161,7 @@ def _scale_bias(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) 
 
 
 def _scalar_mad(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) -> None:
-    _, scale, shift, _, _ = arguments
+    scale, shift = (float(held) for held in arguments[1:3])  # type: ignore[arg-type]
     name = layer.outputs[0]
     inner = Layer("Mul", (), (f"{name}/scaled",))
     raised.add("Mul", inner, [raised.given(layer.inputs[0]), raised.const(f"{name}/scale", np.float32(scale))])
@@ -189,7 +189,7 @@ def _resize(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) -> N
 
 def _depth(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) -> None:
     mode = {"mode": BLOCKS[int(arguments[1])]} if layer.kernel == "DepthToSpace" else {}  # type: ignore[arg-type]
-    raised.add(layer.kernel, layer, blocksize=arguments[0], **mode)
+    raised.add(layer.kernel, layer, None, blocksize=arguments[0], **mode)
 
 
 def _reshape(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) -> None:
