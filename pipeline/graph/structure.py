@@ -19,6 +19,7 @@ MOST_NODES = 200_000
 """Nodes of a graph with its local functions written out. Networks for pictures have some thousand at most."""
 DEEPEST = 16
 """Levels of graphs inside nodes (If, Loop), and of functions that call functions."""
+_COMPLEX = (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128)
 _ITEMS: dict[str, Callable[[onnx.TensorProto], int]] = {
     "float_data": lambda tensor: 2 if tensor.data_type in _COMPLEX else 1,
     "double_data": lambda tensor: 2 if tensor.data_type in _COMPLEX else 1,
@@ -28,7 +29,6 @@ _ITEMS: dict[str, Callable[[onnx.TensorProto], int]] = {
     "string_data": lambda tensor: 1,
 }
 """Fields that hold a tensor's numbers one by one, and how many of them make one number."""
-_COMPLEX = (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128)
 _BITS = {
     name: bits
     for bits, names in {
