@@ -1,13 +1,19 @@
 """Keras .h5 files of Fritz's style network: the weights in layer order, as a state dict.
 
-Read with h5py; no Keras, and none of the configuration is run. Files: `model_weights/<layer>/...` with the layers
-in the order of the `layer_names` attribute (names sort as conv2d_1, conv2d_10, ...), kernels as (kh, kw, in, out);
-where a `model_config` is there, its layers are checked against the architecture before anything is believed.
+No Keras, and none of the configuration is run. Where a `model_config` is there, its layers are checked against the
+architecture before anything is believed. The file itself is read by a process of its own (keras_file.py): HDF5's
+library does not always come back from a damaged file.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,118 +22,106 @@ import numpy as np
 from pipeline.architectures.fritz import EPSILON
 from pipeline.sources import plain
 from pipeline.sources.budget import Budget
-from pipeline.sources.failures import damaged, guarded
+from pipeline.sources.failures import damaged, guarded, too_little_memory
 from pipeline.sources.pickled import shown
 from pipeline.sources.tensors import StateDict
+from pipeline.support import limits
 from pipeline.support.errors import MissingDependency, PipelineError
 
 _KINDS = {frozenset({"kernel"}): "conv", frozenset({"gamma", "beta"}): "norm"}
 """Layers with weights in Fritz's network, by the names of their tensors."""
+SECONDS = 30.0
+"""Time for reading a file, where PIPELINE_TIME_LIMIT does not say another one."""
 
 
 def read_keras(path: Path) -> StateDict:
     """The state dict of a Keras file, named `convN.weight` (out, in, kh, kw), `normN.weight`, `normN.bias`.
 
     Raises PipelineError: truncated-file, damaged-file, not-a-keras-model, unknown-architecture (another Keras
-    network), not-finite-weights; MissingDependency without h5py.
+    network), not-finite-weights, over-budget, time-limit; MissingDependency without h5py.
     """
-    try:
-        import h5py
-    except ImportError:
-        raise MissingDependency("h5py", "keras", "reading Keras .h5 files") from None
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        text = str(error)
-        code = "truncated-file" if "truncated" in text or "eof" in text.lower() else "damaged-file"
-        raise damaged(path, "HDF5 cannot open it" if code == "damaged-file" else "HDF5 ends early", code) from None
-    with file:
-        return guarded(path, lambda: _read(path, file))
+    if importlib.util.find_spec("h5py") is None:
+        raise MissingDependency("h5py", "keras", "reading Keras .h5 files")
+    return guarded(path, lambda: _state(path, *_layers(path)))
 
 
-def _read(path: Path, file: Any) -> StateDict:
-    import h5py
+Layer = tuple[str, dict[str, np.ndarray]]
+"""Name of a layer and its tensors by their leaf names (kernel, gamma, beta)."""
 
-    group = _inside(file, "model_weights") if "model_weights" in file else file
-    names = group.attrs.get("layer_names") if isinstance(group, h5py.Group) else None
-    if names is None:
-        raise PipelineError(
-            "not-a-keras-model",
-            "this is an HDF5 file, but not one that Keras wrote (it has no layer_names)",
-            subject=str(path),
-            remedy="Give the .h5 that model.save() or save_weights() wrote.",
+
+def _layers(path: Path) -> tuple[list[Layer], str | None]:
+    """The layers of the file in their order, and its model_config, read by another process."""
+    budget = Budget(path, path.stat().st_size)
+    seconds = limits.time_limit() if os.environ.get(limits.TIME) else SECONDS
+    command = [sys.executable, "-m", "pipeline.sources.keras_file", str(budget.limit), str(path.absolute())]
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(place for place in sys.path if place)},
+            )
         )
-    notes = _check_config(path, file.attrs.get("model_config"))
+        stack.callback(process.kill)
+        try:
+            answer, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise PipelineError(
+                "time-limit",
+                f"HDF5 did not come to an end with this file within {seconds:g} s",
+                subject=str(path),
+                remedy=f"It is most likely damaged. If not, allow more time: {limits.TIME}=600.",
+            ) from None
+    told = io.BytesIO(answer)
+    try:
+        about = json.loads(told.readline())
+    except ValueError:
+        if process.returncode == -9:
+            raise too_little_memory(path) from None
+        raise damaged(path, f"HDF5 broke off while it read it (exit code {process.returncode})") from None
+    if "code" in about:
+        raise _refusal(path, about, budget)
+    layers: list[Layer] = []
+    for name, leaves in about["layers"]:
+        layers.append((name, {leaf: np.load(told, allow_pickle=False) for leaf in leaves}))
+    return layers, about["config"]
+
+
+def _refusal(path: Path, about: dict[str, str], budget: Budget) -> PipelineError:
+    """What the other process had to say about the file."""
+    code, detail = str(about["code"]), str(about["detail"])[:400]
+    if code == "not-a-keras-model":
+        return PipelineError(
+            code, detail, subject=str(path), remedy="Give the .h5 that model.save() or save_weights() wrote."
+        )
+    if code == "over-budget":
+        budget.take(budget.limit + 1 if not detail.isdecimal() else int(detail))
+    if code == "out-of-memory":
+        return too_little_memory(path)
+    return damaged(path, detail, code if code == "truncated-file" else "damaged-file")
+
+
+def _state(path: Path, layers: list[Layer], config: str | None) -> StateDict:
+    notes = _check_config(path, config)
     tensors: dict[str, np.ndarray] = {}
     count = {"conv": 0, "norm": 0}
-    budget = Budget(path, path.stat().st_size)
-    for name in map(_text, names):
-        leaves = _datasets(_inside(group, name), h5py)
+    for name, leaves in layers:
         kind = _KINDS.get(frozenset(leaves), "")
         if leaves and not kind:
             raise _foreign(path, f"layer {shown(name)} with the tensors {', '.join(sorted(leaves))[:200]}")
-        for leaf, dataset in sorted(leaves.items(), reverse=True):
-            if dataset.is_virtual or dataset.external:
-                raise damaged(path, f"layer {shown(name)} keeps its numbers in another file")
-            if dataset.dtype.kind != "f" or dataset.dtype.itemsize > 8 or dataset.shape is None:
-                raise damaged(path, f"layer {shown(name)} holds no floating point numbers")
-            if unknown := _filters(dataset) - _FILTERS:
-                raise damaged(path, f"layer {shown(name)} is compressed by the filter {min(unknown)}")
-            budget.take(dataset.size * max(dataset.dtype.itemsize, 4))
+        for leaf, held in sorted(leaves.items(), reverse=True):
             count[kind] += leaf != "beta"
-            values = np.asarray(dataset[()], dtype=np.float32)
+            values = held.astype(np.float32)
             if leaf == "kernel" and values.ndim == 4:
                 values = np.ascontiguousarray(values.transpose(3, 2, 0, 1))
             part = "bias" if leaf == "beta" else "weight"
             tensors[f"{kind}{count[kind]}.{part}"] = values
     if not tensors:
-        raise PipelineError(
-            "not-a-keras-model",
-            "the file holds no weights",
-            subject=str(path),
-            remedy="Give the .h5 that model.save() or save_weights() wrote.",
-        )
+        raise _refusal(path, {"code": "not-a-keras-model", "detail": "the file holds no weights"}, Budget(path, 0))
     plain.check_finite(tensors, str(path))
     return StateDict(tensors, "keras-h5", str(path), notes)
-
-
-_FILTERS = {1, 2, 3, 6, 32000}
-"""deflate, shuffle, fletcher32, scale-offset and LZF: others are plugins, which HDF5 loads from disk."""
-
-
-def _filters(dataset: Any) -> set[int]:
-    created = dataset.id.get_create_plist()
-    return {created.get_filter(index)[0] for index in range(created.get_nfilters())}
-
-
-def _inside(group: Any, name: str) -> Any:
-    """What lies under a path inside the file itself: a soft or external link anywhere on the way is refused."""
-    import h5py
-
-    for part in filter(None, name.split("/")):
-        if not isinstance(group, h5py.Group) or not isinstance(group.get(part, getlink=True), h5py.HardLink):
-            raise ValueError(f"{shown(name)} is a link, or is not there")
-        group = group[part]
-    return group
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8")
-    if not isinstance(value, str):
-        raise ValueError(f"a name in it is {shown(value)}")
-    return value
-
-
-def _datasets(group: Any, h5py: Any) -> dict[str, Any]:
-    """The data sets of a layer by leaf name: kernel, gamma, beta, ..."""
-    found = {}
-    for name in map(_text, group.attrs.get("weight_names", ())):
-        held = _inside(group, name)
-        if not isinstance(held, h5py.Dataset):
-            raise ValueError(f"{shown(name)} is no data set")
-        found[name.rpartition("/")[2].partition(":")[0]] = held
-    return found
 
 
 def _foreign(path: Path, difference: str) -> PipelineError:
@@ -139,11 +133,11 @@ def _foreign(path: Path, difference: str) -> PipelineError:
     )
 
 
-def _check_config(path: Path, config: Any) -> list[str]:
+def _check_config(path: Path, config: str | None) -> list[str]:
     """Compare the stored layers with those of Fritz's network; notes. A file of weights alone has no config."""
     if config is None:
         return ["the file holds weights only: the layers between them are taken to be those of Fritz's network"]
-    layers = json.loads(_text(config))["config"]["layers"]
+    layers = json.loads(config)["config"]["layers"]
     kinds = [str(layer["class_name"]) for layer in layers]
     convolutions = kinds.count("Conv2D")
     expected = _expected(max(convolutions - 6, 0) // 2)

@@ -97,9 +97,19 @@ def test_a_file_cut_off_anywhere_is_one_clear_error(tmp_path: Path) -> None:
     fritz_h5(tmp_path / "whole.h5")
     whole = (tmp_path / "whole.h5").read_bytes()
     path = tmp_path / "a.h5"
-    for length in [9, 40, 96, *range(500, len(whole), 2503), len(whole) - 1]:
+    for length in [9, 40, 96, *range(500, len(whole), 14503), len(whole) - 1]:
         path.write_bytes(whole[:length])
         assert error_of(path).code in ("truncated-file", "damaged-file")
+
+
+def test_a_file_that_hdf5_does_not_come_back_from_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fritz_h5(tmp_path / "a.h5")
+    monkeypatch.setattr("pipeline.sources.keras.SECONDS", 0.02)
+    assert error_of(tmp_path / "a.h5").code == "time-limit"
+    monkeypatch.setenv("PIPELINE_TIME_LIMIT", "60")
+    read_keras(tmp_path / "a.h5")
 
 
 def test_damaged_bytes_never_escape_as_anything_but_a_pipeline_error(tmp_path: Path) -> None:
@@ -107,7 +117,7 @@ def test_damaged_bytes_never_escape_as_anything_but_a_pipeline_error(tmp_path: P
     whole = (tmp_path / "whole.h5").read_bytes()
     random = np.random.default_rng(0)
     path = tmp_path / "a.h5"
-    for _ in range(60):
+    for _ in range(8):
         content = bytearray(whole)
         for position in random.integers(8, min(len(whole), 30_000), 4):
             content[position] = random.integers(0, 256)
