@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.support import limits
 from pipeline.support.errors import PipelineError
+from pipeline.support.untrusted import out_of_memory
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ def guarded(path: Path, action: Callable[[], T]) -> T:
     except PipelineError:
         raise
     except MemoryError as error:
-        raise too_little_memory(path) from error
+        raise out_of_memory(str(path)) from error
     except (EOFError, IndexError) as error:
         raise damaged(path, _first_line(error) or "it ends too early", "truncated-file") from error
     except Exception as error:
@@ -38,13 +38,3 @@ def _first_line(error: Exception) -> str:
 def damaged(path: Path, detail: str, code: str = "damaged-file") -> PipelineError:
     what = "the file is cut off" if code == "truncated-file" else "the file is damaged"
     return PipelineError(code, f"{what}: {detail}", subject=str(path), remedy="Download or export it again.")
-
-
-def too_little_memory(path: Path) -> PipelineError:
-    """The system gave no more memory while the file was read."""
-    return PipelineError(
-        "out-of-memory",
-        "the memory of this machine (or the limit that is set for it) does not suffice to read the file",
-        subject=str(path),
-        remedy=f"Close other programs, or raise the limit (ulimit -v, the container's, {limits.MEMORY}).",
-    )

@@ -22,11 +22,12 @@ import numpy as np
 from pipeline.architectures.fritz import EPSILON
 from pipeline.sources import plain
 from pipeline.sources.budget import Budget
-from pipeline.sources.failures import damaged, guarded, too_little_memory
+from pipeline.sources.failures import damaged, guarded
 from pipeline.sources.pickled import shown
 from pipeline.sources.tensors import StateDict
 from pipeline.support import limits
 from pipeline.support.errors import MissingDependency, PipelineError
+from pipeline.support.untrusted import out_of_memory
 
 _KINDS = {frozenset({"kernel"}): "conv", frozenset({"gamma", "beta"}): "norm"}
 """Layers with weights in Fritz's network, by the names of their tensors."""
@@ -79,7 +80,7 @@ def _layers(path: Path) -> tuple[list[Layer], str | None]:
         about = json.loads(told.readline())
     except ValueError:
         if process.returncode == -9:
-            raise too_little_memory(path) from None
+            raise out_of_memory(str(path)) from None
         raise damaged(path, f"HDF5 broke off while it read it (exit code {process.returncode})") from None
     if "code" in about:
         raise _refusal(path, about, budget)
@@ -99,7 +100,7 @@ def _refusal(path: Path, about: dict[str, str], budget: Budget) -> PipelineError
     if code == "over-budget":
         budget.take(budget.limit + 1 if not detail.isdecimal() else int(detail))
     if code == "out-of-memory":
-        return too_little_memory(path)
+        return out_of_memory(str(path))
     return damaged(path, detail, code if code == "truncated-file" else "damaged-file")
 
 

@@ -42,7 +42,7 @@ def read_torchscript(path: Path) -> tuple[nn.Module, list[str]]:
     Raises PipelineError: zip-bomb, ambiguous-archive, damaged-file, truncated-file, unsafe-program, unsafe-pickle,
     over-budget; MissingDependency without torch.
     """
-    archive = guarded(path, lambda: checked_script(path))
+    archive = checked_script(path)
     torch = _torch("reading TorchScript")
     with quiet():
         module = guarded(path, lambda: torch.jit.load(io.BytesIO(archive), map_location="cpu"))
@@ -55,7 +55,14 @@ def read_torchscript(path: Path) -> tuple[nn.Module, list[str]]:
 
 
 def checked_script(path: Path) -> bytes:
-    """A new TorchScript archive of what was checked in the file, and of nothing else."""
+    """A new TorchScript archive of what was checked in the file, and of nothing else.
+
+    Raises PipelineError as `read_torchscript` does; torch is not needed.
+    """
+    return guarded(path, lambda: _checked_script(path))
+
+
+def _checked_script(path: Path) -> bytes:
     from pipeline.sources.script_code import Refused, rewrite
     from pipeline.sources.script_data import ScriptData
 
