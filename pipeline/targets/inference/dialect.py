@@ -28,14 +28,17 @@ HIGHEST = 18
 IR_VERSION = 8
 """What onnx 1.10 to 1.12 wrote with opsets 15 to 17."""
 _STEM = "opset15"
-_REPORTED = ("cubic_coeff_a", "exclude_outside", "extrapolation_value", "antialias", "keep_aspect_ratio_policy")
-"""Attributes of a Resize that are reported, or not read, whatever their value."""
+_REPORTED = {"cubic_coeff_a": "cubic", "exclude_outside": "cubic", "extrapolation_value": "tf_crop_and_resize"}
+"""Attributes of a Resize that the console reports, and the mode, or the transformation, without which they are
+nothing."""
+_DEFAULTS = {"antialias": 0, "keep_aspect_ratio_policy": "stretch"}
+"""Attributes of a Resize that came with opset 18, and what they are without being written."""
 
 
 def write(graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:
     """The model file of a graph in the valid form. The graph is not changed.
 
-    Raises `onnx.checker.ValidationError` where the graph was not valid.
+    What the target cannot compute is written all the same, for validation to find.
     """
     copy = graph.copy()
     shapes = infer(copy)
@@ -52,7 +55,6 @@ def write(graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = 
             _resize(copy, node, shapes)
     copy.cleanup(remove_unused_graph_inputs=False)
     model = assemble(copy, opset, IR_VERSION, metadata)
-    onnx.checker.check_model(model)
     return model.SerializeToString(deterministic=True)
 
 
@@ -110,9 +112,14 @@ def _pad(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
 
 def _resize(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
     """One scale or size per axis, without what is only reported."""
-    for name in _REPORTED:
-        node.attrs.pop(name, None)
-    if n.text(node, "mode", "nearest") != "nearest":
+    mode, transform = n.text(node, "mode", "nearest"), n.text(node, "coordinate_transformation_mode")
+    for name, wanted in _REPORTED.items():
+        if wanted not in (mode, transform):
+            node.attrs.pop(name, None)
+    for name, value in _DEFAULTS.items():
+        if node.attrs.get(name) == value:
+            del node.attrs[name]
+    if mode != "nearest":
         node.attrs.pop("nearest_mode", None)
     axes, rank = n.ints(node, "axes"), shapes.rank(node.inputs[0])
     if axes is None or rank is None:
