@@ -142,6 +142,7 @@ def _lower_at(
     optimize: str | None,
 ) -> Lowered:
     from pipeline.build.export import export
+    from pipeline.build.measured_norms import refit
     from pipeline.graph import declare_size
     from pipeline.graph.statistics import QUANTISED, count, operators, opset
     from pipeline.integers import found_in
@@ -159,6 +160,7 @@ def _lower_at(
     rewritten = rewrite(exported, network.contract if bake_contract else None, target, skip, check)
 
     graph = rewritten.graph
+    rewritten.edits.extend(refit(graph, target, _contract_of(graph, network, bake_contract)))
     optimized = None
     if optimize is not None:
         from pipeline.cost.rearrange import optimize as rearrange
@@ -253,6 +255,16 @@ def rewrite(
         edits += result.edits
         checks += result.checks
     return Rewritten(graph, edits, result.refusals, checks, baked, [note] if note else [])
+
+
+def _contract_of(graph: gs.Graph, network: Network, baked: bool) -> ImageContract | None:
+    """What a rewritten graph takes and gives, channels first: RGB 0..1 where that is baked in."""
+    from pipeline.contract import ImageSide
+
+    held = network.contract
+    if held is None or not baked:
+        return None if held is None else _channels_first(held)
+    return ImageContract(ImageSide("0..1", held.input.channels), ImageSide("0..1", held.output.channels))
 
 
 def _channels_first(contract: ImageContract) -> ImageContract:

@@ -55,7 +55,7 @@ class FuseInstanceNorm:
         return outcome
 
     def _divided(self, graph: gs.Graph, node: gs.Node, found: _Finder) -> Outcome:
-        for centred, divisor in _orders(node):
+        for centred, divisor in orders(node):
             made = n.producer(centred)
             if found.shapes.rank(divisor) != 4 or found.shapes.rank(centred) != 4:
                 continue
@@ -75,14 +75,14 @@ class FuseInstanceNorm:
             beta, back = found.per_channel(moved.inputs[0]), n.producer(moved.inputs[1])
             if beta is None or back is None or back.op != "Mul":
                 continue
-            for source, inverse in _orders(scaled):
-                means = [mean for mean, other in _orders(back) if other is inverse]
+            for source, inverse in orders(scaled):
+                means = [mean for mean, other in orders(back) if other is inverse]
                 if not means or not found.is_mean(means[0], source):
                     continue
                 gamma, core = np.ones(1, np.float32), inverse
                 made = n.producer(inverse)
                 if made is not None and made.op == "Mul":
-                    for constant, rest in _orders(made):
+                    for constant, rest in orders(made):
                         held = found.per_channel(constant)
                         if held is not None:
                             gamma, core = held, rest
@@ -108,7 +108,7 @@ class FuseInstanceNorm:
         scale = np.ones(channels) if gamma is None else np.broadcast_to(gamma, (channels,)).astype(np.float64)
         bias = np.zeros(channels) if beta is None else np.broadcast_to(beta, (channels,)).astype(np.float64)
         if gamma is None and beta is None:
-            output, scale, bias, joined = _absorb(graph, output, scale, bias, found)
+            output, scale, bias, joined = absorb(graph, output, scale, bias)
             names += joined
         make = n.Builder(graph, node, self.name)
         make.op(
@@ -125,7 +125,7 @@ class FuseInstanceNorm:
         return [Edit(self.name, tuple(names), "became InstanceNormalization", why)]
 
 
-def _orders(node: gs.Node) -> list[tuple[gs.Tensor, gs.Tensor]]:
+def orders(node: gs.Node) -> list[tuple[gs.Tensor, gs.Tensor]]:
     """The operands as (first, second), and swapped too where the operator does not mind."""
     if len(node.inputs) != 2:
         return []
@@ -133,8 +133,8 @@ def _orders(node: gs.Node) -> list[tuple[gs.Tensor, gs.Tensor]]:
     return [(first, second), (second, first)] if node.op in ("Mul", "Add") else [(first, second)]
 
 
-def _absorb(
-    graph: gs.Graph, output: gs.Tensor, scale: np.ndarray, bias: np.ndarray, found: _Finder
+def absorb(
+    graph: gs.Graph, output: gs.Tensor, scale: np.ndarray, bias: np.ndarray
 ) -> tuple[gs.Tensor, np.ndarray, np.ndarray, list[str]]:
     """Follow constant Mul and Add per channel behind `output`; where they end, and what they come to."""
     names: list[str] = []
@@ -142,7 +142,7 @@ def _absorb(
         reader = n.only_consumer(graph, output)
         if reader is None or reader.op != wanted:
             continue
-        held = next((found.per_channel(other) for given, other in _orders(reader) if given is output), None)
+        held = next((_Finder.per_channel(other) for given, other in orders(reader) if given is output), None)
         if held is None:
             continue
         if held.size not in (1, scale.size):
@@ -160,6 +160,16 @@ class _Spread:
     source: gs.Tensor
     factor: float
     epsilon: float
+
+
+def spreads_of(lazy: LazyShapes, centred: gs.Tensor, root: gs.Tensor) -> list[_Spread]:
+    """The deviations that `root` may be of what `centred` is, less its mean."""
+    found, made = _Finder(lazy), n.producer(centred)
+    if found.shapes.rank(root) != 4 or found.shapes.rank(centred) != 4 or made is None:
+        return []
+    if not any(source is made.inputs[0] for source in found.centred(centred)):
+        return []
+    return [spread for spread in found.spread(root, inverse=False) if spread.source is made.inputs[0]]
 
 
 class _Finder:
@@ -254,10 +264,10 @@ class _Finder:
         node = n.producer(tensor)
         if sources or node is None or node.op != "Mul":
             return sources
-        for base, other in _orders(node):
+        for base, other in orders(node):
             made = n.producer(other)
             if made is not None and made.op == "Add":
-                other = next((given for given, shift in _orders(made) if n.scalar(shift) is not None), other)
+                other = next((given for given, shift in orders(made) if n.scalar(shift) is not None), other)
             twice = self.centred(other)
             sources += [source for source in self.centred(base) if any(source is x for x in twice)]
         return sources
@@ -276,7 +286,7 @@ class _Finder:
                     if any(self.is_mean(mean, source) for mean in self._squares(node.inputs[1])):
                         found.append((source, 1.0))
         if node.op in ("Mul", "Div"):
-            for inner, constant in _orders(node):
+            for inner, constant in orders(node):
                 factor = n.scalar(constant)
                 if factor is not None and factor > 0:
                     scale = factor if node.op == "Mul" else 1.0 / factor
@@ -303,7 +313,7 @@ class _Finder:
         found = [_Spread(source, factor, 0.0) for source, factor in self.variance(radicand)]
         made = n.producer(radicand)
         if not found and made is not None and made.op == "Add":
-            for inner, constant in _orders(made):
+            for inner, constant in orders(made):
                 epsilon = n.scalar(constant)
                 if epsilon is not None and epsilon >= 0:
                     found += [_Spread(source, factor, epsilon) for source, factor in self.variance(inner)]
