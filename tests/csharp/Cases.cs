@@ -279,6 +279,7 @@ public static partial class Cases
 
     public static void cpu_workers_need_no_compute_shaders()
     {
+        if (Array.IndexOf(EngineRig.Workers, StyleTransferWorker.CSharpBurst) < 0) return;
         SystemInfo.supportsComputeShaders = false;
         RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         using (var runner = new StyleTransferRunner(Fixture.Style(), StyleTransferWorker.CSharpBurst))
@@ -611,6 +612,7 @@ public static partial class Cases
 
     public static void a_fallback_is_said_once()
     {
+        if (Array.IndexOf(EngineRig.Workers, StyleTransferWorker.CSharpBurst) < 0) return;
         SystemInfo.supportsComputeShaders = false;
         RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         var camera = Fixture.Camera(Fixture.Style());
@@ -866,6 +868,9 @@ public static partial class Cases
         UnityEngine.Object.DestroyImmediate(style.GoldenOutput);
     }
 
+    // Whether the engine loads model files while the game runs; a compiled network needs its kernels beside it.
+    static bool LoadsFiles => EngineRig.Target != "compute";
+
     // A style whose file is packed; "seen" gets the bytes that the engine is to load.
     static StyleTransferModel Packed(Action<byte[]> seen, bool damaged = false)
     {
@@ -949,6 +954,7 @@ public static partial class Cases
 
     public static void a_packed_network_is_rebuilt_while_the_camera_shows_its_own_picture()
     {
+        if (!LoadsFiles) return;
         var loads = 0;
         var camera = Fixture.Camera(Packed(file => { IsTheFile(file); loads++; }));
         RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
@@ -976,6 +982,7 @@ public static partial class Cases
 
     public static void disabling_a_camera_forgets_a_load_under_way()
     {
+        if (!LoadsFiles) return;
         var loads = 0;
         var camera = Fixture.Camera(Packed(file => loads++));
         RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
@@ -999,6 +1006,7 @@ public static partial class Cases
 
     public static void a_runner_waits_for_a_packed_network()
     {
+        if (!LoadsFiles) return;
         RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         using (var runner = new StyleTransferRunner(Packed(IsTheFile), StyleTransferWorker.CSharpBurst))
             runner.Stylize(source, shown, 1);
@@ -1008,6 +1016,7 @@ public static partial class Cases
 
     public static void a_damaged_packed_network_is_named_once_and_the_picture_passes()
     {
+        if (!LoadsFiles) return;
         var camera = Fixture.Camera(Packed(IsTheFile, true));
         RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         Stub.Reflect.Send(camera, "OnEnable");
@@ -1026,6 +1035,7 @@ public static partial class Cases
 
     public static void the_golden_frame_of_a_packed_network_is_checked()
     {
+        if (!LoadsFiles) return;
         var style = Golden(0);
         EngineRig.ImportFiles(style.Model, IsTheFile);
         Stub.Reflect.Set(style, "model", null);

@@ -71,6 +71,7 @@ def _barracuda(version: str, *defines: str) -> Engine:
 FAKE = Engine("fake", "7", "", (), None, (), "FakeRig")
 ENGINES = (
     FAKE,
+    Engine("compute", "1", "", (), "Compute", (), "ComputeRig"),
     _barracuda("1.0.4"),
     _barracuda("2.0.0", "BARRACUDA_2_OR_NEWER"),
     _barracuda("3.0.0", "BARRACUDA_2_OR_NEWER", "BARRACUDA_3_OR_NEWER"),
@@ -134,7 +135,7 @@ def stub_text() -> str:
 def build_unity(folder: Path) -> Assemblies:
     """The stand-ins for Unity, compiled."""
     friends = STUBS / "AssemblyInfo.cs"
-    names = ("UnityEngine.cs", "UnityRendering.cs", "JsonUtility.cs", "Networks.cs")
+    names = ("UnityEngine.cs", "UnityRendering.cs", "JsonUtility.cs", "Networks.cs", "Compute.cs")
     engine = must_compile(folder / "UnityEngine.dll", [*(STUBS / name for name in names), friends])
     must_compile(folder / "UnityEditor.dll", [STUBS / "UnityEditor.cs", friends], [engine])
     must_compile(folder / "nunit.framework.dll", [STUBS / "NUnit.cs"])

@@ -87,8 +87,8 @@ OTHER_ASSEMBLIES = {
     "UnityEngine.TestRunner",
     "UnityEditor.TestRunner",
 }
-PACKAGES = {"Barracuda": ("com.unity.barracuda", "STYLETRANSFER_BARRACUDA")}
-"""Engine -> the package that it is compiled with, and the define that stands for it."""
+PACKAGES = {"Barracuda": ("com.unity.barracuda", "STYLETRANSFER_BARRACUDA"), "Compute": None}
+"""Engine -> the package that it is compiled with, and the define that stands for it; None needs no package."""
 
 
 @pytest.mark.parametrize("path", ASMDEFS, ids=lambda path: path.name)
@@ -99,6 +99,11 @@ def test_assembly_definitions_ask_for_the_package_that_they_need_and_no_other(pa
     own = {other.stem for other in ASMDEFS if other.relative_to(TEMPLATES).parts[0] != "Engines"}
     if inside[0] != "Engines":
         assert set(asmdef["references"]) <= own | OTHER_ASSEMBLIES
+        return
+    if PACKAGES[inside[1]] is None:
+        assert (
+            set(asmdef["references"]) <= own and not asmdef["versionDefines"] and not asmdef["defineConstraints"]
+        )
         return
     package, define = PACKAGES[inside[1]]
     own |= {other.stem for other in ASMDEFS if other.relative_to(TEMPLATES).parts[:2] == inside[:2]}
@@ -120,7 +125,7 @@ def test_assembly_definitions_define_what_the_code_asks_for(folder: str) -> None
         if not word.startswith("UNITY_")
     }
     assert used <= defined.keys()
-    assert defined.keys() - used <= {PACKAGES[folder][1]}
+    assert defined.keys() - used <= {PACKAGES[folder][1]} if PACKAGES[folder] else not defined
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -168,6 +168,9 @@ def test_the_versions_that_it_installs_are_those_of_the_targets(program: Path) -
     for name in targets.names():
         (answer,) = ask(program, "advice", "-", f"A={name}")
         target = targets.get(name)
+        if not target.package:
+            assert answer == "null"
+            continue
         assert target.package in answer and f"version {target.package_version} " in answer
 
 

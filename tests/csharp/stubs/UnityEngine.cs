@@ -185,7 +185,7 @@ public struct RendererList
 }
 
 // Commands are kept and carried out later, with the materials' properties of then.
-public class CommandBuffer : IDisposable
+public partial class CommandBuffer : IDisposable
 {
     readonly List<Action> m_Commands = new List<Action>();
 
@@ -347,6 +347,15 @@ public struct Matrix4x4
 public struct Color
 {
     public float r, g, b, a;
+
+    public Color(float r, float g, float b, float a = 1)
+    {
+        this.r = r;
+        this.g = g;
+        this.b = b;
+        this.a = a;
+    }
+
     public static Color clear { get { return new Color(); } }
 }
 
@@ -405,7 +414,7 @@ public struct Color32
 public enum ColorSpace { Uninitialized = -1, Gamma = 0, Linear = 1 }
 public enum FilterMode { Point = 0, Bilinear = 1, Trilinear = 2 }
 public enum TextureWrapMode { Repeat = 0, Clamp = 1 }
-public enum TextureFormat { RGBA32 = 4 }
+public enum TextureFormat { RGBA32 = 4, RGBAFloat = 20 }
 public enum RenderTextureFormat { ARGB32 = 0, ARGBHalf = 2, ARGBFloat = 11, RGHalf = 13, RFloat = 14 }
 public enum RenderTextureReadWrite { Default = 0, Linear = 1, sRGB = 2 }
 
@@ -619,6 +628,8 @@ public sealed class Shader : Object
         if (!s_Names.Contains(name)) s_Names.Add(name);
         return s_Names.IndexOf(name);
     }
+
+    internal static string StubName(int nameID) { return s_Names[nameID]; }
 }
 
 public class Material : Object
@@ -672,6 +683,7 @@ public class Texture : Object
 
 public class Texture2D : Texture
 {
+    readonly bool m_Precise;
     Color32[] m_Pixels;
 
     public Texture2D(int width, int height, TextureFormat textureFormat, bool mipChain, bool linear)
@@ -680,6 +692,7 @@ public class Texture2D : Texture
         this.height = height;
         texels = new float[width * height * 4];
         m_Pixels = new Color32[width * height];
+        m_Precise = textureFormat == TextureFormat.RGBAFloat;
         isReadable = true;
         Track();
     }
@@ -691,6 +704,11 @@ public class Texture2D : Texture
         var active = RenderTexture.active;
         if (active == null) throw new Exception("no active render texture");
         if (source.width != width || source.height != height) throw new Exception("sizes differ");
+        if (m_Precise)
+        {
+            Array.Copy(active.texels, texels, texels.Length);
+            return;
+        }
         for (var i = 0; i < m_Pixels.Length; i++)
             m_Pixels[i] = new Color32(Byte(active.texels[4 * i]), Byte(active.texels[4 * i + 1]),
                                       Byte(active.texels[4 * i + 2]), 255);
@@ -701,11 +719,31 @@ public class Texture2D : Texture
         return new Unity.Collections.NativeArray<T>((T[])(object)m_Pixels);
     }
 
+    public Color[] GetPixels()
+    {
+        var colors = new Color[width * height];
+        for (var i = 0; i < colors.Length; i++)
+            colors[i] = new Color(texels[4 * i], texels[4 * i + 1], texels[4 * i + 2], texels[4 * i + 3]);
+        return colors;
+    }
+
+    public void SetPixels(Color[] colors)
+    {
+        for (var i = 0; i < colors.Length; i++)
+        {
+            texels[4 * i] = colors[i].r;
+            texels[4 * i + 1] = colors[i].g;
+            texels[4 * i + 2] = colors[i].b;
+            texels[4 * i + 3] = colors[i].a;
+        }
+    }
+
     public Color32[] GetPixels32() { return (Color32[])m_Pixels.Clone(); }
     public void SetPixels32(Color32[] colors) { m_Pixels = (Color32[])colors.Clone(); }
 
     public void Apply(bool updateMipmaps)
     {
+        if (m_Precise) return;
         for (var i = 0; i < m_Pixels.Length; i++)
         {
             texels[4 * i] = m_Pixels[i].r / 255f;
@@ -777,6 +815,8 @@ public class RenderTexture : Texture
 
 public class Graphics
 {
+    public static void ExecuteCommandBuffer(Rendering.CommandBuffer buffer) { buffer.Execute(); }
+
     public static void Blit(Texture source, RenderTexture dest) { Draw(source, dest, null, 0); }
     public static void Blit(Texture source, RenderTexture dest, Material mat, int pass) { Draw(source, dest, mat, pass); }
 

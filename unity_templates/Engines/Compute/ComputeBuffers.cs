@@ -24,8 +24,11 @@ sealed class ComputeBuffers
             s_Free.RemoveAt(i);
             return free;
         }
-        return new ComputeBuffers(plan, sizes, size);
+        return Allocate(plan, sizes, size);
     }
+
+    static ComputeBuffers Allocate(ComputePlan plan, ComputeConstants sizes, WorkingSize size)
+      => new ComputeBuffers(plan, sizes, size);
 
     /// <summary>Gives buffers back after a run; null is fine.</summary>
     public static void GiveBack(ComputeBuffers buffers)
@@ -89,13 +92,13 @@ sealed class ComputeBuffers
         readonly string _key;
         readonly WorkingSize _size;
 
-        public User(ComputePlan plan, WorkingSize size)
+        internal User(ComputePlan plan, WorkingSize size)
         {
             _key = plan.Key;
             _size = size;
         }
 
-        public bool Is(string key, WorkingSize size)
+        internal bool Is(string key, WorkingSize size)
           => _size.Width == size.Width && _size.Height == size.Height && _key == key;
     }
 

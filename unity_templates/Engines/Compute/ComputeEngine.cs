@@ -41,10 +41,10 @@ public sealed class ComputeEngine : StyleTransferEngine
     /// <summary>Compute shaders; there is nothing else.</summary>
     public override StyleTransferWorker[] ProofWorkers => new[] { StyleTransferWorker.Compute };
 
-    /// <summary>Whether this is a compute shader.</summary>
-    public override bool CanLoad(UnityEngine.Object imported) => imported is ComputeShader;
+    /// <summary>Whether this is a compiled network.</summary>
+    public override bool CanLoad(UnityEngine.Object imported) => imported is CompiledNetwork;
 
-    /// <summary>Reads the plan, which lies beside the kernels.</summary>
+    /// <summary>Reads the plan.</summary>
     /// <exception cref="InvalidOperationException">this machine has no compute shaders, or the files are damaged or
     /// of two builds; the message says what to do</exception>
     public override StyleTransferNetwork Load(StyleTransferModel model, StyleTransferWorker worker)
@@ -53,13 +53,15 @@ public sealed class ComputeEngine : StyleTransferEngine
         if (missing != null)
             throw new InvalidOperationException("Style transfer model '" + model.DisplayName + "': " + missing);
 
-        if (model.Packed == null)
-            throw new InvalidOperationException("Style transfer model '" + model.DisplayName + "' has kernels and no " +
-              "plan. Check that the .bytes file lies beside the asset.");
+        var network = (CompiledNetwork)model.Model;
+        if (network.Kernels == null || network.Plan == null)
+            throw new InvalidOperationException("Style transfer model '" + model.DisplayName + "': its compiled network " +
+              "has lost its " + (network.Kernels == null ? ".compute" : ".bytes") + " file. Check that it lies beside the " +
+              "asset and was imported without errors.");
 
-        var file = model.Packed.bytes;
+        var file = network.Plan.bytes;
         if (IsPacked(file)) file = PackedModel.Unpack(file);
-        return new ComputeNetwork(ComputePlan.Read(file), (ComputeShader)model.Model);
+        return new ComputeNetwork(ComputePlan.Read(file), network.Kernels);
     }
 
     #endregion

@@ -25,11 +25,11 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     /// <summary>What the plan says of itself.</summary>
     public override NetworkDescription Describe()
     {
-        var description = new NetworkDescription { Channels = _plan.InputChannels, Metadata = _plan.Metadata };
+        // Plans run at any size.
+        var description = new NetworkDescription { Channels = _plan.InputChannels };
         description.Inputs.Add(_plan.InputName);
         description.Outputs.Add(_plan.OutputName);
-        description.Width = _plan.NominalWidth;
-        description.Height = _plan.NominalHeight;
+        if (_plan.Metadata.Count > 0) description.Metadata = _plan.Metadata;
         return description;
     }
 
@@ -117,7 +117,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         var before = _isUser ? _size : default(WorkingSize);
         AllocateBuffers(size);
         var painted = Textures.AllocateTarget(_painted.width, _painted.height, RenderTextureFormat.ARGBFloat, true);
-        var picture = MakePicture(values, size);
+        var picture = AllocatePicture(values, size);
         try
         {
             FillConstants(false);
@@ -130,7 +130,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
             }
             result = new WorkingSize(painted.width, painted.height);
             channels = _plan.OutputChannels;
-            return ReadPicture(painted, channels);
+            return AllocateValues(painted, channels);
         }
         finally
         {
@@ -292,7 +292,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
 
     #region Numbers
 
-    Texture2D MakePicture(float[] values, WorkingSize size)
+    Texture2D AllocatePicture(float[] values, WorkingSize size)
     {
         var pixels = new Color[size.Width * size.Height];
         for (var i = 0; i < pixels.Length; i++)
@@ -307,7 +307,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         return picture;
     }
 
-    static float[] ReadPicture(RenderTexture painted, int channels)
+    static float[] AllocateValues(RenderTexture painted, int channels)
     {
         var readback = new Texture2D(painted.width, painted.height, TextureFormat.RGBAFloat, false, true);
         var active = RenderTexture.active;

@@ -17,6 +17,7 @@ public sealed class ComputePlan
     /// <summary>A length that follows from another: floor((length * Multiply + Add) / Divide).</summary>
     public struct Extent
     {
+        /// <summary>The three numbers of the formula; Divide is above 0.</summary>
         public int Multiply, Add, Divide;
 
         /// <summary>The length that follows.</summary>
@@ -31,11 +32,17 @@ public sealed class ComputePlan
     /// <summary>A picture that some kernel writes; number 0 is the one that goes in.</summary>
     public struct Value
     {
+        /// <summary>How many channels it has.</summary>
         public int Channels;
+        /// <summary>The value that its size follows from.</summary>
         public int Source;
+        /// <summary>How its size follows.</summary>
         public Extent Height, Width;
+        /// <summary>The value in whose buffer it lies; itself, unless it is a part of a joined one.</summary>
         public int Root;
+        /// <summary>The block of that buffer at which it begins.</summary>
         public int FirstBlock;
+        /// <summary>The buffer; -1 where it is not stored.</summary>
         public int Slot;
 
         /// <summary>Elements of four channels for each pixel.</summary>
@@ -45,8 +52,11 @@ public sealed class ComputePlan
     /// <summary>A variant of a kernel, by its name in the compute shader.</summary>
     public sealed class Kernel
     {
+        /// <summary>The name of the kernel in the compute shader.</summary>
         public string Name;
+        /// <summary>The file of kernels that it is a variant of: Conv, Pointwise...</summary>
         public string File;
+        /// <summary>What it is compiled with.</summary>
         public Dictionary<string, int> Macros;
 
         /// <summary>A macro's number; what the kernel takes for granted where it is not given.</summary>
@@ -60,16 +70,23 @@ public sealed class ComputePlan
     /// <summary>One kernel run. Values are numbers in <see cref="Values"/>, -1 is none.</summary>
     public sealed class Dispatch
     {
+        /// <summary>What it does, for people.</summary>
         public string Title;
+        /// <summary>Which of <see cref="Kernels"/>.</summary>
         public int Kernel;
+        /// <summary>What the number of thread groups follows from.</summary>
         public Grid Grid;
+        /// <summary>The values that are read and written.</summary>
         public int First, Second, Output, Kept;
         /// <summary>The dispatch whose statistics it merges; -1 is none.</summary>
         public int Of;
+        /// <summary>Whether a resize maps corners to corners.</summary>
         public bool AlignCorners;
         /// <summary>Place in the shape constants, number, and so on.</summary>
         public int[] Fixed;
+        /// <summary>Places in the other constants.</summary>
         public int[] RealPlaces;
+        /// <summary>What stands in these places.</summary>
         public float[] Reals;
     }
 
@@ -79,10 +96,15 @@ public sealed class ComputePlan
     /// <summary>Constants, as they are in the network; <see cref="ComputeWeights"/> lays them out.</summary>
     public sealed class Weight
     {
+        /// <summary>How it is laid out.</summary>
         public WeightKind Kind;
+        /// <summary>The element of the buffer of weights at which it begins.</summary>
         public int At;
+        /// <summary>What laying it out needs to know, as pipeline/targets/compute/file.py names it.</summary>
         public int[] Form;
+        /// <summary>Its dimensions.</summary>
         public int[] Shape;
+        /// <summary>Its numbers; the last dimension is the fastest.</summary>
         public float[] Data;
     }
 

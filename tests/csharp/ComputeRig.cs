@@ -1,0 +1,201 @@
+// What the cases need to know of an engine, for compiled networks; and the cases of compiled networks only.
+
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Text;
+using StyleTransfer;
+using StyleTransfer.Compute;
+using UnityEngine;
+using UnityEngine.Rendering;
+
+static class EngineRig
+{
+    public const string Target = "compute";
+    public const StyleTransferWorker BestWorker = StyleTransferWorker.Compute;
+    public const StyleTransferWorker ProofWorker = StyleTransferWorker.Compute;
+
+    public static readonly StyleTransferWorker[] Workers = { StyleTransferWorker.Compute };
+
+    static readonly HashSet<UnityEngine.Object> s_Keeping = new HashSet<UnityEngine.Object>();
+
+    // As Unity does before the first scene.
+    public static void Register()
+    {
+        Stub.Kernels.Run = Play;
+        Stub.Reflect.Start(typeof(ComputeEngine));
+    }
+
+    public static UnityEngine.Object Import(int channels, int layers)
+    {
+        var kernels = new ComputeShader();
+        kernels.kernels.AddRange(new[] { "First", "Between", "Last", "Alone" });
+        var imported = ScriptableObject.CreateInstance<CompiledNetwork>();
+        Stub.Reflect.Set(imported, "kernels", kernels);
+        Stub.Reflect.Set(imported, "plan", new TextAsset(Plan(channels, layers)));
+        return imported;
+    }
+
+    public static ComputeShader KernelsOf(StyleTransferModel style) => ((CompiledNetwork)style.Model).Kernels;
+
+    public static void LetItKeepItsInput(StyleTransferModel style) => s_Keeping.Add(KernelsOf(style));
+
+    public static void ImportFiles(UnityEngine.Object network, Action<byte[]> seen) {}
+
+    public static void PrintWorkers() {}
+
+    // A plan of so many pointwise kernels on two buffers, in the format of pipeline/targets/compute/file.py.
+    static byte[] Plan(int channels, int layers)
+    {
+        var bytes = new MemoryStream();
+        var to = new BinaryWriter(bytes);
+        to.Write(Encoding.ASCII.GetBytes("STCP"));
+        Write(to, 1, 0, 16, 16, channels, channels, layers, 0, layers > 1 ? Math.Min(2, layers - 1) : 0);
+        Write(to, "input");
+        Write(to, "output");
+        Write(to, 0);
+        Write(to, layers + 1);
+        for (var i = 0; i <= layers; i++)
+        {
+            var slot = i == 0 || i == layers ? -1 : i % 2 == 1 ? 0 : 1;
+            Write(to, channels, Math.Max(0, i - 1), 1, 0, 1, 1, 0, 1, i, 0, slot, 1);
+        }
+        var names = new[] { "First", "Between", "Last", "Alone" };
+        Write(to, names.Length);
+        foreach (var name in names)
+        {
+            Write(to, name);
+            Write(to, "Pointwise");
+            Write(to, 2);
+            Write(to, "THREADS_X");
+            Write(to, 8);
+            Write(to, "THREADS_Y");
+            Write(to, 8);
+        }
+        Write(to, layers);
+        for (var i = 0; i < layers; i++)
+        {
+            Write(to, "layer");
+            var kernel = layers == 1 ? 3 : i == 0 ? 0 : i == layers - 1 ? 2 : 1;
+            Write(to, kernel, 1, i, -1, i + 1, -1, -1, 0, 0, 0);
+        }
+        Write(to, 0);
+        return bytes.ToArray();
+    }
+
+    static void Write(BinaryWriter to, params int[] numbers)
+    {
+        foreach (var number in numbers) to.Write(number);
+    }
+
+    static void Write(BinaryWriter to, string text)
+    {
+        to.Write(Encoding.UTF8.GetByteCount(text));
+        to.Write(Encoding.UTF8.GetBytes(text));
+    }
+
+    static float[] s_Values;
+
+    static void Play(ComputeShader shader, string kernel, Dictionary<string, object> bound, int[] groups)
+    {
+        var shape = (int[])bound["_Shape"];
+        int width = shape[0], height = shape[1], channels = shape[3];
+        var flip = shape[15] != 0;
+        if (kernel == "First" || kernel == "Alone")
+        {
+            Stub.Networks.BeginRun();
+            s_Values = Read((Texture)bound["_Picture"], width, height, channels, flip);
+            Stub.Networks.LastInput = (float[])s_Values.Clone();
+        }
+        if (groups[0] != (width + 7) / 8 || groups[1] != (height + 7) / 8) throw new Exception("thread groups");
+        if (kernel == "Between" && bound["_SourceA"] == bound["_Output"]) throw new Exception("read and written at once");
+        Stub.Networks.RunLayer();
+        if (kernel != "Last" && kernel != "Alone") return;
+
+        Stub.Networks.Answer(s_Values, s_Keeping.Contains(shader));
+        var painted = (RenderTexture)bound["_Painted"];
+        if (!painted.enableRandomWrite) throw new Exception("kernels cannot write to this texture");
+        for (var i = 0; i < width * height; i++)
+        {
+            var to = 4 * (Row(i / width, height, flip) * width + i % width);
+            for (var c = 0; c < 3; c++) painted.texels[to + c] = s_Values[i * channels + (channels == 1 ? 0 : c)];
+            painted.texels[to + 3] = 1;
+        }
+    }
+
+    static int Row(int row, int height, bool flip) => flip ? height - 1 - row : row;
+
+    static float[] Read(Texture picture, int width, int height, int channels, bool flip)
+    {
+        if (picture.width != width || picture.height != height) throw new Exception("the picture has another size");
+        var values = new float[width * height * channels];
+        for (var i = 0; i < width * height; i++)
+        {
+            var from = 4 * (Row(i / width, height, flip) * width + i % width);
+            var t = picture.texels;
+            if (channels == 1) values[i] = (t[from] + t[from + 1] + t[from + 2]) / 3;
+            else Array.Copy(t, from, values, 3 * i, 3);
+        }
+        return values;
+    }
+}
+
+public static partial class Cases
+{
+    static int Buffers => Stub.Live.Count("ComputeBuffer");
+
+    public static void two_styles_of_one_plan_share_their_buffers()
+    {
+        RenderTexture source = Fixture.Picture(16, 16), shown = Fixture.Canvas(16, 16);
+        Stub.World.Blind = true;
+        using (var one = new StyleTransferRunner(Fixture.Style()))
+        {
+            one.Stylize(source, shown, 1);
+            var alone = Buffers;
+            using (var other = new StyleTransferRunner(Fixture.Style()))
+            {
+                other.Stylize(source, shown, 1);
+                Fixture.Equal(Buffers, alone + 1, "with another style: its weights");
+            }
+            Fixture.Equal(Buffers, alone, "without it");
+        }
+        Fixture.Equal(Buffers, 0, "at the end");
+        Fixture.Free(source, shown);
+    }
+
+    public static void runs_under_way_at_once_have_buffers_of_their_own()
+    {
+        RenderTexture source = Fixture.Picture(16, 16), shown = Fixture.Canvas(16, 16);
+        Stub.World.Blind = true;
+        using (var one = new StyleTransferRunner(Fixture.Style()) { SpreadFrames = 3 })
+        using (var other = new StyleTransferRunner(Fixture.Style()) { SpreadFrames = 3 })
+        {
+            one.Stylize(source, shown, 1);
+            var alone = Buffers;
+            other.Stylize(source, shown, 1);
+            if (Buffers <= alone) throw new Exception("two runs in the same buffers");
+        }
+        Fixture.Equal(Buffers, 0, "at the end");
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_machine_without_compute_shaders_is_told_what_to_build()
+    {
+        SystemInfo.supportsComputeShaders = false;
+        Refused(Fixture.Style(), "--target barracuda-3.0 or inference-2");
+    }
+
+    public static void kernels_of_another_build_are_named()
+    {
+        var style = Fixture.Style();
+        EngineRig.KernelsOf(style).kernels.Remove("Last");
+        Refused(style, "has no kernel Last");
+    }
+
+    public static void a_lost_file_is_named()
+    {
+        var style = Fixture.Style();
+        Stub.Reflect.Set(style.Model, "plan", null);
+        Refused(style, "lost its .bytes file");
+    }
+}
