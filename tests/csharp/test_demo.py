@@ -10,24 +10,29 @@ import pytest
 
 from pipeline.support.resources import resource
 from tests.csharp.conftest import EngineAssemblies, ask
-from tests.csharp.toolchain import UNITY_DEFINES, must_compile
+from tests.csharp.toolchain import STUBS, UNITY_DEFINES, must_compile
 
 DEMO = resource("UnityProject") / "Assets" / "Demo"
 SOURCE = Path(__file__).with_name("DemoCases.cs")
 LEGACY_INPUT = "ENABLE_LEGACY_INPUT_MANAGER"
+INPUT_SYSTEM = ("ENABLE_INPUT_SYSTEM", "STYLETRANSFER_INPUT_SYSTEM")
 
 
-@pytest.fixture(scope="module")
-def demo(fake: EngineAssemblies) -> Path:
+@pytest.fixture(scope="module", params=["Input Manager", "Input System"])
+def demo(request: pytest.FixtureRequest, fake: EngineAssemblies) -> Path:
     """Assembly-CSharp, the controls and their editor side, and the program that asks them."""
     folder = fake.folder
     engine, editor = folder / "UnityEngine.dll", folder / "UnityEditor.dll"
     loose = must_compile(folder / "Assembly-CSharp.dll", sorted(DEMO.glob("*.cs")), [engine], UNITY_DEFINES)
     controls = sorted((DEMO / "Controls").glob("*.cs"))
     references = [engine, fake.runtime]
-    # As in a project that has only the new Input System, then with the keys.
-    must_compile(folder / "StyleTransfer.Demo.dll", controls, references, UNITY_DEFINES)
-    keys = must_compile(folder / "StyleTransfer.Demo.dll", controls, references, (*UNITY_DEFINES, LEGACY_INPUT))
+    # As in a project that uses the Input System without having its package, then with the keys.
+    must_compile(folder / "StyleTransfer.Demo.dll", controls, references, (*UNITY_DEFINES, INPUT_SYSTEM[0]))
+    defines = (LEGACY_INPUT,)
+    if request.param == "Input System":
+        package = must_compile(folder / "Unity.InputSystem.dll", [STUBS / "InputSystem.cs"], [engine])
+        references, defines = [*references, package], (LEGACY_INPUT, *INPUT_SYSTEM)
+    keys = must_compile(folder / "StyleTransfer.Demo.dll", controls, references, (*UNITY_DEFINES, *defines))
     references = [engine, editor, fake.runtime, keys]
     sources = sorted((DEMO / "Controls/Editor").glob("*.cs"))
     styles = must_compile(folder / "StyleTransfer.Demo.Editor.dll", sources, references, UNITY_DEFINES)
@@ -71,4 +76,6 @@ def test_the_camera_chooses_from_the_styles_of_the_project(demo: Path) -> None:
 def test_the_controls_need_no_inference_package(path: Path) -> None:
     asmdef = json.loads(path.read_text())
     assert asmdef["name"] == path.stem and asmdef["defineConstraints"] == []
-    assert set(asmdef["references"]) <= {"StyleTransfer.Runtime", "StyleTransfer.Demo"}
+    assert set(asmdef["references"]) <= {"StyleTransfer.Runtime", "StyleTransfer.Demo", "Unity.InputSystem"}
+    if "Unity.InputSystem" in asmdef["references"]:
+        assert [held["define"] for held in asmdef["versionDefines"]] == [INPUT_SYSTEM[1]]

@@ -58,21 +58,19 @@ public sealed class DemoControls : MonoBehaviour
     {
         _frameTime = Mathf.Lerp(Time.unscaledDeltaTime, _frameTime, Smoothing);
 
-    #if ENABLE_LEGACY_INPUT_MANAGER
-        if (Input.GetKeyDown(StylizeKey)) _camera.Stylize = !_camera.Stylize;
-        if (Input.GetKeyDown(StyleKey)) _camera.NextStyle();
-        if (Input.GetKeyDown(FinerKey)) _camera.TargetHeight += LinesPerStep;
-        if (Input.GetKeyDown(CoarserKey)) _camera.TargetHeight -= LinesPerStep;
-        if (Input.GetKeyDown(TemporalKey)) _camera.RunEveryFrames = _camera.RunEveryFrames > 1 ? 1 : FramesOfTemporal;
-        if (Input.GetKeyDown(ReprojectKey)) _camera.Reproject = !_camera.Reproject;
-        if (Input.GetKeyDown(GovernorKey)) _camera.TargetFrameRate = _camera.TargetFrameRate > 0 ? 0 : GovernedFrameRate;
-        if (Input.GetKeyDown(PathKey) && path != null) path.enabled = !path.enabled;
-        if (Input.GetKeyDown(HelpKey)) _showsHelp = !_showsHelp;
+        if (DemoKeys.WentDown(StylizeKey)) _camera.Stylize = !_camera.Stylize;
+        if (DemoKeys.WentDown(StyleKey)) _camera.NextStyle();
+        if (DemoKeys.WentDown(FinerKey)) _camera.TargetHeight += LinesPerStep;
+        if (DemoKeys.WentDown(CoarserKey)) _camera.TargetHeight -= LinesPerStep;
+        if (DemoKeys.WentDown(TemporalKey)) _camera.RunEveryFrames = _camera.RunEveryFrames > 1 ? 1 : FramesOfTemporal;
+        if (DemoKeys.WentDown(ReprojectKey)) _camera.Reproject = !_camera.Reproject;
+        if (DemoKeys.WentDown(GovernorKey)) _camera.TargetFrameRate = _camera.TargetFrameRate > 0 ? 0 : GovernedFrameRate;
+        if (DemoKeys.WentDown(PathKey) && path != null) path.enabled = !path.enabled;
+        if (DemoKeys.WentDown(HelpKey)) _showsHelp = !_showsHelp;
 
         var step = StrengthPerSecond * Time.unscaledDeltaTime;
-        if (Input.GetKey(StrongerKey)) _camera.Strength += step;
-        if (Input.GetKey(WeakerKey)) _camera.Strength -= step;
-    #endif
+        if (DemoKeys.IsDown(StrongerKey)) _camera.Strength += step;
+        if (DemoKeys.IsDown(WeakerKey)) _camera.Strength -= step;
     }
 
     void OnGUI()
@@ -83,7 +81,18 @@ public sealed class DemoControls : MonoBehaviour
         GUILayout.Label(Number(_frameTime * MillisecondsPerSecond, "0.0") + " ms per frame, " +
           Number(1 / Mathf.Max(_frameTime, 1e-6f), "0") + " frames per second");
 
-    #if ENABLE_LEGACY_INPUT_MANAGER
+        if (DemoKeys.CanBeRead) ShowKeys();
+        else GUILayout.Label("For the keys: install the package com.unity.inputsystem.");
+
+        GUILayout.EndArea();
+    }
+
+    #endregion
+
+    #region Private methods
+
+    void ShowKeys()
+    {
         var model = _camera.Model;
         Line(StylizeKey, "style", _camera.Stylize ? "on" : "off");
         Line(StyleKey, "next style", model != null ? model.DisplayName : "none");
@@ -94,16 +103,7 @@ public sealed class DemoControls : MonoBehaviour
         Line(GovernorKey, "lines follow the frame rate", _camera.TargetFrameRate > 0 ? "on" : "off");
         Line(PathKey, "camera moves", path != null && path.enabled ? "on" : "off");
         Line(HelpKey, "hides this", "");
-    #else
-        GUILayout.Label("For the keys: Project Settings > Player > Active Input Handling > Both.");
-    #endif
-
-        GUILayout.EndArea();
     }
-
-    #endregion
-
-    #region Private methods
 
     static void Line(KeyCode key, string what, string value) => Line(key.ToString(), what, value);
 
