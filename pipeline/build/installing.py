@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.unity.destination import Destination
     from pipeline.unity.editions import Edition
     from pipeline.unity.project_facts import ProjectFacts
+    from pipeline.unity.writer import InstallResult
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Site:
     place: Destination
     project: ProjectFacts | None = None
     edition: Edition | None = None
+    as_package: bool = False
+    """The shared runtime is, or is to be, a package of Unity's package manager."""
 
 
 def prepare(
@@ -38,7 +41,7 @@ def prepare(
     A project decides the target where nobody has chosen one. Raises PipelineError: `bad-model-name`, `name-taken`
     and what `destination.choose`, `project_facts.read`, `fit`, `editions.choose` and `writer.check` raise.
     """
-    from pipeline.unity import destination, editions, fit, project_facts, writer
+    from pipeline.unity import destination, editions, fit, package, project_facts, writer
     from pipeline.unity.bundle import check_name
 
     place = destination.choose(to.output, to.project)
@@ -56,6 +59,14 @@ def prepare(
             subject=str(place.project or place.assets),
             remedy="Leave it away, or start in a folder without a Unity project.",
         )
+    has_package = project is not None and package.NAME in project.packages
+    if to.package and (place.assets / "StyleTransfer" / "Runtime").is_dir():
+        raise PipelineError(
+            "runtime-twice",
+            "the runtime lies in Assets already, and a package with the same scripts beside it does not compile",
+            subject=str(place.assets / "StyleTransfer"),
+            remedy="Delete Runtime, Editor, Engines and Benchmark there first; what refers to them stays right.",
+        )
     check_name(name)
     destination.refuse_other_package(place.assets, name, target)
     origin.refuse_taken_name(place.assets, name, source, to.force)
@@ -67,29 +78,35 @@ def prepare(
             subject=str(to.preview.parent),
             remedy="Make it first, or name another place with --preview.",
         )
-    return Site(name, source, place, project, edition), options
+    return Site(name, source, place, project, edition, to.package or has_package), options
 
 
 def install(
     files: Mapping[str, bytes], site: Site, options: BuildOptions, to: Placement, result: BuildResult
 ) -> None:
     """Makes the project where there is none, writes the bundle, asks for packages; fills in `result`."""
-    from pipeline.unity import demo_project, fit, packages, project_facts, writer
+    from pipeline.unity import demo_project, fit, package, packages, project_facts, writer
     from pipeline.unity.bundle import model_folder
     from pipeline.unity.project import create_project
 
     place, name = site.place, site.name
     prefab = f"{model_folder(name)}/{name}Camera.prefab"
+    shown = files[prefab].decode("ascii")
     if site.edition is not None and not to.dry_run:
-        overlay = demo_project.overlay(name, files[prefab].decode("ascii"), site.edition)
+        overlay = demo_project.overlay(name, shown, site.edition)
         create_project(place.assets.parent, overlay)
         result.notes.append(f"made a new project for Unity {site.edition.editor}: {place.assets.parent}")
-    result.install = writer.install(files, place.assets, force=to.force, dry_run=to.dry_run)
+    if site.as_package:
+        result.install = _install_with_package(files, site, options, to, result)
+    else:
+        result.install = writer.install(files, place.assets, force=to.force, dry_run=to.dry_run)
     result.bundle = place.assets / model_folder(name)
     if not to.dry_run:
         origin.remember(place.assets, name, site.source)
     if place.project is None:
         result.next_step = f"Drag {place.assets / 'StyleTransfer'} into the Assets folder of a Unity project."
+        if site.as_package:
+            result.next_step += f" {package.NAME} beside it goes into Packages."
         return
     result.project = place.project
     target = targets.get(options.target)
@@ -99,6 +116,30 @@ def install(
     if site.project is None:
         result.next_step = f"Open {place.project} in Unity and press Play."
     else:
-        if not to.dry_run and demo_project.show(place.project, name, files[prefab].decode("ascii")):
+        if not to.dry_run and demo_project.show(place.project, name, shown):
             result.notes.append(f"the demo scene shows {name} now; key N goes on to the next style")
         result.next_step = fit.next_step(project_facts.read(place.project), Path(prefab).name)
+
+
+def _install_with_package(
+    files: Mapping[str, bytes], site: Site, options: BuildOptions, to: Placement, result: BuildResult
+) -> InstallResult:
+    """The models go into Assets, the runtime into Packages/ of the project, or beside Assets' folder."""
+    from pipeline.unity import package, packages, writer
+    from pipeline.unity.bundle import model_folder
+
+    place = site.place
+    assets, shared = package.split(files, site.name)
+    parts = [writer.install(assets, place.assets, force=to.force, dry_run=to.dry_run)]
+    folder = place.assets if place.project is None else place.project / "Packages"
+    asked = packages.asked(place.project) if place.project is not None else {}
+    if package.NAME in asked:
+        result.notes.append(
+            f"the runtime is the package {package.NAME} {asked[package.NAME]}, which stays as it is"
+        )
+    else:
+        shown = files[f"{model_folder(site.name)}/{site.name}Camera.prefab"].decode("ascii")
+        made = package.render(shared, targets.get(options.target), site.name, shown)
+        parts.append(writer.install(made, folder, force=to.force, dry_run=to.dry_run, root=package.NAME))
+        result.notes.append(f"the runtime is the package {folder / package.NAME}")
+    return writer.together(parts)

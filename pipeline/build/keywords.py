@@ -35,6 +35,7 @@ class BuildKeywords(TypedDict, total=False):
     project: str | Path | None
     preview: str | Path | None
     project_version: str | None
+    package: bool
     switch_package: bool
     use_cache: bool
     force: bool

@@ -183,6 +183,12 @@ class Placement:
         commands=("build-unity",),
         config="",
     )
+    package: bool = option(
+        False,
+        "Write the shared runtime as a package of Unity's package manager, to Packages/; styles stay in Assets.",
+        commands=("build-unity",),
+        config="",
+    )
     switch_package: bool = option(
         False,
         "Give the project the package of --target if it has another version of it.",

@@ -119,7 +119,7 @@ def render(spec: BundleSpec) -> dict[str, bytes]:
     `StyleTransfer/Engines/<Engine>/bundle.json` those of the engine, `StyleTransfer/Models/<Name>/bundle.json`
     those of the model: a build for another family leaves the engines of the others alone.
     """
-    shared = _with_manifest(ROOT, _shared())
+    shared = with_manifest(ROOT, _shared())
     return dict(sorted({**shared, **_engine(engine_of(spec.target)), **_of_model(spec)}.items()))
 
 
@@ -143,7 +143,7 @@ def _engine(name: str) -> dict[str, bytes]:
         return {}
     metas = {f"{path}.meta": meta.file_meta(path, guid(path)) for path in files}
     folders = {path: data for path, data in _folder_metas(list(files)).items() if path.startswith(folder)}
-    return _with_manifest(folder, files | metas | folders)
+    return with_manifest(folder, files | metas | folders)
 
 
 def _copied(source: str, destination: str) -> dict[str, bytes]:
@@ -220,7 +220,7 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
         metas[f"{path}.meta"] = meta.file_meta(path, guid(path)) if own is None else own
     metas[f"{stub}.meta"] = meta.script_meta(guid(stub), links)
     metas[f"{folder}.meta"] = meta.folder_meta(guid(folder))
-    return _with_manifest(folder, files | metas)
+    return with_manifest(folder, files | metas)
 
 
 def _stub(spec: BundleSpec, class_name: str) -> bytes:
@@ -250,7 +250,8 @@ def _folder_metas(paths: list[str]) -> dict[str, bytes]:
     return {f"{folder}.meta": meta.folder_meta(guid(folder)) for folder in sorted(folders)}
 
 
-def _with_manifest(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+def with_manifest(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files of one unit of a bundle with their list, `bundle.json` in the unit's folder, and its meta."""
     path = f"{folder}/{MANIFEST}"
     own_meta = {f"{path}.meta": meta.file_meta(path, guid(path))}
     listed = {**files, **own_meta}

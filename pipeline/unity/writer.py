@@ -15,7 +15,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 
 from pipeline.support.errors import PipelineError
@@ -48,9 +48,11 @@ class InstallResult:
 
 
 def install(
-    files: Mapping[str, bytes], destination: Path, *, force: bool = False, dry_run: bool = False
+    files: Mapping[str, bytes], destination: Path, *, force: bool = False, dry_run: bool = False, root: str = ROOT
 ) -> InstallResult:
     """Writes the files of `bundle.render` into `destination`, the folder that is to hold `StyleTransfer/`.
+
+    `root` is the name of the one folder that all files lie in.
 
     `force` overwrites what the user has edited; `dry_run` only says what would be done. Raises PipelineError
     with the destination as it was: `destination-is-file`, `destination-is-symlink`, `destination-is-folder`,
@@ -59,23 +61,31 @@ def install(
     place = Path(os.path.realpath(destination))
     try:
         _check_folders(files, place)
-        plan = _plan(files, place, force)
-        if dry_run or (plan.is_empty and not swap.has_leftovers(place, ROOT)):
+        plan = _plan(files, place, force, root)
+        if dry_run or (plan.is_empty and not swap.has_leftovers(place, root)):
             return plan.result()
         made = _make_folder(place)
         try:
-            with swap.locked(place, ROOT):
-                swap.recover(place, ROOT)
+            with swap.locked(place, root):
+                swap.recover(place, root)
                 _check_folders(files, place)
-                plan = _plan(files, place, force)
+                plan = _plan(files, place, force, root)
                 if not plan.is_empty:
-                    _apply(plan, place)
+                    _apply(plan, place, root)
         except BaseException:
             _remove_folders(made)
             raise
         return plan.result()
     except OSError as error:
         raise swap.failure(error, destination) from error
+
+
+def together(parts: Iterable[InstallResult]) -> InstallResult:
+    """Several installs as one."""
+    held = list(parts)
+    return InstallResult(
+        *(tuple(path for part in held for path in getattr(part, kind.name)) for kind in fields(InstallResult))
+    )
 
 
 def check(name: str, destination: Path) -> None:
@@ -111,9 +121,9 @@ class _Link:
     """A symbolic link where a file of ours belongs: the user's, and not read."""
 
 
-def _plan(files: Mapping[str, bytes], place: Path, force: bool) -> _Plan:
+def _plan(files: Mapping[str, bytes], place: Path, force: bool, root: str) -> _Plan:
     plan = _Plan()
-    known = _known(files, place)
+    known = _known(files, place, root)
     for path, data in files.items():
         there = _look(place / path)
         if there is None:
@@ -132,7 +142,7 @@ def _plan(files: Mapping[str, bytes], place: Path, force: bool) -> _Plan:
     return plan
 
 
-def _known(files: Mapping[str, bytes], place: Path) -> dict[str, str]:
+def _known(files: Mapping[str, bytes], place: Path, root: str) -> dict[str, str]:
     """Path -> digest of what earlier builds of these folders wrote. A manifest speaks for its own folder only."""
     known: dict[str, str] = {}
     for path in files:
@@ -142,7 +152,7 @@ def _known(files: Mapping[str, bytes], place: Path) -> dict[str, str]:
         there = _look(place / path)
         for listed, value in read_manifest(there if isinstance(there, bytes) else b"").items():
             inside = listed == f"{folder}.meta" or listed.startswith(f"{folder}/")
-            other_unit = folder == ROOT and re.match(f"{ROOT}/(Models|Engines)/[^/]+/", listed)
+            other_unit = folder == root and re.match(f"{re.escape(root)}/(Models|Engines)/[^/]+/", listed)
             if inside and not other_unit and ".." not in listed.split("/"):
                 known[listed] = value
     return known
@@ -286,22 +296,22 @@ def _check_case(path: Path) -> None:
 # Doing it
 
 
-def _apply(plan: _Plan, place: Path) -> None:
-    staging = swap.staging(place, ROOT)
+def _apply(plan: _Plan, place: Path, root: str) -> None:
+    staging = swap.staging(place, root)
     try:
         staging.mkdir()
-        if (place / ROOT).is_dir():
-            _carry(place / ROOT, staging / ROOT, ROOT, plan.write.keys() | plan.drop)
+        if (place / root).is_dir():
+            _carry(place / root, staging / root, root, plan.write.keys() | plan.drop)
         for path, data in plan.write.items():
             target = staging / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
-        meta = f"{ROOT}.meta"
+        meta = f"{root}.meta"
         is_new = not os.path.lexists(place / meta)
         if meta in plan.write:
             os.replace(staging / meta, place / meta)
         try:
-            swap.swap(staging / ROOT, place, ROOT)
+            swap.swap(staging / root, place, root)
         except BaseException:
             if is_new:
                 (place / meta).unlink(missing_ok=True)
