@@ -49,9 +49,9 @@ def test_text_for_paths_and_sizes_is_taken_and_the_bundle_is_there(tmp_path):
     )
     assert made.bundle == tmp_path / "out" / "StyleTransfer" / "Models" / "Net"
     assert (made.report["model"]["width"], made.report["model"]["height"]) == (96, 64)
-    found = pipeline.validation(made.bundle / "Net.onnx", targets="barracuda-3.0")
+    found = pipeline.validate(made.bundle / "Net.onnx", targets="barracuda-3.0")
     assert found.exit_code == 0
-    with_itself = pipeline.comparison(source, source, input_range="0..255", output_range="0..255", size="64x48")
+    with_itself = pipeline.compare(source, source, input_range="0..255", output_range="0..255", size="64x48")
     assert with_itself.passed
     assert pipeline.inspect(source)["format"]
 
@@ -90,7 +90,7 @@ def test_options_in_sentences_become_keywords():
 
 def test_an_unknown_target_is_an_error_here_too(tmp_path):
     with pytest.raises(pipeline.PipelineError) as caught:
-        pipeline.comparison(
+        pipeline.compare(
             style_onnx(tmp_path / "a.onnx"), style_onnx(tmp_path / "b.onnx"), target="barracuda-9.9", size="64x48"
         )
     assert caught.value.code == "unknown-target"

@@ -47,7 +47,7 @@ class Apart:
         self._what = f"running {what}" + (f" (how long {why} takes is not known beforehand)" if why else "")
         self._memory, self._seconds = limits.run_memory(), limits.run_seconds()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.graph.apart", str(self._memory)],
+            [sys.executable, "-m", "pipeline.graph.apart_process", str(self._memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -67,11 +67,11 @@ class Apart:
         """The outputs of these names (None: all). Raises LimitReached, and ApartError for what it raised there."""
         chosen = [held.name for held in self._outputs] if names is None else list(names)
         question = io.BytesIO()
-        _send(question, json.dumps([chosen, list(inputs)]).encode())
+        send(question, json.dumps([chosen, list(inputs)]).encode())
         for value in inputs.values():
-            _send(question, _array_bytes(value))
+            send(question, array_bytes(value))
         answer = io.BytesIO(self._ask(question.getvalue()))
-        return [np.load(io.BytesIO(_receive(answer)), allow_pickle=False) for _ in chosen]
+        return [np.load(io.BytesIO(receive(answer)), allow_pickle=False) for _ in chosen]
 
     def close(self) -> None:
         """End the other process."""
@@ -99,9 +99,9 @@ class Apart:
         clock.start()
         try:
             with contextlib.suppress(OSError):
-                _send(self._process.stdin, question)
-            state = _receive(self._process.stdout, self._memory)
-            answer = _receive(self._process.stdout, self._memory)
+                send(self._process.stdin, question)
+            state = receive(self._process.stdout, self._memory)
+            answer = receive(self._process.stdout, self._memory)
         except EOFError:
             self.close()
             if late.is_set():
@@ -120,19 +120,22 @@ class Apart:
         return limits.too_much_memory(self._what, "more than the limit", self._memory)
 
 
-def _array_bytes(value: Any) -> bytes:
+def array_bytes(value: Any) -> bytes:
+    """An array in numpy's own format."""
     held = io.BytesIO()
     np.save(held, np.asarray(value), allow_pickle=False)
     return held.getvalue()
 
 
-def _send(stream: IO[bytes], content: bytes) -> None:
+def send(stream: IO[bytes], content: bytes) -> None:
+    """Write bytes with their length in front."""
     stream.write(_LENGTH.pack(len(content)))
     stream.write(content)
     stream.flush()
 
 
-def _receive(stream: IO[bytes], most: int = 1 << 62) -> bytes:
+def receive(stream: IO[bytes], most: int = 1 << 62) -> bytes:
+    """The bytes that `send` wrote. Raises EOFError for a broken pipe, and for more than `most` bytes."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         raise EOFError
@@ -143,64 +146,3 @@ def _receive(stream: IO[bytes], most: int = 1 << 62) -> bytes:
     if len(content) < length:
         raise EOFError
     return content
-
-
-# --- the other process ----------------------------------------------------------------------------------------
-
-
-def _limit_memory(size: int) -> None:
-    try:
-        import resource
-    except ImportError:  # Windows: the clock alone ends it
-        return
-    most = limits.address_space() + size
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY:
-        most = min(most, hard)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-
-
-def _answer(session: Any, question: bytes) -> bytes:
-    stream = io.BytesIO(question)
-    names, given = json.loads(_receive(stream))
-    inputs = {name: np.load(io.BytesIO(_receive(stream)), allow_pickle=False) for name in given}
-    answer = io.BytesIO()
-    for result in session.run(names, inputs):
-        _send(answer, _array_bytes(np.asarray(result)))
-    return answer.getvalue()
-
-
-def _serve() -> None:
-    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    from pipeline.graph.runtime import opened
-
-    session: Any = None
-    while True:
-        try:
-            question = _receive(source)
-        except EOFError:
-            return
-        try:
-            if session is None:
-                import onnxruntime  # noqa: F401 - what it takes itself is not counted
-
-                _limit_memory(int(sys.argv[1]))
-                session = opened(question)
-                sides = {"inputs": session.get_inputs(), "outputs": session.get_outputs()}
-                told = {
-                    side: [[held.name, held.type, held.shape] for held in all_] for side, all_ in sides.items()
-                }
-                answer = json.dumps(told).encode()
-            else:
-                answer = _answer(session, question)
-            _send(sink, b"good")
-            _send(sink, answer)
-        except Exception as error:
-            _send(sink, b"bad")
-            _send(sink, f"{type(error).__name__}: {error}"[:2000].encode("utf-8", "replace"))
-
-
-if __name__ == "__main__":
-    _serve()
