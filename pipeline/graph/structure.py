@@ -65,7 +65,7 @@ def check_structure(model: onnx.ModelProto) -> None:
         _check_attributes(nodes, inside)
     for tensor in tensors(model):
         if problem := tensor_problem(tensor):
-            raise _invalid(f"the tensor {tensor.name or '(unnamed)'} {problem}")
+            raise _invalid(f"the tensor {tensor.name!r} {problem}")
     count = _written_out(model.graph.node, functions, {}, 0)
     if count > MOST_NODES:
         raise PipelineError(
