@@ -9,6 +9,7 @@ import click
 
 from pipeline.cli.console import Console, output_options
 from pipeline.cli.options import build_options
+from pipeline.support.plain_text import styled
 
 if TYPE_CHECKING:
     from pipeline.build.result import BuildResult
@@ -58,7 +59,7 @@ def command(
     check_jobs(jobs)
     results = []
     for job in jobs:
-        console.say(click.style(f"{job.source}", bold=True))
+        console.say(styled(f"{job.source}", bold=True))
         with console.working(f"building {job.source.name}"):
             result = build_unity(
                 job.source,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.console import Console, output_options
+from pipeline.support.plain_text import styled
 from pipeline.support.size import Size
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _show(console: Console, result: Comparison) -> None:
 
     for side in (result.a, result.b):
         as_what = f" as {side.ran_as} computes it" if side.target else ""
-        console.say(f"{click.style(side.label, bold=True)} {side.path}{as_what}: {describe(side.network)}")
+        console.say(f"{styled(side.label, bold=True)} {side.path}{as_what}: {describe(side.network)}")
     for note in result.notes:
         console.note(note)
     for held in result.differences:

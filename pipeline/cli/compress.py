@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline.cli.console import Console, output_options
+from pipeline.support.plain_text import styled
 
 
 @click.command("compress")
@@ -65,7 +66,7 @@ def command(
 
     destination = output or model.with_suffix(".bytes")
     options = CompressOptions(weights, min_psnr, calibrate, picture, table)
-    console.say(click.style(f"{model}", bold=True))
+    console.say(styled(f"{model}", bold=True))
     with console.working(f"compressing {model.name}"):
         done = compress_file(
             model,

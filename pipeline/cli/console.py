@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import click
 
 from pipeline.support.errors import LimitReached, PipelineError, ProofFailed
 from pipeline.support.memory import own_process
+from pipeline.support.plain_text import dump_json, line, plain, styled
 from pipeline.support.untrusted import out_of_memory
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,19 +30,28 @@ class Console:
         self._status: Any = None
 
     def say(self, text: str, *, level: int = 0, **style: Any) -> None:
+        """One line for people; text that comes from a file is made plain, whoever passes it (see plain_text)."""
         if self.verbosity >= level:
-            click.secho(text, err=True, color=_colour(), **style)
+            _print(styled(text, **style) if style else text, err=True)
 
     def step(self, name: str, found: str) -> None:
         """One finished step of a build, on a line of its own."""
-        self.say(f"  {click.style(f'{name:<9}', fg='cyan')} {found}")
+        self.say(f"  {styled(f'{name:<9}', fg='cyan')} {found}")
 
     def note(self, text: str) -> None:
-        self.say(f"  {click.style('note', fg='yellow')}      {text}")
+        self.say(f"  {styled('note', fg='yellow')}      {text}")
 
     def data(self, value: Any) -> None:
         """Data on stdout: JSON for dictionaries and lists, one line for text."""
-        click.echo(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
+        if isinstance(value, str):
+            _print(value)
+        else:
+            click.echo(dump_json(value))
+
+    def text(self, text: str, *, commands: bool = False) -> None:
+        """Several lines on stdout, made by `plain_text.joined` or out of texts that are plain already."""
+        for held in text.removesuffix("\n").split("\n") if text else ():
+            _print(held, commands=commands)
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
@@ -51,8 +60,9 @@ class Console:
             yield
             return
         from rich.console import Console as RichConsole
+        from rich.markup import escape
 
-        with RichConsole(stderr=True).status(what):
+        with RichConsole(stderr=True).status(escape(plain(what))):
             yield
 
     @contextmanager
@@ -71,6 +81,14 @@ class Console:
         with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
             task = bar.add_task(what, total=None)
             yield lambda name, done, total: bar.update(task, completed=done, total=total)
+
+
+def _print(text: str, *, err: bool = False, commands: bool = False) -> None:
+    """The one place where lines are written: each goes through `plain_text.line`."""
+    wanted = _colour()
+    stream = sys.stderr if err else sys.stdout
+    colour = stream.isatty() if wanted is None else wanted
+    click.echo(line(text, colour=colour, commands=commands), err=err, color=colour)
 
 
 def _colour() -> bool | None:
@@ -101,6 +119,9 @@ def run(group: click.Group) -> int:
     """Run the command line; the exit code. No traceback but for -vv."""
     console = Console()
     own_process()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names may hold what a code page does not
     if "-vv" not in sys.argv:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read as torch is imported: its C++ warns on stderr
     try:
@@ -109,10 +130,12 @@ def run(group: click.Group) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.Abort:
-        click.secho("stopped", err=True, color=_colour())
+        console.say("stopped")
         return 130
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            console.say(error.ctx.get_usage())
+        console.say(f"Error: {error.format_message()}")
         return 2
     except PipelineError as error:
         _show_error(error)
@@ -131,7 +154,7 @@ def run(group: click.Group) -> int:
         return 2
     except Exception as error:
         if "-vv" in sys.argv:
-            raise
+            _show_trace()
         console.say(
             f"[bug] {type(error).__name__}: {' '.join(str(error).split())[:300]}. This is a bug of the pipeline: "
             "please report it with the output of the same command and -vv.",
@@ -143,9 +166,18 @@ def run(group: click.Group) -> int:
 def _show_error(error: PipelineError) -> None:
     if "--json" in sys.argv[1:]:
         held = {"report": error.report} if isinstance(error, ProofFailed) and error.report else {}
-        click.echo(json.dumps({"error": error.as_dict(), **held}, indent=2, ensure_ascii=False))
-    click.secho("error ", err=True, fg="red", nl=False, color=_colour())
-    click.echo(str(error), err=True)
+        click.echo(dump_json({"error": error.as_dict(), **held}))
+    if "-vv" in sys.argv:
+        _show_trace()
+    Console().say(f"{styled('error', fg='red')} {error}")
+
+
+def _show_trace() -> None:
+    """The traceback of what is being handled, each line of it plain."""
+    import traceback
+
+    for held in traceback.format_exc().splitlines():
+        _print(held, err=True)
 
 
 def _from_os_error(error: OSError) -> PipelineError:

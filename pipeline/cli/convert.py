@@ -9,6 +9,7 @@ import click
 
 from pipeline.cli.console import Console, output_options
 from pipeline.cli.options import build_options
+from pipeline.support.plain_text import styled
 
 
 @click.command("convert")
@@ -43,7 +44,7 @@ def command(
         for line in explanation(report) if explain and report else ():
             console.say(line)
 
-    console.say(click.style(f"{source}", bold=True))
+    console.say(styled(f"{source}", bold=True))
     try:
         with console.working(f"converting {source.name}"):
             result = convert(source, output, step=console.step, **options)

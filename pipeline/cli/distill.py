@@ -11,6 +11,7 @@ import click
 from pipeline.cli.console import Console, output_options
 from pipeline.cli.training import loop_options, progress, to_loop
 from pipeline.support.errors import PipelineError
+from pipeline.support.plain_text import styled
 
 
 @click.command("distill")
@@ -104,7 +105,7 @@ def command(
     chosen = DistillOptions(options, replace(Weights(), **_weights(weights, Weights)))
     if pixels is not None:
         chosen = replace(chosen, pixels=pixels)
-    console.say(click.style(f"{teacher}", bold=True))
+    console.say(styled(f"{teacher}", bold=True))
     with progress(console) as tell:
         report = distill_file(
             teacher,

@@ -40,7 +40,7 @@ def command(console: Console, codes: tuple[str, ...]) -> None:
         if not codes:
             console.data(f"{code:<34} {entry['title']}")
             continue
-        console.data(f"{code}: {entry['title']}\n\n{entry['explanation']}\n\nWhat to do: {entry['remedy']}\n")
+        console.text(f"{code}: {entry['title']}\n\n{entry['explanation']}\n\nWhat to do: {entry['remedy']}\n\n")
         for rule in rules_of(code):
             workers = f" on {', '.join(rule['backends'])}" if rule["backends"] else ""
             operators = ", ".join(rule["operators"]) or "the graph"

@@ -56,7 +56,7 @@ def command(console: Console, operators: tuple[str, ...]) -> None:
                 if target not in held:
                     held.append(target)
         if told:
-            console.data(f"\n{op}")
+            console.text(f"\n{op}")
         for (code, severity), where in sorted(told.items(), key=lambda item: (Severity(item[0][1]).rank, item[0])):
             console.data(f"  {severity:<8} {code:<30} {', '.join(where)}")
     if operators:

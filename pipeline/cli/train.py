@@ -10,6 +10,7 @@ import click
 
 from pipeline.cli.console import Console, output_options
 from pipeline.cli.training import loop_options, progress, to_loop
+from pipeline.support.plain_text import styled
 
 
 @click.command("train")
@@ -98,7 +99,7 @@ def command(
     chosen = StyleOptions(
         options, content_weight, style_weight, variation_weight, flicker_weight, batch, side, style_size
     )
-    console.say(click.style(f"{style}", bold=True))
+    console.say(styled(f"{style}", bold=True))
     with progress(console) as tell:
         report = train_file(
             style,

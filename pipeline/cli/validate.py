@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.console import Console, output_options
+from pipeline.support.plain_text import styled
 
 if TYPE_CHECKING:
     from pipeline.validation.files import Validation
@@ -85,7 +85,7 @@ def command(
         measure=measure,
         jobs=jobs,
     )
-    _write(render(result, form, console.verbosity), output)
+    _write(console, render(result, form, console.verbosity), form, output)
     _tell(console, result, form, output)
     click.get_current_context().exit(result.exit_code)
 
@@ -94,9 +94,9 @@ def render(result: Validation, form: str, verbosity: int = 0) -> str:
     """The result in one of FORMATS; only text has colours."""
     match form:
         case "json":
-            import json
+            from pipeline.support.plain_text import dump_json
 
-            return json.dumps(result.as_dict(), indent=2, ensure_ascii=False) + "\n"
+            return dump_json(result.as_dict()) + "\n"
         case "junit":
             from pipeline.report.junit import render_junit
 
@@ -115,17 +115,16 @@ def render(result: Validation, form: str, verbosity: int = 0) -> str:
             return render_text(result, verbosity=verbosity)
 
 
-def _write(text: str, output: Path | None) -> None:
-    if output is not None:
+def _write(console: Console, text: str, form: str, output: Path | None) -> None:
+    if output is None and form in ("text", "github"):
+        console.text(text, commands=form == "github")
+    elif output is None:
+        click.echo(text, nl=False)
+    else:
         from pipeline.support.files import write_file
+        from pipeline.support.plain_text import unstyled
 
-        write_file(output, click.unstyle(text).encode("utf-8", "backslashreplace"))
-        return
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of nodes may hold what a code page does not
-    from pipeline.cli.console import _colour
-
-    click.echo(text, nl=False, color=_colour())
+        write_file(output, unstyled(text).encode("utf-8", "backslashreplace"))
 
 
 def _tell(console: Console, result: Validation, form: str, output: Path | None) -> None:
@@ -134,12 +133,13 @@ def _tell(console: Console, result: Validation, form: str, output: Path | None) 
 
     for verdict in result.verdicts:
         if verdict.error is not None:
-            console.say(f"{click.style('error', fg='red')} {verdict.error}", level=-1)
+            console.say(f"{styled('error', fg='red')} {verdict.error}", level=-1)
     for waiver in result.unused:
-        head = click.style("warning", fg="yellow")
+        head = styled("warning", fg="yellow")
         console.say(f"{head} [unused-waiver] {waiver.config}: no finding is waived by: {waiver}")
     if form in ("text", "github") or output is not None:
-        console.say(render_summary(result))
+        for held in render_summary(result).split("\n"):
+            console.say(held)
         hidden = hidden_notes(result)
         if hidden and form == "text" and console.verbosity == 0:
             console.say(f"{hidden} note{'s' if hidden > 1 else ''} not shown; -v shows everything.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import Console, output_options
+from pipeline.support.plain_text import styled
 
 if TYPE_CHECKING:
     from pipeline.unity.batch_tests import UnityVerdict
@@ -90,7 +91,7 @@ def command(
 def _tell(console: Console, verdict: UnityVerdict) -> None:
     for test in verdict.tests:
         good = test.outcome == "passed"
-        head = click.style(f"{test.outcome:<7}", fg="green" if good else "red")
+        head = styled(f"{test.outcome:<7}", fg="green" if good else "red")
         console.say(f"  {head} {test.argument or test.name}", level=0 if good else -1)
         if good:
             continue

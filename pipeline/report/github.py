@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.report.text import Group, groups, sentence, shown
+from pipeline.support.plain_text import joined, plain
 from pipeline.validation.files import Validation, Verdict
 from pipeline.validation.findings import Severity
 
@@ -71,8 +72,8 @@ def _file(verdict: Verdict, folder: Path) -> str:
 
 
 def _command(kind: str, message: str, **properties: str) -> str:
-    held = ",".join(f"{key}={_escape(value, ':,')}" for key, value in properties.items())
-    return f"::{kind} {held}::{_escape(message)}"
+    held = ",".join(f"{key}={_escape(plain(value), ':,')}" for key, value in properties.items())
+    return f"::{kind} {held}::{_escape(joined(message.split(chr(10))))}"
 
 
 def _escape(text: str, more: str = "") -> str:

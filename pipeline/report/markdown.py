@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.report import packed
+from pipeline.support.plain_text import plain
 
 
 def render_markdown(report: Mapping[str, Any]) -> bytes:
     """What was built from what, what was changed, what was proven: UTF-8 Markdown."""
     source, model, target = report["source"], report["model"], report["target"]
     lines = [
-        f"# {report.get('name', source['file'])}",
+        f"# {_cell(report.get('name', source['file']))}",
         "",
-        f"Built from `{source['file']}` for {target['name']} ({target['package']} {target['package_version']}) "
-        f"by {report['tool']}.",
+        f"Built from {_cell(source['file'])} for {target['name']} ({target['package']} "
+        f"{target['package_version']}) by {report['tool']}.",
         "",
         "| | |",
         "|---|---|",
@@ -54,12 +57,16 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
     ]
     notes = [*source["notes"], *model["notes"]]
     if notes:
-        lines += ["## Notes", "", *(f"- {note}" for note in notes), ""]
+        lines += ["## Notes", "", *(f"- {_cell(note)}" for note in notes), ""]
     return "\n".join(lines).encode()
 
 
+_MARKUP = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))")
+
+
 def _cell(text: str) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")
+    """Text from a file as a table's cell or a list's line holds it: no markup, no HTML."""
+    return _MARKUP.sub(r"\\\1", html.escape(plain(text), quote=False))
 
 
 def _contract_rows(report: Mapping[str, Any]) -> list[str]:
@@ -98,7 +105,7 @@ def _proof(proof: Mapping[str, Any]) -> list[str]:
         )
     lines.append("")
     for note in proof["notes"]:
-        lines += [f"{note[0].upper()}{note[1:]}.", ""]
+        lines += [f"{_cell(note[0].upper() + note[1:])}.", ""]
     return lines
 
 
@@ -112,7 +119,7 @@ def quantised_sentences(report: Mapping[str, Any]) -> list[str]:
         )
     if found := report.get("against_original"):
         sentences.append(
-            f"Against the original {found['file']}: the source as it is given {_far(found['source'])}; "
+            f"Against the original {plain(found['file'])}: the source as it is given {_far(found['source'])}; "
             f"what was built {_far(found['built'])}."
         )
     return sentences
@@ -156,7 +163,7 @@ def _flicker(flicker: Mapping[str, Any] | None) -> list[str]:
 
 
 def _operators(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
-    return [f"| {op} | {before.get(op, 0)} | {after.get(op, 0)} |" for op in sorted({*before, *after})]
+    return [f"| {_cell(op)} | {before.get(op, 0)} | {after.get(op, 0)} |" for op in sorted({*before, *after})]
 
 
 def _edits(edits: list[Mapping[str, Any]]) -> list[str]:
@@ -170,4 +177,7 @@ def silence(findings: list[Mapping[str, Any]]) -> str:
 
 
 def _findings(findings: list[Mapping[str, Any]]) -> list[str]:
-    return [f"- {f['severity']} `{f['code']}` {f['operator']} {f['node']}: {_cell(f['reason'])}" for f in findings]
+    return [
+        f"- {f['severity']} `{f['code']}` {_cell(f['operator'])} {_cell(f['node'])}: {_cell(f['reason'])}"
+        for f in findings
+    ]

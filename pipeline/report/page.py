@@ -21,7 +21,8 @@ def render(template: str, **facts: Any) -> bytes:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"number": number, "count": lambda value: f"{value:,}"}
-    return environment.get_template(f"{template}.html.j2").render(palette=palette(), **facts).encode()
+    made = environment.get_template(f"{template}.html.j2").render(palette=palette(), **facts)
+    return made.encode("utf-8", "backslashreplace")
 
 
 def data_url(picture: bytes) -> str:

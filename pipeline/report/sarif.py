@@ -7,13 +7,13 @@ wants a relative URI and a start line in every location and knows a result again
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from pathlib import Path, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
 from pipeline.report.text import sentence
+from pipeline.support.plain_text import dump_json
 from pipeline.support.version import __version__
 from pipeline.validation.files import Validation, Verdict
 from pipeline.validation.findings import Finding, Severity
@@ -60,7 +60,7 @@ def render_sarif(result: Validation, *, folder: Path | None = None) -> str:
         ],
     }
     log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
-    return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
+    return dump_json(log) + "\n"
 
 
 def _rule(code: str, result: Validation) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import click
-
+from pipeline.support.plain_text import joined, plain, styled
 from pipeline.validation.files import Validation, Verdict
 from pipeline.validation.findings import Finding, Severity
 from pipeline.validation.python_lines import PythonLine
@@ -48,7 +47,7 @@ class Group:
     @property
     def place(self) -> str:
         """Operator, node and attribute or input of the first finding, and how many nodes there are besides."""
-        parts = (self.first.operator, shown(self.first.node), shown(self.first.where))
+        parts = (shown(self.first.operator), shown(self.first.node), shown(self.first.where))
         place = " ".join(part for part in parts if part)
         return f"{place} and {self.more} more" if self.more else place
 
@@ -76,8 +75,7 @@ def groups(verdicts: Iterable[Verdict], *, apart: bool = False) -> list[Group]:
 
 def shown(name: str, limit: int = NAME) -> str:
     """A name as a terminal may show it: control characters escaped, the middle of a long one left out."""
-    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-    return clean if len(clean) <= limit else f"{clean[: limit // 2]}...{clean[-limit // 2 + 3 :]}"
+    return plain(name, limit)
 
 
 def render_text(result: Validation, *, verbosity: int = 0) -> str:
@@ -96,8 +94,8 @@ def render_text(result: Validation, *, verbosity: int = 0) -> str:
             for line in _group(group, several=several, full=verbosity > 0)
         ]
         if found:
-            lines += [click.style(shown(verdicts[0].name, 300), bold=True), *found, ""]
-    return "\n".join(lines)
+            lines += [styled(shown(verdicts[0].name, 300), bold=True), *found, ""]
+    return joined(lines)
 
 
 def _wanted(group: Group, result: Validation, verbosity: int) -> bool:
@@ -109,7 +107,7 @@ def _wanted(group: Group, result: Validation, verbosity: int) -> bool:
 def _group(group: Group, *, several: bool, full: bool) -> Iterator[str]:
     first = group.first
     limit = 2000 if full else 300
-    head = click.style(str(first.severity), fg=COLOURS[first.severity])
+    head = styled(str(first.severity), fg=COLOURS[first.severity])
     targets = f" ({', '.join(group.targets)})" if several else ""
     yield f"  {head} [{first.code}] {group.place or 'the graph'}{targets}"
     yield f"    {sentence(shown(first.reason, limit))}"
@@ -123,7 +121,7 @@ def _group(group: Group, *, several: bool, full: bool) -> Iterator[str]:
     }
     for name, text in told.items():
         if text:
-            yield f"    {click.style(f'{name}:'.ljust(8), dim=True)} {text}"
+            yield f"    {styled(f'{name}:'.ljust(8), dim=True)} {text}"
 
 
 def sentence(text: str) -> str:
@@ -143,7 +141,7 @@ def render_summary(result: Validation) -> str:
     if len(result.verdicts) == 1:
         (verdict,) = result.verdicts
         told = f" for {verdict.target}" if verdict.target else ""
-        return f"{click.style(shown(verdict.name, 300), bold=True)}{told}: {verdict.summary}"
+        return f"{styled(shown(verdict.name, 300), bold=True)}{told}: {verdict.summary}"
     rows = result.by_file()
     left = max(len(shown(verdicts[0].name, 60)) for verdicts in rows.values())
     cells = {(v.file, v.target): _cell(v, result) for v in result.verdicts}
@@ -152,19 +150,19 @@ def render_summary(result: Validation) -> str:
         for target in result.targets
     ]
     header = [" " * left, *(f"{t:<{w}}" for t, w in zip(result.targets, widths, strict=True))]
-    lines = [click.style("  ".join(header).rstrip(), bold=True)]
+    lines = [styled("  ".join(header).rstrip(), bold=True)]
     for file, verdicts in rows.items():
         line = f"{shown(verdicts[0].name, 60):<{left}}"
         if verdicts[0].error is not None:
-            line += "  " + click.style(f"unreadable: {verdicts[0].error.code}", fg="red")
+            line += "  " + styled(f"unreadable: {verdicts[0].error.code}", fg="red")
         else:
             colours = {v.target: _CELL_COLOURS[v.verdict] for v in verdicts}
             for target, width in zip(result.targets, widths, strict=True):
                 cell = cells[file, target]
                 last = target == result.targets[-1]
-                line += "  " + click.style(cell, fg=colours[target]) + " " * (0 if last else width - len(cell))
+                line += "  " + styled(cell, fg=colours[target]) + " " * (0 if last else width - len(cell))
         lines.append(line)
-    return "\n".join(lines)
+    return joined(lines)
 
 
 def _cell(verdict: Verdict, result: Validation) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.support.plain_text import plain
+
 
 class PipelineError(Exception):
     """Bad input, options or surroundings: something that the user can fix. Exit code 2."""
@@ -26,7 +28,7 @@ class PipelineError(Exception):
         """One line: `[code] subject: message. remedy`."""
         head = f"{self.subject}: " if self.subject else ""
         tail = f" {self.remedy}" if self.remedy else ""
-        return " ".join(f"[{self.code}] {head}{self.message.rstrip('.')}.{tail}".split())
+        return plain(" ".join(f"[{self.code}] {head}{self.message.rstrip('.')}.{tail}".split()))
 
     def __reduce__(self) -> Any:
         return _again, (type(self), dict(self.__dict__), self.args)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
 import pytest
 
 from pipeline.report.text import groups, hidden_notes, render_summary, render_text, shown
+from pipeline.support.plain_text import styled, unstyled
 from pipeline.validation.files import Validation, Verdict
 from pipeline.validation.findings import Severity
 from tests.report.results import NASTY, TARGETS, found, full_result
@@ -19,7 +19,7 @@ def result(tmp_path) -> Validation:
 
 
 def plain(result: Validation, **more: int) -> str:
-    return click.unstyle(render_text(result, **more))
+    return unstyled(render_text(result, **more))
 
 
 def test_equal_findings_are_one_with_a_count_and_their_targets(result):
@@ -66,13 +66,13 @@ def test_findings_stand_under_their_file_worst_first(result):
 
 
 def test_severities_are_coloured(result):
-    assert click.style("error", fg="red") in render_text(result)
-    assert click.style("slow", fg="cyan") in render_text(result)
+    assert styled("error", fg="red") in render_text(result)
+    assert styled("slow", fg="cyan") in render_text(result)
 
 
 def test_names_cannot_steer_the_terminal(result):
     for text in (plain(result, verbosity=2), render_summary(result)):
-        assert not any(ord(c) < 32 and c != "\n" for c in click.unstyle(text))
+        assert not any(ord(c) < 32 and c != "\n" for c in unstyled(text))
     assert shown(NASTY).startswith('n<&>"\\x1b[31m\\x00\\n::error')
 
 
@@ -98,7 +98,7 @@ def test_groups_keep_severities_operators_and_waivers_apart():
 
 
 def test_the_summary_is_a_matrix_of_files_and_targets(result):
-    header, *rows = click.unstyle(render_summary(result)).splitlines()
+    header, *rows = unstyled(render_summary(result)).splitlines()
     assert header.split() == ["barracuda-1.0", "barracuda-3.0"]
     assert [row.split("onnx", 1)[1].split() for row in rows] == [
         ["fails", "(3),", "1", "waived"] * 2,
@@ -111,10 +111,10 @@ def test_the_summary_is_a_matrix_of_files_and_targets(result):
 
 def test_one_file_for_one_target_is_summed_up_in_a_line():
     one = Validation((Verdict(Path("net.onnx"), TARGETS[0], (found(),)),), TARGETS[:1])
-    assert click.unstyle(render_summary(one)) == "net.onnx for barracuda-1.0: does not import or run (1 error)"
+    assert unstyled(render_summary(one)) == "net.onnx for barracuda-1.0: does not import or run (1 error)"
 
 
 def test_a_mild_finding_that_fails_is_counted_in_the_matrix():
     verdicts = tuple(Verdict(Path("net.onnx"), t, (found(severity="slow", target=t),)) for t in TARGETS)
-    text = click.unstyle(render_summary(Validation(verdicts, TARGETS, Severity.SLOW)))
+    text = unstyled(render_summary(Validation(verdicts, TARGETS, Severity.SLOW)))
     assert text.count("right, 1 to fail on") == 2
