@@ -80,6 +80,7 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
     model = lowered.model
     constants = {t.name for t in model.graph.initializer}
     after = lowered.after
+    layers = lowered.target.family.layer_counts(model, lowered.target)
     return {
         "schema": 1,
         "tool": f"unity-bridge-pipeline {__version__}",
@@ -120,6 +121,7 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
             "output_scale": lowered.output_scale,
             "opset": after["opset"],
             "operators": after["operators"],
+            **({} if layers is None else {"layers": layers}),
             "weights": after["weights"],
             "giga_macs": round(after["macs"] / 1e9, 3),
             "activation_elements": after["activation_elements"],

@@ -27,6 +27,7 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         *_contract_rows(report),
         f"| model | {model['bytes']:,} bytes, opset {model['opset']}, {model['giga_macs']:g} GMAC at "
         f"{model['width']}x{model['height']} |",
+        *_layer_row(model),
         f"| sizes | {sizes(model)} |",
         f"| source digest | `{source['digest']}` |",
         f"| model digest | `{model['digest']}` |",
@@ -67,6 +68,19 @@ _MARKUP = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))")
 def _cell(text: str) -> str:
     """Text from a file as a table's cell or a list's line holds it: no markup, no HTML."""
     return _MARKUP.sub(r"\\\1", html.escape(plain(text), quote=False))
+
+
+def layers_sentence(model: Mapping[str, Any]) -> str:
+    """How many layers Unity makes of the model; "" where that is not counted."""
+    held = model.get("layers")
+    if held is None:
+        return ""
+    return f"{held['imported']} when it is imported, {held['optimised']} when it runs"
+
+
+def _layer_row(model: Mapping[str, Any]) -> list[str]:
+    told = layers_sentence(model)
+    return [f"| layers in Unity | {told} |"] if told else []
 
 
 def _contract_rows(report: Mapping[str, Any]) -> list[str]:
@@ -115,7 +129,7 @@ def quantised_sentences(report: Mapping[str, Any]) -> list[str]:
     if found := report.get("against_quantised"):
         sentences.append(
             f"Against the quantised source as ONNX Runtime runs it: {_far(found)}: the rounding of activations, "
-            "which Barracuda does not do (it computes in float). Quantising gains size at rest, not speed."
+            "which Unity does not do (it computes in float). Quantising gains size at rest, not speed."
         )
     if found := report.get("against_original"):
         sentences.append(

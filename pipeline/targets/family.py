@@ -119,6 +119,13 @@ class Family(ABC):
         """Which of its kernels the engine's usual worker on a GPU runs a convolution with; "" if unknown."""
         return ""
 
+    def layer_counts(self, model: onnx.ModelProto, target: Target) -> dict[str, int] | None:
+        """Layers that Unity makes of a model file, and those that its optimiser leaves: `imported`, `optimised`.
+
+        None where the family does not count them.
+        """
+        return None
+
     # --- Unity -----------------------------------------------------------------------------------------------
 
     def packages(self, target: Target) -> dict[str, str]:

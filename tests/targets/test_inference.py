@@ -398,3 +398,45 @@ def test_graphs_of_surgeon_are_left_as_they_are():
     graph = from_model(model(("ReduceMean", ["x", "a"], ["y"], {}), opset=18, constants=[("a", [2, 3])]))
     dialect.write(graph, NEW)
     assert isinstance(graph, gs.Graph) and len(graph.nodes[0].inputs) == 2
+
+
+# --- what it costs -------------------------------------------------------------------------------------------
+def test_layers_are_counted_as_the_optimiser_leaves_them():
+    """Conv takes the Relu; numbers become one ScalarMad; a BatchNormalization goes into the Conv before it."""
+    from pipeline.targets.inference.optimiser import layer_counts
+
+    ones = np.ones(4, np.float32)
+    made = model(
+        ("Mul", ["x", "half"], ["m"], {}),
+        ("Conv", ["m", "w"], ["c"], {}),
+        ("BatchNormalization", ["c", "o", "z", "z", "o"], ["b"], {}),
+        ("Relu", ["b"], ["r"], {}),
+        ("Identity", ["r"], ["i"], {}),
+        ("Add", ["i", "half"], ["a"], {}),
+        ("Mul", ["a", "half"], ["y"], {}),
+        constants=[("half", np.float32(0.5)), ("w", floats(4, 3, 3, 3)), ("o", ones), ("z", 0 * ones)],
+    )
+    assert layer_counts(made, NEW) == {"imported": 7, "optimised": 2}, "the first Mul goes into the weights"
+    assert layer_counts(made, SENTIS) == {"imported": 7, "optimised": 3}
+
+
+def test_convolutions_cost_what_their_kernels_cost():
+    from pipeline.cost.model import Conv
+    from pipeline.targets.inference.cost import devices, kernel
+
+    def conv(outputs, kernel=(3, 3), group=1, stride=1, inputs=32):
+        return Conv(inputs, outputs, kernel, stride, group, 100, 100)
+
+    assert kernel(conv(32)) == "conv-kxk" and kernel(conv(32, (1, 1))) == "conv-1x1"
+    assert kernel(conv(32, group=32)) == "depthwise-winograd"
+    assert kernel(conv(32, group=32, stride=2)) == "depthwise" and kernel(conv(32, group=4)) == "grouped"
+    assert kernel(conv(32), "gpu-compute-generic") == "generic"
+    desktop = next(held for held in devices() if held.name == "inference-desktop")
+
+    def weight(outputs):
+        from pipeline.cost.model import Layer
+
+        return desktop.worker.weight(Layer("n", "Conv", 1, 1, 1, conv=conv(outputs)), desktop.kernels)
+
+    assert weight(9) == pytest.approx(weight(16) * 16 / 9), "9 output channels are computed as 16"
+    assert weight(8) == weight(16)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.compress.bundling import Packing
+    from pipeline.cost.model import Conv, Device
     from pipeline.targets import Target
     from pipeline.validation.graphs import GraphKind
     from pipeline.validation.kinds import Kind
@@ -83,6 +84,21 @@ class Inference(Family):
         from pipeline.targets.inference.graphs import GRAPH_KINDS
 
         return GRAPH_KINDS
+
+    def devices(self) -> tuple[Device, ...]:
+        from pipeline.targets.inference.cost import devices
+
+        return devices()
+
+    def kernel(self, conv: Conv) -> str:
+        from pipeline.targets.inference.cost import kernel
+
+        return kernel(conv)
+
+    def layer_counts(self, model: onnx.ModelProto, target: Target) -> dict[str, int]:
+        from pipeline.targets.inference.optimiser import layer_counts
+
+        return layer_counts(model, target)
 
     def meta(self, file_name: str, guid: str, target: Target) -> bytes | None:
         from pipeline.targets.inference.packaging import importer_meta

@@ -1,0 +1,143 @@
+"""How many layers the package makes of a file, and how many its optimiser leaves (importer.md, section 5).
+
+Counted, not run: the passes that merge layers, in their order, over the operators of style networks. What the
+newest versions fold besides is in the data file (`own.folds_into_convolutions`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.validation.view import View, attribute, given
+
+if TYPE_CHECKING:
+    import onnx
+
+    from pipeline.targets import Target
+
+_NOTHING = frozenset(["Identity", "Dropout"])
+_MANY = frozenset(["Max", "Min", "Sum"])
+_ARITHMETIC = frozenset(["Add", "Sub", "Mul", "Div"])
+_TAKE_RELU = frozenset(["Conv", "ConvTranspose", "Dense"])
+
+
+@dataclass
+class _Layer:
+    kind: str
+    data: list[str]
+    """The tensors that are computed, not constant."""
+    output: str
+    shift: bool = False
+    """Whether a ScalarMad adds something."""
+    per_channel: bool = False
+    relu: bool = False
+
+
+def layer_counts(model: onnx.ModelProto, target: Target) -> dict[str, int]:
+    """`imported`: layers before optimisation; `optimised`: those that run."""
+    view = View(model, target)
+    imported = sum(_made_of(node) for node in view.nodes)
+    layers = [layer for index in view.order if (layer := _layer(view, view.nodes[index])) is not None]
+    layers = _without_copies(layers, set(view.outputs))
+    folds = bool(target.own.get("folds_into_convolutions"))
+    while (merged := _merge(layers, set(view.outputs), folds)) is not None:
+        layers = merged
+    return {"imported": imported, "optimised": len(layers)}
+
+
+def _made_of(node: onnx.NodeProto) -> int:
+    match node.op_type:
+        case "Constant":
+            return 0
+        case "Gemm":
+            return 4 if given(node, 2) else 2
+        case name if name in _MANY:
+            return max(len(node.input) - 1, 1)
+    return 1
+
+
+def _layer(view: View, node: onnx.NodeProto) -> _Layer | None:
+    data = [name for name in node.input if name and name not in view.folds]
+    if node.op_type == "Constant" or not data or not node.output:
+        return None
+    layer = _Layer(node.op_type, data, node.output[0])
+    if node.op_type == "Cast" and view.dtype(data[0]) == attribute(node, "to"):
+        layer.kind = "Identity"
+    elif node.op_type == "BatchNormalization" and len(data) == 1:
+        layer.kind = "ScaleBias"
+    elif node.op_type in _ARITHMETIC and len(data) == 1 and len(node.input) == 2:
+        constant = node.input[0] if node.input[0] != data[0] else node.input[1]
+        shape = view.shape(constant)
+        if shape is not None and math.prod(size or 2 for size in shape) == 1:
+            if not (node.op_type == "Div" and node.input[1] == data[0]):
+                layer.kind, layer.shift = "ScalarMad", node.op_type in ("Add", "Sub")
+        else:
+            layer.per_channel = shape is not None and tuple(np.shape(shape)) >= (3,) and shape[-2:] == (1, 1)
+    elif node.op_type == "Gemm" and len(data) == 1:
+        layer.kind = "Dense"
+    return layer
+
+
+def _readers(layers: Iterable[_Layer]) -> dict[str, list[_Layer]]:
+    found: dict[str, list[_Layer]] = {}
+    for layer in layers:
+        for name in layer.data:
+            found.setdefault(name, []).append(layer)
+    return found
+
+
+def _without_copies(layers: list[_Layer], outputs: set[str]) -> list[_Layer]:
+    """Layers that copy go, where no output of the graph is their name."""
+    renamed: dict[str, str] = {}
+    kept = []
+    for layer in layers:
+        layer.data = [renamed.get(name, name) for name in layer.data]
+        if layer.kind in _NOTHING and layer.output not in outputs:
+            renamed[layer.output] = layer.data[0]
+        else:
+            kept.append(layer)
+    return kept
+
+
+def _merge(layers: list[_Layer], outputs: set[str], folds: bool) -> list[_Layer] | None:
+    """The layers with one pair merged; None where none is left."""
+    readers = _readers(layers)
+    for place, first in enumerate(layers):
+        behind = readers.get(first.output, [])
+        if len(behind) != 1 or first.output in outputs or behind[0].data.count(first.output) != 1:
+            continue
+        second = behind[0]
+        if not _joins(first, second, folds):
+            continue
+        second.data = [name for name in second.data if name != first.output] + first.data
+        if second.kind == "Relu":
+            second.kind, second.relu = first.kind, True
+        elif first.kind in _TAKE_RELU or first.kind == "ScalarMad" == second.kind:
+            second.kind, second.shift = first.kind, first.shift or second.shift
+        return layers[:place] + layers[place + 1 :]
+    return None
+
+
+def _joins(first: _Layer, second: _Layer, folds: bool) -> bool:
+    pair = first.kind, second.kind
+    if first.relu:
+        return False
+    if second.kind == "Relu":
+        return first.kind in _TAKE_RELU
+    if pair in (("ScalarMad", "ScalarMad"), ("Transpose", "Transpose"), ("Conv", "ScaleBias")):
+        return True
+    if pair == ("MatMul", "Add"):
+        return len(first.data) == 1 and len(second.data) == 1
+    constants = len(first.data) == 1 == len(second.data)
+    if constants and pair in (("Add", "Add"), ("Mul", "Mul"), ("ScaleBias", "ScaleBias")):
+        return True
+    if not folds:
+        return False
+    if pair == ("ScalarMad", "Conv"):
+        return not first.shift
+    return pair == ("Conv", "ScalarMad") or (pair == ("Conv", "Add") and second.per_channel and constants)
