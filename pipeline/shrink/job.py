@@ -33,14 +33,17 @@ def prune_file(
     tune: str | None = None,
     output: Path | None = None,
     architecture: str | None = None,
+    input_range: str | None = None,
+    output_range: str | None = None,
+    channel_order: str | None = None,
     seed: int = 0,
     force: bool = False,
     tell: Tell = lambda told: None,
 ) -> dict[str, Any]:
     """Prune the network in a file and write the smaller one; the report as plain data.
 
-    Raises PipelineError: what reading, the goal and pruning raise, `file-exists`, and `conflicting-options` where
-    fine-tuning lacks pictures or a torch module.
+    Raises PipelineError: what reading, the goal and pruning raise, `file-exists`; where fine-tuning lacks pictures
+    `conflicting-options`, value ranges `contract-missing`, a trainable graph `cannot-train-graph`.
     """
     from pipeline import sources
     from pipeline.support.files import existing_file
@@ -48,7 +51,9 @@ def prune_file(
     wanted = parse(goal, device)
     options = PruneOptions(criterion, multiple, _folder(images), seed, refit=refit)
     path = existing_file(file)
-    network = sources.read(path, sources.ReadOptions(architecture=architecture))
+    network = sources.read(
+        path, sources.ReadOptions(architecture, input_range, output_range, channel_order=channel_order)
+    )
     ending = "onnx" if network.module is None or ":" in network.architecture else "pth"
     place = output or Path.cwd() / f"{path.stem}.pruned.{ending}"
     if place.exists() and not force:
@@ -62,13 +67,18 @@ def prune_file(
         raise PipelineError(
             "conflicting-options", "--tune needs pictures to learn from", remedy="Add --images FOLDER."
         )
-    if tune is not None and ending == "onnx":
+    if tune is not None and network.contract is None:
         raise PipelineError(
-            "conflicting-options",
-            "--tune needs a network that torch can train, and this is a graph",
+            "contract-missing",
+            f"fine-tuning needs to know which value range this file ({network.format}) takes and gives",
             subject=path.name,
-            remedy="Leave --tune out; or distil a student from it: pipeline distill.",
+            remedy="Declare it as the training code has it: --input-range and --output-range, each one of "
+            "0..255, 0..1, -1..1, imagenet.",
         )
+    if tune is not None and network.module is None:
+        from pipeline.shrink.tuning import check_trainable
+
+        check_trainable(network)
     done = prune(network, wanted, options, tell)
     report = done.report
     for key in ("before", "after", "limit"):

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
     from pipeline.network import Network
+    from pipeline.shrink.graph_module import GraphModule
 
 _TIME = re.compile(
     r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>steps?|s|sec(?:onds?)?|min(?:utes?)?|m|h(?:ours?)?)\s*"
@@ -89,8 +92,45 @@ def train(
 def fine_tune(
     network: Network, original: Network, images: Path, time: str, seed: int, tell: Tell = lambda told: None
 ) -> dict[str, Any]:
-    """Let a pruned network learn from what the original paints over the pictures of a folder, for so long."""
+    """Train a pruned network, in place, on the original's output over the pictures of a folder, for so long.
+
+    An ONNX graph is trained as a torch module made from it (graph_module.py), and gets the weights back.
+    """
     from pipeline.shrink import require_torch
 
     require_torch("fine-tuning")
-    return train(network, original, [images], duration(time, "--tune"), seed, tell, fresh=False)
+    if network.module is not None:
+        return train(network, original, [images], duration(time, "--tune"), seed, tell, fresh=False)
+    from pipeline.graph import to_model
+
+    graph, module = _as_module(network)
+    shown = replace(network, module=module, model=None)
+    told = train(shown, original, [images], duration(time, "--tune"), seed, tell, fresh=False)
+    tensors = graph.tensors()
+    for name, value in module.values().items():
+        tensors[name].values = value
+    assert network.model is not None
+    ir_version = network.model.ir_version
+    network.model = to_model(graph)
+    network.model.ir_version = max(network.model.ir_version, ir_version)
+    return told
+
+
+def check_trainable(network: Network) -> None:
+    """Raise PipelineError `cannot-train-graph` for an ONNX network with a node that cannot be trained."""
+    from pipeline.shrink import require_torch
+
+    require_torch("fine-tuning")
+    _as_module(network)
+
+
+def _as_module(network: Network) -> tuple[gs.Graph, GraphModule]:
+    """A network's graph, and the torch module of it whose trained values go back into that graph by name."""
+    from pipeline.graph import from_model
+    from pipeline.graph.channels import constants
+    from pipeline.shrink.graph_module import GraphModule
+
+    assert network.model is not None
+    graph = from_model(network.model)
+    constants(graph)
+    return graph, GraphModule(graph)
