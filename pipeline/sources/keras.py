@@ -95,7 +95,10 @@ def _refusal(path: Path, about: dict[str, str], budget: Budget) -> PipelineError
     code, detail = str(about["code"]), str(about["detail"])[:400]
     if code == "not-a-keras-model":
         return PipelineError(
-            code, detail, subject=str(path), remedy="Give the .h5 that model.save() or save_weights() wrote."
+            "not-a-keras-model",
+            detail,
+            subject=str(path),
+            remedy="Give the .h5 that model.save() or save_weights() wrote.",
         )
     if code == "over-budget":
         budget.take(budget.limit + 1 if not detail.isdecimal() else int(detail))
