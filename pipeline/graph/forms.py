@@ -159,14 +159,26 @@ def scales_of(node: gs.Node, shapes: Shapes | None = None) -> np.ndarray | None:
     return values.astype(np.float32).reshape(-1) if values is not None and values.size else None
 
 
+_REPEATING = frozenset(
+    (coordinates, rounding)
+    for coordinates, roundings in (
+        ("asymmetric", ("floor",)),
+        ("half_pixel", ("round_prefer_floor", "round_prefer_ceil")),
+        ("pytorch_half_pixel", ("round_prefer_floor", "round_prefer_ceil")),
+    )
+    for rounding in roundings
+)
+"""What a nearest resize by whole numbers says when it repeats each pixel."""
+
+
 def is_nearest_enlarging(node: gs.Node) -> bool:
     """Whether a Resize repeats each pixel of a picture a whole number of times along height and width."""
-    if node.op != "Resize" or n.text(node, "mode", "nearest") != "nearest":
+    if node.op != "Resize" or n.text(node, "mode", "nearest") != "nearest" or "axes" in node.attrs:
+        return False
+    coordinates = n.text(node, "coordinate_transformation_mode", "half_pixel")
+    if (coordinates, n.text(node, "nearest_mode", "round_prefer_floor")) not in _REPEATING:
         return False
     scales = scales_of(node)
-    if scales is None:
+    if scales is None or scales.size != 4:
         return False
-    whole = scales.size == 4 and bool((scales >= 1).all() and (scales % 1 == 0).all())
-    asymmetric = n.text(node, "coordinate_transformation_mode", "half_pixel") == "asymmetric"
-    floor = n.text(node, "nearest_mode", "round_prefer_floor") == "floor"
-    return whole and asymmetric and floor and bool((scales[:2] == 1).all()) and "axes" not in node.attrs
+    return bool((scales >= 1).all() and (scales % 1 == 0).all() and (scales[:2] == 1).all())

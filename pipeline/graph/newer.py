@@ -173,9 +173,20 @@ def _average_pool(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes
     kernel = n.ints(node, "kernel_shape", ())
     channels = shapes.here.channels(node.inputs[0])
     rank = len(kernel)
-    if channels is None or n.text(node, "auto_pad", "NOTSET") not in ("", "NOTSET") or node.attrs.get("ceil_mode"):
+    pads, shape = list(n.ints(node, "pads", (0,) * 2 * rank)), shapes.here.of(node.inputs[0])
+    up = bool(node.attrs.get("ceil_mode")) and not node.attrs.get("count_include_pad")
+    plain = n.text(node, "auto_pad", "NOTSET") in ("", "NOTSET") and (up or not node.attrs.get("ceil_mode"))
+    if channels is None or not plain or (up and (shape is None or None in shape[2:])):
         raise _too_new(node, "an average over dilated pixels in this form")
-    pads = list(n.ints(node, "pads", (0,) * 2 * rank))
+    if up:  # the last window may reach beyond the end: pixels that do not count
+        strides = n.ints(node, "strides", (1,) * rank)
+        for axis, size in enumerate(shape[2:]):  # type: ignore[index]
+            reach = (kernel[axis] - 1) * dilations[axis] + 1
+            span = size + pads[axis] + pads[axis + rank] - reach  # type: ignore[operator]
+            count = math.ceil(span / strides[axis]) + 1
+            if (count - 1) * strides[axis] >= size + pads[axis]:  # type: ignore[operator]
+                count -= 1
+            pads[axis + rank] = max(0, (count - 1) * strides[axis] + reach - size - pads[axis])  # type: ignore[operator]
     make, source = n.Builder(graph, node, STEM), node.inputs[0]
     attrs: dict[str, Any] = {
         "kernel_shape": list(kernel),

@@ -95,10 +95,10 @@ def _resize(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> N
         _tensorflow_coordinates(node)
     else:
         make, mode = n.Builder(graph, node, STEM), n.text(node, "mode", "nearest")
-        known = scales_of(node)
-        given = n.given(node, 1) if known is None else make.const(known, "scales")
-        if given is None:
+        given = n.given(node, 1)
+        if given is None and scales_of(node) is None:
             return
+        given = given or make.const(scales_of(node), "scales")
         node.op, node.inputs = "Resize", [node.inputs[0], n.empty(), given]
         node.attrs = {
             "mode": "linear" if mode == "bilinear" else mode,

@@ -1,7 +1,7 @@
 """The rewrites, in the order in which they run, and `lower`, which runs them.
 
-The order matters for speed only: rewrites run until nothing changes. Forms are brought to the dialect first
-(constants, layout, opset), patterns are recognised next, and what a target lacks is replaced last.
+They run until nothing changes. What must come before what, each rewrite says itself (`after`, `last`); beyond that
+the order is free, and a test shuffles it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pipeline.rewrites.base import Check, Compare, Edit, LoweringResult, Refusal
 from pipeline.rewrites.batch_norm import FoldBatchNorm
 from pipeline.rewrites.broadcasts import BroadcastConstants
 from pipeline.rewrites.constants import BakedSizes, Constants
-from pipeline.rewrites.conv import Convolutions, TransposedConvolutions
+from pipeline.rewrites.conv import Convolutions, NarrowConvolutions, TransposedConvolutions
 from pipeline.rewrites.expand import Expands
-from pipeline.rewrites.forms import Forms
+from pipeline.rewrites.forms import Forms, NoOps
 from pipeline.rewrites.functions import Functions
 from pipeline.rewrites.fused import FusedOperators
 from pipeline.rewrites.group_norm import GroupNorms
 from pipeline.rewrites.instance_norm import FuseInstanceNorm, InstanceNormInputs
 from pipeline.rewrites.layout import ChannelsLast
 from pipeline.rewrites.linear_fusing import ConstantsAlongWidth, ShiftsBeforeConvolutions
-from pipeline.rewrites.padding import Paddings
+from pipeline.rewrites.padding import MergedPads, Paddings
 from pipeline.rewrites.pooling import Pools
 from pipeline.rewrites.quantized import Quantised
 from pipeline.rewrites.reductions import Reductions, Softmaxes
@@ -45,9 +45,11 @@ REWRITES: tuple[Rewrite, ...] = (
     ChannelsLast(),
     Shuffles(),
     Slices(),
+    NoOps(),
     Forms(),
     Expands(),
     Paddings(),
+    MergedPads(),
     GroupNorms(),
     FuseInstanceNorm(),
     InstanceNormInputs(),
@@ -61,12 +63,13 @@ REWRITES: tuple[Rewrite, ...] = (
     Pools(),
     Convolutions(),
     TransposedConvolutions(),
+    NarrowConvolutions(),
     ShiftsBeforeConvolutions(),
     ConstantsAlongWidth(),
     BroadcastConstants(),
     BakedSizes(),
 )
-"""Every rewrite, one line each, in the order in which they run."""
+"""Every rewrite, one line each, in the order in which they run: one that keeps what they say in `after`."""
 
 
 def lower(

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.graph import infer
 from pipeline.graph import nodes as n
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -21,27 +21,34 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
 
 NAME = "activations"
-ALWAYS = ("Softplus", "PRelu", "LeakyRelu")
-"""Accepted by some target and wrong there: Softplus overflows above 88, PRelu per channel is wrong on Burst and
-throws in 1.0, LeakyRelu with alpha above 1 is max(x, alpha * x) on the GPU (importer.md sections 6 and 11)."""
 _ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 """Abramowitz and Stegun, 7.1.26: |error| <= 1.5e-7."""
+
+
+_FAULTS = {
+    "Softplus": "overflows above 88",
+    "PRelu": "takes slopes per channel wrong",
+    "LeakyRelu": "takes the larger of x and alpha * x",
+}
+"""What is wrong with operators that a target may have; the others it has or has not."""
 
 
 class Activations:
     """Composes every activation in `_RECIPES` that the target lacks or computes wrong.
 
-    Refused: a PRelu whose slope is not constant.
+    Barracuda's Softplus overflows above 88, PRelu per channel is wrong on Burst and throws in 1.0, LeakyRelu with
+    alpha above 1 is max(x, alpha * x) on the GPU (importer.md sections 6 and 11). Refused: a PRelu whose slope is
+    not constant.
     """
 
     name = NAME
     summary = "activations that the target lacks or computes wrong are composed of simpler ones"
     removes = ("unknown-operator", "softplus-overflows", "prelu-per-channel", "prelu-slope", "leaky-relu-alpha")
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: list[Edit | Refusal] = []
         for node in n.nodes_of(graph, *_RECIPES):
-            if node.op not in ALWAYS and target.accepts(node.op):
+            if not asked(node):
                 continue
             refused = _refusal(node)
             if refused is not None:
@@ -53,7 +60,7 @@ class Activations:
                 continue
             n.replace_output(result, node.outputs[0])
             make.drop()
-            fault = f"{target.name} {'computes it wrong' if target.accepts(node.op) else 'does not have it'}"
+            fault = f"{target.name} {_FAULTS.get(node.op, 'does not have it')}"
             outcome.append(Edit(NAME, (node.name,), f"{node.op} composed of simpler operators", fault))
         return outcome
 

@@ -1,8 +1,10 @@
 """What a rewrite is, and how rewrites are run.
 
-A rewrite is a class with `name`, one-line `summary`, `removes` (finding codes) and `apply(graph, target)`,
-which changes the graph in place and returns what it did: edits, and refusals where a place matches but cannot
-be rewritten. `run` applies an ordered tuple of rewrites until nothing changes.
+A rewrite is a class with `name`, one-line `summary`, what asks for it, and `apply(graph, target, asked)`, which
+changes the graph in place and returns what it did: edits, and refusals where a place matches but cannot be
+rewritten. A finding of the target's rules asks for it at a node (`removes`: the codes), or it has a `reason` of
+its own, whatever the target: a layer less, no picture size in the graph, digits that would be lost. `run` applies
+an ordered tuple of rewrites until nothing changes.
 """
 
 from __future__ import annotations
@@ -64,19 +66,80 @@ Outcome = list[Edit | Refusal]
 """What a rewrite did to a graph."""
 
 
+Asked = Callable[..., bool]
+"""`asked(*nodes)`: whether a finding asks for the rewrite at one of these nodes; true if it has its own reason."""
+
+
 class Rewrite(Protocol):
-    """A change to a graph that removes findings without changing what the graph computes."""
+    """A change to a graph that removes findings without changing what the graph computes.
+
+    Either `removes` or `reason` is not empty. Optional: `after`, the names of rewrites that come before it in each
+    round; `last`, to run only once no other changes anything any more; `changes_numbers`, why it is not compared.
+    """
 
     @property
     def name(self) -> str: ...
     @property
     def summary(self) -> str: ...
-    @property
-    def removes(self) -> tuple[str, ...]: ...
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
-        """Change `graph` in place wherever the rewrite matches; an Edit for each change."""
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+        """Change `graph` in place wherever the rewrite matches and is asked for; an Edit for each change."""
         ...
+
+
+def removes(rewrite: Rewrite) -> tuple[str, ...]:
+    """The codes of findings that ask for a rewrite; empty for one with a reason of its own."""
+    return getattr(rewrite, "removes", ())
+
+
+def reason(rewrite: Rewrite) -> str:
+    """Why a rewrite is done whatever the target; empty for one that findings ask for."""
+    return getattr(rewrite, "reason", "")
+
+
+def after(rewrite: Rewrite) -> tuple[str, ...]:
+    """The names of the rewrites that come before this one in each round."""
+    return getattr(rewrite, "after", ())
+
+
+def always(*_: gs.Node) -> bool:
+    """`asked` of a rewrite with its own reason."""
+    return True
+
+
+class Faults:
+    """What a target's rules find in a graph, as `write` would write it: the codes by node.
+
+    The rules are evaluated when first asked, once per round of rewriting, so that lowering takes time that grows
+    with the nodes. What an edit of the round touched counts as free of faults until the next.
+    """
+
+    def __init__(self, graph: gs.Graph, target: Target) -> None:
+        self._graph, self._target = graph, target
+        self._codes: dict[str, set[str]] | None = None
+        self._touched: set[str] = set()
+
+    def touched(self, edits: Iterable[Edit]) -> None:
+        """Let what these edits named be free of faults."""
+        for edit in edits:
+            self._touched.update(edit.nodes)
+
+    def asked(self, rewrite: Rewrite) -> Asked:
+        """The question that a rewrite may ask of nodes."""
+        if reason(rewrite):
+            return always
+        wanted = set(removes(rewrite))
+        return lambda *nodes: any(wanted & self._of(node.name) for node in nodes)
+
+    def _of(self, name: str) -> set[str]:
+        if self._codes is None:
+            self._codes = {}
+            family = self._target.family
+            from pipeline.validation import validate
+
+            for finding in validate(family.read(family.write(self._graph, self._target)), self._target):
+                self._codes.setdefault(finding.node, set()).add(finding.code)
+        return set() if name in self._touched else self._codes.get(name, set())
 
 
 @dataclass(frozen=True)
@@ -120,25 +183,28 @@ def run(
 ) -> LoweringResult:
     """Apply the rewrites, in order, again and again until a round changes nothing.
 
-    Dead nodes are removed and the graph is sorted after each rewrite that changed it. With `compare`, what a
-    rewrite did is compared with the graph before it; where they differ it is undone and the rewrite left out.
-    A rewrite with `changes_numbers` is not compared.
+    The target's rules are evaluated once per round, and ask for rewrites where they find fault (`Faults`). Dead
+    nodes are removed and the graph is sorted after each rewrite that changed it. With `compare`, what a rewrite
+    did is compared with the graph before it; where they differ it is undone and the rewrite left out. A rewrite
+    with `changes_numbers` is not compared.
     """
     rewrites = tuple(rewrites)
     result = LoweringResult()
     undone: set[str] = set()
     for _ in range(MAX_ROUNDS):
         changed = False
+        faults = Faults(graph, target)
         refusals: dict[Refusal, None] = {}
         for rewrite in rewrites:
-            if rewrite.name in undone:
+            if rewrite.name in undone or (changed and getattr(rewrite, "last", False)):
                 continue
             before = graph.copy() if compare is not None else None
             forget_names(graph)
-            outcome = rewrite.apply(graph, target)
+            outcome = rewrite.apply(graph, target, faults.asked(rewrite))
             edits = [o for o in outcome if isinstance(o, Edit)]
             refusals.update(dict.fromkeys(o for o in outcome if isinstance(o, Refusal)))
             if edits:
+                faults.touched(edits)
                 settle(graph)
                 if compare is not None and before is not None:
                     check = _checked(rewrite, before, graph, edits, compare)

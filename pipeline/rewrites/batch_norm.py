@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -23,22 +23,21 @@ class FoldBatchNorm:
     """BatchNormalization behind a Conv, ConvTranspose or Gemm of which it is the only reader joins its weights.
 
     Left alone: behind anything else (Barracuda runs it as ScaleBias, epsilon honoured), behind computed weights,
-    and in training mode (which `constants` refuses). Refused: parameters that are computed from the picture.
+    with parameters that are computed, and in training mode.
     """
 
     name = "fold-batch-norm"
     summary = "BatchNormalization behind a convolution joins its weights and bias"
-    removes = ("input-not-constant",)
+    reason = "one layer less"
+    after = ("constants",)
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: list[Edit | Refusal] = []
         for node in n.nodes_of(graph, "BatchNormalization"):
             if len(node.outputs) > 1 or node.attrs.get("training_mode"):
                 continue
             held = [n.value(tensor) for tensor in node.inputs[1:5]]
             if any(value is None for value in held):
-                reason = "its scale, bias, mean or variance is computed from the picture"
-                outcome.append(Refusal(self.name, "batch-norm-not-constant", node.name, node.op, reason))
                 continue
             outcome += self._fold(graph, node, [np.asarray(value, np.float64) for value in held])
         return outcome
@@ -70,8 +69,7 @@ class FoldBatchNorm:
         node.outputs.clear()
         node.inputs.clear()
         before.outputs = [output]
-        why = "one layer less; up to 1.2 Barracuda does not fold it itself"
-        return [Edit(self.name, (before.name, node.name), f"folded into the {before.op}", why)]
+        return [Edit(self.name, (before.name, node.name), f"folded into the {before.op}", self.reason)]
 
 
 def _scaled(node: gs.Node, weights: np.ndarray, factor: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -23,28 +23,22 @@ _BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean")
 
 
 class BroadcastConstants:
-    """A constant of fewer than four dimensions beside a tensor of four gets the missing ones in front.
-
-    In 1.0 every one but a single number that is not the first input; from 1.3 on only matrices.
-    """
+    """A constant of fewer than four dimensions beside a tensor of four gets the missing ones in front."""
 
     name = "broadcast-constants"
     summary = "constants beside pictures are written with four dimensions where a target guesses by their rank"
     removes = ("broadcast-by-rank",)
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: list[Edit | Refusal] = []
-        old = "broadcast-by-rank" in target.semantics
         shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, *_BROADCASTING):
+            misread = asked(node)
             low = []
             for index, tensor in enumerate(node.inputs):
                 held = n.value(tensor)
-                if (
-                    held is not None
-                    and held.ndim < 4
-                    and (held.ndim == 2 or (old and (index == 0 or held.size > 1)))
-                ):
+                first = index == 0 and not target.can("rank-of-all-inputs")
+                if held is not None and held.ndim < 4 and (misread or first):
                     low.append((index, held))
             if not low or shapes.here.rank(node.outputs[0]) != 4:
                 continue

@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 from pipeline.graph import nodes as n
 from pipeline.graph.estimate import MOST_FOLDED, folded_elements
 from pipeline.graph.shapes import SMALL, Shapes, infer, infer_elsewhere
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:
     from pipeline.targets import Target
@@ -67,15 +67,10 @@ class Constants:
 
     name = "constants"
     summary = "folds constants into float32 initializers and removes Identity, Dropout and other no-ops"
-    removes = (
-        "input-not-constant",
-        "optional-input-dropped",
-        "tensor-dtype",
-        "constant-without-tensor",
-        "extra-output",
-    )
+    reason = "what is known before the picture is stands in initializers, whoever exported it"
+    after = ("quantised",)
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         done: list[Edit | Refusal] = []
         done += _passing_nodes(graph)
         done += _constant_nodes(graph)
@@ -99,10 +94,18 @@ class BakedSizes:
 
     name = "baked-sizes"
     summary = "replaces sizes computed from Shape by constants for the declared picture size"
-    removes = ("shape-is-not-read", "shape-not-static")
+    removes = (
+        "attribute-ignored",
+        "shape-is-not-read",
+        "input-does-not-fold",
+        "shape-not-static",
+        "sizes-do-not-fold",
+        "unknown-operator",
+    )
+    last = True
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
-        if not any(True for _ in n.nodes_of(graph, "Shape", "Size")):
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+        if not any(True for _ in n.nodes_of(graph, "Shape", "Size")) or not asked(*graph.nodes):
             return []
         shapes = infer(graph)
         names = _replace_known(graph, shapes, shapes.values)

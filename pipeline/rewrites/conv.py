@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes, Shapes, infer
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 from pipeline.rewrites.kernels import (
     Axis,
     block_diagonal,
@@ -57,25 +57,13 @@ class Convolutions:
     summary = "grouped, non-square-strided and auto-padded convolutions become plain or depthwise ones"
     removes = ("grouped-convolution", "height-width-swapped", "same-padding-from-width", "dilations-not-square")
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: list[Edit | Refusal] = []
         shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, "Conv"):
-            outcome += self._lower(graph, node, target, shapes) or self._pad_narrow(graph, node, shapes)
+            if asked(node):
+                outcome += self._lower(graph, node, target, shapes)
         return outcome
-
-    def _pad_narrow(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> list[Edit | Refusal]:
-        pads, strides = n.ints(node, "pads", (0, 0, 0, 0)), n.ints(node, "strides", (1, 1))
-        if not pads[1] or max(strides) == 1 or not narrow(node, shapes.here):
-            return []
-        build = n.Builder(graph, node, self.name)
-        padded = build.op(
-            "Pad", node.inputs[0], mode="constant", pads=[0, 0, *pads[:2], 0, 0, *pads[2:]], value=0.0
-        )
-        node.inputs[0], node.attrs["pads"] = padded, [0, 0, 0, 0]
-        what = "its pads became a Pad before it"
-        why = "strided to a single column it fails an assertion of the CPU backends (measured)"
-        return [Edit(self.name, (node.name,), what, why)]
 
     def _lower(self, graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> list[Edit | Refusal]:
         weights = n.value(n.given(node, 1))
@@ -93,9 +81,6 @@ class Convolutions:
         if to_change and weights is None:
             return [_not_constant(self.name, node)]
         edits: list[Edit | Refusal] = []
-        if "kernel_shape" not in node.attrs:
-            node.attrs["kernel_shape"] = [int(k) for k in kernel]
-            edits.append(Edit(self.name, (node.name,), "kernel_shape written out", "importers read it from there"))
         if n.text(node, "auto_pad", "NOTSET") not in ("NOTSET", ""):
             spatial = shapes.here.of(node.inputs[0])
             edits.append(_write_pads(self.name, node, kernel, spatial[2:] if spatial else (None,) * rank))
@@ -205,6 +190,31 @@ class Convolutions:
         return Edit(self.name, (node.name,), f"group {group} became {group} Slices and Convs, and a Concat", why)
 
 
+class NarrowConvolutions:
+    """Strided, left-padded convolutions that may give a single column are padded by a Pad before them."""
+
+    name = "narrow-conv"
+    summary = "convolutions that may give a single column are padded before they run"
+    reason = "strided to a single column it fails an assertion of the CPU backends (measured)"
+
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+        outcome: Outcome = []
+        if not target.can("one-column-assertion"):
+            return outcome
+        shapes = LazyShapes(graph)
+        for node in n.nodes_of(graph, "Conv"):
+            pads, strides = n.ints(node, "pads", (0, 0, 0, 0)), n.ints(node, "strides", (1, 1))
+            if len(pads) < 4 or not pads[1] or max(strides) == 1 or not narrow(node, shapes.here):
+                continue
+            build = n.Builder(graph, node, self.name)
+            around = [0, 0, *pads[:2], 0, 0, *pads[2:]]
+            node.inputs[0] = build.op("Pad", node.inputs[0], mode="constant", pads=around)
+            node.attrs["pads"] = [0, 0, 0, 0]
+            what = "its pads became a Pad before it"
+            outcome.append(Edit(self.name, (node.name,), what, self.reason))
+        return outcome
+
+
 class TransposedConvolutions:
     """ConvTranspose in the one form that Barracuda computes right, or as a Conv and a DepthToSpace.
 
@@ -217,10 +227,12 @@ class TransposedConvolutions:
     summary = "asymmetric, grouped, dilated and non-square transposed convolutions become forms that compute right"
     removes = ("transposed-pads-asymmetric", "transposed-group", "height-width-swapped", "attribute-ignored")
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: list[Edit | Refusal] = []
         shapes: Shapes | None = None
         for node in n.nodes_of(graph, "ConvTranspose"):
+            if not asked(node):
+                continue
             if "output_shape" in node.attrs:
                 shapes = shapes or infer(graph)
             outcome += self._lower(graph, node, shapes)
@@ -236,7 +248,7 @@ class TransposedConvolutions:
         group = int(node.attrs.get("group", 1))
         resolved = "output_shape" not in node.attrs and n.text(node, "auto_pad", "NOTSET") in ("NOTSET", "")
         plain = len(set(strides)) == 1 and len(set(extra)) == 1 and pads[:rank] == pads[rank:]
-        if plain and resolved and group == 1 and set(dilations) == {1} and "kernel_shape" in node.attrs:
+        if plain and resolved and group == 1 and set(dilations) == {1}:
             return []
         if weights is None:
             return [_not_constant(self.name, node)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.graph import nodes as n
 from pipeline.graph.operator_shapes import Contradiction, Shape, broadcast
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -29,9 +29,10 @@ class Expands:
 
     name = "expand"
     summary = "Expand in front of arithmetic is removed"
-    removes = ("shape-not-static",)
+    reason = "arithmetic repeats small operands by itself, at every picture size"
+    after = ("constants",)
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: list[Edit | Refusal] = []
         for node in n.nodes_of(graph, "Expand"):
@@ -44,7 +45,7 @@ class Expands:
                 continue
             name = node.name
             if n.bypass(graph, node):
-                outcome.append(Edit(self.name, (name,), "removed", "arithmetic repeats small operands by itself"))
+                outcome.append(Edit(self.name, (name,), "removed", self.reason))
         return outcome
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of, has, parameter
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 from pipeline.rewrites.constants import kind_of
 
 if TYPE_CHECKING:
@@ -43,16 +43,23 @@ class Forms:
         "only-first-axis",
         "attribute-ignored",
         "gemm-bias-lost",
+        "gemm-bias-size",
+        "input-missing",
+        "unsqueeze-of-input",
         "transpose-without-permutation",
         "flatten-of-a-map",
+        "clip-order",
+        "single-operand",
+        "input-not-constant",
         "unknown-operator",
     )
 
-    def apply(self, graph: gs.Graph, target: Target) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, *_FORMS):
-            if n.is_output(graph, node.outputs[0]) or node.outputs[0].outputs or len(node.outputs) > 1:
+            read = n.is_output(graph, node.outputs[0]) or node.outputs[0].outputs or len(node.outputs) > 1
+            if read and asked(node):
                 outcome += _FORMS[node.op](graph, node, target, shapes)
         return outcome
 
@@ -77,21 +84,11 @@ def _clip(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) ->
         make.drop()
         return _edit(node, "became Max and Min", "its bounds are not constant")
     low, high = (None if held is None else float(held.reshape(())) for held in bounds)
-    low = None if low is None or low <= -LARGEST_FLOAT else low
-    high = None if high is None or high >= LARGEST_FLOAT else high
-    if low is None and high is None:
-        return _edit(node, "removed", "it bounds nothing") if n.bypass(graph, node) else []
-    if low == 0.0 and high is None:
-        node.op, node.attrs, node.inputs = "Relu", {}, [node.inputs[0]]
-        return _edit(node, "became Relu", "that is what it computes, and Relu is fused")
     if low is not None and high is not None and low > high:
         make = n.Builder(graph, node, NAME)
         make.op("Min", make.op("Max", node.inputs[0], low), high, out=node.outputs[0])
         make.drop()
         return _edit(node, "became Max and Min", "its minimum is above its maximum")
-    if (low is None and bounds[0] is not None) or (high is None and bounds[1] is not None):
-        n.Builder(graph, node, NAME).set(node, min=low, max=high)
-        return _edit(node, "lost a bound", "it bounds nothing")
     return []
 
 
@@ -112,15 +109,6 @@ def _squeeze(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes)
         total = rank if node.op == "Squeeze" else rank + len(axes)
         axes = [axis % total for axis in axes]
     axes = sorted(axes)
-    before = n.producer(node.inputs[0])
-    if (
-        node.op == "Unsqueeze"
-        and before is not None
-        and before.op == "Squeeze"
-        and sorted(axes_of(before) or ()) == axes
-        and n.bypass(graph, node, before.inputs[0])
-    ):
-        return _edit(node, "removed together with the Squeeze before it", "the two undo each other")
     if len(axes) > 1 and not target.can("squeeze-of-several-axes"):
         make = n.Builder(graph, node, NAME)
         tensor, output, op = node.inputs[0], node.outputs[0], node.op
@@ -168,8 +156,6 @@ def _gemm(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) ->
 
 
 def _comparison(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
-    if target.accepts(node.op):
-        return []
     make = n.Builder(graph, node, NAME)
     opposite = "Less" if node.op == "GreaterOrEqual" else "Greater"
     make.op("Not", make.op(opposite, *node.inputs), out=node.outputs[0])
@@ -179,8 +165,6 @@ def _comparison(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShap
 
 def _where(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
     """mask * a + (1 - mask) * b (measured); both branches must be finite, as they are in a picture network."""
-    if target.accepts("Where"):
-        return []
     make = n.Builder(graph, node, NAME)
     condition, chosen, other = node.inputs
     mask = make.op("Cast", condition, to=1)
@@ -190,34 +174,61 @@ def _where(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -
     return _edit(node, "became a blend by the mask", f"{target.name} has no Where")
 
 
-def _pow(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
-    exponent = n.value(node.inputs[1])
-    if exponent is None or exponent.dtype.kind == "f" or kind_of(node.inputs[0]) in ("i", "u"):
-        return []
-    node.inputs[1] = n.Builder(graph, node, NAME).const(exponent, "exponent")
-    return _edit(node, "exponent became float32", "below opset 12 both operands have one type")
-
-
-def _single(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
-    """Sum, Mean, Max and Min of one tensor, Concat of one tensor: the tensor itself."""
-    if len(node.inputs) == 1 and n.bypass(graph, node):
-        return _edit(node, "removed", f"{node.op} of one tensor is the tensor")
-    return []
-
-
 _FORMS: dict[str, Callable[[gs.Graph, gs.Node, Target, LazyShapes], Outcome]] = {
     "Clip": _clip,
     "Squeeze": _squeeze,
     "Unsqueeze": _squeeze,
-    "Concat": _single,
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GreaterOrEqual": _comparison,
     "LessOrEqual": _comparison,
     "Where": _where,
-    "Pow": _pow,
-    "Sum": _single,
-    "Mean": _single,
-    "Max": _single,
-    "Min": _single,
 }
+
+
+class NoOps:
+    """What computes nothing goes: clips without bounds, sums of one tensor, a Squeeze and its Unsqueeze.
+
+    A Clip from 0 on is the Relu that it computes, which every target fuses.
+    """
+
+    name = "no-ops"
+    summary = "clips without bounds, sums of one tensor and shapes there and back go; a Clip from 0 on is Relu"
+    reason = "one layer less"
+    after = ("constants",)
+
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+        outcome: Outcome = []
+        for node in n.nodes_of(graph, "Clip", "Concat", "Sum", "Mean", "Max", "Min", "Unsqueeze"):
+            what = self._clip(graph, node) if node.op == "Clip" else self._passes(graph, node)
+            if what:
+                outcome.append(Edit(self.name, (node.name,), what, self.reason))
+        return outcome
+
+    def _clip(self, graph: gs.Graph, node: gs.Node) -> str:
+        bounds = {name: parameter(node, name) for name in ("min", "max")}
+        if any(held is None and has(node, name) for name, held in bounds.items()):
+            return ""
+        low, high = (None if held is None else float(held.reshape(())) for held in bounds.values())
+        low = None if low is None or low <= -LARGEST_FLOAT else low
+        high = None if high is None or high >= LARGEST_FLOAT else high
+        if low is None and high is None:
+            return "removed: it bounds nothing" if n.bypass(graph, node) else ""
+        if low == 0.0 and high is None:
+            node.op, node.attrs, node.inputs = "Relu", {}, [node.inputs[0]]
+            return "became Relu"
+        if (low is None and bounds["min"] is not None) or (high is None and bounds["max"] is not None):
+            n.Builder(graph, node, self.name).set(node, min=low, max=high)
+            return "lost a bound that bounds nothing"
+        return ""
+
+    def _passes(self, graph: gs.Graph, node: gs.Node) -> str:
+        if node.op != "Unsqueeze":
+            return f"removed: {node.op} of one tensor" if len(node.inputs) == 1 and n.bypass(graph, node) else ""
+        before = n.producer(node.inputs[0])
+        axes = axes_of(node)
+        if before is None or before.op != "Squeeze" or not axes or min(axes) < 0:
+            return ""
+        same = sorted(axes_of(before) or ()) == sorted(axes)
+        undone = same and n.bypass(graph, node, before.inputs[0])
+        return "removed together with the Squeeze before it" if undone else ""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -36,10 +36,10 @@ class Functions:
     summary = "sine, its kin and rounding are composed of simpler operators for 1.0"
     removes = ("unknown-operator", "round-does-nothing")
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: list[Edit | Refusal] = []
         for node in n.nodes_of(graph, *_RECIPES):
-            if target.accepts(node.op) and (node.op != "Round" or "round-does-nothing" not in target.semantics):
+            if not asked(node):
                 continue
             make = n.Builder(graph, node, self.name)
             result = _RECIPES[node.op](make, node.inputs[0])

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.newer import gelu
 from pipeline.graph.shapes import infer
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 from pipeline.rewrites.kernels import take_over
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ class FusedOperators:
     summary = "ONNX Runtime's fused operators become the standard ones that they were made of"
     removes = ("unknown-operator", "foreign-domain")
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: list[Edit | Refusal] = []
         for node in list(graph.nodes):
-            if node.outputs and node.domain in _DOMAINS:
+            if node.outputs and node.domain in _DOMAINS and asked(node):
                 outcome += self._lower(graph, node)
         return outcome
 

@@ -15,14 +15,13 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.targets import Target
 
-Outcome = list[Edit | Refusal]
 _RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
@@ -36,19 +35,28 @@ class GroupNorms:
 
     name = "group-norm"
     summary = "group, layer and mean-variance normalisation become pooling and 1x1 convolutions"
-    removes = ("unknown-operator", "stale-feature-count")
+    removes = (
+        "unknown-operator",
+        "stale-feature-count",
+        "shape-is-not-read",
+        "input-does-not-fold",
+        "reshape-of-memory",
+    )
+    after = ("constants",)
 
-    def apply(self, graph: gs.Graph, target: Target) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
-        for node in n.nodes_of(graph, "GroupNormalization"):
-            outcome += self._group(graph, node, shapes)
         for node in n.nodes_of(graph, "InstanceNormalization"):
-            outcome += self._reshaped(graph, node, shapes)
-        for node in n.nodes_of(graph, "LayerNormalization", "RMSNormalization"):
-            outcome += self._layer(graph, node, target, shapes)
+            around = (n.producer(node.inputs[0]), n.only_consumer(graph, node.outputs[0]))
+            if asked(node, *(other for other in around if other is not None)):
+                outcome += self._reshaped(graph, node, shapes)
+        for node in n.nodes_of(graph, "LayerNormalization"):
+            if asked(node):
+                outcome += self._layer(graph, node, target, shapes)
         for node in n.nodes_of(graph, "MeanVarianceNormalization"):
-            outcome += self._mean_variance(graph, node, shapes)
+            if asked(node):
+                outcome += self._mean_variance(graph, node, shapes)
         return outcome
 
     def _refuse(self, node: gs.Node, reason: str) -> Outcome:

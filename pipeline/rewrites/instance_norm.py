@@ -17,14 +17,13 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
 from pipeline.graph.shapes import LazyShapes, Shapes
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.targets import Target
 
-Outcome = list[Edit | Refusal]
 _RESHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
 
 
@@ -41,9 +40,10 @@ class FuseInstanceNorm:
 
     name = "fuse-instance-norm"
     summary = "instance normalisation that an exporter took apart becomes InstanceNormalization again"
-    removes = ("reduce-not-over-channels", "shape-not-static", "reshape-of-memory")
+    reason = "one fused layer instead of several, and no picture size in the graph"
+    after = ("constants", "expand")
 
-    def apply(self, graph: gs.Graph, target: Target) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []
         if not any(True for _ in n.nodes_of(graph, "ReduceMean", "GlobalAveragePool")):
             return outcome
@@ -121,8 +121,7 @@ class FuseInstanceNorm:
         )
         if node.outputs and node.outputs[0] is not output:
             make.drop()
-        why = "one fused layer in every version; apart, 1.0 cannot reduce over height and width"
-        return [Edit(self.name, tuple(names), "became InstanceNormalization", why)]
+        return [Edit(self.name, tuple(names), "became InstanceNormalization", self.reason)]
 
 
 def orders(node: gs.Node) -> list[tuple[gs.Tensor, gs.Tensor]]:
@@ -332,15 +331,18 @@ class InstanceNormInputs:
     name = "instance-norm"
     summary = "computed scales of InstanceNormalization become Mul and Add; stale channel counts are reset"
     removes = ("stale-feature-count", "input-not-constant", "optional-input-dropped")
+    after = ("group-norm",)
 
-    def apply(self, graph: gs.Graph, target: Target) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []
-        for node in n.nodes_of(graph, "InstanceNormalization"):
+        for node in n.nodes_of(graph, "InstanceNormalization", "BatchNormalization"):
+            if not asked(node):
+                continue
+            if node.op == "BatchNormalization":
+                outcome += self._stale(graph, node)
+                continue
             outcome += self._computed(graph, node)
             if not outcome or outcome[-1].rewrite != self.name or node.outputs:
-                outcome += self._stale(graph, node)
-        if not target.can("batch-norm-of-any-channel-count"):
-            for node in n.nodes_of(graph, "BatchNormalization"):
                 outcome += self._stale(graph, node)
         return outcome
 

@@ -18,7 +18,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
 from pipeline.graph.operator_shapes import Shape
 from pipeline.graph.shapes import Shapes, infer
-from pipeline.rewrites.base import Edit, Refusal, run
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, run
 from pipeline.rewrites.remapping import MOVED, remap
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ class ChannelsLast:
 
     name = "layout"
     summary = "channels-last regions become channels-first, and the Transposes around them meet and vanish"
-    removes = ("channels-last-transpose", "transpose-as-identity", "reshape-of-memory", "unsqueeze-of-input")
+    reason = "each Transpose copies the map, and channels-last regions of a channels-first graph are guessed at"
+    after = ("constants",)
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         if not any(node.op in (*_RESHAPING, "Transpose") for node in graph.nodes):
             return []
         outcome: list[Edit | Refusal] = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -32,13 +32,13 @@ class ShiftsBeforeConvolutions:
     summary = "adding a number in front of a zero-padded Conv becomes subtracting its negative"
     removes = ("shift-before-padded-conv",)
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: list[Edit | Refusal] = []
-        if "shift-folded-into-padded-conv" not in target.semantics:
-            return outcome
         for node in n.nodes_of(graph, "Add"):
+            if not asked(node):
+                continue
             constant = next((tensor for tensor in node.inputs if n.scalar(tensor) is not None), None)
-            if constant is None or len(node.inputs) != 2 or not _reaches_padded_conv(node.outputs[0]):
+            if constant is None or len(node.inputs) != 2:
                 continue
             other = node.inputs[1] if constant is node.inputs[0] else node.inputs[0]
             if n.value(other) is not None:
@@ -75,11 +75,11 @@ class ConstantsAlongWidth:
     summary = "a constant along the width beside a Conv is subtracted or divided by instead"
     removes = ("constant-along-width",)
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: list[Edit | Refusal] = []
-        if "width-constant-misfused" not in target.semantics:
-            return outcome
         for node in n.nodes_of(graph, "Add", "Mul"):
+            if not asked(node):
+                continue
             for constant, other in (tuple(node.inputs), tuple(reversed(node.inputs))):
                 held = n.value(constant)
                 if held is None or n.value(other) is not None or not _along_width(held):

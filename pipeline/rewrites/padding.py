@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, filler, pads_of
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 from pipeline.rewrites.kernels import narrow
 
 if TYPE_CHECKING:
@@ -21,26 +21,24 @@ if TYPE_CHECKING:
 
     from pipeline.targets import Target
 
-Outcome = list[Edit | Refusal]
-
 
 class Paddings:
-    """Zero pads join the Conv behind them; chains merge; negative and channel pads are written out.
+    """Negative and channel pads are written out, and computed ones refused.
 
-    Left alone: reflect and edge pads, constants other than 0 (right in every version), and
-    zeros before pools, whose own pads do not count as zeros. Refused: pads of the batch, and of channels other
-    than by a constant.
+    Left alone: reflect and edge pads and constants (right in every version). Refused: pads of the batch, of
+    channels other than by a constant, and by amounts that are computed from the picture.
     """
 
     name = "padding"
-    summary = "zero pads join the Conv behind them; negative and channel pads are written out"
-    removes = ("pad-negative", "pad-outer-axes", "pad-mode-unknown")
+    summary = "negative and channel pads are written out"
+    removes = ("pad-negative", "pad-outer-axes", "pad-mode-unknown", "pads-do-not-fold", "pads-input-ignored")
 
-    def apply(self, graph: gs.Graph, target: Target) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Pad"):
-            outcome += self._pad(graph, node, shapes)
+            if asked(node):
+                outcome += self._pad(graph, node, shapes)
         return outcome
 
     def _refuse(self, node: gs.Node, reason: str, code: str = "pad-outer-axes", fix: str = "") -> Outcome:
@@ -50,44 +48,25 @@ class Paddings:
         return [Edit(self.name, (node.name,), what, why)]
 
     def _pad(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
-        rank = shapes.here.rank(node.inputs[0])
-        pads, mode = pads_of(node, rank, shapes.here), n.text(node, "mode", "constant")
+        mode = n.text(node, "mode", "constant")
+        pads = pads_of(node, shapes.here.rank(node.inputs[0]), shapes.here)
         if pads is None:
             reason, fix = "its pads are computed from the picture", "pad by constant amounts in the network"
             return self._refuse(node, reason, "pads-not-constant", fix)
-        rank = len(pads) // 2
         if filler(node) is None:
             return self._refuse(node, "the value that it pads with is computed", "pad-value-not-constant")
-        if not any(pads):
-            return self._edit(node, "removed", "it pads by nothing") if n.bypass(graph, node) else []
-        merged = self._chain(graph, node, pads, mode)
-        if merged or rank != 4:
-            return merged
+        if pads_of(node) != pads:
+            n.Builder(graph, node, self.name).set(node, pads=pads, value=filler(node) or None)
+            return self._edit(node, "its pads were written out", "computed pads are not read")
+        if len(pads) != 8 or not any(pads):
+            return []
         if pads[0] or pads[4]:
             return self._refuse(node, "it pads the batch")
         if min(pads) < 0:
             return self._negative(graph, node, pads)
         if pads[1] or pads[5]:
             return self._channels(graph, node, pads, mode, shapes)
-        if mode == "constant" and not filler(node):
-            return self._into_convolutions(graph, node, pads, shapes)
         return []
-
-    def _chain(self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...], mode: str) -> Outcome:
-        """Two pads of zeros (or of one value), or two of edges, are one."""
-        before = n.producer(node.inputs[0])
-        if before is None or before.op != "Pad" or mode not in ("constant", "edge"):
-            return []
-        first = pads_of(before, len(pads) // 2)
-        if first is None or len(first) != len(pads) or min(*first, *pads) < 0:
-            return []
-        same_value = filler(before) == filler(node)
-        if n.text(before, "mode", "constant") != mode or not same_value:
-            return []
-        both, value = [a + b for a, b in zip(first, pads, strict=True)], filler(node) or None
-        node.inputs[0] = before.inputs[0]
-        n.Builder(graph, node, self.name).set(node, pads=both, value=value)
-        return [Edit(self.name, (before.name, node.name), "two pads became one", "one layer less")]
 
     def _negative(self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...]) -> Outcome:
         make = n.Builder(graph, node, self.name)
@@ -125,9 +104,65 @@ class Paddings:
         make.drop()
         return self._edit(node, "channel pads became a 1x1 convolution", "Barracuda pads height and width alone")
 
-    def _into_convolutions(
-        self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...], shapes: LazyShapes
+
+class MergedPads:
+    """Zero pads join the Conv behind them, chains of pads merge, and pads by nothing go.
+
+    Left alone: zeros before pools, whose own pads do not count as zeros.
+    """
+
+    name = "merge-pads"
+    summary = "zero pads join the Conv behind them, and chains of pads merge"
+    reason = "one layer less"
+    after = ("constants", "padding")
+
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+        shapes = LazyShapes(graph)
+        outcome: Outcome = []
+        for node in n.nodes_of(graph, "Pad"):
+            pads, mode = pads_of(node, shapes.here.rank(node.inputs[0])), n.text(node, "mode", "constant")
+            if pads is None or filler(node) is None:
+                continue
+            if not any(pads):
+                if n.bypass(graph, node):
+                    outcome.append(Edit(self.name, (node.name,), "removed", "it pads by nothing"))
+                continue
+            outcome += self._chain(graph, node, pads, mode) or self._into(graph, node, pads, mode, target, shapes)
+        return outcome
+
+    def _chain(self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...], mode: str) -> Outcome:
+        """Two pads of zeros (or of one value), or two of edges, are one."""
+        before = n.producer(node.inputs[0])
+        if before is None or before.op != "Pad" or mode not in ("constant", "edge"):
+            return []
+        first = pads_of(before, len(pads) // 2)
+        if first is None or len(first) != len(pads) or min(*first, *pads) < 0:
+            return []
+        same_value = filler(before) == filler(node)
+        if n.text(before, "mode", "constant") != mode or not same_value:
+            return []
+        both, value = [a + b for a, b in zip(first, pads, strict=True)], filler(node) or None
+        node.inputs[0] = before.inputs[0]
+        n.Builder(graph, node, self.name).set(node, pads=both, value=value)
+        return [Edit(self.name, (before.name, node.name), "two pads became one", "one layer less")]
+
+    def _into(
+        self,
+        graph: gs.Graph,
+        node: gs.Node,
+        pads: tuple[int, ...],
+        mode: str,
+        target: Target,
+        shapes: LazyShapes,
     ) -> Outcome:
+        if (
+            mode != "constant"
+            or filler(node)
+            or len(pads) != 8
+            or min(pads) < 0
+            or any(pads[i] for i in (0, 1, 4, 5))
+        ):
+            return []
         output = node.outputs[0]
         readers = n.consumers(output)
         spatial = (*pads[2:4], *pads[6:8])
@@ -137,7 +172,7 @@ class Paddings:
             plain = n.text(reader, "auto_pad", "NOTSET") in ("NOTSET", "")
             if reader.op != "Conv" or not plain or any(tensor is output for tensor in reader.inputs[1:]):
                 return []
-            if narrow(reader, shapes.here):
+            if target.can("one-column-assertion") and narrow(reader, shapes.here):
                 return []
         for reader in readers:
             own = n.ints(reader, "pads", (0, 0, 0, 0)) or ()

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END
 from pipeline.graph.shapes import Shapes, infer
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 from pipeline.rewrites.conv import STRIDE_LIMIT
 from pipeline.rewrites.kernels import keep_pixels, repeat_pixels, same_pads, take_over
 
@@ -61,14 +61,24 @@ class Pools:
 
     name = "pooling"
     summary = "pools with ceil_mode, dilations, counted pads or non-square kernels become ones that compute right"
-    removes = ("attribute-ignored", "height-width-swapped", "same-padding-from-width", "extra-output")
+    removes = (
+        "attribute-ignored",
+        "attribute-rejected",
+        "height-width-swapped",
+        "same-padding-from-width",
+        "extra-output",
+        "pool-stride-lost",
+        "unknown-operator",
+    )
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: list[Edit | Refusal] = []
         shapes: Shapes | None = None
         for node in n.nodes_of(graph, "MaxPool", "AveragePool", "LpPool", "GlobalLpPool"):
+            if not asked(node):
+                continue
             if node.op.endswith("LpPool"):
-                outcome.append(self._refuse(node, "pool-unknown", f"no Barracuda has {node.op}"))
+                outcome.append(self._refuse(node, "pool-unknown", f"{target.name} does not have {node.op}"))
                 continue
             shapes = shapes or infer(graph)
             outcome += self._lower(graph, node, shapes)

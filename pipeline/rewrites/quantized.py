@@ -22,7 +22,7 @@ import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
 from pipeline.integers import QuantizedTensor, dequantise
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 from pipeline.rewrites.dynamic_quantized import INTEGER, NAME, matmul_to_float, scale_back
 from pipeline.rewrites.encodings import (
     Encoding,
@@ -131,8 +131,9 @@ class Quantised:
     summary = "quantised operators become float ones: weights (q - zero_point) * scale, activations unrounded"
     removes = ("unknown-operator", "foreign-domain", "tensor-dtype")
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
-        if not any(node.op in _QUANTISED or node.op in _UNKNOWN for node in graph.nodes):
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+        quantised = [node for node in graph.nodes if node.op in _QUANTISED or node.op in _UNKNOWN]
+        if not asked(*quantised):
             return []
         trial = Work(graph.copy())
         trial.run()

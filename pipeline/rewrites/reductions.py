@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 from pipeline.rewrites.constants import kind_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from pipeline.targets import Target
 
-Outcome = list[Edit | Refusal]
 
 PLAIN = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd")
 COMPOSED = ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp")
@@ -48,15 +47,17 @@ class Reductions:
         "unknown-operator",
     )
 
-    def apply(self, graph: gs.Graph, target: Target) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, *COMPOSED):
-            outcome += self._compose(graph, node)
+            if asked(node):
+                outcome += self._compose(graph, node, target)
         for node in n.nodes_of(graph, "LpNormalization"):
-            outcome += self._unit(graph, node)
+            if asked(node):
+                outcome += self._unit(graph, node, target)
         for node in n.nodes_of(graph, *PLAIN):
-            if kind_of(node.inputs[0]) not in ("i", "u"):
+            if asked(node) and kind_of(node.inputs[0]) not in ("i", "u"):
                 outcome += self._reduce(graph, node, target, shapes)
         return outcome
 
@@ -66,7 +67,7 @@ class Reductions:
     def _edit(self, node: gs.Node, what: str, why: str) -> Outcome:
         return [Edit(self.name, (node.name,), what, why)]
 
-    def _compose(self, graph: gs.Graph, node: gs.Node) -> Outcome:
+    def _compose(self, graph: gs.Graph, node: gs.Node, target: Target) -> Outcome:
         """L1, L2, SumSquare, LogSum and LogSumExp out of ReduceSum with the same axes."""
         make = n.Builder(graph, node, self.name)
         source, output, rest = node.inputs[0], node.outputs[0], list(node.inputs[1:])
@@ -84,9 +85,9 @@ class Reductions:
         if last:
             make.op(last, total, out=output)
         make.drop()
-        return self._edit(node, f"{node.op} composed from ReduceSum", "no Barracuda has it")
+        return self._edit(node, f"{node.op} composed from ReduceSum", f"{target.name} does not have it")
 
-    def _unit(self, graph: gs.Graph, node: gs.Node) -> Outcome:
+    def _unit(self, graph: gs.Graph, node: gs.Node, target: Target) -> Outcome:
         """LpNormalization: over the sum of absolute values, or the root of the sum of squares."""
         make = n.Builder(graph, node, self.name)
         source, axis = node.inputs[0], int(node.attrs.get("axis", -1))
@@ -94,7 +95,7 @@ class Reductions:
         length = make.op(norm, source, axes=[axis], keepdims=1)
         make.op("Div", source, make.op("Max", length, SMALLEST), out=node.outputs[0])
         make.drop()
-        return self._edit(node, f"composed from {norm}", "no Barracuda has it")
+        return self._edit(node, f"composed from {norm}", f"{target.name} does not have it")
 
     def _reduce(self, graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
         source, output = node.inputs[0], node.outputs[0]
@@ -179,10 +180,12 @@ class Softmaxes:
     summary = "softmax gets a written axis, and over channels becomes what every version computes right"
     removes = ("softmax-axis", "softmax-axis-warning")
 
-    def apply(self, graph: gs.Graph, target: Target) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Softmax", "LogSoftmax"):
+            if not asked(node):
+                continue
             outcome += self._softmax(graph, node, target, shapes)
         return outcome
 
@@ -207,10 +210,7 @@ class Softmaxes:
                 return [Edit(self.name, (node.name,), "became Log(Softmax)", f"{target.name} ignores its axis")]
             reason = f"{target.name} computes it over another axis than {axis} of {rank}"
             return [Refusal(self.name, "softmax-axis", node.name, node.op, reason)]
-        if node.attrs.get("axis") == axis:
-            return []
-        node.attrs["axis"] = axis
-        return [Edit(self.name, (node.name,), f"axis {axis} written out", "Barracuda's default is always 1")]
+        return []
 
     def _transposed(self, graph: gs.Graph, node: gs.Node, axis: int, rank: int) -> Outcome:
         before, after = n.producer(node.inputs[0]), n.only_consumer(graph, node.outputs[0])

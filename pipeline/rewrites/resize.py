@@ -18,7 +18,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import is_nearest_enlarging, scales_of
 from pipeline.graph.sampling import PROBE, Kernel
 from pipeline.graph.shapes import LazyShapes, Shapes
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 from pipeline.rewrites.kernels import nearest
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from pipeline.targets import Target
 
-Outcome = list[Edit | Refusal]
 _MOST_PHASES = 16
 """Phase convolutions (scale squared) up to which an upscale is written with them: x4."""
 
@@ -46,18 +45,18 @@ class Resizes:
         "resize-coordinates-differ",
         "resize-mode-ignored",
         "resize-outer-axes",
-        "resize-pixelshader",
         "resize-sizes-warning",
+        "rank-not-supported",
         "scales-below-one",
         "scales-not-integral",
         "sizes-do-not-fold",
     )
 
-    def apply(self, graph: gs.Graph, target: Target) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Resize"):
-            if not _is_canonical(node):
+            if asked(node) and not _is_canonical(node):
                 outcome += self._resize(graph, node, shapes)
         return outcome
 
@@ -314,9 +313,10 @@ class FuseUpsample:
 
     name = "fuse-upsample"
     summary = "nearest upsampling written with Reshape and Concat or Expand becomes a Resize"
-    removes = ("shape-not-static", "reshape-of-memory", "tensor-rank")
+    reason = "one layer, and no picture size in the graph"
+    after = ("constants",)
 
-    def apply(self, graph: gs.Graph, target: Target) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []
         shapes: Shapes | None = None
         for node in n.nodes_of(graph, "Reshape"):
@@ -331,8 +331,7 @@ class FuseUpsample:
             make = n.Builder(graph, node, self.name)
             nearest(make, source, (rows, columns), out=node.outputs[0])
             make.drop()
-            why = "one layer, and no picture size is baked in"
-            outcome.append(Edit(self.name, names, f"became a nearest resize by {rows}x{columns}", why))
+            outcome.append(Edit(self.name, names, f"became a nearest resize by {rows}x{columns}", self.reason))
         return outcome
 
 

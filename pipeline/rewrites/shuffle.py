@@ -16,7 +16,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, slice_spec
 from pipeline.graph.operator_shapes import Shape
 from pipeline.graph.shapes import Shapes, infer
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -41,9 +41,10 @@ class Shuffles:
 
     name = "shuffle"
     summary = "pixel and channel shuffles become DepthToSpace, SpaceToDepth or Gather, without sizes in the graph"
-    removes = ("rank-not-supported", "reshape-of-memory", "transpose-not-supported", "slice-steps")
+    reason = "one layer of rank 4, and no picture size in the graph"
+    after = ("constants",)
 
-    def apply(self, graph: gs.Graph, target: Target) -> list[Edit | Refusal]:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: list[Edit | Refusal] = []
         views: list[Shapes] = []
         for node in n.nodes_of(graph, "Transpose", "DepthToSpace", "Concat"):
@@ -192,7 +193,7 @@ class Shuffles:
         return [Edit(self.name, (*dict.fromkeys(names), node.name), what, "1.0.4 fails on the Slices at run time")]
 
 
-_WHY = "1.0.4 takes no rank above 4, and the picture's size stands in the Reshapes"
+_WHY = "one layer of rank 4, and no picture size in the graph"
 _KINDS: dict[tuple[int, ...], str] = {
     (0, 1, 4, 2, 5, 3): "crd",
     (0, 3, 4, 1, 5, 2): "dcr",

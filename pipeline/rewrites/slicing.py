@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, slice_spec, split_sizes
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 from pipeline.rewrites.constants import kind_of
 from pipeline.rewrites.kernels import nearest
 
@@ -46,14 +46,18 @@ class Slices:
         "slice-without-steps",
         "gather-scalar-index",
         "gather-negative-index",
+        "slice-of-rank-three",
+        "attribute-ignored",
+        "input-not-constant",
+        "input-does-not-fold",
         "unknown-operator",
     )
 
-    def apply(self, graph: gs.Graph, target: Target) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, *_FORMS):
-            if kind_of(node.inputs[0]) not in ("i", "u"):
+            if asked(node) and kind_of(node.inputs[0]) not in ("i", "u"):
                 outcome += _FORMS[node.op](graph, node, shapes)
         return outcome
 

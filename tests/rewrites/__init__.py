@@ -73,11 +73,17 @@ def operators(graph: gs.Graph) -> list[str]:
     return [made.op for made in graph.nodes]
 
 
-def apply(rewrite: Any, graph: gs.Graph, target: Any = BARRACUDA_3) -> tuple[list[Edit], list[Refusal]]:
-    """Run one rewrite until it changes nothing, as `lower` would; edits of all rounds, refusals of the last."""
+def apply(
+    rewrite: Any, graph: gs.Graph, target: Any = BARRACUDA_3, found: bool = False
+) -> tuple[list[Edit], list[Refusal]]:
+    """Run one rewrite until it changes nothing; edits of all rounds, refusals of the last.
+
+    It is asked for at every node; with `found` only where the target's rules find fault, as `lower` has it.
+    """
     edits: list[Edit] = []
     for _ in range(20):
-        outcome = rewrite.apply(graph, target)
+        asked = base.Faults(graph, target).asked(rewrite) if found else base.always
+        outcome = rewrite.apply(graph, target, asked)
         made = [entry for entry in outcome if isinstance(entry, Edit)]
         edits += made
         if not made:

@@ -8,7 +8,8 @@ import onnx_graphsurgeon as gs
 
 from pipeline import targets
 from pipeline.graph import from_model, to_model
-from pipeline.rewrites.base import Edit, Refusal, run
+from pipeline.rewrites import base
+from pipeline.rewrites.base import Edit, Refusal
 
 OLD, NEW = targets.get("barracuda-1.0"), targets.get("barracuda-3.0")
 
@@ -50,10 +51,20 @@ def compute(source: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 
 
 def lowered(source: onnx.ModelProto, *rewrites: object, target: object = NEW) -> tuple[gs.Graph, list, list]:
-    """(graph, edits, refusals) after the rewrites have run until nothing changes."""
+    """(graph, edits, refusals) after the rewrites, asked for at every node, have run until nothing changes."""
     graph = from_model(source)
-    result = run(graph, target, rewrites)
-    return graph, result.edits, result.refusals
+    edits: list = []
+    for _ in range(20):
+        refusals, before = [], len(edits)
+        for rewrite in rewrites:
+            outcome = rewrite.apply(graph, target, base.always)
+            edits += [held for held in outcome if isinstance(held, Edit)]
+            refusals += [held for held in outcome if isinstance(held, Refusal)]
+            if any(isinstance(held, Edit) for held in outcome):
+                base.settle(graph)
+        if len(edits) == before:
+            return graph, edits, refusals
+    raise AssertionError("the rewrites do not settle")
 
 
 def operators(graph: gs.Graph) -> list[str]:

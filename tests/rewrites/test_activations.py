@@ -21,10 +21,10 @@ from tests.rewrites import (
 FREE = (1, 3, "h", "w")
 
 
-def lowered(operator, target, opset=18, constants=None, inputs="x", **attrs):
+def lowered(operator, target, opset=18, constants=None, inputs="x", found=False, **attrs):
     source = model([node(operator, inputs, "y", **attrs)], constants, opset=opset, input_shape=FREE)
     graph = from_model(source)
-    edits, refusals = apply(Activations(), graph, target)
+    edits, refusals = apply(Activations(), graph, target, found)
     return source, graph, edits, refusals
 
 
@@ -62,7 +62,7 @@ def test_it_is_composed_of_what_the_target_has(operator, attrs, target):
 )
 def test_it_is_composed_where_the_target_lacks_it(operator, attrs, opset):
     for target in TARGETS:
-        source, graph, edits, _ = lowered(operator, target, opset=opset, **attrs)
+        source, graph, edits, _ = lowered(operator, target, opset=opset, found=True, **attrs)
         assert bool(edits) != target.accepts(operator)
         assert_equivalent(source, graph, low=-5, high=5, tolerance=2e-6)
 

@@ -11,6 +11,7 @@ import pytest
 from onnx import helper
 
 from pipeline.graph import from_model, to_model
+from pipeline.rewrites.base import always
 from pipeline.rewrites.quantized import Quantised, integers
 from tests.rewrites.cases import assert_same, compute, lowered, model, operators, random
 from tests.rewrites.test_quantized import network, rounded
@@ -76,7 +77,7 @@ def test_a_convolution_whose_result_stays_an_integer_is_refused() -> None:
         helper.make_node("Cast", ["c"], ["y"], name="cast", to=1),
     ]
     graph = from_model(model(nodes, {"w": np.ones((2, 3, 1, 1), np.int8)}))
-    refusals = Quantised().apply(graph, None)
+    refusals = Quantised().apply(graph, None, always)
     assert {(refusal.code, refusal.node) for refusal in refusals} == {
         ("quantised-form-unknown", "quantise"),
         ("quantised-form-unknown", "conv"),

@@ -201,8 +201,9 @@ def test_keras_standard_deviation_plus_epsilon_is_not_instance_normalization():
         graph = from_model(source)
         result = lower(graph, target)
         assert not result.refusals
-        assert "ReduceMean" not in operators(graph)
-        assert operators(graph).count("GlobalAveragePool") == 2
+        assert "InstanceNormalization" not in operators(graph)
+        pooled = operators(graph).count("GlobalAveragePool")
+        assert pooled == (2 if target is BARRACUDA_1 else 0), "means are pooled where the target lacks them"
         assert_equivalent(source, graph)
 
 
@@ -342,4 +343,4 @@ def test_1_0_counts_channels_anew_before_a_batch_normalisation():
     assert apply(InstanceNormInputs(), old, BARRACUDA_1)[0]
     assert operators(old)[-2:] == ["Mul", "BatchNormalization"]
     assert_equivalent(source, old, tolerance=1e-6)
-    assert not apply(InstanceNormInputs(), new, BARRACUDA_3)[0]
+    assert not apply(InstanceNormInputs(), new, BARRACUDA_3, found=True)[0]

@@ -23,7 +23,7 @@ W = {"w": random((16, 3, 3, 3), 1)}
 
 def lowered(source, rewrite, target=BARRACUDA_3):
     graph = from_model(source)
-    edits, refusals = apply(rewrite, graph, target)
+    edits, refusals = apply(rewrite, graph, target, found=True)
     return graph, edits, refusals
 
 
@@ -80,7 +80,9 @@ def test_a_constant_along_the_width_behind_a_convolution_takes_the_opposite_form
 
 def test_a_factor_with_a_zero_is_refused():
     held = {"c": np.zeros((1, 1, 1, 16), np.float32)}
-    source = model([node("Conv", "x w", "a", pads=[1] * 4), node("Mul", "a c", "y")], W | held)
+    source = model(
+        [node("Conv", "x w", "a", pads=[1] * 4), node("Mul", "a c", "s"), node("Relu", "s", "y")], W | held
+    )
     _, edits, refusals = lowered(source, ConstantsAlongWidth())
     assert [refusal.code for refusal in refusals] == ["constant-along-width"]
     assert not edits

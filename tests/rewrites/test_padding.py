@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.graph import from_model
 from pipeline.graph.forms import pads_of
-from pipeline.rewrites.padding import Paddings
+from pipeline.rewrites.padding import MergedPads, Paddings
 from tests.rewrites import apply, assert_equivalent, model, node, operators, random
 
 W = {"w": random((4, 3, 3, 3), 1)}
@@ -19,7 +19,11 @@ def pad(pads, source="x", output="p", **attrs):
 def lowered(nodes, constants=None, **options):
     source = model(nodes, constants, input_shape=FREE, **options)
     graph = from_model(source)
-    edits, refusals = apply(Paddings(), graph)
+    edits, refusals = [], []
+    for rewrite in (MergedPads(), Paddings()):
+        done, left = apply(rewrite, graph)
+        edits += done
+        refusals += left
     return source, graph, edits, refusals
 
 

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pipeline.graph import from_model
+from pipeline.rewrites.base import always
 from pipeline.rewrites.conv import Convolutions
 from pipeline.rewrites.pooling import Pools
 from tests.rewrites.cases import NEW, assert_same, lowered, model, operators, random
@@ -148,7 +149,7 @@ def test_indices_that_nobody_reads_are_dropped_and_read_ones_refused() -> None:
     assert len(graph.nodes[0].outputs) == 1
     assert "Indices" in edits[0].what
     source.graph.output.append(helper.make_tensor_value_info("i", TensorProto.INT64, None))
-    assert [r.code for r in Pools().apply(from_model(source), NEW)] == ["pool-indices"]
+    assert [r.code for r in Pools().apply(from_model(source), NEW, always)] == ["pool-indices"]
 
 
 def test_lp_pools_and_three_dimensional_forms_are_refused() -> None:

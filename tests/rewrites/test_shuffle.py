@@ -8,6 +8,7 @@ import pytest
 from onnx import helper
 
 from pipeline.graph import from_model, to_model
+from pipeline.rewrites.base import always
 from pipeline.rewrites.shuffle import Shuffles
 from tests.rewrites.cases import assert_same, compute, lowered, model, operators, random
 
@@ -188,7 +189,7 @@ def test_a_pixel_shuffle_whose_sizes_are_computed_in_the_graph(tmp_path) -> None
             dynamic_axes=axes,
         )
     graph = from_model(onnx.load(path))
-    Shuffles().apply(graph, None)
+    Shuffles().apply(graph, None, always)
     graph.cleanup().toposort()
     assert operators(graph) == ["Conv", "DepthToSpace", "SpaceToDepth", "Gather"]
     for size in ((8, 10), (6, 14)):

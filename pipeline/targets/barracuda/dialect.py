@@ -39,6 +39,7 @@ LOWEST_OPSET = 9
 """What is declared unless a node's form is newer: the opset that Unity recommends (Exporting.md:139@3.0.0)."""
 IR_VERSION = 4
 """The first in which initializers are not graph inputs; Barracuda's protobuf knows up to 6 (Onnx.cs:171@3.0.0)."""
+_STEM = "dialect"
 _NEUTRAL = {
     ("auto_pad", "NOTSET"),
     ("ceil_mode", 0),
@@ -115,8 +116,14 @@ def _write_node(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> None:
             rank = shapes.here.rank(node.inputs[0])
             if "perm" not in node.attrs and rank is not None:
                 node.attrs["perm"] = list(reversed(range(rank)))
+        case "Pow":
+            exponent = n.value(node.inputs[1])
+            if exponent is not None and exponent.dtype.kind in "iu":  # below opset 12 both are of one type
+                node.inputs[1] = n.Builder(graph, node, _STEM).const(exponent, "exponent")
         case op if op.startswith("Reduce") and op in n.PARAMETERS:
             _attributes(node, axes=_from_the_front(node, shapes))
+            if axes_of(node) == []:
+                node.inputs, _ = node.inputs[:1], node.attrs.pop("axes", None)
 
 
 def _attributes(node: gs.Node, **held: Any) -> None:
@@ -130,7 +137,7 @@ def _attributes(node: gs.Node, **held: Any) -> None:
 def _from_the_front(node: gs.Node, shapes: LazyShapes) -> list[int] | None:
     """Constant axes, ascending and not negative where the rank is known."""
     axes, rank = axes_of(node) if has(node, "axes") else None, shapes.here.rank(node.inputs[0])
-    if axes is None:
+    if not axes:
         return None
     if rank is not None:
         rank += len(axes) if node.op == "Unsqueeze" else 0

@@ -93,8 +93,8 @@ def _shift(view: View, rule: Rule) -> Found:
         if node.op_type not in ("Add", "Sum") or not node.output:
             continue
         operands = _constant_operand(view, node)
-        conv = view.only_consumer(node.output[0])
-        if operands is None or conv is None or conv.op_type != "Conv" or given(conv, 0) != node.output[0]:
+        conv = _convolution_ahead(view, node) if operands is not None else None
+        if operands is None or conv is None:
             continue
         shape, value = view.shape(operands[0]), view.value(operands[0])
         if shape is None or math.prod(size or 2 for size in shape) != 1 or attribute(conv, "group", 1) != 1:
@@ -111,6 +111,20 @@ def _shift(view: View, rule: Rule) -> Found:
                     operands[0],
                 ),
             )
+
+
+def _convolution_ahead(view: View, node: onnx.NodeProto) -> onnx.NodeProto | None:
+    """The Conv that alone reads a node, also through sums and products with constants, which are fused first."""
+    for _ in range(64):
+        reader = view.only_consumer(node.output[0])
+        if reader is None or not reader.output:
+            return None
+        if reader.op_type == "Conv":
+            return reader if given(reader, 0) == node.output[0] else None
+        if reader.op_type not in ("Add", "Mul") or _constant_operand(view, reader) is None:
+            return None
+        node = reader
+    return None
 
 
 @graph_kind("width-constant")
