@@ -7,6 +7,7 @@ whose `report` is plain data: what the terminal, report.json, report.md and repo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,7 @@ def build_unity(
     made = _from_cache(path, options, name, to.use_cache)
     cached = made is not None
     if made is None:
-        files, report, companions = _make_bundle(path, options, name, step)
+        files, report, companions = make_bundle(path, options, name, step)
         if to.use_cache and companions is not None:
             cache.store(_cache_key(path, options, name), files, report, companions)
     else:
@@ -108,10 +109,13 @@ def convert(
 # --- steps ---------------------------------------------------------------------------------------------------
 
 
-def _make_bundle(
-    path: Path, options: BuildOptions, name: str, step: Step
+def make_bundle(
+    path: Path, options: BuildOptions, name: str, step: Step, origin: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, bytes], dict[str, Any], tuple[Path, ...] | None]:
-    """The bundle's files, the report, and the companion files (None: the result must not be cached)."""
+    """The bundle's files, the report, and the companion files (None: the result must not be cached).
+
+    `origin` is the report of the bundle that `path` is the model of, where it is made for another target.
+    """
     from pipeline import targets
     from pipeline.build.rebuild import rebuild_arguments
     from pipeline.build.report_pictures import report_pictures
@@ -127,12 +131,16 @@ def _make_bundle(
     check_target(options.weights, targets.get(options.target))
     network, lowered, proof, report = proven.make(path, options, step, bake_contract=True)
     report["name"] = name
+    if origin is not None:
+        report["ported"] = {"from": origin["target"], "digest": report["source"]["digest"]}
+        report["source"], report["contract"] = origin["source"], origin.get("contract")
+    source = report["source"]
     golden_picture, packed = proof.golden_output, None
     if options.weights != FLOAT:
         made = pack_lowered(path, lowered, options, proof.golden_input, step)
         golden_picture, packed, report["packed"] = made.golden_output, made, made.facts
         report["model"]["digest"] = made.facts["model_digest"]
-    report["rebuild"] = rebuild_arguments(options)
+    report["rebuild"] = rebuild_arguments(options) if origin is None else origin.get("rebuild", [])
     model = report["model"]
     golden_input, golden_output = pictures.png(proof.golden_input), pictures.png(golden_picture)
     report["flicker"] = steadiness(lowered, options.picture)
@@ -147,10 +155,10 @@ def _make_bundle(
         onnx=lowered.serialised if packed is None else packed.packed if packed.imported else None,
         packed=packed.packed if packed is not None and not packed.imported else None,
         target=lowered.target,
-        source_name=path.name,
-        source_digest=network.digest,
+        source_name=source["file"],
+        source_digest=source["digest"],
         model_digest=model["digest"],
-        architecture=network.architecture,
+        architecture=source["architecture"],
         input_name=model["input_name"],
         output_name=model["output_name"],
         input_channels=model["input_channels"],

@@ -25,6 +25,7 @@ COMMANDS = {
     "flicker": "Say how much models flicker while the picture moves.",
     "inspect": "Say what a model file is: format, architecture, weights, contract.",
     "paint": "Run a network on pictures, folders of pictures and videos.",
+    "port": "Turn the styles of a project into ones for another package.",
     "prune": "Take channels out of a trained network until a budget is met.",
     "shrink": "Find smaller networks that meet a goal, trained from a teacher.",
     "targets": "List the targets and which operators each of them takes.",

@@ -78,6 +78,14 @@ class Family(ABC):
 
         return onnx.load_from_string(data)
 
+    def meaning(self, data: bytes, target: Target) -> onnx.ModelProto:
+        """A strictly valid model of what the target computes of the file `data`, one without findings.
+
+        The default is `emulate`; a family whose files are valid ONNX already gives those, so that what it computes
+        in other ways than ONNX says is not written out.
+        """
+        return self.emulate(data, target)
+
     def runner(self, data: bytes, target: Target) -> Picture2Picture:
         """The file `data` as a function, computed as the target computes it; what the proof runs.
 

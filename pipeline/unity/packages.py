@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,34 @@ def add(project: Path, wanted: Mapping[str, str], *, replace: bool = False, dry_
     if (changed != text or is_new) and not dry_run:
         try:
             _replace(path, changed.encode("utf-8"))
+        except OSError as error:
+            raise swap.failure(error, path) from error
+    return lines
+
+
+def remove(project: Path, names: Iterable[str], *, dry_run: bool = False) -> list[str]:
+    """Takes packages out of the project's list; returns what was done, in words.
+
+    Only the lines of these packages are changed. Raises `package-manifest-broken`, `destination-not-writable`.
+    """
+    path = project / LIST
+    text = _read(path)
+    if text is None:
+        return []
+    held, lines = _dependencies_of(text, path), []
+    for name in names:
+        if name not in held:
+            continue
+        version = held.pop(name)
+        entry = re.escape(json.dumps(name)) + r"\s*:\s*" + re.escape(json.dumps(version))
+        shorter, count = re.subn(rf"\s*{entry}\s*,|,\s*{entry}|\s*{entry}", "", text, count=1)
+        if count != 1 or _dependencies_of(shorter, path) != held:
+            raise _broken(path, f"{name} cannot be taken out of it")
+        text = shorter
+        lines.append(f"removed {name} {version} from {path}")
+    if lines and not dry_run:
+        try:
+            _replace(path, text.encode("utf-8"))
         except OSError as error:
             raise swap.failure(error, path) from error
     return lines

@@ -60,6 +60,9 @@ class Inference(Family):
 
         return model_of(decode(data))
 
+    def meaning(self, data: bytes, target: Target) -> onnx.ModelProto:
+        return self.read(data)
+
     def check_weights(self, kind: str, target: Target) -> None:
         from pipeline.targets.inference.packing import check_kind
 

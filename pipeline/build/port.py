@@ -1,0 +1,163 @@
+"""Turning the styles of a folder into ones for another target: from Barracuda to Inference Engine and back.
+
+A bundle holds all that is needed: its model, with the image contract in it, and its report. The model is raised to
+what it computes, lowered for the other target, and proven against what it was; all styles are ready before the
+first file is replaced. What the reports say of the source stays; component, names and GUIDs too, so that scenes
+keep their references.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import targets
+from pipeline.build.options import BuildOptions, Step
+from pipeline.build.result import BuildResult
+from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
+
+if TYPE_CHECKING:
+    from pipeline.targets import Target
+
+_MOST = 1 << 31
+
+
+@dataclass(frozen=True)
+class Style:
+    """One style that is there: its name, what its report says, and its model as ONNX of what it computes."""
+
+    name: str
+    report: Mapping[str, Any]
+    target: Target
+    model: bytes
+
+
+def _silent(name: str, found: str) -> None:
+    pass
+
+
+def port(
+    where: str | Path, target: str, *, force: bool = False, dry_run: bool = False, step: Step = _silent
+) -> list[BuildResult]:
+    """Build every style below `where` for `target`, in the place where it is.
+
+    `where` is a Unity project, its Assets, or any folder that holds StyleTransfer/. Raises PipelineError
+    `no-styles`, `bundle-broken`, and what `build_unity` raises; then nothing was changed.
+    """
+    from pipeline.build.job import make_bundle
+    from pipeline.unity import packages, writer
+    from pipeline.unity.bundle import model_folder
+    from pipeline.unity.project import find_project
+
+    wanted = targets.get(target)
+    assets = _assets(Path(where))
+    styles = [_style(folder) for folder in _folders(assets)]
+    made = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for style in styles:
+            step("port", f"{style.name}: from {style.target.name} to {wanted.name}")
+            source = Path(scratch) / f"{style.name}.onnx"
+            source.write_bytes(style.model)
+            options, note = _options(style, wanted)
+            files, report, _ = make_bundle(source, options, style.name, step, origin=style.report)
+            result = BuildResult(report, bundle=assets / model_folder(style.name))
+            result.notes += [note] if note else []
+            made.append((files, result))
+    project = find_project(assets)
+    for files, result in made:
+        result.install = writer.install(files, assets, force=force, dry_run=dry_run)
+    if project is not None:
+        gone = {style.target.package for style in styles} - {wanted.package, ""}
+        asked = wanted.family.packages(wanted) | packages.MODULES
+        notes = packages.remove(project, sorted(gone), dry_run=dry_run)
+        made[0][1].notes += notes + packages.add(project, asked, replace=True, dry_run=dry_run)
+        made[0][1].project = project
+    return [result for _, result in made]
+
+
+def _assets(where: Path) -> Path:
+    """The folder that holds StyleTransfer/."""
+    for folder in (where, where / "Assets", where.parent):
+        if (folder / "StyleTransfer" / "Models").is_dir() and (
+            folder is not where.parent or where.name == "StyleTransfer"
+        ):
+            return folder
+    raise PipelineError(
+        "no-styles",
+        "there is no StyleTransfer/Models in it",
+        subject=str(where),
+        remedy="Name the Unity project, its Assets, or the folder that holds StyleTransfer.",
+    )
+
+
+def _folders(assets: Path) -> list[Path]:
+    found = sorted(report.parent for report in (assets / "StyleTransfer" / "Models").glob("*/report.json"))
+    if not found:
+        raise PipelineError(
+            "no-styles",
+            "it holds no style with a report.json",
+            subject=str(assets / "StyleTransfer" / "Models"),
+            remedy="Build the styles with `pipeline build-unity --target`.",
+        )
+    return found
+
+
+def _style(folder: Path) -> Style:
+    """Read a style's report and model. Raises PipelineError `bundle-broken`."""
+    from pipeline.compress.packed import is_packed, unpack
+
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        name, target = str(report["target"]["name"]), folder.name
+        needed = (report["model"]["width"], report["model"]["height"], report["source"]["digest"])
+        assert all(needed)
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise _broken(folder, f"its report cannot be read ({type(error).__name__})") from error
+    old = targets.get(name)
+    file = next(
+        (path for suffix in (*old.family.suffixes, ".bytes") if (path := folder / f"{target}{suffix}").is_file()),
+        None,
+    )
+    if file is None or file.stat().st_size > _MOST:
+        raise _broken(folder, "its model file is not there" if file is None else "its model file is too large")
+    data = file.read_bytes()
+    if is_packed(data):
+        data = unpack(data, str(file)).model
+    return Style(target, report, old, old.family.meaning(data, old).SerializeToString(deterministic=True))
+
+
+def _broken(folder: Path, why: str) -> PipelineError:
+    return PipelineError(
+        "bundle-broken",
+        why,
+        subject=str(folder),
+        remedy="Build this style again with `pipeline build-unity`, or move it out of the folder.",
+    )
+
+
+def _options(style: Style, target: Target) -> tuple[BuildOptions, str]:
+    """How the style is built for the other target, and what could not stay as it was."""
+    from pipeline.compress.bundling import check_target
+    from pipeline.compress.kinds import FLOAT
+
+    weights, note = str(style.report.get("packed", {}).get("weights", FLOAT)), ""
+    try:
+        check_target(weights, target)
+    except PipelineError as error:
+        note = f"{style.name}: weights are stored as float, since {error.message}"
+        weights = FLOAT
+    model = style.report["model"]
+    options = BuildOptions(
+        target=target.name,
+        name=style.name,
+        size=Size(int(model["width"]), int(model["height"])),
+        input_range="0..1",
+        output_range="0..1",
+        weights=weights,
+    )
+    return options, note

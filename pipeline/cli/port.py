@@ -1,0 +1,44 @@
+"""pipeline port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.cli.console import Console, output_options
+from pipeline.support.plain_text import styled
+
+
+@click.command("port")
+@click.argument("where", type=click.Path(path_type=Path, exists=True), default=".", metavar="[FOLDER]")
+@click.option("--target", required=True, metavar="TARGET", help="What the styles are to be for.")
+@click.option("--force", is_flag=True, help="Replace files that you have edited, too.")
+@click.option("--dry-run", is_flag=True, help="Build and prove, and change nothing.")
+@output_options
+def command(console: Console, where: Path, target: str, force: bool, dry_run: bool) -> None:
+    """Turn the styles of a Unity project into ones for another package: Barracuda, Sentis, Inference Engine.
+
+    FOLDER is a Unity project, its Assets, or a folder that holds StyleTransfer; the current one if it is left out.
+    Each style's own model is lowered for the other target and proven against what it was; nothing is replaced
+    before all are ready. Scenes keep their references. In a project the list of packages is changed too.
+
+    \b
+    Examples:
+      pipeline port MyGame --target inference-2
+      pipeline port MyGame --target barracuda-3.0
+    """
+    from pipeline.build.port import port
+
+    with console.working("porting"):
+        results = port(where, target, force=force, dry_run=dry_run, step=console.step)
+    for result in results:
+        for note in result.notes:
+            console.note(note)
+    if console.as_json:
+        console.data([result.as_dict() for result in results])
+        return
+    for result in results:
+        proof = result.report["proof"]
+        console.say(f"{styled(result.report['name'], bold=True)}: within {proof['would_have_passed_at']:g} levels")
+        console.data(str(result.bundle))

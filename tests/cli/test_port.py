@@ -1,0 +1,110 @@
+"""pipeline port, from the outside: styles for one package become styles for another."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from pipeline import targets
+from tests.networks import style_onnx
+
+DECLARED = ("--input-range", "0..1", "--output-range", "0..1", "--size", "64x48")
+
+
+def project(tmp_path, package="com.unity.barracuda", version="3.0.0"):
+    root = tmp_path / "Game"
+    (root / "Assets").mkdir(parents=True)
+    (root / "ProjectSettings").mkdir()
+    (root / "Packages").mkdir()
+    (root / "ProjectSettings" / "ProjectVersion.txt").write_text("m_EditorVersion: 6000.0.30f1\n")
+    listed = {"dependencies": {package: version, "com.unity.modules.ui": "1.0.0"}}
+    (root / "Packages" / "manifest.json").write_text(json.dumps(listed, indent=2) + "\n")
+    return root
+
+
+def painted(folder, name, target, value):
+    family = targets.get(target).family
+    file = next(
+        path for suffix in (*family.suffixes, ".bytes") if (path := folder / name / f"{name}{suffix}").is_file()
+    )
+    return family.runner(file.read_bytes(), targets.get(target))(value)
+
+
+def test_a_project_goes_from_barracuda_to_inference_engine_and_back(pipeline, tmp_path):
+    root = project(tmp_path)
+    source = style_onnx(tmp_path / "wave.onnx")
+    assert pipeline("build-unity", source, *DECLARED, "--project", root, "--target", "barracuda-3.0").code == 0
+    models = root / "Assets/StyleTransfer/Models"
+    before = {path: path.read_bytes() for path in models.rglob("*.asset")}
+    metas = {path.name: path.read_text().split("guid: ")[1].split()[0] for path in models.rglob("*.onnx.meta")}
+    value = np.random.default_rng(0).random((1, 3, 48, 64), np.float32)
+    old = painted(models, "Wave", "barracuda-3.0", value)
+    there = pipeline("port", root, "--target", "inference-2")
+    assert there.code == 0, there.err
+    assert there.out.split() == [str(models / "Wave")]
+    asked = json.loads((root / "Packages/manifest.json").read_text())["dependencies"]
+    assert "com.unity.barracuda" not in asked and asked["com.unity.ai.inference"] == "2.4.0"
+    assert [(held.domain, held.version) for held in onnx.load(models / "Wave/Wave.onnx").opset_import] == [
+        ("", 15)
+    ]
+    assert np.abs(painted(models, "Wave", "inference-2", value) - old).max() < 1e-4
+    told = json.loads((models / "Wave/report.json").read_text())
+    assert told["source"]["file"] == "wave.onnx" and told["ported"]["from"]["name"] == "barracuda-3.0"
+    asset = (models / "Wave/Wave.asset").read_text()
+    assert "source: wave.onnx" in asset and "target: inference-2" in asset
+    kept = {path.name: path.read_text().split("guid: ")[1].split()[0] for path in models.rglob("*.onnx.meta")}
+    assert kept == metas, "scenes keep their references"
+    back = pipeline("port", root / "Assets", "--target", "barracuda-3.0")
+    assert back.code == 0, back.err
+    again = {path: path.read_bytes() for path in models.rglob("*.asset")}
+    assert set(again) == set(before)
+    assert np.abs(painted(models, "Wave", "barracuda-3.0", value) - old).max() < 1e-4
+
+
+def test_packed_weights_stay_packed_where_the_other_target_can(pipeline, tmp_path):
+    source = style_onnx(tmp_path / "wave.onnx", channels=16)
+    out = tmp_path / "out"
+    assert (
+        pipeline("build-unity", source, *DECLARED, "-o", out, "--target", "sentis-2.1", "--weights", "int8").code
+        == 0
+    )
+    done = pipeline("port", out, "--target", "inference-2", "--json")
+    assert done.code == 0, done.err
+    (result,) = json.loads(done.out)
+    assert result["packed"]["weights"] == "int8"
+    assert (out / "StyleTransfer/Models/Wave/Wave.sentis").is_file()
+    assert pipeline("port", out, "--target", "barracuda-1.0").code == 0
+    held = {path.name for path in (out / "StyleTransfer/Models/Wave").iterdir()}
+    assert "Wave.onnx" in held and not held & {"Wave.sentis", "Wave.bytes"}
+
+
+def test_a_dry_run_changes_nothing(pipeline, tmp_path):
+    out = tmp_path / "out"
+    for seed, name in ((3, "wave"), (4, "candy")):
+        assert (
+            pipeline("build-unity", style_onnx(tmp_path / f"{name}.onnx", seed=seed), *DECLARED, "-o", out).code
+            == 0
+        )
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    done = pipeline("port", out, "--target", "inference-2", "--dry-run")
+    assert done.code == 0 and [line.rpartition("/")[2] for line in done.out.split()] == ["Candy", "Wave"]
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("damage", ["report", "model", "nothing"])
+def test_what_cannot_be_ported_is_named_and_nothing_is_changed(pipeline, tmp_path, damage):
+    out = tmp_path / "out"
+    if damage != "nothing":
+        assert pipeline("build-unity", style_onnx(tmp_path / "wave.onnx"), *DECLARED, "-o", out).code == 0
+    model = out / "StyleTransfer/Models/Wave"
+    if damage == "report":
+        (model / "report.json").write_text("{}")
+    elif damage == "model":
+        (model / "Wave.onnx").unlink()
+    else:
+        out.mkdir()
+    done = pipeline("port", out, "--target", "inference-2")
+    assert done.code == 2 and ("no-styles" if damage == "nothing" else "bundle-broken") in done.err
