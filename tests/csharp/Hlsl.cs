@@ -24,6 +24,8 @@ public struct float3
 {
     public double x, y, z;
     public float3(double x, double y, double z) { this.x = x; this.y = y; this.z = z; }
+    public float3(float2 v, double z) : this(v.x, v.y, z) {}
+    public float2 xy { get { return new float2(x, y); } }
     public static float3 operator +(float3 a, float3 b) { return new float3(a.x + b.x, a.y + b.y, a.z + b.z); }
     public static float3 operator -(float3 a, float3 b) { return new float3(a.x - b.x, a.y - b.y, a.z - b.z); }
     public static float3 operator *(float3 a, float3 b) { return new float3(a.x * b.x, a.y * b.y, a.z * b.z); }

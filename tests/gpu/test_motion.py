@@ -35,7 +35,7 @@ def scene() -> dict[str, np.ndarray]:
     chance = np.random.default_rng(3)
 
     def offsets(amount: float, odd: float) -> np.ndarray:
-        # Never near the border between two texels, nor is the sum of two.
+        # Never so that a place, or the sum of two, lies on a border or a share is a round one.
         steps = chance.integers(-4 * amount, 4 * amount, (HEIGHT, WIDTH, 2)) * 0.5 + odd
         return steps / [WIDTH, HEIGHT]
 
@@ -44,8 +44,8 @@ def scene() -> dict[str, np.ndarray]:
 
     valid = chance.choice([0.0, 1.0], (HEIGHT, WIDTH, 1), p=[0.25, 0.75])
     return {
-        "history": np.concatenate([offsets(2, 0.125), distances(), valid], axis=2).astype(np.float32),
-        "frame": np.concatenate([offsets(1, 0.25), distances(), np.ones((HEIGHT, WIDTH, 1))], axis=2).astype(
+        "history": np.concatenate([offsets(2, 0.13), distances(), valid], axis=2).astype(np.float32),
+        "frame": np.concatenate([offsets(1, 0.21), distances(), np.ones((HEIGHT, WIDTH, 1))], axis=2).astype(
             np.float32
         ),
     }
@@ -57,12 +57,22 @@ def known(value: np.ndarray) -> np.ndarray:
 
 
 def accumulated(history: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Between the four texels of the history that are of the pixel's surface, by their shares."""
     u, v = reference.coordinates(SIZE)
-    frame = known(frame)
+    frame, history = known(frame), known(history)
     motion, now = frame[..., :2], frame[..., 2]
-    before = known(reference.nearest(history, u - motion[..., 0], v - motion[..., 1]))
-    total = motion + before[..., :2]
-    valid = (frame[..., 3] > 0) & (before[..., 3] > 0) & (np.abs(before[..., 2] - now) <= 0.1 * np.abs(now))
+    x, y = (u - motion[..., 0]) * WIDTH - 0.5, (v - motion[..., 1]) * HEIGHT - 0.5
+    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
+    total, share = np.zeros((*SIZE, 2)), np.zeros(SIZE)
+    for right in (0, 1):
+        for up in (0, 1):
+            texel = reference.texels(history, column + right, row + up)
+            weight = np.abs(1 - right - (x - column)) * np.abs(1 - up - (y - row)) * (texel[..., 3] > 0)
+            weight *= np.abs(texel[..., 2] - now) <= 0.1 * np.abs(now)
+            total += texel[..., :2] * weight[..., None]
+            share += weight
+    total = motion + total / np.maximum(share, 0.0001)[..., None]
+    valid = (frame[..., 3] > 0) & (share >= 0.25)
     for way in (motion, total):
         valid &= reference.inside(u - way[..., 0], v - way[..., 1])
     return np.concatenate([total, now[..., None], valid[..., None]], axis=2)

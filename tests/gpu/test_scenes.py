@@ -13,15 +13,15 @@ LENS = reference.eye_depth(NEAR, FAR, False, True)
 FRAMES = 30
 
 # Of all pixels: said to be known where they are not, and the reverse. Then the mean error in levels of 255 where
-# pixels are known, which is what the nearest pixel of a history loses in 30 steps.
+# pixels are known, after 30 steps.
 LIMITS = {
-    "pan": (0.002, 0.07, 0.5),
+    "pan": (0.002, 0.015, 0.5),
     "slow pan": (0.002, 0.002, 0.1),
-    "slow turn": (0.015, 0.05, 6.0),
-    "dolly": (0.002, 0.15, 1.0),
-    "passing": (0.002, 0.07, 0.1),
-    "falling": (0.002, 0.05, 0.1),
-    "turn and pass": (0.015, 0.12, 6.0),
+    "slow turn": (0.015, 0.002, 0.5),
+    "dolly": (0.002, 0.1, 1.0),
+    "passing": (0.002, 0.015, 0.1),
+    "falling": (0.002, 0.025, 0.1),
+    "turn and pass": (0.02, 0.02, 1.0),
 }
 
 

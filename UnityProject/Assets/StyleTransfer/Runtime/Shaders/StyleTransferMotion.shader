@@ -44,6 +44,9 @@ Shader "Hidden/StyleTransfer/Motion"
     // changes them too: by 3% in a frame for 10 m/s at 60 Hz and 5 m away.
     static const float SurfaceTolerance = 0.1;
 
+    // How much of a pixel's place in the frame before must be known, on its own surface.
+    static const float EnoughPast = 0.25;
+
     // Where nothing is known of a pixel, its neighbours are asked: on rings of these many pixels, 8 on each.
     static const float RingStep = 3;
     static const int Rings = 3;
@@ -152,16 +155,30 @@ Shader "Hidden/StyleTransfer/Motion"
         return float4(0, 0, Known(tex2D(_Frame, input.uv)).z, 1);
     }
 
-    // One frame later. _MainTex is the history so far. Steps of less than half a pixel read the same pixel of it
-    // again and again, so the whole way is looked at, too: it leaves the picture where no single step does.
+    // One texel of the history so far: its motion, times how much it counts for a pixel at the distance `now`.
+    float3 Past(float2 texel, float now, float share)
+    {
+        float4 history = Known(tex2D(_MainTex, (texel + 0.5) / _MainTex_TexelSize.zw));
+        return float3(history.xy, 1) * (share * history.w * SameSurface(history.z, now));
+    }
+
+    // One frame later. _MainTex is the history so far, read between its texels, but not between surfaces: the
+    // nearest texel alone would be half a pixel off in each frame. Where no single step leaves the picture, the
+    // whole way may.
     float4 Accumulate(Varyings input) : SV_Target
     {
         float4 frame = Known(tex2D(_Frame, input.uv));
         float2 before = input.uv - frame.xy;
-        float4 history = Known(tex2D(_MainTex, before));
-        float2 motion = frame.xy + history.xy;
-        float inside = Inside(before) * Inside(input.uv - motion);
-        return float4(motion, frame.z, frame.w * history.w * inside * SameSurface(history.z, frame.z));
+        float2 at = before * _MainTex_TexelSize.zw - 0.5;
+        float2 corner = floor(at);
+        float2 share = at - corner;
+        float3 past = Past(corner, frame.z, (1 - share.x) * (1 - share.y));
+        past += Past(corner + float2(1, 0), frame.z, share.x * (1 - share.y));
+        past += Past(corner + float2(0, 1), frame.z, (1 - share.x) * share.y);
+        past += Past(corner + float2(1, 1), frame.z, share.x * share.y);
+        float2 motion = frame.xy + past.xy / max(past.z, 0.0001);
+        float known = frame.w * step(EnoughPast, past.z) * Inside(before) * Inside(input.uv - motion);
+        return float4(motion, frame.z, known);
     }
 
     // The network's colour of one neighbour, weighted by how much its pixel looks like this one.
