@@ -254,7 +254,9 @@ def _program(
 ) -> Network:
     from pipeline.sources import plain
     from pipeline.sources.programs import trained_tensors
+    from pipeline.sources.trial import first_run
 
+    first_run(path, lambda: _probe(path, module, details.get("exported_shape")))
     tensors = trained_tensors(module)
     plain.check_finite(tensors, str(path))
     return Network(

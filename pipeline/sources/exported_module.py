@@ -44,6 +44,8 @@ _LARGEST = 1 << 63
 class ExportedNetwork(nn.Module):
     """Runs a program: one picture in, what the program gives out. Training and evaluation are the same."""
 
+    from_file = True
+
     def __init__(self, program: Program) -> None:
         super().__init__()
         self._image = program.image

@@ -105,6 +105,13 @@ def _torch(purpose: str) -> Any:
     return torch
 
 
+def is_program(module: Any) -> bool:
+    """Whether a module runs a program that came from a file."""
+    import torch
+
+    return isinstance(module, torch.jit.ScriptModule) or getattr(module, "from_file", False) is True
+
+
 def trained_tensors(module: Any) -> dict[str, np.ndarray]:
     """The parameters as arrays; for a frozen TorchScript module, which has none, its code's float constants."""
     tensors = {name: value.detach().float().numpy() for name, value in module.named_parameters()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,10 @@ def run_module(module: nn.Module, picture: np.ndarray) -> np.ndarray:
     """The module's output for one NCHW float32 array. A tuple of one tensor counts as that tensor."""
     import torch
 
-    with torch.inference_mode(), quiet():
+    from pipeline.sources.programs import is_program
+    from pipeline.sources.trial import limited
+
+    with torch.inference_mode(), quiet(), limited() if is_program(module) else contextlib.nullcontext():
         output = module(torch.from_numpy(np.array(picture, dtype=np.float32, order="C")))
     if isinstance(output, (tuple, list)) and len(output) == 1:
         output = output[0]

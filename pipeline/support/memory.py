@@ -15,6 +15,11 @@ def own_process() -> None:
     _own_process = True
 
 
+def is_own_process() -> bool:
+    """Whether this process runs a command of ours and nothing else."""
+    return _own_process
+
+
 def keep_what_is_loaded() -> None:
     """Count what is loaded now (torch has a million objects) as staying: a collection then takes milliseconds
     instead of 80. Does nothing in somebody else's process."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -71,7 +72,6 @@ def whole() -> dict[str, Members]:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.relu(self.conv(x))
 
-    Net.__module__, Net.__qualname__ = "__main__", "Net"  # TorchScript calls it __torch__.Net
     net = Net().eval()
     dim = torch.export.Dim
     shapes = ({2: dim("h", min=8, max=512), 3: dim("w", min=8, max=512)},)
@@ -82,7 +82,28 @@ def whole() -> dict[str, Members]:
     for kind, file in files.items():
         with zipfile.ZipFile(file) as archive:
             held[kind] = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    held["script"] = _plainly_named(held["script"])
     return held
+
+
+def _plainly_named(members: Members) -> Members:
+    """The network's class becomes `__torch__.Net`, its convolution `__torch__.Conv`: torch's own names depend on
+    what the process scripted before."""
+    texts = {name: text.decode() for name, text in members.items() if name.endswith(".py")}
+    renamed = {}
+    for short, base in (("Net", "Net"), ("Conv", "Conv2d")):
+        (name,) = [name for name, text in texts.items() if f"class {base}(Module)" in text]
+        module = name.removeprefix("code/").removesuffix(".py").replace("/", ".")
+        renamed[f"{module}.{base}"] = f"__torch__.{short}"
+    body = "".join(texts.values())
+    pickled = members["data.pkl"]
+    for old, new in renamed.items():
+        body = body.replace(old, new)
+        (module, _, name), (new_module, _, new_name) = old.rpartition("."), new.rpartition(".")
+        pickled = pickled.replace(f"{module}\n{name}\n".encode(), f"{new_module}\n{new_name}\n".encode())
+    body = body.replace("class Conv2d(Module)", "class Conv(Module)")
+    others = {name: text for name, text in members.items() if not name.endswith((".py", ".debug_pkl"))}
+    return {**others, "data.pkl": pickled, "code/__torch__.py": body.encode()}
 
 
 @pytest.fixture(autouse=True)
@@ -367,9 +388,16 @@ def test_an_archive_behind_another_is_one_archive(tmp_path: Path, whole: dict[st
 def code(body: str, extra: str = "", head: str = "") -> str:
     return (
         f"{head}class Net(Module):\n  __parameters__ = []\n  __buffers__ = []\n  training : bool\n"
-        f"  _is_full_backward_hook : Optional[bool]\n  conv : __torch__.torch.nn.modules.conv.Conv2d\n{extra}"
+        f"  _is_full_backward_hook : Optional[bool]\n  conv : __torch__.Conv\n{extra}"
         f"  def forward(self: __torch__.Net,\n    x: Tensor) -> Tensor:\n{body}    return x\n"
     )
+
+
+def with_convolution(whole: dict[str, Members], text: str) -> bytes:
+    """The source of an archive: this one class, and the convolution's as torch wrote it."""
+    held = whole["script"]["code/__torch__.py"].decode()
+    start = held.index("class Conv(")
+    return (held[start:].partition("class Net(")[0] + text).encode()
 
 
 SAVE = f'    _0 = torch.save(x, "{MARK}")\n'
@@ -422,7 +450,7 @@ BODIES: dict[str, str] = {
 def test_the_same_code_without_an_attack_is_read(tmp_path: Path, whole: dict[str, Members]) -> None:
     """Else the refusals below would prove nothing."""
     for body in ("", "    y = (self.conv).forward(x, )\n    x = torch.add(x, y)\n"):
-        members = {**whole["script"], "code/__torch__.py": code(body).encode()}
+        members = {**whole["script"], "code/__torch__.py": with_convolution(whole, code(body))}
         network = read(write(tmp_path / "a.pt", list(members.items())))
         assert network.module is not None
         assert network.module(torch.rand(1, 3, 8, 8)).shape == (1, 3, 8, 8)
@@ -431,7 +459,7 @@ def test_the_same_code_without_an_attack_is_read(tmp_path: Path, whole: dict[str
 @pytest.mark.parametrize("text", BODIES.values(), ids=BODIES)
 def test_script_code_that_reaches_outside_is_refused(tmp_path: Path, whole: dict[str, Members], text: str) -> None:
     (tmp_path / "secret").write_bytes(b"x" * 64)
-    members = {**whole["script"], "code/__torch__.py": text.encode()}
+    members = {**whole["script"], "code/__torch__.py": with_convolution(whole, text)}
     refused(write(tmp_path / "a.pt", list(members.items())))
 
 
@@ -507,3 +535,59 @@ def test_what_torch_gets_is_written_anew(tmp_path: Path, whole: dict[str, Member
     assert not any(name.endswith(".debug_pkl") or "traced" in name for name in names)
     assert not any(word in written for word in (b"comment", b"print", b"warn"))
     torch.jit.load(io.BytesIO(made))(torch.rand(1, 3, 8, 8))
+
+
+# --- programs that never end ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "code_wanted"),
+    [
+        ("    for i in range(9223372036854775807):\n      x = torch.add(x, 1)\n", "time-limit"),
+        ("    for i in range(40):\n      x = torch.cat([x, x], 1)\n", "memory-limit"),
+        ("    x = torch.zeros([1, 3, 100000, 100000])\n", "memory-limit"),
+    ],
+)
+def test_programs_that_run_or_grow_without_end_are_stopped(
+    tmp_path: Path, whole: dict[str, Members], monkeypatch: pytest.MonkeyPatch, body: str, code_wanted: str
+) -> None:
+    monkeypatch.setenv("PIPELINE_TIME_LIMIT", "3" if code_wanted == "time-limit" else "60")
+    monkeypatch.setenv("PIPELINE_MEMORY_LIMIT", "800M")
+    members = {**whole["script"], "code/__torch__.py": with_convolution(whole, code(body))}
+    path = write(tmp_path / "a.pt", list(members.items()))
+    with pytest.raises(PipelineError) as caught:
+        inspect(path)
+    assert caught.value.code == code_wanted
+    assert "PIPELINE_" in caught.value.remedy
+
+
+def test_a_program_that_grows_later_is_stopped_too(
+    tmp_path: Path, whole: dict[str, Members], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the size of the first run it is harmless."""
+    from pipeline.sources import reference
+    from pipeline.support import memory
+    from pipeline.support.errors import LimitReached
+
+    body = (
+        "    if torch.gt(torch.size(x, 2), 100):\n      y = torch.zeros([1, 3, 100000, 100000])\n"
+        "    else:\n      y = x\n    x = torch.add(y, x)\n"
+    )
+    members = {**whole["script"], "code/__torch__.py": with_convolution(whole, code(body))}
+    network = read(write(tmp_path / "a.pt", list(members.items())))
+    monkeypatch.setattr(memory, "_own_process", True)
+    paint = reference(network)
+    with pytest.raises(LimitReached, match="memory-limit"):
+        paint(np.zeros((1, 3, 128, 128), np.float32))
+
+
+def test_a_program_that_ends_the_process_is_told(tmp_path: Path) -> None:
+    from pipeline.sources.trial import first_run
+
+    (tmp_path / "a.pt").touch()
+    with pytest.raises(PipelineError, match="signal 6") as caught:
+        first_run(tmp_path / "a.pt", os.abort)
+    assert caught.value.code == "source-does-not-run"
+    first_run(tmp_path / "a.pt", lambda: 1 / 0)
+    first_run(tmp_path / "a.pt", lambda: (tmp_path / MARK).write_text("x"))
+    assert not (tmp_path / MARK).exists()
