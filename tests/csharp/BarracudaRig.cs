@@ -13,6 +13,7 @@ static class EngineRig
 {
     public const string Target = "barracuda-3.0";
     public const StyleTransferWorker BestWorker = StyleTransferWorker.ComputePrecompiled;
+    public static readonly bool RunsInsideFrames = false;
     public const StyleTransferWorker ProofWorker = StyleTransferWorker.CSharpBurst;
 
     public static bool IsModern => typeof(Model).GetProperty("Metadata") != null;

@@ -133,6 +133,7 @@ static class Fixture
         Engines.Clear();
         EngineRig.Register();
         Stub.World.GpuWaits = 0;
+        Stub.World.Frame = Stub.World.ReadbackFrames = 0;
         Stub.World.Blind = false;
         Stub.World.LostShader = null;
         SystemInfo.supportsAsyncGPUReadback = true;
@@ -925,21 +926,13 @@ public static partial class Cases
     // Keeps all threads of the pool busy, so that nothing is rebuilt until it is disposed.
     sealed class BusyThreads : IDisposable
     {
+        const int MoreThanThePoolHas = 64;
+
         readonly ManualResetEvent m_MayGoOn = new ManualResetEvent(false);
 
         public BusyThreads()
         {
-            int threads, others;
-            ThreadPool.GetMinThreads(out threads, out others);
-            if (!ThreadPool.SetMaxThreads(threads, others)) throw new Exception("the pool cannot be limited");
-            var begun = new CountdownEvent(threads);
-            for (var i = 0; i < threads; i++)
-                ThreadPool.QueueUserWorkItem(_ =>
-                {
-                    begun.Signal();
-                    m_MayGoOn.WaitOne();
-                });
-            begun.Wait();
+            for (var i = 0; i < MoreThanThePoolHas; i++) ThreadPool.QueueUserWorkItem(_ => m_MayGoOn.WaitOne());
         }
 
         public void Dispose() => m_MayGoOn.Set();

@@ -8,6 +8,7 @@ static class EngineRig
 {
     public const string Target = "fake-7";
     public const StyleTransferWorker BestWorker = StyleTransferWorker.Compute;
+    public static readonly bool RunsInsideFrames = false;
     public const StyleTransferWorker ProofWorker = StyleTransferWorker.CSharpBurst;
 
     public static readonly StyleTransferWorker[] Workers = { StyleTransferWorker.Compute, StyleTransferWorker.CSharpBurst };

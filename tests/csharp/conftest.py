@@ -68,6 +68,11 @@ def _barracuda(version: str, *defines: str) -> Engine:
     return Engine("barracuda", version, "Unity.Barracuda", stubs, "Barracuda", defines, "BarracudaRig")
 
 
+def _inference(version: str, *defines: str) -> Engine:
+    package = "Unity.Sentis" if "STYLETRANSFER_SENTIS" in defines else "Unity.InferenceEngine"
+    return Engine("inference", version, package, ("Inference.cs",), "InferenceEngine", defines, "InferenceRig")
+
+
 FAKE = Engine("fake", "7", "", (), None, (), "FakeRig")
 ENGINES = (
     FAKE,
@@ -75,6 +80,9 @@ ENGINES = (
     _barracuda("1.0.4"),
     _barracuda("2.0.0", "BARRACUDA_2_OR_NEWER"),
     _barracuda("3.0.0", "BARRACUDA_2_OR_NEWER", "BARRACUDA_3_OR_NEWER"),
+    _inference("2.1.3", "STYLETRANSFER_SENTIS"),
+    _inference("2.2.2"),
+    _inference("2.4.0", "STUB_INFERENCE_2_4"),
 )
 
 
@@ -166,7 +174,7 @@ def build_package(made: EngineAssemblies) -> None:
     """The stand-in for an engine's package, compiled."""
     if made.package:
         sources = [*(STUBS / name for name in made.engine.stubs), STUBS / "AssemblyInfo.cs"]
-        must_compile(made.package[0], sources, [made.unity])
+        must_compile(made.package[0], sources, [made.unity], made.engine.defines)
 
 
 def build_engine(made: EngineAssemblies) -> None:
@@ -192,7 +200,8 @@ def build_cases(made: EngineAssemblies) -> Path:
     shaders = made.folder / "Shaders.cs"
     shaders.write_text(programs(sorted((TEMPLATES / "Runtime/Shaders").glob("*.shader"))))
     sources = [*CASES_SOURCES, HERE / f"{made.engine.rig}.cs", HERE / "Hlsl.cs", shaders]
-    return must_compile(made.folder / "Cases.exe", sources, [*made.editor, *made.package, made.own], UNITY_DEFINES)
+    references, defines = [*made.editor, *made.package, made.own], (*UNITY_DEFINES, *made.engine.defines)
+    return must_compile(made.folder / "Cases.exe", sources, references, defines)
 
 
 @pytest.fixture(scope="session", params=ENGINES, ids=str)

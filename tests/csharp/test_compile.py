@@ -13,7 +13,7 @@ from tests.csharp.toolchain import TEMPLATES, UNITY_DEFINES, compile_csharp, mus
 
 EVERY_CSHARP = sorted(TEMPLATES.rglob("*.cs"))
 ASMDEFS = sorted(TEMPLATES.rglob("*.asmdef"))
-FOLDERS = sorted(path.name for path in (TEMPLATES / "Engines").iterdir())
+FOLDERS = sorted({path.parent.name for path in TEMPLATES.glob("Engines/*/*.asmdef")})
 """The engines: folders of unity_templates/Engines."""
 
 BARRACUDA = [engine for engine in ENGINES if engine.name == "barracuda"]
@@ -87,8 +87,12 @@ OTHER_ASSEMBLIES = {
     "UnityEngine.TestRunner",
     "UnityEditor.TestRunner",
 }
-PACKAGES = {"Barracuda": ("com.unity.barracuda", "STYLETRANSFER_BARRACUDA"), "Compute": None}
-"""Engine -> the package that it is compiled with, and the define that stands for it; None needs no package."""
+PACKAGES = {
+    "Barracuda": ({"com.unity.barracuda"}, "STYLETRANSFER_BARRACUDA"),
+    "Compute": None,
+    "InferenceEngine": ({"com.unity.sentis", "com.unity.ai.inference"}, "STYLETRANSFER_INFERENCE"),
+}
+"""Engine -> the packages that it is compiled with, and the define that stands for them; None needs no package."""
 
 
 @pytest.mark.parametrize("path", ASMDEFS, ids=lambda path: path.name)
@@ -105,12 +109,12 @@ def test_assembly_definitions_ask_for_the_package_that_they_need_and_no_other(pa
             set(asmdef["references"]) <= own and not asmdef["versionDefines"] and not asmdef["defineConstraints"]
         )
         return
-    package, define = PACKAGES[inside[1]]
+    packages, define = PACKAGES[inside[1]]
     own |= {other.stem for other in ASMDEFS if other.relative_to(TEMPLATES).parts[:2] == inside[:2]}
     assert all(name in own or name.startswith("Unity.") for name in asmdef["references"])
     defined = {entry["define"]: entry for entry in asmdef["versionDefines"]}
     assert define in asmdef["defineConstraints"] and set(asmdef["defineConstraints"]) <= defined.keys()
-    assert {entry["name"] for entry in defined.values()} == {package}
+    assert {entry["name"] for entry in asmdef["versionDefines"]} == packages
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

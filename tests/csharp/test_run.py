@@ -107,3 +107,20 @@ def test_workers_are_chosen_for_wish_and_machine(cases: Path, engine: EngineAsse
         "CSharpBurst": 4,
         "CSharp": 5,
     }
+
+
+def test_workers_of_inference_engine_never_read_back(cases: Path, engine: EngineAssemblies) -> None:
+    if engine.engine.name != "inference":
+        pytest.skip("the workers of Sentis and Inference Engine")
+    rows = [line.split("\t") for line in ask(cases, "workers")]
+    assert len(rows) == 6 * 4
+    backends = {"Compute": "GPUCompute", "PixelShader": "GPUPixel", "CSharpBurst": "CPU"}
+    for wish, compute, graphics, worker, backend, note in rows:
+        if wish.startswith("CSharp"):
+            expected = "CSharpBurst"
+        elif compute == "True":
+            expected = "Compute"  # also for pixel shaders, which would be fed by way of the CPU
+        else:
+            expected = "PixelShader" if graphics == "True" else "CSharpBurst"
+        assert (worker, backend) == (expected, backends[expected]), (wish, compute, graphics)
+        assert (note == "") is (wish == worker or (wish == "Auto" and worker == "Compute")), (wish, note)

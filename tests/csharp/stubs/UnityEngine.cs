@@ -42,6 +42,9 @@ public static class World
     public static int Sweeps;
     public static int GpuWaits;
 
+    // The frame that is drawn, and how many more a read-back takes.
+    public static int Frame, ReadbackFrames;
+
     // A shader that nothing refers to, so that the player does not have it.
     public static string LostShader;
 
@@ -110,15 +113,45 @@ public static class Reflect
 namespace Unity.Collections
 {
 
+public enum Allocator { Invalid = 0, None = 1, Temp = 2, TempJob = 3, Persistent = 4 }
+
+public enum NativeArrayOptions { UninitializedMemory = 0, ClearMemory = 1 }
+
 public struct NativeArray<T> : IDisposable where T : struct
 {
-    readonly T[] m_Items;
+    T[] m_Items;
+    bool m_Owned;
 
-    internal NativeArray(T[] items) { m_Items = items; }
+    internal NativeArray(T[] items) { m_Items = items; m_Owned = false; }
 
+    public NativeArray(int length, Allocator allocator, NativeArrayOptions options = NativeArrayOptions.ClearMemory)
+    {
+        m_Items = new T[length];
+        m_Owned = true;
+        Stub.Live.Add("NativeArray");
+    }
+
+    internal T[] Items { get { return m_Items; } }
     public int Length { get { return m_Items.Length; } }
+    public bool IsCreated { get { return m_Items != null; } }
     public T this[int index] { get { return m_Items[index]; } set { m_Items[index] = value; } }
-    public void Dispose() {}
+
+    public void Dispose()
+    {
+        if (m_Items == null) throw new ObjectDisposedException("NativeArray");
+        if (m_Owned) Stub.Live.Remove("NativeArray");
+        m_Items = null;
+    }
+
+    public ReadOnly AsReadOnly() { return new ReadOnly(m_Items); }
+
+    public struct ReadOnly
+    {
+        readonly T[] m_Items;
+        internal ReadOnly(T[] items) { m_Items = items; }
+        public int Length { get { return m_Items.Length; } }
+        public T this[int index] { get { return m_Items[index]; } }
+    }
 }
 
 }
@@ -149,7 +182,16 @@ public abstract class RenderPipelineAsset : ScriptableObject {}
 
 public struct AsyncGPUReadbackRequest
 {
-    public void WaitForCompletion() { Stub.World.GpuWaits++; }
+    internal int readyAt;
+
+    public bool done { get { return Stub.World.Frame >= readyAt; } }
+    public bool hasError { get { return false; } }
+
+    public void WaitForCompletion()
+    {
+        Stub.World.GpuWaits++;
+        readyAt = 0;
+    }
 }
 
 public static class AsyncGPUReadback
@@ -161,6 +203,20 @@ public static class AsyncGPUReadback
         if (!((RenderTexture)src).IsCreated()) throw new Exception("read back of a texture that is not created");
         return default(AsyncGPUReadbackRequest);
     }
+
+    // The values are those of now, whenever they arrive.
+    public static AsyncGPUReadbackRequest RequestIntoNativeArray<T>
+        (ref Unity.Collections.NativeArray<T> output, Texture src, int mipIndex, TextureFormat dstFormat,
+         Action<AsyncGPUReadbackRequest> callback = null) where T : struct
+    {
+        Request(src);
+        var pixels = (Color32[])(object)output.Items;
+        for (var i = 0; i < pixels.Length; i++)
+            pixels[i] = new Color32(Byte(src.texels[4 * i]), Byte(src.texels[4 * i + 1]), Byte(src.texels[4 * i + 2]), 255);
+        return new AsyncGPUReadbackRequest { readyAt = Stub.World.Frame + Stub.World.ReadbackFrames };
+    }
+
+    static byte Byte(float value) { return (byte)(Mathf.Clamp01(value) * 255 + 0.5f); }
 }
 
 public struct RenderTargetIdentifier

@@ -1,0 +1,231 @@
+using System;
+using System.Collections;
+using UnityEngine;
+using UnityEngine.Rendering;
+#if STYLETRANSFER_SENTIS
+using Unity.Sentis;
+#else
+using Unity.InferenceEngine;
+#endif
+
+namespace StyleTransfer.Inference
+{
+
+/// <summary>
+/// A network on a worker of the package.
+/// </summary>
+/// <remarks>
+/// This code allocates no managed memory per frame. The package does: an enumerator per run, and per layer what its
+/// backend needs.
+/// </remarks>
+public sealed class InferenceNetwork : StyleTransferNetwork
+{
+    #region StyleTransferNetwork implementation
+
+    /// <summary>Makes the worker of a network.</summary>
+    /// <param name="asset">what is known of the network</param>
+    /// <param name="model">what the package loaded</param>
+    /// <param name="backend">what to run it on</param>
+    public InferenceNetwork(StyleTransferModel asset, Model model, BackendType backend)
+      => AllocateWorker(asset, model, backend);
+
+    /// <summary>What the model says of itself.</summary>
+    /// <remarks>Up to 2.3 the package cuts ":0" off the ends of names; only whether there is one input and a first
+    /// output matters here, so the asset's own names are told then. It keeps no metadata.</remarks>
+    public override NetworkDescription Describe()
+    {
+        var description = new NetworkDescription();
+        foreach (var input in _model.inputs) description.Inputs.Add(WholeName(input.name, _asset.InputName));
+        foreach (var output in _model.outputs) description.Outputs.Add(WholeName(output.name, _asset.OutputName));
+        if (_model.inputs.Count == 0) return description;
+
+        var shape = _model.inputs[0].shape;
+        if (shape.isRankDynamic || shape.rank != PictureRank) return description;
+
+        // Extents that are free are -1.
+        description.Channels = Mathf.Max(NetworkDescription.Unknown, shape.Get(ChannelAxis));
+        description.Height = Mathf.Max(NetworkDescription.Unknown, shape.Get(HeightAxis));
+        description.Width = Mathf.Max(NetworkDescription.Unknown, shape.Get(WidthAxis));
+        return description;
+    }
+
+    /// <summary>The layers of the model.</summary>
+    public override int LayerCount => _model.layers.Count;
+
+    /// <summary>Whether tensors of this worker live in main memory.</summary>
+    public override bool ComputesOnCpu => _backend == BackendType.CPU;
+
+    /// <summary>Makes textures and tensor for a size.</summary>
+    public override void AllocateBuffers(WorkingSize size)
+    {
+        ReleaseBuffers();
+        _exchange = PictureExchange.Allocate(_backend, size, _asset.InputChannels);
+    }
+
+    /// <summary>Frees them.</summary>
+    public override void ReleaseBuffers()
+    {
+        _layersLeft = null;
+        if (_exchange != null) _exchange.Dispose();
+        _exchange = null;
+    }
+
+    /// <summary>Where to draw the picture.</summary>
+    public override RenderTexture Input => _exchange.Picture;
+
+    /// <summary>Takes the picture; the first layer is given when it has arrived.</summary>
+    public override void Begin()
+    {
+        _layersLeft = null;
+        _layersGiven = 0;
+        _output = null;
+        _exchange.BeginLoad();
+    }
+
+    /// <summary>Whether the picture is still on its way to the CPU, or its jobs are not done.</summary>
+    public override bool IsWaiting
+      => _output != null ? !_exchange.IsDone(_output) : _layersLeft == null && !_exchange.IsLoaded;
+
+    /// <summary>One layer. After the last one, waits for what is not done.</summary>
+    public override bool RunLayer()
+    {
+        if (_output != null) return false;
+        if (_layersLeft == null) _layersLeft = Schedule();
+
+        if (_layersLeft.MoveNext())
+        {
+            _layersGiven++;
+            Execute();
+            return true;
+        }
+
+        Execute();
+        _output = (Tensor<float>)_worker.PeekOutput(0);
+        _exchange.RequestOutput(_output);
+        return IsWaiting;
+    }
+
+    /// <summary>The share of the layers.</summary>
+    public override float Progress => Mathf.Clamp01((float)_layersGiven / Mathf.Max(1, _model.layers.Count));
+
+    /// <summary>The output as a texture.</summary>
+    public override Texture Finish()
+    {
+        _layersLeft = null;
+        return _exchange.Show(_output);
+    }
+
+    /// <summary>Whether a whole run fits into a frame's commands: with compute shaders.</summary>
+    public override bool CanRecord => _backend == BackendType.GPUCompute;
+
+    /// <summary>Records conversion, network and conversion back.</summary>
+    public override Texture Record(CommandBuffer commands)
+    {
+        _layersLeft = null;
+        _exchange.RecordLoad(commands);
+        commands.ScheduleWorker(_worker, _exchange.Input);
+        return _exchange.RecordShow(commands, (Tensor<float>)_worker.PeekOutput(0));
+    }
+
+    /// <summary>One run on numbers. The package has channels first, this class last.</summary>
+    public override float[] Compute(float[] values, WorkingSize size, out WorkingSize result, out int channels)
+    {
+        var inputs = _asset.InputChannels;
+        var pixels = size.Width * size.Height;
+        var planes = new float[values.Length];
+        for (var i = 0; i < values.Length; i++) planes[i % inputs * pixels + i / inputs] = values[i];
+
+        using (var input = new Tensor<float>(new TensorShape(1, inputs, size.Height, size.Width), planes))
+        {
+            _worker.Schedule(input);
+            var output = (Tensor<float>)_worker.PeekOutput(0);
+            result = new WorkingSize(output.shape[WidthAxis], output.shape[HeightAxis]);
+            channels = output.shape[ChannelAxis];
+
+            planes = output.DownloadToArray();
+            pixels = result.Width * result.Height;
+            var answer = new float[pixels * channels];
+            for (var i = 0; i < answer.Length; i++) answer[i] = planes[i % channels * pixels + i / channels];
+            return answer;
+        }
+    }
+
+    /// <summary>Frees the worker and what belongs to it.</summary>
+    public override void Dispose() => ReleaseWorker();
+
+    #endregion
+
+    #region Private objects
+
+    const int PictureRank = 4;
+    internal const int ChannelAxis = 1;
+    internal const int HeightAxis = 2;
+    internal const int WidthAxis = 3;
+
+    StyleTransferModel _asset;
+    Model _model;
+    BackendType _backend;
+    Worker _worker;
+    PictureExchange _exchange;
+
+    // Where layers are recorded before they are given to the GPU; only for compute shaders.
+    CommandBuffer _commands;
+
+    // The run under way: null before its picture has arrived; and its output, once all layers are given.
+    IEnumerator _layersLeft;
+    Tensor<float> _output;
+    int _layersGiven;
+
+    #endregion
+
+    #region Allocate / deallocate
+
+    void AllocateWorker(StyleTransferModel asset, Model model, BackendType backend)
+    {
+        _asset = asset;
+        _model = model;
+        _backend = backend;
+        _worker = new Worker(model, backend);
+        if (backend == BackendType.GPUCompute) _commands = new CommandBuffer { name = "Style Transfer" };
+    }
+
+    void ReleaseWorker()
+    {
+        ReleaseBuffers();
+        if (_commands != null) _commands.Dispose();
+        _commands = null;
+        if (_worker != null) _worker.Dispose();
+        _worker = null;
+        _model = null;
+        _asset = null;
+        _output = null;
+    }
+
+    #endregion
+
+    #region Private methods
+
+    // The command buffer is set anew for each run: Record leaves another one in the worker.
+    IEnumerator Schedule()
+    {
+        _exchange.EndLoad();
+        return _commands != null
+          ? _commands.ScheduleWorkerIterable(_worker, _exchange.Input) : _worker.ScheduleIterable(_exchange.Input);
+    }
+
+    // Gives the recorded layer to the GPU.
+    void Execute()
+    {
+        if (_commands == null) return;
+        Graphics.ExecuteCommandBuffer(_commands);
+        _commands.Clear();
+    }
+
+    static string WholeName(string name, string wanted) => name + CutEnd == wanted ? wanted : name;
+
+    const string CutEnd = ":0";
+
+    #endregion
+}
+
+}
