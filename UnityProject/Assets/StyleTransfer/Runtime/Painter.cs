@@ -33,6 +33,16 @@ readonly struct Painter
         _commands = commands;
     }
 
+    /// <summary>Where it records; null if it draws at once.</summary>
+    public CommandBuffer Commands => _commands;
+
+    /// <summary>Copies a texture.</summary>
+    public void Copy(Texture source, RenderTexture target)
+    {
+        if (_commands == null) Graphics.Blit(source, target);
+        else _commands.Blit(source, target);
+    }
+
     /// <summary>Draws the camera's picture through a pass.</summary>
     public void DrawCamera(RenderTexture target, Material material, int pass) => Draw(_camera, target, material, pass);
 

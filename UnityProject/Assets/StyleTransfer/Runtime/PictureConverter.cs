@@ -32,9 +32,11 @@ sealed class PictureConverter : IDisposable
     /// <param name="sourceWidth">of the camera's picture, in pixels</param>
     /// <param name="sourceHeight">of the camera's picture, in pixels</param>
     /// <param name="size">of the network's picture</param>
-    public void SetToNetwork(int sourceWidth, int sourceHeight, WorkingSize size)
+    /// <param name="isGrey">the network sees the mean of red, green and blue</param>
+    public void SetToNetwork(int sourceWidth, int sourceHeight, WorkingSize size, bool isGrey)
     {
         SetColorSpace();
+        _material.SetFloat(GreyId, isGrey ? 1 : 0);
         _material.SetVector(TapOffsetId, new Vector4
           (TapOffset(sourceWidth, size.Width), TapOffset(sourceHeight, size.Height), 0, 0));
     }
@@ -64,6 +66,7 @@ sealed class PictureConverter : IDisposable
     static readonly int MaskedId = Shader.PropertyToID("_Masked");
     static readonly int StrengthId = Shader.PropertyToID("_Strength");
     static readonly int TapOffsetId = Shader.PropertyToID("_TapOffset");
+    static readonly int GreyId = Shader.PropertyToID("_Grey");
     static readonly int LinearProjectId = Shader.PropertyToID("_LinearProject");
 
     // Four bilinear taps at a quarter of the new pixel around its middle: an exact box filter for a reduction

@@ -33,13 +33,19 @@ sealed class RunSchedule : IDisposable
     /// <summary>Computes one frame's share. True when the run has ended.</summary>
     /// <param name="spreadFrames">the most frames that a run may take, where no milliseconds are given</param>
     /// <param name="milliseconds">what a frame may spend; 0 asks for <paramref name="spreadFrames"/></param>
-    public bool Advance(int spreadFrames, float milliseconds)
+    /// <param name="waits">waits for what is not there yet; otherwise that is for a later frame</param>
+    public bool Advance(int spreadFrames, float milliseconds, bool waits)
     {
+        if (!waits && _network.IsWaiting) return false;
+
         var ended = milliseconds > 0 && _timer.CanMeasure
-          ? AdvanceWithin(milliseconds) : AdvanceShare(spreadFrames);
+          ? AdvanceWithin(milliseconds, waits) : AdvanceShare(spreadFrames, waits);
         if (ended) IsRunning = false;
         return ended;
     }
+
+    /// <summary>Gives up a run under way.</summary>
+    public void Cancel() => IsRunning = false;
 
     /// <summary>The picture's size changed; a run under way is given up.</summary>
     /// <param name="pixelRatio">new pixels over old ones</param>
@@ -78,20 +84,20 @@ sealed class RunSchedule : IDisposable
         _network = null;
     }
 
-    bool AdvanceShare(int spreadFrames)
+    bool AdvanceShare(int spreadFrames, bool waits)
     {
         _frames++;
         var last = _frames >= spreadFrames;
         var goal = (float)_frames / Mathf.Max(1, spreadFrames);
 
         while (_network.RunLayer())
-            if (!last && _network.Progress >= goal) return false;
+            if ((!last && _network.Progress >= goal) || (!waits && _network.IsWaiting)) return false;
 
         return true;
     }
 
     // At least one layer, so that every run comes to an end.
-    bool AdvanceWithin(float milliseconds)
+    bool AdvanceWithin(float milliseconds, bool waits)
     {
         var spent = 0f;
         do
@@ -101,6 +107,7 @@ sealed class RunSchedule : IDisposable
             if (_measures) _budget.Learn(_layer, _timer.End());
 
             if (!more) return true;
+            if (!waits && _network.IsWaiting) return false;
             spent += _budget.Expect(_layer, milliseconds);
             _layer++;
         }

@@ -46,6 +46,7 @@ sealed class StyleSet : IDisposable
     public void Update(StyleTransferModel wanted, StyleTransferModel[] kept, StyleTransferRunner busy)
     {
         _wanted = wanted;
+        ReleaseRetired();
         ReleaseUnneeded(kept, busy);
         if (_loading != null && !IsNeeded(_loading.Model, kept)) _loading = null;
         if (LoadIfMissing(wanted) || kept == null) return;
@@ -59,13 +60,16 @@ sealed class StyleSet : IDisposable
     /// <summary>Nothing is shown.</summary>
     public void Hide() => Shown = null;
 
-    /// <summary>Says that a network has failed, frees it, and does not load it again.</summary>
+    /// <summary>Says that a network has failed, does not load it again, and frees it before the next frame: commands of
+    /// this one may refer to its textures.</summary>
     public void ReportFailure(StyleTransferRunner runner, Exception exception)
     {
         Debug.LogError("Style Transfer: '" + runner.Model.DisplayName + "' failed and is switched off until " +
           "the component is enabled again. " + exception, _owner);
         _failed.Add(runner.Model);
-        Release(runner);
+        if (Shown == runner) Shown = null;
+        _runners.Remove(runner);
+        _retired.Add(runner);
     }
 
     /// <summary>Frees all networks. A run under way is given up.</summary>
@@ -79,6 +83,7 @@ sealed class StyleSet : IDisposable
     readonly Shader _convertShader;
     readonly UnityEngine.Object _owner;
     readonly List<StyleTransferRunner> _runners = new List<StyleTransferRunner>();
+    readonly List<StyleTransferRunner> _retired = new List<StyleTransferRunner>();
     readonly List<StyleTransferModel> _failed = new List<StyleTransferModel>();
     StyleTransferModel _wanted;
     string _reportedNote;
@@ -153,9 +158,16 @@ sealed class StyleSet : IDisposable
         runner.Dispose();
     }
 
+    void ReleaseRetired()
+    {
+        for (var i = 0; i < _retired.Count; i++) _retired[i].Dispose();
+        _retired.Clear();
+    }
+
     void ReleaseAll()
     {
         _loading = null;
+        ReleaseRetired();
         for (var i = _runners.Count - 1; i >= 0; i--) Release(_runners[i]);
         _failed.Clear();
     }

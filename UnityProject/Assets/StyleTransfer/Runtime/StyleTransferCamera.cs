@@ -59,8 +59,8 @@ public class StyleTransferCamera : StyleTransferSettings
     /// </summary>
     /// <param name="lags">the pipeline shows pictures one frame late at best</param>
     public bool NeedsMotion(bool lags)
-      => Reproject && (lags || RunEveryFrames > 1 || SpreadFrames > 1 || BudgetMilliseconds > 0 ||
-         Stability > 0 || Styles.Length > 1);
+      => Reproject && ((lags && !RunsInsideFrames) || RunEveryFrames > 1 || SpreadFrames > 1 ||
+         BudgetMilliseconds > 0 || Stability > 0 || Styles.Length > 1);
 
     /// <summary>Where to draw the objects of the stylised layers, with <see cref="MaskMaterial"/>.</summary>
     /// <param name="width">of the camera's picture</param>
@@ -221,6 +221,8 @@ public class StyleTransferCamera : StyleTransferSettings
     }
 
     bool IsOn => Stylize && Strength > 0;
+
+    bool RunsInsideFrames => _effect != null && _effect.RunsInsideFrames;
 
     // Whether there is something to draw.
     bool Prepare()

@@ -11,7 +11,8 @@ namespace StyleTransfer
 /// <remarks>
 /// Three steps per frame. <see cref="Observe"/> and <see cref="Compose"/> draw, at once or into a command buffer.
 /// <see cref="Run"/> runs the network, at once: after Observe in the built-in pipeline, and in URP and HDRP before
-/// the next frame, when the commands of the last one are with the GPU.
+/// the next frame, when the commands of the last one are with the GPU. Where an engine can record and a run is not
+/// spread over frames, Observe records it too, and there is nothing left to run.
 /// </remarks>
 sealed class StyleTransferEffect : IDisposable
 {
@@ -45,6 +46,10 @@ sealed class StyleTransferEffect : IDisposable
 
     /// <summary>Working lines over wished lines; below 1 where a frame rate asks for it.</summary>
     public float ResolutionScale => _settings.TargetFrameRate > 0 ? _governor.Scale : 1;
+
+    /// <summary>Whether a recorded frame shows the network's picture of itself, not of a frame before.</summary>
+    public bool RunsInsideFrames
+      => CanRunInside(_styles.Wanted) && _styles.Shown == _styles.Wanted && _settings.RunEveryFrames == 1;
 
     /// <summary>What <see cref="MotionSource.Copies"/> reads.</summary>
     public void SetCopies(Texture depth, Texture motion)
@@ -82,7 +87,9 @@ sealed class StyleTransferEffect : IDisposable
         if (_moves) Follow(painter, width, height, motion, camera, next.Model);
         else if (_reprojection != null) _reprojection.Forget();
 
-        if (_running == null && IsDue(next)) TakePicture(painter, width, height, next);
+        if (_running != null || !IsDue(next)) return;
+        TakePicture(painter, width, height, next);
+        if (painter.Commands != null && CanRunInside(next) && next.SpreadFrames == 1) RecordRun(painter, next);
     }
 
     /// <summary>One frame's share of the network.</summary>
@@ -94,10 +101,8 @@ sealed class StyleTransferEffect : IDisposable
         _taken = false;
         if (!_running.Advance()) return;
 
-        KeepPicture(_running.Picture);
-        _styles.Show(_running);
-        if (_reprojection != null) _reprojection.Finish();
-        _running = null;
+        KeepPicture(default(Painter), _running.Picture);
+        EndRun();
     }
 
     /// <summary>
@@ -215,6 +220,7 @@ sealed class StyleTransferEffect : IDisposable
         var switches = _hasPicture && next != _styles.Shown;
         next.SpreadFrames = switches ? Mathf.Max(_settings.SpreadFrames, FirstRunFrames) : _settings.SpreadFrames;
         next.BudgetMilliseconds = _settings.BudgetMilliseconds;
+        next.Waits = false;
         next.TargetHeight = Mathf.Max(Mathf.Min(_settings.MinimumHeight, _settings.TargetHeight),
           Mathf.FloorToInt(_settings.TargetHeight * ResolutionScale + 0.5f));
 
@@ -225,6 +231,23 @@ sealed class StyleTransferEffect : IDisposable
         _framesSinceTaken = 0;
     }
 
+    bool CanRunInside(StyleTransferRunner runner)
+      => runner != null && runner.CanRecord && _settings.SpreadFrames == 1 && _settings.BudgetMilliseconds <= 0;
+
+    void RecordRun(in Painter painter, StyleTransferRunner runner)
+    {
+        _taken = false;
+        KeepPicture(painter, runner.Record(painter.Commands));
+        EndRun();
+    }
+
+    void EndRun()
+    {
+        _styles.Show(_running);
+        if (_reprojection != null) _reprojection.Finish();
+        _running = null;
+    }
+
     // The governor has no say in this size, so that it does not restart the histories.
     void Follow(in Painter painter, int width, int height, MotionSource motion, Camera camera,
                 StyleTransferModel model)
@@ -233,16 +256,16 @@ sealed class StyleTransferEffect : IDisposable
         var size = model.FitSize(width, height, _settings.TargetHeight);
         if (_now == null || _now.width != size.Width || _now.height != size.Height) AllocateNow(size);
 
-        _converter.SetToNetwork(width, height, size);
+        _converter.SetToNetwork(width, height, size, false);
         painter.DrawCamera(_now, _converter.Material, PictureConverter.PassToNetwork);
         _reprojection.Update(painter, motion, camera, size);
     }
 
-    void KeepPicture(Texture picture)
+    void KeepPicture(in Painter painter, Texture picture)
     {
         if (_picture == null || _picture.width != picture.width || _picture.height != picture.height)
             AllocatePicture(picture.width, picture.height);
-        Graphics.Blit(picture, _picture);
+        painter.Copy(picture, _picture);
         _hasPicture = true;
     }
 

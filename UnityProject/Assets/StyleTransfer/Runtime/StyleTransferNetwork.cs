@@ -12,7 +12,8 @@ namespace StyleTransfer
 /// <remarks>
 /// A run, at the size of <see cref="AllocateBuffers"/>: a picture is drawn on <see cref="Input"/>, <see cref="Begin"/>
 /// takes it, <see cref="RunLayer"/> is called until it returns false, and <see cref="Finish"/> gives the result.
-/// Pictures are upright textures of sRGB values in 0..1, as a texture without sRGB conversion holds them.
+/// Pictures are upright textures of sRGB values in 0..1, as a texture without sRGB conversion holds them; for a network
+/// of one input channel, red, green and blue are the same.
 /// </remarks>
 public abstract class StyleTransferNetwork : IDisposable
 {
@@ -43,7 +44,11 @@ public abstract class StyleTransferNetwork : IDisposable
     /// <summary>Begins a run on what is drawn on <see cref="Input"/>; a run under way is given up.</summary>
     public abstract void Begin();
 
-    /// <summary>Gives the next layer to the worker. False when there was none left.</summary>
+    /// <summary>Whether <see cref="RunLayer"/> would wait for the GPU or for jobs. It need not be called meanwhile.
+    /// </summary>
+    public virtual bool IsWaiting => false;
+
+    /// <summary>Gives the next layer to the worker. False when the result is there.</summary>
     public abstract bool RunLayer();
 
     /// <summary>The share of the run under way that was given to the worker, 0 to 1.</summary>

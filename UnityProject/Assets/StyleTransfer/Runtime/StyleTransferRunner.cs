@@ -1,5 +1,6 @@
 using System;
 using UnityEngine;
+using UnityEngine.Rendering;
 
 namespace StyleTransfer
 {
@@ -42,6 +43,15 @@ public sealed class StyleTransferRunner : IDisposable
     /// </summary>
     public float BudgetMilliseconds { get; set; }
 
+    /// <summary>
+    /// Whether a frame waits where a run needs a result of the GPU or of jobs before it can go on, as CPU workers do.
+    /// Off, the run goes on in a later frame.
+    /// </summary>
+    public bool Waits { get; set; }
+
+    /// <summary>Whether a whole run can be recorded into the commands of a frame.</summary>
+    public bool CanRecord => _network.CanRecord;
+
     /// <summary>The size that the network ran at last, in pixels; 0 x 0 before the first run.</summary>
     public WorkingSize Size => _size;
 
@@ -80,6 +90,7 @@ public sealed class StyleTransferRunner : IDisposable
     {
         TargetHeight = load.Model.NominalHeight;
         SpreadFrames = 1;
+        Waits = true;
         try
         {
             AllocateObjects(load, wish, convertShader);
@@ -143,7 +154,7 @@ public sealed class StyleTransferRunner : IDisposable
     {
         var size = _model.FitSize(sourceWidth, sourceHeight, TargetHeight);
         if (size.Width != _size.Width || size.Height != _size.Height) AllocateBuffers(size);
-        _converter.SetToNetwork(sourceWidth, sourceHeight, size);
+        _converter.SetToNetwork(sourceWidth, sourceHeight, size, _model.InputChannels == GreyChannels);
         return _network.Input;
     }
 
@@ -153,14 +164,24 @@ public sealed class StyleTransferRunner : IDisposable
     /// <summary>One frame's share of the run under way. True when <see cref="Picture"/> is a new one.</summary>
     internal bool Advance()
     {
-        if (!_schedule.Advance(SpreadFrames, BudgetMilliseconds)) return false;
+        if (!_schedule.Advance(SpreadFrames, BudgetMilliseconds, Waits)) return false;
         _stylized = _network.Finish();
         return true;
+    }
+
+    /// <summary>Records a whole run on the picture that the commands before draw.</summary>
+    /// <returns>what the commands after can read</returns>
+    internal Texture Record(CommandBuffer commands)
+    {
+        _schedule.Cancel();
+        return _stylized = _network.Record(commands);
     }
 
     #endregion
 
     #region Private objects
+
+    const int GreyChannels = 1;
 
     StyleTransferModel _model;
     StyleTransferWorker _worker;

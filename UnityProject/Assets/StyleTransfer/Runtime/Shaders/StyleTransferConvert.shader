@@ -10,6 +10,7 @@ Shader "Hidden/StyleTransfer/Convert"
         _Strength("Blend", Range(0, 1)) = 1
         _TapOffset("Offset of the taps, in texture coordinates", Vector) = (0, 0, 0, 0)
         _LinearProject("1 in a project of linear colour space", Float) = 0
+        _Grey("1 for a network that sees grey", Float) = 0
     }
 
     CGINCLUDE
@@ -26,6 +27,7 @@ Shader "Hidden/StyleTransfer/Convert"
     float _Strength;
     float4 _TapOffset;
     float _LinearProject;
+    float _Grey;
 
     static const float LargestHalf = 65504;
 
@@ -105,7 +107,9 @@ Shader "Hidden/StyleTransfer/Convert"
         float3 color = Tap(input.uv + offset.xy) + Tap(input.uv + offset.zy);
         color += Tap(input.uv + offset.xw) + Tap(input.uv + offset.zw);
         color *= 0.25;
-        return float4(lerp(color, LinearToSrgb(color), _LinearProject), 1);
+        color = lerp(color, LinearToSrgb(color), _LinearProject);
+        float3 grey = float3(1, 1, 1) * (dot(color, float3(1, 1, 1)) / 3);
+        return float4(lerp(color, grey, _Grey), 1);
     }
 
     float4 FromNetwork(Varyings input) : SV_Target
