@@ -13,6 +13,7 @@ static class EngineRig
 {
     public const string Target = "compute";
     public const StyleTransferWorker BestWorker = StyleTransferWorker.Compute;
+    public static readonly bool RunsInsideFrames = true;
     public const StyleTransferWorker ProofWorker = StyleTransferWorker.Compute;
 
     public static readonly StyleTransferWorker[] Workers = { StyleTransferWorker.Compute };

@@ -274,6 +274,76 @@ public static partial class Cases
         }
     }
 
+    public static void in_a_pipeline_the_network_runs_inside_the_frame()
+    {
+        if (!EngineRig.RunsInsideFrames) return;
+
+        GraphicsSettings.renderPipelineAsset = new ForeignPipeline { name = "UniversalRP" };
+        using (var scene = new MovingScene(true))
+        {
+            var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+            var camera = SceneCamera();
+            Stub.Reflect.Send(camera, "OnEnable");
+            var commands = new CommandBuffer();
+            for (var frame = 0; frame < 5; frame++)
+            {
+                Stub.Reflect.Send(camera, "LateUpdate");
+                scene.Show(frame);
+                commands.Clear();
+                Fixture.Equal(camera.Record(commands, scene.Picture, shown, MotionSource.None, null), true, "drawn");
+                commands.Execute();
+
+                // No frame late: every pixel is that of this frame's own picture.
+                Fixture.Near(scene.Error(shown, (x, y) => true), 0, 0.001f, "frame " + frame);
+                Fixture.Equal(Stub.Networks.Executions, frame + 1, "runs");
+                Fixture.Equal(camera.NeedsMotion(true), false, "motion is of no use");
+            }
+
+            // Spread over frames, a run goes the other way, and back.
+            camera.SpreadFrames = 2;
+            Fixture.Equal(camera.NeedsMotion(true), true, "motion is of use");
+            for (var frame = 5; frame < 9; frame++) RecordFrame(camera, commands, scene, shown, frame);
+            if (scene.Error(shown, (x, y) => true) < 0.01f) throw new Exception("a run of two frames shows this frame");
+            camera.SpreadFrames = 1;
+            for (var frame = 9; frame < 12; frame++) RecordFrame(camera, commands, scene, shown, frame);
+            Fixture.Near(scene.Error(shown, (x, y) => true), 0, 0.001f, "inside the frame again");
+            Fixture.Equal(Stub.World.Logs.Count, 0, "lines in the console");
+            commands.Dispose();
+            Stub.Reflect.Send(camera, "OnDisable");
+            Fixture.Free(shown);
+        }
+    }
+
+    static void RecordFrame
+        (StyleTransferCamera camera, CommandBuffer commands, MovingScene scene, RenderTexture shown, int frame)
+    {
+        Stub.Reflect.Send(camera, "LateUpdate");
+        scene.Show(frame);
+        commands.Clear();
+        camera.Record(commands, scene.Picture, shown, MotionSource.None, null);
+        commands.Execute();
+    }
+
+    public static void a_network_that_fails_while_it_is_recorded_is_switched_off()
+    {
+        if (!EngineRig.RunsInsideFrames) return;
+
+        GraphicsSettings.renderPipelineAsset = new ForeignPipeline { name = "UniversalRP" };
+        using (var scene = new MovingScene(false))
+        {
+            var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+            var camera = SceneCamera();
+            Stub.Reflect.Send(camera, "OnEnable");
+            Stub.Networks.Broken = true;
+            var commands = new CommandBuffer();
+            for (var frame = 0; frame < 3; frame++) RecordFrame(camera, commands, scene, shown, frame);
+            Fixture.Equal(Stub.World.LogCount("'Candy' failed"), 1, "errors");
+            commands.Dispose();
+            Stub.Reflect.Send(camera, "OnDisable");
+            Fixture.Free(shown);
+        }
+    }
+
     public static void copies_of_motion_and_depth_serve_as_well()
     {
         GraphicsSettings.renderPipelineAsset = new ForeignPipeline { name = "HDRP" };
