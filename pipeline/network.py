@@ -43,6 +43,8 @@ class Network:
     model: onnx.ModelProto | None = None
     details: dict[str, Any] = field(default_factory=dict)
     """Architecture parameters, such as {"widths": [8, 16, 32], "blocks": 5}."""
+    graph: dict[str, Any] = field(default_factory=dict)
+    """What an ONNX file's graph is, before anything was changed (graph.statistics.described)."""
     companions: tuple[Path, ...] = ()
     """Further files that were read: external data, the state dict of an own module."""
     integers: tuple[QuantizedTensor, ...] = ()

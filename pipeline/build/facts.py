@@ -14,8 +14,6 @@ from pipeline.support.size import Size
 from pipeline.support.version import __version__
 
 if TYPE_CHECKING:
-    import onnx
-
     from pipeline.build.lowering import Lowered
     from pipeline.network import Network
     from pipeline.targets import Target
@@ -149,30 +147,6 @@ def predicted(lowered: Lowered) -> dict[str, Any]:
         "sizes": told,
         "devices": [{**held.as_dict(), "error": held.error} for held in on],
         "kernels": dict(sorted(Counter(filter(None, map(family.kernel, convolutions))).items())),
-    }
-
-
-def graph(model: onnx.ModelProto) -> dict[str, Any]:
-    """Opset, IR version, producer, inputs, outputs and operator counts of an ONNX model."""
-    from pipeline.graph.statistics import operators, opset
-
-    constants = {t.name for t in model.graph.initializer}
-
-    def shapes(values: Any) -> dict[str, str]:
-        return {
-            v.name: "x".join(d.dim_param or str(d.dim_value or "?") for d in v.type.tensor_type.shape.dim)
-            for v in values
-            if v.name not in constants
-        }
-
-    return {
-        "opset": opset(model),
-        "ir_version": model.ir_version,
-        "producer": f"{model.producer_name} {model.producer_version}".strip(),
-        "inputs": shapes(model.graph.input),
-        "outputs": shapes(model.graph.output),
-        "nodes": len(model.graph.node),
-        "operators": operators(model),
     }
 
 

@@ -44,7 +44,7 @@ def inspect(
         "contract": network.contract.as_dict() if network.contract else "not told by the file",
         "notes": list(network.notes),
     }
-    if network.model is not None:
-        about["graph"] = facts.graph(network.model)
+    if network.graph:
+        about["graph"] = network.graph
     about["cost"] = facts.cost(network, targets.get(target))
     return about

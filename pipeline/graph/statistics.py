@@ -181,3 +181,25 @@ def operators(model: onnx.ModelProto) -> dict[str, int]:
 def opset(model: onnx.ModelProto) -> int:
     """The declared version of the standard operator set; 1 when none is declared."""
     return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+
+
+def described(model: onnx.ModelProto) -> dict[str, Any]:
+    """Opset, IR version, producer, inputs, outputs and operator counts of an ONNX model, as plain data."""
+    constants = {t.name for t in model.graph.initializer}
+
+    def shapes(values: Any) -> dict[str, str]:
+        return {
+            v.name: "x".join(d.dim_param or str(d.dim_value or "?") for d in v.type.tensor_type.shape.dim)
+            for v in values
+            if v.name not in constants
+        }
+
+    return {
+        "opset": opset(model),
+        "ir_version": model.ir_version,
+        "producer": f"{model.producer_name} {model.producer_version}".strip(),
+        "inputs": shapes(model.graph.input),
+        "outputs": shapes(model.graph.output),
+        "nodes": len(model.graph.node),
+        "operators": operators(model),
+    }

@@ -278,7 +278,7 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
     from pipeline.sources import onnx_file
     from pipeline.sources.old_linear import settle
 
-    model, companions = onnx_file.read_onnx(path, file_format)
+    model, companions, about = onnx_file.read_onnx(path, file_format)
     onnx_file.check_finite(model, path)
     model, note = settle(model)
     notes = [note] if note else []
@@ -305,7 +305,6 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
             subject=str(path),
             remedy="Give a network that takes one picture and gives one picture.",
         )
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
     return Network(
         name=_name(path, options),
         source=path,
@@ -314,9 +313,10 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         architecture="onnx",
         reason="the file is an ONNX model, which brings its own graph",
         contract=_declare(path, options, known, sides),
-        weights=onnx_file.trained_values(model),
+        weights=about.pop("weights"),
         model=model,
-        details={"opset": opset, "ir_version": model.ir_version, "producer": model.producer_name},
+        graph=about,
+        details={key: about[key] for key in ("opset", "ir_version", "producer")},
         companions=tuple(companions),
         notes=tuple(notes),
     )

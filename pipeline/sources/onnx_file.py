@@ -64,8 +64,10 @@ def load_model(path: Path) -> onnx.ModelProto:
     return read_onnx(path, file_format, strict=False)[0]
 
 
-def read_onnx(path: Path, file_format: FileFormat, *, strict: bool = True) -> tuple[onnx.ModelProto, list[Path]]:
-    """The model, and the external data files that were read.
+def read_onnx(
+    path: Path, file_format: FileFormat, *, strict: bool = True
+) -> tuple[onnx.ModelProto, list[Path], dict[str, Any]]:
+    """The model, the external data files that were read, and with `strict` what the file's own graph is.
 
     `strict` holds it against onnx.checker; a file that this pipeline wrote in Barracuda's mixture of forms is then
     brought to one opset first.
@@ -89,6 +91,11 @@ def read_onnx(path: Path, file_format: FileFormat, *, strict: bool = True) -> tu
     budget = Budget(path, path.stat().st_size)
     companions = _load_external_data(path, model, budget)
     _check_tensors(path, model, budget)
+    about: dict[str, Any] = {}
+    if strict:
+        from pipeline.graph.statistics import described
+
+        about = described(model) | {"weights": trained_values(model)}
     _raise_ir_version(model)
     if strict:
         from pipeline.graph.model import PRODUCER, valid
@@ -97,7 +104,7 @@ def read_onnx(path: Path, file_format: FileFormat, *, strict: bool = True) -> tu
             model = valid(model)
         _sort(model.graph)
         _check_nodes(path, model)
-    return model, companions
+    return model, companions, about
 
 
 def _raise_ir_version(model: onnx.ModelProto) -> None:

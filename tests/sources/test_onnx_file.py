@@ -227,7 +227,7 @@ def test_nodes_out_of_order_are_sorted(tmp_path: Path) -> None:
     nodes = list(reversed(model.graph.node))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    read_back, _ = read_onnx(saved(tmp_path, model), FileFormat("onnx", "an ONNX model"))
+    read_back, _, _ = read_onnx(saved(tmp_path, model), FileFormat("onnx", "an ONNX model"))
     made: set[str] = {
         "x",
         *(value.name for value in model.graph.input),
