@@ -71,6 +71,7 @@ def _lower_and_prove(
 ) -> tuple[Lowered, Proof, dict[str, Any]]:
     """One lowering, held against the target's rules and the source; with `alone`, for the nominal size alone."""
     from pipeline import sources
+    from pipeline.build import picture_check
     from pipeline.build.lowering import lower_network, trial_sizes
     from pipeline.validation import validate
     from pipeline.verify import proof as proving
@@ -139,8 +140,13 @@ def _lower_and_prove(
     step(
         "verify",
         f"largest difference {worst.max_levels:.4f} of 255 levels, on {worst.name} at "
-        f"{worst.width}x{worst.height}; the bar is {proof.tolerance:g}",
+        f"{worst.width}x{worst.height}; the tolerance is {proof.tolerance:g}",
     )
+    if bake_contract and network.contract is not None and proof.passed:
+        odd = picture_check.warning(reference, network.contract, proof.golden_input)
+        report["proof"]["picture"] = odd
+        if odd:
+            step("warning", odd)
     return lowered, proof, report
 
 

@@ -138,6 +138,8 @@ def _declare(
         known = ImageContract(
             ImageSide(str(ranges[0]), **sides[0]), ImageSide(str(ranges[1]), **sides[1]), sources=sources
         )
+    else:
+        _refuse_contradiction(path, options, known)
     sources = dict(known.sources)
     given, gives = known.input, known.output
     if options.input_range:
@@ -152,6 +154,28 @@ def _declare(
         gives = replace(gives, order=order) if gives.channels == 3 else gives
         sources["channel_order"] = "--channel-order"
     return replace(known, input=given, output=gives, sources=sources)
+
+
+def _refuse_contradiction(path: Path, options: ReadOptions, known: ImageContract) -> None:
+    """Raise PipelineError `contract-contradicted` where a declaration differs from what the network is known by.
+
+    A network that was trained otherwise than its architecture usually is says so by naming the architecture too.
+    """
+    if options.architecture is not None:
+        return
+    for option, said, held in (
+        ("--input-range", options.input_range, known.input.value_range),
+        ("--output-range", options.output_range, known.output.value_range),
+        ("--channel-order", options.channel_order, known.input.order),
+    ):
+        if said is not None and said != held:
+            raise PipelineError(
+                "contract-contradicted",
+                f"{option} {said} contradicts what this network is known to have, {held}",
+                subject=str(path),
+                remedy=f"Leave {option} out. If your own training code changed it, say so by naming the network "
+                "too: --architecture NAME (pipeline inspect says which it is).",
+            )
 
 
 # --- readers --------------------------------------------------------------------------------------------------
