@@ -98,7 +98,3 @@ class ImageContract:
             "fixed_size": list(self.fixed_size) if self.fixed_size else None,
             "sources": dict(sorted(self.sources.items())),
         }
-
-
-UNITY = ImageSide("0..1")
-"""What Barracuda's `Tensor(Texture, 3)` delivers and `ToRenderTexture` shows: RGB, 0..1."""

@@ -12,36 +12,6 @@ from typing import TypedDict
 from pipeline.support.size import Size
 
 
-class BuildKeywords(TypedDict, total=False):
-    """Options of `pipeline build-unity`."""
-
-    target: str
-    name: str | None
-    size: Size | str
-    architecture: str | None
-    input_range: str | None
-    output_range: str | None
-    channel_order: str | None
-    tolerance: float
-    picture: str | Path | None
-    original: str | Path | None
-    skip: Sequence[str]
-    check: bool
-    weights: str
-    min_psnr: float
-    calibrate: Sequence[str | Path]
-    optimize: str | None
-    output: str | Path | None
-    project: str | Path | None
-    preview: str | Path | None
-    project_version: str | None
-    package: bool
-    switch_package: bool
-    use_cache: bool
-    force: bool
-    dry_run: bool
-
-
 class ConvertKeywords(TypedDict, total=False):
     """Options of `pipeline convert`."""
 
@@ -59,3 +29,19 @@ class ConvertKeywords(TypedDict, total=False):
     optimize: str | None
     force: bool
     dry_run: bool
+
+
+class BuildKeywords(ConvertKeywords, total=False):
+    """Options of `pipeline build-unity`."""
+
+    name: str | None
+    weights: str
+    min_psnr: float
+    calibrate: Sequence[str | Path]
+    output: str | Path | None
+    project: str | Path | None
+    preview: str | Path | None
+    project_version: str | None
+    package: bool
+    switch_package: bool
+    use_cache: bool

@@ -52,15 +52,14 @@ def keywords() -> str:
         "",
         "from pipeline.support.size import Size",
     ]
-    for name, command in (("BuildKeywords", "build-unity"), ("ConvertKeywords", "convert")):
-        lines += [
-            "",
-            "",
-            f"class {name}(TypedDict, total=False):",
-            f'    """Options of `pipeline {command}`."""',
-            "",
-        ]
-        lines += [f"    {held.name}: {held.annotation}" for held in all_options() if command in held.told.commands]
+    both = [held for held in all_options() if "convert" in held.told.commands]
+    more = [held for held in all_options() if held not in both]
+    for name, base, command, options in (
+        ("ConvertKeywords", "TypedDict", "convert", both),
+        ("BuildKeywords", "ConvertKeywords", "build-unity", more),
+    ):
+        lines += ["", "", f"class {name}({base}, total=False):", f'    """Options of `pipeline {command}`."""', ""]
+        lines += [f"    {held.name}: {held.annotation}" for held in options]
     return "\n".join(lines) + "\n"
 
 

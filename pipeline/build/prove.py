@@ -246,6 +246,7 @@ def _proof_notes(network: Network, lowered: Lowered) -> tuple[str, ...]:
         )
     if lowered.quantised is not None:
         notes.append(
-            "the source is quantised; the proof holds to its float weights, because Barracuda computes in float"
+            "the source is quantised; the proof holds to its float weights, because "
+            f"{lowered.target.name} computes in float"
         )
     return tuple(notes)

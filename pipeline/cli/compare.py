@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("a", metavar="A", type=click.Path(path_type=Path))
 @click.argument("b", metavar="B", type=click.Path(path_type=Path))
-@click.option(
-    "--target", metavar="TARGET", help="Run B as barracuda-1.0, barracuda-2.0 or barracuda-3.0 computes it."
-)
+@click.option("--target", metavar="TARGET", help="Run B as this target computes it (see `pipeline targets`).")
 @click.option("--both", is_flag=True, help="With --target: run A so too, if it is .onnx.")
 @click.option("--bisect", is_flag=True, help="Name the first node where the two part.")
 @click.option(

@@ -234,7 +234,7 @@ def bought_nothing(teacher: Subject) -> list[tuple[Subject, str]]:
     made = []
     for label, change, why in (
         ("half masked", _masked, "mask pruning: zeros are multiplied like other numbers"),
-        ("8-bit weights", _rounded, "8-bit weights: Barracuda computes in float, so they are floats again"),
+        ("8-bit weights", _rounded, "8-bit weights: the target computes in float, so they are floats again"),
     ):
         graph = teacher.graph.copy()
         for tensor in constants(graph).values():

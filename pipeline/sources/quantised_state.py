@@ -69,7 +69,7 @@ def without_activations(tensors: Tensors, integers: int, notes: list[str]) -> Te
     if integers:
         notes.append(
             f"quantised by PyTorch: {integers} integer weights became float32, exactly (q - zero_point) * scale; "
-            f"the scales of {len(pairs) // 2} activations are dropped, as Barracuda computes in float: the gain "
+            f"the scales of {len(pairs) // 2} activations are dropped, as the targets compute in float: the gain "
             "of quantising is size at rest, not speed"
         )
     if observers:

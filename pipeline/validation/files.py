@@ -337,5 +337,5 @@ def _check_external_data(path: Path, model: onnx.ModelProto) -> None:
                 "missing-external-data",
                 f"the weights lie in {location!r}, which is not there (first needed by {tensor.name!r})",
                 subject=str(path),
-                remedy=f"Put {location} beside it and save the model as one file: no Barracuda reads two.",
+                remedy=f"Put {location} beside it and save the model as one file.",
             )

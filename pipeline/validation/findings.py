@@ -61,8 +61,3 @@ class Finding:
             "backends": list(self.backends),
             "source": self.source,
         }
-
-
-def worst(findings: list[Finding] | tuple[Finding, ...]) -> Severity | None:
-    """The worst severity among the findings, or None."""
-    return min((f.severity for f in findings), key=lambda s: s.rank, default=None)

@@ -16,12 +16,16 @@ from onnx import TensorProto, helper
 
 from pipeline import targets
 from pipeline.validation import validate
-from pipeline.validation.findings import Severity, worst
+from pipeline.validation.findings import Severity
 from tests.validation.cases import CASES
 from tests.validation.small import floats, graph, ints, node
 
 V3 = targets.get("barracuda-3.0")
 V1 = targets.get("barracuda-1.0")
+
+
+def worst(findings):
+    return min((finding.severity for finding in findings), key=lambda severity: severity.rank, default=None)
 
 
 def test_findings_come_worst_first_then_in_node_order():

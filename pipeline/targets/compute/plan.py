@@ -13,8 +13,6 @@ import numpy as np
 
 PICTURE = 0
 """The number of the value that is the camera's picture."""
-ELEMENT_BYTES = 16
-"""Bytes of four float32 channels of one pixel, what buffers are counted in."""
 
 
 def blocks(channels: int) -> int:
