@@ -38,7 +38,8 @@ def sentences(facts: Mapping[str, Any], weights: int) -> list[str]:
         or "This buys bytes: in the download, on disk, in the repository. It buys no frames: when the model is "
         "loaded its weights become float32 again, and Unity computes with those. Loading takes longer: about "
         f"{weights / 1e6 * REBUILDING:.1g} s to rebuild the model, on another thread, and about "
-        f"{weights / 1e6 * IMPORTING:.1g} s for the inference package to import it, on the game's own (measured on a server).",
+        f"{weights / 1e6 * IMPORTING:.1g} s for the inference package to import it, on the game's own (measured "
+        "on a server).",
     ]
 
 

@@ -116,7 +116,7 @@ class BakedSizes:
                     self.name,
                     names,
                     f"computed sizes became constants: the graph now runs at the input shape {size} alone",
-                    "Barracuda cannot compute sizes at run time",
+                    "the target cannot compute sizes at run time",
                 )
             ]
         return [
@@ -164,7 +164,7 @@ def _passing_nodes(graph: gs.Graph) -> list[Edit | Refusal]:
                 Constants.name,
                 tuple(removed),
                 "removed: its input is read directly",
-                "it passes its input on unchanged, and Barracuda from 1.3 on does not see constants through it",
+                "it passes its input on unchanged, and the importer does not see constants through it",
             )
         )
     return done
@@ -182,7 +182,12 @@ def _constant_nodes(graph: gs.Graph) -> list[Edit]:
     if not replaced:
         return []
     return [
-        Edit(Constants.name, tuple(replaced), "Constant nodes became initializers", "Barracuda reads only `value`")
+        Edit(
+            Constants.name,
+            tuple(replaced),
+            "Constant nodes became initializers",
+            "the importer reads only `value`",
+        )
     ]
 
 
@@ -245,7 +250,7 @@ def _fold(graph: gs.Graph) -> list[Edit]:
             Constants.name,
             tuple(folded),
             "computed and stored as initializers",
-            "their values do not depend on the picture; Barracuda silently uses defaults for computed constants",
+            "they do not depend on the picture; the importer silently uses defaults for computed constants",
         )
     ]
 
@@ -337,7 +342,7 @@ def _float32(graph: gs.Graph) -> list[Edit]:
             changed.append(node.name)
     if not changed:
         return []
-    return [Edit(Constants.name, tuple(changed), "became float32", "Barracuda computes in float32 alone")]
+    return [Edit(Constants.name, tuple(changed), "became float32", "the target computes only in float32")]
 
 
 def _type_number(held: object) -> int:
@@ -463,7 +468,7 @@ def _batch_norm_outputs(graph: gs.Graph) -> list[Edit | Refusal]:
                     Constants.name,
                     (node.name,),
                     "training outputs dropped",
-                    "Barracuda knows the first output alone",
+                    "the target has only the first output",
                 )
             )
     return done

@@ -136,12 +136,12 @@ class Convolutions:
             self.name,
             (node.name,),
             f"strides {list(strides)} became {[common, common]} on an input with repeated rows or columns",
-            "Barracuda swaps the two numbers of strides",
+            "the target swaps the two numbers of strides",
         )
 
     def _ungroup(self, graph: gs.Graph, node: gs.Node, weights: np.ndarray, group: int) -> Edit:
         out_channels, each = weights.shape[:2]
-        why = "Barracuda runs group > 1 only when group = input channels = output channels"
+        why = "the target runs group > 1 only when group = input channels = output channels"
         build = n.Builder(graph, node, self.name)
         if each == 1:
             times = out_channels // group
@@ -275,7 +275,7 @@ class TransposedConvolutions:
             for attribute in ("output_shape", "auto_pad", "dilations", "group"):
                 node.attrs.pop(attribute, None)
             node.attrs |= {"kernel_shape": list(weights.shape[2:]), "pads": [*begins, *ends]}
-            why = "Barracuda ignores group, dilations and output_shape of ConvTranspose"
+            why = "the target ignores group, dilations and output_shape of ConvTranspose"
             return [Edit(self.name, (node.name,), "; ".join(what) or "kernel_shape written out", why)]
         return [self._phases(build, node, weights, axes, what)]
 
@@ -367,7 +367,7 @@ class TransposedConvolutions:
             self.name,
             (node.name,),
             "; ".join([*what, made]),
-            "Barracuda takes only square strides, symmetric pads and square output_padding of ConvTranspose",
+            "the target takes only square strides, symmetric pads and square output_padding of ConvTranspose",
         )
 
 
@@ -380,7 +380,7 @@ def _write_pads(rewrite: str, node: gs.Node, kernel: tuple[int, ...], spatial: t
         rewrite,
         (node.name,),
         f"auto_pad {mode} became pads {list(pads)}, right for {sizes}",
-        "Barracuda takes the pads of both axes from the width",
+        "the target takes the pads of both axes from the width",
     )
 
 

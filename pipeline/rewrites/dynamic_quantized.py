@@ -73,7 +73,7 @@ def scale_back(work: Work, node: gs.Node) -> None:
             NAME,
             tuple(nodes),
             f"{integer.op}, Cast and Mul became {operator}{' with its bias' if bias else ''}",
-            "no Barracuda has a quantised operator; the input is no longer rounded to 256 steps",
+            "the target has no quantised operator; the input is no longer rounded to 256 steps",
         )
     )
 
@@ -118,7 +118,7 @@ def matmul_to_float(work: Work, node: gs.Node) -> None:
         product = gs.Variable(f"{stem}/MatMul_output", dtype=np.float32)
         node.outputs = [product]
         work.graph.nodes.append(gs.Node("Add", f"{stem}/Add", inputs=[product, bias], outputs=[output]))
-    work.made.append(Edit(NAME, (node.name,), f"{node.op} became MatMul", "no Barracuda has a quantised operator"))
+    work.made.append(Edit(NAME, (node.name,), f"{node.op} became MatMul", "the target has no quantised operator"))
     node.op, node.domain, node.inputs, node.attrs = "MatMul", None, [source, weight], {}
 
 

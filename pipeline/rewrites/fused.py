@@ -139,7 +139,7 @@ class FusedOperators:
         return x if alpha == 1 or held is not None else build.op("Mul", x, build.const([alpha]))
 
 
-_WHY = "no Barracuda knows ONNX Runtime's own operators"
+_WHY = "the target does not have ONNX Runtime's own operators"
 
 
 def _made(graph: gs.Graph, build: n.Builder) -> list[gs.Node]:

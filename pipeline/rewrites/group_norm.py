@@ -63,7 +63,7 @@ class GroupNorms:
         return [Refusal(self.name, "norm-not-supported", node.name, node.op, reason)]
 
     def _edit(self, names: tuple[str, ...], what: str) -> Outcome:
-        return [Edit(self.name, names, what, "no Barracuda normalises over groups or layers")]
+        return [Edit(self.name, names, what, "the target does not normalise over groups or layers")]
 
     def _group(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         channels, scale, bias = _parameters(node, shapes)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.rewrites.encodings import Encoding
     from pipeline.rewrites.quantized import Work
 
-_WHY = "Barracuda knows float32 alone"
+_WHY = "the target computes only in float32"
 
 
 def integers_in(work: Work, node: gs.Node, tensor: gs.Tensor, encoding: Encoding) -> gs.Tensor | None:

@@ -95,7 +95,7 @@ def _channels_in(graph: gs.Graph, tensor: gs.Variable, shapes: Shapes) -> list[E
             ChannelsLast.name,
             (tensor.name,),
             f"the input {tensor.name} is {_sizes(tensor.shape)} (was {_sizes(before)}): channels first",
-            "a Transpose at the edge makes Barracuda guess at layouts; its textures fit either",
+            "a Transpose at the edge makes the importer guess at layouts; its textures fit either",
         )
     ]
 
@@ -118,7 +118,7 @@ def _channels_out(graph: gs.Graph, tensor: gs.Variable, shapes: Shapes) -> list[
             ChannelsLast.name,
             (tensor.name,),
             f"the output {tensor.name} is {_sizes(tensor.shape)} (was {_sizes(before)}): channels first",
-            "Barracuda's output is channels-last in memory already",
+            "the target's output is channels-last in memory already",
         )
     ]
 
@@ -149,7 +149,7 @@ def _batch_out(graph: gs.Graph, tensor: gs.Variable) -> list[Edit]:
         return []
     tensor.shape = None if tensor.shape is None else [1, *tensor.shape]
     what = f"the output {tensor.name} keeps its batch axis"
-    return [Edit(ChannelsLast.name, (tensor.name, name), what, "Barracuda's tensors have rank 4")]
+    return [Edit(ChannelsLast.name, (tensor.name, name), what, "the target's tensors have rank 4")]
 
 
 def _sizes(shape: list) -> str:

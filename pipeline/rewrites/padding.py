@@ -102,7 +102,7 @@ class Paddings:
             wide = make.op("Pad", wide, pads=rest, mode="constant", value=value or None)
         n.replace_output(wide, node.outputs[0])
         make.drop()
-        return self._edit(node, "channel pads became a 1x1 convolution", "Barracuda pads height and width alone")
+        return self._edit(node, "channel pads became a 1x1 convolution", "the target pads only height and width")
 
 
 class MergedPads:

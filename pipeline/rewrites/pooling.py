@@ -88,10 +88,10 @@ class Pools:
         edits: list[Edit | Refusal] = []
         if len(node.outputs) > 1:
             if n.consumers(node.outputs[1]) or n.is_output(graph, node.outputs[1]):
-                why = "its Indices are read (by a MaxUnpool?), and no Barracuda makes them"
+                why = "its Indices are read (by a MaxUnpool?), and the target does not compute them"
                 return [self._refuse(node, "pool-indices", why)]
             del node.outputs[1]
-            edits.append(Edit(self.name, (node.name,), "the unread Indices dropped", "no Barracuda makes them"))
+            edits.append(Edit(self.name, (node.name,), "the unread Indices dropped", "the target does not compute them"))
         kernel = n.ints(node, "kernel_shape") or ()
         rank = len(kernel)
         unit = (1,) * rank
@@ -131,7 +131,7 @@ class Pools:
         made = self._rewrite(build, node, pool, shape, what)
         if isinstance(made, Refusal):
             return [*edits, made]
-        why = "Barracuda ignores ceil_mode, dilations and count_include_pad, and swaps the sides of kernels"
+        why = "the target ignores ceil_mode, dilations and count_include_pad, and swaps the sides of kernels"
         return [*edits, Edit(self.name, (node.name,), "; ".join(what), why)]
 
     def _rewrite(

@@ -126,7 +126,7 @@ class Quantised:
     Refuses, and then changes nothing at all, where integers are computed with in a way that is none of these.
     """
 
-    changes_numbers = "it undoes quantisation, whose rounding Barracuda cannot compute"
+    changes_numbers = "it undoes quantisation, whose rounding the target cannot compute"
     name = NAME
     summary = "quantised operators become float ones: weights (q - zero_point) * scale, activations unrounded"
     removes = ("unknown-operator", "foreign-domain", "tensor-dtype")
@@ -180,7 +180,7 @@ class Work:
                 NAME,
                 tuple(self.weights),
                 f"{len(self.weights)} integer weights and biases became float32, exactly (q - zero_point) * scale",
-                "no Barracuda has an integer type; their rounding stays in the network",
+                "the target has no integer type; their rounding stays in the network",
             )
         yield from self.made
         if self.dropped:
@@ -289,7 +289,7 @@ class Work:
         output = node.outputs[0]
         output.dtype = np.dtype(np.float32)
         self.made.append(
-            Edit(NAME, (node.name,), f"{old} became {operator}", "no Barracuda has a quantised operator")
+            Edit(NAME, (node.name,), f"{old} became {operator}", "the target has no quantised operator")
         )
         if encoding is None:
             return

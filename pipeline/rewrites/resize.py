@@ -39,7 +39,9 @@ class Resizes:
     """
 
     name = "resize"
-    summary = "Resize of any mode and ratio becomes what Barracuda computes exactly, without baked sizes if it can"
+    summary = (
+        "Resize of any mode and ratio becomes what the target computes exactly, without baked sizes if it can"
+    )
     removes = (
         "resize-attribute-ignored",
         "resize-coordinates-differ",
@@ -157,7 +159,7 @@ class Resizes:
         n.replace_output(tensor, output)
         make.drop()
         what = f"became Gather and weights per tap, for {before[2]}x{before[3]} alone"
-        return self._edit(node, what, "Barracuda resizes by whole numbers alone")
+        return self._edit(node, what, "the target resizes only by whole numbers")
 
 
 def _is_canonical(node: gs.Node) -> bool:

@@ -37,10 +37,10 @@ _REMEDIES = {
     "do not belong together": "Build the style again and copy its whole folder.",
     "no golden pictures": "Build the style again; its folder is not whole.",
     "cannot be read": "Restore the .png.meta files of the bundle: build it again with --force.",
-    "could not be run": "The message says what the inference package reports. Run `pipeline validate` on the model for the "
-    "installed version.",
-    "FAILED on": "The installed inference package computes something else than the source. Check that the installed version is the "
-    "one that the style was built for, then compare: `pipeline compare SOURCE MODEL --bisect`, and report it.",
+    "could not be run": "The message says what the package reports. Run `pipeline validate` on the model "
+    "for the installed version.",
+    "FAILED on": "The installed package computes something else than the source. Check that its version "
+    "is the one that the style was built for, then run `pipeline compare SOURCE MODEL --bisect`, and report it.",
 }
 """What GoldenFrames.cs says, by a part of the sentence, and what to do."""
 
@@ -163,7 +163,7 @@ def _must_have_tests(tests: list[TestCase], results: Path) -> tuple[TestCase, ..
         "unity-no-tests",
         "Unity ran no golden frame test" if not tests else "every golden frame test was skipped",
         subject=str(results),
-        remedy="The bundle's tests are compiled only with the target's inference package and com.unity.test-framework in "
+        remedy="The bundle's tests are compiled only with the target's package and com.unity.test-framework in "
         "Packages/manifest.json; add both, and copy the bundle's Editor folder too.",
     )
 

@@ -116,7 +116,7 @@ def _compile_errors(errors: list[re.Match[str]], subject: str) -> PipelineError:
     missing = ours and first["code"] in ("CS0234", "CS0246")
     if missing:
         remedy = (
-            "A package is missing or has another version: the bundle needs its target's inference package, its tests "
+            "A package is missing or has another version: the bundle needs its target's package, its tests "
             "com.unity.test-framework. Build it again with --project, which adds the package."
         )
     elif ours:

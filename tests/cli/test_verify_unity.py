@@ -86,7 +86,7 @@ FAILURES = {
     "crash": ("unity-crashed", "crashed (exit code -11)", "Library"),
     "silent": ("unity-no-results", "exit code 3", "test-framework"),
     "no-tests": ("unity-no-tests", "no golden frame test", "com.unity.test-framework"),
-    "skipped": ("unity-no-tests", "skipped", "com.unity.barracuda"),
+    "skipped": ("unity-no-tests", "skipped", "com.unity.test-framework"),
     "half": ("unity-results-broken", "results.xml", "Run the tests again"),
 }
 

@@ -1,4 +1,4 @@
-"""No family is named outside its folder: not in code, not in messages. Docstrings may cite where a fact is from."""
+"""No family is named outside its folder, neither in code nor in messages. Docstrings may cite a fact's source."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ MEANT = {
     "sources/triage.py": {"barracuda", "sentis"},
     "unity/measurements.py": {"barracuda"},
 }
-"""The one default; files of Unity's packages that are recognised when they are given as a source; and a column that
-tables of the benchmark had before there was another engine."""
+"""The one default; files of Unity's packages that are recognised when they are given as a source; and a column of
+the benchmark's tables from before there was another engine."""
 
 
 def words() -> re.Pattern[str]:
-    """What names a family: its targets, its packages and its engine, and its title where that is no common word."""
+    """What names a family: its targets, package, engine and title, but for titles that are common words."""
     found = {name.rpartition("-")[0] for name in targets.names()} | set(targets.names())
     found |= {targets.get(name).package for name in targets.names()}
     for name in targets.families():
         family = targets.family_of(name)
         found |= {family.engine, family.title, name}
-    common = {"compute", "inference", ""}
-    return re.compile("|".join(re.escape(word.lower()) for word in sorted(found) if word.lower() not in common))
+    found = {word.lower() for word in found} - {"compute", "inference", ""}
+    return re.compile("|".join(re.escape(word) for word in sorted(found, key=len, reverse=True)))
 
 
 def told(tree: ast.Module) -> Iterator[tuple[int, str]]:
