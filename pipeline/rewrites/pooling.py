@@ -91,7 +91,9 @@ class Pools:
                 why = "its Indices are read (by a MaxUnpool?), and the target does not compute them"
                 return [self._refuse(node, "pool-indices", why)]
             del node.outputs[1]
-            edits.append(Edit(self.name, (node.name,), "the unread Indices dropped", "the target does not compute them"))
+            edits.append(
+                Edit(self.name, (node.name,), "the unread Indices dropped", "the target does not compute them")
+            )
         kernel = n.ints(node, "kernel_shape") or ()
         rank = len(kernel)
         unit = (1,) * rank
