@@ -121,7 +121,7 @@ def _lower_and_prove(
         trial_sizes(lowered, getattr(reference, "fixed_size", None)),
         channels=lowered.input_channels,
         picture=options.picture,
-        tolerance=options.tolerance,
+        tolerance=target.family.tolerance(target, options.tolerance),
         notes=_proof_notes(network, lowered),
     )
     report["proof"] = proof.as_dict()

@@ -102,6 +102,10 @@ class Family(ABC):
         give_back()
         return lambda picture: run(opened, picture)
 
+    def tolerance(self, target: Target, wanted: float) -> float:
+        """The largest difference that the proof allows, in levels of 255, where `wanted` is what was asked for."""
+        return wanted
+
     # --- validation ------------------------------------------------------------------------------------------
 
     def codes(self) -> dict[str, dict[str, str]]:

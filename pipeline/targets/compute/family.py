@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.targets.family import Family, Picture2Picture
 
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
+    from pipeline.compress.bundling import Packing
     from pipeline.targets import Target
     from pipeline.validation.graphs import GraphKind
     from pipeline.validation.kinds import Kind
 
-MAGIC = b"STCP"
-"""What the file of a plan begins with."""
+MAGICS = (b"STCP", b"STPK")
+"""What the file of a plan begins with: as it is, or packed."""
 
 
 class Compute(Family):
@@ -36,7 +37,8 @@ class Compute(Family):
         from pipeline.targets.compute import file
         from pipeline.targets.compute.compiler import compile_graph
 
-        plan = compile_graph(graph).plan
+        half = target.own.get("precision") == "half"
+        plan = compile_graph(graph, half=half).plan
         if plan is None:
             return to_model(graph, metadata).SerializeToString(deterministic=True)
         plan.metadata = dict(metadata or {})
@@ -44,15 +46,15 @@ class Compute(Family):
 
     def read(self, data: bytes) -> onnx.ModelProto:
         """An ONNX file, or a plan as a model whose nodes are its dispatches."""
-        from pipeline.targets.compute import described, file
+        from pipeline.targets.compute import described, packing
 
-        return described.model(file.parse(data)) if data.startswith(MAGIC) else super().read(data)
+        return described.model(packing.plan_of(data)) if data.startswith(MAGICS) else super().read(data)
 
     def emulate(self, data: bytes, target: Target) -> onnx.ModelProto:
         """Only a graph that was not compiled is one that ONNX Runtime runs; a plan is run by `runner`."""
         from pipeline.support.errors import PipelineError
 
-        if not data.startswith(MAGIC):
+        if not data.startswith(MAGICS):
             return self.read(data)
         raise PipelineError(
             "plan-has-no-graph",
@@ -61,9 +63,13 @@ class Compute(Family):
         )
 
     def runner(self, data: bytes, target: Target) -> Picture2Picture:
-        from pipeline.targets.compute import emulation, file
+        from pipeline.targets.compute import emulation, packing
 
-        return emulation.runner(file.parse(data)) if data.startswith(MAGIC) else super().runner(data, target)
+        return emulation.runner(packing.plan_of(data)) if data.startswith(MAGICS) else super().runner(data, target)
+
+    def tolerance(self, target: Target, wanted: float) -> float:
+        """Activations stored as float16 differ in single pixels; the data file holds how far."""
+        return max(wanted, float(target.own.get("tolerance", wanted)))
 
     def rule_kinds(self) -> Mapping[str, Kind]:
         from pipeline.targets.compute.rules import KINDS
@@ -76,21 +82,22 @@ class Compute(Family):
         return GRAPH_KINDS
 
     def model_files(self, name: str, data: bytes, target: Target) -> dict[str, bytes]:
-        from pipeline.targets.compute import file, kernels
+        from pipeline.targets.compute import kernels, packaging, packing
 
-        plan = file.parse(data)
-        return {f"{name}.compute": kernels.compute_file(plan).encode(), f"{name}.bytes": data}
+        return packaging.files(name, kernels.compute_file(packing.plan_of(data)), data)
 
     def model_reference(self, guid: str, target: Target) -> str:
-        from pipeline.targets.compute.packaging import COMPUTE_SHADER
-        from pipeline.unity.guid import IMPORTED, reference
+        from pipeline.unity.guid import NATIVE, SCRIPTABLE_OBJECT, reference
 
-        return reference(COMPUTE_SHADER, guid, IMPORTED)
+        return reference(SCRIPTABLE_OBJECT, guid, NATIVE)
 
-    def meta(self, file_name: str, guid: str, target: Target) -> bytes | None:
-        from pipeline.targets.compute.packaging import compute_meta
+    def check_weights(self, kind: str, target: Target) -> None:
+        """Every kind: a plan is unpacked when the game runs."""
 
-        return compute_meta(guid) if file_name.endswith(".compute") else None
+    def pack(self, data: bytes, target: Target, wanted: Packing) -> tuple[bytes, dict[str, Any]] | None:
+        from pipeline.targets.compute import packing
+
+        return packing.pack_plan(data, wanted)
 
 
 FAMILY = Compute()

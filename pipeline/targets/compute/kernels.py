@@ -103,13 +103,18 @@ def compute_file(plan: Plan, includes: str = f"../../{INCLUDES}") -> str:
     for name, dispatch in found.items():
         files[dispatch.kernel] = None
         defines = " ".join(f"{macro}={number}" for macro, number in macros(dispatch, plan.half).items())
-        lines.append(f"#pragma kernel {name} ENTRY={name} {dispatch.kernel.upper()}=1 {defines}".rstrip())
+        lines.append(f"#pragma kernel {name} ENTRY={name} {_file_macro(dispatch.kernel)}=1 {defines}".rstrip())
     lines.append("")
     for place, file in enumerate(sorted(files)):
-        lines.append(f"#{'el' if place else ''}if defined({file.upper()})")
+        lines.append(f"#{'el' if place else ''}if defined({_file_macro(file)})")
         lines.append(f'#include "{includes}/{file}.hlsl"')
     lines += ["#endif", ""]
     return "\n".join(lines)
+
+
+def _file_macro(kernel: str) -> str:
+    """The macro that chooses a kernel's file; it must not be one that the kernels read."""
+    return f"FILE_{kernel.upper()}"
 
 
 def digest(plan: Plan) -> str:
