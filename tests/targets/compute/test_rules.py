@@ -48,7 +48,7 @@ REFUSED = {
 def test_what_has_no_kernel_is_a_finding_at_its_node(name):
     build, operator, word = REFUSED[name]
     net = Net()
-    findings = validate(to_model(net.graph(build(net)), opset=18), COMPUTE)
+    findings = validate(to_model(net.graph(build(net))), COMPUTE)
     assert findings and all(finding.severity == "error" for finding in findings)
     assert any((finding.operator or "") == operator and word in finding.reason for finding in findings), findings
 
@@ -57,7 +57,7 @@ def test_what_has_no_kernel_is_a_finding_at_its_node(name):
 def test_what_is_compiled_has_no_finding(name):
     graph = made(name)
     assert compile_graph(graph).plan is not None
-    assert validate(to_model(graph, opset=18), COMPUTE) == []
+    assert validate(to_model(graph), COMPUTE) == []
 
 
 def test_a_file_is_a_plan_and_reports_as_a_model():
