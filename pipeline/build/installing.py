@@ -113,6 +113,8 @@ def install(
     wanted = target.family.packages(target) | packages.MODULES
     exchange = place.create or to.switch_package
     result.notes += packages.add(place.project, wanted, replace=exchange, dry_run=to.dry_run)
+    if site.as_package and not to.dry_run:
+        packages.show_tests(place.project, package.NAME)
     if site.project is None:
         result.next_step = f"Open {place.project} in Unity and press Play."
     else:

@@ -27,6 +27,17 @@ def insert(text: str, package: str, version: str) -> str:
     return _into_object(text, opening, later[0] if later else None, entry)
 
 
+def insert_testable(text: str, package: str) -> str:
+    """The JSON text with one more package in `testables`, the list of packages whose tests Unity shows."""
+    start = text.index("{")
+    keys = dict(_members(text, start))
+    if "testables" not in keys:
+        return _into_object(text, start, None, f'"testables": [{json.dumps(package)}]')
+    opening = _skip(text, _skip(text, _end_of_string(text, keys["testables"])) + 1)
+    empty = text[_skip(text, opening + 1)] == "]"
+    return f"{text[: opening + 1]}{json.dumps(package)}{'' if empty else ', '}{text[opening + 1 :]}"
+
+
 def _into_object(text: str, opening: int, before: int | None, entry: str) -> str:
     """Inserts a member before the one at `before`, else as the last of the object at `opening`."""
     members = list(_members(text, opening))

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.support.errors import PipelineError
 from pipeline.support.resources import resource
 from pipeline.unity import swap
-from pipeline.unity.json_text import exchange, insert
+from pipeline.unity.json_text import exchange, insert, insert_testable
 
 LIST = "Packages/manifest.json"
 LOCK = "Packages/packages-lock.json"
@@ -109,6 +109,26 @@ def remove(project: Path, names: Iterable[str], *, dry_run: bool = False) -> lis
         except OSError as error:
             raise swap.failure(error, path) from error
     return lines
+
+
+def show_tests(project: Path, package: str) -> None:
+    """Asks Unity to show a package's tests: it shows those in Assets and of packages that the list calls testable.
+
+    Raises `package-manifest-broken`, `destination-not-writable`, `disk-full`.
+    """
+    path = project / LIST
+    text = _read(path)
+    if text is None:
+        return
+    _dependencies_of(text, path)
+    testables = json.loads(text.removeprefix("\ufeff")).get("testables", [])
+    if not isinstance(testables, list):
+        raise _broken(path, '"testables" is not a list')
+    if package not in testables:
+        try:
+            _replace(path, insert_testable(text, package).encode("utf-8"))
+        except OSError as error:
+            raise swap.failure(error, path) from error
 
 
 def modules() -> dict[str, str]:

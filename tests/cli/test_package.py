@@ -105,6 +105,8 @@ def test_a_project_gets_the_package_and_a_second_style_uses_it(pipeline, tmp_pat
     project = Path.cwd() / "UnityProject"
     assert (project / PACKAGE / "Runtime/Shaders/StyleTransferConvert.shader").exists()
     assert not (project / "Assets/StyleTransfer/Runtime").exists()
+    listed = json.loads((project / "Packages/manifest.json").read_text())
+    assert listed["testables"] == [package.NAME], "Unity shows the golden frame's test"
     before = files_below(project / PACKAGE)
     # Without the option: the project has the package.
     second = pipeline("build-unity", style_onnx(tmp_path / "rain.onnx", seed=3), *DECLARED)

@@ -184,3 +184,19 @@ def test_what_other_packages_bring_and_what_lies_in_the_folder_is_there_too(tmp_
         "com.acme.local": "file:x",
         "com.unity.sentis": "1.6.0",
     }
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('{"dependencies": {}}', '{"dependencies": {},"testables": ["a.b"]}'),
+        ('{\n  "dependencies": {}\n}\n', '{\n  "dependencies": {},\n  "testables": ["a.b"]\n}\n'),
+        ('{"testables": [ ], "dependencies": {}}', '{"testables": ["a.b" ], "dependencies": {}}'),
+        ('{"testables": ["c"], "dependencies": {}}', '{"testables": ["a.b", "c"], "dependencies": {}}'),
+        ('{"testables": ["c", "a.b"], "dependencies": {}}', '{"testables": ["c", "a.b"], "dependencies": {}}'),
+    ],
+)
+def test_unity_is_asked_to_show_a_packages_tests(before: str, after: str, tmp_path: Path) -> None:
+    project = _project(tmp_path, before)
+    packages.show_tests(project, "a.b")
+    assert _packages(project) == after and "a.b" in json.loads(after)["testables"]
