@@ -83,11 +83,14 @@ def convert(
     declared; then they are baked in. An existing `output` is only replaced with `force`, unless the bytes are the
     same.
     """
+    from pipeline import targets
+    from pipeline.build.origin import refuse_output
     from pipeline.support.files import write_file
 
     options, to = split(options, chosen)
     path = existing_file(source)
     written = Path(output) if output else Path.cwd() / f"{path.stem}.{options.target}.onnx"
+    refuse_output(written, path, bool(targets.get(options.target).package), to.force)
     declared = options.input_range or options.output_range
     _, lowered, _, report = proven.make(path, options, step, bake_contract=bool(declared))
     result = BuildResult(report, bundle=written)

@@ -1,4 +1,4 @@
-"""Which file a bundle was built from: two sources must not share one."""
+"""What lies where a result is to go: a bundle of another source, or a file that this tool did not write."""
 
 from __future__ import annotations
 
@@ -31,6 +31,35 @@ def refuse_taken_name(assets: Path, name: str, source: Path, force: bool) -> Non
             subject=str(place),
             remedy="Give this model another name with --name, or replace it with --force.",
         )
+
+
+def refuse_output(written: Path, source: Path, is_model: bool, force: bool) -> None:
+    """Refuses an output of `convert` that cannot be written, before any work: PipelineError `file-exists`.
+
+    A model that this tool wrote may be the very one that comes out again; that is seen afterwards (`is_model`: the
+    target's files are ONNX, where it can be told).
+    """
+    from pipeline.graph.model import PRODUCER
+
+    if written.exists() and os.path.samefile(written, source):
+        raise PipelineError(
+            "file-exists",
+            "this is the source itself",
+            subject=str(written),
+            remedy="Name another file with --output.",
+        )
+    if written.is_dir():
+        raise PipelineError(
+            "file-exists", "this is a folder", subject=str(written), remedy="Name a file in it with --output."
+        )
+    if force or not is_model or not written.exists() or PRODUCER.encode() in written.read_bytes():
+        return
+    raise PipelineError(
+        "file-exists",
+        "there is a file of that name, which this tool did not write",
+        subject=str(written),
+        remedy="Use --force to replace it, or --output for another name.",
+    )
 
 
 def remember(assets: Path, name: str, source: Path) -> None:

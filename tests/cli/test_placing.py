@@ -135,3 +135,14 @@ def test_an_urp_project_is_told_its_step(pipeline, tmp_path):
     )
     done = pipeline("build-unity", style_onnx(tmp_path / "candy.onnx"), *DECLARED, "--project", project)
     assert done.code == 0 and "Add Renderer Feature > Style Transfer Feature" in done.err
+
+
+@pytest.mark.parametrize("kind", ["another file", "a folder", "the source"])
+def test_an_output_of_convert_that_cannot_be_is_said_before_the_source_is_read(pipeline, tmp_path, kind):
+    source = unreadable(tmp_path / "net.onnx")
+    output = {"another file": tmp_path / "mine.onnx", "a folder": tmp_path, "the source": source}[kind]
+    if kind == "another file":
+        output.write_bytes(b"mine")
+    done = pipeline("convert", source, "--output", output)
+    assert done.code == 2 and "[file-exists]" in done.err
+    assert source.read_bytes() == b"never read"
