@@ -1,15 +1,19 @@
 """Remembers finished builds, so that an unchanged source costs no torch, no export and no proof.
 
 An entry is one zip file named after a digest of the source's bytes, the options, this tool's own files and the
-versions of the packages that do the work. It holds the files of the bundle and the report. Damaged or outdated
-entries are ignored. The folder is `PIPELINE_CACHE`, else the user's cache folder of the platform.
+versions of the packages that do the work. It holds what the work came to: the model, pictures and the report, and
+an index with the digest of each. Files of a bundle, with the C# that Unity runs, are never taken from it: they are
+made anew from the templates of this tool. Damaged or outdated entries are ignored. The folder is `PIPELINE_CACHE`,
+else the user's cache folder of the platform; who shares it signs entries with `PIPELINE_CACHE_KEY`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
+import stat
 import sys
 import tempfile
 import zipfile
@@ -18,8 +22,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pipeline.support.inside import problem_of
+
+KEY = "PIPELINE_CACHE_KEY"
+"""A secret that entries are signed with, for a folder that others can write into."""
+_INDEX = "index"
 _REPORT = "report"
 _COMPANIONS = "companions"
+_MOST_MEMBERS = 256
+_LARGEST = 4 << 30
+"""Bytes of a member that is read."""
 _ENGINES = ("torch", "onnx", "onnxruntime", "onnxsim", "onnx_graphsurgeon", "numpy", "pillow", "h5py")
 _MAX_ENTRIES = 64
 """Entries kept; the least recently used go first."""
@@ -69,21 +81,63 @@ def _engine() -> dict[str, str]:
 
 
 def load(name: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
-    """The bundle's files and the report of the entry, or None when there is none that can be trusted."""
+    """The parts and the report of the entry, or None when there is none that can be trusted.
+
+    Trusted is an entry that is a plain file, names the key that it was made for and the digest of each of its
+    members, and holds these and no others; with PIPELINE_CACHE_KEY set, its index must be signed with that, too.
+    Whatever else lies there is no entry, and never an error.
+    """
     path = folder() / f"{name}.zip"
     try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return None
         with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
+            members = archive.infolist()
+            index = json.loads(_member(archive, _INDEX))
+            digests = index["members"]
+            if index["key"] != name or not hmac.compare_digest(index["signature"], _signature(name, digests)):
                 return None
-            contents = {entry: archive.read(entry) for entry in archive.namelist()}
+            if len(members) > _MOST_MEMBERS or sorted(m.filename for m in members) != sorted([*digests, _INDEX]):
+                return None
+            contents = {member: _member(archive, member) for member in digests}
+        if any(problem_of(member) or _digest(held) != digests[member] for member, held in contents.items()):
+            return None
         report = json.loads(contents.pop(_REPORT))
         companions = json.loads(contents.pop(_COMPANIONS))
-        if any(file_digest(Path(file)) != digest for file, digest in companions.items()):
+        if not isinstance(report, dict) or not all(
+            _is_same(Path(file), held) for file, held in companions.items()
+        ):
             return None
         os.utime(path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except (Exception, RecursionError):  # whatever a damaged or forged file leads to: it is no entry
         return None
     return contents, report
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A member that is stored as it is: entries are not compressed, so none is larger than the file."""
+    held = archive.getinfo(name)
+    if (
+        held.compress_type != zipfile.ZIP_STORED
+        or held.file_size != held.compress_size
+        or held.file_size > _LARGEST
+    ):
+        raise ValueError("not as this tool writes it")
+    return archive.read(held)
+
+
+def _is_same(file: Path, digest: str) -> bool:
+    return stat.S_ISREG(os.stat(file).st_mode) and file_digest(file) == digest
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _signature(name: str, digests: Mapping[str, str]) -> str:
+    """Of the index, with PIPELINE_CACHE_KEY: whoever can write into the folder and has no key forges no entry."""
+    told = json.dumps([name, dict(sorted(digests.items()))]).encode()
+    return hmac.new(os.environ.get(KEY, "").encode(), told, "sha256").hexdigest()
 
 
 def store(
@@ -95,18 +149,24 @@ def store(
     """
     try:
         folder().mkdir(parents=True, exist_ok=True)
+        held = {
+            **files,
+            _REPORT: json.dumps(report).encode(),
+            _COMPANIONS: json.dumps({str(Path(c).resolve()): file_digest(c) for c in companions}).encode(),
+        }
+        digests = {member: _digest(content) for member, content in held.items()}
+        index = {"key": name, "members": digests, "signature": _signature(name, digests)}
         handle, temporary = tempfile.mkstemp(dir=folder(), suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                archive.writestr(_REPORT, json.dumps(report))
-                archive.writestr(_COMPANIONS, json.dumps({str(c): file_digest(c) for c in companions}))
-                for path, content in files.items():
-                    archive.writestr(path, content)
+                archive.writestr(_INDEX, json.dumps(index))
+                for member, content in held.items():
+                    archive.writestr(member, content)
             os.replace(temporary, folder() / f"{name}.zip")
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        entries = sorted(folder().glob("*.zip"), key=lambda p: p.stat().st_mtime, reverse=True)
+        entries = sorted(folder().glob("*.zip"), key=lambda p: p.lstat().st_mtime, reverse=True)
         for old in entries[_MAX_ENTRIES:]:
             old.unlink(missing_ok=True)
     except OSError:

@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipeline.build import cache, facts
+from pipeline.build import cache
 from pipeline.build import prove as proven
 from pipeline.build.options import BuildOptions, Step, split
+from pipeline.build.parts import Parts, bundle
 from pipeline.build.result import BuildResult
 from pipeline.support import identifiers as names
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import existing_file
 from pipeline.support.untrusted import on_a_file
-
-if TYPE_CHECKING:
-    pass
 
 
 def _silent(name: str, found: str) -> None:
@@ -53,12 +51,15 @@ def build_unity(
     made = _from_cache(path, options, name, to.use_cache)
     cached = made is not None
     if made is None:
-        files, report, companions = make_bundle(path, options, name, step)
+        parts, companions = make_parts(path, options, name, step)
+        files = bundle(parts, options, name)
+        step("package", f"{len(files)} files, {len(parts.network):,} bytes of model")
         if to.use_cache and companions is not None:
-            cache.store(_cache_key(path, options, name), files, report, companions)
+            cache.store(_cache_key(path, options, name), parts.members(), parts.report, companions)
     else:
-        files, report = made
+        parts, files = made
         step("cache", "nothing that matters changed since the last build")
+    report = parts.report
 
     result = BuildResult(report, cached=cached)
     installing.install(files, site, options, to, result)
@@ -112,10 +113,10 @@ def convert(
 # --- steps ---------------------------------------------------------------------------------------------------
 
 
-def make_bundle(
+def make_parts(
     path: Path, options: BuildOptions, name: str, step: Step, origin: Mapping[str, Any] | None = None
-) -> tuple[dict[str, bytes], dict[str, Any], tuple[Path, ...] | None]:
-    """The bundle's files, the report, and the companion files (None: the result must not be cached).
+) -> tuple[Parts, tuple[Path, ...] | None]:
+    """What the build came to, and the companion files (None: the result must not be cached).
 
     `origin` is the report of the bundle that `path` is the model of, where it is made for another target.
     """
@@ -125,10 +126,6 @@ def make_bundle(
     from pipeline.build.steadiness import steadiness
     from pipeline.compress.bundling import check_target, pack_lowered
     from pipeline.compress.kinds import FLOAT
-    from pipeline.report.html import render_html
-    from pipeline.report.markdown import render_markdown
-    from pipeline.support.serialise import render_json
-    from pipeline.unity.bundle import BundleSpec, render
     from pipeline.verify import pictures
 
     check_target(options.weights, targets.get(options.target))
@@ -137,14 +134,12 @@ def make_bundle(
     if origin is not None:
         report["ported"] = {"from": origin["target"], "digest": report["source"]["digest"]}
         report["source"], report["contract"] = origin["source"], origin.get("contract")
-    source = report["source"]
     golden_picture, packed = proof.golden_output, None
     if options.weights != FLOAT:
         made = pack_lowered(path, lowered, options, proof.golden_input, step)
         golden_picture, packed, report["packed"] = made.golden_output, made, made.facts
         report["model"]["digest"] = made.facts["model_digest"]
     report["rebuild"] = rebuild_arguments(options) if origin is None else origin.get("rebuild", [])
-    model = report["model"]
     golden_input, golden_output = pictures.png(proof.golden_input), pictures.png(golden_picture)
     report["flicker"] = steadiness(lowered, options.picture)
     painted = report_pictures(
@@ -152,41 +147,16 @@ def make_bundle(
     )
     if packed is not None:
         painted["what the packed network makes of it, the golden picture of this bundle"] = golden_output
-    spec = BundleSpec(
-        name=name,
-        title=facts.title(name),
-        onnx=lowered.serialised if packed is None else packed.packed if packed.imported else None,
-        packed=packed.packed if packed is not None and not packed.imported else None,
-        target=lowered.target,
-        source_name=source["file"],
-        source_digest=source["digest"],
-        model_digest=model["digest"],
-        architecture=source["architecture"],
-        input_name=model["input_name"],
-        output_name=model["output_name"],
-        input_channels=model["input_channels"],
-        output_channels=model["output_channels"],
-        nominal_width=model["width"],
-        nominal_height=model["height"],
-        size_multiple=model["size_multiple"],
-        fixed_size=model["fixed_size"],
-        output_scale=model["output_scale"],
-        weights=model["weights"],
-        giga_macs=model["giga_macs"],
-        golden_input_png=golden_input,
-        golden_output_png=golden_output,
-        golden_tolerance=1.0,
-        reports={
-            "report.json": render_json(report),
-            "report.md": render_markdown(report),
-            "report.html": render_html(report, painted),
-        },
-    )
-    files = render(spec)
-    size = model["bytes"] if packed is None else len(packed.packed)
-    step("package", f"{len(files)} files, {size:,} bytes of model")
     own_code = ":" in network.architecture
-    return files, report, None if own_code else network.companions
+    parts = Parts(
+        report,
+        lowered.serialised if packed is None else packed.packed,
+        packed is None or packed.imported,
+        golden_input,
+        golden_output,
+        painted,
+    )
+    return parts, None if own_code else network.companions
 
 
 # --- around the steps ----------------------------------------------------------------------------------------
@@ -220,5 +190,13 @@ def _cache_key(path: Path, options: BuildOptions, name: str) -> str:
 
 def _from_cache(
     path: Path, options: BuildOptions, name: str, use_cache: bool
-) -> tuple[dict[str, bytes], dict[str, Any]] | None:
-    return cache.load(_cache_key(path, options, name)) if use_cache else None
+) -> tuple[Parts, dict[str, bytes]] | None:
+    """The parts of the same build before, and its files made of them; None where there is none to be trusted."""
+    held = cache.load(_cache_key(path, options, name)) if use_cache else None
+    if held is None:
+        return None
+    try:
+        parts = Parts.of(*held)
+        return parts, bundle(parts, options, name)
+    except Exception:  # whatever an entry that was not made here leads to: it is built anew
+        return None

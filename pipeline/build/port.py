@@ -49,7 +49,8 @@ def port(
     `where` is a Unity project, its Assets, or any folder that holds StyleTransfer/. Raises PipelineError
     `no-styles`, `bundle-broken`, and what `build_unity` raises; then nothing was changed.
     """
-    from pipeline.build.job import make_bundle
+    from pipeline.build.job import make_parts
+    from pipeline.build.parts import bundle
     from pipeline.unity import packages, writer
     from pipeline.unity.bundle import model_folder
     from pipeline.unity.project import find_project
@@ -64,7 +65,8 @@ def port(
             source = Path(scratch) / f"{style.name}.onnx"
             source.write_bytes(style.model)
             options, note = _options(style, wanted)
-            files, report, _ = make_bundle(source, options, style.name, step, origin=style.report)
+            parts, _ = make_parts(source, options, style.name, step, origin=style.report)
+            files, report = bundle(parts, options, style.name), parts.report
             result = BuildResult(report, bundle=assets / model_folder(style.name))
             result.notes += [note] if note else []
             made.append((files, result))

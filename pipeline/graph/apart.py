@@ -84,8 +84,9 @@ class Apart:
                     stream.close()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self.close()
+        if sys is not None and not sys.is_finalizing():
+            with contextlib.suppress(Exception):
+                self.close()
 
     def _ask(self, question: bytes) -> bytes:
         assert self._process.stdin is not None and self._process.stdout is not None

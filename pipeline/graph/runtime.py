@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.graph.apart import Apart
 from pipeline.graph.estimate import MOST_FOLDED, Estimate, estimate, light
+from pipeline.graph.opening import opened
 from pipeline.support import limits
 
 if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-    from pipeline.graph.apart import Apart
 
 NEWEST_IR = 10
 """Newest IR version that every ONNX Runtime from 1.20 on takes; later ones add nothing that a graph here uses."""
@@ -49,8 +50,6 @@ class Session:
             raise limits.too_much_memory(f"loading {what}", needed, limits.run_memory())
         self._opened: onnxruntime.InferenceSession | Apart
         if told.all.unknown or told.all.work > _MOST_WORK:
-            from pipeline.graph.apart import Apart
-
             self._opened = Apart(content, what, told.all.unknown)
         else:
             self._opened = opened(content)
@@ -105,29 +104,6 @@ def _probe(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
             sizes = zip(kind.shape.dim, usual, strict=True)
             found[held.name] = tuple(dim.dim_value if dim.dim_value > 0 else size for dim, size in sizes)
     return found
-
-
-def opened(content: bytes) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU that keeps its log to itself.
-
-    A model that its fusions spoil runs without them (QDQ around an Add whose scale has one dimension, as PyTorch
-    exports fake quantisation). Raises whatever ONNX Runtime raises for a model that it cannot load.
-    """
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.enable_cpu_mem_arena = False
-    # Planning which buffers share memory takes the square of the nodes: 3.4 s at 3,000, and 0.05 s without. What
-    # is not read any more is freed either way.
-    options.enable_mem_reuse = False
-    # The layout optimisations after this level keep a second, reordered copy of every weight.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    try:
-        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def check(model: onnx.ModelProto, what: str = "the network") -> None:

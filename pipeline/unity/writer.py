@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 
 from pipeline.support.errors import PipelineError
+from pipeline.support.inside import check_all_inside, problem_of
 from pipeline.unity import swap
 from pipeline.unity.bundle import ROOT
 from pipeline.unity.manifest import MANIFEST, digest, is_pristine, read_manifest
@@ -56,8 +57,10 @@ def install(
 
     `force` overwrites what the user has edited; `dry_run` only says what would be done. Raises PipelineError
     with the destination as it was: `destination-is-file`, `destination-is-symlink`, `destination-is-folder`,
-    `destination-not-writable`, `destination-busy`, `disk-full`, `name-differs-in-case`.
+    `destination-not-writable`, `destination-busy`, `disk-full`, `name-differs-in-case`; and `unsafe-path` for
+    a name that leaves `root`, whoever made it.
     """
+    check_all_inside(files, root)
     place = Path(os.path.realpath(destination))
     try:
         _check_folders(files, place)
@@ -153,7 +156,7 @@ def _known(files: Mapping[str, bytes], place: Path, root: str) -> dict[str, str]
         for listed, value in read_manifest(there if isinstance(there, bytes) else b"").items():
             inside = listed == f"{folder}.meta" or listed.startswith(f"{folder}/")
             other_unit = folder == root and re.match(f"{re.escape(root)}/(Models|Engines)/[^/]+/", listed)
-            if inside and not other_unit and ".." not in listed.split("/"):
+            if inside and not other_unit and not problem_of(listed):
                 known[listed] = value
     return known
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
+import os
+import zipfile
+
 import pytest
 
 from pipeline.build import cache
@@ -65,3 +71,100 @@ def test_old_entries_go(monkeypatch):
         cache.store(f"k{number}", FILES, {})
     assert len(list(cache.folder().glob("*.zip"))) == 3
     assert not list(cache.folder().glob("*.part"))
+
+
+# --- what else may lie in the folder ----------------------------------------------------------------------------
+def rewritten(name: str, change) -> None:
+    """The entry with its members as `change` leaves them: name -> bytes."""
+    path = cache.folder() / f"{name}.zip"
+    with zipfile.ZipFile(path) as archive:
+        members = {held: archive.read(held) for held in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w") as archive:
+        for held, content in members.items():
+            archive.writestr(held, content)
+
+
+def forged(members: dict[str, bytes], **changed: bytes) -> None:
+    """Other content, and an index that fits it: what somebody can make who may write into the folder."""
+    members.update(changed)
+    index = json.loads(members["index"])
+    held = {name: hashlib.sha256(content).hexdigest() for name, content in members.items() if name != "index"}
+    signature = hmac.new(b"", json.dumps([index["key"], dict(sorted(held.items()))]).encode(), "sha256")
+    members["index"] = json.dumps(index | {"members": held, "signature": signature.hexdigest()}).encode()
+
+
+@pytest.mark.parametrize("name", ["../../x", "/abs", "StyleTransfer/Editor/Evil.cs", "C:/x", "a\\..\\x"])
+def test_a_member_that_no_build_wrote_is_no_entry(name):
+    cache.store("k", FILES, {})
+    rewritten("k", lambda members: members.update({name: b"using UnityEditor;"}))
+    assert cache.load("k") is None
+
+
+@pytest.mark.parametrize("name", ["../../x", "/abs", "C:/x", "a/../../b", "nul.txt"])
+def test_a_name_that_leaves_the_folder_is_no_entry_though_the_index_fits(name):
+    cache.store("k", FILES, {})
+    rewritten("k", lambda members: forged(members, **{name: b"1"}))
+    assert cache.load("k") is None
+
+
+def test_an_entry_of_another_build_is_no_entry():
+    cache.store("a", FILES, {})
+    (cache.folder() / "a.zip").rename(cache.folder() / "b.zip")
+    assert cache.load("b") is None
+
+
+def test_with_a_key_nobody_else_makes_an_entry(monkeypatch):
+    cache.store("k", FILES, {})
+    monkeypatch.setenv(cache.KEY, "secret")
+    assert cache.load("k") is None
+    cache.store("k", FILES, {})
+    assert cache.load("k") == (FILES, {})
+    rewritten("k", lambda members: forged(members, **{"StyleTransfer/a.txt": b"other"}))
+    assert cache.load("k") is None
+
+
+@pytest.mark.parametrize("report", [b"[]", b"1", b"[" * 100_000, b"\xff", b"{"])
+def test_a_report_of_another_kind_is_no_entry(report):
+    cache.store("k", FILES, {})
+    rewritten("k", lambda members: forged(members, report=report))
+    assert cache.load("k") is None
+
+
+@pytest.mark.parametrize("companions", [b"[]", b'{"/dev/zero": "0"}', b'{"\\u0000": "0"}', b'{"a": 1}'])
+def test_companions_of_another_kind_are_no_entry(companions):
+    cache.store("k", FILES, {})
+    rewritten("k", lambda members: forged(members, companions=companions))
+    assert cache.load("k") is None
+
+
+def test_a_compressed_member_is_not_unpacked():
+    cache.store("k", FILES, {})
+    with zipfile.ZipFile(cache.folder() / "k.zip", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb", bytes(10_000_000))
+    assert cache.load("k") is None
+
+
+def test_an_unknown_compression_is_no_entry():
+    cache.store("k", FILES, {})
+    path = cache.folder() / "k.zip"
+    content = bytearray(path.read_bytes())
+    for start in (content.find(b"PK\x03\x04"), content.find(b"PK\x01\x02")):
+        content[start + (8 if content[start + 2] == 3 else 10)] = 99
+    path.write_bytes(content)
+    assert cache.load("k") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="only POSIX has fifos")
+def test_a_fifo_or_link_or_folder_is_no_entry(tmp_path):
+    cache.store("k", FILES, {})
+    path = cache.folder() / "k.zip"
+    path.rename(tmp_path / "real.zip")
+    os.mkfifo(path)
+    assert cache.load("k") is None
+    path.unlink()
+    path.symlink_to(tmp_path / "real.zip")
+    assert cache.load("k") is None
+    path.unlink()
+    path.mkdir()
+    assert cache.load("k") is None

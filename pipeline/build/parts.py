@@ -1,0 +1,115 @@
+"""What a build came to, apart from its files: the model, the pictures and the report.
+
+The cache keeps these, and the files of the bundle are made of them anew each time: what Unity runs (C#, shaders,
+scenes) comes from the templates of this tool alone, whoever could write into the cache.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.build.options import BuildOptions
+
+_CAPTIONS = "captions.json"
+_WHOLE = ("input_channels", "output_channels", "width", "height", "size_multiple", "weights")
+_REAL = ("output_scale", "giga_macs")
+_TEXTS = ("digest", "input_name", "output_name")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The model's file (imported by Unity, or packed), the golden pictures, and those of the report by caption."""
+
+    report: dict[str, Any]
+    network: bytes
+    imported: bool
+    golden_input: bytes
+    golden_output: bytes
+    pictures: dict[str, bytes]
+
+    def members(self) -> dict[str, bytes]:
+        """The parts but the report, as the cache keeps them."""
+        return {
+            "network.imported" if self.imported else "network.packed": self.network,
+            "golden_input.png": self.golden_input,
+            "golden_output.png": self.golden_output,
+            _CAPTIONS: json.dumps(list(self.pictures)).encode(),
+            **{f"picture_{number}.png": held for number, held in enumerate(self.pictures.values())},
+        }
+
+    @classmethod
+    def of(cls, members: Mapping[str, bytes], report: dict[str, Any]) -> Parts:
+        """What `members` gave. Raises ValueError, KeyError or TypeError for anything else."""
+        captions = json.loads(members[_CAPTIONS])
+        imported = "network.imported" in members
+        made = cls(
+            report,
+            members["network.imported" if imported else "network.packed"],
+            imported,
+            members["golden_input.png"],
+            members["golden_output.png"],
+            {str(caption): members[f"picture_{number}.png"] for number, caption in enumerate(captions)},
+        )
+        if set(made.members()) != set(members):
+            raise ValueError("there are other members besides")
+        model, source = report["model"], report["source"]
+        kinds = [(model[key], int) for key in _WHOLE] + [(model[key], (int, float)) for key in _REAL]
+        kinds += [(model[key], str) for key in _TEXTS] + [
+            (source["digest"], str),
+            (source["architecture"], str),
+            (source["file"], str),
+        ]
+        for value, kind in kinds:
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise TypeError("a fact of the model is of another kind")
+        return made
+
+
+def bundle(parts: Parts, options: BuildOptions, name: str) -> dict[str, bytes]:
+    """The files of the bundle: path from the folder that gets StyleTransfer/ -> bytes."""
+    from pipeline import targets
+    from pipeline.build import facts
+    from pipeline.report.html import render_html
+    from pipeline.report.markdown import render_markdown
+    from pipeline.support.plain_text import cleaned
+    from pipeline.support.serialise import render_json
+    from pipeline.unity.bundle import BundleSpec, render
+
+    report = cleaned(parts.report)
+    model, source = report["model"], report["source"]
+    return render(
+        BundleSpec(
+            name=name,
+            title=facts.title(name),
+            onnx=parts.network if parts.imported else None,
+            packed=None if parts.imported else parts.network,
+            target=targets.get(options.target),
+            source_name=source["file"],
+            source_digest=source["digest"],
+            model_digest=model["digest"],
+            architecture=source["architecture"],
+            input_name=parts.report["model"]["input_name"],
+            output_name=parts.report["model"]["output_name"],
+            input_channels=model["input_channels"],
+            output_channels=model["output_channels"],
+            nominal_width=model["width"],
+            nominal_height=model["height"],
+            size_multiple=model["size_multiple"],
+            fixed_size=bool(model["fixed_size"]),
+            output_scale=model["output_scale"],
+            weights=model["weights"],
+            giga_macs=model["giga_macs"],
+            golden_input_png=parts.golden_input,
+            golden_output_png=parts.golden_output,
+            golden_tolerance=1.0,
+            reports={
+                "report.json": render_json(report),
+                "report.md": render_markdown(report),
+                "report.html": render_html(report, parts.pictures),
+            },
+        )
+    )

@@ -1,0 +1,66 @@
+"""Names of files inside a folder: the one guard that every writer asks, whoever made the names.
+
+check_inside("StyleTransfer/Models/Mosaic/Mosaic.onnx")       # or PipelineError `unsafe-path`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from pipeline.support.errors import PipelineError
+
+_DEVICES = re.compile(
+    r"(?i:con|prn|aux|nul|conin\$|conout\$|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])"
+)
+"""Names that are devices on Windows, whatever follows the first dot (learn.microsoft.com, Naming Files)."""
+_FORBIDDEN = re.compile(r'[\\:*?"<>|]')
+
+
+def problem_of(path: str) -> str:
+    """Why a path may leave the folder that it is relative to, or be another file elsewhere; "" where it cannot."""
+    if not path or len(path) > 1000:
+        return "it is empty or too long"
+    if not path.isprintable() or _FORBIDDEN.search(path):
+        return "it holds a character that is no part of a name on every system"
+    for part in path.split("/"):
+        if part in ("", ".", ".."):
+            return "it leaves the folder"
+        if part[-1] in ". " or part[0] == " ":
+            return "a name in it ends with a dot or a space"
+        if _DEVICES.fullmatch(part.split(".")[0].rstrip()):
+            return f"{part} is a device on Windows"
+    return ""
+
+
+def check_inside(path: str) -> str:
+    """The path itself, relative and with slashes, if it stays in its folder on every system.
+
+    Raises PipelineError `unsafe-path` for absolute paths, drive letters, backslashes, `.` and `..`, control
+    characters and the names of devices. Links are for who opens the path to look at.
+    """
+    if problem := problem_of(path):
+        raise PipelineError(
+            "unsafe-path",
+            f"nothing is written under this name: {problem}",
+            subject=path,
+            remedy="Nothing was written. If it came from the cache, empty that; else please report this.",
+        )
+    return path
+
+
+def check_all_inside(paths: Iterable[str], root: str) -> None:
+    """The same for several: each in the folder `root`, or its meta file, and no two that are one on Windows."""
+    seen: dict[str, str] = {}
+    for path in paths:
+        check_inside(path)
+        other = seen.setdefault(path.casefold(), path)
+        outside = path != f"{root}.meta" and not path.startswith(f"{root}/")
+        if outside or other != path:
+            why = f"it is not in {root}" if outside else f"on Windows and macOS it is the same as {other}"
+            raise PipelineError(
+                "unsafe-path",
+                f"nothing is written under this name: {why}",
+                subject=path,
+                remedy="Nothing was written. If it came from the cache, empty that; else please report this.",
+            )
