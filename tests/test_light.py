@@ -66,4 +66,5 @@ def test_a_cached_build_imports_no_engine(relu, tmp_path, monkeypatch):
         str(tmp_path / "out"),
     )
     assert "onnxruntime" in imported_by(*build)
-    assert not imported_by(*build) & {*HEAVY, "onnx", "numpy"}
+    # jinja2 is: the files of the bundle are made from our templates each time (pipeline/build/parts.py)
+    assert not imported_by(*build) & ({*HEAVY, "onnx", "numpy"} - {"jinja2"})
