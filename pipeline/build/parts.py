@@ -57,12 +57,10 @@ class Parts:
         if set(made.members()) != set(members):
             raise ValueError("there are other members besides")
         model, source = report["model"], report["source"]
-        kinds = [(model[key], int) for key in _WHOLE] + [(model[key], (int, float)) for key in _REAL]
-        kinds += [(model[key], str) for key in _TEXTS] + [
-            (source["digest"], str),
-            (source["architecture"], str),
-            (source["file"], str),
-        ]
+        kinds: list[tuple[Any, Any]] = [(model[key], int) for key in _WHOLE]
+        kinds += [(model[key], (int, float)) for key in _REAL]
+        kinds += [(model[key], str) for key in _TEXTS]
+        kinds += [(source[key], str) for key in ("digest", "architecture", "file")]
         for value, kind in kinds:
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise TypeError("a fact of the model is of another kind")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.graph.apart import array_bytes, receive, send
-from pipeline.graph.runtime import opened
+from pipeline.graph.opening import opened
 from pipeline.support import limits
 
 
