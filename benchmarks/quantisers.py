@@ -196,8 +196,7 @@ def judge(name: str, quantiser: str, target_name: str) -> Outcome | None:
     from pipeline import targets
     from pipeline.graph import from_model, to_model
     from pipeline.graph.runtime import free_size, run, session
-    from pipeline.rewrites import run as run_rewrites
-    from pipeline.rewrites.quantized import Quantised
+    from pipeline.quantisation.rewrite import undo
     from pipeline.validation import validate
     from pipeline.verify.proof import as_target_computes
 
@@ -212,7 +211,7 @@ def judge(name: str, quantiser: str, target_name: str) -> Outcome | None:
         first = (refusals or left)[0]
         return Outcome(f"{first.code} {first.operator} {first.node}: {first.reason}")
     behind = from_model(model)
-    run_rewrites(behind, target, (Quantised(),))
+    undo(behind)
     unrounded = session(free_size(to_model(behind)))
     computed = as_target_computes(made, target)
     for picture, _ in expected(name):

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
-    from pipeline.integers import QuantizedTensor
     from pipeline.network import Network
+    from pipeline.quantisation.integers import QuantizedTensor
     from pipeline.rewrites.base import Check, Edit, Refusal
     from pipeline.targets import Target
 
@@ -68,6 +68,7 @@ class Lowered:
     """What was rearranged for a worker and what it gains, as data; None where that was not asked for."""
     baked: dict[str, str] | None
     quantised: Picture2Picture | None
+    """The float32 network behind a source that is quantised or in half precision; None for others."""
     integers: tuple[QuantizedTensor, ...]
     source_integers: tuple[QuantizedTensor, ...]
     notes: tuple[str, ...]
@@ -144,9 +145,10 @@ def _lower_at(
     from pipeline.build.export import export
     from pipeline.build.measured_norms import refit
     from pipeline.graph import declare_size
-    from pipeline.graph.statistics import QUANTISED, count, operators, opset
-    from pipeline.integers import found_in
-    from pipeline.rewrites.quantized import integers as integer_weights
+    from pipeline.graph.statistics import count, operators, opset
+    from pipeline.quantisation.integers import found_in
+    from pipeline.quantisation.names import is_quantised
+    from pipeline.quantisation.rewrite import integers as integer_weights
 
     exported = export(network, size)
     give_back()
@@ -155,8 +157,10 @@ def _lower_at(
     if own_size is None:
         exported = declare_size(exported, *size)
     quantised, integers = None, network.integers
-    if QUANTISED & set(before["operators"]):
-        quantised, integers = _float_behind(exported, target), tuple(integer_weights(exported))
+    if is_quantised(exported):
+        integers = tuple(integer_weights(exported))
+    if is_quantised(exported) or is_half(exported):
+        quantised = _float_behind(exported)
     rewritten = rewrite(exported, network.contract if bake_contract else None, target, skip, check)
 
     graph = rewritten.graph
@@ -375,14 +379,20 @@ def _output_of(candidate: Picture2Picture, channels: int, size: tuple[int, int])
     return shape[3] / size[1], shape[1]
 
 
-def _float_behind(model: onnx.ModelProto, target: Target) -> Picture2Picture:
-    """A quantised model with its quantisation undone, as ONNX Runtime runs it: what the proof holds to."""
+def is_half(model: onnx.ModelProto) -> bool:
+    """Whether a model holds weights in half precision: then its own run rounds where the target's does not."""
+    return any(tensor.data_type in (tensor.FLOAT16, tensor.BFLOAT16) for tensor in model.graph.initializer)
+
+
+def _float_behind(model: onnx.ModelProto) -> Picture2Picture:
+    """A quantised or half precision model in float32, as ONNX Runtime runs it: what the proof holds to."""
     from pipeline.graph import from_model, to_model
     from pipeline.graph.runtime import free_size, run, session
-    from pipeline.rewrites.base import run as run_rewrites
-    from pipeline.rewrites.quantized import Quantised
+    from pipeline.quantisation.rewrite import undo
+    from pipeline.rewrites.constants import to_float32
 
     graph: gs.Graph = from_model(model)
-    run_rewrites(graph, target, (Quantised(),))
+    undo(graph)
+    to_float32(graph)
     opened = session(free_size(to_model(graph)))
     return lambda picture: run(opened, picture)

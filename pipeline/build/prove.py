@@ -220,6 +220,7 @@ def _picture_function(
 
     An undeclared contract is measured in: 0..1 in, and out whichever declared range the output fits into.
     """
+    from pipeline.build.lowering import trial_sizes
     from pipeline.contract import ImageContract, ImageSide
     from pipeline.verify.pictures import noise
     from pipeline.verify.proof import around
@@ -228,7 +229,7 @@ def _picture_function(
         return function
     contract = network.contract
     if contract is None:
-        size = getattr(reference, "fixed_size", None) or (lowered.size_multiple * 8, lowered.size_multiple * 8)
+        size = trial_sizes(lowered, getattr(reference, "fixed_size", None))[0]
         sample = reference(noise(size[0], size[1], lowered.input_channels))
         output = "0..255" if abs(sample).max() > 4 else "-1..1" if sample.min() < -0.05 else "0..1"
         contract = ImageContract(
@@ -246,7 +247,7 @@ def _proof_notes(network: Network, lowered: Lowered) -> tuple[str, ...]:
         )
     if lowered.quantised is not None:
         notes.append(
-            "the source is quantised; the proof holds to its float weights, because "
-            f"{lowered.target.name} computes in float"
+            "the source is quantised or in half precision; the proof holds to the same weights in float32, with "
+            f"which {lowered.target.name} computes"
         )
     return tuple(notes)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
     from pipeline.contract import ImageContract
-    from pipeline.integers import QuantizedTensor
+    from pipeline.quantisation.integers import QuantizedTensor
     from pipeline.sources import ReadOptions
 
 
@@ -72,19 +72,17 @@ def _contract(path: Path, declared: ReadOptions | None) -> ImageContract | None:
 
 def _floats_behind(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[QuantizedTensor]]:
     """A quantised model with its quantisation undone, and the integers; any other as it is."""
-    from pipeline.graph.statistics import QUANTISED, operators
+    from pipeline.quantisation.names import is_quantised
 
-    if not QUANTISED & set(operators(model)):
+    if not is_quantised(model):
         return model, []
-    from pipeline import targets
     from pipeline.graph import from_model, to_model
-    from pipeline.rewrites.base import run
-    from pipeline.rewrites.quantized import Quantised
-    from pipeline.rewrites.quantized import integers as integer_weights
+    from pipeline.quantisation.rewrite import integers as integer_weights
+    from pipeline.quantisation.rewrite import undo
 
     integers = list(integer_weights(model))
     graph = from_model(model)
-    run(graph, targets.get(targets.DEFAULT), (Quantised(),))
+    undo(graph)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     return to_model(graph, metadata), integers
 

@@ -155,20 +155,6 @@ def _described(tensor: gs.Tensor, shapes: Shapes) -> str:
     )
 
 
-QUANTISED = frozenset(
-    {
-        "ConvInteger",
-        "DequantizeLinear",
-        "DynamicQuantizeLinear",
-        "MatMulInteger",
-        "QLinearConv",
-        "QLinearMatMul",
-        "QuantizeLinear",
-    }
-)
-"""Operators that mark a network as quantised (ONNX; com.microsoft adds QLinearAdd and others beside these)."""
-
-
 def operators(model: onnx.ModelProto) -> dict[str, int]:
     """How many nodes of each operator, sorted by name; other domains spelled out."""
     counts: dict[str, int] = {}

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.quantisation.rewrite import Quantised
 from pipeline.rewrites.activations import Activations
 from pipeline.rewrites.base import Check, Compare, Edit, LoweringResult, Refusal, Rewrite, run
-from pipeline.rewrites.batch_norm import FoldBatchNorm
+from pipeline.rewrites.batch_norm import FoldBatchNorm, PictureStatistics
 from pipeline.rewrites.broadcasts import BroadcastConstants
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, NarrowConvolutions, TransposedConvolutions
@@ -24,7 +25,6 @@ from pipeline.rewrites.layout import ChannelsLast
 from pipeline.rewrites.linear_fusing import ConstantsAlongWidth, ShiftsBeforeConvolutions
 from pipeline.rewrites.padding import MergedPads, Paddings
 from pipeline.rewrites.pooling import Pools
-from pipeline.rewrites.quantized import Quantised
 from pipeline.rewrites.reductions import Reductions, Softmaxes
 from pipeline.rewrites.resize import FuseUpsample, Resizes
 from pipeline.rewrites.shuffle import Shuffles
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 REWRITES: tuple[Rewrite, ...] = (
     Quantised(),
     FusedOperators(),
+    PictureStatistics(),
     Constants(),
     ChannelsLast(),
     Shuffles(),

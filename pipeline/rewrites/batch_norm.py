@@ -11,12 +11,45 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
+from pipeline.graph.shapes import LazyShapes, Shapes
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.targets import Target
+
+
+class PictureStatistics:
+    """BatchNormalization by the statistics of its batch is InstanceNormalization where the batch is one picture.
+
+    Left alone: batches of more pictures, parameters that are computed, and statistics that others read; those are
+    refused by `constants`.
+    """
+
+    name = "picture-statistics"
+    summary = "BatchNormalization by the picture's own statistics becomes InstanceNormalization"
+    reason = "of one picture the statistics of the batch are its own"
+
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+        outcome: Outcome = []
+        shapes = LazyShapes(graph)
+        for node in n.nodes_of(graph, "BatchNormalization"):
+            read = any(made.outputs or n.is_output(graph, made) for made in node.outputs[1:])
+            if not node.attrs.get("training_mode") or read or not one_picture(node, shapes.here):
+                continue
+            make = n.Builder(graph, node, self.name)
+            epsilon = float(node.attrs.get("epsilon", 1e-5))
+            make.op("InstanceNormalization", *node.inputs[:3], epsilon=epsilon, out=node.outputs[0])
+            make.drop()
+            outcome.append(Edit(self.name, (node.name,), "became InstanceNormalization", self.reason))
+        return outcome
+
+
+def one_picture(node: gs.Node, shapes: Shapes) -> bool:
+    """Whether what a node reads is one picture, or a batch of open size, which pictures come in one by one."""
+    shape = shapes.of(node.inputs[0])
+    return shape is not None and len(shape) >= 3 and shape[0] in (1, None)
 
 
 class FoldBatchNorm:

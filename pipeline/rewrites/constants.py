@@ -39,7 +39,7 @@ _RANDOM = frozenset(
         "Dropout",
     ]
 )
-_QUANTISED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
+_QUANTISED = frozenset(["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"])
 """Left to the rewrites of quantised networks, which keep the integers aside."""
 _LARGEST = MOST_FOLDED // 4
 """Elements above which a constant is not unfolded."""
@@ -68,14 +68,14 @@ class Constants:
     name = "constants"
     summary = "folds constants into float32 initializers and removes Identity, Dropout and other no-ops"
     reason = "what is known before the picture is stands in initializers, whoever exported it"
-    after = ("quantised",)
+    after = ("quantised", "picture-statistics")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         done: list[Edit | Refusal] = []
         done += _passing_nodes(graph)
         done += _constant_nodes(graph)
         done += _fold(graph)
-        done += _float32(graph)
+        done += to_float32(graph)
         done += _casts(graph)
         done += _neutral_arithmetic(graph)
         done += _batch_norm_outputs(graph)
@@ -319,7 +319,7 @@ def _is_small(node: gs.Node, constants: dict[str, gs.Constant], opset: int) -> b
     return elements is not None and sum(elements) <= most
 
 
-def _float32(graph: gs.Graph) -> list[Edit]:
+def to_float32(graph: gs.Graph) -> list[Edit]:
     """Half, bfloat16 and double become float32: initializers, inputs, outputs, and the nodes that name a type."""
     changed: list[str] = []
     for tensor in graph.tensors().values():
@@ -455,8 +455,9 @@ def _batch_norm_outputs(graph: gs.Graph) -> list[Edit | Refusal]:
     done: list[Edit | Refusal] = []
     for node in n.nodes_of(graph, "BatchNormalization"):
         if node.attrs.get("training_mode"):
-            reason = "it normalises by the statistics of the picture itself"
-            done.append(_refuse(node, "batch-norm-in-training-mode", reason))
+            reason = "it normalises by the statistics of a batch of several pictures, or others read them"
+            fix = "export it for a batch of one picture"
+            done.append(_refuse(node, "batch-norm-in-training-mode", reason, fix))
         elif len(node.outputs) > 1:
             if any(made.outputs or n.is_output(graph, made) for made in node.outputs[1:]):
                 reason = "its running statistics are read by other nodes"

@@ -78,6 +78,9 @@ class Resizes:
             reason = "its sizes are computed from the picture"
             return self._refuse(node, "resize-size-unknown", reason, "declare the picture's size")
         scales, steady = found
+        if node.attrs.get("exclude_outside") and (kernel.mode == "cubic" or min(scales) < 1):
+            # of two taps the one inside is the border pixel itself: enlarging linearly is the same
+            return self._refuse(node, "resize-exclude-outside", "it weighs its taps differently at the borders")
         if node.attrs.get("antialias") and kernel.mode != "nearest" and min(scales) < 1:
             return self._refuse(node, "resize-antialias", "antialiased shrinking has no equivalent")
         if any(abs(scale - 1) > 1e-6 for scale in scales[:2]):
@@ -98,8 +101,6 @@ class Resizes:
     def _outside(self, node: gs.Node, shapes: Shapes) -> Outcome:
         if shapes.rank(node.inputs[0]) != 4:
             return self._refuse(node, "resize-not-2d", "what it resizes is not known to be of rank 4")
-        if node.attrs.get("exclude_outside"):
-            return self._refuse(node, "resize-exclude-outside", "it weighs its taps differently at the borders")
         if n.text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
             return self._refuse(node, "resize-keeps-aspect-ratio", "its output size follows the aspect ratio")
         if n.text(node, "coordinate_transformation_mode") == "tf_crop_and_resize":

@@ -306,6 +306,9 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
     onnx_file.check_finite(model, path)
     model, note = settle(model)
     notes = [note] if note else []
+    model, batch = onnx_file.one_picture(model)
+    if batch > 1:
+        notes.append(f"the file declares a batch of {batch} pictures; it is taken for one")
     if companions:
         notes.append(f"external data loaded from {', '.join(file.name for file in companions)}")
     known = onnx_file.stored_contract(model, path)

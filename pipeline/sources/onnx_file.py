@@ -374,6 +374,26 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto | None:
     return images[0] if len(images) == 1 else None
 
 
+def one_picture(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
+    """The model with a declared batch of several pictures made a batch of one, and the batch that it declared.
+
+    Exporters write the batch of their example. The model itself, and 1 or 0 (open), where it declares no more.
+    """
+    image = image_input(model)
+    batch = 0 if image is None else int(image.type.tensor_type.shape.dim[0].dim_value)
+    if batch <= 1:
+        return model, batch
+    copy = type(model)()
+    copy.CopyFrom(model)
+    constants = {tensor.name for tensor in copy.graph.initializer}
+    for value in (*copy.graph.input, *copy.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if value.name not in constants and len(dims) and dims[0].dim_value == batch:
+            dims[0].dim_value = 1
+    del copy.graph.value_info[:]
+    return copy, batch
+
+
 def layout_of(value: onnx.ValueInfoProto, fallback: str = "nchw") -> tuple[str, int]:
     """(layout, channels) of a rank-4 tensor from its declared shape; channels 0 where they are not declared."""
     dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]

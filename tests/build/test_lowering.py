@@ -196,3 +196,26 @@ def test_a_nominal_size_below_one_multiple_is_lowered_at_that_multiple(tmp_path)
     result = lowered(save(tmp_path / "deep.onnx", nodes, [1, 3, "h", "w"], **weights), (32, 32))
     assert result.size == (128, 128)
     assert "Pad" in operators(result.model)
+
+
+def test_a_network_in_half_precision_is_held_against_its_weights_in_float32(tmp_path):
+    """Its own run rounds each result to 11 bits, which the target does not."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Sigmoid", ["c"], ["y"]),
+    ]
+    weights = (RNG.random((3, 3, 3, 3)) - 0.5).astype(np.float16)
+    half = onnx.TensorProto.FLOAT16
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", half, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", half, [1, 3, "h", "w"])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    path = tmp_path / "half.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    result = lowered(path)
+    assert result.quantised is not None
+    picture = RNG.random((1, 3, 16, 16)).astype(np.float32)
+    assert np.allclose(result.quantised(picture), result.candidate(picture), atol=1e-6)

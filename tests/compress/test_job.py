@@ -13,7 +13,7 @@ from pipeline.compress.job import CompressOptions, compress
 from pipeline.compress.packed import HALVES, unpack
 from pipeline.graph import valid
 from pipeline.graph.runtime import free_size, run, session
-from pipeline.integers import QuantizedTensor
+from pipeline.quantisation.integers import QuantizedTensor
 from pipeline.support.errors import PipelineError
 from tests.compress.conftest import PICTURES
 from tests.compress.packs import initializers, network

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.graph import from_model
-from pipeline.rewrites.batch_norm import FoldBatchNorm
+from pipeline.rewrites.batch_norm import FoldBatchNorm, PictureStatistics
+from pipeline.rewrites.constants import Constants
 from tests.rewrites import apply, assert_equivalent, model, node, operators, random
 
 
@@ -92,3 +93,31 @@ def test_computed_statistics_are_left_alone():
     _, edits, refusals = lowered(source)
     assert not edits
     assert not refusals
+
+
+@pytest.mark.parametrize(
+    ("opset", "outputs", "attrs"), [(9, "y m2 v2 sm sv", {}), (14, "y m2 v2", {"training_mode": 1})]
+)
+def test_the_statistics_of_one_picture_are_those_of_an_instance(opset, outputs, attrs):
+    source = model([node("BatchNormalization", "x g b m v", outputs, **attrs)], statistics(3), opset=opset)
+    graph = from_model(source)
+    edits, refusals = apply(PictureStatistics(), graph)
+    assert operators(graph) == ["InstanceNormalization"]
+    assert len(edits) == 1
+    assert not refusals
+
+    def expected(feeds):
+        x = feeds["x"].astype(np.float64)
+        mean, variance = x.mean((2, 3), keepdims=True), x.var((2, 3), keepdims=True)
+        scale, bias = (statistics(3)[name].reshape(1, -1, 1, 1) for name in "gb")
+        return [((x - mean) / np.sqrt(variance + 1e-5) * scale + bias).astype(np.float32)]
+
+    assert_equivalent(source, graph, tolerance=1e-5, expected=expected)
+
+
+def test_the_statistics_of_several_pictures_are_refused():
+    made = node("BatchNormalization", "x g b m v", "y m2 v2", training_mode=1)
+    graph = from_model(model([made], statistics(3), opset=14, input_shape=(4, 3, 8, 8)))
+    assert apply(PictureStatistics(), graph) == ([], [])
+    _, refusals = apply(Constants(), graph)
+    assert [refusal.code for refusal in refusals] == ["batch-norm-in-training-mode"]

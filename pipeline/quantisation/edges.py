@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
+from pipeline.quantisation.names import NAME
 from pipeline.rewrites.base import Edit
-from pipeline.rewrites.dynamic_quantized import NAME
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from pipeline.rewrites.encodings import Encoding
-    from pipeline.rewrites.quantized import Work
+    from pipeline.quantisation.encodings import Encoding
+    from pipeline.quantisation.work import Work
 
 _WHY = "the target computes only in float32"
 

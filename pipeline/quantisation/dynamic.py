@@ -13,14 +13,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
+from pipeline.quantisation.encodings import constant, encoding_of, root
+from pipeline.quantisation.names import INTEGER, NAME
 from pipeline.rewrites.base import Edit
-from pipeline.rewrites.encodings import constant, encoding_of, root
 
 if TYPE_CHECKING:
-    from pipeline.rewrites.quantized import Work
-
-NAME = "quantised"
-INTEGER = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}
+    from pipeline.quantisation.work import Work
 
 
 def scale_back(work: Work, node: gs.Node) -> None:

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.graph import from_model, to_model
+from pipeline.quantisation.rewrite import Quantised, integers
 from pipeline.rewrites.base import always
-from pipeline.rewrites.quantized import Quantised, integers
 from tests.rewrites.cases import assert_same, compute, lowered, model, operators, random
 
 QUANTISED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "Cast"}

@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 import pytest
 from onnx import TensorProto, helper
 
-from pipeline.rewrites.encodings import constant, encoding_of, free_name, quantise, root
+from pipeline.quantisation.encodings import constant, encoding_of, free_name, quantise, root
 from tests.rewrites.cases import compute, model, random
 
 

@@ -11,10 +11,10 @@ import pytest
 from onnx import helper
 
 from pipeline.graph import from_model, to_model
+from pipeline.quantisation.rewrite import Quantised, integers
 from pipeline.rewrites.base import always
-from pipeline.rewrites.quantized import Quantised, integers
+from tests.quantisation.test_rewrite import network, rounded
 from tests.rewrites.cases import assert_same, compute, lowered, model, operators, random
-from tests.rewrites.test_quantized import network, rounded
 
 
 def dynamic(source: onnx.ModelProto, folder: Path, **options: object) -> onnx.ModelProto:

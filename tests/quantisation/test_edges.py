@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pipeline.graph import to_model
-from pipeline.rewrites.quantized import Quantised
+from pipeline.quantisation.rewrite import Quantised
 from tests.rewrites.cases import compute, lowered, model, operators, random
 
 

@@ -1,7 +1,6 @@
 """Quantised networks become the float networks that they stand for.
 
-No Barracuda has an integer type or a quantised operator (measured.md section 2: every form fails at import), so
-size at rest is all that 8-bit weights gain; they are computed with as float32. Weights become (q - zero_point) *
+A target without integer types computes with float32, so size at rest is all that 8-bit weights gain; they are computed with as float32. Weights become (q - zero_point) *
 scale in float32, bit for bit what DequantizeLinear gives. Activations are no longer rounded: that is nearer to
 the float original, not to the quantised run, and the edits say so.
 
@@ -13,28 +12,21 @@ starts at exactly 0 and the producer goes below, as Clip where it is one of `CLA
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
-from pipeline.integers import QuantizedTensor, dequantise
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
-from pipeline.rewrites.dynamic_quantized import INTEGER, NAME, matmul_to_float, scale_back
-from pipeline.rewrites.encodings import (
-    Encoding,
-    constant,
-    encoding_of,
-    free_name,
-    quantise,
-    root,
-)
-from pipeline.rewrites.integer_edges import integers_in, integers_out
+from pipeline.quantisation.dynamic import matmul_to_float, scale_back
+from pipeline.quantisation.edges import integers_in, integers_out
+from pipeline.quantisation.encodings import Encoding, constant, quantise
+from pipeline.quantisation.integers import QuantizedTensor, dequantise
+from pipeline.quantisation.names import BIAS, DOMAINS, INTEGER, NAME, QLINEAR, QUANTISED, UNKNOWN
+from pipeline.quantisation.ranges import bounds
+from pipeline.quantisation.work import MOVING, Work
+from pipeline.rewrites.base import Asked, Edit, Outcome, always, settle
 from pipeline.rewrites.kernels import take_over
-from pipeline.rewrites.ranges import bounds
 
 if TYPE_CHECKING:
     import onnx
@@ -44,69 +36,6 @@ if TYPE_CHECKING:
 CLAMPS = ((0.0, 6.0), (0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 """Ranges that are activations (Relu6, hard sigmoid, hard tanh, a picture) and no coincidence of calibration."""
 
-_NO_DOMAIN = (None, "", "ai.onnx", "com.microsoft")
-
-_QLINEAR: dict[str, tuple[str, tuple[int, ...], int]] = {
-    "QLinearConv": ("Conv", (0, 3), 6),
-    "QLinearMatMul": ("MatMul", (0, 3), 6),
-    "QGemm": ("Gemm", (0, 3), 7),
-    "QLinearAdd": ("Add", (0, 3), 6),
-    "QLinearMul": ("Mul", (0, 3), 6),
-    "QLinearSigmoid": ("Sigmoid", (0,), 3),
-    "QLinearLeakyRelu": ("LeakyRelu", (0,), 3),
-    "QLinearAveragePool": ("AveragePool", (0,), 3),
-    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,), 3),
-    "QLinearReduceMean": ("ReduceMean", (0,), 3),
-    "QLinearSoftmax": ("Softmax", (0,), 3),
-}
-"""Operator: its float operator, and where (tensor, scale, zero point) of operands and output start."""
-_BIAS = {"QLinearConv": 8, "QGemm": 6}
-_MOVING = frozenset(
-    [
-        "Identity",
-        "Reshape",
-        "Transpose",
-        "Flatten",
-        "Squeeze",
-        "Unsqueeze",
-        "Slice",
-        "Split",
-        "Concat",
-        "Gather",
-        "Expand",
-        "Tile",
-        "Resize",
-        "MaxPool",
-        "DepthToSpace",
-        "SpaceToDepth",
-        "Pad",
-        "Clip",
-    ]
-)
-"""Operators that give the same numbers whether they see the integers or what these stand for."""
-_QUANTISED = frozenset(
-    [
-        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConcat", *INTEGER, *_QLINEAR),
-        *("DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
-    ]
-)
-_UNKNOWN = frozenset(
-    [
-        "QLinearWhere",
-        "QAttention",
-        "QEmbedLayerNormalization",
-        "DynamicQuantizeLSTM",
-        "MatMulNBits",
-        "MulInteger",
-        "ReduceSumInteger",
-        "QOrderedMatMul",
-        "QOrderedGelu",
-        "QOrderedAttention",
-        "QOrderedLayerNormalization",
-        "GatherBlockQuantized",
-    ]
-)
-
 
 def integers(model: onnx.ModelProto) -> list[QuantizedTensor]:
     """The integer weights of a quantised model, under the names that they have as floats after `Quantised`.
@@ -115,9 +44,16 @@ def integers(model: onnx.ModelProto) -> list[QuantizedTensor]:
     """
     from pipeline.graph import from_model
 
-    work = Work(from_model(model))
+    work = Conversion(from_model(model))
     work.run()
     return [] if work.refusals else work.kept
+
+
+def undo(graph: gs.Graph) -> Outcome:
+    """Undo the quantisation of a graph, in place, whatever a target would take; what was done, or why not."""
+    outcome = Quantised().apply(graph, None, always)
+    settle(graph)
+    return outcome
 
 
 class Quantised:
@@ -131,31 +67,21 @@ class Quantised:
     summary = "quantised operators become float ones: weights (q - zero_point) * scale, activations unrounded"
     removes = ("unknown-operator", "foreign-domain", "tensor-dtype")
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        quantised = [node for node in graph.nodes if node.op in _QUANTISED or node.op in _UNKNOWN]
-        if not asked(*quantised):
+    def apply(self, graph: gs.Graph, target: Target | None, asked: Asked) -> Outcome:
+        quantised = [node for node in graph.nodes if node.op in QUANTISED or node.op in UNKNOWN]
+        if not quantised or not asked(*quantised):
             return []
-        trial = Work(graph.copy())
+        trial = Conversion(graph.copy())
         trial.run()
         if trial.refusals:
             return list(trial.refusals)
-        work = Work(graph)
+        work = Conversion(graph)
         work.run()
         return list(work.edits())
 
 
-@dataclass
-class Work:
-    """One conversion of one graph, in topological order."""
-
-    graph: gs.Graph
-    refusals: list[Refusal] = field(default_factory=list)
-    kept: list[QuantizedTensor] = field(default_factory=list)
-    encodings: dict[str, Encoding] = field(default_factory=dict)
-    floats: dict[tuple[str, bytes, bytes], gs.Constant] = field(default_factory=dict)
-    dropped: list[str] = field(default_factory=list)
-    weights: list[str] = field(default_factory=list)
-    made: list[Edit] = field(default_factory=list)
+class Conversion(Work):
+    """The conversion itself: node by node, in topological order."""
 
     def run(self) -> None:
         self.graph.toposort()
@@ -164,7 +90,7 @@ class Work:
                 scale_back(self, node)
         self.graph.cleanup(remove_unused_graph_inputs=False).toposort()
         for node in list(self.graph.nodes):
-            if node.domain in _NO_DOMAIN and node.outputs:
+            if node.domain in DOMAINS and node.outputs:
                 self._convert(node)
         for node in list(self.graph.nodes):
             if node.op == "Identity" and node.name in self.dropped:
@@ -173,25 +99,6 @@ class Work:
         for node in self.graph.nodes:
             if node.op in INTEGER or node.op == "DynamicQuantizeLinear":
                 self.refuse(node, "its result is not scaled back to floats in a form that is known here")
-
-    def edits(self) -> Iterable[Edit]:
-        if self.weights:
-            yield Edit(
-                NAME,
-                tuple(self.weights),
-                f"{len(self.weights)} integer weights and biases became float32, exactly (q - zero_point) * scale",
-                "the target has no integer type; their rounding stays in the network",
-            )
-        yield from self.made
-        if self.dropped:
-            yield Edit(
-                NAME,
-                tuple(self.dropped),
-                f"{len(self.dropped)} steps of quantising and dequantising activations dropped",
-                "activations are floats: without the quantised run's rounding, nearer to the float original",
-            )
-
-    # one node ----------------------------------------------------------------------------------------------
 
     def _convert(self, node: gs.Node) -> None:
         match node.op:
@@ -202,18 +109,18 @@ class Work:
             case "QLinearConcat":
                 parts = [self._real(node, index) for index in range(2, len(node.inputs), 3)]
                 self._become(node, "Concat", parts, 0)
-            case op if op in _QLINEAR:
+            case op if op in QLINEAR:
                 self._qlinear(node)
             case "DynamicQuantizeMatMul" | "MatMulIntegerToFloat":
                 matmul_to_float(self, node)
-            case op if op in _UNKNOWN:
+            case op if op in UNKNOWN:
                 self.refuse(node, "there is no float form of this operator here")
             case _:
                 self._move(node)
 
     def _quantise(self, node: gs.Node) -> None:
         values = constant(node.inputs[0])
-        encoding = self._encoding(node, 1)
+        encoding = self.encoding(node, 1)
         if encoding is None:
             return
         if values is not None and encoding.is_float:
@@ -221,7 +128,7 @@ class Work:
             return
         if values is not None:
             held = gs.Constant(
-                f"{node.inputs[0].name}_quantized", quantise(values, encoding, self._axis(node, values))
+                f"{node.inputs[0].name}_quantized", quantise(values, encoding, self.axis(node, values))
             )
             self.encodings[held.name] = encoding
             n.replace_everywhere(self.graph, node.outputs[0], held)
@@ -238,16 +145,16 @@ class Work:
         node.domain = None
         reader = n.only_consumer(self.graph, output)
         if reader is not None and reader.op == "Clip":
-            encoding = self._narrowed(reader, encoding)
+            encoding = self.narrowed(reader, encoding)
         self._saturate(node, encoding)
 
     def _dequantise(self, node: gs.Node) -> None:
         values, output = constant(node.inputs[0]), node.outputs[0]
-        encoding = self._encoding(node, 1)
+        encoding = self.encoding(node, 1)
         if encoding is None:
             return
         if values is not None:
-            held = self.weight(node, node.inputs[0], encoding, self._axis(node, values))
+            held = self.weight(node, node.inputs[0], encoding, self.axis(node, values))
             if n.is_output(self.graph, output):
                 self.refuse(node, "an output of the network is a constant")
                 return
@@ -264,18 +171,18 @@ class Work:
         if not known.same(encoding):
             self.refuse(node, "it reads its input with another scale or zero point than it was written with")
             return
-        self._pass(node)
+        self.pass_on(node)
 
     def _qlinear(self, node: gs.Node) -> None:
-        operator, operands, result = _QLINEAR[node.op]
+        operator, operands, result = QLINEAR[node.op]
         if node.attrs.pop("channels_last", 0):
             self.refuse(node, "it is in channels-last layout (ONNX Runtime's optimised form)")
             return
         inputs = [self._real(node, index) for index in operands]
-        bias = n.given(node, _BIAS.get(node.op, 99))
+        bias = n.given(node, BIAS.get(node.op, 99))
         if bias is not None:
             scale = self.values(node, operands[0] + 1) * self.values(node, operands[1] + 1)
-            inputs.append(self._bias(node, bias, scale))
+            inputs.append(self.bias(node, bias, scale))
         node.attrs.pop("opset", None)
         self._become(node, operator, inputs, result)
 
@@ -283,7 +190,7 @@ class Work:
         """Turn a QLinear node into its float operator, with what saturation its output range stands for."""
         if any(tensor is None for tensor in inputs):
             return
-        encoding = self._encoding(node, result) if n.given(node, result) is not None else None
+        encoding = self.encoding(node, result) if n.given(node, result) is not None else None
         old = node.op
         node.op, node.domain, node.inputs = operator, None, inputs
         output = node.outputs[0]
@@ -310,11 +217,11 @@ class Work:
         if first is None:
             return
         given = any(n.is_output(self.graph, output) for output in node.outputs)
-        if given or node.op not in (*_MOVING, "Cast") or any(held and not held.same(first) for held in known):
+        if given or node.op not in (*MOVING, "Cast") or any(held and not held.same(first) for held in known):
             self.refuse(node, "it computes with integers" if not given else "it gives integers as a result")
             return
         if node.op == "Clip" or (node.op == "Cast" and first.fits(int(node.attrs["to"]))):
-            self._pass(node)
+            self.pass_on(node)
             self.encodings[node.outputs[0].name] = first
             return
         for index, tensor in enumerate(node.inputs):
@@ -330,11 +237,9 @@ class Work:
             self.encodings[output.name] = first
             output.dtype = np.dtype(np.float32)
 
-    # pieces ---------------------------------------------------------------------------------------------------
-
     def _real(self, node: gs.Node, index: int) -> gs.Tensor | None:
         """Operand `index` of a QLinear node as floats; its scale and zero point follow it."""
-        encoding = self._encoding(node, index + 1)
+        encoding = self.encoding(node, index + 1)
         tensor = node.inputs[index]
         values = constant(tensor)
         if encoding is None:
@@ -352,33 +257,10 @@ class Work:
             return None
         return tensor
 
-    def weight(self, node: gs.Node, tensor: gs.Tensor, encoding: Encoding, axis: int | None) -> gs.Constant:
-        """The float initializer of an integer one; the same for the same integers and scale."""
-        key = (tensor.name, encoding.scale.tobytes(), encoding.zero_point.tobytes())
-        if key not in self.floats:
-            ints = constant(tensor)
-            block = int(node.attrs.get("block_size", 0))
-            name = free_name(self.graph, root(tensor).name.removesuffix("_quantized"), node)
-            real = dequantise(ints, encoding.scale, encoding.zero_point, axis, block)
-            self.floats[key] = gs.Constant(name, real)
-            self.weights.append(node.name)
-            if ints.dtype.itemsize < 4 and not block:
-                self.kept.append(QuantizedTensor(name, ints, encoding.scale, encoding.zero_point, axis))
-        return self.floats[key]
-
-    def _bias(self, node: gs.Node, tensor: gs.Tensor, scale: np.ndarray) -> gs.Constant | None:
-        values = constant(tensor)
-        if values is None:
-            self.refuse(node, "its bias is computed in the graph")
-            return None
-        scale = scale.astype(np.float32)
-        encoding = Encoding(scale if scale.size > 1 else scale.reshape(()), np.zeros((), np.int32), 0, 0)
-        return self.weight(node, tensor, encoding, values.ndim - 1 if scale.size > 1 else None)
-
     def _saturate(self, node: gs.Node, encoding: Encoding) -> None:
         """Make `node` (one input, one output) the clamp that its range stands for, or nothing."""
-        if encoding.is_float or self._is_picture(node.inputs[0]):
-            self._pass(node)
+        if encoding.is_float or self.is_picture(node.inputs[0]):
+            self.pass_on(node)
             return
         low, high = bounds(node.inputs[0])
         step = float(encoding.scale.max())
@@ -396,7 +278,7 @@ class Work:
             self._clip(node, -3.0e38, 0.0)
             what = "Clip ..0"
         if not what:
-            self._pass(node)
+            self.pass_on(node)
             return
         self.made.append(
             Edit(
@@ -411,60 +293,3 @@ class Work:
     def _clip(self, node: gs.Node, low: float, high: float) -> None:
         node.op, node.attrs = "Clip", {}
         n.Builder(self.graph, node, NAME).set(node, min=low, max=high)
-
-    def _is_picture(self, tensor: gs.Tensor) -> bool:
-        """Whether a tensor is an input of the network, padded or rearranged at most: nothing is folded there."""
-        while (maker := n.producer(tensor)) is not None and maker.op in _MOVING:
-            tensor = maker.inputs[0]
-        return n.is_input(self.graph, tensor)
-
-    def _pass(self, node: gs.Node) -> None:
-        node.op, node.domain, node.inputs, node.attrs = "Identity", None, node.inputs[:1], {}
-        node.outputs[0].dtype = np.dtype(np.float32)
-        self.dropped.append(node.name)
-
-    def _narrowed(self, clip: gs.Node, encoding: Encoding) -> Encoding:
-        """PyTorch's fake quantisation clamps the integers to fewer bits (0..127) behind the QuantizeLinear."""
-        held = [constant(n.given(clip, index)) for index in (1, 2)]
-        low = encoding.lowest if held[0] is None else int(held[0])
-        high = encoding.highest if held[1] is None else int(held[1])
-        return Encoding(encoding.scale, encoding.zero_point, low, high)
-
-    def _encoding(self, node: gs.Node, index: int) -> Encoding | None:
-        """The encoding whose scale is input `index`, and whose zero point is the next."""
-        scale = self.values(node, index)
-        if scale is None:
-            return None
-        tensor = n.given(node, index + 1)
-        zero_point = constant(tensor)
-        if tensor is not None and zero_point is None:
-            self.refuse(node, "its zero point is computed in the graph")
-            return None
-        values = constant(node.inputs[0])
-        plain = np.dtype(np.uint8) if values is None or node.op == "QuantizeLinear" else values.dtype
-        return encoding_of(scale, zero_point, plain)
-
-    def values(self, node: gs.Node, index: int) -> np.ndarray | None:
-        values = constant(n.given(node, index))
-        if values is None:
-            self.refuse(node, "its scale is computed in the graph")
-            return None
-        return np.asarray(values, dtype=np.float32)
-
-    def _axis(self, node: gs.Node, values: np.ndarray) -> int | None:
-        scale = constant(node.inputs[1])
-        if scale is None or scale.size == 1:
-            return None
-        return int(node.attrs.get("axis", 1)) % values.ndim
-
-    def refuse(self, node: gs.Node, reason: str) -> None:
-        self.refusals.append(
-            Refusal(
-                NAME,
-                "quantised-form-unknown",
-                node.name,
-                node.op,
-                reason,
-                "Convert the float network, or quantise with ONNX Runtime's quantize_static in QDQ format.",
-            )
-        )

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 
-from pipeline.rewrites.ranges import bounds
+from pipeline.quantisation.ranges import bounds
 
 INF = math.inf
 

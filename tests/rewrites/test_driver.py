@@ -1,0 +1,143 @@
+"""The driver: a rewrite runs where a finding asks for it, in an order that the rewrites themselves ask for."""
+
+from __future__ import annotations
+
+import random as chance
+
+import numpy as np
+import onnx
+import pytest
+
+from pipeline import targets
+from pipeline.build.contract_baking import bake
+from pipeline.contract import ImageContract, ImageSide
+from pipeline.graph import from_model, to_model
+from pipeline.rewrites import REWRITES
+from pipeline.rewrites.base import after, reason, removes, run
+from pipeline.validation import codes, validate
+from tests.rewrites import assert_equivalent, model, node, operators, random
+
+TARGETS = [targets.get(name) for name in targets.names()]
+WEIGHTS = {"w": random((4, 3, 3, 3)), "b": random((4,)), "v": random((3, 4, 3, 3)), "g": np.ones(4, np.float32)}
+
+
+REPEATED = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+
+
+def plain():
+    """Layers that every package takes as they are."""
+    nodes = [
+        node("Pad", "x p", "p1", mode="reflect"),
+        node("Conv", "p1 w b", "c1", kernel_shape=[3, 3]),
+        node("InstanceNormalization", "c1 g b", "n1", epsilon=1e-5),
+        node("Relu", "n1", "r1"),
+        node(
+            "Resize",
+            "r1 - k",
+            "u",
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        ),
+        node("Conv", "u v", "y", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+    ]
+    constants = WEIGHTS | {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "k": np.array([1, 1, 2, 2], np.float32)}
+    return model(nodes, constants, opset=18, input_shape=(1, 3, 16, 24))
+
+
+def rough():
+    """Something for most rewrites."""
+    nodes = [
+        node("Identity", "b", "b2"),
+        node("Conv", "x w b2", "a", kernel_shape=[3, 3], strides=[1, 2], pads=[1, 1, 1, 1]),
+        node("BatchNormalization", "a g b m s", "n"),
+        node("HardSwish", "n", "h"),
+        node("Split", "h halves", "l r", axis=1),
+        node("Concat", "r l", "c", axis=-3),
+        node("InstanceNormalization", "c g b", "i"),
+        node("ReduceMean", "i ax", "q", keepdims=1),
+        node("Mul", "i q", "t"),
+        node("Resize", "t - k", "z", mode="linear", coordinate_transformation_mode="asymmetric"),
+        node("AveragePool", "z", "o", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1),
+        node("LogSoftmax", "o", "y", axis=1),
+    ]
+    held = {"halves": np.array([2, 2]), "ax": np.array([-1, -2]), "k": np.array([1, 1, 2, 2], np.float32)}
+    held |= {"m": random((4,), 3), "s": np.abs(random((4,), 4)) + np.float32(0.5)}
+    return model(nodes, WEIGHTS | held, opset=18, input_shape=(1, 3, 16, 24))
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_what_a_target_takes_as_it_is_comes_out_with_no_edit_but_the_image_contract(target):
+    graph = from_model(plain())
+    before = to_model(graph).SerializeToString(deterministic=True)
+    result = run(graph, target, REWRITES)
+    assert [(edit.rewrite, edit.what) for edit in result.edits] == []
+    assert to_model(graph).SerializeToString(deterministic=True) == before
+    side = ImageSide("0..255", 3)
+    bake(graph, ImageContract(side, side))
+    assert [(edit.rewrite, edit.what) for edit in run(graph, target, REWRITES).edits] == []
+    assert operators(graph) == ["Pad", "Conv", "InstanceNormalization", "Relu", "Resize", "Conv", "Clip"]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+@pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.name)
+def test_each_rewrite_alone_keeps_the_numbers_on_every_target_and_edits_what_was_found(rewrite, target):
+    source = rough()
+    graph = from_model(source)
+    found = {
+        finding.node
+        for finding in validate(target.family.read(target.family.write(graph, target)), target)
+        if finding.code in removes(rewrite)
+    }
+    result = run(graph, target, (rewrite,))
+    if not reason(rewrite):
+        first = {name for edit in result.edits for name in edit.nodes if "/" not in name}
+        assert bool(first) <= bool(found), "it changed what the target finds no fault with"
+    assert_equivalent(source, graph, sizes=[(16, 24)], tolerance=2e-5)
+
+
+def test_every_code_that_a_rewrite_removes_is_one_of_some_target():
+    known = {rule.code for target in TARGETS for rule in target.rules()}
+    for rewrite in REWRITES:
+        assert set(removes(rewrite)) <= set(codes())
+        assert not removes(rewrite) or set(removes(rewrite)) & known
+
+
+def test_the_rewrites_stand_in_an_order_that_they_ask_for():
+    names = [rewrite.name for rewrite in REWRITES]
+    for place, rewrite in enumerate(REWRITES):
+        assert set(after(rewrite)) <= set(names[:place]), rewrite.name
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("source", [plain, rough])
+def test_any_order_that_they_allow_gives_the_same_graph(source, seed):
+    generator, waiting, order = chance.Random(seed), list(REWRITES), []
+    while waiting:
+        done = {rewrite.name for rewrite in order}
+        ready = [rewrite for rewrite in waiting if set(after(rewrite)) <= done]
+        order.append(generator.choice(ready))
+        waiting.remove(order[-1])
+    target = targets.get("barracuda-1.0")
+    usual, shuffled = from_model(source()), from_model(source())
+    first, second = run(usual, target, REWRITES), run(shuffled, target, order)
+    assert sorted(operators(usual)) == sorted(operators(shuffled))
+    assert {refusal.code for refusal in first.refusals} == {refusal.code for refusal in second.refusals}
+    feeds = to_model(usual), shuffled
+    assert_equivalent(*feeds, sizes=[(16, 24)], tolerance=2e-5)
+
+
+def test_rules_are_evaluated_once_per_round(monkeypatch):
+    from pipeline import validation
+
+    calls = []
+    true = validation.validate
+
+    def counted(held: onnx.ModelProto, target):
+        calls.append(target.name)
+        return true(held, target)
+
+    monkeypatch.setattr(validation, "validate", counted)
+    graph = from_model(rough())
+    run(graph, targets.get("barracuda-1.0"), REWRITES)
+    assert 2 <= len(calls) <= 8
