@@ -1,8 +1,8 @@
 """Quantised networks become the float networks that they stand for.
 
-A target without integer types computes with float32, so size at rest is all that 8-bit weights gain; they are computed with as float32. Weights become (q - zero_point) *
-scale in float32, bit for bit what DequantizeLinear gives. Activations are no longer rounded: that is nearer to
-the float original, not to the quantised run, and the edits say so.
+A target without integer types computes with float32, so that size at rest is all that 8-bit weights gain there.
+Weights become (q - zero_point) * scale in float32, bit for bit what DequantizeLinear gives. Activations are no
+longer rounded: that is nearer to the float original, not to the quantised run, and the edits say so.
 
 Where a range saturates: calibration puts the ends of a range where the calibration pictures had them, so clamping
 there only loses; that saturation is dropped. It is kept where the range is the activation itself, because the
