@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests import vulkan
+from tests.conftest import REPOSITORY
 
 KERNEL = """
 Texture2D<float4> _MainTex T0;
@@ -87,3 +91,20 @@ def test_kernels_run_one_after_the_other_on_the_same_buffer() -> None:
     for _ in range(5):
         kernel.run((4, 1, 1), R=values)
     assert (values.read() == np.arange(256) * 32).all()
+
+
+def test_the_test_command_knows_whether_there_is_a_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.spec_from_file_location("dev", REPOSITORY / "dev.py")
+    dev = importlib.util.module_from_spec(found)
+    found.loader.exec_module(dev)
+    for name in ("VK_DRIVER_FILES", "VK_ICD_FILENAMES", "XDG_DATA_DIRS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(dev, "VULKAN_FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr(dev.sys, "platform", "linux")
+    assert dev.VULKAN_DRIVER in dev.missing_tools() and dev.VULKAN_DRIVER in dev.install_line(dev.missing_tools())
+    monkeypatch.setenv("VK_DRIVER_FILES", "/somewhere/icd.json")
+    assert dev.VULKAN_DRIVER not in dev.missing_tools()
+    monkeypatch.delenv("VK_DRIVER_FILES")
+    (tmp_path / "vulkan/icd.d").mkdir(parents=True)
+    (tmp_path / "vulkan/icd.d/lvp_icd.x86_64.json").write_text("{}")
+    assert dev.VULKAN_DRIVER not in dev.missing_tools()

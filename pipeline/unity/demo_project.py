@@ -84,7 +84,7 @@ def hand_written(project: Path) -> list[str]:
 def overlay(style: str, prefab: str, edition: Edition) -> dict[str, bytes]:
     """What a new project has beside the hand-written files and the bundle: path in the project -> bytes."""
     made = render(hand_written(resource("UnityProject")), style, prefab, edition)
-    listed = packages.modules() | edition.packages
+    listed = packages.sorted_by_kind(packages.modules() | edition.packages)
     made[packages.LIST] = (json.dumps({"dependencies": listed}, indent=2) + "\n").encode("ascii")
     return made
 

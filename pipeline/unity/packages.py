@@ -138,6 +138,11 @@ def modules() -> dict[str, str]:
     return {"com.unity.test-framework": listed["com.unity.test-framework"]} | kept
 
 
+def sorted_by_kind(listed: Mapping[str, str]) -> dict[str, str]:
+    """Packages by name, built-in modules behind them, as Unity writes the list."""
+    return dict(sorted(listed.items(), key=lambda entry: (entry[0].startswith(_MODULE), entry[0])))
+
+
 def _read(path: Path) -> str | None:
     try:
         return path.read_bytes().decode("utf-8")
