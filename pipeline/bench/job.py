@@ -42,6 +42,8 @@ class BenchOptions:
     threads: int = 1
     seconds: float = 60.0
     memory: bool = True
+    gpu: float = 0.0
+    """Seconds to time each model on this machine's GPU at each size, where its family has kernels of its own."""
     optimize: str | None = None
     """The worker that graphs are rearranged for (pipeline.cost.rearrange), None to leave them as they are."""
 
@@ -77,6 +79,11 @@ class Subject:
         graph = self.graph.copy()
         graph.inputs[0].shape = [1, self.lowered.input_channels, *size.hw]
         return to_model(graph)
+
+    def on_gpu(self, size: Size, seconds: float) -> dict[str, Any] | None:
+        """Milliseconds of the built model on this machine's GPU; None where only Unity runs it."""
+        target = self.lowered.target
+        return target.family.time_on_gpu(self.lowered.serialised, target, self.sized(size).hw, seconds)
 
 
 @on_a_file
@@ -169,6 +176,9 @@ def bench_subjects(
         for subject, about in zip(subjects, models, strict=True):
             entry = counted(subject, wanted)
             entry["measured"] = times[subject.label].as_dict()
+            if options.gpu:
+                tell(f"{name}: {subject.label} on the GPU")
+                entry["gpu"] = subject.on_gpu(wanted, options.gpu)
             if options.memory:
                 tell(f"{name}: memory of {subject.label}")
                 entry["grown_megabytes"] = peak_megabytes(sized[subject.label])

@@ -101,6 +101,7 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
         "baked": lowered.baked,
         "before": lowered.before,
         "cost": predicted(lowered),
+        **_plan(lowered.serialised, lowered.target),
         "edits": [e.as_dict() for e in lowered.edits],
         "refusals": [r.as_dict() for r in lowered.refusals],
         **({} if lowered.optimized is None else {"optimized": lowered.optimized}),
@@ -154,6 +155,12 @@ _DEEP = 32
 """A multiple that nearly every network can take."""
 
 
+def _plan(data: bytes, target: Target) -> dict[str, Any]:
+    """`plan`: what the target's engine runs, a row for each dispatch, where that is known before Unity."""
+    rows = target.family.table(data, target)
+    return {"plan": rows} if rows else {}
+
+
 def cost(network: Network, target: Target) -> dict[str, Any] | str:
     """What the network costs once it is lowered for `target`; why it cannot be told, where that fails.
 
@@ -174,6 +181,8 @@ def cost(network: Network, target: Target) -> dict[str, Any] | str:
         before = operators(exported)
         graph = rewrite(exported, None, target).graph
         channels = graph.inputs[0].shape[1]
+        graph.inputs[0].shape = [1, channels, *SIZES[0].hw]
+        plan = _plan(target.family.write(graph, target), target)
         sizes = {}
         for size in SIZES:
             graph.inputs[0].shape = [1, channels, *size.hw]
@@ -194,4 +203,5 @@ def cost(network: Network, target: Target) -> dict[str, Any] | str:
         "operators": {op: {"before": before.get(op, 0), "after": counted.operators.get(op, 0)} for op in names},
         "weights": counted.weights,
         "sizes": sizes,
+        **plan,
     }

@@ -25,6 +25,7 @@ from pipeline.support.size import Size
 )
 @click.option("--seconds", type=float, default=60.0, show_default=True, help="Bound on the timing of each size.")
 @click.option("--target", default=targets.DEFAULT, show_default=True, help="What the models are lowered for.")
+@click.option("--gpu", is_flag=True, help="Also time the kernels of a compiled network on this machine's GPU.")
 @click.option("--optimize", metavar="WORKER", help="Rearrange the graphs for compute, phone or burst.")
 @click.option(
     "--no-memory", is_flag=True, help="Do not measure memory (a further process for each model and size)."
@@ -60,6 +61,8 @@ def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
     from pipeline.sources import ReadOptions
     from pipeline.support.files import write_file
 
+    if options["gpu"]:
+        _check_gpu(options["target"])
     sizes = tuple(Size.parse(text) for text in options["sizes"])
     chosen = BenchOptions(
         **({"sizes": sizes} if sizes else {}),
@@ -69,6 +72,7 @@ def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
         seconds=options["seconds"],
         memory=not options["no_memory"],
         optimize=options["optimize"],
+        gpu=_GPU_SECONDS if options["gpu"] else 0.0,
     )
     measured = None
     if options["measurements"] is not None:
@@ -93,3 +97,21 @@ def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
     for line in render_text(report):
         console.data(line)
     console.say("ms is wall time; cpu and predicted are processor time of one picture. Unity's are predictions.")
+
+
+_GPU_SECONDS = 3.0
+"""How long each model is timed on the GPU at each size."""
+
+
+def _check_gpu(target: str) -> None:
+    """PipelineError `no-kernels` for a target whose networks only Unity runs."""
+    from pipeline.support.errors import PipelineError
+
+    if not targets.get(target).family.has_kernels:
+        able = [name for name in targets.names() if targets.get(name).family.has_kernels]
+        raise PipelineError(
+            "no-kernels",
+            f"only Unity runs networks that are built for {target}",
+            subject="--gpu",
+            remedy=f"Add --target {able[0]}." if able else "Leave --gpu away.",
+        )

@@ -73,12 +73,37 @@ def _cost(cost: dict[str, dict[str, dict[str, float]]]) -> list[str]:
     width = max(len(op) for op in operators)
     lines = [f"{'lowered for ' + str(cost['target']):<{width}}  before  after"]
     lines += [f"{op:<{width}}  {n['before']:>6}  {n['after']:>5}" for op, n in operators.items()]
+    lines += plan_lines(cost.get("plan", []))
     lines += ["", "picture     GMAC  written MB  alive MB"]
     lines += [
         f"{size:<9} {n['giga_macs']:>6.2f}  {n['activation_megabytes']:>10.0f}  {n['peak_megabytes']:>8.0f}"
         for size, n in sizes.items()
     ]
     return lines
+
+
+def plan_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """The dispatches of a compiled network, a line each."""
+    if not rows:
+        return []
+    cells = [
+        (
+            str(row["dispatch"]),
+            row["does"],
+            " + ".join(row["reads"]),
+            " + ".join(row["writes"]),
+            f"{row['channels']} x {row['width']}x{row['height']}" if row["channels"] else "",
+            row["kernel"],
+        )
+        for row in rows
+    ]
+    heads = ("", "does", "reads", "writes", "makes", "kernel")
+    widths = [max(len(line[place]) for line in (heads, *cells)) for place in range(len(heads))]
+    return ["", *(_row(line, widths) for line in (heads, *cells))]
+
+
+def _row(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _text(value: object) -> str:

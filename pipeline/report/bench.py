@@ -62,7 +62,25 @@ def render_text(report: Mapping[str, Any]) -> Iterator[str]:
             ]
             yield f"{model['label']:<{width}} " + " ".join(f"{cell:>9}" for cell in cells)
         yield ""
+    yield from _measured_on_gpu(report, width)
     yield from _measured_in_unity(report, width)
+
+
+def _measured_on_gpu(report: Mapping[str, Any], width: int) -> Iterator[str]:
+    """A row for each model and size that was timed on this machine's GPU."""
+    rows = [
+        (model["label"], size, model["sizes"][size]["gpu"])
+        for model in report["models"]
+        for size in report["sizes"]
+        if model["sizes"][size].get("gpu")
+    ]
+    if not rows:
+        return
+    yield f"{'on the GPU':<{width}} {'size':>9} {'min ms':>9} {'median':>9}"
+    for label, size, held in rows:
+        times = f"{number(held['minimum']):>9} {number(held['median']):>9}"
+        yield f"{label:<{width}} {size:>9} {times}  {held['device']}"
+    yield ""
 
 
 def _measured_in_unity(report: Mapping[str, Any], width: int) -> Iterator[str]:

@@ -43,6 +43,8 @@ class Family(ABC):
     """The name of the folder, and the first part of the names of its targets: `barracuda`."""
     title: ClassVar[str]
     """The name in sentences: `Barracuda`."""
+    has_kernels: ClassVar[bool] = False
+    """Whether its kernels also run outside of Unity, on this machine's GPU (`time_on_gpu`)."""
     sources: ClassVar[str] = ""
     """What the citations in its data files mean, in a sentence for docs/findings.md."""
     engine: ClassVar[str]
@@ -135,6 +137,22 @@ class Family(ABC):
         """Layers that Unity makes of a model file, and those that its optimiser leaves: `imported`, `optimised`.
 
         None where the family does not count them.
+        """
+        return None
+
+    # --- kernels of its own ----------------------------------------------------------------------------------
+
+    def table(self, data: bytes, target: Target) -> list[dict[str, Any]]:
+        """What the engine runs of the file `data`, a row for each dispatch; nothing where a package decides."""
+        return []
+
+    def time_on_gpu(
+        self, data: bytes, target: Target, size: tuple[int, int], seconds: float
+    ) -> dict[str, Any] | None:
+        """Milliseconds of the file `data` on this machine's GPU at a size (height, width), for about `seconds`.
+
+        None where only Unity runs it. The result has `median`, `minimum`, `runs` and `device`. Raises
+        PipelineError where there is no GPU.
         """
         return None
 

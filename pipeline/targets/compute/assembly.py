@@ -73,6 +73,10 @@ class Assembly:
             return None
         return readers[0]
 
+    def readers(self, tensor: str) -> list[Step]:
+        """The steps that read a tensor."""
+        return [step for _, step in self._readers.get(tensor, [])]
+
     def read_later(self, number: int, tensor: str) -> bool:
         """Whether a step behind this one, or the result, still needs a tensor."""
         later = (i for i, _ in self._readers.get(tensor, []) if i > number and i not in self.done)

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.targets.compute.assembly import Assembly
 from pipeline.targets.compute.plan import PICTURE, Dispatch, Extent, Weight, blocks
 from pipeline.targets.compute.steps import ELSEWHERE, Step, Unsupported
-from pipeline.targets.compute.views import Act, Affine, Term, View
+from pipeline.targets.compute.views import Act, Affine, Table, Term, View
 
 SHARED_BYTES = 16384
 """Groupshared memory that a group of 128 threads may take: a quarter of what a compute unit has on phones."""
@@ -48,7 +48,7 @@ def convolve(assembly: Assembly, number: int, step: Step) -> None:
         assembly.stored(step.inputs[0])
         view = assembly.views[step.inputs[0]]
     tail, output_name, nodes = _tail(assembly, step, conv)
-    if _upsampled(conv, view):
+    if _upsampled(conv, view) and not _normalised(assembly, output_name):
         conv, view = _as_phases(conv, view)
     depthwise = conv.group > 1 and conv.weight.shape[1] == 1 and conv.weight.shape[0] == conv.group
     many = max(conv.weight.shape[2:]) > 1
@@ -250,6 +250,15 @@ def _upsampled(conv: _Convolution, view: View) -> bool:
     )
 
 
+def _normalised(assembly: Assembly, tensor: str) -> bool:
+    """Whether a normalisation reads the tensor.
+
+    Phases round their weights differently: on a flat picture they differ in the last bit, which a normalisation of
+    a flat channel raises to whole levels. One convolution adds up the same numbers at every pixel.
+    """
+    return any(step.kind in ("norm", "layer") for step in assembly.readers(tensor))
+
+
 def _as_phases(conv: _Convolution, view: View) -> tuple[_Convolution, View]:
     """Phase 0 reads rows q - 1, q with weights w0, w1 + w2; phase 1 rows q, q + 1 with weights w0 + w1, w2.
 
@@ -376,4 +385,18 @@ def _title(conv: _Convolution, view: View, tail: _Tail, depthwise: bool) -> str:
         words.append("of x2")
     elif conv.shuffle > 1:
         words.append(f"to x{conv.shuffle}")
-    return " ".join(words)
+    folded = [*_words(view.a), *(["plus", *_words(view.b)] if view.b is not None else [])]
+    folded += [view.act.kind.lower()] if view.act is not None else []
+    folded += [f"x{view.up}"] if view.up > 1 else []
+    folded += [view.mode] if any(view.pads) and view.mode != "constant" else []
+    if folded:
+        words.append(f"of {' '.join(folded)}")
+    after = [act.kind.lower() for act in (tail.act, tail.act_later) if act is not None]
+    return ", ".join([" ".join(words), *after])
+
+
+def _words(term: Term) -> list[str]:
+    """What is done to a stored value when it is read, in words."""
+    words = ["norm"] if isinstance(term.norm, Table) else ["scaled"] if term.norm is not None else []
+    words += [term.act.kind.lower()] if term.act is not None else []
+    return words or ["stored"]

@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def device(prefer_software: bool = False) -> Any:
 
 def device_name() -> str:
     """What the device calls itself."""
-    info = device().adapter.info
+    info = device_in_use().adapter.info
     return f"{info['device']} ({info['backend_type']})"
 
 
@@ -192,6 +193,35 @@ def device_in_use() -> Any:
 @functools.cache
 def _kernel(kernel: str, name: str, macros: tuple[tuple[str, int], ...]) -> _Kernel:
     return _Kernel(spirv(kernel, name, macros), name)
+
+
+# --- timing --------------------------------------------------------------------------------------------------
+
+_WARM_UP = 2
+_MOST_RUNS = 200
+
+
+def timed(plan: Plan, size: tuple[int, int], seconds: float) -> dict[str, Any]:
+    """Milliseconds of a picture of `size` (height, width): median and fastest of as many as `seconds` allow.
+
+    A run is given to the device as a whole and waited for; the picture is on the device before and after.
+    """
+    executor = Executor(plan, *size)
+    for _ in range(_WARM_UP):
+        executor.submit()
+        executor.wait()
+    begun, found = time.perf_counter(), []
+    while len(found) < _MOST_RUNS and (not found or time.perf_counter() - begun < seconds):
+        start = time.perf_counter()
+        executor.submit()
+        executor.wait()
+        found.append(1000 * (time.perf_counter() - start))
+    return {
+        "median": round(float(np.median(found)), 3),
+        "minimum": round(min(found), 3),
+        "runs": len(found),
+        "device": device_name(),
+    }
 
 
 # --- running -------------------------------------------------------------------------------------------------

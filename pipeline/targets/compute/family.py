@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.compress.bundling import Packing
+    from pipeline.cost.model import Conv, Device
     from pipeline.targets import Target
     from pipeline.validation.graphs import GraphKind
     from pipeline.validation.kinds import Kind
@@ -26,6 +27,7 @@ class Compute(Family):
     name = "compute"
     title = "Compute"
     engine = "StyleTransfer.Compute"
+    has_kernels = True
     sources = "`operators.py` and the like are files of the compiler, `pipeline/targets/compute/`."
 
     def advice(self, name: str) -> str:
@@ -80,6 +82,28 @@ class Compute(Family):
         from pipeline.targets.compute.rules import GRAPH_KINDS
 
         return GRAPH_KINDS
+
+    def devices(self) -> tuple[Device, ...]:
+        from pipeline.targets.compute.cost import devices
+
+        return devices()
+
+    def kernel(self, conv: Conv) -> str:
+        from pipeline.targets.compute.cost import kernel
+
+        return kernel(conv)
+
+    def table(self, data: bytes, target: Target) -> list[dict[str, Any]]:
+        from pipeline.targets.compute import described, packing
+
+        return described.table(packing.plan_of(data)) if data.startswith(MAGICS) else []
+
+    def time_on_gpu(
+        self, data: bytes, target: Target, size: tuple[int, int], seconds: float
+    ) -> dict[str, Any] | None:
+        from pipeline.targets.compute import execution, packing
+
+        return execution.timed(packing.plan_of(data), size, seconds) if data.startswith(MAGICS) else None
 
     def model_files(self, name: str, data: bytes, target: Target) -> dict[str, bytes]:
         from pipeline.targets.compute import kernels, packaging, packing

@@ -257,7 +257,8 @@ def sampled(n: Net) -> str:
     x = n.op("Add", x, y)
     x = n.conv(x, 8, 8, 5, group=8, pads=[2, 2, 2, 2])
     x = n.resize(x, 1.5, 2.5, mode="nearest", coordinate_transformation_mode="half_pixel", nearest_mode="floor")
-    return n.painted(n.conv(n.op("Neg", x), 8, 3, 1))
+    x = n.op("Relu", n.conv(n.pad(n.nearest(x), 1), 8, 16, 3))
+    return n.painted(n.conv(n.op("Neg", x), 16, 3, 1))
 
 
 @network

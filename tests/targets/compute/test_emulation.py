@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from pipeline.graph.runtime import run, session
-from pipeline.targets.compute import emulation, file
+from pipeline.targets.compute import emulation, execution, file
 from pipeline.targets.compute.compiler import compile_graph
 from tests.targets.compute.networks import NETWORKS, made, model, sizes
 
@@ -53,3 +55,40 @@ def test_what_is_read_before_it_is_written_shows(monkeypatch):
     assert not np.allclose(
         made_, emulation.runner(right)(np.zeros((1, 3, *plan.size), np.float32)), equal_nan=True
     )
+
+
+def exact(graph):
+    """The network in float64, by ONNX's reference."""
+    held = model(graph)
+    for tensor in held.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            double = onnx.numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(double, tensor.name))
+    for value in (*held.graph.input, *held.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    evaluator = ReferenceEvaluator(held)
+    return lambda picture: evaluator.run(None, {"image": picture.astype(np.float64)})[0]
+
+
+FRAMES = {
+    "black": lambda noise: np.zeros_like(noise),
+    "grey": lambda noise: np.full_like(noise, 0.5),
+    "white": lambda noise: np.ones_like(noise),
+    "low contrast": lambda noise: 0.99 + 0.01 * noise,
+    "lower contrast": lambda noise: 0.996 + 0.004 * noise,
+    "noise": lambda noise: noise,
+}
+
+
+@pytest.mark.parametrize("kernels", [False, True], ids=["emulation", "kernels"])
+def test_flat_and_nearly_flat_frames_are_right(kernels):
+    """Where normalisation by E[x^2] - E[x]^2 is wrong by whole levels."""
+    graph, plan = compiled("style")
+    run_exactly = exact(graph)
+    if kernels:
+        execution.use_software()
+    runner = execution.Executor(plan, *plan.size).run if kernels else emulation.runner(plan)
+    noise = np.random.default_rng(3).random((1, 3, *plan.size), dtype=np.float32)
+    for name, of in FRAMES.items():
+        frame = of(noise).astype(np.float32)
+        assert 255 * np.abs(runner(frame) - run_exactly(frame)).max() < 0.25, name

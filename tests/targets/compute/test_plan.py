@@ -1,0 +1,114 @@
+"""What a plan is: what was folded, who shares a buffer, and how it is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline import targets
+from pipeline.targets.compute import described, execution
+from pipeline.targets.compute.compiler import compile_graph
+from pipeline.targets.compute.kernels import variants
+from pipeline.targets.compute.plan import PICTURE
+from tests.targets.compute.networks import NETWORKS, Net, made
+
+
+def plan_of(name: str):
+    return compile_graph(made(name)).plan
+
+
+def test_a_style_network_is_a_convolution_and_a_merge_for_each_layer():
+    """Pads, norms, activations, sums, upsampling and the contract are no dispatches."""
+    plan = plan_of("style")
+    kernels = [dispatch.kernel for dispatch in plan.dispatches]
+    assert kernels == ["Conv", "Merge"] * 7 + ["Conv"]
+    first, last = plan.dispatches[0], plan.dispatches[-1]
+    assert first.macro("PICTURE") == 3 and first.macro("LANES") == 3 and first.macro("PADDING") == 1
+    assert last.macro("PAINT") == 3 and last.macro("ACT_A") == 1 and last.macro("NORM_A") == 1
+    assert sum(dispatch.macro("KEEP") for dispatch in plan.dispatches) == 1
+
+
+def test_biases_in_front_of_a_norm_are_left_out():
+    plan = plan_of("style")
+    rows = {weight.at: weight.data for weight in plan.weights}
+    for dispatch in plan.dispatches:
+        if dispatch.kernel == "Conv" and dispatch.macro("STATISTICS"):
+            assert not rows[dispatch.fixed["BIAS_AT"]].any()
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_buffer_is_given_on_only_when_nobody_reads_it_any_more(name):
+    plan = plan_of(name)
+    written: dict[int, int] = {}
+    for number, dispatch in enumerate(plan.dispatches):
+        for value in (dispatch.first, dispatch.second):
+            if value > PICTURE:
+                root = plan.values[value].root
+                assert written[plan.values[root].slot] == root, (number, dispatch.title)
+        outputs = {plan.values[v].root for v in (dispatch.output, dispatch.kept) if v >= 0}
+        for root in outputs:
+            if plan.values[root].slot >= 0:
+                written[plan.values[root].slot] = root
+        reads = {plan.values[plan.values[v].root].slot for v in (dispatch.first, dispatch.second) if v > PICTURE}
+        alone = outputs - {plan.values[v].root for v in (dispatch.first, dispatch.second) if v >= 0}
+        assert not reads & {plan.values[root].slot for root in alone if plan.values[root].slot >= 0}
+
+
+def test_fewer_buffers_than_values():
+    plan = plan_of("style")
+    assert plan.slots <= 4 < len(plan.values)
+
+
+def test_an_upsampled_convolution_without_a_norm_works_on_the_small_picture():
+    phased = [dispatch for dispatch in plan_of("sampled").dispatches if dispatch.macro("PHASED")]
+    assert len(phased) == 1 and phased[0].macros["KERNEL_X"] == 2
+    assert not any(dispatch.macro("PHASED") for dispatch in plan_of("style").dispatches)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_groupshared_memory_and_threads_are_what_every_api_allows(name):
+    for dispatch in plan_of(name).dispatches:
+        m = dispatch.macros
+        assert m.get("THREADS_X", 64) * m.get("THREADS_Y", 1) <= 128
+        if m.get("SHARE"):
+            across = (2 * m["THREADS_X"] - 1) * m["STRIDE_X"] + (m["KERNEL_X"] - 1) * m["DILATION_X"] + 1
+            down = (2 * m["THREADS_Y"] - 1) * m["STRIDE_Y"] + (m["KERNEL_Y"] - 1) * m["DILATION_Y"] + 1
+            assert 16 * across * down <= 20480
+
+
+def test_the_table_tells_every_dispatch_and_its_kernel():
+    plan = plan_of("style")
+    rows = described.table(plan)
+    assert len(rows) == len(plan.dispatches) and {row["kernel"] for row in rows} == set(variants(plan))
+    assert rows[0]["reads"] == ["picture"] and rows[-1]["writes"] == ["result"]
+    assert rows[2]["does"].endswith("of norm relu reflect")
+
+
+def test_a_whole_graph_of_thousands_of_nodes_is_refused_at_once():
+    net = Net()
+    x = net.image
+    for _ in range(5000):
+        x = net.op("Sigmoid", x)
+    (refused,) = compile_graph(net.graph(x)).refused
+    assert "operations" in refused.reason
+
+
+def test_layers_cost_what_they_are_compiled_to():
+    from pipeline.cost.model import devices_of, layers
+
+    target = targets.get("compute")
+    found = {device.name: device for device in devices_of(target)}
+    graph = made("style", (540, 960))
+    costs = {name: found[name].milliseconds(layers(graph)) for name in found if name.startswith("compiled")}
+    assert 0 < costs["compiled-desktop"] < costs["compiled-laptop"] < costs["compiled-phone"]
+    pads = [layer for layer in layers(graph) if layer.operator in ("Pad", "Relu", "Add", "Upsample")]
+    assert pads and all(found["compiled-phone"].worker.fuses(layer) for layer in pads)
+
+
+def test_a_network_is_timed_on_the_device():
+    execution.use_software()
+    target = targets.get("compute")
+    data = target.family.write(made("untouched"), target)
+    told = target.family.time_on_gpu(data, target, (32, 48), 0.1)
+    assert told["runs"] >= 1 and 0 < told["minimum"] <= told["median"] and told["device"]
+    assert np.isfinite(told["median"])
