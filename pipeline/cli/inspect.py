@@ -67,7 +67,7 @@ def _tensors(tensors: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _cost(cost: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+def _cost(cost: dict[str, Any]) -> list[str]:
     """Two tables: nodes per operator before and after, and what a picture costs at each size."""
     operators, sizes = cost["operators"], cost["sizes"]
     width = max(len(op) for op in operators)

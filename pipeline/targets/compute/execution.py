@@ -210,7 +210,8 @@ def timed(plan: Plan, size: tuple[int, int], seconds: float) -> dict[str, Any]:
     for _ in range(_WARM_UP):
         executor.submit()
         executor.wait()
-    begun, found = time.perf_counter(), []
+    begun = time.perf_counter()
+    found: list[float] = []
     while len(found) < _MOST_RUNS and (not found or time.perf_counter() - begun < seconds):
         start = time.perf_counter()
         executor.submit()
