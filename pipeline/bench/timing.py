@@ -73,8 +73,8 @@ def measure(
 
     opened = {}
     for name, model in models.items():
-        check(valid(model), name)
         try:
+            check(valid(model), name)
             session = timed_session(model, threads)
             feed = _feed(session)
             session.run(None, feed)

@@ -98,9 +98,24 @@ def _job(
             merged.pop(other, None)
     options = {held.name: _here(path, held, merged[key]) for key, held in known.items() if key in merged}
     places = {place: options.pop(place, None) for place in ("output", "project")}
+    for place, chosen in places.items():
+        if chosen is not None and output is None and project is None:
+            _check_inside(path, f"{where}.{place}", chosen)
     if output is not None or project is not None:
         places = {"output": output, "project": project}
     return Job(path.parent / model[_SOURCE], options.pop("name", None), **places, options=options | overrides)
+
+
+def _check_inside(path: Path, key: str, chosen: Path) -> None:
+    """Refuse a place outside the folder of the file, links followed: a file from elsewhere may name any."""
+    folder = path.parent.resolve()
+    if not chosen.resolve().is_relative_to(folder):
+        raise PipelineError(
+            "outside-of-folder",
+            f"{key} lies outside of the folder that {path.name} is in ({chosen})",
+            subject=str(path),
+            remedy="Name a folder below it, or give the place on the command line: --output or --project.",
+        )
 
 
 def _here(path: Path, held: Option, value: Any) -> Any:

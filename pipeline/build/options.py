@@ -82,7 +82,7 @@ class BuildOptions:
     architecture: str | None = option(
         None,
         "Which known network a state dict belongs to, where the file cannot tell, or package.module:factory for "
-        "your own torch module.",
+        "your own torch module, which is imported from the current folder and run.",
         "NAME",
     )
     input_range: str | None = option(None, f"What the network takes: {RANGES}.", "RANGE")

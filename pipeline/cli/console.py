@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from pipeline.support.announce import listen
 from pipeline.support.errors import LimitReached, PipelineError, ProofFailed
 from pipeline.support.memory import own_process
 from pipeline.support.plain_text import dump_json, line, plain, styled
@@ -119,6 +120,7 @@ def run(group: click.Group) -> int:
     """Run the command line; the exit code. No traceback but for -vv."""
     console = Console()
     own_process()
+    listen(lambda told: console.say(f"  {styled('runs', fg='yellow')}      {told}"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names may hold what a code page does not

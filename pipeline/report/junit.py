@@ -9,7 +9,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from pipeline.report.text import groups, sentence
-from pipeline.support.plain_text import joined
+from pipeline.support.plain_text import line
 from pipeline.validation.files import Validation, Verdict
 
 
@@ -30,8 +30,8 @@ def render_junit(result: Validation) -> str:
         for verdict in verdicts:
             _case(suite, verdict, target, result)
         if result.unused:
-            told = "".join(f"unused waiver in {w.config}: {w}\n" for w in result.unused)
-            ET.SubElement(suite, "system-err").text = _clean(told)
+            told = [f"unused waiver in {w.config}: {w}" for w in result.unused]
+            ET.SubElement(suite, "system-err").text = _clean(*told) + "\n"
     root.attrib.update({key: str(count) for key, count in totals.items()})
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
@@ -53,12 +53,12 @@ def _case(suite: ET.Element, verdict: Verdict, target: str, result: Validation) 
         lines += [f"Waived: {group.waived}"] if group.waived else [f"Fix: {first.fix}"]
         if first in failing:
             failure = ET.SubElement(case, "failure", type=first.code, message=_clean(lines[0]))
-            failure.text = _clean("\n".join(lines))
+            failure.text = _clean(*lines)
         else:
-            told.append("\n".join(lines))
+            told.append(_clean(*lines))
     if told:
-        ET.SubElement(case, "system-out").text = _clean("\n\n".join(told))
+        ET.SubElement(case, "system-out").text = "\n\n".join(told)
 
 
-def _clean(text: str) -> str:
-    return joined(text.split("\n"))
+def _clean(*lines: str) -> str:
+    return "\n".join(line(held) for held in lines)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from pipeline.support.announce import announce
 from pipeline.support.errors import MissingDependency, PipelineError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def make(spec: str) -> tuple[nn.Module, Path | None]:
     name, _, attribute = spec.partition(":")
     if not name or not attribute or name.endswith(".py") or "/" in name:
         raise _not_found(spec, "it is not of the form package.module:factory", "Example: my_net:make_network.")
+    announce(f"{spec}: the Python module {name} is imported from the current folder or the Python path, and run")
     here = str(Path.cwd())
     added = here not in sys.path and "" not in sys.path
     if added:

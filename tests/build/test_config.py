@@ -76,3 +76,25 @@ def test_two_models_of_one_name_are_refused():
         check_jobs([Job(Path("a/mosaic.pth")), Job(Path("b/mosaic.onnx"))])
     assert caught.value.code == "duplicate-name"
     check_jobs([Job(Path("a/mosaic.pth")), Job(Path("b/mosaic.onnx"), name="Other")])
+
+
+@pytest.mark.parametrize("place", ["../elsewhere", "a/../../elsewhere", "ABSOLUTE", "link", "link/x"])
+@pytest.mark.parametrize("key", ["output", "project"])
+def test_a_place_outside_of_the_files_folder_is_refused_but_for_the_command_line(tmp_path, key, place):
+    folder, outside = tmp_path / "here", tmp_path / "elsewhere"
+    folder.mkdir()
+    outside.mkdir()
+    (folder / "link").symlink_to(outside, target_is_directory=True)
+    place = place.replace("ABSOLUTE", outside.as_posix())
+    path = write(folder, f'[[models]]\nsource = "a.pth"\n{key} = "{place}"\n')
+    with pytest.raises(PipelineError) as caught:
+        load_jobs(path, {})
+    assert (caught.value.code, key in caught.value.message) == ("outside-of-folder", True)
+    assert load_jobs(path, {}, **{key: outside})[0].source == folder / "a.pth"
+
+
+@pytest.mark.parametrize("place", ["out", "a/../out", "./x/y", "ABSOLUTE"])
+def test_a_place_inside_is_taken(tmp_path, place):
+    place = place.replace("ABSOLUTE", (tmp_path / "deep").as_posix())
+    path = write(tmp_path, f'[[models]]\nsource = "a.pth"\noutput = "{place}"\n')
+    assert load_jobs(path, {})[0].output is not None
