@@ -129,6 +129,17 @@ public static partial class Cases
         Fixture.Contains(note, "Compute shaders cannot be used");
     }
 
+    public static void textures_of_the_pixel_shader_worker_are_no_larger_than_the_gpu_has()
+    {
+        if (!EngineRig.IsModern) return;
+        var field = typeof(Model).Assembly.GetType("Unity.Barracuda.TextureTensorData").GetField("MaxTextureSize");
+        SystemInfo.maxTextureSize = 4096;
+        new StyleTransferRunner(Fixture.Style(), StyleTransferWorker.PixelShader).Dispose();
+        Fixture.Equal(field.GetValue(null), 4096, "texels a side");
+        SystemInfo.maxTextureSize = 16384;
+        field.SetValue(null, 16384);
+    }
+
     public static void the_pixel_shader_worker_is_swept_now_and_then()
     {
         if (!EngineRig.IsModern) return;

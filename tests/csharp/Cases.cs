@@ -135,6 +135,7 @@ static class Fixture
         Stub.World.GpuWaits = 0;
         Stub.World.Frame = Stub.World.ReadbackFrames = 0;
         Stub.World.Blind = false;
+        Stub.World.Samples.Clear();
         Stub.World.LostShader = null;
         SystemInfo.supportsAsyncGPUReadback = true;
         SystemInfo.supportsComputeShaders = true;

@@ -324,26 +324,6 @@ public static partial class Cases
         commands.Execute();
     }
 
-    public static void a_network_that_fails_while_it_is_recorded_is_switched_off()
-    {
-        if (!EngineRig.RunsInsideFrames) return;
-
-        GraphicsSettings.renderPipelineAsset = new ForeignPipeline { name = "UniversalRP" };
-        using (var scene = new MovingScene(false))
-        {
-            var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
-            var camera = SceneCamera();
-            Stub.Reflect.Send(camera, "OnEnable");
-            Stub.Networks.Broken = true;
-            var commands = new CommandBuffer();
-            for (var frame = 0; frame < 3; frame++) RecordFrame(camera, commands, scene, shown, frame);
-            Fixture.Equal(Stub.World.LogCount("'Candy' failed"), 1, "errors");
-            commands.Dispose();
-            Stub.Reflect.Send(camera, "OnDisable");
-            Fixture.Free(shown);
-        }
-    }
-
     public static void copies_of_motion_and_depth_serve_as_well()
     {
         GraphicsSettings.renderPipelineAsset = new ForeignPipeline { name = "HDRP" };
@@ -383,6 +363,12 @@ public static partial class Cases
         var camera = Fixture.Camera(Fixture.Style());
         Stub.Reflect.Send(camera, "OnEnable");
         for (var frame = 0; frame < 200; frame++) Stub.Reflect.Send(camera, "LateUpdate");
+        Fixture.Equal(Stub.World.Logs.Count, 0, "lines while nothing is rendered, as in a hidden Game view");
+        for (var frame = 0; frame < 200; frame++)
+        {
+            RenderPipelineManager.StubEnd(camera.GetComponent<Camera>());
+            Stub.Reflect.Send(camera, "LateUpdate");
+        }
         Fixture.Equal(Stub.World.LogCount("'UniversalRP', and no pass of it draws"), 1, "complaints");
         Fixture.Equal(Stub.World.Logs.Count, 1, "lines in the console");
         Stub.Reflect.Send(camera, "OnDisable");
@@ -491,6 +477,21 @@ public static partial class Cases
         Fixture.Equal(camera.Runner.Size.Height, 32, "height when there is time again");
         camera.TargetFrameRate = 0;
         Fixture.Equal(camera.ResolutionScale, 1f, "scale without a frame rate");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void the_profiler_names_each_step()
+    {
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        Stub.World.Replace = eye => {};
+        var camera = Fixture.Camera(Fixture.Style());
+        camera.StylizedLayers = 1;
+        Stub.Reflect.Send(camera, "OnEnable");
+        for (var frame = 0; frame < 3; frame++) Fixture.Frame(camera, source, shown);
+        foreach (var step in new[] { "Observe", "Run", "Compose", "Mask" })
+            Fixture.Equal(Stub.World.Samples["StyleTransfer." + step], 3, step);
+        Fixture.Equal(Stub.World.Samples["StyleTransfer.Load"], 1, "Load");
         Stub.Reflect.Send(camera, "OnDisable");
         Fixture.Free(source, shown);
     }

@@ -154,4 +154,22 @@ public static partial class Cases
         Fixture.IsInverted(source, shown);
         Fixture.Free(source, shown);
     }
+
+    public static void a_network_that_fails_while_it_is_recorded_is_switched_off()
+    {
+        GraphicsSettings.renderPipelineAsset = new ForeignPipeline { name = "UniversalRP" };
+        using (var scene = new MovingScene(false))
+        {
+            var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+            var camera = SceneCamera();
+            Stub.Reflect.Send(camera, "OnEnable");
+            Stub.Networks.Broken = true;
+            var commands = new CommandBuffer();
+            for (var frame = 0; frame < 3; frame++) RecordFrame(camera, commands, scene, shown, frame);
+            Fixture.Equal(Stub.World.LogCount("'Candy' failed"), 1, "errors");
+            commands.Dispose();
+            Stub.Reflect.Send(camera, "OnDisable");
+            Fixture.Free(shown);
+        }
+    }
 }

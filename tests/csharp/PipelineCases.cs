@@ -242,6 +242,14 @@ sealed class Rig : IDisposable
         m_Renderer.color = data.cameraData.postProcessEnabled ? null : m_Color;
         Shader.globals["_AfterPostProcessTexture"] = m_Color;
     #endif
+    #if !URP_10_OR_NEWER
+        var camera = data.cameraData.camera;
+        var options = camera.GetComponent<UniversalAdditionalCameraData>();
+        if (options == null) options = camera.gameObject.AddComponent<UniversalAdditionalCameraData>();
+        RenderPipelineManager.StubBegin(camera);
+        data.cameraData.requiresDepthTexture = options.requiresDepthOption == CameraOverrideOption.On;
+        if (!Camera.Stylize) Fixture.Equal(options.requiresDepthOption, CameraOverrideOption.UsePipelineSettings, "taken back");
+    #endif
         m_Feature.AddRenderPasses(m_Renderer, ref data);
         foreach (var pass in m_Renderer.queue) Run(pass, ref data);
         return m_Color;
@@ -264,13 +272,22 @@ sealed class Rig : IDisposable
     void Check(ScriptableRenderPass pass, ref RenderingData data)
     {
     #if URP_12_OR_NEWER
+    #if URP_17_OR_NEWER
         var wanted = ScriptableRenderPassInput.None;
+    #else
+        var wanted = ScriptableRenderPassInput.Color;
+    #endif
         if (Camera.Reproject) wanted |= ScriptableRenderPassInput.Depth | ScriptableRenderPassInput.Motion;
         if (Camera.NeedsMask) wanted |= ScriptableRenderPassInput.Depth;
         Fixture.Equal(pass.input, wanted, "textures asked for");
         Fixture.Equal(pass.renderPassEvent, RenderPassEvent.AfterRenderingPostProcessing, "event");
     #else
+    #if URP_10_OR_NEWER
+        Fixture.Equal(pass.input == ScriptableRenderPassInput.Depth, Camera.NeedsMask, "depth texture");
+    #else
+        // Decided when the camera's data are gathered, before any feature is asked.
         Fixture.Equal(data.cameraData.requiresDepthTexture, Camera.NeedsMask, "depth texture");
+    #endif
         Fixture.Equal(pass.renderPassEvent, data.cameraData.postProcessEnabled
             ? RenderPassEvent.AfterRendering : RenderPassEvent.AfterRenderingPostProcessing, "event");
     #endif

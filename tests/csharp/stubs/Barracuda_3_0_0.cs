@@ -94,7 +94,11 @@ public partial class UnsafeArrayCPUOps
 public interface ITensorAllocator {}
 
 // Storage of the PixelShader worker.
-public class TextureTensorData : StubData { internal TextureTensorData(float[] values) : base(values) {} }
+public class TextureTensorData : StubData
+{
+    public static int MaxTextureSize = 16384;
+    internal TextureTensorData(float[] values) : base(values) {}
+}
 
 public class PixelShaderOps : ReferenceCPUOps
 {

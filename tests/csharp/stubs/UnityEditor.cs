@@ -31,6 +31,9 @@ public class CustomEditor : Attribute
     public CustomEditor(Type inspectedType, bool editorForChildClasses) {}
 }
 
+[AttributeUsage(AttributeTargets.Class)]
+public class CanEditMultipleObjects : Attribute {}
+
 [AttributeUsage(AttributeTargets.Method, AllowMultiple = true)]
 public sealed class MenuItem : Attribute
 {
@@ -96,6 +99,7 @@ public enum MessageType { None = 0, Info = 1, Warning = 2, Error = 3 }
 public class Editor : ScriptableObject
 {
     public Object target { get; set; }
+    public Object[] targets { get { return new[] { target }; } }
     public virtual void OnInspectorGUI() {}
     public virtual Texture2D RenderStaticPreview(string assetPath, Object[] subAssets, int width, int height) { return null; }
     public bool DrawDefaultInspector() { return false; }

@@ -42,6 +42,9 @@ public static class World
     public static int Sweeps;
     public static int GpuWaits;
 
+    // How often each marker of the profiler was entered.
+    public static readonly Dictionary<string, int> Samples = new Dictionary<string, int>();
+
     // The frame that is drawn, and how many more a read-back takes.
     public static int Frame, ReadbackFrames;
 
@@ -151,6 +154,33 @@ public struct NativeArray<T> : IDisposable where T : struct
         internal ReadOnly(T[] items) { m_Items = items; }
         public int Length { get { return m_Items.Length; } }
         public T this[int index] { get { return m_Items[index]; } }
+    }
+}
+
+}
+
+namespace Unity.Profiling
+{
+
+// Counts what is open, and how often each was.
+public struct ProfilerMarker
+{
+    readonly string m_Name;
+
+    public ProfilerMarker(string name) { m_Name = name; }
+    public AutoScope Auto() { return new AutoScope(m_Name); }
+
+    public struct AutoScope : IDisposable
+    {
+        internal AutoScope(string name)
+        {
+            Stub.Live.Add("profiler sample");
+            int count;
+            Stub.World.Samples.TryGetValue(name, out count);
+            Stub.World.Samples[name] = count + 1;
+        }
+
+        public void Dispose() { Stub.Live.Remove("profiler sample"); }
     }
 }
 
@@ -975,11 +1005,13 @@ public sealed class QualitySettings : Object
 public sealed class SystemInfo
 {
     static bool s_Compute = true, s_Half = true, s_Readback = true, s_Reversed = true, s_Motion = true;
+    static int s_MaxTexture = 16384;
     static Rendering.GraphicsDeviceType s_Type = Rendering.GraphicsDeviceType.Vulkan;
 
     public static string graphicsDeviceName { get { return "GPU, \"fast\""; } }
     public static string processorType { get { return "CPU"; } }
     public static string operatingSystem { get { return "Linux"; } }
+    public static int maxTextureSize { get { return s_MaxTexture; } internal set { s_MaxTexture = value; } }
     public static bool supportsComputeShaders { get { return s_Compute; } internal set { s_Compute = value; } }
     public static Rendering.GraphicsDeviceType graphicsDeviceType { get { return s_Type; } internal set { s_Type = value; } }
 

@@ -40,6 +40,22 @@ namespace UnityEngine.Rendering
 
 public struct CullingResults {}
 
+public static class RenderPipelineManager
+{
+    public static event Action<ScriptableRenderContext, Camera> beginCameraRendering;
+    public static event Action<ScriptableRenderContext, Camera> endCameraRendering;
+
+    internal static void StubEnd(Camera camera)
+    {
+        if (endCameraRendering != null) endCameraRendering(new ScriptableRenderContext(), camera);
+    }
+
+    internal static void StubBegin(Camera camera)
+    {
+        if (beginCameraRendering != null) beginCameraRendering(new ScriptableRenderContext(), camera);
+    }
+}
+
 public struct ShaderTagId
 {
     readonly string m_Name;

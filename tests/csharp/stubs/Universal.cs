@@ -37,6 +37,18 @@ public struct CameraData
     public bool requiresDepthTexture;
 }
 
+#if !URP_10_OR_NEWER
+
+public enum CameraOverrideOption { Off = 0, On = 1, UsePipelineSettings = 2 }
+
+public class UniversalAdditionalCameraData : MonoBehaviour
+{
+    CameraOverrideOption m_Depth = CameraOverrideOption.UsePipelineSettings;
+    public CameraOverrideOption requiresDepthOption { get { return m_Depth; } set { m_Depth = value; } }
+}
+
+#endif
+
 public struct RenderingData
 {
     public CullingResults cullResults;

@@ -20,7 +20,13 @@ public sealed class StyleTransferFeature : ScriptableRendererFeature
     #region ScriptableRendererFeature implementation
 
     /// <summary>Makes the pass.</summary>
-    public override void Create() => _pass = new StyleTransferPass();
+    public override void Create()
+    {
+        _pass = new StyleTransferPass();
+    #if !URP_10_OR_NEWER
+        DepthRequest.Watch();
+    #endif
+    }
 
     /// <summary>Adds the pass for cameras that have a style.</summary>
     public override void AddRenderPasses(ScriptableRenderer renderer, ref RenderingData renderingData)

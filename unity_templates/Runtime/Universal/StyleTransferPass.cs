@@ -42,12 +42,22 @@ sealed class StyleTransferPass : ScriptableRenderPass
 
     #if URP_12_OR_NEWER
         _moves = component.NeedsMotion(true);
-        var input = component.NeedsMask ? ScriptableRenderPassInput.Depth : ScriptableRenderPassInput.None;
+
+    #if URP_17_OR_NEWER
+        var input = ScriptableRenderPassInput.None;
+    #else
+        // With the renderer's Intermediate Texture on Auto, URP 12 to 16 would draw to the screen at once, which cannot be
+        // read.
+        var input = ScriptableRenderPassInput.Color;
+    #endif
+        if (component.NeedsMask) input |= ScriptableRenderPassInput.Depth;
         if (_moves) input |= ScriptableRenderPassInput.Depth | ScriptableRenderPassInput.Motion;
         ConfigureInput(input);
     #else
-        // URP has no motion vectors before version 12.
-        if (component.NeedsMask) renderingData.cameraData.requiresDepthTexture = true;
+    #if URP_10_OR_NEWER
+        ConfigureInput(component.NeedsMask ? ScriptableRenderPassInput.Depth : ScriptableRenderPassInput.None);
+    #endif
+        // URP has no motion vectors before version 12. For the depth texture of URP 7 to 9 see DepthRequest.
 
         // Up to version 11, post-processing keeps its result in a texture only for passes of this event.
         _usesPostProcessed = afterPostProcessing && renderingData.cameraData.postProcessEnabled;
