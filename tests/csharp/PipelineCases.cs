@@ -3,6 +3,7 @@
 
 using System;
 using StyleTransfer;
+using StyleTransfer.Volumes;
 using UnityEngine;
 using UnityEngine.Rendering;
 #if HDRP
@@ -24,6 +25,7 @@ public static class PipelineProgram
         Try("masked", Masked);
         Try("off", Off);
         Try("lost", Lost);
+        Try("volume", Volume);
         return 0;
     }
 
@@ -109,6 +111,41 @@ public static class PipelineProgram
             rig.Camera.StylizedLayers = 1;
             for (var frame = 0; frame < 4; frame++) Fixture.IsSame(scene.Picture, rig.Frame(frame), "frame " + frame);
             Fixture.Contains(Stub.World.Logs[0], "Mask is missing");
+        }
+    }
+
+    // Strength, style and layers of the volumes around the camera, for as long as there are any.
+    static void Volume()
+    {
+        using (var scene = new MovingScene(false))
+        using (var rig = new Rig(scene))
+        {
+            rig.Camera.Reproject = false;
+            rig.Frame(0);
+            var volume = ScriptableObject.CreateInstance<StyleTransferVolume>();
+            VolumeManager.instance.stack.blended = volume;
+            volume.strength.value = 0.5f;
+            var shown = rig.Frame(0);
+            Fixture.IsInverted(scene.Picture, shown, 0.5f, "half the strength");
+            Fixture.Equal(rig.Camera.Strength, 1f, "the camera's own strength");
+
+            volume.strength.value = 0;
+            Fixture.IsSame(scene.Picture, rig.Frame(0), "no strength");
+
+            volume.strength.value = 1;
+            volume.style.value = Fixture.Style();
+            EngineRig.LetItKeepItsInput(volume.style.value);
+            for (var frame = 0; frame < 12; frame++) shown = rig.Frame(0);
+            Fixture.IsSame(scene.Picture, shown, "the volume's style keeps its input");
+
+            volume.layers.value = 1 << 9;
+            Stub.Objects.Paint = (target, layers, material) => Fixture.Equal(layers, 1 << 9, "layers");
+            rig.Frame(0);
+            Fixture.Equal(rig.Camera.CurrentLayers.value, 1 << 9, "layers");
+
+            VolumeManager.instance.stack.blended = null;
+            for (var frame = 0; frame < 12; frame++) shown = rig.Frame(0);
+            Fixture.IsInverted(scene.Picture, shown, 1, "without volumes");
         }
     }
 
@@ -216,6 +253,9 @@ sealed class Rig : IDisposable
     readonly StyleTransferFeature m_Feature = ScriptableObject.CreateInstance<StyleTransferFeature>();
     readonly Renderer m_Renderer = new Renderer();
     readonly RenderTexture m_Color = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+#if !URP_10_OR_NEWER
+    bool m_NeededMask;
+#endif
 
     public Rig(MovingScene scene)
     {
@@ -285,8 +325,10 @@ sealed class Rig : IDisposable
     #if URP_10_OR_NEWER
         Fixture.Equal(pass.input == ScriptableRenderPassInput.Depth, Camera.NeedsMask, "depth texture");
     #else
-        // Decided when the camera's data are gathered, before any feature is asked.
-        Fixture.Equal(data.cameraData.requiresDepthTexture, Camera.NeedsMask, "depth texture");
+        // Decided when the camera's data are gathered, before any feature is asked; volumes are known after that.
+        var changed = Camera.NeedsMask != m_NeededMask;
+        m_NeededMask = Camera.NeedsMask;
+        if (!changed) Fixture.Equal(data.cameraData.requiresDepthTexture, Camera.NeedsMask, "depth texture");
     #endif
         Fixture.Equal(pass.renderPassEvent, data.cameraData.postProcessEnabled
             ? RenderPassEvent.AfterRendering : RenderPassEvent.AfterRenderingPostProcessing, "event");

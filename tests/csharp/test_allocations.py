@@ -23,7 +23,7 @@ EVERY_FRAME = (
 )
 
 # Methods that run when something changed or failed, not in every frame, are named after what they do.
-SELDOM = re.compile(r"::(Allocate|Release|Report)|::(Dispose|Describe|Compute)$|^Packed")
+SELDOM = re.compile(r"::(Allocate|Release|Report)|::(Dispose|Describe|Compute|OnEnable)$|^Packed")
 
 # A call of another assembly that returns new managed memory.
 ALLOCATING_CALL = re.compile(

@@ -61,6 +61,12 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pipeline, P
     return make
 
 
+def volumes(made: EngineAssemblies, libraries: list[Path], folder: Path) -> Path:
+    """The assembly of the volume component, which knows the core of both pipelines only."""
+    references = [made.unity, made.runtime, libraries[0]]
+    return must_compile(folder / "StyleTransfer.Volumes.dll", sources_of("Runtime/Volumes"), references)
+
+
 @each_pipeline
 def test_the_pass_compiles_draws_the_right_frames_and_allocates_nothing(
     pipeline: Pipeline,
@@ -71,7 +77,7 @@ def test_the_pass_compiles_draws_the_right_frames_and_allocates_nothing(
 ) -> None:
     libraries = stand_ins(pipeline, fake.folder / "UnityEngine.dll")
     ours = tmp_path / f"StyleTransfer.{pipeline.folder}.dll"
-    references = [fake.unity, fake.runtime, *libraries]
+    references = [fake.unity, fake.runtime, volumes(fake, libraries, tmp_path), *libraries]
     must_compile(ours, sources_of(f"Runtime/{pipeline.folder}"), references, pipeline.defines)
 
     methods = methods_of(ours, fake.folder, libraries[0].parent)
@@ -91,7 +97,7 @@ def test_the_pass_compiles_draws_the_right_frames_and_allocates_nothing(
     done = run("mono", cases, libraries=[fake.folder, libraries[0].parent])
     assert done.returncode == 0, done.stdout + done.stderr
     outcomes = dict(line.split("\t", 1) for line in done.stdout.splitlines())
-    assert outcomes == {"moving": "ok", "masked": "ok", "off": "ok", "lost": "ok"}
+    assert outcomes == {"moving": "ok", "masked": "ok", "off": "ok", "lost": "ok", "volume": "ok"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -136,7 +142,7 @@ def test_a_define_of_a_later_version_is_an_error(
 ) -> None:
     pipeline = next(pipeline for pipeline in PIPELINES if pipeline.name == name)
     libraries = stand_ins(pipeline, fake.folder / "UnityEngine.dll")
-    references = [fake.unity, fake.runtime, *libraries]
+    references = [fake.unity, fake.runtime, volumes(fake, libraries, tmp_path), *libraries]
     defines = (*pipeline.defines, *wrong)
     done = compile_csharp(tmp_path / "Wrong.dll", sources_of(f"Runtime/{pipeline.folder}"), references, defines)
     assert done.returncode != 0

@@ -235,7 +235,7 @@ public class StyleTransferCamera : StyleTransferSettings
         if (component != null) component._rendered = true;
     }
 
-    bool IsOn => Stylize && Strength > 0;
+    bool IsOn => Stylize && CurrentStrength > 0;
 
     bool RunsInsideFrames => _effect != null && _effect.RunsInsideFrames;
 
@@ -245,7 +245,7 @@ public class StyleTransferCamera : StyleTransferSettings
         if (!_tried || Worker != _triedWorker || ConvertShader != _triedShader) AllocateEffect();
         if (_effect == null) return false;
 
-        if (Model == null) ReportNoModel();
+        if (CurrentModel == null) ReportNoModel();
         _effect.Update(Time.unscaledDeltaTime * MillisecondsPerSecond);
         if (IsShowing) return true;
 
@@ -270,7 +270,7 @@ public class StyleTransferCamera : StyleTransferSettings
     RenderTexture DrawMask(RenderTexture source)
     {
         if (!_triedMask) AllocateMask();
-        return _mask != null ? _mask.Draw(_camera, StylizedLayers, MaskSize(source.width, source.height)) : null;
+        return _mask != null ? _mask.Draw(_camera, CurrentLayers, MaskSize(source.width, source.height)) : null;
     }
 
     // As fine as the network's picture.

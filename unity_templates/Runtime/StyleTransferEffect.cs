@@ -62,7 +62,7 @@ sealed class StyleTransferEffect : IDisposable
     /// <param name="frameMilliseconds">what the last frame took</param>
     public void Update(float frameMilliseconds)
     {
-        _styles.Update(_settings.Model, _settings.PreloadStyles ? _settings.Styles : null, _running);
+        _styles.Update(_settings.CurrentModel, _settings.PreloadStyles ? _settings.Styles : null, _running);
         if (_settings.TargetFrameRate > 0)
             _governor.Tick(frameMilliseconds, MillisecondsPerSecond / _settings.TargetFrameRate);
     }
@@ -127,7 +127,7 @@ sealed class StyleTransferEffect : IDisposable
         {
             var shown = _picture;
             if (_moves && _reprojection.CanMove) shown = _reprojection.Move(painter, _picture, _now, _settings.Stability);
-            _converter.SetFromNetwork(shown, _settings.Strength, mask);
+            _converter.SetFromNetwork(shown, _settings.CurrentStrength, mask);
             return _converter.Material;
         }
     }

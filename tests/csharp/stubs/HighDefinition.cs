@@ -10,6 +10,7 @@ namespace UnityEngine.Rendering.HighDefinition
 public class HDCamera
 {
     public Camera camera;
+    public VolumeStack volumeStack { get { return VolumeManager.instance.stack; } }
     public int actualWidth { get; internal set; }
     public int actualHeight { get; internal set; }
 }

@@ -7,6 +7,45 @@ using System.Collections.Generic;
 namespace UnityEngine.Rendering
 {
 
+[AttributeUsage(AttributeTargets.Class)]
+public class VolumeComponentMenu : Attribute { public VolumeComponentMenu(string menu) {} }
+
+public abstract class VolumeParameter { public bool overrideState { get; set; } }
+
+public class VolumeParameter<T> : VolumeParameter
+{
+    public VolumeParameter() {}
+    protected VolumeParameter(T value, bool overrideState) { this.value = value; }
+    public T value { get; set; }
+}
+
+public class ClampedFloatParameter : VolumeParameter<float>
+{
+    public ClampedFloatParameter(float value, float min, float max, bool overrideState = false) : base(value, overrideState) {}
+}
+
+public class LayerMaskParameter : VolumeParameter<LayerMask>
+{
+    public LayerMaskParameter(LayerMask value, bool overrideState = false) : base(value, overrideState) {}
+}
+
+public class VolumeComponent : ScriptableObject { public bool active = true; }
+
+public sealed class VolumeStack
+{
+    internal VolumeComponent blended;
+    public T GetComponent<T>() where T : VolumeComponent { return blended as T; }
+}
+
+public sealed class VolumeManager
+{
+    static readonly VolumeManager s_Instance = new VolumeManager();
+    readonly VolumeStack m_Stack = new VolumeStack();
+    public static VolumeManager instance { get { return s_Instance; } }
+    public VolumeStack stack { get { return m_Stack; } }
+}
+
+
 public static class CommandBufferPool
 {
     static readonly CommandBuffer s_Buffer = new CommandBuffer();

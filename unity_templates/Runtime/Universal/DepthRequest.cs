@@ -1,5 +1,3 @@
-#if !URP_10_OR_NEWER
-
 using System.Collections.Generic;
 using UnityEngine;
 using UnityEngine.Rendering;
@@ -7,6 +5,8 @@ using UnityEngine.Rendering.Universal;
 
 namespace StyleTransfer.Universal
 {
+
+#if !URP_10_OR_NEWER
 
 /// <summary>
 /// Asks URP 7 to 9 for the depth texture of cameras whose style has a mask, and takes that back: there a renderer decides
@@ -53,6 +53,6 @@ static class DepthRequest
     #endregion
 }
 
-}
-
 #endif
+
+}

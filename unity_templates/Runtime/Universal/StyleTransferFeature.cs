@@ -1,4 +1,6 @@
+using StyleTransfer.Volumes;
 using UnityEngine;
+using UnityEngine.Rendering;
 using UnityEngine.Rendering.Universal;
 
 namespace StyleTransfer.Universal
@@ -32,7 +34,10 @@ public sealed class StyleTransferFeature : ScriptableRendererFeature
     public override void AddRenderPasses(ScriptableRenderer renderer, ref RenderingData renderingData)
     {
         var component = StyleTransferCamera.Of(renderingData.cameraData.camera);
-        if (component == null || !component.IsShowing) return;
+        if (component == null) return;
+
+        StyleTransferVolume.Apply(VolumeManager.instance.stack, component);
+        if (!component.IsShowing) return;
 
         _pass.SetUp(component, renderer, ref renderingData, afterPostProcessing);
         renderer.EnqueuePass(_pass);

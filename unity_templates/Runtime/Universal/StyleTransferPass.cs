@@ -57,7 +57,13 @@ sealed class StyleTransferPass : ScriptableRenderPass
     #if URP_10_OR_NEWER
         ConfigureInput(component.NeedsMask ? ScriptableRenderPassInput.Depth : ScriptableRenderPassInput.None);
     #endif
-        // URP has no motion vectors before version 12. For the depth texture of URP 7 to 9 see DepthRequest.
+        // URP has no motion vectors before version 12. For the depth texture of URP 7 to 9 see DepthRequest: where a volume
+        // has just changed the layers, it is there from the next frame on.
+    #if URP_10_OR_NEWER
+        _hasDepth = true;
+    #else
+        _hasDepth = renderingData.cameraData.requiresDepthTexture;
+    #endif
 
         // Up to version 11, post-processing keeps its result in a texture only for passes of this event.
         _usesPostProcessed = afterPostProcessing && renderingData.cameraData.postProcessEnabled;
@@ -85,7 +91,7 @@ sealed class StyleTransferPass : ScriptableRenderPass
 #else
     static readonly int s_AfterPostProcess = Shader.PropertyToID("_AfterPostProcessTexture");
 
-    bool _usesPostProcessed;
+    bool _usesPostProcessed, _hasDepth;
 #endif
 
     #endregion
@@ -125,6 +131,9 @@ sealed class StyleTransferPass : ScriptableRenderPass
         RenderTexture mask = null;
         if (_component.NeedsMask)
         {
+        #if !URP_12_OR_NEWER
+            if (!_hasDepth) return;
+        #endif
             mask = _component.PrepareMask(camera.width, camera.height);
             if (mask == null) return;
         }
@@ -152,7 +161,7 @@ sealed class StyleTransferPass : ScriptableRenderPass
     {
         var drawing = CreateDrawingSettings(s_ShaderTags, ref renderingData, SortingCriteria.CommonOpaque);
         drawing.overrideMaterial = _component.MaskMaterial;
-        var filtering = new FilteringSettings(RenderQueueRange.all, _component.StylizedLayers);
+        var filtering = new FilteringSettings(RenderQueueRange.all, _component.CurrentLayers);
         context.DrawRenderers(renderingData.cullResults, ref drawing, ref filtering);
     }
 
@@ -242,7 +251,7 @@ sealed class StyleTransferPass : ScriptableRenderPass
         var drawing = RenderingUtils.CreateDrawingSettings
           (s_ShaderTags, rendering, camera, light, SortingCriteria.CommonOpaque);
         drawing.overrideMaterial = _component.MaskMaterial;
-        var filtering = new FilteringSettings(RenderQueueRange.all, _component.StylizedLayers);
+        var filtering = new FilteringSettings(RenderQueueRange.all, _component.CurrentLayers);
         return renderGraph.CreateRendererList(new RendererListParams(rendering.cullResults, drawing, filtering));
     }
 
