@@ -1,6 +1,5 @@
 using System;
 using System.Collections.Generic;
-using System.ComponentModel;
 using System.Diagnostics;
 using System.IO;
 using System.Text;
@@ -115,8 +114,9 @@ public sealed class PipelineCommand : IDisposable
             _process.BeginOutputReadLine();
             _process.BeginErrorReadLine();
         }
-        catch (Win32Exception exception)
+        catch (Exception exception)
         {
+            // Win32Exception: it is not there or cannot be run. Whatever else it is, the editor must not stay locked.
             Append(_messages, "The command '" + PipelinePreferences.Command + "' could not be started (" +
               exception.Message + "). Install the pipeline, and set its full path in " +
               PipelinePreferences.Place + ".");

@@ -8,13 +8,19 @@ namespace StyleTransfer.Editor
 /// <summary>
 /// Says in a component's inspector what its style costs at the size that is set and, while playing, what runs.
 /// </summary>
-[CustomEditor(typeof(StyleTransferSettings), true)]
+[CustomEditor(typeof(StyleTransferSettings), true), CanEditMultipleObjects]
 sealed class StyleTransferSettingsEditor : UnityEditor.Editor
 {
     #region Editor implementation
 
     public override void OnInspectorGUI()
     {
+        if (targets.Length > 1)
+        {
+            DrawDefaultInspector();
+            return;
+        }
+
         var settings = (StyleTransferSettings)target;
         var camera = settings.GetComponent<Camera>();
         if (settings.Model != null && camera != null)

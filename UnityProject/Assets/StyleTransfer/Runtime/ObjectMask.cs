@@ -66,10 +66,13 @@ sealed class ObjectMask : IDisposable
         _eye.allowMSAA = false;
         _eye.allowHDR = false;
 
-        var active = RenderTexture.active;
-        _eye.RenderWithShader(_material.shader, "");
-        RenderTexture.active = active;
-        return mask;
+        using (Markers.Mask.Auto())
+        {
+            var active = RenderTexture.active;
+            _eye.RenderWithShader(_material.shader, "");
+            RenderTexture.active = active;
+            return mask;
+        }
     }
 
     /// <summary>Frees the camera, the texture and the material.</summary>

@@ -115,7 +115,7 @@ sealed class StyleSet : IDisposable
 
             var ready = _loading;
             _loading = null;
-            _runners.Add(new StyleTransferRunner(ready, _wish, _convertShader));
+            using (Markers.Load.Auto()) _runners.Add(new StyleTransferRunner(ready, _wish, _convertShader));
             ReportNote(_runners[_runners.Count - 1].WorkerNote);
         }
         catch (Exception exception)

@@ -127,6 +127,7 @@ public class StyleTransferCamera : StyleTransferSettings
     const int PatientFrames = 60;
 
     static readonly List<StyleTransferCamera> s_Enabled = new List<StyleTransferCamera>();
+    static readonly Action<ScriptableRenderContext, Camera> s_Ended = NoteEnd;
 
     Camera _camera;
     StyleTransferEffect _effect;
@@ -138,6 +139,9 @@ public class StyleTransferCamera : StyleTransferSettings
     bool _tried, _triedMask;
     bool _reportedNoModel;
     int _framesWithoutPass;
+
+    // The pipeline has drawn the camera since the last LateUpdate: not so in a hidden Game view.
+    bool _rendered;
     Shader _triedShader;
     StyleTransferWorker _triedWorker;
 
@@ -150,6 +154,8 @@ public class StyleTransferCamera : StyleTransferSettings
     {
         _camera = GetComponent<Camera>();
         s_Enabled.Add(this);
+        RenderPipelineManager.endCameraRendering -= s_Ended;
+        RenderPipelineManager.endCameraRendering += s_Ended;
     }
 
     /// <summary>Frees everything: also when the scene changes and before scripts are loaded again.</summary>
@@ -168,12 +174,15 @@ public class StyleTransferCamera : StyleTransferSettings
     {
         if (CurrentPipeline == null)
         {
-            _textures.Request(_camera, IsOn && NeedsMotion(false), IsOn && NeedsMask);
+            // Before the first picture it is not known yet whether there will be any.
+            var draws = IsOn && (!_tried || _effect != null);
+            _textures.Request(_camera, draws && NeedsMotion(false), draws && NeedsMask);
             return;
         }
 
         if (!Prepare()) return;
-        if (_camera.isActiveAndEnabled && ++_framesWithoutPass == PatientFrames) ReportNoPass();
+        if (_rendered && ++_framesWithoutPass == PatientFrames) ReportNoPass();
+        _rendered = false;
         try
         {
             _effect.Run();
@@ -220,7 +229,13 @@ public class StyleTransferCamera : StyleTransferSettings
         }
     }
 
-    bool IsOn => Stylize && Strength > 0;
+    static void NoteEnd(ScriptableRenderContext context, Camera camera)
+    {
+        var component = Of(camera);
+        if (component != null) component._rendered = true;
+    }
+
+    bool IsOn => Stylize && CurrentStrength > 0;
 
     bool RunsInsideFrames => _effect != null && _effect.RunsInsideFrames;
 
@@ -230,7 +245,7 @@ public class StyleTransferCamera : StyleTransferSettings
         if (!_tried || Worker != _triedWorker || ConvertShader != _triedShader) AllocateEffect();
         if (_effect == null) return false;
 
-        if (Model == null) ReportNoModel();
+        if (CurrentModel == null) ReportNoModel();
         _effect.Update(Time.unscaledDeltaTime * MillisecondsPerSecond);
         if (IsShowing) return true;
 
@@ -255,7 +270,7 @@ public class StyleTransferCamera : StyleTransferSettings
     RenderTexture DrawMask(RenderTexture source)
     {
         if (!_triedMask) AllocateMask();
-        return _mask != null ? _mask.Draw(_camera, StylizedLayers, MaskSize(source.width, source.height)) : null;
+        return _mask != null ? _mask.Draw(_camera, CurrentLayers, MaskSize(source.width, source.height)) : null;
     }
 
     // As fine as the network's picture.

@@ -62,7 +62,7 @@ sealed class StyleTransferEffect : IDisposable
     /// <param name="frameMilliseconds">what the last frame took</param>
     public void Update(float frameMilliseconds)
     {
-        _styles.Update(_settings.Model, _settings.PreloadStyles ? _settings.Styles : null, _running);
+        _styles.Update(_settings.CurrentModel, _settings.PreloadStyles ? _settings.Styles : null, _running);
         if (_settings.TargetFrameRate > 0)
             _governor.Tick(frameMilliseconds, MillisecondsPerSecond / _settings.TargetFrameRate);
     }
@@ -74,6 +74,11 @@ sealed class StyleTransferEffect : IDisposable
     /// <param name="motion">where motion vectors come from</param>
     /// <param name="camera">the camera</param>
     public void Observe(in Painter painter, int width, int height, MotionSource motion, Camera camera)
+    {
+        using (Markers.Observe.Auto()) ObserveFrame(painter, width, height, motion, camera);
+    }
+
+    void ObserveFrame(in Painter painter, int width, int height, MotionSource motion, Camera camera)
     {
         _framesSinceTaken++;
         var next = _styles.Wanted;
@@ -97,12 +102,15 @@ sealed class StyleTransferEffect : IDisposable
     {
         if (_running == null) return;
 
-        if (_taken) _running.Begin();
-        _taken = false;
-        if (!_running.Advance()) return;
+        using (Markers.Run.Auto())
+        {
+            if (_taken) _running.Begin();
+            _taken = false;
+            if (!_running.Advance()) return;
 
-        KeepPicture(default(Painter), _running.Picture);
-        EndRun();
+            KeepPicture(default(Painter), _running.Picture);
+            EndRun();
+        }
     }
 
     /// <summary>
@@ -115,10 +123,13 @@ sealed class StyleTransferEffect : IDisposable
     {
         if (!_hasPicture) return null;
 
-        var shown = _picture;
-        if (_moves && _reprojection.CanMove) shown = _reprojection.Move(painter, _picture, _now, _settings.Stability);
-        _converter.SetFromNetwork(shown, _settings.Strength, mask);
-        return _converter.Material;
+        using (Markers.Compose.Auto())
+        {
+            var shown = _picture;
+            if (_moves && _reprojection.CanMove) shown = _reprojection.Move(painter, _picture, _now, _settings.Stability);
+            _converter.SetFromNetwork(shown, _settings.CurrentStrength, mask);
+            return _converter.Material;
+        }
     }
 
     /// <summary>Gives up the shown picture and the run under way: after a cut, or when switched off.</summary>
@@ -236,9 +247,12 @@ sealed class StyleTransferEffect : IDisposable
 
     void RecordRun(in Painter painter, StyleTransferRunner runner)
     {
-        _taken = false;
-        KeepPicture(painter, runner.Record(painter.Commands));
-        EndRun();
+        using (Markers.Run.Auto())
+        {
+            _taken = false;
+            KeepPicture(painter, runner.Record(painter.Commands));
+            EndRun();
+        }
     }
 
     void EndRun()

@@ -81,6 +81,14 @@ public abstract class StyleTransferSettings : MonoBehaviour
 
     #endregion
 
+    #region Private objects
+
+    float _volumeStrength = 1;
+    StyleTransferModel _volumeModel;
+    int _volumeLayers = EveryLayer;
+
+    #endregion
+
     #region Constants
 
     /// <summary>The lines that the tutorials and the nominal size of most networks use.</summary>
@@ -224,12 +232,32 @@ public abstract class StyleTransferSettings : MonoBehaviour
     /// <summary>Hidden/StyleTransfer/Mask; null looks it up.</summary>
     public Shader MaskShader => maskShader;
 
+    /// <summary>The style to show now: a volume's, else <see cref="Model"/>.</summary>
+    public StyleTransferModel CurrentModel => _volumeModel != null ? _volumeModel : model;
+
+    /// <summary>The strength now: <see cref="Strength"/>, multiplied by the volumes'.</summary>
+    public float CurrentStrength => strength * _volumeStrength;
+
+    /// <summary>The layers now: of <see cref="StylizedLayers"/> those that the volumes leave.</summary>
+    public LayerMask CurrentLayers => stylizedLayers.value & _volumeLayers;
+
     /// <summary>Whether some objects are not to be stylised.</summary>
-    public bool NeedsMask => stylizedLayers.value != EveryLayer;
+    public bool NeedsMask => CurrentLayers.value != EveryLayer;
 
     #endregion
 
     #region Public methods
+
+    /// <summary>What volumes say, until they are asked again. Nothing of it is serialised.</summary>
+    /// <param name="strengthFactor">what <see cref="Strength"/> is multiplied by; 1 without volumes</param>
+    /// <param name="style">the style to show; null without</param>
+    /// <param name="layers">the layers to leave of <see cref="StylizedLayers"/>; -1 without</param>
+    public void SetOverrides(float strengthFactor, StyleTransferModel style, int layers)
+    {
+        _volumeStrength = Mathf.Clamp01(strengthFactor);
+        _volumeModel = style;
+        _volumeLayers = layers;
+    }
 
     /// <summary>Shows a style of <see cref="Styles"/>.</summary>
     /// <param name="index">which, from 0; beyond the ends it goes round</param>

@@ -132,6 +132,7 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
         _asset = asset;
         _model = model;
         _type = BarracudaWorkers.TypeOf(worker);
+        LimitTextures();
         _worker = WorkerFactory.CreateWorker(_type, model);
     }
 
@@ -156,6 +157,11 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
 
     int _runsSinceSweep;
 
+    // The PixelShader worker lays tensors out in textures of up to 16384 texels a side, more than some phones and
+    // browsers have.
+    static void LimitTextures()
+      => TextureTensorData.MaxTextureSize = Mathf.Min(TextureTensorData.MaxTextureSize, SystemInfo.maxTextureSize);
+
     void SweepMaterials()
     {
         if (_type != WorkerFactory.Type.PixelShader || ++_runsSinceSweep < RunsBetweenSweeps) return;
@@ -166,6 +172,8 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
 #else
 
     static void SweepMaterials() {}
+
+    static void LimitTextures() {}
 
 #endif
 

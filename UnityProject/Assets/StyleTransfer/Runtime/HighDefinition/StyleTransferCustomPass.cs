@@ -1,4 +1,5 @@
 using System;
+using StyleTransfer.Volumes;
 using UnityEngine;
 using UnityEngine.Rendering;
 using UnityEngine.Rendering.HighDefinition;
@@ -27,7 +28,10 @@ public sealed class StyleTransferCustomPass : CustomPass
     protected override void Execute(CustomPassContext ctx)
     {
         var component = StyleTransferCamera.Of(ctx.hdCamera.camera);
-        if (component == null || !component.IsShowing) return;
+        if (component == null) return;
+
+        StyleTransferVolume.Apply(ctx.hdCamera.volumeStack, component);
+        if (!component.IsShowing) return;
 
         int width = ctx.hdCamera.actualWidth, height = ctx.hdCamera.actualHeight;
         var copies = component.Copies;
@@ -89,7 +93,7 @@ public sealed class StyleTransferCustomPass : CustomPass
 
         ctx.cmd.SetRenderTarget(mask);
         ctx.cmd.ClearRenderTarget(true, true, Color.clear);
-        CustomPassUtils.DrawRenderers(ctx, component.StylizedLayers, RenderQueueType.All, component.MaskMaterial);
+        CustomPassUtils.DrawRenderers(ctx, component.CurrentLayers, RenderQueueType.All, component.MaskMaterial);
         return mask;
     }
 

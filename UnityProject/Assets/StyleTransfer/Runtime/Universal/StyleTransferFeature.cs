@@ -1,4 +1,6 @@
+using StyleTransfer.Volumes;
 using UnityEngine;
+using UnityEngine.Rendering;
 using UnityEngine.Rendering.Universal;
 
 namespace StyleTransfer.Universal
@@ -20,13 +22,22 @@ public sealed class StyleTransferFeature : ScriptableRendererFeature
     #region ScriptableRendererFeature implementation
 
     /// <summary>Makes the pass.</summary>
-    public override void Create() => _pass = new StyleTransferPass();
+    public override void Create()
+    {
+        _pass = new StyleTransferPass();
+    #if !URP_10_OR_NEWER
+        DepthRequest.Watch();
+    #endif
+    }
 
     /// <summary>Adds the pass for cameras that have a style.</summary>
     public override void AddRenderPasses(ScriptableRenderer renderer, ref RenderingData renderingData)
     {
         var component = StyleTransferCamera.Of(renderingData.cameraData.camera);
-        if (component == null || !component.IsShowing) return;
+        if (component == null) return;
+
+        StyleTransferVolume.Apply(VolumeManager.instance.stack, component);
+        if (!component.IsShowing) return;
 
         _pass.SetUp(component, renderer, ref renderingData, afterPostProcessing);
         renderer.EnqueuePass(_pass);

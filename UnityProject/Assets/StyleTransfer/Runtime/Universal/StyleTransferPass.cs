@@ -42,12 +42,28 @@ sealed class StyleTransferPass : ScriptableRenderPass
 
     #if URP_12_OR_NEWER
         _moves = component.NeedsMotion(true);
-        var input = component.NeedsMask ? ScriptableRenderPassInput.Depth : ScriptableRenderPassInput.None;
+
+    #if URP_17_OR_NEWER
+        var input = ScriptableRenderPassInput.None;
+    #else
+        // With the renderer's Intermediate Texture on Auto, URP 12 to 16 would draw to the screen at once, which cannot be
+        // read.
+        var input = ScriptableRenderPassInput.Color;
+    #endif
+        if (component.NeedsMask) input |= ScriptableRenderPassInput.Depth;
         if (_moves) input |= ScriptableRenderPassInput.Depth | ScriptableRenderPassInput.Motion;
         ConfigureInput(input);
     #else
-        // URP has no motion vectors before version 12.
-        if (component.NeedsMask) renderingData.cameraData.requiresDepthTexture = true;
+    #if URP_10_OR_NEWER
+        ConfigureInput(component.NeedsMask ? ScriptableRenderPassInput.Depth : ScriptableRenderPassInput.None);
+    #endif
+        // URP has no motion vectors before version 12. For the depth texture of URP 7 to 9 see DepthRequest: where a volume
+        // has just changed the layers, it is there from the next frame on.
+    #if URP_10_OR_NEWER
+        _hasDepth = true;
+    #else
+        _hasDepth = renderingData.cameraData.requiresDepthTexture;
+    #endif
 
         // Up to version 11, post-processing keeps its result in a texture only for passes of this event.
         _usesPostProcessed = afterPostProcessing && renderingData.cameraData.postProcessEnabled;
@@ -75,7 +91,7 @@ sealed class StyleTransferPass : ScriptableRenderPass
 #else
     static readonly int s_AfterPostProcess = Shader.PropertyToID("_AfterPostProcessTexture");
 
-    bool _usesPostProcessed;
+    bool _usesPostProcessed, _hasDepth;
 #endif
 
     #endregion
@@ -115,6 +131,9 @@ sealed class StyleTransferPass : ScriptableRenderPass
         RenderTexture mask = null;
         if (_component.NeedsMask)
         {
+        #if !URP_12_OR_NEWER
+            if (!_hasDepth) return;
+        #endif
             mask = _component.PrepareMask(camera.width, camera.height);
             if (mask == null) return;
         }
@@ -142,7 +161,7 @@ sealed class StyleTransferPass : ScriptableRenderPass
     {
         var drawing = CreateDrawingSettings(s_ShaderTags, ref renderingData, SortingCriteria.CommonOpaque);
         drawing.overrideMaterial = _component.MaskMaterial;
-        var filtering = new FilteringSettings(RenderQueueRange.all, _component.StylizedLayers);
+        var filtering = new FilteringSettings(RenderQueueRange.all, _component.CurrentLayers);
         context.DrawRenderers(renderingData.cullResults, ref drawing, ref filtering);
     }
 
@@ -232,7 +251,7 @@ sealed class StyleTransferPass : ScriptableRenderPass
         var drawing = RenderingUtils.CreateDrawingSettings
           (s_ShaderTags, rendering, camera, light, SortingCriteria.CommonOpaque);
         drawing.overrideMaterial = _component.MaskMaterial;
-        var filtering = new FilteringSettings(RenderQueueRange.all, _component.StylizedLayers);
+        var filtering = new FilteringSettings(RenderQueueRange.all, _component.CurrentLayers);
         return renderGraph.CreateRendererList(new RendererListParams(rendering.cullResults, drawing, filtering));
     }
 

@@ -1,0 +1,58 @@
+using System.Collections.Generic;
+using UnityEngine;
+using UnityEngine.Rendering;
+using UnityEngine.Rendering.Universal;
+
+namespace StyleTransfer.Universal
+{
+
+#if !URP_10_OR_NEWER
+
+/// <summary>
+/// Asks URP 7 to 9 for the depth texture of cameras whose style has a mask, and takes that back: there a renderer decides
+/// on it before its features are asked (ForwardRenderer.Setup), so the camera's own option must say it.
+/// </summary>
+static class DepthRequest
+{
+    #region Public methods
+
+    /// <summary>Looks at each camera before it is rendered. A second call changes nothing.</summary>
+    public static void Watch()
+    {
+        RenderPipelineManager.beginCameraRendering -= Look;
+        RenderPipelineManager.beginCameraRendering += Look;
+    }
+
+    #endregion
+
+    #region Private members
+
+    // What the options were before they were changed here.
+    static readonly Dictionary<Camera, CameraOverrideOption> s_Before = new Dictionary<Camera, CameraOverrideOption>();
+
+    static void Look(ScriptableRenderContext context, Camera camera)
+    {
+        var component = StyleTransferCamera.Of(camera);
+        var wanted = component != null && component.IsShowing && component.NeedsMask;
+        if (wanted == s_Before.ContainsKey(camera)) return;
+
+        var data = camera.GetComponent<UniversalAdditionalCameraData>();
+        if (data == null) return;
+        if (wanted)
+        {
+            s_Before.Add(camera, data.requiresDepthOption);
+            data.requiresDepthOption = CameraOverrideOption.On;
+        }
+        else
+        {
+            data.requiresDepthOption = s_Before[camera];
+            s_Before.Remove(camera);
+        }
+    }
+
+    #endregion
+}
+
+#endif
+
+}

@@ -1,0 +1,67 @@
+using System;
+using UnityEngine;
+using UnityEngine.Rendering;
+
+namespace StyleTransfer.Volumes
+{
+
+/// <summary>
+/// What a Volume of URP or HDRP changes of the style of the cameras inside it. Cameras need a
+/// <see cref="StyleTransferCamera"/>, whose own values count where no volume says otherwise.
+/// </summary>
+/// <remarks>
+/// For a style in one area only: a global volume with strength 0, and a local one with strength 1.
+/// </remarks>
+[Serializable, VolumeComponentMenu("Style Transfer")]
+public sealed class StyleTransferVolume : VolumeComponent
+{
+    #region Editable attributes
+
+    /// <summary>The camera's strength is multiplied by this; blended between volumes.</summary>
+    [Tooltip("The camera's strength is multiplied by this. Blended between volumes.")]
+    public ClampedFloatParameter strength = new ClampedFloatParameter(1, 0, 1);
+
+    /// <summary>The style to show; none leaves the camera's own.</summary>
+    [Tooltip("The style to show. None leaves the camera's own.")]
+    public StyleParameter style = new StyleParameter(null);
+
+    /// <summary>Of the layers that the camera stylises, only these.</summary>
+    [Tooltip("Of the layers that the camera stylises, only these.")]
+    public LayerMaskParameter layers = new LayerMaskParameter(EveryLayer);
+
+    #endregion
+
+    #region Public methods
+
+    /// <summary>Gives a camera's component what the volumes around the camera say.</summary>
+    /// <param name="stack">the blended volumes of that camera</param>
+    /// <param name="component">the camera's component</param>
+    public static void Apply(VolumeStack stack, StyleTransferCamera component)
+    {
+        var volume = stack != null ? stack.GetComponent<StyleTransferVolume>() : null;
+        if (volume == null) component.SetOverrides(1, null, EveryLayer);
+        else component.SetOverrides(volume.strength.value, volume.style.value, volume.layers.value);
+    }
+
+    #endregion
+
+    #region Private members
+
+    const int EveryLayer = -1;
+
+    #endregion
+}
+
+/// <summary>
+/// A style among the parameters of a volume.
+/// </summary>
+[Serializable]
+public sealed class StyleParameter : VolumeParameter<StyleTransferModel>
+{
+    /// <summary>A parameter.</summary>
+    /// <param name="value">the style; null for none</param>
+    /// <param name="overrideState">whether it counts</param>
+    public StyleParameter(StyleTransferModel value, bool overrideState = false) : base(value, overrideState) {}
+}
+
+}
