@@ -112,3 +112,57 @@ def test_a_bundle_holds_the_files_of_its_family(madeup):
         f"model: {{fileID: 4900000, guid: {guid(f'{folder}/Mosaic.txt')}, type: 3}}"
         in files[f"{folder}/Mosaic.asset"].decode()
     )
+
+
+def test_a_bundle_is_built_for_it(madeup, tmp_path):
+    """Read, lowered, written in its dialect, validated by its rules, proven by its emulation, packaged."""
+    from pipeline.build.job import build_unity
+    from tests.networks import style_onnx
+
+    made = build_unity(
+        style_onnx(tmp_path / "net.onnx"),
+        target="madeup-1.6",
+        input_range="0..255",
+        output_range="0..255",
+        size="96x64",
+        output=tmp_path / "out",
+        use_cache=False,
+    )
+    assert made.report["target"]["name"] == "madeup-1.6"
+    assert made.report["proof"]["passed"]
+    assert (made.bundle / "Net.txt").read_bytes() == b"made up"
+    assert "Net.txt" in str(list(made.bundle.iterdir()))
+
+
+def test_a_family_that_is_taken_away_leaves_the_rest_working(tmp_path):
+    """The whole tree without the folders of the other families: targets, validation and a build."""
+    import shutil
+    import subprocess
+
+    from tests.conftest import REPOSITORY
+    from tests.networks import style_onnx
+
+    gone = [name for name in targets.families() if name != "barracuda"]
+    engines = [targets.family_of(name).engine.removeprefix("StyleTransfer.") for name in gone]
+    place = tmp_path / "tree"
+    for folder in ("pipeline", "unity_templates", "examples"):
+        left_out = shutil.ignore_patterns("__pycache__", "*.pth", "_data")
+        shutil.copytree(REPOSITORY / folder, place / folder, ignore=left_out)
+    for name in gone:
+        shutil.rmtree(place / "pipeline" / "targets" / name)
+    for name in engines:
+        shutil.rmtree(place / "unity_templates" / "Engines" / name)
+    source = style_onnx(tmp_path / "net.onnx")
+    code = f"""
+import pipeline
+from pathlib import Path
+from pipeline import targets
+assert Path(pipeline.__file__).is_relative_to({str(place)!r})
+assert targets.families() == ("barracuda",), targets.families()
+assert pipeline.validate({str(source)!r}).verdicts
+made = pipeline.build_unity({str(source)!r}, input_range="0..255", output_range="0..255", size="96x64",
+                            output={str(tmp_path / "out")!r}, use_cache=False)
+assert made.report["proof"]["passed"]
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
