@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
+    from pipeline.graph.integers import QuantizedTensor
     from pipeline.network import Network
-    from pipeline.quantisation.integers import QuantizedTensor
     from pipeline.rewrites.base import Check, Edit, Refusal
     from pipeline.targets import Target
 
@@ -145,8 +145,8 @@ def _lower_at(
     from pipeline.build.export import export
     from pipeline.build.measured_norms import refit
     from pipeline.graph import declare_size
+    from pipeline.graph.integers import found_in
     from pipeline.graph.statistics import count, operators, opset
-    from pipeline.quantisation.integers import found_in
     from pipeline.quantisation.names import is_quantised
     from pipeline.quantisation.rewrite import integers as integer_weights
 

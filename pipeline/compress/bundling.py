@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.build.options import BuildOptions
     from pipeline.compress.job import CompressOptions
     from pipeline.contract import ImageContract
-    from pipeline.quantisation.integers import QuantizedTensor
+    from pipeline.graph.integers import QuantizedTensor
     from pipeline.targets import Target
 
 

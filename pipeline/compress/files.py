@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
     from pipeline.contract import ImageContract
-    from pipeline.quantisation.integers import QuantizedTensor
+    from pipeline.graph.integers import QuantizedTensor
     from pipeline.sources import ReadOptions
 
 

@@ -17,7 +17,7 @@ from pipeline.support.errors import PipelineError
 if TYPE_CHECKING:
     from pipeline.compress.weights import Weight
     from pipeline.contract import ImageContract
-    from pipeline.quantisation.integers import QuantizedTensor
+    from pipeline.graph.integers import QuantizedTensor
 
 TABLE = ("half", "int8", "int7", "int6", "int5", "int4")
 """The rows of the report's table of size against PSNR, beside the chosen one."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.quantisation.integers import QuantizedTensor, along
+from pipeline.graph.integers import QuantizedTensor, along
 
 _NOISE = 2.0**-22
 """Two roundings of float32 apart: what remains of a weight that was multiplied on the way."""

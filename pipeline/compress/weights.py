@@ -12,7 +12,7 @@ from pipeline.compress.known import known
 from pipeline.compress.packed import HALVES, LARGEST_INTEGER, STEPS, Filling
 from pipeline.compress.rounding import Moments, fitting_scales, round_rows, written
 from pipeline.compress.sites import Site
-from pipeline.quantisation.integers import QuantizedTensor
+from pipeline.graph.integers import QuantizedTensor
 
 VECTOR_BITS = 3
 """Biases, scales and shifts get so many bits more than the weights: there are few, and much hangs on them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.quantisation.integers import along
+from pipeline.graph.integers import along
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs

@@ -18,10 +18,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
+from pipeline.graph.integers import QuantizedTensor, dequantise
 from pipeline.quantisation.dynamic import matmul_to_float, scale_back
 from pipeline.quantisation.edges import integers_in, integers_out
 from pipeline.quantisation.encodings import Encoding, constant, quantise
-from pipeline.quantisation.integers import QuantizedTensor, dequantise
 from pipeline.quantisation.names import BIAS, DOMAINS, INTEGER, NAME, QLINEAR, QUANTISED, UNKNOWN
 from pipeline.quantisation.ranges import bounds
 from pipeline.quantisation.work import MOVING, Work

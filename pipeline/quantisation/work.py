@@ -9,8 +9,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
+from pipeline.graph.integers import QuantizedTensor, dequantise
 from pipeline.quantisation.encodings import Encoding, constant, encoding_of, free_name, root
-from pipeline.quantisation.integers import QuantizedTensor, dequantise
 from pipeline.quantisation.names import NAME
 from pipeline.rewrites.base import Edit, Refusal
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.quantisation.integers import QuantizedTensor
+from pipeline.graph.integers import QuantizedTensor
 from pipeline.sources import unpickle, zipped
 from pipeline.sources.arrays import (
     MAX_RANK,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.quantisation.integers import QuantizedTensor
+from pipeline.graph.integers import QuantizedTensor
 from pipeline.sources.budget import Budget
 from pipeline.sources.failures import damaged, guarded
 from pipeline.sources.pickled import (

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.quantisation.integers import QuantizedTensor
+from pipeline.graph.integers import QuantizedTensor
 from pipeline.sources import plain, quantised_state
 from pipeline.sources.archive import Archive, open_archive
 from pipeline.sources.arrays import is_tensor, rank

@@ -12,8 +12,8 @@ from onnx import TensorProto, helper
 from pipeline.compress.job import CompressOptions, compress
 from pipeline.compress.packed import HALVES, unpack
 from pipeline.graph import valid
+from pipeline.graph.integers import QuantizedTensor
 from pipeline.graph.runtime import free_size, run, session
-from pipeline.quantisation.integers import QuantizedTensor
 from pipeline.support.errors import PipelineError
 from tests.compress.conftest import PICTURES
 from tests.compress.packs import initializers, network

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.compress.known import known
-from pipeline.quantisation.integers import QuantizedTensor
+from pipeline.graph.integers import QuantizedTensor
 
 RNG = np.random.default_rng(0)
 INTS = RNG.integers(-128, 128, (6, 4, 3, 3)).astype(np.int8)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from pipeline.quantisation.integers import QuantizedTensor, dequantise, found_in
+from pipeline.graph.integers import QuantizedTensor, dequantise, found_in
 from tests.rewrites.cases import compute, model, random
 
 
