@@ -88,6 +88,13 @@ class BuildOptions:
     input_range: str | None = option(None, f"What the network takes: {RANGES}.", "RANGE")
     output_range: str | None = option(None, f"What the network gives: {RANGES}.", "RANGE")
     channel_order: str | None = option(None, "rgb (default) or bgr, on both sides.", "ORDER")
+    take: str | None = option(None, "Of several outputs of an .onnx file, the one to keep.", "NAME")
+    bind: tuple[str, ...] = option(
+        (),
+        "Give an input of an .onnx file beside the picture a value: a picture file, a number, or numbers with "
+        "commas; may be repeated.",
+        "NAME=VALUE",
+    )
     tolerance: float = option(
         DEFAULT_TOLERANCE, "Largest difference that the proof allows, in levels of 255.", "LEVELS"
     )

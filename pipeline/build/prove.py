@@ -24,6 +24,7 @@ def make(
 ) -> tuple[Network, Lowered, Proof, dict[str, Any]]:
     """Everything up to the proof; raises ProofFailed where a rule or the numbers do not hold."""
     from pipeline import sources, targets
+    from pipeline.sources import ports
 
     target = targets.get(options.target)
     network = sources.read(
@@ -33,10 +34,14 @@ def make(
             input_range=options.input_range,
             output_range=options.output_range,
             channel_order=options.channel_order,
+            take=options.take,
+            bind=options.bind,
         ),
     )
     keep_what_is_loaded()
     step("read", facts.describe(network))
+    if network.model is not None:
+        ports.require_one(network.model, path)
     if bake_contract:
         _require_contract(network)
 

@@ -35,7 +35,8 @@ class ReadOptions:
     """What the user declares. Each overrides what the architecture or the file says.
 
     `architecture` is the name of a known one, or `package.module:factory`; the ranges are among contract.RANGES;
-    `channel_order` (rgb or bgr) holds for both sides; `name` replaces the file's stem.
+    `channel_order` (rgb or bgr) holds for both sides; `name` replaces the file's stem. Of an ONNX model `take`
+    names the output to keep, and `bind` gives values to inputs beside the picture (ports.py).
     """
 
     architecture: str | None = None
@@ -43,6 +44,8 @@ class ReadOptions:
     output_range: str | None = None
     channel_order: str | None = None
     name: str | None = None
+    take: str | None = None
+    bind: tuple[str, ...] = ()
 
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
@@ -299,16 +302,22 @@ def _program(
 
 
 def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Network:
-    from pipeline.sources import onnx_file
+    from pipeline.sources import onnx_file, ports
     from pipeline.sources.old_linear import settle
 
     model, companions, about = onnx_file.read_onnx(path, file_format)
     onnx_file.check_finite(model, path)
+    ports.bind(model, options.bind, options.input_range, path)
+    if options.take is not None:
+        ports.take(model, options.take, path)
     model, note = settle(model)
     notes = [note] if note else []
     model, batch = onnx_file.one_picture(model)
     if batch > 1:
         notes.append(f"the file declares a batch of {batch} pictures; it is taken for one")
+    notes += ["the input {} is bound to {}".format(*binding.partition("=")[::2]) for binding in options.bind]
+    if options.take is not None:
+        notes.append(f"of {len(about['outputs'])} outputs {options.take} is kept")
     if companions:
         notes.append(f"external data loaded from {', '.join(file.name for file in companions)}")
     known = onnx_file.stored_contract(model, path)
@@ -326,6 +335,7 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         if layout == "nhwc":
             notes.append("the input is channels-last (NHWC), as its declared shape shows")
     elif options.input_range or options.output_range:
+        ports.require_one(model, path)
         raise PipelineError(
             "not-image-to-image",
             "the graph has not one input of rank 4, so value ranges of an image cannot be declared for it",

@@ -1,0 +1,257 @@
+"""Inputs and outputs of an ONNX model beside the picture: outputs are chosen, inputs bound to a value.
+
+A network with a second input (a style picture, a style number, a blend of styles) becomes one from picture to
+picture when that input is bound: its value is put into the graph, and everything that depends only on it is
+computed once and stored as constants. Of several outputs one is kept, and what only the others need goes away.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.sources.pickled import shown
+from pipeline.support.errors import PipelineError
+
+if TYPE_CHECKING:
+    import onnx
+
+STYLE_SIDE = 256
+"""Height and width of a picture for an input whose size is free."""
+_HARMLESS = re.compile(r"[\w./:-]{1,60}")
+LARGEST = 64 * 2**20
+"""Most bytes of the constants that a bound input may become."""
+
+
+def _plain(name: str) -> str:
+    """A name from a file or an option as it is where it is harmless and short, else quoted and cut."""
+    return name if _HARMLESS.fullmatch(name) else shown(name)
+
+
+def of_the_caller(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that are no initializers: what a caller has to give."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in constants]
+
+
+def described(values: Sequence[onnx.ValueInfoProto]) -> str:
+    """Names and shapes for a message: `content (1x3x256x256), style (1x3x?x?)`."""
+    return ", ".join(f"{_plain(value.name)} ({_shape(value)})" for value in values) or "none"
+
+
+def _shape(value: onnx.ValueInfoProto) -> str:
+    dims = value.type.tensor_type.shape.dim
+    return "x".join(str(dim.dim_value or "?") for dim in dims) or "one number"
+
+
+def require_one(model: onnx.ModelProto, path: Path) -> None:
+    """Raise PipelineError `several-inputs` or `several-outputs`, with the option that helps."""
+    inputs, outputs = of_the_caller(model), list(model.graph.output)
+    if len(inputs) > 1:
+        others = [value for value in inputs if len(value.type.tensor_type.shape.dim) != 4] or inputs[1:]
+        raise PipelineError(
+            "several-inputs",
+            f"the network has {len(inputs)} inputs: {described(inputs)}",
+            subject=str(path),
+            remedy=f"Bind all but the picture: --bind {_plain(others[0].name)}=VALUE, where VALUE is a picture "
+            "file, a number, or numbers with commas.",
+        )
+    if len(outputs) > 1:
+        raise PipelineError(
+            "several-outputs",
+            f"the network has {len(outputs)} outputs: {described(outputs)}",
+            subject=str(path),
+            remedy=f"Keep one: --take {_plain(outputs[0].name)}.",
+        )
+
+
+def take(model: onnx.ModelProto, name: str, path: Path) -> None:
+    """Keep one output, in place; nodes and initializers that only others need go away.
+
+    Raises PipelineError `no-such-output`.
+    """
+    kept = [value for value in model.graph.output if value.name == name]
+    if not kept:
+        raise PipelineError(
+            "no-such-output",
+            f"there is no output {_plain(name)}; there are {described(list(model.graph.output))}",
+            subject=str(path),
+            remedy="Give one of them to --take.",
+        )
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    _drop_unneeded(model)
+
+
+def _drop_unneeded(model: onnx.ModelProto) -> None:
+    makers = {name: node for node in model.graph.node for name in node.output if name}
+    needed: set[str] = set()
+    pending = [value.name for value in model.graph.output]
+    while pending:
+        name = pending.pop()
+        if name in needed:
+            continue
+        needed.add(name)
+        node = makers.get(name)
+        if node is not None:
+            needed.update(node.output)
+            pending += [*node.input, *_captured(node)]
+    nodes = [node for node in model.graph.node if any(name in needed for name in node.output)]
+    tensors = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    inputs = [value for value in model.graph.input if value.name in needed or value.name not in _names(model)]
+    for field, kept in (
+        (model.graph.node, nodes),
+        (model.graph.initializer, tensors),
+        (model.graph.input, inputs),
+    ):
+        copies = [type(held).FromString(held.SerializeToString()) for held in kept]
+        del field[:]
+        field.extend(copies)
+
+
+def _names(model: onnx.ModelProto) -> set[str]:
+    return {tensor.name for tensor in model.graph.initializer}
+
+
+def _captured(node: onnx.NodeProto) -> list[str]:
+    """Names that the subgraphs of a node may read from outside."""
+    found: list[str] = []
+    pending = [held for attribute in node.attribute for held in (attribute.g, *attribute.graphs)]
+    while pending:
+        graph = pending.pop()
+        found += [value.name for value in graph.output]
+        for inner in graph.node:
+            found += inner.input
+            pending += [held for attribute in inner.attribute for held in (attribute.g, *attribute.graphs)]
+    return found
+
+
+# --- binding --------------------------------------------------------------------------------------------------
+
+
+def bind(model: onnx.ModelProto, bindings: Sequence[str], value_range: str | None, path: Path) -> list[Path]:
+    """Bind inputs to values, in place; the picture files that were read.
+
+    Each binding is `NAME=VALUE`: a picture file (brought to the input's size and to `value_range`, 0..1 where none
+    is declared), or as many numbers as the input has, with commas. What depends only on bound inputs becomes
+    constants. Raises PipelineError `bad-binding`, `bad-picture`, and what running the graph raises.
+    """
+    from onnx import numpy_helper
+
+    if not bindings:
+        return []
+    files: list[Path] = []
+    inputs = {value.name: value for value in of_the_caller(model)}
+    for binding in bindings:
+        name, equals, text = binding.partition("=")
+        if not equals or name not in inputs:
+            raise _bad(
+                f"there is no input {_plain(name)}" if equals else f"{_plain(binding)} is not NAME=VALUE",
+                f"The inputs are {described(list(inputs.values()))}.",
+            )
+        value = inputs.pop(name)
+        file = Path(text)
+        picture = len(value.type.tensor_type.shape.dim) == 4 and not _numbers(text)
+        if picture:
+            files.append(file)
+        array = _picture(value, file, value_range) if picture else _array(value, text)
+        tensor = numpy_helper.from_array(array, name)
+        kept = [held for held in model.graph.input if held.name != name]
+        copies = [type(held).FromString(held.SerializeToString()) for held in kept]
+        del model.graph.input[:]
+        model.graph.input.extend(copies)
+        model.graph.initializer.append(tensor)
+    _fold(model)
+    return files
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        return []
+
+
+def _array(value: onnx.ValueInfoProto, text: str) -> np.ndarray:
+    import onnx
+
+    numbers = _numbers(text)
+    dims = [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
+    count = math.prod(dims)
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise _bad(
+            f"{_plain(text)} is neither a number nor numbers with commas", f"{_plain(value.name)} takes {count}."
+        )
+    if len(numbers) != count:
+        raise _bad(
+            f"{_plain(value.name)} ({_shape(value)}) takes {count} numbers, {len(numbers)} are given",
+            "Give them with commas.",
+        )
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return np.array(numbers).astype(dtype).reshape(dims)
+
+
+def _picture(value: onnx.ValueInfoProto, file: Path, value_range: str | None) -> np.ndarray:
+    from pipeline.contract import ImageSide
+    from pipeline.sources.onnx_file import layout_of
+    from pipeline.support.files import existing_file
+    from pipeline.verify import pictures
+    from pipeline.verify.proof import to_network
+
+    layout, channels = layout_of(value)
+    dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    height, width = (dims[1], dims[2]) if layout == "nhwc" else (dims[2], dims[3])
+    loaded = pictures.load(existing_file(file), height or STYLE_SIDE, width or STYLE_SIDE, channels or 3)
+    side = ImageSide(value_range or "0..1", channels or 3)
+    array = to_network(loaded.astype(np.float64), side).astype(np.float32)
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1) if layout == "nhwc" else array)
+
+
+def _bad(what: str, remedy: str) -> PipelineError:
+    return PipelineError("bad-binding", what, subject="--bind", remedy=remedy)
+
+
+def _fold(model: onnx.ModelProto) -> None:
+    """Compute what depends on no input that is left, and store it as constants, in place."""
+    import onnx
+    from onnx import numpy_helper
+
+    from pipeline.graph.runtime import session
+
+    known = _names(model)
+    fixed: list[onnx.NodeProto] = []
+    rest: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        depends = any(name and name not in known for name in (*node.input, *_captured(node)))
+        (rest if depends else fixed).append(node)
+        if not depends:
+            known.update(name for name in node.output if name)
+    made = {name for node in fixed for name in node.output if name}
+    read = {name for node in rest for name in (*node.input, *_captured(node))}
+    wanted = sorted(made & (read | {value.name for value in model.graph.output}))
+    if not wanted:
+        return
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    del part.graph.node[:], part.graph.output[:], part.graph.input[:], part.graph.value_info[:]
+    part.graph.node.extend(fixed)
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+    values: list[Any] = session(part, "what the bound inputs make").run(wanted, {})
+    size = sum(value.nbytes for value in values)
+    if size > LARGEST:
+        raise _bad(
+            f"what depends on the bound inputs takes {size >> 20} MiB of constants, {LARGEST >> 20} MiB at most",
+            "Bind a smaller picture, or export the network with the style inside.",
+        )
+    copies = [type(node).FromString(node.SerializeToString()) for node in rest]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in zip(wanted, values, strict=True)
+    )
+    _drop_unneeded(model)

@@ -1,0 +1,142 @@
+"""Inputs beside the picture are bound, one of several outputs is kept; messages name the option that helps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from pipeline import sources
+from pipeline.support.errors import PipelineError
+
+RNG = np.random.default_rng(7)
+W1, W2, WS = (RNG.normal(0, 0.3, shape).astype(np.float32) for shape in ((4, 3, 3, 3), (3, 4, 3, 3), (4, 3, 1, 1)))
+TABLE = RNG.normal(0, 1, (5, 4, 1, 1)).astype(np.float32)
+
+
+def model(second: list[int], kind: int, nodes: list[onnx.NodeProto], path: Path, outputs: int = 1) -> Path:
+    """A network whose second input `style` scales four channels of the picture's features through `gain`."""
+    every = [
+        *nodes,
+        helper.make_node("Conv", ["picture", "w1"], ["features"], pads=[1, 1, 1, 1]),
+        helper.make_node("Mul", ["features", "gain"], ["scaled"]),
+        helper.make_node("Conv", ["scaled", "w2"], ["painted"], pads=[1, 1, 1, 1]),
+        helper.make_node("Sigmoid", ["painted"], ["out0"]),
+        helper.make_node("Neg", ["painted"], ["out1"]),
+    ]
+    graph = helper.make_graph(
+        every if outputs == 2 else every[:-1],
+        "two",
+        [
+            helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, "h", "w"]),
+            helper.make_tensor_value_info("style", kind, second),
+        ],
+        [helper.make_tensor_value_info(f"out{i}", TensorProto.FLOAT, [1, 3, "h", "w"]) for i in range(outputs)],
+        [numpy_helper.from_array(v, k) for k, v in (("w1", W1), ("w2", W2), ("ws", WS), ("table", TABLE))],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    made.ir_version = 8
+    onnx.save(made, path)
+    return path
+
+
+def by_picture(path: Path, outputs: int = 1) -> Path:
+    nodes = [
+        helper.make_node("Conv", ["style", "ws"], ["seen"]),
+        helper.make_node("GlobalAveragePool", ["seen"], ["gain"]),
+    ]
+    return model([1, 3, 16, 24], TensorProto.FLOAT, nodes, path, outputs)
+
+
+def by_number(path: Path) -> Path:
+    return model([1], TensorProto.INT64, [helper.make_node("Gather", ["table", "style"], ["gain"], axis=0)], path)
+
+
+def by_vector(path: Path) -> Path:
+    nodes = [
+        helper.make_node("Constant", [], ["shape"], value=numpy_helper.from_array(np.array([1, 4, 1, 1]))),
+        helper.make_node("Reshape", ["style", "shape"], ["gain"]),
+    ]
+    return model([1, 4], TensorProto.FLOAT, nodes, path)
+
+
+@pytest.fixture
+def wave(tmp_path: Path) -> Path:
+    Image.fromarray(RNG.integers(0, 255, (16, 24, 3), np.uint8)).save(tmp_path / "wave.png")
+    return tmp_path / "wave.png"
+
+
+def given(path: Path, style: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """What the two-input network itself makes of a style and a picture."""
+    import onnxruntime as ort
+
+    opened = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.asarray(opened.run(["out0"], {"picture": picture, "style": style})[0])
+
+
+def bound(path: Path, binding: str) -> sources.Network:
+    return sources.read(path, sources.ReadOptions(input_range="0..1", output_range="0..1", bind=(binding,)))
+
+
+def test_a_bound_style_is_what_the_two_input_network_makes_of_it(tmp_path: Path, wave: Path) -> None:
+    picture = RNG.random((1, 3, 20, 28)).astype(np.float32)
+    pixels = np.asarray(Image.open(wave), np.float32).transpose(2, 0, 1)[None] / 255
+    for make, binding, style in (
+        (by_picture, f"style={wave}", pixels),
+        (by_number, "style=3", np.array([3])),
+        (by_vector, "style=0.5,-1,2,0", np.array([[0.5, -1, 2, 0]], np.float32)),
+    ):
+        path = make(tmp_path / "net.onnx")
+        network = bound(path, binding)
+        made = sources.reference(network)(picture)
+        np.testing.assert_allclose(made, given(path, style, picture), atol=1e-5)
+        assert [value.name for value in network.model.graph.input] == ["picture"]
+        assert sorted(node.op_type for node in network.model.graph.node) == ["Conv", "Conv", "Mul", "Sigmoid"]
+        assert any("style is bound" in note for note in network.notes)
+
+
+@pytest.mark.parametrize(
+    ("make", "binding", "told"),
+    [
+        (by_number, "stile=3", "there is no input stile.*picture.*style"),
+        (by_number, "style", "is not NAME=VALUE"),
+        (by_number, "style=blue", "neither a number nor numbers"),
+        (by_vector, "style=1,2", "takes 4 numbers, 2 are given"),
+        (by_picture, "style=missing.png", "file-not-found"),
+        (by_vector, "style=nan,0,0,0", "neither a number"),
+    ],
+)
+def test_a_binding_that_does_not_fit_is_told(make, binding: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=told):
+        bound(make(tmp_path / "net.onnx"), binding)
+
+
+def test_a_build_names_inputs_outputs_and_the_option_that_helps(pipeline, tmp_path: Path, wave: Path) -> None:
+    source = by_picture(tmp_path / "net.onnx", outputs=2)
+    ranges = ("--input-range", "0..1", "--output-range", "0..1", "-o", "out")
+    none = pipeline("build-unity", source, *ranges)
+    assert none.code == 2 and "2 inputs: picture (1x3x?x?), style (1x3x16x24)" in none.err
+    assert "--bind style=VALUE" in none.err
+    one = pipeline("build-unity", source, *ranges, "--bind", f"style={wave}")
+    assert one.code == 2 and "2 outputs: out0" in one.err and "--take out0" in one.err
+    wrong = pipeline("build-unity", source, *ranges, "--bind", f"style={wave}", "--take", "out7")
+    assert wrong.code == 2 and "[no-such-output]" in wrong.err
+    done = pipeline("build-unity", source, *ranges, "--bind", f"style={wave}", "--take", "out0", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["proof"]["would_have_passed_at"] < 0.1
+
+
+def test_another_style_picture_is_another_build(pipeline, tmp_path: Path, wave: Path) -> None:
+    source = by_picture(tmp_path / "net.onnx")
+    arguments = ("build-unity", source, "--input-range", "0..1", "--output-range", "0..1", "-o", "out", "--json")
+    first = json.loads(pipeline(*arguments, "--bind", f"style={wave}").out)
+    again = json.loads(pipeline(*arguments, "--bind", f"style={wave}").out)
+    Image.fromarray(RNG.integers(0, 255, (16, 24, 3), np.uint8)).save(wave)
+    other = json.loads(pipeline(*arguments, "--bind", f"style={wave}", "--force").out)
+    assert (first["cached"], again["cached"], other["cached"]) == (False, True, False)
+    assert other["model"]["digest"] != first["model"]["digest"]
