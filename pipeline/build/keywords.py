@@ -21,6 +21,8 @@ class ConvertKeywords(TypedDict, total=False):
     input_range: str | None
     output_range: str | None
     channel_order: str | None
+    take: str | None
+    bind: Sequence[str]
     tolerance: float
     picture: str | Path | None
     original: str | Path | None
