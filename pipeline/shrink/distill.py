@@ -182,10 +182,11 @@ class _Distilling:
     # --- paintings ---
 
     def fill(self, step: int) -> None:
-        """Paint again what the pool held before this step."""
+        """Paint again what the pool held before this step, each batch in the precision that it was painted in."""
         newest = (step - 1) // self.options.reuse
         for number in range(max(newest - self.options.pool + 1, 0), newest + 1):
-            self._paint(number)
+            with self.loop.autocast(self.loop.done(number * self.options.reuse)):
+                self._paint(number)
 
     def _crops_of(self, number: int) -> np.ndarray:
         """The pictures of batch `number` of this process."""

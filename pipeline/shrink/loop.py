@@ -196,7 +196,7 @@ class Loop:
         self.optimiser = torch.optim.Adam(_groups(self.student), lr=self.rate, betas=(0.9, 0.99))
         self.average = {k: v.detach().clone() for k, v in self.student.state_dict().items()}
         self.half = can_half(where.device) if options.half is None else options.half
-        self.step = 0
+        self.step = self.skipped = 0
         self.history = History(device=str(where.device), half=self.half, processes=where.size)
         self._before = 0.0
         self._started = time.monotonic()
@@ -211,10 +211,13 @@ class Loop:
         """Spent in training so far, also before a resumption."""
         return self._before + time.monotonic() - self._started
 
-    def done(self) -> float:
-        """The part of the training that is behind, 0..1; the same in every process."""
+    def done(self, step: int | None = None) -> float:
+        """The part of the training that is behind, 0..1; the same in every process.
+
+        At another step than the present one only where steps, and not minutes, end the training.
+        """
         if self.options.minutes is None:
-            return min(self.step / self.options.steps, 1.0)
+            return min((self.step if step is None else step) / self.options.steps, 1.0)
         part = min(self.seconds / (self.options.minutes * 60), 1.0)
         if self.where.size > 1:
             shared = torch.tensor([part], device=self.where.device)
@@ -241,7 +244,7 @@ class Loop:
         if self.where.first:
             self.save()  # at once, so that a place where nothing can be written is found before the work
         sums: dict[str, Tensor] = {}
-        since = skipped = 0
+        since = 0
         done = self.done()
         while done < 1:
             if done >= STATISTICS_UNTIL:
@@ -256,11 +259,11 @@ class Loop:
             if bool(torch.isfinite(nn.utils.clip_grad_norm_(self.student.parameters(), 5.0))):
                 self.optimiser.step()
                 self._follow()
-                skipped = 0
+                self.skipped = 0
             else:
-                skipped += 1
+                self.skipped += 1
             self.step += 1
-            if not skipped:
+            if not self.skipped:
                 since += 1
                 for name, part in parts.items():
                     sums[name] = sums.get(name, 0) + part.detach().float()
@@ -268,8 +271,8 @@ class Loop:
             self.history.steps, self.history.minutes = self.step, self.seconds / 60
             if done >= 1 or self.step % self.options.every == 0:
                 means = {name: float(value) / max(since, 1) for name, value in sums.items()}
+                self._check(means, since)
                 sums, since = {}, 0
-                self._check(means, skipped)
                 if self.where.first:
                     record = {"step": self.step, "minutes": round(self.seconds / 60, 3), "losses": means}
                     self.history.records.append(record | measure(self.averaged()))
@@ -302,12 +305,16 @@ class Loop:
                 else:
                     self.average[name].copy_(value)
 
-    def _check(self, means: Mapping[str, float], skipped: int) -> None:
-        if skipped < MOST_SKIPPED and all(map(math.isfinite, means.values())):
+    def _check(self, means: Mapping[str, float], taken: int) -> None:
+        """Refuse to go on where the losses are no numbers, or where none of the last steps could be taken."""
+        if taken and self.skipped < MOST_SKIPPED and all(map(math.isfinite, means.values())):
             return
+        what = f"the losses are no numbers any more at step {self.step} ({means})"
+        if not taken:
+            what = f"none of the last {self.skipped} steps could be taken: their gradients are no numbers"
         raise PipelineError(
             "training-diverged",
-            f"the losses are no numbers any more at step {self.step} ({means})",
+            what,
             subject="--rate",
             remedy="Take a lower --rate; the last checkpoint is from before.",
         )
@@ -322,6 +329,8 @@ class Loop:
             "identity": self.identity,
             "step": self.step,
             "seconds": self.seconds,
+            "half": self.half,
+            "skipped": self.skipped,
             "student": self.student.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
@@ -356,6 +365,8 @@ class Loop:
             for name, held in self.also.items():
                 held.load_state_dict(state["also"][name])
             self.step, self._before = int(state["step"]), float(state["seconds"])
+            self.half, self.skipped = bool(state["half"]), int(state["skipped"])
+            self.history.half = self.half
             self.history.records = list(state["records"])
         except PipelineError:
             raise

@@ -73,23 +73,35 @@ def test_the_same_seed_gives_the_same_student_to_the_bit(teacher, images):
     assert same(a, b) and not same(a, c)
 
 
-def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(teacher, images, tmp_path):
-    options = replace(SMALL, loop=replace(SMALL.loop, steps=9))
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("half", "kills"), [(False, (4,)), (True, (2, 5, 8))])
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(teacher, images, tmp_path, half, kills):
+    """Stopped between checkpoints, at one, and beyond the part in bfloat16 (0.85 of 10 steps)."""
+    loop = replace(SMALL.loop, steps=10, every=3, half=half)
+    options = replace(SMALL, loop=loop, reuse=2, pool=3)
     whole, history = run(teacher, images, options)
+    for number, kill in enumerate(kills):
 
-    class Stopped(Exception):
-        pass
+        def stop(history, done, kill=kill):
+            if history.steps == kill:
+                raise Stopped
 
-    def stop(history, done):
-        if history.steps == 4:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        run(teacher, images, options, folder=tmp_path, tell=stop)
+        with pytest.raises(Stopped):
+            run(teacher, images, options, folder=tmp_path, tell=stop, resume=number > 0)
     resumed, again = run(teacher, images, options, folder=tmp_path, resume=True)
     assert same(whole, resumed)
-    assert [r["step"] for r in again.records] == [r["step"] for r in history.records] == [3, 6, 9]
+    assert [r["step"] for r in again.records] == [r["step"] for r in history.records] == [3, 6, 9, 10]
     assert again.records[-1]["losses"] == history.records[-1]["losses"]
+
+
+def test_a_training_of_which_no_step_was_taken_is_no_training(teacher, images, tmp_path):
+    options = replace(SMALL, loop=replace(SMALL.loop, rate=1e30, steps=12, every=4))
+    with pytest.raises(PipelineError) as caught:
+        run(teacher, images, options, folder=tmp_path)
+    assert caught.value.code == "training-diverged"
 
 
 def test_a_checkpoint_of_another_run_or_a_broken_one_is_refused(teacher, images, tmp_path):

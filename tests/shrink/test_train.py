@@ -143,15 +143,17 @@ def test_every_architecture_can_be_trained(vgg, images, spec):
     assert all(torch.isfinite(value).all() for value in module.state_dict().values())
 
 
-def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(vgg, images, tmp_path):
-    whole, _ = learnt(vgg, images)
+@pytest.mark.parametrize("half", [False, True])
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(vgg, images, tmp_path, half):
+    options = replace(SMALL, loop=replace(SMALL.loop, half=half))
+    whole, _ = learnt(vgg, images, options)
 
     def stop(history, done):
         if history.steps == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        learnt(vgg, images, folder=tmp_path / "run", tell=stop)
-    resumed, _ = learnt(vgg, images, folder=tmp_path / "run", resume=True)
+        learnt(vgg, images, options, folder=tmp_path / "run", tell=stop)
+    resumed, _ = learnt(vgg, images, options, folder=tmp_path / "run", resume=True)
     pairs = zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
