@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 
+from pipeline.targets.compute.constants import groups
 from pipeline.targets.compute.kernels import kernel_name
 from pipeline.targets.compute.plan import PICTURE, Plan
 
@@ -24,10 +25,19 @@ def model(plan: Plan) -> onnx.ModelProto:
             return plan.names[0]
         return plan.names[1] if number == plan.result else f"value{number}"
 
+    made = {PICTURE, *(v for dispatch in plan.dispatches for v in (dispatch.output, dispatch.kept) if v >= 0)}
+
+    def read_as(number: int) -> list[str]:
+        """A value that no dispatch writes is a part of one, or parts joined."""
+        root = plan.values[number].root
+        whole = [held for held in (number, root) if held in made]
+        return [tensor(held) for held in whole[:1] or sorted(v for v in made if plan.values[v].root == root)]
+
+    place = {id(dispatch): number for number, dispatch in enumerate(plan.dispatches)}
     nodes = []
     for number, dispatch in enumerate(plan.dispatches):
-        read = [tensor(held) for held in (dispatch.first, dispatch.second) if held >= 0]
-        read += [f"statistics{plan.dispatches.index(dispatch.of)}"] if dispatch.of is not None else []
+        read = [name for held in (dispatch.first, dispatch.second) if held >= 0 for name in read_as(held)]
+        read += [f"statistics{place[id(dispatch.of)]}"] if dispatch.of is not None else []
         written = [tensor(held) for held in (dispatch.output, dispatch.kept) if held >= 0]
         written += [f"statistics{number}"] if dispatch.macro("STATISTICS") else []
         nodes.append(
@@ -42,9 +52,9 @@ def model(plan: Plan) -> onnx.ModelProto:
     weights = [onnx.numpy_helper.from_array(held.data, f"weight{at}") for at, held in enumerate(plan.weights)]
     graph = onnx.helper.make_graph(nodes, "plan", ends[:1], ends[1:], weights)
     opsets = [onnx.helper.make_opsetid(DOMAIN, 1)]
-    made = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    onnx.helper.set_model_props(made, dict(sorted(plan.metadata.items())))
-    return made
+    whole = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.helper.set_model_props(whole, dict(sorted(plan.metadata.items())))
+    return whole
 
 
 def table(plan: Plan) -> list[dict[str, Any]]:
@@ -84,3 +94,38 @@ def _place(plan: Plan, number: int) -> str:
     root = plan.values[value.root]
     part = f"+{value.first_block}" if value.first_block else ""
     return f"buffer {root.slot}{part}"
+
+
+def counts(plan: Plan, height: int, width: int) -> dict[str, float]:
+    """What a picture of this size costs, counted in the plan.
+
+    `dispatches`; `giga_fma`: multiply-adds that threads of convolutions issue, with those at the edges of tiles
+    and in channels that do not exist, in billions; `moved_megabytes`: activations read and written, each value
+    once for each dispatch (what a cache can do at best); `alive_megabytes`: the buffers that the values share.
+    """
+    sizes = plan.sizes(height, width)
+    each = 8 if plan.half else 16
+
+    def elements(number: int) -> int:
+        return 0 if number < 0 else plan.values[number].blocks * sizes[number][0] * sizes[number][1]
+
+    issued, moved = 0, 0
+    for dispatch in plan.dispatches:
+        m = dispatch.macros
+        stored = dispatch.macro("STORE", 1) and dispatch.of is None
+        moved += elements(dispatch.first) + elements(dispatch.second) + elements(dispatch.kept)
+        moved += elements(dispatch.output) if stored else 0
+        x, y, _ = groups(plan, dispatch, sizes)
+        if dispatch.kernel == "Conv":
+            pixels = x * y * 4 * m["THREADS_X"] * m["THREADS_Y"]
+            channels = 3 if m.get("PAINT") == 3 else 4 * m["BLOCKS"]
+            inputs = dispatch.fixed["BLOCKS_A_GROUP"] * m["LANES"]
+            issued += pixels * channels * inputs * m["KERNEL_X"] * m["KERNEL_Y"]
+        elif dispatch.kernel == "Depthwise":
+            issued += elements(dispatch.output) * 4 * m["KERNEL_X"] * m["KERNEL_Y"]
+    return {
+        "dispatches": len(plan.dispatches),
+        "giga_fma": round(issued * 1e-9, 3),
+        "moved_megabytes": round(moved * each * 1e-6, 1),
+        "alive_megabytes": round(sum(plan.slot_elements(height, width)) * each * 1e-6, 1),
+    }

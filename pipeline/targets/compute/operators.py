@@ -108,10 +108,8 @@ def _conv(node: gs.Node, shapes: Shapes) -> list[Step]:
     strides, dilations = n.ints(node, "strides", (1, 1)), n.ints(node, "dilations", (1, 1))
     kernel = (weight.shape[2], weight.shape[3])
     if transposed:
-        if n.text(node, "auto_pad", "NOTSET") != "NOTSET" or "output_shape" in node.attrs:
-            raise Unsupported("auto_pad and output_shape of a transposed convolution are not read", "Give pads.")
-        pads = n.ints(node, "pads", (0, 0, 0, 0))
         more = n.ints(node, "output_padding", (0, 0))
+        pads = _transposed_pads(node, kernel, strides, dilations, more)
         return [
             _step(
                 "transposed",
@@ -129,6 +127,24 @@ def _conv(node: gs.Node, shapes: Shapes) -> list[Step]:
     return [
         _step("conv", node, weight=weight, bias=bias, group=group, strides=strides, dilations=dilations, pads=pads)
     ]
+
+
+def _transposed_pads(
+    node: gs.Node, kernel: tuple[int, int], strides: Any, dilations: Any, more: Any
+) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) that a transposed convolution takes off; SAME_* gives stride times the size."""
+    auto = n.text(node, "auto_pad", "NOTSET")
+    if "output_shape" in node.attrs:
+        raise Unsupported("output_shape of a transposed convolution is a size that is baked in", "Give pads.")
+    if auto in ("NOTSET", "VALID"):
+        top, left, bottom, right = n.ints(node, "pads", (0, 0, 0, 0))
+        return (top, left, bottom, right) if auto == "NOTSET" else (0, 0, 0, 0)
+    sides = []
+    for axis in (0, 1):
+        total = max(0, (kernel[axis] - 1) * dilations[axis] + 1 - strides[axis] + more[axis])
+        small, large = total // 2, total - total // 2
+        sides.append((small, large) if auto == "SAME_UPPER" else (large, small))
+    return sides[0][0], sides[1][0], sides[0][1], sides[1][1]
 
 
 def _batch_norm(node: gs.Node, shapes: Shapes) -> list[Step]:

@@ -268,7 +268,7 @@ def halved(n: Net) -> str:
     b = n.op("LeakyRelu", n.norm(n.conv(a, 8, 12, 4, strides=[2, 2], pads=[1, 1, 1, 1]), 12))
     c = n.op("Relu", n.conv(b, 12, 16, 4, strides=[2, 2], pads=[1, 1, 1, 1]))
     d = n.op("Relu", n.transposed(c, 16, 12, 4, strides=[2, 2], pads=[1, 1, 1, 1]))
-    e = n.op("Relu", n.transposed(n.op("Concat", d, b, axis=1), 24, 8, 4, strides=[2, 2], pads=[1, 1, 1, 1]))
+    e = n.op("Relu", n.transposed(n.op("Concat", d, b, axis=1), 24, 8, 3, strides=[2, 2], auto_pad="SAME_UPPER"))
     e = n.op("Concat", e, a, axis=1)
     return n.op("Sigmoid", n.conv(n.op("Concat", e, e, axis=1), 32, 3, 3, pads=[1, 1, 1, 1]))
 

@@ -93,6 +93,19 @@ def test_a_whole_graph_of_thousands_of_nodes_is_refused_at_once():
     assert "operations" in refused.reason
 
 
+def test_counts_are_those_of_the_plan():
+    """A picture of whole tiles of 32 x 16 pixels issues what is useful, and another one more."""
+    net = Net(size=(64, 64))
+    x = net.conv(net.image, 3, 16, 1)
+    x = net.conv(net.pad(x, 1), 16, 16, 3)
+    plan = compile_graph(net.graph(net.conv(x, 16, 3, 1))).plan
+    told = described.counts(plan, 64, 64)
+    useful = 64 * 64 * (3 * 16 + 9 * 16 * 16 + 16 * 3)
+    assert told["giga_fma"] == round(useful * 1e-9, 3) and told["dispatches"] == 3
+    assert told["moved_megabytes"] == round(64 * 64 * 16 * (1 + 4 + 4 + 4 + 4 + 1) * 1e-6, 1)
+    assert described.counts(plan, 65, 64)["giga_fma"] > told["giga_fma"]
+
+
 def test_layers_cost_what_they_are_compiled_to():
     from pipeline.cost.model import devices_of, layers
 

@@ -60,6 +60,12 @@ def test_what_is_compiled_has_no_finding(name):
     assert validate(to_model(graph), COMPUTE) == []
 
 
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_plan_reports_as_a_sound_model(name):
+    read = COMPUTE.family.read(COMPUTE.family.write(made(name), COMPUTE))
+    assert validate(read, COMPUTE) == []
+
+
 def test_a_file_is_a_plan_and_reports_as_a_model():
     data = COMPUTE.family.write(made("style"), COMPUTE, {"source_digest": "abc"})
     read = COMPUTE.family.read(data)
