@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from pipeline.validation.findings import Severity
-from pipeline.validation.kinds import Hit, cosmetic, plain
+from pipeline.validation.kinds import HARMLESS, Hit, cosmetic, plain
 from pipeline.validation.view import View, attribute, given, label
 
 if TYPE_CHECKING:
@@ -195,6 +195,18 @@ def same_padding_dilated(view: View, node: onnx.NodeProto, rule: Rule) -> Iterat
         yield Hit(f"auto_pad={pad} with dilations={plain(dilations)}: another size is computed", "auto_pad")
 
 
+def output_shape(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """A ConvTranspose's output_shape, which is not read and not reported: what the pads give is computed."""
+    value = attribute(node, "output_shape")
+    if value is None:
+        return
+    if HARMLESS["natural-output-shape"](view, node):
+        told = f"output_shape={plain(value)} is not read; at this size it is what the pads give"
+        yield Hit(told, "output_shape", Severity.NOTE)
+    else:
+        yield Hit(f"output_shape={plain(value)} is not read: what the pads give is computed", "output_shape")
+
+
 def fourier(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """DFT: the axis as an attribute (before opset 20) throws; inverse with onesided is wrong (measured)."""
     if view.opset < 20:
@@ -237,6 +249,7 @@ KINDS: dict[str, Kind] = {
     "cast-to-bool": cast_to_bool,
     "cast-type": cast_type,
     "same-padding-dilated": same_padding_dilated,
+    "output-shape": output_shape,
     "fourier": fourier,
     "one-operand": one_operand,
     "whole-rank": whole_rank,
