@@ -154,7 +154,7 @@ def _lower_at(
     give_back()
     before: dict[str, Any] = {"opset": opset(exported), "operators": operators(exported)}
     own_size = declared_size(exported)
-    if own_size is None:
+    if own_size is None and not target.can("computed-sizes"):
         exported = declare_size(exported, *size)
     quantised, integers = None, network.integers
     if is_quantised(exported):

@@ -17,6 +17,7 @@ from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, NarrowConvolutions, TransposedConvolutions
 from pipeline.rewrites.expand import Expands
 from pipeline.rewrites.forms import Forms, NoOps
+from pipeline.rewrites.free_sizes import FreeSizes
 from pipeline.rewrites.functions import Functions
 from pipeline.rewrites.fused import FusedOperators
 from pipeline.rewrites.group_norm import GroupNorms
@@ -54,6 +55,7 @@ REWRITES: tuple[Rewrite, ...] = (
     GroupNorms(),
     FuseInstanceNorm(),
     InstanceNormInputs(),
+    FreeSizes(),
     FuseUpsample(),
     Resizes(),
     Softmaxes(),
