@@ -523,12 +523,23 @@ public static partial class Cases
         }
     }
 
-    public static void the_component_frees_in_edit_mode_too()
+    public static void in_edit_mode_the_style_is_shown_only_where_that_is_asked_for()
     {
         Application.isPlaying = false;
         RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         var camera = Fixture.Camera(Fixture.Style());
         Stub.Reflect.Send(camera, "OnEnable");
+        Fixture.Frame(camera, source, shown);
+        Fixture.IsSame(source, shown, "not asked for");
+        Fixture.Equal(Stub.Live.Count("Worker"), 0, "workers where it is not asked for");
+        camera.PreviewInEditMode = true;
+        for (var frame = 0; frame < 2; frame++) Fixture.Frame(camera, source, shown);
+        Fixture.IsInverted(source, shown);
+        camera.PreviewInEditMode = false;
+        Fixture.Frame(camera, source, shown);
+        Fixture.IsSame(source, shown, "switched off");
+        Fixture.Equal(Stub.Live.Count("Worker"), 0, "workers after it is switched off");
+        camera.PreviewInEditMode = true;
         Fixture.Frame(camera, source, shown);
         Stub.Reflect.Send(camera, "OnDisable");
         Fixture.Free(source, shown);

@@ -105,6 +105,20 @@ public static partial class Cases
         }
     }
 
+    sealed class DequantizeUint8 : Layer {}
+
+    public static void packed_weights_run_on_the_cpu_where_there_are_no_compute_shaders()
+    {
+        SystemInfo.supportsComputeShaders = false;
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        var style = Fixture.Style();
+        EngineRig.NetworkOf(style).layers.Add(new DequantizeUint8());
+        using (var runner = new StyleTransferRunner(style)) runner.Stylize(source, shown, 1);
+        Fixture.IsInverted(source, shown);
+        Fixture.Equal(Stub.World.LogCount("cannot run; it runs on the CPU"), 1, "warnings");
+        Fixture.Free(source, shown);
+    }
+
     public static void nothing_is_waited_for_with_the_cpu_worker()
     {
         RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();

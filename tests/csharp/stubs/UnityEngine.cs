@@ -392,6 +392,9 @@ public sealed class CreateAssetMenuAttribute : Attribute
 public sealed class RequireComponent : Attribute { public RequireComponent(Type requiredComponent) {} }
 
 [AttributeUsage(AttributeTargets.Class)]
+public sealed class ExecuteAlways : Attribute {}
+
+[AttributeUsage(AttributeTargets.Class)]
 public sealed class AddComponentMenu : Attribute
 {
     public AddComponentMenu(string menuName) {}

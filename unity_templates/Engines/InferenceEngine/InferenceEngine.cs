@@ -51,13 +51,13 @@ public sealed class InferenceEngine : StyleTransferEngine
 
     /// <summary>Loads an imported network.</summary>
     public override StyleTransferNetwork Load(StyleTransferModel model, StyleTransferWorker worker)
-      => new InferenceNetwork(model, ModelLoader.Load((ModelAsset)model.Model), BackendOf(worker));
+      => Make(model, ModelLoader.Load((ModelAsset)model.Model), worker);
 
     /// <summary>Loads a .sentis file.</summary>
     public override StyleTransferNetwork LoadFile(StyleTransferModel model, byte[] file, StyleTransferWorker worker)
     {
         using (var stream = new MemoryStream(file))
-            return new InferenceNetwork(model, ModelLoader.Load(stream), BackendOf(worker));
+            return Make(model, ModelLoader.Load(stream), worker);
     }
 
     #endregion
@@ -119,6 +119,28 @@ public sealed class InferenceEngine : StyleTransferEngine
     #endregion
 
     #region Private members
+
+    // Layers that expand packed weights, which no version's GPUPixel worker has (GPUPixel.cs:332 of 2.4.0).
+    static readonly string[] s_Expanding = { "DequantizeUint8", "Cast" };
+
+    static StyleTransferNetwork Make(StyleTransferModel asset, Model network, StyleTransferWorker worker)
+    {
+        var backend = BackendOf(worker);
+        if (backend == BackendType.GPUPixel && Expands(network))
+        {
+            Debug.LogWarning("Style Transfer: the weights of '" + asset.DisplayName + "' are packed, which the pixel " +
+              "shaders of " + PackageName + " cannot run; it runs on the CPU. Build it with --weights float.", asset);
+            backend = BackendType.CPU;
+        }
+        return new InferenceNetwork(asset, network, backend);
+    }
+
+    static bool Expands(Model network)
+    {
+        foreach (var layer in network.layers)
+            if (Array.IndexOf(s_Expanding, layer.GetType().Name) >= 0) return true;
+        return false;
+    }
 
     const string InferencePrefix = "inference-";
     const string SentisPrefix = "sentis-";
