@@ -14,7 +14,7 @@ namespace StyleTransfer
 /// Order matters among image effects: put this one after tone mapping, because the network sees colours of
 /// 0..1 only.
 /// </remarks>
-[RequireComponent(typeof(Camera))]
+[RequireComponent(typeof(Camera)), ExecuteAlways]
 [AddComponentMenu("Style Transfer/Style Transfer Camera")]
 public class StyleTransferCamera : StyleTransferSettings
 {
@@ -51,7 +51,7 @@ public class StyleTransferCamera : StyleTransferSettings
     #region For render pipelines
 
     /// <summary>Whether anything is to be drawn in this frame.</summary>
-    public bool IsShowing => _effect != null && IsOn;
+    public bool IsShowing => _effect != null && IsOn && IsActive;
 
     /// <summary>
     /// Whether motion vectors and depth would be put to use. A picture that is shown in the frame that it was
@@ -175,7 +175,7 @@ public class StyleTransferCamera : StyleTransferSettings
         if (CurrentPipeline == null)
         {
             // Before the first picture it is not known yet whether there will be any.
-            var draws = IsOn && (!_tried || _effect != null);
+            var draws = IsOn && IsActive && (!_tried || _effect != null);
             _textures.Request(_camera, draws && NeedsMotion(false), draws && NeedsMask);
             return;
         }
@@ -235,6 +235,9 @@ public class StyleTransferCamera : StyleTransferSettings
         if (component != null) component._rendered = true;
     }
 
+    // In edit mode only where that is asked for.
+    bool IsActive => Application.isPlaying || PreviewInEditMode;
+
     bool IsOn => Stylize && CurrentStrength > 0;
 
     bool RunsInsideFrames => _effect != null && _effect.RunsInsideFrames;
@@ -242,6 +245,12 @@ public class StyleTransferCamera : StyleTransferSettings
     // Whether there is something to draw.
     bool Prepare()
     {
+        if (!IsActive)
+        {
+            if (_tried) ReleaseEffect();
+            return false;
+        }
+
         if (!_tried || Worker != _triedWorker || ConvertShader != _triedShader) AllocateEffect();
         if (_effect == null) return false;
 

@@ -68,6 +68,11 @@ public abstract class StyleTransferSettings : MonoBehaviour
       "surface in the frame before. Softens the picture; needs Reproject.")]
     float stability = 0;
 
+    [Header("Editor")]
+
+    [SerializeField, Tooltip("Shows the style in the Game view without Play, whenever the editor draws it.")]
+    bool previewInEditMode = false;
+
     [Header("Shaders (referred to here so that players contain them)")]
 
     [SerializeField, Tooltip("Hidden/StyleTransfer/Convert")]
@@ -221,6 +226,13 @@ public abstract class StyleTransferSettings : MonoBehaviour
     {
         get => stability;
         set => stability = Mathf.Clamp(value, 0, MaximumStability);
+    }
+
+    /// <summary>Whether the style is shown in the editor's Game view without Play.</summary>
+    public bool PreviewInEditMode
+    {
+        get => previewInEditMode;
+        set => previewInEditMode = value;
     }
 
     /// <summary>Hidden/StyleTransfer/Convert; null looks it up.</summary>
