@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILIES", "Recognised", "Variant", "build", "load", "names", "recognise"]
 
-FAMILIES: tuple[Family, ...] = (fast_neural_style.FAMILY, fritz.FAMILY, few_shot.FAMILY)
+FAMILIES: tuple[Family, ...] = (
+    fast_neural_style.FAMILY,
+    fast_neural_style.SCALED_FAMILY,
+    fritz.FAMILY,
+    few_shot.FAMILY,
+)
 STATISTICS = re.compile(r"\.(running_mean|running_var|num_batches_tracked)$")
 
 
@@ -127,7 +132,7 @@ def _first_difference(expected: Shapes, found: Shapes) -> str:
 
 def _unknown(best: _Attempt, state: StateDict, name: str | None) -> PipelineError:
     nearest = name or best.family.variants[0].name
-    alike = f"{best.named} of {len(best.expected)} tensor names are alike"
+    alike = f"{best.named} of {len(best.expected)} tensor names are the same"
     if name is not None:
         return PipelineError(
             "architecture-does-not-fit",
@@ -135,12 +140,21 @@ def _unknown(best: _Attempt, state: StateDict, name: str | None) -> PipelineErro
             subject=state.subject,
             remedy="Leave --architecture out to have it recognised, or give your own package.module:factory.",
         )
+    remedy = "Give the code of the network too: --architecture package.module:factory, or export it to ONNX."
+    if not best.named:
+        first = ", ".join(repr(key[:60]) for key in list(state.tensors)[:3])
+        return PipelineError(
+            "unknown-architecture",
+            f"these {len(state.tensors)} tensors ({first}, ...) are no network that is known here",
+            subject=state.subject,
+            remedy=remedy,
+        )
     return PipelineError(
         "unknown-architecture",
         f"these {len(state.tensors)} tensors are no network that is known here; the nearest is {nearest} "
         f"({alike}), where {best.difference}",
         subject=state.subject,
-        remedy="Give the code of the network too: --architecture package.module:factory, or export it to ONNX.",
+        remedy=remedy,
     )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.architectures.base import (
@@ -43,6 +44,10 @@ RESIDUAL_SKIPS = Variant(
     "fast-neural-style-residual-skips",
     "plus three long skips, and every residual block adds its input twice (13 additions), as in the notebook of "
     "cj-mills' end-to-end tutorial",
+)
+SCALED = Variant(
+    "fast-neural-style-scale-shift",
+    "the network of abhiskk/fast-neural-style: norms with scale and shift and an epsilon of 1e-9, BGR pictures",
 )
 NAMES = (PLAIN.name, SKIPS.name, RESIDUAL_SKIPS.name)
 
@@ -154,6 +159,7 @@ def contract(params: Parameters) -> ImageContract:
 
 def module(name: str, params: Parameters) -> nn.Module:
     """The torch module of a variant, with the names of pytorch/examples; x is (N, C, H, W) float32 0..255."""
+    epsilon = SCALED_EPSILON if name == SCALED.name else 1e-5
     import torch
     from torch import nn
     from torch.nn import functional as f
@@ -171,9 +177,9 @@ def module(name: str, params: Parameters) -> nn.Module:
         def __init__(self, channels: int, inner: int, kernel: int) -> None:
             super().__init__()
             self.conv1 = ConvLayer(channels, inner, kernel)
-            self.in1 = nn.InstanceNorm2d(inner, affine=True)
+            self.in1 = nn.InstanceNorm2d(inner, epsilon, affine=True)
             self.conv2 = ConvLayer(inner, channels, kernel)
-            self.in2 = nn.InstanceNorm2d(channels, affine=True)
+            self.in2 = nn.InstanceNorm2d(channels, epsilon, affine=True)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.in2(self.conv2(f.relu(self.in1(self.conv1(x))))) + x
@@ -186,14 +192,29 @@ def module(name: str, params: Parameters) -> nn.Module:
             for conv, norm, inputs, outputs, kernel in _layers(params):
                 convs[conv] = (inputs, outputs, kernel)
                 norms[norm] = outputs
-            self.conv1, self.in1 = ConvLayer(*convs["conv1"]), nn.InstanceNorm2d(norms["in1"], affine=True)
-            self.conv2, self.in2 = ConvLayer(*convs["conv2"], 2), nn.InstanceNorm2d(norms["in2"], affine=True)
-            self.conv3, self.in3 = ConvLayer(*convs["conv3"], 2), nn.InstanceNorm2d(norms["in3"], affine=True)
+            self.conv1, self.in1 = (
+                ConvLayer(*convs["conv1"]),
+                nn.InstanceNorm2d(norms["in1"], epsilon, affine=True),
+            )
+            self.conv2, self.in2 = (
+                ConvLayer(*convs["conv2"], 2),
+                nn.InstanceNorm2d(norms["in2"], epsilon, affine=True),
+            )
+            self.conv3, self.in3 = (
+                ConvLayer(*convs["conv3"], 2),
+                nn.InstanceNorm2d(norms["in3"], epsilon, affine=True),
+            )
             self.blocks = [f"res{i}" for i in range(1, params["blocks"] + 1)]
             for name in self.blocks:
                 self.add_module(name, ResidualBlock(*convs[f"{name}.conv1"]))
-            self.deconv1, self.in4 = ConvLayer(*convs["deconv1"]), nn.InstanceNorm2d(norms["in4"], affine=True)
-            self.deconv2, self.in5 = ConvLayer(*convs["deconv2"]), nn.InstanceNorm2d(norms["in5"], affine=True)
+            self.deconv1, self.in4 = (
+                ConvLayer(*convs["deconv1"]),
+                nn.InstanceNorm2d(norms["in4"], epsilon, affine=True),
+            )
+            self.deconv2, self.in5 = (
+                ConvLayer(*convs["deconv2"]),
+                nn.InstanceNorm2d(norms["in5"], epsilon, affine=True),
+            )
             self.deconv3 = ConvLayer(*convs["deconv3"])
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -213,6 +234,40 @@ def module(name: str, params: Parameters) -> nn.Module:
 
     return TransformerNet(name in (SKIPS.name, RESIDUAL_SKIPS.name), name == RESIDUAL_SKIPS.name)
 
+
+# --- abhiskk/fast-neural-style ---------------------------------------------------------------------------------
+
+SCALED_EPSILON = 1e-9
+"""neural_style/transformer_net.py of that repository: InstanceNormalization(dim, eps=1e-9), variance over n."""
+_SCALED = {"scale": "weight", "shift": "bias"}
+_NORM = re.compile(r"(?<=in)(\d+)\.(scale|shift)$")
+
+
+def clean_scaled(tensors: Tensors) -> tuple[Tensors, list[str]]:
+    """`in1.scale` and `in1.shift` become `in1.weight` and `in1.bias`."""
+    return clean({_NORM.sub(lambda m: f"{m[1]}.{_SCALED[m[2]]}", name): held for name, held in tensors.items()})
+
+
+def choose_scaled(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Choice:
+    """One variant: the norms' names tell it."""
+    return Choice((SCALED.name,), "its norms have scale and shift, as in abhiskk/fast-neural-style")
+
+
+def contract_scaled(params: Parameters) -> ImageContract:
+    """BGR 0..255 in and out (neural_style/utils.py: preprocess_batch, tensor_save_bgrimage), multiples of 4."""
+    known = contract(params)
+    return replace(known, input=replace(known.input, order="bgr"), output=replace(known.output, order="bgr"))
+
+
+SCALED_FAMILY = Family(
+    variants=(SCALED,),
+    clean=clean_scaled,
+    infer=infer,
+    shapes=shapes,
+    choose=choose_scaled,
+    module=module,
+    contract=contract_scaled,
+)
 
 FAMILY = Family(
     variants=(PLAIN, SKIPS, RESIDUAL_SKIPS),

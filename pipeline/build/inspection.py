@@ -14,7 +14,11 @@ from pipeline.support.untrusted import on_a_file
 
 @on_a_file
 def inspect(
-    source: str | Path, *, architecture: str | None = None, target: str = targets.DEFAULT
+    source: str | Path,
+    *,
+    architecture: str | None = None,
+    prefix: str | None = None,
+    target: str = targets.DEFAULT,
 ) -> dict[str, Any]:
     """What a model file is, and what it costs once lowered for `target`, as plain data; nothing in it is run.
 
@@ -28,7 +32,7 @@ def inspect(
         return read_packed(path)[1]
     about: dict[str, Any] = {"file": path.name, "bytes": path.stat().st_size}
     try:
-        network = sources.read(path, sources.ReadOptions(architecture=architecture))
+        network = sources.read(path, sources.ReadOptions(architecture=architecture, prefix=prefix, describe=True))
     except PipelineError as error:
         if error.code != "ambiguous-architecture":
             raise
@@ -46,5 +50,6 @@ def inspect(
     }
     if network.graph:
         about["graph"] = network.graph
-    about["cost"] = facts.cost(network, targets.get(target))
+    if network.module is not None or network.model is not None:
+        about["cost"] = facts.cost(network, targets.get(target))
     return about

@@ -18,6 +18,7 @@ class ConvertKeywords(TypedDict, total=False):
     target: str
     size: Size | str
     architecture: str | None
+    prefix: str | None
     input_range: str | None
     output_range: str | None
     channel_order: str | None

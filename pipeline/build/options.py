@@ -85,6 +85,11 @@ class BuildOptions:
         "your own torch module, which is imported from the current folder and run.",
         "NAME",
     )
+    prefix: str | None = option(
+        None,
+        "Which network of a checkpoint that holds several: what its tensors' names begin with, such as net_ema.",
+        "NAME",
+    )
     input_range: str | None = option(None, f"What the network takes: {RANGES}.", "RANGE")
     output_range: str | None = option(None, f"What the network gives: {RANGES}.", "RANGE")
     channel_order: str | None = option(None, "rgb (default) or bgr, on both sides.", "ORDER")

@@ -36,6 +36,7 @@ def make(
             channel_order=options.channel_order,
             take=options.take,
             bind=options.bind,
+            prefix=options.prefix,
         ),
     )
     keep_what_is_loaded()

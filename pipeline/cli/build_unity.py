@@ -26,9 +26,9 @@ def command(
 ) -> None:
     """Turn a trained network into a folder that a Unity project can use.
 
-    SOURCE is a checkpoint or model: .pth .pt .model .pt2 .safetensors .h5 .onnx. It is read without running
-    anything in it, exported, rewritten until the target computes it right, checked against the target's rules,
-    compared with the original, and packed with C#, shader, prefab and report. Without SOURCE the models of
+    SOURCE is a checkpoint or model: .pth .pt .model .pt2 .safetensors .h5 .onnx. No code in it is run
+    (docs/security.md). It is exported, rewritten until the target computes it right, checked against the target's
+    rules, compared with the original, and packed with C#, shader, prefab and report. Without SOURCE the models of
     ./pipeline.toml are built.
 
     Without --output or --project the bundle goes into the Unity project around the current folder, else into

@@ -14,14 +14,17 @@ from pipeline.cli.console import Console, output_options
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--architecture", metavar="NAME", help="Which known network it is, where the file cannot tell.")
+@click.option(
+    "--prefix", metavar="NAME", help="Which network of a checkpoint that holds several, such as net_ema."
+)
 @click.option("--target", default=targets.DEFAULT, show_default=True, help="What the cost is told for.")
 @output_options
-def command(console: Console, file: Path, architecture: str | None, target: str) -> None:
+def command(console: Console, file: Path, architecture: str | None, prefix: str | None, target: str) -> None:
     """Say what a model file is: format, architecture, widths, weights, contract, operators, cost.
 
     The cost is that of the lowered graph: nodes before and after, multiply-adds, activation memory written and
-    alive at once, at the usual sizes. Nothing in the file is run. Of a packed file: format version, tensors with
-    their bits and bytes, checksum of the model in it.
+    alive at once, at the usual sizes. No code in the file is run (docs/security.md). Of a packed file: format
+    version, tensors with their bits and bytes, checksum of the model in it.
 
     \b
     Examples:
@@ -30,7 +33,7 @@ def command(console: Console, file: Path, architecture: str | None, target: str)
     """
     from pipeline.build.inspection import inspect
 
-    facts = inspect(file, architecture=architecture, target=target)
+    facts = inspect(file, architecture=architecture, prefix=prefix, target=target)
     if console.as_json:
         console.data(facts)
         return

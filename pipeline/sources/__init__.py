@@ -1,4 +1,4 @@
-"""Reading: a source file becomes a `Network`, and nothing in the file is run.
+"""Reading: a source file becomes a `Network`, and no code in the file is run (docs/security.md).
 
     network = read(Path("mosaic.pth"))
     paint = reference(network)              # NCHW float32 in, NCHW float32 out, in the network's own ranges
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.contract import ChannelOrder, ImageContract, ImageSide
 from pipeline.network import Network
 from pipeline.sources.triage import EXTENSIONS, FileFormat, identify
-from pipeline.support.errors import PipelineError
+from pipeline.support.errors import MissingDependency, PipelineError
 
 if TYPE_CHECKING:
     from pipeline.sources.running import Reference
@@ -35,8 +35,10 @@ class ReadOptions:
     """What the user declares. Each overrides what the architecture or the file says.
 
     `architecture` is the name of a known one, or `package.module:factory`; the ranges are among contract.RANGES;
-    `channel_order` (rgb or bgr) holds for both sides; `name` replaces the file's stem. Of an ONNX model `take`
-    names the output to keep, and `bind` gives values to inputs beside the picture (ports.py).
+    `channel_order` (rgb or bgr) holds for both sides; `name` replaces the file's stem; `prefix` says which network
+    of a state dict that holds several. Of an ONNX model `take` names the output to keep, and `bind` gives values to
+    inputs beside the picture (ports.py). With `describe`, the network of a state dict comes without its module where
+    torch is not installed: what it is can be told all the same.
     """
 
     architecture: str | None = None
@@ -46,6 +48,8 @@ class ReadOptions:
     name: str | None = None
     take: str | None = None
     bind: tuple[str, ...] = ()
+    prefix: str | None = None
+    describe: bool = False
 
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
@@ -193,6 +197,10 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
         state = read_keras(path)
     else:
         state = read_state(path, file_format)
+    from pipeline.sources import company
+
+    if options.prefix:
+        state = company.under(state, options.prefix)
     if options.architecture and ":" in options.architecture:
         return _read_own(path, state, options)
 
@@ -201,8 +209,16 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
 
     declared = state.attributes.get(ARCHITECTURE)
     by_file = options.architecture is None and declared in names()
-    recognised = recognise(state, declared if by_file else options.architecture)
+    named = declared if by_file else options.architecture
+    state, recognised = company.found(state, lambda part: recognise(part, named))
     notes = [*state.notes, *recognised.notes]
+    try:
+        module = load(build(recognised.name, recognised.params), recognised.tensors, str(path))
+    except MissingDependency:
+        if not options.describe:
+            raise
+        module = None
+        notes.append("torch is not installed: what it costs is not told")
     if state.attributes.get("training") is True:
         notes.append("saved in training mode: evaluated in eval mode")
     return Network(
@@ -214,7 +230,7 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
         reason=f"the checkpoint says that it is {declared}" if by_file else recognised.reason,
         contract=_declare(path, options, recognised.contract, ({}, {})),
         weights=recognised.weights,
-        module=load(build(recognised.name, recognised.params), recognised.tensors, str(path)),
+        module=module,
         details=recognised.params,
         integers=tuple(state.integers),
         notes=tuple(notes),
@@ -223,12 +239,13 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
 
 def _read_own(path: Path, state: StateDict, options: ReadOptions) -> Network:
     from pipeline.architectures import STATISTICS, load
-    from pipeline.sources import own_module, quantised_state
+    from pipeline.sources import company, own_module, quantised_state
 
     spec = str(options.architecture)
     module, code = own_module.make(spec)
-    notes = [*state.notes, f"{spec} was imported and called: the code of the network is yours, and was run"]
     module = own_module.plain(module)
+    state = company.fitting(state, list(module.state_dict()))
+    notes = [*state.notes, f"{spec} was imported and called: the code of the network is yours, and was run"]
     if state.integers:
         notes += quantised_state.fit(module, state.tensors, f"--architecture {spec}")
     load(module, state.tensors, str(path))

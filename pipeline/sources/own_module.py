@@ -47,7 +47,12 @@ def make(spec: str) -> tuple[nn.Module, Path | None]:
             raise _not_found(
                 spec, f"there is no Python module {error.name}", "Run in the folder that it lies in."
             ) from None
-        raise _failed(spec, error) from error
+        raise PipelineError(
+            "own-module-failed",
+            f"your code imports {error.name or 'a module'}, which is not installed here",
+            subject=f"--architecture {spec}",
+            remedy=f"Install it where the pipeline runs: {sys.executable} -m pip install {error.name or ''}",
+        ) from error
     except AttributeError as error:
         if not hasattr(sys.modules.get(name), attribute.partition(".")[0]):
             raise _not_found(
@@ -101,9 +106,12 @@ def _not_found(spec: str, message: str, remedy: str) -> PipelineError:
 
 def _failed(spec: str, error: Exception) -> PipelineError:
     text = str(error).splitlines()[0] if str(error) else ""
+    module, _, factory = spec.partition(":")
     return PipelineError(
         "own-module-failed",
         f"your code raised {type(error).__name__}: {text}",
         subject=f"--architecture {spec}",
-        remedy="The factory is called without arguments: give all of them defaults.",
+        remedy="The factory is called without arguments: give all of them defaults."
+        if isinstance(error, TypeError)
+        else f"Try it alone, in the same folder: python -c 'import {module}; {module}.{factory}()'.",
     )

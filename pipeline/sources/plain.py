@@ -21,8 +21,8 @@ WRAPPERS = ("module", "_orig_mod", "model", "net", "network", "netG", "generator
 PRUNED, WEIGHT_NORM, SPECTRAL_NORM = "pruning masks", "weight_norm", "spectral_norm"
 
 
-def names(tensors: Tensors, notes: list[str]) -> Tensors:
-    """The tensors without the prefixes that all names share because of a wrapper; noted."""
+def names(tensors: Tensors, notes: list[str]) -> tuple[Tensors, str]:
+    """The tensors without the prefixes that all names share because of a wrapper, noted, and these prefixes."""
     removed: list[str] = []
     while tensors:
         firsts = {name.partition(".")[0] for name in tensors}
@@ -39,7 +39,7 @@ def names(tensors: Tensors, notes: list[str]) -> Tensors:
         }
     if removed:
         notes.append(f"prefix {'.'.join(removed)}. removed from all names")
-    return tensors
+    return tensors, ".".join(part for part in removed if part != "_orig_mod")
 
 
 def weights(tensors: Tensors, notes: list[str], subject: str) -> Tensors:

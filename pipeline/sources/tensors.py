@@ -72,6 +72,8 @@ class StateDict:
     classes: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     integers: list[QuantizedTensor] = field(default_factory=list)
+    removed: str = ""
+    """The prefix that a wrapper had put before every name, such as "module.model"."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -131,7 +133,7 @@ def read_state(
             quantised[id(tensors[key])] = value
         else:
             tensors[key] = value
-    tensors = plain.names(tensors, notes)
+    tensors, removed = plain.names(tensors, notes)
     tensors = quantised_state.without_activations(tensors, len(quantised), notes)
     integers = [replace(quantised[id(v)], name=key) for key, v in tensors.items() if id(v) in quantised]
     tensors = plain.weights(tensors, notes, str(path))
@@ -144,6 +146,7 @@ def read_state(
         found.classes,
         {**archive.metadata, **found.attributes},
         integers,
+        removed,
     )
 
 

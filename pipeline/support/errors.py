@@ -74,7 +74,9 @@ class MissingDependency(PipelineError):
             "missing-dependency",
             f"{purpose} needs the Python package {package}, which is not installed",
             subject=package,
-            remedy=f"Install it with: pip install 'unity-bridge-pipeline[{extra}]'.",
+            remedy="Its CPU build suffices: pip install torch --index-url https://download.pytorch.org/whl/cpu."
+            if package == "torch"
+            else f"Install it with: pip install 'unity-bridge-pipeline[{extra}]'.",
         )
 
 

@@ -41,4 +41,5 @@ def test_an_error_is_one_line():
 
 
 def test_a_missing_package_says_what_to_install():
-    assert "pip install 'unity-bridge-pipeline[torch]'" in str(MissingDependency("torch", "torch", "this"))
+    assert "pip install 'unity-bridge-pipeline[keras]'" in str(MissingDependency("h5py", "keras", "this"))
+    assert "pip install torch --index-url" in str(MissingDependency("torch", "torch", "this"))
