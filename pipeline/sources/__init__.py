@@ -36,9 +36,9 @@ class ReadOptions:
 
     `architecture` is the name of a known one, or `package.module:factory`; the ranges are among contract.RANGES;
     `channel_order` (rgb or bgr) holds for both sides; `name` replaces the file's stem; `prefix` says which network
-    of a state dict that holds several. Of an ONNX model `take` names the output to keep, and `bind` gives values to
-    inputs beside the picture (ports.py). With `describe`, the network of a state dict comes without its module where
-    torch is not installed: what it is can be told all the same.
+    of a state dict that holds several. Of an ONNX model `take` names the output to keep, and `bind` gives values
+    to inputs beside the picture (ports.py). With `describe`, the network of a state dict comes without its module
+    where torch is not installed: what it is can be told all the same.
     """
 
     architecture: str | None = None
