@@ -114,8 +114,9 @@ class Faults:
     with the nodes. What an edit of the round touched counts as free of faults until the next.
     """
 
-    def __init__(self, graph: gs.Graph, target: Target) -> None:
+    def __init__(self, graph: gs.Graph, target: Target, rewrites: Iterable[Rewrite]) -> None:
         self._graph, self._target = graph, target
+        self._wanted = {code for rewrite in rewrites for code in removes(rewrite)}
         self._codes: dict[str, set[str]] | None = None
         self._touched: set[str] = set()
 
@@ -137,7 +138,8 @@ class Faults:
             family = self._target.family
             from pipeline.validation import validate
 
-            for finding in validate(family.read(family.write(self._graph, self._target)), self._target):
+            written = family.read(family.write(self._graph, self._target))
+            for finding in validate(written, self._target, self._wanted):
                 self._codes.setdefault(finding.node, set()).add(finding.code)
         return set() if name in self._touched else self._codes.get(name, set())
 
@@ -193,7 +195,7 @@ def run(
     undone: set[str] = set()
     for _ in range(MAX_ROUNDS):
         changed = False
-        faults = Faults(graph, target)
+        faults = Faults(graph, target, rewrites)
         refusals: dict[Refusal, None] = {}
         for rewrite in rewrites:
             if rewrite.name in undone or (changed and getattr(rewrite, "last", False)):

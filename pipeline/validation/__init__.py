@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,9 +45,10 @@ def codes() -> dict[str, dict[str, str]]:
     return found
 
 
-def validate(model: onnx.ModelProto, target: Target) -> list[Finding]:
+def validate(model: onnx.ModelProto, target: Target, only: Collection[str] | None = None) -> list[Finding]:
     """The findings of a model for a target, worst first, then in node order, then by code.
 
+    With `only`, those of these codes; the other rules are not evaluated.
     The model is not changed, and weights are not turned into arrays. Never raises on an odd graph: what cannot be
     read is the finding `malformed-graph`.
     """
@@ -58,6 +59,8 @@ def validate(model: onnx.ModelProto, target: Target) -> list[Finding]:
     place = {id(node): index for index, node in enumerate(view.nodes)}
     found: list[tuple[int, Finding]] = []
     for rule in target.graph_rules:
+        if only is not None and rule.code not in only:
+            continue
         for node, hit in _guarded(graph_kinds[rule.kind](view, rule)):
             found.append((place.get(id(node), -1), _finding(view, node, rule, hit)))
     counts: dict[str, int] = defaultdict(int)
@@ -67,6 +70,8 @@ def validate(model: onnx.ModelProto, target: Target) -> list[Finding]:
     for index, node in enumerate(view.nodes):
         facts = target.operators.get(node.op_type)
         for rule in facts.rules if facts is not None else ():
+            if only is not None and rule.code not in only:
+                continue
             if rule.options.get("once"):
                 if (rule.code, node.op_type) in told:
                     continue

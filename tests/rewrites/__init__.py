@@ -82,7 +82,7 @@ def apply(
     """
     edits: list[Edit] = []
     for _ in range(20):
-        asked = base.Faults(graph, target).asked(rewrite) if found else base.always
+        asked = base.Faults(graph, target, (rewrite,)).asked(rewrite) if found else base.always
         outcome = rewrite.apply(graph, target, asked)
         made = [entry for entry in outcome if isinstance(entry, Edit)]
         edits += made
