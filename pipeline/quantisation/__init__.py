@@ -1,5 +1,5 @@
 """Quantised networks: what their integers stand for, and the float network behind them.
 
 `rewrite` is the rewrite that all targets share; `dynamic` and `edges` are its harder cases, `work` what the three
-share. `integers` holds weights as a file has them, `encodings` and `ranges` what integers stand for.
+share. `encodings` and `ranges` say what integers stand for; weights as a file has them are `pipeline.integers`.
 """
