@@ -69,7 +69,7 @@ class Subject:
     def sized(self, size: Size) -> Size:
         """The size nearest to `size` at which it runs."""
         if self.lowered.fixed_size is not None:
-            return Size.of_hw(self.lowered.fixed_size)
+            return self.lowered.fixed_size
         return size.rounded(self.lowered.size_multiple)
 
     def model(self, size: Size) -> onnx.ModelProto:
@@ -111,7 +111,7 @@ def lower(network: Network, target: str, label: str, optimize: str | None = None
     lowered = lower_network(
         network,
         targets.get(target),
-        SIZES[0].hw,
+        SIZES[0],
         bake_contract=network.contract is not None,
         metadata={},
         optimize=optimize,

@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.support.size import Size
 from pipeline.support.version import __version__
 
 if TYPE_CHECKING:
@@ -109,8 +108,8 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
         "model": {
             "bytes": len(lowered.serialised),
             "digest": hashlib.sha256(lowered.serialised).hexdigest(),
-            "width": lowered.size[1],
-            "height": lowered.size[0],
+            "width": lowered.size.width,
+            "height": lowered.size.height,
             "fixed_size": lowered.fixed_size is not None,
             "size_multiple": lowered.size_multiple,
             "input_name": next(i.name for i in model.graph.input if i.name not in constants),
@@ -136,14 +135,14 @@ def predicted(lowered: Lowered) -> dict[str, Any]:
     from pipeline.cost.model import SIZES, at_size, counted, devices_of
 
     built = lowered.graph
-    sizes = SIZES if lowered.fixed_size is None else (Size.of_hw(lowered.fixed_size),)
+    sizes = SIZES if lowered.fixed_size is None else (lowered.fixed_size,)
     on = devices_of(lowered.target)
     told = {}
     for wanted in sizes:
         size = wanted.rounded(lowered.size_multiple)
         told[str(size)] = counted(built, size, on)
     family = lowered.target.family
-    convolutions = [layer.conv for layer in at_size(built, Size.of_hw(lowered.size)) if layer.conv]
+    convolutions = [layer.conv for layer in at_size(built, lowered.size) if layer.conv]
     return {
         "sizes": told,
         "devices": [{**held.as_dict(), "error": held.error} for held in on],

@@ -39,7 +39,7 @@ _SECOND_SIZE = (84, 116)
 class Lowered:
     """A graph for one target, and what is known about it.
 
-    `candidate` computes it as the target would; None where ONNX Runtime cannot run that. `size` (height, width)
+    `candidate` computes it as the target would; None where ONNX Runtime cannot run that. `size`
     is declared in the model; `fixed_size` is set, to the same, when it runs at no other. `output_scale` is output
     width / input width. `quantised` is set for a quantised source: the float graph behind it.
     `integers` are the weights that the source has as integers and the model as exactly the floats that they stand
@@ -53,8 +53,8 @@ class Lowered:
     serialised: bytes
     target: Target
     candidate: Picture2Picture | None
-    size: tuple[int, int]
-    fixed_size: tuple[int, int] | None
+    size: Size
+    fixed_size: Size | None
     size_multiple: int
     input_channels: int
     output_channels: int
@@ -77,7 +77,7 @@ class Lowered:
 def lower_network(
     network: Network,
     target: Target,
-    size: tuple[int, int],
+    size: Size,
     *,
     bake_contract: bool,
     metadata: dict[str, str],
@@ -86,7 +86,7 @@ def lower_network(
     alone: bool = False,
     optimize: str | None = None,
 ) -> Lowered:
-    """Export `network` and rewrite it until `target` accepts it; `size` is the nominal (height, width).
+    """Export `network` and rewrite it until `target` accepts it; `size` is the nominal one.
 
     A network that does not run at the nominal size is lowered at the nearest one at which it does. With `alone`
     the result is declared to run at that size alone. `skip` names rewrites to leave out; with `check` each one is
@@ -94,21 +94,22 @@ def lower_network(
     or cannot be exported. What the target would still refuse is left to `validate`.
     """
 
-    def lower_at(size: tuple[int, int]) -> Lowered:
-        return _lower_at(network, target, size, bake_contract, metadata, skip, check, alone, optimize)
+    def lower_at(hw: tuple[int, int]) -> Lowered:
+        return _lower_at(network, target, hw, bake_contract, metadata, skip, check, alone, optimize)
 
     try:
-        lowered = lower_at(size)
+        lowered = lower_at(size.hw)
         if lowered.candidate is not None:
             # Below one multiple the shapes that the rewrites saw were none.
-            return lower_at(lowered.size) if min(size) < lowered.size_multiple else lowered
+            small = min(size.hw) < lowered.size_multiple
+            return lower_at(lowered.size.hw) if small else lowered
     except PipelineError as error:
-        nearest = _nearest_that_runs(network, size)
-        if error.code not in ("graph-does-not-run", "export-failed") or nearest == size:
+        nearest = _nearest_that_runs(network, size.hw)
+        if error.code not in ("graph-does-not-run", "export-failed") or nearest == size.hw:
             raise
         return lower_at(nearest)
-    nearest = _nearest_that_runs(network, size)
-    return lowered if nearest == size else lower_at(nearest)
+    nearest = _nearest_that_runs(network, size.hw)
+    return lowered if nearest == size.hw else lower_at(nearest)
 
 
 def _nearest_that_runs(network: Network, size: tuple[int, int]) -> tuple[int, int]:
@@ -199,8 +200,8 @@ def _lower_at(
         serialised=data,
         target=target,
         candidate=fit.candidate,
-        size=size,
-        fixed_size=fixed,
+        size=Size.of_hw(size),
+        fixed_size=Size.of_hw(fixed) if fixed else None,
         size_multiple=1 if fixed else fit.multiple or 1,
         input_channels=channels,
         output_channels=out_channels,
@@ -308,8 +309,10 @@ def trial_sizes(lowered: Lowered, source_fixed: tuple[int, int] | None) -> tuple
 
     Two sizes, or the only one at which source or graph runs.
     """
-    if only := lowered.fixed_size or source_fixed:
-        return (only,)
+    if lowered.fixed_size is not None:
+        return (lowered.fixed_size.hw,)
+    if source_fixed is not None:
+        return (source_fixed,)
     return _rounded(_GOLDEN_SIZE, lowered.size_multiple), _rounded(_SECOND_SIZE, lowered.size_multiple)
 
 

@@ -88,7 +88,7 @@ def _lower_and_prove(
     lowered = lower_network(
         network,
         target,
-        options.size.hw,
+        options.size,
         bake_contract=bake_contract,
         metadata=facts.metadata(network, target, bake_contract),
         skip=options.skip,

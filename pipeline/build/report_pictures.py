@@ -42,7 +42,7 @@ def _nominal_pictures(lowered: Lowered, picture: Path | None, nominal: Size) -> 
     from pipeline.verify import pictures
 
     assert lowered.candidate is not None
-    size = Size.of_hw(lowered.fixed_size) if lowered.fixed_size else nominal.rounded(lowered.size_multiple)
+    size = lowered.fixed_size if lowered.fixed_size else nominal.rounded(lowered.size_multiple)
     given = pictures.load(picture, *size.hw, lowered.input_channels)
     made = lowered.candidate(given)
     top, left = (max(0, (whole - part) // 2) for whole, part in zip(made.shape[2:], _DETAIL.hw, strict=True))

@@ -25,7 +25,7 @@ def steadiness(lowered: Lowered, picture: Path | None) -> dict[str, Any] | None:
     from pipeline.flicker.measure import SIZE, clips_of_file, stability, unpainted
 
     usual = Size.of_hw(SIZE).rounded(lowered.size_multiple)
-    size = Size.of_hw(lowered.fixed_size) if lowered.fixed_size else usual
+    size = lowered.fixed_size or usual
     colour = (lowered.input_channels, lowered.output_channels) == (3, 3)
     if lowered.candidate is None or not colour or lowered.output_scale != 1:
         return None

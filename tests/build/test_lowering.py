@@ -13,6 +13,7 @@ from pipeline import sources, targets
 from pipeline.build.lowering import Lowered, lower_network, trial_sizes
 from pipeline.graph.statistics import operators
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 from pipeline.validation import validate
 from tests.networks import style_onnx
 
@@ -39,7 +40,7 @@ def save(
 
 def lowered(path: Path, size: tuple[int, int] = (540, 960), target: str = "barracuda-3.0") -> Lowered:
     network = sources.read(path, sources.ReadOptions(input_range="0..1", output_range="0..1"))
-    return lower_network(network, targets.get(target), size, bake_contract=True, metadata={})
+    return lower_network(network, targets.get(target), Size.of_hw(size), bake_contract=True, metadata={})
 
 
 def declared(model: onnx.ModelProto) -> list[int]:
@@ -92,7 +93,7 @@ def test_a_baked_size_is_found_and_kept(tmp_path):
     nodes = [helper.make_node("Add", ["x", "m"], ["y"])]
     path = save(tmp_path / "fixed.onnx", nodes, [1, 3, 24, 32], m=RNG.random((1, 3, 24, 32)).astype(np.float32))
     result = lowered(path)
-    assert result.fixed_size == result.size == (24, 32)
+    assert result.fixed_size == result.size == Size(32, 24)
     assert declared(result.model) == [1, 3, 24, 32]
     assert trial_sizes(result, None) == ((24, 32),)
     assert any("32x24 alone" in note for note in result.notes)
@@ -138,7 +139,11 @@ def test_the_file_carries_what_unity_checks(tmp_path):
         style_onnx(tmp_path / "n.onnx"), sources.ReadOptions(input_range="0..1", output_range="0..1")
     )
     result = lower_network(
-        network, targets.get("barracuda-3.0"), (540, 960), bake_contract=True, metadata={"source_digest": "abc"}
+        network,
+        targets.get("barracuda-3.0"),
+        Size(960, 540),
+        bake_contract=True,
+        metadata={"source_digest": "abc"},
     )
     assert {p.key: p.value for p in result.model.metadata_props} == {"source_digest": "abc"}
     assert result.model.producer_name == "unity-bridge-pipeline"
@@ -152,7 +157,7 @@ def test_a_network_that_halves_eight_times_asks_for_multiples_of_256(tmp_path):
     ]
     path = save(tmp_path / "deep.onnx", nodes, [1, 3, "h", "w"], s=np.array([1, 1, 256, 256], np.float32))
     result = lowered(path)
-    assert (result.size_multiple, result.size) == (256, (512, 1024))
+    assert (result.size_multiple, result.size) == (256, Size(1024, 512))
 
 
 def test_a_size_at_which_the_source_does_not_run_gives_way_to_the_nearest_at_which_it_does(tmp_path):
@@ -173,7 +178,7 @@ def test_a_size_at_which_the_source_does_not_run_gives_way_to_the_nearest_at_whi
     model.opset_import[0].version = 13
     onnx.save(model, path)
     result = lowered(path, (52, 100))
-    assert result.fixed_size == result.size == (48, 96)
+    assert result.fixed_size == result.size == Size(96, 48)
 
 
 def test_a_graph_can_be_declared_to_run_at_its_own_size_alone(tmp_path):
@@ -181,8 +186,8 @@ def test_a_graph_can_be_declared_to_run_at_its_own_size_alone(tmp_path):
         style_onnx(tmp_path / "n.onnx"), sources.ReadOptions(input_range="0..1", output_range="0..1")
     )
     target = targets.get("barracuda-3.0")
-    result = lower_network(network, target, (64, 96), bake_contract=True, metadata={}, alone=True)
-    assert (result.fixed_size, result.size_multiple) == ((32, 48), 1)
+    result = lower_network(network, target, Size(96, 64), bake_contract=True, metadata={}, alone=True)
+    assert (result.fixed_size, result.size_multiple) == (Size(48, 32), 1)
     assert trial_sizes(result, None) == ((32, 48),)
 
 
@@ -194,7 +199,7 @@ def test_a_nominal_size_below_one_multiple_is_lowered_at_that_multiple(tmp_path)
     nodes.append(helper.make_node("Add", ["u", "x"], ["y"]))
     weights = {"w": RNG.normal(size=(3, 3, 4, 4)).astype(np.float32), "s": np.array([1, 1, 128, 128], np.float32)}
     result = lowered(save(tmp_path / "deep.onnx", nodes, [1, 3, "h", "w"], **weights), (32, 32))
-    assert result.size == (128, 128)
+    assert result.size == Size(128, 128)
     assert "Pad" in operators(result.model)
 
 

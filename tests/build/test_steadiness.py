@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.build.steadiness import steadiness
 from pipeline.flicker.measure import SIZE
+from pipeline.support.size import Size
 
 
 def lowered(paint, **changes):
@@ -46,13 +47,13 @@ def test_sizes_are_those_that_the_network_runs_at() -> None:
         return picture
 
     steadiness(lowered(paint, size_multiple=32), None)
-    steadiness(lowered(paint, fixed_size=(64, 96)), None)
+    steadiness(lowered(paint, fixed_size=Size(96, 64)), None)
     assert seen == {(256, 480), (64, 96)}
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"input_channels": 1}, {"output_scale": 2}, {"fixed_size": (960, 1280)}, {"candidate": None}],
+    [{"input_channels": 1}, {"output_scale": 2}, {"fixed_size": Size(1280, 960)}, {"candidate": None}],
 )
 def test_what_cannot_be_told_is_not(changes) -> None:
     assert steadiness(lowered(lambda picture: picture, **changes), None) is None
