@@ -197,18 +197,25 @@ def _array(value: onnx.ValueInfoProto, text: str) -> np.ndarray:
 
 
 def _picture(value: onnx.ValueInfoProto, file: Path, value_range: str | None) -> np.ndarray:
+    """The middle of a picture file, as the input takes it: its size, channels and layout, in the value range."""
+    from PIL import Image, ImageOps
+
     from pipeline.contract import ImageSide
     from pipeline.sources.onnx_file import layout_of
     from pipeline.support.files import existing_file
-    from pipeline.verify import pictures
-    from pipeline.verify.proof import to_network
+    from pipeline.support.picture_files import open_picture
 
     layout, channels = layout_of(value)
     dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
     height, width = (dims[1], dims[2]) if layout == "nhwc" else (dims[2], dims[3])
-    loaded = pictures.load(existing_file(file), height or STYLE_SIDE, width or STYLE_SIDE, channels or 3)
+    size = (width or STYLE_SIDE, height or STYLE_SIDE)
+    fitted = ImageOps.fit(open_picture(existing_file(file)), size, Image.Resampling.BICUBIC)
+    pixels = np.asarray(fitted, np.float64).transpose(2, 0, 1)[None] / 255
+    if channels == 1:
+        pixels = pixels.mean(axis=1, keepdims=True)
     side = ImageSide(value_range or "0..1", channels or 3)
-    array = to_network(loaded.astype(np.float64), side).astype(np.float32)
+    scale, shift = (np.reshape(held, (1, -1, 1, 1)) for held in side.affine())
+    array = (pixels * scale + shift).astype(np.float32)
     return np.ascontiguousarray(array.transpose(0, 2, 3, 1) if layout == "nhwc" else array)
 
 
