@@ -15,6 +15,7 @@ from pipeline.rewrites.batch_norm import FoldBatchNorm, PictureStatistics
 from pipeline.rewrites.broadcasts import BroadcastConstants
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, NarrowConvolutions, TransposedConvolutions
+from pipeline.rewrites.exact_forms import ExactForms
 from pipeline.rewrites.expand import Expands
 from pipeline.rewrites.forms import Forms, NoOps
 from pipeline.rewrites.free_sizes import FreeSizes
@@ -52,6 +53,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Expands(),
     Paddings(),
     MergedPads(),
+    ExactForms(),
     GroupNorms(),
     FuseInstanceNorm(),
     InstanceNormInputs(),

@@ -41,6 +41,7 @@ class GroupNorms:
         "shape-is-not-read",
         "input-does-not-fold",
         "reshape-of-memory",
+        "layer-norm-axis",
     )
     after = ("constants",)
 

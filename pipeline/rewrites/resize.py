@@ -52,6 +52,8 @@ class Resizes:
         "scales-below-one",
         "scales-not-integral",
         "sizes-do-not-fold",
+        "resize-places-unknown",
+        "resize-tie",
     )
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
