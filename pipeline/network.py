@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.contract import ImageContract
-from pipeline.graph.integers import QuantizedTensor
 
 if TYPE_CHECKING:
     import onnx
     import torch
+
+    from pipeline.graph.integers import QuantizedTensor
 
 
 @dataclass

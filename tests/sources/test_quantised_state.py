@@ -128,7 +128,7 @@ def test_weights_are_bit_for_bit_what_torch_dequantises(tmp_path: Path, make: An
         assert (held.axis is None) == (value.qscheme() == torch.per_tensor_affine)
     left = [name for name in state.tensors if "scale" in name or "zero_point" in name or "packed" in name]
     assert not left
-    assert any("computes in float" in note for note in state.notes)
+    assert any("compute in float" in note for note in state.notes)
 
 
 def test_a_bias_beside_packed_weights_is_read_and_a_missing_one_is_not_invented(tmp_path: Path) -> None:
