@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
+from pathlib import Path
+
+import onnx_graphsurgeon as gs
 import pytest
 
 from pipeline import targets
@@ -9,8 +14,8 @@ from pipeline.cost.model import Conv, at_size, counted, device, devices, layers
 from pipeline.graph import from_model
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
-from pipeline.targets.barracuda.cost import kernel
-from tests.networks import style_onnx
+from pipeline.targets.barracuda.cost import issued, kernel
+from tests.networks import style_checkpoint, style_onnx
 from tests.rewrites import model, node, random
 
 
@@ -31,11 +36,56 @@ def conv(inputs: int, outputs: int, size: int = 3, height: int = 270, width: int
         (conv(32, 32, group=32), "compute", "depthwise"),
         (conv(32, 32), "compute-nchw", "winograd"),
         (conv(32, 32, 5), "compute-nchw", "blocked-8x8"),
-        (conv(3, 9), "compute-mobile", "mobile-4x4"),
+        (conv(3, 16, 9, 540, 960), "compute", "register-4x2"),
+        (conv(3, 16, 9, 540, 960), "compute-nchw", "tall-8x8"),
+        (conv(3, 9), "compute-arm", "arm-4x4"),
+        (conv(3, 9), "compute-qualcomm", "qualcomm-4x4"),
+        (conv(3, 9, 1), "compute-qualcomm", "qualcomm-1x1"),
     ],
 )
 def test_the_kernel_follows_importer_section_9(given: Conv, worker: str, wanted: str) -> None:
     assert kernel(given, worker) == wanted
+
+
+@functools.cache
+def of_widths(*widths: int) -> gs.Graph:
+    """The fast_neural_style network of these widths with random weights, lowered for Barracuda 3.0."""
+    from pipeline import sources
+    from pipeline.build.export import export
+    from pipeline.build.lowering import rewrite
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = style_checkpoint(Path(folder) / "net.pth", widths, blocks=5)
+        network = sources.read(path, sources.ReadOptions())
+        exported = export(network, (128, 128))
+        return rewrite(exported, network.contract, targets.get("barracuda-3.0")).graph
+
+
+COUNTED = {
+    (8, 16, 32): {"compute": 11.8, "compute-nchw": 8.8, "compute-arm": 28.5, "compute-qualcomm": 100.6},
+    (16, 32, 64): {"compute": 32.8, "compute-nchw": 22.1, "compute-arm": 52.6},
+}
+"""Billions of multiply-adds that Barracuda's own kernels issue at 960x540 (gpu.md)."""
+
+
+@pytest.mark.parametrize("widths", list(COUNTED))
+def test_the_issued_work_of_whole_networks_is_what_the_real_kernels_issue(widths) -> None:
+    convs = [layer.conv for layer in at_size(of_widths(*widths), Size(960, 540)) if layer.conv]
+    for worker, wanted in COUNTED[widths].items():
+        assert round(sum(issued(held, worker) for held in convs) * 1e-9, 1) == wanted, worker
+
+
+def test_a_network_is_faster_on_a_laptop_than_on_a_phone_and_fastest_on_a_desktop() -> None:
+    for widths in COUNTED:
+        told = counted(of_widths(*widths), Size(960, 540), devices().values())["predicted"]
+        assert told["desktop"] < told["laptop"] < told["phone"] < told["phone-qualcomm"]
+
+
+def test_the_desktop_predicts_the_frame_rates_that_its_terms_are_anchored_to() -> None:
+    """25 and about 50 pictures a second at 720x540, of which the game takes 12 ms."""
+    for widths, rate in (((32, 64, 128), 25), ((8, 16, 32), 50)):
+        found = device("desktop").milliseconds(at_size(of_widths(*widths), Size(720, 540)))
+        assert 1000 / (found + 12) == pytest.approx(rate, rel=0.05)
 
 
 def relu_after(operator: str, **attrs: object) -> list[bool]:
@@ -83,5 +133,5 @@ def test_a_target_has_the_devices_of_its_family_and_this_machine():
     from pipeline.cost.model import devices_of
 
     told = [held.name for held in devices_of(targets.get("barracuda-3.0"))]
-    assert told == ["here", "desktop", "laptop", "phone", "burst"]
+    assert told == ["here", "desktop", "laptop", "phone", "phone-qualcomm", "burst"]
     assert set(told) <= set(devices())

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.shrink.goals import parse
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ from pipeline.support.errors import PipelineError
 )
 def test_a_goal_is_read(text, kind, limit, size, device) -> None:
     goal = parse(text)
-    assert (goal.kind, goal.limit, goal.size, goal.device) == (kind, pytest.approx(limit), size, device)
+    assert (goal.kind, goal.limit, goal.size, goal.device) == (kind, pytest.approx(limit), Size(*size), device)
     assert goal.for_original(99) == pytest.approx(limit)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cost.model import Conv, Device, Layer, Worker, read_devices
@@ -12,10 +13,61 @@ from pipeline.cost.model import Conv, Device, Layer, Worker, read_devices
 _FUSED = frozenset(["LeakyRelu", "Relu", "Sigmoid", "Tanh"])
 _FUSE_INTO = frozenset(["Add", "BatchNormalization", "Conv", "ConvTranspose", "InstanceNormalization", "Upsample"])
 """Activations that are computed inside the layer before them, and such layers (importer.md section 4)."""
+_OF_PHONES = {"compute-arm": "arm", "compute-qualcomm": "qualcomm"}
+"""Workers whose kernels are chosen by the GPU's maker, and what these are called here."""
 _PLAIN_LOOPS = frozenset(
     ["ConvTranspose", "DepthToSpace", "InstanceNormalization", "LRN", "Resize", "SpaceToDepth", "Upsample"]
 )
 """Without a Burst version up to 3.0.0: reference loops (importer.md section 9)."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What a kernel rounds its work up to: output channels, pixels (of a row, and rows, or in all) and inputs."""
+
+    outputs: int = 1
+    pixels: int | tuple[int, int] = 1
+    inputs: int = 1
+
+    def issued(self, conv: Conv) -> float:
+        """Multiply-adds that are issued for a convolution: lanes without work compute too."""
+        taps = math.prod(conv.kernel)
+        if isinstance(self.pixels, int):
+            pixels = _up(conv.height * conv.width, self.pixels)
+        else:
+            pixels = _up(conv.width, self.pixels[0]) * _up(conv.height, self.pixels[1])
+        return _up(conv.outputs, self.outputs) * pixels * _up(conv.inputs // conv.group, self.inputs) * taps
+
+
+class _Winograd(Tile):
+    """F(2x2, 3x3): 16 multiplications for 2x2 outputs of 9 taps; 16 channels by 16 squares of 2x2 a group."""
+
+    def issued(self, conv: Conv) -> float:
+        squares = _up(math.ceil(conv.width / 2) * math.ceil(conv.height / 2), 16)
+        return 16 * _up(conv.outputs, 16) * squares * conv.inputs
+
+
+def _up(count: int, step: int) -> int:
+    return math.ceil(count / step) * step
+
+
+TILES: Mapping[str, Tile] = {
+    "naive": Tile(4, (4, 4)),
+    "register-4x2": Tile(),
+    "blocked-4x4": Tile(64, 64, 16),
+    "strict-4x4": Tile(64, 64, 16),
+    "strict-1x1": Tile(64, 64, 16),
+    "blocked-8x8": Tile(32, 64, 8),
+    "tall-8x8": Tile(16, 256, 4),
+    "winograd": _Winograd(),
+    "depthwise": Tile(),
+    "arm-4x4": Tile(32, 32, 8),
+    "arm-1x1": Tile(32, 32, 8),
+    "qualcomm-4x4": Tile(64, 64, 16),
+    "qualcomm-1x1": Tile(64, 64, 16),
+}
+"""What each kernel rounds up to. Summed over whole networks they give what was counted for the real kernels with
+their own choice and dispatch (gpu.md, "What a convolution costs"; compute.md for Qualcomm)."""
 
 
 def kernel(conv: Conv, worker: str = "compute") -> str:
@@ -23,17 +75,18 @@ def kernel(conv: Conv, worker: str = "compute") -> str:
 
     The worker takes the valid entry with the fewest threads times work each (BarracudaCompute.cs:1010@3.0.0;
     conditions: importer.md section 9). `compute` has channels last, as every worker that does not ask for another
-    order; `compute-nchw` asks for it; `compute-mobile` is that of ARM's and Apple's GPUs, which have their own.
+    order; `compute-nchw` asks for it; `compute-arm` is that of ARM's and Apple's GPUs and `compute-qualcomm` that
+    of Qualcomm's, which have one kernel for all channel counts (BarracudaCompute.cs:362@3.0.0).
     """
     if conv.group > 1:
         return "depthwise"
-    if worker == "compute-mobile":
-        return "mobile-1x1" if conv.kernel == (1, 1) else "mobile-4x4"
+    if worker in _OF_PHONES:
+        return _OF_PHONES[worker] + ("-1x1" if conv.kernel == (1, 1) else "-4x4")
     c, k, h, w = conv.inputs, conv.outputs, conv.height, conv.width
     pixels = h * w
     square = conv.kernel == (3, 3) and conv.stride == 1
     entries = [("naive", k * pixels * c * 1.0)]
-    if k % 64 == 0 and w % 8 == 0 and h % 4 == 0:
+    if k % 16 == 0 and w % 8 == 0 and h % 4 == 0:
         entries.append(("register-4x2", k * (w // 4) * (h // 2) * c * 1.1 / 2))
     blocks = math.ceil(k / 4) * math.ceil(pixels / 4) * c
     if k >= 16 and c >= 16:
@@ -45,6 +98,12 @@ def kernel(conv: Conv, worker: str = "compute") -> str:
     if worker == "compute-nchw":
         entries += _nchw_entries(conv, square)
     return min(entries, key=lambda entry: entry[1])[0]
+
+
+def issued(conv: Conv, worker: str = "compute") -> float:
+    """Multiply-adds that the chosen kernel issues for one picture; at least those that the network needs,
+    except for Winograd, which needs 4 of each 9."""
+    return TILES[kernel(conv, worker)].issued(conv)
 
 
 def _nchw_entries(conv: Conv, square: bool) -> list[tuple[str, float]]:
@@ -89,7 +148,10 @@ class Compute(_Unity):
         self.name = name
 
     def weight(self, layer: Layer, terms: Mapping[str, float]) -> float:
-        return terms[kernel(layer.conv, self.name)] if layer.conv else 1.0
+        """The kernel's weight, by what it issues: lanes that no channel or pixel fills cost as much as others."""
+        if layer.conv is None or not layer.macs:
+            return 1.0
+        return terms[kernel(layer.conv, self.name)] * issued(layer.conv, self.name) / layer.macs
 
     def traffic(self, layer: Layer, terms: Mapping[str, float]) -> float:
         """Elements read and written; normalisation reads its input twice."""
@@ -99,5 +161,5 @@ class Compute(_Unity):
 @functools.cache
 def devices() -> tuple[Device, ...]:
     """The classes of devices of costs.json beside this module."""
-    workers = [Burst(), Compute("compute"), Compute("compute-mobile")]
+    workers = [Burst(), *(Compute(name) for name in ("compute", "compute-nchw", *_OF_PHONES))]
     return read_devices(Path(__file__).with_name("costs.json"), workers)
