@@ -225,7 +225,13 @@ class TransposedConvolutions:
 
     name = "conv-transpose"
     summary = "asymmetric, grouped, dilated and non-square transposed convolutions become forms that compute right"
-    removes = ("transposed-pads-asymmetric", "transposed-group", "height-width-swapped", "attribute-ignored")
+    removes = (
+        "transposed-pads-asymmetric",
+        "transposed-group",
+        "height-width-swapped",
+        "attribute-ignored",
+        "not-compiled",
+    )
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: list[Edit | Refusal] = []

@@ -31,7 +31,14 @@ class Paddings:
 
     name = "padding"
     summary = "negative and channel pads are written out"
-    removes = ("pad-negative", "pad-outer-axes", "pad-mode-unknown", "pads-do-not-fold", "pads-input-ignored")
+    removes = (
+        "pad-negative",
+        "pad-outer-axes",
+        "pad-mode-unknown",
+        "pads-do-not-fold",
+        "pads-input-ignored",
+        "not-compiled",
+    )
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)

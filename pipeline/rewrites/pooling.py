@@ -69,6 +69,7 @@ class Pools:
         "extra-output",
         "pool-stride-lost",
         "unknown-operator",
+        "not-compiled",
     )
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:

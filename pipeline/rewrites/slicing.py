@@ -51,6 +51,7 @@ class Slices:
         "input-not-constant",
         "input-does-not-fold",
         "unknown-operator",
+        "not-compiled",
     )
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:

@@ -109,7 +109,7 @@ def _conv(node: gs.Node, shapes: Shapes) -> list[Step]:
     kernel = (weight.shape[2], weight.shape[3])
     if transposed:
         more = n.ints(node, "output_padding", (0, 0))
-        pads = _transposed_pads(node, shapes, kernel, strides, dilations, more)
+        pads = _transposed_pads(node, kernel, strides, dilations, more)
         return [
             _step(
                 "transposed",
@@ -130,17 +130,16 @@ def _conv(node: gs.Node, shapes: Shapes) -> list[Step]:
 
 
 def _transposed_pads(
-    node: gs.Node, shapes: Shapes, kernel: tuple[int, int], strides: Any, dilations: Any, more: Any
+    node: gs.Node, kernel: tuple[int, int], strides: Any, dilations: Any, more: Any
 ) -> tuple[int, int, int, int]:
     """(top, left, bottom, right) that a transposed convolution takes off; SAME_* gives stride times the size."""
     auto = n.text(node, "auto_pad", "NOTSET")
-    wanted, before = n.ints(node, "output_shape"), shapes.static(node.inputs[0])
-    if wanted is not None:
-        if before is None or any(
-            w != s * size for w, s, size in zip(wanted[-2:], strides, before[2:], strict=True)
-        ):
-            raise Unsupported("output_shape of a transposed convolution is a size that is baked in", "Give pads.")
-    elif auto in ("NOTSET", "VALID"):
+    if "output_shape" in node.attrs:
+        raise Unsupported(
+            "output_shape of a transposed convolution is a size that is baked in",
+            "The lowering (`convert`, `build-unity`) turns it into pads.",
+        )
+    if auto in ("NOTSET", "VALID"):
         top, left, bottom, right = n.ints(node, "pads", (0, 0, 0, 0))
         return (top, left, bottom, right) if auto == "NOTSET" else (0, 0, 0, 0)
     sides = []
