@@ -80,20 +80,18 @@ def test_what_a_target_takes_as_it_is_comes_out_with_no_edit_but_the_image_contr
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-@pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.name)
-def test_each_rewrite_alone_keeps_the_numbers_on_every_target_and_edits_what_was_found(rewrite, target):
+def test_each_rewrite_alone_keeps_the_numbers_on_every_target_and_edits_what_was_found(target):
     source = rough()
-    graph = from_model(source)
-    found = {
-        finding.node
-        for finding in validate(target.family.read(target.family.write(graph, target)), target)
-        if finding.code in removes(rewrite)
-    }
-    result = run(graph, target, (rewrite,))
-    if not reason(rewrite):
-        first = {name for edit in result.edits for name in edit.nodes if "/" not in name}
-        assert bool(first) <= bool(found), "it changed what the target finds no fault with"
-    assert_equivalent(source, graph, sizes=[(16, 24)], tolerance=2e-5)
+    plain_graph = from_model(source)
+    found = validate(target.family.read(target.family.write(plain_graph, target)), target)
+    for rewrite in REWRITES:
+        faulty = {finding.node for finding in found if finding.code in removes(rewrite)}
+        graph = from_model(source)
+        result = run(graph, target, (rewrite,))
+        if not faulty and not reason(rewrite):
+            assert not result.edits, f"{rewrite.name} changed what {target.name} finds no fault with"
+        if result.edits:
+            assert_equivalent(source, graph, sizes=[(16, 24)], tolerance=2e-5)
 
 
 def test_every_code_that_a_rewrite_removes_is_one_of_some_target():
@@ -109,7 +107,7 @@ def test_the_rewrites_stand_in_an_order_that_they_ask_for():
         assert set(after(rewrite)) <= set(names[:place]), rewrite.name
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("source", [plain, rough])
 def test_any_order_that_they_allow_gives_the_same_graph(source, seed):
     generator, waiting, order = chance.Random(seed), list(REWRITES), []

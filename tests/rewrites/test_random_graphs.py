@@ -28,7 +28,7 @@ seen: Counter[str] = Counter()
 
 
 @settings(
-    max_examples=ASKED or 150,
+    max_examples=ASKED or 100,
     derandomize=not ASKED,
     deadline=None,
     database=None,
