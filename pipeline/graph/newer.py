@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import pads_of, scales_of
 from pipeline.graph.older import STEM, swish
+from pipeline.graph.sampling import Kernel
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -130,17 +131,45 @@ def _resize(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> N
     if n.text(node, "coordinate_transformation_mode") != "half_pixel_symmetric":
         return
     scales, shape = scales_of(node, shapes.here), shapes.here.of(node.inputs[0])
-    exact = n.given(node, 3) is not None
+    exact, axes = (
+        n.given(node, 3) is not None,
+        n.ints(node, "axes", range(len(scales) if scales is not None else 0)),
+    )
     if scales is not None:
-        axes = n.ints(node, "axes", range(len(scales)))
         sizes = [None if shape is None else shape[axis] for axis in axes]
         exact = all(
             float(scale).is_integer() or (size is not None and (size * float(scale)).is_integer())
             for scale, size in zip(scales, sizes, strict=True)
         )
-    if not exact:
+    if exact:
+        node.attrs["coordinate_transformation_mode"] = "half_pixel"
+        return
+    static = shapes.here.static(node.inputs[0])
+    if static is None or scales is None or node.attrs.get("antialias") or node.attrs.get("exclude_outside"):
         raise _too_new(node, "half_pixel_symmetric to a size that is no exact multiple")
-    node.attrs["coordinate_transformation_mode"] = "half_pixel"
+    _sampled(graph, node, static, dict(zip(axes, scales.tolist(), strict=True)))
+
+
+def _sampled(graph: gs.Graph, node: gs.Node, shape: tuple[int, ...], scales: dict[int, float]) -> None:
+    """The resize of a declared size written out: per axis the sum over taps of picked rows times weights."""
+    mode, rounding = n.text(node, "mode", "nearest"), n.text(node, "nearest_mode", "round_prefer_floor")
+    kernel = Kernel(mode, "half_pixel_symmetric", rounding, float(node.attrs.get("cubic_coeff_a", -0.75)))
+    make, tensor = n.Builder(graph, node, STEM), node.inputs[0]
+    for axis, scale in scales.items():
+        if scale == 1:
+            continue
+        index, weight = kernel.taps(shape[axis], math.floor(shape[axis] * scale), scale)
+        index = np.clip(index, 0, shape[axis] - 1)
+        along = [-1 if other == axis else 1 for other in range(len(shape))]
+        parts = []
+        for tap in range(index.shape[1]):
+            picked = make.op("Gather", tensor, make.const(index[:, tap], "indices", np.int64), axis=axis)
+            parts.append(make.op("Mul", picked, make.const(weight[:, tap].reshape(along), "weights")))
+        tensor = parts[0]
+        for part in parts[1:]:
+            tensor = make.op("Add", tensor, part)
+    n.replace_output(tensor, node.outputs[0])
+    make.drop()
 
 
 def _pad(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> None:

@@ -96,6 +96,7 @@ class BakedSizes:
     summary = "replaces sizes computed from Shape by constants for the declared picture size"
     removes = (
         "attribute-ignored",
+        "rank-not-supported",
         "shape-is-not-read",
         "input-does-not-fold",
         "shape-not-static",

@@ -61,6 +61,7 @@ SYMMETRIC = {"coordinate_transformation_mode": "half_pixel_symmetric"}
             {"k": np.array([1, 1, 2, 2], np.float32)},
             19,
         ),
+        (node("Resize", "x - k", "y", mode="linear", **SYMMETRIC), {"k": np.float32([1, 1, 1.3, 0.7])}, 19),
         (node("Cast", "x", "y", to=1, saturate=0), {}, 19),
     ],
     ids=lambda held: held.op_type if isinstance(held, onnx.NodeProto) else "",
