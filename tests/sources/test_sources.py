@@ -82,7 +82,8 @@ def test_declarations_override_the_architecture_and_each_fact_has_its_source(tmp
     plain = read(path).contract
     assert plain is not None
     assert set(plain.sources.values()) == {"architecture fast-neural-style"}
-    contract = read(path, ReadOptions(input_range="0..1", channel_order="bgr", name="Other")).contract
+    named = ReadOptions("fast-neural-style", input_range="0..1", channel_order="bgr", name="Other")
+    contract = read(path, named).contract
     assert contract is not None
     assert (contract.input.value_range, contract.output.value_range) == ("0..1", "0..255")
     assert (contract.input.order, contract.output.order) == ("bgr", "bgr")
