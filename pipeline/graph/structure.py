@@ -81,6 +81,9 @@ def _check_attributes(nodes: Any, inside: bool, depth: int = 0) -> None:
         raise _invalid(f"graphs lie inside nodes, more than {DEEPEST} deep")
     for node in nodes:
         for attribute in node.attribute:
+            counts = attribute.name in _COUNTS and attribute.type == onnx.AttributeProto.INT
+            if counts and not 0 < attribute.i <= _COUNTS[attribute.name]:
+                raise _invalid(f"{attribute.name} of {node.op_type} {label(node)} is {attribute.i}")
             if attribute.ref_attr_name and not inside:
                 raise _invalid(
                     f"{node.op_type} {label(node)}: the attribute {attribute.name} refers to a function"
@@ -172,6 +175,8 @@ def _number(count: int) -> str:
     return str(count) if count < 10**15 else "more than 10^15"
 
 
+_COUNTS = {"group": 1 << 13, "num_outputs": 1 << 13, "num_groups": 1 << 13}
+"""Attributes that count what is made one by one, and the largest that a network has."""
 _NUMBERS = frozenset(onnx.TensorProto.DataType.values())
 
 

@@ -1,0 +1,177 @@
+"""A long fuzz of validate and convert: none of these broken and hostile files may end in a bug, hang or flood.
+
+    python benchmarks/fuzz.py --count 20000 --seed 1 --seconds 600
+
+Each input is a small valid network with bytes changed, fields of its protobuf set to odd values, or a node
+replaced by one of any operator. `tests/build/test_fuzz.py` tries the first of these. The counts of the last long
+run stand in docs/security.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+LONGEST = 40.0
+"""Seconds that an input may take: the time limit of one run, and what is around it."""
+_ODD = (0, 1, 2, 3, -1, -7, 2**31, 2**40, 2**62, -(2**63))
+
+
+def network(random_: random.Random) -> onnx.ModelProto:
+    """A small picture network of a few operators."""
+    rng = np.random.default_rng(random_.randrange(2**32))
+    held = {
+        "w": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
+        "v": rng.normal(size=(3, 4, 1, 1)).astype(np.float32),
+        "s": np.ones(4, np.float32),
+        "b": np.zeros(4, np.float32),
+        "p": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        "k": np.array([1.0, 1.0, 2.0, 2.0], np.float32),
+        "one": np.float32(1),
+    }
+    middle = [
+        ("Relu", ["{}"], {}),
+        ("Pad", ["{}", "p"], {"mode": "reflect"}),
+        ("InstanceNormalization", ["{}", "s", "b"], {}),
+        ("Resize", ["{}", "", "k"], {"mode": "nearest"}),
+        ("AveragePool", ["{}"], {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ("Add", ["{}", "one"], {}),
+        ("Clip", ["{}", "", "one"], {}),
+        ("Transpose", ["{}"], {"perm": [0, 1, 3, 2]}),
+        ("HardSwish", ["{}"], {}),
+        ("ReduceMean", ["{}"], {"axes": [2, 3]}),
+        ("Softmax", ["{}"], {"axis": 1}),
+    ]
+    nodes = [helper.make_node("Conv", ["x", "w"], ["t0"], name="first", pads=[1, 1, 1, 1])]
+    for number in range(random_.randrange(1, 5)):
+        operator, inputs, attributes = random_.choice(middle)
+        names = [name.format(f"t{number}") for name in inputs]
+        nodes.append(helper.make_node(operator, names, [f"t{number + 1}"], name=f"n{number}", **attributes))
+    nodes.append(helper.make_node("Conv", [nodes[-1].output[0], "v"], ["y"], name="last"))
+    size = random_.choice([[1, 3, 16, 16], [1, 3, "h", "w"]])
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, size)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, "oh", "ow"])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in held.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def changed(model: onnx.ModelProto, random_: random.Random) -> bytes:
+    """The network's bytes after one to three changes."""
+    for _ in range(random_.randrange(1, 4)):
+        node = random_.choice(model.graph.node)
+        tensor = random_.choice(model.graph.initializer)
+        match random_.randrange(9):
+            case 0:
+                node.op_type = random_.choice(sorted({held.name for held in onnx.defs.get_all_schemas()}))
+            case 1 if node.attribute:
+                held = random_.choice(node.attribute)
+                held.i = random_.choice(_ODD)
+                if held.ints:
+                    held.ints[random_.randrange(len(held.ints))] = random_.choice(_ODD)
+            case 2 if node.input:
+                names = ["x", "y", "t0", "t1", "w", "", "nowhere", "one", "p"]
+                node.input[random_.randrange(len(node.input))] = random_.choice(names)
+            case 3 if tensor.dims:
+                tensor.dims[random_.randrange(len(tensor.dims))] = random_.choice(_ODD)
+            case 4:
+                tensor.raw_data = tensor.raw_data[: random_.randrange(len(tensor.raw_data) + 1)]
+            case 5:
+                name = random_.choice(
+                    ["group", "axis", "pads", "strides", "dilations", "blocksize", "to", "shape"]
+                )
+                value = random_.choice([random_.choice(_ODD), [random_.choice(_ODD) for _ in range(4)]])
+                del node.attribute[:]
+                node.attribute.append(helper.make_attribute(name, value))
+            case 6:
+                model.opset_import[0].version = random_.choice([-1, 0, 1, 7, 9, 11, 13, 18, 22, 99])
+            case 7:
+                dims = model.graph.input[0].type.tensor_type.shape.dim
+                dims[random_.randrange(len(dims))].dim_value = random_.choice(_ODD)
+            case _:
+                at = random_.randrange(len(tensor.raw_data) // 8 + 1) * 8
+                odd = random_.choice(_ODD).to_bytes(8, "little", signed=True)
+                tensor.raw_data = tensor.raw_data[:at] + odd + tensor.raw_data[at + 8 :]
+    content = bytearray(model.SerializeToString())
+    if random_.random() < 0.3:
+        for _ in range(random_.randrange(1, 4)):
+            content[random_.randrange(len(content))] = random_.randrange(256)
+    return bytes(content)
+
+
+def inputs(seed: int, count: int) -> Iterator[bytes]:
+    """The same `count` inputs for the same seed."""
+    for number in range(count):
+        random_ = random.Random(f"{seed}/{number}")
+        yield changed(network(random_), random_)
+
+
+def outcome(content: bytes, folder: Path) -> tuple[str, str]:
+    """What validate and convert make of an input: a verdict and a code each. Raises what would be a bug."""
+    from pipeline.build.job import convert
+    from pipeline.support.errors import PipelineError
+    from pipeline.validation.files import check_files
+
+    path = folder / "input.onnx"
+    path.write_bytes(content)
+    validation = check_files([path], ["barracuda-1.0", "barracuda-3.0"], jobs=1)
+    told = validation.verdicts[-1].verdict
+    try:
+        convert(path, folder / "output.onnx", force=True)
+        return told, "converted"
+    except PipelineError as error:
+        str(error)
+        return told, error.code
+
+
+def main() -> None:
+    """Run and print the counts."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--count", type=int, default=5000)
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--seconds", type=float, default=3600)
+    given = options.parse_args()
+    counts: dict[str, collections.Counter[str]] = {
+        "validate": collections.Counter(),
+        "convert": collections.Counter(),
+    }
+    slowest = 0.0
+    begun = time.monotonic()
+    done = 0
+    with tempfile.TemporaryDirectory() as place:
+        for number, content in enumerate(inputs(given.seed, given.count)):
+            started = time.monotonic()
+            try:
+                verdict, code = outcome(content, Path(place))
+            except Exception as error:
+                verdict = code = f"BUG {type(error).__name__}"
+                print(
+                    f"input {number} of seed {given.seed}: {type(error).__name__}: {str(error)[:200]}", flush=True
+                )
+            counts["validate"][verdict] += 1
+            counts["convert"][code] += 1
+            slowest = max(slowest, time.monotonic() - started)
+            if time.monotonic() - started > LONGEST:
+                print(f"input {number} of seed {given.seed} took {time.monotonic() - started:.0f} s", flush=True)
+            done = number + 1
+            if time.monotonic() - begun > given.seconds:
+                break
+    print(f"{done} inputs in {time.monotonic() - begun:.0f} s, the slowest {slowest:.1f} s")
+    for name, held in counts.items():
+        print(name, ", ".join(f"{code} {count}" for code, count in held.most_common()))
+
+
+if __name__ == "__main__":
+    main()
