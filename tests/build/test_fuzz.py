@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
-from fuzz import LONGEST, inputs, outcome  # noqa: E402
+from fuzz import LONGEST, inputs, outcome
 
 COUNT = int(os.environ.get("FUZZ_CONVERT", "12"))
 
