@@ -29,7 +29,7 @@ class Packing:
     """
 
     options: CompressOptions
-    contract: ImageContract
+    contract: ImageContract | None
     given: Sequence[QuantizedTensor] = ()
     subject: str = ""
 
