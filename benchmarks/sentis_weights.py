@@ -4,8 +4,8 @@
 
 For each model: bytes of the file with float weights, with ModelQuantizer's bytes (one scale for a tensor, rounded
 to the nearest, biases too: QuantizeConstantsPass.cs@2.1.3, written out here), and with int8 and half of this tool;
-and how near each comes to the float network, in dB (PSNR, peak 255) on the worst of three pictures. MODEL takes and
-gives pictures; its value range is seen in what it gives.
+and how near each comes to the float network, in dB (PSNR, peak 255) on the worst of three pictures. MODEL takes
+and gives pictures; its value range is seen in what it gives.
 """
 
 from __future__ import annotations
