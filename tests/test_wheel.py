@@ -68,7 +68,7 @@ def test_a_checkpoint_without_torch_says_what_to_install(installed, place):
     style_checkpoint(place / "style.pth")
     done = call(installed, "build-unity", "style.pth", "-o", "out")
     assert done.returncode == 2
-    assert "[missing-dependency]" in done.stderr and "[torch]" in done.stderr
+    assert "[missing-dependency]" in done.stderr and "pip install torch" in done.stderr
     assert not (place / "out").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
     from pipeline.validation.findings import Finding
     from pipeline.verify.proof import Picture2Picture, Proof
+
+_HARMLESS = {"warning": "warning", "slow": "slow operator", "note": "note"}
+"""Severities that do not stop a build, in the words of its step."""
 
 
 def make(
@@ -108,8 +112,10 @@ def _lower_and_prove(
     report = facts.report(path, network, lowered)
     report["findings"] = [f.as_dict() for f in findings]
     broken = [f for f in findings if f.severity in ("error", "wrong")]
-    others = plural(len(findings) - len(broken), "other finding")
-    step("validate", f"{plural(len(broken), 'error')} and {others} for {target.name}")
+    others = Counter(f.severity for f in findings if f not in broken)
+    harmless = ", ".join(plural(others[kind], name) for kind, name in _HARMLESS.items() if others[kind])
+    minor = f" ({harmless}; none prevents the build)" if harmless else ""
+    step("validate", f"{plural(len(broken), 'error')} for {target.name}{minor}")
     if broken:
         raise _target_refuses(path, target, broken, lowered, report)
     if lowered.candidate is None:

@@ -11,11 +11,12 @@ from pipeline.cli.console import Console, output_options
 @click.argument("codes", nargs=-1, metavar="[CODE]...")
 @output_options
 def command(console: Console, codes: tuple[str, ...]) -> None:
-    """Say what a finding's code means, where it is known from, and what to do; without CODE, list all.
+    """Say what the code of a finding or an error means, its source, and what to do; without CODE, list findings.
 
     \b
-    Example:
+    Examples:
       pipeline explain unknown-operator
+      pipeline explain truncated-file
     """
     import difflib
 
@@ -24,18 +25,27 @@ def command(console: Console, codes: tuple[str, ...]) -> None:
     from pipeline.validation import codes as known_codes
 
     known = known_codes()
+    errors = _errors() if codes else {}
     for code in codes:
-        if code not in known:
-            near = difflib.get_close_matches(code, known, 1)
+        if code not in known and code not in errors:
+            near = difflib.get_close_matches(code, [*known, *errors], 1)
             raise PipelineError(
                 "unknown-code",
-                f"there is no finding with the code {code!r}",
-                remedy=f"Did you mean {near[0]}?" if near else "`pipeline explain` lists them.",
+                f"no finding or error has the code {code!r}",
+                remedy=f"Did you mean {near[0]}?"
+                if near
+                else "`pipeline explain` lists those of findings, docs/errors.md those of errors.",
             )
-    chosen = {code: known[code] for code in codes or sorted(known)}
+    chosen = {code: known[code] for code in codes or sorted(known) if code in known}
+    only_errors = {code: errors[code] for code in codes if code not in known}
     if console.as_json:
-        console.data({code: {**entry, "rules": rules_of(code)} for code, entry in chosen.items()})
+        found = {code: {**entry, "rules": rules_of(code)} for code, entry in chosen.items()}
+        console.data(
+            {**found, **{code: {"explanation": meaning, "rules": []} for code, meaning in only_errors.items()}}
+        )
         return
+    for code, meaning in only_errors.items():
+        console.data(f"{code}: {meaning}")
     for code, entry in chosen.items():
         if not codes:
             console.data(f"{code:<34} {entry['title']}")
@@ -48,3 +58,17 @@ def command(console: Console, codes: tuple[str, ...]) -> None:
             if rule["console"]:
                 console.data(f"    Unity:  {rule['console']}")
             console.data(f"    Source: {'; '.join(rule['sources'])}")
+
+
+def _errors() -> dict[str, str]:
+    """What each error code means, from the tables of docs/errors.md."""
+    import re
+
+    from pipeline.support.resources import resource
+
+    found = {}
+    for line in resource("docs/errors.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("| `"):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            found.update(dict.fromkeys(re.findall(r"`([a-z0-9-]+)`", cells[0]), "; ".join(cells[1:])))
+    return found

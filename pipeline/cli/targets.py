@@ -11,13 +11,15 @@ from pipeline.cli.console import Console, output_options
 @click.argument("operators", nargs=-1, metavar="[OPERATOR]...")
 @output_options
 def command(console: Console, operators: tuple[str, ...]) -> None:
-    """List the targets and which operators each of them takes: yes, with limits, or no.
+    """List the targets and which operators each of them supports: yes, with limits, or no.
 
     \b
     Examples:
       pipeline targets                 every operator that one of the targets knows
       pipeline targets Resize Split    only these, with their limits
     """
+    import difflib
+
     from pipeline.report.pages import all_targets, support
     from pipeline.validation.findings import Severity
 
@@ -59,5 +61,9 @@ def command(console: Console, operators: tuple[str, ...]) -> None:
             console.text(f"\n{op}")
         for (code, severity), where in sorted(told.items(), key=lambda item: (Severity(item[0][1]).rank, item[0])):
             console.data(f"  {severity:<8} {code:<30} {', '.join(where)}")
+    for op in wanted:
+        if op.lower() not in names:
+            near = difflib.get_close_matches(op.lower(), names, 1)
+            console.say(f"No target supports {op}." + (f" Did you mean {names[near[0]]}?" if near else ""))
     if operators:
-        console.say("pipeline explain CODE says what a code means.")
+        console.say("`pipeline explain CODE` says what a code means.")

@@ -1,4 +1,4 @@
-"""The one exception family for what the user can fix.
+"""The exceptions for everything that the user can fix.
 
 Every error has a stable `code` (kebab-case, listed in docs/errors.md), names its `subject` (the file, node
 or option that it is about) and carries the `remedy`. The command line prints it as one line and exits with
@@ -28,7 +28,9 @@ class PipelineError(Exception):
         """One line: `[code] subject: message. remedy`."""
         head = f"{self.subject}: " if self.subject else ""
         tail = f" {self.remedy}" if self.remedy else ""
-        return plain(" ".join(f"[{self.code}] {head}{self.message.rstrip('.')}.{tail}".split()))
+        message = self.message.rstrip(".")
+        end = "" if message.endswith("?") else "."
+        return plain(" ".join(f"[{self.code}] {head}{message}{end}{tail}".split()))
 
     def __reduce__(self) -> Any:
         return _again, (type(self), dict(self.__dict__), self.args)

@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def resource(name: str) -> Path:
-    """The path of `unity_templates`, `UnityProject` or `examples/picture.jpg`.
+    """The path of `unity_templates`, `UnityProject`, `examples/picture.jpg` or `docs/errors.md`.
 
     A checkout has them beside the package, a wheel in `pipeline/_data` (pyproject.toml, force-include).
     """

@@ -36,3 +36,10 @@ def test_the_data_hold_the_rules(pipeline):
         ("sentis-2.1", "error"),
         ("inference-2", "error"),
     ]
+
+
+def test_codes_of_errors_are_explained_too(pipeline):
+    done = pipeline("explain", "truncated-file")
+    assert done.code == 0 and done.out == "truncated-file: the download or copy was cut off\n"
+    assert json.loads(pipeline("explain", "zip-bomb", "--json").out)["zip-bomb"]["explanation"]
+    assert "Did you mean truncated-file?" in pipeline("explain", "truncated-fil").err

@@ -27,3 +27,8 @@ def test_an_operator_that_nobody_knows_is_no_everywhere(pipeline):
     data = json.loads(pipeline("targets", "Col2Im", "--json").out)
     assert data["operators"] == {"Col2Im": {name: "no" for name in targets.names()}}
     assert [t["version"] for t in data["targets"]] == ["1.0.4", "2.0.0", "3.0.0", "1.0.0", "2.1.3", "2.4.0"]
+
+
+def test_a_misspelt_operator_gets_a_suggestion(pipeline):
+    assert "No target supports Resise. Did you mean Resize?" in pipeline("targets", "Resise").err
+    assert "No target supports" not in pipeline("targets", "Resize").err

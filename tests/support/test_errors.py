@@ -38,6 +38,9 @@ def test_an_error_is_one_line():
     error = PipelineError("bad-size", "so\nbad.", subject="a.pth", remedy="Do\nthis.")
     assert str(error) == "[bad-size] a.pth: so bad. Do this."
     assert (error.exit_code, error.as_dict()["remedy"]) == (2, "Do\nthis.")
+    assert (
+        str(PipelineError("bad-size", "no; did you mean b?", remedy="Go.")) == "[bad-size] no; did you mean b? Go."
+    )
 
 
 def test_a_missing_package_says_what_to_install():
