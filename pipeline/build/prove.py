@@ -112,7 +112,7 @@ def _lower_and_prove(
     report = facts.report(path, network, lowered)
     report["findings"] = [f.as_dict() for f in findings]
     broken = [f for f in findings if f.severity in ("error", "wrong")]
-    others = Counter(f.severity for f in findings if f not in broken)
+    others = Counter(str(f.severity) for f in findings if f not in broken)
     harmless = ", ".join(plural(others[kind], name) for kind, name in _HARMLESS.items() if others[kind])
     minor = f" ({harmless}; none prevents the build)" if harmless else ""
     step("validate", f"{plural(len(broken), 'error')} for {target.name}{minor}")
