@@ -107,6 +107,7 @@ def install(
         result.next_step = f"Drag {place.assets / 'StyleTransfer'} into the Assets folder of a Unity project."
         if site.as_package:
             result.next_step += f" {package.NAME} beside it goes into Packages."
+        result.next_step = f"{result.next_step} {targets.get(options.target).family.successor}".strip()
         return
     result.project = place.project
     target = targets.get(options.target)

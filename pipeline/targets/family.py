@@ -54,6 +54,8 @@ class Family(ABC):
         """What to do instead of asking for a target of that name, which does not exist; "" if unknown."""
         return ""
 
+    successor: ClassVar[str] = ""
+    """A sentence on what newer projects want in its place; "" where nothing is newer."""
     suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
     """Of the files that Unity imports as its models."""
 
