@@ -214,6 +214,9 @@ def run(
                     if check.outcome == "undone":
                         undone.add(rewrite.name)
                         _restore(graph, before)
+                        changed = (
+                            True  # its nodes were taken for changed: the others look at them in the next round
+                        )
                         continue
                 changed = True
                 result.edits.extend(edits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.support.errors import PipelineError
@@ -37,10 +38,20 @@ def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[P
 
 
 def open_picture(file: Path) -> Image.Image:
-    """A picture file as RGB, turned upright. Raises PipelineError `bad-picture`."""
+    """A picture file as 8-bit RGB, turned upright (EXIF). Raises PipelineError `bad-picture`.
+
+    Grey pictures of 16 bits, which Pillow's own conversion clips to white, are scaled: 65535 becomes 255. Pictures
+    of 32-bit integers or floats say nothing about what is white and are refused. Transparency is left out.
+    """
     try:
         with Image.open(file) as opened:
-            return ImageOps.exif_transpose(opened).convert("RGB")
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode.startswith("I;16"):
+                levels = np.rint(np.asarray(picture).astype(np.float64) / 257).astype(np.uint8)
+                return Image.fromarray(levels).convert("RGB")
+            if picture.mode in ("I", "F"):
+                raise ValueError(f"its pixels are of the kind {picture.mode}, whose white is not known")
+            return picture.convert("RGB")
     except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
         raise unreadable(file, error) from error
 

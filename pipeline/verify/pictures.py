@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.support.errors import PipelineError
+from pipeline.support.picture_files import open_picture
 from pipeline.support.resources import resource
 
 if TYPE_CHECKING:
@@ -25,19 +25,10 @@ def load(path: Path | None, height: int, width: int, channels: int = 3) -> np.nd
     makes it (TextureUtils.compute:101@3.0.0).
     Raises PipelineError `bad-picture` when Pillow cannot read the file.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
-    source = path or resource("examples/picture.jpg")
-    try:
-        with Image.open(source) as opened:
-            picture = ImageOps.fit(opened.convert("RGB"), (width, height), Image.Resampling.BICUBIC)
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-        raise PipelineError(
-            "bad-picture",
-            f"this is not a picture that can be read ({error})",
-            subject=str(source),
-            remedy="Give a PNG or JPEG file.",
-        ) from error
+    opened = open_picture(path or resource("examples/picture.jpg"))
+    picture = ImageOps.fit(opened, (width, height), Image.Resampling.BICUBIC)
     levels = np.asarray(picture, dtype=np.float32).transpose(2, 0, 1)[None]
     if channels == 1:
         levels = np.rint(levels.mean(axis=1, keepdims=True))

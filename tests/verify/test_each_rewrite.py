@@ -32,7 +32,7 @@ class Mistakes:
     summary = "takes HardSwish for Relu"
     removes = ("nothing",)
 
-    def apply(self, graph, target):
+    def apply(self, graph, target, asked):
         done = []
         for made in graph.nodes:
             if made.op == "HardSwish":
