@@ -83,6 +83,7 @@ def _lower_and_prove(
     from pipeline import sources
     from pipeline.build import picture_check
     from pipeline.build.lowering import lower_network, trial_sizes
+    from pipeline.sources.onnx_file import takes_bytes
     from pipeline.validation import validate
     from pipeline.verify import proof as proving
     from pipeline.verify.compare import difference
@@ -127,8 +128,11 @@ def _lower_and_prove(
         )
 
     candidate = _picture_function(lowered.candidate, None if bake_contract else network, reference, lowered)
+    truth = _picture_function(lowered.quantised or reference, network, reference, lowered)
+    if network.model is not None and takes_bytes(network.model):
+        truth, candidate = _of_whole_levels(truth), _of_whole_levels(candidate)
     proof = proving.prove(
-        _picture_function(lowered.quantised or reference, network, reference, lowered),
+        truth,
         candidate,
         trial_sizes(lowered, getattr(reference, "fixed_size", None)),
         channels=lowered.input_channels,
@@ -248,6 +252,13 @@ def _picture_function(
             ImageSide("0..1", lowered.input_channels), ImageSide(output, lowered.output_channels)
         )
     return around(function, contract)
+
+
+def _of_whole_levels(function: Picture2Picture) -> Picture2Picture:
+    """`function` of the picture rounded to 255ths, as a network that takes bytes is given it."""
+    import numpy as np
+
+    return lambda rgb01: function((np.rint(rgb01 * 255) / 255).astype(np.float32))
 
 
 def _proof_notes(network: Network, lowered: Lowered) -> tuple[str, ...]:

@@ -340,6 +340,7 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
     known = onnx_file.stored_contract(model, path)
     if known is not None:
         notes.append("the image contract is the one that this pipeline wrote into the file's metadata")
+    known = known or onnx_file.contract_of_bytes(model)
     sides: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     image = onnx_file.image_input(model)
     if image is not None and model.graph.output:

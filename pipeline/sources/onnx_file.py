@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.contract import ImageContract, ImageSide
+from pipeline.contract import ImageContract, ImageSide, Layout
 from pipeline.sources.budget import Budget
 from pipeline.sources.failures import damaged
 from pipeline.sources.pickled import shown
@@ -394,7 +394,7 @@ def one_picture(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
     return copy, batch
 
 
-def layout_of(value: onnx.ValueInfoProto, fallback: str = "nchw") -> tuple[str, int]:
+def layout_of(value: onnx.ValueInfoProto, fallback: Layout = "nchw") -> tuple[Layout, int]:
     """(layout, channels) of a rank-4 tensor from its declared shape; channels 0 where they are not declared."""
     dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
     if len(dims) != 4:
@@ -406,6 +406,38 @@ def layout_of(value: onnx.ValueInfoProto, fallback: str = "nchw") -> tuple[str, 
     if first in small and last not in small:
         return "nchw", first
     return fallback, dims[3] if fallback == "nhwc" else dims[1]
+
+
+def takes_bytes(model: onnx.ModelProto) -> bool:
+    """Whether the picture that a model takes is of uint8."""
+    import onnx
+
+    image = image_input(model)
+    return image is not None and image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
+def contract_of_bytes(model: onnx.ModelProto) -> ImageContract | None:
+    """The contract of a network that takes and gives uint8 pictures: their type says 0..255; else None."""
+    import onnx
+
+    image, output = image_input(model), next(iter(model.graph.output), None)
+    if image is None or output is None or not takes_bytes(model):
+        return None
+    if output.type.tensor_type.elem_type != onnx.TensorProto.UINT8:
+        return None
+    layout, channels = layout_of(image)
+    out_layout, out_channels = layout_of(output, layout)
+    told = "the type of the pictures is uint8"
+    return ImageContract(
+        ImageSide("0..255", channels=channels or 3, layout=layout),
+        ImageSide("0..255", channels=out_channels or channels or 3, layout=out_layout),
+        sources={
+            "input_range": told,
+            "output_range": told,
+            "channel_order": "the usual order, not declared",
+            "size_multiple": "the usual multiple, not declared",
+        },
+    )
 
 
 def stored_contract(model: onnx.ModelProto, path: Path) -> ImageContract | None:

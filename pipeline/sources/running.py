@@ -119,7 +119,7 @@ def _last_line(error: Exception) -> str:
 # --- ONNX -----------------------------------------------------------------------------------------------------
 
 
-_DTYPES = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
+_DTYPES = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
 """What ONNX Runtime calls the input types of networks that do not take float32."""
 
 
@@ -156,6 +156,8 @@ def _onnx_reference(network: Network) -> Reference:
 
         def paint(picture: np.ndarray) -> np.ndarray:
             given = picture.transpose(0, 2, 3, 1) if layout == "nhwc" else picture
+            if dtype is np.uint8:
+                given = np.clip(np.rint(given), 0, 255)
             result = np.asarray(opened.run([output], {name: np.ascontiguousarray(given, dtype)})[0])
             return result.transpose(0, 3, 1, 2) if out_layout == "nhwc" and result.ndim == 4 else result
 

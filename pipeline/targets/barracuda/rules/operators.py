@@ -184,6 +184,30 @@ def _integer_division(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[
         yield Hit("the quotient of integers keeps its fraction")
 
 
+_GIVES_WHOLE = ("Floor", "Ceil", "Round", "Sign", "Shape", "Size", "ArgMax", "ArgMin", "NonZero")
+_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Identity")
+"""Operators that give numbers of their first input as they are."""
+
+
+def _is_whole(view: View, name: str) -> bool:
+    """Whether a tensor holds whole numbers, as seen through moves and clamping to whole bounds."""
+    for _ in range(len(view.nodes)):
+        maker = view.maker(name)
+        if maker is None:
+            return False
+        if maker.op_type in _GIVES_WHOLE:
+            return True
+        if maker.op_type == "Clip":
+            bounds = [attribute(maker, key, 0.0) for key in ("min", "max")]
+            bounds += [view.value(bound) for bound in maker.input[1:] if bound]
+            if any(bound is None or np.any(np.asarray(bound) % 1) for bound in bounds):
+                return False
+        elif maker.op_type not in _MOVES:
+            return False
+        name = given(maker, 0)
+    return False
+
+
 @kind("cast-truncates")
 def _cast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     wanted, name = attribute(node, "to"), given(node, 0)
@@ -196,15 +220,14 @@ def _cast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     if have not in _FLOATS or (wanted not in _INTEGERS and wanted != onnx.TensorProto.BOOL):
         return
-    maker, value = view.maker(name), view.value(name)
+    value = view.value(name)
     if value is not None and value.dtype.kind == "f":
         whole = (
             np.isin(value, (0, 1)).all() if wanted == onnx.TensorProto.BOOL else (value == np.trunc(value)).all()
         )
         if whole:
             return
-    whole_makers = ("Floor", "Ceil", "Round", "Sign", "Shape", "Size", "ArgMax", "ArgMin", "NonZero")
-    if maker is not None and maker.op_type in whole_makers and wanted != onnx.TensorProto.BOOL:
+    if wanted != onnx.TensorProto.BOOL and _is_whole(view, name):
         return
     if name in view.folds and value is None:
         return
