@@ -145,13 +145,13 @@ def _unknown(best: _Attempt, state: StateDict, name: str | None) -> PipelineErro
         first = ", ".join(repr(key[:60]) for key in list(state.tensors)[:3])
         return PipelineError(
             "unknown-architecture",
-            f"these {len(state.tensors)} tensors ({first}, ...) are no network that is known here",
+            f"these {len(state.tensors)} tensors ({first}, ...) are not a known network",
             subject=state.subject,
             remedy=remedy,
         )
     return PipelineError(
         "unknown-architecture",
-        f"these {len(state.tensors)} tensors are no network that is known here; the nearest is {nearest} "
+        f"these {len(state.tensors)} tensors are not a known network; the nearest is {nearest} "
         f"({alike}), where {best.difference}",
         subject=state.subject,
         remedy=remedy,
@@ -162,7 +162,7 @@ def _ambiguous(family: Family, fitting: tuple[str, ...], reason: str, subject: s
     lines = "; ".join(f"{v.name} ({v.summary})" for v in family.variants if v.name in fitting)
     return PipelineError(
         "ambiguous-architecture",
-        f"{reason}; the weights alone cannot tell which",
+        f"{reason}; the weights do not say which",
         subject=subject,
         remedy=f"Choose with --architecture: {lines}. The forward() of the training code tells.",
     )

@@ -220,7 +220,7 @@ def _declare(model: onnx.ModelProto, channels: int, size: tuple[int, int]) -> on
         raise PipelineError(
             "not-image-to-image",
             f"the network gives {len(model.graph.output)} outputs, a picture is one",
-            remedy="Wrap it in a module that returns the picture alone.",
+            remedy="Wrap it in a module that returns only the picture.",
         )
     shape = model.graph.output[0].type.tensor_type.shape
     for axis in (2, 3):

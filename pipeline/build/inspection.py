@@ -45,7 +45,7 @@ def inspect(
         "reason": network.reason,
         "weights": network.weights,
         "details": network.details,
-        "contract": network.contract.as_dict() if network.contract else "not told by the file",
+        "contract": network.contract.as_dict() if network.contract else "not given by the file",
         "notes": list(network.notes),
     }
     if network.graph:

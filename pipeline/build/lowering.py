@@ -182,7 +182,7 @@ def _lower_at(
     fixed = None
     if fit.multiple is None or alone:
         fixed = size = own_size or size
-        notes.append(f"the graph runs at {size[1]}x{size[0]} alone: it has sizes baked in")
+        notes.append(f"the graph runs only at {size[1]}x{size[0]}: it has sizes baked in")
     else:
         size = _rounded(size, fit.multiple)
     graph.inputs[0].shape = [1, channels, *size]

@@ -208,7 +208,7 @@ class Placement:
         config="",
     )
     use_cache: bool = option(
-        True, "Build anew even if nothing changed.", commands=("build-unity",), config="", off="--no-cache"
+        True, "Build again even if nothing changed.", commands=("build-unity",), config="", off="--no-cache"
     )
     force: bool = option(False, "Replace files that you edited, and models of the same name.", config="")
     dry_run: bool = option(False, "Do everything but write.", config="")

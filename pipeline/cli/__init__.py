@@ -16,22 +16,22 @@ from pipeline.support.version import __version__
 COMMANDS = {
     "bench": "Say what models cost side by side: counted, measured, predicted.",
     "build-unity": "Turn a trained network into a folder for a Unity project.",
-    "compare": "Say how far apart what two models paint is, and where they part.",
+    "compare": "Say how much the outputs of two models differ, and where they diverge.",
     "compress": "Pack an .onnx file: weights as small integers, a model of a few KB or MB.",
     "convert": "Turn a trained network into an .onnx file that the target imports.",
     "decompress": "Rebuild the .onnx file that is in a packed one.",
-    "distill": "Train a small network to paint what a large one paints.",
-    "explain": "Say what a finding's code means and what to do about it.",
+    "distill": "Train a small network to give the output of a large one.",
+    "explain": "Say what the code of a finding or an error means, and what to do.",
     "flicker": "Say how much models flicker while the picture moves.",
     "inspect": "Say what a model file is: format, architecture, weights, contract.",
     "paint": "Run a network on pictures, folders of pictures and videos.",
     "port": "Turn the styles of a project into ones for another package.",
     "prune": "Take channels out of a trained network until a budget is met.",
     "shrink": "Find smaller networks that meet a goal, trained from a teacher.",
-    "targets": "List the targets and which operators each of them takes.",
+    "targets": "List the targets and which operators each of them supports.",
     "train": "Train a network to paint in the style of a picture.",
     "validate": "Say what Unity's console will say about .onnx files.",
-    "verify-unity": "Let Unity itself check that each style paints what it should.",
+    "verify-unity": "Let Unity itself check the output of each style.",
 }
 """Every command and its line in `pipeline --help`; the module is pipeline.cli.<name with underscores>."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("b", metavar="B", type=click.Path(path_type=Path))
 @click.option("--target", metavar="TARGET", help="Run B as this target computes it (see `pipeline targets`).")
 @click.option("--both", is_flag=True, help="With --target: run A so too, if it is .onnx.")
-@click.option("--bisect", is_flag=True, help="Name the first node where the two part.")
+@click.option("--bisect", is_flag=True, help="Name the first node where the two diverge.")
 @click.option(
     "--difference",
     metavar="FILE.png",
@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     "--architecture", metavar="NAME", help="Which network a state dict belongs to, where the file cannot tell."
 )
 @click.option(
-    "--input-range", metavar="RANGE", help="What a model takes whose file does not tell: 0..255, 0..1, ..."
+    "--input-range",
+    metavar="RANGE",
+    help="The input range of a model whose file does not say it: 0..255, 0..1, ...",
 )
 @click.option("--output-range", metavar="RANGE", help="What a model gives whose file does not tell.")
 @click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, where the file does not tell.")
@@ -96,7 +98,7 @@ def _show(console: Console, result: Comparison) -> None:
         console.say(f"within {result.tolerance:g} levels of 255", fg="green")
     else:
         console.say(
-            f"more than {result.tolerance:g} levels apart; --tolerance {worst} would have passed", fg="red"
+            f"more than {result.tolerance:g} levels of difference; --tolerance {worst} would have passed", fg="red"
         )
 
 

@@ -52,7 +52,7 @@ from pipeline.support.plain_text import styled
 )
 @click.option("--pixels", type=click.IntRange(4096), help="Pixels in each step, about; default 65536.")
 @click.option("--architecture", metavar="NAME", help="Which known network the teacher is, where the file is mute.")
-@click.option("--input-range", metavar="RANGE", help="What the teacher takes, where its file does not tell.")
+@click.option("--input-range", metavar="RANGE", help="The teacher's input range, if its file does not say it.")
 @click.option("--output-range", metavar="RANGE", help="What it gives.")
 @click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, where the file does not tell.")
 @loop_options(steps=6000)

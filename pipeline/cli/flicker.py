@@ -19,7 +19,7 @@ from pipeline.support.size import Size
 @click.option("--strip", type=click.Path(path_type=Path), help="Write a PNG: neighbouring frames of each model.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write a PNG: the error from frame to frame.")
 @click.option("--architecture", metavar="NAME", help="Which known network the state dicts are.")
-@click.option("--input-range", metavar="RANGE", help="What a model takes whose file does not tell.")
+@click.option("--input-range", metavar="RANGE", help="The input range of a model whose file does not say it.")
 @click.option("--output-range", metavar="RANGE", help="What a model gives whose file does not tell.")
 @output_options
 def command(

@@ -17,7 +17,9 @@ from pipeline.cli.console import Console, output_options
 @click.option(
     "--prefix", metavar="NAME", help="Which network of a checkpoint that holds several, such as net_ema."
 )
-@click.option("--target", default=targets.DEFAULT, show_default=True, help="What the cost is told for.")
+@click.option(
+    "--target", default=targets.DEFAULT, show_default=True, help="The target that the cost is given for."
+)
 @output_options
 def command(console: Console, file: Path, architecture: str | None, prefix: str | None, target: str) -> None:
     """Say what a model file is: format, architecture, widths, weights, contract, operators, cost.

@@ -27,12 +27,12 @@ from pipeline.support.size import Size
 @click.option(
     "--size", metavar="WxH", help="Resize and crop to this size first; default: each picture's own size."
 )
-@click.option("--side-by-side", is_flag=True, help="Put the source beside its painting.")
+@click.option("--side-by-side", is_flag=True, help="Put the source beside the output.")
 @click.option("--target", metavar="TARGET", help="Run an .onnx file or bundle as this target computes it.")
 @click.option(
     "--architecture", metavar="NAME", help="Which known network a state dict is, where the file cannot tell."
 )
-@click.option("--input-range", metavar="RANGE", help="What the network takes, where its file does not say.")
+@click.option("--input-range", metavar="RANGE", help="The network's input range, if its file does not say it.")
 @click.option("--output-range", metavar="RANGE", help="What the network gives, where its file does not say.")
 @click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, where the file does not say.")
 @click.option("--force", is_flag=True, help="Replace existing files.")

@@ -43,7 +43,7 @@ from pipeline.cli.console import Console, output_options
     "-o", "--output", type=click.Path(path_type=Path), help="Default: NAME.pruned.pth, or .onnx of an .onnx."
 )
 @click.option("--architecture", metavar="NAME", help="Which known network it is, where the file cannot tell.")
-@click.option("--input-range", metavar="RANGE", help="What the network takes, where its file does not say.")
+@click.option("--input-range", metavar="RANGE", help="The network's input range, if its file does not say it.")
 @click.option("--output-range", metavar="RANGE", help="What it gives, where its file does not say.")
 @click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, where the file does not say.")
 @click.option("--seed", type=int, default=0, help="For random, and for fine-tuning.")

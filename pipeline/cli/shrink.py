@@ -73,5 +73,5 @@ def command(
         return
     for line in render_text(report):
         console.data(line)
-    console.say("ms are processor times of one thread; * marks the front.")
+    console.say("ms are processor times of one thread; * marks the best trade-offs.")
     console.step("written", str(place / "report.html"))

@@ -44,7 +44,7 @@ def loop_options(steps: int) -> Callable[[F], F]:
         )
         @click.option("--run", type=click.Path(path_type=Path), help="Folder for all of that; default OUTPUT.run.")
         @click.option("--resume", is_flag=True, help="Go on from the checkpoint in that folder.")
-        @click.option("--force", is_flag=True, help="Start anew, and replace an existing file.")
+        @click.option("--force", is_flag=True, help="Start again, and replace an existing file.")
         @functools.wraps(command)
         def wrapped(*args: Any, **options: Any) -> Any:
             keys = ("steps", "minutes", "seed", "rate", "device", "every")

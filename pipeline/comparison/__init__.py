@@ -249,7 +249,7 @@ def _sizes(a: Side, b: Side, options: CompareOptions) -> list[Size]:
     if a.fixed and b.fixed and a.fixed != b.fixed:
         raise PipelineError(
             "sizes-differ",
-            f"A runs at {a.fixed} alone and B at {b.fixed} alone",
+            f"A runs only at {a.fixed}, B only at {b.fixed}",
             subject=f"{a.path.name}, {b.path.name}",
             remedy="Export one of them at the other's size.",
         )
@@ -259,7 +259,7 @@ def _sizes(a: Side, b: Side, options: CompareOptions) -> list[Size]:
             if size != wanted:
                 raise PipelineError(
                     "size-does-not-run",
-                    f"{side.label} runs at {size} alone",
+                    f"{side.label} runs only at {size}",
                     subject=str(side.path),
                     remedy=f"Leave --size out, or give --size {size}.",
                 )
@@ -298,7 +298,7 @@ def _painted(side: Side, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]
         return (lines[-1] if lines else type(error).__name__)[:200]
     shape = painted["picture"].shape
     if len(shape) != 4 or shape[1] not in (1, 3):
-        return f"its output has the shape {_sizes_of(shape)}, which is no picture"
+        return f"its output has the shape {_sizes_of(shape)}, which is not a picture"
     return painted
 
 
@@ -317,13 +317,13 @@ def _not_comparable(result: Comparison, trial: _Trial) -> PipelineError:
             outcome if isinstance(outcome, str) else _sizes_of(outcome["picture"].shape)
             for outcome in (trial.a, trial.b)
         ]
-        where = f". They part at {result.parting.sentence}" if result.parting else ""
+        where = f". They diverge at {result.parting.sentence}" if result.parting else ""
         return ProofFailed(
             "target-differs",
-            f"at {size}, {b.target.name} makes no picture of B that can be held against A's: A gives {made[0]}, "
+            f"at {size}, {b.target.name} gives no picture of B that can be compared with A's: A gives {made[0]}, "
             f"B {made[1]}{where}",
             subject=str(b.path),
-            remedy="" if where else "--bisect names the first node where they part.",
+            remedy="" if where else "--bisect names the first node where they diverge.",
             report=result.as_dict(),
         )
     assert trial.shape_a is not None and trial.shape_b is not None

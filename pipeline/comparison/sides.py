@@ -115,7 +115,7 @@ def model_file(source: str | Path) -> Path:
             return file
     raise PipelineError(
         "not-a-bundle",
-        f"this folder is no bundle: there is no {own.name} in it",
+        f"this folder is not a bundle: it has no {own.name} in it",
         subject=str(path),
         remedy="Give a model file, or a folder such as Assets/StyleTransfer/Models/Mosaic.",
     )

@@ -25,7 +25,7 @@ def check_kind(kind: str, kinds: Sequence[str]) -> None:
     if kind not in kinds:
         raise PipelineError(
             "bad-weights",
-            f"{kind!r} is no way to store weights",
+            f"{kind!r} is not a way to store weights",
             subject="--weights",
             remedy=f"Use one of {', '.join(kinds)}.",
         )

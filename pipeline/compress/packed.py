@@ -117,7 +117,7 @@ def unpack(data: bytes, subject: str = "") -> Unpacked:
     if not is_packed(data):
         raise PipelineError(
             "not-packed",
-            "this is no packed model: it does not begin with STPK",
+            "this is not a packed model: it does not begin with STPK",
             subject=subject,
             remedy="pipeline compress and build-unity --weights make packed models.",
         )

@@ -97,7 +97,7 @@ def _contract_rows(report: Mapping[str, Any]) -> list[str]:
 
 def sizes(model: Mapping[str, Any]) -> str:
     if model["fixed_size"]:
-        return f"{model['width']}x{model['height']} alone"
+        return f"{model['width']}x{model['height']} only"
     scale = model["output_scale"]
     larger = "" if scale == 1 else f"; the output is {scale:g} times as large"
     return f"any multiple of {model['size_multiple']}, nominally {model['width']}x{model['height']}{larger}"
@@ -105,7 +105,7 @@ def sizes(model: Mapping[str, Any]) -> str:
 
 def _proof(proof: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"The source network against the built graph as the target computes it; the bar is "
+        f"The source network against the built graph as the target computes it; the tolerance is "
         f"{proof['tolerance_levels']:g} levels of 255, it would have passed at {proof['would_have_passed_at']:g}.",
         "",
         "| input | size | largest difference (levels) | mean | PSNR |",
@@ -152,7 +152,7 @@ def _cost(cost: Mapping[str, Any] | None) -> list[str]:
     return [
         "## What a picture costs",
         "",
-        "Milliseconds are predicted, for the network alone (docs/cost.md says how far to trust them).",
+        "Milliseconds are predicted, for the network only (docs/cost.md says how accurate they are).",
         "",
         "| picture | GMAC | MB written | MB alive | "
         + " | ".join(f"{held['title']}, ms" for held in devices)

@@ -35,7 +35,8 @@ def sentences(facts: Mapping[str, Any], weights: int) -> list[str]:
         f"{facts['float_bytes']:,} as floats; the file that came in has {facts['source_bytes']:,}.",
         f"{near} {kinds}",
         facts.get("consequence")
-        or "This buys bytes: in the download, on disk, in the repository. It buys no frames: when the model is "
+        or "This saves bytes: in the download, on disk, in the repository. It does not make the "
+        "network faster: when the model is "
         "loaded its weights become float32 again, and Unity computes with those. Loading takes longer: about "
         f"{weights / 1e6 * REBUILDING:.1g} s to rebuild the model, on another thread, and about "
         f"{weights / 1e6 * IMPORTING:.1g} s for the inference package to import it, on the game's own (measured "

@@ -34,7 +34,7 @@ def front_chart(report: Mapping[str, Any], tried: list[dict[str, Any]]) -> str:
         (m["sizes"][size]["predicted"][device], max(m["quality"]["texture"], 0.01), m["label"]) for m in tried
     ]
     title = f"predicted ms at {size} on {device}"
-    return scatter(points, "the front", title, "texture distance from the teacher", named=True)
+    return scatter(points, "best trade-offs", title, "texture distance from the teacher", named=True)
 
 
 def bought_nothing(report: Mapping[str, Any]) -> Iterator[str]:
@@ -53,7 +53,7 @@ def bought_nothing(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def render_text(report: Mapping[str, Any]) -> Iterator[str]:
-    """The front as a table, then what bought nothing."""
+    """The best trade-offs as a table, then what did not help."""
     width = max([7, *(len(m["label"]) for m in report["models"])])
     heads = ("weights", "KB", "GMAC", "wrote MB", "PSNR", "SSIM", "detail", "texture", "flicker")
     times = [f"ms {size}" for size in report["sizes"]]

@@ -60,7 +60,7 @@ class FoldBatchNorm:
     """
 
     name = "fold-batch-norm"
-    summary = "BatchNormalization behind a convolution joins its weights and bias"
+    summary = "BatchNormalization after a convolution is folded into its weights and bias"
     reason = "one layer less"
     after = ("constants",)
 

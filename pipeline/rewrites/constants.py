@@ -116,7 +116,7 @@ class BakedSizes:
                 Edit(
                     self.name,
                     names,
-                    f"computed sizes became constants: the graph now runs at the input shape {size} alone",
+                    f"computed sizes became constants: the graph now runs only at the input shape {size}",
                     "the target cannot compute sizes at run time",
                 )
             ]

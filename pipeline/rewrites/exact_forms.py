@@ -90,7 +90,7 @@ class ExactForms:
             if held is not None and held.size == 1:
                 full = np.full(max(width[-1], 2) if width[-1] > 1 else 1, held.reshape(()), held.dtype)
                 reader.inputs[place] = n.Builder(graph, reader, self.name).const(full, "array", held.dtype)
-                return "the number added behind it became an array"
+                return "the number added after it became an array"
         return ""
 
     def _compared(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> str:

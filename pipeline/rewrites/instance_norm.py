@@ -39,7 +39,7 @@ class FuseInstanceNorm:
     """
 
     name = "fuse-instance-norm"
-    summary = "instance normalisation that an exporter took apart becomes InstanceNormalization again"
+    summary = "instance normalisation that an exporter decomposed becomes InstanceNormalization again"
     reason = "one fused layer instead of several, and no picture size in the graph"
     after = ("constants", "expand")
 
@@ -367,7 +367,7 @@ class InstanceNormInputs:
         scaled = make.op("Mul", plain, _as_map(make, scale, channels, shapes))
         make.op("Add", scaled, _as_map(make, bias, channels, shapes), out=output)
         make.drop()
-        what = "scale and bias became Mul and Add behind it"
+        what = "scale and bias became Mul and Add after it"
         return [Edit(self.name, (node.name,), what, "a computed scale is an error, a computed bias is taken as 0")]
 
     def _stale(self, graph: gs.Graph, node: gs.Node) -> Outcome:

@@ -119,7 +119,7 @@ class MergedPads:
     """
 
     name = "merge-pads"
-    summary = "zero pads join the Conv behind them, and chains of pads merge"
+    summary = "zero pads join the Conv after them, and chains of pads merge"
     reason = "one layer less"
     after = ("constants", "padding")
 

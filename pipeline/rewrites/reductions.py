@@ -130,13 +130,13 @@ class Reductions:
                 n.replace_output(pooled, output)
                 make.drop()
                 size = shapes.here.of(source) if operator == "ReduceSum" and old else None
-                only = f", for {size[2]}x{size[3]} alone" if size else ""
-                return self._edit(node, f"became global pooling{only}", "1.0 reduces over channels alone")
+                only = f", only for {size[2]}x{size[3]}" if size else ""
+                return self._edit(node, f"became global pooling{only}", "1.0 reduces over channels only")
         if old and rank == 4 and (2 in axes or 3 in axes):
             return self._refuse(
                 node,
                 "reduce-over-height-or-width",
-                f"{target.name} reduces over channels alone, this is over {axes}",
+                f"{target.name} reduces over channels only, this is over {axes}",
             )
         if keep:
             return self._written(graph, node, axes)

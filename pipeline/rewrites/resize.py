@@ -161,7 +161,7 @@ class Resizes:
                 tensor = make.op("Add", tensor, part)
         n.replace_output(tensor, output)
         make.drop()
-        what = f"became Gather and weights per tap, for {before[2]}x{before[3]} alone"
+        what = f"became Gather and weights per tap, only for {before[2]}x{before[3]}"
         return self._edit(node, what, "the target resizes only by whole numbers")
 
 

@@ -149,7 +149,7 @@ def _stepped_gather(
         out = output if position == len(indices) - 1 else None
         tensor = make.op("Gather", tensor, make.const(held, "indices", np.int64), axis=axis, out=out)
     make.drop()
-    note = " for the declared picture size alone" if baked else ""
+    note = " only for the declared picture size" if baked else ""
     return _edit(
         node, f"became Gather with constant indices{note}", "backward steps are wrong up to 2.0 (measured)"
     )
@@ -172,7 +172,7 @@ def _split(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
     for output, size in zip(outputs, parts, strict=True):
         make.op("Slice", source, starts=[start], ends=[start + size], axes=[axis], out=output)
         start += size
-    note = " for the declared picture size alone" if baked else ""
+    note = " only for the declared picture size" if baked else ""
     return _edit(node, f"became Slices{note}", "1.0 has no Split, later ones know only its first part's channels")
 
 

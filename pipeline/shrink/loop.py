@@ -309,9 +309,9 @@ class Loop:
         """Refuse to go on where the losses are no numbers, or where none of the last steps could be taken."""
         if taken and self.skipped < MOST_SKIPPED and all(map(math.isfinite, means.values())):
             return
-        what = f"the losses are no numbers any more at step {self.step} ({means})"
+        what = f"the losses are NaN at step {self.step} ({means})"
         if not taken:
-            what = f"none of the last {self.skipped} steps could be taken: their gradients are no numbers"
+            what = f"none of the last {self.skipped} steps could be taken: their gradients are NaN"
         raise PipelineError(
             "training-diverged",
             what,
@@ -357,7 +357,7 @@ class Loop:
                     "run-differs",
                     f"the run in this folder was started with another {', '.join(different)}",
                     subject=str(path),
-                    remedy="Use the same options, or start anew in another --run folder.",
+                    remedy="Use the same options, or start again in another --run folder.",
                 )
             self.student.load_state_dict(state["student"])
             self.average = {k: v.to(self.where.device) for k, v in state["average"].items()}
@@ -375,7 +375,7 @@ class Loop:
                 "damaged-file",
                 f"this checkpoint cannot be read ({str(error).splitlines()[0][:160]})",
                 subject=str(path),
-                remedy="Delete the folder and start the run anew.",
+                remedy="Delete the folder and start the run again.",
             ) from error
         return True
 

@@ -150,7 +150,7 @@ def free(place: Path, folder: Path, resume: bool, force: bool) -> None:
                 "file-exists",
                 "there is a file of that name" if path is place else "there is a training of that name",
                 subject=str(path),
-                remedy="--resume goes on with it, --force starts anew, --output takes another name.",
+                remedy="--resume continues it, --force starts again, --output uses another name.",
             )
 
 

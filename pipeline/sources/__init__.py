@@ -218,7 +218,7 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
         if not options.describe:
             raise
         module = None
-        notes.append("torch is not installed: what it costs is not told")
+        notes.append("torch is not installed: its cost is not given")
     if state.attributes.get("training") is True:
         notes.append("saved in training mode: evaluated in eval mode")
     return Network(

@@ -342,7 +342,7 @@ class _ProgramReader:
                 "not-image-to-image",
                 f"the program takes {len(images)} tensors, a picture is one",
                 subject=str(self.path),
-                remedy="Export a module that takes the picture alone.",
+                remedy="Export a module that takes only the picture.",
             )
         program.image = images[0]
 

@@ -82,7 +82,7 @@ def _weights(tensors: Tensors, notes: list[str], subject: str) -> Tensors:
         counts[kind] += 1
     for kind, count in counts.items():
         if count:
-            nothing = f" ({zeros:,} of {total:,} values are zero: that buys nothing at run time)"
+            nothing = f" ({zeros:,} of {total:,} values are zero: that does not make it faster)"
             detail = nothing if kind == PRUNED else ""
             notes.append(f"{kind} baked into {count} tensors{detail}")
     result: Tensors = {}

@@ -252,7 +252,7 @@ def _fold(model: onnx.ModelProto) -> None:
     size = sum(value.nbytes for value in values)
     if size > LARGEST:
         raise _bad(
-            f"what depends on the bound inputs takes {size >> 20} MiB of constants, {LARGEST >> 20} MiB at most",
+            f"what depends on the bound inputs needs {size >> 20} MiB of constants, {LARGEST >> 20} MiB at most",
             "Bind a smaller picture, or export the network with the style inside.",
         )
     copies = [type(node).FromString(node.SerializeToString()) for node in rest]

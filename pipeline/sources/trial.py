@@ -52,7 +52,7 @@ def first_run(path: Path, run: Callable[[], Any]) -> None:
             "source-does-not-run",
             f"the program in the file breaks torch: a process that ran it ended by signal {os.WTERMSIG(status)}",
             subject=str(path),
-            remedy="Save the weights alone: torch.save(model.state_dict(), 'network.pth').",
+            remedy="Save only the weights: torch.save(model.state_dict(), 'network.pth').",
         )
 
 

@@ -95,7 +95,7 @@ def read_members(
             if not allowed(short):
                 raise PipelineError(
                     "unsafe-program",
-                    f"the archive holds {short[:80]!r}, which is no part of a network",
+                    f"the archive holds {short[:80]!r}, which is not part of a network",
                     subject=str(path),
                     remedy=WAY_OUT,
                 )

@@ -98,7 +98,7 @@ def no_result(log: str, exit_code: int, log_path: Path, project: Path | None = N
             "unity-crashed",
             f"Unity crashed (exit code {exit_code})",
             subject=subject,
-            remedy="Run it again. If it stays so, delete the project's Library folder, which Unity makes anew.",
+            remedy="Run it again. If it stays so, delete the project's Library folder, which Unity regenerates.",
         )
     return PipelineError(
         "unity-no-results",

@@ -154,7 +154,7 @@ def _time(path: Path, line: int, name: str, text: str) -> float | None:
 def _bad(path: Path, reason: str) -> PipelineError:
     return PipelineError(
         "bad-measurements",
-        f"this is no table of the benchmark scene: {reason}",
+        f"this is not a table of the benchmark scene: {reason}",
         subject=str(path),
         remedy="Give StyleTransferBenchmark.csv as Unity wrote it; spreadsheets write it with other separators.",
     )

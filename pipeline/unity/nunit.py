@@ -78,7 +78,7 @@ def _case(node: ET.Element) -> TestCase:
 def _broken(path: Path, reason: str) -> PipelineError:
     return PipelineError(
         "unity-results-broken",
-        f"this is no results file of Unity's test runner: {reason}",
+        f"this is not a results file of Unity's test runner: {reason}",
         subject=str(path),
         remedy="Run the tests again; Unity may have been ended while it wrote.",
     )

@@ -75,7 +75,10 @@ def _malformed(view: View, rule: Rule) -> Found:
             if name and name not in known:
                 yield (
                     node,
-                    Hit(f"its input {name[:80]} is made by no node and is no input of the graph", name[:80]),
+                    Hit(
+                        f"its input {name[:80]} is neither the output of a node nor an input of the graph",
+                        name[:80],
+                    ),
                 )
         if not node.op_type:
             yield node, Hit("it has no operator type")

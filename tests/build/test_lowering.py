@@ -96,7 +96,7 @@ def test_a_baked_size_is_found_and_kept(tmp_path):
     assert result.fixed_size == result.size == Size(32, 24)
     assert declared(result.model) == [1, 3, 24, 32]
     assert trial_sizes(result, None) == ((24, 32),)
-    assert any("32x24 alone" in note for note in result.notes)
+    assert any("only at 32x24" in note for note in result.notes)
 
 
 def test_an_output_twice_as_large_is_told(tmp_path):

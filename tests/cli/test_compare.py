@@ -264,7 +264,7 @@ def test_a_file_bound_to_one_size_sets_it(pipeline, net, tmp_path):
     done = pipeline("compare", first, net, *DECLARED, "--json", "--tolerance", "255")
     assert [(h["width"], h["height"]) for h in json.loads(done.out)["comparisons"]] == [(40, 24)] * 2
     done = pipeline("compare", first, second, *DECLARED)
-    assert done.code == 2 and "[sizes-differ]" in done.err and "40x24 alone and B at 20x16 alone" in done.err
+    assert done.code == 2 and "[sizes-differ]" in done.err and "only at 40x24, B only at 20x16" in done.err
     done = pipeline("compare", first, net, *DECLARED, "--size", "64x48")
     assert done.code == 2 and "[size-does-not-run]" in done.err and "--size 40x24" in done.err
 

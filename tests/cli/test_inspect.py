@@ -32,7 +32,7 @@ def test_the_macs_of_a_convolution_are_counted_by_hand(pipeline, tmp_path):
 def test_text_shows_both_tables(pipeline, tmp_path):
     done = pipeline("inspect", style_onnx(tmp_path / "n.onnx"))
     assert "before  after" in done.out and "1920x1080" in done.out
-    assert "not told by the file" in done.out
+    assert "not given by the file" in done.out
 
 
 def test_a_choice_that_the_file_leaves_open_is_listed(pipeline, tmp_path):

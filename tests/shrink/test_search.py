@@ -48,7 +48,7 @@ def test_a_search_writes_networks_pictures_and_a_report(pipeline, tmp_path, monk
         )
         assert again.weights == model["weights"]
     page = Path("small/report.html").read_text()
-    assert page.count("data:image/png") == 4 and "What bought nothing" in page
+    assert page.count("data:image/png") == 4 and "What did not help" in page
     assert (Path("small/pictures") / "teacher.png").exists()
     assert "half masked" in done.out and "*" in done.out
     again = pipeline("shrink", teacher, "--images", tmp_path / "frames", "--goal", "50%", "-o", "small")

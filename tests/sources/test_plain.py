@@ -70,7 +70,7 @@ def test_pruning_masks_are_multiplied_in_and_counted() -> None:
     assert np.array_equal(baked["0.weight"], module[0].weight.detach().numpy())
     assert np.array_equal(baked["2.bias"], module[2].bias.detach().numpy())
     assert notes == [
-        "pruning masks baked into 2 tensors (57 of 222 values are zero: that buys nothing at run time)"
+        "pruning masks baked into 2 tensors (57 of 222 values are zero: that does not make it faster)"
     ]
 
 

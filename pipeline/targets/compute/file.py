@@ -161,7 +161,7 @@ def parse(data: bytes, subject: str = "") -> Plan:
     except (ValueError, struct.error, IndexError, UnicodeDecodeError, KeyError) as error:
         raise PipelineError(
             "damaged-plan",
-            f"this is no compiled network: {error}",
+            f"this is not a compiled network: {error}",
             subject=subject,
             remedy="Build it again with --target compute.",
         ) from error
@@ -230,7 +230,7 @@ def _parsed(source: _Reader) -> Plan:
         shape = source.ints(source.count())
         weights.append(Weight(kind, source.floats(shape), form, at))
     if source.at != len(source.data):
-        raise ValueError("there is something behind its end")
+        raise ValueError("it has data after its end")
     if len(SHAPE) * 4 < max(fixed_names):
         raise ValueError("constants")
     channels = (in_channels, out_channels)

@@ -423,7 +423,7 @@ def _mean(node: gs.Node, shapes: Shapes) -> list[Step]:
 def _softmax(node: gs.Node, shapes: Shapes) -> list[Step]:
     shape = shapes.static(node.inputs[0])
     if shape is None or len(shape) != 4 or int(node.attrs.get("axis", -1)) % 4 != 1:
-        raise Unsupported("softmax is carried over channels alone", ELSEWHERE)
+        raise Unsupported("softmax is supported over channels only", ELSEWHERE)
     return [_step("softmax", node)]
 
 
@@ -432,7 +432,7 @@ def _dense(node: gs.Node, shapes: Shapes) -> list[Step]:
     weight = required(node, 1, "weight")
     shape = shapes.static(node.inputs[0])
     if shape is None or len(shape) != 2 or shape[0] != 1 or weight.ndim != 2:
-        raise Unsupported("a dense layer is carried behind global pooling alone", ELSEWHERE)
+        raise Unsupported("a dense layer is supported only after global pooling", ELSEWHERE)
     if node.op == "Gemm":
         if node.attrs.get("transA", 0) or float(node.attrs.get("beta", 1)) != 1:
             raise Unsupported("this form of Gemm has no kernel here", ELSEWHERE)

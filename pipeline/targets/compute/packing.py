@@ -23,7 +23,7 @@ KINDS = ("int4", "int5", "int6", "int7", "int8", "half")
 _MEASURED = (256, 448)
 """Height and width of the picture that is measured with; divisible by 64."""
 _CONSEQUENCE = (
-    "This buys bytes: in the download, on disk and in the repository. It buys neither frames nor memory: weights "
+    "This saves bytes: in the download, on disk and in the repository. It saves neither time nor memory: weights "
     "are unpacked to float32 once, when the style is loaded."
 )
 

@@ -31,8 +31,9 @@ KINDS = ("half", "int8", "auto")
 
 
 _CONSEQUENCE = (
-    "This buys bytes: in the download, on disk, in the repository and in memory. It buys no frames: the weights "
-    "are expanded to float32 at every run, which costs little beside the convolutions. The worker GPUPixel cannot "
+    "This saves bytes: in the download, on disk, in the repository and in memory. It does not make the "
+    "network faster: the weights are expanded to float32 at every run, "
+    "which costs little beside the convolutions. The worker GPUPixel cannot "
     "expand them: on devices without compute shaders use the CPU worker, or float weights."
 )
 

@@ -118,7 +118,7 @@ def coordinates(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 def antialias(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if attribute(node, "antialias", 0) and _shrinks(view, node):
-        yield Hit("antialias=1 is not read: pixels between the sampling places are left out", "antialias")
+        yield Hit("antialias=1 is not read: pixels between the sampling positions are left out", "antialias")
 
 
 def aspect(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:

@@ -282,7 +282,7 @@ def _prelu_channels(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
         return
     if _slope_per_channel(view, shape, slope) and math.prod(size or 2 for size in slope[1:]) == 1:
         yield Hit(
-            "one slope per channel is right on CSharp alone: CSharpBurst takes the first for all channels, "
+            "one slope per channel is right on CSharp only: CSharpBurst takes the first for all channels, "
             "the GPU another order",
             "slope",
         )

@@ -306,7 +306,7 @@ def is_sentis(data: bytes) -> bool:
 def decode(data: bytes) -> Program:
     """The program in the bytes of a file. Raises PipelineError `bad-sentis-file` for what is none of format 4."""
     if not is_sentis(data):
-        raise _broken("it is no serialised model")
+        raise _broken("it is not a serialised model")
     size = struct.unpack_from("<i", data, 0)[0]
     root = _Table(data[: size + 4], 4 + struct.unpack_from("<I", data, 4)[0])
     version = root.scalar(0, "<I")
