@@ -14,6 +14,7 @@ from pipeline.support.errors import PipelineError
 if TYPE_CHECKING:
     from pipeline.build.options import BuildOptions, Placement
     from pipeline.build.result import BuildResult
+    from pipeline.targets import Target
     from pipeline.unity.destination import Destination
     from pipeline.unity.editions import Edition
     from pipeline.unity.project_facts import ProjectFacts
@@ -89,7 +90,7 @@ def install(
     from pipeline.unity.bundle import model_folder
     from pipeline.unity.project import create_project
 
-    place, name = site.place, site.name
+    place, name, target = site.place, site.name, targets.get(options.target)
     prefab = f"{model_folder(name)}/{name}Camera.prefab"
     shown = files[prefab].decode("ascii")
     if site.edition is not None and not to.dry_run:
@@ -97,7 +98,9 @@ def install(
         create_project(place.assets.parent, overlay)
         result.notes.append(f"made a new project for Unity {site.edition.editor}: {place.assets.parent}")
     if site.as_package:
-        result.install = _install_with_package(files, site, options, to, result)
+        result.install = install_with_package(
+            files, name, place, target, result, force=to.force, dry_run=to.dry_run
+        )
     else:
         result.install = writer.install(files, place.assets, force=to.force, dry_run=to.dry_run)
     result.bundle = place.assets / model_folder(name)
@@ -110,7 +113,6 @@ def install(
         result.next_step = f"{result.next_step} {targets.get(options.target).family.successor}".strip()
         return
     result.project = place.project
-    target = targets.get(options.target)
     wanted = target.family.packages(target) | packages.MODULES
     exchange = place.create or to.switch_package
     result.notes += packages.add(place.project, wanted, replace=exchange, dry_run=to.dry_run)
@@ -124,16 +126,22 @@ def install(
         result.next_step = fit.next_step(project_facts.read(place.project), Path(prefab).name)
 
 
-def _install_with_package(
-    files: Mapping[str, bytes], site: Site, options: BuildOptions, to: Placement, result: BuildResult
+def install_with_package(
+    files: Mapping[str, bytes],
+    name: str,
+    place: Destination,
+    target: Target,
+    result: BuildResult,
+    *,
+    force: bool,
+    dry_run: bool,
 ) -> InstallResult:
     """The models go into Assets, the runtime into Packages/ of the project, or beside Assets' folder."""
     from pipeline.unity import package, packages, writer
     from pipeline.unity.bundle import model_folder
 
-    place = site.place
-    assets, shared = package.split(files, site.name)
-    parts = [writer.install(assets, place.assets, force=to.force, dry_run=to.dry_run)]
+    assets, shared = package.split(files, name)
+    parts = [writer.install(assets, place.assets, force=force, dry_run=dry_run)]
     folder = place.assets if place.project is None else place.project / "Packages"
     asked = packages.asked(place.project) if place.project is not None else {}
     if package.NAME in asked:
@@ -141,8 +149,8 @@ def _install_with_package(
             f"the runtime is the package {package.NAME} {asked[package.NAME]}, which stays as it is"
         )
     else:
-        shown = files[f"{model_folder(site.name)}/{site.name}Camera.prefab"].decode("ascii")
-        made = package.render(shared, targets.get(options.target), site.name, shown)
-        parts.append(writer.install(made, folder, force=to.force, dry_run=to.dry_run, root=package.NAME))
+        shown = files[f"{model_folder(name)}/{name}Camera.prefab"].decode("ascii")
+        made = package.render(shared, target, name, shown)
+        parts.append(writer.install(made, folder, force=force, dry_run=dry_run, root=package.NAME))
         result.notes.append(f"the runtime is the package {folder / package.NAME}")
     return writer.together(parts)

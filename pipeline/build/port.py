@@ -49,10 +49,12 @@ def port(
     `where` is a Unity project, its Assets, or any folder that holds StyleTransfer/. Raises PipelineError
     `no-styles`, `bundle-broken`, and what `build_unity` raises; then nothing was changed.
     """
+    from pipeline.build.installing import install_with_package
     from pipeline.build.job import make_parts
     from pipeline.build.parts import bundle
-    from pipeline.unity import packages, writer
+    from pipeline.unity import package, packages, writer
     from pipeline.unity.bundle import model_folder
+    from pipeline.unity.destination import Destination
     from pipeline.unity.project import find_project
 
     wanted = targets.get(target)
@@ -71,8 +73,15 @@ def port(
             result.notes += [note] if note else []
             made.append((files, result))
     project = find_project(assets)
-    for files, result in made:
-        result.install = writer.install(files, assets, force=force, dry_run=dry_run)
+    has_package = project is not None and package.NAME in packages.present(project)
+    for style, (files, result) in zip(styles, made, strict=True):
+        if has_package:
+            place = Destination(assets, project, create=False)
+            result.install = install_with_package(
+                files, style.name, place, wanted, result, force=force, dry_run=dry_run
+            )
+        else:
+            result.install = writer.install(files, assets, force=force, dry_run=dry_run)
     if project is not None:
         gone = {style.target.package for style in styles} - {wanted.package, ""}
         asked = wanted.family.packages(wanted) | packages.MODULES

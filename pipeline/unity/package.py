@@ -43,7 +43,22 @@ def split(files: Mapping[str, bytes], style: str) -> tuple[dict[str, bytes], dic
         path: data for path, data in assets.items() if not path.startswith(own) and path != f"{own[:-1]}.meta"
     }
     of_style = {path: data for path, data in assets.items() if path not in common}
-    return {**with_manifest(ROOT, common), **of_style}, shared
+    return {**with_manifest(ROOT, common), **_including_package(of_style, own[:-1])}, shared
+
+
+def _including_package(files: Mapping[str, bytes], folder: str) -> dict[str, bytes]:
+    """The files of a style's folder, its compute shaders with the package's files instead of those in Assets."""
+    made = {
+        path: data.replace(b'#include "../../', b'#include "Packages/%b/' % NAME.encode())
+        if path.endswith(".compute")
+        else data
+        for path, data in files.items()
+    }
+    if made == files:
+        return made
+    manifest = f"{folder}/{MANIFEST}"
+    outside = {path: made.pop(path) for path in (f"{folder}.meta",) if path in made}
+    return outside | with_manifest(folder, {p: d for p, d in made.items() if not p.startswith(manifest)})
 
 
 def render(shared: Mapping[str, bytes], target: Target, style: str, prefab: str) -> dict[str, bytes]:

@@ -108,3 +108,22 @@ def test_what_cannot_be_ported_is_named_and_nothing_is_changed(pipeline, tmp_pat
         out.mkdir()
     done = pipeline("port", out, "--target", "inference-2")
     assert done.code == 2 and ("no-styles" if damage == "nothing" else "bundle-broken") in done.err
+
+
+def test_with_the_runtime_as_a_package_no_script_comes_into_assets(pipeline, tmp_path):
+    """Scripts in Assets beside the same ones in Packages do not compile; a shader's files lie in the package."""
+    root = project(tmp_path)
+    source = style_onnx(tmp_path / "wave.onnx")
+    given = ("--project", root, "--target", "barracuda-3.0", "--package")
+    assert pipeline("build-unity", source, *DECLARED, *given).code == 0
+    done = pipeline("port", root, "--target", "compute")
+    assert done.code == 0, done.err
+    assets = root / "Assets/StyleTransfer"
+    assert sorted(path.name for path in assets.iterdir() if path.is_dir()) == ["Models"]
+    text = (assets / "Models/Wave/Wave.compute").read_text()
+    included = [line.split('"')[1] for line in text.splitlines() if line.startswith("#include")]
+    assert included and all((root / path).is_file() for path in included)
+    described = json.loads((root / "Packages/com.bridge-pipeline.styletransfer/package.json").read_text())
+    assert "com.unity.barracuda" not in described["dependencies"]
+    listed = json.loads((assets / "Models/Wave/bundle.json").read_text())
+    assert "Wave.compute" in json.dumps(listed)
