@@ -49,7 +49,7 @@ _UNREAD = re.compile(r"extra(?:_files)?/.*|\.data/.*")
 _DTYPES = {1: "u1", 2: "i1", 3: "i2", 4: "i4", 5: "i8", 6: "f2", 7: "f4", 8: "f8", 12: "?", 13: "bf16"}
 """ScalarType of torch/_export/serde/schema.py as kinds of arrays.py."""
 _STRIDED = 7
-MAX_NODES = 100_000
+MAX_NODES = 20_000
 MAX_TEXT = 1000
 
 
