@@ -139,7 +139,19 @@ def _style(folder: Path) -> Style:
     data = file.read_bytes()
     if is_packed(data):
         data = unpack(data, str(file)).model
-    return Style(target, report, old, old.family.meaning(data, old).SerializeToString(deterministic=True))
+    try:
+        meaning = old.family.meaning(data, old)
+    except PipelineError as error:
+        if error.code != "plan-has-no-graph":
+            raise
+        raise PipelineError(
+            "plan-has-no-graph",
+            f"this style is compiled for {old.name}, and a compiled network cannot be turned back into a graph",
+            subject=str(folder),
+            remedy=f"Build it from its source ({report['source'].get('file', 'the checkpoint')}) for the other "
+            "target with `pipeline build-unity --target`, or move it out of the folder.",
+        ) from error
+    return Style(target, report, old, meaning.SerializeToString(deterministic=True))
 
 
 def _broken(folder: Path, why: str) -> PipelineError:

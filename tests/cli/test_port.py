@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from pipeline import targets
-from tests.networks import style_onnx
+from tests.networks import style_checkpoint, style_onnx
 
 DECLARED = ("--input-range", "0..1", "--output-range", "0..1", "--size", "64x48")
 
@@ -127,3 +127,12 @@ def test_with_the_runtime_as_a_package_no_script_comes_into_assets(pipeline, tmp
     assert "com.unity.barracuda" not in described["dependencies"]
     listed = json.loads((assets / "Models/Wave/bundle.json").read_text())
     assert "Wave.compute" in json.dumps(listed)
+
+
+def test_a_compiled_style_is_said_to_need_its_source(pipeline, tmp_path):
+    source = style_checkpoint(tmp_path / "net.pth")
+    built = pipeline("build-unity", source, "--target", "compute", "-o", "out")
+    assert built.code == 0, built.err
+    done = pipeline("port", "out", "--target", "barracuda-3.0")
+    assert done.code == 2 and "[plan-has-no-graph]" in done.err
+    assert "cannot be turned back into a graph" in done.err and "Build it from its source (net.pth)" in done.err
