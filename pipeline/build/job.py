@@ -185,7 +185,9 @@ def _cache_key(path: Path, options: BuildOptions, name: str) -> str:
     if options.original is not None:
         chosen["original"] = [options.original.name, cache.file_digest(existing_file(options.original))]
     chosen["bind"] = [
-        cache.file_digest(path) if (path := Path(binding.partition("=")[2])).is_file() else binding
+        f"{binding} {cache.file_digest(bound)}"
+        if (bound := Path(binding.partition("=")[2])).is_file()
+        else binding
         for binding in options.bind
     ]
     chosen["calibrate"] = [cache.file_digest(existing_file(picture)) for picture in options.calibrate]

@@ -47,6 +47,13 @@ def make(
     step("read", facts.describe(network))
     if network.model is not None:
         ports.require_one(network.model, path)
+    elif options.take is not None or options.bind:
+        raise PipelineError(
+            "conflicting-options",
+            f"--take and --bind are for inputs and outputs of .onnx files, and this is {network.format}",
+            subject=str(path),
+            remedy="Leave them out, or export the network to ONNX and give that file.",
+        )
     if bake_contract:
         _require_contract(network)
 

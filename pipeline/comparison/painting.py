@@ -73,6 +73,15 @@ def plan(sources: list[Path], stem: str, output: Path | None) -> list[Job]:
         else:
             place = output / name
         jobs.append(Job(source, place, kind))
+    places = [job.output for job in jobs]
+    for job in jobs:
+        if places.count(job.output) > 1 and not (output is not None and output.suffix):
+            raise PipelineError(
+                "conflicting-options",
+                f"two sources would be written to {job.output}",
+                subject=str(job.source),
+                remedy="Run the command once for each, with another --output.",
+            )
     if output is not None and output.suffix and len(sources) > 1:
         raise PipelineError(
             "conflicting-options",

@@ -70,11 +70,13 @@ def test_a_video_becomes_a_video(pipeline, tmp_path):
         (("playlist.mp4",), "bad-video"),
         (("a.png", "a.png", "-o", "both.png"), "conflicting-options"),
         (("a.png", "-o", "a.png"), "file-exists"),
+        (("a.png", "deep/a.png"), "conflicting-options"),
     ],
 )
 def test_what_cannot_be_painted_is_said_in_one_line(arguments, code, pipeline, tmp_path):
     source = style_checkpoint(tmp_path / "net.pth")
     photo(Path("a.png"))
+    photo(Path("deep/a.png"))
     Path("notes.txt").write_text("no picture")
     Path("broken.mp4").write_bytes(b"\0" * 64)
     Path("playlist.mp4").write_text("#EXTM3U\n#EXTINF:1,\na.png\n#EXT-X-ENDLIST\n")

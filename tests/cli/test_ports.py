@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipeline import sources
 from pipeline.support.errors import PipelineError
+from tests.networks import style_checkpoint
 
 RNG = np.random.default_rng(7)
 W1, W2, WS = (RNG.normal(0, 0.3, shape).astype(np.float32) for shape in ((4, 3, 3, 3), (3, 4, 3, 3), (4, 3, 1, 1)))
@@ -140,3 +141,28 @@ def test_another_style_picture_is_another_build(pipeline, tmp_path: Path, wave: 
     other = json.loads(pipeline(*arguments, "--bind", f"style={wave}", "--force").out)
     assert (first["cached"], again["cached"], other["cached"]) == (False, True, False)
     assert other["model"]["digest"] != first["model"]["digest"]
+
+
+def test_a_checkpoint_has_nothing_to_bind_or_take(pipeline, tmp_path: Path) -> None:
+    source = style_checkpoint(tmp_path / "net.pth")
+    for option in (("--bind", "style=2"), ("--take", "out0")):
+        done = pipeline("build-unity", source, *option, "-o", "out")
+        assert done.code == 2 and "[conflicting-options]" in done.err and not Path("out").exists()
+
+
+def test_a_bound_number_is_built_and_the_cache_tells_sources_and_numbers_apart(pipeline, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    first, second = by_number(tmp_path / "net.onnx"), by_vector(tmp_path / "b" / "net.onnx")
+    ranges = ("--input-range", "0..1", "--output-range", "0..1", "--json", "--force", "-o", "out")
+    told = [
+        json.loads(pipeline("build-unity", source, "--bind", binding, *ranges).out)
+        for source, binding in (
+            (first, "style=3"),
+            (first, "style=2"),
+            (first, "style=3"),
+            (second, "style=1,1,1,1"),
+        )
+    ]
+    assert [held["cached"] for held in told] == [False, False, True, False]
+    assert told[0]["model"]["digest"] == told[2]["model"]["digest"]
+    assert len({held["model"]["digest"] for held in told}) == 3
