@@ -227,8 +227,14 @@ class Assembly:
         value = self.values[view.a.value]
         maker = self.makers.get(value.number)
         read = any(value.number in (d.first, d.second) for d in self.dispatches)
-        alone = view.plain and not read and value.root == value.number and maker is not None
-        if not alone or maker.kernel == "Merge" or maker.output != value.number or maker.macro("STATISTICS"):
+        alone = view.plain and not read and value.root == value.number
+        if (
+            not alone
+            or maker is None
+            or maker.kernel == "Merge"
+            or maker.output != value.number
+            or maker.macro("STATISTICS")
+        ):
             value = self.written(view, self.steps.result)
             maker = self.makers[value.number]
         maker.macros["PAINT"] = channels

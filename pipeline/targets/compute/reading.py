@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.targets.compute.steps import ELSEWHERE, Unsupported
+from pipeline.targets.compute.steps import ELSEWHERE, Step, Unsupported
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -47,3 +47,9 @@ def picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
     if len(shape) == 3 and shape[0] == 1:
         return (shape[1], 1, 1) if shape[2] == 1 else (shape[2], 1, 1) if shape[1] == 1 else None
     return None
+
+
+def step(kind: str, node: gs.Node, inputs: list[gs.Tensor] | None = None, **held: Any) -> Step:
+    """A step for a node. It reads the node's first input unless others are given; `held` are its constants."""
+    names = tuple(tensor.name for tensor in (inputs if inputs is not None else node.inputs[:1]))
+    return Step(kind, node.name, node.op, names, node.outputs[0].name, held)
