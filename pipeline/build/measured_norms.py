@@ -95,7 +95,7 @@ def _centre(graph: gs.Graph, pictures: Sequence[np.ndarray]) -> list[Edit]:
         known = n.value(n.given(conv, 1)) is not None and (
             n.given(conv, 2) is None or n.value(conv.inputs[2]) is not None
         )
-        if known and n.only_consumer(graph, conv.outputs[0]) is norm:
+        if known and n.read_only_by(graph, conv.outputs[0], norm):
             found.append(conv)
     held = _run(graph, [conv.outputs[0] for conv in found], pictures) if found else []
     edits = []

@@ -70,7 +70,7 @@ def _layer(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> Layer:
     read = sum(_size(shapes, tensor) for tensor in node.inputs if n.value(tensor) is None)
     written = _size(shapes, node.outputs[0])
     maker = n.producer(node.inputs[0]) if node.inputs else None
-    alone = maker is not None and n.only_consumer(graph, node.inputs[0]) is node
+    alone = maker is not None and n.read_only_by(graph, node.inputs[0], node)
     behind = _operator(maker) if maker is not None and alone else ""
     macs = node_macs(node, shapes) or 0
     return Layer(node.name, _operator(node), macs, read, written, behind, _conv(node, shapes))

@@ -145,6 +145,11 @@ def only_consumer(graph: gs.Graph, tensor: gs.Tensor) -> gs.Node | None:
     return readers[0] if len(readers) == 1 and not is_output(graph, tensor) else None
 
 
+def read_only_by(graph: gs.Graph, tensor: gs.Tensor, node: gs.Node) -> bool:
+    """Whether `node` is the one that reads a tensor, and nobody else sees it."""
+    return only_consumer(graph, tensor) is node
+
+
 def nodes_of(graph: gs.Graph, *operators: str) -> Iterator[gs.Node]:
     """The graph's nodes of these standard operators; safe against changes of the graph on the way."""
     for node in list(graph.nodes):

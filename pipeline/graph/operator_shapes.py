@@ -78,14 +78,21 @@ def conv(node: gs.Node, x: Shape | None, w: Shape | None) -> Sequence[int | None
     expected = None if w[1] is None else w[1] * int(node.attrs.get("group", 1))
     if expected is not None and x[1] is not None and x[1] != expected:
         raise Contradiction(f"it takes {expected} channels and gets {x[1]}")
-    return (x[0], w[0], *_windows(node, x[2:], n.ints(node, "kernel_shape") or w[2:]))  # type: ignore[arg-type]
+    kernel = _kernel(node, w)
+    return (x[0], w[0], *((None,) * len(x[2:]) if kernel is None else _windows(node, x[2:], kernel)))
+
+
+def _kernel(node: gs.Node, w: Shape) -> Sequence[int] | None:
+    """The kernel's sizes, as declared or as the weights have them; None where they are not known."""
+    sizes = n.ints(node, "kernel_shape") or w[2:]
+    known = [size for size in sizes if size is not None]
+    return known if len(known) == len(sizes) else None
 
 
 def conv_transpose(node: gs.Node, x: Shape | None, w: Shape | None) -> Sequence[int | None] | None:
     if x is None or w is None:
         return None
-    kernel = n.ints(node, "kernel_shape") or w[2:]
-    rank = len(kernel)
+    rank = len(x[2:])
     channels = None if w[1] is None else w[1] * int(node.attrs.get("group", 1))
     shape = n.ints(node, "output_shape")
     if shape is not None:
@@ -93,6 +100,9 @@ def conv_transpose(node: gs.Node, x: Shape | None, w: Shape | None) -> Sequence[
     strides = n.ints(node, "strides", (1,) * rank)
     if n.text(node, "auto_pad", "NOTSET").startswith("SAME"):
         return (x[0], channels, *(None if s is None else s * f for s, f in zip(x[2:], strides, strict=True)))
+    kernel = _kernel(node, w)
+    if kernel is None:
+        return (x[0], channels, *(None,) * rank)
     pads = n.ints(node, "pads", (0,) * (2 * rank))
     dilations = n.ints(node, "dilations", (1,) * rank)
     extra = n.ints(node, "output_padding", (0,) * rank)

@@ -27,17 +27,18 @@ def scale_back(work: Work, node: gs.Node) -> None:
     if outer is not None and outer.op == "Mul" and any(constant(tensor) is not None for tensor in outer.inputs):
         return
     factors = list(_factors(node.outputs[0]))
-    casts = [f for f in factors if (maker := n.producer(f)) is not None and maker.op == "Cast"]
+    casts = [(f, maker) for f in factors if (maker := n.producer(f)) is not None and maker.op == "Cast"]
     if len(casts) != 1:
         return
-    integer = n.producer(n.producer(casts[0]).inputs[0])
+    product, cast = casts[0]
+    integer = n.producer(cast.inputs[0])
     if integer is None or integer.op not in INTEGER:
         return
-    makers = [n.producer(tensor) for tensor in factors if tensor is not casts[0] and constant(tensor) is None]
+    makers = [n.producer(tensor) for tensor in factors if tensor is not product and constant(tensor) is None]
     source = n.producer(integer.inputs[0])
     if len(makers) != 1 or makers[0] is not source or source is None or source.op != "DynamicQuantizeLinear":
         return
-    scales = [constant(tensor) for tensor in factors if constant(tensor) is not None]
+    scales = [held for tensor in factors if (held := constant(tensor)) is not None]
     scale = np.asarray(np.prod([np.float32(1)], dtype=np.float32))
     for held in scales:
         scale = scale * held.astype(np.float32)
@@ -53,7 +54,7 @@ def scale_back(work: Work, node: gs.Node) -> None:
     weight = work.weight(integer, integer.inputs[1], encoding, axis)
     inputs = [source.inputs[0], weight]
     output = node.outputs[0]
-    nodes = [integer.name, n.producer(casts[0]).name, node.name]
+    nodes = [integer.name, cast.name, node.name]
     bias = _bias_add(work, output, ints.shape[0]) if integer.op == "ConvInteger" else None
     if bias is not None:
         adder, values = bias

@@ -181,8 +181,10 @@ class Conversion(Work):
         inputs = [self._real(node, index) for index in operands]
         bias = n.given(node, BIAS.get(node.op, 99))
         if bias is not None:
-            scale = self.values(node, operands[0] + 1) * self.values(node, operands[1] + 1)
-            inputs.append(self.bias(node, bias, scale))
+            scales = self.values(node, operands[0] + 1), self.values(node, operands[1] + 1)
+            if scales[0] is None or scales[1] is None:
+                return
+            inputs.append(self.bias(node, bias, scales[0] * scales[1]))
         node.attrs.pop("opset", None)
         self._become(node, operator, inputs, result)
 

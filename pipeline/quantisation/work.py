@@ -70,10 +70,12 @@ class Work:
             )
 
     def weight(self, node: gs.Node, tensor: gs.Tensor, encoding: Encoding, axis: int | None) -> gs.Constant:
-        """The float initializer of an integer one; the same for the same integers and scale."""
+        """The float initializer of a constant tensor of integers; the same for the same integers and scale."""
         key = (tensor.name, encoding.scale.tobytes(), encoding.zero_point.tobytes())
         if key not in self.floats:
             ints = constant(tensor)
+            if ints is None:
+                raise ValueError(f"{tensor.name} is not constant")
             block = int(node.attrs.get("block_size", 0))
             name = free_name(self.graph, root(tensor).name.removesuffix("_quantized"), node)
             real = dequantise(ints, encoding.scale, encoding.zero_point, axis, block)

@@ -79,7 +79,7 @@ class FoldBatchNorm:
         before = n.producer(node.inputs[0])
         if before is None or before.op not in ("Conv", "ConvTranspose", "Gemm"):
             return []
-        if n.only_consumer(graph, node.inputs[0]) is not node:
+        if not n.read_only_by(graph, node.inputs[0], node):
             return []
         weights, bias = n.value(before.inputs[1]), n.value(n.given(before, 2))
         if weights is None or (bias is None and n.given(before, 2) is not None):

@@ -49,10 +49,10 @@ def _named(graph: gs.Graph, name: str) -> gs.Node:
 
 def _plain(node: gs.Node) -> bool:
     """A Conv with constant weights, one group, no dilation, and pads that it says itself."""
+    kernel = n.value(node.inputs[1]) if node.op == "Conv" else None
     return (
-        node.op == "Conv"
-        and n.value(node.inputs[1]) is not None
-        and np.ndim(n.value(node.inputs[1])) == 4
+        kernel is not None
+        and kernel.ndim == 4
         and int(node.attrs.get("group", 1)) == 1
         and n.ints(node, "dilations", (1, 1)) == (1, 1)
         and n.text(node, "auto_pad", "NOTSET") in ("NOTSET", "")
@@ -101,14 +101,15 @@ class UpsampledConvolutions:
             fits = pads_of(pad, 4) == (0, 0, 1, 1, 0, 0, 1, 1)
             if not fits or mode not in ("reflect", "edge", "constant") or filler(pad) != 0.0:
                 return None
-            if n.only_consumer(graph, conv.inputs[0]) is not conv:
+            if not n.read_only_by(graph, conv.inputs[0], conv):
                 return None
             before = n.producer(pad.inputs[0])
         elif own != (1, 1, 1, 1):
             return None
-        if before is None or not is_nearest_enlarging(before) or scales_of(before).tolist() != [1, 1, 2, 2]:
+        scales = scales_of(before) if before is not None and is_nearest_enlarging(before) else None
+        if before is None or scales is None or scales.tolist() != [1, 1, 2, 2]:
             return None
-        if n.only_consumer(graph, before.outputs[0]) is not (pad or conv):
+        if not n.read_only_by(graph, before.outputs[0], pad or conv):
             return None
         return before, pad, mode
 
@@ -193,7 +194,7 @@ class WideInputs:
         for node in n.nodes_of(graph, "Conv"):
             kernel = n.value(node.inputs[1])
             pad = n.producer(node.inputs[0])
-            padded = pad is not None and pad.op == "Pad" and n.only_consumer(graph, pad.outputs[0]) is node
+            padded = pad is not None and pad.op == "Pad" and n.read_only_by(graph, pad.outputs[0], node)
             if _plain(node) and kernel is not None and padded and kernel.shape[1] < BLOCK <= kernel.shape[0]:
                 found.append(node.name)
         return found

@@ -84,7 +84,7 @@ class Convolutions:
         if n.text(node, "auto_pad", "NOTSET") not in ("NOTSET", ""):
             spatial = shapes.here.of(node.inputs[0])
             edits.append(_write_pads(self.name, node, kernel, spatial[2:] if spatial else (None,) * rank))
-        if rank != 2 or not to_change:
+        if rank != 2 or not to_change or weights is None:
             return edits
         if len(set(dilations)) > 1 and not uneven:
             edits.append(self._stuff(graph, node, weights, dilations))
@@ -246,8 +246,8 @@ class TransposedConvolutions:
 
     def _lower(self, graph: gs.Graph, node: gs.Node, shapes: Shapes | None) -> list[Edit | Refusal]:
         weights = n.value(n.given(node, 1))
-        kernel = weights.shape[2:] if weights is not None else n.ints(node, "kernel_shape")
-        rank = 2 if kernel is None else len(kernel)
+        kernel = weights.shape[2:] if weights is not None else n.ints(node, "kernel_shape", (1, 1))
+        rank = len(kernel)
         unit, zero = (1,) * rank, (0,) * rank
         strides, dilations = n.ints(node, "strides", unit), n.ints(node, "dilations", unit)
         extra, pads = n.ints(node, "output_padding", zero), n.ints(node, "pads", zero * 2)
@@ -301,16 +301,16 @@ class TransposedConvolutions:
             begin, end = pads[axis], pads[axis + 2]
             size = spatial[axis]
             total = None
-            if wanted is not None and size is None:
-                return Refusal(
-                    self.name,
-                    "output-shape-of-unknown-size",
-                    node.name,
-                    node.op,
-                    f"output_shape {list(wanted)} means pads only at a known input size; this one is not",
-                    "Export with a fixed size, or with pads and output_padding.",
-                )
             if wanted is not None:
+                if size is None:
+                    return Refusal(
+                        self.name,
+                        "output-shape-of-unknown-size",
+                        node.name,
+                        node.op,
+                        f"output_shape {list(wanted)} depends on the input size, which is not known",
+                        "Export with a fixed size, or with pads and output_padding.",
+                    )
                 total = stride * (size - 1) + extra + reach - wanted[axis - 2]
             elif mode.startswith("SAME"):
                 total = max(0, extra + reach - stride)

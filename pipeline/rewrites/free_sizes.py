@@ -84,8 +84,9 @@ def _around(graph: gs.Graph, norm: gs.Node) -> tuple[gs.Node, gs.Node] | None:
         return None
     shape = n.value(first.inputs[1])
     copies = shape is not None and shape.size == 4 and shape.reshape(-1).tolist()[2:] == [-1, 0]
-    alone = n.only_consumer(graph, first.outputs[0]) is norm and last.inputs[0] is norm.outputs[0]
-    return (first, last) if alone and not copies else None
+    if copies or last.inputs[0] is not norm.outputs[0] or not n.read_only_by(graph, first.outputs[0], norm):
+        return None
+    return first, last
 
 
 def _shapes_at(graph: gs.Graph) -> list[Shapes]:
@@ -101,8 +102,8 @@ def _shapes_at(graph: gs.Graph) -> list[Shapes]:
 
 def _ratio(node: gs.Node, shapes: Shapes) -> list[float] | None:
     """The ratio along every axis."""
-    sizes, shape = shapes.value(n.given(node, 3)), shapes.of(node.inputs[0])
-    if sizes is None or shape is None or not all(isinstance(size, int) and size > 0 for size in shape):
+    sizes, shape = shapes.value(n.given(node, 3)), shapes.static(node.inputs[0])
+    if sizes is None or shape is None or not all(size > 0 for size in shape):
         return None
     named = [axis % len(shape) for axis in n.ints(node, "axes", tuple(range(len(shape)))) or ()]
     if len(named) != sizes.size:

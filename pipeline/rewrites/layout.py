@@ -255,8 +255,10 @@ def _meet(graph: gs.Graph) -> list[Edit]:
     edits: list[Edit] = []
     for node in n.nodes_of(graph, "Transpose"):
         before = n.producer(node.inputs[0])
+        if before is None or before.op != "Transpose":
+            continue
         first, second = _perm(before), _perm(node)
-        if first is None or second is None or before.op != "Transpose" or len(first) != len(second):
+        if first is None or second is None or len(first) != len(second):
             continue
         both = [first[axis] for axis in second]
         names = (before.name, node.name)

@@ -154,7 +154,7 @@ def _everywhere(
         elif held is not None and held.ndim <= 4:
             full = held.reshape((1,) * (4 - held.ndim) + held.shape)
             sources.append(build.const(full.transpose(_LAST_TO_FIRST), "constant", held.dtype))
-        elif shapes.static(tensor) is not None and set(shapes.static(tensor)) == {1}:
+        elif set(shapes.static(tensor) or ()) == {1}:
             sources.append(tensor)
         else:
             return None
@@ -219,7 +219,7 @@ def _resize(build: n.Builder, node: gs.Node) -> bool:
     if "crop" in n.text(node, "coordinate_transformation_mode"):
         return False
     if "axes" in node.attrs:
-        node.attrs["axes"] = [_AXES[axis % 4] for axis in n.ints(node, "axes")]
+        node.attrs["axes"] = [_AXES[axis % 4] for axis in n.ints(node, "axes", ())]
         return True
     changed = {}
     for position in (2, 3):

@@ -167,10 +167,12 @@ class Resizes:
 
 def _is_canonical(node: gs.Node) -> bool:
     """Whether it is what this rewrite writes."""
-    if is_nearest_enlarging(node):
-        return bool((scales_of(node) > 1).any())
     scales = scales_of(node)
-    if scales is None or scales.size != 4 or (scales < 1).any() or (scales % 1).any() or (scales[:2] != 1).any():
+    if scales is None:
+        return False
+    if is_nearest_enlarging(node):
+        return bool((scales > 1).any())
+    if scales.size != 4 or (scales < 1).any() or (scales % 1).any() or (scales[:2] != 1).any():
         return False
     return bool((scales > 1).any()) and dict(node.attrs) == LINEAR
 

@@ -8,6 +8,7 @@ the channels in, so that nothing but DepthToSpace or SpaceToDepth is left.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -159,7 +160,7 @@ class Shuffles:
             return []
         block = int(node.attrs["blocksize"])
         maker = _maker(graph, node.inputs[0], node)
-        channels = 0 if maker is None else _outputs_of(maker) // block**2
+        channels = 0 if maker is None else maker.channels // block**2
         if not channels or not _permute_producer(
             graph, n.Builder(graph, node, self.name), node.inputs[0], node, _crd_to_dcr(block, channels)
         ):
@@ -230,28 +231,29 @@ def _surroundings(
     Without a declared size, both probes must agree.
     """
     makers: list[gs.Node] = []
-    befores, tensor, alone = [], node.inputs[0], n.only_consumer(graph, node.inputs[0]) is node
+    befores, tensor, alone = [], node.inputs[0], n.read_only_by(graph, node.inputs[0], node)
     while (maker := n.producer(tensor)) is not None and maker.op in _RESHAPING:
         tensor = maker.inputs[0]
         makers.append(maker)
         befores.append((tensor, maker if alone else None))
-        alone = alone and n.only_consumer(graph, tensor) is maker
-    afters, tensor = [], node.outputs[0]
+        alone = alone and n.read_only_by(graph, tensor, maker)
+    afters: list[tuple[gs.Tensor, gs.Node]] = []
+    tensor = node.outputs[0]
     while (reader := n.only_consumer(graph, tensor)) is not None and reader.op in _RESHAPING:
         tensor = reader.outputs[0]
-        afters.append(tensor)
+        afters.append((tensor, reader))
     for source, first in befores:
-        for result in afters:
+        for last, (result, _) in enumerate(afters, 1):
             declared, *probes = (
                 _match(kind, shapes.of(source), shapes.of(node.inputs[0]), shapes.of(result)) for shapes in views
             )
-            if declared is None and (probes[0] is None or probes[0] != probes[1]):
+            found = declared or (probes[0] if probes[0] == probes[1] else None)
+            if found is None:
                 continue
             upto = next(index for index, pair in enumerate(befores, 1) if pair[0] is source)
-            last = next(index for index, held in enumerate(afters, 1) if held is result)
             names = [maker.name for maker in reversed(makers[:upto])] + [node.name]
-            names += [n.producer(held).name for held in afters[:last]]
-            return declared or probes[0], source, first, result, tuple(names)
+            names += [reader.name for _, reader in afters[:last]]
+            return found, source, first, result, tuple(names)
     return None
 
 
@@ -259,26 +261,38 @@ def _match(kind: str, x: Shape | None, middle: Shape | None, end: Shape | None) 
     """(block or groups, channels outside the block) when the shapes are exactly the pattern's; sizes all known."""
     if x is None or middle is None or end is None or len(x) != 4 or len(end) != 4:
         return None
-    if None in x[1:] or None in middle[1:] or None in end[1:]:
-        return None
     if len({shape[0] for shape in (x, middle, end)} - {None}) > 1:
         return None
-    _, depth, high, wide = x
+    return _match_known(kind, _known(x[1:]), _known(middle[1:]), _known(end[1:]))
+
+
+def _known(shape: Shape) -> tuple[int, ...]:
+    """The sizes, or () where one of them is not known."""
+    return tuple(size for size in shape if size is not None) if None not in shape else ()
+
+
+def _match_known(
+    kind: str, x: tuple[int, ...], middle: tuple[int, ...], end: tuple[int, ...]
+) -> tuple[int, int] | None:
+    """The same, of shapes without the batch."""
+    if not x or not middle or not end:
+        return None
+    depth, high, wide = x
     match kind:
         case "crd" | "dcr":
-            a, b, c = middle[1:4]
+            a, b, c = middle[:3]
             channels, block, again = (a, b, c) if kind == "crd" else (c, a, b)
-            whole = (*middle[4:], *end[1:]) == (high, wide, channels, high * block, wide * block)
+            whole = (*middle[3:], *end) == (high, wide, channels, high * block, wide * block)
             fits = block == again and whole and channels * block**2 == depth
             return (block, channels) if fits else None
         case "unshuffle" | "space-to-depth":
-            channels, rows, block, columns, again = middle[1:]
+            channels, rows, block, columns, again = middle
             whole = (rows * block, columns * again) == (high, wide)
-            fits = block == again and whole and end[1:] == (channels * block**2, rows, columns)
+            fits = block == again and whole and end == (channels * block**2, rows, columns)
             return (block, channels) if fits and channels == depth else None
-    groups, each, *rest = middle[1:]
+    groups, each, *rest = middle
     spatial = [high, wide] if len(rest) == 2 else [high * wide]
-    return (groups, each) if list(rest) == spatial and groups * each == depth and end[1:] == x[1:] else None
+    return (groups, each) if list(rest) == spatial and groups * each == depth and end == x else None
 
 
 def _crd_to_dcr(block: int, channels: int) -> np.ndarray:
@@ -286,18 +300,37 @@ def _crd_to_dcr(block: int, channels: int) -> np.ndarray:
     return np.arange(channels * block * block).reshape(channels, block * block).T.reshape(-1)
 
 
-def _maker(graph: gs.Graph, tensor: gs.Tensor, reader: gs.Node) -> gs.Node | None:
+@dataclass(frozen=True)
+class _Maker:
+    """A convolution whose output channels can be put into another order."""
+
+    node: gs.Node
+    weights: np.ndarray
+    bias: np.ndarray | None
+
+    @property
+    def axis(self) -> int:
+        """The axis of the weights along which output channels lie."""
+        return 0 if self.node.op == "Conv" else 1
+
+    @property
+    def channels(self) -> int:
+        return int(self.weights.shape[self.axis])
+
+
+def _maker(graph: gs.Graph, tensor: gs.Tensor, reader: gs.Node) -> _Maker | None:
     """The ungrouped convolution behind `tensor`, if only `reader` and operators alike on all channels see it."""
     while True:
-        if n.only_consumer(graph, tensor) is not reader:
+        if not n.read_only_by(graph, tensor, reader):
             return None
         node = n.producer(tensor)
         if node is None:
             return None
         if node.op in ("Conv", "ConvTranspose") and int(node.attrs.get("group", 1)) == 1:
-            bias = n.given(node, 2)
-            known = n.value(node.inputs[1]) is not None and (bias is None or n.value(bias) is not None)
-            return node if known else None
+            weights, bias = n.value(node.inputs[1]), n.value(n.given(node, 2))
+            if weights is None or (bias is None and n.given(node, 2) is not None):
+                return None
+            return _Maker(node, weights, bias)
         if (
             node.op not in _PER_CHANNEL
             or len([t for t in node.inputs if n.value(t) is None and not t.is_empty()]) != 1
@@ -306,21 +339,16 @@ def _maker(graph: gs.Graph, tensor: gs.Tensor, reader: gs.Node) -> gs.Node | Non
         tensor, reader = node.inputs[0], node
 
 
-def _outputs_of(conv: gs.Node) -> int:
-    return int(n.value(conv.inputs[1]).shape[0 if conv.op == "Conv" else 1])
-
-
 def _permute_producer(
     graph: gs.Graph, build: n.Builder, tensor: gs.Tensor, reader: gs.Node, picks: np.ndarray
 ) -> bool:
     """Let the convolution behind `tensor` make channels `picks` instead; False if there is none."""
     conv = _maker(graph, tensor, reader)
-    if conv is None or _outputs_of(conv) != len(picks):
+    if conv is None or conv.channels != len(picks):
         return False
-    axis = 0 if conv.op == "Conv" else 1
-    conv.inputs[1] = build.const(np.take(n.value(conv.inputs[1]), picks, axis=axis), "weights")
-    if n.given(conv, 2) is not None:
-        conv.inputs[2] = build.const(n.value(conv.inputs[2])[picks], "bias")
+    conv.node.inputs[1] = build.const(np.take(conv.weights, picks, axis=conv.axis), "weights")
+    if conv.bias is not None:
+        conv.node.inputs[2] = build.const(conv.bias[picks], "bias")
     return True
 
 

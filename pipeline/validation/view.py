@@ -188,6 +188,14 @@ class View:
         """Sizes with None for an unknown one; None when not even the rank is known."""
         return self._inferred[0].get(name)
 
+    def known_shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape of a tensor when every size in it is known."""
+        shape = self.shape(name)
+        if shape is None:
+            return None
+        sizes = tuple(size for size in shape if size is not None)
+        return sizes if len(sizes) == len(shape) else None
+
     def rank(self, name: str) -> int | None:
         shape = self.shape(name)
         return None if shape is None else len(shape)

@@ -13,6 +13,7 @@ from onnx import helper
 from pipeline.graph import from_model, to_model
 from pipeline.quantisation.rewrite import Quantised, integers
 from pipeline.rewrites.base import always
+from pipeline.targets import DEFAULT, get
 from tests.quantisation.test_rewrite import network, rounded
 from tests.rewrites.cases import assert_same, compute, lowered, model, operators, random
 
@@ -77,7 +78,7 @@ def test_a_convolution_whose_result_stays_an_integer_is_refused() -> None:
         helper.make_node("Cast", ["c"], ["y"], name="cast", to=1),
     ]
     graph = from_model(model(nodes, {"w": np.ones((2, 3, 1, 1), np.int8)}))
-    refusals = Quantised().apply(graph, None, always)
+    refusals = Quantised().apply(graph, get(DEFAULT), always)
     assert {(refusal.code, refusal.node) for refusal in refusals} == {
         ("quantised-form-unknown", "quantise"),
         ("quantised-form-unknown", "conv"),

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pipeline.graph import from_model, to_model
 from pipeline.quantisation.rewrite import Quantised, integers
 from pipeline.rewrites.base import always
+from pipeline.targets import DEFAULT, get
 from tests.rewrites.cases import assert_same, compute, lowered, model, operators, random
 
 QUANTISED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "Cast"}
@@ -264,7 +265,7 @@ def test_an_activation_quantised_in_blocks_is_refused() -> None:
     weights = {"s": np.full((1, 3, 2, 5), 0.1, np.float32)}
     node = helper.make_node("QuantizeLinear", ["x", "s"], ["y"], name="q", axis=2, block_size=3)
     source = model([node], weights, (1, 3, 6, 5), opset=21)
-    (refusal,) = Quantised().apply(from_model(source), None, always)
+    (refusal,) = Quantised().apply(from_model(source), get(DEFAULT), always)
     assert (refusal.code, refusal.node) == ("quantised-form-unknown", "q")
 
 
@@ -273,7 +274,7 @@ def test_integers_that_are_moved_before_they_are_given_are_refused() -> None:
     nodes = [q("q1", "x", "a"), helper.make_node("Reshape", ["a", "shape"], ["y"], name="last")]
     source = model(nodes, weights)
     source.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
-    (refusal,) = Quantised().apply(from_model(source), None, always)
+    (refusal,) = Quantised().apply(from_model(source), get(DEFAULT), always)
     assert (refusal.code, refusal.node) == ("quantised-form-unknown", "last")
 
 
@@ -281,7 +282,7 @@ def test_a_scale_that_changes_between_quantising_and_dequantising_is_refused_and
     weights = {"s": np.float32(0.1), "z": np.uint8(0), "t": np.float32(0.2)}
     source = model([q("q1", "x", "a"), dq("d1", "a", "y", scale="t")], weights)
     graph = from_model(source)
-    (refusal,) = Quantised().apply(graph, None, always)
+    (refusal,) = Quantised().apply(graph, get(DEFAULT), always)
     assert (refusal.code, refusal.node) == ("quantised-form-unknown", "d1")
     assert operators(graph) == ["QuantizeLinear", "DequantizeLinear"]
     assert integers(source) == []
@@ -290,14 +291,36 @@ def test_a_scale_that_changes_between_quantising_and_dequantising_is_refused_and
 def test_arithmetic_on_integers_is_refused() -> None:
     weights = {"s": np.float32(0.1), "z": np.uint8(0)}
     nodes = [q("q1", "x", "a"), helper.make_node("Add", ["a", "a"], ["b"], name="sum"), dq("d1", "b", "y")]
-    (refusal,) = Quantised().apply(from_model(model(nodes, weights)), None, always)
+    (refusal,) = Quantised().apply(from_model(model(nodes, weights)), get(DEFAULT), always)
     assert (refusal.code, refusal.node) == ("quantised-form-unknown", "sum")
 
 
 def test_a_scale_computed_in_the_graph_is_refused() -> None:
     nodes = [helper.make_node("ReduceMax", ["x"], ["s"], keepdims=0), q("q1", "x", "a"), dq("d1", "a", "y")]
-    refusals = Quantised().apply(from_model(model(nodes, {"z": np.uint8(0)})), None, always)
+    refusals = Quantised().apply(from_model(model(nodes, {"z": np.uint8(0)})), get(DEFAULT), always)
     assert {refusal.reason for refusal in refusals} == {"its scale is computed in the graph"}
+
+
+def test_a_convolution_of_integers_with_a_bias_and_a_scale_computed_in_the_graph_is_refused() -> None:
+    weights = {
+        "xz": np.uint8(120),
+        "w": np.ones((4, 3, 3, 3), np.int8),
+        "ws": np.float32(0.004),
+        "wz": np.int8(0),
+        "ys": np.float32(0.02),
+        "yz": np.uint8(100),
+        "b": np.array([100, -200, 300, 0], np.int32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["f"], ["xs"], keepdims=0),
+        helper.make_node("QLinearConv", ["x", "xs", *weights], ["y"], name="conv", kernel_shape=[3, 3]),
+    ]
+    source = model(nodes, weights)
+    source.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    source.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
+    refusals = Quantised().apply(from_model(source), get(DEFAULT), always)
+    assert "its scale is computed in the graph" in {refusal.reason for refusal in refusals}
 
 
 def test_a_float_graph_is_left_alone() -> None:

@@ -10,6 +10,7 @@ from onnx import helper
 from pipeline.graph import from_model, to_model
 from pipeline.rewrites.base import always
 from pipeline.rewrites.shuffle import Shuffles
+from pipeline.targets import DEFAULT, get
 from tests.rewrites.cases import assert_same, compute, lowered, model, operators, random
 
 CRD = (0, 1, 4, 2, 5, 3)
@@ -189,7 +190,7 @@ def test_a_pixel_shuffle_whose_sizes_are_computed_in_the_graph(tmp_path) -> None
             dynamic_axes=axes,
         )
     graph = from_model(onnx.load(path))
-    Shuffles().apply(graph, None, always)
+    Shuffles().apply(graph, get(DEFAULT), always)
     graph.cleanup().toposort()
     assert operators(graph) == ["Conv", "DepthToSpace", "SpaceToDepth", "Gather"]
     for size in ((8, 10), (6, 14)):

@@ -67,8 +67,10 @@ def _shift(scene: Scene) -> None:
     for node, _ in list(scene.hits("shift-before-padded-conv")):
         value, data = _operand(scene, node)
         conv = n.only_consumer(scene.graph, node.outputs[0])
-        weight = n.value(n.given(conv, 1)) if conv is not None else None
-        if value is None or weight is None or data is None:
+        if value is None or data is None or conv is None:
+            continue
+        weight = n.value(n.given(conv, 1))
+        if weight is None:
             continue
         _add_bias(scene, conv, float(value.reshape(-1)[0]) * weight.sum(axis=(1, 2, 3)), weight.shape[0])
         conv.inputs[0] = data
@@ -93,7 +95,7 @@ def _width(scene: Scene) -> None:
             continue
         conv = n.only_consumer(scene.graph, node.outputs[0])
         weight = n.value(n.given(conv, 1)) if conv is not None else None
-        if weight is None:
+        if conv is None or weight is None:
             continue
         flat = value.reshape(-1)
         if node.op == "Mul":
@@ -125,7 +127,7 @@ def _same_pads(scene: Scene) -> None:
     """auto_pad SAME_*: the remainder by the stride is that of the width (TensorExtensions.cs:684@3.0.0)."""
     for node in scene.of("Conv", "MaxPool", "AveragePool"):
         mode, shape = n.text(node, "auto_pad"), scene.shapes.of(node.inputs[0])
-        kernel = n.ints(node, "kernel_shape") or (scene.shapes.of(n.given(node, 1)) or ())[2:]
+        kernel = n.ints(node, "kernel_shape") or (scene.shapes.static(n.given(node, 1)) or ())[2:]
         if not mode.startswith("SAME") or shape is None or len(shape) != 4 or shape[3] is None or len(kernel) != 2:
             continue
         totals = []
@@ -162,7 +164,7 @@ def _rows_by_width(scene: Scene, node: gs.Node) -> None:
     Row t of the stuffed map is row t / (stride of rows), cut towards zero, where t divides by the stride of the
     columns (BarracudaReferenceCPU.cs:1027@3.0.0). The strides of the node are [rows, columns] here.
     """
-    shape, weight = scene.shapes.of(node.inputs[0]), scene.shapes.of(n.given(node, 1))
+    shape, weight = scene.shapes.of(node.inputs[0]), scene.shapes.static(n.given(node, 1))
     pads, extra = n.ints(node, "pads", (0, 0, 0, 0)), n.ints(node, "output_padding", (0, 0))
     rows, columns = n.ints(node, "strides", (1, 1))
     if shape is None or weight is None or len(shape) != 4 or shape[2] is None or "auto_pad" in node.attrs:
@@ -221,7 +223,7 @@ def _pad_input(scene: Scene) -> None:
 def _pad_below(scene: Scene) -> None:
     """1.0.4 cuts rows off below that should go above (BarracudaUnsafeArrayCPU.cs:2003@1.0.4)."""
     for node, _ in list(scene.hits("pad-negative")):
-        pads = list(n.ints(node, "pads"))
+        pads = list(n.ints(node, "pads", (0,) * 8))
         pads[2], pads[6] = 0, pads[6] + pads[2]
         node.attrs["pads"] = pads
 
@@ -265,15 +267,13 @@ def _reflection(scene: Scene) -> None:
         if n.text(node, "mode", "constant") != "reflect" or shape is None or pads is None:
             continue
         rank = len(shape)
-        wide = [size is not None and max(pads[axis], pads[axis + rank]) >= size for axis, size in enumerate(shape)]
-        if not any(wide) or any(
-            size is None for axis, size in enumerate(shape) if pads[axis] or pads[axis + rank]
-        ):
+        padded = [axis for axis in range(rank) if pads[axis] or pads[axis + rank]]
+        sizes = {axis: size for axis in padded if (size := shape[axis]) is not None}
+        beyond_edge = any(max(pads[axis], pads[axis + rank]) >= size for axis, size in sizes.items())
+        if not beyond_edge or len(sizes) != len(padded):
             continue
         make, tensor = n.Builder(scene.graph, node, pieces.STEM), node.inputs[0]
-        padded = [axis for axis in range(rank) if pads[axis] or pads[axis + rank]]
-        for axis in padded:
-            size = shape[axis]
+        for axis, size in sizes.items():
             place = np.arange(-pads[axis], size + pads[axis + rank])
             beyond = 2 * (size - 1) - place
             place = np.clip(np.where(place < 0, -place, np.where(place < size, place, beyond)), 0, size - 1)

@@ -23,10 +23,7 @@ def patterns(graph: gs.Graph, shapes: Shapes) -> tuple[dict[int, Step], set[int]
     parts: set[int] = set()
     for node in n.nodes_of(graph, "InstanceNormalization", "LayerNormalization", "Transpose"):
         before, after = n.producer(node.inputs[0]), n.only_consumer(graph, node.outputs[0])
-        if before is None or after is None:
-            continue
-        reader = n.only_consumer(graph, before.outputs[0])
-        if reader is None or reader is not node:
+        if before is None or after is None or not n.read_only_by(graph, before.outputs[0], node):
             continue
         try:
             step = _PATTERNS[node.op](before, node, after, shapes)

@@ -122,8 +122,9 @@ def _nearest_places(graph: gs.Graph, shapes: Shapes) -> None:
     """The pixels that the kernels take, as Gathers, where they are not those of ONNX Runtime."""
     for node in n.nodes_of(graph, "Resize"):
         scales, shape = shapes.value(n.given(node, 2)), shapes.of(node.inputs[0])
-        whole = scales is None or shape is None or len(scales.reshape(-1)) != len(shape)
-        if whole or n.text(node, "mode", "nearest") != "nearest" or "axes" in node.attrs:
+        if scales is None or shape is None or len(scales.reshape(-1)) != len(shape):
+            continue
+        if n.text(node, "mode", "nearest") != "nearest" or "axes" in node.attrs:
             continue
         factors = scales.reshape(-1).astype(np.float32)
         transform = n.text(node, "coordinate_transformation_mode", "half_pixel")
@@ -131,11 +132,11 @@ def _nearest_places(graph: gs.Graph, shapes: Shapes) -> None:
         changed = [axis for axis, factor in enumerate(factors) if factor != 1]
         if all(factors[axis] == round(factors[axis]) for axis in changed):
             continue
-        if any(shape[axis] is None or shape[axis] * factors[axis] > _MOST for axis in changed):
+        sizes = {axis: size for axis in changed if (size := shape[axis]) is not None}
+        if len(sizes) < len(changed) or any(size * factors[axis] > _MOST for axis, size in sizes.items()):
             continue
         make, held = n.Builder(graph, node, _STEM), node.inputs[0]
-        for axis in changed:
-            size = int(shape[axis])
+        for axis, size in sizes.items():
             count = int(np.floor(np.float32(size) * factors[axis]))
             rows = taken(size, count, factors[axis], transform, rounding).astype(np.int64)
             last = axis == changed[-1]

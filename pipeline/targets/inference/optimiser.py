@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pipeline.validation.view import View, attribute, given
 
 if TYPE_CHECKING:
@@ -77,7 +75,7 @@ def _layer(view: View, node: onnx.NodeProto) -> _Layer | None:
             if not (node.op_type == "Div" and node.input[1] == data[0]):
                 layer.kind, layer.shift = "ScalarMad", node.op_type in ("Add", "Sub")
         else:
-            layer.per_channel = shape is not None and tuple(np.shape(shape)) >= (3,) and shape[-2:] == (1, 1)
+            layer.per_channel = shape is not None and len(shape) >= 3 and shape[-2:] == (1, 1)
     elif node.op_type == "Gemm" and len(data) == 1:
         layer.kind = "Dense"
     return layer

@@ -27,10 +27,8 @@ CONSTANT = {0: "", 1: "C", 2: "CW", 3: "CWH", 4: "NCHW"}
 
 
 def _known(view: View, names: list[str]) -> list[Shape] | None:
-    shapes = [view.shape(name) for name in names]
-    if None in shapes or any(len(shape) > 4 for shape in shapes):
-        return None
-    return shapes
+    shapes = [shape for name in names if (shape := view.shape(name)) is not None]
+    return None if len(shapes) < len(names) or any(len(shape) > 4 for shape in shapes) else shapes
 
 
 @kind("broadcast-places")
@@ -97,6 +95,12 @@ def _concat_places(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
             return
 
 
+def _ranks(view: View, names: list[str]) -> list[int]:
+    """The rank of each tensor; [] where one is not known."""
+    ranks = [rank for name in names if (rank := view.rank(name)) is not None]
+    return ranks if len(ranks) == len(names) else []
+
+
 @kind("rank-two-operand")
 def _rank_two(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """2.0.0: an operand of rank 2 beside one of rank 4 is taken for height and channels (measured)."""
@@ -118,8 +122,8 @@ def _rank_two(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 @kind("constant-rank")
 def _rank_alignment(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    ranks = [view.rank(name) for name in node.input if variable(view, name)]
-    if not ranks or None in ranks:
+    ranks = _ranks(view, [name for name in node.input if variable(view, name)])
+    if not ranks:
         return
     for name in node.input:
         rank = view.rank(name)
@@ -131,8 +135,8 @@ def _rank_alignment(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
 
 @kind("where-rank")
 def _where_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    ranks = [view.rank(name) for name in node.input]
-    if len(ranks) == 3 and None not in ranks and ranks[0] < max(ranks):
+    ranks = _ranks(view, list(node.input))
+    if len(ranks) == 3 and ranks[0] < max(ranks):
         yield Hit(
             f"the condition has rank {ranks[0]}, the values {max(ranks)}: the rank is taken from the condition",
             "condition",

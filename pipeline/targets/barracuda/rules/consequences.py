@@ -156,7 +156,7 @@ def overflow(node: gs.Node, view: View, known: Shape | None = None) -> bool:
     for axis, start, end, step in bounds:
         size = shape[axis] if -len(shape) <= axis < len(shape) else None
         taken = taken_cut(size, start, end, step, False) if end > INT32_MAX and step > 0 and size else None
-        if taken is not None and taken[1] + (taken[0] - 1) * step < size:
+        if size and taken is not None and taken[1] + (taken[0] - 1) * step < size:
             end, changed = taken[1] + (taken[0] - 1) * step + 1, True
         held.append(end)
     if changed:

@@ -48,7 +48,8 @@ def _same_pads(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     strides = attribute(node, "strides", [1, 1])
     if strides == [1, 1]:
         return
-    if shape is None or len(shape) != 4 or None in shape[2:]:
+    height, width = shape[2:] if shape is not None and len(shape) == 4 else (None, None)
+    if height is None or width is None:
         yield Hit(
             f"{mode}: the pads of both axes come from the width, right only where height and width leave "
             "the same remainder by the stride",
@@ -56,8 +57,6 @@ def _same_pads(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
             Severity.WARNING,
         )
         return
-    height, width = shape[2:]
-
     if _same_total(height, kernel[0], strides[0]) != _same_total(width, kernel[0], strides[0]):
         yield Hit(f"{mode} at {height}x{width}: the pads of both axes come from the width", "auto_pad")
 
@@ -70,8 +69,8 @@ def _same_total(size: int, kernel: int, stride: int) -> int:
 @kind("symmetric-pads")
 def _symmetric_pads(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     pads = attribute(node, "pads")
-    weight = view.shape(given(node, 1))
-    if str(attribute(node, "auto_pad", "NOTSET")).startswith("SAME") and weight is not None and None not in weight:
+    weight = view.known_shape(given(node, 1))
+    if str(attribute(node, "auto_pad", "NOTSET")).startswith("SAME") and weight is not None:
         shape, strides = view.shape(given(node, 0)), attribute(node, "strides", [1] * (len(weight) - 2))
         width = shape[-1] if shape is not None else None
         meant = [max(0, k - s) for k, s in zip(weight[2:], strides, strict=False)]
@@ -181,10 +180,10 @@ def _reversed_slice(view: View, name: str, how: str) -> bool:
 
 def _loses(view: View, node: onnx.NodeProto) -> bool:
     shape = view.shape(given(node, 0))
-    return shape is not None and any(
-        shape[axis] and taken_rounded(shape[axis], start, end, step) != asked(shape[axis], start, end, step)
-        for axis, start, end, step in slice_of(view, node) or ()
-    )
+    if shape is None:
+        return False
+    bounds = [(shape[axis], start, end, step) for axis, start, end, step in slice_of(view, node) or ()]
+    return any(size and taken_rounded(size, *cut) != asked(size, *cut) for size, *cut in bounds)
 
 
 @kind("pad-rank")

@@ -248,11 +248,11 @@ def _dropout(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 @kind("prelu-slope")
 def _prelu(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """The slope is repeated along channels-last memory, four values at a time."""
-    shape, slope = view.shape(given(node, 0)), view.shape(given(node, 1))
-    if slope is None or shape is None or None in slope or len(shape) < 2:
+    shape, slope = view.shape(given(node, 0)), view.known_shape(given(node, 1))
+    if slope is None or shape is None or len(shape) < 2:
         return
     count = math.prod(slope)
-    each = None if None in shape[1:] else math.prod(shape[1:])
+    each = None if None in shape[1:] else math.prod(size for size in shape[1:] if size is not None)
     if count == 1:
         return
     by_channel = rule.options["constants_by_channel"] and given(node, 1) in view.constants and len(slope) < 4

@@ -142,7 +142,7 @@ def _width(view: View, rule: Rule) -> Found:
         before, after = view.maker(operands[1]), view.only_consumer(node.output[0])
         for conv in (before if view.only_consumer(operands[1]) is not None else None, after):
             weight = view.shape(given(conv, 1)) if conv is not None and conv.op_type == "Conv" else None
-            if weight and weight[0] == shape[-1]:
+            if conv is not None and weight and weight[0] == shape[-1]:
                 yield (
                     node,
                     Hit(

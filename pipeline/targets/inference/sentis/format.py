@@ -379,8 +379,9 @@ def _input(name: str, held: _Table) -> Input:
     sizes: list[int | str] = []
     for dim in held.tables(6):
         kind, value = dim.scalar(0, "<B"), dim.table(1)
-        given = None if value is None else value.scalar(0, "<i" if kind == 1 else "<B")
-        sizes.append(given if kind == 1 else str(given))
+        if value is None:
+            raise _broken("a dimension of an input is missing")
+        sizes.append(value.scalar(0, "<i") if kind == 1 else str(value.scalar(0, "<B")))
     return Input(name, held.scalar(0, "<b"), tuple(sizes))
 
 

@@ -44,8 +44,8 @@ FLOATS = {
     "ThresholdedRelu": (("alpha", 1.0),),
 }
 """Operators of one input whose arguments are floats, with ONNX's defaults."""
-AXIS = {"Concat": None, "Flatten": 1, "Gather": 0, "LogSoftmax": -1, "Softmax": -1}
-"""Operators whose one argument is an axis, and its default."""
+AXIS = {"Concat": 0, "Flatten": 1, "Gather": 0, "LogSoftmax": -1, "Softmax": -1}
+"""Operators whose one argument is an axis, and its default; Concat always states one."""
 REDUCE = ("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceL2")
 # fmt: on
 PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
