@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline import targets
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import is_nearest_enlarging
-from pipeline.graph.shapes import Shapes, infer
+from pipeline.graph.shape import Shapes
+from pipeline.graph.shapes import infer
 from pipeline.graph.statistics import VIEWS, node_macs
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size

@@ -18,7 +18,8 @@ from pipeline.graph.model import (
     to_model,
     valid,
 )
-from pipeline.graph.shapes import Shapes, infer
+from pipeline.graph.shape import Shapes
+from pipeline.graph.shapes import infer
 
 __all__ = [
     "OPSET",

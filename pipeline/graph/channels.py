@@ -17,7 +17,8 @@ import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
-from pipeline.graph.shapes import Shapes, infer
+from pipeline.graph.shape import Shapes
+from pipeline.graph.shapes import infer
 
 _PASSING = (
     "AveragePool BatchNormalization Cast Clip Dropout Elu Erf Exp GlobalAveragePool GlobalMaxPool HardSigmoid "

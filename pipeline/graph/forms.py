@@ -7,17 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
-
-if TYPE_CHECKING:
-    from pipeline.graph.operator_shapes import Shape
-    from pipeline.graph.shapes import Shapes
-
+from pipeline.graph.shape import Shape, Shapes
 
 TO_THE_END = 2**31 - 1
 """A Slice end that means "to the end"; INT64_MAX is not right in every target."""

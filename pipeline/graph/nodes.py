@@ -13,7 +13,28 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.logger import G_LOGGER
 
+from pipeline.support.sorting import topological
+
 G_LOGGER.severity = G_LOGGER.CRITICAL + 1
+
+
+def _makers(node: gs.Node) -> Iterator[gs.Node]:
+    """The nodes whose results a node reads, those that its subgraphs read included."""
+    for tensor in node.inputs:
+        yield from tensor.inputs
+    for subgraph in node.subgraphs():
+        for tensor in subgraph._foreign_tensors().values():
+            yield from tensor.inputs
+
+
+def sorted_nodes(graph: gs.Graph) -> list[gs.Node]:
+    """The nodes so that producers come first; nodes of a cycle, and those that read from one, are left out."""
+    number = {id(node): index for index, node in enumerate(graph.nodes)}
+
+    def makers(index: int) -> list[int]:
+        return [number[id(maker)] for maker in _makers(graph.nodes[index]) if id(maker) in number]
+
+    return [graph.nodes[index] for index in topological(len(graph.nodes), makers)]
 
 
 def _toposort(graph: gs.Graph, *_: Any, **__: Any) -> gs.Graph:
@@ -24,32 +45,12 @@ def _toposort(graph: gs.Graph, *_: Any, **__: Any) -> gs.Graph:
     """
     for subgraph in graph.subgraphs():
         _toposort(subgraph)
-    own = {id(node) for node in graph.nodes}
-
-    def makers(node: gs.Node) -> list[gs.Node]:
-        read = [*node.inputs]
-        for subgraph in node.subgraphs():
-            read += subgraph._foreign_tensors().values()
-        return list({id(maker): maker for tensor in read for maker in tensor.inputs if id(maker) in own}.values())
-
+    order = sorted_nodes(graph)
+    if len(order) < len(graph.nodes):
+        raise ValueError("the graph has a cycle")
     level: dict[int, int] = {}
-    order: list[gs.Node] = []
-    for root in graph.nodes:
-        path = [] if id(root) in level else [(root, held := makers(root), iter(held))]
-        inside = {id(root)}
-        while path:
-            node, read, left = path[-1]
-            waiting = next((maker for maker in left if id(maker) not in level), None)
-            if waiting is None:
-                level[id(node)] = max((level[id(maker)] for maker in read), default=-1) + 1
-                order.append(node)
-                inside.discard(id(node))
-                path.pop()
-                continue
-            if id(waiting) in inside:
-                raise ValueError("the graph has a cycle")
-            inside.add(id(waiting))
-            path.append((waiting, held := makers(waiting), iter(held)))
+    for node in order:
+        level[id(node)] = 1 + max((level.get(id(maker), -1) for maker in _makers(node)), default=-1)
     graph.nodes = sorted(order, key=lambda node: level[id(node)])
     return graph
 

@@ -8,43 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of, explicit_pads, pads_of, slice_spec, split_sizes
-
-if TYPE_CHECKING:
-    from pipeline.graph.shapes import Shapes
-
-Shape = tuple[int | None, ...]
-
-
-class Contradiction(Exception):
-    """A node whose inputs do not fit together."""
-
-
-def broadcast(*shapes: Shape | None) -> Shape | None:
-    """The shape of an elementwise result; None when an operand's rank is unknown."""
-    if any(shape is None for shape in shapes):
-        return None
-    rank = max(len(shape) for shape in shapes if shape is not None)
-    result: list[int | None] = []
-    for axis in range(rank):
-        sizes = {
-            shape[axis - rank + len(shape)] for shape in shapes if shape is not None and axis >= rank - len(shape)
-        } - {1}
-        known = sizes - {None}
-        if len(known) > 1:
-            raise Contradiction(f"sizes {sorted(known)} do not broadcast")  # type: ignore[type-var]
-        result.append(known.pop() if known else (None if sizes else 1))
-    return tuple(result)
-
-
-def product(sizes: Sequence[int | None]) -> int | None:
-    return None if any(size is None for size in sizes) else math.prod(size for size in sizes if size is not None)
+from pipeline.graph.shape import Contradiction, Shape, Shapes, broadcast, known, product
 
 
 def _windows(node: gs.Node, spatial: Sequence[int | None], kernel: Sequence[int]) -> list[int | None]:
@@ -84,9 +54,7 @@ def conv(node: gs.Node, x: Shape | None, w: Shape | None) -> Sequence[int | None
 
 def _kernel(node: gs.Node, w: Shape) -> Sequence[int] | None:
     """The kernel's sizes, as declared or as the weights have them; None where they are not known."""
-    sizes = n.ints(node, "kernel_shape") or w[2:]
-    known = [size for size in sizes if size is not None]
-    return known if len(known) == len(sizes) else None
+    return known(n.ints(node, "kernel_shape") or w[2:])
 
 
 def conv_transpose(node: gs.Node, x: Shape | None, w: Shape | None) -> Sequence[int | None] | None:

@@ -1,16 +1,14 @@
-"""Shapes of a graph's tensors, for graphs that ONNX's own inference cannot read any more.
+"""Infers the shapes of a graph's tensors, at the declared picture size or at another.
 
-While a graph is lowered it mixes forms of several opsets (a Pad with attributes beside a Resize-11), which the
-inference of the `onnx` package skips. This one reads every form of the operators that image-to-image networks
-use, evaluates the integer sub-graphs that compute shapes, and says where a graph contradicts itself at a given
-size - which is how a size that is baked into a graph shows.
+ONNX's own inference does not say where a graph contradicts itself at a size, which is how a size that is baked in
+shows, and it skips what other opsets and ONNX Runtime write differently. This one reads every opset's form of the
+operators that image-to-image networks use, and evaluates the integer subgraphs that compute shapes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -18,50 +16,12 @@ import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
 from pipeline.graph import operator_shapes as ops
+from pipeline.graph.elementwise import BROADCASTING, UNARY
 from pipeline.graph.forms import slices
-from pipeline.graph.operator_shapes import Shape
+from pipeline.graph.shape import Contradiction, Shapes, broadcast, product
 
 SMALL = 64
 """Integer tensors up to this many elements are evaluated: sizes, pads and axes, never data."""
-
-
-@dataclass
-class Shapes:
-    """What is known: by tensor name, shapes (None for an unknown size) and the values of small integer tensors."""
-
-    known: dict[str, Shape] = field(default_factory=dict)
-    values: dict[str, np.ndarray] = field(default_factory=dict)
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    """(node name, what does not fit): places where the graph contradicts itself at this input size."""
-
-    def of(self, tensor: gs.Tensor | None) -> Shape | None:
-        """The tensor's shape, or None when not even its rank is known."""
-        if tensor is None:
-            return None
-        if isinstance(tensor, gs.Constant):
-            return tuple(int(size) for size in tensor.shape)
-        return self.known.get(tensor.name)
-
-    def rank(self, tensor: gs.Tensor | None) -> int | None:
-        shape = self.of(tensor)
-        return None if shape is None else len(shape)
-
-    def channels(self, tensor: gs.Tensor | None) -> int | None:
-        """The size of axis 1."""
-        shape = self.of(tensor)
-        return shape[1] if shape is not None and len(shape) > 1 else None
-
-    def static(self, tensor: gs.Tensor | None) -> tuple[int, ...] | None:
-        """The shape when every size in it is known."""
-        shape = self.of(tensor)
-        return shape if shape is not None and None not in shape else None  # type: ignore[return-value]
-
-    def value(self, tensor: gs.Tensor | None) -> np.ndarray | None:
-        """Constant values, or values computed from known shapes."""
-        if tensor is None:
-            return None
-        held = n.value(tensor)
-        return self.values.get(tensor.name) if held is None else held
 
 
 def infer(graph: gs.Graph, inputs: Mapping[str, Sequence[int | None]] | None = None) -> Shapes:
@@ -76,10 +36,10 @@ def infer(graph: gs.Graph, inputs: Mapping[str, Sequence[int | None]] | None = N
             shapes.known[tensor.name] = tuple(
                 int(size) if isinstance(size, (int, np.integer)) and size > 0 else None for size in declared
             )
-    for node in _ordered(graph):
+    for node in n.sorted_nodes(graph):
         try:
             _infer_node(node, shapes, graph.opset)
-        except ops.Contradiction as problem:
+        except Contradiction as problem:
             shapes.problems.append((node.name, str(problem)))
         except Exception:  # whatever a malformed node leads to: nothing is known about it
             pass
@@ -140,114 +100,14 @@ class LazyShapes:
         return first[axis]
 
 
-def _ordered(graph: gs.Graph) -> list[gs.Node]:
-    """The nodes so that producers come first, whatever their order in the list."""
-    order: list[gs.Node] = []
-    done: set[int] = set()
-    for root in graph.nodes:
-        stack = [(root, False)]
-        while stack:
-            node, expanded = stack.pop()
-            if expanded:
-                order.append(node)
-                continue
-            if id(node) in done:
-                continue
-            done.add(id(node))
-            stack.append((node, True))
-            stack.extend(
-                (maker, False) for tensor in node.inputs for maker in tensor.inputs if id(maker) not in done
-            )
-    return order
-
-
-_SAME = frozenset(
-    [
-        "Relu",
-        "LeakyRelu",
-        "PRelu",
-        "Elu",
-        "Selu",
-        "Celu",
-        "Sigmoid",
-        "HardSigmoid",
-        "HardSwish",
-        "Tanh",
-        "Softplus",
-        "Softsign",
-        "Erf",
-        "Gelu",
-        "Mish",
-        "Clip",
-        "Exp",
-        "Log",
-        "Sqrt",
-        "Neg",
-        "Abs",
-        "Reciprocal",
-        "Floor",
-        "Ceil",
-        "Round",
-        "Sign",
-        "Sin",
-        "Cos",
-        "Tan",
-        "Not",
-        "Identity",
-        "Cast",
-        "Dropout",
-        "Softmax",
-        "LogSoftmax",
-        "Hardmax",
-        "InstanceNormalization",
-        "BatchNormalization",
-        "GroupNormalization",
-        "LayerNormalization",
-        "RMSNormalization",
-        "MeanVarianceNormalization",
-        "LRN",
-        "ThresholdedRelu",
-        "Shrink",
-        "Swish",
-        "LpNormalization",
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "CastLike",
-        "Atan",
-        "Asin",
-        "Acos",
-        "Sinh",
-        "Cosh",
-        "IsNaN",
-        "IsInf",
-        "ImageScaler",
-        "CumSum",
-    ]
-)
-_ELEMENTWISE = frozenset(
-    [
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Pow",
-        "Max",
-        "Min",
-        "Mean",
-        "Sum",
-        "And",
-        "Or",
-        "Xor",
-        "Equal",
-        "Greater",
-        "Less",
-        "GreaterOrEqual",
-        "LessOrEqual",
-        "Where",
-        "Mod",
-        "BitShift",
-    ]
-)
+# fmt: off
+_SAME = UNARY | frozenset([
+    "BatchNormalization", "CastLike", "CumSum", "DequantizeLinear", "GroupNormalization", "Hardmax", "ImageScaler",
+    "InstanceNormalization", "LRN", "LayerNormalization", "LogSoftmax", "LpNormalization",
+    "MeanVarianceNormalization", "QuantizeLinear", "RMSNormalization", "Softmax",
+])
+# fmt: on
+"""Operators whose result has the shape of their first input."""
 _INTEGER_MATH: dict[str, Callable[..., np.ndarray]] = {
     "Add": np.add,
     "Sub": np.subtract,
@@ -286,8 +146,8 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
             put(first)
             if op == "Dropout":
                 put(first, 1)
-        case op if op in _ELEMENTWISE:
-            put(ops.broadcast(*got))
+        case op if op in BROADCASTING:
+            put(broadcast(*got))
         case "Conv" | "ConvInteger":
             put(ops.conv(node, first, got[1]))
         case "QLinearConv":
@@ -316,7 +176,7 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
             if first is not None:
                 axis = int(node.attrs.get("axis", 1))
                 axis = axis + len(first) if axis < 0 else axis
-                put((ops.product(first[:axis]), ops.product(first[axis:])))
+                put((product(first[:axis]), product(first[axis:])))
         case "Transpose":
             if first is not None:
                 order = n.ints(node, "perm") or tuple(reversed(range(len(first))))
@@ -343,7 +203,7 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
             put(ops.matmul(first, got[3]))
         case "Expand":
             wanted = shapes.value(inputs[1])
-            put(None if wanted is None else ops.broadcast(first, tuple(int(s) for s in wanted)))
+            put(None if wanted is None else broadcast(first, tuple(int(s) for s in wanted)))
         case "ConstantOfShape":
             wanted = shapes.value(inputs[0])
             put(wanted if wanted is None else tuple(int(s) for s in wanted))

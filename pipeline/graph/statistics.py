@@ -12,7 +12,8 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pipeline.graph.model import declare_size, from_model
-from pipeline.graph.shapes import Shapes, infer
+from pipeline.graph.shape import Shapes
+from pipeline.graph.shapes import infer
 
 VIEWS = frozenset(["Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Constant", "Shape"])
 """Operators that write no activations of their own."""

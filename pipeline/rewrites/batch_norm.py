@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.graph.shapes import LazyShapes, Shapes
+from pipeline.graph.shape import Shapes
+from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:

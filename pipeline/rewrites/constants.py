@@ -16,7 +16,8 @@ import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
 from pipeline.graph.estimate import MOST_FOLDED, folded_elements
-from pipeline.graph.shapes import SMALL, Shapes, infer, infer_elsewhere
+from pipeline.graph.shape import Shapes
+from pipeline.graph.shapes import SMALL, infer, infer_elsewhere
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:

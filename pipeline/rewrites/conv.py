@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.graph.shapes import LazyShapes, Shapes, infer
+from pipeline.graph.shape import Shapes
+from pipeline.graph.shapes import LazyShapes, infer
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 from pipeline.rewrites.kernels import (
     Axis,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
-from pipeline.graph.operator_shapes import Contradiction, Shape, broadcast
+from pipeline.graph.shape import Contradiction, Shape, broadcast
 from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 

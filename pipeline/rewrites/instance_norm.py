@@ -16,7 +16,8 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
-from pipeline.graph.shapes import LazyShapes, Shapes
+from pipeline.graph.shape import Shapes
+from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:

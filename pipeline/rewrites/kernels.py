@@ -17,7 +17,7 @@ from pipeline.graph import nodes as n
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from pipeline.graph.shapes import Shapes
+    from pipeline.graph.shape import Shapes
 
 
 NARROW = 8

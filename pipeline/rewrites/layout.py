@@ -16,8 +16,8 @@ import onnx_graphsurgeon as gs
 
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
-from pipeline.graph.operator_shapes import Shape
-from pipeline.graph.shapes import Shapes, infer
+from pipeline.graph.shape import Shape, Shapes
+from pipeline.graph.shapes import infer
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, run
 from pipeline.rewrites.remapping import MOVED, remap
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END
-from pipeline.graph.shapes import Shapes, infer
+from pipeline.graph.shape import Shapes
+from pipeline.graph.shapes import infer
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 from pipeline.rewrites.conv import STRIDE_LIMIT
 from pipeline.rewrites.kernels import keep_pixels, repeat_pixels, same_pads, take_over

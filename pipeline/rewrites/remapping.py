@@ -10,71 +10,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
+from pipeline.graph.elementwise import BROADCASTING, UNARY
 from pipeline.graph.forms import axes_of, filler, pads_of, slice_spec
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from pipeline.graph.shapes import Shapes
+    from pipeline.graph.shape import Shapes
 
 _AXES = (0, 2, 3, 1)
 """Channels-last axis i is channels-first axis _AXES[i] (the permutation of the Transpose to channels last)."""
 _LAST_TO_FIRST = (0, 3, 1, 2)
 
-_ELEMENTWISE = frozenset(
-    [
-        "Relu",
-        "LeakyRelu",
-        "PRelu",
-        "Elu",
-        "Selu",
-        "Celu",
-        "Sigmoid",
-        "HardSigmoid",
-        "HardSwish",
-        "Tanh",
-        "Softplus",
-        "Softsign",
-        "Erf",
-        "Gelu",
-        "Mish",
-        "Clip",
-        "Exp",
-        "Log",
-        "Sqrt",
-        "Neg",
-        "Abs",
-        "Reciprocal",
-        "Floor",
-        "Ceil",
-        "Round",
-        "Sign",
-        "Sin",
-        "Cos",
-        "Not",
-        "Identity",
-        "Cast",
-        "Dropout",
-        "ThresholdedRelu",
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Pow",
-        "Max",
-        "Min",
-        "Mean",
-        "Sum",
-        "And",
-        "Or",
-        "Equal",
-        "Greater",
-        "Less",
-        "GreaterOrEqual",
-        "LessOrEqual",
-        "Where",
-    ]
-)
+_ELEMENTWISE = UNARY | BROADCASTING
 _REDUCING = frozenset(["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"])
 _ALONG = frozenset(["Concat", "Split", "Gather", "ArgMax", "ArgMin", "Softmax", "LogSoftmax"])
 MOVED = _ELEMENTWISE | _REDUCING | _ALONG | {"Pad", "Slice", "Resize", "MatMul"}
@@ -89,7 +37,7 @@ def remap(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> list[int] | None:
     """
     build = n.Builder(graph, node, "layout")
     if node.op in _ELEMENTWISE:
-        count = 1 if node.op in ("Clip", "Cast", "Dropout") else len(node.inputs)
+        count = len(node.inputs) if node.op in BROADCASTING or node.op == "PRelu" else 1
         return _everywhere(build, node, shapes, count)
     if node.op == "Concat":
         return _everywhere(build, node, shapes, len(node.inputs), lambda: _axis(node))

@@ -17,7 +17,8 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import is_nearest_enlarging, scales_of
 from pipeline.graph.sampling import PROBE, Kernel
-from pipeline.graph.shapes import LazyShapes, Shapes
+from pipeline.graph.shape import Shapes
+from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 from pipeline.rewrites.kernels import nearest
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, slice_spec
-from pipeline.graph.operator_shapes import Shape
-from pipeline.graph.shapes import Shapes, infer
+from pipeline.graph.shape import Shape, Shapes
+from pipeline.graph.shapes import infer
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ def _malformed(view: View, rule: Rule) -> Found:
     if len(view.order) < len(view.nodes):
         inside = set(range(len(view.nodes))) - set(view.order)
         first = view.nodes[min(inside)]
-        yield first, Hit(f"{len(inside)} nodes wait for each other: the graph has a cycle")
+        yield first, Hit(f"the graph has a cycle: {len(inside)} nodes are on it or behind it")
     for node in view.nodes:
         for name in node.input:
             if name and name not in known:

@@ -7,7 +7,6 @@ Built once per model and target, in time linear in the nodes. Weights stay in th
 from __future__ import annotations
 
 import contextlib
-import heapq
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,13 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from pipeline.support.sorting import topological
+
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
+    from pipeline.graph.shape import Shape
     from pipeline.targets import Target
-
-Shape = tuple[int | None, ...]
 
 SMALL = 4096
 """Largest number of elements of a constant whose values a rule may look at."""
@@ -56,23 +56,12 @@ class View:
 
     @cached_property
     def order(self) -> list[int]:
-        """Node indices, producers first, in file order where there is a choice. Nodes of a cycle are left out."""
-        waiting = [0] * len(self.nodes)
-        unlocks: dict[int, list[int]] = {}
-        for index, node in enumerate(self.nodes):
-            for maker in {self.producer[name] for name in node.input if name in self.producer}:
-                waiting[index] += 1
-                unlocks.setdefault(maker, []).append(index)
-        ready = [index for index, count in enumerate(waiting) if not count]
-        result = []
-        while ready:
-            index = heapq.heappop(ready)
-            result.append(index)
-            for later in unlocks.get(index, ()):
-                waiting[later] -= 1
-                if not waiting[later]:
-                    heapq.heappush(ready, later)
-        return result
+        """Node indices, producers first, else in file order. Left out: nodes of a cycle, and those behind one."""
+
+        def makers(index: int) -> list[int]:
+            return [self.producer[name] for name in self.nodes[index].input if name in self.producer]
+
+        return topological(len(self.nodes), makers)
 
     @cached_property
     def constants(self) -> frozenset[str]:

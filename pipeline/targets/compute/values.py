@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.graph.shapes import Shapes
+from pipeline.graph.shape import Shapes
 from pipeline.targets.compute.reading import number, required, step
 from pipeline.targets.compute.steps import ELSEWHERE, Step, Unsupported
 

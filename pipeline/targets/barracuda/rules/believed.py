@@ -17,9 +17,10 @@ from pipeline.targets.barracuda.rules.register import kind
 from pipeline.targets.barracuda.rules.slicing import asked, taken_cut
 from pipeline.validation.findings import Severity
 from pipeline.validation.kinds import Hit, variable
-from pipeline.validation.view import Shape, View, attribute, given
+from pipeline.validation.view import View, attribute, given
 
 if TYPE_CHECKING:
+    from pipeline.graph.shape import Shape
     from pipeline.targets import Rule
 
 Values = dict[str, np.ndarray]

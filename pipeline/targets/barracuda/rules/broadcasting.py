@@ -15,9 +15,10 @@ from pipeline.targets.barracuda.rules.register import kind
 from pipeline.targets.barracuda.rules.shaping import text
 from pipeline.validation.findings import Severity
 from pipeline.validation.kinds import Hit, variable
-from pipeline.validation.view import Shape, View, given
+from pipeline.validation.view import View, given
 
 if TYPE_CHECKING:
+    from pipeline.graph.shape import Shape
     from pipeline.targets import Rule
 
 DATA = {0: "", 1: "C", 2: "NC", 3: "NCW", 4: "NCHW"}

@@ -17,8 +17,8 @@ from pipeline.targets.barracuda.rules.slicing import INT32_MAX, asked, taken_cut
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from pipeline.graph.shapes import Shapes
-    from pipeline.validation.view import Shape, View
+    from pipeline.graph.shape import Shape, Shapes
+    from pipeline.validation.view import View
 
 
 def disagreements(view: View) -> list[tuple[str, str]]:

@@ -13,9 +13,10 @@ from pipeline.targets.barracuda.rules.register import kind
 from pipeline.targets.barracuda.rules.shaping import stays, text, vector
 from pipeline.validation.findings import Severity
 from pipeline.validation.kinds import Hit, cosmetic, plain, variable
-from pipeline.validation.view import Shape, View, attribute, given
+from pipeline.validation.view import View, attribute, given
 
 if TYPE_CHECKING:
+    from pipeline.graph.shape import Shape
     from pipeline.targets import Rule
 
 _INTEGERS = frozenset(

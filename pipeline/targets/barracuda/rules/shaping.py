@@ -10,9 +10,10 @@ import onnx
 from pipeline.targets.barracuda.rules.register import kind
 from pipeline.validation.findings import Severity
 from pipeline.validation.kinds import Hit, cosmetic, layer_output, plain, variable
-from pipeline.validation.view import Shape, View, attribute, given
+from pipeline.validation.view import View, attribute, given
 
 if TYPE_CHECKING:
+    from pipeline.graph.shape import Shape
     from pipeline.targets import Rule
 
 
