@@ -1,4 +1,4 @@
-"""Topological order: what is needed comes first, the given order is kept, cycles and what is behind them are out."""
+"""Topological order: what is needed comes first, else the given order; cycles and what is behind them are out."""
 
 from __future__ import annotations
 
