@@ -47,7 +47,11 @@ from pipeline.cli.console import Console, output_options
 @click.option("--output-range", metavar="RANGE", help="What it gives, where its file does not say.")
 @click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, where the file does not say.")
 @click.option("--seed", type=int, default=0, help="For random, and for fine-tuning.")
-@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option(
+    "--run", type=click.Path(path_type=Path), help="Folder for the checkpoint of --tune; default OUTPUT.run."
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted --tune from that checkpoint.")
+@click.option("--force", is_flag=True, help="Start again, and replace an existing file.")
 @output_options
 def command(console: Console, file: Path, **options: Any) -> None:
     """Take whole channels out of a trained network until a budget is met.
@@ -59,6 +63,10 @@ def command(console: Console, file: Path, **options: Any) -> None:
     network on the original's output over --images. Masks (zeros among the weights) are another thing: they make
     nothing faster, and if the file has one, you are told.
 
+    While --tune trains, its state is saved every minute and every 250 steps in the folder OUTPUT.run. The same
+    command with --resume goes on from there; a --tune that is given in steps then ends with the same bytes as
+    without the interruption.
+
     Budgets: a share or number of weights, bytes of the model in Unity, multiply-adds, or predicted milliseconds on
     a device class (here, desktop, laptop, phone, burst).
 
@@ -66,6 +74,7 @@ def command(console: Console, file: Path, **options: Any) -> None:
     Examples:
       pipeline prune candy.pth --goal 50%
       pipeline prune candy.pth --goal '60 fps at 720x540 on laptop' --images frames --tune '20 min'
+      pipeline prune candy.pth --goal '60 fps at 720x540 on laptop' --images frames --tune '20 min' --resume
       pipeline prune net.onnx --goal '200 KB' --criterion norm -o smaller.onnx
     """
     from pipeline.shrink.job import prune_file

@@ -40,7 +40,8 @@ from pipeline.support.size import Size
 )
 @click.option("--output-range", metavar="RANGE", help="What an ONNX teacher gives.")
 @click.option("--seed", type=int, default=0, help="For weights and crops.")
-@click.option("--force", is_flag=True, help="Replace the report of an earlier search.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted search, from the checkpoints in OUTPUT.")
+@click.option("--force", is_flag=True, help="Start again, and replace the report of an earlier search.")
 @output_options
 def command(
     console: Console, teacher: Path, images: tuple[Path, ...], sizes: tuple[str, ...], **options: Any
@@ -54,10 +55,15 @@ def command(
     reads, the pictures, and report.html. What is sold as faster and is not (masks, 8-bit weights) is measured
     beside them.
 
+    While a network is trained, its state is saved every minute and every 250 steps in OUTPUT/runs. The same
+    command with --resume repeats no finished training and goes on with the interrupted one; with a --time in steps
+    the networks are the same bytes as without the interruption.
+
     \b
     Examples:
       pipeline shrink candy.pth --images frames --goal '60 fps at 720x540 on desktop'
       pipeline shrink net.onnx --input-range 0..1 --output-range 0..1 --images frames --goal '50 KB' --time '2 h'
+      pipeline shrink candy.pth --images frames --goal '60 fps at 720x540 on desktop' --resume
     """
     from pipeline.report.shrink import render_text
     from pipeline.shrink.search import shrink_file

@@ -43,7 +43,7 @@ def loop_options(steps: int) -> Callable[[F], F]:
             "--every", type=click.IntRange(1), default=250, show_default=True, help="Steps between samples."
         )
         @click.option("--run", type=click.Path(path_type=Path), help="Folder for all of that; default OUTPUT.run.")
-        @click.option("--resume", is_flag=True, help="Go on from the checkpoint in that folder.")
+        @click.option("--resume", is_flag=True, help="Go on with an interrupted run from its checkpoint.")
         @click.option("--force", is_flag=True, help="Start again, and replace an existing file.")
         @functools.wraps(command)
         def wrapped(*args: Any, **options: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -15,10 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from pipeline.support.errors import PipelineError
-from pipeline.support.picture_files import open_picture, unreadable
+from pipeline.support.picture_files import check_picture, open_picture
 
 SMALLEST = 64
 """Pictures with a shorter side are left out."""
@@ -29,19 +30,14 @@ CACHE_PIXELS = 64_000_000
 class Pictures:
     """Picture files, opened when they are needed; the ones used last stay decoded.
 
+    All are decoded once at the start, so that a broken one ends the work before it begins and not in its middle.
     Raises PipelineError `bad-picture` for a file that cannot be read, `no-pictures` when all are too small.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
-        self.files: list[Path] = []
-        for file in files:
-            try:
-                with Image.open(file) as opened:
-                    size = opened.size
-            except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-                raise unreadable(file, error) from error
-            if min(size) >= SMALLEST:
-                self.files.append(file)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            sizes = list(pool.map(check_picture, files))
+        self.files = [file for file, size in zip(files, sizes, strict=True) if min(size) >= SMALLEST]
         if not self.files:
             raise PipelineError(
                 "no-pictures",

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from pipeline.contract import ImageContract
 from pipeline.network import Network
 from pipeline.shrink import losses as lost
+from pipeline.shrink.checkpoint import UNKEPT, Run, pictures_identity
 from pipeline.shrink.data import Ahead, Crops, Pictures
-from pipeline.shrink.loop import History, Loop, LoopOptions, Place, place
+from pipeline.shrink.loop import Adam, History, Loop, LoopOptions, Place, place
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.shrink.quality import quality
 from pipeline.shrink.teacher import LEVELS, Teacher
@@ -85,9 +86,7 @@ def distill(
     teacher_contract: ImageContract | None = None,
     student_contract: ImageContract = LEVELS,
     holdout: Sequence[Path] = (),
-    folder: Path | None = None,
-    resume: bool = False,
-    identity: dict[str, Any] | None = None,
+    run: Run = UNKEPT,
     tell: Callable[[History, float], None] = lambda history, done: None,
 ) -> History:
     """Train `student` in place to paint what `teacher` paints; it ends in eval mode, on the CPU. A teacher that is
@@ -95,11 +94,12 @@ def distill(
 
     A trained student (a pruned network) is fine-tuned the same way, with a lower `options.loop.rate`, such as
     1e-3. `images` are files and folders. The contracts are 0..255 RGB where nothing is said. Of each picture in
-    `holdout` PSNR, SSIM, detail and texture against the teacher stand in the history (quality.py). With `folder`,
-    a checkpoint and sample pictures are written into it, and `resume` goes on from the checkpoint. `identity` is
-    what must be the same for that, besides the options. `tell(history, done)` is called after each step.
+    `holdout` PSNR, SSIM, detail and texture against the teacher stand in the history (quality.py). `run` says
+    where the checkpoint and sample pictures are written, and whether to go on from that checkpoint: then the
+    student is, to the bit, what it would be without the interruption. `tell(history, done)` is called after each
+    step.
     Raises PipelineError: no-pictures, bad-picture, channels-differ, sizes-differ, no-such-device, run-differs,
-    training-diverged.
+    damaged-file, training-diverged.
     """
     pictures = images if isinstance(images, Pictures) else Pictures(picture_files(images, holdout))
     with place(options.loop.device) as where:
@@ -110,20 +110,20 @@ def distill(
             student_contract,
             options.loop,
             where,
-            folder=folder if where.first or resume else None,
-            identity=_identity(options) | (identity or {}),
+            run=run,
+            identity=_identity(options) | {"pictures": pictures_identity(pictures.files)},
             also=distilling.keeps(),
         )
         distilling.join(loop)
-        if resume and loop.resume():
+        if run.resume and loop.resume() and loop.done() < 1:
             distilling.fill(loop.step)
         shown = [_Shown(path, painter, where) for path in holdout] if where.first else []
 
         def measure(painting: nn.Module) -> dict[str, Any]:
             results = [held.measure(painting) for held in shown]
-            if folder is not None and shown:
+            if run.folder is not None and shown:
                 write_file(
-                    folder / "samples" / f"{loop.step:06d}.jpg",
+                    run.folder / "samples" / f"{loop.step:06d}.jpg",
                     sheet([(held.picture, held.wanted, held.painted) for held in shown]),
                 )
             return {"quality": results}
@@ -171,7 +171,9 @@ class _Distilling:
                 loop.optimiser.add_param_group({"params": list(hints.parameters()), "scale": 1.0})
 
     def keeps(self) -> dict[str, Any]:
-        return {} if self.critic is None else {"critic": self.critic, "critic_optimiser": self.critic_optimiser}
+        if self.critic is None or self.critic_optimiser is None:
+            return {}
+        return {"critic": self.critic, "critic_optimiser": Adam(self.critic_optimiser)}
 
     def close(self) -> None:
         """Leave teacher and student without hooks, the teacher on the CPU."""

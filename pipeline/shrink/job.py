@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
+from pipeline.shrink.data import Pictures
 from pipeline.shrink.goals import USUAL, parse
 from pipeline.shrink.prunable import save
 from pipeline.shrink.prune import PruneOptions, prune
 from pipeline.support.errors import PipelineError
+from pipeline.support.files import check_absent
+from pipeline.support.picture_files import picture_files
 from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
@@ -37,17 +41,36 @@ def prune_file(
     output_range: str | None = None,
     channel_order: str | None = None,
     seed: int = 0,
+    run: Path | None = None,
+    resume: bool = False,
     force: bool = False,
     tell: Tell = lambda told: None,
 ) -> dict[str, Any]:
     """Prune the network in a file and write the smaller one; the report as plain data.
 
-    Raises PipelineError: what reading, the goal and pruning raise, `file-exists`; where fine-tuning lacks pictures
-    `conflicting-options`, value ranges `contract-missing`, a trainable graph `cannot-train-graph`.
+    Fine-tuning (`tune`) keeps a checkpoint in the folder `run`, by default OUTPUT.run. With `resume` the network
+    is pruned again, which takes the same channels, and fine-tuning goes on from there; the result is the same, to
+    the bit.
+    Raises PipelineError: what reading, the goal and pruning raise, `file-exists`, `destination-not-writable`;
+    where fine-tuning lacks pictures `conflicting-options`, value ranges `contract-missing`, a trainable graph
+    `cannot-train-graph`; what `check_free` and `read_checkpoint` raise (pipeline.shrink.checkpoint).
     """
     from pipeline import sources
+    from pipeline.shrink.tuning import duration
     from pipeline.support.files import existing_file
 
+    if tune is None and (resume or run is not None):
+        raise PipelineError(
+            "conflicting-options",
+            f"{'--resume' if resume else '--run'} is about fine-tuning, and there is none without --tune",
+            remedy="Add --tune TIME, or leave it out.",
+        )
+    if tune is not None and images is None:
+        raise PipelineError(
+            "conflicting-options", "--tune needs pictures to learn from", remedy="Add --images FOLDER."
+        )
+    if tune is not None:
+        duration(tune, "--tune")
     wanted = parse(goal, device)
     options = PruneOptions(criterion, multiple, _folder(images), seed, refit=refit)
     path = existing_file(file)
@@ -56,17 +79,11 @@ def prune_file(
     )
     ending = "onnx" if network.module is None or ":" in network.architecture else "pth"
     place = output or Path.cwd() / f"{path.stem}.pruned.{ending}"
-    if place.exists() and not force:
-        raise PipelineError(
-            "file-exists",
-            "there is a file of that name",
-            subject=str(place),
-            remedy="Use --force to replace it, or --output for another name.",
-        )
-    if tune is not None and images is None:
-        raise PipelineError(
-            "conflicting-options", "--tune needs pictures to learn from", remedy="Add --images FOLDER."
-        )
+    folder = run or Path(f"{place}.run")
+    if tune is not None:
+        check_free(place, [folder / CHECKPOINT], resume, force)
+    else:
+        check_absent(place, force)
     if tune is not None and network.contract is None:
         raise PipelineError(
             "contract-missing",
@@ -79,6 +96,7 @@ def prune_file(
         from pipeline.shrink.tuning import check_trainable
 
         check_trainable(network)
+    pictures = Pictures(picture_files([images])) if tune is not None and images is not None else None
     done = prune(network, wanted, options, tell)
     report = done.report
     for key in ("before", "after", "limit"):
@@ -86,8 +104,16 @@ def prune_file(
     if tune is not None:
         from pipeline.shrink.tuning import fine_tune
 
-        assert images is not None
-        fine_tune(done.network, network, images, tune, seed, tell)
+        assert pictures is not None
+        identity = {
+            "network": network.digest,
+            "goal": wanted.text,
+            "device": device,
+            "criterion": criterion,
+            "multiple": multiple,
+            "refit": refit,
+        }
+        fine_tune(done.network, network, pictures, tune, seed, tell, Run(folder, resume, identity))
     report["tuned"] = tune is not None
     report["apart"] = apart(network, done.network)
     save(done.network, place)

@@ -8,25 +8,22 @@ processes as `torchrun` starts (DistributedDataParallel; gloo on CPUs, nccl on G
 from __future__ import annotations
 
 import copy
-import io
 import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, distributed, nn
 
 from pipeline.contract import ImageContract
+from pipeline.shrink.checkpoint import CHECKPOINT, UNKEPT, Run, State, checked, read_checkpoint, write_checkpoint
 from pipeline.shrink.losses import learning_rate
 from pipeline.support.errors import PipelineError
-from pipeline.support.files import write_file
 
-CHECKPOINT = "checkpoint.pt"
 FULL_FROM = 0.85
 """Part of the way that is computed in bfloat16 where that is on; the rest settles in float32."""
 LARGEST_LAST = 64.0
@@ -62,8 +59,8 @@ class LoopOptions:
 class Keeps(Protocol):
     """Something whose state belongs into a checkpoint."""
 
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+    def state_dict(self) -> Mapping[str, Tensor]: ...
+    def load_state_dict(self, state: Any) -> Any: ...
 
 
 @dataclass
@@ -182,12 +179,14 @@ class Loop:
         options: LoopOptions,
         where: Place,
         *,
-        folder: Path | None = None,
+        run: Run = UNKEPT,
         identity: Mapping[str, Any] | None = None,
         also: Mapping[str, Keeps] | None = None,
     ) -> None:
-        self.options, self.where, self.folder = options, where, folder
-        self.identity, self.also = dict(identity or {}), dict(also or {})
+        self.options, self.where = options, where
+        keeps = run.folder is not None and (where.first or run.resume)
+        self.path = run.folder / CHECKPOINT if run.folder is not None and keeps else None
+        self.identity, self.also = {**(identity or {}), **run.identity}, dict(also or {})
         self.layout = torch.channels_last
         self.student = student.to(where.device).to(memory_format=self.layout).train()  # type: ignore[call-overload]
         self.painting: nn.Module = Painting(self.student, contract).to(where.device)
@@ -196,7 +195,9 @@ class Loop:
         self.optimiser = torch.optim.Adam(_groups(self.student), lr=self.rate, betas=(0.9, 0.99))
         self.average = {k: v.detach().clone() for k, v in self.student.state_dict().items()}
         self.half = can_half(where.device) if options.half is None else options.half
-        self.step = self.skipped = 0
+        self.step = self.skipped = self.since = 0
+        self.sums: dict[str, Tensor] = {}
+        """Of the losses of the `since` steps after the last measurement."""
         self.history = History(device=str(where.device), half=self.half, processes=where.size)
         self._before = 0.0
         self._started = time.monotonic()
@@ -243,8 +244,6 @@ class Loop:
         self._started = saved = time.monotonic()
         if self.where.first:
             self.save()  # at once, so that a place where nothing can be written is found before the work
-        sums: dict[str, Tensor] = {}
-        since = 0
         done = self.done()
         while done < 1:
             if done >= STATISTICS_UNTIL:
@@ -264,15 +263,15 @@ class Loop:
                 self.skipped += 1
             self.step += 1
             if not self.skipped:
-                since += 1
+                self.since += 1
                 for name, part in parts.items():
-                    sums[name] = sums.get(name, 0) + part.detach().float()
+                    self.sums[name] = self.sums.get(name, 0) + part.detach().float()
             done = self.done()
             self.history.steps, self.history.minutes = self.step, self.seconds / 60
             if done >= 1 or self.step % self.options.every == 0:
-                means = {name: float(value) / max(since, 1) for name, value in sums.items()}
-                self._check(means, since)
-                sums, since = {}, 0
+                means = {name: float(value) / max(self.since, 1) for name, value in self.sums.items()}
+                self._check(means, self.since)
+                self.sums, self.since = {}, 0
                 if self.where.first:
                     record = {"step": self.step, "minutes": round(self.seconds / 60, 3), "losses": means}
                     self.history.records.append(record | measure(self.averaged()))
@@ -323,61 +322,79 @@ class Loop:
 
     def save(self) -> None:
         """Write the state of the run in one rename."""
-        if self.folder is None:
+        if self.path is None:
             return
-        state = {
-            "identity": self.identity,
-            "step": self.step,
-            "seconds": self.seconds,
-            "half": self.half,
-            "skipped": self.skipped,
-            "student": self.student.state_dict(),
-            "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
-            "also": {name: held.state_dict() for name, held in self.also.items()},
-            "records": self.history.records,
-        }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_file(self.folder / CHECKPOINT, buffer.getvalue())
+        held = {"student": self.student, "adam": Adam(self.optimiser), **self.also}
+        tensors = {f"{name}/{k}": v for name, part in held.items() for k, v in part.state_dict().items()}
+        tensors |= {f"average/{name}": value for name, value in self.average.items()}
+        state = State(
+            self.identity,
+            self.step,
+            self.seconds,
+            self.half,
+            self.skipped,
+            self.since,
+            {name: float(value) for name, value in self.sums.items()},
+            [group["scale"] for group in self.optimiser.param_groups],
+            self.history.records,
+            {name: value.detach().cpu().contiguous().numpy() for name, value in tensors.items()},
+        )
+        write_checkpoint(self.path, state)
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint; False where there is none.
 
         Raises PipelineError `run-differs` where it is of another run, `damaged-file` where it cannot be read.
         """
-        path = None if self.folder is None else self.folder / CHECKPOINT
-        if path is None or not path.is_file():
+        if self.path is None or not self.path.is_file():
             return False
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            different = [k for k, v in self.identity.items() if state["identity"].get(k) != v]
-            if different:
-                raise PipelineError(
-                    "run-differs",
-                    f"the run in this folder was started with another {', '.join(different)}",
-                    subject=str(path),
-                    remedy="Use the same options, or start again in another --run folder.",
-                )
-            self.student.load_state_dict(state["student"])
-            self.average = {k: v.to(self.where.device) for k, v in state["average"].items()}
-            self.optimiser.load_state_dict(state["optimiser"])
-            for name, held in self.also.items():
-                held.load_state_dict(state["also"][name])
-            self.step, self._before = int(state["step"]), float(state["seconds"])
-            self.half, self.skipped = bool(state["half"]), int(state["skipped"])
-            self.history.half = self.half
-            self.history.records = list(state["records"])
-        except PipelineError:
-            raise
-        except Exception as error:  # whatever torch raises for a file that is cut off or no checkpoint
-            raise PipelineError(
-                "damaged-file",
-                f"this checkpoint cannot be read ({str(error).splitlines()[0][:160]})",
-                subject=str(path),
-                remedy="Delete the folder and start the run again.",
-            ) from error
+        state = read_checkpoint(self.path, self.identity)
+        with checked(self.path), torch.no_grad():
+            for name, held in {"student": self.student, "adam": Adam(self.optimiser), **self.also}.items():
+                tensors = {key: torch.from_numpy(value) for key, value in state.part(name).items()}
+                held.load_state_dict(tensors)
+            for group, scale in zip(self.optimiser.param_groups, state.scales, strict=True):
+                group["scale"] = scale
+            average = state.part("average")
+            for name, value in self.average.items():  # in place: the layout in memory stays as it is
+                _fill(value, torch.from_numpy(average[name]))
+            self.sums = {k: torch.tensor(v, device=self.where.device) for k, v in state.sums.items()}
+        self.step, self.skipped, self.since = state.step, state.skipped, state.since
+        self._before, self.half = state.seconds, state.half
+        self.history.half, self.history.records = state.half, state.records
+        self.history.steps, self.history.minutes = state.step, state.seconds / 60
         return True
+
+
+class Adam:
+    """The state of an Adam optimiser as named tensors: `N.exp_avg` and so on of its parameter number N."""
+
+    def __init__(self, optimiser: torch.optim.Optimizer) -> None:
+        self.optimiser = optimiser
+        self.parameters = [p for group in optimiser.param_groups for p in group["params"]]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tensors themselves, no copies; none before the first step."""
+        states = ((n, self.optimiser.state.get(p, {})) for n, p in enumerate(self.parameters))
+        return {f"{n}.{key}": value for n, state in states for key, value in state.items()}
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take such a state over. Raises ValueError or KeyError where it is not of these parameters."""
+        self.optimiser.state.clear()
+        for number, parameter in enumerate(self.parameters):
+            if f"{number}.exp_avg" not in tensors:  # none of its gradients came yet
+                continue
+            state = {"step": torch.zeros((), dtype=torch.float32)}
+            state |= {key: torch.empty_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+            for key, value in state.items():
+                _fill(value, tensors[f"{number}.{key}"])
+            self.optimiser.state[parameter] = state
+
+
+def _fill(place: Tensor, value: Tensor) -> None:
+    if place.shape != value.shape:
+        raise ValueError(f"a tensor of shape {list(value.shape)} stands for one of {list(place.shape)}")
+    place.copy_(value)
 
 
 def usual_rate(student: nn.Module) -> float:

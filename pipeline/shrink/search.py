@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline import targets
 from pipeline.cost.model import SIZES
+from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
 from pipeline.shrink.goals import USUAL, Goal, parse
 from pipeline.shrink.tuning import duration, shared, train
 from pipeline.support.errors import PipelineError
@@ -31,6 +32,8 @@ SHOWN = (360, 480)
 """Height and width of the pictures that are compared and shown: multiples of 8."""
 LARGE = (384, 512)
 """Of the picture that the clips for flicker move over."""
+RUNS = "runs"
+"""Folder in the result for the checkpoint of each training."""
 FRAMES = 4
 """Frames of each clip that flicker is measured on."""
 Tell = Callable[[str], None]
@@ -51,6 +54,8 @@ class ShrinkOptions:
     runs: int = 3
     sizes: tuple[Size, ...] = SIZES
     """Width and height of the pictures that are timed."""
+    resume: bool = False
+    """Go on with the trainings whose checkpoints lie in `output`."""
 
 
 @dataclass
@@ -73,6 +78,7 @@ def shrink(teacher: Network, options: ShrinkOptions, tell: Tell = lambda told: N
     """
     from pipeline.report.shrink import render_html
     from pipeline.shrink import require_torch
+    from pipeline.shrink.data import Pictures
     from pipeline.shrink.prunable import save
     from pipeline.support.files import write_file
     from pipeline.support.picture_files import picture_files
@@ -82,13 +88,14 @@ def shrink(teacher: Network, options: ShrinkOptions, tell: Tell = lambda told: N
     _check(teacher)
     files = picture_files(options.images)
     held_out = files[-1] if len(files) > 1 else None
-    training = [file for file in files if file != held_out]
+    training = Pictures([file for file in files if file != held_out])
     entries, notes = find(teacher, options, tell)
     each = shared(dict(options.time), len(entries))
     for entry in entries:
         tell(f"training {entry.label}: {_told(each)}")
         fresh = entry.what == "student"
-        entry.training = train(entry.network, teacher, training, each, options.seed, tell, fresh)
+        run = Run(options.output / RUNS / entry.network.name, options.resume, _identity(teacher, options))
+        entry.training = train(entry.network, teacher, training, each, options.seed, tell, fresh, run)
         entry.file = f"{entry.network.name}.pth"
         save(entry.network, options.output / entry.file)
     report = measured(teacher, entries, options, held_out, tell)
@@ -99,6 +106,18 @@ def shrink(teacher: Network, options: ShrinkOptions, tell: Tell = lambda told: N
     write_file(options.output / "report.json", render_json(report))
     write_file(options.output / "report.html", render_html(report, pictures))
     return report
+
+
+def _identity(teacher: Network, options: ShrinkOptions) -> dict[str, Any]:
+    """What a resumed search must share with the one that it goes on from: which networks are trained, and how."""
+    goal = options.goal
+    return {
+        "teacher": teacher.digest,
+        "goal": goal.text,
+        "device": goal.device,
+        "tries": options.tries,
+        "target": options.target,
+    }
 
 
 def _check(teacher: Network) -> None:
@@ -304,10 +323,16 @@ def shrink_file(
     output_range: str | None = None,
     target: str = targets.DEFAULT,
     seed: int = 0,
+    resume: bool = False,
     force: bool = False,
     tell: Tell = lambda told: None,
 ) -> tuple[dict[str, Any], Path]:
-    """`pipeline shrink` as one call: the report, and the folder that it was written into."""
+    """`pipeline shrink` as one call: the report, and the folder that it was written into.
+
+    With `resume`, trainings that are finished are not repeated, one that was interrupted goes on from its
+    checkpoint, and the networks are the same, to the bit, as without the interruption.
+    Raises PipelineError: what `shrink`, `check_free` and `read_checkpoint` raise (pipeline.shrink.checkpoint).
+    """
     from pipeline import sources, targets
     from pipeline.support.files import existing_file
 
@@ -316,13 +341,11 @@ def shrink_file(
     length = duration(time)
     targets.get(target)
     place = output or Path.cwd() / f"{path.stem}-smaller"
-    if (place / "report.json").exists() and not force:
-        raise PipelineError(
-            "file-exists",
-            "an earlier search wrote its report there",
-            subject=str(place / "report.json"),
-            remedy="Use --force to replace it, or --output for another folder.",
-        )
+    begun = sorted(place.glob(f"{RUNS}/*/{CHECKPOINT}"))
+    check_free(place / "report.json", begun, resume, force, "--output")
+    if not resume:  # of an earlier search that --force replaces
+        for checkpoint in begun:
+            checkpoint.unlink()
     read = sources.ReadOptions(architecture=architecture, input_range=input_range, output_range=output_range)
     options = ShrinkOptions(
         wanted,
@@ -334,5 +357,6 @@ def shrink_file(
         architecture,
         seed,
         sizes=tuple(sizes),
+        resume=resume,
     )
     return shrink(sources.read(path, read), options, tell), place

@@ -15,8 +15,9 @@ from pipeline.architectures import names
 from pipeline.contract import ImageContract
 from pipeline.network import Network
 from pipeline.shrink import students
+from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
 from pipeline.shrink.distill import DistillOptions, distill
-from pipeline.shrink.loop import CHECKPOINT, History
+from pipeline.shrink.loop import History
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
 from pipeline.support.serialise import render_json
@@ -61,7 +62,7 @@ def distill_file(
     place = output or Path.cwd() / f"{path.stem}.student.pth"
     folder = run or Path(f"{place}.run")
     first = os.environ.get("RANK", "0") == "0"
-    free(place, folder, resume, force or not first)
+    check_free(place, [folder / CHECKPOINT], resume, force or not first)
     network = sources.read(path, reading or sources.ReadOptions())
     if network.contract is None:
         raise PipelineError(
@@ -93,9 +94,11 @@ def distill_file(
         options,
         student_contract=contract,
         holdout=tuple(holdout) or (resource("examples/picture.jpg"),),
-        folder=folder,
-        resume=resume,
-        identity={"teacher": network.digest, "student": told, "start": "teacher" if narrowed else "noise"},
+        run=Run(
+            folder,
+            resume,
+            {"teacher": network.digest, "student": told, "start": "teacher" if narrowed else "noise"},
+        ),
         tell=tell,
     )
     report = {
@@ -127,31 +130,6 @@ def _starts_from_teacher(teacher: Network, student: str, start: str) -> bool:
             remedy="Use --start noise, or a student of the teacher's family and kernels that is nowhere wider.",
         )
     return not why
-
-
-def free(place: Path, folder: Path, resume: bool, force: bool) -> None:
-    """Raise PipelineError `file-exists` where an earlier result or an unfinished run would be overwritten,
-    `destination-is-folder`, and `nothing-to-resume` where there is no checkpoint to go on from."""
-    checkpoint = folder / CHECKPOINT
-    if resume and not checkpoint.is_file():
-        raise PipelineError(
-            "nothing-to-resume",
-            "there is no checkpoint of an unfinished training",
-            subject=str(checkpoint),
-            remedy="Leave --resume out, or name the folder with --run.",
-        )
-    if place.is_dir():
-        raise PipelineError(
-            "destination-is-folder", "this is a folder", subject=str(place), remedy="Name the file in it."
-        )
-    for path in (place, checkpoint):
-        if path.exists() and not resume and not force:
-            raise PipelineError(
-                "file-exists",
-                "there is a file of that name" if path is place else "there is a training of that name",
-                subject=str(path),
-                remedy="--resume continues it, --force starts again, --output uses another name.",
-            )
 
 
 def _student(text: str, seed: int) -> tuple[str, nn.Module, ImageContract, str]:

@@ -24,11 +24,11 @@ from torch.nn import functional as f
 from pipeline.build.cache import file_digest
 from pipeline.contract import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.shrink import students
+from pipeline.shrink.checkpoint import CHECKPOINT, UNKEPT, Run, check_free, pictures_identity
 from pipeline.shrink.data import Ahead, Crops, Pictures
 from pipeline.shrink.loop import History, Loop, LoopOptions, place
 from pipeline.shrink.losses import charbonnier, gram
 from pipeline.shrink.pictures import as_tensor, sheet
-from pipeline.shrink.teaching import free
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
 from pipeline.support.picture_files import open_picture, picture_files
@@ -132,9 +132,7 @@ def train_style(
     options: StyleOptions,
     *,
     holdout: Sequence[Path] = (),
-    folder: Path | None = None,
-    resume: bool = False,
-    identity: dict[str, Any] | None = None,
+    run: Run = UNKEPT,
     tell: Callable[[History, float], None] = lambda history, done: None,
 ) -> History:
     """Train `module` in place to paint in the style of a picture (1, 3, H, W) in grey levels; it ends in eval
@@ -151,10 +149,10 @@ def train_style(
             contract,
             loop_options,
             where,
-            folder=folder if where.first or resume else None,
-            identity=_identity(options) | (identity or {}),
+            run=run,
+            identity=_identity(options) | {"pictures": pictures_identity(images.files)},
         )
-        if resume:
+        if run.resume:
             loop.resume()
         crops = Crops(images, loop_options.seed, recolour=False)
         margin = 8 if options.flicker else 0
@@ -194,11 +192,11 @@ def train_style(
         shown = [as_tensor(path).to(where.device) for path in holdout] if where.first else []
 
         def measure(painting: nn.Module) -> dict[str, Any]:
-            if folder is None or not shown:
+            if run.folder is None or not shown:
                 return {}
             with torch.no_grad():
                 rows = [(picture, painting(picture).clamp(0, 255)) for picture in shown]
-            write_file(folder / "samples" / f"{loop.step:06d}.jpg", sheet(rows))
+            write_file(run.folder / "samples" / f"{loop.step:06d}.jpg", sheet(rows))
             return {}
 
         history = loop.run(losses, measure, tell)
@@ -239,7 +237,7 @@ def train_file(
     place = output or Path.cwd() / f"{style.stem}.pth"
     folder = run or Path(f"{place}.run")
     first = os.environ.get("RANK", "0") == "0"
-    free(place, folder, resume, force or not first)
+    check_free(place, [folder / CHECKPOINT], resume, force or not first)
     chosen = students.parse(student)
     network, digest, known = read_loss_network(vgg)
     pictures = Pictures(picture_files(images, [*holdout, style]))
@@ -259,9 +257,7 @@ def train_file(
         pictures,
         options,
         holdout=tuple(holdout) or (resource("examples/picture.jpg"),),
-        folder=folder,
-        resume=resume,
-        identity={"student": chosen.spec, "style": file_digest(style), "vgg": digest},
+        run=Run(folder, resume, {"student": chosen.spec, "style": file_digest(style), "vgg": digest}),
         tell=tell,
     )
     report = {

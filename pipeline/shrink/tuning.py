@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.shrink.checkpoint import UNKEPT, Run
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.network import Network
+    from pipeline.shrink.data import Pictures
     from pipeline.shrink.graph_module import GraphModule
 
 _TIME = re.compile(
@@ -54,21 +55,22 @@ def shared(time: dict[str, Any], parts: int) -> dict[str, Any]:
 def train(
     student: Network,
     teacher: Network,
-    pictures: list[Path],
+    pictures: Pictures,
     time: dict[str, Any],
     seed: int,
     tell: Tell,
     fresh: bool = True,
+    run: Run = UNKEPT,
 ) -> dict[str, Any]:
     """Train `student.module` in place on what `teacher` paints over the pictures; how it went, as data.
 
-    `fresh` is False for a network that can paint already.
+    `fresh` is False for a network that can paint already. `run` keeps checkpoints, and goes on from one.
     """
     from pipeline.shrink.distill import DistillOptions, distill
     from pipeline.shrink.loop import LoopOptions
 
     assert student.module is not None and student.contract is not None
-    options = LoopOptions(**time, seed=seed, every=10**9)
+    options = LoopOptions(**time, seed=seed)
     if not fresh:
         options = replace(options, rate=TUNING_RATE)
     last = [-1]
@@ -84,15 +86,22 @@ def train(
         pictures,
         DistillOptions(loop=options),
         student_contract=student.contract,
+        run=run,
         tell=progress,
     )
     return {"steps": history.steps, "minutes": round(history.minutes, 2), "device": history.device}
 
 
 def fine_tune(
-    network: Network, original: Network, images: Path, time: str, seed: int, tell: Tell = lambda told: None
+    network: Network,
+    original: Network,
+    pictures: Pictures,
+    time: str,
+    seed: int,
+    tell: Tell = lambda told: None,
+    run: Run = UNKEPT,
 ) -> dict[str, Any]:
-    """Train a pruned network, in place, on the original's output over the pictures of a folder, for so long.
+    """Train a pruned network, in place, on the original's output over pictures, for so long.
 
     An ONNX graph is trained as a torch module made from it (graph_module.py), and gets the weights back.
     """
@@ -100,12 +109,12 @@ def fine_tune(
 
     require_torch("fine-tuning")
     if network.module is not None:
-        return train(network, original, [images], duration(time, "--tune"), seed, tell, fresh=False)
+        return train(network, original, pictures, duration(time, "--tune"), seed, tell, fresh=False, run=run)
     from pipeline.graph import to_model
 
     graph, module = _as_module(network)
     shown = replace(network, module=module, model=None)
-    told = train(shown, original, [images], duration(time, "--tune"), seed, tell, fresh=False)
+    told = train(shown, original, pictures, duration(time, "--tune"), seed, tell, fresh=False, run=run)
     tensors = graph.tensors()
     for name, value in module.values().items():
         tensors[name].values = value

@@ -18,9 +18,7 @@ def write_file(path: Path, content: bytes) -> None:
     at `path` untouched.
     """
     if path.is_dir():
-        raise PipelineError(
-            "destination-is-folder", "this is a folder", subject=str(path), remedy="Name the file in it."
-        )
+        raise _is_folder(path)
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,16 +31,57 @@ def write_file(path: Path, content: bytes) -> None:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise PipelineError(
-                "disk-full", "there is no room on the disk", subject=str(path), remedy="Free some."
-            ) from error
+        raise _not_written(path, error) from error
+
+
+def _is_folder(path: Path) -> PipelineError:
+    return PipelineError(
+        "destination-is-folder", "this is a folder", subject=str(path), remedy="Name the file in it."
+    )
+
+
+def _not_written(path: Path, error: OSError) -> PipelineError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return PipelineError("disk-full", "there is no room on the disk", subject=str(path), remedy="Free some.")
+    return PipelineError(
+        "destination-not-writable",
+        f"the file cannot be written ({error.strerror or error})",
+        subject=str(path),
+        remedy="Check the permissions, or choose another place.",
+    )
+
+
+def check_writable(path: Path) -> None:
+    """Whether a file can be made or replaced at `path`, before the work whose result it is; nothing stays behind.
+
+    Raises PipelineError `destination-is-folder`, `destination-not-writable` or `disk-full`.
+    """
+    if path.is_dir():
+        raise _is_folder(path)
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name[:40]}.")
+        os.close(handle)
+        os.unlink(temporary)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def check_absent(path: Path, force: bool) -> None:
+    """Whether a result may be written to `path`, before the work; with `force`, whatever file is there.
+
+    Raises PipelineError `file-exists`, and what `check_writable` raises.
+    """
+    if path.is_file() and not force:
         raise PipelineError(
-            "destination-not-writable",
-            f"the file cannot be written ({error.strerror or error})",
+            "file-exists",
+            "there is a file of that name",
             subject=str(path),
-            remedy="Check the permissions, or choose another place.",
-        ) from error
+            remedy="Use --force to replace it, or --output for another name.",
+        )
+    check_writable(path)
 
 
 def write_new(path: Path, content: bytes, force: bool) -> None:

@@ -108,6 +108,18 @@ class _Blank(dict[str, Any]):
         return "..."
 
 
+_BY_SIZE = "`pipeline convert` and `build-unity` compute this, as it follows from sizes and constants alone."
+
+
+def _fix(view: View, node: onnx.NodeProto | None, hit: Hit, told: str) -> str:
+    """What to do: arithmetic on sizes is gone after the lowering, which knows them, whatever its operators are."""
+    if node is None or "build-unity" in told:
+        return told
+    made = [name for name in node.output if name]
+    arithmetic = bool(made) and all(name in view.sizes for name in made)
+    return _BY_SIZE if arithmetic or hit.values.get("tensor") in view.sizes else told
+
+
 def _finding(view: View, node: onnx.NodeProto | None, rule: Rule, hit: Hit, count: int = 1) -> Finding:
     from pipeline.validation.view import label, layer
 
@@ -132,7 +144,7 @@ def _finding(view: View, node: onnx.NodeProto | None, rule: Rule, hit: Hit, coun
         severity=severity,
         target=view.target.name,
         reason=reason,
-        fix=hit.fix or rule.fix or told["remedy"],
+        fix=_fix(view, node, hit, hit.fix or rule.fix or told["remedy"]),
         node=_text(label(node)) if node is not None else "",
         operator=_text(node.op_type) if node is not None else "",
         where=_text(hit.where),

@@ -80,6 +80,26 @@ class View:
         return frozenset(known)
 
     @cached_property
+    def sizes(self) -> frozenset[str]:
+        """Tensors that follow from constants and from the sizes of others, known or not: no picture is in them.
+
+        Those of branches and loops are left out: what these read does not stand among their inputs.
+        """
+        fixed, known = set(self.initializers), set()
+        for index in self.order:
+            node = self.nodes[index]
+            names = [name for name in node.input if name]
+            if node.op_type == "Constant":
+                fixed.update(node.output)
+            elif any(held.type in (held.GRAPH, held.GRAPHS) for held in node.attribute):
+                continue
+            elif (node.op_type in ("Shape", "Size") and names) or (
+                names and all(name in known or name in fixed for name in names)
+            ):
+                known.update(name for name in node.output if name)
+        return frozenset(known)
+
+    @cached_property
     def folds(self) -> frozenset[str]:
         """Tensors that are constant at the latest when the graph is compiled: from constants and static shapes."""
         known = set(self.initializers)

@@ -45,9 +45,19 @@ def test_nothing_to_learn_from_is_said(folder, paths, code):
     assert caught.value.code == code
 
 
-def test_a_broken_picture_is_named(folder):
-    (folder / "a.png").write_bytes(b"\x89PNG nothing")
-    with pytest.raises(PipelineError, match=r"a\.png") as caught:
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("a.png", lambda held: b"\x89PNG nothing"),
+        ("a.png", lambda held: held[: len(held) // 2]),
+        ("a.png", lambda held: held[:60] + bytes(40) + held[100:]),
+        ("sub/b.JPG", lambda held: held[: len(held) * 3 // 4]),
+    ],
+)
+def test_a_broken_picture_is_named_before_the_work(folder, name, broken):
+    """Their headers are whole but for the first: only decoding finds it."""
+    (folder / name).write_bytes(broken((folder / name).read_bytes()))
+    with pytest.raises(PipelineError, match=name) as caught:
         Pictures(picture_files([folder]))
     assert caught.value.code == "bad-picture"
 

@@ -12,8 +12,9 @@ from PIL import Image
 
 from pipeline import sources
 from pipeline.contract import ImageContract, ImageSide
+from pipeline.shrink.checkpoint import CHECKPOINT, Run, read_checkpoint
 from pipeline.shrink.distill import DistillOptions, distill
-from pipeline.shrink.loop import CHECKPOINT, LoopOptions, Painting
+from pipeline.shrink.loop import LoopOptions, Painting
 from pipeline.shrink.students import parse
 from pipeline.support.errors import PipelineError
 from tests.conftest import REPOSITORY
@@ -53,7 +54,7 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 def test_a_student_comes_nearer_to_its_teacher(teacher, images, tmp_path):
     options = replace(SMALL, loop=replace(SMALL.loop, steps=30, every=10, rate=1e-2))
     holdout = [images / "right.png"]
-    module, history = run(teacher, images, options, holdout=holdout, folder=tmp_path / "run")
+    module, history = run(teacher, images, options, holdout=holdout, run=Run(tmp_path / "run"))
     first, last = history.records[0], history.records[-1]
     assert last["losses"]["pixels"] < first["losses"]["pixels"] * 0.9
     assert last["quality"][0]["picture"] == "right.png" and last["quality"][0]["psnr"] > 12
@@ -90,8 +91,8 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(teacher, images, tmp_
                 raise Stopped
 
         with pytest.raises(Stopped):
-            run(teacher, images, options, folder=tmp_path, tell=stop, resume=number > 0)
-    resumed, again = run(teacher, images, options, folder=tmp_path, resume=True)
+            run(teacher, images, options, run=Run(tmp_path, number > 0), tell=stop)
+    resumed, again = run(teacher, images, options, run=Run(tmp_path, True))
     assert same(whole, resumed)
     assert [r["step"] for r in again.records] == [r["step"] for r in history.records] == [3, 6, 9, 10]
     assert again.records[-1]["losses"] == history.records[-1]["losses"]
@@ -100,19 +101,19 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(teacher, images, tmp_
 def test_a_training_of_which_no_step_was_taken_is_no_training(teacher, images, tmp_path):
     options = replace(SMALL, loop=replace(SMALL.loop, rate=1e30, steps=12, every=4))
     with pytest.raises(PipelineError) as caught:
-        run(teacher, images, options, folder=tmp_path)
+        run(teacher, images, options, run=Run(tmp_path))
     assert caught.value.code == "training-diverged"
 
 
 def test_a_checkpoint_of_another_run_or_a_broken_one_is_refused(teacher, images, tmp_path):
-    run(teacher, images, folder=tmp_path)
+    run(teacher, images, run=Run(tmp_path))
     with pytest.raises(PipelineError, match="another rate") as caught:
-        run(teacher, images, replace(SMALL, loop=replace(SMALL.loop, rate=1e-3)), folder=tmp_path, resume=True)
+        run(teacher, images, replace(SMALL, loop=replace(SMALL.loop, rate=1e-3)), run=Run(tmp_path, True))
     assert caught.value.code == "run-differs"
     checkpoint = tmp_path / CHECKPOINT
     checkpoint.write_bytes(checkpoint.read_bytes()[:2000])
     with pytest.raises(PipelineError) as caught:
-        run(teacher, images, folder=tmp_path, resume=True)
+        run(teacher, images, run=Run(tmp_path, True))
     assert caught.value.code == "damaged-file"
 
 
@@ -179,7 +180,7 @@ def test_a_place_where_nothing_can_be_written_is_found_before_the_work(teacher, 
     (tmp_path / "run").write_text("a file, not a folder")
     steps = []
     with pytest.raises(PipelineError) as caught:
-        run(teacher, images, folder=tmp_path / "run", tell=lambda history, done: steps.append(done))
+        run(teacher, images, run=Run(tmp_path / "run"), tell=lambda history, done: steps.append(done))
     assert caught.value.code == "destination-not-writable" and steps == []
 
 
@@ -188,7 +189,7 @@ def test_checkpoints_are_written_by_the_clock_too(teacher, images, tmp_path, mon
     saved = []
 
     def look(history, done):
-        saved.append(torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"])
+        saved.append(read_checkpoint(tmp_path / CHECKPOINT, {}).step)
 
-    run(teacher, images, folder=tmp_path, tell=look)
+    run(teacher, images, run=Run(tmp_path), tell=look)
     assert saved == [1, 2, 3, 4, 5, 6]

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as f
 
 from pipeline.shrink import train
+from pipeline.shrink.checkpoint import Run
 from pipeline.shrink.data import Pictures
 from pipeline.shrink.loop import LoopOptions
 from pipeline.shrink.pictures import as_tensor
@@ -116,7 +117,7 @@ def learnt(vgg, images, options=SMALL, spec="fast-neural-style:4x1", **more):
 
 def test_the_style_comes_nearer(vgg, images, tmp_path):
     options = replace(SMALL, loop=replace(SMALL.loop, steps=40, every=10), flicker=1.0, variation=0.1)
-    module, history = learnt(vgg, images, options, holdout=[images / "left.png"], folder=tmp_path / "run")
+    module, history = learnt(vgg, images, options, holdout=[images / "left.png"], run=Run(tmp_path / "run"))
     styles = [record["losses"]["style"] for record in history.records]
     assert styles[-1] < styles[0] / 2
     assert set(history.records[0]["losses"]) == {"content", "style", "variation", "flicker"}
@@ -153,7 +154,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(vgg, images, tmp_path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        learnt(vgg, images, options, folder=tmp_path / "run", tell=stop)
-    resumed, _ = learnt(vgg, images, options, folder=tmp_path / "run", resume=True)
+        learnt(vgg, images, options, run=Run(tmp_path / "run"), tell=stop)
+    resumed, _ = learnt(vgg, images, options, run=Run(tmp_path / "run", True))
     pairs = zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)

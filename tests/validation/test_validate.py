@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given as property_of
 from hypothesis import settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from pipeline import targets
 from pipeline.validation import validate
@@ -255,3 +255,31 @@ def test_dynamic_sizes_are_a_note_for_convolutions_as_the_console_stays_silent()
     assert (found.code, found.severity) == ("unknown-dimension", Severity.NOTE)
     assert found.console == ""
     assert validate(model, V1) == []
+
+
+@pytest.mark.parametrize("target", ["barracuda-1.0", "barracuda-3.0"])
+def test_arithmetic_on_sizes_is_what_the_lowering_computes(target):
+    """Pad to a multiple of eight at an open size: no operator of it is hopeless, whatever the target lacks."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Mod", ["shape", "eight"], ["over"]),
+        helper.make_node("BitwiseNot", ["over"], ["more"]),
+        helper.make_node("Concat", ["none", "more"], ["pads"], axis=0),
+        helper.make_node("Pad", ["x", "pads"], ["padded"]),
+        helper.make_node("BitwiseNot", ["data"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [
+            helper.make_tensor_value_info("x", 1, [1, 3, "h", "w"]),
+            helper.make_tensor_value_info("data", 7, [1, 3, "h", "w"]),
+        ],
+        [helper.make_tensor_value_info("padded", 1, None), helper.make_tensor_value_info("y", 7, None)],
+        [numpy_helper.from_array(np.array(v), n) for n, v in (("eight", [8] * 4), ("none", [0] * 4))],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    found = {f.node: f.fix for f in validate(model, targets.get(target)) if f.severity == Severity.ERROR}
+    assert "more" in found and "y" in found
+    assert all("build-unity" in fix for node, fix in found.items() if node != "y")
+    assert "Nothing replaces it" in found["y"]
