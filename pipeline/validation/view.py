@@ -85,7 +85,8 @@ class View:
 
         Those of branches and loops are left out: what these read does not stand among their inputs.
         """
-        fixed, known = set(self.initializers), set()
+        fixed = set(self.initializers)
+        known: set[str] = set()
         for index in self.order:
             node = self.nodes[index]
             names = [name for name in node.input if name]
