@@ -121,6 +121,7 @@ def make_parts(
     `origin` is the report of the bundle that `path` is the model of, where it is made for another target.
     """
     from pipeline import targets
+    from pipeline.build import looks
     from pipeline.build.rebuild import rebuild_arguments
     from pipeline.build.report_pictures import report_pictures
     from pipeline.build.steadiness import steadiness
@@ -131,6 +132,7 @@ def make_parts(
     check_target(options.weights, targets.get(options.target))
     network, lowered, proof, report = proven.make(path, options, step, bake_contract=True)
     report["name"] = name
+    report["look"] = looks.of_options(options) if origin is None else looks.of_report(origin)
     if origin is not None:
         report["ported"] = {"from": origin["target"], "digest": report["source"]["digest"]}
         report["source"], report["contract"] = origin["source"], origin.get("contract")
@@ -142,9 +144,8 @@ def make_parts(
     report["rebuild"] = rebuild_arguments(options) if origin is None else origin.get("rebuild", [])
     golden_input, golden_output = pictures.png(proof.golden_input), pictures.png(golden_picture)
     report["flicker"] = steadiness(lowered, options.picture)
-    painted = report_pictures(
-        (golden_input, pictures.png(proof.golden_output)), lowered, proof, options.picture, options.size
-    )
+    pair = golden_input, pictures.png(proof.golden_output)
+    painted = report_pictures(pair, lowered, proof, options.picture, options.size, report["look"])
     if packed is not None:
         painted["what the packed network makes of it, the golden picture of this bundle"] = golden_output
     own_code = ":" in network.architecture
@@ -166,7 +167,7 @@ def _write_preview(
     path: Path, files: dict[str, bytes], report: dict[str, Any], name: str, options: BuildOptions
 ) -> None:
     from pipeline import targets
-    from pipeline.compress.packed import unpack
+    from pipeline.compress.packed import is_packed, unpack
     from pipeline.support.files import write_file
     from pipeline.verify.preview import side_by_side
 
@@ -174,8 +175,9 @@ def _write_preview(
     stem = f"StyleTransfer/Models/{name}/{name}"
     target, packed = targets.get(options.target), f"{stem}.bytes"
     imported = next((f"{stem}{suffix}" for suffix in target.family.suffixes if f"{stem}{suffix}" in files), packed)
-    content = unpack(files[packed]).model if imported == packed else files[imported]
-    write_file(path, side_by_side(content, target, options.picture, model["height"], model["width"]))
+    content = unpack(files[imported]).model if is_packed(files[imported]) else files[imported]
+    size = model["height"], model["width"]
+    write_file(path, side_by_side(content, target, options.picture, size, report["look"]))
 
 
 def _cache_key(path: Path, options: BuildOptions, name: str) -> str:

@@ -24,6 +24,7 @@ class ConvertKeywords(TypedDict, total=False):
     channel_order: str | None
     take: str | None
     bind: Sequence[str]
+    mask: str | None
     tolerance: float
     picture: str | Path | None
     original: str | Path | None
@@ -38,6 +39,8 @@ class BuildKeywords(ConvertKeywords, total=False):
     """Options of `pipeline build-unity`."""
 
     name: str | None
+    strength: float
+    keep_colors: float
     weights: str
     min_psnr: float
     calibrate: Sequence[str | Path]

@@ -100,6 +100,24 @@ class BuildOptions:
         "commas; may be repeated.",
         "NAME=VALUE",
     )
+    mask: str | None = option(
+        None,
+        "The output of an .onnx file is a mask of 1 or 2 channels, and its values mark the subject or the "
+        "background.",
+        "MARKS",
+    )
+    strength: float = option(
+        1.0,
+        "How strong the style is in Unity, 0 to 1; components multiply it by their own.",
+        "SHARE",
+        commands=("build-unity",),
+    )
+    keep_colors: float = option(
+        0.0,
+        "Share of the camera's own colours that the style leaves in Unity, 0 to 1: 1 takes only its brightness.",
+        "SHARE",
+        commands=("build-unity",),
+    )
     tolerance: float = option(
         DEFAULT_TOLERANCE, "Largest difference that the proof allows, in levels of 255.", "LEVELS"
     )
@@ -150,6 +168,14 @@ class BuildOptions:
         if self.weights != FLOAT or self.min_psnr != DEFAULT_PSNR:
             check_weights(self.weights, self.min_psnr)
         self.size.checked()
+        for flag, share in (("--strength", self.strength), ("--keep-colors", self.keep_colors)):
+            if not 0 <= share <= 1:
+                raise PipelineError(
+                    "bad-share",
+                    f"{share:g} is not between 0 and 1",
+                    subject=flag,
+                    remedy="Give a number from 0 to 1.",
+                )
         if not 0 < self.tolerance <= 255:
             raise PipelineError(
                 "bad-tolerance",

@@ -70,7 +70,7 @@ class Parts:
 def bundle(parts: Parts, options: BuildOptions, name: str) -> dict[str, bytes]:
     """The files of the bundle: path from the folder that gets StyleTransfer/ -> bytes."""
     from pipeline import targets
-    from pipeline.build import facts
+    from pipeline.build import facts, looks
     from pipeline.report.html import render_html
     from pipeline.report.markdown import render_markdown
     from pipeline.support.plain_text import cleaned
@@ -78,7 +78,7 @@ def bundle(parts: Parts, options: BuildOptions, name: str) -> dict[str, bytes]:
     from pipeline.unity.bundle import BundleSpec, render
 
     report = cleaned(parts.report)
-    model, source = report["model"], report["source"]
+    model, source, look = report["model"], report["source"], looks.of_report(report)
     return render(
         BundleSpec(
             name=name,
@@ -104,6 +104,9 @@ def bundle(parts: Parts, options: BuildOptions, name: str) -> dict[str, bytes]:
             golden_input_png=parts.golden_input,
             golden_output_png=parts.golden_output,
             golden_tolerance=1.0,
+            is_mask=look["mask"],
+            strength=look["strength"],
+            keep_colors=look["keep_colors"],
             reports={
                 "report.json": render_json(report),
                 "report.md": render_markdown(report),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.support.size import Size
 
@@ -16,7 +17,12 @@ _DETAIL = Size(320, 180)
 
 
 def report_pictures(
-    golden: tuple[bytes, bytes], lowered: Lowered, proof: Proof, picture: Path | None, nominal: Size
+    golden: tuple[bytes, bytes],
+    lowered: Lowered,
+    proof: Proof,
+    picture: Path | None,
+    nominal: Size,
+    look: Mapping[str, Any],
 ) -> dict[str, bytes]:
     """Image bytes by caption: the nominal size first, then the pair of the proof and their difference."""
     from pipeline.verify import pictures
@@ -27,7 +33,7 @@ def report_pictures(
     tolerance = f"{proof.tolerance:g} levels"
     small = Size.of_hw(proof.golden_input.shape[2:])
     return {
-        **_nominal_pictures(lowered, picture, nominal),
+        **_nominal_pictures(lowered, picture, nominal, look),
         f"the proof's picture at {small}: small, so that each build can run both networks on it": golden[0],
         f"what the source network makes of it at {small}": golden[1],
         f"what {lowered.target.name} makes of it with the built graph": pictures.png(built),
@@ -37,14 +43,17 @@ def report_pictures(
     }
 
 
-def _nominal_pictures(lowered: Lowered, picture: Path | None, nominal: Size) -> dict[str, bytes]:
+def _nominal_pictures(
+    lowered: Lowered, picture: Path | None, nominal: Size, look: Mapping[str, Any]
+) -> dict[str, bytes]:
     """What the built graph makes of the picture at the size that it is meant for, whole and in detail."""
+    from pipeline.verify import look as looks
     from pipeline.verify import pictures
 
     assert lowered.candidate is not None
     size = lowered.fixed_size if lowered.fixed_size else nominal.rounded(lowered.size_multiple)
     given = pictures.load(picture, *size.hw, lowered.input_channels)
-    made = lowered.candidate(given)
+    made = looks.of_style(given, lowered.candidate(given), look)
     top, left = (max(0, (whole - part) // 2) for whole, part in zip(made.shape[2:], _DETAIL.hw, strict=True))
     detail = made[:, :, top : top + _DETAIL.height, left : left + _DETAIL.width]
     return {

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.report import packed
 from pipeline.report.charts import bars
-from pipeline.report.markdown import quantised_sentences, silence, sizes
+from pipeline.report.markdown import look, quantised_sentences, silence, sizes
 from pipeline.report.page import data_url, render
 
 
@@ -22,6 +22,7 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> byt
         packed_plot=packed.plot(report["packed"]) if "packed" in report else "",
         silence=silence(report["findings"]),
         sizes=sizes(report["model"]),
+        look=look(report),
         operators=sorted({*report["before"]["operators"], *report["model"]["operators"]}),
         pictures=[(caption, data_url(content)) for caption, content in pictures.items()],
         predicted=_bars(report["cost"]),

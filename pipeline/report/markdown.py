@@ -29,6 +29,7 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         f"{model['width']}x{model['height']} |",
         *_layer_row(model),
         f"| sizes | {sizes(model)} |",
+        *([f"| shown as | {told} |"] if (told := look(report)) else []),
         f"| source digest | `{source['digest']}` |",
         f"| model digest | `{model['digest']}` |",
         "",
@@ -93,6 +94,17 @@ def _contract_rows(report: Mapping[str, Any]) -> list[str]:
         how = f": {baked[side]}" if baked else ", kept as it is"
         rows.append(f"| {side} | {declared['range']} {declared['order'].upper()}{_cell(how)} |")
     return rows
+
+
+def look(report: Mapping[str, Any]) -> str:
+    """How the style is shown, where that is not as the network paints it; "" otherwise."""
+    held = report.get("look") or {}
+    told = ["a mask, 1 at the subject: assign it to Mask Model"] if held.get("mask") else []
+    if held.get("strength", 1) != 1:
+        told.append(f"strength {held['strength']:g}")
+    if held.get("keep_colors", 0):
+        told.append(f"{held['keep_colors']:.0%} of the camera's own colours")
+    return "; ".join(told)
 
 
 def sizes(model: Mapping[str, Any]) -> str:

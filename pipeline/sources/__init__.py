@@ -36,9 +36,10 @@ class ReadOptions:
 
     `architecture` is the name of a known one, or `package.module:factory`; the ranges are among contract.RANGES;
     `channel_order` (rgb or bgr) holds for both sides; `name` replaces the file's stem; `prefix` says which network
-    of a state dict that holds several. Of an ONNX model `take` names the output to keep, and `bind` gives values
-    to inputs beside the picture (ports.py). With `describe`, the network of a state dict comes without its module
-    where torch is not installed: what it is can be told all the same.
+    of a state dict that holds several. Of an ONNX model `take` names the output to keep, `bind` gives values to
+    inputs beside the picture (ports.py), and `mask` says what its output marks (masks.py). With `describe`, the
+    network of a state dict comes without its module where torch is not installed: what it is can be told all the
+    same.
     """
 
     architecture: str | None = None
@@ -48,6 +49,7 @@ class ReadOptions:
     name: str | None = None
     take: str | None = None
     bind: tuple[str, ...] = ()
+    mask: str | None = None
     prefix: str | None = None
     describe: bool = False
 
@@ -91,7 +93,8 @@ def _check_options(options: ReadOptions) -> None:
             subject="--channel-order",
             remedy="Use rgb or bgr.",
         )
-    for value in (options.input_range, options.output_range):
+    logits = options.mask is not None and options.output_range == "logits"
+    for value in (options.input_range, None if logits else options.output_range):
         if value is not None:
             ImageSide(value)
 
@@ -319,7 +322,7 @@ def _program(
 
 
 def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Network:
-    from pipeline.sources import onnx_file, ports
+    from pipeline.sources import masks, onnx_file, ports
     from pipeline.sources.old_linear import settle
 
     model, companions, about = onnx_file.read_onnx(path, file_format)
@@ -337,6 +340,10 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         notes.append(f"of {len(about['outputs'])} outputs {options.take} is kept")
     if companions:
         notes.append(f"external data loaded from {', '.join(file.name for file in companions)}")
+    if options.mask is not None:
+        ports.require_one(model, path)
+        notes.append(masks.as_mask(model, options.mask, options.output_range, path))
+        options = replace(options, output_range="0..1")
     known = onnx_file.stored_contract(model, path)
     if known is not None:
         notes.append("the image contract is the one that this pipeline wrote into the file's metadata")

@@ -45,6 +45,7 @@ class BundleSpec:
     `name` is a C# identifier such as `Mosaic`: the folder `Models/<name>/` and the class `<name>StyleTransfer`.
     `nominal_width`, `nominal_height` and `size_multiple` are in pixels; `output_scale` is output size over input
     size; `golden_tolerance` is in 8-bit levels. `reports`: file name (`report.html`) -> bytes.
+    `is_mask`: the output is a mask, not a picture. `strength` and `keep_colors` are shares, 0 to 1.
     Either `onnx`, which Unity imports, or `packed`, which holds it and is imported when the game runs.
     """
 
@@ -72,6 +73,9 @@ class BundleSpec:
     golden_tolerance: float
     reports: dict[str, bytes] = field(default_factory=dict)
     packed: bytes | None = None
+    is_mask: bool = False
+    strength: float = 1.0
+    keep_colors: float = 0.0
 
     def __post_init__(self) -> None:
         check_name(self.name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,17 +17,23 @@ _GAP = 8
 """White pixels between the two pictures."""
 
 
-def side_by_side(model: bytes, target: Target, picture: Path | None, height: int, width: int) -> bytes:
-    """PNG bytes: a picture at height x width, and beside it what `model` (a bundle's model file) makes of it."""
+def side_by_side(
+    model: bytes, target: Target, picture: Path | None, size: tuple[int, int], look: Mapping[str, Any]
+) -> bytes:
+    """PNG bytes: a picture at `size` (height, width), and beside it what Unity shows of it.
+
+    `model` is the file of a bundle; `look` holds `mask`, `strength` and `keep_colors` of the style.
+    """
     from PIL import Image
 
+    from pipeline.verify import look as looks
     from pipeline.verify import pictures
     from pipeline.verify.proof import as_target_computes
 
     parsed = target.family.read(model)
     channels = parsed.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    before = pictures.load(picture, height, width, channels)
-    after = as_target_computes(parsed, target)(before)
+    before = pictures.load(picture, *size, channels)
+    after = looks.of_style(before, as_target_computes(model, target)(before), look)
     images = [_image(p) for p in (before, after)]
     images[0] = images[0].resize(images[1].size, Image.Resampling.BICUBIC)
     both = Image.new("RGB", (images[0].width * 2 + _GAP, images[0].height), "white")

@@ -137,6 +137,141 @@ public static partial class Cases
         }
     }
 
+    // The made-up networks invert: a mask of one channel is what is missing to white of the mean of red, green, blue.
+    static void IsMasked(RenderTexture source, RenderTexture shown, bool inverted, string what)
+    {
+        for (var i = 0; i < source.texels.Length; i += 4)
+        {
+            var mask = 1 - (source.texels[i] + source.texels[i + 1] + source.texels[i + 2]) / 3;
+            if (inverted) mask = 1 - mask;
+            for (var c = 0; c < 3; c++)
+            {
+                var own = source.texels[i + c];
+                Fixture.Near(shown.texels[i + c], own + (1 - 2 * own) * mask, 0.006f, what + " texel " + i / 4);
+            }
+        }
+    }
+
+    public static void a_mask_network_says_where_the_style_is_shown()
+    {
+        var source = Fixture.Picture();
+        var shown = Fixture.Canvas();
+        var camera = Fixture.Camera(Fixture.Style());
+        var mask = Fixture.Style(1);
+        camera.Reproject = false;
+        camera.MaskModel = mask;
+        Stub.Reflect.Send(camera, "OnEnable");
+        Fixture.Frame(camera, source, shown);
+        IsMasked(source, shown, false, "mask");
+        Fixture.Equal(Stub.Networks.Executions, 2, "runs of a frame");
+        Fixture.Equal(camera.LoadedStyles, 2, "networks");
+
+        camera.InvertMask = true;
+        Fixture.Paint(source, 3);
+        Fixture.Frame(camera, source, shown);
+        IsMasked(source, shown, true, "inverted");
+
+        // Both networks see the frame that the run began with, and the style's waits for the mask's.
+        camera.SpreadFrames = 2;
+        for (var frame = 0; frame < 8; frame++)
+        {
+            Fixture.Paint(source, 4 + frame);
+            Fixture.Frame(camera, source, shown);
+        }
+        Fixture.Equal(Stub.Networks.Executions, 4 + 4, "runs that are spread over two frames each");
+
+        camera.SpreadFrames = 1;
+        camera.InvertMask = false;
+        camera.MaskModel = null;
+        for (var frame = 0; frame < 5; frame++) Fixture.Frame(camera, source, shown);
+        Fixture.IsInverted(source, shown, 1, "without a mask");
+        Fixture.Equal(camera.LoadedStyles, 1, "the mask's network is freed");
+
+        // The picture and its mask outlive a change of the working size.
+        camera.MaskModel = mask;
+        Fixture.Frame(camera, source, shown);
+        camera.TargetHeight = Fixture.Height / 2;
+        Fixture.Frame(camera, source, shown);
+        camera.TargetHeight = Fixture.Height;
+        Fixture.Frame(camera, source, shown);
+        IsMasked(source, shown, false, "back at the first size");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_mask_network_that_fails_leaves_the_style_everywhere()
+    {
+        var source = Fixture.Picture();
+        var shown = Fixture.Canvas();
+        var camera = Fixture.Camera(Fixture.Style());
+        camera.Reproject = false;
+        Stub.Reflect.Send(camera, "OnEnable");
+        Fixture.Frame(camera, source, shown);
+        camera.MaskModel = ScriptableObject.CreateInstance<StyleTransferModel>();
+        for (var frame = 0; frame < 3; frame++) Fixture.Frame(camera, source, shown);
+        Fixture.IsInverted(source, shown, 1, "a mask without a network");
+        Fixture.Equal(Stub.World.Logs.Count, 1, "messages");
+        Fixture.Contains(Stub.World.Logs[0], "has no network");
+
+        camera.MaskModel = Fixture.Style(1);
+        Stub.Networks.Broken = true;
+        Fixture.Frame(camera, source, shown);
+        Fixture.Contains(Stub.World.Logs[1], "failed and is switched off");
+        Stub.Networks.Broken = false;
+        for (var frame = 0; frame < 3; frame++) Fixture.Frame(camera, source, shown);
+        Fixture.IsInverted(source, shown, 1, "the mask alone is switched off");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void own_colours_and_strength_are_of_style_camera_and_volume()
+    {
+        var source = Fixture.Picture();
+        var shown = Fixture.Canvas();
+        var style = Fixture.Style();
+        var camera = Fixture.Camera(style);
+        Stub.Reflect.Send(camera, "OnEnable");
+        Action<float, float, string> expect = (strength, keep, what) =>
+        {
+            Fixture.Frame(camera, source, shown);
+            for (var i = 0; i < source.texels.Length; i += 4)
+            {
+                float red = source.texels[i], green = source.texels[i + 1], blue = source.texels[i + 2];
+                var luma = 0.299f * red + 0.587f * green + 0.114f * blue;
+                for (var c = 0; c < 3; c++)
+                {
+                    var own = source.texels[i + c];
+                    var kept = Math.Max(0, Math.Min(1, own + (1 - luma) - luma));
+                    var wanted = own + (1 - own + (kept - (1 - own)) * keep - own) * strength;
+                    Fixture.Near(shown.texels[i + c], wanted, 0.004f, what + " texel " + i / 4);
+                }
+            }
+        };
+        expect(1, 0, "defaults");
+        camera.KeepColors = 0.5f;
+        expect(1, 0.5f, "the camera's");
+        Stub.Reflect.Set(style, "keepColors", 0.5f);
+        Stub.Reflect.Set(style, "strength", 0.5f);
+        expect(0.5f, 0.75f, "the style's too");
+        camera.SetOverrides(0.5f, null, -1, 0.5f);
+        expect(0.25f, 0.875f, "the volumes' too");
+        camera.KeepColors = 7;
+        Fixture.Equal(camera.KeepColors, 1f, "in range");
+        Stub.Reflect.Send(camera, "OnDisable");
+
+        var runner = new StyleTransferRunner(style);
+        runner.Stylize(source, shown, 1);
+        camera.SetOverrides(1, null, -1, 0);
+        var byRunner = (float[])shown.texels.Clone();
+        camera.KeepColors = 0;
+        Stub.Reflect.Send(camera, "OnEnable");
+        Fixture.Frame(camera, source, shown);
+        for (var i = 0; i < byRunner.Length; i++) Fixture.Near(byRunner[i], shown.texels[i], 0.003f, "runner " + i);
+        Stub.Reflect.Send(camera, "OnDisable");
+        runner.Dispose();
+        Fixture.Free(source, shown);
+    }
+
     public static void a_run_that_is_spread_moves_with_the_scene_too()
     {
         using (var scene = new MovingScene(true))

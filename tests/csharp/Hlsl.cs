@@ -94,6 +94,8 @@ public static class Intrinsics
     public static float3 saturate(float3 x) { return Each(x, x, (v, same) => saturate(v)); }
     public static float3 lerp(float3 a, float3 b, float3 t) { return a + (b - a) * t; }
 
+    public static float4 lerp(float4 a, float4 b, double t) { return a + (b + a * -1) * t; }
+
     public static float4 tex2Dlod(sampler2D sampler, float4 at) { return tex2D(sampler, at.xy); }
 
     // Of a sampler that takes the nearest texel, clamped.

@@ -23,6 +23,7 @@ public static class PipelineProgram
     {
         Try("moving", Moving);
         Try("masked", Masked);
+        Try("masked by a network", MaskedByNetwork);
         Try("off", Off);
         Try("lost", Lost);
         Try("volume", Volume);
@@ -102,6 +103,25 @@ public static class PipelineProgram
         }
     }
 
+    static void MaskedByNetwork()
+    {
+        using (var scene = new MovingScene(false))
+        using (var rig = new Rig(scene))
+        {
+            rig.Camera.Reproject = false;
+            rig.Camera.MaskModel = Fixture.Style(1);
+            var shown = rig.Frame(0);
+            for (var frame = 0; frame < 4; frame++) shown = rig.Frame(0);
+            for (var i = 0; i < shown.texels.Length; i += 4)
+            {
+                var picture = scene.Picture.texels;
+                var mask = 1 - (picture[i] + picture[i + 1] + picture[i + 2]) / 3;
+                for (var c = 0; c < 3; c++)
+                    Fixture.Near(shown.texels[i + c], picture[i + c] + (1 - 2 * picture[i + c]) * mask, 0.01f, "texel " + i);
+            }
+        }
+    }
+
     static void Lost()
     {
         Stub.World.LostShader = "Hidden/StyleTransfer/Mask";
@@ -133,6 +153,11 @@ public static class PipelineProgram
             Fixture.IsSame(scene.Picture, rig.Frame(0), "no strength");
 
             volume.strength.value = 1;
+            volume.keepColors.value = 0.25f;
+            rig.Frame(0);
+            Fixture.Near(rig.Camera.CurrentKeepColors(null), 0.25f, 1e-6f, "the camera's own colours");
+            volume.keepColors.value = 0;
+
             volume.style.value = Fixture.Style();
             EngineRig.LetItKeepItsInput(volume.style.value);
             for (var frame = 0; frame < 12; frame++) shown = rig.Frame(0);

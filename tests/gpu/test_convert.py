@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.verify import look
 from tests.gpu import reference, unity
 
 SIZES = [(2, 2), (3, 5), (4, 4), (4, 6), (6, 4), (8, 12), (11, 7), (12, 12), (18, 30)]
@@ -118,6 +119,52 @@ def test_the_mask_says_where() -> None:
     drawn = from_network(source, stylized, 0.8, mask)
     share = 0.8 * mask[..., :1]
     assert np.abs(drawn[..., :3] - (source * (1 - share) + stylized * share)[..., :3]).max() < 1e-6
+
+
+@pytest.mark.parametrize("inverted", [0.0, 1.0])
+def test_the_mask_of_a_network_travels_as_alpha_of_the_styles_picture(inverted: float) -> None:
+    source, stylized, mask = noise(12, 20), noise(6, 10, seed=8), noise(3, 5, seed=9)
+    joined = unity.draw("Convert", "Join", stylized, (6, 10), _NetworkMask=mask, _InvertMask=inverted)
+    assert (joined[..., :3] == stylized[..., :3]).all()
+    wanted = reference.bilinear(mask, *reference.coordinates((6, 10)))[..., 0]
+    assert np.abs(joined[..., 3] - (1 - wanted if inverted else wanted)).max() < 1 / 128
+    at = reference.coordinates((12, 20))
+    shown = from_network(source, joined, 0.8, _NetworkMasked=1.0)
+    share = 0.8 * reference.bilinear(joined, *at)[..., 3:]
+    blended = source * (1 - share) + reference.bilinear(joined, *at) * share
+    assert np.abs(shown - blended)[..., :3].max() < 1 / 64
+    everywhere = from_network(source, joined, 0.8)
+    assert np.abs(everywhere - shown).max() > 0.1
+    mask[1, 2] = np.nan
+    broken = unity.draw("Convert", "Join", stylized, (6, 10), _NetworkMask=mask, _InvertMask=inverted)
+    assert np.isfinite(broken).all()
+
+
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize(("strength", "keep"), [(1.0, 1.0), (0.7, 0.4), (1.0, 0.0), (0.0, 1.0)])
+def test_own_colours_are_kept_as_python_shows_them(strength: float, keep: float, linear: bool) -> None:
+    camera, stylized = noise(9, 14), noise(9, 14, seed=8)
+    source = reference.linear_from_srgb(camera).astype(np.float32) if linear else camera
+    drawn = from_network(source, stylized, strength, _KeepColors=keep, _LinearProject=linear)[..., :3]
+
+    def planes(picture: np.ndarray) -> np.ndarray:
+        return picture[None, ..., :3].transpose(0, 3, 1, 2)
+
+    colored = look.shown(planes(camera), planes(stylized), 1.0, keep)[0].transpose(1, 2, 0)
+    if linear:
+        colored = reference.linear_from_srgb(colored)
+    assert np.abs(drawn - (source[..., :3] * (1 - strength) + colored * strength)).max() < 1e-5
+
+
+def test_own_colours_in_the_styles_brightness() -> None:
+    camera, stylized = noise(9, 14), noise(9, 14, seed=8)
+    camera[..., :3], stylized[..., :3] = camera[..., :3] * 0.2 + 0.4, stylized[..., :3] * 0.2 + 0.4
+    kept = from_network(camera, stylized, 1.0, _KeepColors=1.0)[..., :3]
+    luma = np.array(look.LUMA)
+    assert np.abs(kept @ luma - stylized[..., :3] @ luma).max() < 1e-5
+    for pair in ((0, 1), (1, 2)):
+        difference = [held[..., pair[0]] - held[..., pair[1]] for held in (kept, camera)]
+        assert np.abs(difference[0] - difference[1]).max() < 1e-5
 
 
 def test_a_small_stylised_picture_is_enlarged_bilinearly() -> None:

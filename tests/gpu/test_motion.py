@@ -118,20 +118,21 @@ def test_a_history_begins_without_motion(scene: dict[str, np.ndarray]) -> None:
 
 
 def uncovered(key: np.ndarray, history: np.ndarray, camera: np.ndarray) -> np.ndarray:
-    """The colours of pixels that the network's picture does not show, from neighbours that look alike."""
+    """Colour and mask of pixels that the network's picture does not show, from neighbours that look alike."""
     u, v = reference.coordinates(SIZE)
-    here = reference.bilinear(camera, u, v)[..., :3]
-    total, weights = np.zeros((HEIGHT, WIDTH, 3)), np.zeros((HEIGHT, WIDTH, 1))
+    here = reference.bilinear(camera, u, v)
+    here[..., 3] = 0
+    total, weights = np.zeros((HEIGHT, WIDTH, 4)), np.zeros((HEIGHT, WIDTH, 1))
     for ring in (1, 2, 3):
         for tap in range(8):
             angle = (tap + 0.5 * ring) * np.pi / 4
             at_u = u + np.cos(angle) * 3 * ring**2 / key.shape[1]
             at_v = v + np.sin(angle) * 3 * ring**2 / key.shape[0]
             there = reference.nearest(history, at_u, at_v)
-            difference = reference.bilinear(camera, at_u, at_v)[..., :3] - here
+            difference = (reference.bilinear(camera, at_u, at_v) - here)[..., :3]
             likeness = 2.0 ** (-40 * (difference**2).sum(axis=-1))
             weight = (there[..., 3] * reference.inside(at_u, at_v) * likeness / ring)[..., None]
-            total += weight * reference.bilinear(key, at_u - there[..., 0], at_v - there[..., 1])[..., :3]
+            total += weight * reference.bilinear(key, at_u - there[..., 0], at_v - there[..., 1])
             weights += weight
     share = np.clip(weights / 0.25, 0, 1)
     return here * (1 - share) + total / np.maximum(weights, 0.0001) * share
@@ -147,17 +148,18 @@ def test_a_picture_moves_and_its_holes_are_filled_as_in_the_reference(scene: dic
     got = move(key, history, camera)
     u, v = reference.coordinates(SIZE)
     valid = history[..., 3:] > 0.5
-    moved = reference.bilinear(key, u - history[..., 0], v - history[..., 1])[..., :3]
+    moved = reference.bilinear(key, u - history[..., 0], v - history[..., 1])
     wanted = np.where(valid, moved, uncovered(key, history, camera))
     # Samplers weigh in steps of 1/256.
-    assert np.abs(got[..., :3] - wanted).max() < 1 / 64
-    assert np.abs(wanted - reference.bilinear(camera, u, v)[..., :3])[~valid[..., 0]].max() > 0.1
+    assert np.abs(got - wanted).max() < 1 / 64
+    assert np.abs(wanted - reference.bilinear(camera, u, v))[~valid[..., 0]].max() > 0.1
 
 
 def test_without_any_neighbour_the_camera_is_shown(scene: dict[str, np.ndarray]) -> None:
     camera = np.random.default_rng(5).uniform(0, 1, (HEIGHT, WIDTH, 4)).astype(np.float32)
     got = move(camera[::-1].copy(), scene["history"] * [1, 1, 1, 0], camera)
     assert np.abs(got[..., :3] - camera[..., :3]).max() < 1e-5
+    assert (got[..., 3] == 0).all()
 
 
 def test_a_share_of_the_frame_before_stays_on_its_surface(scene: dict[str, np.ndarray]) -> None:
@@ -175,8 +177,8 @@ def test_a_share_of_the_frame_before_stays_on_its_surface(scene: dict[str, np.nd
     same = reference.inside(at_u, at_v) & (np.abs(then - now) <= 0.1 * now)
     assert 0.2 < same.mean() < 0.8
     share = 0.7 * same[..., None]
-    wanted = plain[..., :3] * (1 - share) + reference.bilinear(before, at_u, at_v)[..., :3] * share
-    assert np.abs(got[..., :3] - wanted).max() < 1 / 128
+    wanted = plain * (1 - share) + reference.bilinear(before, at_u, at_v) * share
+    assert np.abs(got - wanted).max() < 1 / 128
 
 
 @pytest.mark.parametrize("value", NOT_NUMBERS)

@@ -34,6 +34,9 @@ sealed class StyleSet : IDisposable
     /// <summary>The runner of the wanted style; null until it is loaded, or if it cannot be.</summary>
     public StyleTransferRunner Wanted => RunnerOf(_wanted);
 
+    /// <summary>Whether the wanted style will be there in some frames: it is neither loaded nor has it failed.</summary>
+    public bool IsLoading => _wanted != null && Wanted == null && !_failed.Contains(_wanted);
+
     /// <summary>How many networks are loaded.</summary>
     public int Count => _runners.Count;
 

@@ -41,15 +41,16 @@ sealed class StyleTransferEffect : IDisposable
     /// <summary>The runner of the style that is shown, else of the one that will be; null if there is none.</summary>
     public StyleTransferRunner Runner => _styles.Shown ?? _styles.Wanted;
 
-    /// <summary>How many networks are loaded.</summary>
-    public int LoadedStyles => _styles.Count;
+    /// <summary>How many networks are loaded, of styles and masks.</summary>
+    public int LoadedStyles => _styles.Count + _masks.Count;
 
     /// <summary>Working lines over wished lines; below 1 where a frame rate asks for it.</summary>
     public float ResolutionScale => _settings.TargetFrameRate > 0 ? _governor.Scale : 1;
 
     /// <summary>Whether a recorded frame shows the network's picture of itself, not of a frame before.</summary>
     public bool RunsInsideFrames
-      => CanRunInside(_styles.Wanted) && _styles.Shown == _styles.Wanted && _settings.RunEveryFrames == 1;
+      => CanRunInside(_styles.Wanted) && _styles.Shown == _styles.Wanted && _settings.RunEveryFrames == 1 &&
+         (_masks.Wanted == null || CanRunInside(_masks.Wanted));
 
     /// <summary>What <see cref="MotionSource.Copies"/> reads.</summary>
     public void SetCopies(Texture depth, Texture motion)
@@ -63,6 +64,7 @@ sealed class StyleTransferEffect : IDisposable
     public void Update(float frameMilliseconds)
     {
         _styles.Update(_settings.CurrentModel, _settings.PreloadStyles ? _settings.Styles : null, _running);
+        _masks.Update(_settings.MaskModel, null, _masking);
         if (_settings.TargetFrameRate > 0)
             _governor.Tick(frameMilliseconds, MillisecondsPerSecond / _settings.TargetFrameRate);
     }
@@ -92,9 +94,10 @@ sealed class StyleTransferEffect : IDisposable
         if (_moves) Follow(painter, width, height, motion, camera, next.Model);
         else if (_reprojection != null) _reprojection.Forget();
 
-        if (_running != null || !IsDue(next)) return;
+        if (_running != null || !IsDue(next) || _masks.IsLoading) return;
         TakePicture(painter, width, height, next);
-        if (painter.Commands != null && CanRunInside(next) && next.SpreadFrames == 1) RecordRun(painter, next);
+        if (painter.Commands != null && CanRunInside(next) && next.SpreadFrames == 1 &&
+            (_masking == null || CanRunInside(_masking))) RecordRun(painter, next);
     }
 
     /// <summary>One frame's share of the network.</summary>
@@ -104,13 +107,25 @@ sealed class StyleTransferEffect : IDisposable
 
         using (Markers.Run.Auto())
         {
+            if (_masking != null && !_masked && !RunMask()) return;
+
             if (_taken) _running.Begin();
             _taken = false;
             if (!_running.Advance()) return;
 
-            KeepPicture(default(Painter), _running.Picture);
+            KeepPicture(default(Painter), _running.Picture, _masking != null ? _masking.Picture : null);
             EndRun();
         }
+    }
+
+    // One frame's share of the mask's network, which runs before the style's. True when the style's is to go on.
+    bool RunMask()
+    {
+        if (_maskTaken) _masking.Begin();
+        _maskTaken = false;
+        if (!_masking.Advance()) return false;
+        _masked = true;
+        return _masking.SpreadFrames == 1 && _masking.BudgetMilliseconds <= 0;
     }
 
     /// <summary>
@@ -127,7 +142,9 @@ sealed class StyleTransferEffect : IDisposable
         {
             var shown = _picture;
             if (_moves && _reprojection.CanMove) shown = _reprojection.Move(painter, _picture, _now, _settings.Stability);
-            _converter.SetFromNetwork(shown, _settings.CurrentStrength, mask);
+            var style = _styles.Shown != null ? _styles.Shown.Model : null;
+            var strength = _settings.CurrentStrength * (style != null ? style.Strength : 1);
+            _converter.SetFromNetwork(shown, strength, _settings.CurrentKeepColors(style), mask, _isJoined);
             return _converter.Material;
         }
     }
@@ -136,8 +153,9 @@ sealed class StyleTransferEffect : IDisposable
     public void Forget()
     {
         _hasPicture = false;
-        _taken = false;
         _running = null;
+        EndMask();
+        _taken = false;
         _styles.Hide();
         if (_reprojection != null) _reprojection.Forget();
     }
@@ -145,9 +163,11 @@ sealed class StyleTransferEffect : IDisposable
     /// <summary>Says that the network in use has failed, and does not use it again.</summary>
     public void ReportFailure(Exception exception)
     {
+        var mask = _running != null && _masking != null && !_masked ? _masking : null;
         var failed = _running ?? Runner;
         Forget();
-        if (failed != null) _styles.ReportFailure(failed, exception);
+        if (mask != null) _masks.ReportFailure(mask, exception);
+        else if (failed != null) _styles.ReportFailure(failed, exception);
         else Debug.LogException(exception, _settings);
     }
 
@@ -163,6 +183,9 @@ sealed class StyleTransferEffect : IDisposable
     readonly StyleTransferSettings _settings;
     readonly FrameRateGovernor _governor = new FrameRateGovernor();
     StyleSet _styles;
+
+    // The network that says where the style is shown, if there is one.
+    StyleSet _masks;
     PictureConverter _converter;
     Reprojection _reprojection;
 
@@ -170,12 +193,20 @@ sealed class StyleTransferEffect : IDisposable
     RenderTexture _picture;
     bool _hasPicture;
 
+    // Its alpha is a mask.
+    bool _isJoined;
+
     // The camera's picture of this frame as the network would see it.
     RenderTexture _now;
 
     // The run under way, and whether its picture is drawn but not yet handed to the network.
     StyleTransferRunner _running;
     bool _taken;
+
+    // The mask's run on the same frame, which comes first; null without a mask. Whether its picture is drawn but not
+    // yet handed to the network, and whether it is finished.
+    StyleTransferRunner _masking;
+    bool _maskTaken, _masked;
     int _framesSinceTaken;
     bool _moves;
 
@@ -187,6 +218,7 @@ sealed class StyleTransferEffect : IDisposable
     {
         _converter = new PictureConverter(_settings.ConvertShader);
         _styles = new StyleSet(_settings.Worker, _settings.ConvertShader, _settings);
+        _masks = new StyleSet(_settings.Worker, _settings.ConvertShader, _settings);
     }
 
     void AllocateReprojection() => _reprojection = new Reprojection(_settings.MotionShader);
@@ -206,6 +238,7 @@ sealed class StyleTransferEffect : IDisposable
     void ReleaseObjects()
     {
         _running = null;
+        EndMask();
         _hasPicture = false;
         Textures.Release(_picture);
         _picture = null;
@@ -213,6 +246,8 @@ sealed class StyleTransferEffect : IDisposable
         _now = null;
         if (_reprojection != null) _reprojection.Dispose();
         _reprojection = null;
+        if (_masks != null) _masks.Dispose();
+        _masks = null;
         if (_styles != null) _styles.Dispose();
         _styles = null;
         if (_converter != null) _converter.Dispose();
@@ -236,10 +271,24 @@ sealed class StyleTransferEffect : IDisposable
           Mathf.FloorToInt(_settings.TargetHeight * ResolutionScale + 0.5f));
 
         painter.DrawCamera(next.Prepare(width, height), next.ToNetwork, PictureConverter.PassToNetwork);
+        TakeMaskPicture(painter, width, height, next);
         if (_moves) _reprojection.Begin(painter);
         _running = next;
         _taken = true;
         _framesSinceTaken = 0;
+    }
+
+    void TakeMaskPicture(in Painter painter, int width, int height, StyleTransferRunner next)
+    {
+        _masking = _masks.Wanted;
+        _masked = false;
+        if (_masking == null) return;
+
+        _masking.SpreadFrames = next.SpreadFrames;
+        _masking.BudgetMilliseconds = next.BudgetMilliseconds;
+        _masking.Waits = false;
+        painter.DrawCamera(_masking.Prepare(width, height), _masking.ToNetwork, PictureConverter.PassToNetwork);
+        _maskTaken = true;
     }
 
     bool CanRunInside(StyleTransferRunner runner)
@@ -250,7 +299,10 @@ sealed class StyleTransferEffect : IDisposable
         using (Markers.Run.Auto())
         {
             _taken = false;
-            KeepPicture(painter, runner.Record(painter.Commands));
+            _maskTaken = false;
+            var mask = _masking != null ? _masking.Record(painter.Commands) : null;
+            _masked = true;
+            KeepPicture(painter, runner.Record(painter.Commands), mask);
             EndRun();
         }
     }
@@ -260,6 +312,14 @@ sealed class StyleTransferEffect : IDisposable
         _styles.Show(_running);
         if (_reprojection != null) _reprojection.Finish();
         _running = null;
+        EndMask();
+    }
+
+    void EndMask()
+    {
+        _masking = null;
+        _maskTaken = false;
+        _masked = false;
     }
 
     // The governor has no say in this size, so that it does not restart the histories.
@@ -275,11 +335,20 @@ sealed class StyleTransferEffect : IDisposable
         _reprojection.Update(painter, motion, camera, size);
     }
 
-    void KeepPicture(in Painter painter, Texture picture)
+    void KeepPicture(in Painter painter, Texture picture, Texture mask)
     {
         if (_picture == null || _picture.width != picture.width || _picture.height != picture.height)
             AllocatePicture(picture.width, picture.height);
-        painter.Copy(picture, _picture);
+        _isJoined = mask != null;
+        if (_isJoined)
+        {
+            _converter.SetJoin(mask, _settings.InvertMask);
+            painter.Draw(picture, _picture, _converter.Material, PictureConverter.PassJoin);
+        }
+        else
+        {
+            painter.Copy(picture, _picture);
+        }
         _hasPicture = true;
     }
 

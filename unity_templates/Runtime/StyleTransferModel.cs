@@ -73,6 +73,18 @@ public sealed class StyleTransferModel : ScriptableObject
     [SerializeField, Tooltip("Width of the output divided by width of the input.")]
     float outputScale = 1;
 
+    [SerializeField, Tooltip("The output is no picture but a mask: 1 at the subject, 0 in the background.")]
+    bool isMask = false;
+
+    [Header("Look")]
+
+    [SerializeField, Range(0, 1), Tooltip("How strong the style is where a camera's strength is 1.")]
+    float strength = 1;
+
+    [SerializeField, Range(0, 1), Tooltip("The share of the camera's own colours: 1 takes only the brightness " +
+      "from the style.")]
+    float keepColors = 0;
+
     [Header("Cost")]
 
     [SerializeField, Tooltip("Number of weights.")]
@@ -154,6 +166,16 @@ public sealed class StyleTransferModel : ScriptableObject
 
     /// <summary>Width of the output divided by width of the input.</summary>
     public float OutputScale => outputScale;
+
+    /// <summary>Whether the output is a mask, 1 at the subject and 0 in the background, and not a picture. See
+    /// <see cref="StyleTransferSettings.MaskModel"/>.</summary>
+    public bool IsMask => isMask;
+
+    /// <summary>What strengths are multiplied by, 0 to 1.</summary>
+    public float Strength => strength;
+
+    /// <summary>The share of the camera's own colours that this style leaves, 0 to 1.</summary>
+    public float KeepColors => keepColors;
 
     /// <summary>Number of weights.</summary>
     public int Weights => weights;

@@ -27,8 +27,19 @@ public abstract class StyleTransferSettings : MonoBehaviour
     [SerializeField, Range(0, 1), Tooltip("Blend of the camera's own picture (0) and the stylised one (1).")]
     float strength = 1;
 
+    [SerializeField, Range(0, 1), Tooltip("Share of the camera's own colours: 0 shows the style's, 1 takes only " +
+      "the brightness from the style. Added to what the style itself keeps.")]
+    float keepColors = 0;
+
     [SerializeField, Tooltip("Objects on these layers are stylised, the others are shown as they are.")]
     LayerMask stylizedLayers = -1;
+
+    [SerializeField, Tooltip("A network that gives a mask, built with --mask: the style is shown at its subject " +
+      "only. None shows it everywhere.")]
+    StyleTransferModel maskModel = null;
+
+    [SerializeField, Tooltip("Shows the style in the background of that mask instead.")]
+    bool invertMask = false;
 
     [Header("Network")]
 
@@ -89,6 +100,7 @@ public abstract class StyleTransferSettings : MonoBehaviour
     #region Private objects
 
     float _volumeStrength = 1;
+    float _volumeKeepColors;
     StyleTransferModel _volumeModel;
     int _volumeLayers = EveryLayer;
 
@@ -156,6 +168,27 @@ public abstract class StyleTransferSettings : MonoBehaviour
     {
         get => strength;
         set => strength = Mathf.Clamp01(value);
+    }
+
+    /// <summary>Share of the camera's own colours, 0 to 1.</summary>
+    public float KeepColors
+    {
+        get => keepColors;
+        set => keepColors = Mathf.Clamp01(value);
+    }
+
+    /// <summary>A network whose mask says where the style is shown; null is everywhere.</summary>
+    public StyleTransferModel MaskModel
+    {
+        get => maskModel;
+        set => maskModel = value;
+    }
+
+    /// <summary>Whether the style is shown where that mask is 0.</summary>
+    public bool InvertMask
+    {
+        get => invertMask;
+        set => invertMask = value;
     }
 
     /// <summary>The layers of the objects that are stylised.</summary>
@@ -250,6 +283,12 @@ public abstract class StyleTransferSettings : MonoBehaviour
     /// <summary>The strength now: <see cref="Strength"/>, multiplied by the volumes'.</summary>
     public float CurrentStrength => strength * _volumeStrength;
 
+    /// <summary>The share of the camera's own colours now: each of <see cref="KeepColors"/>, the volumes' and the
+    /// style's keeps its share of what the others leave to the style.</summary>
+    /// <param name="style">the style that is shown; may be null</param>
+    public float CurrentKeepColors(StyleTransferModel style)
+      => 1 - (1 - keepColors) * (1 - _volumeKeepColors) * (1 - (style != null ? style.KeepColors : 0));
+
     /// <summary>The layers now: of <see cref="StylizedLayers"/> those that the volumes leave.</summary>
     public LayerMask CurrentLayers => stylizedLayers.value & _volumeLayers;
 
@@ -264,8 +303,10 @@ public abstract class StyleTransferSettings : MonoBehaviour
     /// <param name="strengthFactor">what <see cref="Strength"/> is multiplied by; 1 without volumes</param>
     /// <param name="style">the style to show; null without</param>
     /// <param name="layers">the layers to leave of <see cref="StylizedLayers"/>; -1 without</param>
-    public void SetOverrides(float strengthFactor, StyleTransferModel style, int layers)
+    /// <param name="ownColors">the share of the camera's own colours, besides the others'; 0 without</param>
+    public void SetOverrides(float strengthFactor, StyleTransferModel style, int layers, float ownColors)
     {
+        _volumeKeepColors = Mathf.Clamp01(ownColors);
         _volumeStrength = Mathf.Clamp01(strengthFactor);
         _volumeModel = style;
         _volumeLayers = layers;
@@ -307,6 +348,7 @@ public abstract class StyleTransferSettings : MonoBehaviour
     protected virtual void OnValidate()
     {
         Strength = strength;
+        KeepColors = keepColors;
         TargetHeight = targetHeight;
         RunEveryFrames = runEveryFrames;
         SpreadFrames = spreadFrames;

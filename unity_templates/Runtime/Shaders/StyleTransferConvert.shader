@@ -8,6 +8,10 @@ Shader "Hidden/StyleTransfer/Convert"
         _Mask("Where to show it", 2D) = "white" {}
         _Masked("1 where the mask counts", Float) = 0
         _Strength("Blend", Range(0, 1)) = 1
+        _KeepColors("Share of the camera's own colours", Range(0, 1)) = 0
+        _NetworkMask("Picture of a network that gives a mask", 2D) = "white" {}
+        _NetworkMasked("1 where its mask, as alpha of the network's picture, counts", Float) = 0
+        _InvertMask("1 shows the style where that mask is 0", Float) = 0
         _TapOffset("Offset of the taps, in texture coordinates", Vector) = (0, 0, 0, 0)
         _LinearProject("1 in a project of linear colour space", Float) = 0
         _Grey("1 for a network that sees grey", Float) = 0
@@ -25,11 +29,20 @@ Shader "Hidden/StyleTransfer/Convert"
     sampler2D _Mask;
     float _Masked;
     float _Strength;
+    float _KeepColors;
+    sampler2D _NetworkMask;
+    float _NetworkMasked;
+    float _InvertMask;
     float4 _TapOffset;
     float _LinearProject;
     float _Grey;
 
     static const float LargestHalf = 65504;
+
+    // Luma of ITU-R BT.601, of sRGB values.
+    static const float LumaRed = 0.299;
+    static const float LumaGreen = 0.587;
+    static const float LumaBlue = 0.114;
 
     struct Varyings
     {
@@ -112,13 +125,37 @@ Shader "Hidden/StyleTransfer/Convert"
         return float4(lerp(color, grey, _Grey), 1);
     }
 
+    float Luma(float3 color)
+    {
+        return dot(color, float3(LumaRed, LumaGreen, LumaBlue));
+    }
+
+    // The camera's hue and saturation in the brightness of the style: luma of one, colour differences of the other.
+    float3 InOwnColors(float3 camera, float3 color)
+    {
+        return saturate(camera + (Luma(color) - Luma(camera)));
+    }
+
     float4 FromNetwork(Varyings input) : SV_Target
     {
         float4 source = Number(_MainTex.Sample(point_clamp_sampler, input.uv));
-        float3 color = saturate(Number(tex2D(_Stylized, input.uvStylized)).rgb);
+        float4 picture = Number(tex2D(_Stylized, input.uvStylized));
+        float3 color = saturate(picture.rgb);
+        float3 camera = saturate(source.rgb);
+        camera = lerp(camera, LinearToSrgb(camera), _LinearProject);
+        color = lerp(color, InOwnColors(camera, color), _KeepColors);
         color = lerp(color, SrgbToLinear(color), _LinearProject);
         float strength = _Strength * lerp(1, saturate(Number(tex2D(_Mask, input.uvStylized).r)), _Masked);
+        strength *= lerp(1, saturate(picture.a), _NetworkMasked);
         return float4(lerp(source.rgb, color, strength), source.a);
+    }
+
+    // _MainTex is the style network's picture; what a mask network made of the same frame becomes its alpha.
+    float4 Join(Varyings input) : SV_Target
+    {
+        float3 color = _MainTex.Sample(point_clamp_sampler, input.uv).rgb;
+        float mask = saturate(Number(tex2D(_NetworkMask, input.uv)).r);
+        return float4(color, lerp(mask, 1 - mask, _InvertMask));
     }
 
     ENDCG
@@ -146,6 +183,16 @@ Shader "Hidden/StyleTransfer/Convert"
             #pragma target 3.5
             #pragma vertex Vertex
             #pragma fragment FromNetwork
+            ENDCG
+        }
+
+        Pass
+        {
+            Name "Join"
+            CGPROGRAM
+            #pragma target 3.5
+            #pragma vertex Vertex
+            #pragma fragment Join
             ENDCG
         }
     }

@@ -21,6 +21,11 @@ public sealed class StyleTransferVolume : VolumeComponent
     [Tooltip("The camera's strength is multiplied by this. Blended between volumes.")]
     public ClampedFloatParameter strength = new ClampedFloatParameter(1, 0, 1);
 
+    /// <summary>The share of the camera's own colours; blended between volumes.</summary>
+    [Tooltip("The share of the camera's own colours, besides what the camera and the style keep. Blended between " +
+      "volumes.")]
+    public ClampedFloatParameter keepColors = new ClampedFloatParameter(0, 0, 1);
+
     /// <summary>The style to show; none leaves the camera's own.</summary>
     [Tooltip("The style to show. None leaves the camera's own.")]
     public StyleParameter style = new StyleParameter(null);
@@ -39,8 +44,8 @@ public sealed class StyleTransferVolume : VolumeComponent
     public static void Apply(VolumeStack stack, StyleTransferCamera component)
     {
         var volume = stack != null ? stack.GetComponent<StyleTransferVolume>() : null;
-        if (volume == null) component.SetOverrides(1, null, EveryLayer);
-        else component.SetOverrides(volume.strength.value, volume.style.value, volume.layers.value);
+        if (volume == null) component.SetOverrides(1, null, EveryLayer, 0);
+        else component.SetOverrides(volume.strength.value, volume.style.value, volume.layers.value, volume.keepColors.value);
     }
 
     #endregion

@@ -47,7 +47,7 @@ readonly struct Painter
     public void DrawCamera(RenderTexture target, Material material, int pass) => Draw(_camera, target, material, pass);
 
     /// <summary>Draws a texture through a pass.</summary>
-    public void Draw(RenderTexture source, RenderTexture target, Material material, int pass)
+    public void Draw(Texture source, RenderTexture target, Material material, int pass)
     {
         if (_commands == null) Graphics.Blit(source, target, material, pass);
         else _commands.Blit(source, target, material, pass);

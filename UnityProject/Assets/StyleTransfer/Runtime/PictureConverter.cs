@@ -20,6 +20,9 @@ sealed class PictureConverter : IDisposable
     /// <summary>The pass that blends the network's picture over the camera's.</summary>
     public const int PassFromNetwork = 1;
 
+    /// <summary>The pass that joins the pictures of a style network and of a mask network.</summary>
+    public const int PassJoin = 2;
+
     /// <summary>A converter.</summary>
     /// <param name="shader">the shader; null looks it up by its name</param>
     /// <exception cref="InvalidOperationException">the shader is missing</exception>
@@ -44,14 +47,27 @@ sealed class PictureConverter : IDisposable
     /// <summary>Prepares <see cref="PassFromNetwork"/>.</summary>
     /// <param name="stylized">the network's picture</param>
     /// <param name="strength">0 is the camera's picture, 1 the network's</param>
+    /// <param name="keepColors">0 is the style's colours, 1 the camera's own in the style's brightness</param>
     /// <param name="mask">where to show the network's picture; null is everywhere</param>
-    public void SetFromNetwork(Texture stylized, float strength, Texture mask)
+    /// <param name="isJoined">the picture's alpha is a mask too: see <see cref="PassJoin"/></param>
+    public void SetFromNetwork(Texture stylized, float strength, float keepColors, Texture mask, bool isJoined)
     {
         SetColorSpace();
+        _material.SetFloat(KeepColorsId, Mathf.Clamp01(keepColors));
+        _material.SetFloat(NetworkMaskedId, isJoined ? 1 : 0);
         _material.SetTexture(StylizedId, stylized);
         _material.SetTexture(MaskId, mask);
         _material.SetFloat(MaskedId, mask != null ? 1 : 0);
         _material.SetFloat(StrengthId, Mathf.Clamp01(strength));
+    }
+
+    /// <summary>Prepares <see cref="PassJoin"/>.</summary>
+    /// <param name="mask">the picture of a network that gives a mask</param>
+    /// <param name="isInverted">the style is to be shown where that mask is 0</param>
+    public void SetJoin(Texture mask, bool isInverted)
+    {
+        _material.SetTexture(NetworkMaskId, mask);
+        _material.SetFloat(InvertMaskId, isInverted ? 1 : 0);
     }
 
     /// <summary>Frees the material.</summary>
@@ -65,6 +81,10 @@ sealed class PictureConverter : IDisposable
     static readonly int MaskId = Shader.PropertyToID("_Mask");
     static readonly int MaskedId = Shader.PropertyToID("_Masked");
     static readonly int StrengthId = Shader.PropertyToID("_Strength");
+    static readonly int KeepColorsId = Shader.PropertyToID("_KeepColors");
+    static readonly int NetworkMaskId = Shader.PropertyToID("_NetworkMask");
+    static readonly int NetworkMaskedId = Shader.PropertyToID("_NetworkMasked");
+    static readonly int InvertMaskId = Shader.PropertyToID("_InvertMask");
     static readonly int TapOffsetId = Shader.PropertyToID("_TapOffset");
     static readonly int GreyId = Shader.PropertyToID("_Grey");
     static readonly int LinearProjectId = Shader.PropertyToID("_LinearProject");

@@ -107,7 +107,8 @@ public sealed class StyleTransferRunner : IDisposable
     /// </summary>
     /// <param name="source">the picture, upright, in the project's colour space</param>
     /// <param name="destination">where to draw; null is the screen</param>
-    /// <param name="strength">0 is the source, 1 the stylised picture, between them a blend</param>
+    /// <param name="strength">0 is the source, 1 the stylised picture as strong as its asset says, between them a
+    /// blend</param>
     public void Stylize(RenderTexture source, RenderTexture destination, float strength)
     {
         if (strength <= 0)
@@ -130,7 +131,7 @@ public sealed class StyleTransferRunner : IDisposable
             return;
         }
 
-        _converter.SetFromNetwork(_stylized, strength, null);
+        _converter.SetFromNetwork(_stylized, strength * _model.Strength, _model.KeepColors, null, false);
         Graphics.Blit(source, destination, _converter.Material, PictureConverter.PassFromNetwork);
     }
 

@@ -181,40 +181,49 @@ Shader "Hidden/StyleTransfer/Motion"
         return float4(motion, frame.z, known);
     }
 
-    // The network's colour of one neighbour, weighted by how much its pixel looks like this one.
-    float4 Neighbour(float2 at, float3 here)
+    // How much the pixel of one neighbour looks like this one; 0 where the network's picture does not show it.
+    float Likeness(float2 at, float3 here)
     {
         float4 history = Known(tex2Dlod(_History, float4(at, 0, 0)));
         float4 camera = tex2Dlod(_Camera, float4(at, 0, 0));
         float4 color = tex2Dlod(_MainTex, float4(at - history.xy, 0, 0));
-        if (Inside(at) * Finite(camera) * Finite(color) < 0.5) return float4(0, 0, 0, 0);
+        if (Inside(at) * Finite(camera) * Finite(color) < 0.5) return 0;
         float3 difference = camera.rgb - here;
-        float weight = history.w * exp2(-ColorFalloff * dot(difference, difference));
-        return float4(color.rgb, 1) * weight;
+        return history.w * exp2(-ColorFalloff * dot(difference, difference));
+    }
+
+    // What the network's picture has for a pixel of this frame, or nothing where it is not a number.
+    float4 Shown(float2 at)
+    {
+        float4 history = Known(tex2Dlod(_History, float4(at, 0, 0)));
+        return Known(tex2Dlod(_MainTex, float4(at - history.xy, 0, 0)));
     }
 
     // A pixel that the network's picture does not show: what it made of neighbours that look alike, or the
-    // camera's own colour where there are none.
-    float3 Uncovered(float2 uv)
+    // camera's own colour, with a mask of 0, where there are none.
+    float4 Uncovered(float2 uv)
     {
         float3 here = Known(tex2Dlod(_Camera, float4(uv, 0, 0))).rgb;
         float4 sum = float4(0, 0, 0, 0);
+        float weights = 0;
         for (int ring = 1; ring <= Rings; ring++)
         {
             float2 radius = RingStep * ring * ring * _MainTex_TexelSize.xy;
             for (int tap = 0; tap < TapsPerRing; tap++)
             {
                 float angle = (tap + 0.5 * ring) * Tau / TapsPerRing;
-                sum += Neighbour(uv + float2(cos(angle), sin(angle)) * radius, here) / ring;
+                float2 at = uv + float2(cos(angle), sin(angle)) * radius;
+                float weight = Likeness(at, here) / ring;
+                sum += Shown(at) * weight;
+                weights += weight;
             }
         }
-        float3 color = sum.rgb / max(sum.w, 0.0001);
-        return lerp(here, color, saturate(sum.w / EnoughWeight));
+        return lerp(float4(here, 0), sum / max(weights, 0.0001), saturate(weights / EnoughWeight));
     }
 
     // Keeps a share of what was shown of the same surface in the frame before; after a cut, when that share is 0,
     // nothing of it is read.
-    float3 Steady(float2 uv, float3 color)
+    float4 Steady(float2 uv, float4 color)
     {
         if (_Stability <= 0) return color;
         float4 frame = Known(tex2Dlod(_Frame, float4(uv, 0, 0)));
@@ -222,16 +231,16 @@ Shader "Hidden/StyleTransfer/Motion"
         float4 frameBefore = Known(tex2Dlod(_FrameBefore, float4(before, 0, 0)));
         float4 shown = tex2Dlod(_Before, float4(before, 0, 0));
         float same = frame.w * frameBefore.w * Inside(before) * SameSurface(frameBefore.z, frame.z) * Finite(shown);
-        return same > 0.5 ? lerp(color, shown.rgb, _Stability) : color;
+        return same > 0.5 ? lerp(color, shown, _Stability) : color;
     }
 
-    // _MainTex is the network's picture.
+    // _MainTex is the network's picture, with its mask as alpha.
     float4 Move(Varyings input) : SV_Target
     {
         float4 history = Known(tex2Dlod(_History, float4(input.uv, 0, 0)));
         float4 color = tex2Dlod(_MainTex, float4(input.uv - history.xy, 0, 0));
-        if (history.w * Finite(color) < 0.5) color.rgb = Uncovered(input.uv);
-        return float4(Steady(input.uv, color.rgb), 1);
+        if (history.w * Finite(color) < 0.5) color = Uncovered(input.uv);
+        return Steady(input.uv, color);
     }
 
     ENDCG

@@ -1,0 +1,136 @@
+"""Masks: the output of a segmentation network becomes one channel, 1 at the subject and 0 in the background."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.sources.onnx_file import layout_of
+from pipeline.support.errors import PipelineError
+
+if TYPE_CHECKING:
+    import onnx
+
+MARKS = ("subject", "background")
+"""What the values of a mask can mark."""
+LOGITS = "logits"
+"""As --output-range: the mask before its sigmoid or softmax."""
+_PROBABILITIES = ("Sigmoid", "HardSigmoid", "Softmax")
+_PASSED = ("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Resize", "Upsample", "Slice")
+"""Operators that leave values between 0 and 1 there."""
+
+
+def as_mask(model: onnx.ModelProto, marks: str, output_range: str | None, path: Path) -> str:
+    """Append the nodes that make the one output a mask in 0..1, in place; what was done, in a sentence.
+
+    `marks` says what the output marks: of one channel its values, of two channels (background, subject, as
+    training code orders classes) those of the second. The result marks the subject: (N, 1, H, W), or (N, H, W, 1)
+    for one channel of a channels-last network. `output_range` is 0..1, 0..255 or logits; None takes 0..1 where the
+    graph ends in a sigmoid or softmax. Raises PipelineError `bad-mask` and `contract-missing`.
+    """
+    if marks not in MARKS:
+        raise PipelineError(
+            "bad-mask",
+            f"{marks!r} is not what a mask marks",
+            subject="--mask",
+            remedy="Use subject or background.",
+        )
+    output = model.graph.output[0]
+    layout, channels = layout_of(output, layout_of(model.graph.input[0])[0])
+    if channels not in (1, 2):
+        raise PipelineError(
+            "bad-mask",
+            f"the output {output.name} has {channels or 'an unknown number of'} channels, a mask has 1 or 2",
+            subject=str(path),
+            remedy="Keep another output with --take, or leave --mask out.",
+        )
+    found = output_range or ("0..1" if _gives_probabilities(model, output.name) else None)
+    if found not in ("0..1", "0..255", LOGITS):
+        raise PipelineError(
+            "contract-missing",
+            "the graph does not end in a sigmoid or softmax, so the range of its mask must be declared"
+            if found is None
+            else f"{found} is no range of a mask",
+            subject=str(path),
+            remedy=f"Use --output-range {LOGITS} (before the sigmoid or softmax), 0..1 or 0..255.",
+        )
+    if channels == 1:
+        _one_channel(model, marks, found)
+    else:
+        _two_channels(model, marks, found, layout)
+    scale = "" if found == "0..1" else f", from {found}"
+    return f"the values of {output.name} mark the {marks}{scale}; the built mask is 1 at the subject"
+
+
+def _one_channel(model: onnx.ModelProto, marks: str, found: str) -> None:
+    reversed_ = marks == "background"
+    if found == LOGITS:
+        if reversed_:
+            _append(model, "Neg")
+        _append(model, "Sigmoid")
+        return
+    if found == "0..255":
+        _append(model, "Div", constant=np.array(255))
+    if reversed_:
+        _append(model, "Sub", constant=np.array(1), constant_first=True)
+
+
+def _two_channels(model: onnx.ModelProto, marks: str, found: str, layout: str) -> None:
+    if layout == "nhwc":
+        _append(model, "Transpose", perm=[0, 3, 1, 2])
+    subject = {"subject": 1, "background": 0}[marks]
+    weight = np.zeros((1, 2, 1, 1))
+    weight[0, subject] = 1 / 255 if found == "0..255" else 1
+    if found == LOGITS:
+        # The softmax of two values is the sigmoid of their difference.
+        weight[0, 1 - subject] = -1
+    _append(model, "Conv", constant=weight, kernel_shape=[1, 1])
+    if found == LOGITS:
+        _append(model, "Sigmoid")
+    dims = model.graph.output[0].type.tensor_type.shape.dim
+    height, width = (dims[1], dims[2]) if layout == "nhwc" else (dims[2], dims[3])
+    sizes = [type(dim).FromString(dim.SerializeToString()) for dim in (height, width)]
+    dims[1].CopyFrom(type(dims[1])(dim_value=1))
+    dims[2].CopyFrom(sizes[0])
+    dims[3].CopyFrom(sizes[1])
+
+
+def _append(
+    model: onnx.ModelProto,
+    op: str,
+    constant: np.ndarray | None = None,
+    constant_first: bool = False,
+    **attributes: Any,
+) -> None:
+    """Put one node behind the output, which keeps its name."""
+    from onnx import helper, numpy_helper
+
+    name = model.graph.output[0].name
+    number = sum(1 for node in model.graph.node if node.name.startswith("mask/"))
+    before = f"mask/{number}/before"
+    for node in model.graph.node:
+        node.input[:] = [before if held == name else held for held in node.input]
+        node.output[:] = [before if held == name else held for held in node.output]
+    inputs = [before]
+    if constant is not None:
+        dtype = helper.tensor_dtype_to_np_dtype(model.graph.output[0].type.tensor_type.elem_type or 1)
+        tensor = numpy_helper.from_array(constant.astype(dtype), f"mask/{number}/constant")
+        model.graph.initializer.append(tensor)
+        inputs.insert(0 if constant_first else 1, tensor.name)
+    model.graph.node.append(helper.make_node(op, inputs, [name], name=f"mask/{number}/{op}", **attributes))
+
+
+def _gives_probabilities(model: onnx.ModelProto, name: str) -> bool:
+    makers = {held: node for node in model.graph.node for held in node.output}
+    for _ in range(len(model.graph.node)):
+        node = makers.get(name)
+        if node is None:
+            return False
+        if node.op_type in _PROBABILITIES:
+            return True
+        if node.op_type not in _PASSED:
+            return False
+        name = node.input[0]
+    return False
