@@ -81,11 +81,10 @@ def test_the_mask_is_1_at_the_subject(
         marked = 1 / (1 + np.exp(-odds))
     else:
         marked = given[:, -1:] / (255 if output_range == "0..255" else 1)
-        other = given[:, :1] / (255 if output_range == "0..255" else 1) if channels == 2 else 1 - marked
-    if marks == "subject":
-        wanted = marked
-    else:
-        wanted = 1 - marked if output_range == "logits" else other
+    other = 1 - marked
+    if channels == 2 and output_range != "logits":
+        other = given[:, :1] / (255 if output_range == "0..255" else 1)
+    wanted = {"subject": marked, "background": other}[marks]
     assert made.shape == (1, 1, 16, 24)
     np.testing.assert_allclose(made, wanted, atol=1e-5, rtol=1e-5)
     assert read.contract is not None
