@@ -7,7 +7,7 @@ photographs and much better than with noise (docs/compression.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,6 +117,20 @@ def moments(
 
 
 def _add(sums: dict[str, list[np.ndarray]], site: Site, value: np.ndarray, seed: list[int], pictures: int) -> None:
+    held = sums.setdefault(site.weight, [])
+    for group, second in enumerate(second_moments(site, value, seed, pictures)):
+        if group == len(held):
+            held.append(second)
+        else:
+            held[group] += second
+
+
+def second_moments(site: Site, value: np.ndarray, seed: Sequence[int], pictures: int) -> Iterator[np.ndarray]:
+    """For each group of a site's rows the second moments (inputs, inputs) of what it reads, float64.
+
+    `value` is the tensor (1, C, H, W) that the site reads. Places are chosen by `seed`, fewer where several
+    `pictures` are added up.
+    """
     inputs = site.rows(np.empty(site.shape, np.int8)).shape[2]
     most = max(_FEWEST_PLACES, _PLACES_PER_INPUT * inputs) // pictures
 
@@ -125,15 +139,10 @@ def _add(sums: dict[str, list[np.ndarray]], site: Site, value: np.ndarray, seed:
             return np.arange(count)
         return np.sort(np.random.default_rng([_SEED, *seed]).choice(count, most, replace=False))
 
-    for group, sample in enumerate(site.samples(value, choose)):
+    for sample in site.samples(value, choose):
         if site.normalised:
             sample = sample - sample.mean(axis=0)
-        second = (sample.T @ sample).astype(np.float64) / len(sample)
-        held = sums.setdefault(site.weight, [])
-        if group == len(held):
-            held.append(second)
-        else:
-            held[group] += second
+        yield (sample.T @ sample).astype(np.float64) / len(sample)
 
 
 def image_input(model: onnx.ModelProto) -> str:

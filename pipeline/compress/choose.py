@@ -7,12 +7,13 @@ each layer, that says how to share bits: where one more bit for every weight of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from pipeline.compress.packed import Filling
-from pipeline.compress.running import SMALL, Running
+from pipeline.compress.running import SMALL
 from pipeline.compress.weights import Weight, kept, replaced
 from pipeline.support.errors import PipelineError
 
@@ -25,6 +26,13 @@ _FINEST = 2.0**-9
 _VECTORS = ""
 
 Progress = Callable[[str], None]
+
+
+class Running(Protocol):
+    """A network that runs with other weights: `compress.running.Running`, or a family's own."""
+
+    def psnr(self, weights: Mapping[str, np.ndarray], names: Collection[str] = ()) -> dict[str, float]:
+        """How near the network with some weights replaced comes to itself, in dB, for each measured picture."""
 
 
 def by_effect(running: Running, weights: Sequence[Weight], least: float, progress: Progress) -> list[Filling]:

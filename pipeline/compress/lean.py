@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-_UNUSED_METADATA = ("architecture", "source_file", "target", "tool")
+UNUSED_METADATA = ("architecture", "source_file", "target", "tool")
 """Entries of ours that the asset beside the model holds too; the others are compared when a model is loaded."""
 
 
@@ -44,7 +44,7 @@ def make_lean(model: onnx.ModelProto) -> dict[str, str]:
         tensor.name = new[tensor.name]
         tensor.ClearField("doc_string")
     del graph.value_info[:]
-    kept = [entry for entry in model.metadata_props if entry.key not in _UNUSED_METADATA]
+    kept = [entry for entry in model.metadata_props if entry.key not in UNUSED_METADATA]
     if any(entry.key == "source_digest" for entry in kept):
         del model.metadata_props[:]
         model.metadata_props.extend(kept)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _HELD_OUT = 1000
 """Drawn pictures with numbers from here on are never rounded with."""
-_SIZES = ((SIZE, SIZE), (256, 256), (224, 224))
-_WIDE = (448, 768)
+SIZES = ((SIZE, SIZE), (256, 256), (224, 224))
+WIDE = (448, 768)
 """Height and width of the photograph that is measured with, near the nominal size of a bundle; divisible by 64.
 
 Small pictures are not enough: in large ones there are smooth places, where rounding costs up to 2 dB more.
@@ -28,6 +28,32 @@ Small pictures are not enough: in large ones there are smooth places, where roun
 _PHOTOGRAPH, _MIDDLE, _DRAWN = "photograph", "its middle", "drawn"
 SMALL = (_MIDDLE, _DRAWN)
 """The measured pictures that take little time."""
+
+
+def shown_pictures(
+    picture: Path | None, wide: tuple[int, int], size: tuple[int, int], channels: int
+) -> dict[str, np.ndarray]:
+    """The pictures to measure with, by name, RGB 0..1 (1, channels, H, W): nothing is ever rounded with them.
+
+    A photograph (`picture`, or the bundled one) at the size `wide`, its middle at twice the scale and a drawn
+    picture at `size`, (height, width).
+    """
+    from pipeline.verify.pictures import load
+
+    height, width = size
+    twice = load(picture, 2 * height, 2 * width, channels)
+    rows, columns = slice(height // 2, height // 2 + height), slice(width // 2, width // 2 + width)
+    return {
+        _PHOTOGRAPH if picture is None else picture.name: load(picture, *wide, channels),
+        _MIDDLE: np.ascontiguousarray(twice[:, :, rows, columns]),
+        _DRAWN: drawn(_HELD_OUT, height, width, channels),
+    }
+
+
+def decibels(levels: np.ndarray, expected: np.ndarray) -> float:
+    """PSNR of pictures 0..1 in float64 against a peak of 1; infinite where equal."""
+    mse = float(np.mean((levels - expected) ** 2))
+    return -10 * math.log10(mse) if mse > 0 else math.inf
 
 
 class Running:
@@ -46,25 +72,17 @@ class Running:
         picture: Path | None = None,
     ) -> None:
         from pipeline.graph import valid
-        from pipeline.verify.pictures import load
 
         self._contract = contract
         self.model = _copy(valid(model))
         self._image = image_input(self.model)
         self._last, self._channels, declared = _picture_axes(self.model, self._image)
         sizes = [declared] if declared is not None else []
-        self._size, self._open = self._runs_at([*_SIZES, *sizes])
+        self._size, self._open = self._runs_at([*SIZES, *sizes])
         self.weights = _initializers(self.model)
         self.calibration = [self._input(p) for p in pictures(calibrate, *self._size, self._channels)]
-        wide = _WIDE if self._open and self._size == _SIZES[0] else self._size
-        height, width = self._size
-        twice = load(picture, 2 * height, 2 * width, self._channels)
-        rows, columns = slice(height // 2, height // 2 + height), slice(width // 2, width // 2 + width)
-        shown = {
-            _PHOTOGRAPH if picture is None else picture.name: load(picture, *wide, self._channels),
-            _MIDDLE: np.ascontiguousarray(twice[:, :, rows, columns]),
-            _DRAWN: drawn(_HELD_OUT, height, width, self._channels),
-        }
+        wide = WIDE if self._open and self._size == SIZES[0] else self._size
+        shown = shown_pictures(picture, wide, self._size, self._channels)
         self.measured = {name: self._input(rgb01) for name, rgb01 in shown.items()}
         opened = self._session({})
         self.expected = {name: self._levels(self._run(opened, given)) for name, given in self.measured.items()}
@@ -80,8 +98,7 @@ class Running:
         for name in names or self.measured:
             given = self.measured[name]
             levels = self._levels(self._run(opened, given))
-            mse = float(np.mean((levels - self.expected[name]) ** 2))
-            found[name] = -10 * math.log10(mse) if mse > 0 else math.inf
+            found[name] = decibels(levels, self.expected[name])
         return found
 
     def _input(self, rgb01: np.ndarray) -> np.ndarray:

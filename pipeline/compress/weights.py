@@ -26,13 +26,17 @@ _MOST = 1 << 15
 
 @dataclass(frozen=True)
 class Weight:
-    """One tensor that is packed: where it lies, how it is computed with, and its integers if it came with some."""
+    """One tensor that is packed: where it lies, how it is computed with, and its integers if it came with some.
+
+    A vector, which is one without a site, has a scale for each of its `parts`: biases, or scales and then shifts.
+    """
 
     hole: Hole
     values: np.ndarray
     site: Site | None = None
     moments: Sequence[Moments] | None = None
     given: QuantizedTensor | None = None
+    parts: int = 1
 
     @property
     def name(self) -> str:
@@ -64,9 +68,9 @@ class Weight:
         """Rounded to integers of `bits` bits, the scales chosen to fit; a vector gets `VECTOR_BITS` more."""
         if self.site is None:
             largest = 2 ** (bits + VECTOR_BITS - 1) - 1
-            scale = fitting_scales(self.values.reshape(1, -1), largest)
-            integers = round_rows(self.values.reshape(1, -1), scale, largest)
-            return self.filled(integers, scale, self.values.size)
+            parts = self.values.reshape(self.parts, -1)
+            scales = fitting_scales(parts, largest)
+            return self.filled(round_rows(parts, scales, largest), scales, parts.shape[1])
         largest = 2 ** (bits - 1) - 1
         groups = self.site.rows(self.values)
         scales = [
@@ -81,10 +85,9 @@ class Weight:
         Rows share the step in the proportion in which their outputs count behind a normalisation.
         """
         if self.site is None:
-            most = float(np.abs(self.values).max())
-            scale = written(np.array([max(most, 1e-30) / MIDDLE * factor]))
-            integers = round_rows(self.values.reshape(1, -1), scale, LARGEST_INTEGER)
-            return self.filled(integers, scale, self.values.size)
+            parts = self.values.reshape(self.parts, -1)
+            scales = written(np.maximum(np.abs(parts).max(axis=1), 1e-30) / MIDDLE * factor)
+            return self.filled(round_rows(parts, scales, LARGEST_INTEGER), scales, parts.shape[1])
         groups = self.site.rows(self.values)
         most = np.abs(self.values).max() or 1.0
         largest = [np.maximum(np.abs(rows).max(axis=1), most * 1e-4) for rows in groups]

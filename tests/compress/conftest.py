@@ -11,7 +11,7 @@ from pipeline.compress.job import Compressed, CompressOptions, compress
 from pipeline.contract import ImageContract, ImageSide
 from tests.compress.packs import network
 
-SMALL_PICTURES = {"_SIZES": ((96, 96),), "_WIDE": (128, 192)}
+SMALL_PICTURES = {"SIZES": ((96, 96),), "WIDE": (128, 192)}
 """What pictures of the real sizes show of real networks, small ones show of small networks in less time."""
 
 PICTURES = ImageContract(ImageSide("0..1"), ImageSide("0..1"))

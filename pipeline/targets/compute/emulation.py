@@ -25,13 +25,17 @@ Channels = np.ndarray
 """A picture as float32 of shape (4 * blocks, height, width)."""
 
 
-def runner(plan: Plan) -> Callable[[np.ndarray], np.ndarray]:
+Seen = Callable[[Dispatch, int, Channels], None]
+"""Is told what a convolution reads: the dispatch, the group of its rows, the padded input (channels, H, W)."""
+
+
+def runner(plan: Plan, seen: Seen | None = None) -> Callable[[np.ndarray], np.ndarray]:
     """The plan as a function from pictures (1, C, H, W) to pictures, RGB 0..1, float32, of any size.
 
     ValueError for sizes at which the network has no picture.
     """
     weights = buffer(plan)
-    return lambda picture: _Run(plan, weights, picture).result()
+    return lambda picture: _Run(plan, weights, picture, seen).result()
 
 
 class _Constants:
@@ -49,8 +53,8 @@ class _Constants:
 
 
 class _Run:
-    def __init__(self, plan: Plan, weights: np.ndarray, picture: np.ndarray) -> None:
-        self.plan, self.weights = plan, weights
+    def __init__(self, plan: Plan, weights: np.ndarray, picture: np.ndarray, seen: Seen | None) -> None:
+        self.plan, self.weights, self.seen = plan, weights, seen
         if picture.shape[0] != 1 or picture.shape[1] != plan.channels[0]:
             raise ValueError(f"pictures of shape (1, {plan.channels[0]}, H, W) are taken, not {picture.shape}")
         self.sizes = plan.sizes(*picture.shape[2:])
@@ -196,15 +200,19 @@ def _conv(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
     weights = weights.reshape(slices, together * 4, steps * lanes, *taps)
     phase_blocks = held["BLOCKS_A_PHASE"]
     made = np.zeros((slices, together * 4, rows, columns), np.float32)
-    for runs in _runs(dispatch, held, slices, together):
+    for group, runs in enumerate(_runs(dispatch, held, slices, together)):
         first, phase = runs[0][1], runs[0][2]
         numbers = [number for number, _, _ in runs]
         offset = (phase // 2, phase % 2) if phased else (0, 0)
         channels = value[first * 4 : (first + steps) * 4].reshape(steps, 4, *value.shape[1:])[:, :lanes]
         channels = channels.reshape(steps * lanes, *value.shape[1:])
         chosen = weights[numbers].reshape(-1, *weights.shape[2:])
-        summed = _convolved(run, dispatch, held, channels, chosen, (rows, columns), offset)
-        made[numbers] = summed.reshape(len(numbers), together * 4, rows, columns)
+        padded = _window(run, dispatch, held, channels, (rows, columns), offset)
+        if run.seen is not None:
+            run.seen(dispatch, group, padded)
+        session = _session((m["STRIDE_Y"], m["STRIDE_X"]), (m["DILATION_Y"], m["DILATION_X"]))
+        (summed,) = session.run(None, {"x": padded[None], "w": np.ascontiguousarray(chosen)})
+        made[numbers] = summed[0].reshape(len(numbers), together * 4, rows, columns)
     flat = made.reshape(-1, rows, columns)
     bias = run.rows(held["BIAS_AT"], 1, slices * together)[0]
     flat = (flat + bias)[: phase_blocks * 4 * shuffle * shuffle]
@@ -227,25 +235,20 @@ def _runs(dispatch: Dispatch, held: _Constants, slices: int, together: int) -> l
     return list(found.values())
 
 
-def _convolved(
+def _window(
     run: _Run,
     dispatch: Dispatch,
     held: _Constants,
     channels: Channels,
-    weights: np.ndarray,
     size: tuple[int, int],
-    offset: tuple[int, int],
-) -> np.ndarray:
+    offset: tuple[int, int] = (0, 0),
+) -> Channels:
+    """All that a convolution reads of its input for `size` (rows, columns) of its output, padding included."""
     m = dispatch.macros
-    (rows, columns), (height, width) = size, weights.shape[2:]
-    reach_y, reach_x = (height - 1) * m["DILATION_Y"], (width - 1) * m["DILATION_X"]
-    from_y, from_x = offset[0] - held["PAD_TOP"], offset[1] - held["PAD_LEFT"]
-    all_rows = np.arange((rows - 1) * m["STRIDE_Y"] + reach_y + 1) + from_y
-    all_columns = np.arange((columns - 1) * m["STRIDE_X"] + reach_x + 1) + from_x
-    padded = run.padded(dispatch, held, all_rows, all_columns, channels)
-    session = _session((m["STRIDE_Y"], m["STRIDE_X"]), (m["DILATION_Y"], m["DILATION_X"]))
-    (summed,) = session.run(None, {"x": padded[None], "w": np.ascontiguousarray(weights)})
-    return summed[0]
+    reach_y, reach_x = (m["KERNEL_Y"] - 1) * m["DILATION_Y"], (m["KERNEL_X"] - 1) * m["DILATION_X"]
+    rows = np.arange((size[0] - 1) * m["STRIDE_Y"] + reach_y + 1) + offset[0] - held["PAD_TOP"]
+    columns = np.arange((size[1] - 1) * m["STRIDE_X"] + reach_x + 1) + offset[1] - held["PAD_LEFT"]
+    return run.padded(dispatch, held, rows, columns, channels)
 
 
 @functools.cache
@@ -273,11 +276,15 @@ def _depthwise(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
     count, taps = value.shape[0] // 4, m["KERNEL_Y"] * m["KERNEL_X"]
     weights = run.weights[held["WEIGHTS_AT"] : held["WEIGHTS_AT"] + count * taps].reshape(count, taps, 4)
     total = np.zeros((value.shape[0], height, width), np.float32) + run.rows(held["BIAS_AT"], 1, count)[0]
+    padded = _window(run, dispatch, held, value, (height, width))
+    if run.seen is not None:
+        run.seen(dispatch, 0, padded)
     for tap in range(taps):
         ky, kx = divmod(tap, m["KERNEL_X"])
-        rows = np.arange(height) * m["STRIDE_Y"] - held["PAD_TOP"] + ky * m["DILATION_Y"]
-        columns = np.arange(width) * m["STRIDE_X"] - held["PAD_LEFT"] + kx * m["DILATION_X"]
-        total += run.padded(dispatch, held, rows, columns, value) * weights[:, tap].reshape(-1, 1, 1)
+        top, left = ky * m["DILATION_Y"], kx * m["DILATION_X"]
+        rows = slice(top, top + (height - 1) * m["STRIDE_Y"] + 1, m["STRIDE_Y"])
+        columns = slice(left, left + (width - 1) * m["STRIDE_X"] + 1, m["STRIDE_X"])
+        total += padded[:, rows, columns] * weights[:, tap].reshape(-1, 1, 1)
     run.finish(dispatch, run.finished(dispatch, held, total))
 
 

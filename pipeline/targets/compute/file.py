@@ -1,7 +1,8 @@
 """The `.bytes` file of a plan: what the C# engine reads (ComputePlan.cs), and what is packed for small weights.
 
-Everything is a little-endian int32 or float32; texts are a count of bytes and UTF-8. Constants lie in it as they
-are in the network, without padding; `layout` tells how they lie in the GPU's buffer.
+A whole number n is 2n, or -2n - 1 where it is negative, in seven bits a byte, the lowest first; the highest bit says
+that another byte follows. Other numbers are little-endian float32; texts are a count of bytes and UTF-8. Constants lie
+in it as they are in the network, without padding; `layout` tells how they lie in the GPU's buffer.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pipeline.targets.compute.kernels import kernel_name, macros, variants
 from pipeline.targets.compute.plan import Dispatch, Extent, Plan, Value, Weight
 
 MAGIC = b"STCP"
-VERSION = 1
+VERSION = 2
 GRIDS = ("tiles", "pixels", "flat", "blocks", "threads")
 WEIGHTS = ("conv", "rows", "depthwise")
 FORMS = {
@@ -35,7 +36,12 @@ class _Writer:
         self.holes: list[tuple[int, int]] = []
 
     def ints(self, *numbers: int) -> None:
-        self.data += struct.pack(f"<{len(numbers)}i", *numbers)
+        for number in numbers:
+            left = number << 1 if number >= 0 else (-number << 1) - 1
+            while left > 127:
+                self.data.append(left & 127 | 128)
+                left >>= 7
+            self.data.append(left)
 
     def text(self, text: str) -> None:
         held = text.encode()
@@ -101,7 +107,8 @@ def _written(plan: Plan) -> _Writer:
         )
         to.ints(len(real))
         for place, amount in real:
-            to.data += struct.pack("<if", place, amount)
+            to.ints(place)
+            to.data += struct.pack("<f", amount)
     to.ints(len(plan.weights))
     for weight in plan.weights:
         to.ints(WEIGHTS.index(weight.kind), weight.at, *(weight.form[name] for name in FORMS[weight.kind]))
@@ -115,11 +122,21 @@ class _Reader:
         self.data, self.at = data, 0
 
     def ints(self, count: int) -> tuple[int, ...]:
-        if not 0 <= count <= len(self.data) // 4:
+        if not 0 <= count <= len(self.data) - self.at:
             raise ValueError("a count is larger than the file")
-        numbers = struct.unpack_from(f"<{count}i", self.data, self.at)
-        self.at += 4 * count
-        return numbers
+        return tuple(self._number() for _ in range(count))
+
+    def _number(self) -> int:
+        number = 0
+        for shift in range(0, 35, 7):
+            byte = self.data[self.at]
+            self.at += 1
+            number |= (byte & 127) << shift
+            if byte < 128:
+                break
+        if number >> 32:
+            raise ValueError("a number has more than 32 bits")
+        return -(number >> 1) - 1 if number & 1 else number >> 1
 
     def count(self) -> int:
         number = self.ints(1)[0]
@@ -137,10 +154,13 @@ class _Reader:
 
     def pairs(self) -> list[tuple[int, float]]:
         count = self.count()
-        if count > len(self.data) // 8:
+        if count > len(self.data) // 5:
             raise ValueError("a count is larger than the file")
-        found = [struct.unpack_from("<if", self.data, self.at + 8 * i) for i in range(count)]
-        self.at += 8 * count
+        found = []
+        for _ in range(count):
+            place = self._number()
+            found.append((place, struct.unpack_from("<f", self.data, self.at)[0]))
+            self.at += 4
         return found
 
     def floats(self, shape: Sequence[int]) -> np.ndarray:

@@ -1,27 +1,29 @@
 """Plans whose weights are small integers at rest: a packed file, which the engine unpacks when it loads.
 
-Every output channel of a convolution has its own scale; what is not a weight of a convolution is float16. The
-numbers of a packed plan are computed with as they are unpacked, so the emulation shows exactly what they cost.
+Weights are rounded as those of an ONNX file are (`pipeline.compress`): errors are passed on, `auto` measures how
+much each layer bears. The numbers of a packed plan are computed with as they are unpacked, so the emulation shows
+exactly what they cost.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.compress.packed import HALVES, STEPS, Filling, is_packed, pack, unpack
-from pipeline.targets.compute import emulation, file
-from pipeline.targets.compute.plan import Plan, Weight
+from pipeline.compress.packed import HALVES, Filling, is_packed, pack, unpack
+from pipeline.targets.compute import file
+from pipeline.targets.compute.calibration import Running, name_of, sites
+from pipeline.targets.compute.plan import Plan
 
 if TYPE_CHECKING:
     from pipeline.compress.bundling import Packing
+    from pipeline.compress.weights import Weight
 
 KINDS = ("int4", "int5", "int6", "int7", "int8", "half")
-"""Ways to store the weights of convolutions, smallest first."""
-_MEASURED = (256, 448)
-"""Height and width of the picture that is measured with; divisible by 64."""
+"""Ways to store all weights in the same number of bits, smallest first."""
 _CONSEQUENCE = (
     "This saves bytes: in the download, on disk and in the repository. It saves neither time nor memory: weights "
     "are unpacked to float32 once, when the style is loaded."
@@ -34,56 +36,74 @@ def plan_of(data: bytes) -> Plan:
 
 
 def pack_plan(data: bytes, wanted: Packing) -> tuple[bytes, dict[str, Any]]:
-    """A plan's file packed as wanted, and the facts for the report; `auto` is the smallest that keeps the PSNR."""
-    from pipeline.compress.choose import worst
+    """A plan's file packed as wanted, and the facts for the report.
 
-    plan = file.parse(data)
-    options = wanted.options
-    measure = _Measured(plan, wanted)
-    automatic = options.weights == "auto"
-    ways, found, chosen = {}, {}, "" if automatic else options.weights
-    for kind in KINDS if options.table or automatic else (chosen,):
-        ways[kind] = _stored(data, plan, kind)
-        found[kind] = measure.psnr(ways[kind])
-        if automatic and not chosen and worst(found[kind]) >= options.min_psnr:
-            chosen = kind
-        if chosen and not options.table:
-            break
-    chosen = chosen or KINDS[-1]
-    packed = ways[chosen]
+    Raises PipelineError `quality-not-reached` where `auto` cannot keep what is asked for.
+    """
+    from pipeline.compress.choose import by_effect, worst
+    from pipeline.compress.job import stored
+    from pipeline.compress.lean import UNUSED_METADATA
+    from pipeline.compress.weights import replaced
+
+    plan, options = file.parse(data), wanted.options
+    whole = len(data)
+    plan.metadata = {key: text for key, text in plan.metadata.items() if key not in UNUSED_METADATA}
+    data = file.write(plan)
+    running = Running(plan, wanted)
+    weights = _weights(plan, running, wanted)
+
+    def made(fillings: Sequence[Filling]) -> tuple[bytes, dict[str, float]]:
+        return _packed(data, fillings), running.psnr(replaced(weights, fillings))
+
+    if options.weights == "auto":
+        fillings = by_effect(running, weights, options.min_psnr, lambda _: None)
+    else:
+        fillings = stored(weights, options.weights)
+    packed, found = made(fillings)
+    unpacked = unpack(packed)
     facts: dict[str, Any] = {
-        "weights": chosen,
+        "weights": options.weights,
         "bytes": len(packed),
-        "float_bytes": len(data),
-        "psnr": _told(worst(found[chosen])),
-        "measured": {name: _told(value) for name, value in found[chosen].items()},
-        "calibration": "none: each weight is rounded by itself",
-        "own_integers": 0,
-        "tensors": [
-            {"name": f"weight {number}", "shape": list(held.data.shape), "kind": chosen}
-            for number, held in enumerate(plan.weights)
-            if held.kind != "rows"
-        ],
+        "plan_bytes": unpacked.template_bytes,
+        "float_bytes": whole,
+        "psnr": _told(worst(found)),
+        "measured": {name: _told(value) for name, value in found.items()},
+        "calibration": [path.name for path in options.calibrate] or "drawn pictures",
+        "own_integers": sum(weight.given is not None for weight in weights),
+        "tensors": _tensors(plan, weights, unpacked.fillings, unpacked.bits),
         "consequence": _CONSEQUENCE,
     }
     if options.weights == "auto":
         facts["min_psnr"] = options.min_psnr
     if options.table:
+        rows = {kind: made(stored(weights, kind)) for kind in KINDS if kind != options.weights}
         facts["table"] = [
-            {"weights": kind, "bytes": len(way), "psnr": _told(worst(found[kind]))}
-            for kind, way in ways.items()
-            if kind != chosen
+            {"weights": kind, "bytes": len(way), "psnr": _told(worst(psnr))} for kind, (way, psnr) in rows.items()
         ]
     return packed, facts
 
 
-def _stored(data: bytes, plan: Plan, kind: str) -> bytes:
-    """The packed file with every weight of a convolution stored in one way."""
-    fillings = [
-        held
-        for (offset, _), weight in zip(file.holes(plan), plan.weights, strict=True)
-        if (held := _filling(weight, offset, kind)) is not None
-    ]
+def _weights(plan: Plan, running: Running, wanted: Packing) -> list[Weight]:
+    """The weights of a plan as what can be rounded, in the order in which they lie in its file."""
+    from pipeline.compress.holes import Hole
+    from pipeline.compress.known import known
+    from pipeline.compress.weights import Weight
+
+    of = sites(plan)
+    given = list(wanted.given)
+    moments = running.moments(of) if wanted.options.weights != "half" or wanted.options.table else {}
+    found = []
+    for number, ((offset, _), held) in enumerate(zip(file.holes(plan), plan.weights, strict=True)):
+        if not np.isfinite(held.data).all():
+            continue
+        hole = Hole(name_of(number), held.data.shape, offset)
+        own = known(held.data, hole.name, given) if number in of else None
+        parts = 1 if number in of else held.data.shape[0]
+        found.append(Weight(hole, held.data, of.get(number), moments.get(number), own, parts))
+    return found
+
+
+def _packed(data: bytes, fillings: Sequence[Filling]) -> bytes:
     rounded = bytearray(data)
     for filling in fillings:
         real = filling.real().astype("<f4").tobytes()
@@ -91,46 +111,29 @@ def _stored(data: bytes, plan: Plan, kind: str) -> bytes:
     return pack(bytes(rounded), fillings)
 
 
-def _filling(weight: Weight, offset: int, kind: str) -> Filling | None:
-    """None where no float16 holds the numbers: they stay float32."""
-    from pipeline.compress.rounding import fitting_scales, round_rows
-
-    if not weight.data.any():
-        return Filling(
-            offset, STEPS, np.zeros(weight.data.size, np.int64), np.ones(1, np.float32), weight.data.size
+def _tensors(
+    plan: Plan, weights: Sequence[Weight], fillings: Sequence[Filling], bits: Sequence[int]
+) -> list[dict[str, Any]]:
+    """For each weight how it is stored, and the bytes that it takes in the packed file."""
+    named = {weight.hole.offset: weight for weight in weights}
+    used = {f"{d.fixed['WEIGHTS_AT']}": d.title for d in plan.dispatches if "WEIGHTS_AT" in d.fixed}
+    at = {name_of(number): held.at for number, held in enumerate(plan.weights)}
+    found = []
+    for filling, count in zip(fillings, bits, strict=True):
+        weight = named[filling.offset]
+        most = int(np.abs(filling.integers).max(initial=0))
+        found.append(
+            {
+                "name": weight.name,
+                "of": used.get(str(at[weight.name]), ""),
+                "shape": list(weight.hole.shape),
+                "kind": "half" if filling.kind == HALVES else "integers",
+                "bits": 16 if filling.kind == HALVES else math.ceil(math.log2(2 * most + 1)),
+                "scales": int(filling.scales.size),
+                "bytes": round(count / 8),
+            }
         )
-    if weight.kind == "rows" or kind == "half":
-        return _halves(weight.data, offset)
-    rows = weight.data.reshape(weight.data.shape[0], -1).astype(np.float64)
-    largest = 2 ** (int(kind.removeprefix("int")) - 1) - 1
-    scales = fitting_scales(rows, largest)
-    return Filling(offset, STEPS, round_rows(rows, scales, largest).reshape(-1), scales, rows.shape[1])
-
-
-def _halves(data: np.ndarray, offset: int) -> Filling | None:
-    with np.errstate(over="ignore"):
-        bits = data.astype(np.float16).reshape(-1).view(np.uint16).astype(np.int64)
-    integers = np.where(bits & 0x8000, -(bits & 0x7FFF), bits)
-    held = Filling(offset, HALVES, integers, np.zeros(0, np.float32))
-    return held if np.abs(integers).max(initial=0) <= held.largest else None
-
-
-class _Measured:
-    """What a plan makes of a photograph, to compare a rounded one with."""
-
-    def __init__(self, plan: Plan, wanted: Packing) -> None:
-        from pipeline.verify.pictures import load
-
-        picture = wanted.options.picture
-        self._picture = load(picture, *_MEASURED, plan.channels[0])
-        self._name = "photograph" if picture is None else picture.name
-        self._expected = emulation.runner(plan)(self._picture)
-
-    def psnr(self, packed: bytes) -> dict[str, float]:
-        """Decibels against a peak of 255 levels; infinite where equal."""
-        made = emulation.runner(plan_of(packed))(self._picture)
-        error = float(np.mean((made.astype(np.float64) - self._expected) ** 2))
-        return {self._name: math.inf if error == 0 else -10 * math.log10(error)}
+    return found
 
 
 def _told(psnr: float) -> float | None:

@@ -14,7 +14,8 @@ from pipeline.build.options import BuildOptions
 from pipeline.compress.bundling import Packing
 from pipeline.compress.job import CompressOptions
 from pipeline.contract import ImageContract, ImageSide
-from pipeline.targets.compute import emulation, packing
+from pipeline.graph.integers import QuantizedTensor
+from pipeline.targets.compute import calibration, emulation, file, packing
 from pipeline.unity.guid import guid
 from tests.targets.compute.networks import made, model
 
@@ -39,12 +40,38 @@ def test_small_weights_cost_what_the_facts_say(weights, least, share):
     assert 10 ** (-(facts["psnr"] + 12) / 20) < np.sqrt((error**2).mean()) < 10 ** (-(facts["psnr"] - 12) / 20)
 
 
-def test_auto_takes_the_smallest_that_is_good_enough():
-    _, small, facts = packed("auto", min_psnr=36.0)
-    assert facts["weights"] in packing.KINDS and facts["psnr"] >= 36
-    smaller = packing.KINDS[packing.KINDS.index(facts["weights"]) - 1]
-    _, less, worse = packed(smaller)
-    assert len(less) < len(small) and worse["psnr"] < 36
+def test_auto_shares_bits_by_what_layers_bear():
+    """It is smaller than any equal number of bits that is as near, and tells how many bits each layer got."""
+    _, small, facts = packed("auto", min_psnr=36.0, table=True)
+    assert facts["psnr"] >= 36
+    assert facts["bytes"] == len(small) > facts["plan_bytes"] > 500
+    near = [row["bytes"] for row in facts["table"] if (row["psnr"] or 99) >= facts["psnr"]]
+    assert len(small) < min(near)
+    bits = {held["bits"] for held in facts["tensors"] if len(held["shape"]) == 4}
+    assert len(bits) > 1, "layers differ in how much they bear"
+    assert sum(held["bytes"] for held in facts["tensors"]) < facts["bytes"] - facts["plan_bytes"] + 64
+
+
+def test_rounding_passes_errors_on(monkeypatch):
+    _, _, facts = packed("int4")
+    monkeypatch.setattr(calibration.Running, "moments", lambda self, of: {})
+    _, _, nearest = packed("int4")
+    assert facts["psnr"] > nearest["psnr"] + 2
+
+
+def test_integers_that_the_source_came_with_are_kept():
+    data = COMPUTE.family.write(made("style"), COMPUTE)
+    number, held = next((i, w) for i, w in enumerate(packing.plan_of(data).weights) if w.kind == "conv")
+    ints = np.random.default_rng(0).integers(-100, 100, held.data.shape)
+    came = QuantizedTensor("w", ints, np.float32(0.004), np.int64(0), None)
+    plan = packing.plan_of(data)
+    plan.weights[number].data = (ints * np.float32(0.004)).astype(np.float32)
+    small, facts = COMPUTE.family.pack(
+        file.write(plan), COMPUTE, Packing(CompressOptions("int4"), CONTRACT, [came])
+    )
+    assert facts["own_integers"] == 1
+    kept = packing.plan_of(small).weights[number].data
+    assert np.array_equal(np.rint(kept / 0.004), ints)
 
 
 def test_files_refer_to_each_other_by_their_guids():

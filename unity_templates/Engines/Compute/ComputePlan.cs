@@ -170,7 +170,7 @@ public sealed class ComputePlan
     #region Reading
 
     /// <summary>The version of the file that this reads.</summary>
-    public const int FormatVersion = 1;
+    public const int FormatVersion = 2;
 
     /// <summary>Reads a plan.</summary>
     /// <param name="file">the whole file</param>
@@ -204,18 +204,18 @@ public sealed class ComputePlan
     {
         _bytes = bytes;
         reader.ReadInt32();
-        if (reader.ReadInt32() != FormatVersion)
+        if (ReadNumber(reader) != FormatVersion)
             throw new InvalidDataException("the compiled network has another format version than this script reads; " +
               "build it again");
 
-        Half = reader.ReadInt32() != 0;
-        NominalHeight = reader.ReadInt32();
-        NominalWidth = reader.ReadInt32();
-        InputChannels = reader.ReadInt32();
-        OutputChannels = reader.ReadInt32();
-        Result = reader.ReadInt32();
-        TableElements = reader.ReadInt32();
-        Slots = reader.ReadInt32();
+        Half = ReadNumber(reader) != 0;
+        NominalHeight = ReadNumber(reader);
+        NominalWidth = ReadNumber(reader);
+        InputChannels = ReadNumber(reader);
+        OutputChannels = ReadNumber(reader);
+        Result = ReadNumber(reader);
+        TableElements = ReadNumber(reader);
+        Slots = ReadNumber(reader);
         InputName = ReadText(reader);
         OutputName = ReadText(reader);
         Metadata = new Dictionary<string, string>();
@@ -237,9 +237,27 @@ public sealed class ComputePlan
         Key = MakeKey();
     }
 
+    // 2n, or -2n - 1 below zero, in seven bits a byte, the lowest first.
+    static int ReadNumber(BinaryReader reader)
+    {
+        const int bitsPerByte = 7;
+        const int mask = (1 << bitsPerByte) - 1;
+        const int mostBits = 5 * bitsPerByte;
+
+        long number = 0;
+        for (var shift = 0; shift < mostBits; shift += bitsPerByte)
+        {
+            var part = reader.ReadByte();
+            number |= (long)(part & mask) << shift;
+            if (part <= mask) break;
+        }
+        if (number > uint.MaxValue) throw Damaged("a number has more than 32 bits");
+        return (int)(number >> 1) ^ -(int)(number & 1);
+    }
+
     int ReadCount(BinaryReader reader)
     {
-        var count = reader.ReadInt32();
+        var count = ReadNumber(reader);
         if (count < 0 || count > _bytes) throw Damaged("a count is larger than the file");
         return count;
     }
@@ -253,19 +271,19 @@ public sealed class ComputePlan
     }
 
     static Extent ReadExtent(BinaryReader reader)
-      => new Extent { Multiply = reader.ReadInt32(), Add = reader.ReadInt32(), Divide = reader.ReadInt32() };
+      => new Extent { Multiply = ReadNumber(reader), Add = ReadNumber(reader), Divide = ReadNumber(reader) };
 
     static Value ReadValue(BinaryReader reader)
     {
-        var value = new Value { Channels = reader.ReadInt32(), Source = reader.ReadInt32() };
+        var value = new Value { Channels = ReadNumber(reader), Source = ReadNumber(reader) };
         value.Height = ReadExtent(reader);
         value.Width = ReadExtent(reader);
-        value.Root = reader.ReadInt32();
-        value.FirstBlock = reader.ReadInt32();
-        value.Slot = reader.ReadInt32();
+        value.Root = ReadNumber(reader);
+        value.FirstBlock = ReadNumber(reader);
+        value.Slot = ReadNumber(reader);
 
         // Whether it is stored at all shows in its slot.
-        reader.ReadInt32();
+        ReadNumber(reader);
         return value;
     }
 
@@ -276,29 +294,29 @@ public sealed class ComputePlan
         for (var left = ReadCount(reader); left > 0; left--)
         {
             var name = ReadText(reader);
-            kernel.Macros[name] = reader.ReadInt32();
+            kernel.Macros[name] = ReadNumber(reader);
         }
         return kernel;
     }
 
     Dispatch ReadDispatch(BinaryReader reader)
     {
-        var dispatch = new Dispatch { Title = ReadText(reader), Kernel = reader.ReadInt32() };
-        dispatch.Grid = (Grid)reader.ReadInt32();
-        dispatch.First = reader.ReadInt32();
-        dispatch.Second = reader.ReadInt32();
-        dispatch.Output = reader.ReadInt32();
-        dispatch.Kept = reader.ReadInt32();
-        dispatch.Of = reader.ReadInt32();
-        dispatch.AlignCorners = reader.ReadInt32() != 0;
+        var dispatch = new Dispatch { Title = ReadText(reader), Kernel = ReadNumber(reader) };
+        dispatch.Grid = (Grid)ReadNumber(reader);
+        dispatch.First = ReadNumber(reader);
+        dispatch.Second = ReadNumber(reader);
+        dispatch.Output = ReadNumber(reader);
+        dispatch.Kept = ReadNumber(reader);
+        dispatch.Of = ReadNumber(reader);
+        dispatch.AlignCorners = ReadNumber(reader) != 0;
         dispatch.Fixed = new int[2 * ReadCount(reader)];
-        for (var i = 0; i < dispatch.Fixed.Length; i++) dispatch.Fixed[i] = reader.ReadInt32();
+        for (var i = 0; i < dispatch.Fixed.Length; i++) dispatch.Fixed[i] = ReadNumber(reader);
         var reals = ReadCount(reader);
         dispatch.RealPlaces = new int[reals];
         dispatch.Reals = new float[reals];
         for (var i = 0; i < reals; i++)
         {
-            dispatch.RealPlaces[i] = reader.ReadInt32();
+            dispatch.RealPlaces[i] = ReadNumber(reader);
             dispatch.Reals[i] = reader.ReadSingle();
         }
         return dispatch;
@@ -306,11 +324,11 @@ public sealed class ComputePlan
 
     Weight ReadWeight(BinaryReader reader)
     {
-        var weight = new Weight { Kind = (WeightKind)reader.ReadInt32(), At = reader.ReadInt32() };
+        var weight = new Weight { Kind = (WeightKind)ReadNumber(reader), At = ReadNumber(reader) };
         var form = weight.Kind == WeightKind.Convolution ? ConvolutionForm
           : weight.Kind == WeightKind.Rows ? RowsForm : DepthwiseForm;
         weight.Form = new int[form];
-        for (var i = 0; i < form; i++) weight.Form[i] = reader.ReadInt32();
+        for (var i = 0; i < form; i++) weight.Form[i] = ReadNumber(reader);
 
         var rank = ReadCount(reader);
         if (rank > HighestRank) throw Damaged("a weight has too many dimensions");

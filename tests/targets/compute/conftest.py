@@ -1,0 +1,14 @@
+"""Small networks are measured with small pictures, which show the same in less time."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.compress import calibrate, running
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch):
+    monkeypatch.setattr(running, "SIZES", ((64, 64),))
+    monkeypatch.setattr(running, "WIDE", (96, 128))
+    monkeypatch.setattr(calibrate, "PICTURES", 2)
