@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.targets.compute.assembly import Assembly
 from pipeline.targets.compute.plan import PICTURE, Dispatch, Extent, Weight, blocks
 from pipeline.targets.compute.steps import ELSEWHERE, Step, Unsupported
-from pipeline.targets.compute.views import Act, Affine, Table, Term, View
+from pipeline.targets.compute.views import NEUTRAL, Act, Affine, Table, Term, View
 
 SHARED_BYTES = 16384
 """Groupshared memory that a group of 128 threads may take: a quarter of what a compute unit has on phones."""
@@ -48,6 +48,8 @@ def convolve(assembly: Assembly, number: int, step: Step) -> None:
         assembly.stored(step.inputs[0])
         view = assembly.views[step.inputs[0]]
     tail, output_name, nodes = _tail(assembly, step, conv)
+    centred = _centred(assembly, conv, view, tail, output_name)
+    view = centred or view
     if _upsampled(conv, view) and not _normalised(assembly, output_name):
         conv, view = _as_phases(conv, view)
     depthwise = conv.group > 1 and conv.weight.shape[1] == 1 and conv.weight.shape[0] == conv.group
@@ -65,6 +67,8 @@ def convolve(assembly: Assembly, number: int, step: Step) -> None:
     dispatch.nodes = (step.node, *nodes)
     dispatch.title = _title(conv, view, tail, depthwise)
     assembly.reading(view, dispatch)
+    if centred is not None:
+        dispatch.macros["CENTRED"] = 1
     _write_tail(assembly, tail, dispatch)
     if _keeps(assembly, number, step, view, dispatch, conv):
         origin = view.origin or step.inputs[0]
@@ -193,12 +197,35 @@ def _tail(assembly: Assembly, step: Step, conv: _Convolution) -> tuple[_Tail, st
         assembly.done.add(place)
         nodes.append(after.node)
         name = after.output
-    if (found := assembly.only_reader(name)) is not None and tail.act is None:
-        after = found[1]
-        if after.kind == "norm" and after.held["channels"] == 1:
-            # The norm takes the mean off again, whatever it is.
-            conv.bias = np.zeros_like(conv.bias)
+    if _mean_taken_off(assembly, tail, name):
+        conv.bias = np.zeros_like(conv.bias)
     return tail, name, nodes
+
+
+def _mean_taken_off(assembly: Assembly, tail: _Tail, tensor: str) -> bool:
+    """Whether all that reads a convolution's output is a norm of each channel, which takes any mean off again."""
+    found = assembly.only_reader(tensor)
+    return (
+        found is not None and tail.act is None and found[1].kind == "norm" and found[1].held["channels"] == 1
+    )
+
+
+def _centred(assembly: Assembly, conv: _Convolution, view: View, tail: _Tail, output: str) -> View | None:
+    """The picture as it is read relative to one of its pixels; None where that would change the result.
+
+    In float32 a convolution of a picture of low contrast loses what a norm behind it raises again. What all pixels
+    have in common shifts each channel, which the norm takes off, if padding repeats pixels of the picture.
+    """
+    padded = any(pad > 0 for pad in conv.pads)
+    plain = view.single and view.a.act is None and (view.a.norm is None or isinstance(view.a.norm, Affine))
+    if view.a.value != PICTURE or not plain or (padded and view.mode not in NEUTRAL):
+        return None
+    if not _mean_taken_off(assembly, tail, output):
+        return None
+    if view.a.norm is None:
+        return view
+    scale = view.a.norm.scale
+    return replace(view, a=replace(view.a, norm=Affine(scale, np.zeros_like(scale))))
 
 
 def _shuffles(conv: _Convolution, tail: _Tail) -> bool:

@@ -127,6 +127,8 @@ class _Run:
 
     def term(self, dispatch: Dispatch, held: _Constants, side: str, number: int) -> Channels:
         data = self.read(number)
+        if number == PICTURE and dispatch.macro("CENTRED"):
+            data = data - data[:, data.shape[1] // 2, data.shape[2] // 2][:, None, None]
         norm = dispatch.macro(f"NORM_{side}")
         if norm == 1:
             mean, scale, shift = self.rows(held[f"TABLE_{side}"], 3, data.shape[0] // 4, self.tables)

@@ -78,7 +78,7 @@ def _word(name: str, number: int) -> str:
         return _COMBINES[number]
     if name in _ABSENT:
         return "" if number else _ABSENT[name]
-    return parts if number == 1 and name in ("STATISTICS", "KEEP", "PHASED", "HALF") else f"{parts}{number}"
+    return parts if number == 1 and name in ("STATISTICS", "KEEP", "PHASED", "HALF", "CENTRED") else f"{parts}{number}"
 
 
 def variants(plan: Plan) -> dict[str, Dispatch]:

@@ -177,7 +177,9 @@ float4 Slopes(uint kind, int table, int block)
 //   COMBINE  0 one term, 1 sum, 2 difference, 3 product, 4 quotient
 //   SPREAD_B 1 the second term is one pixel, 2 it has one channel
 //   NORM_SUM, ACT_SUM  a constant scale and shift, and an activation, after that
-//   PICTURE  1 the first term is the camera's picture, of PICTURE_CHANNELS channels
+//   PICTURE  1 or 3: the first term is the camera's picture, of so many channels
+//   CENTRED  1 the picture is read relative to its middle pixel: a norm behind takes off what all pixels have in
+//            common, and a convolution of small numbers loses nothing at low contrast
 
 #ifndef NORM_A
 #define NORM_A 0
@@ -217,6 +219,9 @@ float4 Slopes(uint kind, int table, int block)
 #endif
 #ifndef PICTURE
 #define PICTURE 0
+#endif
+#ifndef CENTRED
+#define CENTRED 0
 #endif
 #ifndef ACT_OUTPUT
 #define ACT_OUTPUT NONE
@@ -267,6 +272,9 @@ float4 TermA(int block, int x, int y)
 {
 #if PICTURE != 0
     float4 value = PicturePixel(x, y, SOURCE_HEIGHT);
+#if CENTRED == 1
+    value -= PicturePixel((int)((uint)SOURCE_WIDTH / 2u), (int)((uint)SOURCE_HEIGHT / 2u), SOURCE_HEIGHT);
+#endif
 #else
     float4 value = Unpacked(_SourceA[(uint)(((FIRST_BLOCK_A + block) * SOURCE_HEIGHT + y) * SOURCE_WIDTH + x)]);
 #endif
