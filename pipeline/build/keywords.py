@@ -30,6 +30,7 @@ class ConvertKeywords(TypedDict, total=False):
     original: str | Path | None
     skip: Sequence[str]
     check: bool
+    precision: str
     optimize: str | None
     force: bool
     dry_run: bool

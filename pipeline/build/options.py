@@ -154,6 +154,12 @@ class BuildOptions:
         commands=("build-unity",),
         per_machine=True,
     )
+    precision: str = option(
+        targets.PRECISIONS[0],
+        "What activations are stored as: float, or half (float16: half the memory, proven by PSNR), which "
+        "--target compute can.",
+        "KIND",
+    )
     optimize: str | None = option(
         None,
         "Rearrange the graph for a worker (compute, phone or burst) where that is predicted to be faster.",
@@ -161,6 +167,10 @@ class BuildOptions:
     )
 
     def __post_init__(self) -> None:
+        if self.precision != targets.PRECISIONS[0]:
+            object.__setattr__(self, "target", targets.at_precision(self.target, self.precision))
+        elif self.target in targets.names(narrow=True):
+            object.__setattr__(self, "precision", targets.precision_of(self.target))
         if self.optimize is not None:
             from pipeline.cost.rearrange import device_for
 

@@ -103,7 +103,7 @@ def bundle(parts: Parts, options: BuildOptions, name: str) -> dict[str, bytes]:
             giga_macs=model["giga_macs"],
             golden_input_png=parts.golden_input,
             golden_output_png=parts.golden_output,
-            golden_tolerance=1.0,
+            golden_tolerance=max(1.0, report["proof"]["tolerance_levels"] + 0.5),
             is_mask=look["mask"],
             strength=look["strength"],
             keep_colors=look["keep_colors"],

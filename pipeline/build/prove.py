@@ -65,6 +65,16 @@ def make(
         if alone[1].passed:
             lowered, proof, report = alone
     worst = proof.worst
+    if proof.too_far and worst.max_levels <= proof.tolerance:
+        far = min(proof.too_far, key=lambda held: held.psnr or 0.0)
+        raise ProofFailed(
+            "proof-failed",
+            f"the built graph is {far.psnr:.1f} dB from the source on {far.name} at {far.width}x{far.height}, and "
+            f"{target.name} asks for {proof.least_psnr:g}",
+            subject=path.name,
+            remedy="Nothing was written; build it in float32: leave --precision out.",
+            report=report,
+        )
     if not proof.passed:
         raise ProofFailed(
             "proof-failed",
@@ -147,6 +157,7 @@ def _lower_and_prove(
         picture=options.picture,
         tolerance=target.family.tolerance(target, options.tolerance),
         notes=_proof_notes(network, lowered),
+        least_psnr=target.family.least_psnr(target),
     )
     report["proof"] = proof.as_dict()
     if lowered.quantised is not None:
@@ -164,7 +175,8 @@ def _lower_and_prove(
     step(
         "verify",
         f"largest difference {worst.max_levels:.4f} of 255 levels, on {worst.name} at "
-        f"{worst.width}x{worst.height}; the tolerance is {proof.tolerance:g}",
+        f"{worst.width}x{worst.height}; the tolerance is {proof.tolerance:g}"
+        + (f", and {proof.least_psnr:g} dB" if proof.least_psnr is not None else ""),
     )
     if bake_contract and network.contract is not None and proof.passed and options.mask is None:
         odd = picture_check.warning(reference, network.contract, proof.golden_input)

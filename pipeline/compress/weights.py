@@ -69,8 +69,8 @@ class Weight:
         if self.site is None:
             largest = 2 ** (bits + VECTOR_BITS - 1) - 1
             parts = self.values.reshape(self.parts, -1)
-            scales = fitting_scales(parts, largest)
-            return self.filled(round_rows(parts, scales, largest), scales, parts.shape[1])
+            scale = fitting_scales(parts, largest)
+            return self.filled(round_rows(parts, scale, largest), scale, parts.shape[1])
         largest = 2 ** (bits - 1) - 1
         groups = self.site.rows(self.values)
         scales = [
@@ -86,8 +86,8 @@ class Weight:
         """
         if self.site is None:
             parts = self.values.reshape(self.parts, -1)
-            scales = written(np.maximum(np.abs(parts).max(axis=1), 1e-30) / MIDDLE * factor)
-            return self.filled(round_rows(parts, scales, LARGEST_INTEGER), scales, parts.shape[1])
+            scale = written(np.maximum(np.abs(parts).max(axis=1), 1e-30) / MIDDLE * factor)
+            return self.filled(round_rows(parts, scale, LARGEST_INTEGER), scale, parts.shape[1])
         groups = self.site.rows(self.values)
         most = np.abs(self.values).max() or 1.0
         largest = [np.maximum(np.abs(rows).max(axis=1), most * 1e-4) for rows in groups]

@@ -118,7 +118,8 @@ def sizes(model: Mapping[str, Any]) -> str:
 def _proof(proof: Mapping[str, Any]) -> list[str]:
     lines = [
         f"The source network against the built graph as the target computes it; the tolerance is "
-        f"{proof['tolerance_levels']:g} levels of 255, it would have passed at {proof['would_have_passed_at']:g}.",
+        f"{proof['tolerance_levels']:g} levels of 255, it would have passed at {proof['would_have_passed_at']:g}."
+        + (f" At least {proof['least_psnr']:g} dB are asked for." if "least_psnr" in proof else ""),
         "",
         "| input | size | largest difference (levels) | mean | PSNR |",
         "|---|---|---:|---:|---:|",

@@ -23,6 +23,8 @@ from pipeline.targets.ranges import resolved
 from pipeline.targets.version import order
 
 DEFAULT = "barracuda-3.0"
+PRECISIONS = ("float", "half")
+"""What a target may store activations as: float32, or float16. The first is the default."""
 """The target when the user names none."""
 
 
@@ -188,6 +190,30 @@ def get(name: str) -> Target:
         )
     family_name, data = _files()[name]
     return _read(family_name, resolved(data, lambda other: _files()[other][1]))
+
+
+def at_precision(name: str, precision: str) -> str:
+    """The name of the target that stores activations as `float` or `half` where target `name` runs.
+
+    Raises PipelineError `bad-precision` where there is none, or for another word, and `unknown-target`.
+    """
+    target = get(name)
+    found = target.family.at_precision(target, precision) if precision in PRECISIONS else None
+    if found is None:
+        able = [held for held in names() if get(held).family.at_precision(get(held), PRECISIONS[-1])]
+        raise PipelineError(
+            "bad-precision",
+            f"{name} cannot store activations as {precision!r}",
+            subject="--precision",
+            remedy=f"Leave it out for float32; half is for --target {' or '.join(able)}.",
+        )
+    return found
+
+
+def precision_of(name: str) -> str:
+    """What a target stores activations as: one of `PRECISIONS`."""
+    target = get(name)
+    return next(held for held in PRECISIONS if target.family.at_precision(target, held) == name)
 
 
 def _advice(name: str) -> str:

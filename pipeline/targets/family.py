@@ -110,6 +110,14 @@ class Family(ABC):
         """The largest difference that the proof allows, in levels of 255, where `wanted` is what was asked for."""
         return wanted
 
+    def least_psnr(self, target: Target) -> float | None:
+        """What the proof asks of each of its pictures beside the tolerance, in dB; None for nothing more."""
+        return None
+
+    def at_precision(self, target: Target, precision: str) -> str | None:
+        """The name of the target that stores activations as `float` or `half`; None where there is none."""
+        return target.name if precision == "float" else None
+
     # --- validation ------------------------------------------------------------------------------------------
 
     def codes(self) -> dict[str, dict[str, str]]:

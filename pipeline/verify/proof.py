@@ -40,6 +40,8 @@ class Proof:
     golden_output: np.ndarray
     """What the source network makes of it, 0..1."""
     notes: tuple[str, ...] = ()
+    least_psnr: float | None = None
+    """What every comparison must reach beside the tolerance, in dB."""
 
     @property
     def worst(self) -> Difference:
@@ -47,12 +49,19 @@ class Proof:
 
     @property
     def passed(self) -> bool:
-        return self.worst.max_levels <= self.tolerance
+        return self.worst.max_levels <= self.tolerance and not self.too_far
+
+    @property
+    def too_far(self) -> tuple[Difference, ...]:
+        """The comparisons below the PSNR that is asked for."""
+        least = self.least_psnr
+        return tuple(d for d in self.differences if least is not None and d.psnr is not None and d.psnr < least)
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "passed": self.passed,
             "tolerance_levels": self.tolerance,
+            **({} if self.least_psnr is None else {"least_psnr": self.least_psnr}),
             "would_have_passed_at": round_up(self.worst.max_levels),
             "comparisons": [d.as_dict() for d in self.differences],
             "notes": list(self.notes),
@@ -100,6 +109,7 @@ def prove(
     picture: Path | None = None,
     tolerance: float = DEFAULT_TOLERANCE,
     notes: tuple[str, ...] = (),
+    least_psnr: float | None = None,
 ) -> Proof:
     """Compare `source` with `candidate`, both RGB 0..1 to RGB 0..1, at each (height, width).
 
@@ -127,7 +137,7 @@ def prove(
                 continue
             differences.append(difference(expected, result, name))
     assert golden is not None
-    return Proof(tuple(differences), tolerance, *golden, notes=notes)
+    return Proof(tuple(differences), tolerance, *golden, notes=notes, least_psnr=least_psnr)
 
 
 def _size(picture: np.ndarray) -> str:

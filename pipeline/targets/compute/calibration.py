@@ -6,9 +6,9 @@ channel each, and the second moments of what they are multiplied with.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,7 +121,7 @@ class Running:
         place = {self.plan.weights[number].at: number for number in of}
         sums: dict[int, dict[int, np.ndarray]] = {}
 
-        def seen(dispatch: Dispatch, group: int, padded: np.ndarray) -> None:
+        def seen(picture: int, dispatch: Dispatch, group: int, padded: np.ndarray) -> None:
             number = place[dispatch.fixed["WEIGHTS_AT"]]
             site, held = of[number], sums.setdefault(number, {})
             if dispatch.kernel == "Conv":
@@ -134,9 +134,8 @@ class Running:
             for part, second in enumerate(second_moments(site, padded[None], seed, len(self._calibration))):
                 held[group + part] = held.get(group + part, 0.0) + second
 
-        run = emulation.runner(self.plan, seen)
         for picture, image in enumerate(self._calibration):
-            run(image)
+            emulation.runner(self.plan, functools.partial(seen, picture))(image)
         found = {}
         for number, held in sums.items():
             rows = of[number].rows(self.plan.weights[number].data)

@@ -205,9 +205,7 @@ def _tail(assembly: Assembly, step: Step, conv: _Convolution) -> tuple[_Tail, st
 def _mean_taken_off(assembly: Assembly, tail: _Tail, tensor: str) -> bool:
     """Whether all that reads a convolution's output is a norm of each channel, which takes any mean off again."""
     found = assembly.only_reader(tensor)
-    return (
-        found is not None and tail.act is None and found[1].kind == "norm" and found[1].held["channels"] == 1
-    )
+    return found is not None and tail.act is None and found[1].kind == "norm" and found[1].held["channels"] == 1
 
 
 def _centred(assembly: Assembly, conv: _Convolution, view: View, tail: _Tail, output: str) -> View | None:
@@ -217,12 +215,12 @@ def _centred(assembly: Assembly, conv: _Convolution, view: View, tail: _Tail, ou
     have in common shifts each channel, which the norm takes off, if padding repeats pixels of the picture.
     """
     padded = any(pad > 0 for pad in conv.pads)
-    plain = view.single and view.a.act is None and (view.a.norm is None or isinstance(view.a.norm, Affine))
+    plain = view.single and view.a.act is None and not isinstance(view.a.norm, Table)
     if view.a.value != PICTURE or not plain or (padded and view.mode not in NEUTRAL):
         return None
     if not _mean_taken_off(assembly, tail, output):
         return None
-    if view.a.norm is None:
+    if not isinstance(view.a.norm, Affine):
         return view
     scale = view.a.norm.scale
     return replace(view, a=replace(view.a, norm=Affine(scale, np.zeros_like(scale))))

@@ -73,6 +73,12 @@ class Compute(Family):
         """Activations stored as float16 differ in single pixels; the data file holds how far."""
         return max(wanted, float(target.own.get("tolerance", wanted)))
 
+    def least_psnr(self, target: Target) -> float | None:
+        return target.own.get("least_psnr")
+
+    def at_precision(self, target: Target, precision: str) -> str | None:
+        return {"float": self.name, "half": f"{self.name}-half"}.get(precision)
+
     def rule_kinds(self) -> Mapping[str, Kind]:
         from pipeline.targets.compute.rules import KINDS
 

@@ -1,8 +1,8 @@
 """The `.bytes` file of a plan: what the C# engine reads (ComputePlan.cs), and what is packed for small weights.
 
-A whole number n is 2n, or -2n - 1 where it is negative, in seven bits a byte, the lowest first; the highest bit says
-that another byte follows. Other numbers are little-endian float32; texts are a count of bytes and UTF-8. Constants lie
-in it as they are in the network, without padding; `layout` tells how they lie in the GPU's buffer.
+A whole number n is 2n, or -2n - 1 where it is negative, in seven bits a byte, the lowest first; the highest bit
+says that another byte follows. Other numbers are little-endian float32; texts are a count of bytes and UTF-8.
+Constants lie in it as they are in the network, without padding; `layout` tells how they lie in the GPU's buffer.
 """
 
 from __future__ import annotations

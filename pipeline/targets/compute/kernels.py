@@ -34,6 +34,8 @@ _ACTS = (
     "Square",
 )
 _QUIET = {"KERNEL_X", "KERNEL_Y", "STRIDE_X", "STRIDE_Y", "DILATION_X", "DILATION_Y", "THREADS_X", "THREADS_Y"}
+_SAID = {"STATISTICS", "KEEP", "PHASED", "HALF", "CENTRED"}
+"""Macros that are told by their name alone where they are 1."""
 _ABSENT = {"STORE": "NotStored", "SHARE": "Direct"}
 """Macros that are told where they are 0."""
 
@@ -78,7 +80,11 @@ def _word(name: str, number: int) -> str:
         return _COMBINES[number]
     if name in _ABSENT:
         return "" if number else _ABSENT[name]
-    return parts if number == 1 and name in ("STATISTICS", "KEEP", "PHASED", "HALF", "CENTRED") else f"{parts}{number}"
+    return (
+        parts
+        if number == 1 and name in ("STATISTICS", "KEEP", "PHASED", "HALF", "CENTRED")
+        else f"{parts}{number}"
+    )
 
 
 def variants(plan: Plan) -> dict[str, Dispatch]:

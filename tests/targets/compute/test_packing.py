@@ -11,10 +11,13 @@ import pytest
 from pipeline import targets
 from pipeline.build.job import build_unity
 from pipeline.build.options import BuildOptions
+from pipeline.build.rebuild import rebuild_arguments
 from pipeline.compress.bundling import Packing
 from pipeline.compress.job import CompressOptions
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.graph.integers import QuantizedTensor
+from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 from pipeline.targets.compute import calibration, emulation, file, packing
 from pipeline.unity.guid import guid
 from tests.targets.compute.networks import made, model
@@ -98,15 +101,44 @@ def test_half_precision_is_a_target_of_its_own():
     half = targets.get("compute-half")
     plan = packing.plan_of(half.family.write(made("style"), half))
     assert plan.half and half.family.tolerance(half, 0.5) == 4.0 and COMPUTE.family.tolerance(COMPUTE, 0.5) == 0.5
+    assert half.family.least_psnr(half) == 60.0 and COMPUTE.family.least_psnr(COMPUTE) is None
     picture = np.random.default_rng(0).random((1, 3, 40, 40), dtype=np.float32)
     full = emulation.runner(packing.plan_of(COMPUTE.family.write(made("style"), COMPUTE)))(picture)
     error = np.abs(emulation.runner(plan)(picture) - full).max()
     assert 0 < 255 * error < 4
 
 
+def test_precision_chooses_the_target_and_stands_in_the_words_that_build_again():
+    asked = BuildOptions(target="compute", precision="half")
+    assert asked.target == "compute-half" and rebuild_arguments(asked) == ["--precision", "half"]
+    named = BuildOptions(target="compute-half")
+    assert named.precision == "half" and rebuild_arguments(named) == ["--precision", "half"]
+    assert BuildOptions(target="compute").precision == "float" and rebuild_arguments(BuildOptions()) == []
+    for target, precision in (("barracuda-3.0", "half"), ("compute", "quarter")):
+        with pytest.raises(PipelineError, match="--target compute") as refused:
+            BuildOptions(target=target, precision=precision)
+        assert refused.value.code == "bad-precision"
+
+
+def test_half_precision_is_proven_in_decibels(tmp_path, monkeypatch):
+    onnx.save(model(made("style")), tmp_path / "style.onnx")
+    given = {"target": "compute", "precision": "half", "input_range": "0..1", "output_range": "0..1"}
+    options = BuildOptions(**given, size=Size(64, 48))
+    built = build_unity(tmp_path / "style.onnx", output=tmp_path, options=options, use_cache=False)
+    assert built.report["proof"]["least_psnr"] == 60
+    assert packing.plan_of((tmp_path / "StyleTransfer/Models/Style/Style.bytes").read_bytes()).half
+    assert min(held["psnr"] for held in built.report["proof"]["comparisons"]) > 60
+    asset = (tmp_path / "StyleTransfer/Models/Style/Style.asset").read_text()
+    assert "goldenTolerance: 4.5" in asset
+    monkeypatch.setattr(type(COMPUTE.family), "least_psnr", lambda self, target: 90.0)
+    with pytest.raises(PipelineError, match="asks for 90") as failed:
+        build_unity(tmp_path / "style.onnx", output=tmp_path / "b", options=options, use_cache=False)
+    assert failed.value.code == "proof-failed" and "--precision" in (failed.value.remedy or "")
+
+
 def test_a_bundle_is_built(tmp_path):
     onnx.save(model(made("style")), tmp_path / "style.onnx")
-    options = BuildOptions(target="compute", input_range="0..1", output_range="0..1")
+    options = BuildOptions(target="compute", input_range="0..1", output_range="0..1", size=Size(64, 48))
     built = build_unity(tmp_path / "style.onnx", output=tmp_path, options=options, use_cache=False)
     assert built.report["proof"]["passed"] and built.report["findings"] == []
     folder = tmp_path / "StyleTransfer"
