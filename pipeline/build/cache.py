@@ -100,7 +100,7 @@ def load(name: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
             if len(members) > _MOST_MEMBERS or sorted(m.filename for m in members) != sorted([*digests, _INDEX]):
                 return None
             contents = {member: _member(archive, member) for member in digests}
-        if any(problem_of(member) or _digest(held) != digests[member] for member, held in contents.items()):
+        if any(problem_of(member) or digest(held) != digests[member] for member, held in contents.items()):
             return None
         report = json.loads(contents.pop(_REPORT))
         companions = json.loads(contents.pop(_COMPANIONS))
@@ -130,7 +130,8 @@ def _is_same(file: Path, digest: str) -> bool:
     return stat.S_ISREG(os.stat(file).st_mode) and file_digest(file) == digest
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """SHA-256, hex."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -154,7 +155,7 @@ def store(
             _REPORT: json.dumps(report).encode(),
             _COMPANIONS: json.dumps({str(Path(c).resolve()): file_digest(c) for c in companions}).encode(),
         }
-        digests = {member: _digest(content) for member, content in held.items()}
+        digests = {member: digest(content) for member, content in held.items()}
         index = {"key": name, "members": digests, "signature": _signature(name, digests)}
         handle, temporary = tempfile.mkstemp(dir=folder(), suffix=".part")
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline import targets
 from pipeline.build import origin
 from pipeline.support.errors import PipelineError
+from pipeline.support.files import check_writable
 
 if TYPE_CHECKING:
     from pipeline.build.options import BuildOptions, Placement
@@ -79,6 +80,8 @@ def prepare(
             subject=str(to.preview.parent),
             remedy="Make it first, or name another place with --preview.",
         )
+    if to.preview is not None:
+        check_writable(to.preview)
     return Site(name, source, place, project, edition, to.package or has_package), options
 
 

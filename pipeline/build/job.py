@@ -47,6 +47,7 @@ def build_unity(
     options, to = split(options, chosen)
     path = existing_file(source)
     name = names.checked(options.name) if options.name else names.identifier(path.stem)
+    _check_inputs(options)
     site, options = installing.prepare(path, name, options, to, target_is_chosen=target_is_chosen)
     made = _from_cache(path, options, name, to.use_cache)
     cached = made is not None
@@ -82,7 +83,7 @@ def convert(
 
     `options` and `chosen` are as for `build_unity`. The network keeps its own value ranges unless they are
     declared; then they are baked in. An existing `output` is only replaced with `force`, unless the bytes are the
-    same.
+    same. A finished conversion is taken from the cache.
     """
     from pipeline import targets
     from pipeline.build.origin import refuse_output
@@ -92,10 +93,18 @@ def convert(
     path = existing_file(source)
     written = Path(output) if output else Path.cwd() / f"{path.stem}.{options.target}.onnx"
     refuse_output(written, path, bool(targets.get(options.target).package), to.force)
-    declared = options.input_range or options.output_range
-    _, lowered, _, report = proven.make(path, options, step, bake_contract=bool(declared))
-    result = BuildResult(report, bundle=written)
-    content = lowered.serialised
+    _check_inputs(options)
+    held = _converted_before(path, options) if to.use_cache else None
+    if held is not None:
+        step("cache", "nothing that matters changed since the last conversion")
+        content, report = held
+    else:
+        declared = options.input_range or options.output_range
+        network, lowered, _, report = proven.make(path, options, step, bake_contract=bool(declared))
+        content = lowered.serialised
+        if to.use_cache and ":" not in network.architecture:
+            cache.store(_cache_key(path, options, _CONVERT), {_MODEL: content}, report, network.companions)
+    result = BuildResult(report, bundle=written, cached=held is not None)
     if written.exists() and written.is_file() and written.read_bytes() == content:
         result.notes.append("the file is there already, with the same bytes")
     elif written.exists() and not to.force:
@@ -108,6 +117,36 @@ def convert(
     elif not to.dry_run:
         write_file(written, content)
     return result
+
+
+_CONVERT = "convert/"
+"""In place of a bundle's name, in the keys of the cache: no bundle is called so."""
+_MODEL = "model"
+
+
+def _converted_before(path: Path, options: BuildOptions) -> tuple[bytes, dict[str, Any]] | None:
+    """The model file and the report of the same conversion before; None where there is none to be trusted."""
+    members, report = cache.load(_cache_key(path, options, _CONVERT)) or ({}, {})
+    model = report.get("model")
+    content = members.get(_MODEL)
+    if content is None or not isinstance(model, dict) or not isinstance(model.get("digest"), str):
+        return None
+    return (content, report) if cache.digest(content) == model["digest"] else None
+
+
+def _check_inputs(options: BuildOptions) -> None:
+    """Raise PipelineError, before any work, for files beside the source that cannot be read, and for rewrites to
+    skip that there are not."""
+    from pipeline.rewrites import check_skipped
+    from pipeline.support.picture_files import check_picture
+
+    if options.skip:
+        check_skipped(options.skip)
+    for picture in (options.picture, *options.calibrate):
+        if picture is not None:
+            check_picture(existing_file(picture))
+    if options.original is not None:
+        existing_file(options.original)
 
 
 # --- steps ---------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ class ConvertKeywords(TypedDict, total=False):
     check: bool
     precision: str
     optimize: str | None
+    use_cache: bool
     force: bool
     dry_run: bool
 
@@ -51,4 +52,3 @@ class BuildKeywords(ConvertKeywords, total=False):
     project_version: str | None
     package: bool
     switch_package: bool
-    use_cache: bool

@@ -31,6 +31,8 @@ SIZE_MULTIPLES = (4, 8, 16, 32, 64, 128, 256)
 """Size rules that are tried on networks of unknown architecture, least strict first (pix2pix halves 8 times)."""
 _GOLDEN_SIZE = (108, 192)
 """Height and width of the golden frame: small enough for Unity's slowest CPU worker."""
+MOST_CHANNELS = 64
+"""Channels of an input that a model alone may have: a picture with planes of depth, normals and the like."""
 _SECOND_SIZE = (84, 116)
 """A second size for the proof: multiples of 4 that are odd multiples, so that halving twice is just possible."""
 
@@ -175,7 +177,7 @@ def _lower_at(
         rewritten.edits.extend(made.edits)
     del exported
     give_back()
-    channels = _channels(graph)
+    channels = _channels(graph, only_pictures=bake_contract)
     smallest = network.contract.size_multiple if network.contract else 1
     fit = _fit(graph, target, channels, smallest)
     notes = [*rewritten.notes, *fit.notes]
@@ -193,7 +195,11 @@ def _lower_at(
     model = target.family.read(data)
     give_back()
     trial = fixed or _rounded((64, 80), fit.multiple or 1)
-    scale, out_channels = _output_of(fit.candidate, channels, trial) if fit.candidate else (1.0, channels)
+    scale, out_channels = (
+        _output_of(fit.candidate, channels, trial, only_pictures=bake_contract)
+        if fit.candidate
+        else (1.0, channels)
+    )
     return Lowered(
         graph=graph,
         model=model,
@@ -333,18 +339,21 @@ def declared_size(model: onnx.ModelProto) -> tuple[int, int] | None:
     return (height, width) if height > 0 and width > 0 else None
 
 
-def _channels(graph: gs.Graph) -> int:
+def _channels(graph: gs.Graph, *, only_pictures: bool) -> int:
+    """The channels of the graph's input; PipelineError `auxiliary-inputs` where a bundle could not fill them."""
     from pipeline.graph import single_input_output
 
     image, _ = single_input_output(graph)
     channels = image.shape[1]
-    if channels not in (1, 3):
+    if channels not in (1, 3) and (only_pictures or not 1 <= channels <= MOST_CHANNELS):
         raise PipelineError(
             "auxiliary-inputs",
-            f"the network's input {image.name!r} has {channels} channels; a camera picture has 3 (or 1)",
-            remedy="Networks with auxiliary images stacked onto the input cannot be bundled yet.",
+            f"the network's input {image.name!r} has {channels} channels, and the component of a bundle fills 3 "
+            "(or 1) from the camera",
+            remedy="`pipeline convert` without value ranges gives the model alone, for C# of your own that fills "
+            f"all of them (up to {MOST_CHANNELS}).",
         )
-    return channels
+    return int(channels)
 
 
 def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]) -> int | None:
@@ -363,8 +372,13 @@ def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]
     return None
 
 
-def _output_of(candidate: Picture2Picture, channels: int, size: tuple[int, int]) -> tuple[float, int]:
-    """Output width / input width, and the output's channels; PipelineError when it is not a picture."""
+def _output_of(
+    candidate: Picture2Picture, channels: int, size: tuple[int, int], *, only_pictures: bool
+) -> tuple[float, int]:
+    """Output width / input width, and the output's channels; PipelineError when it is not a picture.
+
+    Without `only_pictures` it may have other channels than 1 or 3.
+    """
     try:
         shape = candidate(np.zeros((1, channels, *size), np.float32)).shape
     except Exception as error:
@@ -373,11 +387,14 @@ def _output_of(candidate: Picture2Picture, channels: int, size: tuple[int, int])
             f"the lowered graph does not run at {size[1]}x{size[0]} ({_first_line(error)})",
             remedy="Run `pipeline validate` on the .onnx to see which node is the cause.",
         ) from error
-    if len(shape) != 4 or shape[1] not in (1, 3):
+    if len(shape) != 4 or (only_pictures and shape[1] not in (1, 3)):
+        planes = len(shape) == 4 and shape[1] <= MOST_CHANNELS
         raise PipelineError(
             "not-image-to-image",
             f"the output has the shape {tuple(shape)}: no picture of 1 or 3 channels",
-            remedy="This tool takes networks that turn a picture into a picture.",
+            remedy="`pipeline convert` without value ranges gives the model alone, for C# of your own."
+            if planes
+            else "This tool takes networks that turn a picture into a picture.",
         )
     return shape[3] / size[1], shape[1]
 

@@ -243,9 +243,7 @@ class Placement:
         commands=("build-unity",),
         config="",
     )
-    use_cache: bool = option(
-        True, "Build again even if nothing changed.", commands=("build-unity",), config="", off="--no-cache"
-    )
+    use_cache: bool = option(True, "Build again even if nothing changed.", config="", off="--no-cache")
     force: bool = option(False, "Replace files that you edited, and models of the same name.", config="")
     dry_run: bool = option(False, "Do everything but write.", config="")
 

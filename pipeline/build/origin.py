@@ -34,12 +34,14 @@ def refuse_taken_name(assets: Path, name: str, source: Path, force: bool) -> Non
 
 
 def refuse_output(written: Path, source: Path, is_model: bool, force: bool) -> None:
-    """Refuses an output of `convert` that cannot be written, before any work: PipelineError `file-exists`.
+    """Refuses an output of `convert` that cannot be written, before any work.
 
-    A model that this tool wrote may be the very one that comes out again; that is seen afterwards (`is_model`: the
-    target's files are ONNX, where it can be told).
+    Raises PipelineError `file-exists` and what `check_writable` raises.
+
+    A model that this tool wrote from the same source may be the very one that comes out again; that is seen
+    afterwards (`is_model`: the target's files are ONNX, where it can be told).
     """
-    from pipeline.graph.model import PRODUCER
+    from pipeline.support.files import check_writable
 
     if written.exists() and os.path.samefile(written, source):
         raise PipelineError(
@@ -52,14 +54,23 @@ def refuse_output(written: Path, source: Path, is_model: bool, force: bool) -> N
         raise PipelineError(
             "file-exists", "this is a folder", subject=str(written), remedy="Name a file in it with --output."
         )
-    if force or not is_model or not written.exists() or PRODUCER.encode() in written.read_bytes():
-        return
-    raise PipelineError(
-        "file-exists",
-        "there is a file of that name, which this tool did not write",
-        subject=str(written),
-        remedy="Use --force to replace it, or --output for another name.",
-    )
+    if written.exists() and not force and is_model and not _is_made_from(written, source):
+        raise PipelineError(
+            "file-exists",
+            f"there is a file of that name, which was not made from {source.name}",
+            subject=str(written),
+            remedy="Use --force to replace it, or --output for another name.",
+        )
+    check_writable(written)
+
+
+def _is_made_from(written: Path, source: Path) -> bool:
+    """Whether this tool converted a file from a source of this name or these bytes, as its metadata says."""
+    from pipeline.graph.model import PRODUCER
+
+    content = written.read_bytes()
+    names = (file_digest(source).encode(), source.name.encode("utf-8", "surrogateescape"))
+    return PRODUCER.encode() in content and any(name in content for name in names)
 
 
 def remember(assets: Path, name: str, source: Path) -> None:

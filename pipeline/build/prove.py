@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,11 @@ def _lower_and_prove(
         alone=alone,
     )
     step("lower", f"{plural(len(lowered.edits), 'edit')}; {facts.counts(lowered.after['operators'])}")
-
+    if lowered.size != options.size:
+        rule = f"the network's sides are multiples of {lowered.size_multiple}"
+        told = f"{lowered.size} instead of {options.size}: {'it is its only one' if lowered.fixed_size else rule}"
+        step("size", told)
+        lowered = replace(lowered, notes=(f"made for {told}", *lowered.notes))
     if lowered.optimized is not None:
         step("optimize", facts.optimized(lowered.optimized))
     if lowered.checks is not None:

@@ -65,6 +65,7 @@ def command(
     from pipeline.comparison.painting import Painter, paint, plan
     from pipeline.comparison.sides import model_file, read_side
     from pipeline.sources import ReadOptions
+    from pipeline.support.files import check_writable
 
     wanted = Size.parse(size).checked() if size is not None else None
     aim = targets.get(target) if target else None
@@ -77,6 +78,7 @@ def command(
                 subject=str(job.output),
                 remedy="Use --force to replace it, or --output for another name.",
             )
+        check_writable(job.output / "picture.png" if job.kind == "folder" else job.output)
     side = read_side("the network", model, ReadOptions(**reading), aim)
     painter = Painter(side)
     if painter.fixed:

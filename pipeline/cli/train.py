@@ -35,7 +35,7 @@ from pipeline.support.plain_text import styled
     metavar="NETWORK",
     help="FAMILY:WIDTHSxBLOCKS, as for distill.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: STYLE.pth here.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: STYLE.trained.pth here.")
 @click.option("--content-weight", type=float, default=1e5, show_default=True, help="How much the picture counts.")
 @click.option("--style-weight", type=float, default=1e10, show_default=True, help="How much the style counts.")
 @click.option("--variation-weight", type=float, default=0.0, show_default=True, help="How much smoothness counts.")
@@ -94,7 +94,10 @@ def command(
 
     if side % 8:
         raise PipelineError(
-            "bad-size", f"{side} is no multiple of 8", subject="--side", remedy=f"Give {side // 8 * 8}."
+            "bad-size",
+            f"{side} is no multiple of 8",
+            subject="--side",
+            remedy=f"Give {side // 8 * 8} or {side // 8 * 8 + 8}.",
         )
     chosen = StyleOptions(
         options, content_weight, style_weight, variation_weight, flicker_weight, batch, side, style_size

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.comparison.sides import Side, read_side
+from pipeline.comparison.sides import Side, model_file, read_side
 from pipeline.support.errors import PipelineError, ProofFailed
+from pipeline.support.files import check_writable
+from pipeline.support.picture_files import check_picture
 from pipeline.support.size import Size
 from pipeline.support.untrusted import on_a_file
 
@@ -121,10 +123,12 @@ def compare(a: str | Path, b: str | Path, options: CompareOptions | None = None)
     _check(options)
     target = targets.get(options.target) if options.target else None
     reading = ReadOptions(options.architecture, options.input_range, options.output_range, options.channel_order)
-    first = read_side("A", a, reading)
+    for source in (a, b):
+        model_file(source)
+    first = read_side("A", a, reading, planes=True)
     if options.both and first.file is not None:
         first = replace(first, target=target)
-    second = read_side("B", b, reading, target)
+    second = read_side("B", b, reading, target, planes=True)
     result = Comparison(first, second, options.tolerance)
     result.notes += _notes(result, options)
 
@@ -167,6 +171,10 @@ def _check(options: CompareOptions) -> None:
             subject=str(options.difference),
             remedy="Give --difference a name that ends with .png.",
         )
+    if options.difference is not None:
+        check_writable(options.difference)
+    if options.picture is not None:
+        check_picture(options.picture)
 
 
 def _notes(result: Comparison, options: CompareOptions) -> list[str]:

@@ -44,7 +44,7 @@ def plan(sources: list[Path], stem: str, output: Path | None) -> list[Job]:
     """Where each source's painting goes: beside the current folder's files, or under `output`.
 
     `output` is a file where there is one picture or video, else a folder. Raises PipelineError `file-not-found`,
-    `no-pictures`, `not-a-picture`, `conflicting-options`.
+    `no-pictures`, `not-a-picture`, `bad-output`, `conflicting-options`.
     """
     from pipeline.support.picture_files import SUFFIXES, picture_files
 
@@ -64,7 +64,17 @@ def plan(sources: list[Path], stem: str, output: Path | None) -> list[Job]:
                 subject=str(source),
                 remedy=f"Give {', '.join((*SUFFIXES, *video.SUFFIXES))}, or a folder of pictures.",
             )
+        if kind == "video":
+            video.require()
         ending = {"picture": ".png", "video": ".mp4", "folder": ""}[kind]
+        allowed = {"picture": (".png",), "video": video.SUFFIXES, "folder": ()}[kind]
+        if output is not None and output.suffix and kind != "folder" and output.suffix.lower() not in allowed:
+            raise PipelineError(
+                "bad-output",
+                f"a {kind} is not written as {output.suffix}",
+                subject=str(output),
+                remedy=f"Name a file that ends with {ending}, or a folder.",
+            )
         name = f"{source.resolve().name if kind == 'folder' else source.stem}.{stem}{ending}"
         if output is None:
             place = Path.cwd() / name

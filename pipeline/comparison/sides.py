@@ -122,12 +122,15 @@ def model_file(source: str | Path) -> Path:
 
 
 @on_a_file
-def read_side(label: str, source: str | Path, options: ReadOptions, target: Target | None = None) -> Side:
+def read_side(
+    label: str, source: str | Path, options: ReadOptions, target: Target | None = None, *, planes: bool = False
+) -> Side:
     """Read a model, to be run as itself or as `target` computes it.
 
     `options.architecture` holds for a state dict, the ranges and the channel order for a file that tells none.
     Raises PipelineError for what cannot be read or run, `contract-missing` where neither file nor options say
-    what its numbers mean, and `auxiliary-inputs` for one that takes more than a picture.
+    what its numbers mean, and `auxiliary-inputs` for one that takes more than a picture, unless `planes` are
+    filled (pipeline.verify.pictures.load).
     """
     from pipeline import sources
     from pipeline.sources.onnx_file import load_model
@@ -147,12 +150,12 @@ def read_side(label: str, source: str | Path, options: ReadOptions, target: Targ
             remedy="Declare it as the training code has it: --input-range and --output-range, each one of "
             "0..255, 0..1, -1..1, imagenet.",
         )
-    if network.contract.input.channels not in (1, 3):
+    if network.contract.input.channels not in (1, 3) and not planes:
         raise PipelineError(
             "auxiliary-inputs",
-            f"{label} takes {network.contract.input.channels} channels; a picture has 3 (or 1)",
+            f"{label} takes {network.contract.input.channels} channels, and a picture file fills 3 (or 1)",
             subject=str(path),
-            remedy="Networks with auxiliary images stacked onto the input cannot be compared.",
+            remedy="`pipeline convert` and `pipeline compare` take it: they fill the others with stand-ins.",
         )
     plain = _plain(network)
     file = load_model(path) if network.model is not None else None

@@ -171,7 +171,8 @@ def opset(model: onnx.ModelProto) -> int:
 
 
 def described(model: onnx.ModelProto) -> dict[str, Any]:
-    """Opset, IR version, producer, inputs, outputs and operator counts of an ONNX model, as plain data."""
+    """Opset, IR version, producer, inputs, outputs, operator counts and the number of stored constants of an ONNX
+    model, as plain data."""
     constants = {t.name for t in model.graph.initializer}
 
     def shapes(values: Any) -> dict[str, str]:
@@ -188,5 +189,6 @@ def described(model: onnx.ModelProto) -> dict[str, Any]:
         "inputs": shapes(model.graph.input),
         "outputs": shapes(model.graph.output),
         "nodes": len(model.graph.node),
+        "stored_values": sum(math.prod(tensor.dims) for tensor in model.graph.initializer),
         "operators": operators(model),
     }

@@ -77,14 +77,8 @@ REWRITES: tuple[Rewrite, ...] = (
 """Every rewrite, one line each, in the order in which they run: one that keeps what they say in `after`."""
 
 
-def lower(
-    graph: gs.Graph, target: Target, skip: Collection[str] = (), compare: Compare | None = None
-) -> LoweringResult:
-    """Apply the rewrites to `graph`, in place, until nothing changes; `skip` names rewrites to leave out.
-
-    With `compare` each rewrite that changed something is held against the graph before it (see `run`).
-    Raises PipelineError `unknown-rewrite` for a name in `skip` that no rewrite has.
-    """
+def check_skipped(skip: Collection[str]) -> None:
+    """Raise PipelineError `unknown-rewrite` for a name that no rewrite has."""
     unknown = sorted(set(skip) - {rewrite.name for rewrite in REWRITES})
     if unknown:
         raise PipelineError(
@@ -93,6 +87,17 @@ def lower(
             subject="--skip",
             remedy=f"Use one of: {', '.join(rewrite.name for rewrite in REWRITES)}.",
         )
+
+
+def lower(
+    graph: gs.Graph, target: Target, skip: Collection[str] = (), compare: Compare | None = None
+) -> LoweringResult:
+    """Apply the rewrites to `graph`, in place, until nothing changes; `skip` names rewrites to leave out.
+
+    With `compare` each rewrite that changed something is held against the graph before it (see `run`).
+    Raises PipelineError `unknown-rewrite` for a name in `skip` that no rewrite has.
+    """
+    check_skipped(skip)
     return run(graph, target, (rewrite for rewrite in REWRITES if rewrite.name not in skip), compare)
 
 

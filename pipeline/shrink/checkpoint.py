@@ -195,12 +195,14 @@ def check_free(place: Path, checkpoints: Iterable[Path], resume: bool, force: bo
             remedy=f"Leave --resume out, or name the folder with {run}.",
         )
     check_writable(place)
+    begun = any(checkpoint.is_file() for checkpoint in checkpoints)
+    ways = "--resume continues the training there, --force starts again," if begun else "--force replaces it,"
     for path in (place, *checkpoints):
         if path.exists() and not resume and not force:
             raise PipelineError(
                 "file-exists",
                 "there is a file of that name" if path is place else "there is a training of that name",
                 subject=str(path),
-                remedy="--resume continues it, --force starts again, --output uses another name.",
+                remedy=f"{ways} --output uses another name.",
             )
         check_writable(path)

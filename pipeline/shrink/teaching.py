@@ -20,6 +20,7 @@ from pipeline.shrink.distill import DistillOptions, distill
 from pipeline.shrink.loop import History
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
+from pipeline.support.picture_files import check_picture
 from pipeline.support.serialise import render_json
 from pipeline.support.untrusted import on_a_file
 
@@ -63,6 +64,8 @@ def distill_file(
     folder = run or Path(f"{place}.run")
     first = os.environ.get("RANK", "0") == "0"
     check_free(place, [folder / CHECKPOINT], resume, force or not first)
+    for picture in holdout:
+        check_picture(picture)
     network = sources.read(path, reading or sources.ReadOptions())
     if network.contract is None:
         raise PipelineError(
@@ -87,6 +90,7 @@ def distill_file(
         options = replace(options, loop=replace(options.loop, rate=usual_rate(module) * TUNING_RATE))
     weights = sum(p.numel() for p in module.parameters())
     started(f"{weights:,} weights ({told}) learn from {network.weights:,} ({network.architecture})")
+    started(f"goes to {place}, samples and checkpoint to {folder}")
     history = distill(
         network,
         module,

@@ -31,7 +31,7 @@ from pipeline.shrink.losses import charbonnier, gram
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
-from pipeline.support.picture_files import open_picture, picture_files
+from pipeline.support.picture_files import check_picture, open_picture, picture_files
 from pipeline.support.serialise import render_json
 from pipeline.support.untrusted import on_a_file
 
@@ -229,16 +229,18 @@ def train_file(
 ) -> dict[str, Any]:
     """Train a network in the style of the picture `style`, and write it; a report as plain data.
 
-    `output` is a .pth; None is STYLE.pth in the current folder. The other arguments are as in
+    `output` is a .pth; None is STYLE.trained.pth in the current folder. The other arguments are as in
     teaching.distill_file. Raises what `train_style`, `read_loss_network` and `students.parse` raise.
     """
     from pipeline.support.resources import resource
 
-    place = output or Path.cwd() / f"{style.stem}.pth"
+    place = output or Path.cwd() / f"{style.stem}.trained.pth"
     folder = run or Path(f"{place}.run")
     first = os.environ.get("RANK", "0") == "0"
     check_free(place, [folder / CHECKPOINT], resume, force or not first)
     chosen = students.parse(student)
+    for held in (style, *holdout):
+        check_picture(held)
     network, digest, known = read_loss_network(vgg)
     pictures = Pictures(picture_files(images, [*holdout, style]))
     picture = open_picture(style)
@@ -249,6 +251,7 @@ def train_file(
     module = chosen.build(options.loop.seed)
     kind = "torchvision's VGG16" if known else "not torchvision's VGG16"
     started(f"{chosen.weights:,} weights ({chosen.spec}); the loss network is {kind} (sha256 {digest[:12]})")
+    started(f"goes to {place}, samples and checkpoint to {folder}")
     history = train_style(
         module,
         chosen.contract,

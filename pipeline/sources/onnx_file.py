@@ -103,6 +103,7 @@ def read_onnx(
         if model.producer_name == PRODUCER:
             model = valid(model)
         _sort(model.graph)
+        _declare_outputs(model)
         _check_nodes(path, model)
     return model, companions, about
 
@@ -134,6 +135,24 @@ def _sort(graph: onnx.GraphProto) -> None:
     nodes = [graph.node[index] for index in order]
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _declare_outputs(model: onnx.ModelProto) -> None:
+    """Give outputs without a shape the inferred one: ONNX's checker wants one, the runtimes do not."""
+    from pipeline.graph.estimate import light
+    from pipeline.graph.standard import infer_shapes
+
+    bare = [held for held in model.graph.output if not held.type.tensor_type.HasField("shape")]
+    if not bare:
+        return
+    try:
+        inferred = {held.name: held for held in infer_shapes(light(model)).graph.output}
+    except Exception:  # whatever onnx raises for a graph that is not right: its checker says more
+        return
+    for held in bare:
+        found = inferred.get(held.name)
+        if found is not None and found.type.tensor_type.HasField("shape"):
+            held.CopyFrom(found)
 
 
 def tensors(message: Any) -> Iterator[onnx.TensorProto]:

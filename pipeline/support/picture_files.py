@@ -40,7 +40,7 @@ def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[P
 def check_picture(file: Path) -> tuple[int, int]:
     """(width, height) of a picture file that `open_picture` can read to its end.
 
-    Raises PipelineError `bad-picture`.
+    Raises PipelineError `file-not-found`, `bad-picture`.
     Every byte is decoded, as only that finds a file that is cut off; of JPEG at an eighth of the size.
     """
     try:
@@ -79,7 +79,11 @@ def open_picture(file: Path) -> Image.Image:
 
 
 def unreadable(file: Path, error: Exception) -> PipelineError:
-    """The error for a picture that cannot be read."""
+    """The error for a picture that cannot be read: `file-not-found` or `bad-picture`."""
+    if isinstance(error, FileNotFoundError):
+        return PipelineError(
+            "file-not-found", "there is no such file", subject=str(file), remedy="Check the path."
+        )
     return PipelineError(
         "bad-picture",
         f"this is not a picture that can be read ({error})",

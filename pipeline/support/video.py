@@ -27,6 +27,11 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def require() -> None:
+    """Raise MissingDependency where no package that reads videos is installed."""
+    _av()
+
+
 def _av() -> Any:
     try:
         import av

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 
 from pipeline.support.errors import PipelineError
+from pipeline.support.files import check_writable
 from pipeline.support.inside import check_all_inside, problem_of
 from pipeline.unity import swap
 from pipeline.unity.bundle import ROOT
@@ -96,6 +97,7 @@ def check(name: str, destination: Path) -> None:
     place = Path(os.path.realpath(destination))
     try:
         _check_folders({f"{ROOT}/Models/{name}/{MANIFEST}": b""}, place)
+        check_writable(place / ROOT / "Models" / name / MANIFEST)
     except OSError as error:
         raise swap.failure(error, destination) from error
 

@@ -22,7 +22,8 @@ def load(path: Path | None, height: int, width: int, channels: int = 3) -> np.nd
 
     The centre of the file at `path` (None: the bundled photograph) with the wanted aspect, resized with a
     bicubic filter. One channel is the average of red, green and blue, as Barracuda's `Tensor(texture, 1)`
-    makes it (TextureUtils.compute:101@3.0.0).
+    makes it (TextureUtils.compute:101@3.0.0). Of other numbers the first three are the picture, and each further
+    one is the average, moved by eight pixels more: stand-ins for depth, a mask and the like.
     Raises PipelineError `bad-picture` when Pillow cannot read the file.
     """
     from PIL import Image, ImageOps
@@ -30,8 +31,10 @@ def load(path: Path | None, height: int, width: int, channels: int = 3) -> np.nd
     opened = open_picture(path or resource("examples/picture.jpg"))
     picture = ImageOps.fit(opened, (width, height), Image.Resampling.BICUBIC)
     levels = np.asarray(picture, dtype=np.float32).transpose(2, 0, 1)[None]
-    if channels == 1:
-        levels = np.rint(levels.mean(axis=1, keepdims=True))
+    if channels != 3:
+        grey = np.rint(levels.mean(axis=1, keepdims=True))
+        further = [np.roll(grey, 8 * number, axis=3) for number in range(1, channels - 2)]
+        levels = grey if channels == 1 else np.concatenate([levels, *further], axis=1)[:, :channels]
     return np.ascontiguousarray(levels / np.float32(255))
 
 

@@ -38,9 +38,11 @@ def save(
     return path
 
 
-def lowered(path: Path, size: tuple[int, int] = (540, 960), target: str = "barracuda-3.0") -> Lowered:
+def lowered(
+    path: Path, size: tuple[int, int] = (540, 960), target: str = "barracuda-3.0", baked: bool = True
+) -> Lowered:
     network = sources.read(path, sources.ReadOptions(input_range="0..1", output_range="0..1"))
-    return lower_network(network, targets.get(target), Size.of_hw(size), bake_contract=True, metadata={})
+    return lower_network(network, targets.get(target), Size.of_hw(size), bake_contract=baked, metadata={})
 
 
 def declared(model: onnx.ModelProto) -> list[int]:
@@ -105,11 +107,14 @@ def test_an_output_twice_as_large_is_told(tmp_path):
     assert (result.output_scale, result.input_channels, result.output_channels) == (2.0, 1, 1)
 
 
-def test_six_channels_are_refused(tmp_path):
+def test_six_channels_make_a_model_but_no_bundle(tmp_path):
     path = save(tmp_path / "six.onnx", [helper.make_node("Relu", ["x"], ["y"])], [1, 6, 8, 8])
-    with pytest.raises(PipelineError) as caught:
+    assert lowered(path, baked=False).input_channels == 6
+    with pytest.raises(PipelineError, match="convert") as caught:
         lowered(path)
     assert caught.value.code == "auxiliary-inputs"
+    with pytest.raises(PipelineError, match="up to 64"):
+        lowered(save(tmp_path / "many.onnx", [helper.make_node("Relu", ["x"], ["y"])], [1, 65, 8, 8]), baked=False)
 
 
 def test_a_classifier_is_refused(tmp_path):

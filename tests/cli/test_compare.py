@@ -281,7 +281,7 @@ def test_the_size_can_be_chosen(pipeline, net):
         (("--tolerance", "-1"), "bad-tolerance"),
         (("--tolerance", "nan"), "bad-tolerance"),
         (("--target", "barracuda-9"), "unknown-target"),
-        (("--picture", "nowhere.png"), "bad-picture"),
+        (("--picture", "nowhere.png"), "file-not-found"),
         (("--difference", "net.onnx"), "bad-picture"),
     ],
 )

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+from pipeline.build import cache
 from pipeline.build.config import load_jobs
 from pipeline.build.job import _cache_key
 from pipeline.build.options import BuildOptions
 from pipeline.support.errors import PipelineError
+from tests.networks import style_checkpoint
 from tests.rewrites import model, node, random
 
 
@@ -83,3 +86,65 @@ def test_both_can_stand_in_pipeline_toml(tmp_path):
         with pytest.raises(PipelineError) as caught:
             load_jobs(path, {})
         assert caught.value.code == "bad-config"
+
+
+def test_the_same_conversion_is_taken_from_the_cache(pipeline, network, monkeypatch):
+    first = pipeline("convert", network, "-o", "a.onnx", "--json")
+    monkeypatch.setattr("pipeline.build.prove.make", lambda *_, **__: pytest.fail("it is converted again"))
+    again = pipeline("convert", network, "-o", "b.onnx", "--json")
+    assert again.code == 0, again.err
+    assert Path("a.onnx").read_bytes() == Path("b.onnx").read_bytes()
+    told = [json.loads(done.out) for done in (first, again)]
+    assert [held.pop("cached") for held in told] == [False, True]
+    assert [Path(held.pop("bundle")).name for held in told] == ["a.onnx", "b.onnx"]
+    assert told[0] == told[1]
+    for option in ("--no-cache", ("--target", "barracuda-1.0"), ("--size", "64x48")):
+        with pytest.raises(pytest.fail.Exception):
+            pipeline("convert", network, "-o", "c.onnx", *([option] if isinstance(option, str) else option))
+
+
+def test_a_changed_entry_of_the_cache_is_none(pipeline, network):
+    assert pipeline("convert", network, "-o", "a.onnx").code == 0
+    (entry,) = cache.folder().glob("*.zip")
+    members, report = cache.load(entry.stem)
+    cache.store(entry.stem, {"model": members["model"] + b"x"}, report)
+    done = pipeline("convert", network, "-o", "b.onnx")
+    assert done.code == 0 and Path("a.onnx").read_bytes() == Path("b.onnx").read_bytes()
+
+
+def test_what_cannot_be_written_or_read_is_said_before_the_work(pipeline, network, tmp_path):
+    Path("words.png").write_text("no picture")
+    (tmp_path / "other.onnx").write_bytes(network.read_bytes())
+    assert pipeline("convert", network, "-o", "made.onnx").code == 0
+    other = tmp_path / "other.onnx"
+    held = onnx.load(other)
+    held.producer_version = "2"
+    onnx.save(held, other)
+    for arguments, code in (
+        ((network, "-o", "words.png"), "file-exists"),
+        ((other, "-o", "made.onnx"), "file-exists"),
+        ((network, "-o", "words.png/net.onnx"), "destination-not-writable"),
+        ((network, "--picture", "nothing.png"), "file-not-found"),
+        ((network, "--picture", "words.png"), "bad-picture"),
+        ((network, "--original", "nothing.pth"), "file-not-found"),
+    ):
+        done = pipeline("convert", *arguments)
+        assert done.code == 2 and f"[{code}]" in done.err, done.err
+        assert "  read" not in done.err
+
+
+def test_a_size_that_the_network_cannot_have_is_told(pipeline, tmp_path):
+    source = style_checkpoint(tmp_path / "net.pth")
+    done = pipeline("convert", source, "--size", "65x47")
+    assert "64x48 instead of 65x47: the network's sides are multiples of 4" in done.err
+    assert "instead of" not in pipeline("convert", source, "--size", "64x48", "--force").err
+
+
+def test_colour_with_depth_is_converted_and_compared(pipeline, tmp_path):
+    source = model([node("Conv", "x w", "y")], {"w": random((3, 4, 3, 3))}, opset=12, input_shape=(1, 4, "h", "w"))
+    onnx.save(source, tmp_path / "rgbd.onnx")
+    assert pipeline("convert", tmp_path / "rgbd.onnx", "-o", "made.onnx").code == 0
+    ranges = ("--input-range", "0..1", "--output-range", "0..1")
+    assert pipeline("compare", "made.onnx", tmp_path / "rgbd.onnx", *ranges).code == 0
+    refused = pipeline("build-unity", tmp_path / "rgbd.onnx", *ranges)
+    assert refused.code == 2 and "[auxiliary-inputs]" in refused.err and "4 channels" in refused.err

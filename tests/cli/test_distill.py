@@ -100,7 +100,7 @@ def test_a_style_is_trained_and_can_be_gone_on_with(pipeline, images, tmp_path):
     done = pipeline("train", *given, *small)
     assert done.code == 0, done.err
     assert "not torchvision's VGG16" in done.err
-    assert sources.read(tmp_path / "here" / "style.pth").architecture == "fritz"
+    assert sources.read(tmp_path / "here" / "style.trained.pth").architecture == "fritz"
     resumed = pipeline("train", *given, *small, "--resume", "--json")
     assert resumed.code == 0, resumed.err
     assert json.loads(resumed.out)["history"]["records"][-1]["step"] == 2

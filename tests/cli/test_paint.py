@@ -69,6 +69,8 @@ def test_a_video_becomes_a_video(pipeline, tmp_path):
         (("broken.mp4",), "bad-video"),
         (("playlist.mp4",), "bad-video"),
         (("a.png", "a.png", "-o", "both.png"), "conflicting-options"),
+        (("a.png", "-o", "out.txt"), "bad-output"),
+        (("a.png", "-o", "notes.txt/out.png"), "destination-not-writable"),
         (("a.png", "-o", "a.png"), "file-exists"),
         (("a.png", "deep/a.png"), "conflicting-options"),
     ],

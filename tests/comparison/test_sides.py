@@ -112,3 +112,4 @@ def test_more_than_a_picture_is_refused(tmp_path):
     with pytest.raises(PipelineError) as caught:
         read_side("A", path, DECLARED)
     assert caught.value.code == "auxiliary-inputs"
+    assert read_side("A", path, DECLARED, planes=True).paint(np.zeros((1, 9, 16, 24), np.float32)).shape[1] == 9
