@@ -137,13 +137,14 @@ def _converted_before(path: Path, options: BuildOptions) -> tuple[bytes, dict[st
 def _check_inputs(options: BuildOptions) -> None:
     """Raise PipelineError, before any work, for files beside the source that cannot be read, and for rewrites to
     skip that there are not."""
-    from pipeline.rewrites import check_skipped
-    from pipeline.support.picture_files import check_picture
-
     if options.skip:
+        from pipeline.rewrites import check_skipped
+
         check_skipped(options.skip)
     for picture in (options.picture, *options.calibrate):
         if picture is not None:
+            from pipeline.support.picture_files import check_picture
+
             check_picture(existing_file(picture))
     if options.original is not None:
         existing_file(options.original)

@@ -92,7 +92,7 @@ def test_another_file_of_that_name_stays_without_force(pipeline, model):
     [
         (["--weights", "int3"], "bad-weights"),
         (["--min-psnr", "1000"], "bad-psnr"),
-        (["--calibrate", "missing.png"], "bad-picture"),
+        (["--calibrate", "missing.png"], "file-not-found"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_nothing_is_written(pipeline, model, words, code):
