@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from pipeline.graph.integers import QuantizedTensor
     from pipeline.network import Network
-    from pipeline.rewrites.base import Check, Edit, Refusal
+    from pipeline.rewrites.base import Edit, Refusal
+    from pipeline.rewrites.driver import Check
     from pipeline.targets import Target
 
 Picture2Picture = Callable[[np.ndarray], np.ndarray]

@@ -25,7 +25,8 @@ from pipeline.quantisation.encodings import Encoding, constant, quantise
 from pipeline.quantisation.names import BIAS, DOMAINS, INTEGER, NAME, QLINEAR, QUANTISED, UNKNOWN
 from pipeline.quantisation.ranges import bounds
 from pipeline.quantisation.work import MOVING, Work
-from pipeline.rewrites.base import Asked, Edit, Outcome, always, settle
+from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite, always
+from pipeline.rewrites.driver import settle
 from pipeline.rewrites.kernels import take_over
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def undo(graph: gs.Graph) -> Outcome:
     return outcome
 
 
-class Quantised:
+class Quantised(Rewrite):
     """QDQ, QOperator and dynamically quantised graphs, of ONNX Runtime and PyTorch, become float graphs.
 
     Refuses, and then changes nothing at all, where integers are computed with in a way that is none of these.

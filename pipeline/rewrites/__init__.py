@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from pipeline.quantisation.rewrite import Quantised
 from pipeline.rewrites.activations import Activations
-from pipeline.rewrites.base import Check, Compare, Edit, LoweringResult, Refusal, Rewrite, run
+from pipeline.rewrites.base import Edit, Refusal, Rewrite
 from pipeline.rewrites.batch_norm import FoldBatchNorm, PictureStatistics
 from pipeline.rewrites.broadcasts import BroadcastConstants
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, NarrowConvolutions, TransposedConvolutions
+from pipeline.rewrites.driver import Check, Compare, LoweringResult, run
 from pipeline.rewrites.exact_forms import ExactForms
 from pipeline.rewrites.expand import Expands
 from pipeline.rewrites.forms import Forms, NoOps

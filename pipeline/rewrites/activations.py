@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.graph import infer
 from pipeline.graph import nodes as n
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -33,7 +33,7 @@ _FAULTS = {
 """What is wrong with operators that a target may have; the others it has or has not."""
 
 
-class Activations:
+class Activations(Rewrite):
     """Composes every activation in `_RECIPES` that the target lacks or computes wrong.
 
     Barracuda's Softplus overflows above 88, PRelu per channel is wrong on Burst and throws in 1.0, LeakyRelu with
@@ -46,7 +46,7 @@ class Activations:
     removes = ("unknown-operator", "softplus-overflows", "prelu-per-channel", "prelu-slope", "leaky-relu-alpha")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         for node in n.nodes_of(graph, *_RECIPES):
             if not asked(node):
                 continue

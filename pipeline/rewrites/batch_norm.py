@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
 
 
-class PictureStatistics:
+class PictureStatistics(Rewrite):
     """BatchNormalization by the statistics of its batch is InstanceNormalization where the batch is one picture.
 
     Left alone: batches of more pictures, parameters that are computed, and statistics that others read; those are
@@ -53,7 +53,7 @@ def one_picture(node: gs.Node, shapes: Shapes) -> bool:
     return shape is not None and len(shape) >= 3 and shape[0] in (1, None)
 
 
-class FoldBatchNorm:
+class FoldBatchNorm(Rewrite):
     """BatchNormalization behind a Conv, ConvTranspose or Gemm of which it is the only reader joins its weights.
 
     Left alone: behind anything else (Barracuda runs it as ScaleBias, epsilon honoured), behind computed weights,
@@ -66,7 +66,7 @@ class FoldBatchNorm:
     after = ("constants",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         for node in n.nodes_of(graph, "BatchNormalization"):
             if len(node.outputs) > 1 or node.attrs.get("training_mode"):
                 continue
@@ -76,7 +76,7 @@ class FoldBatchNorm:
             outcome += self._fold(graph, node, [np.asarray(value, np.float64) for value in held])
         return outcome
 
-    def _fold(self, graph: gs.Graph, node: gs.Node, parameters: list[np.ndarray]) -> list[Edit | Refusal]:
+    def _fold(self, graph: gs.Graph, node: gs.Node, parameters: list[np.ndarray]) -> Outcome:
         before = n.producer(node.inputs[0])
         if before is None or before.op not in ("Conv", "ConvTranspose", "Gemm"):
             return []
@@ -103,7 +103,7 @@ class FoldBatchNorm:
         node.outputs.clear()
         node.inputs.clear()
         before.outputs = [output]
-        return [Edit(self.name, (before.name, node.name), f"folded into the {before.op}", self.reason)]
+        return self.edit((before.name, node.name), f"folded into the {before.op}", self.reason)
 
 
 def _scaled(node: gs.Node, weights: np.ndarray, factor: np.ndarray) -> np.ndarray:

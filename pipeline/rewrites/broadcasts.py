@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean")
 
 
-class BroadcastConstants:
+class BroadcastConstants(Rewrite):
     """A constant of fewer than four dimensions beside a tensor of four gets the missing ones in front."""
 
     name = "broadcast-constants"
@@ -30,7 +30,7 @@ class BroadcastConstants:
     removes = ("broadcast-by-rank",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, *_BROADCASTING):
             misread = asked(node)

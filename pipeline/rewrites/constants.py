@@ -18,7 +18,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.estimate import MOST_FOLDED, folded_elements
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import SMALL, infer, infer_elsewhere
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
 
 if TYPE_CHECKING:
     from pipeline.targets import Target
@@ -63,7 +63,7 @@ _FOLDED = frozenset(
 """Operators that the reference implementation computes in whole arrays: their time follows from their size."""
 
 
-class Constants:
+class Constants(Rewrite):
     """Folds what is constant into float32 initializers, and removes nodes that pass their input on."""
 
     name = "constants"
@@ -72,7 +72,7 @@ class Constants:
     after = ("quantised", "picture-statistics")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        done: list[Edit | Refusal] = []
+        done: Outcome = []
         done += _passing_nodes(graph)
         done += _constant_nodes(graph)
         done += _fold(graph)
@@ -82,11 +82,11 @@ class Constants:
         done += _batch_norm_outputs(graph)
         done += _unused_inputs(graph)
         for node in n.nodes_of(graph, *sorted(_RANDOM - {"Dropout"})):
-            done.append(_refuse(node, "random-values", "it draws other numbers each time", "export without noise"))
+            done += self.refuse(node, "random-values", "it draws other numbers each time", "export without noise")
         return done
 
 
-class BakedSizes:
+class BakedSizes(Rewrite):
     """Replaces what follows from the declared picture size (Shape sub-graphs) by constants, as the last resort.
 
     The graph then runs at that size alone: Barracuda's own Shape layer gives its 8-D dimensions, so sizes
@@ -135,18 +135,17 @@ class BakedSizes:
         ]
 
 
-def _refuse(node: gs.Node, code: str, reason: str, fix: str = "export the network in eval mode") -> Refusal:
-    return Refusal(Constants.name, code, node.name, node.op, reason, fix)
+_EVAL = "export the network in eval mode"
 
 
-def _passing_nodes(graph: gs.Graph) -> list[Edit | Refusal]:
-    done: list[Edit | Refusal] = []
+def _passing_nodes(graph: gs.Graph) -> Outcome:
+    done: Outcome = []
     removed: list[str] = []
     for node in n.nodes_of(graph, "Identity", "Dropout"):
         if node.op == "Dropout":
             training = n.value(n.given(node, 2))
             if training is not None and bool(training.any()):
-                done.append(_refuse(node, "dropout-in-training-mode", "it drops values at random"))
+                done += Constants.refuse(node, "dropout-in-training-mode", "it drops values at random", _EVAL)
                 continue
             if any(made.outputs or n.is_output(graph, made) for made in node.outputs[1:]):
                 done.append(
@@ -453,17 +452,17 @@ def _neutral_arithmetic(graph: gs.Graph) -> list[Edit]:
     return [Edit(Constants.name, tuple(removed), "removed", "adding 0 or multiplying by 1 changes nothing")]
 
 
-def _batch_norm_outputs(graph: gs.Graph) -> list[Edit | Refusal]:
-    done: list[Edit | Refusal] = []
+def _batch_norm_outputs(graph: gs.Graph) -> Outcome:
+    done: Outcome = []
     for node in n.nodes_of(graph, "BatchNormalization"):
         if node.attrs.get("training_mode"):
             reason = "it normalises by the statistics of a batch of several pictures, or others read them"
             fix = "export it for a batch of one picture"
-            done.append(_refuse(node, "batch-norm-in-training-mode", reason, fix))
+            done += Constants.refuse(node, "batch-norm-in-training-mode", reason, fix)
         elif len(node.outputs) > 1:
             if any(made.outputs or n.is_output(graph, made) for made in node.outputs[1:]):
                 reason = "its running statistics are read by other nodes"
-                done.append(_refuse(node, "batch-norm-in-training-mode", reason))
+                done += Constants.refuse(node, "batch-norm-in-training-mode", reason, _EVAL)
                 continue
             node.outputs = [node.outputs[0]]
             done.append(

@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import LazyShapes, infer
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
 from pipeline.rewrites.kernels import (
     Axis,
     block_diagonal,
@@ -46,7 +46,7 @@ STRIDE_LIMIT = 8
 """The largest common stride for which a non-square stride is written as a square one."""
 
 
-class Convolutions:
+class Convolutions(Rewrite):
     """Conv: kernel_shape and pads written out, groups dense or depthwise, strides square, dilations as 1.0 takes.
 
     Left alone: plain and depthwise (group = channels in = channels out) convolutions, non-square kernels, pads,
@@ -59,14 +59,14 @@ class Convolutions:
     removes = ("grouped-convolution", "height-width-swapped", "same-padding-from-width", "dilations-not-square")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, "Conv"):
             if asked(node):
                 outcome += self._lower(graph, node, target, shapes)
         return outcome
 
-    def _lower(self, graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> list[Edit | Refusal]:
+    def _lower(self, graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
         weights = n.value(n.given(node, 1))
         kernel = weights.shape[2:] if weights is not None else n.ints(node, "kernel_shape")
         if kernel is None:
@@ -81,7 +81,7 @@ class Convolutions:
             return [_not_2d(self.name, node, rank)]
         if to_change and weights is None:
             return [_not_constant(self.name, node)]
-        edits: list[Edit | Refusal] = []
+        edits: Outcome = []
         if n.text(node, "auto_pad", "NOTSET") not in ("NOTSET", ""):
             spatial = shapes.here.of(node.inputs[0])
             edits.append(_write_pads(self.name, node, kernel, spatial[2:] if spatial else (None,) * rank))
@@ -191,7 +191,7 @@ class Convolutions:
         return Edit(self.name, (node.name,), f"group {group} became {group} Slices and Convs, and a Concat", why)
 
 
-class NarrowConvolutions:
+class NarrowConvolutions(Rewrite):
     """Strided, left-padded convolutions that may give a single column are padded by a Pad before them."""
 
     name = "narrow-conv"
@@ -216,7 +216,7 @@ class NarrowConvolutions:
         return outcome
 
 
-class TransposedConvolutions:
+class TransposedConvolutions(Rewrite):
     """ConvTranspose in the one form that Barracuda computes right, or as a Conv and a DepthToSpace.
 
     Kept as ConvTranspose (groups made dense, dilations zero-stuffed, output_shape and auto_pad resolved): square
@@ -235,7 +235,7 @@ class TransposedConvolutions:
     )
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         shapes: Shapes | None = None
         for node in n.nodes_of(graph, "ConvTranspose"):
             if not asked(node):
@@ -245,7 +245,7 @@ class TransposedConvolutions:
             outcome += self._lower(graph, node, shapes)
         return outcome
 
-    def _lower(self, graph: gs.Graph, node: gs.Node, shapes: Shapes | None) -> list[Edit | Refusal]:
+    def _lower(self, graph: gs.Graph, node: gs.Node, shapes: Shapes | None) -> Outcome:
         weights = n.value(n.given(node, 1))
         kernel = weights.shape[2:] if weights is not None else n.ints(node, "kernel_shape", (1, 1))
         rank = len(kernel)
@@ -283,7 +283,7 @@ class TransposedConvolutions:
                 node.attrs.pop(attribute, None)
             node.attrs |= {"kernel_shape": list(weights.shape[2:]), "pads": [*begins, *ends]}
             why = "the target ignores group, dilations and output_shape of ConvTranspose"
-            return [Edit(self.name, (node.name,), "; ".join(what) or "kernel_shape written out", why)]
+            return self.edit(node, "; ".join(what) or "kernel_shape written out", why)
         return [self._phases(build, node, weights, axes, what)]
 
     def _axes(

@@ -15,7 +15,7 @@ import onnx
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome
+from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
 
 
-class ExactForms:
+class ExactForms(Rewrite):
     """One form for another, node by node, where a finding asks for it; every one exact."""
 
     name = "exact-forms"

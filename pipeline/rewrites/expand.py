@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.graph import nodes as n
 from pipeline.graph.shape import Contradiction, Shape, broadcast
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ARITHMETIC = frozenset(["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum"])
 
 
-class Expands:
+class Expands(Rewrite):
     """Removes an Expand whose readers are all arithmetic that gives the same shape without it.
 
     Left alone: those whose source has another rank than 4, and those that are needed (Concat, Resize).
@@ -34,7 +34,7 @@ class Expands:
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         for node in n.nodes_of(graph, "Expand"):
             source, output = node.inputs[0], node.outputs[0]
             before, after = shapes.here.static(source), shapes.here.static(output)

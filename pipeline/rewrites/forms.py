@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of, has, parameter
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
 from pipeline.rewrites.constants import kind_of
 
 if TYPE_CHECKING:
@@ -23,18 +23,17 @@ if TYPE_CHECKING:
 
     from pipeline.targets import Target
 
-NAME = "forms"
 LARGEST_FLOAT = 3.4e38
 """A Clip bound at or beyond this (torch writes float32's largest number) bounds nothing."""
 
 
-class Forms:
+class Forms(Rewrite):
     """Clip by constants, Squeeze and Unsqueeze by constant axes, Gemm without factors, Where and comparisons.
 
     Refused: axes and bounds that are computed from the picture.
     """
 
-    name = NAME
+    name = "forms"
     summary = "clips, squeezes, Gemm, Flatten, comparisons and Where take forms that the target computes right"
     removes = (
         "optional-input-dropped",
@@ -64,31 +63,23 @@ class Forms:
         return outcome
 
 
-def _refuse(node: gs.Node, code: str, reason: str, fix: str = "") -> Outcome:
-    return [Refusal(NAME, code, node.name, node.op, reason, fix)]
-
-
-def _edit(node: gs.Node, what: str, why: str) -> Outcome:
-    return [Edit(NAME, (node.name,), what, why)]
-
-
 def _clip(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
     bounds = [parameter(node, name) for name in ("min", "max")]
     if any(held is None and has(node, name) for held, name in zip(bounds, ("min", "max"), strict=True)):
-        make = n.Builder(graph, node, NAME)
+        make = n.Builder(graph, node, Forms.name)
         tensor, output = node.inputs[0], node.outputs[0]
         given = [n.given(node, 1), n.given(node, 2)]
         steps = [(op, bound) for op, bound in zip(("Max", "Min"), given, strict=True) if bound is not None]
         for index, (op, bound) in enumerate(steps):
             tensor = make.op(op, tensor, bound, out=output if index == len(steps) - 1 else None)
         make.drop()
-        return _edit(node, "became Max and Min", "its bounds are not constant")
+        return Forms.edit(node, "became Max and Min", "its bounds are not constant")
     low, high = (None if held is None else float(held.reshape(())) for held in bounds)
     if low is not None and high is not None and low > high:
-        make = n.Builder(graph, node, NAME)
+        make = n.Builder(graph, node, Forms.name)
         make.op("Min", make.op("Max", node.inputs[0], low), high, out=node.outputs[0])
         make.drop()
-        return _edit(node, "became Max and Min", "its minimum is above its maximum")
+        return Forms.edit(node, "became Max and Min", "its minimum is above its maximum")
     return []
 
 
@@ -97,30 +88,30 @@ def _squeeze(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes)
         return []
     axes, rank = axes_of(node, shapes.here), shapes.here.rank(node.inputs[0])
     if axes is None:
-        return _refuse(node, "axes-not-constant", "its axes are computed")
+        return Forms.refuse(node, "axes-not-constant", "its axes are computed")
     if not axes:
         shape = shapes.here.static(node.inputs[0])
         if shape is None:
-            return _refuse(node, "squeeze-without-axes", "it removes axes of size 1, which are not known")
+            return Forms.refuse(node, "squeeze-without-axes", "it removes axes of size 1, which are not known")
         axes = [axis for axis, size in enumerate(shape) if size == 1]
     if any(axis < 0 for axis in axes):
         if rank is None:
-            return _refuse(node, "rank-unknown", "its axes count from the end of a tensor whose rank is not known")
+            return Forms.refuse(node, "rank-unknown", "its axes count from the end, and the rank is not known")
         total = rank if node.op == "Squeeze" else rank + len(axes)
         axes = [axis % total for axis in axes]
     axes = sorted(axes)
     if len(axes) > 1 and not target.can("squeeze-of-several-axes"):
-        make = n.Builder(graph, node, NAME)
+        make = n.Builder(graph, node, Forms.name)
         tensor, output, op = node.inputs[0], node.outputs[0], node.op
         order = list(reversed(axes)) if op == "Squeeze" else axes
         for position, axis in enumerate(order):
             tensor = make.op(op, tensor, axes=[axis], out=output if position == len(order) - 1 else None)
         make.drop()
-        return _edit(node, f"became one {op} per axis", "up to 2.2 only the first axis is read")
+        return Forms.edit(node, f"became one {op} per axis", "up to 2.2 only the first axis is read")
     if axes_of(node) is not None and has(node, "axes"):
         return []
-    n.Builder(graph, node, NAME).set(node, axes=axes)
-    return _edit(node, "its axes were written out", "computed axes are an error")
+    n.Builder(graph, node, Forms.name).set(node, axes=axes)
+    return Forms.edit(node, "its axes were written out", "computed axes are an error")
 
 
 def _flatten(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
@@ -128,11 +119,11 @@ def _flatten(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes)
     rows, columns = (shapes.fixed_size(node.outputs[0], axis) for axis in (0, 1))
     if rows is None and columns is None:
         return []
-    make = n.Builder(graph, node, NAME)
+    make = n.Builder(graph, node, Forms.name)
     shape = make.const([rows or -1, -1 if rows else columns], "shape", np.int64)
     make.op("Reshape", node.inputs[0], shape, out=node.outputs[0])
     make.drop()
-    return _edit(node, "became Reshape", "2.0 flattens a map in another order in front of Gemm")
+    return Forms.edit(node, "became Reshape", "2.0 flattens a map in another order in front of Gemm")
 
 
 def _gemm(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
@@ -143,35 +134,37 @@ def _gemm(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) ->
     columns = weights.shape[0 if node.attrs.get("transB") else 1]
     if alpha == 1.0 and beta == 1.0 and bias is not None and bias.shape == (columns,):
         return []
-    make = n.Builder(graph, node, NAME)
+    make = n.Builder(graph, node, Forms.name)
     if bias is not None and ((bias.ndim > 1 and bias.shape[0] != 1) or bias.size not in (1, columns)):
-        return _refuse(node, "gemm-bias-shape", f"its bias of shape {bias.shape} differs per row")
+        return Forms.refuse(node, "gemm-bias-shape", f"its bias of shape {bias.shape} differs per row")
     full = np.zeros(columns) if bias is None else np.broadcast_to(bias.reshape(-1) * np.float32(beta), (columns,))
     if alpha != 1.0:
         node.inputs[1] = make.const(weights * np.float32(alpha), "weights")
     node.inputs = [*node.inputs[:2], make.const(full, "bias")]
     node.attrs.pop("alpha", None)
     node.attrs.pop("beta", None)
-    return _edit(node, "alpha and beta folded, bias written as a vector", "alpha and beta are ignored (measured)")
+    return Forms.edit(
+        node, "alpha and beta folded, bias written as a vector", "alpha and beta are ignored (measured)"
+    )
 
 
 def _comparison(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
-    make = n.Builder(graph, node, NAME)
+    make = n.Builder(graph, node, Forms.name)
     opposite = "Less" if node.op == "GreaterOrEqual" else "Greater"
     make.op("Not", make.op(opposite, *node.inputs), out=node.outputs[0])
     make.drop()
-    return _edit(node, f"became Not({opposite})", f"{target.name} has no {node.op}")
+    return Forms.edit(node, f"became Not({opposite})", f"{target.name} has no {node.op}")
 
 
 def _where(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
     """mask * a + (1 - mask) * b (measured); both branches must be finite, as they are in a picture network."""
-    make = n.Builder(graph, node, NAME)
+    make = n.Builder(graph, node, Forms.name)
     condition, chosen, other = node.inputs
     mask = make.op("Cast", condition, to=1)
     rest = make.op("Mul", make.op("Sub", 1.0, mask), other)
     make.op("Add", make.op("Mul", mask, chosen), rest, out=node.outputs[0])
     make.drop()
-    return _edit(node, "became a blend by the mask", f"{target.name} has no Where")
+    return Forms.edit(node, "became a blend by the mask", f"{target.name} has no Where")
 
 
 _FORMS: dict[str, Callable[[gs.Graph, gs.Node, Target, LazyShapes], Outcome]] = {
@@ -186,7 +179,7 @@ _FORMS: dict[str, Callable[[gs.Graph, gs.Node, Target, LazyShapes], Outcome]] = 
 }
 
 
-class NoOps:
+class NoOps(Rewrite):
     """What computes nothing goes: clips without bounds, sums of one tensor, a Squeeze and its Unsqueeze.
 
     A Clip from 0 on is the Relu that it computes, which every target fuses.

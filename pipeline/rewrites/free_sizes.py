@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import infer
-from pipeline.rewrites.base import Asked, Edit, Outcome
+from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -25,7 +25,7 @@ _TRIALS = ((64, 96), (160, 128))
 """Heights and widths at which ratios are compared: multiples of 32, which halve as often as networks halve."""
 
 
-class FreeSizes:
+class FreeSizes(Rewrite):
     """Resize by sizes of a whole ratio takes scales; group normalisation is reshaped to (N, groups, -1, W)."""
 
     name = "free-sizes"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -29,7 +29,7 @@ _TURN = (6.28125, 2 * math.pi - 6.28125)
 """A full turn in two parts: the first has few bits, so that its multiples are exact."""
 
 
-class Functions:
+class Functions(Rewrite):
     """Composes Sin, Cos, Tan, their inverses and hyperbolic kin where the target lacks them, and Round in 1.0."""
 
     name = "functions"
@@ -37,7 +37,7 @@ class Functions:
     removes = ("unknown-operator", "round-does-nothing")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         for node in n.nodes_of(graph, *_RECIPES):
             if not asked(node):
                 continue

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.newer import gelu
 from pipeline.graph.shapes import infer
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Outcome, Refusal, Rewrite
 from pipeline.rewrites.kernels import take_over
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _RENAMED = frozenset(["Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Gl
 _ACTIVATIONS = frozenset(["Relu", "Tanh", "Sigmoid", "LeakyRelu", "Clip", "HardSigmoid", "Elu", "Softplus"])
 
 
-class FusedOperators:
+class FusedOperators(Rewrite):
     """FusedConv, FusedGemm, FusedMatMul, BiasGelu, FastGelu, QuickGelu of com.microsoft become standard nodes.
 
     Exact; FastGelu is the tanh form of Gelu.
@@ -38,13 +38,13 @@ class FusedOperators:
     removes = ("unknown-operator", "foreign-domain")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         for node in list(graph.nodes):
             if node.outputs and node.domain in _DOMAINS and asked(node):
                 outcome += self._lower(graph, node)
         return outcome
 
-    def _lower(self, graph: gs.Graph, node: gs.Node) -> list[Edit | Refusal]:
+    def _lower(self, graph: gs.Graph, node: gs.Node) -> Outcome:
         build = n.Builder(graph, node, self.name)
         if node.domain != "com.microsoft" or node.op in _LAYOUT:
             return [
@@ -77,7 +77,7 @@ class FusedOperators:
                 x = gelu(build, node.inputs[0], approximate=False)
             case op if op in _RENAMED:
                 node.domain = None
-                return [Edit(self.name, (node.name,), f"com.microsoft {op} became the standard {op}", _WHY)]
+                return self.edit(node, f"com.microsoft {op} became the standard {op}", _WHY)
             case _:
                 return []
         if x is None:
@@ -88,7 +88,7 @@ class FusedOperators:
         made = f"{node.op} became {', '.join(other.op for other in _made(graph, build))}"
         take_over(x, result)
         build.drop()
-        return [Edit(self.name, (node.name,), made, _WHY)]
+        return self.edit(node, made, _WHY)
 
     def _convolution(self, build: n.Builder, node: gs.Node) -> gs.Tensor | None:
         """Conv (+ the sum with input 3) or Gemm, then the activation."""

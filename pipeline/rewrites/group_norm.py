@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 _RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
+_CODE = "norm-not-supported"
+_WHY = "the target does not normalise over groups or layers"
 
-class GroupNorms:
+
+class GroupNorms(Rewrite):
     """GroupNormalization (18, 21), Reshape-InstanceNormalization-Reshape, LayerNormalization (17),
     RMSNormalization (23) and MeanVarianceNormalization as global pooling and 1x1 convolutions.
 
@@ -60,19 +63,13 @@ class GroupNorms:
                 outcome += self._mean_variance(graph, node, shapes)
         return outcome
 
-    def _refuse(self, node: gs.Node, reason: str) -> Outcome:
-        return [Refusal(self.name, "norm-not-supported", node.name, node.op, reason)]
-
-    def _edit(self, names: tuple[str, ...], what: str) -> Outcome:
-        return [Edit(self.name, names, what, "the target does not normalise over groups or layers")]
-
     def _group(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         channels, scale, bias = _parameters(node, shapes)
         groups = int(node.attrs.get("num_groups", 0))
         if channels is None or scale is None or bias is None or shapes.here.rank(node.inputs[0]) != 4:
-            return self._refuse(node, "its scale and bias are computed, or its channels are not known")
+            return self.refuse(node, _CODE, "its scale and bias are computed, or its channels are not known")
         if groups < 1 or channels % groups:
-            return self._refuse(node, f"{channels} channels do not divide into {groups} groups")
+            return self.refuse(node, _CODE, f"{channels} channels do not divide into {groups} groups")
         make = n.Builder(graph, node, self.name)
         scale, bias = (np.repeat(held, channels // held.size) for held in (scale, bias))
         epsilon = float(node.attrs.get("epsilon", 1e-5))
@@ -80,7 +77,7 @@ class GroupNorms:
         result = _affine(make, result, scale.reshape(1, -1, 1, 1), bias.reshape(1, -1, 1, 1))
         n.replace_output(result, node.outputs[0])
         make.drop()
-        return self._edit((node.name,), f"composed over {groups} groups of {channels} channels")
+        return self.edit(node, f"composed over {groups} groups of {channels} channels", _WHY)
 
     def _reshaped(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         """torch's GroupNorm: rows of groups, normalised as if they were channels, and back."""
@@ -105,18 +102,18 @@ class GroupNorms:
         n.replace_output(result, after.outputs[0])
         make.drop()
         names = (before.name, node.name, after.name)
-        return self._edit(names, f"composed over {groups} groups of {channels} channels")
+        return self.edit(names, f"composed over {groups} groups of {channels} channels", _WHY)
 
     def _layer(self, graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
         source = node.inputs[0]
         rank, channels = shapes.here.rank(source), shapes.here.channels(source)
         read = any(tensor.outputs or n.is_output(graph, tensor) for tensor in node.outputs[1:])
         if rank is None or read:
-            return self._refuse(node, "the rank of its input is not known, or its statistics are read")
+            return self.refuse(node, _CODE, "the rank of its input is not known, or its statistics are read")
         scale = n.value(n.given(node, 1))
         bias = n.value(n.given(node, 2)) if n.given(node, 2) is not None else None
         if scale is None or (bias is None and n.given(node, 2) is not None):
-            return self._refuse(node, "its scale or bias is computed")
+            return self.refuse(node, _CODE, "its scale or bias is computed")
         axis = int(node.attrs.get("axis", -1)) % rank
         epsilon = float(node.attrs.get("epsilon", 1e-5))
         make = n.Builder(graph, node, self.name)
@@ -129,7 +126,7 @@ class GroupNorms:
             result = _normalised(make, source, channels, 1, epsilon, centre=_centres(node))
             size = shapes.here.static(source)
             if (scale.size != 1 or bias is not None) and size is None:
-                return self._refuse(node, "it scales every pixel, and the picture's size is not declared")
+                return self.refuse(node, _CODE, "it scales every pixel, and the picture's size is not declared")
             shape = None if size is None else (1, *size[1:])
             held = [None if part is None else np.broadcast_to(part, shape or (1,)) for part in (scale, bias)]
             result = _affine(make, result, held[0], held[1])
@@ -141,10 +138,10 @@ class GroupNorms:
             result = make.op("Div", centred, make.op("Sqrt", make.op("Add", variance, epsilon)))
             result = _affine(make, result, scale, bias)
         else:
-            return self._refuse(node, f"it normalises the axes from {axis} on of {rank}")
+            return self.refuse(node, _CODE, f"it normalises the axes from {axis} on of {rank}")
         n.replace_output(result, node.outputs[0])
         make.drop()
-        return self._edit((node.name,), "composed of means and differences")
+        return self.edit(node, "composed of means and differences", _WHY)
 
     def _channels(
         self,
@@ -168,22 +165,22 @@ class GroupNorms:
         result = _affine(make, result, held[0], held[1])
         n.replace_output(result, after.outputs[0])
         make.drop()
-        return self._edit((before.name, node.name, after.name), "composed over the channels of each pixel")
+        return self.edit((before.name, node.name, after.name), "composed over the channels of each pixel", _WHY)
 
     def _mean_variance(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         """(x - mean) / (sqrt(var) + 1e-9), as the ONNX function of that name computes it."""
         source = node.inputs[0]
         shape, axes = shapes.here.of(source), sorted(n.ints(node, "axes", (0, 2, 3)) or ())
         if shape is None or len(shape) != 4 or shape[1] is None:
-            return self._refuse(node, "its channels are not known")
+            return self.refuse(node, _CODE, "its channels are not known")
         if axes[-2:] != [2, 3] or (0 in axes and shape[0] != 1):
-            return self._refuse(node, f"it normalises over axes {axes} of batch {shape[0] or 'unknown'}")
+            return self.refuse(node, _CODE, f"it normalises over axes {axes} of batch {shape[0] or 'unknown'}")
         make = n.Builder(graph, node, self.name)
         groups = 1 if 1 in axes else shape[1]
         result = _normalised(make, source, shape[1], groups, 1e-9, outside=True)
         n.replace_output(result, node.outputs[0])
         make.drop()
-        return self._edit((node.name,), "composed of means and differences")
+        return self.edit(node, "composed of means and differences", _WHY)
 
 
 def _centres(node: gs.Node) -> bool:

@@ -18,7 +18,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Outcome, Refusal, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _RESHAPING = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
 
 
-class FuseInstanceNorm:
+class FuseInstanceNorm(Rewrite):
     """Finds instance normalisation written as mean, variance, square root and division, and fuses it.
 
     Matches the mean as GlobalAveragePool, ReduceMean over height and width (one node or two), or ReduceMean of a
@@ -122,7 +122,7 @@ class FuseInstanceNorm:
         )
         if node.outputs and node.outputs[0] is not output:
             make.drop()
-        return [Edit(self.name, tuple(names), "became InstanceNormalization", self.reason)]
+        return self.edit(tuple(names), "became InstanceNormalization", self.reason)
 
 
 def orders(node: gs.Node) -> list[tuple[gs.Tensor, gs.Tensor]]:
@@ -320,7 +320,7 @@ class _Finder:
         return found
 
 
-class InstanceNormInputs:
+class InstanceNormInputs(Rewrite):
     """InstanceNormalization with constant scale and bias, on a tensor whose channels Barracuda counts right.
 
     A computed scale or bias (AdaIN, conditional instance norm) becomes Mul and Add behind a plain one: Barracuda
@@ -369,7 +369,7 @@ class InstanceNormInputs:
         make.op("Add", scaled, _as_map(make, bias, channels, shapes), out=output)
         make.drop()
         what = "scale and bias became Mul and Add after it"
-        return [Edit(self.name, (node.name,), what, "a computed scale is an error, a computed bias is taken as 0")]
+        return self.edit(node, what, "a computed scale is an error, a computed bias is taken as 0")
 
     def _stale(self, graph: gs.Graph, node: gs.Node) -> Outcome:
         cause = _stale_cause(node.inputs[0])
@@ -378,7 +378,7 @@ class InstanceNormInputs:
         make = n.Builder(graph, node, self.name)
         node.inputs[0] = make.op("Mul", make.const([1.0], "one"), node.inputs[0], leaf="reset")
         why = f"the importer's channel count is stale behind {cause.op} {cause.name}"
-        return [Edit(self.name, (node.name,), "Mul(1, x) put before it", why)]
+        return self.edit(node, "Mul(1, x) put before it", why)
 
 
 _STALE = {"Concat", "Reshape", "DepthToSpace", "SpaceToDepth", "Slice", "Split", "Gather", "Transpose", "Expand"}

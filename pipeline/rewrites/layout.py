@@ -18,7 +18,8 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
 from pipeline.graph.shape import Shape, Shapes
 from pipeline.graph.shapes import infer
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, run
+from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.driver import run
 from pipeline.rewrites.remapping import MOVED, remap
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def to_channels_first(graph: gs.Graph) -> list[Edit]:
     return edits
 
 
-class ChannelsLast:
+class ChannelsLast(Rewrite):
     """Removes the Transposes between channels first and last inside a graph, with the Reshapes that act as such.
 
     * Reshape, Squeeze, Unsqueeze and Flatten there and back to the same shape (Keras around a global pool): gone.
@@ -71,7 +72,7 @@ class ChannelsLast:
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         if not any(node.op in (*_RESHAPING, "Transpose") for node in graph.nodes):
             return []
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         outcome += _there_and_back(graph)
         outcome += _meet(graph)
         outcome += _move(graph)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LINEAR = ("Add", "Mul", "Sub", "Div")
 
 
-class ShiftsBeforeConvolutions:
+class ShiftsBeforeConvolutions(Rewrite):
     """x + c, one number c, in front of a Conv with pads becomes x - (-c), also through further constant factors.
 
     Left alone: one number per channel, depthwise convolutions and everything in 1.0, which are right (measured).
@@ -33,7 +33,7 @@ class ShiftsBeforeConvolutions:
     removes = ("shift-before-padded-conv",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         for node in n.nodes_of(graph, "Add"):
             if not asked(node):
                 continue
@@ -65,7 +65,7 @@ def _reaches_padded_conv(tensor: gs.Tensor) -> bool:
     return False
 
 
-class ConstantsAlongWidth:
+class ConstantsAlongWidth(Rewrite):
     """x + c and x * c with c of [1, 1, 1, K] beside a Conv become Sub and Div, which no fuser touches.
 
     A factor with a zero in it cannot be divided by; it is refused where its length is the Conv's channel number.
@@ -76,7 +76,7 @@ class ConstantsAlongWidth:
     removes = ("constant-along-width",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         for node in n.nodes_of(graph, "Add", "Mul"):
             if not asked(node):
                 continue

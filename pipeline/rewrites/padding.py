@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, filler, pads_of
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
 from pipeline.rewrites.kernels import narrow
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
 
 
-class Paddings:
+class Paddings(Rewrite):
     """Negative and channel pads are written out, and computed ones refused.
 
     Left alone: reflect and edge pads and constants (right in every version). Refused: pads of the batch, of
@@ -48,27 +48,21 @@ class Paddings:
                 outcome += self._pad(graph, node, shapes)
         return outcome
 
-    def _refuse(self, node: gs.Node, reason: str, code: str = "pad-outer-axes", fix: str = "") -> Outcome:
-        return [Refusal(self.name, code, node.name, node.op, reason, fix)]
-
-    def _edit(self, node: gs.Node, what: str, why: str) -> Outcome:
-        return [Edit(self.name, (node.name,), what, why)]
-
     def _pad(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         mode = n.text(node, "mode", "constant")
         pads = pads_of(node, shapes.here.rank(node.inputs[0]), shapes.here)
         if pads is None:
             reason, fix = "its pads are computed from the picture", "pad by constant amounts in the network"
-            return self._refuse(node, reason, "pads-not-constant", fix)
+            return self.refuse(node, "pads-not-constant", reason, fix)
         if filler(node) is None:
-            return self._refuse(node, "the value that it pads with is computed", "pad-value-not-constant")
+            return self.refuse(node, "pad-value-not-constant", "the value that it pads with is computed")
         if pads_of(node) != pads:
             n.Builder(graph, node, self.name).set(node, pads=pads, value=filler(node) or None)
-            return self._edit(node, "its pads were written out", "computed pads are not read")
+            return self.edit(node, "its pads were written out", "computed pads are not read")
         if len(pads) != 8 or not any(pads):
             return []
         if pads[0] or pads[4]:
-            return self._refuse(node, "it pads the batch")
+            return self.refuse(node, "pad-outer-axes", "it pads the batch")
         if min(pads) < 0:
             return self._negative(graph, node, pads)
         if pads[1] or pads[5]:
@@ -86,7 +80,7 @@ class Paddings:
         ends = [min(pads[axis + 4], 0) or TO_THE_END for axis in cut]
         make.op("Slice", tensor, starts=starts, ends=ends, axes=cut, out=output)
         make.drop()
-        return self._edit(node, "the negative part became a Slice", "1.0 reads negative pads wrong (measured)")
+        return self.edit(node, "the negative part became a Slice", "1.0 reads negative pads wrong (measured)")
 
     def _channels(
         self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...], mode: str, shapes: LazyShapes
@@ -94,7 +88,8 @@ class Paddings:
         """A 1x1 convolution that copies the channels and gives the constant in the new ones."""
         channels = shapes.here.channels(node.inputs[0])
         if mode != "constant" or channels is None:
-            return self._refuse(node, "it pads channels by something else than a constant, or of unknown number")
+            reason = "it pads channels by something other than a constant, or their number is not known"
+            return self.refuse(node, "pad-outer-axes", reason)
         make = n.Builder(graph, node, self.name)
         total = pads[1] + channels + pads[5]
         weights = np.zeros((total, channels, 1, 1))
@@ -109,10 +104,10 @@ class Paddings:
             wide = make.op("Pad", wide, pads=rest, mode="constant", value=value or None)
         n.replace_output(wide, node.outputs[0])
         make.drop()
-        return self._edit(node, "channel pads became a 1x1 convolution", "the target pads only height and width")
+        return self.edit(node, "channel pads became a 1x1 convolution", "the target pads only height and width")
 
 
-class MergedPads:
+class MergedPads(Rewrite):
     """Zero pads join the Conv behind them, chains of pads merge, and pads by nothing go.
 
     Left alone: zeros before pools, whose own pads do not count as zeros.
@@ -151,7 +146,7 @@ class MergedPads:
         both, value = [a + b for a, b in zip(first, pads, strict=True)], filler(node) or None
         node.inputs[0] = before.inputs[0]
         n.Builder(graph, node, self.name).set(node, pads=both, value=value)
-        return [Edit(self.name, (before.name, node.name), "two pads became one", "one layer less")]
+        return self.edit((before.name, node.name), "two pads became one", "one layer less")
 
     def _into(
         self,
@@ -187,4 +182,4 @@ class MergedPads:
         names = (node.name, *(reader.name for reader in readers))
         if not n.bypass(graph, node):
             raise AssertionError("a Pad that only convolutions read can be taken out")
-        return [Edit(self.name, names, "joined the pads of the Conv", "zero padding costs nothing there")]
+        return self.edit(names, "joined the pads of the Conv", "zero padding costs nothing there")

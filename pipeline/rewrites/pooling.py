@@ -17,7 +17,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import infer
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
 from pipeline.rewrites.conv import STRIDE_LIMIT
 from pipeline.rewrites.kernels import keep_pixels, repeat_pixels, same_pads, take_over
 
@@ -48,7 +48,10 @@ class _Pool:
         return len(set(self.kernel)) == 1 and len(set(self.strides)) == 1 and set(self.dilations) == {1}
 
 
-class Pools:
+_FIX = "Use two-dimensional MaxPool or AveragePool with square kernels."
+
+
+class Pools(Rewrite):
     """MaxPool and AveragePool in every form become square ones, global ones, or shifts and depthwise convolutions.
 
     * auto_pad: pads written out, as for Conv. ceil_mode: pads of stride - 1 more at the end, which is the same at
@@ -74,24 +77,24 @@ class Pools:
     )
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         shapes: Shapes | None = None
         for node in n.nodes_of(graph, "MaxPool", "AveragePool", "LpPool", "GlobalLpPool"):
             if not asked(node):
                 continue
             if node.op.endswith("LpPool"):
-                outcome.append(self._refuse(node, "pool-unknown", f"{target.name} does not have {node.op}"))
+                outcome += self.refuse(node, "pool-unknown", f"{target.name} does not have {node.op}", _FIX)
                 continue
             shapes = shapes or infer(graph)
             outcome += self._lower(graph, node, shapes)
         return outcome
 
-    def _lower(self, graph: gs.Graph, node: gs.Node, shapes: Shapes) -> list[Edit | Refusal]:
-        edits: list[Edit | Refusal] = []
+    def _lower(self, graph: gs.Graph, node: gs.Node, shapes: Shapes) -> Outcome:
+        edits: Outcome = []
         if len(node.outputs) > 1:
             if n.consumers(node.outputs[1]) or n.is_output(graph, node.outputs[1]):
                 why = "its Indices are read (by a MaxUnpool?), and the target does not compute them"
-                return [self._refuse(node, "pool-indices", why)]
+                return self.refuse(node, "pool-indices", why, _FIX)
             del node.outputs[1]
             edits.append(
                 Edit(self.name, (node.name,), "the unread Indices dropped", "the target does not compute them")
@@ -114,7 +117,7 @@ class Pools:
             return edits
         if rank != 2:
             why = f"a {rank}-dimensional pool in this form has no equivalent here"
-            return [*edits, self._refuse(node, "pool-not-2d", why)]
+            return [*edits, *self.refuse(node, "pool-not-2d", why, _FIX)]
         shape = shapes.of(node.inputs[0]) or (None,) * 4
         what = []
         if mode in ("NOTSET", ""):
@@ -132,15 +135,16 @@ class Pools:
             bool(node.attrs.get("count_include_pad", 0)) and node.op == "AveragePool" and any(pads),
         )
         build = n.Builder(graph, node, self.name)
-        made = self._rewrite(build, node, pool, shape, what)
-        if isinstance(made, Refusal):
-            return [*edits, made]
+        refused = self._rewrite(build, node, pool, shape, what)
+        if refused:
+            return [*edits, *refused]
         why = "the target ignores ceil_mode, dilations and count_include_pad, and swaps the sides of kernels"
         return [*edits, Edit(self.name, (node.name,), "; ".join(what), why)]
 
     def _rewrite(
         self, build: n.Builder, node: gs.Node, pool: _Pool, shape: tuple[int | None, ...], what: list[str]
-    ) -> Refusal | None:
+    ) -> Outcome:
+        """Make what takes the pool's place, and say in `what` what was done; refusals where that cannot be."""
         x, result = node.inputs[0], node.outputs[0]
         whole = (
             shape[2:] == pool.kernel and not any(pool.begins) and not any(pool.ends) and set(pool.dilations) == {1}
@@ -149,12 +153,12 @@ class Pools:
             what.append("a kernel of the whole map became a global pool")
             build.op("Global" + node.op, x, out=result)
             build.drop()
-            return None
+            return []
         inside = pool.ends
         if pool.ceil:
-            refusal = self._round_up(node, pool, shape, what)
-            if refusal is not None:
-                return refusal
+            refused = self._round_up(node, pool, shape, what)
+            if refused:
+                return refused
         if pool.counted:
             zeros = [min(old, new) for old, new in zip(inside, pool.ends, strict=True)]
             x = build.op("Pad", x, mode="constant", pads=[0, 0, *pool.begins, 0, 0, *zeros], value=0.0)
@@ -181,22 +185,22 @@ class Pools:
             )
         elif node.op == "MaxPool":
             if math.lcm(*pool.strides) > STRIDE_LIMIT:
-                return self._refuse(node, "stride-not-square", f"strides {list(pool.strides)} are too far apart")
+                return self.refuse(
+                    node, "stride-not-square", f"strides {list(pool.strides)} are too far apart", _FIX
+                )
             x = _shifted_max(build, x, pool)
             what.append(f"kernel {list(pool.kernel)} became the Max of shifted Slices")
         else:
             channels = shape[1]
             if channels is None:
-                return self._refuse(node, "channels-unknown", "the number of its channels is not known")
+                return self.refuse(node, "channels-unknown", "the number of its channels is not known", _FIX)
             x = _average(build, x, pool, channels)
             what.append(f"kernel {list(pool.kernel)} became a depthwise Conv")
         take_over(x, result)
         build.drop()
-        return None
+        return []
 
-    def _round_up(
-        self, node: gs.Node, pool: _Pool, shape: tuple[int | None, ...], what: list[str]
-    ) -> Refusal | None:
+    def _round_up(self, node: gs.Node, pool: _Pool, shape: tuple[int | None, ...], what: list[str]) -> Outcome:
         """ceil_mode as pads at the end. Where kernel >= stride + end pad, stride - 1 more pixels make every size
         come out right: no window starts in them, and floor((x + s - 1) / s) = ceil(x / s)."""
         ends = list(pool.ends)
@@ -209,7 +213,7 @@ class Pools:
                 continue
             if size is None:
                 why = "how far ceil_mode reaches depends on the picture's size, which is not declared"
-                return self._refuse(node, "ceil-mode-of-unknown-size", why)
+                return self.refuse(node, "ceil-mode-of-unknown-size", why, _FIX)
             span = size + begin + end - reach
             count = math.ceil(span / stride) + 1
             if (count - 1) * stride >= size + begin:
@@ -217,15 +221,11 @@ class Pools:
             ends[axis] = (count - 1) * stride + reach - size - begin
             exact = True
         if min(ends) < 0:
-            return self._refuse(node, "ceil-mode-of-unknown-size", "its last window would leave pixels out")
+            return self.refuse(node, "ceil-mode-of-unknown-size", "its last window would leave pixels out", _FIX)
         pool.ends, pool.ceil = (ends[0], ends[1]), False
         sizes = "the declared size" if exact else "every size"
         what.append(f"ceil_mode became pads {[*pool.begins, *pool.ends]}, right for {sizes}")
-        return None
-
-    def _refuse(self, node: gs.Node, code: str, reason: str) -> Refusal:
-        fix = "Use two-dimensional MaxPool or AveragePool with square kernels."
-        return Refusal(self.name, code, node.name, node.op, reason, fix)
+        return []
 
 
 def _ratio(pool: _Pool) -> tuple[int, int] | None:

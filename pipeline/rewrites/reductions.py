@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
 from pipeline.rewrites.constants import kind_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ SMALLEST = 1e-30
 """What a norm of 0 is divided by instead: 0 / 1e-30 is 0, as LpNormalization gives."""
 
 
-class Reductions:
+class Reductions(Rewrite):
     """Reduce* with attribute axes, ascending, non-negative, keepdims=1; means over H and W as GlobalAveragePool.
 
     Refused for 1.0: a reduction over height or width alone, and a sum over both without a declared size.
@@ -61,12 +61,6 @@ class Reductions:
                 outcome += self._reduce(graph, node, target, shapes)
         return outcome
 
-    def _refuse(self, node: gs.Node, code: str, reason: str, fix: str = "") -> Outcome:
-        return [Refusal(self.name, code, node.name, node.op, reason, fix)]
-
-    def _edit(self, node: gs.Node, what: str, why: str) -> Outcome:
-        return [Edit(self.name, (node.name,), what, why)]
-
     def _compose(self, graph: gs.Graph, node: gs.Node, target: Target) -> Outcome:
         """L1, L2, SumSquare, LogSum and LogSumExp out of ReduceSum with the same axes."""
         make = n.Builder(graph, node, self.name)
@@ -85,7 +79,7 @@ class Reductions:
         if last:
             make.op(last, total, out=output)
         make.drop()
-        return self._edit(node, f"{node.op} composed from ReduceSum", f"{target.name} does not have it")
+        return self.edit(node, f"{node.op} composed from ReduceSum", f"{target.name} does not have it")
 
     def _unit(self, graph: gs.Graph, node: gs.Node, target: Target) -> Outcome:
         """LpNormalization: over the sum of absolute values, or the root of the sum of squares."""
@@ -95,19 +89,19 @@ class Reductions:
         length = make.op(norm, source, axes=[axis], keepdims=1)
         make.op("Div", source, make.op("Max", length, SMALLEST), out=node.outputs[0])
         make.drop()
-        return self._edit(node, f"composed from {norm}", f"{target.name} does not have it")
+        return self.edit(node, f"composed from {norm}", f"{target.name} does not have it")
 
     def _reduce(self, graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
         source, output = node.inputs[0], node.outputs[0]
         rank, axes = shapes.here.rank(source), axes_of(node, shapes.here)
         if axes is None:
-            return self._refuse(node, "axes-not-constant", "its axes are computed")
+            return self.refuse(node, "axes-not-constant", "its axes are computed")
         if not axes and node.attrs.get("noop_with_empty_axes"):
-            return self._edit(node, "removed", "it reduces nothing") if n.bypass(graph, node) else []
+            return self.edit(node, "removed", "it reduces nothing") if n.bypass(graph, node) else []
         if rank is None:
             if axes and all(axis >= 0 for axis in axes) and node.attrs.get("keepdims", 1):
                 return self._written(graph, node, sorted(axes))
-            return self._refuse(node, "rank-unknown", "the rank of what it reduces is not known")
+            return self.refuse(node, "rank-unknown", "the rank of what it reduces is not known")
         axes = sorted({axis % rank for axis in axes}) or list(range(rank))
         keep = bool(node.attrs.get("keepdims", 1))
         old = not target.can("reduce-over-any-axis")
@@ -116,7 +110,7 @@ class Reductions:
         if rank == 4 and axes[-2:] == [2, 3] and 0 not in axes:
             pooled = self._pool(make, operator, source, target, shapes)
             if isinstance(pooled, str):
-                return self._refuse(node, "reduce-needs-size", pooled, "declare the picture's height and width")
+                return self.refuse(node, "reduce-needs-size", pooled, "declare the picture's height and width")
             if pooled is not None:
                 if 1 in axes:
                     pooled = make.op(operator, pooled, axes=[1], keepdims=1)
@@ -131,9 +125,9 @@ class Reductions:
                 make.drop()
                 size = shapes.here.of(source) if operator == "ReduceSum" and old else None
                 only = f", only for {size[2]}x{size[3]}" if size else ""
-                return self._edit(node, f"became global pooling{only}", "1.0 reduces over channels only")
+                return self.edit(node, f"became global pooling{only}", "1.0 reduces over channels only")
         if old and rank == 4 and (2 in axes or 3 in axes):
-            return self._refuse(
+            return self.refuse(
                 node,
                 "reduce-over-height-or-width",
                 f"{target.name} reduces over channels only, this is over {axes}",
@@ -143,14 +137,14 @@ class Reductions:
         kept = make.op(operator, source, axes=axes, keepdims=1)
         make.op("Squeeze", kept, axes=axes, out=output)
         make.drop()
-        return self._edit(node, "keepdims=1, then Squeeze", "reductions that drop axes drop the wrong ones")
+        return self.edit(node, "keepdims=1, then Squeeze", "reductions that drop axes drop the wrong ones")
 
     def _written(self, graph: gs.Graph, node: gs.Node, axes: list[int]) -> Outcome:
         """The axes as a constant, ascending and counted from the front."""
         if axes_of(node) == axes and node.attrs.get("keepdims", 1):
             return []
         n.Builder(graph, node, self.name).set(node, axes=axes)
-        return self._edit(node, "its axes were written out", "computed and negative axes are read differently")
+        return self.edit(node, "its axes were written out", "computed and negative axes are read differently")
 
     def _pool(
         self, make: n.Builder, operator: str, source: gs.Tensor, target: Target, shapes: LazyShapes
@@ -170,7 +164,7 @@ class Reductions:
         return f"{operator} over height and width is a mean times their size, which is not known"
 
 
-class Softmaxes:
+class Softmaxes(Rewrite):
     """Softmax and LogSoftmax with a written axis that means that axis alone; over channels also for 1.0.
 
     Transpose, Softmax on the last axis, Transpose back (torch below opset 13) is one Softmax.
@@ -207,7 +201,7 @@ class Softmaxes:
                 make = n.Builder(graph, node, self.name)
                 make.op("Log", make.op("Softmax", node.inputs[0], axis=axis), out=node.outputs[0])
                 make.drop()
-                return [Edit(self.name, (node.name,), "became Log(Softmax)", f"{target.name} ignores its axis")]
+                return self.edit(node, "became Log(Softmax)", f"{target.name} ignores its axis")
             reason = f"{target.name} computes it over another axis than {axis} of {rank}"
             return [Refusal(self.name, "softmax-axis", node.name, node.op, reason)]
         return []
@@ -240,4 +234,4 @@ class Softmaxes:
             make.op("Div", powers, total, out=output)
         make.drop()
         what = "became Exp over its sum by a 1x1 convolution of ones"
-        return [Edit(self.name, (node.name,), what, "the target computes it over another axis (measured)")]
+        return self.edit(node, what, "the target computes it over another axis (measured)")

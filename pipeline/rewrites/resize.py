@@ -19,7 +19,7 @@ from pipeline.graph.forms import is_nearest_enlarging, scales_of
 from pipeline.graph.sampling import PROBE, Kernel
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
 from pipeline.rewrites.kernels import nearest
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _MOST_PHASES = 16
 """Phase convolutions (scale squared) up to which an upscale is written with them: x4."""
 
 
-class Resizes:
+class Resizes(Rewrite):
     """Resize as nearest or half-pixel linear by whole numbers, as pools, convolutions or Gather.
 
     Sizes that are a whole multiple or fraction of the input's become scales, so that no size is baked in.
@@ -65,12 +65,6 @@ class Resizes:
                 outcome += self._resize(graph, node, shapes)
         return outcome
 
-    def _refuse(self, node: gs.Node, code: str, reason: str, fix: str = "") -> Outcome:
-        return [Refusal(self.name, code, node.name, node.op, reason, fix)]
-
-    def _edit(self, node: gs.Node, what: str, why: str) -> Outcome:
-        return [Edit(self.name, (node.name,), what, why)]
-
     def _resize(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         refused = self._outside(node, shapes.here)
         if refused:
@@ -79,18 +73,18 @@ class Resizes:
         found = _scales(node, shapes)
         if found is None:
             reason = "its sizes are computed from the picture"
-            return self._refuse(node, "resize-size-unknown", reason, "declare the picture's size")
+            return self.refuse(node, "resize-size-unknown", reason, "declare the picture's size")
         scales, steady = found
         if node.attrs.get("exclude_outside") and (kernel.mode == "cubic" or min(scales) < 1):
             # of two taps the one inside is the border pixel itself: enlarging linearly is the same
-            return self._refuse(node, "resize-exclude-outside", "it weighs its taps differently at the borders")
+            return self.refuse(node, "resize-exclude-outside", "it weighs its taps differently at the borders")
         if node.attrs.get("antialias") and kernel.mode != "nearest" and min(scales) < 1:
-            return self._refuse(node, "resize-antialias", "antialiased shrinking has no equivalent")
+            return self.refuse(node, "resize-antialias", "antialiased shrinking has no equivalent")
         if any(abs(scale - 1) > 1e-6 for scale in scales[:2]):
-            return self._refuse(node, "resize-outer-axes", "it resizes the batch or the channels")
+            return self.refuse(node, "resize-outer-axes", "it resizes the batch or the channels")
         factors = [_whole(scale) if steady else None for scale in scales[2:]]
         if factors == [1, 1]:
-            return self._edit(node, "removed", "it resizes by 1") if n.bypass(graph, node) else []
+            return self.edit(node, "removed", "it resizes by 1") if n.bypass(graph, node) else []
         make = n.Builder(graph, node, self.name)
         if all(factor is not None for factor in factors):
             made = self._whole_factors(make, node, kernel, factors, shapes)  # type: ignore[arg-type]
@@ -98,16 +92,16 @@ class Resizes:
                 tensor, what = made
                 n.replace_output(tensor, node.outputs[0])
                 make.drop()
-                return self._edit(node, what, "right at any picture size in every version")
+                return self.edit(node, what, "right at any picture size in every version")
         return self._gathered(make, node, kernel, scales, shapes)
 
     def _outside(self, node: gs.Node, shapes: Shapes) -> Outcome:
         if shapes.rank(node.inputs[0]) != 4:
-            return self._refuse(node, "resize-not-2d", "what it resizes is not known to be of rank 4")
+            return self.refuse(node, "resize-not-2d", "what it resizes is not known to be of rank 4")
         if n.text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
-            return self._refuse(node, "resize-keeps-aspect-ratio", "its output size follows the aspect ratio")
+            return self.refuse(node, "resize-keeps-aspect-ratio", "its output size follows the aspect ratio")
         if n.text(node, "coordinate_transformation_mode") == "tf_crop_and_resize":
-            return self._refuse(node, "resize-crops", "it crops before it resizes")
+            return self.refuse(node, "resize-crops", "it crops before it resizes")
         return []
 
     def _whole_factors(
@@ -140,14 +134,14 @@ class Resizes:
         before, after = shapes.here.static(tensor), shapes.here.static(output)
         if before is None or after is None:
             reason = "this ratio or corner convention depends on the picture's size, which is not declared"
-            return self._refuse(node, "resize-needs-size", reason, "declare the picture's size, or resize by 2")
+            return self.refuse(node, "resize-needs-size", reason, "declare the picture's size, or resize by 2")
         for axis in (2, 3):
             if before[axis] == after[axis]:
                 continue
             whole = abs(before[axis] * scales[axis] - after[axis]) < 1e-3
             if kernel.coordinates == "align_corners" and not whole:
                 reason = "whether its last pixel lies at the rounded size or beyond is read in two ways"
-                return self._refuse(node, "resize-ambiguous", reason, "give the size instead of the scale")
+                return self.refuse(node, "resize-ambiguous", reason, "give the size instead of the scale")
             index, weight = kernel.taps(before[axis], after[axis], scales[axis])
             index = np.clip(index, 0, before[axis] - 1)
             parts = []
@@ -163,7 +157,7 @@ class Resizes:
         n.replace_output(tensor, output)
         make.drop()
         what = f"became Gather and weights per tap, only for {before[2]}x{before[3]}"
-        return self._edit(node, what, "the target resizes only by whole numbers")
+        return self.edit(node, what, "the target resizes only by whole numbers")
 
 
 def _is_canonical(node: gs.Node) -> bool:
@@ -312,7 +306,7 @@ def _phases(
     return make.op("DepthToSpace", joined, blocksize=scale)
 
 
-class FuseUpsample:
+class FuseUpsample(Rewrite):
     """Nearest upsampling written with reshapes becomes a Resize.
 
     Two forms: PyTorch 0.4 era Reshape, Concat with itself, Reshape, Concat, Reshape (columns, then rows, with

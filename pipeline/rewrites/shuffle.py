@@ -17,7 +17,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, slice_spec
 from pipeline.graph.shape import Shape, Shapes
 from pipeline.graph.shapes import infer
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -33,7 +33,7 @@ _PER_CHANNEL = frozenset(
 """Operators that treat all channels alike, so that an order of channels passes through."""
 
 
-class Shuffles:
+class Shuffles(Rewrite):
     """Pixel shuffle and unshuffle, channel shuffle (also at rank 4), DepthToSpace in CRD mode, Focus slices.
 
     A pixel shuffle whose channels no convolution makes stays, or becomes, a DepthToSpace with mode CRD: measured
@@ -46,7 +46,7 @@ class Shuffles:
     after = ("constants",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        outcome: list[Edit | Refusal] = []
+        outcome: Outcome = []
         views: list[Shapes] = []
         for node in n.nodes_of(graph, "Transpose", "DepthToSpace", "Concat"):
             match node.op:
@@ -58,7 +58,7 @@ class Shuffles:
                     outcome += self._focus(graph, node, views)
         return outcome
 
-    def _transpose(self, graph: gs.Graph, node: gs.Node, views: list[Shapes]) -> list[Edit]:
+    def _transpose(self, graph: gs.Graph, node: gs.Node, views: list[Shapes]) -> Outcome:
         kind = _KINDS.get(n.ints(node, "perm") or ())
         if kind is None:
             return []
@@ -76,7 +76,7 @@ class Shuffles:
                 picks = np.arange(block * channels).reshape(block, channels).T.reshape(-1)
                 made = self._reorder(graph, build, source, source_reader, result, picks)
         build.drop()
-        return [Edit(self.name, names, f"Reshape, Transpose, Reshape became {made}", _WHY)]
+        return self.edit(names, f"Reshape, Transpose, Reshape became {made}", _WHY)
 
     def _grow(
         self,
@@ -155,7 +155,7 @@ class Shuffles:
         build.op("Gather", source, build.const(picks, "channels", np.int64), out=result, axis=1)
         return "a Gather of channels"
 
-    def _depth_to_space(self, graph: gs.Graph, node: gs.Node) -> list[Edit]:
+    def _depth_to_space(self, graph: gs.Graph, node: gs.Node) -> Outcome:
         if n.text(node, "mode", "DCR") == "DCR":
             return []
         block = int(node.attrs["blocksize"])
@@ -167,9 +167,9 @@ class Shuffles:
             return []
         del node.attrs["mode"]
         what = "mode CRD became DCR, the convolution's outputs reordered"
-        return [Edit(self.name, (node.name,), what, "CRD is opset 11; DCR is right in every version and dialect")]
+        return self.edit(node, what, "CRD is opset 11; DCR is right in every version and dialect")
 
-    def _focus(self, graph: gs.Graph, node: gs.Node, views: list[Shapes]) -> list[Edit]:
+    def _focus(self, graph: gs.Graph, node: gs.Node, views: list[Shapes]) -> Outcome:
         """Concat of x[..., y::r, x::r] for all y, x: every pixel of each r x r block, as channels."""
         block = round(len(node.inputs) ** 0.5)
         shapes = _views(graph, views)[0]
@@ -191,7 +191,7 @@ class Shuffles:
         rest = self._ordered(graph, build, roots[0], node.outputs[0], block, picks)
         build.drop()
         what = f"Slices and Concat became SpaceToDepth {block}{rest}"
-        return [Edit(self.name, (*dict.fromkeys(names), node.name), what, "1.0.4 fails on the Slices at run time")]
+        return self.edit((*dict.fromkeys(names), node.name), what, "1.0.4 fails on the Slices at run time")
 
 
 _WHY = "one layer of rank 4, and no picture size in the graph"

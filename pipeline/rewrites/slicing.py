@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, slice_spec, split_sizes
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal
+from pipeline.rewrites.base import Asked, Outcome, Rewrite
 from pipeline.rewrites.constants import kind_of
 from pipeline.rewrites.kernels import nearest
 
@@ -23,17 +23,16 @@ if TYPE_CHECKING:
 
     from pipeline.targets import Target
 
-NAME = "slicing"
 _RANK = "its axes count from the end of a tensor whose rank is not known"
 
 
-class Slices:
+class Slices(Rewrite):
     """Slice by constant bounds without steps, Split as Slices, Gather by constant indices from the front.
 
     Left alone: integer sub-graphs (they are folded). Refused: bounds and sizes that are computed from the picture.
     """
 
-    name = NAME
+    name = "slicing"
     summary = "slices with steps, splits and single or negative indices become plain slices, pools and gathers"
     removes = (
         "negative-axes",
@@ -63,23 +62,15 @@ class Slices:
         return outcome
 
 
-def _refuse(node: gs.Node, code: str, reason: str, fix: str = "") -> Outcome:
-    return [Refusal(NAME, code, node.name, node.op, reason, fix)]
-
-
-def _edit(node: gs.Node, what: str, why: str) -> Outcome:
-    return [Edit(NAME, (node.name,), what, why)]
-
-
 def _slice(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
     spec = slice_spec(node, shapes.here)
     if spec is None:
-        return _refuse(
+        return Slices.refuse(
             node, "slice-not-constant", "its bounds are computed from the picture", "slice by constant bounds"
         )
     rank = shapes.here.rank(node.inputs[0])
     if rank is None and any(axis < 0 for axis in spec[2]):
-        return _refuse(node, "rank-unknown", _RANK)
+        return Slices.refuse(node, "rank-unknown", _RANK)
     bounds = []
     for start, end, axis, step in sorted(zip(*spec, strict=True), key=lambda bound: bound[2] % (rank or 8)):
         axis = axis if axis >= 0 else axis + rank  # type: ignore[operator]
@@ -99,19 +90,19 @@ def _slice(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         return _stepped_pool(graph, node, (starts, ends, axes), steps)
     if not axes:
         if n.bypass(graph, node):
-            return _edit(node, "removed", "it cuts nothing off")
+            return Slices.edit(node, "removed", "it cuts nothing off")
         starts, ends, axes = [[value] for value in bounds[0][:3]]
     if slice_spec(node) == (starts, ends, axes, [1] * len(axes)):
         return []
-    n.Builder(graph, node, NAME).set(node, starts=starts, ends=ends, axes=axes)
-    return _edit(node, "its bounds were written out", "computed and 64 bit bounds are read differently")
+    n.Builder(graph, node, Slices.name).set(node, starts=starts, ends=ends, axes=axes)
+    return Slices.edit(node, "its bounds were written out", "computed and 64 bit bounds are read differently")
 
 
 def _stepped_pool(
     graph: gs.Graph, node: gs.Node, cut: tuple[list[int], list[int], list[int]], steps: dict[int, int]
 ) -> Outcome:
     """Every k-th row and column: MaxPool with kernel 1 and stride k; unequal strides after repeating rows."""
-    make = n.Builder(graph, node, NAME)
+    make = n.Builder(graph, node, Slices.name)
     tensor, output = node.inputs[0], node.outputs[0]
     if cut[2]:
         tensor = make.op("Slice", tensor, starts=cut[0], ends=cut[1], axes=cut[2])
@@ -121,14 +112,14 @@ def _stepped_pool(
         tensor = nearest(make, tensor, (stride // rows, stride // columns))
     make.op("MaxPool", tensor, kernel_shape=[1, 1], strides=[stride, stride], out=output)
     make.drop()
-    return _edit(node, "became a MaxPool of kernel 1 with strides", "steps are off by one in 1.0 (measured)")
+    return Slices.edit(node, "became a MaxPool of kernel 1 with strides", "steps are off by one in 1.0 (measured)")
 
 
 def _stepped_gather(
     graph: gs.Graph, node: gs.Node, bounds: list[tuple[int, int, int, int]], shapes: LazyShapes
 ) -> Outcome:
     """Backward or channel steps: Gather with constant indices, where the size along the axis is known."""
-    make = n.Builder(graph, node, NAME)
+    make = n.Builder(graph, node, Slices.name)
     tensor, output = node.inputs[0], node.outputs[0]
     shape = shapes.here.of(tensor)
     baked = False
@@ -136,7 +127,7 @@ def _stepped_gather(
     for start, end, axis, step in bounds:
         size = None if shape is None else shape[axis]
         if size is None:
-            return _refuse(
+            return Slices.refuse(
                 node,
                 "slice-steps-need-size",
                 f"it takes every {step}th along axis {axis}, whose size is not known",
@@ -150,7 +141,7 @@ def _stepped_gather(
         tensor = make.op("Gather", tensor, make.const(held, "indices", np.int64), axis=axis, out=out)
     make.drop()
     note = " only for the declared picture size" if baked else ""
-    return _edit(
+    return Slices.edit(
         node, f"became Gather with constant indices{note}", "backward steps are wrong up to 2.0 (measured)"
     )
 
@@ -160,20 +151,22 @@ def _split(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
     axis = int(node.attrs.get("axis", 0))
     parts = split_sizes(node, shape, shapes.here)
     if parts is None or (axis < 0 and shape is None):
-        return _refuse(
+        return Slices.refuse(
             node, "split-sizes-unknown", "the sizes of its parts are not known", "declare the picture's size"
         )
     axis = axis if axis >= 0 else axis + len(shape)  # type: ignore[arg-type]
     explicit = n.given(node, 1) is not None
     baked = not explicit and shapes.fixed_size(node.inputs[0], axis) is None
-    make = n.Builder(graph, node, NAME)
+    make = n.Builder(graph, node, Slices.name)
     outputs, source, start = list(node.outputs), node.inputs[0], 0
     make.drop()
     for output, size in zip(outputs, parts, strict=True):
         make.op("Slice", source, starts=[start], ends=[start + size], axes=[axis], out=output)
         start += size
     note = " only for the declared picture size" if baked else ""
-    return _edit(node, f"became Slices{note}", "1.0 has no Split, later ones know only its first part's channels")
+    return Slices.edit(
+        node, f"became Slices{note}", "1.0 has no Split, later ones know only its first part's channels"
+    )
 
 
 def _gather(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
@@ -182,24 +175,24 @@ def _gather(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
     if indices is None:
         return []
     if axis < 0 and rank is None:
-        return _refuse(node, "rank-unknown", _RANK)
+        return Slices.refuse(node, "rank-unknown", _RANK)
     axis = axis if axis >= 0 else axis + rank  # type: ignore[operator]
     if indices.ndim == 0:
         start = int(indices)
-        make = n.Builder(graph, node, NAME)
+        make = n.Builder(graph, node, Slices.name)
         part = make.op(
             "Slice", node.inputs[0], starts=[start], ends=[TO_THE_END if start == -1 else start + 1], axes=[axis]
         )
         make.op("Squeeze", part, axes=[axis], out=node.outputs[0])
         make.drop()
-        return _edit(node, "became Slice and Squeeze", "a single index is read as a list of one")
+        return Slices.edit(node, "became Slice and Squeeze", "a single index is read as a list of one")
     if (indices < 0).any():
         size = shapes.fixed_size(node.inputs[0], axis)
         if size is None:
-            return _refuse(node, "gather-negative-index", "its indices count from an end that is not known")
-        make = n.Builder(graph, node, NAME)
+            return Slices.refuse(node, "gather-negative-index", "its indices count from an end that is not known")
+        make = n.Builder(graph, node, Slices.name)
         node.inputs[1] = make.const(np.where(indices < 0, indices + size, indices), "indices", np.int64)
-        return _edit(node, "indices counted from the front", "negative indices are not supported")
+        return Slices.edit(node, "indices counted from the front", "negative indices are not supported")
     return []
 
 

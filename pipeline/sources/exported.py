@@ -32,6 +32,7 @@ from pipeline.sources.budget import Budget
 from pipeline.sources.expressions import check_expression
 from pipeline.sources.failures import damaged, guarded
 from pipeline.sources.pickled import TensorRef, count, shown
+from pipeline.sources.size_arithmetic import NUMBERS
 from pipeline.sources.zipped import WAY_OUT, read_members
 from pipeline.support.errors import PipelineError
 
@@ -225,46 +226,6 @@ def unsafe(path: Path, detail: str) -> PipelineError:
 
 _TARGET = re.compile(r"torch\.ops\.aten\.([A-Za-z_]\w*)\.(\w+)", re.ASCII)
 _SKIPPED = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range")
-NUMBERS = frozenset(
-    f"_operator.{name}"
-    for name in [
-        "add",
-        "sub",
-        "mul",
-        "truediv",
-        "floordiv",
-        "mod",
-        "neg",
-        "pos",
-        "pow",
-        "eq",
-        "ne",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "and_",
-        "or_",
-        "not_",
-        "abs",
-    ]
-) | frozenset(
-    [
-        "math.ceil",
-        "math.floor",
-        "math.trunc",
-        "math.sqrt",
-        "torch.sym_int",
-        "torch.sym_float",
-        "torch.sym_max",
-        "torch.sym_min",
-        "torch.sym_not",
-        "torch.sym_ite",
-        "torch.sym_sqrt",
-        "torch.sym_sum",
-    ]
-)
-"""Functions of sizes that a program may call, in the words of torch/_export/serde/serialize.py `_SYM_OPS`."""
 
 
 class _ProgramReader:

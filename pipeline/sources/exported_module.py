@@ -6,8 +6,6 @@ like any module, sizes included.
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ import torch
 from torch import nn
 
 from pipeline.sources.exported import Constant, Name, Program, Step
+from pipeline.sources.size_arithmetic import NUMBERS, small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +37,6 @@ _FORMATS = {
     3: torch.channels_last_3d,
     4: torch.preserve_format,
 }
-_LARGEST = 1 << 63
 
 
 class ExportedNetwork(nn.Module):
@@ -128,8 +126,8 @@ _CONSTANTS: dict[str, Callable[[int], Any]] = {
 
 def _function(step: Step) -> Callable[[Step, dict[str, Any]], Any]:
     if not step.target.startswith("torch.ops."):
-        function = _NUMBERS[step.target]
-        return lambda step, values: _small(function(*_arguments(step.inputs, values)))
+        function = NUMBERS[step.target]
+        return lambda step, values: small(function(*_arguments(step.inputs, values)))
     name, overload = step.target.split(".")[3:]
     if name == "sym_size" and overload == "int":
         return lambda step, values: _size(*_arguments(step.inputs, values))
@@ -163,57 +161,3 @@ def _check_arguments(step: Step) -> None:
 
 def _size(tensor: torch.Tensor, dim: int) -> Any:
     return tensor.shape[dim]
-
-
-def _small(value: Any) -> Any:
-    """A size, refused where it grows beyond what a size can be."""
-    if isinstance(value, int) and abs(value) >= _LARGEST:
-        raise ValueError("a size of the program grows beyond 64 bits")
-    return value
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    if isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1 and exponent > 63:
-        raise ValueError("a size of the program grows beyond 64 bits")
-    return base**exponent
-
-
-_NUMBERS: dict[str, Callable[..., Any]] = {
-    **{
-        f"_operator.{name}": getattr(operator, name)
-        for name in [
-            "add",
-            "sub",
-            "mul",
-            "truediv",
-            "floordiv",
-            "mod",
-            "neg",
-            "pos",
-            "eq",
-            "ne",
-            "lt",
-            "le",
-            "gt",
-            "ge",
-            "and_",
-            "or_",
-            "not_",
-            "abs",
-        ]
-    },
-    "_operator.pow": _power,
-    "math.ceil": math.ceil,
-    "math.floor": math.floor,
-    "math.trunc": math.trunc,
-    "math.sqrt": math.sqrt,
-    "torch.sym_int": int,
-    "torch.sym_float": float,
-    "torch.sym_max": max,
-    "torch.sym_min": min,
-    "torch.sym_not": operator.not_,
-    "torch.sym_ite": lambda condition, yes, no: yes if condition else no,
-    "torch.sym_sqrt": math.sqrt,
-    "torch.sym_sum": sum,
-}
-"""The functions of exported.NUMBERS."""

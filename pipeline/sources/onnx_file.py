@@ -16,7 +16,7 @@ from pipeline.contract import ImageContract, ImageSide, Layout
 from pipeline.sources.budget import Budget
 from pipeline.sources.failures import damaged
 from pipeline.sources.pickled import shown
-from pipeline.sources.triage import FileFormat, identify
+from pipeline.sources.triage import FileFormat, identify_onnx
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -53,15 +53,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     external-data-outside.
     """
     path = Path(path)
-    file_format = identify(path)
-    if file_format.name != "onnx":
-        raise PipelineError(
-            "not-onnx",
-            f"this is {file_format.description}, not an ONNX model",
-            subject=str(path),
-            remedy="Convert it first: pipeline convert.",
-        )
-    return read_onnx(path, file_format, strict=False)[0]
+    return read_onnx(path, identify_onnx(path), strict=False)[0]
 
 
 def read_onnx(

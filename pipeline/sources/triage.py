@@ -108,6 +108,19 @@ def identify(path: Path) -> FileFormat:
     return FileFormat(name, DESCRIPTIONS[name], note)
 
 
+def identify_onnx(path: Path) -> FileFormat:
+    """The format of an .onnx file. Raises PipelineError: what `identify` raises, and not-onnx."""
+    file_format = identify(path)
+    if file_format.name != "onnx":
+        raise PipelineError(
+            "not-onnx",
+            f"this is {file_format.description}, not an ONNX model",
+            subject=str(path),
+            remedy="Convert it first: pipeline convert.",
+        )
+    return file_format
+
+
 def _head(path: Path) -> tuple[bytes, int]:
     try:
         with path.open("rb") as file:

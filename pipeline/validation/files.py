@@ -287,19 +287,12 @@ def read_as_is(path: Path) -> onnx.ModelProto:
     """The model in an .onnx file, whatever it holds; its external data is not read.
 
     Text that is no UTF-8 is decoded with U+FFFD, as Unity's protobuf library does (System.Text.Encoding.UTF8).
-    Raises PipelineError: what `identify` raises, not-onnx, truncated-file, missing-external-data.
+    Raises PipelineError: what `identify_onnx` raises, truncated-file, missing-external-data.
     """
     from pipeline.sources.onnx_file import forget_places
-    from pipeline.sources.triage import identify
+    from pipeline.sources.triage import identify_onnx
 
-    file_format = identify(path)
-    if file_format.name != "onnx":
-        raise PipelineError(
-            "not-onnx",
-            f"this is {file_format.description}, not an ONNX model",
-            subject=str(path),
-            remedy="Convert it first: pipeline convert.",
-        )
+    identify_onnx(path)
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 

@@ -282,6 +282,11 @@ class View:
         )
 
 
+def layer_output(node: onnx.NodeProto) -> str:
+    """The first output's name."""
+    return node.output[0] if node.output else ""
+
+
 def given(node: onnx.NodeProto, index: int) -> str:
     """The name of an input, empty when it is left out."""
     return node.input[index] if index < len(node.input) else ""

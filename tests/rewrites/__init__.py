@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from pipeline import targets
 from pipeline.graph import as_written, from_model, to_model
-from pipeline.rewrites import base
+from pipeline.rewrites import base, driver
 from pipeline.rewrites.base import Edit, Refusal
 from pipeline.targets.barracuda.dialect import write
 
@@ -82,13 +82,13 @@ def apply(
     """
     edits: list[Edit] = []
     for _ in range(20):
-        asked = base.Faults(graph, target, (rewrite,)).asked(rewrite) if found else base.always
+        asked = driver.Faults(graph, target, (rewrite,)).asked(rewrite) if found else base.always
         outcome = rewrite.apply(graph, target, asked)
         made = [entry for entry in outcome if isinstance(entry, Edit)]
         edits += made
         if not made:
             return edits, [entry for entry in outcome if isinstance(entry, Refusal)]
-        base.settle(graph)
+        driver.settle(graph)
     raise AssertionError(f"{rewrite.name} does not settle")
 
 

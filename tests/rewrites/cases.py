@@ -8,8 +8,8 @@ import onnx_graphsurgeon as gs
 
 from pipeline import targets
 from pipeline.graph import from_model, to_model
-from pipeline.rewrites import base
-from pipeline.rewrites.base import Edit, Refusal
+from pipeline.rewrites import driver
+from pipeline.rewrites.base import Edit, Refusal, always
 
 OLD, NEW = targets.get("barracuda-1.0"), targets.get("barracuda-3.0")
 
@@ -57,11 +57,11 @@ def lowered(source: onnx.ModelProto, *rewrites: object, target: object = NEW) ->
     for _ in range(20):
         refusals, before = [], len(edits)
         for rewrite in rewrites:
-            outcome = rewrite.apply(graph, target, base.always)
+            outcome = rewrite.apply(graph, target, always)
             edits += [held for held in outcome if isinstance(held, Edit)]
             refusals += [held for held in outcome if isinstance(held, Refusal)]
             if any(isinstance(held, Edit) for held in outcome):
-                base.settle(graph)
+                driver.settle(graph)
         if len(edits) == before:
             return graph, edits, refusals
     raise AssertionError("the rewrites do not settle")

@@ -6,12 +6,12 @@ import onnx
 import pytest
 
 from pipeline.graph import to_model
-from pipeline.rewrites import base
+from pipeline.rewrites import driver
 
 
 @pytest.fixture(autouse=True)
 def strictly_valid(monkeypatch):
-    settle = base.settle
+    settle = driver.settle
 
     def checked(graph):
         settle(graph)
@@ -20,4 +20,4 @@ def strictly_valid(monkeypatch):
         unknown = [node for node in made.graph.node if node.domain or node.op_type == "MeanVarianceNormalization"]
         onnx.checker.check_model(made, full_check=not unknown)
 
-    monkeypatch.setattr(base, "settle", checked)
+    monkeypatch.setattr(driver, "settle", checked)

@@ -13,7 +13,7 @@ from pipeline.build.contract_baking import bake
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.graph import from_model, to_model
 from pipeline.rewrites import REWRITES
-from pipeline.rewrites.base import after, reason, removes, run
+from pipeline.rewrites.driver import run
 from pipeline.validation import codes, validate
 from tests.rewrites import assert_equivalent, model, node, operators, random
 
@@ -85,10 +85,10 @@ def test_each_rewrite_alone_keeps_the_numbers_on_every_target_and_edits_what_was
     plain_graph = from_model(source)
     found = validate(target.family.read(target.family.write(plain_graph, target)), target)
     for rewrite in REWRITES:
-        faulty = {finding.node for finding in found if finding.code in removes(rewrite)}
+        faulty = {finding.node for finding in found if finding.code in rewrite.removes}
         graph = from_model(source)
         result = run(graph, target, (rewrite,))
-        if not faulty and not reason(rewrite):
+        if not faulty and not rewrite.reason:
             assert not result.edits, f"{rewrite.name} changed what {target.name} finds no fault with"
         if result.edits:
             assert_equivalent(source, graph, sizes=[(16, 24)], tolerance=2e-5)
@@ -97,14 +97,14 @@ def test_each_rewrite_alone_keeps_the_numbers_on_every_target_and_edits_what_was
 def test_every_code_that_a_rewrite_removes_is_one_of_some_target():
     known = {rule.code for target in TARGETS for rule in target.rules()}
     for rewrite in REWRITES:
-        assert set(removes(rewrite)) <= set(codes())
-        assert not removes(rewrite) or set(removes(rewrite)) & known
+        assert set(rewrite.removes) <= set(codes())
+        assert not rewrite.removes or set(rewrite.removes) & known
 
 
 def test_the_rewrites_stand_in_an_order_that_they_ask_for():
     names = [rewrite.name for rewrite in REWRITES]
     for place, rewrite in enumerate(REWRITES):
-        assert set(after(rewrite)) <= set(names[:place]), rewrite.name
+        assert set(rewrite.after) <= set(names[:place]), rewrite.name
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -113,7 +113,7 @@ def test_any_order_that_they_allow_gives_the_same_graph(source, seed):
     generator, waiting, order = chance.Random(seed), list(REWRITES), []
     while waiting:
         done = {rewrite.name for rewrite in order}
-        ready = [rewrite for rewrite in waiting if set(after(rewrite)) <= done]
+        ready = [rewrite for rewrite in waiting if set(rewrite.after) <= done]
         order.append(generator.choice(ready))
         waiting.remove(order[-1])
     target = targets.get("barracuda-1.0")

@@ -15,7 +15,6 @@ import pytest
 from pipeline import targets
 from pipeline.graph import from_model, to_model
 from pipeline.rewrites import REWRITES, lower
-from pipeline.rewrites.base import reason, removes
 from pipeline.support.errors import PipelineError
 from pipeline.targets.barracuda.dialect import write
 from tests.rewrites import assert_equivalent, model, node, operators, random
@@ -32,7 +31,7 @@ def test_every_rewrite_has_a_name_of_its_own_and_says_what_it_removes():
     assert len(names) == len(set(names))
     for rewrite in REWRITES:
         assert rewrite.summary
-        assert bool(removes(rewrite)) != bool(reason(rewrite))
+        assert bool(rewrite.removes) != bool(rewrite.reason)
 
 
 def test_a_rewrite_can_be_skipped_by_name_and_an_unknown_name_is_refused():

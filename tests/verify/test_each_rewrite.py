@@ -6,7 +6,8 @@ import pytest
 from pipeline import targets
 from pipeline.graph import from_model, to_model
 from pipeline.rewrites import REWRITES, lower
-from pipeline.rewrites.base import Edit, run
+from pipeline.rewrites.base import Rewrite
+from pipeline.rewrites.driver import run
 from pipeline.verify.each_rewrite import compare
 from tests.rewrites import BARRACUDA_1, model, node, operators, random
 
@@ -25,7 +26,7 @@ def network(opset=13):
     return model(nodes, constants, opset=opset, input_shape=(1, 3, "h", "w"))
 
 
-class Mistakes:
+class Mistakes(Rewrite):
     """A rewrite that changes what the graph computes."""
 
     name = "mistakes"
@@ -37,7 +38,7 @@ class Mistakes:
         for made in graph.nodes:
             if made.op == "HardSwish":
                 made.op = "Relu"
-                done.append(Edit(self.name, (made.name,), "became Relu", "a mistake"))
+                done += self.edit(made, "became Relu", "a mistake")
         return done
 
 

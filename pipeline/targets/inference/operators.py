@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import onnx
 
 from pipeline.validation.findings import Severity
-from pipeline.validation.kinds import HARMLESS, Hit, cosmetic, plain
+from pipeline.validation.harmless import HARMLESS
+from pipeline.validation.kinds import Hit, cosmetic, plain
 from pipeline.validation.view import View, attribute, given, label
 
 if TYPE_CHECKING:
@@ -227,16 +228,6 @@ def whole_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         yield Hit(f"data of rank {rank}: these workers compute at most rank {rule.options['max']}")
 
 
-def training_mode(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """Dropout that drops: the layer is always the identity."""
-    name, ratio = given(node, 2), view.value(given(node, 1)) if given(node, 1) else None
-    if not name or (ratio is not None and not ratio.any()):
-        return
-    training = view.value(name)
-    if training is None or training.any():
-        yield Hit("training_mode is not read: nothing is dropped", "training_mode")
-
-
 KINDS: dict[str, Kind] = {
     "attribute-form": attribute_form,
     "input-form": input_form,
@@ -253,5 +244,4 @@ KINDS: dict[str, Kind] = {
     "fourier": fourier,
     "one-operand": one_operand,
     "whole-rank": whole_rank,
-    "training-mode": training_mode,
 }

@@ -236,16 +236,6 @@ def _cast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     yield Hit(f"Cast to {kind_name} is a copy: the fraction stays", "to")
 
 
-@kind("dropout-training")
-def _dropout(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    name, ratio = given(node, 2), view.value(given(node, 1)) if given(node, 1) else None
-    if not name or (ratio is not None and not ratio.any()):
-        return
-    training = view.value(name)
-    if training is None or training.any():
-        yield Hit("training_mode is not read: nothing is dropped", "training_mode")
-
-
 @kind("prelu-slope")
 def _prelu(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """The slope is repeated along channels-last memory, four values at a time."""

@@ -9,8 +9,8 @@ import onnx
 
 from pipeline.targets.barracuda.rules.register import kind
 from pipeline.validation.findings import Severity
-from pipeline.validation.kinds import Hit, cosmetic, layer_output, plain, variable
-from pipeline.validation.view import View, attribute, given
+from pipeline.validation.kinds import Hit, cosmetic, plain, variable
+from pipeline.validation.view import View, attribute, given, layer_output
 
 if TYPE_CHECKING:
     from pipeline.graph.shape import Shape

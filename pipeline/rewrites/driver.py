@@ -1,0 +1,154 @@
+"""Runs rewrites: where the target's rules ask for them, in order, until nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.graph.nodes import forget_names
+from pipeline.rewrites.base import Asked, Edit, Refusal, Rewrite, always
+from pipeline.support.errors import PipelineError
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+    from pipeline.targets import Target
+
+MAX_ROUNDS = 50
+"""Rounds after which a set of rewrites that still changes the graph is reported as a bug."""
+
+
+class Faults:
+    """What a target's rules find in a graph, as `write` would write it: the codes by node.
+
+    The rules are evaluated when first asked, once per round of rewriting, so that lowering takes time that grows
+    with the nodes. What an edit of the round touched counts as free of faults until the next.
+    """
+
+    def __init__(self, graph: gs.Graph, target: Target, rewrites: Iterable[Rewrite]) -> None:
+        self._graph, self._target = graph, target
+        self._wanted = {code for rewrite in rewrites for code in rewrite.removes}
+        self._codes: dict[str, set[str]] | None = None
+        self._touched: set[str] = set()
+
+    def touched(self, edits: Iterable[Edit]) -> None:
+        """Let what these edits named be free of faults."""
+        for edit in edits:
+            self._touched.update(edit.nodes)
+
+    def asked(self, rewrite: Rewrite) -> Asked:
+        """The question that a rewrite may ask of nodes."""
+        if rewrite.reason:
+            return always
+        wanted = set(rewrite.removes)
+        return lambda *nodes: any(wanted & self._of(node.name) for node in nodes)
+
+    def _of(self, name: str) -> set[str]:
+        if self._codes is None:
+            self._codes = {}
+            family = self._target.family
+            from pipeline.validation import validate
+
+            written = family.read(family.write(self._graph, self._target))
+            for finding in validate(written, self._target, self._wanted):
+                self._codes.setdefault(finding.node, set()).add(finding.code)
+        return set() if name in self._touched else self._codes.get(name, set())
+
+
+@dataclass(frozen=True)
+class Check:
+    """What comparing the graph before and after a rewrite showed: same, undone or not compared, and why."""
+
+    rewrite: str
+    outcome: str
+    nodes: tuple[str, ...] = ()
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "rewrite": self.rewrite,
+            "outcome": self.outcome,
+            "nodes": list(self.nodes),
+            "reason": self.reason,
+        }
+
+
+Compare = Callable[["gs.Graph", "gs.Graph"], tuple[str, str]]
+"""Graph before, graph after: `same`, `different` or `not compared`, and why (pipeline.verify.each_rewrite)."""
+
+
+@dataclass
+class LoweringResult:
+    """All edits in the order made, the refusals that still hold at the end (deduplicated), and the checks."""
+
+    edits: list[Edit] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+
+
+def settle(graph: gs.Graph) -> None:
+    """Remove what nothing reads, and sort, after a rewrite changed a graph."""
+    graph.cleanup(remove_unused_graph_inputs=False).toposort()
+
+
+def run(
+    graph: gs.Graph, target: Target, rewrites: Iterable[Rewrite], compare: Compare | None = None
+) -> LoweringResult:
+    """Apply the rewrites, in order, again and again until a round changes nothing.
+
+    The target's rules are evaluated once per round, and ask for rewrites where they find fault (`Faults`). Dead
+    nodes are removed and the graph is sorted after each rewrite that changed it. With `compare`, what a rewrite
+    did is compared with the graph before it; where they differ it is undone and the rewrite left out. A rewrite
+    with `changes_numbers` is not compared.
+    """
+    rewrites = tuple(rewrites)
+    result = LoweringResult()
+    undone: set[str] = set()
+    for _ in range(MAX_ROUNDS):
+        changed = False
+        faults = Faults(graph, target, rewrites)
+        refusals: dict[Refusal, None] = {}
+        for rewrite in rewrites:
+            if rewrite.name in undone or (changed and rewrite.last):
+                continue
+            before = graph.copy() if compare is not None else None
+            forget_names(graph)
+            outcome = rewrite.apply(graph, target, faults.asked(rewrite))
+            edits = [o for o in outcome if isinstance(o, Edit)]
+            refusals.update(dict.fromkeys(o for o in outcome if isinstance(o, Refusal)))
+            if edits:
+                faults.touched(edits)
+                settle(graph)
+                if compare is not None and before is not None:
+                    check = _checked(rewrite, before, graph, edits, compare)
+                    result.checks.append(check)
+                    if check.outcome == "undone":
+                        undone.add(rewrite.name)
+                        _restore(graph, before)
+                        changed = True  # the others look at its nodes again, in the next round
+                        continue
+                changed = True
+                result.edits.extend(edits)
+        if not changed:
+            result.refusals = list(refusals)
+            return result
+    names = ", ".join(dict.fromkeys(e.rewrite for e in result.edits[-20:]))
+    raise PipelineError(
+        "rewrites-do-not-settle",
+        f"the rewrites still change the graph after {MAX_ROUNDS} rounds (last: {names})",
+        remedy="This is a bug of the pipeline: please report it with the model.",
+    )
+
+
+def _checked(rewrite: Rewrite, before: gs.Graph, after: gs.Graph, edits: list[Edit], compare: Compare) -> Check:
+    nodes = tuple(dict.fromkeys(name for edit in edits for name in edit.nodes))
+    if rewrite.changes_numbers:
+        return Check(rewrite.name, "not compared", nodes, rewrite.changes_numbers)
+    outcome, reason = compare(before, after)
+    return Check(rewrite.name, "undone" if outcome == "different" else outcome, nodes, reason)
+
+
+def _restore(graph: gs.Graph, before: gs.Graph) -> None:
+    graph.nodes, graph.inputs, graph.outputs = before.nodes, before.inputs, before.outputs
+    graph.opset = before.opset
