@@ -44,14 +44,14 @@ class BenchOptions:
     memory: bool = True
     gpu: float = 0.0
     """Seconds to time each model on this machine's GPU at each size, where its family has kernels of its own."""
-    optimize: str | None = None
-    """The worker that graphs are rearranged for (pipeline.cost.rearrange), None to leave them as they are."""
+    device: str | None = None
+    """The class of devices that graphs are arranged for, as in a build; `none` leaves them as they are."""
 
     def __post_init__(self) -> None:
-        if self.optimize is not None:
-            from pipeline.cost.rearrange import device_for
+        if self.device is not None:
+            from pipeline.cost.rearrange import check_device
 
-            device_for(self.optimize)
+            check_device(self.device)
         for size in self.sizes:
             size.checked()
 
@@ -91,7 +91,7 @@ def prepare(
     path: Path | str,
     target: str = targets.DEFAULT,
     options: ReadOptions | None = None,
-    optimize: str | None = None,
+    device: str | None = "none",
     label: str = "",
 ) -> Subject:
     """Read a model and lower it; its contract is baked in where it is known."""
@@ -100,10 +100,10 @@ def prepare(
 
     path = model_file(path)
     network = sources.read(path, _that_apply(options or sources.ReadOptions(), path))
-    return lower(network, target, label or path.stem, optimize)
+    return lower(network, target, label or path.stem, device)
 
 
-def lower(network: Network, target: str, label: str, optimize: str | None = None) -> Subject:
+def lower(network: Network, target: str, label: str, device: str | None = "none") -> Subject:
     """A network, lowered."""
     from pipeline import targets
     from pipeline.build.lowering import lower_network
@@ -114,7 +114,7 @@ def lower(network: Network, target: str, label: str, optimize: str | None = None
         SIZES[0],
         bake_contract=network.contract is not None,
         metadata={},
-        optimize=optimize,
+        device=device,
     )
     return Subject(label, network.source.name, network, lowered, lowered.graph)
 
@@ -143,7 +143,7 @@ def bench(
     subjects = []
     for path, label in zip(paths, labels([Path(path) for path in paths]), strict=True):
         tell(f"reading {path}")
-        subjects.append(prepare(path, options.target, read, options.optimize, label))
+        subjects.append(prepare(path, options.target, read, options.device, label))
     return bench_subjects(subjects, options, tell)
 
 

@@ -27,12 +27,12 @@ def describe(network: Network) -> str:
     return f"{network.architecture}{', ' + details if details else ''}, {network.weights:,} weights"
 
 
-def optimized(told: dict[str, Any]) -> str:
-    """What rearranging a graph for a worker gains, in a sentence."""
+def arranged(told: dict[str, Any]) -> str:
+    """What arranging a graph for a class of devices gains, in a sentence."""
     gain = 1 - told["after_ms"] / told["before_ms"] if told["before_ms"] else 0.0
     places = len(told["done"])
     return (
-        f"{places} place{'' if places == 1 else 's'} rearranged for {told['worker']}, {len(told['left'])} left; "
+        f"{places} place{'' if places == 1 else 's'} arranged for the device class {told['device']}; "
         f"predicted {told['before_ms']:.2f} -> {told['after_ms']:.2f} ms at {told['size']} ({gain:.0%} less)"
     )
 
@@ -103,7 +103,7 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
         **_plan(lowered.serialised, lowered.target),
         "edits": [e.as_dict() for e in lowered.edits],
         "refusals": [r.as_dict() for r in lowered.refusals],
-        **({} if lowered.optimized is None else {"optimized": lowered.optimized}),
+        "arranged": lowered.arranged,
         **({} if lowered.checks is None else {"checks": [c.as_dict() for c in lowered.checks]}),
         "model": {
             "bytes": len(lowered.serialised),

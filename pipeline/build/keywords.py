@@ -31,7 +31,7 @@ class ConvertKeywords(TypedDict, total=False):
     skip: Sequence[str]
     check: bool
     precision: str
-    optimize: str | None
+    device: str | None
     use_cache: bool
     force: bool
     dry_run: bool

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.contract import ImageContract
+from pipeline.cost.rearrange import NONE
 from pipeline.support.errors import PipelineError
 from pipeline.support.memory import give_back
 from pipeline.support.size import Size
@@ -67,11 +68,13 @@ class Lowered:
     edits: list[Edit]
     refusals: list[Refusal]
     checks: list[Check] | None
-    optimized: dict[str, Any] | None
-    """What was rearranged for a worker and what it gains, as data; None where that was not asked for."""
+    arranged: dict[str, Any] | None
+    """For which class of devices the graph is arranged, and what that gains, as data; None where it is not."""
     baked: dict[str, str] | None
     quantised: Picture2Picture | None
     """The float32 network behind a source that is quantised or in half precision; None for others."""
+    uncured: bytes | None
+    """The file without what is done for pictures of low contrast; None where nothing was."""
     integers: tuple[QuantizedTensor, ...]
     source_integers: tuple[QuantizedTensor, ...]
     notes: tuple[str, ...]
@@ -87,18 +90,19 @@ def lower_network(
     skip: tuple[str, ...] = (),
     check: bool = False,
     alone: bool = False,
-    optimize: str | None = None,
+    device: str | None = NONE,
 ) -> Lowered:
     """Export `network` and rewrite it until `target` accepts it; `size` is the nominal one.
 
     A network that does not run at the nominal size is lowered at the nearest one at which it does. With `alone`
     the result is declared to run at that size alone. `skip` names rewrites to leave out; with `check` each one is
-    compared by itself (pipeline.verify.each_rewrite). Raises PipelineError when the network is not image-to-image
+    compared by itself (pipeline.verify.each_rewrite). `device` is the class of devices that the graph is arranged
+    for (pipeline.cost.rearrange.device_for). Raises PipelineError when the network is not image-to-image
     or cannot be exported. What the target would still refuse is left to `validate`.
     """
 
     def lower_at(hw: tuple[int, int]) -> Lowered:
-        return _lower_at(network, target, hw, bake_contract, metadata, skip, check, alone, optimize)
+        return _lower_at(network, target, hw, bake_contract, metadata, skip, check, alone, device)
 
     try:
         lowered = lower_at(size.hw)
@@ -144,15 +148,18 @@ def _lower_at(
     skip: tuple[str, ...],
     check: bool,
     alone: bool,
-    optimize: str | None,
+    device: str | None,
 ) -> Lowered:
     from pipeline.build.export import export
     from pipeline.build.measured_norms import refit
+    from pipeline.cost.rearrange import arrange, device_for
     from pipeline.graph import declare_size
     from pipeline.graph.integers import found_in
     from pipeline.graph.statistics import count, operators, opset
     from pipeline.quantisation.names import is_quantised
     from pipeline.quantisation.rewrite import integers as integer_weights
+    from pipeline.rewrites import finish
+    from pipeline.verify.each_rewrite import compare
 
     exported = export(network, size)
     give_back()
@@ -168,19 +175,29 @@ def _lower_at(
     rewritten = rewrite(exported, network.contract if bake_contract else None, target, skip, check)
 
     graph = rewritten.graph
+    before_finish = graph.copy()
+    finished = finish(graph, target, skip, compare if check else None)
+    rewritten.edits.extend(finished.edits)
+    rewritten.checks.extend(finished.checks)
+    uncured = target.family.write(before_finish, target) if finished.edits else None
+    del before_finish
     rewritten.edits.extend(refit(graph, target, _contract_of(graph, network, bake_contract)))
-    optimized = None
-    if optimize is not None:
-        from pipeline.cost.rearrange import optimize as rearrange
-
-        made = rearrange(graph, target, optimize, Size.of_hw(size))
-        graph, optimized = made.graph, made.as_dict()
-        rewritten.edits.extend(made.edits)
     del exported
     give_back()
     channels = _channels(graph, only_pictures=bake_contract)
     smallest = network.contract.size_multiple if network.contract else 1
     fit = _fit(graph, target, channels, smallest)
+    arranged, on = None, device_for(target, device)
+    if on is not None and fit.candidate is not None:
+        alone_at = (own_size or size) if fit.multiple is None or alone else None
+        nominal = alone_at or _rounded(size, fit.multiple or 1)
+        runs_at = [alone_at] if alone_at else _trials(fit.multiple or 1)
+        made = arrange(graph, target, on, Size.of_hw(nominal), runs_at)
+        graph, arranged = made.graph, made.as_dict()
+        if made.edits:
+            rewritten.edits.extend(made.edits)
+            fit = _fit(graph, target, channels, smallest)
+        give_back()
     notes = [*rewritten.notes, *fit.notes]
     fixed = None
     if fit.multiple is None or alone:
@@ -218,9 +235,10 @@ def _lower_at(
         edits=rewritten.edits,
         refusals=rewritten.refusals,
         checks=rewritten.checks if check else None,
-        optimized=optimized,
+        arranged=arranged,
         baked=rewritten.baked,
         quantised=quantised,
+        uncured=uncured,
         integers=found_in(model, integers),
         source_integers=tuple(integers),
         notes=tuple(notes),
@@ -362,8 +380,7 @@ def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]
     for multiple in choices:
         ratios = set()
         try:
-            few = ((3, 1), (1, 3)) if multiple > 64 else ((7, 9), (11, 5))
-            for height, width in ((multiple * tall, multiple * wide) for tall, wide in few):
+            for height, width in _trials(multiple):
                 _, _, out_height, out_width = candidate(np.zeros((1, channels, height, width), np.float32)).shape
                 ratios.add((out_height / height, out_width / width))
         except Exception:  # whatever ONNX Runtime raises for sizes that do not fit
@@ -371,6 +388,12 @@ def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]
         if len(ratios) == 1:
             return multiple
     return None
+
+
+def _trials(multiple: int) -> list[tuple[int, int]]:
+    """Two sizes (height, width) that are multiples of one number and of no larger one."""
+    few = ((3, 1), (1, 3)) if multiple > 64 else ((7, 9), (11, 5))
+    return [(multiple * tall, multiple * wide) for tall, wide in few]
 
 
 def _output_of(

@@ -1,6 +1,7 @@
 """What is done to normalisations once their inputs have been looked at: on pictures, not in the graph alone.
 
-Two things, for targets that compute InstanceNormalization in one layer, whatever stands before it:
+Two things, the first for targets that compute the variance in one pass, the second for those that compute
+InstanceNormalization in one layer, whatever stands before it:
 
 - A convolution directly in front of a normalisation may have any bias, since the mean is taken off again. Where
   the target computes the variance as E[x^2] - E[x]^2 in float32, a mean far from 0 costs digits: the bias is then
@@ -39,14 +40,17 @@ _SIZE = (96, 128)
 def refit(graph: gs.Graph, target: Target, contract: ImageContract | None) -> list[Edit]:
     """Choose biases in front of normalisations, and fuse those by std + epsilon. Changes the graph in place.
 
-    `contract` says what the graph takes and gives; None: it is not known, and nothing is done. A graph that does
-    not run stays as it is, too.
+    `contract` says what the graph takes and gives; None: it is not known, and nothing is done. A graph that takes
+    no picture of 1 or 3 channels, or does not run stays as it is, too.
     """
-    if contract is None or not target.can("native-instance-norm"):
+    one_pass = "variance-in-one-pass" in target.semantics
+    if contract is None or not (one_pass or target.can("native-instance-norm")):
+        return []
+    if contract.input.channels not in (1, 3):
         return []
     pictures = _pictures(graph, contract)
-    edits = _fuse(graph, pictures, contract)
-    if "variance-in-one-pass" in target.semantics:
+    edits = _fuse(graph, pictures, contract) if target.can("native-instance-norm") else []
+    if one_pass:
         edits += _centre(graph, pictures)
     return edits
 

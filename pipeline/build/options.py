@@ -160,10 +160,11 @@ class BuildOptions:
         "--target compute can.",
         "KIND",
     )
-    optimize: str | None = option(
+    device: str | None = option(
         None,
-        "Rearrange the graph for a worker (compute, phone or burst) where that is predicted to be faster.",
-        "WORKER",
+        "The class of devices that the graph is arranged for, exactly: for Barracuda desktop (default), laptop, "
+        "phone, phone-qualcomm or burst; none leaves it as it is.",
+        "CLASS",
     )
 
     def __post_init__(self) -> None:
@@ -171,10 +172,10 @@ class BuildOptions:
             object.__setattr__(self, "target", targets.at_precision(self.target, self.precision))
         elif self.target in targets.names(narrow=True):
             object.__setattr__(self, "precision", targets.precision_of(self.target))
-        if self.optimize is not None:
-            from pipeline.cost.rearrange import device_for
+        if self.device is not None:
+            from pipeline.cost.rearrange import check_device
 
-            device_for(self.optimize)
+            check_device(self.device)
         if self.weights != FLOAT or self.min_psnr != DEFAULT_PSNR:
             check_weights(self.weights, self.min_psnr)
         self.size.checked()

@@ -60,6 +60,7 @@ class Parts:
         kinds: list[tuple[Any, Any]] = [(model[key], int) for key in _WHOLE]
         kinds += [(model[key], (int, float)) for key in _REAL]
         kinds += [(model[key], str) for key in _TEXTS]
+        kinds += [((report.get("arranged") or {"device": ""})["device"], str)]
         kinds += [(source[key], str) for key in ("digest", "architecture", "file")]
         for value, kind in kinds:
             if not isinstance(value, kind) or isinstance(value, bool):
@@ -107,6 +108,7 @@ def bundle(parts: Parts, options: BuildOptions, name: str) -> dict[str, bytes]:
             is_mask=look["mask"],
             strength=look["strength"],
             keep_colors=look["keep_colors"],
+            arranged_for=(report.get("arranged") or {}).get("device", ""),
             reports={
                 "report.json": render_json(report),
                 "report.md": render_markdown(report),

@@ -102,8 +102,10 @@ def _lower_and_prove(
     from pipeline import sources
     from pipeline.build import picture_check
     from pipeline.build.lowering import lower_network, trial_sizes
+    from pipeline.rewrites.low_contrast import CODE, MEAN, LowContrast
     from pipeline.sources.onnx_file import takes_bytes
     from pipeline.validation import validate
+    from pipeline.verify import contrast
     from pipeline.verify import proof as proving
     from pipeline.verify.compare import difference
     from pipeline.verify.original import against_original
@@ -117,7 +119,7 @@ def _lower_and_prove(
         metadata=facts.metadata(network, target, bake_contract),
         skip=options.skip,
         check=options.check,
-        optimize=options.optimize,
+        device=options.device,
         alone=alone,
     )
     step("lower", f"{plural(len(lowered.edits), 'edit')}; {facts.counts(lowered.after['operators'])}")
@@ -126,8 +128,8 @@ def _lower_and_prove(
         told = f"{lowered.size} instead of {options.size}: {'it is its only one' if lowered.fixed_size else rule}"
         step("size", told)
         lowered = replace(lowered, notes=(f"made for {told}", *lowered.notes))
-    if lowered.optimized is not None:
-        step("optimize", facts.optimized(lowered.optimized))
+    if lowered.arranged is not None and lowered.arranged["done"]:
+        step("arrange", facts.arranged(lowered.arranged))
     if lowered.checks is not None:
         undone = sorted({check.rewrite for check in lowered.checks if check.outcome == "undone"})
         told = f"undone: {', '.join(undone)}" if undone else "none changed the result"
@@ -150,14 +152,17 @@ def _lower_and_prove(
             remedy="The validator finds nothing wrong with it: please report this.",
         )
 
-    candidate = _picture_function(lowered.candidate, None if bake_contract else network, reference, lowered)
-    truth = _picture_function(lowered.quantised or reference, network, reference, lowered)
-    if network.model is not None and takes_bytes(network.model):
-        truth, candidate = _of_whole_levels(truth), _of_whole_levels(candidate)
+    def shown(function: Picture2Picture, around: Network | None) -> Picture2Picture:
+        made = _picture_function(function, around, reference, lowered)
+        return _of_whole_levels(made) if network.model is not None and takes_bytes(network.model) else made
+
+    outside = None if bake_contract else network
+    candidate, truth = shown(lowered.candidate, outside), shown(lowered.quantised or reference, network)
+    tried = trial_sizes(lowered, getattr(reference, "fixed_size", None))
     proof = proving.prove(
         truth,
         candidate,
-        trial_sizes(lowered, getattr(reference, "fixed_size", None)),
+        tried,
         channels=lowered.input_channels,
         picture=options.picture,
         tolerance=target.family.tolerance(target, options.tolerance),
@@ -165,6 +170,17 @@ def _lower_and_prove(
         least_psnr=target.family.least_psnr(target),
     )
     report["proof"] = proof.as_dict()
+    if any(finding.code == CODE for finding in findings):
+        plain = lowered.uncured and proving.as_target_computes(lowered.uncured, target)
+        report["proof"]["low_contrast"] = contrast.measure(
+            truth,
+            candidate,
+            shown(plain, outside) if plain else None,
+            tried[0],
+            lowered.input_channels,
+            options.picture,
+            None if LowContrast.name in options.skip else any(edit.what == MEAN for edit in lowered.edits),
+        )
     if lowered.quantised is not None:
         as_given = _picture_function(reference, network, reference, lowered)(proof.golden_input)
         report["against_quantised"] = difference(as_given, candidate(proof.golden_input), "picture").as_dict()

@@ -26,7 +26,9 @@ from pipeline.support.size import Size
 @click.option("--seconds", type=float, default=60.0, show_default=True, help="Bound on the timing of each size.")
 @click.option("--target", default=targets.DEFAULT, show_default=True, help="What the models are lowered for.")
 @click.option("--gpu", is_flag=True, help="Also time the kernels of a compiled network on this machine's GPU.")
-@click.option("--optimize", metavar="WORKER", help="Rearrange the graphs for compute, phone or burst.")
+@click.option(
+    "--device", metavar="CLASS", help="Arrange the graphs for this class of devices, as build-unity does."
+)
 @click.option(
     "--no-memory", is_flag=True, help="Do not measure memory (a further process for each model and size)."
 )
@@ -71,7 +73,7 @@ def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
         threads=options["threads"],
         seconds=options["seconds"],
         memory=not options["no_memory"],
-        optimize=options["optimize"],
+        device=options["device"],
         gpu=_GPU_SECONDS if options["gpu"] else 0.0,
     )
     measured = None

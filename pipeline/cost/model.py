@@ -60,6 +60,11 @@ class Conv:
     height: int
     width: int
 
+    @property
+    def macs(self) -> int:
+        """Multiply-adds that the convolution needs."""
+        return self.outputs * self.height * self.width * (self.inputs // self.group) * math.prod(self.kernel)
+
 
 def layers(graph: gs.Graph) -> list[Layer]:
     """The layers of a graph at the size that its input declares; nodes of unknown shape count as nothing."""
@@ -152,8 +157,8 @@ class Device:
 
     `gmac` is milliseconds for a billion multiply-adds in the worker's plain kernel, `gelem` for a billion
     activation elements moved, `launch` for each layer; `kernels` weighs the arithmetic by kernel. `basis` says
-    where the terms are known from and `error` how far off a prediction may be, as a factor. `optimize` is the name
-    by which graphs are rearranged for it; "" where they are not.
+    where the terms are known from and `error` how far off a prediction may be, as a factor. `arranged`
+    says whether graphs are arranged for it; the first such class of a family is what builds are for by default.
     """
 
     name: str
@@ -165,16 +170,18 @@ class Device:
     kernels: Mapping[str, float]
     basis: str
     error: float
-    optimize: str = ""
+    arranged: bool = False
 
     def milliseconds(self, graph_layers: list[Layer]) -> float:
         """Predicted time of one picture."""
-        total = 0.0
-        for layer in graph_layers:
-            if not self.worker.fuses(layer):
-                total += self.gmac * layer.macs * 1e-9 * self.worker.weight(layer, self.kernels)
-                total += self.gelem * self.worker.traffic(layer, self.kernels) * 1e-9 + self.launch
-        return total
+        return sum(self.of_layer(layer) for layer in graph_layers)
+
+    def of_layer(self, layer: Layer) -> float:
+        """Predicted milliseconds of one layer; 0 for one that is computed inside another."""
+        if self.worker.fuses(layer):
+            return 0.0
+        arithmetic = self.gmac * layer.macs * 1e-9 * self.worker.weight(layer, self.kernels)
+        return arithmetic + self.gelem * self.worker.traffic(layer, self.kernels) * 1e-9 + self.launch
 
     def as_dict(self) -> dict[str, Any]:
         return {"name": self.name, "title": self.title, "worker": self.worker.name, "basis": self.basis}

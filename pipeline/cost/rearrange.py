@@ -1,8 +1,8 @@
-"""`--optimize`: rearrange a lowered graph for a worker, where the cost model says that it pays.
+"""Arranging a lowered graph for the class of devices that a build is for, where the cost model says that it pays.
 
 Every place of every rearrangement (pipeline.rewrites.cheaper) is tried on a copy, lowered again, predicted,
-validated, compared with the graph before it, and kept when it gains at least a hundredth of the whole. What was
-left as it is, and why, is told too.
+validated, compared with the graph before it, and kept when it gains at least a hundredth of the whole and the file
+grows by no more than that is worth. What was left as it is, and why, is told too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cost.model import Device, at_size, devices
+from pipeline.cost.model import Device, Layer, at_size, devices
 from pipeline.rewrites.base import Edit
 from pipeline.rewrites.cheaper import CHEAPER
 from pipeline.support.errors import PipelineError
@@ -26,15 +26,18 @@ if TYPE_CHECKING:
 
 LEAST_GAIN = 0.01
 """Part of the predicted time below which a gain is not worth a change of the graph."""
+MOST_GROWTH = 10.0
+"""How many hundredths of further weights a hundredth of the predicted time is worth."""
+NONE = "none"
+"""What `--device` takes beside the classes: the graph stays as it was lowered."""
 
 
 @dataclass
-class Optimized:
+class Arranged:
     """The graph, and what was done and left. Milliseconds are predicted, at `size`."""
 
     graph: gs.Graph
-    worker: str
-    device: str
+    device: Device
     size: str
     before: float
     after: float
@@ -44,8 +47,8 @@ class Optimized:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "worker": self.worker,
-            "device": self.device,
+            "device": self.device.name,
+            "title": self.device.title,
             "size": self.size,
             "before_ms": round(self.before, 3),
             "after_ms": round(self.after, 3),
@@ -54,67 +57,146 @@ class Optimized:
         }
 
 
-def workers() -> dict[str, Device]:
-    """What `--optimize` takes, and the device class whose predicted times decide."""
-    return {held.optimize: held for held in devices().values() if held.optimize}
+def classes() -> list[str]:
+    """The names of device classes that graphs are arranged for, of all families."""
+    return [held.name for held in devices().values() if held.arranged]
 
 
-def device_for(worker: str) -> Device:
-    """The device class of a worker. Raises PipelineError `unknown-worker`."""
-    known = workers()
-    if worker not in known:
+def check_device(name: str | None) -> None:
+    """Raise PipelineError `unknown-device` for what `--device` does not take."""
+    if name is not None and name not in (NONE, *classes()):
         raise PipelineError(
-            "unknown-worker",
-            f"there is no worker named {worker!r} to optimise for",
-            subject="--optimize",
-            remedy=f"Use one of: {', '.join(known)}.",
+            "unknown-device",
+            f"graphs are not arranged for a device class named {name!r}",
+            subject="--device",
+            remedy=f"Use one of: {', '.join((*classes(), NONE))}.",
         )
-    return known[worker]
 
 
-def optimize(
-    graph: gs.Graph, target: Target, worker: str, size: Size, cheaper: Sequence[Cheaper] = CHEAPER
-) -> Optimized:
+def device_for(target: Target, name: str | None) -> Device | None:
+    """The class of devices of the target's family with that name, for None its first one.
+
+    None where the graph is not to be arranged: for the name `none`, and for a family that has no such class.
+    """
+    arranged = [held for held in target.family.devices() if held.arranged]
+    return next((held for held in arranged if name in (None, held.name)), None)
+
+
+def arrange(
+    graph: gs.Graph,
+    target: Target,
+    device: Device,
+    size: Size,
+    runs_at: Sequence[tuple[int, int]] = (),
+    cheaper: Sequence[Cheaper] = CHEAPER,
+) -> Arranged:
     """A rearranged copy of a graph that is lowered for `target`; `graph` itself is not changed.
 
-    `size` is that of the pictures that it shall be fast at. Raises PipelineError `unknown-worker`.
+    `size` is that of the pictures that it shall be fast at, `runs_at` are the sizes (height, width) at which its
+    output must keep its size.
     """
-    from pipeline.rewrites import lower
-    from pipeline.verify.each_rewrite import compare
-
-    on = device_for(worker)
-
-    def cost(candidate: gs.Graph) -> float:
-        return on.milliseconds(at_size(candidate, size))
-
-    now = cost(graph)
-    result = Optimized(graph, worker, on.name, str(size), now, now)
+    found = at_size(graph, size)
+    now = device.milliseconds(found)
+    result = Arranged(graph, device, str(size), now, now)
+    tries = []
     for rewrite in cheaper:
         if not all(map(target.can, rewrite.needs)):
             continue
-        for place in rewrite.places(result.graph):
-            if place not in rewrite.places(result.graph):
-                continue  # an earlier place took this one with it
-            candidate = result.graph.copy()
-            edit = rewrite.apply(candidate, place)
-            candidate.cleanup(remove_unused_graph_inputs=False).toposort()
-            lower(candidate, target)
-            gain = result.after - cost(candidate)
-            told = {"rewrite": rewrite.name, "nodes": list(edit.nodes), "gain_ms": round(gain, 3)}
-            if gain < LEAST_GAIN * result.before:
-                result.left.append(told | {"why": "it does not pay"})
-                continue
-            if broken := _refused(candidate, target) - _refused(result.graph, target):
-                result.left.append(told | {"why": f"{target.name} would not compute it right ({min(broken)})"})
-                continue
-            outcome, reason = compare(result.graph, candidate)
-            if outcome != "same":
-                result.left.append(told | {"why": f"not proven to compute the same: {reason}"})
-                continue
-            result.graph, result.after = candidate, result.after - gain
-            result.edits.append(Edit(rewrite.name, edit.nodes, edit.what, f"{edit.why}: {gain:.2f} ms predicted"))
-            result.done.append(told)
+        for place in rewrite.places(graph):
+            if _may_gain(rewrite, place, found, device, LEAST_GAIN * now):
+                tries.append((_gain(result, rewrite, place, size), rewrite, place))
+    least = LEAST_GAIN * now
+    for gain, rewrite, place in sorted(tries, key=lambda held: -held[0]):
+        if place not in rewrite.places(result.graph):
+            continue  # another rearrangement took this place
+        _try(result, target, rewrite, place, size, runs_at) if gain >= least else _leave(
+            result, rewrite, place, gain
+        )
     return result
+
+
+def _try(
+    result: Arranged,
+    target: Target,
+    rewrite: Cheaper,
+    place: str,
+    size: Size,
+    runs_at: Sequence[tuple[int, int]],
+) -> None:
+    """Do it at one place, and keep it if it is cheaper, accepted by the target, and proven."""
+    from pipeline.rewrites import lower
+    from pipeline.verify.each_rewrite import compare
+
+    candidate, edit = _applied(result.graph, rewrite, place)
+    lower(candidate, target)
+    gain = result.after - result.device.milliseconds(at_size(candidate, size))
+    if gain < LEAST_GAIN * result.before:
+        return _leave(result, rewrite, place, gain)
+    growth = _weights(candidate) / max(1, _weights(result.graph)) - 1
+    if growth > MOST_GROWTH * gain / result.before:
+        return _leave(result, rewrite, place, gain, f"it would make the file {growth:.0%} larger")
+    if _output_shapes(candidate, runs_at) != _output_shapes(result.graph, runs_at):
+        return _leave(result, rewrite, place, gain, "the network runs at sizes that its blocks do not divide")
+    if broken := _refused(candidate, target) - _refused(result.graph, target):
+        return _leave(result, rewrite, place, gain, f"{target.name} would not compute it right ({min(broken)})")
+    outcome, reason = compare(result.graph, candidate)
+    if outcome != "same":
+        return _leave(result, rewrite, place, gain, f"not proven to compute the same: {reason}")
+    result.graph, result.after = candidate, result.after - gain
+    result.edits.append(Edit(rewrite.name, edit.nodes, edit.what, f"{edit.why}: {gain:.2f} ms predicted"))
+    result.done.append({"rewrite": rewrite.name, "nodes": list(edit.nodes), "gain_ms": round(gain, 3)})
+    return None
+
+
+def _leave(result: Arranged, rewrite: Cheaper, place: str, gain: float, why: str = "it does not pay") -> None:
+    told = {"rewrite": rewrite.name, "nodes": place.split(), "gain_ms": round(gain, 3), "why": why}
+    result.left.append(told)
+
+
+def _applied(graph: gs.Graph, rewrite: Cheaper, place: str) -> tuple[gs.Graph, Edit]:
+    candidate = graph.copy()
+    edit = rewrite.apply(candidate, place)
+    candidate.cleanup(remove_unused_graph_inputs=False).toposort()
+    return candidate, edit
+
+
+def _weights(graph: gs.Graph) -> int:
+    from pipeline.graph.statistics import count
+
+    return count(graph).weights
+
+
+def _gain(result: Arranged, rewrite: Cheaper, place: str, size: Size) -> float:
+    """Predicted, before it is lowered again, which can only add to the cost."""
+    candidate, _ = _applied(result.graph, rewrite, place)
+    return result.before - result.device.milliseconds(at_size(candidate, size))
+
+
+def _may_gain(rewrite: Cheaper, place: str, found: Sequence[Layer], device: Device, least: float) -> bool:
+    """Whether trying is worth it: the new convolution and the moving of its pixels against what is there."""
+    becomes = getattr(rewrite, "becomes", None)
+    layer = next((held for held in found if held.name == place), None)
+    if becomes is None or layer is None or layer.conv is None:
+        return True
+    made = becomes(layer.conv)
+    if made is None:
+        return False
+    conv = Layer(layer.name, layer.operator, made.macs, layer.read, layer.written, layer.behind, made)
+    moved = Layer("", "DepthToSpace", 0, layer.written, layer.written)
+    return device.of_layer(layer) - device.of_layer(conv) - device.of_layer(moved) >= least
+
+
+def _output_shapes(graph: gs.Graph, sizes: Sequence[tuple[int, int]]) -> list[Any]:
+    """The output's shape at each of the sizes (height, width); the declared input size is left as it was."""
+    from pipeline.graph import infer
+
+    image, found = graph.inputs[0], []
+    declared = image.shape
+    for size in sizes:
+        image.shape = [1, declared[1], *size]
+        found.append(infer(graph).of(graph.outputs[0]))
+    image.shape = declared
+    return found
 
 
 def _refused(graph: gs.Graph, target: Target) -> set[str]:

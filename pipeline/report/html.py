@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.report import packed
 from pipeline.report.charts import bars
-from pipeline.report.markdown import look, quantised_sentences, silence, sizes
+from pipeline.report.markdown import arranged_sentences, further_sentences, look, silence, sizes
 from pipeline.report.page import data_url, render
 
 
@@ -16,7 +16,8 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> byt
     return render(
         "report",
         r=report,
-        quantised=quantised_sentences(report),
+        arranged=arranged_sentences(report.get("arranged")),
+        further=further_sentences(report),
         packed=packed.sentences(report["packed"], report["model"]["weights"]) if "packed" in report else [],
         packed_rows=packed.rows(report["packed"]) if "packed" in report else [],
         packed_plot=packed.plot(report["packed"]) if "packed" in report else "",

@@ -36,8 +36,9 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         "## Proof",
         "",
         *_proof(report["proof"]),
-        *(line for sentence in quantised_sentences(report) for line in (sentence, "")),
+        *(line for sentence in further_sentences(report) for line in (sentence, "")),
         *_cost(report.get("cost")),
+        *(line for sentence in arranged_sentences(report.get("arranged")) for line in (sentence, "")),
         *_flicker(report.get("flicker")),
         *(packed.markdown(report["packed"], model["weights"]) if "packed" in report else ()),
         "## Operators",
@@ -136,9 +137,11 @@ def _proof(proof: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def quantised_sentences(report: Mapping[str, Any]) -> list[str]:
-    """How far the float graph is from a quantised source as it was, and from the network before quantising."""
-    sentences = []
+def further_sentences(report: Mapping[str, Any]) -> list[str]:
+    """What was measured besides: a picture of low contrast; how far the float graph is from a quantised source as
+    it was, and from the network before quantising.
+    """
+    sentences = _low_contrast(report["proof"].get("low_contrast"))
     if found := report.get("against_quantised"):
         sentences.append(
             f"Against the quantised source as ONNX Runtime runs it: {_far(found)}: the rounding of activations, "
@@ -150,6 +153,26 @@ def quantised_sentences(report: Mapping[str, Any]) -> list[str]:
             f"what was built {_far(found['built'])}."
         )
     return sentences
+
+
+def _low_contrast(measured: Mapping[str, Any] | None) -> list[str]:
+    """What a picture of low contrast comes to, with the cure and without, and what that is for."""
+    if not measured:
+        return []
+    told = (
+        f"Low contrast: GPU kernels compute a normalisation's variance as E[x^2] - E[x]^2 in float32, which loses "
+        f"digits where a picture hardly varies (fades, fog, loading screens). On the picture at "
+        f"{measured['contrast']:.0%} of its contrast the built graph, computed so, is within "
+        f"{measured['levels']:g} levels of the source, which rounds such a picture in float32, too"
+    )
+    if measured["levels_without"] is not None:
+        told += f" (within {measured['levels_without']:g} without the rewrite low-contrast)"
+    if measured["mean_taken_off"] is not False:
+        return [told + "."]
+    return [
+        f"{told}. The picture's mean is not taken off: that is exact only where the first convolution adds no "
+        "zeros at its borders and a normalisation follows it."
+    ]
 
 
 def _far(found: Mapping[str, Any]) -> str:
@@ -178,6 +201,23 @@ def _cost(cost: Mapping[str, Any] | None) -> list[str]:
             for size, held in cost["sizes"].items()
         ),
         "",
+    ]
+
+
+def arranged_sentences(arranged: Mapping[str, Any] | None) -> list[str]:
+    """For which class of devices the graph is arranged, what that gains, and what holds for others."""
+    if not arranged:
+        return []
+    device = f"{arranged['title']} (device class {arranged['device']})"
+    if not arranged["done"]:
+        return [f"Arranged for: {device}; no rearrangement is predicted to gain anything there."]
+    before, after = arranged["before_ms"], arranged["after_ms"]
+    places = len(arranged["done"])
+    return [
+        f"Arranged for: {device}. The same numbers are computed in another way at {places} "
+        f"place{'' if places == 1 else 's'} of the graph: predicted {before:.2f} ms before and {after:.2f} ms "
+        f"after, at {arranged['size']}. The model runs on every device; for another class --device may arrange it "
+        "better."
     ]
 
 

@@ -26,6 +26,7 @@ from pipeline.rewrites.group_norm import GroupNorms
 from pipeline.rewrites.instance_norm import FuseInstanceNorm, InstanceNormInputs
 from pipeline.rewrites.layout import ChannelsLast
 from pipeline.rewrites.linear_fusing import ConstantsAlongWidth, ShiftsBeforeConvolutions
+from pipeline.rewrites.low_contrast import LowContrast
 from pipeline.rewrites.padding import MergedPads, Paddings
 from pipeline.rewrites.pooling import Pools
 from pipeline.rewrites.reductions import Reductions, Softmaxes
@@ -77,16 +78,20 @@ REWRITES: tuple[Rewrite, ...] = (
 )
 """Every rewrite, one line each, in the order in which they run: one that keeps what they say in `after`."""
 
+FINISHING: tuple[Rewrite, ...] = (LowContrast(),)
+"""Rewrites of a graph that is lowered and has its image contract; `finish` runs them."""
+
 
 def check_skipped(skip: Collection[str]) -> None:
     """Raise PipelineError `unknown-rewrite` for a name that no rewrite has."""
-    unknown = sorted(set(skip) - {rewrite.name for rewrite in REWRITES})
+    names = [rewrite.name for rewrite in (*REWRITES, *FINISHING)]
+    unknown = sorted(set(skip) - set(names))
     if unknown:
         raise PipelineError(
             "unknown-rewrite",
             f"there is no rewrite named {', '.join(unknown)}",
             subject="--skip",
-            remedy=f"Use one of: {', '.join(rewrite.name for rewrite in REWRITES)}.",
+            remedy=f"Use one of: {', '.join(names)}.",
         )
 
 
@@ -102,4 +107,22 @@ def lower(
     return run(graph, target, (rewrite for rewrite in REWRITES if rewrite.name not in skip), compare)
 
 
-__all__ = ["REWRITES", "Check", "Edit", "LoweringResult", "Refusal", "Rewrite", "lower", "run"]
+def finish(
+    graph: gs.Graph, target: Target, skip: Collection[str] = (), compare: Compare | None = None
+) -> LoweringResult:
+    """Apply the rewrites that come behind all others and behind the image contract; as `lower`."""
+    return run(graph, target, (rewrite for rewrite in FINISHING if rewrite.name not in skip), compare)
+
+
+__all__ = [
+    "FINISHING",
+    "REWRITES",
+    "Check",
+    "Edit",
+    "LoweringResult",
+    "Refusal",
+    "Rewrite",
+    "finish",
+    "lower",
+    "run",
+]

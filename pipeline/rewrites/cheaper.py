@@ -1,4 +1,4 @@
-"""Rearrangements that compute the same and may be cheaper: for `--optimize`, never part of lowering.
+"""Rearrangements that compute the same and may be cheaper on the class of devices that a build is for.
 
 Each knows the `places` where it could be done and does one of them. Whether it pays is not for it to say: the cost
 model is asked for each place (pipeline.cost.rearrange), since what is cheaper on one worker is dearer on another.
@@ -13,6 +13,8 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import filler, is_nearest_enlarging, pads_of, scales_of
 from pipeline.rewrites.base import Edit
+from pipeline.rewrites.blocks import Blocks
+from pipeline.rewrites.kernels import named, plain_convolution, weights_and_bias
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -43,31 +45,6 @@ class Cheaper(Protocol):
         ...
 
 
-def _named(graph: gs.Graph, name: str) -> gs.Node:
-    return next(node for node in graph.nodes if node.name == name)
-
-
-def _plain(node: gs.Node) -> bool:
-    """A Conv with constant weights, one group, no dilation, and pads that it says itself."""
-    kernel = n.value(node.inputs[1]) if node.op == "Conv" else None
-    return (
-        kernel is not None
-        and kernel.ndim == 4
-        and int(node.attrs.get("group", 1)) == 1
-        and n.ints(node, "dilations", (1, 1)) == (1, 1)
-        and n.text(node, "auto_pad", "NOTSET") in ("NOTSET", "")
-    )
-
-
-def _weights(node: gs.Node) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and bias; a bias of zeros where there is none."""
-    kernel = n.value(node.inputs[1])
-    assert kernel is not None
-    bias = n.given(node, 2)
-    held = np.zeros(kernel.shape[0], np.float32) if bias is None else n.value(bias)
-    return np.asarray(kernel), np.asarray(held)
-
-
 class UpsampledConvolutions:
     """Nearest x2 and a 3x3 convolution are a 2x2 convolution of the small picture and a DepthToSpace.
 
@@ -87,7 +64,7 @@ class UpsampledConvolutions:
     def _parts(self, graph: gs.Graph, conv: gs.Node) -> tuple[gs.Node, gs.Node | None, str] | None:
         """The Upsample, the Pad if there is one, and how the picture is padded."""
         kernel = n.value(conv.inputs[1])
-        if not _plain(conv) or kernel is None or kernel.shape[2:] != (3, 3):
+        if not plain_convolution(conv) or kernel is None or kernel.shape[2:] != (3, 3):
             return None
         if n.ints(conv, "strides", (1, 1)) != (1, 1):
             return None
@@ -114,11 +91,11 @@ class UpsampledConvolutions:
         return before, pad, mode
 
     def apply(self, graph: gs.Graph, place: str) -> Edit:
-        conv = _named(graph, place)
+        conv = named(graph, place)
         parts = self._parts(graph, conv)
         assert parts is not None
         upsample, pad, mode = parts
-        kernel, bias = _weights(conv)
+        kernel, bias = weights_and_bias(conv)
         make = n.Builder(graph, conv, self.name)
         small = upsample.inputs[0]
         attrs: dict[str, Any] = {}
@@ -161,13 +138,13 @@ class WideOutputs:
         found = []
         for node in n.nodes_of(graph, "Conv"):
             kernel = n.value(node.inputs[1])
-            if _plain(node) and kernel is not None and kernel.shape[0] < BLOCK <= kernel.shape[1]:
+            if plain_convolution(node) and kernel is not None and kernel.shape[0] < BLOCK <= kernel.shape[1]:
                 found.append(node.name)
         return found
 
     def apply(self, graph: gs.Graph, place: str) -> Edit:
-        conv = _named(graph, place)
-        kernel, bias = _weights(conv)
+        conv = named(graph, place)
+        kernel, bias = weights_and_bias(conv)
         count = kernel.shape[0]
         make = n.Builder(graph, conv, self.name)
         more = [(0, BLOCK - count), (0, 0), (0, 0), (0, 0)]
@@ -195,13 +172,18 @@ class WideInputs:
             kernel = n.value(node.inputs[1])
             pad = n.producer(node.inputs[0])
             padded = pad is not None and pad.op == "Pad" and n.read_only_by(graph, pad.outputs[0], node)
-            if _plain(node) and kernel is not None and padded and kernel.shape[1] < BLOCK <= kernel.shape[0]:
+            if (
+                plain_convolution(node)
+                and kernel is not None
+                and padded
+                and kernel.shape[1] < BLOCK <= kernel.shape[0]
+            ):
                 found.append(node.name)
         return found
 
     def apply(self, graph: gs.Graph, place: str) -> Edit:
-        conv = _named(graph, place)
-        kernel, bias = _weights(conv)
+        conv = named(graph, place)
+        kernel, bias = weights_and_bias(conv)
         count = kernel.shape[1]
         make = n.Builder(graph, conv, self.name)
         pad = n.producer(conv.inputs[0])
@@ -270,5 +252,14 @@ class WideLayers:
         )
 
 
-CHEAPER: tuple[Cheaper, ...] = (UpsampledConvolutions(), WideLayers(), WideOutputs(), WideInputs())
-"""Every rearrangement, in the order in which they are tried."""
+CHEAPER: tuple[Cheaper, ...] = (
+    UpsampledConvolutions(),
+    WideLayers(),
+    WideOutputs(),
+    WideInputs(),
+    Blocks(2),
+    Blocks(4),
+    Blocks(2, folded=True),
+    Blocks(4, folded=True),
+)
+"""Every rearrangement. Where several gain at one place, the one that gains most is tried first."""

@@ -38,6 +38,32 @@ def narrow(conv: gs.Node, shapes: Shapes) -> bool:
     return shape[3] is not None and shape[3] <= NARROW and len(pads) == 4
 
 
+def named(graph: gs.Graph, name: str) -> gs.Node:
+    """The node of a name."""
+    return next(node for node in graph.nodes if node.name == name)
+
+
+def plain_convolution(node: gs.Node) -> bool:
+    """Whether a node is a Conv of two axes with constant weights, one group, no dilation, and pads of its own."""
+    kernel = n.value(node.inputs[1]) if node.op == "Conv" else None
+    return (
+        kernel is not None
+        and kernel.ndim == 4
+        and int(node.attrs.get("group", 1)) == 1
+        and n.ints(node, "dilations", (1, 1)) == (1, 1)
+        and n.text(node, "auto_pad", "NOTSET") in ("NOTSET", "")
+    )
+
+
+def weights_and_bias(conv: gs.Node) -> tuple[np.ndarray, np.ndarray]:
+    """A convolution's weights and bias; a bias of zeros where there is none."""
+    kernel = n.value(conv.inputs[1])
+    assert kernel is not None
+    bias = n.given(conv, 2)
+    held = np.zeros(kernel.shape[0], np.float32) if bias is None else n.value(bias)
+    return np.asarray(kernel), np.asarray(held)
+
+
 @dataclass(frozen=True)
 class Axis:
     """One axis of a transposed convolution: out = stride * in + reach + extra - begin - end - stride.

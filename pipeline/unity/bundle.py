@@ -76,6 +76,8 @@ class BundleSpec:
     is_mask: bool = False
     strength: float = 1.0
     keep_colors: float = 0.0
+    arranged_for: str = ""
+    """The class of devices that the graph is arranged for; "" where it is the same for all."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -224,7 +226,8 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
         metas[f"{path}.meta"] = meta.file_meta(path, guid(path)) if own is None else own
     metas[f"{stub}.meta"] = meta.script_meta(guid(stub), links)
     metas[f"{folder}.meta"] = meta.folder_meta(guid(folder))
-    return with_manifest(folder, files | metas)
+    facts = {"target": spec.target.name} | ({"arranged_for": spec.arranged_for} if spec.arranged_for else {})
+    return with_manifest(folder, files | metas, facts)
 
 
 def _stub(spec: BundleSpec, class_name: str) -> bytes:
@@ -254,9 +257,11 @@ def _folder_metas(paths: list[str]) -> dict[str, bytes]:
     return {f"{folder}.meta": meta.folder_meta(guid(folder)) for folder in sorted(folders)}
 
 
-def with_manifest(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+def with_manifest(
+    folder: str, files: Mapping[str, bytes], facts: Mapping[str, str] | None = None
+) -> dict[str, bytes]:
     """The files of one unit of a bundle with their list, `bundle.json` in the unit's folder, and its meta."""
     path = f"{folder}/{MANIFEST}"
     own_meta = {f"{path}.meta": meta.file_meta(path, guid(path))}
     listed = {**files, **own_meta}
-    return {**listed, path: manifest(listed)}
+    return {**listed, path: manifest(listed, facts)}

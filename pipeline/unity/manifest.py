@@ -30,10 +30,14 @@ def is_pristine(data: bytes, wanted: str) -> bool:
     return is_text and b"\r\n" in data and digest(data.replace(b"\r\n", b"\n")) == wanted
 
 
-def manifest(files: Mapping[str, bytes]) -> bytes:
-    """The text of `bundle.json` for these files: path from the folder that holds `StyleTransfer/` -> digest."""
+def manifest(files: Mapping[str, bytes], facts: Mapping[str, str] | None = None) -> bytes:
+    """The text of `bundle.json` for these files: path from the folder that holds `StyleTransfer/` -> digest.
+
+    `facts` stand in front of them.
+    """
     listing = {path: digest(data) for path, data in sorted(files.items())}
-    return (json.dumps({"format": _FORMAT, "files": listing}, indent=2) + "\n").encode("ascii")
+    told = {"format": _FORMAT, **(facts or {}), "files": listing}
+    return (json.dumps(told, indent=2) + "\n").encode("ascii")
 
 
 def read_manifest(data: bytes) -> dict[str, str]:

@@ -28,6 +28,8 @@ _AT_ONCE = 64
 _TELLING = 16
 """Elements that a tensor must have to be found by its values alone; fewer agree by chance."""
 
+_OF_NORMS = frozenset(["GlobalAveragePool", "Mul", "ReduceMean", "Sub"])
+"""What reads the input of an instance normalisation that is written out."""
 _TYPES = {10: np.float16, 11: np.float64}
 """Inputs that are not float32, by the number of their ONNX type."""
 
@@ -79,6 +81,12 @@ class Fed:
     def readers(self, name: str) -> list[str]:
         """The nodes that read a tensor, as `operator name`."""
         return [f"{node.op_type} {label(node)}" for node in self.nodes if name in _read(node)]
+
+    def only_normalised(self, name: str) -> bool:
+        """Whether only one instance normalisation reads a tensor, be it one node or written out."""
+        reading = [node.op_type for node in self.nodes if name in _read(node)]
+        means = sum(operator in ("GlobalAveragePool", "ReduceMean") for operator in reading)
+        return reading == ["InstanceNormalization"] or (means == 1 and set(reading) <= _OF_NORMS)
 
     def values(self, names: Sequence[str]) -> dict[str, np.ndarray | str]:
         """These tensors' values, or in a line why ONNX Runtime cannot compute them; only what they need is run."""
@@ -240,8 +248,9 @@ def by_value(a: Fed, b: Fed, *, outputs_agree: bool, tolerance: float = TOLERANC
     """The first node of A from which on B holds nothing that A computes.
 
     A tensor of A is found in B under its name, or else by its values among those with the same sizes in any order
-    of axes. A tensor that is not found says nothing where something computed from it is found again: B then only
-    gets there another way. So the answer is the first tensor that is not found, and nothing made of it either.
+    of axes, and one that only a normalisation reads also without its mean. A tensor that is not found says nothing
+    where something computed from it is found again: B then only gets there another way. So the answer is the first
+    tensor that is not found, and nothing made of it either.
     `outputs_agree` says whether the two outputs are the same picture, be it in different value ranges; then
     nothing is named but what B lacks and does not need, which is None. All tensors are held in memory at once.
     """
@@ -254,6 +263,8 @@ def by_value(a: Fed, b: Fed, *, outputs_agree: bool, tolerance: float = TOLERANC
     missing: list[str] = []
     for name, value in left.items():
         found = _find(name, value, right, index, facts, tolerance)
+        if found is None and value.ndim == 4 and a.only_normalised(name):
+            found = _find_centred(value, right, b, tolerance)
         if found is not None:
             same[name] = found
         elif _telling(value) or (name in right and right[name].shape == value.shape):
@@ -292,6 +303,20 @@ def _find(
         if np.abs(facts[other] - mine).max() <= slack and _turned_same(value, right[other], tolerance):
             return other
     return None
+
+
+def _find_centred(value: np.ndarray, right: dict[str, np.ndarray], b: Fed, tolerance: float) -> str | None:
+    """The tensor of B that only a normalisation reads and that differs by no more than a constant per channel."""
+    centred = _centred(value)
+    for name, other in right.items():
+        if other.shape == value.shape and b.only_normalised(name) and _same(centred, _centred(other), tolerance):
+            return name
+    return None
+
+
+def _centred(value: np.ndarray) -> np.ndarray:
+    held = value.astype(np.float64)
+    return held - held.mean(axis=(2, 3), keepdims=True)
 
 
 def _turned_same(value: np.ndarray, other: np.ndarray, tolerance: float) -> bool:

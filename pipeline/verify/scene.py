@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,10 +67,10 @@ class Register(dict[str, Emulation]):
 
         return register
 
-    def apply(self, scene: Scene) -> None:
-        """Imitate what the scene's target does."""
+    def apply(self, scene: Scene, leave_out: Collection[str] = ()) -> None:
+        """Imitate what the scene's target does, except for what `leave_out` names."""
         for name, function in self.items():
-            if name in scene.view.target.semantics:
+            if name in scene.view.target.semantics and name not in leave_out:
                 function(scene)
 
 

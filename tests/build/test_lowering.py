@@ -229,3 +229,17 @@ def test_a_network_in_half_precision_is_held_against_its_weights_in_float32(tmp_
     assert result.quantised is not None
     picture = RNG.random((1, 3, 16, 16)).astype(np.float32)
     assert np.allclose(result.quantised(picture), result.candidate(picture), atol=1e-6)
+
+
+def test_the_proof_says_what_low_contrast_comes_to_with_the_cure_and_without(tmp_path):
+    from pipeline.build.options import BuildOptions
+    from pipeline.build.prove import make
+    from tests.networks import style_checkpoint
+
+    source = style_checkpoint(tmp_path / "n.pth", (4, 6, 8), blocks=1)
+    cured, left = (
+        make(source, BuildOptions(skip=skip), lambda *_: None, bake_contract=True)[3]["proof"]["low_contrast"]
+        for skip in ((), ("low-contrast",))
+    )
+    assert cured["mean_taken_off"] is True and cured["levels"] < cured["levels_without"] == left["levels"]
+    assert (left["levels_without"], left["mean_taken_off"]) == (None, None)

@@ -1,4 +1,4 @@
-"""`--optimize`: only what pays and is proven is kept, and what is left is told."""
+"""Arranging for a class of devices: only what pays and is proven is kept, and what is left is told."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from pipeline import targets
-from pipeline.cost.rearrange import optimize, workers
+from pipeline.cost import rearrange
+from pipeline.cost.model import devices
+from pipeline.cost.rearrange import arrange, check_device, classes, device_for
 from pipeline.graph import from_model
 from pipeline.rewrites.base import Edit
 from pipeline.rewrites.cheaper import UpsampledConvolutions
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
-from tests.networks import style_onnx
-from tests.rewrites import model, node, operators, random
+from tests.networks import style_checkpoint
+from tests.rewrites import assert_equivalent, model, node, operators, random
 from tests.rewrites.test_cheaper import upsampled
 
 TARGET = targets.get("barracuda-3.0")
@@ -32,10 +34,13 @@ def wide(outputs: int = 8):
     return from_model(model(nodes, held))
 
 
-@pytest.mark.parametrize("worker", list(workers()))
-def test_what_pays_is_done_and_the_prediction_falls_by_what_was_told(worker) -> None:
+CLASSES = devices()
+
+
+@pytest.mark.parametrize("device", classes())
+def test_what_pays_is_done_and_the_prediction_falls_by_what_was_told(device) -> None:
     graph = wide()
-    made = optimize(graph, TARGET, worker, Size(640, 480))
+    made = arrange(graph, TARGET, CLASSES[device], Size(640, 480))
     assert "DepthToSpace" in operators(made.graph) and "DepthToSpace" not in operators(graph)
     gains = sum(entry["gain_ms"] for entry in made.done)
     assert made.before - made.after == pytest.approx(gains, abs=0.01) and gains > 0
@@ -44,9 +49,64 @@ def test_what_pays_is_done_and_the_prediction_falls_by_what_was_told(worker) -> 
 
 def test_what_does_not_pay_is_left_and_told() -> None:
     graph = from_model(upsampled())
-    made = optimize(graph, TARGET, "compute", Size(640, 480))
+    made = arrange(graph, TARGET, CLASSES["desktop"], Size(640, 480))
     assert operators(made.graph) == operators(graph) and made.edits == []
     assert made.left[0]["why"] == "it does not pay"
+
+
+def layer(inputs: int, outputs: int, height: object = "h", width: object = "w"):
+    """A 9x9 convolution between two of 1x1, behind a reflecting pad."""
+    nodes = [
+        node("Conv", "x v", "a", kernel_shape=[1, 1]),
+        node("Pad", "a", "p", mode="reflect", pads=[0, 0, 4, 4, 0, 0, 4, 4]),
+        node("Conv", "p w b", "c", kernel_shape=[9, 9]),
+        node("Conv", "c o", "y", kernel_shape=[1, 1]),
+    ]
+    held = {"v": random((inputs, 3, 1, 1)), "w": random((outputs, inputs, 9, 9), 2), "b": random((outputs,), 4)}
+    return model(nodes, held | {"o": random((3, outputs, 1, 1), 3)}, input_shape=(1, 3, height, width))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "device", "wanted"),
+    [
+        (16, 3, "desktop", "blocks-of-4"),
+        (8, 3, "desktop", ""),
+        (64, 64, "desktop", ""),
+        (16, 3, "phone", "blocks-of-4"),
+        (3, 16, "phone", "blocks-of-2-folded"),
+        (3, 16, "desktop", ""),
+        (3, 8, "phone-qualcomm", "blocks-of-4-folded"),
+        (32, 64, "phone", ""),
+    ],
+)
+def test_layers_of_few_channels_are_computed_in_blocks_where_that_fills_a_kernel(
+    monkeypatch, inputs, outputs, device, wanted
+) -> None:
+    """What gpu.md, "What a convolution costs", says for each class of devices; how large a file gets aside."""
+    monkeypatch.setattr(rearrange, "MOST_GROWTH", 1e9)
+    source = layer(inputs, outputs)
+    made = arrange(from_model(source), TARGET, CLASSES[device], Size(960, 540), [(36, 48), (28, 20)])
+    names = [entry["rewrite"] for entry in made.done if "c_node" in entry["nodes"]]
+    assert names == ([wanted] if wanted else [])
+    assert_equivalent(source, made.graph, sizes=((36, 48), (28, 20)))
+
+
+def test_a_file_does_not_grow_by_more_than_the_time_is_worth() -> None:
+    made = arrange(from_model(layer(16, 3)), TARGET, CLASSES["phone"], Size(960, 540))
+    assert "blocks-of-4" not in [entry["rewrite"] for entry in made.done]
+    assert any("larger" in entry["why"] for entry in made.left)
+
+
+def test_sizes_that_blocks_do_not_divide_leave_the_layer_alone(monkeypatch) -> None:
+    monkeypatch.setattr(rearrange, "MOST_GROWTH", 1e9)
+    odd = from_model(layer(16, 3, 541, 963))
+    made = arrange(odd, TARGET, CLASSES["phone"], Size(963, 541), [(541, 963)])
+    assert made.done == []
+    free = layer(16, 3)
+    made = arrange(from_model(free), TARGET, CLASSES["phone"], Size(960, 540), [(36, 48), (28, 22)])
+    assert "blocks-of-4" not in [entry["rewrite"] for entry in made.done]
+    assert any("do not divide" in entry["why"] for entry in made.left)
+    assert_equivalent(free, made.graph, sizes=((36, 48), (28, 22)))
 
 
 class Broken(UpsampledConvolutions):
@@ -60,32 +120,41 @@ class Broken(UpsampledConvolutions):
 
 def test_what_changes_the_numbers_is_not_kept() -> None:
     graph = wide()
-    made = optimize(graph, TARGET, "compute", Size(640, 480), (Broken(),))
+    made = arrange(graph, TARGET, CLASSES["desktop"], Size(640, 480), cheaper=(Broken(),))
     assert operators(made.graph) == operators(graph)
     assert "not proven" in made.left[0]["why"]
 
 
 def test_what_a_version_does_not_import_is_not_made() -> None:
-    made = optimize(wide(), targets.get("barracuda-1.0"), "compute", Size(640, 480))
+    made = arrange(wide(), targets.get("barracuda-1.0"), CLASSES["desktop"], Size(640, 480))
     assert "DepthToSpace" not in operators(made.graph)
     assert "DepthToSpace" in operators(
-        optimize(wide(), targets.get("barracuda-2.0"), "compute", Size(640, 480)).graph
+        arrange(wide(), targets.get("barracuda-2.0"), CLASSES["desktop"], Size(640, 480)).graph
     )
 
 
-def test_an_unknown_worker_is_refused() -> None:
-    with pytest.raises(PipelineError, match="unknown-worker"):
-        optimize(wide(), TARGET, "magic", Size(64, 48))
+def test_an_unknown_class_is_refused() -> None:
+    with pytest.raises(PipelineError, match="toaster"):
+        check_device("toaster")
+    with pytest.raises(PipelineError, match="here"):
+        check_device("here")
 
 
-def test_a_build_tells_what_it_gained_and_is_proven(tmp_path) -> None:
-    from pipeline.build.job import convert
-    from pipeline.build.options import BuildOptions
+def test_the_class_is_the_targets_own_or_its_first() -> None:
+    assert device_for(TARGET, None).name == "desktop" and device_for(TARGET, "phone").name == "phone"
+    assert device_for(TARGET, "none") is None
+    assert [device_for(targets.get(name), None) for name in ("inference-2", "compute")] == [None, None]
 
-    source = style_onnx(tmp_path / "net.onnx")
-    plain = convert(source, tmp_path / "a.onnx")
-    made = convert(source, tmp_path / "b.onnx", options=BuildOptions(optimize="burst"))
-    told = json.loads(json.dumps(made.report))["optimized"]
-    assert "optimized" not in plain.report
-    assert told["worker"] == "burst" and len(told["done"]) + len(told["left"]) == 1
-    assert made.report["proof"]["passed"]
+
+def test_a_build_says_for_which_class_it_is_arranged_and_is_proven(tmp_path) -> None:
+    from pipeline.build.job import build_unity
+
+    source = style_checkpoint(tmp_path / "net.pth", (16, 32, 64), blocks=1)
+    made = build_unity(source, output=tmp_path / "b", device="phone", size="320x180", use_cache=False)
+    told = json.loads(json.dumps(made.report))["arranged"]
+    assert made.report["proof"]["passed"] and told["device"] == "phone"
+    assert "blocks-of-4" in [entry["rewrite"] for entry in told["done"]]
+    folder = tmp_path / "b" / "StyleTransfer/Models/Net"
+    listed = json.loads((folder / "bundle.json").read_text())
+    assert (listed["target"], listed["arranged_for"]) == ("barracuda-3.0", "phone")
+    assert "(device class phone)" in (folder / "report.md").read_text()

@@ -12,7 +12,7 @@ from pipeline import targets
 from pipeline.build.contract_baking import bake
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.graph import from_model, to_model
-from pipeline.rewrites import REWRITES
+from pipeline.rewrites import FINISHING, REWRITES
 from pipeline.rewrites.driver import run
 from pipeline.validation import codes, validate
 from tests.rewrites import assert_equivalent, model, node, operators, random
@@ -84,7 +84,7 @@ def test_each_rewrite_alone_keeps_the_numbers_on_every_target_and_edits_what_was
     source = rough()
     plain_graph = from_model(source)
     found = validate(target.family.read(target.family.write(plain_graph, target)), target)
-    for rewrite in REWRITES:
+    for rewrite in (*REWRITES, *FINISHING):
         faulty = {finding.node for finding in found if finding.code in rewrite.removes}
         graph = from_model(source)
         result = run(graph, target, (rewrite,))
@@ -96,7 +96,7 @@ def test_each_rewrite_alone_keeps_the_numbers_on_every_target_and_edits_what_was
 
 def test_every_code_that_a_rewrite_removes_is_one_of_some_target():
     known = {rule.code for target in TARGETS for rule in target.rules()}
-    for rewrite in REWRITES:
+    for rewrite in (*REWRITES, *FINISHING):
         assert set(rewrite.removes) <= set(codes())
         assert not rewrite.removes or set(rewrite.removes) & known
 

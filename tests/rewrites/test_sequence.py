@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import targets
 from pipeline.graph import from_model, to_model
-from pipeline.rewrites import REWRITES, lower
+from pipeline.rewrites import FINISHING, REWRITES, lower
 from pipeline.support.errors import PipelineError
 from pipeline.targets.barracuda.dialect import write
 from tests.rewrites import assert_equivalent, model, node, operators, random
@@ -27,9 +27,9 @@ def names_of(targets_):
 
 
 def test_every_rewrite_has_a_name_of_its_own_and_says_what_it_removes():
-    names = [rewrite.name for rewrite in REWRITES]
+    names = [rewrite.name for rewrite in (*REWRITES, *FINISHING)]
     assert len(names) == len(set(names))
-    for rewrite in REWRITES:
+    for rewrite in (*REWRITES, *FINISHING):
         assert rewrite.summary
         assert bool(rewrite.removes) != bool(rewrite.reason)
 

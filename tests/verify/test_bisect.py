@@ -307,3 +307,27 @@ def test_the_report_is_plain_numbers():
     assert (told["node"], told["operator"], told["shape_a"]) == ("first", "Conv", [1, 4, 12, 16])
     assert told["largest_difference"] == pytest.approx(0.25, abs=1e-5)
     assert told["last_agreement"] == {"a": "x", "b": "x"}
+
+
+def normalised(bias: np.ndarray, epsilon: float = 1e-5, *, centred: bool = False) -> onnx.ModelProto:
+    """A convolution with a bias, an instance normalisation and a 1x1 convolution."""
+    nodes = [
+        helper.make_node("Conv", ["c" if centred else "x", "w1", "b"], ["a" if centred else "k"], name="first")
+    ]
+    if centred:
+        nodes.insert(0, helper.make_node("GlobalAveragePool", ["x"], ["mean"]))
+        nodes.insert(1, helper.make_node("Sub", ["x", "mean"], ["c"]))
+    made = nodes[-1].output[0]
+    nodes.append(helper.make_node("InstanceNormalization", [made, "s", "t"], ["n"], name="norm", epsilon=epsilon))
+    nodes.append(helper.make_node("Conv", ["n", "w2"], ["y"], name="last"))
+    return graph(nodes, {"w1": W1, "w2": W2, "b": bias, "s": np.ones(4), "t": np.ones(4)})
+
+
+@pytest.mark.parametrize("written_out", [False, True])
+def test_what_a_norm_takes_off_is_no_difference(written_out):
+    """The bias and the mean of the picture are left out of B, and its norm is another: that is what is named."""
+    a, b = normalised(B1), normalised(np.zeros(4), 0.3, centred=True)
+    if written_out:
+        b = emulate(b, targets.get("barracuda-3.0"))
+    parting = by_value(Fed(a, noise()), Fed(b, noise()), outputs_agree=False)
+    assert (parting.node, parting.last) == ("norm", ("k", "a"))

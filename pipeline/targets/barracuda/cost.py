@@ -153,6 +153,10 @@ class Compute(_Unity):
             return 1.0
         return terms[kernel(layer.conv, self.name)] * issued(layer.conv, self.name) / layer.macs
 
+    def issued(self, layer: Layer) -> float:
+        """Multiply-adds that a convolution's kernel issues; 0 for other layers."""
+        return issued(layer.conv, self.name) if layer.conv else 0.0
+
     def traffic(self, layer: Layer, terms: Mapping[str, float]) -> float:
         """Elements read and written; normalisation reads its input twice."""
         return (2 if layer.operator == "InstanceNormalization" else 1) * layer.read + layer.written

@@ -8,6 +8,7 @@ throws in Unity is not emulated: validation reports it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pipeline.graph import OPSET, as_written, declared_opset, infer, to_model
@@ -25,19 +26,22 @@ if TYPE_CHECKING:
 
     from pipeline.targets import Target
 
-__all__ = ["EMULATIONS", "emulate"]
+__all__ = ["EMULATIONS", "ROUNDING", "emulate"]
+
+ROUNDING = ("variance-in-one-pass",)
+"""Emulations of what only rounds otherwise than ONNX Runtime: what a model means is the same without them."""
 
 
-def emulate(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
+def emulate(model: onnx.ModelProto, target: Target, leave_out: Collection[str] = ()) -> onnx.ModelProto:
     """A model that computes in ONNX Runtime what `model` computes on `target`; names of inputs and outputs stay.
 
-    `model` is not changed. Sizes and values that are not known are left as they are. Raises PipelineError
-    `not-in-dialect` for a node in a form that neither the declared opset nor Barracuda's dialect has; a model with
-    `error` findings may give an emulation that does not load.
+    `model` is not changed; `leave_out` names emulations to leave out. Sizes and values that are not known are left
+    as they are. Raises PipelineError `not-in-dialect` for a node in a form that neither the declared opset nor
+    Barracuda's dialect has; a model with `error` findings may give an emulation that does not load.
     """
     dialect.check(model)
     graph, declared = as_written(model), declared_opset(model)
-    EMULATIONS.apply(Scene(graph, View(model, target), infer(graph)))
+    EMULATIONS.apply(Scene(graph, View(model, target), infer(graph)), leave_out)
     _raise(graph, declared)
     return to_model(graph)
 

@@ -39,6 +39,11 @@ class Barracuda(Family):
 
         return emulate(self.read(data), target)
 
+    def meaning(self, data: bytes, target: Target) -> onnx.ModelProto:
+        from pipeline.targets.barracuda.emulation import ROUNDING, emulate
+
+        return emulate(self.read(data), target, leave_out=ROUNDING)
+
     def rule_kinds(self) -> Mapping[str, Kind]:
         from pipeline.targets.barracuda.rules import KINDS
 

@@ -10,6 +10,7 @@ from pipeline.targets.barracuda import pieces
 from pipeline.targets.barracuda.register import emulation
 from pipeline.validation.view import attribute, layer
 from pipeline.verify.scene import Scene, copy
+from pipeline.verify.variance import in_one_pass
 
 _TINY = 1e-38
 """Stands for Mathf.Epsilon, by which an epsilon of 0 is replaced (GenericWorker.cs:522@3.0.0)."""
@@ -174,6 +175,12 @@ def _epsilon(scene: Scene) -> None:
     for node in scene.of("InstanceNormalization"):
         if float(node.attrs.get("epsilon", 1e-5)) == 0:
             node.attrs["epsilon"] = _TINY
+
+
+@emulation("variance-in-one-pass")
+def _variance(scene: Scene) -> None:
+    """The compute workers take E[x^2] - E[x]^2 in float32 (Pool.cginc:516@3.0.0), those of the CPU two passes."""
+    in_one_pass(scene.graph, scene.shapes, pieces.STEM)
 
 
 @emulation("training-mode-ignored")

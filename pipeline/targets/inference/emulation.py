@@ -16,6 +16,7 @@ from pipeline.graph import from_model, infer, to_model
 from pipeline.graph import nodes as n
 from pipeline.support.errors import PipelineError
 from pipeline.targets.inference.resizing import taken
+from pipeline.verify.variance import in_one_pass
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -148,34 +149,7 @@ def _nearest_places(graph: gs.Graph, shapes: Shapes) -> None:
 # --- others --------------------------------------------------------------------------------------------------
 def _one_pass_variance(graph: gs.Graph, shapes: Shapes) -> None:
     """InstanceNormalization with the variance as E[x^2] - E[x]^2 in float32 (Pool.compute:169@2.4.0)."""
-    for node in n.nodes_of(graph, "InstanceNormalization"):
-        rank = shapes.rank(node.inputs[0])
-        if rank is None or rank < 3:
-            continue
-        make = n.Builder(graph, node, _STEM)
-        source, axes = node.inputs[0], list(range(2, rank))
-        ones = [1] * (rank - 2)
-        mean = _mean(make, source, axes)
-        square = _mean(make, make.op("Mul", source, source), axes)
-        variance = make.op("Sub", square, make.op("Mul", mean, mean))
-        epsilon = make.const(np.float32(node.attrs.get("epsilon", 1e-5)), "epsilon")
-        deviation = make.op("Sqrt", make.op("Add", variance, epsilon))
-        scale, bias = (_per_channel(make, node.inputs[place], ones) for place in (1, 2))
-        factor = make.op("Div", scale, deviation)
-        shift = make.op("Sub", bias, make.op("Mul", mean, factor))
-        make.op("Add", make.op("Mul", source, factor), shift, out=node.outputs[0])
-        make.drop()
-
-
-def _mean(make: n.Builder, tensor: gs.Tensor, axes: list[int]) -> gs.Tensor:
-    return make.op("ReduceMean", tensor, axes=axes, keepdims=1)
-
-
-def _per_channel(make: n.Builder, tensor: gs.Tensor, ones: list[int]) -> gs.Tensor:
-    held = n.value(tensor)
-    if held is not None:
-        return make.const(held.reshape(-1, *ones), "per_channel", held.dtype)
-    return make.op("Reshape", tensor, make.const([-1, *ones], "shape", np.int64))
+    in_one_pass(graph, shapes, _STEM)
 
 
 def _cut_to_bool(graph: gs.Graph, shapes: Shapes) -> None:
