@@ -12,7 +12,8 @@ At the input, in this order of preference:
 3. nodes in front: where the input has several readers, or no Conv is near.
 
 At the output the chain of constant Mul/Add/Sub/Div/Neg nodes at the end is composed with the inverse mapping and
-folded into the Conv before it, or written as at most one Mul and one Add; then a Clip 0..1.
+folded into the Conv before it, or written as at most one Mul and one Add; then a Clip 0..1, where the target does
+not clamp pictures itself (capability `clamps-pictures`) and values can lie outside.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
 _NEUTRAL_PAD_MODES = ("reflect", "edge")
+_BOUNDED = {"Tanh": (-1.0, 1.0), "Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0)}
+"""Operators whose results have these bounds, whatever goes in."""
+_ROUNDING = 1e-6
+"""How far scaled bounds may lie outside 0..1 by rounding: a four-thousandth of an 8-bit level."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,15 @@ class Baked:
     output: str
 
 
-def bake(graph: gs.Graph, contract: ImageContract) -> Baked:
+def bake(graph: gs.Graph, contract: ImageContract, *, clamp: bool = True) -> Baked:
     """Change `graph` (one NCHW image in, one out) in place so that it takes and gives RGB 0..1.
 
-    Raises PipelineError `layout-not-baked` for a contract that is still channels-last.
+    Without `clamp` its values may lie outside: the target clamps them when they become a picture. Raises
+    PipelineError `layout-not-baked` for a contract that is still channels-last.
     """
     if contract.input.layout != "nchw" or contract.output.layout != "nchw":
         raise PipelineError("layout-not-baked", "the graph is channels-last; it must be made NCHW first")
-    return Baked(_bake_input(graph, contract.input), _bake_output(graph, contract.output))
+    return Baked(_bake_input(graph, contract.input), _bake_output(graph, contract.output, clamp))
 
 
 # --- input ---------------------------------------------------------------------------------------------------
@@ -198,7 +204,7 @@ def _set_constant(node: gs.Node, index: int, values: np.ndarray, what: str) -> N
 # --- output --------------------------------------------------------------------------------------------------
 
 
-def _bake_output(graph: gs.Graph, side: ImageSide) -> str:
+def _bake_output(graph: gs.Graph, side: ImageSide, clamp: bool) -> str:
     import onnx_graphsurgeon as gs
 
     scale, shift = (np.asarray(v, dtype=np.float64) for v in side.affine())
@@ -217,6 +223,7 @@ def _bake_output(graph: gs.Graph, side: ImageSide) -> str:
         and all(isinstance(i, gs.Constant) for i in producer.inputs[1:])
         and (tensor is output or (len(tensor.outputs) == 1 and tensor not in graph.outputs))
     )
+    mapping = slope, offset
     done = []
     if foldable:
         assert producer is not None
@@ -252,21 +259,44 @@ def _bake_output(graph: gs.Graph, side: ImageSide) -> str:
         one_hot[order, np.arange(3)] = 1
         value = _append_node(graph, "Conv", value, gs.Constant("image_contract/output_order", one_hot))
         done.append("channel order as one 1x1 convolution")
+    if _within(producer, *mapping):
+        done.append("within 0..1 by itself")
+    elif clamp or not value.inputs:
+        value = _append_clip(graph, value)
+        done.append("clamped to 0..1")
+    else:
+        done.append("clamped to 0..1 where it becomes a picture")
+    value.name, value.dtype, value.shape = name, np.float32, output.shape
+    graph.outputs = [value]
+    graph.cleanup(remove_unused_graph_inputs=False).toposort()
+    return ", ".join(done)
+
+
+def _within(producer: gs.Node | None, slope: np.ndarray, offset: np.ndarray) -> bool:
+    """Whether slope * (what `producer` gives) + offset lies in 0..1, whatever the picture is."""
+    if producer is None or producer.op not in _BOUNDED:
+        return False
+    ends = np.stack([slope * bound + offset for bound in _BOUNDED[producer.op]])
+    return bool(np.all(ends >= -_ROUNDING) and np.all(ends <= 1 + _ROUNDING))
+
+
+def _append_clip(graph: gs.Graph, value: gs.Tensor) -> gs.Tensor:
+    import onnx_graphsurgeon as gs
+
     bounds = [
         gs.Constant(f"image_contract/{side}", np.array(held, np.float32))
         for side, held in (("min", 0), ("max", 1))
     ]
-    made = gs.Variable(name, dtype=np.float32, shape=output.shape)
-    clip = gs.Node("Clip", "image_contract/Clip", inputs=[value, *bounds], outputs=[made])
-    graph.nodes.append(clip)
-    graph.outputs = [clip.outputs[0]]
-    graph.cleanup(remove_unused_graph_inputs=False).toposort()
-    return ", ".join([*done, "clamped to 0..1"])
+    clamped = gs.Variable("image_contract/clamped", dtype=np.float32)
+    graph.nodes.append(gs.Node("Clip", "image_contract/Clip", inputs=[value, *bounds], outputs=[clamped]))
+    return clamped
 
 
 def _append(graph: gs.Graph, op: str, value: gs.Tensor, per_channel: np.ndarray) -> gs.Tensor:
     import onnx_graphsurgeon as gs
 
+    if np.all(per_channel == per_channel[0]):
+        per_channel = per_channel[:1]  # one number, which targets merge with what stands before it
     constant = per_channel.astype(np.float32).reshape(1, -1, 1, 1)
     return _append_node(graph, op, value, gs.Constant(f"image_contract/output_{op}", constant))
 

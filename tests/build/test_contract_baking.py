@@ -151,7 +151,7 @@ def test_scale_and_order_vanish_into_the_convolutions():
 def test_a_shift_before_zero_padding_stays_a_sub_node():
     graph = from_model(zero_padded_net())
     bake(graph, ImageContract(ImageSide("-1..1"), ImageSide("0..255")))
-    assert operators(graph) == ["Sub", "Conv", "Relu", "Conv", "Tanh", "Mul", "Add", "Clip"]
+    assert operators(graph) == ["Sub", "Conv", "Relu", "Conv", "Tanh", "Mul", "Add"]
 
 
 def test_a_final_clip_that_the_clamp_makes_void_is_dropped():
@@ -176,3 +176,32 @@ def test_the_names_of_input_and_output_stay():
     graph = from_model(zero_padded_net())
     bake(graph, ImageContract(ImageSide("-1..1"), ImageSide("0..255")))
     assert (graph.inputs[0].name, graph.outputs[0].name) == ("x", "y")
+
+
+def test_values_that_are_bounded_are_not_clamped_and_others_are():
+    graph = from_model(zero_padded_net())
+    baked = bake(graph, ImageContract(ImageSide("0..1"), ImageSide("0..255")))
+    assert baked.output.endswith("within 0..1 by itself")
+    graph = from_model(zero_padded_net())
+    # (tanh + 1) * 127.5 as if it were -1..1 leaves the range.
+    assert bake(graph, ImageContract(ImageSide("0..1"), ImageSide("-1..1"))).output.endswith("clamped to 0..1")
+    assert operators(graph)[-1] == "Clip"
+
+
+def test_a_target_that_clamps_pictures_gets_no_clip():
+    contract = ImageContract(ImageSide("0..255"), ImageSide("0..255"))
+    model = reflect_net()
+    graph = from_model(model)
+    assert bake(graph, contract, clamp=False).output.endswith("where it becomes a picture")
+    assert operators(graph) == ["Pad", "Conv", "Relu", "Conv"]
+    assert [output.name for output in graph.outputs] == ["y"]
+    x = RNG.random((1, 3, 12, 16)).astype(np.float32)
+    result = run(to_model(graph), x)
+    assert np.abs(np.clip(result, 0, 1) - reference(model, contract, x)).max() < 1e-5
+
+
+def test_a_scale_of_all_channels_is_one_number():
+    graph = from_model(zero_padded_net())
+    bake(graph, ImageContract(ImageSide("0..1"), ImageSide("0..255")))
+    sizes = {n.op: [i.values.size for i in n.inputs[1:]] for n in graph.nodes if n.op in ("Mul", "Add")}
+    assert sizes == {"Mul": [1], "Add": [1]}

@@ -105,6 +105,40 @@ public static partial class Cases
         }
     }
 
+    public static void what_a_network_gives_is_clamped_when_it_becomes_a_picture()
+    {
+        const float Beyond = 2;
+        foreach (var worker in new[]
+          { StyleTransferWorker.Compute, StyleTransferWorker.PixelShader, StyleTransferWorker.CSharpBurst })
+        {
+            SystemInfo.supportsComputeShaders = worker != StyleTransferWorker.PixelShader;
+            RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+            Stub.Networks.Flicker = Beyond;
+            using (var runner = new StyleTransferRunner(Fixture.Style(), worker))
+            {
+                for (var run = 0; run < 2; run++)
+                {
+                    runner.Stylize(source, shown, 1);
+                    var texels = Array.FindAll(runner.Picture.texels, texel => texel != 0 && texel != 1);
+                    Fixture.Equal(texels.Length, 0, worker + ": texels of neither end");
+                }
+            }
+            Fixture.Free(source, shown);
+        }
+
+        var style = Fixture.Style();
+        using (var loaded = new InferenceNetwork(style, EngineRig.NetworkOf(style), BackendType.CPU))
+        {
+            WorkingSize result;
+            int channels;
+            var size = new WorkingSize(1, 1);
+            var bright = loaded.Compute(new[] { 0.25f, 0.5f, 0.75f }, size, out result, out channels);
+            var dark = loaded.Compute(new[] { 0.25f, 0.5f, 0.75f }, size, out result, out channels);
+            Fixture.Equal(bright[1] + dark[1], 1f, "the two ends, as numbers");
+        }
+        Stub.Networks.Flicker = 0;
+    }
+
     sealed class DequantizeUint8 : Layer {}
 
     public static void packed_weights_run_on_the_cpu_where_there_are_no_compute_shaders()

@@ -252,12 +252,16 @@ public static class TextureConverter
         int width = tensor.shape[3], height = tensor.shape[2], channels = tensor.shape[1];
         if (target.width != width || target.height != height) throw new Exception("sizes differ");
         if (!target.IsCreated()) throw new Exception("target is not created");
+        var clamps = target.format == RenderTextureFormat.ARGB64 || target.format == RenderTextureFormat.ARGB32;
         for (var i = 0; i < width * height; i++)
         {
             var to = 4 * ((height - 1 - i / width) * width + i % width);
             for (var c = 0; c < 4; c++)
-                target.texels[to + c] = c < channels ? tensor.values[c * width * height + i]
+            {
+                var value = c < channels ? tensor.values[c * width * height + i]
                     : broadcast ? tensor.values[i] : c == 3 ? 1 : 0;
+                target.texels[to + c] = clamps ? Mathf.Clamp01(value) : value;
+            }
         }
     }
 }

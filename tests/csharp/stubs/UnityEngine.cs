@@ -504,7 +504,7 @@ public enum ColorSpace { Uninitialized = -1, Gamma = 0, Linear = 1 }
 public enum FilterMode { Point = 0, Bilinear = 1, Trilinear = 2 }
 public enum TextureWrapMode { Repeat = 0, Clamp = 1 }
 public enum TextureFormat { RGBA32 = 4, RGBAFloat = 20 }
-public enum RenderTextureFormat { ARGB32 = 0, ARGBHalf = 2, ARGBFloat = 11, RGHalf = 13, RFloat = 14 }
+public enum RenderTextureFormat { ARGB32 = 0, ARGBHalf = 2, ARGB64 = 10, ARGBFloat = 11, RGHalf = 13, RFloat = 14 }
 public enum RenderTextureReadWrite { Default = 0, Linear = 1, sRGB = 2 }
 
 public enum CameraClearFlags { Skybox = 1, SolidColor = 2, Depth = 3, Nothing = 4 }
@@ -1025,6 +1025,11 @@ public sealed class SystemInfo
     public static bool SupportsRenderTextureFormat(RenderTextureFormat format)
     {
         return s_Half || format == RenderTextureFormat.ARGB32;
+    }
+
+    public static bool SupportsRandomWriteOnRenderTextureFormat(RenderTextureFormat format)
+    {
+        return s_Compute && SupportsRenderTextureFormat(format);
     }
 }
 

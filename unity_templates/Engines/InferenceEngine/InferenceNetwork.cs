@@ -127,7 +127,8 @@ public sealed class InferenceNetwork : StyleTransferNetwork
         return _exchange.RecordShow(commands, (Tensor<float>)_worker.PeekOutput(0));
     }
 
-    /// <summary>One run on numbers. The package has channels first, this class last.</summary>
+    /// <summary>One run on numbers. The package has channels first, this class last; results are clamped to 0..1, as
+    /// those that become a picture are.</summary>
     public override float[] Compute(float[] values, WorkingSize size, out WorkingSize result, out int channels)
     {
         var inputs = _asset.InputChannels;
@@ -145,7 +146,8 @@ public sealed class InferenceNetwork : StyleTransferNetwork
             planes = output.DownloadToArray();
             pixels = result.Width * result.Height;
             var answer = new float[pixels * channels];
-            for (var i = 0; i < answer.Length; i++) answer[i] = planes[i % channels * pixels + i / channels];
+            for (var i = 0; i < answer.Length; i++)
+                answer[i] = Mathf.Clamp01(planes[i % channels * pixels + i / channels]);
             return answer;
         }
     }

@@ -65,9 +65,24 @@ abstract class PictureExchange : IDisposable
     /// <summary>Frees the textures and the tensor.</summary>
     public abstract void Dispose();
 
+    /// <summary>A texture for results, of 0..1: the GPU clamps what is written, so networks need not.</summary>
+    protected static RenderTexture AllocateResult(int width, int height, bool randomWrite)
+    {
+        var format = CanHold(ResultFormat, randomWrite) ? ResultFormat : PlainFormat;
+        return Textures.AllocateTarget(width, height, format, randomWrite);
+    }
+
     /// <summary>Grey pictures fill all channels; alpha is 1 where there are three.</summary>
     protected static TextureTransform Transform(int channels)
       => new TextureTransform().SetBroadcastChannels(channels == 1);
+
+    // 16 and 8 bits a channel.
+    const RenderTextureFormat ResultFormat = RenderTextureFormat.ARGB64;
+    const RenderTextureFormat PlainFormat = RenderTextureFormat.ARGB32;
+
+    static bool CanHold(RenderTextureFormat format, bool randomWrite)
+      => SystemInfo.SupportsRenderTextureFormat(format) &&
+         (!randomWrite || SystemInfo.SupportsRandomWriteOnRenderTextureFormat(format));
 }
 
 /// <summary>
@@ -102,7 +117,7 @@ sealed class ComputeExchange : PictureExchange
     public override Texture RecordShow(CommandBuffer commands, Tensor<float> output)
     {
         int width = output.shape[InferenceNetwork.WidthAxis], height = output.shape[InferenceNetwork.HeightAxis];
-        if (_result == null || _result.width != width || _result.height != height) AllocateResult(width, height);
+        if (_result == null || _result.width != width || _result.height != height) MakeResult(width, height);
         commands.RenderToTexture(output, _result, Transform(output.shape[InferenceNetwork.ChannelAxis]));
         return _result;
     }
@@ -127,10 +142,10 @@ sealed class ComputeExchange : PictureExchange
         _commands = new CommandBuffer { name = "Style Transfer" };
     }
 
-    void AllocateResult(int width, int height)
+    void MakeResult(int width, int height)
     {
         ReleaseResult();
-        _result = Textures.AllocateTarget(width, height, Textures.PreciseFormat, true);
+        _result = AllocateResult(width, height, true);
     }
 
     void ReleaseObjects()
@@ -177,7 +192,7 @@ sealed class PixelExchange : PictureExchange
     public override Texture Show(Tensor<float> output)
     {
         int width = output.shape[InferenceNetwork.WidthAxis], height = output.shape[InferenceNetwork.HeightAxis];
-        if (_result == null || _result.width != width || _result.height != height) AllocateResult(width, height);
+        if (_result == null || _result.width != width || _result.height != height) MakeResult(width, height);
         TextureConverter.RenderToTexture(output, _result, Transform(output.shape[InferenceNetwork.ChannelAxis]));
         return _result;
     }
@@ -198,10 +213,10 @@ sealed class PixelExchange : PictureExchange
         _input = new Tensor<float>(new TensorShape(1, channels, size.Height, size.Width), data: null);
     }
 
-    void AllocateResult(int width, int height)
+    void MakeResult(int width, int height)
     {
         ReleaseResult();
-        _result = Textures.AllocateTarget(width, height, Textures.PreciseFormat, false);
+        _result = AllocateResult(width, height, false);
     }
 
     void ReleaseObjects()
