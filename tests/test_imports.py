@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 
@@ -125,3 +127,13 @@ def test_the_rooms_stand_in_the_docs_from_the_top_down():
                 )
     data = {"contract", "network"}
     assert {room for room in ROOMS if "/" not in room} - set(place) <= {"pipeline", "__main__", "api", *data}
+
+
+@pytest.mark.parametrize(
+    "first", ["pipeline.quantisation.rewrite", "pipeline.rewrites.base", "pipeline.compress.files"]
+)
+def test_either_of_two_folders_that_need_each_other_can_be_imported_first(first):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {first}"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
