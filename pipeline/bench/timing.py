@@ -81,7 +81,10 @@ def measure(
         except Exception as error:  # whatever ONNX Runtime raises
             first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
             raise PipelineError(
-                "graph-does-not-run", f"ONNX Runtime cannot run it ({first})", subject=name
+                "graph-does-not-run",
+                f"ONNX Runtime cannot run it ({first})",
+                subject=name,
+                remedy="Leave this model out, or export it again with operators that ONNX Runtime has.",
             ) from error
         opened[name] = session, feed
     wall: dict[str, list[float]] = {name: [] for name in models}

@@ -23,8 +23,10 @@ def describe(network: Network) -> str:
     details = ", ".join(
         f"{key.replace('_', ' ')} {'/'.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
         for key, value in network.details.items()
+        if value != ""
     )
-    return f"{network.architecture}{', ' + details if details else ''}, {network.weights:,} weights"
+    weights = f"{network.weights:,} weights" if network.weights else "no weights"
+    return f"{network.architecture}{', ' + details if details else ''}, {weights}"
 
 
 def arranged(told: dict[str, Any]) -> str:

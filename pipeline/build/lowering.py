@@ -213,11 +213,13 @@ def _lower_at(
     model = target.family.read(data)
     give_back()
     trial = fixed or _rounded((64, 80), fit.multiple or 1)
-    scale, out_channels = (
-        _output_of(fit.candidate, channels, trial, only_pictures=bake_contract)
-        if fit.candidate
-        else (1.0, channels)
-    )
+    scale, out_channels = 1.0, channels
+    if fit.candidate is not None:
+        try:
+            scale, out_channels = _output_of(fit.candidate, channels, trial, only_pictures=bake_contract)
+        except PipelineError as error:
+            error.remedy = error.remedy or _what_helps(network, model, target, trial)
+            raise
     return Lowered(
         graph=graph,
         model=model,
@@ -375,6 +377,26 @@ def _channels(graph: gs.Graph, *, only_pictures: bool) -> int:
     return int(channels)
 
 
+def _what_helps(network: Network, model: onnx.ModelProto, target: Target, size: tuple[int, int]) -> str:
+    """What to do about a lowered graph that does not run at a size: the target's matter, the size's, or ours."""
+    from pipeline.sources.running import reference
+    from pipeline.validation import validate
+
+    broken = [found for found in validate(model, target) if found.severity in ("error", "wrong")]
+    if broken:
+        first = broken[0]
+        named = f"{first.operator} {first.node}".strip()
+        return (
+            f"{target.name} does not compute {named} right ({first.reason}): change it, or use another --target."
+        )
+    try:
+        channels = network.contract.input.channels if network.contract else 3
+        reference(network)(np.zeros((1, channels, *size), np.float32))
+    except Exception:  # whatever torch or ONNX Runtime raise
+        return "The source does not run at it either: give a --size that it was trained or exported for."
+    return "The source runs at it, so this is a bug of the pipeline: please report it with the file."
+
+
 def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]) -> int | None:
     """The first multiple at which the graph runs at two shapes with one ratio of output to input."""
     for multiple in choices:
@@ -407,9 +429,7 @@ def _output_of(
         shape = candidate(np.zeros((1, channels, *size), np.float32)).shape
     except Exception as error:
         raise PipelineError(
-            "graph-does-not-run",
-            f"the lowered graph does not run at {size[1]}x{size[0]} ({_first_line(error)})",
-            remedy="Run `pipeline validate` on the .onnx to see which node is the cause.",
+            "graph-does-not-run", f"the lowered graph does not run at {size[1]}x{size[0]} ({_first_line(error)})"
         ) from error
     if len(shape) != 4 or (only_pictures and shape[1] not in (1, 3)):
         planes = len(shape) == 4 and shape[1] <= MOST_CHANNELS

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
     from pipeline.build.options import BuildOptions, Step
     from pipeline.network import Network
+    from pipeline.rewrites.base import Refusal
     from pipeline.targets import Target
     from pipeline.validation.findings import Finding
     from pipeline.verify.proof import Picture2Picture, Proof
@@ -82,8 +83,8 @@ def make(
             f"the built graph differs from the source by {worst.max_levels:.3f} levels of 255 on "
             f"{worst.name} at {worst.width}x{worst.height}, allowed are {proof.tolerance:g}",
             subject=path.name,
-            remedy=_what_was_not_lowered(lowered)
-            or f"Nothing was written; --tolerance {worst.max_levels + 0.005:.2f} would have passed.",
+            remedy=f"Nothing was written; --tolerance {worst.max_levels + 0.005:.2f} would have passed."
+            + _what_was_not_lowered(lowered),
             report=report,
         )
     return network, lowered, proof, report
@@ -252,17 +253,34 @@ def _target_refuses(
         f"{target.name} would not compute this graph right: {first.operator} {first.node}: {first.reason}"
         + (f" (and {more} more)" if more else ""),
         subject=path.name,
-        remedy=f"{refusal.reason} {refusal.fix}" if refusal else first.fix,
+        remedy=_what_helps(first, refusal),
         report=report,
     )
 
 
+def _what_helps(finding: Finding, refusal: Refusal | None) -> str:
+    """What to do about a finding that is still there after the lowering, in a sentence or two."""
+    if refusal is not None:
+        return f"It was not rewritten because {refusal.reason}.{_sentence(refusal.fix)}"
+    if "build-unity" in finding.fix:  # the remedy for `pipeline validate`, which was tried here
+        return "No rewrite takes this form of it: change the network there, or build for another --target."
+    return finding.fix
+
+
 def _what_was_not_lowered(lowered: Lowered) -> str:
-    """The first refusal of a rewrite as a sentence, the likely cause of a failed proof; "" where there is none."""
+    """The first refusal of a rewrite, a likely cause of a failed proof, in sentences; "" where there is none."""
     if not lowered.refusals:
         return ""
     first = lowered.refusals[0]
-    return f"Nothing was written. {first.operator} {first.node} was not lowered: {first.reason}; {first.fix}."
+    return (
+        f" A likely cause: {first.operator} {first.node} was not rewritten because {first.reason}."
+        f"{_sentence(first.fix)}"
+    )
+
+
+def _sentence(text: str) -> str:
+    """A fix as a sentence behind another; "" for none."""
+    return f" {text[:1].upper()}{text[1:].removesuffix('.')}." if text else ""
 
 
 def plural(count: int, noun: str) -> str:

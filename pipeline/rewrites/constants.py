@@ -145,7 +145,8 @@ def _passing_nodes(graph: gs.Graph) -> Outcome:
         if node.op == "Dropout":
             training = n.value(n.given(node, 2))
             if training is not None and bool(training.any()):
-                done += Constants.refuse(node, "dropout-in-training-mode", "it drops values at random", _EVAL)
+                fix = "put the dropout layers into eval mode before the export"
+                done += Constants.refuse(node, "dropout-in-training-mode", "it drops values at random", fix)
                 continue
             if any(made.outputs or n.is_output(graph, made) for made in node.outputs[1:]):
                 done.append(

@@ -98,7 +98,7 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> State:
             "run-differs",
             f"the run in this folder was started with another {', '.join(different)}",
             subject=str(path),
-            remedy="Use the same options and pictures, or start again in another --run folder or with --force.",
+            remedy="Use the same options and pictures, or start again with --force.",
         )
     with checked(path):
         arrays = {name: archive.reader.tensor(name, reference) for name, reference in archive.root.items()}
@@ -118,7 +118,7 @@ def checked(path: Path) -> Iterator[None]:
             "damaged-file",
             f"this checkpoint cannot be read ({told})",
             subject=str(path),
-            remedy="Start the run again: --force, or another --run folder.",
+            remedy="Start the training again with --force.",
         ) from error
 
 

@@ -363,7 +363,8 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         ports.require_one(model, path)
         raise PipelineError(
             "not-image-to-image",
-            "the graph has not one input of rank 4, so value ranges of an image cannot be declared for it",
+            f"its input {ports.described(ports.of_the_caller(model))} is no picture, which is (N, C, H, W), so "
+            "value ranges of one cannot be declared",
             subject=str(path),
             remedy="Give a network that takes one picture and gives one picture.",
         )

@@ -73,7 +73,8 @@ def _layers(path: Path) -> tuple[list[Layer], str | None]:
                 "time-limit",
                 f"HDF5 did not come to an end with this file within {seconds:g} s",
                 subject=str(path),
-                remedy=f"It is most likely damaged. If not, allow more time: {limits.TIME}=600.",
+                remedy="It is most likely damaged. If not, allow more time: "
+                f"{limits.TIME}={max(600, round(4 * seconds))}.",
             ) from None
     told = io.BytesIO(answer)
     try:

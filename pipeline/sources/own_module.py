@@ -107,11 +107,13 @@ def _not_found(spec: str, message: str, remedy: str) -> PipelineError:
 def _failed(spec: str, error: Exception) -> PipelineError:
     text = str(error).splitlines()[0] if str(error) else ""
     module, _, factory = spec.partition(":")
+    trace = error.__traceback__
+    called_wrong = isinstance(error, TypeError) and trace is not None and trace.tb_next is None
     return PipelineError(
         "own-module-failed",
         f"your code raised {type(error).__name__}: {text}",
         subject=f"--architecture {spec}",
         remedy="The factory is called without arguments: give all of them defaults."
-        if isinstance(error, TypeError)
+        if called_wrong
         else f"Try it alone, in the same folder: python -c 'import {module}; {module}.{factory}()'.",
     )

@@ -126,6 +126,7 @@ _DTYPES = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(
 def _onnx_reference(network: Network) -> Reference:
     from pipeline.graph.runtime import session
     from pipeline.sources.onnx_file import image_input, layout_of
+    from pipeline.sources.ports import described, of_the_caller
 
     model = network.model
     assert model is not None
@@ -134,7 +135,7 @@ def _onnx_reference(network: Network) -> Reference:
     if image is None:
         raise PipelineError(
             "not-image-to-image",
-            "the graph has not one input of rank 4",
+            f"it has no input that is a picture (N, C, H, W); there are: {described(of_the_caller(model))}",
             subject=subject,
             remedy="Give a network that takes one picture and gives one picture.",
         )
@@ -178,7 +179,8 @@ def _onnx_reference(network: Network) -> Reference:
             "source-does-not-run",
             f"ONNX Runtime cannot run the source ({_last_line(error)})",
             subject=subject,
-            remedy="The numbers cannot be proven without it; export the network again.",
+            remedy="Without its numbers nothing can be proven. Export the network again, with operators that ONNX "
+            "Runtime has, for a batch of one picture.",
         ) from error
     return Reference(paint, declared if all(declared) else None)
 

@@ -124,5 +124,8 @@ def existing_file(source: str | Path) -> Path:
         ) from error
     except (OSError, ValueError) as error:
         raise PipelineError(
-            "unreadable-file", f"the file cannot be opened ({error})", subject=str(path)
+            "unreadable-file",
+            f"the file cannot be opened ({error})",
+            subject=str(path),
+            remedy="Check the path and its permissions.",
         ) from error

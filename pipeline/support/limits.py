@@ -9,6 +9,7 @@ limit causes names the limit, its value and the variable.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -72,21 +73,28 @@ def run_seconds() -> float:
 
 
 def too_much_memory(what: str, needed: str, limit: int) -> LimitReached:
-    """The stop for work that would take more memory than the limit; `needed` says how much, or "more"."""
+    """The stop for work that would take more memory than the limit.
+
+    `needed` says how much, as "13.4 GiB (why)" or "more than the limit".
+    """
+    known = re.match(r"([\d.,]+) GiB", needed)
+    least = float(known[1].replace(",", "")) if known else 0.0
+    enough = max(16, 4 * -(-limit >> 30), math.ceil(1.25 * least))
     error = PipelineError(
         "memory-limit",
         f"{what} needs {needed} of memory, the limit is {limit / (1 << 30):.1f} GiB",
-        remedy=f"If you trust the file and have the memory, raise the limit: {MEMORY}=16G.",
+        remedy=f"If you trust the file and have the memory, raise the limit: {MEMORY}={enough}G.",
     )
     return LimitReached(error)
 
 
 def too_much_time(what: str, limit: float) -> LimitReached:
     """The stop for work that took, or would take, longer than the limit."""
+    enough = max(3600, math.ceil(4 * limit))
     error = PipelineError(
         "time-limit",
         f"{what} takes longer than the limit of {limit:g} s",
-        remedy=f"If you trust the file and have the time, raise the limit: {TIME}=3600.",
+        remedy=f"If you trust the file and have the time, raise the limit: {TIME}={enough}.",
     )
     return LimitReached(error)
 

@@ -22,7 +22,9 @@ def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[P
     found: list[Path] = []
     for path in paths:
         if not path.exists():
-            raise PipelineError("file-not-found", "there is no such file or folder", subject=str(path))
+            raise PipelineError(
+                "file-not-found", "there is no such file or folder", subject=str(path), remedy="Check the path."
+            )
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         found += [
             p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file() and p.resolve() not in left_out

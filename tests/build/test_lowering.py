@@ -243,3 +243,13 @@ def test_the_proof_says_what_low_contrast_comes_to_with_the_cure_and_without(tmp
     )
     assert cured["mean_taken_off"] is True and cured["levels"] < cured["levels_without"] == left["levels"]
     assert (left["levels_without"], left["mean_taken_off"]) == (None, None)
+
+
+def test_a_graph_that_does_not_run_names_what_is_at_fault(tmp_path):
+    """Sizes baked in that contradict each other at any size: the source does not run either."""
+    nodes = [helper.make_node("Reshape", ["x", "s"], ["r"]), helper.make_node("Relu", ["r"], ["y"])]
+    path = save(tmp_path / "baked.onnx", nodes, [1, 3, "h", "w"], s=np.array([1, 3, 40, 50]))
+    with pytest.raises(PipelineError) as caught:
+        lowered(path)
+    assert caught.value.code == "graph-does-not-run"
+    assert "The source does not run at it either" in caught.value.remedy

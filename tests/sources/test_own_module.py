@@ -33,6 +33,12 @@ def wide():
 def fails():
     raise RuntimeError("no GPU here\\nand more")
 
+def wants_width(width):
+    return Net(width)
+
+def calls_wrongly():
+    return nn.Conv2d(3)
+
 def gives_nothing():
     return 3
 
@@ -110,6 +116,8 @@ def test_weights_of_another_width_are_named(code: Path) -> None:
         ("my_own_net.py:Net", "own-module-not-found", "package.module:factory"),
         (":Net", "own-module-not-found", "package.module:factory"),
         ("my_own_net:fails", "own-module-failed", "RuntimeError: no GPU here"),
+        ("my_own_net:wants_width", "own-module-failed", "without arguments"),
+        ("my_own_net:calls_wrongly", "own-module-failed", "Try it alone"),
         ("my_own_net:gives_nothing", "own-module-failed", "gave a int"),
     ],
 )
