@@ -100,6 +100,33 @@ static class EngineRig
 
 public static partial class Cases
 {
+    public static void the_order_of_channels_is_set_before_the_first_network_and_not_on_phones()
+    {
+        var info = typeof(Model).Assembly.GetType("Unity.Barracuda.ComputeInfo");
+        var modern = info != null;
+        string note;
+        Fixture.Equal(BarracudaChannels.TrySet(ChannelOrder.Last, out note), true, "the default holds");
+        Application.isMobilePlatform = true;
+        Fixture.Equal(BarracudaChannels.TrySet(ChannelOrder.First, out note), false, "a phone");
+        Application.isMobilePlatform = false;
+
+        var style = Fixture.Style();
+        using (new BarracudaNetwork(style, EngineRig.NetworkOf(style), StyleTransferWorker.CSharp))
+            Fixture.Equal(BarracudaChannels.TrySet(ChannelOrder.First, out note), false, "while one is loaded");
+        Fixture.Equal(note != null, true, "the reason");
+
+        Fixture.Equal(BarracudaChannels.TrySet(ChannelOrder.First, out note), modern, "before the first");
+        Fixture.Equal(note == null, modern, "no reason where it holds");
+        if (modern)
+            Fixture.Equal(info.GetField("channelsOrder").GetValue(null).ToString(), "NCHW", "Barracuda has it");
+        Fixture.Equal(BarracudaChannels.Current == ChannelOrder.First, modern, "the current order");
+
+        var settings = new GameObject("settings").AddComponent<BarracudaSettings>();
+        Stub.Reflect.Send(settings, "Awake");
+        Fixture.Equal(BarracudaChannels.Current, ChannelOrder.Last, "the component's default");
+        UnityEngine.Object.DestroyImmediate(settings.gameObject);
+    }
+
     public static void a_network_says_its_names_shape_and_metadata()
     {
         var style = Fixture.Style();

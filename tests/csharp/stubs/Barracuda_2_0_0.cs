@@ -33,6 +33,12 @@ public partial class Model
     }
 }
 
+public class ComputeInfo
+{
+    public enum ChannelsOrder { NHWC, NCHW }
+    public static ChannelsOrder channelsOrder = ChannelsOrder.NHWC;
+}
+
 public partial class WorkerFactory
 {
     public enum Type

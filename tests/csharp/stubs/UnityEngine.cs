@@ -395,6 +395,9 @@ public sealed class RequireComponent : Attribute { public RequireComponent(Type 
 public sealed class ExecuteAlways : Attribute {}
 
 [AttributeUsage(AttributeTargets.Class)]
+public sealed class DefaultExecutionOrder : Attribute { public DefaultExecutionOrder(int order) {} }
+
+[AttributeUsage(AttributeTargets.Class)]
 public sealed class AddComponentMenu : Attribute
 {
     public AddComponentMenu(string menuName) {}
@@ -996,6 +999,7 @@ public class Application
     public static string persistentDataPath { get { return "."; } }
     public static string unityVersion { get { return "2021.3.24f1"; } }
     public static RuntimePlatform platform { get { return RuntimePlatform.LinuxPlayer; } }
+    public static bool isMobilePlatform { get; internal set; }
     public static void Quit() { Stub.World.Logs.Add("quit"); }
 }
 

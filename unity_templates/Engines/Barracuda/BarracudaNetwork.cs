@@ -134,12 +134,17 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
         _type = BarracudaWorkers.TypeOf(worker);
         LimitTextures();
         _worker = WorkerFactory.CreateWorker(_type, model);
+        BarracudaChannels.Loaded();
     }
 
     void ReleaseWorker()
     {
         ReleaseBuffers();
-        if (_worker != null) _worker.Dispose();
+        if (_worker != null)
+        {
+            _worker.Dispose();
+            BarracudaChannels.Freed();
+        }
         _worker = null;
         _model = null;
         _asset = null;
