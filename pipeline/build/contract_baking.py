@@ -12,8 +12,8 @@ At the input, in this order of preference:
 3. nodes in front: where the input has several readers, or no Conv is near.
 
 At the output the chain of constant Mul/Add/Sub/Div/Neg nodes at the end is composed with the inverse mapping and
-folded into the Conv before it, or written as at most one Mul and one Add; then a Clip 0..1, where the target does
-not clamp pictures itself (capability `clamps-pictures`) and values can lie outside.
+folded into the Conv before it, or written as at most one Mul and one Add, or (Tanh + 1) / 2 as Sigmoid; then a
+Clip 0..1, where values can lie outside and the target does not clamp pictures itself (`clamps-pictures`).
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _insert_sub(graph: gs.Graph, tensor: gs.Tensor, c: np.ndarray) -> None:
 
     shifted = gs.Variable("image_contract/shifted", dtype=np.float32)
     _redirect(tensor, shifted)
-    constant = gs.Constant("image_contract/shift", c.astype(np.float32).reshape(1, -1, 1, 1))
+    constant = gs.Constant("image_contract/shift", _per_channel(c))
     graph.nodes.insert(0, gs.Node("Sub", "image_contract/Sub", inputs=[tensor, constant], outputs=[shifted]))
 
 
@@ -174,10 +174,9 @@ def _insert_in_front(
         one_hot[np.arange(3), order] = 1
         then("Conv", gs.Constant("image_contract/order", one_hot), kernel_shape=[1, 1])
     if np.any(shift != 0):
-        c = (-shift / scale).astype(np.float32).reshape(1, -1, 1, 1)
-        then("Sub", gs.Constant("image_contract/shift", c))
+        then("Sub", gs.Constant("image_contract/shift", _per_channel(-shift / scale)))
     if np.any(scale != 1):
-        then("Mul", gs.Constant("image_contract/scale", scale.astype(np.float32).reshape(1, -1, 1, 1)))
+        then("Mul", gs.Constant("image_contract/scale", _per_channel(scale)))
     nodes[-1].outputs = [readers_input]
     for position, node in enumerate(nodes):
         graph.nodes.insert(position, node)
@@ -223,8 +222,11 @@ def _bake_output(graph: gs.Graph, side: ImageSide, clamp: bool) -> str:
         and all(isinstance(i, gs.Constant) for i in producer.inputs[1:])
         and (tensor is output or (len(tensor.outputs) == 1 and tensor not in graph.outputs))
     )
-    mapping = slope, offset
     done = []
+    if np.allclose((slope, offset), 0.5, rtol=1e-12, atol=0) and _becomes_sigmoid(tensor):
+        slope, offset = np.ones_like(slope), np.zeros_like(offset)
+        done.append("Tanh and mapping written as Sigmoid")
+    mapping = slope, offset
     if foldable:
         assert producer is not None
         weight = producer.inputs[1].values.astype(np.float64)
@@ -272,6 +274,22 @@ def _bake_output(graph: gs.Graph, side: ImageSide, clamp: bool) -> str:
     return ", ".join(done)
 
 
+def _becomes_sigmoid(tensor: gs.Tensor) -> bool:
+    """Write a Tanh behind a Conv as Sigmoid: (tanh(x) + 1) / 2 is sigmoid(2 x), and the 2 goes into the Conv."""
+    import onnx_graphsurgeon as gs
+
+    tanh = tensor.inputs[0] if tensor.inputs else None
+    if tanh is None or tanh.op != "Tanh" or len(tensor.outputs) > 1 or len(tanh.inputs[0].outputs) != 1:
+        return False
+    conv = tanh.inputs[0].inputs[0] if tanh.inputs[0].inputs else None
+    if conv is None or conv.op != "Conv" or not all(isinstance(held, gs.Constant) for held in conv.inputs[1:]):
+        return False
+    for index, what in enumerate(("weight", "bias")[: len(conv.inputs) - 1], start=1):
+        _set_constant(conv, index, 2 * conv.inputs[index].values.astype(np.float64), what)
+    tanh.op = "Sigmoid"
+    return True
+
+
 def _within(producer: gs.Node | None, slope: np.ndarray, offset: np.ndarray) -> bool:
     """Whether slope * (what `producer` gives) + offset lies in 0..1, whatever the picture is."""
     if producer is None or producer.op not in _BOUNDED:
@@ -295,10 +313,14 @@ def _append_clip(graph: gs.Graph, value: gs.Tensor) -> gs.Tensor:
 def _append(graph: gs.Graph, op: str, value: gs.Tensor, per_channel: np.ndarray) -> gs.Tensor:
     import onnx_graphsurgeon as gs
 
-    if np.all(per_channel == per_channel[0]):
-        per_channel = per_channel[:1]  # one number, which targets merge with what stands before it
-    constant = per_channel.astype(np.float32).reshape(1, -1, 1, 1)
-    return _append_node(graph, op, value, gs.Constant(f"image_contract/output_{op}", constant))
+    constant = gs.Constant(f"image_contract/output_{op}", _per_channel(per_channel))
+    return _append_node(graph, op, value, constant)
+
+
+def _per_channel(values: np.ndarray) -> np.ndarray:
+    """(1, C, 1, 1), or (1, 1, 1, 1) for one number, which targets merge with other numbers."""
+    values = values[:1] if np.all(values == values[0]) else values
+    return values.astype(np.float32).reshape(1, -1, 1, 1)
 
 
 def _append_node(graph: gs.Graph, op: str, value: gs.Tensor, constant: gs.Constant) -> gs.Tensor:

@@ -42,23 +42,35 @@ def _silent(name: str, found: str) -> None:
 
 
 def port(
-    where: str | Path, target: str, *, force: bool = False, dry_run: bool = False, step: Step = _silent
+    where: str | Path,
+    target: str,
+    *,
+    switch_package: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    step: Step = _silent,
 ) -> list[BuildResult]:
     """Build every style below `where` for `target`, in the place where it is.
 
-    `where` is a Unity project, its Assets, or any folder that holds StyleTransfer/. Raises PipelineError
-    `no-styles`, `bundle-broken`, and what `build_unity` raises; then nothing was changed.
+    `where` is a Unity project, its Assets, or any folder that holds StyleTransfer/. A project's list of packages
+    loses the package of another target only with `switch_package`. Raises PipelineError `no-styles`,
+    `bundle-broken`, and what `fit.check_switch` and `build_unity` raise; then nothing was changed.
     """
     from pipeline.build.installing import install_with_package
     from pipeline.build.job import make_parts
     from pipeline.build.parts import bundle
-    from pipeline.unity import package, packages, writer
+    from pipeline.unity import fit, package, packages, project_facts, writer
     from pipeline.unity.bundle import model_folder
     from pipeline.unity.destination import Destination
     from pipeline.unity.project import find_project
 
     wanted = targets.get(target)
     assets = _assets(Path(where))
+    project, gone, exchange = find_project(assets), [], False
+    if project is not None:
+        held = project_facts.read(project)
+        gone = fit.check_switch(held, wanted, switch_package=switch_package)
+        exchange = switch_package and not fit.has_it(held, wanted)
     styles = [_style(folder) for folder in _folders(assets)]
     made = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -72,7 +84,6 @@ def port(
             result = BuildResult(report, bundle=assets / model_folder(style.name))
             result.notes += [note] if note else []
             made.append((files, result))
-    project = find_project(assets)
     has_package = project is not None and package.NAME in packages.present(project)
     for style, (files, result) in zip(styles, made, strict=True):
         if has_package:
@@ -83,10 +94,9 @@ def port(
         else:
             result.install = writer.install(files, assets, force=force, dry_run=dry_run)
     if project is not None:
-        gone = {style.target.package for style in styles} - {wanted.package, ""}
         asked = wanted.family.packages(wanted) | packages.MODULES
-        notes = packages.remove(project, sorted(gone), dry_run=dry_run)
-        made[0][1].notes += notes + packages.add(project, asked, replace=True, dry_run=dry_run)
+        notes = packages.remove(project, gone, dry_run=dry_run)
+        made[0][1].notes += notes + packages.add(project, asked, replace=exchange, dry_run=dry_run)
         made[0][1].project = project
     return [result for _, result in made]
 

@@ -13,25 +13,33 @@ from pipeline.support.plain_text import styled
 @click.command("port")
 @click.argument("where", type=click.Path(path_type=Path, exists=True), default=".", metavar="[FOLDER]")
 @click.option("--target", required=True, metavar="TARGET", help="What the styles are to be for.")
+@click.option(
+    "--switch-package",
+    is_flag=True,
+    help="Change the project's list of packages: the target's package in place of the one that it has.",
+)
 @click.option("--force", is_flag=True, help="Replace files that you have edited, too.")
 @click.option("--dry-run", is_flag=True, help="Build and prove, and change nothing.")
 @output_options
-def command(console: Console, where: Path, target: str, force: bool, dry_run: bool) -> None:
+def command(console: Console, where: Path, target: str, switch_package: bool, force: bool, dry_run: bool) -> None:
     """Turn the styles of a Unity project into ones for another package: Barracuda, Sentis, Inference Engine.
 
     FOLDER is a Unity project, its Assets, or a folder that holds StyleTransfer; the current one if it is left out.
     Each style's own model is lowered for the other target and proven against what it was; nothing is replaced
-    before all are ready. Scenes keep their references. In a project the list of packages is changed too.
+    before all are ready. Scenes keep their references. A project can have one of the packages: --switch-package
+    exchanges it in Packages/manifest.json, without it a project that has another one is refused before any work.
 
     \b
     Examples:
-      pipeline port MyGame --target inference-2
-      pipeline port MyGame --target barracuda-3.0
+      pipeline port MyGame --target inference-2 --switch-package
+      pipeline port MyGame --target barracuda-3.0 --switch-package
     """
     from pipeline.build.port import port
 
     with console.working("porting"):
-        results = port(where, target, force=force, dry_run=dry_run, step=console.step)
+        results = port(
+            where, target, switch_package=switch_package, force=force, dry_run=dry_run, step=console.step
+        )
     for result in results:
         for note in result.notes:
             console.note(note)

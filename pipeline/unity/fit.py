@@ -40,18 +40,10 @@ def check(project: ProjectFacts, target: Target, *, switch_package: bool = False
 
     Raises PipelineError `editor-too-old`, `onnx-importers-collide`, `package-too-old`, `package-differs`.
     """
-    needed = _version(target.unity)
-    if project.editor is not None and project.editor < needed:
-        editor = ".".join(map(str, project.editor))
-        raise PipelineError(
-            "editor-too-old",
-            f"the project is of Unity {editor}, and {target.name} needs {target.unity}",
-            subject=str(project.root),
-            remedy=_for_older_editors(target, project.editor),
-        )
+    _check_editor(project, target)
     if not target.package:
         return
-    others = sorted((set(project.packages) & _importers()) - {target.package})
+    others = _in_the_way(project, target)
     if others:
         fitting = _fitting(others[0], project.packages[others[0]])
         for_it = f"Build for what the project has: --target {fitting.name}. Or remove" if fitting else "Remove"
@@ -73,6 +65,59 @@ def check(project: ProjectFacts, target: Target, *, switch_package: bool = False
         subject=str(project.root),
         remedy=f"Use --target {fitting.name}, or --switch-package to give the project {target.package_version}.",
     )
+
+
+def check_switch(project: ProjectFacts, target: Target, *, switch_package: bool) -> list[str]:
+    """The packages that must leave the list of a project whose styles are turned into ones for `target`.
+
+    Raises PipelineError what `check` does, and `onnx-importers-collide` only where `switch_package` does not allow
+    it, or where such a package is not in the list but in the folder Packages.
+    """
+    from pipeline.unity import packages
+
+    _check_editor(project, target)
+    others = _in_the_way(project, target)
+    listed = packages.asked(project.root)
+    fixed = [name for name in others if name not in listed]
+    if others and (fixed or not switch_package):
+        old = " and ".join(fixed or others)
+        remedy = (
+            f"Remove {old} in Window > Package Manager, or its folder in Packages, then port again."
+            if fixed
+            else f"Use --switch-package: {old} leaves Packages/manifest.json and {target.package} comes in its "
+            f"place. Scripts of your own that use {old} must be changed, too."
+        )
+        raise PipelineError(
+            "onnx-importers-collide",
+            f"the project has {old}; with {target.package} beside it, Unity lets neither import .onnx files",
+            subject=str(project.root),
+            remedy=remedy,
+        )
+    if not others:
+        check(project, target, switch_package=switch_package)
+    return others
+
+
+def has_it(project: ProjectFacts, target: Target) -> bool:
+    """Whether the project has a version of the target's package that the target is meant for."""
+    return target.package in project.packages and _holds(target, project.packages[target.package])
+
+
+def _check_editor(project: ProjectFacts, target: Target) -> None:
+    needed = _version(target.unity)
+    if project.editor is not None and project.editor < needed:
+        editor = ".".join(map(str, project.editor))
+        raise PipelineError(
+            "editor-too-old",
+            f"the project is of Unity {editor}, and {target.name} needs {target.unity}",
+            subject=str(project.root),
+            remedy=_for_older_editors(target, project.editor),
+        )
+
+
+def _in_the_way(project: ProjectFacts, target: Target) -> list[str]:
+    """The packages of the project that import .onnx files and are not the target's; none where it needs none."""
+    return sorted((set(project.packages) & _importers()) - {target.package}) if target.package else []
 
 
 def next_step(project: ProjectFacts, prefab: str) -> str:

@@ -30,7 +30,7 @@ def painted(folder, name, target, value):
     file = next(
         path for suffix in (*family.suffixes, ".bytes") if (path := folder / name / f"{name}{suffix}").is_file()
     )
-    return family.runner(file.read_bytes(), targets.get(target))(value)
+    return np.clip(family.runner(file.read_bytes(), targets.get(target))(value), 0, 1)
 
 
 def test_a_project_goes_from_barracuda_to_inference_engine_and_back(pipeline, tmp_path):
@@ -42,7 +42,13 @@ def test_a_project_goes_from_barracuda_to_inference_engine_and_back(pipeline, tm
     metas = {path.name: path.read_text().split("guid: ")[1].split()[0] for path in models.rglob("*.onnx.meta")}
     value = np.random.default_rng(0).random((1, 3, 48, 64), np.float32)
     old = painted(models, "Wave", "barracuda-3.0", value)
-    there = pipeline("port", root, "--target", "inference-2")
+    refused = pipeline("port", root, "--target", "inference-2")
+    assert refused.code == 2 and "[onnx-importers-collide]" in refused.err, refused.err
+    assert "--switch-package: com.unity.barracuda leaves Packages/manifest.json and com.unity.ai.inference" in (
+        refused.err
+    )
+    assert "com.unity.barracuda" in (root / "Packages/manifest.json").read_text()
+    there = pipeline("port", root, "--target", "inference-2", "--switch-package")
     assert there.code == 0, there.err
     assert there.out.split() == [str(models / "Wave")]
     asked = json.loads((root / "Packages/manifest.json").read_text())["dependencies"]
@@ -57,7 +63,7 @@ def test_a_project_goes_from_barracuda_to_inference_engine_and_back(pipeline, tm
     assert "source: wave.onnx" in asset and "target: inference-2" in asset
     kept = {path.name: path.read_text().split("guid: ")[1].split()[0] for path in models.rglob("*.onnx.meta")}
     assert kept == metas, "scenes keep their references"
-    back = pipeline("port", root / "Assets", "--target", "barracuda-3.0")
+    back = pipeline("port", root / "Assets", "--target", "barracuda-3.0", "--switch-package")
     assert back.code == 0, back.err
     again = {path: path.read_bytes() for path in models.rglob("*.asset")}
     assert set(again) == set(before)
@@ -136,3 +142,26 @@ def test_a_compiled_style_is_said_to_need_its_source(pipeline, tmp_path):
     done = pipeline("port", "out", "--target", "barracuda-3.0")
     assert done.code == 2 and "[plan-has-no-graph]" in done.err
     assert "cannot be turned back into a graph" in done.err and "Build it from its source (net.pth)" in done.err
+
+
+def test_a_newer_version_of_the_package_stays_and_an_editor_that_is_too_old_is_refused(pipeline, tmp_path):
+    root = project(tmp_path, "com.unity.ai.inference", "2.6.1")
+    source = style_onnx(tmp_path / "wave.onnx")
+    assert pipeline("build-unity", source, *DECLARED, "-o", root / "Assets", "--target", "sentis-2.1").code == 0
+    assert pipeline("port", root, "--target", "inference-2").code == 0
+    asked = json.loads((root / "Packages/manifest.json").read_text())["dependencies"]
+    assert asked["com.unity.ai.inference"] == "2.6.1"
+    (root / "ProjectSettings" / "ProjectVersion.txt").write_text("m_EditorVersion: 2022.3.20f1\n")
+    done = pipeline("port", root, "--target", "inference-2")
+    assert done.code == 2 and "[editor-too-old]" in done.err, done.err
+
+
+def test_a_package_of_the_folder_packages_is_not_removed_but_named(pipeline, tmp_path):
+    root = project(tmp_path, "com.unity.modules.audio", "1.0.0")
+    embedded = root / "Packages" / "com.unity.barracuda"
+    embedded.mkdir()
+    (embedded / "package.json").write_text(json.dumps({"name": "com.unity.barracuda", "version": "3.0.0"}))
+    source = style_onnx(tmp_path / "wave.onnx")
+    assert pipeline("build-unity", source, *DECLARED, "-o", root / "Assets", "--target", "barracuda-3.0").code == 0
+    done = pipeline("port", root, "--target", "inference-2", "--switch-package")
+    assert done.code == 2 and "or its folder in Packages" in done.err, done.err

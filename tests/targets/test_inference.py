@@ -420,6 +420,25 @@ def test_layers_are_counted_as_the_optimiser_leaves_them():
     assert layer_counts(made, SENTIS) == {"imported": 7, "optimised": 3}
 
 
+def test_numbers_are_written_with_rank_1_because_old_versions_merge_only_those():
+    """Measured with 2.1.3, 2.2.2 and 2.3.0: Add of a [1,1,1,1] stays an array, which breaks B - (x + A)."""
+    from pipeline.graph import from_model
+    from pipeline.targets.inference.optimiser import layer_counts
+
+    half = np.full((1, 1, 1, 1), 0.5, np.float32)
+    made = model(
+        ("Add", ["x", "half"], ["a"], {}),
+        ("Sub", ["b", "a"], ["y"], {}),
+        constants=[("half", half), ("b", floats(1, 3, 1, 1))],
+    )
+    assert [(f.code, f.severity) for f in validate(made, SENTIS)] == [("subtracted-sum", "error")]
+    again = SENTIS.family.read(SENTIS.family.write(from_model(made), SENTIS))
+    assert not validate(again, SENTIS)
+    assert sorted(len(held.dims) for held in again.graph.initializer) == [1, 4]
+    chain = model(("Mul", ["x", "half"], ["m"], {}), ("Add", ["m", "half"], ["y"], {}), constants=[("half", half)])
+    assert layer_counts(chain, SENTIS)["optimised"] == 2 and layer_counts(chain, NEW)["optimised"] == 1
+
+
 def test_convolutions_cost_what_their_kernels_cost():
     from pipeline.cost.model import Conv
     from pipeline.targets.inference.cost import devices, kernel

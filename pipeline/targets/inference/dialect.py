@@ -51,8 +51,8 @@ def write(graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = 
     opset = max([OPSET, *(_lowest(node) for node in copy.nodes if node.domain in (None, "", "ai.onnx"))])
     if opset == HIGHEST:
         copy, opset = graph.copy(), HIGHEST
-        for node in n.nodes_of(copy, "Resize"):
-            _resize(copy, node, shapes)
+        for node in n.nodes_of(copy, "Resize", "Add", "Sub", "Mul", "Div"):
+            _OLDER[node.op](copy, node, shapes)
     copy.cleanup(remove_unused_graph_inputs=False)
     model = assemble(copy, opset, IR_VERSION, metadata)
     return model.SerializeToString(deterministic=True)
@@ -77,6 +77,15 @@ def _values_fit(node: gs.Node, opset: int) -> bool:
     if node.op in ("ScatterElements", "ScatterND") and "reduction" in node.attrs:
         return opset >= 18 or n.text(node, "reduction", "none") in ("none", "add", "mul")
     return True
+
+
+def _number(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
+    """A constant of one element gets rank 1: up to 2.3, only numbers of rank 0 and 1 are merged into layers."""
+    held = [shapes.value(tensor) for tensor in node.inputs]
+    for place, value in enumerate(held):
+        rank = shapes.rank(node.inputs[1 - place]) if len(held) == 2 else None
+        if value is not None and value.size == 1 and value.ndim > 1 and rank is not None and rank >= value.ndim:
+            node.inputs[place] = n.Builder(graph, node, _STEM).const(value.reshape(1), "number", value.dtype)
 
 
 def _reduce(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
@@ -162,9 +171,11 @@ def _trim(node: gs.Node) -> None:
 
 
 _OLDER: dict[str, Callable[[gs.Graph, gs.Node, Shapes], None]] = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _number),
     "Reduce": _reduce,
     "Pad": _pad,
     "Resize": _resize,
     "Split": _split,
 }
-"""How an operator's form of opset 18 becomes that of opset 15 to 17; the others are the same, or are younger."""
+"""How an operator's form of opset 18 becomes that of opset 15 to 17, and what the package merges best; the others
+are the same, or are younger."""

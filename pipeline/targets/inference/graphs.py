@@ -112,7 +112,7 @@ def subtracted_sum(view: View, rule: Rule) -> Found:
     for node in view.nodes:
         if node.op_type != "Sub" or len(node.input) != 2 or not node.output:
             continue
-        left, right = (_array(view, name) for name in node.input)
+        left, right = (_unmerged(view, name) for name in node.input)
         if left == right:
             continue
         inner = view.maker(node.input[1] if left else node.input[0])
@@ -120,7 +120,7 @@ def subtracted_sum(view: View, rule: Rule) -> Found:
             continue
         if view.only_consumer(inner.output[0]) is None:
             continue
-        first, second = (_array(view, name) for name in inner.input)
+        first, second = (_unmerged(view, name) for name in inner.input)
         if first == second:
             continue
         if left and first:
@@ -138,6 +138,14 @@ def _array(view: View, name: str) -> bool:
         return False
     shape = view.shape(name)
     return shape is None or bool(np.prod([size or 2 for size in shape]) != 1)
+
+
+def _unmerged(view: View, name: str) -> bool:
+    """Whether a constant stays a layer's operand up to 2.3: more than one element, or a number of rank 2 or more.
+
+    ContractSubExpressionsPass.cs:175@2.1.3.
+    """
+    return _array(view, name) or (name in view.folds and len(view.shape(name) or ()) > 1)
 
 
 def product_and_number(view: View, rule: Rule) -> Found:

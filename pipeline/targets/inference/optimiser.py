@@ -40,9 +40,9 @@ def layer_counts(model: onnx.ModelProto, target: Target) -> dict[str, int]:
     """`imported`: layers before optimisation; `optimised`: those that run."""
     view = View(model, target)
     imported = sum(_made_of(node) for node in view.nodes)
-    layers = [layer for index in view.order if (layer := _layer(view, view.nodes[index])) is not None]
-    layers = _without_copies(layers, set(view.outputs))
     folds = bool(target.own.get("folds_into_convolutions"))
+    layers = [layer for index in view.order if (layer := _layer(view, view.nodes[index], folds)) is not None]
+    layers = _without_copies(layers, set(view.outputs))
     while (merged := _merge(layers, set(view.outputs), folds)) is not None:
         layers = merged
     return {"imported": imported, "optimised": len(layers)}
@@ -59,7 +59,7 @@ def _made_of(node: onnx.NodeProto) -> int:
     return 1
 
 
-def _layer(view: View, node: onnx.NodeProto) -> _Layer | None:
+def _layer(view: View, node: onnx.NodeProto, newest: bool) -> _Layer | None:
     data = [name for name in node.input if name and name not in view.folds]
     if node.op_type == "Constant" or not data or not node.output:
         return None
@@ -71,7 +71,8 @@ def _layer(view: View, node: onnx.NodeProto) -> _Layer | None:
     elif node.op_type in _ARITHMETIC and len(data) == 1 and len(node.input) == 2:
         constant = node.input[0] if node.input[0] != data[0] else node.input[1]
         shape = view.shape(constant)
-        if shape is not None and math.prod(size or 2 for size in shape) == 1:
+        # Before 2.4 a number of rank 2 or more is an array (ContractSubExpressionsPass.cs:175@2.1.3).
+        if shape is not None and math.prod(size or 2 for size in shape) == 1 and (newest or len(shape) <= 1):
             if not (node.op_type == "Div" and node.input[1] == data[0]):
                 layer.kind, layer.shift = "ScalarMad", node.op_type in ("Add", "Sub")
         else:
