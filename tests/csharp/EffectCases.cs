@@ -75,7 +75,10 @@ sealed class MovingScene : IDisposable
     static float Raw(float distance) => 0.3f * (1000 - distance) / (distance * (1000 - 0.3f));
 
     // The mean difference between what is shown and the inverted picture, over pixels that satisfy a condition.
-    public float Error(RenderTexture shown, Func<int, int, bool> counts)
+    public float Error(RenderTexture shown, Func<int, int, bool> counts) => Error(shown, 1, counts);
+
+    // The same at a strength.
+    public float Error(RenderTexture shown, float strength, Func<int, int, bool> counts)
     {
         double sum = 0;
         var count = 0;
@@ -85,7 +88,8 @@ sealed class MovingScene : IDisposable
             {
                 if (!counts(x, y)) continue;
                 var i = 4 * (y * Width + x);
-                for (var c = 0; c < 3; c++) sum += Math.Abs(shown.texels[i + c] - (1 - Picture.texels[i + c]));
+                for (var c = 0; c < 3; c++)
+                    sum += Math.Abs(shown.texels[i + c] - Picture.texels[i + c] - strength * (1 - 2 * Picture.texels[i + c]));
                 count += 3;
             }
         }
@@ -333,6 +337,149 @@ public static partial class Cases
             Stub.Reflect.Send(camera, "OnDisable");
             Fixture.Free(shown);
         }
+    }
+
+    // Shown are frames that lie back, each one once, whole: no hole, no jump where the key pictures change.
+    public static void between_key_pictures_each_frame_is_shown_late_and_whole()
+    {
+        const int every = 4;
+        foreach (var spread in new[] { 1, 3 })
+        {
+            foreach (var strength in new[] { 1f, 0.25f })
+            {
+                using (var scene = new MovingScene(true))
+                {
+                    var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+                    var camera = SceneCamera();
+                    camera.RunEveryFrames = every;
+                    camera.SpreadFrames = spread;
+                    camera.Strength = strength;
+                    camera.Interpolate = true;
+                    Stub.Reflect.Send(camera, "OnEnable");
+                    var late = every + spread - 2;
+                    for (var frame = 0; frame < 14; frame++)
+                    {
+                        scene.Show(frame);
+                        Fixture.Frame(camera, scene.Picture, shown);
+                        if (frame < spread - 1) continue;
+                        var lies = Math.Max(0, frame - late);
+                        Fixture.Equal(camera.FramesLate, frame - lies, "frames late in frame " + frame);
+                        scene.Show(lies);
+                        var background = scene.Error(shown, strength, (x, y) => !scene.IsSquare(lies, x, y));
+                        var square = scene.Error(shown, strength, (x, y) => scene.IsSquare(lies, x, y));
+                        Fixture.Near(background, 0, 0.01f, "frame " + frame + ", background");
+                        Fixture.Near(square, 0, 0.01f, "frame " + frame + ", square");
+                    }
+
+                    // A cut shows what is there at once.
+                    camera.Cut();
+                    scene.Show(15);
+                    for (var frame = 0; frame < spread; frame++) Fixture.Frame(camera, scene.Picture, shown);
+                    Fixture.Near(scene.Error(shown, strength, (x, y) => true), 0, 0.001f, "after a cut");
+
+                    // Off: the last picture, moved along, as ever.
+                    camera.Interpolate = false;
+                    for (var frame = 12; frame < 18; frame++)
+                    {
+                        scene.Show(frame);
+                        Fixture.Frame(camera, scene.Picture, shown);
+                    }
+                    Fixture.Equal(camera.FramesLate, 0, "frames late without");
+                    Fixture.Near(scene.Error(shown, strength, (x, y) => scene.IsSquare(17, x, y)), 0, 0.01f, "without");
+                    Stub.Reflect.Send(camera, "OnDisable");
+                    Fixture.Free(shown);
+                }
+            }
+        }
+    }
+
+    // What the network makes of the same scene changes from run to run: between key pictures by small steps.
+    public static void between_key_pictures_one_becomes_the_other()
+    {
+        const int every = 8;
+        Stub.Networks.Flicker = 0.1f;
+        foreach (var interpolate in new[] { false, true })
+        {
+            using (var scene = new MovingScene(false))
+            {
+                scene.Show(0, true);
+                var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+                var camera = SceneCamera();
+                camera.RunEveryFrames = every;
+                camera.Interpolate = interpolate;
+                Stub.Reflect.Send(camera, "OnEnable");
+                float last = 0, largest = 0, lowest = 1, highest = 0;
+                for (var frame = 0; frame < 5 * every; frame++)
+                {
+                    Fixture.Frame(camera, scene.Picture, shown);
+                    var level = shown.texels[4 * (MovingScene.Width / 2)];
+                    if (frame > every) largest = Math.Max(largest, Math.Abs(level - last));
+                    lowest = Math.Min(lowest, level);
+                    highest = Math.Max(highest, level);
+                    last = level;
+                }
+                Fixture.Near(highest - lowest, 0.2f, 0.01f, "from key picture to key picture");
+                Fixture.Near(largest, interpolate ? 0.2f / every : 0.2f, 0.01f, "from frame to frame");
+                Stub.Reflect.Send(camera, "OnDisable");
+                Fixture.Free(shown);
+            }
+        }
+        Stub.Networks.Flicker = 0;
+    }
+
+    public static void a_mask_is_shown_with_its_own_frame()
+    {
+        using (var scene = new MovingScene(true))
+        {
+            var frame = 0;
+            Stub.World.Replace = eye =>
+            {
+                var mask = eye.targetTexture;
+                for (var i = 0; i < mask.texels.Length; i++)
+                    mask.texels[i] = scene.IsSquare(frame, i / 4 % mask.width, i / 4 / mask.width) ? 1 : 0;
+            };
+            var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+            var camera = SceneCamera();
+            camera.RunEveryFrames = 3;
+            camera.StylizedLayers = 1;
+            camera.Interpolate = true;
+            Stub.Reflect.Send(camera, "OnEnable");
+            for (; frame < 12; frame++)
+            {
+                scene.Show(frame);
+                Fixture.Frame(camera, scene.Picture, shown);
+                var lies = Math.Max(0, frame - 2);
+                scene.Show(lies);
+                Fixture.Near(scene.Error(shown, 1, (x, y) => scene.IsSquare(lies, x, y)), 0, 0.01f, "square " + frame);
+                Fixture.Near(scene.Error(shown, 0, (x, y) => !scene.IsSquare(lies, x, y)), 0, 0.01f, "around " + frame);
+            }
+            Stub.Reflect.Send(camera, "OnDisable");
+            Fixture.Free(shown);
+        }
+    }
+
+    // Where textures cannot be copied, the last picture is moved along.
+    public static void a_machine_that_cannot_keep_frames_moves_the_last_picture()
+    {
+        SystemInfo.copyTextureSupport = CopyTextureSupport.None;
+        using (var scene = new MovingScene(true))
+        {
+            var shown = Fixture.Canvas(MovingScene.Width, MovingScene.Height);
+            var camera = SceneCamera();
+            camera.RunEveryFrames = 3;
+            camera.Interpolate = true;
+            Stub.Reflect.Send(camera, "OnEnable");
+            for (var frame = 0; frame < 6; frame++)
+            {
+                scene.Show(frame);
+                Fixture.Frame(camera, scene.Picture, shown);
+                Fixture.Equal(camera.FramesLate, 0, "frames late");
+                Fixture.Near(scene.Error(shown, 1, (x, y) => scene.IsSquare(frame, x, y)), 0, 0.01f, "frame " + frame);
+            }
+            Stub.Reflect.Send(camera, "OnDisable");
+            Fixture.Free(shown);
+        }
+        SystemInfo.copyTextureSupport = (CopyTextureSupport)31;
     }
 
     public static void textures_are_asked_of_the_camera_only_where_they_are_used_and_taken_back()
@@ -754,6 +901,7 @@ public static partial class Cases
                     camera.Styles = new[] { first, second };
                     camera.SpreadFrames = 4;
                     camera.TargetFrameRate = 60;
+                    camera.Interpolate = frames % 2 == 1;
                     Stub.Reflect.Send(camera, "OnEnable");
                     for (var frame = 0; frame < frames; frame++)
                     {

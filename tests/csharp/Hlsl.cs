@@ -47,6 +47,7 @@ public struct float4
     public float2 zy { get { return new float2(z, y); } }
     public float2 xw { get { return new float2(x, w); } }
     public float2 zw { get { return new float2(z, w); } }
+    public float3 xyz { get { return new float3(x, y, z); } }
     public float3 rgb { get { return new float3(x, y, z); } set { x = value.x; y = value.y; z = value.z; } }
     public float4 xyxy { get { return new float4(x, y, x, y); } }
 
@@ -82,6 +83,9 @@ public static class Intrinsics
     public static double lerp(double a, double b, double t) { return a + (b - a) * t; }
     public static double dot(float3 a, float3 b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
 
+    public static double floor(double x) { return Math.Floor(x); }
+    public static float2 min(float2 a, float2 b) { return new float2(Math.Min(a.x, b.x), Math.Min(a.y, b.y)); }
+    public static float2 max(float2 a, float2 b) { return new float2(Math.Max(a.x, b.x), Math.Max(a.y, b.y)); }
     public static float2 floor(float2 x) { return new float2(Math.Floor(x.x), Math.Floor(x.y)); }
     public static float2 step(float2 edge, float2 x) { return new float2(step(edge.x, x.x), step(edge.y, x.y)); }
 
@@ -142,8 +146,13 @@ public static class Gpu
             if (field.IsLiteral || !field.Name.StartsWith("_")) continue;
             var value = material.Value(field.Name);
             if (field.Name == "_MainTex") value = source;
-            if (field.Name == "_MainTex_TexelSize")
-                value = new Vector4(1f / source.width, 1f / source.height, source.width, source.height);
+            if (field.Name.EndsWith("_TexelSize"))
+            {
+                var owner = field.Name.Substring(0, field.Name.Length - "_TexelSize".Length);
+                var texture = owner == "_MainTex" ? source : (Texture)material.Value(owner);
+                if (texture != null)
+                    value = new Vector4(1f / texture.width, 1f / texture.height, texture.width, texture.height);
+            }
             if (field.FieldType == typeof(sampler2D))
                 field.SetValue(null, new sampler2D { texture = (Texture)value });
             else if (field.FieldType == typeof(double))

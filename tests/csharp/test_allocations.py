@@ -98,6 +98,12 @@ def test_a_frame_allocates_nothing(shared: Assemblies) -> None:
         "Reprojection::Accumulate",
         "Reprojection::Begin",
         "Reprojection::Move",
+        "Interpolation::Update",
+        "Interpolation::Finish",
+        "Interpolation::Advance",
+        "Interpolation::Draw",
+        "FrameTextures::Prepare",
+        "FrameTextures::Of",
         "FrameRateGovernor::Tick",
         "ObjectMask::Prepare",
         "ObjectMask::Draw",
@@ -166,6 +172,8 @@ def test_textures_tensors_and_materials_are_made_in_allocating_methods_only(shar
     }
     assert owners == {
         "CameraCopies",
+        "FrameTextures",
+        "Interpolation",
         "LayerTimer",
         "ObjectMask",
         "PictureConverter",

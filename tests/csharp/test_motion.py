@@ -16,7 +16,9 @@ from tests.gpu.reference import eye_depth
 from tests.gpu.unity import passes, text_of
 
 MOTION = text_of("Motion")
-REPROJECTION = (TEMPLATES / "Runtime/Reprojection.cs").read_text()
+REPROJECTION, INTERPOLATION = (
+    (TEMPLATES / f"Runtime/{name}.cs").read_text() for name in ("Reprojection", "Interpolation")
+)
 
 
 def test_distances_come_from_any_camera_and_any_depth_texture(program: Path) -> None:
@@ -39,12 +41,13 @@ def test_distances_come_from_any_camera_and_any_depth_texture(program: Path) -> 
 
 def test_code_and_motion_shader_agree_on_passes_and_properties() -> None:
     names = list(passes(MOTION))
-    order = {name: int(number) for name, number in re.findall(r"const int Pass(\w+) = (\d);", REPROJECTION)}
-    assert order == {name: names.index(name) for name in ("Begin", "Accumulate", "Move")}
+    both = REPROJECTION + INTERPOLATION
+    order = {name: int(number) for name, number in re.findall(r"const int Pass(\w+) = (\d);", both)}
+    assert order == {name: names.index(name) for name in ("Begin", "Accumulate", "Move", "Interpolate", "Fill")}
     sources = dict(re.findall(r"^    (BuiltIn|Universal|Copies) = (\d)", REPROJECTION, re.MULTILINE))
     assert sources == {"BuiltIn": "0", "Universal": "1", "Copies": "2"}
     assert [name.partition(", ")[2] for name in names[:3]] == ["built-in pipeline", "URP", "HDRP"]
-    used = set(re.findall(r'PropertyToID\("(\w+)"\)', REPROJECTION))
+    used = set(re.findall(r'PropertyToID\("(\w+)"\)', both))
     assert used | {"_MainTex"} == set(re.findall(r"^        (_\w+)\(", MOTION, re.MULTILINE))
     assert f'Shader "{re.search(r"ShaderName = .(.*?).;", REPROJECTION)[1]}"' in MOTION
     mask = text_of("Mask")

@@ -125,6 +125,8 @@ def draw(
         else value
         for key, value in properties.items()
     }
+    given = properties_of(text or text_of(shader)) | bound
+    sizes = {f"{key}_TexelSize": _texel_size(value) for key, value in given.items() if hasattr(value, "view")}
     main = source[::-1] if flipped else source
     kernel(shader, name, text=text).run(
         (-(-size[1] // _GROUP), -(-size[0] // _GROUP), 1),
@@ -136,10 +138,15 @@ def draw(
         unity_ObjectToWorld=np.eye(4),
         _MainTex=vulkan.texture(main.astype(np.float32), point),
         _MainTex_TexelSize=(1 / width, (-1 if flipped else 1) / height, width, height),
-        **{name: value for name, value in properties_of(text or text_of(shader)).items() if name != "_MainTex"}
-        | bound,
+        **{key: value for key, value in (sizes | given).items() if not key.startswith("_MainTex")},
     )
     return target.read()
+
+
+def _texel_size(texture: vulkan.Texture) -> tuple[float, float, int, int]:
+    """What Unity sets beside each texture."""
+    height, width = texture.shape[:2]
+    return 1 / width, 1 / height, width, height
 
 
 def nearest(picture: np.ndarray) -> vulkan.Texture:

@@ -306,14 +306,8 @@ public partial class CommandBuffer : IDisposable
         (RenderTargetIdentifier src, int srcElement, int srcMip, int srcX, int srcY, int srcWidth, int srcHeight,
          RenderTargetIdentifier dst, int dstElement, int dstMip, int dstX, int dstY)
     {
-        StubAdd(() =>
-        {
-            RenderTexture from = (RenderTexture)src.texture, to = (RenderTexture)dst.texture;
-            if (from.graphicsFormat != to.graphicsFormat) throw new Exception("formats differ");
-            for (var y = 0; y < srcHeight; y++)
-                Array.Copy(from.texels, ((srcY + y) * from.width + srcX) * 4, to.texels, ((dstY + y) * to.width + dstX) * 4,
-                           srcWidth * 4);
-        });
+        StubAdd(() => Graphics.CopyTexture((Texture)src.texture, srcElement, srcMip, srcX, srcY, srcWidth, srcHeight,
+                                           (Texture)dst.texture, dstElement, dstMip, dstX, dstY));
     }
 
     public void SetRenderTarget(RenderTargetIdentifier rt)
@@ -423,6 +417,8 @@ public struct Mathf
     public static float Lerp(float a, float b, float t) { return a + (b - a) * Clamp01(t); }
     public static float Repeat(float t, float length) { return Clamp(t - (float)Math.Floor(t / length) * length, 0, length); }
     public static int FloorToInt(float f) { return (int)Math.Floor(f); }
+    public static int CeilToInt(float f) { return (int)Math.Ceiling(f); }
+    public static float Sqrt(float f) { return (float)Math.Sqrt(f); }
 }
 
 public struct Vector2
@@ -909,6 +905,21 @@ public class Graphics
 {
     public static void ExecuteCommandBuffer(Rendering.CommandBuffer buffer) { buffer.Execute(); }
 
+    public static void CopyTexture
+        (Texture src, int srcElement, int srcMip, int srcX, int srcY, int srcWidth, int srcHeight,
+         Texture dst, int dstElement, int dstMip, int dstX, int dstY)
+    {
+        RenderTexture from = (RenderTexture)src, to = (RenderTexture)dst;
+        var named = from.graphicsFormat != Experimental.Rendering.GraphicsFormat.None;
+        if (from.graphicsFormat != to.graphicsFormat || !named && from.format != to.format)
+            throw new Exception("formats differ");
+        if (dstX + srcWidth > to.width || dstY + srcHeight > to.height) throw new Exception("beyond the texture");
+        if (from == to) throw new Exception("a texture is copied on itself");
+        for (var y = 0; y < srcHeight; y++)
+            Array.Copy(from.texels, ((srcY + y) * from.width + srcX) * 4, to.texels, ((dstY + y) * to.width + dstX) * 4,
+                       srcWidth * 4);
+    }
+
     public static void Blit(Texture source, RenderTexture dest) { Draw(source, dest, null, 0); }
     public static void Blit(Texture source, RenderTexture dest, Material mat, int pass) { Draw(source, dest, mat, pass); }
 
@@ -1013,6 +1024,7 @@ public sealed class SystemInfo
 {
     static bool s_Compute = true, s_Half = true, s_Readback = true, s_Reversed = true, s_Motion = true;
     static int s_MaxTexture = 16384;
+    static Rendering.CopyTextureSupport s_Copies = (Rendering.CopyTextureSupport)31;
     static Rendering.GraphicsDeviceType s_Type = Rendering.GraphicsDeviceType.Vulkan;
 
     public static string graphicsDeviceName { get { return "GPU, \"fast\""; } }
@@ -1024,6 +1036,7 @@ public sealed class SystemInfo
 
     public static bool supportsMotionVectors { get { return s_Motion; } internal set { s_Motion = value; } }
     public static bool usesReversedZBuffer { get { return s_Reversed; } internal set { s_Reversed = value; } }
+    public static Rendering.CopyTextureSupport copyTextureSupport { get { return s_Copies; } internal set { s_Copies = value; } }
     public static bool supportsAsyncGPUReadback { get { return s_Readback; } internal set { s_Readback = value; } }
 
     public static bool SupportsRenderTextureFormat(RenderTextureFormat format)

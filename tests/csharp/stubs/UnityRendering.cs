@@ -38,6 +38,10 @@ public struct RenderTextureDescriptor
 namespace UnityEngine.Rendering
 {
 
+[Flags]
+public enum CopyTextureSupport
+{ None = 0, Basic = 1, Copy3D = 2, DifferentTypes = 4, TextureToRT = 8, RTToTexture = 16 }
+
 public struct CullingResults {}
 
 public static class RenderPipelineManager
