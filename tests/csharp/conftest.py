@@ -198,7 +198,8 @@ def with_engine(shared: Assemblies, engine: Engine, folder: Path) -> EngineAssem
 def build_cases(made: EngineAssemblies) -> Path:
     """The program of Cases.cs for one engine."""
     shaders = made.folder / "Shaders.cs"
-    shaders.write_text(programs(sorted((TEMPLATES / "Runtime/Shaders").glob("*.shader"))))
+    full_screen = [TEMPLATES / f"Runtime/Shaders/StyleTransfer{name}.shader" for name in ("Convert", "Motion")]
+    shaders.write_text(programs(full_screen))
     sources = [*CASES_SOURCES, HERE / f"{made.engine.rig}.cs", HERE / "Hlsl.cs", shaders]
     references, defines = [*made.editor, *made.package, made.own], (*UNITY_DEFINES, *made.engine.defines)
     return must_compile(made.folder / "Cases.exe", sources, references, defines)

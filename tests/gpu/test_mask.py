@@ -17,7 +17,10 @@ Texture2D<float4> StyleDepths;
 [numthreads(1, 1, 1)]
 void Vertices(uint3 id : SV_DispatchThreadID)
 {
-    StyleVertices[id.x] = Vertex(StyleVertices[id.x]).position;
+    Attributes corner;
+    corner.position = StyleVertices[id.x];
+    corner.instance = id.x;
+    StyleVertices[id.x] = Vertex(corner).position;
 }
 
 [numthreads(1, 1, 1)]
@@ -31,9 +34,9 @@ void Fragments(uint3 id : SV_DispatchThreadID)
 """
 
 
-def kernel(entry: str) -> vulkan.Kernel:
+def kernel(entry: str, **defines: int) -> vulkan.Kernel:
     text = unity.hlsl(unity.common(unity.text_of("Mask"))) + _KERNELS
-    return vulkan.kernel(text, entry, {"UNITY_UV_STARTS_AT_TOP": 1}, [unity.INCLUDES])
+    return vulkan.kernel(text, entry, {"UNITY_VERSION": 201944, **defines})
 
 
 def projection(scene: Scene, reversed_: bool) -> np.ndarray:
@@ -70,7 +73,7 @@ def rasterise(triangles: np.ndarray, size: tuple[int, int], reversed_: bool) -> 
 def clip(corners: np.ndarray, matrix: np.ndarray, world: np.ndarray | None = None) -> np.ndarray:
     """The shader's vertex function on points (n x 3)."""
     held = vulkan.buffer(np.concatenate([corners, np.ones((len(corners), 1))], axis=1).astype(np.float32))
-    uniforms = {"_StyleEyeDepth": np.zeros(4), "_StyleMaskSize": np.zeros(4), "unity_MatrixMVP": np.zeros((4, 4))}
+    uniforms = {"_StyleEyeDepth": np.zeros(4), "_StyleMaskSize": np.zeros(4)}
     world = np.eye(4) if world is None else world
     uniforms |= {
         "_CameraDepthTexture_TexelSize": np.zeros(4),
@@ -94,7 +97,6 @@ def mask(depths: np.ndarray, camera_depth: np.ndarray, lens: tuple[float, ...]) 
         _StyleEyeDepth=lens,
         _StyleMaskSize=(width, height, 0, 0),
         _CameraDepthTexture_TexelSize=(1 / camera_depth.shape[1], 1 / camera_depth.shape[0], 0, 0),
-        unity_MatrixMVP=np.zeros((4, 4)),
         unity_ObjectToWorld=np.eye(4),
     )
     return target.read()
@@ -152,6 +154,70 @@ def test_the_objects_own_matrix_counts() -> None:
     corners = np.random.default_rng(1).normal(size=(5, 3))
     points = np.concatenate([corners, np.ones((5, 1))], axis=1)
     assert np.abs(clip(corners, matrix, world) - points @ (matrix @ world).T).max() < 1e-4
+
+
+OBJECTS = 9
+INDIRECT, PER_INSTANCE, CROSS_FADE = 0x80000000, 0x80000000, 32
+
+
+def resident(draw: str, matrices: np.ndarray, visible: np.ndarray) -> dict[str, vulkan.Buffer]:
+    """What Unity 6 binds for a draw of the GPU Resident Drawer.
+
+    As UnityDOTSInstancing.hlsl of com.unity.render-pipelines.core 17 reads it: `matrices` of all objects, and the
+    objects that are `visible`, listed in the draw's own table or in a list of all draws.
+    """
+    table = np.zeros((256, 4), np.uint32)
+    lists, place = np.zeros(64, np.uint32), 160
+    listed = visible.astype(np.uint32)
+    if "fading" in draw:
+        listed = listed | np.arange(1, len(listed) + 1, dtype=np.uint32) << 24
+        table[0, 3] = CROSS_FADE
+    if "indirect" in draw:
+        start = 11
+        table[0, 1] = INDIRECT | start
+        lists[start : start + len(listed)] = listed
+    else:
+        table[: len(listed), 0] = listed
+    data = np.zeros(place // 4 + 12 * OBJECTS, np.float32)
+    # Three rows of a matrix, by columns.
+    data[place // 4 :] = matrices[:, :3].transpose(0, 2, 1).reshape(-1)
+    metadata = np.array([place | (0 if draw == "shared" else PER_INSTANCE), 0, 0, 0], np.uint32)
+    return {
+        "UnityInstancingDOTS_InstanceVisibility": vulkan.buffer(table),
+        "UnityDOTSInstancing_BuiltinPropertyMetadata": vulkan.buffer(metadata),
+        "unity_DOTSInstanceData": vulkan.buffer(data),
+        "unity_DOTSInstancing_IndirectInstanceVisibility": vulkan.buffer(lists),
+    }
+
+
+@pytest.mark.parametrize("draw", ["direct", "indirect", "direct fading", "indirect fading", "shared"])
+def test_objects_of_the_gpu_resident_drawer_are_where_they_are(draw: str) -> None:
+    """Instance i of a draw is the i-th visible object; a matrix that is not kept per instance is all objects'."""
+    chance = np.random.default_rng(5)
+    matrices = np.tile(np.eye(4), (OBJECTS, 1, 1))
+    matrices[:, :3] = chance.normal(size=(OBJECTS, 3, 4))
+    visible = np.array([7, 0, 3, 8, 2])
+    corners = np.concatenate([chance.normal(size=(len(visible), 3)), np.ones((len(visible), 1))], axis=1)
+    held = vulkan.buffer(corners.astype(np.float32))
+    view = projection(SCENES["passing"], True)
+    kernel("Vertices", DOTS_INSTANCING_ON=1, UNITY_VERSION=60000058).run(
+        (len(visible), 1, 1),
+        StyleVertices=held,
+        _StyleViewProjection=view,
+        **dict.fromkeys(("_StyleEyeDepth", "_StyleMaskSize", "_CameraDepthTexture_TexelSize"), np.zeros(4)),
+        unity_ObjectToWorld=np.full((4, 4), np.nan),
+        **resident(draw, matrices, visible),
+    )
+    of = np.zeros(len(visible), int) if draw == "shared" else visible
+    wanted = np.einsum("ij,njk,nk->ni", view, matrices[of], corners)
+    assert np.abs(held.read() - wanted).max() < 1e-4
+
+
+def test_only_unity_6_has_such_a_buffer() -> None:
+    """Before, the same keyword means another layout: those objects are drawn as everything else is."""
+    for version in (201944, 202230):
+        found = kernel("Vertices", DOTS_INSTANCING_ON=1, UNITY_VERSION=version).resources
+        assert not any("DOTS" in name for name in found)
 
 
 @pytest.mark.parametrize("reversed_", [False, True])

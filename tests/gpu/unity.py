@@ -62,10 +62,13 @@ def passes(text: str) -> dict[str, tuple[str, str]]:
 def hlsl(text: str) -> str:
     """A shader's functions in the HLSL of today: a sampler2D becomes a texture and a sampler.
 
-    There are no mips, so that level 0 is what tex2D and Sample read.
+    There are no mips, so that level 0 is what tex2D and Sample read. Load4 is four loads, because wgpu refuses the
+    signed indices that glslangValidator makes of it.
     """
     separate = r"\1Texture2D<float4> \2; SamplerState sampler\2;"
     text = re.sub(r"^( *)sampler2D(?:_float)? (\w+);", separate, text, flags=re.MULTILINE)
+    loads = ", ".join(rf"\1.Load(\2 + {4 * i}u)" for i in range(4))
+    text = re.sub(r"(\w+)\.Load4\(([\w +]+)\)", f"uint4({loads})", text)
     return re.sub(r"\.Sample\((\w+), ([\w.]+)\)", r".SampleLevel(\1, \2, 0)", text)
 
 
