@@ -43,11 +43,12 @@ sealed class Interpolation : IDisposable
     /// <param name="camera">whose frame it is</param>
     /// <param name="size">of what is kept and shown</param>
     /// <param name="interval">frames from one key picture to the next, at most</param>
-    /// <param name="duration">frames that a run takes, at most</param>
+    /// <param name="duration">frames from the one that a picture is taken from to the one that it is there in, at
+    /// most</param>
     public void Update(in Painter painter, MotionSource source, Camera camera, WorkingSize size, int interval, int duration)
     {
-        // Key pictures before and after the frame shown, and what has come since.
-        var kept = 2 * interval + duration + 1;
+        // Just before a key picture is shown, the one before it is an interval and the delay old.
+        var kept = 2 * interval + duration - 1;
         if (_frame == null || _frame.width != size.Width || _frame.height != size.Height || _kept != kept)
             AllocateFrames(size, kept, interval + duration + 1);
 

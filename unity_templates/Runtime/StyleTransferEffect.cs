@@ -376,14 +376,14 @@ sealed class StyleTransferEffect : IDisposable
 
     bool Interpolates => _settings.Interpolate && Interpolation.IsSupported;
 
-    // The most frames that a run takes; with a budget nobody knows.
+    // The most frames until a picture is there, one later in URP and HDRP; with a budget nobody knows.
     int Duration
     {
         get
         {
             var frames = _settings.BudgetMilliseconds > 0 ? StyleTransferSettings.MaximumFrames : _settings.SpreadFrames;
             if (_settings.Styles.Length > 1) frames = Mathf.Max(frames, FirstRunFrames);
-            return 1 + (_settings.MaskModel != null ? 2 * frames : frames);
+            return _settings.MaskModel != null ? 2 * frames : frames;
         }
     }
 

@@ -43,6 +43,22 @@ readonly struct Painter
         else _commands.Blit(source, target);
     }
 
+    /// <summary>Copies a texture into a part of another one of the same format.</summary>
+    /// <param name="source">the texture</param>
+    /// <param name="target">where to</param>
+    /// <param name="x">of the part's lower left texel</param>
+    /// <param name="y">of the part's lower left texel</param>
+    public void CopyTo(RenderTexture source, RenderTexture target, int x, int y)
+    {
+        if (_commands == null)
+            Graphics.CopyTexture(source, 0, 0, 0, 0, source.width, source.height, target, 0, 0, x, y);
+        else
+            _commands.CopyTexture(source, 0, 0, 0, 0, source.width, source.height, target, 0, 0, x, y);
+    }
+
+    /// <summary>Copies the camera's picture.</summary>
+    public void CopyCamera(RenderTexture target) => Copy(_camera, target);
+
     /// <summary>Draws the camera's picture through a pass.</summary>
     public void DrawCamera(RenderTexture target, Material material, int pass) => Draw(_camera, target, material, pass);
 

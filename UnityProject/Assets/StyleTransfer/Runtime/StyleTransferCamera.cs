@@ -30,6 +30,10 @@ public class StyleTransferCamera : StyleTransferSettings
     /// to hold a frame rate.</summary>
     public float ResolutionScale => _effect != null ? _effect.ResolutionScale : 1;
 
+    /// <summary>By how many frames the picture shown is late; above 0 only with
+    /// <see cref="StyleTransferSettings.Interpolate"/>.</summary>
+    public int FramesLate => _effect != null ? _effect.Delay : 0;
+
     /// <summary>
     /// After a cut or a teleport: what was shown is no longer moved, and the network runs at once.
     /// </summary>
@@ -106,8 +110,9 @@ public class StyleTransferCamera : StyleTransferSettings
         {
             var painter = new Painter(commands, picture);
             _effect.Observe(painter, picture.width, picture.height, motion, _camera);
-            var material = _effect.Compose(painter, mask);
-            if (material != null) commands.Blit(picture, target, material, PictureConverter.PassFromNetwork);
+            var shown = picture;
+            var material = _effect.Compose(painter, mask, ref shown);
+            if (material != null) commands.Blit(shown, target, material, PictureConverter.PassFromNetwork);
             return material != null;
         }
         catch (Exception exception)
@@ -197,11 +202,12 @@ public class StyleTransferCamera : StyleTransferSettings
     protected virtual void OnRenderImage(RenderTexture source, RenderTexture destination)
     {
         Material material = null;
+        var shown = source;
         if (Prepare())
         {
             try
             {
-                material = Draw(source);
+                material = Draw(source, ref shown);
             }
             catch (Exception exception)
             {
@@ -210,7 +216,7 @@ public class StyleTransferCamera : StyleTransferSettings
         }
 
         if (material == null) Graphics.Blit(source, destination);
-        else Graphics.Blit(source, destination, material, PictureConverter.PassFromNetwork);
+        else Graphics.Blit(shown, destination, material, PictureConverter.PassFromNetwork);
     }
 
     #endregion
@@ -262,18 +268,18 @@ public class StyleTransferCamera : StyleTransferSettings
         return false;
     }
 
-    Material Draw(RenderTexture source)
+    Material Draw(RenderTexture source, ref RenderTexture shown)
     {
         var moves = NeedsMotion(false) && CameraTextures.HasMotion(_camera);
         var motion = moves ? MotionSource.BuiltIn : MotionSource.None;
         var painter = new Painter(source);
         _effect.Observe(painter, source.width, source.height, motion, _camera);
         _effect.Run();
-        if (!NeedsMask) return _effect.Compose(painter, null);
+        if (!NeedsMask) return _effect.Compose(painter, null, ref shown);
 
         // A mask that was switched on after LateUpdate has no depth to compare with in this frame.
         var mask = CameraTextures.HasDepth(_camera) ? DrawMask(source) : null;
-        return mask != null ? _effect.Compose(painter, mask) : null;
+        return mask != null ? _effect.Compose(painter, mask, ref shown) : null;
     }
 
     RenderTexture DrawMask(RenderTexture source)

@@ -52,9 +52,18 @@ sealed class StyleTransferEffect : IDisposable
       => CanRunInside(_styles.Wanted) && _styles.Shown == _styles.Wanted && _settings.RunEveryFrames == 1 &&
          (_masks.Wanted == null || CanRunInside(_masks.Wanted));
 
+    /// <summary>By how many frames the picture shown is late; above 0 only between key pictures.</summary>
+    public int Delay => _between != null ? _between.Delay : 0;
+
     /// <summary>What <see cref="MotionSource.Copies"/> reads.</summary>
     public void SetCopies(Texture depth, Texture motion)
     {
+        if (Interpolates)
+        {
+            if (_between == null) AllocateBetween();
+            _between.SetCopies(depth, motion);
+            return;
+        }
         if (_reprojection == null) AllocateReprojection();
         _reprojection.SetCopies(depth, motion);
     }
@@ -91,8 +100,11 @@ sealed class StyleTransferEffect : IDisposable
         }
 
         _moves = motion != MotionSource.None && _settings.Reproject && Reprojection.IsSupported;
-        if (_moves) Follow(painter, width, height, motion, camera, next.Model);
-        else if (_reprojection != null) _reprojection.Forget();
+        _interpolates = _moves && Interpolates;
+        if (!_interpolates) ReleaseBetween();
+        if (_interpolates) Keep(painter, width, height, motion, camera, next.Model);
+        else if (_moves) Follow(painter, width, height, motion, camera, next.Model);
+        if (_reprojection != null && (_interpolates || !_moves)) _reprojection.Forget();
 
         if (_running != null || !IsDue(next) || _masks.IsLoading) return;
         TakePicture(painter, width, height, next);
@@ -113,8 +125,7 @@ sealed class StyleTransferEffect : IDisposable
             _taken = false;
             if (!_running.Advance()) return;
 
-            KeepPicture(default(Painter), _running.Picture, _masking != null ? _masking.Picture : null);
-            EndRun();
+            EndRun(default(Painter), _running.Picture, _masking != null ? _masking.Picture : null);
         }
     }
 
@@ -134,14 +145,28 @@ sealed class StyleTransferEffect : IDisposable
     /// </summary>
     /// <param name="painter">draws what is needed before</param>
     /// <param name="mask">where to show the style; null is everywhere</param>
-    public Material Compose(in Painter painter, Texture mask)
+    /// <param name="picture">the camera's picture; then the one to draw, of an earlier frame where that is shown</param>
+    public Material Compose(in Painter painter, Texture mask, ref RenderTexture picture)
     {
         if (!_hasPicture) return null;
 
         using (Markers.Compose.Auto())
         {
             var shown = _picture;
-            if (_moves && _reprojection.CanMove) shown = _reprojection.Move(painter, _picture, _now, _settings.Stability);
+            if (_interpolates)
+            {
+                if (mask != null) painter.Copy(mask, _between.PrepareMask(mask));
+                if (_between.Advance())
+                {
+                    shown = _between.Draw(painter);
+                    picture = _between.Full ?? picture;
+                    if (mask != null) mask = _between.Mask ?? mask;
+                }
+            }
+            else if (_moves && _reprojection.CanMove)
+            {
+                shown = _reprojection.Move(painter, _picture, _now, _settings.Stability);
+            }
             var style = _styles.Shown != null ? _styles.Shown.Model : null;
             var strength = _settings.CurrentStrength * (style != null ? style.Strength : 1);
             _converter.SetFromNetwork(shown, strength, _settings.CurrentKeepColors(style), mask, _isJoined);
@@ -158,6 +183,7 @@ sealed class StyleTransferEffect : IDisposable
         _taken = false;
         _styles.Hide();
         if (_reprojection != null) _reprojection.Forget();
+        if (_between != null) _between.Forget();
     }
 
     /// <summary>Says that the network in use has failed, and does not use it again.</summary>
@@ -188,6 +214,7 @@ sealed class StyleTransferEffect : IDisposable
     StyleSet _masks;
     PictureConverter _converter;
     Reprojection _reprojection;
+    Interpolation _between;
 
     // The network's last finished picture: a copy, which outlives a change of size or style.
     RenderTexture _picture;
@@ -208,7 +235,7 @@ sealed class StyleTransferEffect : IDisposable
     StyleTransferRunner _masking;
     bool _maskTaken, _masked;
     int _framesSinceTaken;
-    bool _moves;
+    bool _moves, _interpolates;
 
     #endregion
 
@@ -223,6 +250,8 @@ sealed class StyleTransferEffect : IDisposable
 
     void AllocateReprojection() => _reprojection = new Reprojection(_settings.MotionShader);
 
+    void AllocateBetween() => _between = new Interpolation(_settings.MotionShader);
+
     void AllocateNow(WorkingSize size)
     {
         Textures.Release(_now);
@@ -235,8 +264,16 @@ sealed class StyleTransferEffect : IDisposable
         _picture = Textures.AllocateTarget(width, height, Textures.PreciseFormat, false);
     }
 
+    // It keeps many textures.
+    void ReleaseBetween()
+    {
+        if (_between != null) _between.Dispose();
+        _between = null;
+    }
+
     void ReleaseObjects()
     {
+        ReleaseBetween();
         _running = null;
         EndMask();
         _hasPicture = false;
@@ -272,7 +309,8 @@ sealed class StyleTransferEffect : IDisposable
 
         painter.DrawCamera(next.Prepare(width, height), next.ToNetwork, PictureConverter.PassToNetwork);
         TakeMaskPicture(painter, width, height, next);
-        if (_moves) _reprojection.Begin(painter);
+        if (_interpolates) _between.Begin();
+        else if (_moves) _reprojection.Begin(painter);
         _running = next;
         _taken = true;
         _framesSinceTaken = 0;
@@ -302,15 +340,16 @@ sealed class StyleTransferEffect : IDisposable
             _maskTaken = false;
             var mask = _masking != null ? _masking.Record(painter.Commands) : null;
             _masked = true;
-            KeepPicture(painter, runner.Record(painter.Commands), mask);
-            EndRun();
+            EndRun(painter, runner.Record(painter.Commands), mask);
         }
     }
 
-    void EndRun()
+    void EndRun(in Painter painter, Texture picture, Texture mask)
     {
+        KeepPicture(painter, picture, mask);
         _styles.Show(_running);
         if (_reprojection != null) _reprojection.Finish();
+        if (_between != null) _between.Finish(painter, _picture);
         _running = null;
         EndMask();
     }
@@ -333,6 +372,33 @@ sealed class StyleTransferEffect : IDisposable
         _converter.SetToNetwork(width, height, size, false);
         painter.DrawCamera(_now, _converter.Material, PictureConverter.PassToNetwork);
         _reprojection.Update(painter, motion, camera, size);
+    }
+
+    bool Interpolates => _settings.Interpolate && Interpolation.IsSupported;
+
+    // The most frames until a picture is there, one later in URP and HDRP; with a budget nobody knows.
+    int Duration
+    {
+        get
+        {
+            var frames = _settings.BudgetMilliseconds > 0 ? StyleTransferSettings.MaximumFrames : _settings.SpreadFrames;
+            if (_settings.Styles.Length > 1) frames = Mathf.Max(frames, FirstRunFrames);
+            return _settings.MaskModel != null ? 2 * frames : frames;
+        }
+    }
+
+    // All that is needed to show this frame later.
+    void Keep(in Painter painter, int width, int height, MotionSource motion, Camera camera, StyleTransferModel model)
+    {
+        if (_between == null) AllocateBetween();
+        var size = model.FitSize(width, height, _settings.TargetHeight);
+        var duration = Duration;
+        _between.Update(painter, motion, camera, size, Mathf.Max(_settings.RunEveryFrames, duration), duration);
+
+        _converter.SetToNetwork(width, height, size, false);
+        painter.DrawCamera(_between.PrepareSmall(), _converter.Material, PictureConverter.PassToNetwork);
+        if (_settings.CurrentStrength < 1 || _settings.NeedsMask)
+            painter.CopyCamera(_between.PrepareFull(width, height));
     }
 
     void KeepPicture(in Painter painter, Texture picture, Texture mask)

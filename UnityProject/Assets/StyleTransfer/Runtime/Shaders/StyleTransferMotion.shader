@@ -1,4 +1,5 @@
-// Moves a finished picture of the network along with the scene until the next one is finished.
+// Moves a finished picture of the network along with the scene until the next one is finished, or shows frames between two
+// of them.
 //
 // "Frame": per pixel of this frame, xy where it came from (texture coordinates now minus those of the frame before),
 // z its distance from the camera, w 1 where both are known and 0 where they are not. "History": xy the same since the
@@ -19,6 +20,10 @@ Shader "Hidden/StyleTransfer/Motion"
         _DepthCopy("Depth", 2D) = "black" {}
         _MotionCopy("Motion vectors", 2D) = "black" {}
         _EyeDepth("Distance = (x * depth + y) / (z * depth + w)", Vector) = (0, 1, 0, 1)
+        _KeyAfter("The network's picture after the frame shown", 2D) = "black" {}
+        _Frames("The frames that are kept, in tiles", 2D) = "black" {}
+        _Tiles("Columns, rows, frames that are kept, the tile of the frame shown", Vector) = (1, 1, 1, 0)
+        _Way("Frames back to _MainTex, and on to _KeyAfter; the share of that", Vector) = (0, 0, 0, 0)
     }
 
     CGINCLUDE
@@ -39,6 +44,11 @@ Shader "Hidden/StyleTransfer/Motion"
     sampler2D _CameraMotionVectorsTexture;
     sampler2D _MotionVectorTexture;
     float4 _EyeDepth;
+    sampler2D _KeyAfter;
+    sampler2D_float _Frames;
+    float4 _Frames_TexelSize;
+    float4 _Tiles;
+    float4 _Way;
 
     // Distances that differ by more than this share belong to different surfaces. Motion towards the camera
     // changes them too: by 3% in a frame for 10 m/s at 60 Hz and 5 m away.
@@ -54,6 +64,9 @@ Shader "Hidden/StyleTransfer/Motion"
 
     // How much a neighbour's weight falls with the square of its colour's distance (0..3), in powers of two.
     static const float ColorFalloff = 40;
+
+    // How far a guess of where something is in the next frame may be off, in pixels.
+    static const float WellGuessed = 1;
 
     // A sum of weights from which on the neighbours alone decide.
     static const float EnoughWeight = 0.25;
@@ -181,27 +194,42 @@ Shader "Hidden/StyleTransfer/Motion"
         return float4(motion, frame.z, known);
     }
 
-    // How much the pixel of one neighbour looks like this one; 0 where the network's picture does not show it.
-    float Likeness(float2 at, float3 here)
+    // One texel of a picture that is moved already.
+    float4 Moved(float2 at)
     {
-        float4 history = Known(tex2Dlod(_History, float4(at, 0, 0)));
-        float4 camera = tex2Dlod(_Camera, float4(at, 0, 0));
-        float4 color = tex2Dlod(_MainTex, float4(at - history.xy, 0, 0));
-        if (Inside(at) * Finite(camera) * Finite(color) < 0.5) return 0;
-        float3 difference = camera.rgb - here;
-        return history.w * exp2(-ColorFalloff * dot(difference, difference));
+        float2 texel = floor(at * _MainTex_TexelSize.zw) + 0.5;
+        return tex2Dlod(_MainTex, float4(texel * _MainTex_TexelSize.xy, 0, 0));
     }
 
-    // What the network's picture has for a pixel of this frame, or nothing where it is not a number.
-    float4 Shown(float2 at)
+    // How much of a pixel of this frame the network's picture shows. `isMoved`: it is moved already, and its alpha is below
+    // 0 where it shows nothing.
+    float Seen(float2 at, float isMoved)
     {
+        if (isMoved > 0.5) return step(0, Moved(at).a);
+        float4 history = Known(tex2Dlod(_History, float4(at, 0, 0)));
+        return history.w * Finite(tex2Dlod(_MainTex, float4(at - history.xy, 0, 0)));
+    }
+
+    // What it shows there, or nothing where that is not a number.
+    float4 Shown(float2 at, float isMoved)
+    {
+        if (isMoved > 0.5) return Moved(at);
         float4 history = Known(tex2Dlod(_History, float4(at, 0, 0)));
         return Known(tex2Dlod(_MainTex, float4(at - history.xy, 0, 0)));
     }
 
+    // How much the pixel of one neighbour looks like this one; 0 where the network's picture does not show it.
+    float Likeness(float2 at, float3 here, float isMoved)
+    {
+        float4 camera = tex2Dlod(_Camera, float4(at, 0, 0));
+        if (Inside(at) * Finite(camera) < 0.5) return 0;
+        float3 difference = camera.rgb - here;
+        return Seen(at, isMoved) * exp2(-ColorFalloff * dot(difference, difference));
+    }
+
     // A pixel that the network's picture does not show: what it made of neighbours that look alike, or the
     // camera's own colour, with a mask of 0, where there are none.
-    float4 Uncovered(float2 uv)
+    float4 Uncovered(float2 uv, float isMoved)
     {
         float3 here = Known(tex2Dlod(_Camera, float4(uv, 0, 0))).rgb;
         float4 sum = float4(0, 0, 0, 0);
@@ -213,8 +241,8 @@ Shader "Hidden/StyleTransfer/Motion"
             {
                 float angle = (tap + 0.5 * ring) * Tau / TapsPerRing;
                 float2 at = uv + float2(cos(angle), sin(angle)) * radius;
-                float weight = Likeness(at, here) / ring;
-                sum += Shown(at) * weight;
+                float weight = Likeness(at, here, isMoved) / ring;
+                sum += Shown(at, isMoved) * weight;
                 weights += weight;
             }
         }
@@ -239,8 +267,101 @@ Shader "Hidden/StyleTransfer/Motion"
     {
         float4 history = Known(tex2Dlod(_History, float4(input.uv, 0, 0)));
         float4 color = tex2Dlod(_MainTex, float4(input.uv - history.xy, 0, 0));
-        if (history.w * Finite(color) < 0.5) color = Uncovered(input.uv);
+        if (history.w * Finite(color) < 0.5) color = Uncovered(input.uv, 0);
         return Steady(input.uv, color);
+    }
+
+    float2 SizeOfFrames()
+    {
+        return _Frames_TexelSize.zw / _Tiles.xy;
+    }
+
+    // One texel of a frame that is kept, so many frames after the one shown.
+    float4 Kept(float2 texel, float after)
+    {
+        float2 size = SizeOfFrames();
+        float tile = _Tiles.w + after;
+        tile -= _Tiles.z * floor((tile + 0.5) / _Tiles.z);
+        float row = floor((tile + 0.5) / _Tiles.x);
+        float2 corner = float2(tile - row * _Tiles.x, row) * size;
+        float2 at = corner + min(max(texel, float2(0, 0)), size - 1) + 0.5;
+        return Known(tex2Dlod(_Frames, float4(at / _Frames_TexelSize.zw, 0, 0)));
+    }
+
+    // The same, times how much it counts for a surface at the distance `now`.
+    float4 OfSurface(float2 texel, float now, float after, float share)
+    {
+        float4 frame = Kept(texel, after);
+        return float4(frame.xyz, 1) * (share * frame.w * SameSurface(frame.z, now));
+    }
+
+    // What a frame that is kept knows around a place of a surface at the distance `now`: its motion, its distance, and how
+    // much of the place shows it.
+    float4 Surface(float2 uv, float now, float after)
+    {
+        float2 at = uv * SizeOfFrames() - 0.5;
+        float2 corner = floor(at);
+        float2 share = at - corner;
+        float4 sum = OfSurface(corner, now, after, (1 - share.x) * (1 - share.y));
+        sum += OfSurface(corner + float2(1, 0), now, after, share.x * (1 - share.y));
+        sum += OfSurface(corner + float2(0, 1), now, after, (1 - share.x) * share.y);
+        sum += OfSurface(corner + float2(1, 1), now, after, share.x * share.y);
+        return float4(sum.xyz / max(sum.w, 0.0001), sum.w);
+    }
+
+    // Where _MainTex shows what the frame shows here; z is 0 where it does not. Motion leads back frame by frame.
+    float3 WayBack(float2 uv, float4 here)
+    {
+        float2 at = uv;
+        float4 surface = here;
+        float seen = here.w;
+        for (int frames = 1; frames <= _Way.x; frames++)
+        {
+            at -= surface.xy;
+            surface = Surface(at, surface.z, -frames);
+            seen *= Inside(at) * (surface.w < EnoughPast ? 0 : 1);
+        }
+        return float3(at, seen);
+    }
+
+    // The same of _KeyAfter. Where something will be is not told by its pixel: it is guessed that it moves on as before,
+    // and the motion found there gives a better guess.
+    float3 WayOn(float2 uv, float4 here)
+    {
+        float2 at = uv;
+        float4 surface = here;
+        float seen = here.w;
+        for (int frames = 1; frames <= _Way.y; frames++)
+        {
+            float2 guess = Surface(at + surface.xy, surface.z, frames).xy;
+            surface = Surface(at + guess, surface.z, frames);
+            at += surface.xy;
+            float2 off = (surface.xy - guess) * SizeOfFrames();
+            seen *= Inside(at) * (surface.w < EnoughPast ? 0 : 1) * (max(abs(off.x), abs(off.y)) > WellGuessed ? 0 : 1);
+        }
+        return float3(at, seen);
+    }
+
+    // A frame between two of the network's pictures; its alpha is their masks', or -1 where neither shows what is there.
+    float4 Interpolate(Varyings input) : SV_Target
+    {
+        float4 here = Kept(floor(input.uv * SizeOfFrames()), 0);
+        float3 back = WayBack(input.uv, here);
+        float3 on = WayOn(input.uv, here);
+        float4 earlier = tex2Dlod(_MainTex, float4(back.xy, 0, 0));
+        float4 later = tex2Dlod(_KeyAfter, float4(on.xy, 0, 0));
+        float earlierShare = (1 - _Way.z) * back.z * Finite(earlier);
+        float laterShare = _Way.z * on.z * Finite(later);
+        float sum = earlierShare + laterShare;
+        float4 color = Known(earlier) * earlierShare + Known(later) * laterShare;
+        return sum > 0.0001 ? color / sum : float4(0, 0, 0, -1);
+    }
+
+    // Fills what is left. _MainTex is the result of Interpolate.
+    float4 Fill(Varyings input) : SV_Target
+    {
+        float4 color = Moved(input.uv);
+        return color.a < 0 ? Uncovered(input.uv, 1) : color;
     }
 
     ENDCG
@@ -308,6 +429,26 @@ Shader "Hidden/StyleTransfer/Motion"
             #pragma target 3.5
             #pragma vertex Vertex
             #pragma fragment Move
+            ENDCG
+        }
+
+        Pass
+        {
+            Name "Interpolate"
+            CGPROGRAM
+            #pragma target 3.5
+            #pragma vertex Vertex
+            #pragma fragment Interpolate
+            ENDCG
+        }
+
+        Pass
+        {
+            Name "Fill"
+            CGPROGRAM
+            #pragma target 3.5
+            #pragma vertex Vertex
+            #pragma fragment Fill
             ENDCG
         }
     }

@@ -22,8 +22,7 @@ public sealed class StyleTransferVolume : VolumeComponent
     public ClampedFloatParameter strength = new ClampedFloatParameter(1, 0, 1);
 
     /// <summary>The share of the camera's own colours; blended between volumes.</summary>
-    [Tooltip("The share of the camera's own colours, besides what the camera and the style keep. Blended between " +
-      "volumes.")]
+    [Tooltip("The share of the camera's own colours, besides the camera's and the style's. Blended between volumes.")]
     public ClampedFloatParameter keepColors = new ClampedFloatParameter(0, 0, 1);
 
     /// <summary>The style to show; none leaves the camera's own.</summary>
