@@ -58,7 +58,7 @@ def lowered(architecture: str, parameters: dict[str, Any]) -> Any:
     contract = family_of(architecture).contract(parameters)
     module = build(architecture, parameters)
     network = Network("n", Path("n"), "", "", architecture, "", contract, 0, module=module)
-    return rewrite(export(network, SIZES[0].hw), contract, targets.get(targets.DEFAULT)).graph
+    return rewrite(export(network, SIZES[0]), contract, targets.get(targets.DEFAULT)).graph
 
 
 def measured(rounds: int) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """RGB means of ImageNet in 0..1, as torchvision's models take them."""
@@ -79,7 +80,7 @@ class ImageContract:
     """What a network takes and gives, and at which sizes.
 
     `size_multiple`: height and width must be multiples of it for the output to have `scale` times the input's
-    size. `fixed_size` is (height, width) for a graph that runs at that size alone, else None.
+    size. `fixed_size` is that of a graph that runs at one size only, else None.
     `sources` says for each declared fact where it is known from ("architecture fast-neural-style",
     "--input-range", ...), so that no guess is silent.
     """
@@ -87,7 +88,7 @@ class ImageContract:
     input: ImageSide
     output: ImageSide
     size_multiple: int = 4
-    fixed_size: tuple[int, int] | None = None
+    fixed_size: Size | None = None
     sources: dict[str, str] = field(default_factory=dict, compare=False, hash=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -95,6 +96,6 @@ class ImageContract:
             "input": self.input.as_dict(),
             "output": self.output.as_dict(),
             "size_multiple": self.size_multiple,
-            "fixed_size": list(self.fixed_size) if self.fixed_size else None,
+            "fixed_size": list(self.fixed_size.hw) if self.fixed_size else None,
             "sources": dict(sorted(self.sources.items())),
         }

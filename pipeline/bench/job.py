@@ -83,7 +83,7 @@ class Subject:
     def on_gpu(self, size: Size, seconds: float) -> dict[str, Any] | None:
         """Milliseconds of the built model on this machine's GPU; None where only Unity runs it."""
         target = self.lowered.target
-        return target.family.time_on_gpu(self.lowered.serialised, target, self.sized(size).hw, seconds)
+        return target.family.time_on_gpu(self.lowered.serialised, target, self.sized(size), seconds)
 
 
 @on_a_file

@@ -21,23 +21,24 @@ import numpy as np
 from pipeline.network import Network
 from pipeline.support.errors import MissingDependency, PipelineError
 from pipeline.support.quiet import quiet
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     import onnx
 
 OPSETS = (9, 11, 13, 17)
 """Tried in this order: Barracuda has the best coverage of opset 9 (Exporting.md:139@3.0.0)."""
-TRACE_SIZE = (64, 80)
-"""Height and width of the traced picture: multiples of 16, tall differs from wide; a fifth of 540x720's memory."""
-LARGER_TRACE_SIZE = (256, 512)
+TRACE_SIZE = Size(80, 64)
+"""Of the traced picture: multiples of 16, tall differs from wide; a fifth of 540x720's memory."""
+LARGER_TRACE_SIZE = Size(512, 256)
 """For networks that cannot take a picture as small as that, such as U-Nets that halve it eight times."""
-OTHER_SIZES = {TRACE_SIZE: ((80, 96),), LARGER_TRACE_SIZE: ((512, 256), (272, 304))}
+OTHER_SIZES = {TRACE_SIZE: (Size(96, 80),), LARGER_TRACE_SIZE: (Size(256, 512), Size(304, 272))}
 """Where a traced graph must do as the network does, else it holds sizes of the traced picture. What is odd there
 after halving a few times was even before, and the other way round: U-Nets pad by that."""
 INPUT, OUTPUT = "input", "output"
 
 
-def export(network: Network, size: tuple[int, int] | None = None) -> onnx.ModelProto:
+def export(network: Network, size: Size | None = None) -> onnx.ModelProto:
     """The network as an ONNX model with one input `input` and one output `output`.
 
     A torch module is traced at a small size; the input is then declared as [1, C, height, width] of `size`, and
@@ -89,12 +90,12 @@ class _Attempt:
         self.failure: Exception | None = None
 
     def at(
-        self, trace: tuple[int, int], others: tuple[tuple[int, int], ...] = (), computed_sizes: bool = False
+        self, trace: Size, others: tuple[Size, ...] = (), computed_sizes: bool = False
     ) -> onnx.ModelProto | None:
         """The module traced at `trace`, in the first opset that says what it does there and at the `others`."""
         import onnx
 
-        picture = self.torch.zeros(1, self.channels, *trace)
+        picture = self.torch.zeros(1, self.channels, *trace.hw)
         for opset in OPSETS:
             try:
                 model = onnx.load_from_string(_export(self.torch, self.module, picture, opset, computed_sizes))
@@ -109,12 +110,12 @@ class _Attempt:
                 return model
         return None
 
-    def _does_the_same(self, model: onnx.ModelProto, size: tuple[int, int]) -> bool:
+    def _does_the_same(self, model: onnx.ModelProto, size: Size) -> bool:
         """Whether the exported graph does as the module at another size; the bar is far above rounding."""
         from pipeline.graph.runtime import free_size, run, session
         from pipeline.sources.running import run_module
 
-        picture = np.random.default_rng(0).random((1, self.channels, *size), np.float32)
+        picture = np.random.default_rng(0).random((1, self.channels, *size.hw), np.float32)
         try:
             wanted = run_module(self.module, picture)
         except Exception:  # whatever the network raises at a size that it does not take
@@ -211,10 +212,10 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:240]}"
 
 
-def _declare(model: onnx.ModelProto, channels: int, size: tuple[int, int]) -> onnx.ModelProto:
+def _declare(model: onnx.ModelProto, channels: int, size: Size) -> onnx.ModelProto:
     """Declare the input as [1, C, H, W] and leave every other size open: they belong to the traced picture."""
     (image,) = [value for value in model.graph.input if value.name == INPUT]
-    for dim, value in zip(image.type.tensor_type.shape.dim, (1, channels, *size), strict=True):
+    for dim, value in zip(image.type.tensor_type.shape.dim, (1, channels, *size.hw), strict=True):
         dim.dim_value = value
     if len(model.graph.output) != 1:
         raise PipelineError(

@@ -176,7 +176,7 @@ def cost(network: Network, target: Target) -> dict[str, Any] | str:
     from pipeline.support.errors import PipelineError
 
     try:
-        exported = export(network, SIZES[0].hw)
+        exported = export(network, SIZES[0])
         if declared_size(exported) is None:
             exported = declare_size(exported, *SIZES[0].hw)
         before = operators(exported)

@@ -209,6 +209,7 @@ def _write_preview(
     from pipeline import targets
     from pipeline.compress.packed import is_packed, unpack
     from pipeline.support.files import write_file
+    from pipeline.support.size import Size
     from pipeline.verify.preview import side_by_side
 
     model = report["model"]
@@ -216,7 +217,7 @@ def _write_preview(
     target, packed = targets.get(options.target), f"{stem}.bytes"
     imported = next((f"{stem}{suffix}" for suffix in target.family.suffixes if f"{stem}{suffix}" in files), packed)
     content = unpack(files[imported]).model if is_packed(files[imported]) else files[imported]
-    size = model["height"], model["width"]
+    size = Size(model["width"], model["height"])
     write_file(path, side_by_side(content, target, options.picture, size, report["look"]))
 
 

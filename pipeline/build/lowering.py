@@ -31,11 +31,11 @@ Picture2Picture = Callable[[np.ndarray], np.ndarray]
 
 SIZE_MULTIPLES = (4, 8, 16, 32, 64, 128, 256)
 """Size rules that are tried on networks of unknown architecture, least strict first (pix2pix halves 8 times)."""
-_GOLDEN_SIZE = (108, 192)
-"""Height and width of the golden frame: small enough for Unity's slowest CPU worker."""
+_GOLDEN_SIZE = Size(192, 108)
+"""Of the golden frame: small enough for Unity's slowest CPU worker."""
 MOST_CHANNELS = 64
 """Channels of an input that a model alone may have: a picture with planes of depth, normals and the like."""
-_SECOND_SIZE = (84, 116)
+_SECOND_SIZE = Size(116, 84)
 """A second size for the proof: multiples of 4 that are odd multiples, so that halving twice is just possible."""
 
 
@@ -101,25 +101,25 @@ def lower_network(
     or cannot be exported. What the target would still refuse is left to `validate`.
     """
 
-    def lower_at(hw: tuple[int, int]) -> Lowered:
-        return _lower_at(network, target, hw, bake_contract, metadata, skip, check, alone, device)
+    def lower_at(chosen: Size) -> Lowered:
+        return _lower_at(network, target, chosen, bake_contract, metadata, skip, check, alone, device)
 
     try:
-        lowered = lower_at(size.hw)
+        lowered = lower_at(size)
         if lowered.candidate is not None:
             # Below one multiple the shapes that the rewrites saw were none.
             small = min(size.hw) < lowered.size_multiple
-            return lower_at(lowered.size.hw) if small else lowered
+            return lower_at(lowered.size) if small else lowered
     except PipelineError as error:
-        nearest = _nearest_that_runs(network, size.hw)
-        if error.code not in ("graph-does-not-run", "export-failed") or nearest == size.hw:
+        nearest = _nearest_that_runs(network, size)
+        if error.code not in ("graph-does-not-run", "export-failed") or nearest == size:
             raise
         return lower_at(nearest)
-    nearest = _nearest_that_runs(network, size.hw)
-    return lowered if nearest == size.hw else lower_at(nearest)
+    nearest = _nearest_that_runs(network, size)
+    return lowered if nearest == size else lower_at(nearest)
 
 
-def _nearest_that_runs(network: Network, size: tuple[int, int]) -> tuple[int, int]:
+def _nearest_that_runs(network: Network, size: Size) -> Size:
     """The size nearest to the nominal one at which the source runs, else the nominal size."""
     from pipeline.sources.running import reference
 
@@ -130,9 +130,9 @@ def _nearest_that_runs(network: Network, size: tuple[int, int]) -> tuple[int, in
         source = reference(network)
     except PipelineError:
         return size
-    for nearest in dict.fromkeys([size, *(_rounded(size, multiple) for multiple in SIZE_MULTIPLES)]):
+    for nearest in dict.fromkeys([size, *(size.rounded(multiple) for multiple in SIZE_MULTIPLES)]):
         try:
-            source(np.zeros((1, channels, *nearest), np.float32))
+            source(np.zeros((1, channels, *nearest.hw), np.float32))
         except Exception:  # whatever torch or ONNX Runtime raise for a size that does not fit
             continue
         return nearest
@@ -142,7 +142,7 @@ def _nearest_that_runs(network: Network, size: tuple[int, int]) -> tuple[int, in
 def _lower_at(
     network: Network,
     target: Target,
-    size: tuple[int, int],
+    size: Size,
     bake_contract: bool,
     metadata: dict[str, str],
     skip: tuple[str, ...],
@@ -166,7 +166,7 @@ def _lower_at(
     before: dict[str, Any] = {"opset": opset(exported), "operators": operators(exported)}
     own_size = declared_size(exported)
     if own_size is None and not target.can("computed-sizes"):
-        exported = declare_size(exported, *size)
+        exported = declare_size(exported, *size.hw)
     quantised, integers = None, network.integers
     if is_quantised(exported):
         integers = tuple(integer_weights(exported))
@@ -190,9 +190,9 @@ def _lower_at(
     arranged, on = None, device_for(target, device)
     if on is not None and fit.candidate is not None:
         alone_at = (own_size or size) if fit.multiple is None or alone else None
-        nominal = alone_at or _rounded(size, fit.multiple or 1)
+        nominal = alone_at or size.rounded(fit.multiple or 1)
         runs_at = [alone_at] if alone_at else _trials(fit.multiple or 1)
-        made = arrange(graph, target, on, Size.of_hw(nominal), runs_at)
+        made = arrange(graph, target, on, nominal, runs_at)
         graph, arranged = made.graph, made.as_dict()
         if made.edits:
             rewritten.edits.extend(made.edits)
@@ -202,17 +202,17 @@ def _lower_at(
     fixed = None
     if fit.multiple is None or alone:
         fixed = size = own_size or size
-        notes.append(f"the graph runs only at {size[1]}x{size[0]}: it has sizes baked in")
+        notes.append(f"the graph runs only at {size}: it has sizes baked in")
     else:
-        size = _rounded(size, fit.multiple)
-    graph.inputs[0].shape = [1, channels, *size]
+        size = size.rounded(fit.multiple)
+    graph.inputs[0].shape = [1, channels, *size.hw]
     counted = count(graph).as_dict()
     if fixed is None and target.can("declared-size-binds"):
         graph.inputs[0].shape = [1, channels, "height", "width"]
     data = target.family.write(graph, target, metadata)
     model = target.family.read(data)
     give_back()
-    trial = fixed or _rounded((64, 80), fit.multiple or 1)
+    trial = fixed or Size(80, 64).rounded(fit.multiple or 1)
     scale, out_channels = 1.0, channels
     if fit.candidate is not None:
         try:
@@ -226,8 +226,8 @@ def _lower_at(
         serialised=data,
         target=target,
         candidate=fit.candidate,
-        size=Size.of_hw(size),
-        fixed_size=Size.of_hw(fixed) if fixed else None,
+        size=size,
+        fixed_size=fixed,
         size_multiple=1 if fixed else fit.multiple or 1,
         input_channels=channels,
         output_channels=out_channels,
@@ -325,30 +325,24 @@ def _fit(graph: gs.Graph, target: Target, channels: int, smallest: int) -> _Fit:
     return _Fit(candidate, _size_multiple(candidate, channels, choices), [])
 
 
-def _rounded(size: tuple[int, int], multiple: int) -> tuple[int, int]:
-    """The nearest multiples, at least one."""
-    height, width = (max(1, round(s / multiple)) * multiple for s in size)
-    return height, width
-
-
-def trial_sizes(lowered: Lowered, source_fixed: tuple[int, int] | None) -> tuple[tuple[int, int], ...]:
-    """The (height, width) at which source and graph are compared, golden frame first.
+def trial_sizes(lowered: Lowered, source_fixed: Size | None) -> tuple[Size, ...]:
+    """The sizes at which source and graph are compared, golden frame first.
 
     Two sizes, or the only one at which source or graph runs.
     """
     if lowered.fixed_size is not None:
-        return (lowered.fixed_size.hw,)
+        return (lowered.fixed_size,)
     if source_fixed is not None:
         return (source_fixed,)
-    return _rounded(_GOLDEN_SIZE, lowered.size_multiple), _rounded(_SECOND_SIZE, lowered.size_multiple)
+    return _GOLDEN_SIZE.rounded(lowered.size_multiple), _SECOND_SIZE.rounded(lowered.size_multiple)
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
 
 
-def declared_size(model: onnx.ModelProto) -> tuple[int, int] | None:
-    """(height, width) when the one image input declares both as numbers."""
+def declared_size(model: onnx.ModelProto) -> Size | None:
+    """The picture's size when the one image input declares it in numbers."""
     constants = {t.name for t in model.graph.initializer}
     images = [i for i in model.graph.input if i.name not in constants]
     if len(images) != 1:
@@ -357,7 +351,7 @@ def declared_size(model: onnx.ModelProto) -> tuple[int, int] | None:
     if len(dims) != 4:
         return None
     height, width = (dims[1], dims[2]) if dims[3] in (1, 3, 4) and dims[1] not in (1, 3, 4) else (dims[2], dims[3])
-    return (height, width) if height > 0 and width > 0 else None
+    return Size(width, height) if height > 0 and width > 0 else None
 
 
 def _channels(graph: gs.Graph, *, only_pictures: bool) -> int:
@@ -377,7 +371,7 @@ def _channels(graph: gs.Graph, *, only_pictures: bool) -> int:
     return int(channels)
 
 
-def _what_helps(network: Network, model: onnx.ModelProto, target: Target, size: tuple[int, int]) -> str:
+def _what_helps(network: Network, model: onnx.ModelProto, target: Target, size: Size) -> str:
     """What to do about a lowered graph that does not run at a size: the target's matter, the size's, or ours."""
     from pipeline.sources.running import reference
     from pipeline.validation import validate
@@ -391,7 +385,7 @@ def _what_helps(network: Network, model: onnx.ModelProto, target: Target, size: 
         )
     try:
         channels = network.contract.input.channels if network.contract else 3
-        reference(network)(np.zeros((1, channels, *size), np.float32))
+        reference(network)(np.zeros((1, channels, *size.hw), np.float32))
     except Exception:  # whatever torch or ONNX Runtime raise
         return "The source does not run at it either: give a --size that it was trained or exported for."
     return "The source runs at it, so this is a bug of the pipeline: please report it with the file."
@@ -402,9 +396,9 @@ def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]
     for multiple in choices:
         ratios = set()
         try:
-            for height, width in _trials(multiple):
-                _, _, out_height, out_width = candidate(np.zeros((1, channels, height, width), np.float32)).shape
-                ratios.add((out_height / height, out_width / width))
+            for size in _trials(multiple):
+                _, _, height, width = candidate(np.zeros((1, channels, *size.hw), np.float32)).shape
+                ratios.add((height / size.height, width / size.width))
         except Exception:  # whatever ONNX Runtime raises for sizes that do not fit
             continue
         if len(ratios) == 1:
@@ -412,24 +406,22 @@ def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]
     return None
 
 
-def _trials(multiple: int) -> list[tuple[int, int]]:
-    """Two sizes (height, width) that are multiples of one number and of no larger one."""
+def _trials(multiple: int) -> list[Size]:
+    """Two sizes that are multiples of one number and of no larger one."""
     few = ((3, 1), (1, 3)) if multiple > 64 else ((7, 9), (11, 5))
-    return [(multiple * tall, multiple * wide) for tall, wide in few]
+    return [Size(multiple * wide, multiple * tall) for tall, wide in few]
 
 
-def _output_of(
-    candidate: Picture2Picture, channels: int, size: tuple[int, int], *, only_pictures: bool
-) -> tuple[float, int]:
+def _output_of(candidate: Picture2Picture, channels: int, size: Size, *, only_pictures: bool) -> tuple[float, int]:
     """Output width / input width, and the output's channels; PipelineError when it is not a picture.
 
     Without `only_pictures` it may have other channels than 1 or 3.
     """
     try:
-        shape = candidate(np.zeros((1, channels, *size), np.float32)).shape
+        shape = candidate(np.zeros((1, channels, *size.hw), np.float32)).shape
     except Exception as error:
         raise PipelineError(
-            "graph-does-not-run", f"the lowered graph does not run at {size[1]}x{size[0]} ({_first_line(error)})"
+            "graph-does-not-run", f"the lowered graph does not run at {size} ({_first_line(error)})"
         ) from error
     if len(shape) != 4 or (only_pictures and shape[1] not in (1, 3)):
         planes = len(shape) == 4 and shape[1] <= MOST_CHANNELS
@@ -440,7 +432,7 @@ def _output_of(
             if planes
             else "This tool takes networks that turn a picture into a picture.",
         )
-    return shape[3] / size[1], shape[1]
+    return shape[3] / size.width, shape[1]
 
 
 def is_half(model: onnx.ModelProto) -> bool:

@@ -305,7 +305,7 @@ def _picture_function(
     contract = network.contract
     if contract is None:
         size = trial_sizes(lowered, getattr(reference, "fixed_size", None))[0]
-        sample = reference(noise(size[0], size[1], lowered.input_channels))
+        sample = reference(noise(*size.hw, lowered.input_channels))
         output = "0..255" if abs(sample).max() > 4 else "-1..1" if sample.min() < -0.05 else "0..1"
         contract = ImageContract(
             ImageSide("0..1", lowered.input_channels), ImageSide(output, lowered.output_channels)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.support.size import Size
-
 if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
 
@@ -24,14 +22,14 @@ def steadiness(lowered: Lowered, picture: Path | None) -> dict[str, Any] | None:
     """
     from pipeline.flicker.measure import SIZE, clips_of_file, stability, unpainted
 
-    usual = Size.of_hw(SIZE).rounded(lowered.size_multiple)
+    usual = SIZE.rounded(lowered.size_multiple)
     size = lowered.fixed_size or usual
     colour = (lowered.input_channels, lowered.output_channels) == (3, 3)
     if lowered.candidate is None or not colour or lowered.output_scale != 1:
         return None
     if lowered.fixed_size and size.pixels > LARGEST:
         return None
-    clips = clips_of_file(picture, size.hw, FRAMES)
+    clips = clips_of_file(picture, size, FRAMES)
     built, frames = stability("built", lowered.candidate, clips), unpainted(clips)
     return {
         "size": str(size),

@@ -49,12 +49,12 @@ def command(
     from pipeline.flicker.measure import unpainted
 
     given, frames = _frames_among(models)
-    wanted = Size.parse(size).hw if size is not None else None
+    wanted = Size.parse(size) if size is not None else None
     subjects, bound = _read(given, reading)
     if bound and wanted and bound != wanted:
         raise PipelineError(
             "size-does-not-run",
-            f"one of the models runs at {bound[1]}x{bound[0]} alone",
+            f"one of the models runs only at {bound}",
             subject="--size",
             remedy="Leave --size out.",
         )
@@ -94,9 +94,7 @@ def _frames_among(given: tuple[Path, ...]) -> tuple[tuple[Path, ...], Path | Non
     return models, frames
 
 
-def _read(
-    models: tuple[Path, ...], reading: dict[str, Any]
-) -> tuple[list[tuple[str, Any]], tuple[int, int] | None]:
+def _read(models: tuple[Path, ...], reading: dict[str, Any]) -> tuple[list[tuple[str, Any]], Size | None]:
     """(name, painting function) of each model, and the one size at which one of them runs."""
     from pipeline.comparison.sides import read_side
     from pipeline.sources import ReadOptions
@@ -110,12 +108,12 @@ def _read(
                 "only networks from a colour picture to a colour picture are measured",
                 subject=str(path),
             )
-        bound = side.fixed.hw if side.fixed else bound
+        bound = side.fixed or bound
         subjects.append((path.name, side.paint))
     return subjects, bound
 
 
-def _clips(frames: Path | None, size: tuple[int, int] | None, count: int) -> Any:
+def _clips(frames: Path | None, size: Size | None, count: int) -> Any:
     from pipeline.flicker.measure import SIZE, clip_of_frames, clips_of_file
     from pipeline.support.picture_files import picture_files
 

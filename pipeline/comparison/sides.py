@@ -78,12 +78,12 @@ class Side:
         from pipeline.graph import declare_size, valid
         from pipeline.verify.bisect import Fed
 
-        size = value.shape[2], value.shape[3]
+        size = Size(value.shape[3], value.shape[2])
         if self.target is not None:
-            data = declare_size(self.file or export(self.network, size), *size).SerializeToString()
+            data = declare_size(self.file or export(self.network, size), *size.hw).SerializeToString()
             model = self.target.family.emulate(data, self.target)
         else:
-            model = valid(declare_size(self.network.model or export(self.network, size), *size))
+            model = valid(declare_size(self.network.model or export(self.network, size), *size.hw))
         return Fed(model, value.transpose(0, 2, 3, 1) if self.contract.input.layout == "nhwc" else value)
 
     @property
@@ -167,7 +167,7 @@ def read_side(
         target,
         file,
         plain,
-        Size.of_hw(plain.fixed_size) if plain.fixed_size else None,
+        plain.fixed_size,
     )
 
 

@@ -87,12 +87,12 @@ def arrange(
     target: Target,
     device: Device,
     size: Size,
-    runs_at: Sequence[tuple[int, int]] = (),
+    runs_at: Sequence[Size] = (),
     cheaper: Sequence[Cheaper] = CHEAPER,
 ) -> Arranged:
     """A rearranged copy of a graph that is lowered for `target`; `graph` itself is not changed.
 
-    `size` is that of the pictures that it shall be fast at, `runs_at` are the sizes (height, width) at which its
+    `size` is that of the pictures that it shall be fast at, `runs_at` are the sizes at which its
     output must keep its size.
     """
     found = at_size(graph, size)
@@ -121,7 +121,7 @@ def _try(
     rewrite: Cheaper,
     place: str,
     size: Size,
-    runs_at: Sequence[tuple[int, int]],
+    runs_at: Sequence[Size],
 ) -> None:
     """Do it at one place, and keep it if it is cheaper, accepted by the target, and proven."""
     from pipeline.rewrites import lower
@@ -186,14 +186,14 @@ def _may_gain(rewrite: Cheaper, place: str, found: Sequence[Layer], device: Devi
     return device.of_layer(layer) - device.of_layer(conv) - device.of_layer(moved) >= least
 
 
-def _output_shapes(graph: gs.Graph, sizes: Sequence[tuple[int, int]]) -> list[Any]:
-    """The output's shape at each of the sizes (height, width); the declared input size is left as it was."""
+def _output_shapes(graph: gs.Graph, sizes: Sequence[Size]) -> list[Any]:
+    """The output's shape at each of the sizes; the declared input size is left as it was."""
     from pipeline.graph import infer
 
     image, found = graph.inputs[0], []
     declared = image.shape
     for size in sizes:
-        image.shape = [1, declared[1], *size]
+        image.shape = [1, declared[1], *size.hw]
         found.append(infer(graph).of(graph.outputs[0]))
     image.shape = declared
     return found

@@ -24,14 +24,15 @@ import numpy as np
 
 from pipeline.flicker import flow
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 Paint = Callable[[np.ndarray], np.ndarray]
 """A picture (1, 3, H, W), RGB 0..1, to a painting of the same size."""
 
 MOVEMENTS = ("still", "pan", "zoom")
 FRAMES = 8
-SIZE = (272, 480)
-"""Height and width of the frames, where nothing else is wanted."""
+SIZE = Size(480, 272)
+"""Of the frames, where nothing else is wanted."""
 NOISE = 1.0
 PAN = (1, 3)
 """Pixels a frame, down and right."""
@@ -89,17 +90,17 @@ class Stability:
 # --- frames ---------------------------------------------------------------------------------------------------
 
 
-def clips_of_picture(picture: np.ndarray, size: tuple[int, int] = SIZE, frames: int = FRAMES) -> tuple[Clip, ...]:
+def clips_of_picture(picture: np.ndarray, size: Size = SIZE, frames: int = FRAMES) -> tuple[Clip, ...]:
     """The three movements over one picture (1, 3, H, W); it is enlarged where it is too small for them.
 
     Raises PipelineError `bad-size` for fewer than two frames.
     """
     if frames < 2:
         raise PipelineError("bad-size", "one frame cannot flicker", subject="--count", remedy="Give at least 2.")
-    height, width = size
-    wanted = (height + PAN[0] * frames + 2, width + PAN[1] * frames + 2)
+    height, width = size.hw
+    wanted = Size(width + PAN[1] * frames + 2, height + PAN[0] * frames + 2)
     picture = _covering(picture, wanted)
-    everywhere, unmoved = np.ones(size, bool), np.zeros((2, height, width), np.float32)
+    everywhere, unmoved = np.ones(size.hw, bool), np.zeros((2, height, width), np.float32)
     rng = np.random.default_rng(20202)
 
     base = picture[:, :, :height, :width]
@@ -109,7 +110,7 @@ def clips_of_picture(picture: np.ndarray, size: tuple[int, int] = SIZE, frames: 
     clips = [Clip("still", still, tuple(Step(i, unmoved, everywhere) for i in range(frames - 1)))]
 
     pan, steps = [], []
-    moved = np.stack([np.full(size, PAN[0], np.float32), np.full(size, PAN[1], np.float32)])
+    moved = np.stack([np.full(size.hw, PAN[0], np.float32), np.full(size.hw, PAN[1], np.float32)])
     shown = everywhere.copy()
     shown[height - PAN[0] :], shown[:, width - PAN[1] :] = False, False
     for i in range(frames):
@@ -125,7 +126,7 @@ def clips_of_picture(picture: np.ndarray, size: tuple[int, int] = SIZE, frames: 
     return tuple(clips)
 
 
-def clips_of_file(picture: Path | None, size: tuple[int, int] = SIZE, frames: int = FRAMES) -> tuple[Clip, ...]:
+def clips_of_file(picture: Path | None, size: Size = SIZE, frames: int = FRAMES) -> tuple[Clip, ...]:
     """The three movements over a picture file, None being the bundled photograph; see `clips_of_picture`.
 
     Raises PipelineError `bad-picture`.
@@ -137,7 +138,7 @@ def clips_of_file(picture: Path | None, size: tuple[int, int] = SIZE, frames: in
     return clips_of_picture(pixels.transpose(2, 0, 1)[None] / 255, size, frames)
 
 
-def clip_of_frames(files: Sequence[Path], size: tuple[int, int] | None = None, frames: int = FRAMES) -> Clip:
+def clip_of_frames(files: Sequence[Path], size: Size | None = None, frames: int = FRAMES) -> Clip:
     """Neighbouring frames of a video or a game, with the flow between them.
 
     Raises PipelineError: no-pictures for fewer than two, bad-picture.
@@ -155,10 +156,9 @@ def clip_of_frames(files: Sequence[Path], size: tuple[int, int] | None = None, f
     for file in files[:frames]:
         picture = open_picture(file)
         if size is None:
-            scale = min(1.0, SIZE[1] / picture.width)
-            size = tuple(max(round(v * scale) // 8 * 8, 8) for v in (picture.height, picture.width))  # type: ignore[assignment]
-        assert size is not None
-        pixels = np.asarray(picture.resize(size[::-1]), np.float32)
+            scale = min(1.0, SIZE.width / picture.width)
+            size = Size(*(max(round(v * scale) // 8 * 8, 8) for v in (picture.width, picture.height)))
+        pixels = np.asarray(picture.resize((size.width, size.height)), np.float32)
         loaded.append(np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]) / np.float32(255))
     steps = []
     for i, (a, b) in enumerate(itertools.pairwise(loaded)):
@@ -167,9 +167,9 @@ def clip_of_frames(files: Sequence[Path], size: tuple[int, int] | None = None, f
     return Clip(files[0].parent.name or "frames", tuple(loaded), tuple(steps))
 
 
-def _covering(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _covering(picture: np.ndarray, size: Size) -> np.ndarray:
     """The picture, enlarged so far that it has at least this height and width."""
-    factor = max(size[0] / picture.shape[2], size[1] / picture.shape[3], 1.0)
+    factor = max(size.height / picture.shape[2], size.width / picture.shape[3], 1.0)
     if factor == 1:
         return picture
     height, width = (math.ceil(v * factor) for v in picture.shape[2:])
@@ -177,9 +177,9 @@ def _covering(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack([flow._fetch(plane, rows / factor, columns / factor) for plane in picture[0]])[None]
 
 
-def _map(size: tuple[int, int], scale: float, turn: float) -> np.ndarray:
+def _map(size: Size, scale: float, turn: float) -> np.ndarray:
     """Where a pixel was before a zoom by 1/scale and a turn about the middle, as a movement (2, H, W)."""
-    height, width = size
+    height, width = size.hw
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     y, x = rows - (height - 1) / 2, columns - (width - 1) / 2
     down = scale * (math.cos(turn) * y - math.sin(turn) * x) - y
@@ -187,10 +187,10 @@ def _map(size: tuple[int, int], scale: float, turn: float) -> np.ndarray:
     return np.stack([down, right]).astype(np.float32)
 
 
-def _zoomed(picture: np.ndarray, size: tuple[int, int], scale: float, turn: float) -> np.ndarray:
+def _zoomed(picture: np.ndarray, size: Size, scale: float, turn: float) -> np.ndarray:
     moved = _map(size, scale, turn)
-    margin = tuple((a - b) / 2 for a, b in zip(picture.shape[2:], size, strict=True))
-    rows, columns = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
+    margin = tuple((a - b) / 2 for a, b in zip(picture.shape[2:], size.hw, strict=True))
+    rows, columns = np.mgrid[0 : size.height, 0 : size.width].astype(np.float32)
     planes = [flow._fetch(p, rows + moved[0] + margin[0], columns + moved[1] + margin[1]) for p in picture[0]]
     return np.stack(planes)[None]
 

@@ -27,6 +27,7 @@ from pipeline.shrink.quality import quality
 from pipeline.shrink.teacher import LEVELS, Teacher
 from pipeline.support.files import write_file
 from pipeline.support.picture_files import picture_files
+from pipeline.support.size import Size
 
 MARGIN = 8
 """Pixels that a painted crop is larger than what the student sees of it, so that it can be seen shifted."""
@@ -195,7 +196,7 @@ class _Distilling:
         rng = np.random.default_rng([self.options.loop.seed, number, 1])
         multiple = self.teacher.multiple
         side = -(-int(rng.choice(self.options.sides)) // multiple) * multiple
-        height, width = self.teacher.fixed_size or (side, side)
+        height, width = (self.teacher.fixed_size or Size(side, side)).hw
         count = max(self.options.pixels // (height * width), 1)
         return self.crops.batch(number * self.where.size + self.where.rank, count, height, width)
 

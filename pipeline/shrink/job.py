@@ -16,6 +16,7 @@ from pipeline.shrink.prune import PruneOptions, prune
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import check_absent
 from pipeline.support.picture_files import picture_files
+from pipeline.support.size import Size
 from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
@@ -140,8 +141,8 @@ def apart(original: Network, made: Network, picture: Path | None = None) -> dict
     first, second = reference(original), reference(made)
     channels = original.contract.input.channels if original.contract else _channels(original)
     contract = original.contract or ImageContract(ImageSide("0..255", channels), ImageSide("0..255", channels))
-    size = first.fixed_size or (256, 352)
-    loaded = pictures.load(picture, *size, channels)
+    size = first.fixed_size or Size(352, 256)
+    loaded = pictures.load(picture, *size.hw, channels)
     a, b = around(first, contract)(loaded), around(second, contract)(loaded)
     return difference(a.astype(np.float32), b.astype(np.float32), "picture").as_dict()
 

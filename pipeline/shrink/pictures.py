@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.support.picture_files import open_picture
+from pipeline.support.size import Size
 
 LARGEST = (540, 960)
 """Height and width that pictures are shrunk to fit."""
@@ -19,12 +20,12 @@ ROWS = 3
 """Pictures on a sheet."""
 
 
-def as_tensor(path: Path, exactly: tuple[int, int] | None = None, multiple: int = 8) -> Tensor:
+def as_tensor(path: Path, exactly: Size | None = None, multiple: int = 8) -> Tensor:
     """A picture as (1, 3, H, W) in grey levels: shrunk to fit `LARGEST` and cut to multiples of `multiple`, or
     brought to exactly a height and width. Raises PipelineError `bad-picture`."""
     picture = open_picture(path)
     if exactly is not None:
-        picture = picture.resize(exactly[::-1], Image.Resampling.LANCZOS)
+        picture = picture.resize((exactly.width, exactly.height), Image.Resampling.LANCZOS)
     else:
         picture.thumbnail(LARGEST[::-1], Image.Resampling.LANCZOS)
         picture = picture.crop((0, 0, picture.width // multiple * multiple, picture.height // multiple * multiple))

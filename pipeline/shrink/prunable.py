@@ -14,6 +14,7 @@ import numpy as np
 from pipeline import targets
 from pipeline.graph.channels import Group, Unit, constants, groups, removed
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     import onnx
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipeline.network import Network
 
-TRACE_SIZE = (64, 80)
+TRACE_SIZE = Size(80, 64)
 LOWERED_FOR = targets.DEFAULT
 """What a graph is lowered for whose layers are not seen as it is; the result is plain ONNX all the same."""
 
@@ -122,7 +123,7 @@ def prunable(network: Network) -> Prunable:
     else:
         exported = export(network, TRACE_SIZE)
         if declared_size(exported) is None:
-            exported = declare_size(exported, *TRACE_SIZE)
+            exported = declare_size(exported, *TRACE_SIZE.hw)
         graph = from_model(exported)
         to_channels_first(graph)
         constants(graph)
@@ -210,7 +211,7 @@ def _traced(module: Any, network: Network) -> onnx.ModelProto:
     with quiet(), silence():
         torch.onnx.export(
             module,
-            (torch.zeros(1, channels, *TRACE_SIZE),),
+            (torch.zeros(1, channels, *TRACE_SIZE.hw),),
             buffer,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=9,

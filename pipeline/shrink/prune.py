@@ -22,12 +22,13 @@ from pipeline.shrink.importance import NEED_PICTURES, importance
 from pipeline.shrink.prunable import Prunable, prunable
 from pipeline.shrink.refit import refit
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     from pipeline.graph.channels import Unit
     from pipeline.network import Network
 
-PICTURE_SIZE = (192, 256)
+PICTURE_SIZE = Size(256, 192)
 """Height and width at which pictures are run: multiples of 64."""
 MOST_PICTURES = 6
 LEAST = 0.125
@@ -200,7 +201,7 @@ def load_pictures(
     if images:
         found = picture_files(images, exclude)
         paths = list(found[:: max(1, len(found) // most)][:most])
-    loaded = [pictures.load(path, *size, channels) for path in paths]
+    loaded = [pictures.load(path, *size.hw, channels) for path in paths]
     if network.contract is None:
         return [(picture * 255).astype(np.float32) for picture in loaded]
     scale, shift = (np.array(v, np.float32).reshape(1, -1, 1, 1) for v in network.contract.input.affine())

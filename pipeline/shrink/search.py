@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from pipeline.bench.job import Subject
     from pipeline.network import Network
 
-SHOWN = (360, 480)
-"""Height and width of the pictures that are compared and shown: multiples of 8."""
-LARGE = (384, 512)
+SHOWN = Size(480, 360)
+"""Of the pictures that are compared and shown: multiples of 8."""
+LARGE = Size(512, 384)
 """Of the picture that the clips for flicker move over."""
 RUNS = "runs"
 """Folder in the result for the checkpoint of each training."""
@@ -218,11 +218,11 @@ def measured(
     report = bench_subjects(
         subjects, BenchOptions(options.sizes, options.target, runs=options.runs, memory=False), tell
     )
-    shown = pictures.load(picture, *SHOWN)
+    shown = pictures.load(picture, *SHOWN.hw)
     painted = {subject.label: paint(subject, shown) for subject in subjects}
     found = {"picture": pictures.png(shown)}
     goal = options.goal
-    clips = clips_of_picture(pictures.load(picture, *LARGE), SHOWN, FRAMES)
+    clips = clips_of_picture(pictures.load(picture, *LARGE.hw), SHOWN, FRAMES)
     for entry, subject, model in zip(everything, subjects, report["models"], strict=True):
         result = painted[subject.label]
         model |= {"what": entry.what, "training": entry.training, "path": entry.file}

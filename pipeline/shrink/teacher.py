@@ -14,6 +14,7 @@ from pipeline.network import Network
 from pipeline.shrink.loop import Painting
 from pipeline.shrink.losses import TeacherEyes
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 LEVELS = ImageContract(ImageSide("0..255"), ImageSide("0..255"))
 MULTIPLES = (8, 16, 32, 64)
@@ -27,7 +28,7 @@ class Teacher:
 
     A torch module paints on `device`, and its layers can be looked at (`eyes`, `module`). So can an ONNX file
     whose weights are those of a known network, if that paints the same; any other one is run by ONNX Runtime.
-    `fixed_size` is (height, width) where it runs at one size alone, else None; its sizes are multiples of
+    `fixed_size` is the size of one that runs at one size only, else None; its sizes are multiples of
     `multiple`. Raises PipelineError: channels-differ, sizes-differ.
     """
 
@@ -45,7 +46,7 @@ class Teacher:
                 remedy="Only networks from a colour picture to a colour picture can be distilled.",
             )
         module = network.module if network is not None else teacher
-        self.fixed_size: tuple[int, int] | None = None
+        self.fixed_size: Size | None = None
         self.eyes: TeacherEyes | None = None
         self.module: Painting | None = None
         if isinstance(module, nn.Module):
@@ -82,15 +83,15 @@ class Teacher:
         """The smallest multiple at which a painting has its picture's size, as a student's will."""
         made = ""
         for multiple in MULTIPLES:
-            size = self.fixed_size or (multiple * -(-64 // multiple), multiple * -(-72 // multiple))
+            size = self.fixed_size or Size(multiple * -(-72 // multiple), multiple * -(-64 // multiple))
             try:
-                shape = tuple(self.paint(torch.full((1, 3, *size), 128.0, device=device)).shape[2:])
+                shape = tuple(self.paint(torch.full((1, 3, *size.hw), 128.0, device=device)).shape[2:])
             except PipelineError:
                 raise
             except Exception as error:  # whatever an engine raises for a size that does not fit
                 made = made or f"it does not run ({str(error).splitlines()[0][:120]})"
                 continue
-            if shape == size:
+            if shape == size.hw:
                 return multiple
             made = made or f"it makes {shape[1]}x{shape[0]}"
         raise PipelineError(

@@ -18,6 +18,7 @@ from pipeline.sources.failures import damaged
 from pipeline.sources.pickled import shown
 from pipeline.sources.triage import FileFormat, identify_onnx
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     import onnx
@@ -464,7 +465,7 @@ def stored_contract(model: onnx.ModelProto, path: Path) -> ImageContract | None:
             _side(data["input"]),
             _side(data["output"]),
             int(data.get("size_multiple", 4)),
-            (int(fixed[0]), int(fixed[1])) if fixed else None,
+            Size.of_hw((int(fixed[0]), int(fixed[1]))) if fixed else None,
             dict.fromkeys(facts, f"the file's metadata ({CONTRACT_KEY})"),
         )
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.network import Network
 from pipeline.support.errors import PipelineError
 from pipeline.support.quiet import quiet
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     import onnx
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 Paint = Callable[[np.ndarray], np.ndarray]
 
-PROBES = ((64, 80), (256, 512))
-"""Heights and widths at which a network of unknown channels is tried."""
+PROBES = (Size(80, 64), Size(512, 256))
+"""Sizes at which a network of unknown channels is tried."""
 
 
 class Reference:
     """A painting function with the size that it is bound to."""
 
-    def __init__(self, function: Paint, fixed_size: tuple[int, int] | None) -> None:
+    def __init__(self, function: Paint, fixed_size: Size | None) -> None:
         self.function = function
         self.fixed_size = fixed_size
 
@@ -38,7 +39,7 @@ class Reference:
 def reference(network: Network) -> Reference:
     """The source network as a function from NCHW float32 to NCHW float32, in the network's own value ranges.
 
-    The function's attribute `fixed_size` is (height, width) where the source runs at that size alone, else None.
+    The function's attribute `fixed_size` is the size of a source that runs at one size only, else None.
     torch modules run under inference_mode; ONNX models in ONNX Runtime as they were read, channels-last ones
     behind a transposition, and declared sizes are relaxed where the file still runs.
     """
@@ -74,29 +75,29 @@ def _torch_reference(network: Network) -> Reference:
     if shape and shape[2] and shape[3]:
         channels, height, width = shape[1], shape[2], shape[3]
         scales = set()
-        for size in ((height, width), (height + 16, width + 32)):
+        for size in (Size(width, height), Size(width + 32, height + 16)):
             try:
-                output = run_module(module, np.zeros((1, channels, *size), np.float32))
-                scales.add((output.shape[2] / size[0], output.shape[3] / size[1]))
+                output = run_module(module, np.zeros((1, channels, *size.hw), np.float32))
+                scales.add((output.shape[2] / size.height, output.shape[3] / size.width))
             except Exception:  # torch's own errors for sizes that a baked shape does not allow
                 scales.add((0.0, 0.0))
         if len(scales) != 1 or (0.0, 0.0) in scales:
-            fixed = (height, width)
+            fixed = Size(width, height)
     return Reference(lambda picture: run_module(module, picture), fixed)
 
 
 def probe_channels(module: nn.Module, path: Path, shape: list[int] | None = None) -> tuple[int, int]:
     """Channels in and out of a module, found by running it. Raises PipelineError `not-image-to-image`."""
     first = next((p.shape[1] for p in module.parameters() if p.ndim == 4), None)
-    sizes: tuple[tuple[int, int], ...] = PROBES
+    sizes: tuple[Size, ...] = PROBES
     choices = [c for c in dict.fromkeys((first, 3, 1)) if c]
     if shape and len(shape) == 4:
-        sizes = ((shape[2] or PROBES[0][0], shape[3] or PROBES[0][1]),)
+        sizes = (Size(shape[3] or PROBES[0].width, shape[2] or PROBES[0].height),)
         choices = [shape[1]]
     reason = ""
     for size, channels in itertools.product(sizes, choices):
         try:
-            output = run_module(module, np.zeros((1, channels, *size), np.float32))
+            output = run_module(module, np.zeros((1, channels, *size.hw), np.float32))
         except Exception as error:  # whatever the network raises: it does not take this picture
             reason = reason or f"{type(error).__name__}: {_last_line(error)}"
             continue
@@ -105,7 +106,7 @@ def probe_channels(module: nn.Module, path: Path, shape: list[int] | None = None
         reason = f"its output has the shape {list(output.shape)}"
     raise PipelineError(
         "not-image-to-image",
-        f"the network does not turn a picture of {sizes[0][1]}x{sizes[0][0]} into a picture ({reason})",
+        f"the network does not turn a picture of {sizes[0]} into a picture ({reason})",
         subject=str(path),
         remedy="Give a network with one picture (N, C, H, W) in and one out.",
     )
@@ -147,7 +148,7 @@ def _onnx_reference(network: Network) -> Reference:
     channels = channels or 3
     axes = (1, 2) if layout == "nhwc" else (2, 3)
     dims = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
-    declared = (dims[axes[0]], dims[axes[1]])
+    declared = Size(dims[axes[1]], dims[axes[0]])
 
     def painter(model: onnx.ModelProto) -> Paint:
         opened = session(model)
@@ -164,11 +165,11 @@ def _onnx_reference(network: Network) -> Reference:
 
         return paint
 
-    if all(declared):
+    if declared.pixels:
         relaxed = _relaxed(model, image.name, axes)
         try:
             paint = painter(relaxed)
-            if _scales_alike(paint, channels, declared):
+            if _scales_alike(paint, channels):
                 return Reference(paint, None)
         except Exception:  # baked sizes: ONNX Runtime refuses to load or to run at another size
             pass
@@ -182,7 +183,7 @@ def _onnx_reference(network: Network) -> Reference:
             remedy="Without its numbers nothing can be proven. Export the network again, with operators that ONNX "
             "Runtime has, for a batch of one picture.",
         ) from error
-    return Reference(paint, declared if all(declared) else None)
+    return Reference(paint, declared if declared.pixels else None)
 
 
 def _relaxed(model: onnx.ModelProto, name: str, axes: tuple[int, int]) -> onnx.ModelProto:
@@ -201,8 +202,8 @@ def _relaxed(model: onnx.ModelProto, name: str, axes: tuple[int, int]) -> onnx.M
     return copy
 
 
-def _scales_alike(paint: Paint, channels: int, declared: tuple[int, int]) -> bool:
-    """Whether output over input is the same ratio at the declared ratio of sizes and at two small sizes."""
+def _scales_alike(paint: Paint, channels: int) -> bool:
+    """Whether output over input is the same ratio at two small sizes."""
     scales = set()
     for height, width in ((96, 64), (64, 128)):
         output = paint(np.zeros((1, channels, height, width), np.float32))

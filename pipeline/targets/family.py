@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.compress.bundling import Packing
     from pipeline.cost.model import Conv, Device
+    from pipeline.support.size import Size
     from pipeline.targets import Target
     from pipeline.validation.graphs import GraphKind
     from pipeline.validation.kinds import Kind
@@ -156,10 +157,8 @@ class Family(ABC):
         """What the engine runs of the file `data`, a row for each dispatch; nothing where a package decides."""
         return []
 
-    def time_on_gpu(
-        self, data: bytes, target: Target, size: tuple[int, int], seconds: float
-    ) -> dict[str, Any] | None:
-        """Milliseconds of the file `data` on this machine's GPU at a size (height, width), for about `seconds`.
+    def time_on_gpu(self, data: bytes, target: Target, size: Size, seconds: float) -> dict[str, Any] | None:
+        """Milliseconds of the file `data` on this machine's GPU at a size, for about `seconds`.
 
         None where only Unity runs it. The result has `median`, `minimum`, `runs` and `device`. Raises
         PipelineError where there is no GPU.

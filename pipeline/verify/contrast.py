@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.support.size import Size
 from pipeline.verify.compare import difference
 
 Picture2Picture = Callable[[np.ndarray], np.ndarray]
@@ -22,12 +23,12 @@ def measure(
     source: Picture2Picture,
     candidate: Picture2Picture,
     without: Picture2Picture | None,
-    size: tuple[int, int],
+    size: Size,
     channels: int,
     picture: Path | None,
     mean_taken_off: bool | None,
 ) -> dict[str, Any]:
-    """The differences from `source` on the picture faded to white, at a size (height, width), as data.
+    """The differences from `source` on the picture faded to white, at a size, as data.
 
     `without` is the built graph without the cure (rewrite `low-contrast`), None where that changed nothing.
     `mean_taken_off` is None where the cure was left out by choice. `levels` and `levels_without` are in 8-bit
@@ -35,7 +36,7 @@ def measure(
     """
     from pipeline.verify import pictures
 
-    shown = pictures.load(picture, *size, channels).astype(np.float64)
+    shown = pictures.load(picture, *size.hw, channels).astype(np.float64)
     faded = (1 - CONTRAST * (1 - shown)).astype(np.float32)
     expected = source(faded)
 
@@ -45,8 +46,8 @@ def measure(
 
     return {
         "contrast": CONTRAST,
-        "height": size[0],
-        "width": size[1],
+        "height": size.height,
+        "width": size.width,
         "levels": off(candidate),
         "levels_without": None if without is None else off(without),
         "mean_taken_off": mean_taken_off,

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.support.size import Size
+
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
     import onnxruntime
 
 TOLERANCE = 1e-4
 """Largest difference, relative to the largest value before the rewrite or 1: what lowering is allowed in all."""
-SIZES = ((64, 80), (128, 192))
-"""Height and width tried before the declared ones."""
+SIZES = (Size(80, 64), Size(192, 128))
+"""Tried before the declared one."""
 
 
 def compare(before: gs.Graph, after: gs.Graph) -> tuple[str, str]:
@@ -65,14 +67,14 @@ def _open(graph: gs.Graph) -> onnxruntime.InferenceSession:
     return session(free_size(model))
 
 
-def _noise(graph: gs.Graph, size: tuple[int, int] | None) -> dict[str, np.ndarray] | None:
+def _noise(graph: gs.Graph, size: Size | None) -> dict[str, np.ndarray] | None:
     """Numbers between 0 and 1 for every input; None where the size is declared nowhere."""
     generator = np.random.default_rng(0)
     feeds = {}
     for tensor in graph.inputs:
         shape = [held if isinstance(held, int) and held > 0 else None for held in tensor.shape or ()]
         if size is not None and len(shape) == 4:
-            shape[2:] = size
+            shape[2:] = size.hw
         if None in shape[1:]:
             return None
         kind = np.dtype(tensor.dtype or np.float32)

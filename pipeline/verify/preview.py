@@ -11,16 +11,15 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
+    from pipeline.support.size import Size
     from pipeline.targets import Target
 
 _GAP = 8
 """White pixels between the two pictures."""
 
 
-def side_by_side(
-    model: bytes, target: Target, picture: Path | None, size: tuple[int, int], look: Mapping[str, Any]
-) -> bytes:
-    """PNG bytes: a picture at `size` (height, width), and beside it what Unity shows of it.
+def side_by_side(model: bytes, target: Target, picture: Path | None, size: Size, look: Mapping[str, Any]) -> bytes:
+    """PNG bytes: a picture at `size`, and beside it what Unity shows of it.
 
     `model` is the file of a bundle; `look` holds `mask`, `strength` and `keep_colors` of the style.
     """
@@ -32,7 +31,7 @@ def side_by_side(
 
     parsed = target.family.read(model)
     channels = parsed.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    before = pictures.load(picture, *size, channels)
+    before = pictures.load(picture, *size.hw, channels)
     after = looks.of_style(before, as_target_computes(model, target)(before), look)
     images = [_image(p) for p in (before, after)]
     images[0] = images[0].resize(images[1].size, Image.Resampling.BICUBIC)

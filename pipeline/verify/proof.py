@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.contract import ImageContract, ImageSide
+from pipeline.support.size import Size
 from pipeline.verify.compare import LEVELS, Difference, difference, round_up
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def as_target_computes(model: onnx.ModelProto | bytes, target: Target) -> Pictur
 def prove(
     source: Picture2Picture,
     candidate: Picture2Picture,
-    sizes: tuple[tuple[int, int], ...],
+    sizes: tuple[Size, ...],
     *,
     channels: int,
     picture: Path | None = None,
@@ -111,7 +112,7 @@ def prove(
     notes: tuple[str, ...] = (),
     least_psnr: float | None = None,
 ) -> Proof:
-    """Compare `source` with `candidate`, both RGB 0..1 to RGB 0..1, at each (height, width).
+    """Compare `source` with `candidate`, both RGB 0..1 to RGB 0..1, at each size.
 
     Each size is tried with a picture and with noise; the golden frame is the picture at the first size. Pictures
     of different sizes count as the largest difference, with a note.
@@ -120,7 +121,8 @@ def prove(
 
     differences = []
     golden: tuple[np.ndarray, np.ndarray] | None = None
-    for height, width in sizes:
+    for size in sizes:
+        height, width = size.hw
         inputs = {
             "picture": pictures.load(picture, height, width, channels),
             "noise": pictures.noise(height, width, channels),
@@ -132,7 +134,7 @@ def prove(
             result = candidate(image)
             if result.shape != expected.shape:
                 told = f"the source gives {_size(expected)} and the built graph {_size(result)}"
-                notes = (*notes, f"at {width}x{height} {told}")
+                notes = (*notes, f"at {size} {told}")
                 differences.append(Difference(name, height, width, LEVELS, LEVELS, 0.0, (0, 0, 0)))
                 continue
             differences.append(difference(expected, result, name))

@@ -18,6 +18,7 @@ from pipeline.build.export import export
 from pipeline.network import Network
 from pipeline.sources import read, reference
 from pipeline.support.errors import MissingDependency, PipelineError
+from pipeline.support.size import Size
 from tests.sources.files import conv_model, fritz_h5
 
 
@@ -87,7 +88,7 @@ def test_each_architecture_exports_to_opset_9_and_computes_the_same_at_other_siz
     name: str, params: dict[str, Any]
 ) -> None:
     module = known(name, params)
-    model = export(network(module), (540, 960))
+    model = export(network(module), Size(960, 540))
     assert model.opset_import[0].version == 9
     declared = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
     assert ([i.name for i in model.graph.input], declared) == (["input"], [1, 3, 540, 960])
@@ -183,7 +184,7 @@ def test_a_network_that_needs_a_larger_picture_is_traced_larger() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return f.pad(x, (70, 70, 70, 70), mode="reflect")
 
-    model = export(network(Large()), (256, 320))
+    model = export(network(Large()), Size(320, 256))
     x = picture(128, 160, 1.0)
     assert run(model, x).shape == (1, 3, 268, 300)
 
@@ -211,14 +212,14 @@ def test_two_outputs_are_refused() -> None:
 def test_an_onnx_source_comes_back_as_an_equal_copy(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(conv_model().SerializeToString())
     source = read(tmp_path / "a.onnx")
-    model = export(source, (540, 960))
+    model = export(source, Size(960, 540))
     assert model == source.model
     assert model is not source.model
 
 
 def test_the_same_network_gives_the_same_bytes() -> None:
     module = known("fast-neural-style", {"widths": [4, 6, 8], "blocks": 1})
-    first, second = (export(network(module), (64, 64)).SerializeToString(deterministic=True) for _ in range(2))
+    first, second = (export(network(module), Size(64, 64)).SerializeToString(deterministic=True) for _ in range(2))
     assert first == second
 
 
@@ -243,7 +244,7 @@ def test_programs_export_to_what_they_compute(tmp_path: Path, kind: str) -> None
         path = tmp_path / "a.pt"
         torch.jit.save(torch.jit.script(module) if kind == "script" else torch.jit.trace(module, example), path)
     source = read(path)
-    model = export(source, (64, 80))
+    model = export(source, Size(80, 64))
     for size in ((64, 80), (36, 28)):
         x = picture(*size)
         with torch.no_grad():
@@ -271,7 +272,7 @@ def test_the_real_checkpoint_exports_to_what_its_authors_export_computes(shared_
     import onnxruntime as ort
 
     folder = shared_models / "fast_neural_style"
-    model = export(read(folder / "mosaic_nc8.model"), (128, 128))
+    model = export(read(folder / "mosaic_nc8.model"), Size(128, 128))
     x = picture(128, 128)
     (expected,) = ort.InferenceSession(folder / "mosaic_nc8_128x128.onnx").run(None, {"input.1": x})
     assert np.abs(run(model, x) - expected).max() <= 1e-2
@@ -303,7 +304,7 @@ class PadsAndCrops(nn.Module):
     "module", [ToTheSkip(), nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2))]
 )
 def test_the_size_of_the_traced_picture_is_not_left_in_the_graph(module: nn.Module) -> None:
-    model = export(network(module), (48, 96))
+    model = export(network(module), Size(96, 48))
     for size in ((48, 96), (30, 44)):
         x = picture(*size, 1.0)
         with torch.no_grad():
@@ -313,7 +314,7 @@ def test_the_size_of_the_traced_picture_is_not_left_in_the_graph(module: nn.Modu
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_sizes_that_python_computes_are_those_of_the_nominal_picture() -> None:
-    model = export(network(PadsAndCrops()), (54, 90))
+    model = export(network(PadsAndCrops()), Size(90, 54))
     x = picture(54, 90, 1.0)
     with torch.no_grad():
         assert np.allclose(run(model, x), PadsAndCrops()(torch.from_numpy(x)).numpy(), atol=1e-5)
@@ -327,7 +328,7 @@ def test_a_u_net_that_halves_eight_times_is_exported() -> None:
                 small = f.max_pool2d(small, 2)
             return x + f.interpolate(small, scale_factor=256.0)
 
-    model = export(network(Deep()), (256, 256))
+    model = export(network(Deep()), Size(256, 256))
     x = picture(512, 256, 1.0)
     with torch.no_grad():
         assert np.allclose(run(model, x), Deep()(torch.from_numpy(x)).numpy(), atol=1e-5)

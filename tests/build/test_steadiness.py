@@ -34,7 +34,7 @@ def test_a_network_that_follows_the_picture_is_as_steady_as_its_frames() -> None
 
 
 def test_a_pattern_that_stays_on_the_screen_flickers() -> None:
-    checks = np.indices(SIZE).sum(axis=0) % 2
+    checks = np.indices(SIZE.hw).sum(axis=0) % 2
     told = steadiness(lowered(lambda picture: picture * 0 + checks), None)
     assert told["clips"]["still"]["painted"] == 0 and told["clips"]["zoom"]["painted"] > 50
 

@@ -57,7 +57,7 @@ def of_widths(*widths: int) -> gs.Graph:
     with tempfile.TemporaryDirectory() as folder:
         path = style_checkpoint(Path(folder) / "net.pth", widths, blocks=5)
         network = sources.read(path, sources.ReadOptions())
-        exported = export(network, (128, 128))
+        exported = export(network, Size(128, 128))
         return rewrite(exported, network.contract, targets.get("barracuda-3.0")).graph
 
 

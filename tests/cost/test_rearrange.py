@@ -85,7 +85,7 @@ def test_layers_of_few_channels_are_computed_in_blocks_where_that_fills_a_kernel
     """What gpu.md, "What a convolution costs", says for each class of devices; how large a file gets aside."""
     monkeypatch.setattr(rearrange, "MOST_GROWTH", 1e9)
     source = layer(inputs, outputs)
-    made = arrange(from_model(source), TARGET, CLASSES[device], Size(960, 540), [(36, 48), (28, 20)])
+    made = arrange(from_model(source), TARGET, CLASSES[device], Size(960, 540), [Size(48, 36), Size(20, 28)])
     names = [entry["rewrite"] for entry in made.done if "c_node" in entry["nodes"]]
     assert names == ([wanted] if wanted else [])
     assert_equivalent(source, made.graph, sizes=((36, 48), (28, 20)))
@@ -100,10 +100,10 @@ def test_a_file_does_not_grow_by_more_than_the_time_is_worth() -> None:
 def test_sizes_that_blocks_do_not_divide_leave_the_layer_alone(monkeypatch) -> None:
     monkeypatch.setattr(rearrange, "MOST_GROWTH", 1e9)
     odd = from_model(layer(16, 3, 541, 963))
-    made = arrange(odd, TARGET, CLASSES["phone"], Size(963, 541), [(541, 963)])
+    made = arrange(odd, TARGET, CLASSES["phone"], Size(963, 541), [Size(963, 541)])
     assert made.done == []
     free = layer(16, 3)
-    made = arrange(from_model(free), TARGET, CLASSES["phone"], Size(960, 540), [(36, 48), (28, 22)])
+    made = arrange(from_model(free), TARGET, CLASSES["phone"], Size(960, 540), [Size(48, 36), Size(22, 28)])
     assert "blocks-of-4" not in [entry["rewrite"] for entry in made.done]
     assert any("do not divide" in entry["why"] for entry in made.left)
     assert_equivalent(free, made.graph, sizes=((36, 48), (28, 22)))

@@ -12,9 +12,10 @@ from PIL import Image
 from pipeline.flicker import drawing as flicker_pictures
 from pipeline.flicker import measure as flicker
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 from tests.conftest import REPOSITORY
 
-SIZE = (96, 144)
+SIZE = Size(144, 96)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def lattice(frame: np.ndarray) -> np.ndarray:
 def test_the_movements_are_what_they_say(clips):
     assert [clip.name for clip in clips] == list(flicker.MOVEMENTS)
     assert all(len(clip.frames) == 4 and len(clip.steps) == 3 for clip in clips)
-    assert all(frame.shape == (1, 3, *SIZE) for clip in clips for frame in clip.frames)
+    assert all(frame.shape == (1, 3, *SIZE.hw) for clip in clips for frame in clip.frames)
     held = flicker.unpainted(clips)
     assert held.means["pan"] == 0  # whole pixels: the frames are the same, moved
     assert 0.9 < held.means["still"] < 1.3  # two noises of one level: 2 / sqrt(pi) levels apart
@@ -103,7 +104,7 @@ def test_fewer_than_two_frames_are_refused(tmp_path, picture, count):
 
 def test_a_small_picture_is_enlarged_for_the_movements():
     clips = flicker.clips_of_picture(np.full((1, 3, 20, 30), 0.25, np.float32), SIZE, 3)
-    assert clips[1].frames[2].shape == (1, 3, *SIZE)
+    assert clips[1].frames[2].shape == (1, 3, *SIZE.hw)
     assert np.allclose(clips[1].frames[2], 0.25)
 
 

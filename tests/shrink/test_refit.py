@@ -16,6 +16,7 @@ from pipeline.shrink.goals import parse
 from pipeline.shrink.prunable import Prunable, prunable
 from pipeline.shrink.prune import PruneOptions, prune
 from pipeline.shrink.refit import observe, patches, positions, readers, refit
+from pipeline.support.size import Size
 from tests.networks import style_checkpoint, style_onnx
 
 
@@ -103,7 +104,7 @@ def test_patches_are_what_a_convolution_multiplies(tmp_path: Path) -> None:
 
 
 def test_pruning_refits_unless_told_not_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.shrink.prune.PICTURE_SIZE", (48, 64))
+    monkeypatch.setattr("pipeline.shrink.prune.PICTURE_SIZE", Size(64, 48))
     source = sources.read(style_checkpoint(tmp_path / "net.pth", (4, 6, 8), 1))
     frames = tmp_path / "frames"
     frames.mkdir()

@@ -17,6 +17,7 @@ from pipeline.build.export import export
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.shrink.teacher import Teacher, rebuilt
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 from tests.networks import style_checkpoint, style_onnx
 
 CPU = torch.device("cpu")
@@ -39,7 +40,7 @@ def test_an_onnx_teacher_of_another_range_paints_in_onnx_runtime(tmp_path):
 def exported(tmp_path):
     """An ONNX file whose initializers have the names of the checkpoint it was exported from."""
     network = sources.read(style_checkpoint(tmp_path / "net.pth"))
-    model = export(network, (64, 80))
+    model = export(network, Size(80, 64))
     onnx.save(model, tmp_path / "net.onnx")
     ranges = sources.ReadOptions(input_range="0..255", output_range="0..255")
     return network, model, sources.read(tmp_path / "net.onnx", ranges)

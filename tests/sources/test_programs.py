@@ -18,6 +18,7 @@ from torch import nn
 from pipeline.sources import ReadOptions, read, reference
 from pipeline.sources.programs import read_exported, read_torchscript
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -141,7 +142,7 @@ def test_a_program_with_a_baked_size_says_its_size(tmp_path: Path) -> None:
             return x.reshape(1, 3, 16 * 24).reshape(1, 3, 16, 24)
 
     exported(tmp_path / "a.pt2", Baked(), False)
-    assert reference(read(tmp_path / "a.pt2", DECLARED)).fixed_size == (16, 24)
+    assert reference(read(tmp_path / "a.pt2", DECLARED)).fixed_size == Size(24, 16)
 
 
 def changed(path: Path, change: Callable[[str, bytes], bytes], extra: dict[str, bytes] | None = None) -> Path:

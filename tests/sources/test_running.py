@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from pipeline.sources import ReadOptions, read, reference
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 from tests.sources.files import conv_model
 
 
@@ -44,14 +45,14 @@ def test_a_graph_with_a_baked_size_keeps_it(tmp_path: Path) -> None:
     model = conv_model(after=[helper.make_node("Reshape", ["b", "s"], ["y"])])
     model.graph.initializer.append(numpy_helper.from_array(np.int64([1, 3, 16, 24]), "s"))
     paint = function(tmp_path, model)
-    assert paint.fixed_size == (16, 24)
+    assert paint.fixed_size == Size(24, 16)
     assert np.allclose(paint(picture(16, 24)), convolved(picture(16, 24)), atol=1e-5)
 
 
 def test_a_graph_that_resizes_to_a_baked_size_keeps_it(tmp_path: Path) -> None:
     crop = helper.make_node("Slice", ["b"], ["y"], starts=[0, 0], ends=[16, 24], axes=[2, 3])
     paint = function(tmp_path, conv_model(after=[crop]))
-    assert paint.fixed_size == (16, 24)
+    assert paint.fixed_size == Size(24, 16)
 
 
 def test_initialisers_listed_as_inputs_are_not_taken_for_the_picture(tmp_path: Path) -> None:
@@ -93,6 +94,6 @@ def test_the_real_static_files_run_at_other_sizes(shared_models: Path) -> None:
     assert relaxed.fixed_size is None
     assert relaxed(picture(36, 44) * 255).shape == (1, 3, 36, 44)
     baked = reference(read(shared_models / "fast_neural_style/mosaic_nc8_128x128.onnx"))
-    assert baked.fixed_size == (128, 128)
+    assert baked.fixed_size == Size(128, 128)
     layout = reference(read(shared_models / "other/selfie_segmentation_landscape.onnx"))
     assert layout(picture(144, 256)).shape == (1, 1, 144, 256)

@@ -199,7 +199,8 @@ def test_importing_and_reading_onnx_never_imports_torch(tmp_path: Path) -> None:
         "from pipeline.build import export\n"
         "assert not {'torch', 'onnx', 'onnxruntime', 'h5py'} & set(sys.modules), 'heavy import'\n"
         f"network = sources.read(Path({str(path)!r}))\n"
-        "export.export(network, (64, 64))\n"
+        "from pipeline.support.size import Size\n"
+        "export.export(network, Size(64, 64))\n"
         "assert not {'torch', 'onnxruntime', 'h5py'} & set(sys.modules), 'heavy import'\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -9,10 +9,11 @@ from onnx import helper, numpy_helper
 
 from pipeline import targets
 from pipeline.contract import ImageContract, ImageSide
+from pipeline.support.size import Size
 from pipeline.verify.proof import around, as_target_computes, prove
 from tests.networks import style_onnx
 
-SIZES = ((24, 32), (20, 12))
+SIZES = (Size(32, 24), Size(12, 20))
 
 
 @pytest.fixture
@@ -90,6 +91,6 @@ def test_the_contract_is_applied_around_the_source(order):
 
 def test_pictures_of_different_sizes_fail_the_proof_with_a_note(model, target):
     same = as_target_computes(model, target)
-    proof = prove(same, lambda picture: same(picture)[:, :, :-1], ((24, 32),), channels=3)
+    proof = prove(same, lambda picture: same(picture)[:, :, :-1], (Size(32, 24),), channels=3)
     assert not proof.passed and proof.worst.max_levels == 255
     assert "at 32x24 the source gives 32x24 with 3 channels and the built graph 32x23" in proof.notes[0]

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 from pipeline.targets.compute import kernels
 from pipeline.targets.compute.constants import SHAPE, constants, groups, partial_elements
 from pipeline.targets.compute.layout import buffer
@@ -201,12 +202,12 @@ _WARM_UP = 2
 _MOST_RUNS = 200
 
 
-def timed(plan: Plan, size: tuple[int, int], seconds: float) -> dict[str, Any]:
-    """Milliseconds of a picture of `size` (height, width): median and fastest of as many as `seconds` allow.
+def timed(plan: Plan, size: Size, seconds: float) -> dict[str, Any]:
+    """Milliseconds of a picture of `size`: median and fastest of as many as `seconds` allow.
 
     A run is given to the device as a whole and waited for; the picture is on the device before and after.
     """
-    executor = Executor(plan, *size)
+    executor = Executor(plan, *size.hw)
     for _ in range(_WARM_UP):
         executor.submit()
         executor.wait()

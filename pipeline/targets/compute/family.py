@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pipeline.compress.bundling import Packing
     from pipeline.cost.model import Conv, Device
+    from pipeline.support.size import Size
     from pipeline.targets import Target
     from pipeline.validation.graphs import GraphKind
     from pipeline.validation.kinds import Kind
@@ -104,9 +105,7 @@ class Compute(Family):
 
         return described.table(packing.plan_of(data)) if data.startswith(MAGICS) else []
 
-    def time_on_gpu(
-        self, data: bytes, target: Target, size: tuple[int, int], seconds: float
-    ) -> dict[str, Any] | None:
+    def time_on_gpu(self, data: bytes, target: Target, size: Size, seconds: float) -> dict[str, Any] | None:
         from pipeline.targets.compute import execution, packing
 
         return execution.timed(packing.plan_of(data), size, seconds) if data.startswith(MAGICS) else None

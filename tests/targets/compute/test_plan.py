@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline import targets
+from pipeline.support.size import Size
 from pipeline.targets.compute import described, execution
 from pipeline.targets.compute.compiler import compile_graph
 from pipeline.targets.compute.kernels import variants
@@ -122,6 +123,6 @@ def test_a_network_is_timed_on_the_device():
     execution.use_software()
     target = targets.get("compute")
     data = target.family.write(made("untouched"), target)
-    told = target.family.time_on_gpu(data, target, (32, 48), 0.1)
+    told = target.family.time_on_gpu(data, target, Size(48, 32), 0.1)
     assert told["runs"] >= 1 and 0 < told["minimum"] <= told["median"] and told["device"]
     assert np.isfinite(told["median"])
