@@ -21,7 +21,7 @@ void ENTRY(uint3 group : SV_GroupID, uint3 inGroup : SV_GroupThreadID)
     float4 largest = -3.402823e38;
     [loop]
     for (block = 0; block < OUTPUT_BLOCKS; block++)
-        largest = max(largest, Existing(block) > 0.0 ? Value(block, pixel.x, pixel.y) : -3.402823e38);
+        largest = max(largest, Value(block, pixel.x, pixel.y) - 3.402823e38 * (1.0 - Existing(block)));
     float most = max(max(largest.x, largest.y), max(largest.z, largest.w));
     float sum = 0.0;
     [loop]

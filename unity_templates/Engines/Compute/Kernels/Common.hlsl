@@ -132,25 +132,24 @@ float4 ErrorFunction(float4 x)
     float4 magnitude = abs(x);
     float4 t = 1.0 / (1.0 + 0.3275911 * magnitude);
     float4 series = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
-    float4 value = 1.0 - series * exp(-magnitude * magnitude);
-    return x < 0.0 ? -value : value;
+    return sign(x) * (1.0 - series * exp(-magnitude * magnitude));
 }
 
 float4 Softplus(float4 x) { return max(x, 0.0) + log(1.0 + exp(-abs(x))); }
 
-// `kind` is always a literal: the compiler keeps one line of this.
+// `kind` is always a literal: the compiler keeps one line of this. HLSL 2021 takes no vector as a condition.
 float4 Activated(uint kind, float4 x, float4 bounds, float4 slopes)
 {
     if (kind == RELU) return max(x, 0.0);
-    if (kind == LEAKY) return x < 0.0 ? x * bounds.x : x;
+    if (kind == LEAKY) return max(x, 0.0) + bounds.x * min(x, 0.0);
     if (kind == CLIP) return clamp(x, bounds.x, bounds.y);
     if (kind == TANH) return Tanh(x);
     if (kind == SIGMOID) return Sigmoid(x);
     if (kind == HARD_SWISH) return x * clamp(x / 6.0 + 0.5, 0.0, 1.0);
     if (kind == SILU) return x * Sigmoid(x);
     if (kind == GELU) return 0.5 * x * (1.0 + ErrorFunction(x * 0.70710678));
-    if (kind == ELU) return x < 0.0 ? bounds.x * (exp(min(x, 0.0)) - 1.0) : x;
-    if (kind == PRELU) return x < 0.0 ? x * slopes : x;
+    if (kind == ELU) return max(x, 0.0) + bounds.x * (exp(min(x, 0.0)) - 1.0);
+    if (kind == PRELU) return max(x, 0.0) + slopes * min(x, 0.0);
     if (kind == HARD_SIGMOID) return clamp(x * bounds.x + bounds.y, 0.0, 1.0);
     if (kind == GELU_TANH) return 0.5 * x * (1.0 + Tanh(0.79788456 * (x + 0.044715 * x * x * x)));
     if (kind == SOFTPLUS) return Softplus(x);
@@ -331,7 +330,8 @@ float4 Value(int block, int x, int y)
 #elif COMBINE == 4
     // Channels behind the last are 0 / 0, and their weights, which are 0, would not make a number of that.
     float4 quotient = value / TermB(block, x, y);
-    value = (int4)(4 * block) + int4(0, 1, 2, 3) < (int4)SOURCE_CHANNELS ? quotient : 0.0;
+    int left = SOURCE_CHANNELS - 4 * block;
+    value = float4(quotient.x, left > 1 ? quotient.y : 0.0, left > 2 ? quotient.z : 0.0, left > 3 ? quotient.w : 0.0);
 #endif
 #if NORM_SUM == 2
     value = Scaled(value, TABLE_SUM, block);

@@ -26,8 +26,11 @@
 #define SHARED_WIDTH ((TILE_WIDTH - 1) * STRIDE_X + (KERNEL_X - 1) * DILATION_X + 1)
 #define SHARED_HEIGHT ((TILE_HEIGHT - 1) * STRIDE_Y + (KERNEL_Y - 1) * DILATION_Y + 1)
 
-#if SHARE == 1
-groupshared float4 Shared[SHARED_WIDTH * SHARED_HEIGHT > THREADS ? SHARED_WIDTH * SHARED_HEIGHT : THREADS];
+// FXC takes no conditional expression as the size of an array (X3058).
+#if SHARE == 1 && SHARED_WIDTH * SHARED_HEIGHT > THREADS
+groupshared float4 Shared[SHARED_WIDTH * SHARED_HEIGHT];
+#elif SHARE == 1
+groupshared float4 Shared[THREADS];
 #elif STATISTICS == 1
 groupshared float4 Shared[THREADS];
 #endif
@@ -152,17 +155,27 @@ void ENTRY(uint3 group : SV_GroupID, uint3 inGroup : SV_GroupThreadID, uint thre
         GroupMemoryBarrierWithGroupSync();
 #endif
 
+        // FXC warns of a loop with one turn (X3557).
+#if KERNEL_Y > 1
         [loop]
         for (int ky = 0; ky < KERNEL_Y; ky++)
+#else
+        const int ky = 0;
+#endif
         {
 #if SHARE == 1
             uint row = (inGroup.y * STRIDE_Y + (uint)ky * DILATION_Y) * SHARED_WIDTH + inGroup.x * STRIDE_X;
             [unroll]
+            for (uint kx = 0u; kx < KERNEL_X; kx++)
 #else
             int2 at = pixel * int2(STRIDE_X, STRIDE_Y) - pad + int2(0, ky * DILATION_Y);
+#if KERNEL_X > 1
             [loop]
-#endif
             for (uint kx = 0u; kx < KERNEL_X; kx++)
+#else
+            const uint kx = 0u;
+#endif
+#endif
             {
 #if SHARE == 1
                 float4 v00 = Shared[row + kx * DILATION_X];
