@@ -32,11 +32,12 @@ def row(path: Path, size: Size, ranges: dict[str, str]) -> str:
     options = BuildOptions(target="compute", size=nominal, **ranges)
     network, lowered, _, _ = prove.make(path, options, lambda *_: None, bake_contract=True)
     plan = packing.plan_of(lowered.serialised)
-    fixed, multiple = lowered.fixed_size is not None, lowered.size_multiple
+    reference = sources.reference(network)
+    fixed = lowered.fixed_size is not None or getattr(reference, "fixed_size", None) is not None
+    multiple = lowered.size_multiple
     width, height = size.width // multiple * multiple, size.height // multiple * multiple
     if fixed:
         height, width = plan.size
-    reference = sources.reference(network)
     truth = prove._picture_function(lowered.quantised or reference, network, reference, lowered)
     executor = execution.Executor(plan, height, width, guard=1024)
     worst = 0.0

@@ -34,6 +34,7 @@ KINDS = {
     "SQUARE_ROOT": 16,
     "EXPONENTIAL": 17,
     "SQUARE": 18,
+    "ERF": 19,
 }
 """The number of each activation in the kernels (Common.hlsl)."""
 

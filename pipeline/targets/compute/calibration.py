@@ -64,7 +64,7 @@ def _site(plan: Plan, number: int, dispatch: Dispatch, gain: np.ndarray | None) 
 
 def _gain(plan: Plan, dispatch: Dispatch) -> np.ndarray | None:
     """The scale of the normalisation that alone reads what a convolution writes; None where others do."""
-    if dispatch.macro("ACT_OUTPUT") or dispatch.macro("NORM_OUTPUT") or dispatch.macro("PAINT"):
+    if any(dispatch.macro(name) for name in ("ACT_OUTPUT", "NORM_OUTPUT", "PAINT", "SHUFFLE")):
         return None
     merge = next((d for d in plan.dispatches if d.of is dispatch and d.macro("RESULT") == 0), None)
     if merge is None or not dispatch.macro("STATISTICS"):
@@ -74,7 +74,7 @@ def _gain(plan: Plan, dispatch: Dispatch) -> np.ndarray | None:
             if value == dispatch.output and reader.of is None and reader.macro(side) != 1:
                 return None
     rows = next((w for w in plan.weights if w.kind == "rows" and w.at == merge.fixed["WEIGHTS_AT"]), None)
-    return None if rows is None else np.tile(rows.data[0], dispatch.macro("SHUFFLE", 1) ** 2)
+    return None if rows is None else rows.data[0]
 
 
 class Running:

@@ -124,25 +124,40 @@ def concat(assembly: Assembly, number: int, step: Step) -> None:
     first = assembly.unmoved(step.inputs[0])
     whole = assembly.like(first, step.output, sum(counts))
     at = 0
-    for place, (name, count) in enumerate(zip(step.inputs, counts, strict=True)):
+    for name, count in zip(step.inputs, counts, strict=True):
         view = assembly.views[name]
-        _place_part(assembly, view, name, whole, at, name in step.inputs[:place])
+        read = [term.value for part in step.inputs for term in _terms(assembly.views[part])]
+        _place_part(assembly, view, name, whole, at, read.count(view.a.value) > 1)
         at += blocks(count)
     assembly.views[step.output] = View(Term(whole.number))
 
 
-def _place_part(assembly: Assembly, view: View, name: str, whole: Value, at: int, again: bool) -> None:
-    """Let a part be written where it belongs from the start, or copy it there."""
+def _place_part(assembly: Assembly, view: View, name: str, whole: Value, at: int, several: bool) -> None:
+    """Let a part be written where it belongs from the start, or copy it there: one that `several` parts read."""
     held = assembly.values[view.a.value]
     maker = assembly.makers.get(held.number)
     own = view.plain and held.root == held.number and maker is not None and maker.output == held.number
     parts = any(value.root == held.number for value in assembly.values if value is not held)
-    if own and not again and not parts and held.number != PICTURE:
+    if own and not several and not parts and held.number != PICTURE and not _both(assembly, held, whole):
         held.root, held.first_block = whole.number, at
         return
     part = assembly.like(view, f"{name} (part)")
     part.root, part.first_block = whole.number, at
     assembly.written(view, name, part)
+
+
+def _terms(view: View) -> list[Term]:
+    return [view.a] if view.b is None else [view.a, view.b]
+
+
+def _both(assembly: Assembly, held: Value, whole: Value) -> bool:
+    """Whether a kernel would read and write one buffer if a value lay in the whole: no API takes that."""
+    for dispatch in assembly.dispatches:
+        read, written = (dispatch.first, dispatch.second), (dispatch.output, dispatch.kept)
+        for one, other in ((read, written), (written, read)):
+            if held.number in one and any(v >= 0 and assembly.values[v].root == whole.number for v in other):
+                return True
+    return False
 
 
 def _concat_anywhere(assembly: Assembly, step: Step) -> None:

@@ -102,6 +102,8 @@ def _compiled(steps: Steps, half: bool) -> Compiled:
         names=(steps.picture, steps.declared_result),
     )
     memory.assign(plan)
+    if clash := memory.clash(plan):
+        raise AssertionError(f"{clash!r} reads and writes one buffer")
     for value, size in zip(plan.values, plan.sizes(*plan.size), strict=True):
         known = steps.shapes.get(value.name)
         if known is not None and known[1:] != size:

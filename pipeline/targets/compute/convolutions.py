@@ -198,7 +198,9 @@ def _tail(assembly: Assembly, step: Step, conv: _Convolution) -> tuple[_Tail, st
         nodes.append(after.node)
         name = after.output
     if _mean_taken_off(assembly, tail, name):
-        conv.bias = np.zeros_like(conv.bias)
+        # What the phases of a channel have in common; a depth to space may have joined channels of different bias.
+        phases = conv.bias.reshape(conv.shuffle**2, -1)
+        conv.bias = (phases - phases.mean(axis=0)).reshape(-1)
     return tail, name, nodes
 
 
@@ -216,7 +218,7 @@ def _centred(assembly: Assembly, conv: _Convolution, view: View, tail: _Tail, ou
     """
     padded = any(pad > 0 for pad in conv.pads)
     plain = view.single and view.a.act is None and not isinstance(view.a.norm, Table)
-    if view.a.value != PICTURE or not plain or (padded and view.mode not in NEUTRAL):
+    if view.a.value != PICTURE or not plain or (padded and view.mode not in NEUTRAL) or conv.shuffle > 1:
         return None
     if not _mean_taken_off(assembly, tail, output):
         return None

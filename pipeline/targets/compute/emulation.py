@@ -484,4 +484,5 @@ _ACTIVATIONS: dict[int, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarra
     16: lambda x, b, s: np.sqrt(np.maximum(x, 0)),
     17: lambda x, b, s: np.exp(x),
     18: lambda x, b, s: x * x,
+    19: lambda x, b, s: np.asarray(_erf(x.astype(np.float64)), np.float64),
 }

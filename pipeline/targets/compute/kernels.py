@@ -32,6 +32,7 @@ _ACTS = (
     "Sqrt",
     "Exp",
     "Square",
+    "Erf",
 )
 _QUIET = {"KERNEL_X", "KERNEL_Y", "STRIDE_X", "STRIDE_Y", "DILATION_X", "DILATION_Y", "THREADS_X", "THREADS_Y"}
 _SAID = {"STATISTICS", "KEEP", "PHASED", "HALF", "CENTRED"}

@@ -40,6 +40,19 @@ def assign(plan: Plan) -> None:
     plan.slots = len(held)
 
 
+def clash(plan: Plan) -> str:
+    """The title of a dispatch that reads and writes one buffer, which no API allows; "" where there is none."""
+
+    def slots(*values: int) -> set[int]:
+        found = {plan.values[plan.values[value].root].slot for value in values if value > PICTURE}
+        return found - {-1}
+
+    for dispatch in plan.dispatches:
+        if slots(dispatch.first, dispatch.second) & slots(dispatch.output, dispatch.kept):
+            return dispatch.title
+    return ""
+
+
 def _fitting(free: list[int], held: list[int], needed: int) -> int:
     """The smallest free slot that is large enough, else the largest one, else -1."""
     enough = [slot for slot in free if held[slot] >= needed]

@@ -79,6 +79,7 @@ _READERS = {
     "HardSwish": values.activation("HARD_SWISH"),
     "Softplus": values.activation("SOFTPLUS"),
     "Mish": values.activation("MISH"),
+    "Erf": values.activation("ERF"),
     "Gelu": values.gelu,
     "Abs": values.activation("ABSOLUTE"),
     "Sqrt": values.activation("SQUARE_ROOT"),

@@ -92,13 +92,14 @@ def recognise(found: Steps) -> None:
     makers = {step.output: step for step in found.steps}
     for step in list(found.steps):
         if step.kind == "binary" and step.held["combine"] == "Mul":
-            _gated(found, step, makers)
+            if not _gated(found, step, makers):
+                _gelu(found, step, makers)
         elif step.kind == "binary" and step.held["combine"] == "Div":
             _normalised(found, step, makers)
 
 
-def _gated(found: Steps, step: Step, makers: dict[str, Step]) -> None:
-    """x * sigmoid(x) and x * hard_sigmoid(x, 1/6, 1/2) as one activation."""
+def _gated(found: Steps, step: Step, makers: dict[str, Step]) -> bool:
+    """x * sigmoid(x) and x * hard_sigmoid(x, 1/6, 1/2) as one activation; whether it was one."""
     for place in (0, 1):
         gate = makers.get(step.inputs[1 - place])
         if gate is None or gate.kind != "act" or gate.inputs != (step.inputs[place],):
@@ -110,7 +111,44 @@ def _gated(found: Steps, step: Step, makers: dict[str, Step]) -> None:
         if len(found.readers(gate.output)) == 1 and gate.output != found.result:
             step.kind, step.inputs, step.held = "act", (step.inputs[place],), {"act": kind, "bounds": ()}
             found.steps.remove(gate)
-            return
+            return True
+    return False
+
+
+def _gelu(found: Steps, step: Step, makers: dict[str, Step]) -> None:
+    """x * (1 + erf(x / sqrt(2))), times 1/2 before or after it, as one activation."""
+
+    def alone(tensor: str, kind: str) -> Step | None:
+        held = makers.get(tensor)
+        single = held is not None and held.kind == kind and len(found.readers(tensor)) == 1
+        return held if single and tensor != found.result else None
+
+    for place in (0, 1):
+        one = alone(step.inputs[1 - place], "affine")
+        erf = alone(one.inputs[0], "act") if one is not None and _is(one, 1.0, 1.0) else None
+        inner = alone(erf.inputs[0], "affine") if erf is not None and erf.held["act"] == "ERF" else None
+        if one is None or erf is None or inner is None or not _is(inner, 0.5**0.5, 0.0):
+            continue
+        before = alone(step.inputs[place], "affine")
+        after = next((held for held in found.readers(step.output) if held.kind == "affine"), None)
+        halved_before = before is not None and before.inputs == inner.inputs and _is(before, 0.5, 0.0)
+        halved_after = after is not None and len(found.readers(step.output)) == 1 and _is(after, 0.5, 0.0)
+        if halved_before:
+            gone = [one, erf, inner, before]
+        elif step.inputs[place] == inner.inputs[0] and halved_after and step.output != found.result:
+            gone = [one, erf, inner, step]
+            step = after  # type: ignore[assignment]
+        else:
+            continue
+        step.kind, step.inputs, step.held = "act", inner.inputs, {"act": "GELU", "bounds": ()}
+        found.steps[:] = [held for held in found.steps if not any(held is piece for piece in gone)]
+        return
+
+
+def _is(step: Step, scale: float, shift: float) -> bool:
+    """Whether an affine step is this one for all channels."""
+    near = np.allclose(step.held["scale"], scale, rtol=1e-5, atol=0)
+    return bool(near and np.allclose(step.held["shift"], shift, rtol=1e-5, atol=0))
 
 
 def _normalised(found: Steps, step: Step, makers: dict[str, Step]) -> None:

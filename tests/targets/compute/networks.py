@@ -274,6 +274,42 @@ def halved(n: Net) -> str:
 
 
 @network
+def dense(n: Net) -> str:
+    """Dense blocks: convolutions that read what their own result is joined with; the same part twice."""
+    x = n.op("LeakyRelu", n.conv(n.image, 3, 8, 3, pads=[1, 1, 1, 1]), alpha=0.2)
+    a = n.op("LeakyRelu", n.conv(x, 8, 4, 3, pads=[1, 1, 1, 1]), alpha=0.2)
+    b = n.op("LeakyRelu", n.conv(n.op("Concat", x, a, axis=1), 12, 4, 3, pads=[1, 1, 1, 1]), alpha=0.2)
+    c = n.conv(n.op("Concat", x, a, b, axis=1), 16, 8, 3, pads=[1, 1, 1, 1])
+    pooled = n.op("MaxPool", c, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    x = n.op("Concat", c, n.op("Sigmoid", c), pooled, pooled, axis=1)
+    return n.painted(n.conv(x, 32, 3, 3, pads=[1, 1, 1, 1]))
+
+
+@network
+def shuffled(n: Net) -> str:
+    """Norms behind a depth to space, whose phases have biases and weights of their own."""
+    x = n.op("DepthToSpace", n.conv(n.image, 3, 16, 3), blocksize=2, mode="CRD")
+    x = n.op("Relu", n.norm(x, 4))
+    x = n.conv(x, 4, 8, 3, strides=[2, 2], pads=[1, 1, 1, 1])
+    x = n.norm(n.op("DepthToSpace", n.conv(x, 8, 20, 1), blocksize=2), 5)
+    return n.painted(n.conv(x, 5, 3, 3, pads=[1, 1, 1, 1]))
+
+
+@network
+def gelus(n: Net) -> str:
+    """GELU as exporters write it, with the half before and behind, and the error function by itself."""
+
+    def gate(x: str) -> str:
+        return n.op("Add", n.op("Erf", n.op("Div", x, n.constant(np.float32(2**0.5)))), n.constant(1.0))
+
+    x = n.conv(n.image, 3, 8, 3, pads=[1, 1, 1, 1])
+    x = n.op("Mul", n.op("Mul", x, gate(x)), n.constant(0.5))
+    x = n.conv(x, 8, 8, 3, pads=[1, 1, 1, 1])
+    x = n.conv(n.op("Mul", n.op("Mul", x, n.constant(0.5)), gate(x)), 8, 8, 1)
+    return n.painted(n.conv(n.op("Mul", x, gate(n.op("Neg", x))), 8, 3, 1))
+
+
+@network
 def grey(n: Net) -> str:
     """One channel in and out."""
     x = n.norm(n.conv(n.pad(n.image, 1), 1, 4, 3), 4)

@@ -8,6 +8,7 @@ import pytest
 from pipeline import targets
 from pipeline.support.size import Size
 from pipeline.targets.compute import described, execution
+from pipeline.targets.compute.assembly import KINDS
 from pipeline.targets.compute.compiler import compile_graph
 from pipeline.targets.compute.kernels import variants
 from pipeline.targets.compute.plan import PICTURE
@@ -51,8 +52,8 @@ def test_a_buffer_is_given_on_only_when_nobody_reads_it_any_more(name):
             if plan.values[root].slot >= 0:
                 written[plan.values[root].slot] = root
         reads = {plan.values[plan.values[v].root].slot for v in (dispatch.first, dispatch.second) if v > PICTURE}
-        alone = outputs - {plan.values[v].root for v in (dispatch.first, dispatch.second) if v >= 0}
-        assert not reads & {plan.values[root].slot for root in alone if plan.values[root].slot >= 0}
+        writes = {plan.values[root].slot for root in outputs if plan.values[root].slot >= 0}
+        assert not reads & writes, f"{dispatch.title} reads and writes one buffer"
 
 
 def test_fewer_buffers_than_values():
@@ -126,3 +127,14 @@ def test_a_network_is_timed_on_the_device():
     told = target.family.time_on_gpu(data, target, Size(48, 32), 0.1)
     assert told["runs"] >= 1 and 0 < told["minimum"] <= told["median"] and told["device"]
     assert np.isfinite(told["median"])
+
+
+def test_gelu_in_pieces_is_one_activation():
+    plan = plan_of("gelus")
+    acts = [
+        dispatch.macro(name)
+        for dispatch in plan.dispatches
+        for name in ("ACT_A", "ACT_B", "ACT_OUTPUT", "ACT_SUM")
+    ]
+    assert acts.count(KINDS["GELU"]) == 2 and acts.count(KINDS["ERF"]) == 1
+    assert [dispatch.kernel for dispatch in plan.dispatches].count("Conv") == 4

@@ -120,6 +120,7 @@ float4 Unpacked(float4 stored) { return stored; }
 #define SQUARE_ROOT 16
 #define EXPONENTIAL 17
 #define SQUARE 18
+#define ERF 19
 
 float4 Sigmoid(float4 x) { return 1.0 / (1.0 + exp(-x)); }
 
@@ -158,6 +159,7 @@ float4 Activated(uint kind, float4 x, float4 bounds, float4 slopes)
     if (kind == SQUARE_ROOT) return sqrt(max(x, 0.0));
     if (kind == EXPONENTIAL) return exp(x);
     if (kind == SQUARE) return x * x;
+    if (kind == ERF) return ErrorFunction(x);
     return x;
 }
 
