@@ -53,7 +53,7 @@ def row(path: Path, size: Size, ranges: dict[str, str]) -> str:
 
 
 def why(error: PipelineError) -> str:
-    """Why a model is no row: each operator that is refused, once."""
+    """Why a model is not a row: each operator that is refused, once."""
     findings = (getattr(error, "report", None) or {}).get("findings", [])
     told = {held["operator"]: held["reason"] for held in findings if held["severity"] == "error"}
     reasons = [f"{operator}: {reason}" for operator, reason in told.items()]

@@ -6,7 +6,7 @@
 Random networks of every known family are lowered as for Unity and timed in ONNX Runtime with one thread, in turn,
 so that a drift of the machine's speed falls on all of them; a network's time is the least processor time of its
 runs. The terms are fitted to the relative error, no network weighing more than another; each network's error is
-also told with the terms fitted without it.
+also given with the terms fitted without it.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def page(rows: list[dict[str, Any]], terms: np.ndarray, load: float) -> str:
         f"load was {load:.1f}, and the median run took {busy:.1f} times its processor time.",
         "",
         f"Error over {len(rows)} points: median {np.median(errors):.0%}, largest {errors.max():.0%}; of networks "
-        f"that the fit has not seen, median {np.median(unseen):.0%}, largest {unseen.max():.0%}. Two terms alone "
+        f"that the fit has not seen, median {np.median(unseen):.0%}, largest {unseen.max():.0%}. Only two terms "
         f"(`{two[0]:.2f} GMAC + {two[1]:.0f} Gelem`): median {np.median(plain):.0%}, largest {plain.max():.0%}. "
         "GMAC and Gelem are billions of multiply-adds and of activation elements written.",
         "",

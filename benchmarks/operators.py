@@ -126,7 +126,7 @@ def _array(value: object) -> np.ndarray:
 
 
 def _case(name: str, source: onnx.ModelProto, inputs: list, outputs: list) -> Iterator[Case]:
-    """The case with every input but the first float32 one as an initializer; nothing if it is no float case."""
+    """The case with every input but the first float32 one as an initializer; nothing if it is not a float case."""
     held = {tensor.name for tensor in source.graph.initializer}
     declared = [value for value in source.graph.input if value.name not in held]
     every = (*declared, *source.graph.output)

@@ -86,7 +86,7 @@ def _by_torch(name: str, opset: int, training: bool = False, eager: bool = False
     """PyTorch's quantisers through its TorchScript exporter; None where they cannot take the network.
 
     In graph mode (FX) converted to quantised operators; with `training` left as the fake quantisation of
-    quantisation-aware training, which is exported as pairs too; `eager` for networks of modules alone.
+    quantisation-aware training, which is exported as pairs too; `eager` for networks of only modules.
     """
     from torch.ao import quantization
     from torch.ao.quantization import quantize_fx
@@ -268,7 +268,7 @@ def page(outcomes: dict[tuple[str, str], Outcome | None]) -> str:
         "",
         "<!-- Made by `python benchmarks/quantisers.py --write`. -->",
         "",
-        "Barracuda computes in float32 alone. A quantised network runs there as the float network that its "
+        "Barracuda computes only in float32. A quantised network runs there as the float network that its "
         "integers stand for: what is gained is size at rest, not speed, and what is lost is the rounding of "
         "activations. The table has how near both are to the float original, in dB: the quantised file as ONNX "
         "Runtime runs it, and the built graph. `-`: that quantiser or its exporter cannot take the network. Small "

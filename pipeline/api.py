@@ -40,9 +40,9 @@ def build_unity(
     """Turn a trained network into a folder that a Unity project can use, and put it there.
 
     `source`: a checkpoint or model (.pth .pt .model .pt2 .safetensors .h5 .onnx). Without `output` and `project`
-    the result goes into the Unity project around the current folder, else into ./UnityProject. `step` is told of
-    each step: its name and what it found. `result.bundle` is the folder of the model, `result.report` the data of
-    report.json.
+    the result goes into the Unity project around the current folder, else into ./UnityProject. `step` is called
+    for each step: its name and what it found. `result.bundle` is the folder of the model, `result.report` the data
+    of report.json.
 
     Raises PipelineError for what the caller can fix, and ProofFailed (one of them) where the built network would
     not compute what the source does; in both cases nothing was written.

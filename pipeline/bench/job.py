@@ -120,7 +120,7 @@ def lower(network: Network, target: str, label: str, device: str | None = "none"
 
 
 def _that_apply(options: ReadOptions, path: Path) -> ReadOptions:
-    """An architecture is chosen for state dicts alone, ranges are declared for files that do not tell theirs."""
+    """An architecture is chosen only for state dicts, ranges are declared for files that do not state theirs."""
     from dataclasses import replace
 
     from pipeline.sources import STATE_DICTS, identify

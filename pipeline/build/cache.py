@@ -3,8 +3,9 @@
 An entry is one zip file named after a digest of the source's bytes, the options, this tool's own files and the
 versions of the packages that do the work. It holds what the work came to: the model, pictures and the report, and
 an index with the digest of each. Files of a bundle, with the C# that Unity runs, are never taken from it: they are
-made anew from the templates of this tool. Damaged or outdated entries are ignored. The folder is `PIPELINE_CACHE`,
-else the user's cache folder of the platform; who shares it signs entries with `PIPELINE_CACHE_KEY`.
+made again from the templates of this tool. Damaged or outdated entries are ignored. The folder is
+`PIPELINE_CACHE`, else the user's cache folder of the platform; who shares it signs entries with
+`PIPELINE_CACHE_KEY`.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def load(name: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
         ):
             return None
         os.utime(path)
-    except (Exception, RecursionError):  # whatever a damaged or forged file leads to: it is no entry
+    except (Exception, RecursionError):  # whatever a damaged or forged file leads to: it is not an entry
         return None
     return contents, report
 
@@ -144,7 +145,7 @@ def _signature(name: str, digests: Mapping[str, str]) -> str:
 def store(
     name: str, files: Mapping[str, bytes], report: Mapping[str, Any], companions: Iterable[Path] = ()
 ) -> None:
-    """Write an entry in one rename; a cache that cannot be written is no error.
+    """Write an entry in one rename; a cache that cannot be written is not an error.
 
     `companions` are files besides the source whose change makes the entry void.
     """

@@ -101,7 +101,7 @@ def _inverse(order: np.ndarray) -> np.ndarray:
 
 
 def _first_conv(graph: gs.Graph, tensor: gs.Tensor) -> tuple[gs.Node | None, bool]:
-    """The Conv that alone reads the input, and whether zero padding lies between or in it."""
+    """The one Conv that reads the input, and whether zero padding lies between or in it."""
     import onnx_graphsurgeon as gs
 
     zero_padded = False

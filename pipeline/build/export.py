@@ -111,7 +111,7 @@ class _Attempt:
         return None
 
     def _does_the_same(self, model: onnx.ModelProto, size: Size) -> bool:
-        """Whether the exported graph does as the module at another size; the bar is far above rounding."""
+        """Whether the exported graph does as the module at another size; the tolerance is far above rounding."""
         from pipeline.graph.runtime import free_size, run, session
         from pipeline.sources.running import run_module
 

@@ -247,5 +247,5 @@ def _from_cache(
     try:
         parts = Parts.of(*held)
         return parts, bundle(parts, options, name)
-    except Exception:  # whatever an entry that was not made here leads to: it is built anew
+    except Exception:  # whatever an entry that was not made here leads to: it is built again
         return None

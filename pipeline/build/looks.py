@@ -15,7 +15,7 @@ def of_options(options: BuildOptions) -> dict[str, Any]:
 
 
 def of_report(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The same from a report, which may be of another version or no report of ours: what is missing or is no share
+    """The same from a report, which may be of another version or not one of ours: what is missing or not a share
     has the default."""
     held = report.get("look")
     told = held if isinstance(held, Mapping) else {}

@@ -34,7 +34,7 @@ SIZE_MULTIPLES = (4, 8, 16, 32, 64, 128, 256)
 _GOLDEN_SIZE = Size(192, 108)
 """Of the golden frame: small enough for Unity's slowest CPU worker."""
 MOST_CHANNELS = 64
-"""Channels of an input that a model alone may have: a picture with planes of depth, normals and the like."""
+"""Channels that the input of a model without a bundle may have: a picture with depth, normals and the like."""
 _SECOND_SIZE = Size(116, 84)
 """A second size for the proof: multiples of 4 that are odd multiples, so that halving twice is just possible."""
 
@@ -95,7 +95,7 @@ def lower_network(
     """Export `network` and rewrite it until `target` accepts it; `size` is the nominal one.
 
     A network that does not run at the nominal size is lowered at the nearest one at which it does. With `alone`
-    the result is declared to run at that size alone. `skip` names rewrites to leave out; with `check` each one is
+    the result is declared to run only at that size. `skip` names rewrites to leave out; with `check` each one is
     compared by itself (pipeline.verify.each_rewrite). `device` is the class of devices that the graph is arranged
     for (pipeline.cost.rearrange.device_for). Raises PipelineError when the network is not image-to-image
     or cannot be exported. What the target would still refuse is left to `validate`.
@@ -307,7 +307,7 @@ def _channels_first(contract: ImageContract) -> ImageContract:
 
 @dataclass(frozen=True)
 class _Fit:
-    """How a graph runs: as a function, and at multiples of what; None is at its own size alone."""
+    """How a graph runs: as a function, and at multiples of what; None is only at its own size."""
 
     candidate: Picture2Picture | None
     multiple: int | None
@@ -365,7 +365,7 @@ def _channels(graph: gs.Graph, *, only_pictures: bool) -> int:
             "auxiliary-inputs",
             f"the network's input {image.name!r} has {channels} channels, and the component of a bundle fills 3 "
             "(or 1) from the camera",
-            remedy="`pipeline convert` without value ranges gives the model alone, for C# of your own that fills "
+            remedy="`pipeline convert` without value ranges writes only the model, for C# of your own that fills "
             f"all of them (up to {MOST_CHANNELS}).",
         )
     return int(channels)
@@ -428,7 +428,7 @@ def _output_of(candidate: Picture2Picture, channels: int, size: Size, *, only_pi
         raise PipelineError(
             "not-image-to-image",
             f"the output has the shape {tuple(shape)}: no picture of 1 or 3 channels",
-            remedy="`pipeline convert` without value ranges gives the model alone, for C# of your own."
+            remedy="`pipeline convert` without value ranges writes only the model, for C# of your own."
             if planes
             else "This tool takes networks that turn a picture into a picture.",
         )

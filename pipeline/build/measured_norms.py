@@ -1,4 +1,4 @@
-"""What is done to normalisations once their inputs have been looked at: on pictures, not in the graph alone.
+"""What is done to normalisations once their inputs have been looked at: on pictures, not only in the graph.
 
 Two things, the first for targets that compute the variance in one pass, the second for those that compute
 InstanceNormalization in one layer, whatever stands before it:
@@ -6,8 +6,9 @@ InstanceNormalization in one layer, whatever stands before it:
 - A convolution directly in front of a normalisation may have any bias, since the mean is taken off again. Where
   the target computes the variance as E[x^2] - E[x]^2 in float32, a mean far from 0 costs digits: the bias is then
   chosen so that the mean is about 0. Exact.
-- Keras' (x - mean) / (std + 0.001) is no InstanceNormalization, but next to one with scale * std / (std + 0.001)
-  for a usual std. It takes one layer instead of nine. Only where the picture stays within `_BAR` levels.
+- Keras' (x - mean) / (std + 0.001) is not an InstanceNormalization, but close to one whose scale is multiplied by
+  std / (std + 0.001) for a usual std. It takes one layer instead of nine. Only where the picture stays within
+  `_TOLERANCE` levels.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _FAR = 8.0
 """Standard deviations from 0: from about 30 on, a difference could be seen."""
-_BAR = 0.3
+_TOLERANCE = 0.3
 """Largest difference in levels of 255, of the half level that the proof allows."""
 _EPSILON = 1e-5
 _SIZE = (96, 128)
@@ -169,7 +170,7 @@ def _fuse(graph: gs.Graph, pictures: Sequence[np.ndarray], contract: ImageContra
     graph.cleanup(remove_unused_graph_inputs=False).toposort()
     after = _run(graph, graph.outputs[:1], pictures)
     off = _levels([values[0] for values in held], [values[0] for values in after], contract) if after else np.inf
-    if off > _BAR:
+    if off > _TOLERANCE:
         graph.nodes, graph.inputs, graph.outputs = before.nodes, before.inputs, before.outputs
         return []
     why = f"one layer instead of nine; the largest difference on three pictures is {off:.2f} of 255 levels"

@@ -44,7 +44,7 @@ class Declaration:
     config: str = "both"
     """Where it may stand in pipeline.toml: `both`, `model`, or nowhere ("")."""
     per_machine: bool = False
-    """Left out of the words that build a style again: chosen anew there, or a path of one machine."""
+    """Left out of the words that build a style again: chosen again there, or a path of one machine."""
     short: str = ""
     """Its one-letter form on the command line."""
     off: str = ""

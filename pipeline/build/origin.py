@@ -39,7 +39,7 @@ def refuse_output(written: Path, source: Path, is_model: bool, force: bool) -> N
     Raises PipelineError `file-exists` and what `check_writable` raises.
 
     A model that this tool wrote from the same source may be the very one that comes out again; that is seen
-    afterwards (`is_model`: the target's files are ONNX, where it can be told).
+    afterwards (`is_model`: the target's files are ONNX, where that can be seen).
     """
     from pipeline.support.files import check_writable
 

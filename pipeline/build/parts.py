@@ -1,7 +1,7 @@
 """What a build came to, apart from its files: the model, the pictures and the report.
 
-The cache keeps these, and the files of the bundle are made of them anew each time: what Unity runs (C#, shaders,
-scenes) comes from the templates of this tool alone, whoever could write into the cache.
+The cache keeps these, and the files of the bundle are made from them each time: what Unity runs (C#, shaders,
+scenes) comes only from the templates of this tool, whoever could write into the cache.
 """
 
 from __future__ import annotations

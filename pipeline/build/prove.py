@@ -99,7 +99,7 @@ def _lower_and_prove(
     bake_contract: bool,
     alone: bool = False,
 ) -> tuple[Lowered, Proof, dict[str, Any]]:
-    """One lowering, held against the target's rules and the source; with `alone`, for the nominal size alone."""
+    """One lowering, validated and compared with the source; with `alone`, only for the nominal size."""
     from pipeline import sources
     from pipeline.build import picture_check
     from pipeline.build.lowering import lower_network, trial_sizes

@@ -10,7 +10,7 @@ from pipeline.build.options import BuildOptions, options_of
 def rebuild_arguments(options: BuildOptions) -> list[str]:
     """What differs from the defaults, as `pipeline build-unity` takes it: ["--input-range", "0..255"].
 
-    Without what a later build is given anew (`Declaration.per_machine`): the target that is installed by then, the
+    Without what a later build chooses again (`Declaration.per_machine`): the target that is installed by then, the
     name that the style's folder has, and pictures, whose paths are of one machine.
     """
     words: list[str] = []

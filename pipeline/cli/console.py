@@ -56,7 +56,7 @@ class Console:
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
-        """A spinner while something long runs; nothing where stderr is no terminal."""
+        """A spinner while something long runs; nothing where stderr is not a terminal."""
         if self.verbosity < 0 or not sys.stderr.isatty():
             yield
             return

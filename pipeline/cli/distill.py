@@ -51,7 +51,9 @@ from pipeline.support.plain_text import styled
     help="How much a loss counts: pixels, fine, energy, gram, hints, features, statistics, critic, flicker.",
 )
 @click.option("--pixels", type=click.IntRange(4096), help="Pixels in each step, about; default 65536.")
-@click.option("--architecture", metavar="NAME", help="Which known network the teacher is, where the file is mute.")
+@click.option(
+    "--architecture", metavar="NAME", help="Which known network the teacher is, where the file does not say."
+)
 @click.option("--input-range", metavar="RANGE", help="The teacher's input range, if its file does not say it.")
 @click.option("--output-range", metavar="RANGE", help="What it gives.")
 @click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, where the file does not tell.")

@@ -95,7 +95,7 @@ def command(
     if side % 8:
         raise PipelineError(
             "bad-size",
-            f"{side} is no multiple of 8",
+            f"{side} is not a multiple of 8",
             subject="--side",
             remedy=f"Give {side // 8 * 8} or {side // 8 * 8 + 8}.",
         )

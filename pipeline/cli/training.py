@@ -58,7 +58,7 @@ def loop_options(steps: int) -> Callable[[F], F]:
 
 
 def to_loop(values: dict[str, Any], threads: int | None, purpose: str) -> LoopOptions:
-    """LoopOptions of the options' values; torch is imported, and told how many threads to take.
+    """LoopOptions of the options' values; torch is imported, and limited to that many threads.
 
     Raises MissingDependency.
     """

@@ -146,6 +146,6 @@ def second_moments(site: Site, value: np.ndarray, seed: Sequence[int], pictures:
 
 
 def image_input(model: onnx.ModelProto) -> str:
-    """The name of the one input that is no constant."""
+    """The name of the one input that is not a constant."""
     constants = {t.name for t in model.graph.initializer}
     return next(value.name for value in model.graph.input if value.name not in constants)

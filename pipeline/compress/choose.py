@@ -69,7 +69,7 @@ def by_effect(running: Running, weights: Sequence[Weight], least: float, progres
         else:
             if not groups or scale < _FINEST:
                 break
-            # Where errors do not simply add up, the law may ask for what has failed before: then always finer.
+            # Where errors do not simply add up, the model may ask for what has failed before: then always finer.
             failed = min(failed, scale)
             scale = min(step, _FINER * failed) if best is None else math.sqrt(coarsest * failed)
     if best is None:

@@ -28,7 +28,7 @@ _CHUNK = 1 << 18
 
 
 class BrokenStream(ValueError):
-    """The bytes are no stream of integers: cut off, or damaged."""
+    """The bytes are not a stream of integers: cut off, or damaged."""
 
 
 class _Context:
@@ -86,7 +86,7 @@ class Encoder:
         self._bits: list[np.ndarray] = []
 
     def add(self, values: np.ndarray, models: Models) -> None:
-        """Append an array; magnitudes up to 2^32 - 1. Context and window start anew with each array."""
+        """Append an array; magnitudes up to 2^32 - 1. Context and window start over with each array."""
         values = np.asarray(values, dtype=np.int64).reshape(-1)
         magnitudes = np.abs(values)
         symbols, low_count, low = split(magnitudes)

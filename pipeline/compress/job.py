@@ -84,7 +84,7 @@ def compress(
         try:
             running = _running(proto, contract, options)
         except PipelineError:
-            progress("this model is no picture network that runs here: nothing is measured")
+            progress("this model is not a picture network that runs here: nothing is measured")
     else:
         from pipeline.compress.calibrate import moments as measure
 

@@ -164,7 +164,7 @@ def _fill(head: bytes, decoder: Decoder, size: int) -> tuple[bytes, tuple[Fillin
         if hole["kind"] == STEPS:
             codes = np.cumsum(decoder.take(hole["scales"], kinds))
             if codes.min(initial=0) < 0 or codes.max(initial=0) << hole["shift"] >= 1 << 32:
-                raise BrokenStream("a scale is no float32")
+                raise BrokenStream("a scale is not a float32")
             scales = (codes << hole["shift"]).astype(np.uint32).view(np.float32)
         integers = decoder.take(hole["count"], numbers)
         if place + hole["gap"] > len(head):

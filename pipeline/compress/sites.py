@@ -23,7 +23,7 @@ _BESIDE = frozenset(
 )
 """Operators whose constants are weights (bias, scale, shift, slope) and not sizes, bounds or indices."""
 _EXACT = {"BatchNormalization": (3, 4)}
-"""Inputs that are no weights: running mean and variance."""
+"""Inputs that are not weights: running mean and variance."""
 _SMALLEST = 4
 """Vectors with fewer numbers stay as they are: there is nothing to gain."""
 
@@ -182,7 +182,7 @@ def _normalised(after: list[onnx.NodeProto]) -> tuple[bool, str]:
 def find_vectors(model: onnx.ModelProto) -> list[str]:
     """The other float initializers that hold weights: biases, scales, shifts, slopes. Exact ones are left out.
 
-    The weights of a node that is no site (other paddings, other ranks) are among them too.
+    The weights of a node that is not a site (other paddings, other ranks) are among them too.
     """
     of_sites = {site.weight for site in find_sites(model)}
     names = {t.name for t in model.graph.initializer if t.data_type == t.FLOAT and np.prod(t.dims) >= _SMALLEST}

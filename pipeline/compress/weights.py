@@ -19,9 +19,9 @@ VECTOR_BITS = 3
 BESIDE_INTEGERS = 13
 """With `VECTOR_BITS` 16: what a quantised network keeps as floats (biases, scales) is next to exact."""
 MIDDLE = 31
-"""The largest integer at the step that a weight's own steps are told in multiples of."""
+"""The largest integer at the step that a weight's own steps are multiples of."""
 _MOST = 1 << 15
-"""The largest integer where the step alone decides."""
+"""The largest integer where only the step decides."""
 
 
 @dataclass(frozen=True)

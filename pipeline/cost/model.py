@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
 
 SIZES = (Size(720, 540), Size(1280, 720), Size(1920, 1080))
-"""Of the pictures whose cost is told."""
+"""Of the pictures whose cost is given."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Every place of every rearrangement (pipeline.rewrites.cheaper) is tried on a copy, lowered again, predicted,
 validated, compared with the graph before it, and kept when it gains at least a hundredth of the whole and the file
-grows by no more than that is worth. What was left as it is, and why, is told too.
+grows by no more than that is worth. What was left as it is, and why, is reported too.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def arrange(
 ) -> Arranged:
     """A rearranged copy of a graph that is lowered for `target`; `graph` itself is not changed.
 
-    `size` is that of the pictures that it shall be fast at, `runs_at` are the sizes at which its
+    `size` is that of the pictures that it should be fast at, `runs_at` are the sizes at which its
     output must keep its size.
     """
     found = at_size(graph, size)

@@ -1,4 +1,4 @@
-"""What flicker looks like: strips of frames, and the errors as lines. Pillow alone."""
+"""What flicker looks like: strips of frames, and the errors as lines. Needs only Pillow."""
 
 from __future__ import annotations
 

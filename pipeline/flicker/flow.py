@@ -1,4 +1,4 @@
-"""Dense optical flow between two frames: iterated Lucas-Kanade from coarse to fine, with NumPy alone.
+"""Dense optical flow between two frames: iterated Lucas-Kanade from coarse to fine, in NumPy.
 
 Good enough to say where a pixel of a game's frame went in the next one, for movements up to about a tenth of the
 picture; where it is not (new things, mirrors, flat walls), going there and back does not end where it began, and

@@ -1,7 +1,8 @@
 """Runs a model in a process of its own, which the system's memory limit and a clock can end.
 
-For networks from files whose cost cannot be told from their shapes. Both sides talk through pipes in numpy's own
-format, in which nothing is ever unpickled: a process that a hostile file took over can send arrays and no more.
+For networks from files whose cost cannot be estimated from their shapes. Both sides talk through pipes in numpy's
+own format, in which nothing is ever unpickled: a process that a hostile file took over can send arrays and no
+more.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from pipeline.support import limits
 def _limit_memory(size: int) -> None:
     try:
         import resource
-    except ImportError:  # Windows: the clock alone ends it
+    except ImportError:  # Windows: only the clock ends it
         return
     most = limits.address_space() + size
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

@@ -1,4 +1,4 @@
-"""How large what a graph computes would be: sizes are told before values, and nothing is run that floods memory.
+"""Estimates how large what a graph computes is before anything runs, so that nothing floods memory.
 
     told = estimate(light(model), {"x": (1, 3, 64, 80)})
     told.peak, told.work, told.unknown
@@ -50,7 +50,7 @@ class Size:
     work: int = 0
     """Multiply-adds, and 8 for each element that is read or written otherwise."""
     unknown: str = ""
-    """The first node of which none of this can be told; "" where there is none."""
+    """The first node of which none of this is known; "" where there is none."""
 
     def add(self, node: onnx.NodeProto, made: int | None, work: int) -> None:
         if made is None:
@@ -105,7 +105,8 @@ def light(model: onnx.ModelProto) -> onnx.ModelProto:
 def estimate(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]] | None = None) -> Estimate:
     """What a `light` model takes, with the inputs' shapes as declared or as given by name. Raises nothing.
 
-    Where shapes cannot be told (loops, results whose size depends on values, foreign operators) it says so.
+    Where shapes are not known beforehand (loops, results whose size depends on values, foreign operators) it says
+    so.
     """
     stored = {held.name for held in (*model.graph.value_info, *model.graph.initializer)}
     known = _known(model, inputs or {})

@@ -212,7 +212,7 @@ def _name_nodes(graph: gs.Graph) -> None:
 
 
 def declare_size(model: onnx.ModelProto, height: int, width: int, batch: int = 1) -> onnx.ModelProto:
-    """A copy of a model with the input declared as `batch` pictures of height x width, all shapes inferred anew.
+    """A copy of a model with the input declared as `batch` pictures of height x width, all shapes inferred again.
 
     The channels stay as declared. For a channels-last input (1, H, W, C with C of 1, 3 or 4) H and W are set
     where they are. Raises PipelineError `not-image-to-image` for an input that is not a picture.

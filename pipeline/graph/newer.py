@@ -146,7 +146,7 @@ def _resize(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> N
         return
     static = shapes.here.static(node.inputs[0])
     if static is None or scales is None or node.attrs.get("antialias") or node.attrs.get("exclude_outside"):
-        raise _too_new(node, "half_pixel_symmetric to a size that is no exact multiple")
+        raise _too_new(node, "half_pixel_symmetric to a size that is not an exact multiple")
     _sampled(graph, node, static, dict(zip(axes, scales.tolist(), strict=True)))
 
 

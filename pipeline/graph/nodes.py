@@ -179,7 +179,7 @@ def text(node: gs.Node, attribute: str, default: str = "") -> str:
 
 
 class _Names:
-    """The names that a graph's nodes and tensors bear, collected once, and free ones beside them."""
+    """The names of a graph's nodes and tensors, collected once, and free ones."""
 
     def __init__(self, graph: gs.Graph) -> None:
         self._taken = {node.name for node in graph.nodes}
@@ -203,12 +203,12 @@ _NAMES = "_names_taken"
 
 
 def forget_names(graph: gs.Graph) -> None:
-    """Let the names of a graph be collected anew: after nodes were added by other means than those here."""
+    """Have the names of a graph collected again, after nodes were added by other means."""
     graph.__dict__.pop(_NAMES, None)
 
 
 def fresh_name(graph: gs.Graph, wanted: str) -> str:
-    """`wanted`, or `wanted_2`, `wanted_3`, ... : the first that no node and no tensor bears; it is taken then.
+    """`wanted`, or `wanted_2`, `wanted_3`, ... : the first that no node and no tensor has, and now has.
 
     The names are collected when a graph is first asked (and after `forget_names`), not each time: a graph of
     20,000 nodes is lowered in time that grows with its nodes, not with their square.
@@ -292,7 +292,7 @@ class Builder:
     ) -> gs.Tensor:
         """A new node; numbers among the inputs become initializers of shape [1]. Returns its output.
 
-        `out` is an existing tensor that this node shall make from now on (its old producer lets go of it).
+        `out` is an existing tensor that this node makes from now on (its old producer lets go of it).
         Keywords that are inputs of the operator in the one valid form (`PARAMETERS`) become initializers.
         """
         given_ = {name: attrs.pop(name) for name in PARAMETERS.get(operator, ()) if name in attrs}

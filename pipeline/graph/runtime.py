@@ -1,8 +1,8 @@
 """Runs a model in ONNX Runtime, under limits of memory and time.
 
-What a run takes is told beforehand from the shapes (`pipeline.graph.estimate`): what would take more memory than
-the limit is not run, and what can be told runs here. The rest (loops, results whose size depends on values,
-foreign operators, very large networks) runs in a process of its own that the system and a clock can end
+What a run takes is estimated beforehand from the shapes (`pipeline.graph.estimate`): what would take more memory
+than the limit is not run, and what can be estimated runs here. The rest (loops, results whose size depends on
+values, foreign operators, very large networks) runs in a process of its own that the system and a clock can end
 (`pipeline.graph.apart`).
 """
 
@@ -109,8 +109,8 @@ def _probe(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
 def check(model: onnx.ModelProto, what: str = "the network") -> None:
     """Make sure that a run at the declared size stays within the limits, for who opens a model in another way.
 
-    What cannot be told beforehand is run once, apart. Raises LimitReached; what ONNX Runtime raises otherwise is
-    for the caller to meet.
+    What cannot be estimated is run once, in a process of its own. Raises LimitReached; what ONNX Runtime raises
+    otherwise is for the caller to meet.
     """
     held = Session.__new__(Session)
     held._what, held._light = what, light(model)
@@ -124,7 +124,7 @@ def check(model: onnx.ModelProto, what: str = "the network") -> None:
 
 
 def session(model: onnx.ModelProto | bytes, what: str = "the network") -> Session:
-    """A model opened for running on the CPU; a newer IR version is not held against it.
+    """A model opened for running on the CPU; a newer IR version is accepted.
 
     `model` may be serialised already, which spares a copy of the weights. `what` names it in errors. Raises
     LimitReached, PipelineError `invalid-onnx` and `graph-too-large`, and whatever ONNX Runtime raises for a model

@@ -54,7 +54,7 @@ def infer(graph: gs.Graph, inputs: Mapping[str, Sequence[int | None]] | None = N
 
 
 def spatial_axes(shape: Sequence[object] | None) -> tuple[int, int] | None:
-    """The axes of height and width of a rank 4 input: (1, 2) when the last axis alone looks like channels."""
+    """The axes of height and width of a rank 4 input: (1, 2) when only the last axis looks like channels."""
     if shape is None or len(shape) != 4:
         return None
     return (1, 2) if shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4) else (2, 3)
@@ -242,7 +242,10 @@ def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> 
     held = [value for tensor in inputs if (value := shapes.value(tensor)) is not None]
     if not held or len(held) < len(inputs) or any(value.size > SMALL for value in held):
         return
-    if node.op in ("ConstantOfShape", "Range"):  # told before they are made: a file may ask for any size
+    if node.op in (
+        "ConstantOfShape",
+        "Range",
+    ):  # their size is known before they are made: a file may ask for any size
         made = shapes.known.get(name)
         if made is None or math.prod(size or 0 for size in made) > SMALL:
             return

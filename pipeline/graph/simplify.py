@@ -34,8 +34,8 @@ def worth_simplifying(model: onnx.ModelProto) -> bool:
     """Whether onnxsim would fold what the rewrite `constants` does not.
 
     Other graphs are spared the import of onnxsim: 0.5 s, or 3 s where torch is installed (peers.md section C), and
-    100 MiB. Identity, Constant and Dropout nodes alone are not worth that. A BatchNormalization in training mode
-    is left alone too: onnxsim drops the outputs that say so below opset 14.
+    100 MiB. Identity, Constant and Dropout nodes are not worth that by themselves. A BatchNormalization in
+    training mode is left alone too: onnxsim drops the outputs that say so below opset 14.
     """
     if any(node.op_type == "BatchNormalization" and any(node.output[1:]) for node in model.graph.node):
         return False

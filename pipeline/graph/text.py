@@ -1,4 +1,4 @@
-"""Text in ONNX files that is no UTF-8."""
+"""Text in ONNX files that is not UTF-8."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def repair_text(model: onnx.ModelProto) -> None:
     """Give a model names that are text throughout, those of its subgraphs and functions too, in place.
 
-    protobuf gives text that is no UTF-8 as bytes, and the libraries behind this one expect text everywhere. It is
+    protobuf gives text that is not UTF-8 as bytes, and the libraries behind this one expect text everywhere. It is
     decoded with U+FFFD, as Unity's protobuf library does (System.Text.Encoding.UTF8).
     """
 

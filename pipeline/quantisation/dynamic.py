@@ -78,7 +78,7 @@ def scale_back(work: Work, node: gs.Node) -> None:
 
 
 def _bias_add(work: Work, tensor: gs.Tensor, channels: int) -> tuple[gs.Node, gs.Constant] | None:
-    """The Add of one constant per channel that alone reads a tensor."""
+    """The one Add, of a constant per channel, that reads a tensor."""
     adder = n.only_consumer(work.graph, tensor)
     if adder is None or adder.op != "Add":
         return None

@@ -37,7 +37,7 @@ class Encoding:
 
     @property
     def is_float(self) -> bool:
-        """Whether the numbers are no integers but float8 or float4."""
+        """Whether the numbers are not integers but float8 or float4."""
         return self.lowest == self.highest
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 SERIES = 6
-"""Colours there are; more series begin anew."""
+"""The colours; more series start over."""
 _STYLE = (
     ":root{--ink:#1c2128;--quiet:#59636e;--line:#d8dee4;--paper:#fff;--c0:#0969da;--c1:#bc4c00;--c2:#1a7f37;"
     "--c3:#8250df;--c4:#bf3989;--c5:#9a6700}"
@@ -121,7 +121,7 @@ def scatter(
     """Points (x, y, series) on two logarithmic axes; both positive.
 
     With `diagonal` both axes are the same and the line x = y is drawn, with one for 20 % to either side. With
-    `named` every point bears the name of its series, else a legend explains the colours.
+    `named` every point has the name of its series, else a legend explains the colours.
     """
     wide, high, left, bottom = 640, 420, 62, 46
     xs, ys = [p[0] for p in points], [p[1] for p in points]

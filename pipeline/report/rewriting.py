@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _NAMES = 4
-"""Node names told of one edit; the report has all."""
+"""Node names shown for one edit; the report has all."""
 
 
 def explanation(report: Mapping[str, Any]) -> list[str]:

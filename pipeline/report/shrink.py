@@ -38,7 +38,7 @@ def front_chart(report: Mapping[str, Any], tried: list[dict[str, Any]]) -> str:
 
 
 def bought_nothing(report: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each thing that is no smaller network: what it was measured to buy."""
+    """A sentence for each thing that is not a smaller network: what it was measured to buy."""
     teacher = report["models"][0]
     size = report["sizes"][0]
     base = teacher["sizes"][size]["measured"]["cpu"]

@@ -100,7 +100,7 @@ def lower(
 ) -> LoweringResult:
     """Apply the rewrites to `graph`, in place, until nothing changes; `skip` names rewrites to leave out.
 
-    With `compare` each rewrite that changed something is held against the graph before it (see `run`).
+    With `compare` each rewrite that changed something is compared with the graph before it (see `run`).
     Raises PipelineError `unknown-rewrite` for a name in `skip` that no rewrite has.
     """
     check_skipped(skip)

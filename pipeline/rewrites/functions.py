@@ -30,10 +30,10 @@ _TURN = (6.28125, 2 * math.pi - 6.28125)
 
 
 class Functions(Rewrite):
-    """Composes Sin, Cos, Tan, their inverses and hyperbolic kin where the target lacks them, and Round in 1.0."""
+    """Composes Sin, Cos, Tan, their inverses and hyperbolic forms where the target lacks them; Round in 1.0."""
 
     name = "functions"
-    summary = "sine, its kin and rounding are composed of simpler operators for 1.0"
+    summary = "trigonometric functions and rounding are composed of simpler operators for 1.0"
     removes = ("unknown-operator", "round-does-nothing")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:

@@ -184,7 +184,7 @@ class GroupNorms(Rewrite):
 
 
 def _centres(node: gs.Node) -> bool:
-    """Whether the mean is taken away: RMSNormalization divides by the root of the mean square alone."""
+    """Whether the mean is taken away: RMSNormalization only divides by the root of the mean square."""
     return node.op != "RMSNormalization"
 
 

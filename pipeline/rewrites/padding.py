@@ -1,6 +1,6 @@
 """Padding: merged into convolutions where it is zeros, split where Barracuda pads less than ONNX.
 
-Barracuda pads height and width alone, in 1.0 never negatively,
+Barracuda pads only height and width, in 1.0 never negatively,
 and reflects and repeats edges right (importer.md section 6, Pad; recipes_measured.md, padding).
 """
 

@@ -1,6 +1,6 @@
 """Reductions and softmax: over height and width by pooling, over channels by what every version computes right.
 
-1.0.4 reduces over channels alone (any other axis throws NotImplementedException); later ones read `axes` as an
+1.0.4 reduces only over channels (any other axis throws NotImplementedException); later ones read `axes` as an
 attribute, reduce wrong axes for keepdims=0 with negative axes, and know no ReduceL1, ReduceL2, ReduceLogSum,
 ReduceLogSumExp and ReduceSumSquare. The recipes are those of recipes_measured.md, groups reduce and activation.
 """
@@ -32,7 +32,7 @@ SMALLEST = 1e-30
 class Reductions(Rewrite):
     """Reduce* with attribute axes, ascending, non-negative, keepdims=1; means over H and W as GlobalAveragePool.
 
-    Refused for 1.0: a reduction over height or width alone, and a sum over both without a declared size.
+    Refused for 1.0: a reduction over only height or only width, and a sum over both without a declared size.
     """
 
     name = "reductions"
@@ -165,7 +165,7 @@ class Reductions(Rewrite):
 
 
 class Softmaxes(Rewrite):
-    """Softmax and LogSoftmax with a written axis that means that axis alone; over channels also for 1.0.
+    """Softmax and LogSoftmax with a written axis that means only that axis; over channels also for 1.0.
 
     Transpose, Softmax on the last axis, Transpose back (torch below opset 13) is one Softmax.
     """

@@ -89,7 +89,7 @@ class Shuffles(Rewrite):
         channels: int,
         kind: str,
     ) -> str:
-        """A DepthToSpace of `source` (read by `reader` alone, or None) that makes `result`."""
+        """A DepthToSpace of `source` (read only by `reader`, or None) that makes `result`."""
         mode, what = None, f"DepthToSpace {block}"
         if kind == "crd" and channels > 1:
             picks = _crd_to_dcr(block, channels)

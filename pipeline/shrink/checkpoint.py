@@ -1,6 +1,6 @@
 """Checkpoints of unfinished trainings: named arrays and plain values in one safetensors file, without pickle.
 
-The file is read by the project's own reader: nothing in it is run, every size is held against the file and the
+The file is read by the project's own reader: nothing in it is run, every size is checked against the file and the
 memory, and each value is checked before it is used.
 """
 

@@ -112,5 +112,5 @@ def parse(text: str, default_device: str = USUAL) -> Goal:
 
 def _bad(text: str, reason: str) -> PipelineError:
     return PipelineError(
-        "bad-goal", f"{text!r} is no goal: {reason}", subject="--goal", remedy=f"Such as {EXAMPLES}."
+        "bad-goal", f"{text!r} is not a goal: {reason}", subject="--goal", remedy=f"Such as {EXAMPLES}."
     )

@@ -32,7 +32,7 @@ STATISTICS_UNTIL = 0.5
 SAVE_SECONDS = 60.0
 """Longest time between checkpoints."""
 MOST_SKIPPED = 50
-"""Steps in a row whose gradients are no numbers, after which a training counts as diverged."""
+"""Steps in a row whose gradients are not numbers, after which a training counts as diverged."""
 
 
 @dataclass(frozen=True)
@@ -305,7 +305,7 @@ class Loop:
                     self.average[name].copy_(value)
 
     def _check(self, means: Mapping[str, float], taken: int) -> None:
-        """Refuse to go on where the losses are no numbers, or where none of the last steps could be taken."""
+        """Refuse to go on where the losses are not numbers, or where none of the last steps could be taken."""
         if taken and self.skipped < MOST_SKIPPED and all(map(math.isfinite, means.values())):
             return
         what = f"the losses are NaN at step {self.step} ({means})"

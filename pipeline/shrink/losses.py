@@ -1,7 +1,7 @@
 """What a student is pulled towards. Imports torch: import it inside a function.
 
 Pictures are float tensors (N, 3, H, W) in grey levels of 255. A network of few weights cannot place every stroke
-as its teacher does; pulled towards the teacher's pixels alone it paints the average of all places, a blur. So the
+as its teacher does; pulled only towards the teacher's pixels it paints the average of all places, a blur. So the
 losses ask three things: the right pixels, where they can be had (`pixels`); as much structure of every
 orientation and size as the teacher has, in every neighbourhood (`Texture`: local energies and correlations of
 filters), wherever exactly it lies; and the same as the teacher's own first layers see it (`TeacherEyes`), where

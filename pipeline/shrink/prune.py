@@ -32,7 +32,7 @@ PICTURE_SIZE = Size(256, 192)
 """Height and width at which pictures are run: multiples of 64."""
 MOST_PICTURES = 6
 LEAST = 0.125
-"""No width goes below this part of itself: a layer of no channels is no layer."""
+"""No width goes below this part of itself: a layer of no channels is not a layer."""
 Tell = Callable[[str], None]
 
 
@@ -134,7 +134,7 @@ def _savings(goal: Goal, held: Prunable, original: float) -> list[float]:
     """What a channel of each group saves of the goal's kind, as a part of the average over the groups.
 
     Time goes where weights do not: a channel at full resolution saves much, one of a block little. Measured by
-    taking out half of the group alone; a channel that saves nothing counts as a hundredth.
+    removing only half of the group; a channel that saves nothing counts as a hundredth.
     """
     saved = []
     for group in held.groups:

@@ -114,7 +114,7 @@ def _correlations(image: np.ndarray, side: int) -> np.ndarray:
         for tile in np.array_split(band, columns, axis=2):
             flat = tile.reshape(len(stack), -1)
             gram = flat @ flat.T / flat.shape[1]
-            # Square roots, so that the strongest edges do not decide alone.
+            # Square roots, so that not only the strongest edges decide.
             tiles.append(np.sign(gram) * np.sqrt(np.abs(gram)))
     return np.stack(tiles)
 

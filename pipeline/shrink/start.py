@@ -95,7 +95,7 @@ def from_teacher(
 
 
 def _variant(teacher: Network, architecture: str, blocks: Sequence[int]) -> Prunable:
-    """The teacher as another variant of its family, with only these residual blocks, numbered anew."""
+    """The teacher as another variant of its family, with only these residual blocks, renumbered."""
     from pipeline.architectures import build
 
     assert teacher.module is not None

@@ -65,7 +65,7 @@ class Student:
         return family_of(self.architecture).contract(self.params)
 
     def build(self, seed: int = 0) -> nn.Module:
-        """The torch module with random weights that follow from `seed` alone, in eval mode.
+        """The torch module with random weights that follow only from `seed`, in eval mode.
 
         A network that gives 0..255 from a bare convolution starts at middle grey, with weights in grey levels.
         Raises MissingDependency without torch.

@@ -1,7 +1,7 @@
 """Perceptual training: a network learns a style from one picture of it, with no teacher. Imports torch.
 
 As in pytorch/examples fast_neural_style (Johnson, Alahi, Fei-Fei 2016): a loss network that was trained to name
-things looks at what the student paints. Its features at relu2_2 shall be those of the photograph (content), and
+things looks at what the student paints. Its features at relu2_2 should be those of the photograph (content), and
 the Gram matrices of its features at relu1_2, relu2_2, relu3_3 and relu4_3 those of the style picture. The numbers
 are those of neural_style.py: content weight 1e5, style weight 1e10, Gram matrices divided by
 channels * height * width, pictures as torchvision normalises them.

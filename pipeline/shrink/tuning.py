@@ -35,7 +35,7 @@ def duration(text: str, option: str = "--time") -> dict[str, Any]:
     if match is None or not float(match["number"]):
         raise PipelineError(
             "bad-time",
-            f"{text!r} is no time",
+            f"{text!r} is not a time",
             subject=option,
             remedy="Such as '20 min', '90 s', '2 h', '500 steps'.",
         )

@@ -38,7 +38,7 @@ class ReadOptions:
     `channel_order` (rgb or bgr) holds for both sides; `name` replaces the file's stem; `prefix` says which network
     of a state dict that holds several. Of an ONNX model `take` names the output to keep, `bind` gives values to
     inputs beside the picture (ports.py), and `mask` says what its output marks (masks.py). With `describe`, the
-    network of a state dict comes without its module where torch is not installed: what it is can be told all the
+    network of a state dict comes without its module where torch is not installed: what it is can be seen all the
     same.
     """
 
@@ -89,7 +89,7 @@ def _check_options(options: ReadOptions) -> None:
     if options.channel_order not in (None, "rgb", "bgr"):
         raise PipelineError(
             "bad-channel-order",
-            f"{options.channel_order!r} is no channel order",
+            f"{options.channel_order!r} is not a channel order",
             subject="--channel-order",
             remedy="Use rgb or bgr.",
         )
@@ -363,7 +363,7 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         ports.require_one(model, path)
         raise PipelineError(
             "not-image-to-image",
-            f"its input {ports.described(ports.of_the_caller(model))} is no picture, which is (N, C, H, W), so "
+            f"its input {ports.described(ports.of_the_caller(model))} is not a picture, which is (N, C, H, W), so "
             "value ranges of one cannot be declared",
             subject=str(path),
             remedy="Give a network that takes one picture and gives one picture.",

@@ -112,7 +112,7 @@ def _small(archive: zipfile.ZipFile, name: str) -> bytes:
 def scan_storage(identifier: Any) -> Any:
     """The answer to a persistent id: ('storage', type, key, device, numel[, view]) or ('module', class, ...)."""
     if not isinstance(identifier, tuple) or not identifier:
-        raise Malformed("a persistent id is no tuple")
+        raise Malformed("a persistent id is not a tuple")
     if identifier[0] == "module" and len(identifier) >= 2:
         return identifier[1]
     if identifier[0] != "storage" or len(identifier) not in (5, 6):
@@ -133,7 +133,7 @@ def _nested(path: Path) -> Callable[[bytes], Any]:
 
     def load(data: bytes) -> Storage:
         if not isinstance(data, bytes):
-            raise Malformed("an embedded storage is no bytes")
+            raise Malformed("an embedded storage is not bytes")
         root, read = _legacy(data, path, None)
         if not isinstance(root, Storage):
             raise Malformed("an embedded storage is none")
@@ -268,7 +268,7 @@ def _open_safetensors(path: Path) -> Archive:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(min(length, size, MAX_HEADER + 1)), object_pairs_hook=_unique)
     if not isinstance(header, dict):
-        raise Malformed("its header is no table of tensors")
+        raise Malformed("its header is not a table of tensors")
     metadata = header.pop("__metadata__", {})
     start = 8 + length
     root: dict[str, SafeRef] = {}

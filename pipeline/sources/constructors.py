@@ -54,7 +54,7 @@ def ordered_dict(items: Any = ()) -> dict[Any, Any]:
     result = {}
     for pair in pairs:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise Malformed("an OrderedDict in the pickle is no list of pairs")
+            raise Malformed("an OrderedDict in the pickle is not a list of pairs")
         result[hashable(pair[0])] = pair[1]
     return result
 
@@ -121,7 +121,7 @@ def _refuse(what: str) -> Callable[..., Unsupported]:
 
 def _sequence(items: Any = ()) -> list[Any]:
     if not isinstance(items, (list, tuple)):
-        raise Malformed("a set in the pickle is built from something that is no list")
+        raise Malformed("a set in the pickle is built from something that is not a list")
     return list(items)
 
 

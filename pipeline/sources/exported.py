@@ -397,7 +397,7 @@ class _ProgramReader:
 
 def _int(value: Any) -> int:
     if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
-        raise ValueError("a number of the program is no 64-bit integer")
+        raise ValueError("a number of the program is not a 64-bit integer")
     return value
 
 

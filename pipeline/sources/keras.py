@@ -139,7 +139,7 @@ def _foreign(path: Path, difference: str) -> PipelineError:
 
 
 def _check_config(path: Path, config: str | None) -> list[str]:
-    """Compare the stored layers with those of Fritz's network; notes. A file of weights alone has no config."""
+    """Compare the stored layers with those of Fritz's network; notes. A file with only weights has no config."""
     if config is None:
         return ["the file holds weights only: the layers between them are taken to be those of Fritz's network"]
     layers = json.loads(config)["config"]["layers"]

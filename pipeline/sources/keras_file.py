@@ -148,7 +148,7 @@ def datasets(group: Any) -> dict[str, Any]:
     for name in map(text, group.attrs.get("weight_names", ())):
         held = inside(group, name)
         if not isinstance(held, h5py.Dataset):
-            raise Refused("damaged-file", f"{shown(name)} is no data set")
+            raise Refused("damaged-file", f"{shown(name)} is not a data set")
         found[name.rpartition("/")[2].partition(":")[0]] = held
     return found
 

@@ -52,7 +52,7 @@ def as_mask(model: onnx.ModelProto, marks: str, output_range: str | None, path: 
             "contract-missing",
             "the graph does not end in a sigmoid or softmax, so the range of its mask must be declared"
             if found is None
-            else f"{found} is no range of a mask",
+            else f"{found} is not a range of a mask",
             subject=str(path),
             remedy=f"Use --output-range {LOGITS} (before the sigmoid or softmax), 0..1 or 0..255.",
         )

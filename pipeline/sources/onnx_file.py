@@ -48,7 +48,7 @@ ELEMENTWISE = ("Mul", "Add", "Sub", "Div")
 def load_model(path: Path) -> onnx.ModelProto:
     """The model in an .onnx file, external data loaded, nothing else changed.
 
-    Not held against onnx.checker: Barracuda takes older forms under a newer opset, and so does this pipeline's own
+    Not checked by onnx.checker: Barracuda takes older forms under a newer opset, and so does this pipeline's own
     output; what the target makes of a node is for `validate` to say. Raises PipelineError: what `identify` raises,
     unsupported-format (a model of another kind), truncated-file, invalid-onnx, missing-external-data,
     external-data-outside.
@@ -234,7 +234,7 @@ def external_place(path: Path, tensor: onnx.TensorProto) -> tuple[Path, int, int
         offset = int(entries.get("offset", 0))
         length = int(entries["length"]) if "length" in entries else size - offset
     except ValueError:
-        raise damaged(path, f"the place of tensor {name} is no number") from None
+        raise damaged(path, f"the place of tensor {name} is not a number") from None
     if offset < 0 or length < 0:
         raise damaged(path, f"the place of tensor {name} is negative")
     if offset + length > size:
@@ -376,7 +376,7 @@ def check_finite(model: onnx.ModelProto, path: Path) -> None:
 
 
 def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto | None:
-    """The one graph input that is no initializer and of rank 4, or None."""
+    """The one graph input that is not an initializer and of rank 4, or None."""
     constants = {tensor.name for tensor in model.graph.initializer}
     images = [
         value

@@ -115,5 +115,5 @@ def _failed(spec: str, error: Exception) -> PipelineError:
         subject=f"--architecture {spec}",
         remedy="The factory is called without arguments: give all of them defaults."
         if called_wrong
-        else f"Try it alone, in the same folder: python -c 'import {module}; {module}.{factory}()'.",
+        else f"Try it by itself, in the same folder: python -c 'import {module}; {module}.{factory}()'.",
     )

@@ -34,7 +34,7 @@ def _plain(name: str) -> str:
 
 
 def of_the_caller(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """The inputs that are no initializers: what a caller has to give."""
+    """The inputs that are not initializers: what a caller has to give."""
     constants = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in constants]
 

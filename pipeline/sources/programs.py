@@ -1,7 +1,7 @@
 """TorchScript (.pt) and torch.export (.pt2) files: networks that bring their own graph.
 
 Both are programs, and what torch's own loaders do with them is more than reading. A TorchScript archive is read
-once, checked member by member (script_code.py, script_data.py) and written anew; torch gets the new one. A
+once, checked member by member (script_code.py, script_data.py) and rewritten; torch gets the new one. A
 torch.export archive is not given to torch at all (exported.py).
 """
 

@@ -1,9 +1,9 @@
-"""TorchScript source: parsed, checked against a small grammar, and written anew from what was understood.
+"""TorchScript source: parsed, checked against a small grammar, and rewritten from what was understood.
 
-torch interprets the text in the archive with a tokenizer of its own. A filter over that text is no check: spaces,
-line continuations and comments make two readers see two programs. So the text is parsed (it is Python by syntax),
-every construct and every name that it calls must be one that networks need, and torch gets a text that is written
-from the parsed tree. Written after torch/csrc/jit/serialization/python_print.cpp (torch 2.13).
+torch interprets the text in the archive with a tokenizer of its own. A filter over that text is not a check:
+spaces, line continuations and comments make two readers see two programs. So the text is parsed (it is Python by
+syntax), every construct and every name that it calls must be one that networks need, and torch gets a text that is
+written from the parsed tree. Written after torch/csrc/jit/serialization/python_print.cpp (torch 2.13).
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ class Class:
 
 
 def rewrite(sources: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[str, Class]]:
-    """The source files written anew, by the same member names, and the classes that they define.
+    """The source files rewritten, under the same member names, and the classes that they define.
 
     `sources` are members such as `code/__torch__/torch/nn/modules/conv.py`. Raises Refused, or what Python's
-    parser raises for text that is no Python.
+    parser raises for text that is not Python.
     """
     if sum(map(len, sources.values())) > MAX_CODE:
         raise Refused("it has absurdly much code")
@@ -179,7 +179,7 @@ class _Writer:
     def class_(self, part: ast.ClassDef) -> Iterator[str]:
         bases = [base.id if isinstance(base, ast.Name) else "" for base in part.bases]
         if bases != ["Module"] or part.keywords or part.decorator_list:
-            raise Refused(f"its class {shown(part.name)} is no module")
+            raise Refused(f"its class {shown(part.name)} is not a module")
         yield f"class {_name(part.name)}(Module):"
         for line in part.body:
             name, annotation = _attribute(line)

@@ -1,8 +1,8 @@
-"""The pickles of a TorchScript archive: read by our machine, checked, and written anew for torch.
+"""The pickles of a TorchScript archive: read by our unpickler, checked, and rewritten for torch.
 
 torch's own unpickler (torch/csrc/jit/serialization/unpickler.cpp, torch 2.13) sets a tensor's sizes and strides
 without asking whether its storage is that large, and calls `__setstate__`. What it gets here are modules of the
-classes that the archive's code defines, with tensors that were held against their storages, and plain values.
+classes that the archive's code defines, with tensors that were checked against their storages, and plain values.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ScriptData:
         self.path, self.members, self.classes, self.budget = path, members, classes, budget
 
     def rewrite(self, pickle: str, folder: str) -> dict[str, bytes]:
-        """The members for a pickle (`data.pkl`) and its storages (`data/0`, ...), written anew."""
+        """The members for a pickle (`data.pkl`) and its storages (`data/0`, ...), rewritten."""
 
         def allowed(name: str) -> bool:
             return name in self.classes or name in _CONSTRUCTORS or name.removeprefix("torch.") in DTYPES
@@ -165,7 +165,7 @@ class _PickleWriter:
                 self.out += b"\x88" if value else b"\x89"
             case int():
                 if not -(1 << 63) <= value < 1 << 63:
-                    raise Malformed("a number is no 64-bit integer")
+                    raise Malformed("a number is not a 64-bit integer")
                 self.out += b"\x8a\x08" + struct.pack("<q", value)
             case float():
                 self.out += b"G" + struct.pack(">d", value)

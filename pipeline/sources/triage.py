@@ -1,4 +1,4 @@
-"""What a file is, from its first bytes and never from its extension alone.
+"""What a file is, from its first bytes and never only from its extension.
 
 People hand over what their browser, git or disk gave them: Git LFS pointers, HTML pages saved as `.onnx`,
 half-downloaded archives. `identify` tells these from models before any parser sees them, so that each gets one
@@ -90,7 +90,7 @@ _NO_MODELS: tuple[tuple[bytes, str], ...] = (
 def identify(path: Path) -> FileFormat:
     """The format of the file by its content.
 
-    Raises PipelineError for whatever is no readable model: file-not-found, is-a-directory, unreadable-file,
+    Raises PipelineError for whatever is not a readable model: file-not-found, is-a-directory, unreadable-file,
     empty-file, git-lfs-pointer, html-page, archive, truncated-file, unsupported-format (a model of another
     system) and not-a-model.
     """

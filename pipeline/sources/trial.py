@@ -30,8 +30,8 @@ _GOOD, _TOO_MUCH = 0, 3
 def first_run(path: Path, run: Callable[[], Any]) -> None:
     """Let a copy of this process do `run`, and see that it comes back.
 
-    What `run` raises is not told: whoever runs it again here meets it. Does nothing where the system cannot copy
-    processes. Raises LimitReached, and PipelineError `source-does-not-run` where the copy broke down.
+    What `run` raises is not passed on: whoever runs it again here meets it. Does nothing where the system cannot
+    copy processes. Raises LimitReached, and PipelineError `source-does-not-run` where the copy broke down.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -214,7 +214,7 @@ class _Machine:
         if isinstance(target, Record):
             target = target.state
         if not isinstance(target, dict):
-            raise Malformed("items are set on something that is no dict")
+            raise Malformed("items are set on something that is not a dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[hashable(key)] = value
 
@@ -222,7 +222,7 @@ class _Machine:
         if isinstance(target, Record):
             target = target.items
         if not isinstance(target, list):
-            raise Malformed("values are appended to something that is no list")
+            raise Malformed("values are appended to something that is not a list")
         target.extend(items)
 
     def recall(self, key: int) -> None:

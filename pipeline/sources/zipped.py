@@ -119,7 +119,7 @@ def common_folder(names: list[str]) -> str:
 
 
 def rebuilt(members: Mapping[str, bytes], folder: str = "archive") -> bytes:
-    """A new archive of these members alone, stored uncompressed."""
+    """A new archive of only these members, stored uncompressed."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():

@@ -22,7 +22,7 @@ def problem_of(path: str) -> str:
     if not path or len(path) > 1000:
         return "it is empty or too long"
     if not path.isprintable() or _FORBIDDEN.search(path):
-        return "it holds a character that is no part of a name on every system"
+        return "it holds a character that is not part of a name on every system"
     for part in path.split("/"):
         if part in ("", ".", ".."):
             return "it leaves the folder"

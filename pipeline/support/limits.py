@@ -25,7 +25,7 @@ DEFAULT_SECONDS = 600.0
 FALLBACK_MEMORY = 8 << 30
 """Where the system does not tell how much memory is free."""
 RUN_SECONDS = 30.0
-"""Seconds for one run of a network whose cost cannot be told beforehand, where PIPELINE_TIME_LIMIT is not set."""
+"""Seconds for one run of a network whose cost cannot be estimated, where PIPELINE_TIME_LIMIT is not set."""
 RUN_MEMORY = 4 << 30
 """Bytes that running a network may take, where PIPELINE_MEMORY_LIMIT is not set."""
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -68,7 +68,7 @@ def run_memory() -> int:
 
 
 def run_seconds() -> float:
-    """Seconds that one run of a network from a file may take, where that cannot be told beforehand."""
+    """Seconds that one run of a network from a file may take, where its cost cannot be estimated."""
     return time_limit() if os.environ.get(TIME, "").strip() else RUN_SECONDS
 
 

@@ -4,7 +4,7 @@ Operator names, tensor names, producers, file names and the messages of librarie
 have made. A line break in them would start a line of its own (`::error ...` is a command to GitHub Actions), an
 ESC would command the terminal, a bidirectional override would show something other than what is there.
 
-`plain` makes text harmless. `Console` and `validate` print lines alone, each through `line`; colours are put in by
+`plain` makes text harmless. `Console` and `validate` print only lines, each through `line`; colours are put in by
 `styled` with a mark that no file can know, and become escape sequences in `line`.
 """
 
@@ -28,7 +28,7 @@ _INNER_COMMAND = re.compile(r"##(?=\w*\[)")
 def plain(text: object, limit: int = LONGEST) -> str:
     """`text` as one line of printable characters; all others become escapes (\\x1b, \\n).
 
-    At most `limit` characters of the text are told; of a longer one the middle is left out.
+    At most `limit` characters of the text are shown; of a longer one the middle is left out.
     """
     told = str(text)
     if len(told) > limit:

@@ -172,7 +172,7 @@ class Family(ABC):
         return {target.package: target.package_version} if target.package else {}
 
     def check_weights(self, kind: str, target: Target) -> None:
-        """Raise PipelineError where a bundle for `target` cannot hold weights stored as `kind`, which is no float.
+        """Raise PipelineError where a bundle for `target` cannot hold weights stored as the integers `kind`.
 
         The default is for the packed file of this pipeline, which is unpacked and imported when the game runs.
         """

@@ -51,7 +51,7 @@ def render(style: str, prefab: str) -> bytes:
 
 
 def project_guid(path: str) -> str:
-    """The GUID of a file of the bundled project that is no part of a bundle."""
+    """The GUID of a file of the bundled project that is not part of a bundle."""
     return guid(f"UnityProject/{path}")
 
 

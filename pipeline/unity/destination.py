@@ -56,7 +56,7 @@ def refuse_other_package(assets: Path, name: str, target: Target) -> None:
     """Models for two packages must not lie in one folder: PipelineError `packages-mixed`.
 
     Two packages that import `.onnx` cannot be in one project: Unity lets neither import it (formats.md, 1.3).
-    A model that is replaced, and targets without a package, are no hindrance.
+    A model that is replaced, and targets without a package, do not matter.
     """
     for report in sorted((assets / "StyleTransfer" / "Models").glob("*/report.json")):
         held = _target_of(report)

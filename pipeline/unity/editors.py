@@ -60,7 +60,7 @@ def installed() -> list[Editor]:
 def editor_at(path: Path) -> Editor:
     """The editor that the user names: the program, the folder of an installation, or Unity.app.
 
-    Raises PipelineError `unity-not-found` where there is none, `unity-does-not-start` where it is no program.
+    Raises PipelineError `unity-not-found` where there is none, `unity-does-not-start` where it is not a program.
     """
     program = path if path.is_file() else _program_in(path)
     if program is None:

@@ -21,7 +21,7 @@ def guid(stable_name: str) -> str:
     """The asset GUID of a stable name (its path in the bundle, such as `StyleTransfer/Runtime`).
 
     32 lower-case hex digits, as Unity writes them; any 128-bit value but zero is a legal GUID. Values that a
-    YAML reader would take for a number (digits alone, or digits e digits) are hashed again: unityparser and
+    YAML reader would take for a number (only digits, or digits e digits) are hashed again: unityparser and
     PyYAML turn those into int or float (shared/unity/formats.md, 4.1).
     """
     attempt = 0

@@ -22,7 +22,7 @@ def is_pristine(data: bytes, wanted: str) -> bool:
     """Whether a file still holds the bytes with the digest `wanted`.
 
     For text, CRLF line ends count as LF: git for Windows converts them at checkout (core.autocrlf), and that
-    is no edit. Text is, as for git, what has no NUL in its first 8000 bytes.
+    is not an edit. Text is, as for git, what has no NUL in its first 8000 bytes.
     """
     if digest(data) == wanted:
         return True
@@ -41,7 +41,7 @@ def manifest(files: Mapping[str, bytes], facts: Mapping[str, str] | None = None)
 
 
 def read_manifest(data: bytes) -> dict[str, str]:
-    """Path -> digest. What is no manifest of ours lists nothing, so that every file counts as the user's."""
+    """Path -> digest. What is not a manifest of ours lists nothing, so that every file counts as the user's."""
     try:
         files = json.loads(data)["files"]
         return {str(path): str(value) for path, value in files.items()}

@@ -29,7 +29,7 @@ class TestCase:
 
 
 class _NoDoctype(ET.TreeBuilder):
-    """Refuses a document type: it alone can hold entities, and Unity writes none."""
+    """Refuses a document type: only it can hold entities, and Unity writes none."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ValueError("it has a document type declaration, which Unity never writes")
@@ -38,7 +38,7 @@ class _NoDoctype(ET.TreeBuilder):
 def read_results(path: Path) -> list[TestCase]:
     """The golden frame tests in a results file, in its order; other tests of the project are left out.
 
-    Raises PipelineError `unity-results-broken` for what is no results file, `file-not-found`.
+    Raises PipelineError `unity-results-broken` for what is not a results file, `file-not-found`.
     """
     try:
         size = path.stat().st_size
@@ -68,7 +68,7 @@ def _case(node: ET.Element) -> TestCase:
     return TestCase(
         name=name,
         argument=argument.removesuffix('")'),
-        # Anything unheard of is no success.
+        # Anything unheard of is not a success.
         outcome=outcome if outcome in ("passed", "failed", "skipped", "inconclusive") else "failed",
         message=(node.findtext("failure/message") or node.findtext("reason/message") or "").strip(),
         seconds=seconds,

@@ -57,7 +57,7 @@ def add(project: Path, wanted: Mapping[str, str], *, replace: bool = False, dry_
 
     Each is one line, inserted where the list's order puts it; every other byte stays. Another version of a
     package is kept, unless `replace` asks for the one in `wanted`; modules of Unity are never replaced. A project
-    without a list gets the bundled project's one: a list with these packages alone would turn all built-in
+    without a list gets the bundled project's one: a list with only these packages would turn all built-in
     modules off. Raises `package-manifest-broken`, `destination-not-writable`, `disk-full`.
     """
     path = project / LIST

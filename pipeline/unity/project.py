@@ -41,7 +41,7 @@ def find_project(start: Path) -> Path | None:
 def check_project(path: Path) -> Path:
     """The project itself, or PipelineError `not-a-unity-project` when it has no Assets/ folder.
 
-    ProjectSettings/ is not asked for: Unity makes it anew when a project is opened without it.
+    ProjectSettings/ is not asked for: Unity makes it again when a project is opened without it.
     """
     if (path / "Assets").is_dir():
         return path
@@ -54,7 +54,7 @@ def check_project(path: Path) -> Path:
     inside = find_project(path)
     remedy = f"Did you mean {inside}?" if inside else "Name the folder that holds Assets/ and ProjectSettings/."
     raise PipelineError(
-        "not-a-unity-project", f"this is no Unity project: {reason}", subject=str(path), remedy=remedy
+        "not-a-unity-project", f"this is not a Unity project: {reason}", subject=str(path), remedy=remedy
     )
 
 

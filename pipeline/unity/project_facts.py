@@ -51,7 +51,7 @@ def _editor(project: Path) -> tuple[int, int, int] | None:
 
 
 def _pipelines(project: Path, held: Mapping[str, str]) -> tuple[str, ...]:
-    """A pipeline's package alone changes nothing: an asset of it must be set, for all or for a quality level."""
+    """The package of a pipeline is not enough: an asset of it must be set, for all or for a quality level."""
     installed = tuple(name for package, name in _PIPELINES.items() if package in held)
     texts = (_settings(project, "GraphicsSettings.asset"), _settings(project, "QualitySettings.asset"))
     return installed if installed and any(map(_ASSET_IN_USE.search, texts)) else (BUILT_IN,)

@@ -130,7 +130,7 @@ def delete_tree(path: Path, *, quietly: bool = False) -> None:
 
 
 def _make_deletable(path: Path) -> None:
-    """Lets the owner delete what is in a folder. Files matter on Windows alone, and there none is a hard link."""
+    """Lets the owner delete what is in a folder. Files matter only on Windows, where none is a hard link."""
     if path.is_dir():
         os.chmod(path, stat.S_IRWXU)
     for folder, folders, names in os.walk(path):

@@ -34,7 +34,7 @@ class InstallResult:
     """What an install did, or would do: paths from the destination, POSIX style, sorted.
 
     `kept`: edited by the user and left alone. `beside`: the new versions of those. `unchanged` also holds metas
-    that the Unity editor wrote anew while we have nothing new to say.
+    that the Unity editor wrote again while we have nothing new to say.
     """
 
     written: tuple[str, ...] = ()
@@ -190,7 +190,7 @@ def _is_ours(there: bytes | _Link, known: str | None) -> bool:
 
 
 def _is_rewritten_meta(there: bytes | _Link, data: bytes, known: str | None) -> bool:
-    """A meta that the editor, or the user in the inspector, wrote anew: same GUID, and ours is not new."""
+    """A meta that the editor, or the user in the inspector, wrote again: same GUID, and ours is not new."""
     guid_line = data.split(b"\n", 2)[1]
     return isinstance(there, bytes) and digest(data) == known and guid_line in there.splitlines()
 
@@ -353,7 +353,7 @@ def _carry(source: Path, target: Path, relative: str, without: set[str]) -> bool
 
 
 def _carry_file(source: str, target: Path, status: os.stat_result) -> None:
-    """A hard link keeps inode and times, so Unity imports nothing anew; a copy where there are no links.
+    """A hard link keeps inode and times, so Unity imports nothing again; a copy where there are no links.
 
     Read-only files are copied on Windows: to delete one name of them, the attribute of all must go.
     """

@@ -40,7 +40,7 @@ def codes() -> dict[str, dict[str, str]]:
     for name in targets.families():
         own = targets.family_of(name).codes()
         if twice := sorted(found.keys() & own.keys()):
-            raise ValueError(f"the family {name} explains {twice[0]} anew")
+            raise ValueError(f"the family {name} explains {twice[0]} again")
         found |= own
     return found
 
@@ -108,7 +108,7 @@ class _Blank(dict[str, Any]):
         return "..."
 
 
-_BY_SIZE = "`pipeline convert` and `build-unity` compute this, as it follows from sizes and constants alone."
+_BY_SIZE = "`pipeline convert` and `build-unity` compute this, as it follows only from sizes and constants."
 
 
 def _fix(view: View, node: onnx.NodeProto | None, hit: Hit, told: str) -> str:

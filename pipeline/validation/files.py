@@ -286,7 +286,7 @@ def _lines(model: onnx.ModelProto, wanted: set[str]) -> dict[str, PythonLine]:
 def read_as_is(path: Path) -> onnx.ModelProto:
     """The model in an .onnx file, whatever it holds; its external data is not read.
 
-    Text that is no UTF-8 is decoded with U+FFFD, as Unity's protobuf library does (System.Text.Encoding.UTF8).
+    Text that is not UTF-8 is decoded with U+FFFD, as Unity's protobuf library does (System.Text.Encoding.UTF8).
     Raises PipelineError: what `identify_onnx` raises, truncated-file, missing-external-data.
     """
     from pipeline.sources.onnx_file import forget_places

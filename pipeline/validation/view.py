@@ -250,7 +250,7 @@ class View:
         return [self.nodes[index] for index in dict.fromkeys(index for index, _ in self.readers.get(name, ()))]
 
     def only_consumer(self, name: str) -> onnx.NodeProto | None:
-        """The one node that reads a tensor which is no graph output."""
+        """The one node that reads a tensor which is not a graph output."""
         found = self.consumers(name)
         return found[0] if len(found) == 1 and name not in self.outputs else None
 

@@ -130,7 +130,7 @@ def _waiver(path: Path, number: int, row: Any) -> Waiver:
     if row["code"] not in codes():
         raise _wrong(path, f"{where}.code", f"is not the code of a finding{_near(row['code'], codes())}")
     if "target" in row and row["target"] not in targets.names(narrow=True):
-        raise _wrong(path, f"{where}.target", f"is no target{_near(row['target'], targets.names())}")
+        raise _wrong(path, f"{where}.target", f"is not a target{_near(row['target'], targets.names())}")
     return Waiver(**row, folder=path.parent, config=path)
 
 

@@ -26,7 +26,7 @@ computation stay below, and it is half of the half level of 255 that the proof a
 _AT_ONCE = 64
 """Tensors that `by_name` fetches in one run: bounds its memory."""
 _TELLING = 16
-"""Elements that a tensor must have to be found by its values alone; fewer agree by chance."""
+"""Elements that a tensor must have to be found only by its values; fewer agree by chance."""
 
 _OF_NORMS = frozenset(["GlobalAveragePool", "Mul", "ReduceMean", "Sub"])
 """What reads the input of an instance normalisation that is written out."""
@@ -377,7 +377,7 @@ def _range(value: np.ndarray) -> float:
 
 
 def _gap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Absolute differences; what is not finite in one alone, or otherwise, is infinitely far."""
+    """Absolute differences; what is not finite in only one, or differently, is infinitely far."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore"):
         gap = np.abs(x - y)

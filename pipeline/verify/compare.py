@@ -46,7 +46,7 @@ class Difference:
 
 
 def round_up(levels: float) -> float:
-    """To thousandths of a level, up: a tolerance told so would really have passed."""
+    """To thousandths of a level, up: a tolerance shown so would really have passed."""
     return math.ceil(levels * 1000) / 1000
 
 

@@ -16,7 +16,7 @@ Picture2Picture = Callable[[np.ndarray], np.ndarray]
 CONTRAST = 0.01
 """What is left of the picture's contrast: as in a fade, dense fog or a loading screen."""
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 255.0)
-"""Levels that are told: rounding errors are not the same on another processor, but the step above them is."""
+"""Levels that are reported: rounding errors are not the same on another processor, but the step above them is."""
 
 
 def measure(

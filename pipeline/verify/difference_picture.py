@@ -33,7 +33,7 @@ def difference_picture(a: np.ndarray, b: np.ndarray) -> tuple[bytes, float | Non
 
 
 def against_bar(a: np.ndarray, b: np.ndarray, tolerance: float) -> bytes:
-    """PNG bytes of the difference alone, grey: white is `tolerance` levels of 255 and more, in sixteenths, down.
+    """PNG bytes of only the difference, in grey: white is `tolerance` levels of 255 and more, in sixteenths, down.
 
     What is below a sixteenth is black, so that the order of additions, which depends on the processor, does not
     show. Shapes and clamping as for `difference_picture`.

@@ -32,7 +32,7 @@ DEFAULT_TOLERANCE = 0.5
 
 @dataclass(frozen=True)
 class Proof:
-    """All comparisons, the bar they were held to, and the golden frame that came out of them."""
+    """All comparisons, the tolerance, and the golden frame that came out of them."""
 
     differences: tuple[Difference, ...]
     tolerance: float

@@ -1,7 +1,7 @@
 """Whatever stands in a file, what a command prints cannot steer a terminal or a CI system.
 
 Every command that reads a model is fed names with escape sequences, line breaks, workflow commands, bidirectional
-overrides and bytes that are no UTF-8; the raw bytes on both streams are scanned, and those of files it wrote.
+overrides and bytes that are not UTF-8; the raw bytes on both streams are scanned, and those of files it wrote.
 """
 
 from __future__ import annotations

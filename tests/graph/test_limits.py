@@ -1,4 +1,4 @@
-"""What a network from a file may cost: sizes are told before values, and what cannot be told runs apart."""
+"""What a network from a file may cost: estimated before it runs, else it runs in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Older opsets' forms, held against onnx.version_converter where that one takes the file."""
+"""Older opsets' forms, checked against onnx.version_converter where that one takes the file."""
 
 from __future__ import annotations
 

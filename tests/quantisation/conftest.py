@@ -1,3 +1,3 @@
 from __future__ import annotations
 
-from tests.rewrites.conftest import strictly_valid  # noqa: F401 - graphs are held against onnx.checker here, too
+from tests.rewrites.conftest import strictly_valid  # noqa: F401 - graphs are checked by onnx.checker here, too

@@ -1,4 +1,4 @@
-"""JUnit XML, held against the schema of Jenkins' xunit plugin (junit-10.xsd), whose rules stand below."""
+"""JUnit XML, checked against the schema of Jenkins' xunit plugin (junit-10.xsd), whose rules stand below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SARIF 2.1.0, held against what the standard demands of every object that is written.
+"""SARIF 2.1.0, checked against what the standard demands of every object that is written.
 
 `sarif_subset.json` beside this file is that part of the standard, written down from its text: the objects and
 properties that are used, everything else forbidden, so that nothing goes out unchecked.

@@ -1,4 +1,4 @@
-"""After every rewrite that changed a graph in these tests, the graph is held against onnx.checker."""
+"""After every rewrite that changed a graph in these tests, onnx.checker checks the graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Barracuda's dialect: what is written of a graph in the one valid form, and what is no form of it."""
+"""Barracuda's dialect: what is written of a graph in the one valid form, and what is not a form of it."""
 
 from __future__ import annotations
 

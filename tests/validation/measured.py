@@ -269,4 +269,4 @@ DYNAMIC = {
     "all: conv-relu-IN-conv": (NORMAL, [9, 11, 13], "NHW", (R, R, R)),
     "all: ReflectionPad": (of(nn.ReflectionPad2d(2)), [9], "NHW", (R, R, R)),
 }
-"""With axes left open. What only the Inspector lists (Ws in the table: shapes unknown at import) is no warning."""
+"""With open axes. What only the Inspector lists (Ws in the table: shapes unknown at import) is not a warning."""

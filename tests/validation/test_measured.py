@@ -1,4 +1,4 @@
-"""Verdicts held against what real Barracuda did (measured.md section 3)."""
+"""Verdicts checked against what real Barracuda did (measured.md section 3)."""
 
 from __future__ import annotations
 

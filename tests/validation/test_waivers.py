@@ -78,7 +78,7 @@ ROW = '[[validate.waivers]]\ncode = "unknown-operator"\nreason = "why"\n'
         ('[[validate.waivers]]\ncode = "unknown-operator"', r"validate.waivers\[1\].reason is missing"),
         (ROW + ROW.replace("why", " "), r"validate.waivers\[2\].reason must be text, and not empty"),
         (ROW.replace("operator", "operatr"), "is not the code of a finding; did you mean unknown-operator"),
-        (ROW + 'target = "barracuda-3"', "is no target; did you mean barracuda-3.0"),
+        (ROW + 'target = "barracuda-3"', "is not a target; did you mean barracuda-3.0"),
         (ROW + 'nodes = "a"', "nodes is not known; did you mean node"),
         ("[validate", "this is not TOML"),
     ],

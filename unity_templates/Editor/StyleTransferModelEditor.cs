@@ -137,7 +137,7 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
         EditorGUILayout.LabelField("Cost", Format("{0:0.0} GMACs at {1} x {2}",
           asset.GigaMacs, asset.NominalWidth, asset.NominalHeight));
         EditorGUILayout.LabelField("Sizes", asset.FixedSize
-          ? Format("{0} x {1} alone", asset.NominalWidth, asset.NominalHeight)
+          ? Format("only {0} x {1}", asset.NominalWidth, asset.NominalHeight)
           : Format("any multiple of {0}", asset.SizeMultiple));
         EditorGUILayout.LabelField("Built for", asset.Target);
         EditorGUILayout.LabelField("Source", asset.Source);
@@ -214,7 +214,7 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
         if (string.IsNullOrEmpty(network))
         {
             _failure = asset.Packed == null ? "There is no network to validate."
-              : "A packed network is no file that can be validated. Rebuild it first: pipeline decompress.";
+              : "A packed network is not a file that can be validated. Rebuild it first: pipeline decompress.";
             return;
         }
 

@@ -4,7 +4,7 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Lowers and raises the working resolution so that a frame rate is held. Numbers alone: it runs without Unity.
+/// Lowers and raises the working resolution so that a frame rate is held. It only computes with numbers, and runs without Unity.
 /// </summary>
 /// <remarks>
 /// Frames are judged in windows. A window in which more than half of the frames were late lowers the resolution

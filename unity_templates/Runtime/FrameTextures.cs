@@ -35,7 +35,7 @@ sealed class FrameTextures : IDisposable
     }
 
     /// <summary>The texture of a frame; null where there is none.</summary>
-    /// <param name="frame">the frame's number; below 0 is no frame</param>
+    /// <param name="frame">the frame's number; below 0 is not a frame</param>
     public RenderTexture Of(int frame)
     {
         if (frame < 0) return null;

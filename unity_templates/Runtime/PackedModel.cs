@@ -29,7 +29,7 @@ public static class PackedModel
     public static byte[] Unpack(byte[] packed)
     {
         if (packed == null || packed.Length < HeaderBytes || ReadUInt32(packed, 0) != Magic)
-            throw new InvalidDataException("this is no packed model, or its begin is missing");
+            throw new InvalidDataException("this is not a packed model, or its begin is missing");
 
         // Version and flags; no flag has a meaning yet.
         var version = ReadUInt32(packed, VersionOffset);
@@ -174,7 +174,7 @@ public static class PackedModel
         for (var i = 0; i < bits.Length; i++)
         {
             code += integers.NextScale();
-            if (code < 0 || code > uint.MaxValue >> hole.Shift) throw Damaged("a scale is no float");
+            if (code < 0 || code > uint.MaxValue >> hole.Shift) throw Damaged("a scale is not a float");
             bits[i] = (uint)code << hole.Shift;
         }
         var scales = new float[bits.Length];
@@ -223,7 +223,7 @@ public static class PackedModel
         return (float)((mantissa + mantissaMask + 1) * smallest * (1 << exponent - 1));
     }
 
-    // Unity runs on little-endian machines alone, as the numbers in the file are.
+    // Unity runs only on little-endian machines, as the numbers in the file are.
     static void WriteFloats(float[] floats, int count, byte[] model, int place)
       => Buffer.BlockCopy(floats, 0, model, place, FloatBytes * count);
 

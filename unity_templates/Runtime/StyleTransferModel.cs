@@ -67,13 +67,13 @@ public sealed class StyleTransferModel : ScriptableObject
     [SerializeField, Tooltip("Width and height of the input must be multiples of this.")]
     int sizeMultiple = 4;
 
-    [SerializeField, Tooltip("The network runs at the nominal size alone.")]
+    [SerializeField, Tooltip("The network runs only at the nominal size.")]
     bool fixedSize = false;
 
     [SerializeField, Tooltip("Width of the output divided by width of the input.")]
     float outputScale = 1;
 
-    [SerializeField, Tooltip("The output is no picture but a mask: 1 at the subject, 0 in the background.")]
+    [SerializeField, Tooltip("The output is not a picture but a mask: 1 at the subject, 0 in the background.")]
     bool isMask = false;
 
     [Header("Look")]
@@ -161,7 +161,7 @@ public sealed class StyleTransferModel : ScriptableObject
     /// <summary>Width and height of the input must be multiples of this.</summary>
     public int SizeMultiple => sizeMultiple;
 
-    /// <summary>Whether the network runs at the nominal size alone.</summary>
+    /// <summary>Whether the network runs only at the nominal size.</summary>
     public bool FixedSize => fixedSize;
 
     /// <summary>Width of the output divided by width of the input.</summary>

@@ -63,7 +63,7 @@ def _site(plan: Plan, number: int, dispatch: Dispatch, gain: np.ndarray | None) 
 
 
 def _gain(plan: Plan, dispatch: Dispatch) -> np.ndarray | None:
-    """The scale of the normalisation that alone reads what a convolution writes; None where others do."""
+    """The scale of the one normalisation that reads what a convolution writes; None where others do."""
     if any(dispatch.macro(name) for name in ("ACT_OUTPUT", "NORM_OUTPUT", "PAINT", "SHUFFLE")):
         return None
     merge = next((d for d in plan.dispatches if d.of is dispatch and d.macro("RESULT") == 0), None)

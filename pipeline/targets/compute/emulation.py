@@ -26,7 +26,7 @@ Channels = np.ndarray
 
 
 Seen = Callable[[Dispatch, int, Channels], None]
-"""Is told what a convolution reads: the dispatch, the group of its rows, the padded input (channels, H, W)."""
+"""Called with what a convolution reads: the dispatch, the group of its rows, the padded input (channels, H, W)."""
 
 
 def runner(plan: Plan, seen: Seen | None = None) -> Callable[[np.ndarray], np.ndarray]:

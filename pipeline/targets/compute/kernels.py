@@ -36,9 +36,9 @@ _ACTS = (
 )
 _QUIET = {"KERNEL_X", "KERNEL_Y", "STRIDE_X", "STRIDE_Y", "DILATION_X", "DILATION_Y", "THREADS_X", "THREADS_Y"}
 _SAID = {"STATISTICS", "KEEP", "PHASED", "HALF", "CENTRED"}
-"""Macros that are told by their name alone where they are 1."""
+"""Macros that a kernel's title gives by name only, where they are 1."""
 _ABSENT = {"STORE": "NotStored", "SHARE": "Direct"}
-"""Macros that are told where they are 0."""
+"""Macros that a kernel's title gives where they are 0."""
 
 
 def macros(dispatch: Dispatch, half: bool) -> dict[str, int]:

@@ -45,7 +45,7 @@ def read(graph: gs.Graph) -> Steps:
                 raise Unsupported(f"{node.op} has no kernel here", ELSEWHERE)
             for made in node.outputs:
                 if made.name not in found.shapes:
-                    raise Unsupported(f"the shape of {made.name} is not known, or it is no picture", ELSEWHERE)
+                    raise Unsupported(f"the shape of {made.name} is not known, or it is not a picture", ELSEWHERE)
             for step in reader(node, shapes):
                 step.inputs = tuple(same.get(name, name) for name in step.inputs)
                 if step.kind == "same":

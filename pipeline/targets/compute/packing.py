@@ -1,8 +1,8 @@
 """Plans whose weights are small integers at rest: a packed file, which the engine unpacks when it loads.
 
 Weights are rounded as those of an ONNX file are (`pipeline.compress`): errors are passed on, `auto` measures how
-much each layer bears. The numbers of a packed plan are computed with as they are unpacked, so the emulation shows
-exactly what they cost.
+much each layer tolerates. The numbers of a packed plan are computed with as they are unpacked, so the emulation
+shows exactly what they cost.
 """
 
 from __future__ import annotations

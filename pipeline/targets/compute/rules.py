@@ -55,7 +55,7 @@ def _compiled(view: View) -> tuple[Refused, ...]:
         return ()
     shape = graph.inputs[0].shape
     if shape is None or len(shape) != 4:
-        return (Refused("", "Network", "its input is no picture: a tensor (1, channels, height, width)"),)
+        return (Refused("", "Network", "its input is not a picture: a tensor (1, channels, height, width)"),)
     sizes = [size for size in shape[2:] if isinstance(size, int) and size > 0]
     return compile_graph(graph, (sizes[0], sizes[1]) if len(sizes) == 2 else _TRIAL).refused
 

@@ -123,7 +123,7 @@ def cut(node: gs.Node, shapes: Shapes) -> list[Step]:
             raise Unsupported("slices with steps have no kernel here", ELSEWHERE)
         ranges[axis] = slice(int(start), int(end)).indices(shape[axis])[:2]
     if ranges[0] != (0, shape[0]):
-        raise Unsupported("a slice of the batch is no picture", ELSEWHERE)
+        raise Unsupported("a slice of the batch is not a picture", ELSEWHERE)
     steps_made = []
     cut = [(ranges[axis][0], shape[axis] - ranges[axis][1]) for axis in (2, 3)]
     spatial = any(side for pair in cut for side in pair)

@@ -79,7 +79,7 @@ def prelu(node: gs.Node, shapes: Shapes) -> list[Step]:
 
 
 def _per_channel(held: np.ndarray, node: gs.Node, shapes: Shapes) -> np.ndarray:
-    """A constant that broadcasts along channels alone, one number for each channel."""
+    """A constant that broadcasts only along channels, as one number for each channel."""
     shape = shapes.static(node.outputs[0])
     if shape is None:
         raise Unsupported("the number of channels is not known")

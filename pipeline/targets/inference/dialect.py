@@ -178,4 +178,4 @@ _OLDER: dict[str, Callable[[gs.Graph, gs.Node, Shapes], None]] = {
     "Split": _split,
 }
 """How an operator's form of opset 18 becomes that of opset 15 to 17, and what the package merges best; the others
-are the same, or are younger."""
+are the same, or are newer."""

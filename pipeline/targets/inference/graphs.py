@@ -33,7 +33,7 @@ def _constants(view: View) -> Iterator[tuple[onnx.NodeProto | None, str, onnx.Te
 
 
 def opset_domain(view: View, rule: Rule) -> Found:
-    """The opset declared for `ai.onnx` alone, which is read as 15."""
+    """The opset declared only for `ai.onnx`, which is read as 15."""
     if view.opset != 15 and importer_opset(view) == 15 and all(held.domain for held in view.model.opset_import):
         yield (
             None,

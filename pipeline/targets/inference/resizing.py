@@ -226,7 +226,7 @@ def corners(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         exact = size * float(np.float32(scale))
         if abs(exact - round(exact)) > 1e-4 * max(exact, 1):
             told = (
-                f"axis {axis}: {size} times {scale:g} is no whole size, and align_corners counts with {int(exact)}"
+                f"axis {axis}: {size} times {scale:g} is not a whole number, and align_corners takes {int(exact)}"
             )
             yield Hit(told, "scales")
 

@@ -1,5 +1,5 @@
 // UnityEngine.JsonUtility as its documentation says: public fields of serialisable classes, strings, numbers, bools
-// and arrays; keys without a field are skipped, fields without a key keep their defaults, and what is no JSON is an
+// and arrays; keys without a field are skipped, fields without a key keep their defaults, and what is not JSON is an
 // ArgumentException.
 
 using System;

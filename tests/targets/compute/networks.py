@@ -121,7 +121,7 @@ def made(name: str, size: tuple[int, int] = (29, 37)) -> gs.Graph:
 
 
 def sizes(name: str, nominal: tuple[int, int]) -> list[tuple[int, int]]:
-    """The nominal size, and another that is no multiple of a tile; `groups` has its width in it, as exported."""
+    """The nominal size, and another that is not a multiple of a tile; `groups` holds its width, as exported."""
     if name == "groups":
         return [nominal, (nominal[0] + 7, nominal[1])]
     factor = 8 if name in SIZES else 1

@@ -20,7 +20,7 @@ def plan_of(name: str):
 
 
 def test_a_style_network_is_a_convolution_and_a_merge_for_each_layer():
-    """Pads, norms, activations, sums, upsampling and the contract are no dispatches."""
+    """Pads, norms, activations, sums, upsampling and the contract are not dispatches."""
     plan = plan_of("style")
     kernels = [dispatch.kernel for dispatch in plan.dispatches]
     assert kernels == ["Conv", "Merge"] * 7 + ["Conv"]

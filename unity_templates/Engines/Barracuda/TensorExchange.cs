@@ -84,7 +84,7 @@ sealed class TextureExchange : TensorExchange
     bool _computes;
 
 #if BARRACUDA_3_OR_NEWER
-    // Set for the PixelShader worker alone.
+    // Set only for the PixelShader worker.
     PixelShaderOps _pixelOps;
 #endif
 

@@ -7,7 +7,7 @@ namespace StyleTransfer.Compute
 
 /// <summary>
 /// The buffers between the kernels of a plan, for one size of the picture. Networks whose plans differ in their
-/// weights alone take them from each other for one run at a time: a second style costs its weights, not its buffers.
+/// only their weights take them from each other for one run at a time: a second style costs its weights, not its buffers.
 /// </summary>
 sealed class ComputeBuffers
 {

@@ -34,7 +34,7 @@ public sealed class ComputeEngine : StyleTransferEngine
     {
         note = wish == StyleTransferWorker.Auto || wish == StyleTransferWorker.Compute ||
           wish == StyleTransferWorker.ComputePrecompiled
-          ? null : "A network that was built with --target compute runs on compute shaders alone.";
+          ? null : "A network that was built with --target compute runs only on compute shaders.";
         return StyleTransferWorker.Compute;
     }
 

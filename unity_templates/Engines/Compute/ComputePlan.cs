@@ -162,7 +162,7 @@ public sealed class ComputePlan
     /// <summary>All constants.</summary>
     public Weight[] Weights { get; private set; }
 
-    /// <summary>Equal for networks that differ in their weights alone: they can share kernels and buffers.</summary>
+    /// <summary>Equal for networks that differ only in their weights: they can share kernels and buffers.</summary>
     public string Key { get; private set; }
 
     #endregion
@@ -179,7 +179,7 @@ public sealed class ComputePlan
     public static ComputePlan Read(byte[] file)
     {
         if (file == null || file.Length < SmallestFile || BitConverter.ToInt32(file, 0) != Magic)
-            throw new InvalidDataException("this is no compiled network, or its begin is missing");
+            throw new InvalidDataException("this is not a compiled network, or its begin is missing");
 
         try
         {

@@ -31,7 +31,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
 
     /// <summary>What the model says of itself.</summary>
     /// <remarks>Up to 2.3 the package cuts ":0" off the ends of names; only whether there is one input and a first
-    /// output matters here, so the asset's own names are told then. It keeps no metadata.</remarks>
+    /// output matters here, so the message gives the asset's own names. It keeps no metadata.</remarks>
     public override NetworkDescription Describe()
     {
         var description = new NetworkDescription();
@@ -207,7 +207,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
 
     #region Private methods
 
-    // The command buffer is set anew for each run: Record leaves another one in the worker.
+    // The command buffer is set again for each run: Record leaves another one in the worker.
     IEnumerator Schedule()
     {
         _exchange.EndLoad();

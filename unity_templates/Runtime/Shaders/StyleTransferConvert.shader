@@ -59,7 +59,7 @@ Shader "Hidden/StyleTransfer/Convert"
         output.uvStylized = input.texcoord.xy;
 
         // With anti-aliasing on Direct3D-like APIs the camera's picture comes upside down, and Graphics.Blit
-        // makes up for it for _MainTex alone.
+        // makes up for it only for _MainTex.
         #if UNITY_UV_STARTS_AT_TOP
         if (_MainTex_TexelSize.y < 0) output.uvStylized.y = 1 - output.uvStylized.y;
         #endif

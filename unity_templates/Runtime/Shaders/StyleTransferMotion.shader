@@ -68,7 +68,7 @@ Shader "Hidden/StyleTransfer/Motion"
     // How far a guess of where something is in the next frame may be off, in pixels.
     static const float WellGuessed = 1;
 
-    // A sum of weights from which on the neighbours alone decide.
+    // A sum of weights above which only the neighbours decide.
     static const float EnoughWeight = 0.25;
 
     static const float Tau = 6.2831853;
@@ -91,7 +91,7 @@ Shader "Hidden/StyleTransfer/Motion"
     }
 
     // For the passes that read the camera's textures. With anti-aliasing on Direct3D-like APIs the camera's picture
-    // comes upside down, and Graphics.Blit makes up for it for _MainTex alone.
+    // comes upside down, and Graphics.Blit makes up for it only for _MainTex.
     Varyings VertexOfFrame(appdata_img input)
     {
         Varyings output = Vertex(input);
@@ -101,7 +101,7 @@ Shader "Hidden/StyleTransfer/Motion"
         return output;
     }
 
-    // 0 for NaN and infinity, told by its bits: compilers may take for granted that there are none.
+    // 0 for NaN and infinity, detected by its bits: compilers may take for granted that there are none.
     float Finite(float x)
     {
         return (asuint(x) & 0x7f800000) != 0x7f800000 ? 1 : 0;
@@ -176,7 +176,7 @@ Shader "Hidden/StyleTransfer/Motion"
     }
 
     // One frame later. _MainTex is the history so far, read between its texels, but not between surfaces: the
-    // nearest texel alone would be half a pixel off in each frame. Where no single step leaves the picture, the
+    // only the nearest texel would be half a pixel off in each frame. Where no single step leaves the picture, the
     // whole way may.
     float4 Accumulate(Varyings input) : SV_Target
     {
@@ -324,7 +324,7 @@ Shader "Hidden/StyleTransfer/Motion"
         return float3(at, seen);
     }
 
-    // The same of _KeyAfter. Where something will be is not told by its pixel: it is guessed that it moves on as before,
+    // The same of _KeyAfter. Where something will be cannot be seen from its pixel: it is guessed that it moves on as before,
     // and the motion found there gives a better guess.
     float3 WayOn(float2 uv, float4 here)
     {

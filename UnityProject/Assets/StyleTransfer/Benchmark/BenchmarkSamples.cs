@@ -4,7 +4,7 @@ namespace StyleTransfer.Benchmark
 {
 
 /// <summary>
-/// The times of one case, in milliseconds, and what is told of them.
+/// The times of one case, in milliseconds, and what is reported of them.
 /// </summary>
 public sealed class BenchmarkSamples
 {

@@ -9,7 +9,7 @@ namespace StyleTransfer.Editor
 /// </summary>
 static class PipelineJson
 {
-    /// <summary>The object that the text describes; null where it is no JSON.</summary>
+    /// <summary>The object that the text describes; null where it is not JSON.</summary>
     public static T Parse<T>(string json) where T : class
     {
         try

@@ -5,7 +5,7 @@ namespace StyleTransfer
 
 /// <summary>
 /// Knows what each layer of a network costs on this machine, and so how many of them fit into a frame.
-/// Numbers alone: it runs without Unity.
+/// It only computes with numbers, and runs without Unity.
 /// </summary>
 public sealed class LayerBudget
 {
@@ -70,7 +70,7 @@ public sealed class LayerBudget
             if (_milliseconds[i] > 0) _milliseconds[i] *= ratio;
     }
 
-    /// <summary>Starts anew.</summary>
+    /// <summary>Starts over.</summary>
     public void Forget()
     {
         for (var i = 0; i < _milliseconds.Length; i++) _milliseconds[i] = Unknown;

@@ -7,7 +7,7 @@ namespace StyleTransfer
 /// <summary>
 /// What runs networks: an inference package, or kernels of our own. Each engine is an assembly of its own in
 /// StyleTransfer/Engines, compiled where its package is installed, which registers itself with
-/// <see cref="StyleTransferEngines"/>. Everything else in StyleTransfer knows engines by this class alone.
+/// <see cref="StyleTransferEngines"/>. Everything else in StyleTransfer knows engines only by this class.
 /// </summary>
 public abstract class StyleTransferEngine
 {

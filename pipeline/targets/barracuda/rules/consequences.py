@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def disagreements(view: View) -> list[tuple[str, str]]:
-    """(node name, what does not fit) for nodes that contradict each other in the target's sizes alone."""
+    """(node name, what does not fit) for nodes that contradict each other only in the target's sizes."""
     graph = view.surgeon
     if graph is None or len(view.order) < len(view.nodes):
         return []

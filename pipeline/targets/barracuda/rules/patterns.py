@@ -114,7 +114,7 @@ def _shift(view: View, rule: Rule) -> Found:
 
 
 def _convolution_ahead(view: View, node: onnx.NodeProto) -> onnx.NodeProto | None:
-    """The Conv that alone reads a node, also through sums and products with constants, which are fused first."""
+    """The one Conv that reads a node, also through sums and products with constants, which are fused first."""
     for _ in range(64):
         reader = view.only_consumer(node.output[0])
         if reader is None or not reader.output:
@@ -201,7 +201,7 @@ def _channels_last(view: View, rule: Rule) -> Found:
 
 
 def _behind(view: View) -> dict[str, frozenset[str]]:
-    """What lies behind a tensor, up to the next transpose or to where it is no image any more."""
+    """What lies behind a tensor, up to the next transpose or to where it is not an image any more."""
     found: dict[str, frozenset[str]] = {}
     for index in reversed(view.order):
         node = view.nodes[index]

@@ -27,7 +27,7 @@ _ONE_BY_ONE = frozenset([
 
 
 def stays(view: View, name: str, *through: str) -> bool:
-    """Whether a tensor goes to outputs of the graph alone, through operators that treat each value by itself."""
+    """Whether a tensor goes only to outputs of the graph, through operators that treat each value by itself."""
     todo, seen = [name], set()
     while todo:
         current = todo.pop()
