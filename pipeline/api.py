@@ -204,7 +204,9 @@ def _python_words() -> Iterator[None]:
         raise
 
 
-_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])(?:[ =]((?:-?\d|[A-Z])[\w.:/-]*[\w]))?")
+_VALUE = r"(?:-?\d|[A-Z]|(?=[\w.:/-]*[\d_:=/])|(?=\w+-\w))[\w.:/=-]*\w"
+"""A word behind an option that is its value, and not the next one of the sentence."""
+_OPTION = re.compile(rf"(?<![\w-])--([a-z][a-z-]*[a-z])(?:[ =]({_VALUE}))?")
 
 
 def python_words(text: str) -> str:

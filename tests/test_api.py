@@ -85,6 +85,8 @@ def test_errors_speak_of_keywords(tmp_path, chosen, code, named):
 def test_options_in_sentences_become_keywords():
     assert python_words("Use --size 960x540, or --force.") == 'Use size="960x540", or force=True.'
     assert python_words("--tolerance 2.15 would have passed.") == "tolerance=2.15 would have passed."
+    assert python_words("Choose one: --prefix net_ema.") == 'Choose one: prefix="net_ema".'
+    assert python_words("--architecture fritz-small, say") == 'architecture="fritz-small", say'
     assert python_words("Leave --size out; --no-cache") == "Leave size out; use_cache=False"
 
 

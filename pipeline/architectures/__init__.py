@@ -61,6 +61,8 @@ def recognise(state: StateDict, name: str | None = None) -> Recognised:
     families = FAMILIES if name is None else (family_of(name),)
     attempts = [_Attempt(family, state) for family in families]
     best = max(attempts, key=lambda attempt: attempt.likeness)
+    if best.difference and name is not None:
+        best = _by_order(best, state) or best
     if best.difference:
         raise _unknown(best, state, name)
     choice = best.family.choose(best.params, state.shapes, state.classes)
@@ -130,6 +132,25 @@ def _first_difference(expected: Shapes, found: Shapes) -> str:
     return ""
 
 
+def _by_order(attempt: _Attempt, state: StateDict) -> _Attempt | None:
+    """The state dict with the family's names, where those it lacks stand for others in the same order and of the
+    same shapes (norm1.weight for in1.weight); None where they do not."""
+    missing = [key for key in attempt.expected if key not in attempt.found]
+    extra = [key for key in attempt.found if key not in attempt.expected]
+    if not attempt.named or not missing or len(missing) != len(extra):
+        return None
+    if any(attempt.expected[new] != attempt.found[old] for new, old in zip(missing, extra, strict=True)):
+        return None
+    names = dict(zip(extra, missing, strict=True))
+    tensors = {names.get(key, key): value for key, value in attempt.tensors.items()}
+    renamed = _Attempt(attempt.family, replace(state, tensors=tensors))
+    if renamed.difference:
+        return None
+    told = f"{extra[0]!r} for {missing[0]!r}"
+    renamed.notes[:0] = [*attempt.notes, f"{len(extra)} tensors were taken by their order, such as {told}"]
+    return renamed
+
+
 def _unknown(best: _Attempt, state: StateDict, name: str | None) -> PipelineError:
     nearest = name or best.family.variants[0].name
     alike = f"{best.named} of {len(best.expected)} tensor names are the same"
@@ -141,11 +162,17 @@ def _unknown(best: _Attempt, state: StateDict, name: str | None) -> PipelineErro
             remedy="Leave --architecture out to have it recognised, or give your own package.module:factory.",
         )
     remedy = "Give the code of the network too: --architecture package.module:factory, or export it to ONNX."
+    if _by_order(best, state) is not None:
+        remedy = (
+            f"If it is that network with other names, --architecture {nearest} takes them by their order; else "
+            "give its code, --architecture package.module:factory, or export it to ONNX."
+        )
     if not best.named:
         first = ", ".join(repr(key[:60]) for key in list(state.tensors)[:3])
+        first += ", ..." if len(state.tensors) > 3 else ""
         return PipelineError(
             "unknown-architecture",
-            f"these {len(state.tensors)} tensors ({first}, ...) are not a known network",
+            f"these {len(state.tensors)} tensors ({first}) are not a known network",
             subject=state.subject,
             remedy=remedy,
         )

@@ -432,7 +432,14 @@ def _output_of(candidate: Picture2Picture, channels: int, size: Size, *, only_pi
             if planes
             else "This tool takes networks that turn a picture into a picture.",
         )
-    return shape[3] / size.width, shape[1]
+    tall, wide = shape[2] / size.height, shape[3] / size.width
+    if only_pictures and (max(shape[2:]) < 4 or not 2 / 3 < tall / wide < 3 / 2):
+        raise PipelineError(
+            "not-image-to-image",
+            f"of a picture of {size} it makes {shape[3]}x{shape[2]} numbers: no picture of it",
+            remedy="This tool takes networks that turn a picture into a picture.",
+        )
+    return wide, shape[1]
 
 
 def is_half(model: onnx.ModelProto) -> bool:

@@ -199,11 +199,12 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
 
         state = read_keras(path)
     else:
-        state = read_state(path, file_format)
+        state = read_state(path, file_format, prefix=options.prefix)
     from pipeline.sources import company
 
-    if options.prefix:
-        state = company.under(state, options.prefix)
+    prefix = options.prefix if state.prefix is None else state.prefix
+    if prefix:
+        state = company.under(state, prefix)
     if options.architecture and ":" in options.architecture:
         return _read_own(path, state, options)
 

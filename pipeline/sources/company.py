@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TypeVar
 
-from pipeline.sources.tensors import StateDict
+from pipeline.sources.tensors import StateDict, choose
 from pipeline.support.errors import PipelineError
 
 T = TypeVar("T")
@@ -26,14 +26,14 @@ UNKNOWN = ("unknown-architecture", "architecture-does-not-fit")
 
 
 def prefixes(state: StateDict) -> dict[str, int]:
-    """Every prefix under which tensors lie beside others, such as "net_ema.", and how many lie there."""
+    """Every prefix under which tensors lie, such as "net_ema.", and how many lie there."""
     counts: dict[str, int] = {}
     for name in state.tensors:
         parts = name.split(".")
         for length in range(1, min(len(parts), DEEPEST + 1)):
             prefix = ".".join(parts[:length]) + "."
             counts[prefix] = counts.get(prefix, 0) + 1
-    several = {p: n for p, n in counts.items() if FEWEST <= n < len(state.tensors)}
+    several = {p: n for p, n in counts.items() if n >= FEWEST}
     return dict(sorted(several.items(), key=lambda held: -held[1])[:MOST])
 
 
@@ -50,6 +50,7 @@ def under(state: StateDict, prefix: str) -> StateDict:
             remedy=f"There are: {there}." if there else "Leave --prefix out: its names have no prefixes.",
         )
     left = len(state.tensors) - len(tensors)
+    told = f"the network under {prefix.rstrip('.')!r} was taken, {left} other tensors left out"
     return replace(
         state,
         tensors=tensors,
@@ -60,7 +61,7 @@ def under(state: StateDict, prefix: str) -> StateDict:
             if held.name.startswith(prefix)
         ],
         classes={},
-        notes=[*state.notes, f"the network under {prefix.rstrip('.')!r} was taken, {left} other tensors left out"],
+        notes=[*state.notes, told if left else f"prefix {prefix} removed from all names"],
     )
 
 
@@ -98,8 +99,7 @@ def several(state: StateDict, names: list[str]) -> PipelineError:
         "several-state-dicts",
         f"the checkpoint holds {len(names)} such networks, under the prefixes {listed}",
         subject=state.subject,
-        remedy=f"Choose one: --prefix {names[-1]}. A copy named ema is the average of the last steps of training, "
-        "mostly the better one.",
+        remedy=choose(names),
     )
 
 

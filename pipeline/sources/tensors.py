@@ -74,6 +74,8 @@ class StateDict:
     integers: list[QuantizedTensor] = field(default_factory=list)
     removed: str = ""
     """The prefix that a wrapper had put before every name, such as "module.model"."""
+    prefix: str | None = None
+    """What is left to be looked for of the prefix that was asked for, where its beginning chose the state dict."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -86,13 +88,17 @@ class _Found:
     """A state dict inside the file's object tree: where, and its references."""
 
     where: str
+    """As Python writes it: "['model']['net']"."""
     references: dict[str, Any]
     classes: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
 def read_state(
-    path: Path, file_format: FileFormat | None = None, only: Callable[[str], bool] | None = None
+    path: Path,
+    file_format: FileFormat | None = None,
+    only: Callable[[str], bool] | None = None,
+    prefix: str | None = None,
 ) -> StateDict:
     """The state dict in a torch zip, legacy torch, pickle or safetensors file, float32.
 
@@ -100,6 +106,7 @@ def read_state(
     floats that they stand for; each is noted. Raises PipelineError: unsafe-pickle, truncated-file, damaged-file,
     zip-bomb, several-state-dicts, no-state-dict, unsupported-tensor, unsupported-parametrization,
     not-finite-weights. `only` leaves out the tensors whose names, as the file has them, it answers with False.
+    `prefix` chooses among several state dicts by the keys under which they lie, such as "params_ema".
     """
     path = Path(path)
     file_format = file_format or identify(path)
@@ -111,7 +118,7 @@ def read_state(
             remedy="Give a .pth, .pt, .model or .safetensors file.",
         )
     archive = open_archive(path, file_format.name)
-    found = guarded(path, lambda: _find(path, archive))
+    found = guarded(path, lambda: _find(path, archive, prefix))
     notes = [file_format.note] if file_format.note else []
     if found.where:
         notes.append(f"the weights lie in the checkpoint under {found.where}")
@@ -147,27 +154,49 @@ def read_state(
         {**archive.metadata, **found.attributes},
         integers,
         removed,
+        _rest(found.where, prefix) if prefix else None,
     )
 
 
 # --- finding it -----------------------------------------------------------------------------------------------
 
 
-def _find(path: Path, archive: Archive) -> _Found:
+def choose(names: list[str]) -> str:
+    """The remedy where a checkpoint holds several networks under these prefixes."""
+    average = next((name for name in names if "ema" in name.lower()), None)
+    told = f"Choose one: --prefix {average or names[0]}."
+    return f"{told} One named ema is the average of the last steps, mostly the better one." if average else told
+
+
+def _keys(where: str) -> str:
+    """Where a state dict lies, as a prefix of names: `model.net` for ['model']['net']."""
+    return ".".join(part.strip("'\"") for part in where[1:-1].split("]["))
+
+
+def _rest(where: str, prefix: str) -> str | None:
+    """What follows in `prefix` behind the place of a state dict; None where it is not under this place."""
+    keys = _keys(where)
+    if not where or not f"{prefix}.".startswith(f"{keys}."):
+        return None
+    return prefix[len(keys) + 1 :]
+
+
+def _find(path: Path, archive: Archive, prefix: str | None = None) -> _Found:
     found = list(_candidates(archive.root, "", 0, [0]))
+    if prefix and len(found) > 1:
+        found = [held for held in found if _rest(held.where, prefix) is not None] or found
     if len(found) == 1:
         named = archive.root.get(ARCHITECTURE) if isinstance(archive.root, dict) else None
         if isinstance(named, str):
             found[0].attributes.setdefault(ARCHITECTURE, named)
         return found[0]
     if found:
-        names = ", ".join(candidate.where for candidate in found[:8])
+        names = [_keys(candidate.where) for candidate in found]
         raise PipelineError(
             "several-state-dicts",
-            f"the checkpoint holds {len(found)} networks: {names}",
+            f"the checkpoint holds {len(found)} networks: {', '.join(map(shown, names[:8]))}",
             subject=str(path),
-            remedy="Save the one that paints, e.g. torch.save(torch.load(file)["
-            f"{found[0].where.strip('[]')}], 'network.pth').",
+            remedy=choose(names),
         )
     holds = "nothing"
     if isinstance(archive.root, dict):

@@ -133,7 +133,7 @@ def test_nothing_is_left_of_what_a_target_does_not_take(tmp_path, target):
     ]
     weights = {"w": RNG.random((3, 3, 3, 3)).astype(np.float32), "b": np.ones(3, np.float32)}
     result = lowered(save(tmp_path / "i.onnx", nodes, [1, 3, 8, 8], **weights), target=target)
-    assert operators(result.model) == {"Clip": 1, "Conv": 1, "Sigmoid": 1}
+    assert operators(result.model) == {"Conv": 1, "Sigmoid": 1}
     found = validate(result.model, targets.get(target))
     assert not [held for held in found if held.severity in ("error", "wrong")]
     assert all(t.HasField("raw_data") for t in result.model.graph.initializer)
@@ -253,3 +253,16 @@ def test_a_graph_that_does_not_run_names_what_is_at_fault(tmp_path):
         lowered(path)
     assert caught.value.code == "graph-does-not-run"
     assert "The source does not run at it either" in caught.value.remedy
+
+
+def test_numbers_of_another_form_than_the_picture_are_none(tmp_path):
+    """A classifier whose ten numbers were reshaped to rank 4."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Conv", ["p", "w"], ["c"]),
+        helper.make_node("Reshape", ["c", "s"], ["y"]),
+    ]
+    weights = {"w": np.ones((10, 3, 1, 1), np.float32), "s": np.array([1, 1, 10, 1])}
+    with pytest.raises(PipelineError, match="1x10 numbers") as caught:
+        lowered(save(tmp_path / "classifier.onnx", nodes, [1, 3, 64, 64], **weights))
+    assert caught.value.code == "not-image-to-image"
