@@ -3,6 +3,7 @@
 using System;
 using System.Collections.Generic;
 using System.Globalization;
+using System.Reflection;
 using StyleTransfer;
 using UnityEngine;
 using UnityEngine.Rendering;
@@ -882,6 +883,72 @@ public static partial class Cases
                 Fixture.Free(shown);
             }
         }
+    }
+
+    public static void the_scene_view_shows_the_style_where_that_is_asked_for()
+    {
+        Application.isPlaying = false;
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        var camera = Fixture.Camera(Fixture.Style());
+        Stub.Reflect.Send(camera, "OnEnable");
+        var eye = new GameObject("SceneCamera").AddComponent<UnityEngine.Camera>();
+        eye.cameraType = CameraType.SceneView;
+        var view = new UnityEditor.SceneView();
+        view.camera = eye;
+        UnityEditor.SceneView.sceneViews.Add(view);
+        UnityEditorInternal.InternalEditorUtility.isApplicationActive = true;
+        var preview = typeof(StyleTransfer.Editor.GoldenFrames).Assembly.GetType("StyleTransfer.Editor.SceneViewPreview");
+        preview.GetMethod("Watch", BindingFlags.Static | BindingFlags.NonPublic).Invoke(null, null);
+        Func<StyleTransferCamera> update = () =>
+        {
+            UnityEditor.EditorApplication.timeSinceStartup += 0.06;
+            UnityEditor.EditorApplication.update();
+            return eye.GetComponent<StyleTransferCamera>();
+        };
+
+        Fixture.Equal(update(), null, "off by default");
+        Fixture.Equal(UnityEditor.SceneView.repaints, 0, "redraws while off");
+        camera.PreviewInSceneView = true;
+        var copy = update();
+        for (var frame = 0; frame < 3; frame++) Fixture.Frame(copy, source, shown);
+        Fixture.IsInverted(source, shown);
+        Fixture.Equal(copy.NeedsMotion(true), false, "motion in the Scene view");
+        Fixture.Frame(camera, source, shown);
+        Fixture.IsSame(source, shown, "the Game view");
+        for (var i = 0; i < 20; i++) update();
+        Fixture.Equal(UnityEditor.SceneView.repaints, 11, "redraws of 21 updates, ten a second");
+        Fixture.Equal(UnityEditor.EditorApplication.loops, 11, "player loops");
+
+        camera.Strength = 0.5f;
+        copy = update();
+        Fixture.Frame(copy, source, shown);
+        Fixture.IsInverted(source, shown, 0.5f, "settings follow");
+
+        // As Unity's own effects: not with the view's effects off, not in wireframe, not while playing.
+        view.sceneViewState.showImageEffects = false;
+        Fixture.Equal(update(), null, "effects off");
+        Fixture.Equal(Stub.Live.Count("Worker"), 0, "workers while it is off");
+        view.sceneViewState.showImageEffects = true;
+        Fixture.Equal(update() != null, true, "effects on");
+        view.cameraMode = new UnityEditor.SceneView.CameraMode { drawMode = UnityEditor.DrawCameraMode.Wireframe };
+        Fixture.Equal(update(), null, "wireframe");
+        view.cameraMode = new UnityEditor.SceneView.CameraMode();
+        Fixture.Equal(update() != null, true, "shaded");
+        Application.isPlaying = true;
+        Fixture.Equal(update(), null, "while playing");
+        Application.isPlaying = false;
+        Fixture.Equal(update() != null, true, "after Play");
+
+        // Scripts are loaded again.
+        Fixture.Frame(eye.GetComponent<StyleTransferCamera>(), source, shown);
+        UnityEditor.AssemblyReloadEvents.StubReload();
+        Fixture.Equal(eye.GetComponent<StyleTransferCamera>(), null, "before a reload");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Equal(update(), null, "a disabled component");
+        UnityEditor.SceneView.sceneViews.Clear();
+        UnityEditor.EditorApplication.update = null;
+        UnityEngine.Object.DestroyImmediate(eye.gameObject);
+        Fixture.Free(source, shown);
     }
 
     public static void disabling_in_the_middle_of_anything_frees_all()

@@ -92,6 +92,47 @@ public sealed class EditorUtility
         return Stub.Assets.ChosenFile;
     }
     public static void SetDirty(Object target) {}
+
+    public static void CopySerializedIfDifferent(Object source, Object dest)
+    {
+        if (source.GetType() != dest.GetType()) throw new System.Exception("of different types");
+        const System.Reflection.BindingFlags flags = System.Reflection.BindingFlags.Instance |
+            System.Reflection.BindingFlags.NonPublic | System.Reflection.BindingFlags.DeclaredOnly;
+        for (var type = source.GetType(); type != null; type = type.BaseType)
+            foreach (var field in type.GetFields(flags))
+                if (field.IsDefined(typeof(SerializeField), false)) field.SetValue(dest, field.GetValue(source));
+    }
+}
+
+public static class AssemblyReloadEvents
+{
+    public delegate void AssemblyReloadCallback();
+
+    public static event AssemblyReloadCallback beforeAssemblyReload;
+    internal static void StubReload() { if (beforeAssemblyReload != null) beforeAssemblyReload(); }
+}
+
+public class EditorWindow : ScriptableObject {}
+
+public class SearchableEditorWindow : EditorWindow {}
+
+public enum DrawCameraMode { Textured = 0, Wireframe = 1, TexturedWire = 2 }
+
+public class SceneView : SearchableEditorWindow
+{
+    public struct CameraMode { public DrawCameraMode drawMode; }
+
+    public class SceneViewState { public bool showImageEffects = true; }
+
+    static readonly System.Collections.ArrayList s_Views = new System.Collections.ArrayList();
+    readonly SceneViewState m_State = new SceneViewState();
+
+    public static System.Collections.ArrayList sceneViews { get { return s_Views; } }
+    public Camera camera { get; internal set; }
+    public CameraMode cameraMode { get; set; }
+    public SceneViewState sceneViewState { get { return m_State; } set {} }
+    internal static int repaints;
+    public static void RepaintAll() { repaints++; }
 }
 
 public enum MessageType { None = 0, Info = 1, Warning = 2, Error = 3 }
@@ -159,9 +200,22 @@ public sealed class EditorApplication
     public static CallbackFunction delayCall;
     internal static int locks;
 
+    public static double timeSinceStartup { get; internal set; }
+    internal static int loops;
+    public static void QueuePlayerLoopUpdate() { loops++; }
     public static void LockReloadAssemblies() { locks++; }
     public static void UnlockReloadAssemblies() { locks--; }
     public static void Exit(int returnValue) { Stub.World.ExitCode = returnValue; }
+}
+
+}
+
+namespace UnityEditorInternal
+{
+
+public sealed class InternalEditorUtility
+{
+    public static bool isApplicationActive { get; internal set; }
 }
 
 }

@@ -538,6 +538,12 @@ public class Object
     public static void DestroyImmediate(Object obj)
     {
         if (obj.m_Destroyed) throw new Exception("destroyed twice");
+        var script = obj as MonoBehaviour;
+        if (!ReferenceEquals(script, null) && script.owner != null)
+        {
+            Stub.Reflect.Send(script, "OnDisable");
+            script.owner.components.Remove(script);
+        }
         obj.m_Destroyed = true;
         if (obj.Kind != null) Stub.Live.Remove(obj.Kind);
     }
@@ -624,6 +630,16 @@ public sealed class GameObject : Object
         return component;
     }
 
+    // In edit mode scripts with ExecuteAlways are enabled at once.
+    public Component AddComponent(Type componentType)
+    {
+        var component = (Component)Activator.CreateInstance(componentType);
+        component.owner = this;
+        components.Add(component);
+        Stub.Reflect.Send(component, "OnEnable");
+        return component;
+    }
+
     public T GetComponent<T>()
     {
         foreach (var component in components)
@@ -642,8 +658,11 @@ public class Behaviour : Component
 
 public class MonoBehaviour : Behaviour {}
 
+public enum CameraType { Game = 1, SceneView = 2, Preview = 4, VR = 8, Reflection = 16 }
+
 public sealed class Camera : Behaviour
 {
+    public CameraType cameraType { get; set; } = CameraType.Game;
     float m_Near = 0.3f, m_Far = 1000;
     int m_Culling = -1;
 

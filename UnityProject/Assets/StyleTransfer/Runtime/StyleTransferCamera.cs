@@ -50,6 +50,17 @@ public class StyleTransferCamera : StyleTransferSettings
         return null;
     }
 
+    /// <summary>The enabled component whose style the Scene view is to show; null if there is none.</summary>
+    public static StyleTransferCamera ForSceneView
+    {
+        get
+        {
+            for (var i = 0; i < s_Enabled.Count; i++)
+                if (s_Enabled[i].PreviewInSceneView && !s_Enabled[i].IsInSceneView) return s_Enabled[i];
+            return null;
+        }
+    }
+
     #endregion
 
     #region For render pipelines
@@ -59,11 +70,11 @@ public class StyleTransferCamera : StyleTransferSettings
 
     /// <summary>
     /// Whether motion vectors and depth would be put to use. A picture that is shown in the frame that it was
-    /// taken from needs neither, unless the one before it is to steady it.
+    /// taken from needs neither, unless the one before it is to steady it. The Scene view has none in edit mode.
     /// </summary>
     /// <param name="lags">the pipeline shows pictures one frame late at best</param>
     public bool NeedsMotion(bool lags)
-      => Reproject && ((lags && !RunsInsideFrames) || RunEveryFrames > 1 || SpreadFrames > 1 ||
+      => Reproject && !IsInSceneView && ((lags && !RunsInsideFrames) || RunEveryFrames > 1 || SpreadFrames > 1 ||
          BudgetMilliseconds > 0 || Stability > 0 || Styles.Length > 1);
 
     /// <summary>Where to draw the objects of the stylised layers, with <see cref="MaskMaterial"/>.</summary>
@@ -242,7 +253,10 @@ public class StyleTransferCamera : StyleTransferSettings
     }
 
     // In edit mode only where that is asked for.
-    bool IsActive => Application.isPlaying || PreviewInEditMode;
+    bool IsActive => Application.isPlaying || (IsInSceneView ? PreviewInSceneView : PreviewInEditMode);
+
+    // The Scene view's camera has a component of its own, see SceneViewPreview of the editor's assembly.
+    bool IsInSceneView => _camera.cameraType == CameraType.SceneView;
 
     bool IsOn => Stylize && CurrentStrength > 0;
 

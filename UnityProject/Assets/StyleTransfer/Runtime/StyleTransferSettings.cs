@@ -89,6 +89,9 @@ public abstract class StyleTransferSettings : MonoBehaviour
     [SerializeField, Tooltip("Shows the style in the Game view without Play, whenever the editor draws it.")]
     bool previewInEditMode = false;
 
+    [SerializeField, Tooltip("Shows the style in the Scene view too, in edit mode, and draws that ten times a second.")]
+    bool previewInSceneView = false;
+
     [Header("Shaders (referred to here so that players contain them)")]
 
     [SerializeField, Tooltip("Hidden/StyleTransfer/Convert")]
@@ -279,6 +282,13 @@ public abstract class StyleTransferSettings : MonoBehaviour
     {
         get => previewInEditMode;
         set => previewInEditMode = value;
+    }
+
+    /// <summary>Whether the style is shown in the editor's Scene view without Play.</summary>
+    public bool PreviewInSceneView
+    {
+        get => previewInSceneView;
+        set => previewInSceneView = value;
     }
 
     /// <summary>Hidden/StyleTransfer/Convert; null looks it up.</summary>

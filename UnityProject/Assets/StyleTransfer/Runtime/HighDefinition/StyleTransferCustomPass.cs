@@ -21,8 +21,8 @@ public sealed class StyleTransferCustomPass : CustomPass
 {
     #region CustomPass implementation
 
-    /// <summary>Styles are shown in the game, not in the scene view.</summary>
-    protected override bool executeInSceneView => false;
+    /// <summary>The Scene view's camera has the component where a style is to be shown there.</summary>
+    protected override bool executeInSceneView => true;
 
     /// <summary>Called by HDRP for each camera.</summary>
     protected override void Execute(CustomPassContext ctx)
