@@ -62,7 +62,7 @@ class BuildOptions:
 
     target: str = option(
         targets.DEFAULT,
-        "What to build for; `pipeline targets` lists them. A Unity project that has a package decides.",
+        "What to build for; `pipeline targets` lists them. In a Unity project the installed package decides.",
         "TARGET",
         per_machine=True,
     )
@@ -81,22 +81,23 @@ class BuildOptions:
     )
     architecture: str | None = option(
         None,
-        "Which known network a state dict belongs to, where the file cannot tell, or package.module:factory for "
+        "Which known network a state dict belongs to, if the file does not say, or package.module:factory for "
         "your own torch module, which is imported from the current folder and run.",
         "NAME",
     )
     prefix: str | None = option(
         None,
-        "Which network of a checkpoint that holds several: what its tensors' names begin with, such as net_ema.",
+        "Which network of a checkpoint with several: the prefix of its tensors' names, such as net_ema.",
         "NAME",
     )
     input_range: str | None = option(None, f"What the network takes: {RANGES}.", "RANGE")
     output_range: str | None = option(None, f"What the network gives: {RANGES}.", "RANGE")
     channel_order: str | None = option(None, "rgb (default) or bgr, on both sides.", "ORDER")
-    take: str | None = option(None, "Of several outputs of an .onnx file, the one to keep.", "NAME")
+    take: str | None = option(None, "The output to keep, of an .onnx file with several.", "NAME")
     bind: tuple[str, ...] = option(
         (),
-        "Give an input of an .onnx file beside the picture a value: a picture file, a number, or numbers with "
+        "Bind an input of an .onnx file other than the picture to a value: a picture file, a "
+        "number, or numbers with "
         "commas; may be repeated.",
         "NAME=VALUE",
     )
@@ -108,7 +109,7 @@ class BuildOptions:
     )
     strength: float = option(
         1.0,
-        "How strong the style is in Unity, 0 to 1; components multiply it by their own.",
+        "Strength of the style in Unity, 0 to 1; components multiply it by their own.",
         "SHARE",
         commands=("build-unity",),
     )
@@ -143,13 +144,14 @@ class BuildOptions:
     )
     min_psnr: float = option(
         DEFAULT_PSNR,
-        "What --weights auto keeps, in dB to the float network.",
+        "The PSNR that --weights auto keeps, in dB against the float network.",
         "DB",
         commands=("build-unity",),
     )
     calibrate: tuple[Path, ...] = option(
         (),
-        "A picture to round packed weights with; may be repeated. Without, drawn ones are used.",
+        "A picture to calibrate the rounding of packed weights with; may be repeated. By default, "
+        "synthetic ones are used.",
         "PICTURE",
         commands=("build-unity",),
         per_machine=True,
@@ -220,7 +222,7 @@ class Placement:
     )
     preview: Path | None = option(
         None,
-        "Also write a PNG: the picture beside what the built model makes of it.",
+        "Also write a PNG: the picture next to the output of the built model.",
         "FILE",
         commands=("build-unity",),
         config="",
@@ -240,13 +242,13 @@ class Placement:
     )
     switch_package: bool = option(
         False,
-        "Give the project the package of --target if it has another version of it.",
+        "Change the project's package to the one of --target if it has another version.",
         commands=("build-unity",),
         config="",
     )
     use_cache: bool = option(True, "Build again even if nothing changed.", config="", off="--no-cache")
     force: bool = option(False, "Replace files that you edited, and models of the same name.", config="")
-    dry_run: bool = option(False, "Do everything but write.", config="")
+    dry_run: bool = option(False, "Do everything except writing.", config="")
 
 
 # --- what follows from the declarations ----------------------------------------------------------------------

@@ -14,24 +14,24 @@ import click
 from pipeline.support.version import __version__
 
 COMMANDS = {
-    "bench": "Say what models cost side by side: counted, measured, predicted.",
+    "bench": "Compare the cost of models: counted, measured, predicted.",
     "build-unity": "Turn a trained network into a folder for a Unity project.",
-    "compare": "Say how much the outputs of two models differ, and where they diverge.",
+    "compare": "Measure how much the outputs of two models differ, and where they diverge.",
     "compress": "Pack an .onnx file: weights as small integers, a model of a few KB or MB.",
     "convert": "Turn a trained network into an .onnx file that the target imports.",
     "decompress": "Rebuild the .onnx file that is in a packed one.",
-    "distill": "Train a small network to give the output of a large one.",
-    "explain": "Say what the code of a finding or an error means, and what to do.",
-    "flicker": "Say how much models flicker while the picture moves.",
-    "inspect": "Say what a model file is: format, architecture, weights, contract.",
+    "distill": "Train a small network to reproduce the output of a large one.",
+    "explain": "Explain the code of a finding or an error, and what to do about it.",
+    "flicker": "Measure how much the output of models flickers while the picture moves.",
+    "inspect": "Describe a model file: format, architecture, weights, contract.",
     "paint": "Run a network on pictures, folders of pictures and videos.",
-    "port": "Turn the styles of a project into ones for another package.",
-    "prune": "Take channels out of a trained network until a budget is met.",
-    "shrink": "Find smaller networks that meet a goal, trained from a teacher.",
-    "targets": "List the targets and which operators each of them supports.",
-    "train": "Train a network to paint in the style of a picture.",
-    "validate": "Say what Unity's console will say about .onnx files.",
-    "verify-unity": "Let Unity itself check the output of each style.",
+    "port": "Convert the styles of a Unity project for another inference package.",
+    "prune": "Remove channels from a trained network until it meets a budget.",
+    "shrink": "Find and train smaller networks that meet a goal.",
+    "targets": "List the targets and the operators that each of them supports.",
+    "train": "Train a style transfer network from a style picture.",
+    "validate": "Check .onnx files against a target, as Unity's importer would.",
+    "verify-unity": "Run Unity to check the output of each style.",
 }
 """Every command and its line in `pipeline --help`; the module is pipeline.cli.<name with underscores>."""
 
@@ -76,8 +76,8 @@ def cli() -> None:
 
     \b
     Start here:
-      pipeline build-unity mosaic.pth        a folder for Unity's Assets, proven to paint the same picture
-      pipeline validate model.onnx           what Unity's console will say about a model
+      pipeline build-unity mosaic.pth        a folder for Unity's Assets, verified against the original
+      pipeline validate model.onnx           check a model before Unity imports it
     """
 
 

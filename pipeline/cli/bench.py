@@ -23,7 +23,9 @@ from pipeline.support.size import Size
 @click.option(
     "--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads of ONNX Runtime."
 )
-@click.option("--seconds", type=float, default=60.0, show_default=True, help="Bound on the timing of each size.")
+@click.option(
+    "--seconds", type=float, default=60.0, show_default=True, help="Longest time for the timing of each size."
+)
 @click.option("--target", default=targets.DEFAULT, show_default=True, help="What the models are lowered for.")
 @click.option("--gpu", is_flag=True, help="Also time the kernels of a compiled network on this machine's GPU.")
 @click.option(
@@ -36,21 +38,21 @@ from pipeline.support.size import Size
     "--import",
     "measurements",
     type=click.Path(path_type=Path),
-    help="The table of the bundle's benchmark scene: what Unity measured, to show beside the rest.",
+    help="The table of the bundle's benchmark scene: what Unity measured, shown next to the rest.",
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page with charts.")
 @click.option(
-    "--architecture", metavar="NAME", help="Which network the state dicts are, where the files cannot tell."
+    "--architecture", metavar="NAME", help="Which network the state dicts belong to, if the files do not say."
 )
 @output_options
 def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
-    """Say what models cost side by side: counted, measured here, and predicted for Unity.
+    """Compare what models cost: counted, measured on this machine, and predicted for Unity.
 
     MODEL is whatever build-unity reads, or the folder of a bundle. The models are lowered as for Unity and take
     turns in ONNX Runtime: minimum, median and 95th percentile of the wall time, and the processor time, which a
-    busy machine does not change. Beside it multiply-adds, activations written, most of them alive at once (with
-    the weights), and predicted milliseconds on Unity's workers for classes of devices (docs/cost.md tells how
-    far to trust those).
+    busy machine does not change. Also multiply-adds, activations written, peak memory of activations (with the
+    weights), and predicted milliseconds on Unity's workers for classes of devices (docs/cost.md says how far to
+    trust those).
 
     \b
     Examples:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("a", metavar="A", type=click.Path(path_type=Path))
 @click.argument("b", metavar="B", type=click.Path(path_type=Path))
 @click.option("--target", metavar="TARGET", help="Run B as this target computes it (see `pipeline targets`).")
-@click.option("--both", is_flag=True, help="With --target: run A so too, if it is .onnx.")
+@click.option("--both", is_flag=True, help="With --target: also run A as the target computes it, if it is .onnx.")
 @click.option("--bisect", is_flag=True, help="Name the first node where the two diverge.")
 @click.option(
     "--difference",
@@ -35,28 +35,30 @@ if TYPE_CHECKING:
     show_default=True,
     help="Largest difference that passes, in levels of 255.",
 )
-@click.option("--size", metavar="WxH", help="Size in pixels; default is one near 320x180 at which both run.")
+@click.option("--size", metavar="WxH", help="Size in pixels; the default is close to 320x180 and fits both.")
 @click.option(
-    "--picture", type=click.Path(path_type=Path), help="A picture of yours; default is a bundled photograph."
+    "--picture",
+    type=click.Path(path_type=Path),
+    help="A picture of your own; the default is a bundled photograph.",
 )
 @click.option(
-    "--architecture", metavar="NAME", help="Which network a state dict belongs to, where the file cannot tell."
+    "--architecture", metavar="NAME", help="Which network a state dict belongs to, if the file does not say."
 )
 @click.option(
     "--input-range",
     metavar="RANGE",
-    help="The input range of a model whose file does not say it: 0..255, 0..1, ...",
+    help="Input range of a model whose file does not say: 0..255, 0..1, ...",
 )
-@click.option("--output-range", metavar="RANGE", help="What a model gives whose file does not tell.")
-@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, where the file does not tell.")
+@click.option("--output-range", metavar="RANGE", help="Output range of a model whose file does not say.")
+@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, if the file does not say.")
 @output_options
 def command(console: Console, a: Path, b: Path, size: str | None, **options: Any) -> None:
-    """Say how far what two models paint is apart, in levels of 255.
+    """Measure how much the outputs of two models differ, in levels of 255.
 
     A and B are each a checkpoint, an .onnx file or the folder of a bundle (StyleTransfer/Models/NAME). Both get a
     picture and noise, each in the value range that it takes. Exit code 0 when the largest difference is within
     --tolerance, 1 when it is not, 2 when they cannot be compared. With --target, B is run as that target computes
-    it, so that comparing a file with itself shows what Barracuda makes of it.
+    it, so that comparing a file with itself shows how the target's result differs.
 
     \b
     Examples:

@@ -15,23 +15,23 @@ from pipeline.support.plain_text import styled
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The packed file; default MODEL.bytes.")
 @click.option("--weights", default="auto", show_default=True, help="half, int8, int7, int6, int5, int4 or auto.")
-@click.option("--min-psnr", type=float, default=40.0, show_default=True, help="What auto keeps, in dB.")
+@click.option("--min-psnr", type=float, default=40.0, show_default=True, help="The PSNR that auto keeps, in dB.")
 @click.option(
     "--calibrate",
     multiple=True,
     metavar="PICTURE",
     type=click.Path(path_type=Path),
-    help="A picture to round with; may be repeated. Without, drawn ones are used.",
+    help="A picture to calibrate the rounding with; may be repeated. By default, synthetic ones are used.",
 )
 @click.option(
     "--picture",
     type=click.Path(path_type=Path),
-    help="A picture to measure with; default is a bundled photograph.",
+    help="A picture to measure with; the default is a bundled photograph.",
 )
-@click.option("--input-range", metavar="RANGE", help="What the network takes: 0..255, 0..1, -1..1 or imagenet.")
-@click.option("--output-range", metavar="RANGE", help="What the network gives.")
-@click.option("--table", is_flag=True, help="Also measure what the other ways to store the weights would give.")
-@click.option("--force", is_flag=True, help="Replace a file that is there with other content.")
+@click.option("--input-range", metavar="RANGE", help="The network's input range: 0..255, 0..1, -1..1 or imagenet.")
+@click.option("--output-range", metavar="RANGE", help="The network's output range.")
+@click.option("--table", is_flag=True, help="Also measure the other ways to store the weights.")
+@click.option("--force", is_flag=True, help="Replace an existing file with other content.")
 @output_options
 def command(
     console: Console,
@@ -48,10 +48,10 @@ def command(
 ) -> None:
     """Pack an .onnx file: weights as small integers, rounded so that the picture changes least.
 
-    int8 to int4 give every weight so many bits. auto measures how much each layer's rounding shows and shares the
-    bits so that the picture stays within --min-psnr of what the float network paints. What is saved is bytes of
-    the download and on disk, not time: Unity computes with floats, which are rebuilt when the model is loaded. A
-    quantised file keeps its own integers. pipeline decompress gives the .onnx file back.
+    int8 to int4 store every weight in that many bits. auto measures how visible each layer's rounding is and
+    distributes the bits so that the picture stays within --min-psnr of the float network's output. This saves
+    bytes in the download and on disk, not time: Unity computes with floats, which are rebuilt when the model is
+    loaded. A quantised file keeps its own integers. pipeline decompress restores the .onnx file.
 
     \b
     Examples:

@@ -103,8 +103,8 @@ def output_options(command: F) -> F:
     """-v/-q and --json, as a `console` argument."""
     import functools
 
-    @click.option("-v", "--verbose", count=True, help="Say more; twice for tracebacks.")
-    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+    @click.option("-v", "--verbose", count=True, help="Print more; twice for tracebacks.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
     @functools.wraps(command)
     def wrapped(*args: Any, verbose: int, quiet: bool, as_json: bool, **kwargs: Any) -> Any:

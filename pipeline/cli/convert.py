@@ -27,8 +27,9 @@ def command(
 ) -> None:
     """Turn a trained network into an .onnx file that the target imports and computes right.
 
-    The same way as build-unity, but only the model: for projects that have their own C#. The network keeps its
-    own value ranges, unless --input-range and --output-range are given: then it takes and gives RGB 0..1.
+    Does what build-unity does, but writes only the model: for projects that have their own C#. The network keeps
+    its own value ranges, unless --input-range and --output-range are given: then its input and output are RGB
+    0..1.
 
     \b
     Examples:

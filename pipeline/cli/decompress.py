@@ -12,10 +12,10 @@ from pipeline.cli.console import Console, output_options
 @click.command("decompress")
 @click.argument("packed", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The model file; default PACKED.onnx.")
-@click.option("--force", is_flag=True, help="Replace a file that is there with other content.")
+@click.option("--force", is_flag=True, help="Replace an existing file with other content.")
 @output_options
 def command(console: Console, packed: Path, output: Path | None, force: bool) -> None:
-    """Rebuild the model file that is in a packed one: the very bytes that Unity rebuilds when it loads it.
+    """Restore the model file from a packed one: exactly the bytes that Unity restores when it loads it.
 
     \b
     Examples:

@@ -34,29 +34,30 @@ from pipeline.support.plain_text import styled
     type=click.Choice(["auto", "teacher", "noise"]),
     default="auto",
     show_default=True,
-    help="First weights of a described student: the teacher's, narrowed, where the layers correspond, or noise.",
+    help="Initial weights of a described student: the teacher's, narrowed, where the layers correspond, "
+    "or random.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: TEACHER.student.pth here.")
 @click.option(
     "--holdout",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="A picture never trained on, to measure with; repeatable. Default is a bundled photograph.",
+    help="A held-out picture to measure with; repeatable. The default is a bundled photograph.",
 )
 @click.option(
     "--weight",
     "weights",
     multiple=True,
     metavar="LOSS=NUMBER",
-    help="How much a loss counts: pixels, fine, energy, gram, hints, features, statistics, critic, flicker.",
+    help="Weight of a loss: pixels, fine, energy, gram, hints, features, statistics, critic, flicker.",
 )
-@click.option("--pixels", type=click.IntRange(4096), help="Pixels in each step, about; default 65536.")
+@click.option("--pixels", type=click.IntRange(4096), help="Approximate pixels per step; default 65536.")
 @click.option(
-    "--architecture", metavar="NAME", help="Which known network the teacher is, where the file does not say."
+    "--architecture", metavar="NAME", help="Which known network the teacher is, if the file does not say."
 )
-@click.option("--input-range", metavar="RANGE", help="The teacher's input range, if its file does not say it.")
-@click.option("--output-range", metavar="RANGE", help="What it gives.")
-@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, where the file does not tell.")
+@click.option("--input-range", metavar="RANGE", help="The teacher's input range, if its file does not say.")
+@click.option("--output-range", metavar="RANGE", help="Its output range.")
+@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, if the file does not say.")
 @loop_options(steps=6000)
 @output_options
 def command(
@@ -76,17 +77,17 @@ def command(
     force: bool,
     **reading: Any,
 ) -> None:
-    """Train a small network to paint what a large one paints, on your own frames.
+    """Train a small network to reproduce the output of a large one, on your own frames.
 
-    TEACHER is whatever build-unity reads. Nothing else is needed but pictures: no style picture, no data set, no
-    loss network. Three pictures are enough to begin with; frames of your game are best. The student is written as
-    a checkpoint that build-unity reads.
+    TEACHER is whatever build-unity reads. Only pictures are needed: no style picture, no data set, no loss
+    network. Three pictures are enough to begin with; frames of your game are best. The student is written as a
+    checkpoint that build-unity reads.
 
     Students: fast-neural-style:8,16,32x5 (widths of the three stages, and residual blocks), its variant
     fast-neural-style-skips, which keeps fine strokes at no cost in weights, fritz:0.3 or fritz:0.3,small (alpha),
-    few-shot:8,16,32x4. docs/distill.md shows what each of them reached.
+    few-shot:8,16,32x4. docs/distill.md shows the results of each.
 
-    In the folder OUTPUT.run lie samples (picture, teacher, student), a checkpoint that --resume goes on from, and
+    The folder OUTPUT.run gets samples (picture, teacher, student), a checkpoint that --resume continues from, and
     history.json. With torchrun --nproc-per-node N -m pipeline distill ... it trains on N GPUs or CPUs.
 
     \b

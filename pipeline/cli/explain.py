@@ -11,7 +11,7 @@ from pipeline.cli.console import Console, output_options
 @click.argument("codes", nargs=-1, metavar="[CODE]...")
 @output_options
 def command(console: Console, codes: tuple[str, ...]) -> None:
-    """Say what the code of a finding or an error means, its source, and what to do; without CODE, list findings.
+    """Explain the code of a finding or an error, its source, and what to do; without CODE, list the findings.
 
     \b
     Examples:

@@ -14,13 +14,13 @@ from pipeline.support.size import Size
 
 @click.command("flicker")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL... [FRAMES]", type=click.Path(path_type=Path))
-@click.option("--size", metavar="WxH", help="Size of the frames; default 480x272, or what a model is bound to.")
+@click.option("--size", metavar="WxH", help="Size of the frames; default 480x272, or the only size of a model.")
 @click.option("--count", type=click.IntRange(2, 500), default=8, show_default=True, help="How many frames.")
 @click.option("--strip", type=click.Path(path_type=Path), help="Write a PNG: neighbouring frames of each model.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write a PNG: the error from frame to frame.")
 @click.option("--architecture", metavar="NAME", help="Which known network the state dicts are.")
-@click.option("--input-range", metavar="RANGE", help="The input range of a model whose file does not say it.")
-@click.option("--output-range", metavar="RANGE", help="What a model gives whose file does not tell.")
+@click.option("--input-range", metavar="RANGE", help="Input range of a model whose file does not say.")
+@click.option("--output-range", metavar="RANGE", help="Output range of a model whose file does not say.")
 @output_options
 def command(
     console: Console,
@@ -31,14 +31,14 @@ def command(
     plot: Path | None,
     **reading: Any,
 ) -> None:
-    """Say how much each model's style flickers while the picture under it moves.
+    """Measure how much each model's output flickers while the picture moves.
 
     MODEL is whatever build-unity reads, or the folder of a bundle. FRAMES is a folder with consecutive frames of
-    your game, or one picture; without it a bundled photograph is taken. Of one picture three clips are made whose
-    movement is known to the pixel: still (with noise), pan and zoom. Between the frames of a folder the movement
-    is estimated by optical flow, and what cannot be followed is left out. The number is how far a painting is from
-    the one before it, moved along, in levels of 255: lower is steadier. What the frames themselves have stands
-    beside it.
+    your game, or one picture; without it a bundled photograph is used. One picture is turned into three clips
+    whose movement is known exactly: still (with noise), pan and zoom. Between the frames of a folder the movement
+    is estimated by optical flow, and what cannot be followed is left out. The number is the difference between an
+    output and the previous one moved along, in levels of 255: lower is steadier. The flicker of the frames
+    themselves is shown next to it.
 
     \b
     Examples:

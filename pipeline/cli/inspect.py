@@ -13,16 +13,14 @@ from pipeline.cli.console import Console, output_options
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--architecture", metavar="NAME", help="Which known network it is, where the file cannot tell.")
-@click.option(
-    "--prefix", metavar="NAME", help="Which network of a checkpoint that holds several, such as net_ema."
-)
+@click.option("--architecture", metavar="NAME", help="Which known network it is, if the file does not say.")
+@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
 @click.option(
     "--target", default=targets.DEFAULT, show_default=True, help="The target that the cost is given for."
 )
 @output_options
 def command(console: Console, file: Path, architecture: str | None, prefix: str | None, target: str) -> None:
-    """Say what a model file is: format, architecture, widths, weights, contract, operators, cost.
+    """Describe a model file: format, architecture, widths, weights, contract, operators, cost.
 
     The cost is that of the lowered graph: nodes before and after, multiply-adds, activation memory written and
     alive at once, at the usual sizes. No code in the file is run (docs/security.md). Of a packed file: format

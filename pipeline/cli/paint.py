@@ -27,14 +27,14 @@ from pipeline.support.size import Size
 @click.option(
     "--size", metavar="WxH", help="Resize and crop to this size first; default: each picture's own size."
 )
-@click.option("--side-by-side", is_flag=True, help="Put the source beside the output.")
+@click.option("--side-by-side", is_flag=True, help="Put the source next to the output.")
 @click.option("--target", metavar="TARGET", help="Run an .onnx file or bundle as this target computes it.")
 @click.option(
-    "--architecture", metavar="NAME", help="Which known network a state dict is, where the file cannot tell."
+    "--architecture", metavar="NAME", help="Which known network a state dict belongs to, if the file does not say."
 )
-@click.option("--input-range", metavar="RANGE", help="The network's input range, if its file does not say it.")
-@click.option("--output-range", metavar="RANGE", help="What the network gives, where its file does not say.")
-@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, where the file does not say.")
+@click.option("--input-range", metavar="RANGE", help="The network's input range, if its file does not say.")
+@click.option("--output-range", metavar="RANGE", help="The network's output range, if its file does not say.")
+@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, if the file does not say.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @output_options
 def command(
@@ -48,7 +48,7 @@ def command(
     force: bool,
     **reading: Any,
 ) -> None:
-    """Run a network on pictures, folders of pictures and videos, to see what it makes of them.
+    """Run a network on pictures, folders of pictures and videos.
 
     MODEL is whatever build-unity reads, or the folder of a bundle. Pictures are written as PNG, folders keep their
     names and subfolders, videos become H.264 without sound (needs the extra `video`). Nothing is resized unless

@@ -12,20 +12,20 @@ from pipeline.support.plain_text import styled
 
 @click.command("port")
 @click.argument("where", type=click.Path(path_type=Path, exists=True), default=".", metavar="[FOLDER]")
-@click.option("--target", required=True, metavar="TARGET", help="What the styles are to be for.")
+@click.option("--target", required=True, metavar="TARGET", help="The target to convert to.")
 @click.option(
     "--switch-package",
     is_flag=True,
     help="Change the project's list of packages: the target's package in place of the one that it has.",
 )
-@click.option("--force", is_flag=True, help="Replace files that you have edited, too.")
-@click.option("--dry-run", is_flag=True, help="Build and prove, and change nothing.")
+@click.option("--force", is_flag=True, help="Also replace files that you edited.")
+@click.option("--dry-run", is_flag=True, help="Build and verify, without changing anything.")
 @output_options
 def command(console: Console, where: Path, target: str, switch_package: bool, force: bool, dry_run: bool) -> None:
-    """Turn the styles of a Unity project into ones for another package: Barracuda, Sentis, Inference Engine.
+    """Convert the styles of a Unity project for another package: Barracuda, Sentis, Inference Engine.
 
     FOLDER is a Unity project, its Assets, or a folder that holds StyleTransfer; the current one if it is left out.
-    Each style's own model is lowered for the other target and proven against what it was; nothing is replaced
+    Each style's own model is lowered for the other target and verified against the original; nothing is replaced
     before all are ready. Scenes keep their references. A project can have one of the packages: --switch-package
     exchanges it in Packages/manifest.json, without it a project that has another one is refused before any work.
 

@@ -26,7 +26,9 @@ from pipeline.cli.console import Console, output_options
     help="What makes a channel important: reconstruction, ablation, activation, norm, l1, l2, geometric-median, "
     "random.",
 )
-@click.option("--multiple", type=int, default=0, help="Round widths to multiples of this; 0 is what kernels want.")
+@click.option(
+    "--multiple", type=int, default=0, help="Round widths to multiples of this; 0 chooses what suits the kernels."
+)
 @click.option(
     "--images", type=click.Path(path_type=Path, file_okay=False), help="Folder with pictures of your game."
 )
@@ -37,31 +39,31 @@ from pipeline.cli.console import Console, output_options
     help="Refit the layers that read narrowed ones, by least squares on --images or the bundled picture.",
 )
 @click.option(
-    "--tune", metavar="TIME", help="Fine-tune on --images for so long ('20 min'), from the original's pictures."
+    "--tune", metavar="TIME", help="Fine-tune on --images for this long ('20 min'), on the original's output."
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Default: NAME.pruned.pth, or .onnx of an .onnx."
 )
-@click.option("--architecture", metavar="NAME", help="Which known network it is, where the file cannot tell.")
-@click.option("--input-range", metavar="RANGE", help="The network's input range, if its file does not say it.")
-@click.option("--output-range", metavar="RANGE", help="What it gives, where its file does not say.")
-@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, where the file does not say.")
-@click.option("--seed", type=int, default=0, help="For random, and for fine-tuning.")
+@click.option("--architecture", metavar="NAME", help="Which known network it is, if the file does not say.")
+@click.option("--input-range", metavar="RANGE", help="The network's input range, if its file does not say.")
+@click.option("--output-range", metavar="RANGE", help="Its output range, if its file does not say.")
+@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, if the file does not say.")
+@click.option("--seed", type=int, default=0, help="Seed of the criterion random and of fine-tuning.")
 @click.option(
     "--run", type=click.Path(path_type=Path), help="Folder for the checkpoint of --tune; default OUTPUT.run."
 )
-@click.option("--resume", is_flag=True, help="Go on with an interrupted --tune from that checkpoint.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted --tune from its checkpoint.")
 @click.option("--force", is_flag=True, help="Start again, and replace an existing file.")
 @output_options
 def command(console: Console, file: Path, **options: Any) -> None:
-    """Take whole channels out of a trained network until a budget is met.
+    """Remove whole channels from a trained network until it meets a budget.
 
     The channels that matter least go, together with all that is coupled to them through additions, norms,
     concatenations and shuffles; what is left is a network of the same kind with narrower layers, in a file that
     every other command reads. The layers that read fewer channels are refitted by least squares, so that they
     compute what the original's layers compute, as far as the remaining channels can; --tune then trains the pruned
-    network on the original's output over --images. Masks (zeros among the weights) are another thing: they make
-    nothing faster, and if the file has one, you are told.
+    network on the original's output over --images. Masks (zeros among the weights) do not make anything faster;
+    the command says so if the file has one.
 
     While --tune trains, its state is saved every minute and every 250 steps in the folder OUTPUT.run. The same
     command with --resume goes on from there; a --tune that is given in steps then ends with the same bytes as

@@ -22,9 +22,9 @@ from pipeline.support.size import Size
     type=click.Path(path_type=Path),
     help="Pictures of your game: files or folders; repeatable.",
 )
-@click.option("--time", default="30 min", show_default=True, help="For all trainings together.")
+@click.option("--time", default="30 min", show_default=True, help="Time for all trainings together.")
 @click.option(
-    "--tries", type=click.IntRange(1, 20), default=3, show_default=True, help="Networks that are trained."
+    "--tries", type=click.IntRange(1, 20), default=3, show_default=True, help="Number of networks to train."
 )
 @click.option(
     "--device", default="desktop", show_default=True, help="Device class that fps and ms are predicted for."
@@ -34,26 +34,26 @@ from pipeline.support.size import Size
     "-o", "--output", type=click.Path(path_type=Path), help="Folder for the result; default NAME-smaller."
 )
 @click.option("--target", default=targets.DEFAULT, show_default=True, help="What the networks are lowered for.")
-@click.option("--architecture", metavar="NAME", help="Which known network it is, where the file cannot tell.")
+@click.option("--architecture", metavar="NAME", help="Which known network it is, if the file does not say.")
 @click.option(
-    "--input-range", metavar="RANGE", help="What an ONNX teacher takes: 0..255, 0..1, -1..1 or imagenet."
+    "--input-range", metavar="RANGE", help="Input range of an ONNX teacher: 0..255, 0..1, -1..1 or imagenet."
 )
-@click.option("--output-range", metavar="RANGE", help="What an ONNX teacher gives.")
-@click.option("--seed", type=int, default=0, help="For weights and crops.")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted search, from the checkpoints in OUTPUT.")
+@click.option("--output-range", metavar="RANGE", help="Output range of an ONNX teacher.")
+@click.option("--seed", type=int, default=0, help="Seed of weights and crops.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted search from the checkpoints in OUTPUT.")
 @click.option("--force", is_flag=True, help="Start again, and replace the report of an earlier search.")
 @output_options
 def command(
     console: Console, teacher: Path, images: tuple[Path, ...], sizes: tuple[str, ...], **options: Any
 ) -> None:
-    """Find smaller networks that meet a goal, train them from a teacher, and show what each is worth.
+    """Find smaller networks that meet a goal, train them from a teacher, and compare them.
 
-    Students of every width and depth are held to the goal by their predicted cost; the few that are worth it, and
-    the teacher pruned to the goal, are trained on what the teacher paints over your pictures. Then all are
-    measured: size, multiply-adds, traffic, time, flicker, and the distance from the teacher's painting of a
-    picture that none has seen (the last of several). The folder gets the checkpoints, which every other command
-    reads, the pictures, and report.html. What is sold as faster and is not (masks, 8-bit weights) is measured
-    beside them.
+    Students of every width and depth are filtered by their predicted cost; the most promising ones, and the
+    teacher pruned to the goal, are trained on the teacher's output for your pictures. Then all are measured: size,
+    multiply-adds, traffic, time, flicker, and the difference from the teacher's output on a picture that none was
+    trained on (the last of several). The folder gets the checkpoints, which every other command reads, the
+    pictures, and report.html. Masks and 8-bit weights, which are often said to be faster and are not, are measured
+    too.
 
     While a network is trained, its state is saved every minute and every 250 steps in OUTPUT/runs. The same
     command with --resume repeats no finished training and goes on with the interrupted one; with a --time in steps

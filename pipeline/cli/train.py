@@ -14,13 +14,13 @@ from pipeline.support.plain_text import styled
 
 
 @click.command("train")
-@click.option("--style", required=True, type=click.Path(path_type=Path), help="The picture whose style is learnt.")
+@click.option("--style", required=True, type=click.Path(path_type=Path), help="The style picture.")
 @click.option(
     "--images",
     multiple=True,
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder with pictures to learn on: frames of your game, or COCO 2014; repeatable.",
+    help="Folder with pictures to train on: frames of your game, or COCO 2014; repeatable.",
 )
 @click.option(
     "--vgg",
@@ -36,20 +36,22 @@ from pipeline.support.plain_text import styled
     help="FAMILY:WIDTHSxBLOCKS, as for distill.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: STYLE.trained.pth here.")
-@click.option("--content-weight", type=float, default=1e5, show_default=True, help="How much the picture counts.")
-@click.option("--style-weight", type=float, default=1e10, show_default=True, help="How much the style counts.")
-@click.option("--variation-weight", type=float, default=0.0, show_default=True, help="How much smoothness counts.")
+@click.option("--content-weight", type=float, default=1e5, show_default=True, help="Weight of the content.")
+@click.option("--style-weight", type=float, default=1e10, show_default=True, help="Weight of the style.")
+@click.option("--variation-weight", type=float, default=0.0, show_default=True, help="Weight of smoothness.")
+@click.option("--flicker-weight", type=float, default=0.0, show_default=True, help="Weight of temporal stability.")
 @click.option(
-    "--flicker-weight", type=float, default=0.0, show_default=True, help="How much a still style counts."
+    "--style-size",
+    type=click.IntRange(32),
+    help="Resize the style picture so that its longer side has this many pixels; by default it is not resized.",
 )
-@click.option("--style-size", type=click.IntRange(32), help="Longer side of the style picture; default as it is.")
-@click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Pictures in each step.")
+@click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Pictures per step.")
 @click.option("--side", type=click.IntRange(64), default=256, show_default=True, help="Their side in pixels.")
 @click.option(
     "--holdout",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="A picture for the samples; repeatable. Default is a bundled photograph.",
+    help="A picture for the samples; repeatable. The default is a bundled photograph.",
 )
 @loop_options(steps=40_000)
 @output_options
@@ -72,15 +74,15 @@ def command(
     loop: dict[str, Any],
     **places: Any,
 ) -> None:
-    """Train a network to paint in the style of a picture, as fast_neural_style does it.
+    """Train a style transfer network from a style picture, in the way of fast_neural_style.
 
-    Needs a loss network, which this tool does not bring or fetch: VGG16 of torchvision
-    (https://download.pytorch.org/models/vgg16-397923af.pth, 528 MB). Its checksum is known, and you are told
-    whether yours is that file; nothing in it is run. The usual training is 40,000 steps of four pictures, which
-    wants a GPU. Where a teacher exists already, `pipeline distill` needs minutes.
+    Needs a loss network, which this tool neither contains nor downloads: VGG16 of torchvision
+    (https://download.pytorch.org/models/vgg16-397923af.pth, 528 MB). The command checks whether your file has its
+    checksum; nothing in it is run. The usual training is 40,000 steps of four pictures, which needs a GPU. If a
+    teacher exists already, `pipeline distill` needs minutes.
 
-    Samples, checkpoint and history lie in OUTPUT.run; --resume goes on. The network is written as a checkpoint
-    that build-unity reads.
+    Samples, checkpoint and history are written to OUTPUT.run; --resume continues from there. The network is
+    written as a checkpoint that build-unity reads.
 
     \b
     Examples:

@@ -25,10 +25,18 @@ def loop_options(steps: int) -> Callable[[F], F]:
 
     def decorate(command: F) -> F:
         @click.option(
-            "--steps", type=click.IntRange(1), default=steps, show_default=True, help="How long, in steps."
+            "--steps",
+            type=click.IntRange(1),
+            default=steps,
+            show_default=True,
+            help="Length of the training, in steps.",
         )
-        @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="How long, in minutes instead.")
-        @click.option("--seed", type=int, default=1, show_default=True, help="All that is random follows from it.")
+        @click.option(
+            "--minutes",
+            type=click.FloatRange(0, min_open=True),
+            help="Length of the training, in minutes instead.",
+        )
+        @click.option("--seed", type=int, default=1, show_default=True, help="Seed of everything random.")
         @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Highest learning rate.")
         @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
         @click.option(
@@ -38,12 +46,16 @@ def loop_options(steps: int) -> Callable[[F], F]:
             show_default=True,
             help="auto takes bfloat16 for the first 85 % where the hardware computes it.",
         )
-        @click.option("--threads", type=click.IntRange(1), help="CPU threads; default as torch finds them.")
+        @click.option("--threads", type=click.IntRange(1), help="CPU threads; the default is torch's.")
         @click.option(
             "--every", type=click.IntRange(1), default=250, show_default=True, help="Steps between samples."
         )
-        @click.option("--run", type=click.Path(path_type=Path), help="Folder for all of that; default OUTPUT.run.")
-        @click.option("--resume", is_flag=True, help="Go on with an interrupted run from its checkpoint.")
+        @click.option(
+            "--run",
+            type=click.Path(path_type=Path),
+            help="Folder for samples, checkpoint and history; default OUTPUT.run.",
+        )
+        @click.option("--resume", is_flag=True, help="Continue an interrupted run from its checkpoint.")
         @click.option("--force", is_flag=True, help="Start again, and replace an existing file.")
         @functools.wraps(command)
         def wrapped(*args: Any, **options: Any) -> Any:

@@ -19,21 +19,29 @@ FORMATS = ("text", "json", "junit", "sarif", "github")
 
 @click.command("validate")
 @click.argument("files", nargs=-1, metavar="[FILE|DIR|GLOB]...", type=click.Path(path_type=Path))
-@click.option("--target", "targets", multiple=True, metavar="TARGET", help="May be given several times.")
+@click.option(
+    "--target", "targets", multiple=True, metavar="TARGET", help="A target to check against; may be repeated."
+)
 @click.option(
     "--fail-on",
     type=click.Choice(SEVERITIES),
     help="The mildest severity that makes the exit code 1.  [default: wrong]",
 )
-@click.option("--format", "form", type=click.Choice(FORMATS), help="What is printed on stdout.  [default: text]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write it to this file, not to stdout.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Format of the output.  [default: text]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write the output to this file instead of stdout."
+)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
-    help="Take [validate] from this file.  [default: pipeline.toml, if there is one]",
+    help="Read [validate] from this file.  [default: pipeline.toml, if there is one]",
 )
-@click.option("--measure", is_flag=True, help="Say how large the error of a `wrong` finding is in the picture.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Processes; by default as many as pay.")
+@click.option(
+    "--measure", is_flag=True, help="Measure how large the error of a `wrong` finding is in the picture."
+)
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), help="Number of processes; the default depends on the files."
+)
 @output_options
 def command(
     console: Console,
@@ -46,11 +54,11 @@ def command(
     measure: bool,
     jobs: int | None,
 ) -> None:
-    """Say what Unity's console will say about .onnx files, before Unity is opened.
+    """Check .onnx files against targets, and show what Unity's console would show.
 
-    A folder stands for every .onnx file in it. Files, targets, --fail-on and waivers with reasons can stand in
-    pipeline.toml. Needs no torch. Exit code 0 when nothing as bad as --fail-on was found, 1 when something was,
-    2 when a file cannot be read.
+    A folder stands for every .onnx file in it. Files, targets, --fail-on and waivers with reasons can be set in
+    pipeline.toml. torch is not needed. Exit code 0 when nothing as bad as --fail-on was found, 1 when something
+    was, 2 when a file cannot be read.
 
     \b
     Examples:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option(
     "--unity",
     type=click.Path(path_type=Path),
-    help="The editor: its program or folder. By default the one of Unity Hub that fits the project.",
+    help="The editor: its program or folder. The default is the one of Unity Hub that fits the project.",
 )
 @click.option(
     "-p",
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
-    help="Seconds after which Unity is ended.  [default: 1800]",
+    help="Seconds after which Unity is stopped.  [default: 1800]",
 )
 @click.option(
     "--results",
@@ -46,13 +46,13 @@ def command(
     results: Path | None,
     log: Path | None,
 ) -> None:
-    """Let Unity itself check that each style computes what its source network computes.
+    """Run Unity to check that each style computes what its source network computes.
 
     Starts Unity in batch mode, without a graphics device, on the edit mode test of the bundle: it runs every style
     on its golden frame with the worker CSharpBurst. A project of another version than the editor's is tested in a
     copy, because opening it would upgrade it. Results and log go to Logs/StyleTransfer in the project.
 
-    Exit code 0 when every style is right, 1 when one is not, 2 when Unity could not tell: no editor, no licence,
+    Exit code 0 when every style is right, 1 when one is not, 2 when Unity could not check: no editor, no licence,
     scripts with errors, a crash, no time left.
 
     \b
