@@ -1,6 +1,6 @@
 """Networks compiled into compute shaders: which are, how exact their executed kernels are, and what they cost.
 
-    python benchmarks/compute_models.py MODEL ... [--size 141x107] [--input-range 0..1] [--output-range 0..1]
+    python benchmarks/compute_models.py MODEL ... [--input-range 0..1] [--output-range 0..1]
 
 For each model one row: the largest difference, in levels of 255, between its kernels, executed on the GPU at hand
 (a software one will do) at an odd size, and the source network; dispatches; bytes of the plan with float weights;
@@ -18,6 +18,7 @@ if __package__ in (None, ""):
 
 from pipeline import sources
 from pipeline.build import prove
+from pipeline.build.lowering import trial_sizes
 from pipeline.build.options import BuildOptions
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
@@ -26,18 +27,14 @@ from pipeline.verify.compare import difference
 from pipeline.verify.pictures import load, noise
 
 
-def row(path: Path, size: Size, ranges: dict[str, str]) -> str:
+def row(path: Path, ranges: dict[str, str]) -> str:
     """The cells of a model's row. Raises PipelineError for one that is refused."""
-    nominal = Size(size.width // 16 * 16, size.height // 16 * 16)
-    options = BuildOptions(target="compute", size=nominal, **ranges)
+    options = BuildOptions(target="compute", size=Size(176, 128), **ranges)
     network, lowered, _, _ = prove.make(path, options, lambda *_: None, bake_contract=True)
     plan = packing.plan_of(lowered.serialised)
     reference = sources.reference(network)
-    fixed = lowered.fixed_size is not None or getattr(reference, "fixed_size", None) is not None
-    multiple = lowered.size_multiple
-    width, height = size.width // multiple * multiple, size.height // multiple * multiple
-    if fixed:
-        height, width = plan.size
+    height, width = trial_sizes(lowered, getattr(reference, "fixed_size", None))[-1].hw
+    multiple, fixed = lowered.size_multiple, lowered.fixed_size is not None
     truth = prove._picture_function(lowered.quantised or reference, network, reference, lowered)
     executor = execution.Executor(plan, height, width, guard=1024)
     worst = 0.0
@@ -63,7 +60,6 @@ def why(error: PipelineError) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--size", default="141x107", type=Size.parse)
     parser.add_argument("--input-range")
     parser.add_argument("--output-range")
     chosen = parser.parse_args()
@@ -72,7 +68,7 @@ def main() -> int:
     print("|---|---|---|---|---|---|---|")
     for path in chosen.models:
         try:
-            told = row(path, chosen.size, ranges)
+            told = row(path, ranges)
         except PipelineError as error:
             told = why(error)
         print(f"| {path.stem} | {told} |", flush=True)

@@ -76,6 +76,8 @@ def metadata(network: Network, target: Target, baked: bool) -> dict[str, str]:
 
 def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
     """Everything known before validation, as data: no times, no paths of this machine."""
+    from pipeline.cost.advice import advice
+
     model = lowered.model
     constants = {t.name for t in model.graph.initializer}
     after = lowered.after
@@ -102,6 +104,7 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
         "baked": lowered.baked,
         "before": lowered.before,
         "cost": predicted(lowered),
+        "advice": advice(lowered.graph, lowered.target, lowered.fixed_size),
         **_plan(lowered.serialised, lowered.target),
         "edits": [e.as_dict() for e in lowered.edits],
         "refusals": [r.as_dict() for r in lowered.refusals],

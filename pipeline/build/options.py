@@ -158,8 +158,8 @@ class BuildOptions:
     )
     precision: str = option(
         targets.PRECISIONS[0],
-        "What activations are stored as: float, or half (float16: half the memory, proven by PSNR), which "
-        "--target compute can.",
+        "What activations are stored as: float, or half (float16: half the memory, proven by PSNR), for a target "
+        "that can store them so.",
         "KIND",
     )
     device: str | None = option(

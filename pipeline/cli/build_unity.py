@@ -44,6 +44,7 @@ def command(
     """
     from pipeline.build.config import Job, check_jobs, load_jobs
     from pipeline.build.job import build_unity
+    from pipeline.report.text import advice_sentence
     from pipeline.support.errors import PipelineError
 
     name, output, project = (options.pop(key, None) for key in ("name", "output", "project"))
@@ -78,6 +79,9 @@ def command(
             console.note(note)
         if not dry_run:
             console.step("report", str(result.bundle / "report.html"))
+        advice = result.report.get("advice")
+        if advice and advice["recommended"] != result.report["target"]["name"]:
+            console.step("advice", advice_sentence(advice))
         if result.preview is not None:
             console.step("preview", str(result.preview))
         if not console.as_json:

@@ -7,7 +7,15 @@ from typing import Any
 
 from pipeline.report import packed
 from pipeline.report.charts import bars
-from pipeline.report.markdown import arranged_sentences, further_sentences, look, silence, sizes
+from pipeline.report.markdown import (
+    arranged_sentences,
+    built_for,
+    further_sentences,
+    look,
+    plan_size,
+    silence,
+    sizes,
+)
 from pipeline.report.page import data_url, render
 
 
@@ -16,6 +24,8 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> byt
     return render(
         "report",
         r=report,
+        built_for=built_for(report["target"]),
+        plan_size=plan_size,
         arranged=arranged_sentences(report.get("arranged")),
         further=further_sentences(report),
         packed=packed.sentences(report["packed"], report["model"]["weights"]) if "packed" in report else [],

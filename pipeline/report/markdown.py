@@ -17,8 +17,7 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
     lines = [
         f"# {_cell(report.get('name', source['file']))}",
         "",
-        f"Built from {_cell(source['file'])} for {target['name']} ({target['package']} "
-        f"{target['package_version']}) by {report['tool']}.",
+        f"Built from {_cell(source['file'])} for {built_for(target)} by {report['tool']}.",
         "",
         "| | |",
         "|---|---|",
@@ -38,6 +37,8 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         *_proof(report["proof"]),
         *(line for sentence in further_sentences(report) for line in (sentence, "")),
         *_cost(report.get("cost")),
+        *_advice(report.get("advice")),
+        *_plan(report.get("plan")),
         *(line for sentence in arranged_sentences(report.get("arranged")) for line in (sentence, "")),
         *_flicker(report.get("flicker")),
         *(packed.markdown(report["packed"], model["weights"]) if "packed" in report else ()),
@@ -202,6 +203,54 @@ def _cost(cost: Mapping[str, Any] | None) -> list[str]:
         ),
         "",
     ]
+
+
+def built_for(target: Mapping[str, Any]) -> str:
+    """A target, and the version of its package where it has one."""
+    package = f" ({target['package']} {target['package_version']})" if target["package"] else ""
+    return f"{target['name']}{package}"
+
+
+def _advice(advice: Mapping[str, Any] | None) -> list[str]:
+    """How fast other targets would be, and which one is recommended."""
+    if not advice:
+        return []
+    classes = list(advice["rows"][0]["predicted"])
+    rows = [
+        f"| {row['target']} | "
+        + " | ".join(f"{row['predicted'].get(kind, '')}" for kind in classes)
+        + f" | {_cell(row['refused'] or 'takes it')} |"
+        for row in advice["rows"]
+    ]
+    return [
+        "## Which target",
+        "",
+        f"Predicted milliseconds at {advice['size']} on a GPU of each class.",
+        "",
+        "| target | " + " | ".join(classes) + " | this graph |",
+        "|---|" + "---:|" * len(classes) + "---|",
+        *rows,
+        "",
+        f"Recommended: `--target {advice['recommended']}`. {_cell(' '.join(advice['reasons']))}",
+        "",
+    ]
+
+
+def _plan(plan: list[Mapping[str, Any]] | None) -> list[str]:
+    """What the engine runs, a row for each dispatch."""
+    if not plan:
+        return []
+    rows = [
+        f"| {row['dispatch']} | {_cell(row['does'])} | {' + '.join(row['reads'])} | {' + '.join(row['writes'])} "
+        f"| {plan_size(row)} | `{row['kernel']}` |"
+        for row in plan
+    ]
+    return ["## Plan", "", "| | does | reads | writes | makes | kernel |", "|---:|---|---|---|---|---|", *rows, ""]
+
+
+def plan_size(row: Mapping[str, Any]) -> str:
+    """Channels and size of what a dispatch makes; "" for statistics."""
+    return f"{row['channels']} x {row['width']}x{row['height']}" if row["channels"] else ""
 
 
 def arranged_sentences(arranged: Mapping[str, Any] | None) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.support.plain_text import joined, plain, styled
 from pipeline.validation.files import Validation, Verdict
@@ -178,3 +179,8 @@ def _cell(verdict: Verdict, result: Validation) -> str:
     if verdict.waivers:
         text += f", {len(verdict.waivers)} waived"
     return text
+
+
+def advice_sentence(advice: Mapping[str, Any]) -> str:
+    """Which target is recommended for a network and why (`pipeline.cost.advice`), in one line."""
+    return " ".join([f"Recommended: --target {advice['recommended']}.", *advice["reasons"]])

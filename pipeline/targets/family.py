@@ -57,6 +57,8 @@ class Family(ABC):
 
     successor: ClassVar[str] = ""
     """A sentence on what newer projects want in its place; "" where nothing is newer."""
+    needs: ClassVar[str] = ""
+    """What a game must have for it, as the end of "It needs": `compute shaders`; "" for nothing unusual."""
     suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
     """Of the files that Unity imports as its models."""
 

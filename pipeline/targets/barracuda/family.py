@@ -23,6 +23,7 @@ class Barracuda(Family):
     name = "barracuda"
     title = "Barracuda"
     engine = "StyleTransfer.Barracuda"
+    needs = "the package Barracuda, which Unity 6 does not support any more"
     successor = "A project of Unity 6 wants --target inference-2."
     sources = (
         "`file:line@version` is a line of com.unity.barracuda, `measured.md` a graph that was imported and run by "

@@ -29,6 +29,7 @@ class Compute(Family):
     title = "Compute"
     engine = "StyleTransfer.Compute"
     has_kernels = True
+    needs = "compute shaders (Direct3D, Vulkan or Metal, not WebGL 2 or OpenGL ES) and no package"
     sources = "`operators.py` and the like are files of the compiler, `pipeline/targets/compute/`."
 
     def advice(self, name: str) -> str:

@@ -36,6 +36,7 @@ class Inference(Family):
     name = "inference"
     title = "Inference Engine"
     engine = "StyleTransfer.InferenceEngine"
+    needs = "Unity 6 and its package Inference Engine"
     suffixes = (".onnx", ".sentis")
 
     def advice(self, name: str) -> str:

@@ -1,0 +1,46 @@
+"""Which target is recommended for a graph, and why."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline import targets
+from pipeline.cost import advice as advising
+from pipeline.cost.advice import CLASSES, advice
+from pipeline.report.text import advice_sentence
+from pipeline.support.size import Size
+from tests.targets.compute.networks import Net, made
+
+BARRACUDA, COMPUTE = targets.get("barracuda-3.0"), targets.get("compute")
+
+
+def test_every_family_has_a_row_and_the_fastest_is_recommended():
+    told = advice(made("style"), BARRACUDA, Size(640, 360))
+    rows = {row["target"]: row for row in told["rows"]}
+    assert {targets.get(name).family_name for name in rows} == set(targets.families())
+    assert all(list(row["predicted"]) == list(CLASSES) for row in rows.values())
+    fastest = min(rows.values(), key=lambda row: np.prod(list(row["predicted"].values())))
+    assert told["recommended"] == fastest["target"] == "compute"
+    line = advice_sentence(told)
+    assert line.startswith("Recommended: --target compute.") and "WebGL 2" in line and "\n" not in line
+    assert all(f"{rows['compute']['predicted'][kind]:g} ms on a {kind}" in line for kind in CLASSES)
+
+
+def test_what_was_built_for_stays_where_nothing_is_gained(monkeypatch):
+    monkeypatch.setattr(advising, "_LITTLE", 1000.0)
+    assert advice(made("style"), BARRACUDA)["recommended"] == "barracuda-3.0"
+
+
+def test_a_target_that_refuses_the_graph_is_not_recommended():
+    net = Net()
+    x = net.op("Sin", net.conv(net.image, 3, 16, 3, pads=[1, 1, 1, 1]))
+    told = advice(net.graph(net.painted(net.conv(x, 16, 3, 3, pads=[1, 1, 1, 1]))), targets.get("inference-2"))
+    row = next(row for row in told["rows"] if row["target"] == "compute")
+    assert "Sin" in row["refused"] and told["recommended"] != "compute"
+    assert any("compute refuses it" in reason for reason in told["reasons"])
+
+
+@pytest.mark.parametrize("name", ["compute-half", "barracuda-2.0"])
+def test_the_target_that_was_built_for_stands_for_its_family(name):
+    assert name in [row["target"] for row in advice(made("grey"), targets.get(name))["rows"]]
