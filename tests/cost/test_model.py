@@ -41,6 +41,10 @@ def conv(inputs: int, outputs: int, size: int = 3, height: int = 270, width: int
         (conv(3, 9), "compute-arm", "arm-4x4"),
         (conv(3, 9), "compute-qualcomm", "qualcomm-4x4"),
         (conv(3, 9, 1), "compute-qualcomm", "qualcomm-1x1"),
+        (conv(32, 32, height=128, width=128), "compute-qualcomm", "qualcomm-winograd"),
+        (conv(32, 32, height=128, width=129), "compute-qualcomm", "qualcomm-4x4"),
+        (conv(32, 64, height=64, width=64), "compute-qualcomm", "qualcomm-4x4"),
+        (conv(3, 48, 9, 540, 960), "compute", "register-4x2"),
     ],
 )
 def test_the_kernel_follows_importer_section_9(given: Conv, worker: str, wanted: str) -> None:

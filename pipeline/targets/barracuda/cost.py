@@ -40,11 +40,12 @@ class Tile:
 
 
 class _Winograd(Tile):
-    """F(2x2, 3x3): 16 multiplications for 2x2 outputs of 9 taps; 16 channels by 16 squares of 2x2 a group."""
+    """F(2x2, 3x3): 16 multiplications for 2x2 outputs of 9 taps; `outputs` channels by `pixels` squares a group."""
 
     def issued(self, conv: Conv) -> float:
-        squares = _up(math.ceil(conv.width / 2) * math.ceil(conv.height / 2), 16)
-        return 16 * _up(conv.outputs, 16) * squares * conv.inputs
+        assert isinstance(self.pixels, int)
+        squares = _up(math.ceil(conv.width / 2) * math.ceil(conv.height / 2), self.pixels)
+        return 16 * _up(conv.outputs, self.outputs) * squares * conv.inputs
 
 
 def _up(count: int, step: int) -> int:
@@ -59,12 +60,13 @@ TILES: Mapping[str, Tile] = {
     "strict-1x1": Tile(64, 64, 16),
     "blocked-8x8": Tile(32, 64, 8),
     "tall-8x8": Tile(16, 256, 4),
-    "winograd": _Winograd(),
+    "winograd": _Winograd(16, 16),
     "depthwise": Tile(),
     "arm-4x4": Tile(32, 32, 8),
     "arm-1x1": Tile(32, 32, 8),
     "qualcomm-4x4": Tile(64, 64, 16),
     "qualcomm-1x1": Tile(64, 64, 16),
+    "qualcomm-winograd": _Winograd(),
 }
 """What each kernel rounds up to. Summed over whole networks they give what was counted for the real kernels with
 their own choice and dispatch (gpu.md, "What a convolution costs"; compute.md for Qualcomm)."""
@@ -76,10 +78,13 @@ def kernel(conv: Conv, worker: str = "compute") -> str:
     The worker takes the valid entry with the fewest threads times work each (BarracudaCompute.cs:1010@3.0.0;
     conditions: importer.md section 9). `compute` has channels last, as every worker that does not ask for another
     order; `compute-nchw` asks for it; `compute-arm` is that of ARM's and Apple's GPUs and `compute-qualcomm` that
-    of Qualcomm's, which have one kernel for all channel counts (BarracudaCompute.cs:362@3.0.0).
+    of Qualcomm's, which have one kernel for all channel counts (BarracudaCompute.cs:362@3.0.0), and Qualcomm's
+    another for small pictures.
     """
     if conv.group > 1:
         return "depthwise"
+    if worker == "compute-qualcomm" and _is_small_square(conv):
+        return "qualcomm-winograd"
     if worker in _OF_PHONES:
         return _OF_PHONES[worker] + ("-1x1" if conv.kernel == (1, 1) else "-4x4")
     c, k, h, w = conv.inputs, conv.outputs, conv.height, conv.width
@@ -98,6 +103,12 @@ def kernel(conv: Conv, worker: str = "compute") -> str:
     if worker == "compute-nchw":
         entries += _nchw_entries(conv, square)
     return min(entries, key=lambda entry: entry[1])[0]
+
+
+def _is_small_square(conv: Conv) -> bool:
+    """Whether Qualcomm's Winograd kernel takes a convolution (BarracudaCompute.cs:384@3.0.0)."""
+    small = conv.height * conv.width <= 128 * 128 and conv.inputs <= 64 and conv.outputs < 64
+    return small and conv.kernel == (3, 3) and conv.stride == 1
 
 
 def issued(conv: Conv, worker: str = "compute") -> float:
