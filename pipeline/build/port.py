@@ -184,6 +184,14 @@ def _options(style: Style, target: Target) -> tuple[BuildOptions, str]:
     except PipelineError as error:
         note = f"{style.name}: weights are stored as float, since {error.message}"
         weights = FLOAT
+    arranged = style.report.get("arranged") or {}
+    device = arranged.get("device")
+    same_family = target.family is style.target.family
+    if arranged.get("done") and not same_family:
+        note += (
+            f"{'; ' if note else style.name + ': '}its graph stays as it was arranged for {style.target.name} on "
+        )
+        note += f"the device class {device}; built from its source for {target.name} it may be faster"
     model = style.report["model"]
     options = BuildOptions(
         target=target.name,
@@ -192,5 +200,6 @@ def _options(style: Style, target: Target) -> tuple[BuildOptions, str]:
         input_range="0..1",
         output_range="0..1",
         weights=weights,
+        device=device if same_family else None,
     )
     return options, note

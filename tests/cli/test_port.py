@@ -70,6 +70,17 @@ def test_a_project_goes_from_barracuda_to_inference_engine_and_back(pipeline, tm
     assert np.abs(painted(models, "Wave", "barracuda-3.0", value) - old).max() < 1e-4
 
 
+def test_what_is_arranged_for_a_class_stays_so_in_the_family_and_is_told_to_others():
+    from pipeline.build.port import Style, _options
+
+    report = {"arranged": {"device": "phone", "done": [{}]}, "model": {"width": 960, "height": 540}}
+    style = Style("Wave", report, targets.get("barracuda-3.0"), b"")
+    options, note = _options(style, targets.get("barracuda-2.0"))
+    assert (options.device, note) == ("phone", "")
+    options, note = _options(style, targets.get("inference-2"))
+    assert options.device is None and "arranged for barracuda-3.0 on the device class phone" in note
+
+
 def test_packed_weights_stay_packed_where_the_other_target_can(pipeline, tmp_path):
     source = style_onnx(tmp_path / "wave.onnx", channels=16)
     out = tmp_path / "out"

@@ -40,7 +40,7 @@ class Tile:
 
 
 class _Winograd(Tile):
-    """F(2x2, 3x3): 16 multiplications for 2x2 outputs of 9 taps; `outputs` channels by `pixels` squares a group."""
+    """F(2x2, 3x3): 16 multiplications for 2x2 outputs; a group has `outputs` channels and `pixels` squares."""
 
     def issued(self, conv: Conv) -> float:
         assert isinstance(self.pixels, int)
