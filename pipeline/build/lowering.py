@@ -199,6 +199,8 @@ def _lower_at(
             fit = _fit(graph, target, channels, smallest)
         give_back()
     notes = [*rewritten.notes, *fit.notes]
+    if on is None and device not in (None, NONE):
+        notes.append(f"the device class {device} changes nothing: {target.name} has one arrangement for all devices")
     fixed = None
     if fit.multiple is None or alone:
         fixed = size = own_size or size

@@ -16,7 +16,7 @@ from pipeline.rewrites.base import Edit
 from pipeline.rewrites.cheaper import UpsampledConvolutions
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
-from tests.networks import style_checkpoint
+from tests.networks import style_checkpoint, style_onnx
 from tests.rewrites import assert_equivalent, model, node, operators, random
 from tests.rewrites.test_cheaper import upsampled
 
@@ -144,6 +144,15 @@ def test_the_class_is_the_targets_own_or_its_first() -> None:
     assert device_for(TARGET, None).name == "desktop" and device_for(TARGET, "phone").name == "phone"
     assert device_for(TARGET, "none") is None
     assert [device_for(targets.get(name), None) for name in ("inference-2", "compute")] == [None, None]
+
+
+def test_a_target_of_another_family_says_that_a_class_changes_nothing(tmp_path) -> None:
+    from pipeline.build.job import convert
+
+    source = style_onnx(tmp_path / "net.onnx")
+    made = convert(source, tmp_path / "a.onnx", target="inference-2", device="phone", size="64x48")
+    assert made.report["arranged"] is None
+    assert "the device class phone changes nothing" in " ".join(made.report["model"]["notes"])
 
 
 def test_a_build_says_for_which_class_it_is_arranged_and_is_proven(tmp_path) -> None:
