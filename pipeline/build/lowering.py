@@ -200,7 +200,7 @@ def _lower_at(
         give_back()
     notes = [*rewritten.notes, *fit.notes]
     if on is None and device not in (None, NONE):
-        notes.append(f"the device class {device} changes nothing: {target.name} has one arrangement for all devices")
+        notes.append(f"the device class {device} changes nothing: networks for {target.name} are the same for all")
     fixed = None
     if fit.multiple is None or alone:
         fixed = size = own_size or size
