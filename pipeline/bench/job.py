@@ -222,7 +222,7 @@ def _about(subject: Subject) -> dict[str, Any]:
         "digest": subject.network.digest,
         "architecture": subject.network.architecture,
         "details": subject.network.details,
-        "weights": subject.lowered.after["weights"],
+        "weights": subject.network.weights,
         "bytes": len(subject.lowered.serialised),
         "nodes": subject.lowered.after["nodes"],
         "kernels": dict(sorted(kernels.items())),

@@ -9,9 +9,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import click
+from pipeline.cli.interrupts import end_quietly
 
-from pipeline.support.version import __version__
+end_quietly()
+
+import click  # noqa: E402
+
+from pipeline.support.version import __version__  # noqa: E402
 
 COMMANDS = {
     "bench": "Compare the cost of models: counted, measured, predicted.",

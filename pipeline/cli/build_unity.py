@@ -105,5 +105,8 @@ _TO_DO = _DONE | {"written": "to write", "beside": "new versions to write beside
 def _counted(result: BuildResult, dry_run: bool) -> str:
     """How many files were, or would be, written, left and removed."""
     words = _TO_DO if dry_run else _DONE
+    assert result.install is not None
     counts = [f"{len(paths)} {words[key]}" for key, paths in result.as_dict()["install"].items() if paths]
+    if not dry_run and len(counts) == 1 and result.install.unchanged:
+        return f"nothing to write: {len(result.install.unchanged)} files are there already, unchanged"
     return f"{', '.join(counts) or 'nothing to do'}{'; nothing was changed' if dry_run else ''}"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from pipeline.cli.interrupts import STOPPED, as_usual
 from pipeline.support.announce import listen
 from pipeline.support.errors import LimitReached, PipelineError, ProofFailed
 from pipeline.support.memory import own_process
@@ -127,13 +128,14 @@ def run(group: click.Group) -> int:
     if "-vv" not in sys.argv:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read as torch is imported: its C++ warns on stderr
     try:
+        as_usual()
         result = group.main(standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         console.say("stopped")
-        return 130
+        return STOPPED
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             console.say(error.ctx.get_usage())

@@ -75,6 +75,8 @@ def open_picture(file: Path) -> Image.Image:
                 levels = np.rint(np.asarray(picture).astype(np.float64) / 257).astype(np.uint8)
                 return Image.fromarray(levels).convert("RGB")
             _check_mode(picture)
+            if "transparency" in picture.info:  # a palette with alpha, of which Pillow warns otherwise
+                picture = picture.convert("RGBA")
             return picture.convert("RGB")
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise unreadable(file, error) from error

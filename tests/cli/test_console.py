@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 from pipeline.cli import COMMANDS
+from tests.conftest import REPOSITORY
 
 
 def test_help_names_every_command(pipeline):
@@ -56,3 +60,20 @@ def test_targets_shows_the_matrix(pipeline):
     erf = {"barracuda-1.0": "no", "barracuda-2.0": "no", "barracuda-3.0": "yes"}
     assert operators["Split"].items() >= split.items() and operators["Erf"].items() >= erf.items()
     assert "Conv" in pipeline("targets").out
+
+
+def test_ctrl_c_while_the_program_is_imported_is_one_word(tmp_path):
+    """A package of click's name that interrupts where click would be imported."""
+    (tmp_path / "click.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(30)\n"
+    )
+    path = os.pathsep.join((str(tmp_path), str(REPOSITORY)))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "--help"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (130, "stopped\n")
