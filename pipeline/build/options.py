@@ -91,7 +91,7 @@ class BuildOptions:
         "NAME",
     )
     input_range: str | None = option(None, f"What the network takes: {RANGES}.", "RANGE")
-    output_range: str | None = option(None, f"What the network gives: {RANGES}.", "RANGE")
+    output_range: str | None = option(None, f"The network's output range: {RANGES}.", "RANGE")
     channel_order: str | None = option(None, "rgb (default) or bgr, on both sides.", "ORDER")
     take: str | None = option(None, "The output to keep, of an .onnx file with several.", "NAME")
     bind: tuple[str, ...] = option(

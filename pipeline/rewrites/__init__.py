@@ -76,7 +76,7 @@ REWRITES: tuple[Rewrite, ...] = (
     BroadcastConstants(),
     BakedSizes(),
 )
-"""Every rewrite, one line each, in the order in which they run: one that keeps what they say in `after`."""
+"""Every rewrite, in the order in which they run: one that keeps what they say in `after`."""
 
 FINISHING: tuple[Rewrite, ...] = (LowContrast(),)
 """Rewrites of a graph that is lowered and has its image contract; `finish` runs them."""

@@ -76,7 +76,7 @@ class Rewrite(ABC):
     reason: ClassVar[str] = ""
     """Why it is done whatever the target; empty if findings ask for it."""
     after: ClassVar[tuple[str, ...]] = ()
-    """The names of the rewrites that come before it in each round."""
+    """The names of the rewrites that must run before it in each round: in another order the result is another."""
     last: ClassVar[bool] = False
     """Whether it runs only once no other rewrite changes anything any more."""
     changes_numbers: ClassVar[str] = ""

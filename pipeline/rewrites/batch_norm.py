@@ -63,7 +63,6 @@ class FoldBatchNorm(Rewrite):
     name = "fold-batch-norm"
     summary = "BatchNormalization after a convolution is folded into its weights and bias"
     reason = "one layer less"
-    after = ("constants",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []

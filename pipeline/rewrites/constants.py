@@ -69,7 +69,6 @@ class Constants(Rewrite):
     name = "constants"
     summary = "folds constants into float32 initializers and removes Identity, Dropout and other no-ops"
     reason = "what is known before the picture is stands in initializers, whoever exported it"
-    after = ("quantised", "picture-statistics")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         done: Outcome = []

@@ -29,7 +29,6 @@ class ExactForms(Rewrite):
     name = "exact-forms"
     summary = "nodes that the target reads as something else are written so that they are read right"
     removes = ("input-missing", "resize-size-short", "subtracted-sum", "product-and-number", "cast-to-bool")
-    after = ("constants",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes, edits = LazyShapes(graph), []

@@ -30,7 +30,6 @@ class Expands(Rewrite):
     name = "expand"
     summary = "Expand in front of arithmetic is removed"
     reason = "arithmetic repeats small operands by itself, at every picture size"
-    after = ("constants",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)

@@ -188,7 +188,6 @@ class NoOps(Rewrite):
     name = "no-ops"
     summary = "clips without bounds, sums of one tensor and shapes there and back go; a Clip from 0 on is Relu"
     reason = "one layer less"
-    after = ("constants",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []

@@ -31,7 +31,6 @@ class FreeSizes(Rewrite):
     name = "free-sizes"
     summary = "sizes of the picture in Resize and around group normalisation become ratios and copied sizes"
     reason = "no picture size in the graph, and no layers that compute one"
-    after = ("constants",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         sized = [node for node in n.nodes_of(graph, "Resize") if n.given(node, 3) is not None]

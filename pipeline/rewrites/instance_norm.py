@@ -42,7 +42,6 @@ class FuseInstanceNorm(Rewrite):
     name = "fuse-instance-norm"
     summary = "instance normalisation that an exporter decomposed becomes InstanceNormalization again"
     reason = "one fused layer instead of several, and no picture size in the graph"
-    after = ("constants", "expand")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []

@@ -67,7 +67,6 @@ class ChannelsLast(Rewrite):
     name = "layout"
     summary = "channels-last regions become channels-first, and the Transposes around them meet and vanish"
     reason = "each Transpose copies the map, and channels-last regions of a channels-first graph are guessed at"
-    after = ("constants",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         if not any(node.op in (*_RESHAPING, "Transpose") for node in graph.nodes):

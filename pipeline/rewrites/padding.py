@@ -116,7 +116,6 @@ class MergedPads(Rewrite):
     name = "merge-pads"
     summary = "zero pads join the Conv after them, and chains of pads merge"
     reason = "one layer less"
-    after = ("constants", "padding")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)

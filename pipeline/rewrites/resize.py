@@ -316,7 +316,6 @@ class FuseUpsample(Rewrite):
     name = "fuse-upsample"
     summary = "nearest upsampling written with Reshape and Concat or Expand becomes a Resize"
     reason = "one layer, and no picture size in the graph"
-    after = ("constants",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []

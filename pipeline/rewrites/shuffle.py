@@ -43,7 +43,6 @@ class Shuffles(Rewrite):
     name = "shuffle"
     summary = "pixel and channel shuffles become DepthToSpace, SpaceToDepth or Gather, without sizes in the graph"
     reason = "one layer of rank 4, and no picture size in the graph"
-    after = ("constants",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []

@@ -66,6 +66,22 @@ def rough():
     return model(nodes, WEIGHTS | held, opset=18, input_shape=(1, 3, 16, 24))
 
 
+def grouped():
+    """Group norm as torch exports it, with a scale; the weights of its instance norm are computed."""
+    nodes = [
+        node("Reshape", "x rows", "r"),
+        node("Expand", "one count", "ones"),
+        node("Expand", "zero count", "zeros"),
+        node("InstanceNormalization", "r ones zeros", "n"),
+        node("Shape", "x", "s"),
+        node("Reshape", "n s", "b"),
+        node("Mul", "b g8", "y"),
+    ]
+    constants = {"rows": np.array([0, 2, -1]), "count": np.array([2]), "one": np.ones(1, np.float32)}
+    constants |= {"zero": np.zeros(1, np.float32), "g8": random((8, 1, 1))}
+    return model(nodes, constants, opset=18, input_shape=(1, 8, 16, 24))
+
+
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_what_a_target_takes_as_it_is_comes_out_with_no_edit_but_the_image_contract(target):
     graph = from_model(plain())
@@ -107,8 +123,19 @@ def test_the_rewrites_stand_in_an_order_that_they_ask_for():
         assert set(rewrite.after) <= set(names[:place]), rewrite.name
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("source", [plain, rough])
+@pytest.mark.parametrize("name, before", [(r.name, name) for r in REWRITES for name in r.after])
+def test_in_another_order_than_a_rewrite_asks_for_the_graph_is_another(name, before):
+    order = [rewrite for rewrite in REWRITES if rewrite.name != name]
+    place = [rewrite.name for rewrite in order].index(before)
+    order.insert(place, next(rewrite for rewrite in REWRITES if rewrite.name == name))
+    target = targets.get("barracuda-1.0")
+    usual, other = from_model(grouped()), from_model(grouped())
+    run(usual, target, REWRITES), run(other, target, order)
+    assert sorted(operators(usual)) != sorted(operators(other))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("source", [plain, rough, grouped])
 def test_any_order_that_they_allow_gives_the_same_graph(source, seed):
     generator, waiting, order = chance.Random(seed), list(REWRITES), []
     while waiting:
