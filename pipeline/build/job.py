@@ -86,6 +86,7 @@ def convert(
     same. A finished conversion is taken from the cache.
     """
     from pipeline import targets
+    from pipeline.build import several_styles
     from pipeline.build.origin import refuse_output
     from pipeline.support.files import write_file
 
@@ -93,6 +94,7 @@ def convert(
     path = existing_file(source)
     written = Path(output) if output else Path.cwd() / f"{path.stem}.{options.target}.onnx"
     refuse_output(written, path, bool(targets.get(options.target).package), to.force)
+    several_styles.refuse(options)
     _check_inputs(options)
     held = _converted_before(path, options) if to.use_cache else None
     if held is not None:
@@ -161,16 +163,23 @@ def make_parts(
     `origin` is the report of the bundle that `path` is the model of, where it is made for another target.
     """
     from pipeline import targets
-    from pipeline.build import looks
+    from pipeline.build import looks, several_styles
     from pipeline.build.rebuild import rebuild_arguments
     from pipeline.build.report_pictures import report_pictures
     from pipeline.build.steadiness import steadiness
     from pipeline.compress.bundling import check_target, pack_lowered
     from pipeline.compress.kinds import FLOAT
+    from pipeline.sources import ports
     from pipeline.verify import pictures
 
     check_target(options.weights, targets.get(options.target))
-    network, lowered, proof, report = proven.make(path, options, step, bake_contract=True)
+    styled, styles = None, ports.styles(options.bind)
+    if len(styles) > 1:
+        several_styles.check(options)
+        styled = several_styles.make(path, options, styles, step)
+        network, lowered, proof, report = styled.network, styled.lowered, styled.proof, styled.report
+    else:
+        network, lowered, proof, report = proven.make(path, options, step, bake_contract=True)
     report["name"] = name
     report["look"] = looks.of_options(options) if origin is None else looks.of_report(origin)
     if origin is not None:
@@ -188,6 +197,8 @@ def make_parts(
     painted = report_pictures(pair, lowered, proof, options.picture, options.size, report["look"])
     if packed is not None:
         painted["what the packed network makes of it, the golden picture of this bundle"] = golden_output
+    for number, made_of_it in enumerate(styled.golden_outputs if styled else ()):
+        painted[f"style {number}, {report['styles'][number]['name']}"] = pictures.png(made_of_it)
     own_code = ":" in network.architecture
     parts = Parts(
         report,
@@ -196,6 +207,7 @@ def make_parts(
         golden_input,
         golden_output,
         painted,
+        tuple(map(pictures.png, styled.golden_outputs)) if styled else (),
     )
     return parts, None if own_code else network.companions
 

@@ -91,6 +91,7 @@ def lower_network(
     check: bool = False,
     alone: bool = False,
     device: str | None = NONE,
+    refits: bool = True,
 ) -> Lowered:
     """Export `network` and rewrite it until `target` accepts it; `size` is the nominal one.
 
@@ -102,7 +103,7 @@ def lower_network(
     """
 
     def lower_at(chosen: Size) -> Lowered:
-        return _lower_at(network, target, chosen, bake_contract, metadata, skip, check, alone, device)
+        return _lower_at(network, target, chosen, bake_contract, metadata, skip, check, alone, device, refits)
 
     try:
         lowered = lower_at(size)
@@ -149,6 +150,7 @@ def _lower_at(
     check: bool,
     alone: bool,
     device: str | None,
+    refits: bool,
 ) -> Lowered:
     from pipeline.build.export import export
     from pipeline.build.measured_norms import refit
@@ -181,7 +183,8 @@ def _lower_at(
     rewritten.checks.extend(finished.checks)
     uncured = target.family.write(before_finish, target) if finished.edits else None
     del before_finish
-    rewritten.edits.extend(refit(graph, target, _contract_of(graph, network, bake_contract)))
+    if refits:
+        rewritten.edits.extend(refit(graph, target, _contract_of(graph, network, bake_contract)))
     del exported
     give_back()
     channels = _channels(graph, only_pictures=bake_contract)

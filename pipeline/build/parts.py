@@ -30,6 +30,8 @@ class Parts:
     golden_input: bytes
     golden_output: bytes
     pictures: dict[str, bytes]
+    styles: tuple[bytes, ...] = ()
+    """The golden pictures of several styles, in the order of the report's `styles`; none for one."""
 
     def members(self) -> dict[str, bytes]:
         """The parts but the report, as the cache keeps them."""
@@ -39,6 +41,7 @@ class Parts:
             "golden_output.png": self.golden_output,
             _CAPTIONS: json.dumps(list(self.pictures)).encode(),
             **{f"picture_{number}.png": held for number, held in enumerate(self.pictures.values())},
+            **{f"style_{number}.png": held for number, held in enumerate(self.styles)},
         }
 
     @classmethod
@@ -53,6 +56,7 @@ class Parts:
             members["golden_input.png"],
             members["golden_output.png"],
             {str(caption): members[f"picture_{number}.png"] for number, caption in enumerate(captions)},
+            tuple(members[f"style_{number}.png"] for number in range(len(report.get("styles", ())))),
         )
         if set(made.members()) != set(members):
             raise ValueError("there are other members besides")
@@ -105,6 +109,9 @@ def bundle(parts: Parts, options: BuildOptions, name: str) -> dict[str, bytes]:
             golden_input_png=parts.golden_input,
             golden_output_png=parts.golden_output,
             golden_tolerance=max(1.0, report["proof"]["tolerance_levels"] + 0.5),
+            style_input=str(model.get("style_input", "")),
+            style_names=tuple(str(held["name"]) for held in report.get("styles", ())),
+            style_pngs=parts.styles,
             is_mask=look["mask"],
             strength=look["strength"],
             keep_colors=look["keep_colors"],

@@ -26,9 +26,12 @@ _HARMLESS = {"warning": "warning", "slow": "slow operator", "note": "note"}
 
 
 def make(
-    path: Path, options: BuildOptions, step: Step, *, bake_contract: bool
+    path: Path, options: BuildOptions, step: Step, *, bake_contract: bool, refits: bool = True
 ) -> tuple[Network, Lowered, Proof, dict[str, Any]]:
-    """Everything up to the proof; raises ProofFailed where a rule or the numbers do not hold."""
+    """Everything up to the proof; raises ProofFailed where a rule or the numbers do not hold.
+
+    Without `refits` nothing depends on what the network makes of pictures: the graphs of two styles stay alike.
+    """
     from pipeline import sources, targets
     from pipeline.sources import ports
 
@@ -60,10 +63,10 @@ def make(
     if bake_contract:
         _require_contract(network)
 
-    lowered, proof, report = _lower_and_prove(path, network, target, options, step, bake_contract)
+    lowered, proof, report = _lower_and_prove(path, network, target, options, step, bake_contract, refits=refits)
     if not proof.passed and lowered.fixed_size is None:
         # Sizes that are baked in can make a graph right at its own size and wrong, but running, at others.
-        alone = _lower_and_prove(path, network, target, options, step, bake_contract, alone=True)
+        alone = _lower_and_prove(path, network, target, options, step, bake_contract, alone=True, refits=refits)
         if alone[1].passed:
             lowered, proof, report = alone
     worst = proof.worst
@@ -98,6 +101,7 @@ def _lower_and_prove(
     step: Step,
     bake_contract: bool,
     alone: bool = False,
+    refits: bool = True,
 ) -> tuple[Lowered, Proof, dict[str, Any]]:
     """One lowering, validated and compared with the source; with `alone`, only for the nominal size."""
     from pipeline import sources
@@ -122,6 +126,7 @@ def _lower_and_prove(
         check=options.check,
         device=options.device,
         alone=alone,
+        refits=refits,
     )
     step("lower", f"{plural(len(lowered.edits), 'edit')}; {facts.counts(lowered.after['operators'])}")
     if lowered.size != options.size:
@@ -154,7 +159,7 @@ def _lower_and_prove(
         )
 
     def shown(function: Picture2Picture, around: Network | None) -> Picture2Picture:
-        made = _picture_function(function, around, reference, lowered)
+        made = picture_function(function, around, reference, lowered)
         return _of_whole_levels(made) if network.model is not None and takes_bytes(network.model) else made
 
     outside = None if bake_contract else network
@@ -183,14 +188,14 @@ def _lower_and_prove(
             None if LowContrast.name in options.skip else any(edit.what == MEAN for edit in lowered.edits),
         )
     if lowered.quantised is not None:
-        as_given = _picture_function(reference, network, reference, lowered)(proof.golden_input)
+        as_given = picture_function(reference, network, reference, lowered)(proof.golden_input)
         report["against_quantised"] = difference(as_given, candidate(proof.golden_input), "picture").as_dict()
     if options.original is not None:
         report["against_original"] = against_original(
             options.original,
-            _picture_function(sources.reference(_original(options)), network, reference, lowered),
+            picture_function(sources.reference(_original(options)), network, reference, lowered),
             candidate,
-            _picture_function(reference, network, reference, lowered),
+            picture_function(reference, network, reference, lowered),
             proof.golden_input,
         )
     worst = proof.worst
@@ -288,7 +293,7 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _picture_function(
+def picture_function(
     function: Picture2Picture, network: Network | None, reference: Picture2Picture, lowered: Lowered
 ) -> Picture2Picture:
     """`function` as RGB 0..1 to RGB 0..1: through the network's contract, or as it is when it is baked in.

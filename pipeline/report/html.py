@@ -15,6 +15,7 @@ from pipeline.report.markdown import (
     plan_size,
     silence,
     sizes,
+    styles,
 )
 from pipeline.report.page import data_url, render
 
@@ -34,6 +35,7 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> byt
         silence=silence(report["findings"]),
         sizes=sizes(report["model"]),
         look=look(report),
+        styles=styles(report),
         operators=sorted({*report["before"]["operators"], *report["model"]["operators"]}),
         pictures=[(caption, data_url(content)) for caption, content in pictures.items()],
         predicted=_bars(report["cost"]),

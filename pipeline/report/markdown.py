@@ -35,6 +35,7 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         "## Proof",
         "",
         *_proof(report["proof"]),
+        *_styles(report),
         *(line for sentence in further_sentences(report) for line in (sentence, "")),
         *_cost(report.get("cost")),
         *_advice(report.get("advice")),
@@ -115,6 +116,30 @@ def sizes(model: Mapping[str, Any]) -> str:
     scale = model["output_scale"]
     larger = "" if scale == 1 else f"; the output is {scale:g} times as large"
     return f"any multiple of {model['size_multiple']}, nominally {model['width']}x{model['height']}{larger}"
+
+
+def styles(report: Mapping[str, Any]) -> list[tuple[str, str, float]]:
+    """Name, what is bound and the largest difference in levels, of each of several styles and of a blend."""
+    rows = [
+        (f"{number} {held['name']}", ", ".join(held["bound"]), held["proof"]["would_have_passed_at"])
+        for number, held in enumerate(report.get("styles", ()))
+    ]
+    blend = report.get("style_blend")
+    if rows and blend:
+        rows.append(("a blend of the first two", "halfway", blend["would_have_passed_at"]))
+    return rows
+
+
+def _styles(report: Mapping[str, Any]) -> list[str]:
+    rows = styles(report)
+    if not rows:
+        return []
+    return [
+        "| style | bound | largest difference (levels) |",
+        "|---|---|---:|",
+        *(f"| {_cell(name)} | {_cell(bound)} | {levels:.3f} |" for name, bound, levels in rows),
+        "",
+    ]
 
 
 def _proof(proof: Mapping[str, Any]) -> list[str]:

@@ -27,6 +27,7 @@ from pipeline.rewrites.instance_norm import FuseInstanceNorm, InstanceNormInputs
 from pipeline.rewrites.layout import ChannelsLast
 from pipeline.rewrites.linear_fusing import ConstantsAlongWidth, ShiftsBeforeConvolutions
 from pipeline.rewrites.low_contrast import LowContrast
+from pipeline.rewrites.mixed_channels import MixedChannels
 from pipeline.rewrites.padding import MergedPads, Paddings
 from pipeline.rewrites.pooling import Pools
 from pipeline.rewrites.reductions import Reductions, Softmaxes
@@ -60,6 +61,7 @@ REWRITES: tuple[Rewrite, ...] = (
     FuseInstanceNorm(),
     InstanceNormInputs(),
     FreeSizes(),
+    MixedChannels(),
     FuseUpsample(),
     Resizes(),
     Softmaxes(),

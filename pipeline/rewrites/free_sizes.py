@@ -37,7 +37,7 @@ class FreeSizes(Rewrite):
         norms = [pair for node in n.nodes_of(graph, "InstanceNormalization") if (pair := _around(graph, node))]
         if not target.can("declared-size-binds") or not (sized or norms):
             return []
-        at = _shapes_at(graph)
+        at = shapes_at(graph)
         edits = [edit for node in sized if (edit := self._scales(graph, node, at))]
         return [*edits, *(edit for pair in norms if (edit := self._copied(graph, *pair, at)))]
 
@@ -88,7 +88,7 @@ def _around(graph: gs.Graph, norm: gs.Node) -> tuple[gs.Node, gs.Node] | None:
     return first, last
 
 
-def _shapes_at(graph: gs.Graph) -> list[Shapes]:
+def shapes_at(graph: gs.Graph) -> list[Shapes]:
     """Shapes at the trial sizes, or at the one that the input declares."""
     image = graph.inputs[0]
     declared = image.shape

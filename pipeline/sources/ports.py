@@ -170,6 +170,25 @@ def bind(model: onnx.ModelProto, bindings: Sequence[str], value_range: str | Non
     return files
 
 
+def styles(bindings: Sequence[str]) -> list[tuple[str, ...]]:
+    """The bindings of each style: an input that is bound several times has a value for each.
+
+    Inputs that are bound once have the same value in all. Raises PipelineError `bad-binding` where two inputs are
+    bound a different number of times.
+    """
+    by_name: dict[str, list[str]] = {}
+    for binding in bindings:
+        by_name.setdefault(binding.partition("=")[0], []).append(binding)
+    counts = {name: len(held) for name, held in by_name.items() if len(held) > 1}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{_plain(name)} {count} times" for name, count in counts.items())
+        raise _bad(f"{told}: it is not clear which values belong together", "Bind each once for each style.")
+    count = next(iter(counts.values()), 1)
+    return [
+        tuple(held[number] if len(held) > 1 else held[0] for held in by_name.values()) for number in range(count)
+    ]
+
+
 def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]

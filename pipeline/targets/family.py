@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,6 +31,8 @@ CODES = "codes.json"
 
 Picture2Picture = Callable[["np.ndarray"], "np.ndarray"]
 """From pictures (1, C, H, W) to pictures, both float32."""
+StyledPicture = Callable[["np.ndarray", Sequence[float]], "np.ndarray"]
+"""The same with a weight for each of several styles."""
 
 
 class Family(ABC):
@@ -108,6 +110,34 @@ class Family(ABC):
         del emulated
         give_back()
         return lambda picture: run(opened, picture)
+
+    # --- several styles in one file --------------------------------------------------------------------------
+
+    def write_styles(
+        self, graphs: Sequence[gs.Graph], target: Target, metadata: Mapping[str, str] | None = None
+    ) -> bytes:
+        """One file of graphs that differ in constants only, a graph for each style; see `graph.weighted`.
+
+        The default is a network with a second input, a weight for each style. Raises `styles-differ`.
+        """
+        from pipeline.graph.weighted import weighted
+
+        return self.write(weighted(graphs), target, metadata)
+
+    def style_runner(self, data: bytes, target: Target) -> StyledPicture:
+        """The file of `write_styles` as a function of a picture and a weight for each style."""
+        import numpy as np
+
+        from pipeline.graph.runtime import free_size, session
+
+        opened = session(free_size(self.emulate(data, target)))
+        picture_name, weights_name = (held.name for held in opened.get_inputs())
+
+        def run(picture: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+            shaped = np.asarray(weights, np.float32).reshape(1, -1, 1, 1)
+            return np.asarray(opened.run(None, {picture_name: picture, weights_name: shaped})[0])
+
+        return run
 
     def tolerance(self, target: Target, wanted: float) -> float:
         """The largest difference that the proof allows, in levels of 255, where `wanted` is what was asked for."""

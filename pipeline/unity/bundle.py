@@ -45,6 +45,8 @@ class BundleSpec:
     `name` is a C# identifier such as `Mosaic`: the folder `Models/<name>/` and the class `<name>StyleTransfer`.
     `nominal_width`, `nominal_height` and `size_multiple` are in pixels; `output_scale` is output size over input
     size; `golden_tolerance` is in 8-bit levels. `reports`: file name (`report.html`) -> bytes.
+    `style_names`: of several styles in the one model, none for one; `style_pngs` are their golden outputs, and
+    `style_input` is the input that takes a weight for each ("" where the engine mixes weights).
     `is_mask`: the output is a mask, not a picture. `strength` and `keep_colors` are shares, 0 to 1.
     Either `onnx`, which Unity imports, or `packed`, which holds it and is imported when the game runs.
     """
@@ -73,6 +75,9 @@ class BundleSpec:
     golden_tolerance: float
     reports: dict[str, bytes] = field(default_factory=dict)
     packed: bytes | None = None
+    style_input: str = ""
+    style_names: tuple[str, ...] = ()
+    style_pngs: tuple[bytes, ...] = ()
     is_mask: bool = False
     strength: float = 1.0
     keep_colors: float = 0.0
@@ -183,6 +188,7 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
     network = f"{folder}/{next(iter(model_files))}"
     stub, prefab = f"{folder}/{class_name}.cs", f"{folder}/{spec.name}Camera.prefab"
     golden_input, golden_output = f"{folder}/golden_input.png", f"{folder}/golden_output.png"
+    goldens = {f"{folder}/golden_output_{number}.png": png for number, png in enumerate(spec.style_pngs)}
 
     links = {
         "model": reference(ids.SCRIPTABLE_OBJECT, guid(asset), ids.NATIVE),
@@ -200,6 +206,7 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
             packed=reference(ids.TEXT, guid(network), ids.IMPORTED) if is_packed else ids.NOTHING,
             golden_input=reference(ids.TEXTURE, guid(golden_input), ids.IMPORTED),
             golden_output=reference(ids.TEXTURE, guid(golden_output), ids.IMPORTED),
+            style_goldens=[reference(ids.TEXTURE, guid(path), ids.IMPORTED) for path in goldens],
         ),
         stub: _stub(spec, class_name),
         prefab: fill(
@@ -215,6 +222,7 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
         ),
         golden_input: spec.golden_input_png,
         golden_output: spec.golden_output_png,
+        **goldens,
         **{f"{folder}/{name}": data for name, data in spec.reports.items()},
     }
     stripping = f"Engines/{engine_of(spec.target)}/link.xml.j2"

@@ -51,6 +51,11 @@ static class EngineRig
         return imported;
     }
 
+    public static readonly bool StubsHaveStyles = true;
+
+    public static void GiveStyles(StyleTransferModel style, int count)
+      => NetworkOf(style).inputs.Add(new Model.Input { name = "style_weights", shape = new[] { 1, 1, 1, count } });
+
     public static void LetItKeepItsInput(StyleTransferModel style) => NetworkOf(style).stubKeeps = true;
 
     // Files load as this network; "seen" gets their bytes.

@@ -45,13 +45,18 @@ static class EngineRig
 
     public static void PrintWorkers() {}
 
+    // Kernels are stand-ins here, without weights; tests/targets/compute mixes those of real plans.
+    public static readonly bool StubsHaveStyles = false;
+
+    public static void GiveStyles(StyleTransferModel style, int count) {}
+
     // A plan of so many pointwise kernels on two buffers, in the format of pipeline/targets/compute/file.py.
     static byte[] Plan(int channels, int layers)
     {
         var bytes = new MemoryStream();
         var to = new BinaryWriter(bytes);
         to.Write(Encoding.ASCII.GetBytes("STCP"));
-        Write(to, 1, 0, 16, 16, channels, channels, layers, 0, layers > 1 ? Math.Min(2, layers - 1) : 0);
+        Write(to, ComputePlan.FormatVersion, 0, 16, 16, channels, channels, layers, 0, layers > 1 ? Math.Min(2, layers - 1) : 0);
         Write(to, "input");
         Write(to, "output");
         Write(to, 0);
@@ -86,12 +91,18 @@ static class EngineRig
 
     static void Write(BinaryWriter to, params int[] numbers)
     {
-        foreach (var number in numbers) to.Write(number);
+        foreach (var number in numbers)
+        {
+            // 2n, or -2n - 1 below zero, in seven bits a byte, the lowest first.
+            var left = number >= 0 ? 2L * number : -2L * number - 1;
+            for (; left > 127; left >>= 7) to.Write((byte)(left & 127 | 128));
+            to.Write((byte)left);
+        }
     }
 
     static void Write(BinaryWriter to, string text)
     {
-        to.Write(Encoding.UTF8.GetByteCount(text));
+        Write(to, Encoding.UTF8.GetByteCount(text));
         to.Write(Encoding.UTF8.GetBytes(text));
     }
 

@@ -229,6 +229,114 @@ public static partial class Cases
         Fixture.Free(source, shown);
     }
 
+    static StyleTransferModel SeveralStyles()
+    {
+        var style = Fixture.Style();
+        EngineRig.GiveStyles(style, 3);
+        Stub.Reflect.Set(style, "styleInput", "style_weights");
+        Stub.Reflect.Set(style, "styleNames", new[] { "inverse", "itself", "black" });
+        return style;
+    }
+
+    public static void styles_of_one_network_are_chosen_and_blended_without_a_stop()
+    {
+        if (!EngineRig.StubsHaveStyles) return;
+
+        var source = Fixture.Picture();
+        var shown = Fixture.Canvas();
+        var camera = Fixture.Camera(SeveralStyles());
+        camera.Reproject = false;
+        Stub.Reflect.Send(camera, "OnEnable");
+        Action<float, float, string> expect = (inverse, itself, what) =>
+        {
+            Fixture.Frame(camera, source, shown);
+            for (var i = 0; i < source.texels.Length; i++)
+                if (i % 4 != 3)
+                    Fixture.Near(shown.texels[i], inverse * (1 - source.texels[i]) + itself * source.texels[i], 0.004f,
+                      what + " texel " + i / 4);
+        };
+        expect(1, 0, "the first");
+        camera.StyleNumber = 1;
+        expect(0, 1, "the second");
+        camera.SecondStyle = 2;
+        camera.StyleBlend = 0.25f;
+        expect(0, 0.75f, "with a quarter of black");
+        camera.StyleNumber = 99;
+        expect(0, 0, "beyond the last is the last");
+        camera.SetStyleOverride(new StyleMix(0, 1, 0.5f));
+        expect(0.5f, 0.5f, "a volume's");
+        camera.SetStyleOverride(StyleTransferSettings.NoMix);
+        camera.StyleNumber = -3;
+        Fixture.Equal(camera.StyleNumber, 0, "in range");
+        camera.StyleBlend = 7;
+        Fixture.Equal(camera.StyleBlend, 1f, "in range");
+        expect(0, 0, "the second alone");
+        Fixture.Equal(Stub.Networks.Executions, 6, "a run in each frame");
+        Fixture.Equal(camera.LoadedStyles, 1, "networks");
+
+        // A run that is spread over frames keeps the style that it began with.
+        camera.StyleBlend = 0;
+        camera.SpreadFrames = 3;
+        Fixture.Frame(camera, source, shown);
+        var began = Stub.Networks.Styles;
+        camera.StyleNumber = 1;
+        Fixture.Frame(camera, source, shown);
+        Fixture.Equal(Stub.Networks.Styles, began, "the style of the run under way");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
+    public static void golden_frames_are_checked_with_each_style()
+    {
+        if (!EngineRig.StubsHaveStyles) return;
+
+        var style = SeveralStyles();
+        var golden = new Texture2D(Fixture.Width, Fixture.Height, TextureFormat.RGBA32, false, true);
+        var inverse = new Texture2D(Fixture.Width, Fixture.Height, TextureFormat.RGBA32, false, true);
+        var black = new Texture2D(Fixture.Width, Fixture.Height, TextureFormat.RGBA32, false, true);
+        var pixels = new Color32[Fixture.Width * Fixture.Height];
+        var inverted = new Color32[pixels.Length];
+        for (var i = 0; i < pixels.Length; i++)
+        {
+            pixels[i] = new Color32((byte)(i * 7), (byte)(i * 13), (byte)i, 255);
+            inverted[i] = new Color32((byte)(255 - pixels[i].r), (byte)(255 - pixels[i].g), (byte)(255 - pixels[i].b), 255);
+        }
+        golden.SetPixels32(pixels);
+        inverse.SetPixels32(inverted);
+        black.SetPixels32(new Color32[pixels.Length]);
+        Stub.Reflect.Set(style, "goldenInput", golden);
+        Stub.Reflect.Set(style, "goldenOutput", inverse);
+        Stub.Reflect.Set(style, "styleGoldenOutputs", new[] { inverse, golden, black });
+        var result = StyleTransfer.Editor.GoldenFrames.Check(style);
+        if (!result.Passed) throw new Exception(result.Message);
+
+        Stub.Reflect.Set(style, "styleGoldenOutputs", new[] { inverse, golden, golden });
+        result = StyleTransfer.Editor.GoldenFrames.Check(style);
+        Fixture.Equal(result.Passed, false, "a wrong third style");
+        Fixture.Contains(result.Message, "with black");
+
+        Stub.Reflect.Set(style, "styleGoldenOutputs", new[] { inverse, golden, null });
+        Fixture.Contains(StyleTransfer.Editor.GoldenFrames.Check(style).Message, "no golden picture of its style black");
+        foreach (var texture in new[] { golden, inverse, black }) UnityEngine.Object.DestroyImmediate(texture);
+    }
+
+    public static void a_network_without_the_styles_of_its_asset_is_named()
+    {
+        if (!EngineRig.StubsHaveStyles) return;
+
+        var style = Fixture.Style();
+        Stub.Reflect.Set(style, "styleInput", "style_weights");
+        Stub.Reflect.Set(style, "styleNames", new[] { "a", "b" });
+        var camera = Fixture.Camera(style);
+        Stub.Reflect.Send(camera, "OnEnable");
+        var source = Fixture.Picture();
+        var shown = Fixture.Canvas();
+        Fixture.Frame(camera, source, shown);
+        Fixture.Contains(Stub.World.Logs[0], "the network has 1 inputs instead of 2");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+    }
+
     public static void own_colours_and_strength_are_of_style_camera_and_volume()
     {
         var source = Fixture.Picture();

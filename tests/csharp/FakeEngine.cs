@@ -8,7 +8,7 @@ using UnityEngine.Rendering;
 
 public sealed class FakeAsset : ScriptableObject
 {
-    public int Channels, Layers;
+    public int Channels, Layers, Styles;
     public bool Keeps;
 }
 
@@ -66,6 +66,7 @@ sealed class FakeNetwork : StyleTransferNetwork
     {
         var told = new NetworkDescription { Channels = m_Asset.Channels };
         told.Inputs.Add("input");
+        if (m_Asset.Styles > 1) told.Inputs.Add("style_weights");
         told.Outputs.Add("output");
         return told;
     }
@@ -81,6 +82,8 @@ sealed class FakeNetwork : StyleTransferNetwork
         m_Input = Make(size);
         m_Output = Make(size);
     }
+
+    public override void SetStyle(float[] weights) => Stub.Networks.Styles = (float[])weights.Clone();
 
     static RenderTexture Make(WorkingSize size)
     {

@@ -32,4 +32,8 @@ static class EngineRig
     }
 
     public static void PrintWorkers() {}
+
+    public static readonly bool StubsHaveStyles = true;
+
+    public static void GiveStyles(StyleTransferModel style, int count) => ((FakeAsset)style.Model).Styles = count;
 }

@@ -38,6 +38,12 @@ static class EngineRig
         return imported;
     }
 
+    public static readonly bool StubsHaveStyles = true;
+
+    public static void GiveStyles(StyleTransferModel style, int count)
+      => NetworkOf(style).inputs.Add
+         (new Model.Input { name = "style_weights", shape = new DynamicTensorShape(1, count, 1, 1) });
+
     public static void LetItKeepItsInput(StyleTransferModel style) => NetworkOf(style).stubKeeps = true;
 
     public static void ImportFiles(UnityEngine.Object network, Action<byte[]> seen)

@@ -157,6 +157,13 @@ public static class PipelineProgram
             rig.Frame(0);
             Fixture.Near(rig.Camera.CurrentKeepColors(null), 0.25f, 1e-6f, "the camera's own colours");
             volume.keepColors.value = 0;
+            volume.styleNumber.value = 2;
+            volume.styleBlend.value = 0.5f;
+            rig.Frame(0);
+            Fixture.Equal(rig.Camera.CurrentMix, new StyleMix(2, 0, 0.5f), "the volume's styles of one network");
+            volume.styleNumber.value = -1;
+            rig.Frame(0);
+            Fixture.Equal(rig.Camera.CurrentMix, new StyleMix(0, 0, 0), "the camera's own");
 
             volume.style.value = Fixture.Style();
             EngineRig.LetItKeepItsInput(volume.style.value);

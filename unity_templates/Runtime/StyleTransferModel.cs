@@ -73,6 +73,13 @@ public sealed class StyleTransferModel : ScriptableObject
     [SerializeField, Tooltip("Width of the output divided by width of the input.")]
     float outputScale = 1;
 
+    [SerializeField, Tooltip("Name of the model's second input, which takes a weight for each of its styles; empty " +
+      "where it has none.")]
+    string styleInput = "";
+
+    [SerializeField, Tooltip("Names of the styles that the network has, in the order of their numbers; empty for one.")]
+    string[] styleNames = new string[0];
+
     [SerializeField, Tooltip("The output is not a picture but a mask: 1 at the subject, 0 in the background.")]
     bool isMask = false;
 
@@ -103,6 +110,9 @@ public sealed class StyleTransferModel : ScriptableObject
 
     [SerializeField, Tooltip("What the source network makes of it.")]
     Texture2D goldenOutput = null;
+
+    [SerializeField, Tooltip("The same for each style of a network that has several.")]
+    Texture2D[] styleGoldenOutputs = new Texture2D[0];
 
     [SerializeField, Tooltip("How far the model's picture may be from it at worst, in levels of 255, " +
       "before rounding to whole levels.")]
@@ -167,6 +177,18 @@ public sealed class StyleTransferModel : ScriptableObject
     /// <summary>Width of the output divided by width of the input.</summary>
     public float OutputScale => outputScale;
 
+    /// <summary>Name of the model's second input, which takes a weight for each style; empty where it has none.
+    /// </summary>
+    public string StyleInput => styleInput;
+
+    /// <summary>How many styles the network has, at least 1.</summary>
+    public int StyleCount => Mathf.Max(1, styleNames.Length);
+
+    /// <summary>The name of a style for people.</summary>
+    /// <param name="number">from 0</param>
+    public string StyleName(int number)
+      => number >= 0 && number < styleNames.Length ? styleNames[number] : DisplayName;
+
     /// <summary>Whether the output is a mask, 1 at the subject and 0 in the background, and not a picture. See
     /// <see cref="StyleTransferSettings.MaskModel"/>.</summary>
     public bool IsMask => isMask;
@@ -191,6 +213,11 @@ public sealed class StyleTransferModel : ScriptableObject
 
     /// <summary>What the source network makes of <see cref="GoldenInput"/>, rounded to 8 bits.</summary>
     public Texture2D GoldenOutput => goldenOutput;
+
+    /// <summary>The golden output of a style; <see cref="GoldenOutput"/> for a network with one.</summary>
+    /// <param name="number">from 0</param>
+    public Texture2D StyleGoldenOutput(int number)
+      => number >= 0 && number < styleGoldenOutputs.Length ? styleGoldenOutputs[number] : goldenOutput;
 
     /// <summary>How far the model's picture may be from the golden one at worst, in levels of 255.</summary>
     public float GoldenTolerance => goldenTolerance;

@@ -30,6 +30,15 @@ public abstract class StyleTransferNetwork : IDisposable
 
     #endregion
 
+    #region Several styles
+
+    /// <summary>Chooses the style of the runs that begin from now on, of a network that has several.</summary>
+    /// <param name="weights">one for each style of the asset; between them its numbers are interpolated. Kept by the
+    /// caller, who may change them later</param>
+    public virtual void SetStyle(float[] weights) {}
+
+    #endregion
+
     #region A run
 
     /// <summary>Makes input and output for a picture size, in place of those for the size before.</summary>

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.targets.family import Family, Picture2Picture
+from pipeline.targets.family import Family, Picture2Picture, StyledPicture
 
 if TYPE_CHECKING:
     import onnx
@@ -47,6 +47,23 @@ class Compute(Family):
             return to_model(graph, metadata).SerializeToString(deterministic=True)
         plan.metadata = dict(metadata or {})
         return file.write(plan)
+
+    def write_styles(
+        self, graphs: Sequence[gs.Graph], target: Target, metadata: Mapping[str, str] | None = None
+    ) -> bytes:
+        """The weights of all styles are in the plan, and mixed there: no kernel runs for a style."""
+        from pipeline.targets.compute import file, styles
+
+        written = [self.write(graph, target, metadata) for graph in graphs]
+        if not all(data.startswith(MAGICS) for data in written):
+            return written[0]
+        return file.write(styles.joined([file.parse(data) for data in written]))
+
+    def style_runner(self, data: bytes, target: Target) -> StyledPicture:
+        from pipeline.targets.compute import emulation, packing, styles
+
+        plan = packing.plan_of(data)
+        return lambda picture, weights: emulation.runner(styles.mixed(plan, weights))(picture)
 
     def read(self, data: bytes) -> onnx.ModelProto:
         """An ONNX file, or a plan as a model whose nodes are its dispatches."""

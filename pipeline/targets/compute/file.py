@@ -19,6 +19,8 @@ from pipeline.targets.compute.plan import Dispatch, Extent, Plan, Value, Weight
 
 MAGIC = b"STCP"
 VERSION = 2
+STYLED = 3
+"""The version of a file that holds several styles: it has one more part, at its end."""
 GRIDS = ("tiles", "pixels", "flat", "blocks", "threads")
 WEIGHTS = ("conv", "rows", "depthwise")
 FORMS = {
@@ -66,7 +68,15 @@ def holes(plan: Plan) -> list[tuple[int, int]]:
 def _written(plan: Plan) -> _Writer:
     to = _Writer()
     to.data += MAGIC
-    to.ints(VERSION, int(plan.half), *plan.size, *plan.channels, plan.result, plan.table_elements, plan.slots)
+    to.ints(
+        STYLED if plan.style_count > 1 else VERSION,
+        int(plan.half),
+        *plan.size,
+        *plan.channels,
+        plan.result,
+        plan.table_elements,
+        plan.slots,
+    )
     for text in plan.names:
         to.text(text)
     to.ints(len(plan.metadata))
@@ -114,6 +124,11 @@ def _written(plan: Plan) -> _Writer:
         to.ints(WEIGHTS.index(weight.kind), weight.at, *(weight.form[name] for name in FORMS[weight.kind]))
         to.ints(weight.data.ndim, *weight.data.shape)
         to.floats(weight.data)
+    if plan.style_count > 1:
+        to.ints(plan.style_count, len(plan.styles))
+        for number, data in sorted(plan.styles.items()):
+            to.ints(number)
+            to.data += np.ascontiguousarray(data, "<f4").tobytes()
     return to
 
 
@@ -190,8 +205,8 @@ def parse(data: bytes, subject: str = "") -> Plan:
 def _parsed(source: _Reader) -> Plan:
     source.at = 4
     version, half, height, width, in_channels, out_channels, result, tables, slots = source.ints(9)
-    if version != VERSION:
-        raise ValueError(f"it has version {version}, this tool reads {VERSION}")
+    if version not in (VERSION, STYLED):
+        raise ValueError(f"it has version {version}, this tool reads {VERSION} and {STYLED}")
     names = (source.text(), source.text())
     metadata = {source.text(): source.text() for _ in range(source.count())}
     values = []
@@ -249,10 +264,31 @@ def _parsed(source: _Reader) -> Plan:
         form = dict(zip(FORMS[kind], source.ints(len(FORMS[kind])), strict=True))
         shape = source.ints(source.count())
         weights.append(Weight(kind, source.floats(shape), form, at))
+    count = 1
+    styles: dict[int, np.ndarray] = {}
+    if version == STYLED:
+        count = source.count()
+        for _ in range(source.count()):
+            number = source.count()
+            styles[number] = source.floats((count, *weights[number].data.shape))
     if source.at != len(source.data):
         raise ValueError("it has data after its end")
     if len(SHAPE) * 4 < max(fixed_names):
         raise ValueError("constants")
     channels = (in_channels, out_channels)
     size = (height, width)
-    return Plan(dispatches, values, weights, tables, size, channels, result, bool(half), slots, names, metadata)
+    return Plan(
+        dispatches,
+        values,
+        weights,
+        tables,
+        size,
+        channels,
+        result,
+        bool(half),
+        slots,
+        names,
+        metadata,
+        styles,
+        count,
+    )

@@ -119,6 +119,9 @@ class Plan:
     names: tuple[str, str] = ("input", "output")
     """What the graph called its input and its output."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    styles: Mapping[int, np.ndarray] = field(default_factory=dict)
+    """By the number of a weight, its data for each of several styles: (styles, *shape of the weight)."""
+    style_count: int = 1
 
     def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         """(height, width) of every value for a picture of this size. ValueError where one would be empty."""

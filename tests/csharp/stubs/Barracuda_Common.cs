@@ -35,6 +35,7 @@ public static class ModelLoader
 public interface IWorker : IDisposable
 {
     IWorker Execute(Tensor input);
+    void SetInput(string name, Tensor x);
     IEnumerator StartManualSchedule(Tensor input);
     float scheduleProgress { get; }
     Tensor PeekOutput();
@@ -256,11 +257,21 @@ class StubWorker : IWorker
         return this;
     }
 
+    Tensor m_Style;
+
+    public void SetInput(string name, Tensor x)
+    {
+        if (name != m_Model.inputs[1].name) throw new KeyNotFoundException(name);
+        m_Style = x;
+        Stub.Networks.Styles = (float[])x.StubValues().Clone();
+    }
+
     // The input is converted at once, the layers one by one.
     public IEnumerator StartManualSchedule(Tensor input)
     {
         if (m_Disposed) throw new ObjectDisposedException("Worker");
         if (Stub.Networks.BurstBroken && m_Type == WorkerFactory.Type.CSharpBurst) throw new Exception("no Burst here");
+        if (m_Model.inputs.Count > 1 && m_Style == null) throw new Exception("the second input is not set");
         Stub.Networks.BeginRun();
 
         var view = input.tensorOnDevice as TextureAsTensorData;

@@ -44,6 +44,13 @@ public sealed class ComputeBuffer : IDisposable
         this.data = (Array)data.Clone();
     }
 
+    // Indices and count are of the array's own elements.
+    public void SetData(Array data, int managedBufferStartIndex, int computeBufferStartIndex, int count)
+    {
+        if (this.data == null) throw new Exception("nothing was uploaded before");
+        Array.Copy(data, managedBufferStartIndex, this.data, computeBufferStartIndex, count);
+    }
+
     public void Release()
     {
         if (m_Released) throw new Exception("released twice");

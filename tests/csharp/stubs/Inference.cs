@@ -290,6 +290,15 @@ public class Worker : IDisposable
         m_Commands = cb;
     }
 
+    bool m_HasStyle;
+
+    public void SetInput(int index, Tensor input)
+    {
+        if (index != 1 || index >= m_Model.inputs.Count) throw new ArgumentOutOfRangeException("index");
+        m_HasStyle = true;
+        Stub.Networks.Styles = (float[])input.values.Clone();
+    }
+
     public void Schedule(Tensor input)
     {
         var layers = ScheduleIterable(input);
@@ -302,6 +311,7 @@ public class Worker : IDisposable
     {
         if (m_Disposed) throw new ObjectDisposedException("Worker");
         if (Stub.Networks.BurstBroken && m_Backend == BackendType.CPU) throw new Exception("no Burst here");
+        if (m_Model.inputs.Count > 1 && !m_HasStyle) throw new Exception("the second input is not set");
         input.Pin(m_Backend == BackendType.CPU ? Tensor.Place.Memory
             : m_Backend == BackendType.GPUPixel ? Tensor.Place.Texture : Tensor.Place.Buffer);
         Stub.Networks.BeginRun();

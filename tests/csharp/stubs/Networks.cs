@@ -36,8 +36,12 @@ public static class Networks
     // What the last run was given: row, column, channel, from the top.
     public static float[] LastInput;
 
+    // What the last chosen style gave for each style of a network that has several; null for others.
+    public static float[] Styles;
+
     public static void Reset()
     {
+        Styles = null;
         ByAsset.Clear();
         ByFile = null;
         Executions = LayersRun = 0;
@@ -46,14 +50,16 @@ public static class Networks
         LastInput = null;
     }
 
-    // What every network makes of a picture: the inverse, or the picture itself, and the flicker.
+    // What every network makes of a picture: the inverse, or the picture itself, and the flicker. Of several styles
+    // the first inverts, the second keeps the picture, and the third gives black.
     public static void Answer(float[] values, bool keeps)
     {
         var flicker = Executions % 2 == 0 ? Flicker : -Flicker;
         for (var i = 0; i < values.Length; i++)
         {
             if (flicker != 0) values[i] -= flicker;
-            if (!keeps) values[i] = 1 - values[i];
+            if (Styles != null) values[i] = Styles[0] * (1 - values[i]) + Styles[1] * values[i];
+            else if (!keeps) values[i] = 1 - values[i];
         }
     }
 

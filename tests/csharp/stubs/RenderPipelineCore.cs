@@ -24,6 +24,11 @@ public class ClampedFloatParameter : VolumeParameter<float>
     public ClampedFloatParameter(float value, float min, float max, bool overrideState = false) : base(value, overrideState) {}
 }
 
+public class NoInterpIntParameter : VolumeParameter<int>
+{
+    public NoInterpIntParameter(int value, bool overrideState = false) : base(value, overrideState) {}
+}
+
 public class LayerMaskParameter : VolumeParameter<LayerMask>
 {
     public LayerMaskParameter(LayerMask value, bool overrideState = false) : base(value, overrideState) {}

@@ -3,9 +3,11 @@ using System.Globalization;
 using System.IO;
 using StyleTransfer.Compute;
 
-// Prints what the C# side makes of a plan file: PlanCases FILE HEIGHT WIDTH FLIP.
+// Prints what the C# side makes of a plan file: PlanCases FILE HEIGHT WIDTH FLIP [WEIGHT OF EACH STYLE...].
 static class PlanCases
 {
+    const int FirstStyle = 4;
+
     static int Main(string[] arguments)
     {
         CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
@@ -38,6 +40,16 @@ static class PlanCases
             Console.WriteLine("real " + string.Join(" ", bits));
         }
         var weights = ComputeWeights.LayOut(plan);
+        var shares = new float[arguments.Length - FirstStyle];
+        for (var i = 0; i < shares.Length; i++) shares[i] = float.Parse(arguments[FirstStyle + i]);
+        foreach (var style in plan.Styles)
+        {
+            if (shares.Length == 0) break;
+            int first, count;
+            var mixed = new float[plan.Weights[style.Weight].Data.Length + 1];
+            style.Mix(shares, mixed);
+            ComputeWeights.LayOut(plan.Weights[style.Weight], mixed, weights, out first, out count);
+        }
         var bytes = new byte[sizeof(float) * weights.Length];
         Buffer.BlockCopy(weights, 0, bytes, 0, bytes.Length);
         Console.WriteLine("weights " + Convert.ToBase64String(bytes));

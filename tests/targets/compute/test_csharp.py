@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.targets.compute import file
+from pipeline.support.errors import PipelineError
+from pipeline.targets.compute import file, styles
 from pipeline.targets.compute.compiler import compile_graph
 from pipeline.targets.compute.constants import constants, groups, partial_elements
 from pipeline.targets.compute.kernels import kernel_name
@@ -22,15 +23,15 @@ HERE = Path(__file__).resolve().parent
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """What knows nothing of Unity, and a program that prints it."""
-    names = ("ComputePlan.cs", "ComputeConstants.cs", "ComputeWeights.cs")
+    names = ("ComputePlan.cs", "ComputeConstants.cs", "ComputeWeights.cs", "StyledWeight.cs")
     sources = [path for path in sources_of("Engines/Compute") if path.name in names]
     return must_compile(tmp_path_factory.mktemp("plans") / "plans.exe", [*sources, HERE / "PlanCases.cs"])
 
 
-def told(program, folder, data: bytes, size: tuple[int, int], flip: bool) -> list[list[str]]:
+def told(program, folder, data: bytes, size: tuple[int, int], flip: bool, *shares: float) -> list[list[str]]:
     path = folder / "plan.bytes"
     path.write_bytes(data)
-    done = run("mono", program, path, size[0], size[1], int(flip))
+    done = run("mono", program, path, size[0], size[1], int(flip), *shares)
     assert done.returncode == 0, done.stderr
     return [line.split(" ") for line in done.stdout.splitlines()]
 
@@ -53,6 +54,43 @@ def test_constants_groups_and_weights_are_those_of_python(program, tmp_path, nam
         assert lines[:-1] == expected
         weights = np.frombuffer(base64.b64decode(lines[-1][1]), np.float32)
         assert np.array_equal(weights, buffer(plan).reshape(-1))
+
+
+def restyled(graph, seed):
+    """The same network with other constants in its convolutions and norms."""
+    random = np.random.default_rng(seed)
+    for node in graph.nodes:
+        if node.op in ("Conv", "InstanceNormalization"):
+            for constant in node.inputs[1:]:
+                constant.values = constant.values + random.normal(0, 0.1, constant.values.shape).astype(np.float32)
+    return graph
+
+
+@pytest.mark.parametrize("name", ["grey", "styles"] if "styles" in NETWORKS else ["grey", sorted(NETWORKS)[0]])
+def test_styles_are_mixed_as_python_does(program, tmp_path, name):
+    plans = [compile_graph(restyled(made(name), seed)).plan for seed in (1, 2, 3)]
+    joined = styles.joined(plans)
+    assert joined.styles and joined.style_count == 3
+    data = file.write(joined)
+    again = file.parse(data)
+    assert again.style_count == 3 and again.styles.keys() == joined.styles.keys()
+    assert file.write(again) == data
+    for shares in ([0, 1, 0], [0, 0, 1], [0.25, 0, 0.75]):
+        lines = told(program, tmp_path, data, joined.size, False, *shares)
+        weights = np.frombuffer(base64.b64decode(lines[-1][1]), np.float32)
+        np.testing.assert_allclose(weights, buffer(styles.mixed(again, shares)).reshape(-1), atol=1e-6)
+        if 1 in shares:
+            np.testing.assert_allclose(weights, buffer(plans[shares.index(1)]).reshape(-1), atol=1e-7)
+    for cut in (len(data) - 3, len(data) - 4 * 7):
+        assert told(program, tmp_path, data[:cut], (32, 32), False)[0][0] == "refused"
+        with pytest.raises(PipelineError, match="compiled network"):
+            file.parse(data[:cut])
+
+
+def test_plans_of_other_kernels_make_no_one_plan():
+    names = sorted(NETWORKS)[:2]
+    with pytest.raises(PipelineError, match="styles-differ"):
+        styles.joined([compile_graph(made(name)).plan for name in names])
 
 
 def test_a_damaged_plan_is_refused_by_both(program, tmp_path):

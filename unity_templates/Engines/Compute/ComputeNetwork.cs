@@ -69,6 +69,18 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     /// <summary>Where to draw the picture.</summary>
     public override RenderTexture Input => _picture;
 
+    /// <summary>Mixes the weights of the styles, and gives those that differ to the GPU.</summary>
+    public override void SetStyle(float[] weights)
+    {
+        for (var i = 0; i < _plan.Styles.Length; i++)
+        {
+            _plan.Styles[i].Mix(weights, _mixed);
+            int first, count;
+            ComputeWeights.LayOut(_plan.Weights[_plan.Styles[i].Weight], _mixed, _numbers, out first, out count);
+            _weights.SetData(_numbers, first, first, count);
+        }
+    }
+
     /// <summary>Takes buffers for a run.</summary>
     public override void Begin()
     {
@@ -170,6 +182,9 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     ComputeShader _kernels;
     int[] _kernelOf;
     ComputeBuffer _weights;
+
+    // Of a network of several styles: what _weights holds, and the numbers of one weight before they are laid out.
+    float[] _numbers, _mixed;
     CommandBuffer _commands;
 
     // For each dispatch, at the size of AllocateBuffers.
@@ -217,6 +232,12 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         var weights = ComputeWeights.LayOut(plan);
         _weights = new ComputeBuffer(weights.Length / PixelChannels, WeightStride);
         _weights.SetData(weights);
+        if (plan.Styles.Length == 0) return;
+
+        _numbers = weights;
+        var longest = 0;
+        foreach (var style in plan.Styles) longest = Math.Max(longest, plan.Weights[style.Weight].Data.Length);
+        _mixed = new float[longest];
     }
 
     void ReleaseObjects()

@@ -162,6 +162,9 @@ public sealed class ComputePlan
     /// <summary>All constants.</summary>
     public Weight[] Weights { get; private set; }
 
+    /// <summary>The constants that depend on the style, of a network that has several; else none.</summary>
+    public StyledWeight[] Styles { get; private set; }
+
     /// <summary>Equal for networks that differ only in their weights: they can share kernels and buffers.</summary>
     public string Key { get; private set; }
 
@@ -169,8 +172,11 @@ public sealed class ComputePlan
 
     #region Reading
 
-    /// <summary>The version of the file that this reads.</summary>
+    /// <summary>The version of a file with one style.</summary>
     public const int FormatVersion = 2;
+
+    /// <summary>The version of a file with several.</summary>
+    public const int StyledVersion = 3;
 
     /// <summary>Reads a plan.</summary>
     /// <param name="file">the whole file</param>
@@ -204,7 +210,8 @@ public sealed class ComputePlan
     {
         _bytes = bytes;
         reader.ReadInt32();
-        if (ReadNumber(reader) != FormatVersion)
+        var version = ReadNumber(reader);
+        if (version != FormatVersion && version != StyledVersion)
             throw new InvalidDataException("the compiled network has another format version than this script reads; " +
               "build it again");
 
@@ -233,6 +240,7 @@ public sealed class ComputePlan
         for (var i = 0; i < Dispatches.Length; i++) Dispatches[i] = ReadDispatch(reader);
         Weights = new Weight[ReadCount(reader)];
         for (var i = 0; i < Weights.Length; i++) Weights[i] = ReadWeight(reader);
+        Styles = version == StyledVersion ? ReadStyles(reader) : new StyledWeight[0];
         Check();
         Key = MakeKey();
     }
@@ -341,11 +349,32 @@ public sealed class ComputePlan
             if (size * IntBytes > _bytes) throw Damaged("a weight is larger than the file");
         }
 
-        var bytes = reader.ReadBytes((int)size * sizeof(float));
-        if (bytes.Length != size * sizeof(float)) throw new EndOfStreamException();
-        weight.Data = new float[size];
-        Buffer.BlockCopy(bytes, 0, weight.Data, 0, bytes.Length);
+        weight.Data = ReadNumbers(reader, (int)size);
         return weight;
+    }
+
+    static float[] ReadNumbers(BinaryReader reader, int count)
+    {
+        var bytes = reader.ReadBytes(count * sizeof(float));
+        if (bytes.Length != count * sizeof(float)) throw new EndOfStreamException();
+        var numbers = new float[count];
+        Buffer.BlockCopy(bytes, 0, numbers, 0, bytes.Length);
+        return numbers;
+    }
+
+    StyledWeight[] ReadStyles(BinaryReader reader)
+    {
+        var count = ReadCount(reader);
+        var styles = new StyledWeight[ReadCount(reader)];
+        for (var i = 0; i < styles.Length; i++)
+        {
+            var weight = ReadCount(reader);
+            if (weight >= Weights.Length || count < 1) throw Damaged("a style has no weight");
+            var data = new float[count][];
+            for (var style = 0; style < count; style++) data[style] = ReadNumbers(reader, Weights[weight].Data.Length);
+            styles[i] = new StyledWeight(weight, data);
+        }
+        return styles;
     }
 
     // Every number that is used as an index later.

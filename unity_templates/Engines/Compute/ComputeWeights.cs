@@ -17,8 +17,21 @@ public static class ComputeWeights
         var end = 1;
         foreach (var weight in plan.Weights) end = Math.Max(end, weight.At + Length(weight));
         var buffer = new float[Lanes * end];
-        foreach (var weight in plan.Weights) LayOut(weight, buffer);
+        foreach (var weight in plan.Weights) LayOutData(weight, weight.Data, buffer);
         return buffer;
+    }
+
+    /// <summary>Lays out one weight of a buffer anew, with other numbers.</summary>
+    /// <param name="weight">which, of the plan that the buffer is of</param>
+    /// <param name="data">its numbers; as many as its own, or more</param>
+    /// <param name="buffer">the whole buffer</param>
+    /// <param name="first">the first number of the buffer that is the weight's</param>
+    /// <param name="count">how many are</param>
+    public static void LayOut(ComputePlan.Weight weight, float[] data, float[] buffer, out int first, out int count)
+    {
+        first = Lanes * weight.At;
+        count = Lanes * Length(weight);
+        LayOutData(weight, data, buffer);
     }
 
     #endregion
@@ -41,25 +54,25 @@ public static class ComputeWeights
         }
     }
 
-    static void LayOut(ComputePlan.Weight weight, float[] buffer)
+    static void LayOutData(ComputePlan.Weight weight, float[] data, float[] buffer)
     {
         switch (weight.Kind)
         {
             case ComputePlan.WeightKind.Convolution:
-                LayOutConvolution(weight, buffer);
+                LayOutConvolution(weight, data, buffer);
                 break;
             case ComputePlan.WeightKind.Rows:
-                LayOutRows(weight, buffer);
+                LayOutRows(weight, data, buffer);
                 break;
             default:
-                LayOutDepthwise(weight, buffer);
+                LayOutDepthwise(weight, data, buffer);
                 break;
         }
     }
 
     // Slice by slice of output channels; in it input blocks, kernel rows, columns, lanes, output blocks. What has no
     // channel stays 0.
-    static void LayOutConvolution(ComputePlan.Weight weight, float[] buffer)
+    static void LayOutConvolution(ComputePlan.Weight weight, float[] data, float[] buffer)
     {
         int slices = weight.Form[0], steps = weight.Form[1], lanes = weight.Form[2], together = weight.Form[3];
         int phaseBlocks = weight.Form[4], phases = weight.Form[5];
@@ -78,12 +91,12 @@ public static class ComputeWeights
             var inPhase = (number - phase * phaseBlocks) * Lanes + channel;
             var input = step * Lanes + lane;
             if (phase < phases && inPhase < each && input < inputs)
-                buffer[to] = weight.Data[((phase * each + inPhase) * inputs + input) * taps + tap];
+                buffer[to] = data[((phase * each + inPhase) * inputs + input) * taps + tap];
         }
     }
 
     // For each block of channels all rows; phase by phase.
-    static void LayOutRows(ComputePlan.Weight weight, float[] buffer)
+    static void LayOutRows(ComputePlan.Weight weight, float[] data, float[] buffer)
     {
         int rows = weight.Shape[0], channels = weight.Shape[1], phases = weight.Form[0];
         var each = channels / phases;
@@ -93,17 +106,17 @@ public static class ComputeWeights
         {
             var inPhase = channel % each;
             var block = channel / each * blocks + inPhase / Lanes;
-            buffer[Lanes * (weight.At + block * rows + row) + inPhase % Lanes] = weight.Data[row * channels + channel];
+            buffer[Lanes * (weight.At + block * rows + row) + inPhase % Lanes] = data[row * channels + channel];
         }
     }
 
-    static void LayOutDepthwise(ComputePlan.Weight weight, float[] buffer)
+    static void LayOutDepthwise(ComputePlan.Weight weight, float[] data, float[] buffer)
     {
         var taps = weight.Shape[1] * weight.Shape[2];
         for (var channel = 0; channel < weight.Shape[0]; channel++)
         for (var tap = 0; tap < taps; tap++)
             buffer[Lanes * (weight.At + channel / Lanes * taps + tap) + channel % Lanes] =
-              weight.Data[channel * taps + tap];
+              data[channel * taps + tap];
     }
 
     static int Blocks(int channels) => (channels + Lanes - 1) / Lanes;

@@ -73,6 +73,9 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     /// <summary>Where to draw the picture.</summary>
     public override RenderTexture Input => _exchange.Picture;
 
+    /// <summary>Gives the weights to the model's second input.</summary>
+    public override void SetStyle(float[] weights) => AllocateStyle(weights);
+
     /// <summary>Takes the picture; the first layer is given when it has arrived.</summary>
     public override void Begin()
     {
@@ -160,6 +163,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     #region Private objects
 
     const int PictureRank = 4;
+    const int StyleInput = 1;
     internal const int ChannelAxis = 1;
     internal const int HeightAxis = 2;
     internal const int WidthAxis = 3;
@@ -169,6 +173,9 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     BackendType _backend;
     Worker _worker;
     PictureExchange _exchange;
+
+    // The weights of the styles; null for a network of one.
+    Tensor<float> _style;
 
     // Where layers are recorded before they are given to the GPU; only for compute shaders.
     CommandBuffer _commands;
@@ -191,9 +198,20 @@ public sealed class InferenceNetwork : StyleTransferNetwork
         if (backend == BackendType.GPUCompute) _commands = new CommandBuffer { name = "Style Transfer" };
     }
 
+    // Anew for each choice: layers of the run before may still be reading the last one.
+    void AllocateStyle(float[] weights)
+    {
+        var before = _style;
+        _style = new Tensor<float>(new TensorShape(1, weights.Length, 1, 1), weights);
+        _worker.SetInput(StyleInput, _style);
+        if (before != null) before.Dispose();
+    }
+
     void ReleaseWorker()
     {
         ReleaseBuffers();
+        if (_style != null) _style.Dispose();
+        _style = null;
         if (_commands != null) _commands.Dispose();
         _commands = null;
         if (_worker != null) _worker.Dispose();

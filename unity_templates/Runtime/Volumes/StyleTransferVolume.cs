@@ -22,12 +22,24 @@ public sealed class StyleTransferVolume : VolumeComponent
     public ClampedFloatParameter strength = new ClampedFloatParameter(1, 0, 1);
 
     /// <summary>The share of the camera's own colours; blended between volumes.</summary>
-    [Tooltip("The share of the camera's own colours, besides the camera's and the style's. Blended between volumes.")]
+    [Tooltip("The share of the camera's own colours, besides others'. Blended between volumes.")]
     public ClampedFloatParameter keepColors = new ClampedFloatParameter(0, 0, 1);
 
     /// <summary>The style to show; none leaves the camera's own.</summary>
     [Tooltip("The style to show. None leaves the camera's own.")]
     public StyleParameter style = new StyleParameter(null);
+
+    /// <summary>Which style, of a network that has several; -1 leaves the camera's own.</summary>
+    [Tooltip("Which style, of a network that has several; -1 leaves the camera's own styles and blend.")]
+    public NoInterpIntParameter styleNumber = new NoInterpIntParameter(CamerasOwn);
+
+    /// <summary>Another style of the same network, to blend in.</summary>
+    [Tooltip("Another style of the same network, to blend in.")]
+    public NoInterpIntParameter secondStyle = new NoInterpIntParameter(0);
+
+    /// <summary>Blend of these two styles; blended between volumes.</summary>
+    [Tooltip("Blend of these two styles: 0 is the first, 1 the second. Blended between volumes.")]
+    public ClampedFloatParameter styleBlend = new ClampedFloatParameter(0, 0, 1);
 
     /// <summary>Of the layers that the camera stylises, only these.</summary>
     [Tooltip("Of the layers that the camera stylises, only these.")]
@@ -45,6 +57,8 @@ public sealed class StyleTransferVolume : VolumeComponent
         var volume = stack != null ? stack.GetComponent<StyleTransferVolume>() : null;
         if (volume == null) component.SetOverrides(1, null, EveryLayer, 0);
         else component.SetOverrides(volume.strength.value, volume.style.value, volume.layers.value, volume.keepColors.value);
+        component.SetStyleOverride(volume == null ? StyleTransferSettings.NoMix
+          : new StyleMix(volume.styleNumber.value, volume.secondStyle.value, volume.styleBlend.value));
     }
 
     #endregion
@@ -52,6 +66,7 @@ public sealed class StyleTransferVolume : VolumeComponent
     #region Private members
 
     const int EveryLayer = -1;
+    const int CamerasOwn = -1;
 
     #endregion
 }

@@ -122,19 +122,35 @@ public static class GoldenFrames
             return "the asset has no network. Check that the model file beside it was imported without errors.";
         if (asset.GoldenInput == null || asset.GoldenOutput == null)
             return "the asset has no golden pictures. Build the bundle again with pipeline build-unity.";
+        for (var style = 0; style < asset.StyleCount; style++)
+            if (asset.StyleGoldenOutput(style) == null)
+                return "the asset has no golden picture of its style " + asset.StyleName(style) +
+                  ". Build the bundle again with pipeline build-unity.";
         if (!asset.GoldenInput.isReadable || !asset.GoldenOutput.isReadable)
             return "its pictures cannot be read. Switch on Read/Write Enabled in their import settings.";
         return null;
     }
 
+    // The worst of all styles of the network.
     static GoldenFrameResult Compare(StyleTransferModel asset)
+    {
+        var worst = Compare(asset, 0);
+        for (var style = 1; style < asset.StyleCount && worst.Passed; style++)
+        {
+            var other = Compare(asset, style);
+            if (!other.Passed || other.WorstLevels > worst.WorstLevels) worst = other;
+        }
+        return worst;
+    }
+
+    static GoldenFrameResult Compare(StyleTransferModel asset, int style)
     {
         StyleTransferWorker worker;
         WorkingSize size;
         int channels;
-        var actual = Run(asset, out worker, out size, out channels);
+        var actual = Run(asset, style, out worker, out size, out channels);
 
-        var picture = asset.GoldenOutput;
+        var picture = asset.StyleGoldenOutput(style);
         if (size.Width != picture.width || size.Height != picture.height)
             return GoldenFrameResult.Failed(Title(asset) + "the network gives " + Size(size.Width, size.Height) +
               " pixels, the golden output has " + Size(picture.width, picture.height) + ".");
@@ -146,13 +162,15 @@ public static class GoldenFrames
         var bound = asset.GoldenTolerance + HalfLevel;
         var passed = worst <= bound && !float.IsNaN(mean);
 
-        return GoldenFrameResult.Compared(passed, worst, mean, Title(asset) + (passed ? "passed" : "FAILED") +
+        var named = asset.StyleCount > 1 ? " with " + asset.StyleName(style) : "";
+        return GoldenFrameResult.Compared(passed, worst, mean, Title(asset) + (passed ? "passed" : "FAILED") + named +
           " on " + worker + ", worst difference " + Number(worst) + ", mean " + Number(mean) +
           " levels of 255 (allowed " + Number(bound) + ").");
     }
 
     // On the first worker that runs: what Auto stands for needs a graphics device.
-    static float[] Run(StyleTransferModel asset, out StyleTransferWorker worker, out WorkingSize size, out int channels)
+    static float[] Run(StyleTransferModel asset, int style, out StyleTransferWorker worker, out WorkingSize size,
+                       out int channels)
     {
         var load = NetworkLoad.Start(asset);
         var workers = load.Engine.ProofWorkers;
@@ -163,8 +181,13 @@ public static class GoldenFrames
             try
             {
                 using (var network = load.Take(worker))
+                {
+                    var weights = new float[asset.StyleCount];
+                    weights[style] = 1;
+                    if (weights.Length > 1) network.SetStyle(weights);
                     return network.Compute(values, new WorkingSize(asset.GoldenInput.width, asset.GoldenInput.height),
                                            out size, out channels);
+                }
             }
             catch (Exception exception) when (i + 1 < workers.Length)
             {

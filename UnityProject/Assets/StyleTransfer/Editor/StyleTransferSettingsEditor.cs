@@ -26,6 +26,11 @@ sealed class StyleTransferSettingsEditor : UnityEditor.Editor
         if (settings.Model != null && camera != null)
             EditorGUILayout.HelpBox(Cost(settings, camera.pixelWidth, camera.pixelHeight), MessageType.Info);
 
+        if (settings.Model != null && settings.Model.StyleCount > 1)
+            EditorGUILayout.HelpBox(Styles(settings), MessageType.None);
+        if (settings.MaskModel != null && !settings.MaskModel.IsMask)
+            EditorGUILayout.HelpBox(NoMask, MessageType.Warning);
+
         var running = settings as StyleTransferCamera;
         if (Application.isPlaying && running != null && running.Runner != null)
             EditorGUILayout.HelpBox(Running(running), MessageType.None);
@@ -51,6 +56,17 @@ sealed class StyleTransferSettingsEditor : UnityEditor.Editor
           "{0}: {1:N0} weights, {2:0.00} MB. The network sees {3} x {4}: {5:0.0} billion multiply-adds a picture{6}.",
           model.DisplayName, model.Weights, model.FileBytes / BytesPerMegabyte, size.Width, size.Height,
           model.GigaMacs * pixels, Rate(settings.RunEveryFrames));
+    }
+
+    const string NoMask = "Mask Model paints pictures. Assign a network that was built with --mask.";
+
+    static string Styles(StyleTransferSettings settings)
+    {
+        var names = new System.Text.StringBuilder("Style Number and Second Style:");
+        for (var i = 0; i < settings.Model.StyleCount; i++)
+            names.Append(i == 0 ? " " : ", ").Append(i.ToString(CultureInfo.InvariantCulture)).Append(" ")
+              .Append(settings.Model.StyleName(i));
+        return names.ToString();
     }
 
     static string Rate(int everyFrames)

@@ -19,12 +19,17 @@ public static class ModelContract
     /// <param name="network">what was loaded</param>
     public static string FindMismatch(StyleTransferModel asset, NetworkDescription network)
     {
-        if (network.Inputs.Count != 1)
-            return Say(asset, "the network has " + Number(network.Inputs.Count) + " inputs instead of one");
+        var inputs = string.IsNullOrEmpty(asset.StyleInput) ? PictureInputs : PictureInputs + StyleInputs;
+        if (network.Inputs.Count != inputs)
+            return Say(asset, "the network has " + Number(network.Inputs.Count) + " inputs instead of " + Number(inputs));
 
         if (network.Inputs[0] != asset.InputName)
             return Say(asset, "the network's input is called '" + network.Inputs[0] +
               "', the asset says '" + asset.InputName + "'");
+
+        if (inputs > PictureInputs && network.Inputs[PictureInputs] != asset.StyleInput)
+            return Say(asset, "the network's second input is called '" + network.Inputs[PictureInputs] +
+              "', the asset says '" + asset.StyleInput + "'");
 
         if (!network.Outputs.Contains(asset.OutputName))
             return Say(asset, "the network has no output called '" + asset.OutputName + "'");
@@ -36,6 +41,8 @@ public static class ModelContract
 
     #region Private methods
 
+    const int PictureInputs = 1;
+    const int StyleInputs = 1;
     const int ColorChannels = 3;
     const int GreyChannels = 1;
 

@@ -304,6 +304,7 @@ sealed class StyleTransferEffect : IDisposable
         next.SpreadFrames = switches ? Mathf.Max(_settings.SpreadFrames, FirstRunFrames) : _settings.SpreadFrames;
         next.BudgetMilliseconds = _settings.BudgetMilliseconds;
         next.Waits = false;
+        next.Style = _settings.CurrentMix;
         next.TargetHeight = Mathf.Max(Mathf.Min(_settings.MinimumHeight, _settings.TargetHeight),
           Mathf.FloorToInt(_settings.TargetHeight * ResolutionScale + 0.5f));
 

@@ -49,6 +49,9 @@ public sealed class StyleTransferRunner : IDisposable
     /// </summary>
     public bool Waits { get; set; }
 
+    /// <summary>Which of the network's styles the next run has, if it has several.</summary>
+    public StyleMix Style { get; set; }
+
     /// <summary>Whether a whole run can be recorded into the commands of a frame.</summary>
     public bool CanRecord => _network.CanRecord;
 
@@ -160,7 +163,11 @@ public sealed class StyleTransferRunner : IDisposable
     }
 
     /// <summary>Begins a run on what is drawn.</summary>
-    internal void Begin() => _schedule.Begin();
+    internal void Begin()
+    {
+        ApplyStyle();
+        _schedule.Begin();
+    }
 
     /// <summary>One frame's share of the run under way. True when <see cref="Picture"/> is a new one.</summary>
     internal bool Advance()
@@ -175,6 +182,7 @@ public sealed class StyleTransferRunner : IDisposable
     internal Texture Record(CommandBuffer commands)
     {
         _schedule.Cancel();
+        ApplyStyle();
         return _stylized = _network.Record(commands);
     }
 
@@ -193,7 +201,16 @@ public sealed class StyleTransferRunner : IDisposable
     WorkingSize _size;
     Texture _stylized;
 
+    // A weight for each style of the network; null for a network of one.
+    float[] _styleWeights;
+
     #endregion
+
+    // All weights are 0 before the first run, so that it sets them.
+    void ApplyStyle()
+    {
+        if (_styleWeights != null && Style.Write(_styleWeights)) _network.SetStyle(_styleWeights);
+    }
 
     #region Allocate / deallocate
 
@@ -204,6 +221,7 @@ public sealed class StyleTransferRunner : IDisposable
         _worker = load.Engine.Choose(wish, out _workerNote);
         _network = load.Take(_worker);
         _schedule = new RunSchedule(_network);
+        if (_model.StyleCount > 1) _styleWeights = new float[_model.StyleCount];
     }
 
     void AllocateBuffers(WorkingSize size)

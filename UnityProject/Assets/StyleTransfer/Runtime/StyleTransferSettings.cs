@@ -15,6 +15,15 @@ public abstract class StyleTransferSettings : MonoBehaviour
     [SerializeField, Tooltip("The style that is shown.")]
     StyleTransferModel model = null;
 
+    [SerializeField, Tooltip("Which style, of a network that has several; from 0.")]
+    int styleNumber = 0;
+
+    [SerializeField, Tooltip("Another of its styles, to blend in.")]
+    int secondStyle = 0;
+
+    [SerializeField, Range(0, 1), Tooltip("Blend of the two styles of one network: 0 is the first, 1 the second.")]
+    float styleBlend = 0;
+
     [SerializeField, Tooltip("Styles to choose from with SwitchTo and NextStyle; may be empty.")]
     StyleTransferModel[] styles = new StyleTransferModel[0];
 
@@ -111,6 +120,7 @@ public abstract class StyleTransferSettings : MonoBehaviour
     float _volumeKeepColors;
     StyleTransferModel _volumeModel;
     int _volumeLayers = EveryLayer;
+    StyleMix _volumeMix = NoMix;
 
     #endregion
 
@@ -136,6 +146,9 @@ public abstract class StyleTransferSettings : MonoBehaviour
 
     const int EveryLayer = -1;
 
+    /// <summary>What volumes give to <see cref="SetStyleOverride"/> to leave the camera's own styles.</summary>
+    public static readonly StyleMix NoMix = new StyleMix(-1, -1, 0);
+
     #endregion
 
     #region Public properties
@@ -148,6 +161,27 @@ public abstract class StyleTransferSettings : MonoBehaviour
     {
         get => model;
         set => model = value;
+    }
+
+    /// <summary>Which style, of a network that has several; from 0.</summary>
+    public int StyleNumber
+    {
+        get => styleNumber;
+        set => styleNumber = Mathf.Max(0, value);
+    }
+
+    /// <summary>Another style of the same network, to blend in.</summary>
+    public int SecondStyle
+    {
+        get => secondStyle;
+        set => secondStyle = Mathf.Max(0, value);
+    }
+
+    /// <summary>Blend of <see cref="StyleNumber"/> (0) and <see cref="SecondStyle"/> (1).</summary>
+    public float StyleBlend
+    {
+        get => styleBlend;
+        set => styleBlend = Mathf.Clamp01(value);
     }
 
     /// <summary>Styles to choose from; never null.</summary>
@@ -303,6 +337,10 @@ public abstract class StyleTransferSettings : MonoBehaviour
     /// <summary>The style to show now: a volume's, else <see cref="Model"/>.</summary>
     public StyleTransferModel CurrentModel => _volumeModel != null ? _volumeModel : model;
 
+    /// <summary>The styles of one network now: a volume's, else the camera's.</summary>
+    public StyleMix CurrentMix
+      => _volumeMix.Style >= 0 ? _volumeMix : new StyleMix(styleNumber, secondStyle, styleBlend);
+
     /// <summary>The strength now: <see cref="Strength"/>, multiplied by the volumes'.</summary>
     public float CurrentStrength => strength * _volumeStrength;
 
@@ -334,6 +372,10 @@ public abstract class StyleTransferSettings : MonoBehaviour
         _volumeModel = style;
         _volumeLayers = layers;
     }
+
+    /// <summary>What volumes say of the styles of one network, until they are asked again.</summary>
+    /// <param name="mix">the styles to show; <see cref="NoMix"/> without</param>
+    public void SetStyleOverride(StyleMix mix) => _volumeMix = mix;
 
     /// <summary>Shows a style of <see cref="Styles"/>.</summary>
     /// <param name="index">which, from 0; beyond the ends it goes round</param>
@@ -372,6 +414,9 @@ public abstract class StyleTransferSettings : MonoBehaviour
     {
         Strength = strength;
         KeepColors = keepColors;
+        StyleNumber = styleNumber;
+        SecondStyle = secondStyle;
+        StyleBlend = styleBlend;
         TargetHeight = targetHeight;
         RunEveryFrames = runEveryFrames;
         SpreadFrames = spreadFrames;

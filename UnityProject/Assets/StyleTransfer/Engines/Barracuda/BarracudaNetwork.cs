@@ -70,6 +70,9 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
     /// <summary>Where to draw the picture.</summary>
     public override RenderTexture Input => _exchange.Picture;
 
+    /// <summary>Gives the weights to the model's second input, as a tensor of their number of channels.</summary>
+    public override void SetStyle(float[] weights) => AllocateStyle(weights);
+
     /// <summary>Takes the picture into the input tensor.</summary>
     public override void Begin()
     {
@@ -121,6 +124,9 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
     WorkerFactory.Type _type;
     IWorker _worker;
     TensorExchange _exchange;
+
+    // The weights of the styles; null for a network of one.
+    Tensor _style;
     IEnumerator _layersLeft;
 
     #endregion
@@ -137,9 +143,20 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
         BarracudaChannels.Loaded();
     }
 
+    // Anew for each choice: a tensor that the GPU has seen is not written again.
+    void AllocateStyle(float[] weights)
+    {
+        var before = _style;
+        _style = new Tensor(1, 1, 1, weights.Length, (float[])weights.Clone());
+        _worker.SetInput(_asset.StyleInput, _style);
+        if (before != null) before.Dispose();
+    }
+
     void ReleaseWorker()
     {
         ReleaseBuffers();
+        if (_style != null) _style.Dispose();
+        _style = null;
         if (_worker != null)
         {
             _worker.Dispose();
