@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.support.version import __version__
 
 if TYPE_CHECKING:
+    import onnx
+
     from pipeline.build.lowering import Lowered
     from pipeline.network import Network
     from pipeline.targets import Target
@@ -129,8 +131,17 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
             "giga_macs": round(after["macs"] / 1e9, 3),
             "activation_elements": after["activation_elements"],
             "notes": list(lowered.notes),
+            **_form(model),
         },
     }
+
+
+def _form(model: onnx.ModelProto) -> dict[str, str]:
+    """`form`: what the file says of itself where it is not the ONNX that other tools read."""
+    from pipeline.targets.family import FORM
+
+    found = next((held.value for held in model.metadata_props if held.key == FORM), "")
+    return {FORM: found} if found else {}
 
 
 def predicted(lowered: Lowered) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def convert(
     from pipeline.build import several_styles
     from pipeline.build.origin import refuse_output
     from pipeline.support.files import write_file
+    from pipeline.targets.family import FORM
 
     options, to = split(options, chosen)
     path = existing_file(source)
@@ -107,6 +108,7 @@ def convert(
         if to.use_cache and ":" not in network.architecture:
             cache.store(_cache_key(path, options, _CONVERT), {_MODEL: content}, report, network.companions)
     result = BuildResult(report, bundle=written, cached=held is not None)
+    result.notes += [str(report["model"][FORM])] if FORM in report["model"] else []
     if written.exists() and written.is_file() and written.read_bytes() == content:
         result.notes.append("the file is there already, with the same bytes")
     elif written.exists() and not to.force:

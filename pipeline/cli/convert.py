@@ -31,11 +31,15 @@ def command(
     its own value ranges, unless --input-range and --output-range are given: then its input and output are RGB
     0..1.
 
+    A file for Barracuda is in the form that Barracuda's importer reads, which is not valid ONNX in places: ONNX
+    Runtime and other tools may refuse it, and are no check of it. `pipeline compare` is: it runs both as they are.
+
     \b
     Examples:
       pipeline convert mosaic.pth -o mosaic.onnx
       pipeline convert quantised.onnx --target barracuda-1.0
       pipeline convert net.onnx --explain --check --skip activations
+      pipeline compare mosaic.pth mosaic.onnx --target barracuda-3.0
     """
     from pipeline.build.job import convert
     from pipeline.report.rewriting import explanation

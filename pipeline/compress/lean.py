@@ -7,10 +7,12 @@ from itertools import count, product
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
+from pipeline.targets.family import FORM
+
 if TYPE_CHECKING:
     import onnx
 
-UNUSED_METADATA = ("architecture", "source_file", "target", "tool")
+UNUSED_METADATA = ("architecture", FORM, "source_file", "target", "tool")
 """Entries of ours that the asset beside the model holds too; the others are compared when a model is loaded."""
 
 

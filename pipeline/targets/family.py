@@ -35,6 +35,10 @@ StyledPicture = Callable[["np.ndarray", Sequence[float]], "np.ndarray"]
 """The same with a weight for each of several styles."""
 
 
+FORM = "form"
+"""Key in a model file's metadata: what is said of a file that is not the ONNX that other tools read."""
+
+
 class Family(ABC):
     """Targets that share a dialect, an engine and a folder. One object per family, without state.
 

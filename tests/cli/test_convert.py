@@ -16,6 +16,8 @@ from pipeline.support.errors import PipelineError
 from tests.networks import style_checkpoint
 from tests.rewrites import model, node, random
 
+DECLARED = ("--input-range", "0..1", "--output-range", "0..1")
+
 
 @pytest.fixture
 def network(tmp_path):
@@ -148,3 +150,29 @@ def test_colour_with_depth_is_converted_and_compared(pipeline, tmp_path):
     assert pipeline("compare", "made.onnx", tmp_path / "rgbd.onnx", *ranges).code == 0
     refused = pipeline("build-unity", tmp_path / "rgbd.onnx", *ranges)
     assert refused.code == 2 and "[auxiliary-inputs]" in refused.err and "4 channels" in refused.err
+
+
+def test_a_file_that_only_the_target_reads_says_so(pipeline, tmp_path):
+    """Clip with its bounds as inputs is written with attributes, which no opset beside it has."""
+    pads = {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "w": random((3, 3, 3, 3), scale=0.1)}
+    nodes = [node("Pad", "x p", "a", mode="reflect"), node("Conv", "a w", "b"), node("Softplus", "b", "y")]
+    onnx.save(model(nodes, pads, opset=14, input_shape=(1, 3, "h", "w")), tmp_path / "net.onnx")
+    told = {}
+    for target in ("barracuda-3.0", "inference-2"):
+        done = pipeline("convert", tmp_path / "net.onnx", "-o", f"{target}.onnx", "--target", target)
+        assert done.code == 0, done.err
+        form = {held.key: held.value for held in onnx.load(f"{target}.onnx").metadata_props}.get("form", "")
+        try:
+            onnx.checker.check_model(onnx.load(f"{target}.onnx"))
+            told[target] = "right"
+            assert not form and "pipeline compare" not in done.err
+        except onnx.checker.ValidationError:
+            told[target] = "dialect"
+            assert "pipeline compare" in form and "pipeline compare" in done.err
+    assert told["inference-2"] == "right"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.targets.barracuda.family._is_valid", lambda model: False)
+        done = pipeline("convert", tmp_path / "net.onnx", "-o", "forced.onnx", "--no-cache")
+    assert "ONNX Runtime and other tools may refuse it" in done.err
+    done = pipeline("compare", tmp_path / "net.onnx", "forced.onnx", "--target", "barracuda-3.0", *DECLARED)
+    assert done.code == 0, done.err

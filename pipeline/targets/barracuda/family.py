@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.targets.family import Family
+from pipeline.targets.family import FORM, Family
 
 if TYPE_CHECKING:
     import onnx
@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
     from pipeline.validation.graphs import GraphKind
     from pipeline.validation.kinds import Kind
+
+
+_FORM = (
+    "this file is in the form of ONNX that {target} imports; ONNX Runtime and other tools may refuse it. Check it "
+    "with: pipeline compare SOURCE THIS.onnx --target {target}"
+)
+
+
+def _is_valid(model: onnx.ModelProto) -> bool:
+    """Whether the file is what ONNX says, which is what other tools read."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(model)
+    except Exception:  # the checker's own kinds, and those of what it calls
+        return False
+    return True
 
 
 class Barracuda(Family):
@@ -33,7 +50,10 @@ class Barracuda(Family):
     def write(self, graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:
         from pipeline.targets.barracuda.dialect import write
 
-        return write(graph, metadata).SerializeToString(deterministic=True)
+        model = write(graph, metadata)
+        if metadata and not _is_valid(model):
+            model = write(graph, {**metadata, FORM: _FORM.format(target=target.name)})
+        return model.SerializeToString(deterministic=True)
 
     def emulate(self, data: bytes, target: Target) -> onnx.ModelProto:
         from pipeline.targets.barracuda.emulation import emulate
