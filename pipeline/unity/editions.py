@@ -84,6 +84,7 @@ def files(edition: Edition, scenes: list[tuple[str, str]]) -> dict[str, bytes]:
     """ProjectSettings/ and, for URP, the pipeline's assets: path in the project -> bytes."""
     product_guid = project_guid("product")
     made = settings.render(PRODUCT, product_guid, scenes) | settings.version(edition.editor, edition.revision)
+    made |= settings.later(edition.unity)
     if not edition.universal:
         return made
     made[f"{settings.FOLDER}/GraphicsSettings.asset"] = settings.graphics(_asset_reference(_PIPELINE), 16)
@@ -93,6 +94,9 @@ def files(edition: Edition, scenes: list[tuple[str, str]]) -> dict[str, bytes]:
     )
     made[f"{settings.FOLDER}/URPProjectSettings.asset"] = asset(
         behaviour(_script(_URP_PROJECT_SETTINGS), "", {"m_LastMaterialVersion": _MATERIAL_VERSION}, 1, hidden=61)
+    )
+    made[f"{settings.FOLDER}/ShaderGraphSettings.asset"] = asset(
+        behaviour(_script(_SHADER_GRAPH_SETTINGS), "", _SHADER_GRAPH, 1, hidden=61)
     )
     assets = {_PIPELINE: _pipeline(), _RENDERER: _renderer()}
     for path, data in assets.items():
@@ -117,6 +121,16 @@ _URP_PROJECT_SETTINGS = "247994e1f5a72c2419c26a37e9334c01"
 _URP_LIT = "933532a4fcc9baf4fa0491de14d08ed7"
 _URP_ASSET_VERSION = "d0353a89b1f911e48b9e16bdc9f2e058"
 _MATERIAL_VERSION = 10
+
+# Of com.unity.shadergraph, which URP brings.
+_SHADER_GRAPH_SETTINGS = "de02f9e1d18f588468e474319d09a723"
+_SHADER_GRAPH = {
+    "shaderVariantLimit": 128,
+    "overrideShaderVariantLimit": 0,
+    "customInterpolatorErrorThreshold": 32,
+    "customInterpolatorWarningThreshold": 16,
+    "customHeatmapValues": Verbatim(ids.NOTHING),
+}
 
 
 def _script(script_guid: str) -> str:

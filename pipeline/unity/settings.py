@@ -61,6 +61,41 @@ def version(editor: str, revision: str) -> dict[str, bytes]:
     return {f"{FOLDER}/ProjectVersion.txt": text.encode("ascii")}
 
 
+def later(unity: tuple[int, int]) -> dict[str, bytes]:
+    """The files that editors since 2019.4 have added, of those that `unity` has: path in the project -> bytes."""
+    files = {}
+    if unity >= _MEMORY_SINCE:
+        sizes = dict.fromkeys((f"m_{name}" for name in _MEMORY_SIZES), -1)
+        fields = _plain({"m_EditorMemorySettings": sizes, "m_PlatformMemorySettings": Verbatim("{}")})
+        files["MemorySettings.asset"] = asset(document(387306366, "MemorySettings", fields))
+    if unity >= _MULTIPLAYER_SINCE:
+        fields = _plain({"m_EnableMultiplayerRoles": 0, "m_StrippingTypes": Verbatim("{}")})
+        files["MultiplayerManager.asset"] = asset(document(655991488, "MultiplayerManager", fields))
+    return {f"{FOLDER}/{name}": data for name, data in files.items()}
+
+
+_MEMORY_SINCE = (2021, 2)
+_MULTIPLAYER_SINCE = (6000, 0)
+
+_MEMORY_SIZES = (
+    *(f"{name}BlockSize" for name in ("MainAllocator", "ThreadAllocator", "MainGfx", "ThreadGfx", "Cache")),
+    *(f"{name}BlockSize" for name in ("Typetree", "Profiler", "ProfilerEditor")),
+    *(
+        f"{kind}BucketAllocator{name}"
+        for kind in ("", "Profiler")
+        for name in ("Granularity", "BucketsCount", "BlockSize", "BlockCount")
+    ),
+    "TempAllocatorSizeMain",
+    *(
+        f"{name}BlockSize"
+        for name in ("JobTempAllocator", "BackgroundJobTempAllocator", "JobTempAllocatorReduced")
+    ),
+    *(f"TempAllocatorSize{name}Worker" for name in ("GIBaking", "NavMesh", "Audio", "Cloud")),
+    *(f"TempAllocatorSize{name}" for name in ("Gfx", "JobWorker", "BackgroundWorker", "PreloadManager")),
+)
+"""The sizes of the editor's memory blocks, in the file's order; -1 is Unity's own default."""
+
+
 def player(product: str, product_guid: str, layout: int, *, input_system: bool = False) -> bytes:
     """ProjectSettings.asset; `layout` is the editor's version of it: 20 is of 2019.4, 28 of 6000.0.
 

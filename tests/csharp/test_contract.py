@@ -34,10 +34,26 @@ def test_yaml_holds_exactly_the_serialised_fields(template: str) -> None:
     assert keys == fields
 
 
-def test_the_example_in_the_documentation_compiles(shared: Assemblies, tmp_path: Path) -> None:
-    text = (REPOSITORY / "docs/unity.md").read_text()
-    (example,) = re.findall(r"```csharp\n(.*?)```", text, re.DOTALL)
-    source = tmp_path / "StylisedScreen.cs"
+PAGES = sorted(path for folder in (".", "docs", "examples") for path in (REPOSITORY / folder).glob("*.md"))
+EXAMPLES = [
+    (path.name, number, example)
+    for path in PAGES
+    for number, example in enumerate(
+        re.findall(r"^ *```(?:csharp|cs|c#)\n(.*?)```", path.read_text(), re.DOTALL | re.M)
+    )
+]
+"""Every piece of C# in the documentation."""
+
+
+def test_pages_with_examples_are_found() -> None:
+    assert {name for name, _, _ in EXAMPLES} >= {"unity.md", "unity-migration.md"}
+
+
+@pytest.mark.parametrize(("page", "number", "example"), EXAMPLES, ids=[f"{p}-{n}" for p, n, _ in EXAMPLES])
+def test_examples_in_the_documentation_compile(
+    page: str, number: int, example: str, shared: Assemblies, tmp_path: Path
+) -> None:
+    source = tmp_path / "Example.cs"
     source.write_text(example)
     must_compile(tmp_path / "Example.dll", [source], [shared.unity, shared.runtime], UNITY_DEFINES)
 
