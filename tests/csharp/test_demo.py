@@ -59,11 +59,12 @@ def test_every_key_does_what_its_line_says_and_nothing_else(demo: Path) -> None:
     changes = [line.split("\t") for line in ask(demo, "keys")]
     told = {key: rest for key, *rest in changes}
     assert len(told) == len(changes)  # a key changes one line
-    assert told.keys() == {*"GHNPRTU", "UpArrow", "DownArrow", "LeftArrow"}  # stronger than 1 is none
+    assert told.keys() == {*"GHINPRTU", "UpArrow", "DownArrow", "LeftArrow"}  # stronger than 1 is none
     assert told["T"] == ["T   style: on", "T   style: off"]
     assert told["N"] == ["N   next style: First", "N   next style: Second"]
     assert told["U"][1].endswith(": 4") and told["G"][1].endswith(": on") and told["P"][1].endswith(": off")
     assert told["R"][1].endswith(": off") and told["H"] == ["hidden"]
+    assert told["I"][0].endswith(": off") and told["I"][1].endswith(": on, 0 frames late")
     assert (told["UpArrow"][1][-3:], told["DownArrow"][1][-3:]) == ("600", "540")
     assert told["LeftArrow"][1][-4:] == "0.99"
 

@@ -31,8 +31,11 @@ public sealed class StylizedTexture : MonoBehaviour
     // Load: the network, on the fastest worker of whatever inference package the project has.
     void OnEnable() => _runner = new StyleTransferRunner(model, StyleTransferWorker.Auto, convertShader);
 
-    // Run and show: 1 is the stylised picture, 0 the source.
-    void LateUpdate() => _runner.Stylize(source, destination, 1);
+    // Run and show: 1 is the stylised picture, 0 the source. Without a runner the console says why.
+    void LateUpdate()
+    {
+        if (_runner != null) _runner.Stylize(source, destination, 1);
+    }
 
     // Free: worker, tensors and textures.
     void OnDisable()

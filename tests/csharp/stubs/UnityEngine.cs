@@ -1086,7 +1086,7 @@ public sealed class GUIStyle {}
 
 public sealed class GUISkin : ScriptableObject { public GUIStyle box { get; set; } }
 
-public enum KeyCode { A = 97, G = 103, H = 104, N = 110, P = 112, R = 114, T = 116, U = 117, UpArrow = 273, DownArrow = 274, RightArrow = 275, LeftArrow = 276 }
+public enum KeyCode { A = 97, G = 103, H = 104, I = 105, N = 110, P = 112, R = 114, T = 116, U = 117, UpArrow = 273, DownArrow = 274, RightArrow = 275, LeftArrow = 276 }
 
 public class Input
 {

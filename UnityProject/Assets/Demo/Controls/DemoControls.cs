@@ -28,6 +28,7 @@ public sealed class DemoControls : MonoBehaviour
     const KeyCode FinerKey = KeyCode.UpArrow;
     const KeyCode TemporalKey = KeyCode.U;
     const KeyCode ReprojectKey = KeyCode.R;
+    const KeyCode InterpolateKey = KeyCode.I;
     const KeyCode GovernorKey = KeyCode.G;
     const KeyCode PathKey = KeyCode.P;
     const KeyCode HelpKey = KeyCode.H;
@@ -42,7 +43,7 @@ public sealed class DemoControls : MonoBehaviour
     const float MillisecondsPerSecond = 1000;
     const float Margin = 10;
     const float PanelWidth = 380;
-    const float PanelHeight = 250;
+    const float PanelHeight = 270;
 
     StyleTransferCamera _camera;
     float _frameTime;
@@ -64,6 +65,7 @@ public sealed class DemoControls : MonoBehaviour
         if (DemoKeys.WentDown(CoarserKey)) _camera.TargetHeight -= LinesPerStep;
         if (DemoKeys.WentDown(TemporalKey)) _camera.RunEveryFrames = _camera.RunEveryFrames > 1 ? 1 : FramesOfTemporal;
         if (DemoKeys.WentDown(ReprojectKey)) _camera.Reproject = !_camera.Reproject;
+        if (DemoKeys.WentDown(InterpolateKey)) _camera.Interpolate = !_camera.Interpolate;
         if (DemoKeys.WentDown(GovernorKey)) _camera.TargetFrameRate = _camera.TargetFrameRate > 0 ? 0 : GovernedFrameRate;
         if (DemoKeys.WentDown(PathKey) && path != null) path.enabled = !path.enabled;
         if (DemoKeys.WentDown(HelpKey)) _showsHelp = !_showsHelp;
@@ -100,10 +102,13 @@ public sealed class DemoControls : MonoBehaviour
         Line("down, up", "lines for the network", Number(_camera.TargetHeight * _camera.ResolutionScale, "0"));
         Line(TemporalKey, "network on every n-th frame", Number(_camera.RunEveryFrames, "0"));
         Line(ReprojectKey, "pictures move along", _camera.Reproject ? "on" : "off");
+        Line(InterpolateKey, "frames between pictures", _camera.Interpolate ? Late(_camera.FramesLate) : "off");
         Line(GovernorKey, "lines follow the frame rate", _camera.TargetFrameRate > 0 ? "on" : "off");
         Line(PathKey, "camera moves", path != null && path.enabled ? "on" : "off");
         Line(HelpKey, "hides this", "");
     }
+
+    static string Late(int frames) => "on, " + Number(frames, "0") + " frames late";
 
     static void Line(KeyCode key, string what, string value) => Line(key.ToString(), what, value);
 

@@ -76,10 +76,13 @@ sealed class StyleTransferSettingsEditor : UnityEditor.Editor
     {
         var runner = camera.Runner;
         return string.Format(CultureInfo.InvariantCulture,
-          "{0} runs at {1} x {2} on {3}; networks loaded: {4}; resolution {5:0} %.",
+          "{0} runs at {1} x {2} on {3}; networks loaded: {4}; resolution {5:0} %{6}.",
           runner.Model.DisplayName, runner.Size.Width, runner.Size.Height, runner.Worker, camera.LoadedStyles,
-          camera.ResolutionScale * 100);
+          camera.ResolutionScale * 100, Late(camera.FramesLate));
     }
+
+    static string Late(int frames)
+      => frames == 0 ? "" : "; shown late by " + frames.ToString(CultureInfo.InvariantCulture) + " frames";
 
     #endregion
 }

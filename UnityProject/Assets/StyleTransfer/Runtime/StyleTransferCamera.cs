@@ -178,6 +178,7 @@ public class StyleTransferCamera : StyleTransferSettings
     protected virtual void OnDisable()
     {
         s_Enabled.Remove(this);
+        if (s_Enabled.Count == 0) RenderPipelineManager.endCameraRendering -= s_Ended;
         _textures.Request(_camera, false, false);
         ReleaseEffect();
     }
@@ -256,7 +257,7 @@ public class StyleTransferCamera : StyleTransferSettings
     bool IsActive => Application.isPlaying || (IsInSceneView ? PreviewInSceneView : PreviewInEditMode);
 
     // The Scene view's camera has a component of its own, see SceneViewPreview of the editor's assembly.
-    bool IsInSceneView => _camera.cameraType == CameraType.SceneView;
+    bool IsInSceneView => _camera != null && _camera.cameraType == CameraType.SceneView;
 
     bool IsOn => Stylize && CurrentStrength > 0;
 

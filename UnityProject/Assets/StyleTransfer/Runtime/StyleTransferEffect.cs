@@ -159,8 +159,8 @@ sealed class StyleTransferEffect : IDisposable
                 if (_between.Advance())
                 {
                     shown = _between.Draw(painter);
-                    picture = _between.Full ?? picture;
-                    if (mask != null) mask = _between.Mask ?? mask;
+                    if (_between.Full != null) picture = _between.Full;
+                    if (mask != null && _between.Mask != null) mask = _between.Mask;
                 }
             }
             else if (_moves && _reprojection.CanMove)
@@ -375,7 +375,8 @@ sealed class StyleTransferEffect : IDisposable
         _reprojection.Update(painter, motion, camera, size);
     }
 
-    bool Interpolates => _settings.Interpolate && Interpolation.IsSupported;
+    // In edit mode frames are drawn when something changes: none is to be late.
+    bool Interpolates => _settings.Interpolate && Application.isPlaying && Interpolation.IsSupported;
 
     // The most frames until a picture is there, one later in URP and HDRP; with a budget nobody knows.
     int Duration
