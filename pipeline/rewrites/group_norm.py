@@ -29,8 +29,10 @@ _WHY = "the target does not normalise over groups or layers"
 
 
 class GroupNorms(Rewrite):
-    """GroupNormalization (18, 21), Reshape-InstanceNormalization-Reshape, LayerNormalization (17),
-    RMSNormalization (23) and MeanVarianceNormalization as global pooling and 1x1 convolutions.
+    """Reshape-InstanceNormalization-Reshape, LayerNormalization (17), RMSNormalization (23) and
+    MeanVarianceNormalization as global pooling and 1x1 convolutions.
+
+    The first is what group norm is in the one valid form (`graph.older` writes GroupNormalization so).
 
     Refused: computed scales, unknown channel numbers, layer norms over other axes than channels, height and
     width of a picture, its channels between two transposes, or the last axis of a vector.
@@ -62,22 +64,6 @@ class GroupNorms(Rewrite):
             if asked(node):
                 outcome += self._mean_variance(graph, node, shapes)
         return outcome
-
-    def _group(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
-        channels, scale, bias = _parameters(node, shapes)
-        groups = int(node.attrs.get("num_groups", 0))
-        if channels is None or scale is None or bias is None or shapes.here.rank(node.inputs[0]) != 4:
-            return self.refuse(node, _CODE, "its scale and bias are computed, or its channels are not known")
-        if groups < 1 or channels % groups:
-            return self.refuse(node, _CODE, f"{channels} channels do not divide into {groups} groups")
-        make = n.Builder(graph, node, self.name)
-        scale, bias = (np.repeat(held, channels // held.size) for held in (scale, bias))
-        epsilon = float(node.attrs.get("epsilon", 1e-5))
-        result = _normalised(make, node.inputs[0], channels, groups, epsilon)
-        result = _affine(make, result, scale.reshape(1, -1, 1, 1), bias.reshape(1, -1, 1, 1))
-        n.replace_output(result, node.outputs[0])
-        make.drop()
-        return self.edit(node, f"composed over {groups} groups of {channels} channels", _WHY)
 
     def _reshaped(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         """torch's GroupNorm: rows of groups, normalised as if they were channels, and back."""
@@ -186,10 +172,6 @@ class GroupNorms(Rewrite):
 def _centres(node: gs.Node) -> bool:
     """Whether the mean is taken away: RMSNormalization only divides by the root of the mean square."""
     return node.op != "RMSNormalization"
-
-
-def _parameters(node: gs.Node, shapes: LazyShapes) -> tuple[int | None, np.ndarray | None, np.ndarray | None]:
-    return shapes.here.channels(node.inputs[0]), n.value(node.inputs[1]), n.value(node.inputs[2])
 
 
 def _returns(after: gs.Node, source: gs.Tensor, shapes: LazyShapes) -> bool:

@@ -9,7 +9,6 @@ was read: `rebuilt` writes a new archive.
 from __future__ import annotations
 
 import io
-import re
 import stat
 import struct
 import unicodedata
@@ -134,6 +133,3 @@ def _ambiguous(path: Path, detail: str) -> PipelineError:
         subject=str(path),
         remedy="Nothing was run. Save the network again with torch.save, torch.jit.save or torch.export.save.",
     )
-
-
-IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}", re.ASCII)

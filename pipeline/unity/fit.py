@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from pipeline import targets
 from pipeline.support.errors import PipelineError
@@ -193,8 +192,3 @@ def _version(text: str) -> Version:
     """(2, 4, 0) of 2.4.0-preview; empty for what does not begin with a number."""
     found = re.match(r"\d+(?:\.\d+)*", text)
     return tuple(map(int, found[0].split("."))) if found else ()
-
-
-def prefab_name(bundle: Path) -> str:
-    """The name of the prefab in a model's folder."""
-    return f"{bundle.name}Camera.prefab"

@@ -71,6 +71,28 @@ def test_the_fused_matrix_products_of_onnx_runtime() -> None:
     assert np.allclose(compute(to_model(graph), x), expected, atol=1e-6)
 
 
+def test_a_matrix_product_that_onnx_runtime_fused_with_its_scales() -> None:
+    ints = np.random.default_rng(1).integers(0, 255, (6, 5)).astype(np.uint8)
+    weights = {"q": ints, "s": np.float32(0.02), "z": np.uint8(127), "b": random(5)}
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["xq", "xs", "xz"], name="q"),
+        helper.make_node(
+            "MatMulIntegerToFloat",
+            ["xq", "q", "xs", "s", "xz", "z", "b"],
+            ["y"],
+            name="m",
+            domain="com.microsoft",
+        ),
+    ]
+    source = model(nodes, weights, ("n", 6), domains=("com.microsoft",))
+    graph, _, refusals = lowered(source, Quantised())
+    assert refusals == []
+    assert operators(graph) == ["MatMul", "Add"]
+    x = random(3, 6)
+    expected = x @ ((ints.astype(np.float32) - 127) * np.float32(0.02)) + weights["b"]
+    assert np.allclose(compute(to_model(graph), x), expected, atol=1e-6)
+
+
 def test_a_convolution_whose_result_stays_an_integer_is_refused() -> None:
     nodes = [
         helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], name="quantise"),

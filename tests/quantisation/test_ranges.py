@@ -61,3 +61,38 @@ def test_a_long_residual_network_is_answered_at_once() -> None:
         gs.Node("Add", inputs=[tensor, tensor], outputs=[made])
         tensor = made
     assert bounds(tensor) == (-INF, INF)
+
+
+@pytest.mark.parametrize(
+    ("operator", "function"),
+    [
+        ("Sigmoid", lambda x: 1 / (1 + np.exp(-x))),
+        ("Tanh", np.tanh),
+        ("Softsign", lambda x: x / (1 + np.abs(x))),
+        ("Erf", lambda x: np.vectorize(math.erf)(x)),
+        ("Sin", np.sin),
+        ("Cos", np.cos),
+        ("Abs", np.abs),
+        ("Exp", np.exp),
+        ("Softplus", lambda x: np.logaddexp(0, x)),
+    ],
+)
+def test_fixed_bounds_are_those_of_the_function(operator: str, function) -> None:
+    values = function(np.concatenate([np.linspace(-40, 40, 20001), [0.0]]))
+    low, high = bounds(chain((operator, {})))
+    assert low <= values.min() and values.max() <= high
+    assert abs(low - values.min()) < 0.05
+    assert high == INF or abs(high - values.max()) < 0.05
+    assert (high == INF) == (values.max() > 30)
+
+
+def test_a_product_that_may_be_of_two_signs_has_no_bounds() -> None:
+    made = gs.Variable("made")
+    gs.Node("Mul", inputs=[chain(("Tanh", {})), chain(("Sigmoid", {}))], outputs=[made])
+    assert bounds(made) == (-INF, INF)
+
+
+def test_the_indices_of_a_gather_are_not_its_data() -> None:
+    made = gs.Variable("made")
+    gs.Node("Gather", inputs=[chain(("Tanh", {})), gs.Constant("i", np.array([7]))], outputs=[made])
+    assert bounds(made) == (-1, 1)

@@ -67,6 +67,27 @@ def test_it_joins_a_linear_layer(transposed):
     assert_equivalent(source, graph, tolerance=3e-6)
 
 
+@pytest.mark.parametrize("attrs", [{"alpha": 2.0}, {"beta": 0.5}])
+def test_a_linear_layer_with_factors_of_its_own_keeps_its_weights(attrs):
+    nodes = [node("GlobalAveragePool", "x", "p"), node("Flatten", "p", "f"), node("Gemm", "f w wb", "c", **attrs)]
+    source = model([*nodes, NORM], {"w": random((3, 4), 5), "wb": random((4,), 6)} | statistics(4))
+    _, edits, _ = lowered(source)
+    assert not edits
+
+
+@pytest.mark.parametrize("computed", ["w", "wb"])
+def test_a_convolution_with_computed_weights_or_bias_stays(computed):
+    held = {"w": random((6, 3, 3, 3)), "wb": random((6,))}
+    shape = held.pop(computed).shape
+    source = model(
+        [node("Conv", "x w wb", "c", kernel_shape=[3, 3]), NORM],
+        held | statistics(6),
+        extra_inputs={computed: shape},
+    )
+    _, edits, _ = lowered(source)
+    assert not edits
+
+
 def test_a_convolution_that_others_read_keeps_its_weights():
     source = model(
         [node("Conv", "x w", "c"), NORM, node("Relu", "c", "z"), node("Add", "y z", "out")],

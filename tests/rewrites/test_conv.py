@@ -48,6 +48,14 @@ def test_a_plain_convolution_is_left_alone() -> None:
     assert operators(graph) == ["Conv"]
 
 
+def test_attributes_that_are_left_out_have_their_defaults() -> None:
+    graph, _ = check(conv((8, 2, 3, 3), group=2), Convolutions(), *SIZES)
+    assert operators(graph) == ["Conv"] and graph.nodes[0].attrs.get("group", 1) == 1
+    check(conv((8, 4, 3, 3), strides=[1, 2]), Convolutions(), *SIZES)
+    graph, edits = check(conv((8, 4, 3, 3)), Convolutions(), *SIZES)
+    assert edits == []
+
+
 @pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER", "VALID"])
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (4, 2), (5, 1), (1, 2)])
 def test_auto_pad_becomes_pads_that_hold_for_every_multiple_of_the_stride(

@@ -65,6 +65,13 @@ def test_literal_sizes_of_one_picture_become_scales():
     assert run(to_model(graph), numbers(1, 3, 64, 80)).shape == (1, 3, 64, 80)
 
 
+@pytest.mark.parametrize(("size", "becomes"), [((16, 24), 1), ((8, 12), 1), ((24, 36), 0)])
+def test_only_ratios_whose_scales_are_exact_become_scales(size, becomes):
+    literal = [], [("sizes", np.int64([1, 3, *size]))]
+    graph = from_model(resized(literal, shape=(1, 3, 32, 48)))
+    assert [edit.rewrite for edit in lower(graph, NEW).edits].count("free-sizes") == becomes
+
+
 def test_a_ratio_that_changes_with_the_picture_is_left_to_be_computed():
     fixed = [("Concat", ["nc", "hw"], ["sizes"], {"axis": 0}), ("Shape", ["c"], ["nc"], {"end": 2})]
     made = resized((fixed[::-1], [("hw", np.int64([100, 100]))]))
