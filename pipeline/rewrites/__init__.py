@@ -14,7 +14,7 @@ from pipeline.rewrites.base import Edit, Refusal, Rewrite
 from pipeline.rewrites.batch_norm import FoldBatchNorm, PictureStatistics
 from pipeline.rewrites.broadcasts import BroadcastConstants
 from pipeline.rewrites.constants import BakedSizes, Constants
-from pipeline.rewrites.conv import Convolutions, NarrowConvolutions, TransposedConvolutions
+from pipeline.rewrites.conv import Convolutions, NarrowConvolutions, SamePads, TransposedConvolutions
 from pipeline.rewrites.driver import Check, Compare, LoweringResult, run
 from pipeline.rewrites.exact_forms import ExactForms
 from pipeline.rewrites.expand import Expands
@@ -70,6 +70,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Activations(),
     Functions(),
     Pools(),
+    SamePads(),
     Convolutions(),
     TransposedConvolutions(),
     NarrowConvolutions(),

@@ -216,6 +216,26 @@ class NarrowConvolutions(Rewrite):
         return outcome
 
 
+class SamePads(Rewrite):
+    """Pads of a Conv written out where the target computes other ones for SAME_UPPER or SAME_LOWER."""
+
+    name = "same-pads"
+    summary = "pads that follow from a picture's size are written out"
+    removes = ("same-padding-differs",)
+
+    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+        outcome: Outcome = []
+        shapes = LazyShapes(graph)
+        for node in n.nodes_of(graph, "Conv"):
+            weights, here = n.value(n.given(node, 1)), shapes.here.of(node.inputs[0])
+            kernel = weights.shape[2:] if weights is not None else n.ints(node, "kernel_shape")
+            if not asked(node) or kernel is None:
+                continue
+            spatial = here[2:] if here is not None else (None,) * len(kernel)
+            outcome.append(_write_pads(self.name, node, kernel, spatial, "the target computes other pads"))
+        return outcome
+
+
 class TransposedConvolutions(Rewrite):
     """ConvTranspose in the one form that Barracuda computes right, or as a Conv and a DepthToSpace.
 
@@ -378,7 +398,13 @@ class TransposedConvolutions(Rewrite):
         )
 
 
-def _write_pads(rewrite: str, node: gs.Node, kernel: tuple[int, ...], spatial: tuple[int | None, ...]) -> Edit:
+def _write_pads(
+    rewrite: str,
+    node: gs.Node,
+    kernel: tuple[int, ...],
+    spatial: tuple[int | None, ...],
+    reason: str = "the target takes the pads of both axes from the width",
+) -> Edit:
     mode = n.text(node, "auto_pad")
     pads, sizes = same_pads(node, kernel, spatial)
     del node.attrs["auto_pad"]
@@ -387,7 +413,7 @@ def _write_pads(rewrite: str, node: gs.Node, kernel: tuple[int, ...], spatial: t
         rewrite,
         (node.name,),
         f"auto_pad {mode} became pads {list(pads)}, right for {sizes}",
-        "the target takes the pads of both axes from the width",
+        reason,
     )
 
 

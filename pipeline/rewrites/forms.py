@@ -180,7 +180,8 @@ _FORMS: dict[str, Callable[[gs.Graph, gs.Node, Target, LazyShapes], Outcome]] = 
 
 
 class NoOps(Rewrite):
-    """What computes nothing goes: clips without bounds, sums of one tensor, a Squeeze and its Unsqueeze.
+    """What computes nothing goes: clips without bounds, sums of one tensor, a Resize by 1, a Squeeze and its
+    Unsqueeze.
 
     A Clip from 0 on is the Relu that it computes, which every target fuses.
     """
@@ -191,7 +192,7 @@ class NoOps(Rewrite):
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []
-        for node in n.nodes_of(graph, "Clip", "Concat", "Sum", "Mean", "Max", "Min", "Unsqueeze"):
+        for node in n.nodes_of(graph, "Clip", "Concat", "Sum", "Mean", "Max", "Min", "Resize", "Unsqueeze"):
             what = self._clip(graph, node) if node.op == "Clip" else self._passes(graph, node)
             if what:
                 outcome.append(Edit(self.name, (node.name,), what, self.reason))
@@ -215,6 +216,11 @@ class NoOps(Rewrite):
         return ""
 
     def _passes(self, graph: gs.Graph, node: gs.Node) -> str:
+        if node.op == "Resize":
+            scales = n.value(n.given(node, 2))
+            same = scales is not None and bool(scales.size) and bool(np.all(scales == 1))
+            moves = n.text(node, "coordinate_transformation_mode") == "tf_crop_and_resize"
+            return "removed: Resize by 1" if same and not moves and n.bypass(graph, node) else ""
         if node.op != "Unsqueeze":
             return f"removed: {node.op} of one tensor" if len(node.inputs) == 1 and n.bypass(graph, node) else ""
         before = n.producer(node.inputs[0])

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import pads_of
 from pipeline.rewrites.base import Asked, Outcome, Rewrite
@@ -27,6 +29,8 @@ MEAN = "the mean of the picture is taken off in front of it"
 """What an edit says of the first convolution."""
 _MOST_CHANNELS = 4
 """Of a picture: centring costs one pass over it, which is cheap for so few."""
+_ROOT = 2.0**20
+"""Of the epsilon that hides a variance: 2^40 plus that of a picture, even of 0..255, is 2^40 in float32."""
 _KEEPING = ("reflect", "edge", "wrap")
 """Ways of padding that add no values of their own: a number added to every pixel is added to the padding too."""
 _POINTWISE = ("Add", "Cast", "Div", "Identity", "Mul", "Sub")
@@ -54,7 +58,7 @@ class LowContrast(Rewrite):
                 continue
             if n.only_consumer(graph, conv.outputs[0]) is norm:
                 biased += [conv.name] if _leave_bias_out(conv) else []
-                outcome += _picture(graph, conv)
+                outcome += _picture(graph, conv, target)
         if biased:
             what = "its bias was left out" if len(biased) == 1 else f"{len(biased)} biases were left out"
             why = "the normalisation behind takes any constant off, and a mean near 0 keeps its variance's digits"
@@ -71,7 +75,7 @@ def _leave_bias_out(conv: gs.Node) -> bool:
     return True
 
 
-def _picture(graph: gs.Graph, conv: gs.Node) -> Outcome:
+def _picture(graph: gs.Graph, conv: gs.Node, target: Target) -> Outcome:
     weights = n.value(n.given(conv, 1))
     if conv.op != "Conv" or weights is None or weights.ndim != 4:
         return []
@@ -89,8 +93,17 @@ def _picture(graph: gs.Graph, conv: gs.Node) -> Outcome:
     if not _is_the_picture(graph, place):
         return []
     make = n.Builder(graph, reader, LowContrast.name)
-    mean = make.op("GlobalAveragePool", place, leaf="mean")
-    reader.inputs[0] = make.op("Sub", place, mean, leaf="centred")
+    if target.can("native-instance-norm"):
+        # One layer: the epsilon is so large that the variance vanishes beside it, and only the mean goes.
+        channels = weights.shape[1] * int(conv.attrs.get("group", 1))
+        scale, zeros = (
+            make.const(np.full(channels, value), leaf) for value, leaf in ((_ROOT, "one"), (0, "zero"))
+        )
+        made = make.op("InstanceNormalization", place, scale, zeros, leaf="centred", epsilon=_ROOT * _ROOT)
+        reader.inputs[0] = made
+    else:
+        mean = make.op("GlobalAveragePool", place, leaf="mean")
+        reader.inputs[0] = make.op("Sub", place, mean, leaf="centred")
     why = (
         "for pictures of low contrast: the normalisation behind the convolution takes the mean off anyway, and "
         "without it the variance keeps its digits"

@@ -439,6 +439,62 @@ def test_numbers_are_written_with_rank_1_because_old_versions_merge_only_those()
     assert layer_counts(chain, SENTIS)["optimised"] == 2 and layer_counts(chain, NEW)["optimised"] == 1
 
 
+@pytest.mark.parametrize(
+    ("pad", "strides", "differs"),
+    [
+        ("SAME_LOWER", [1, 2], True),
+        ("SAME_UPPER", [1, 2], False),
+        ("SAME_UPPER", [1, 3], True),
+        ("SAME_LOWER", [1, 1], False),
+        ("VALID", [1, 2], False),
+    ],
+)
+def test_same_padding_of_a_stride_longer_than_the_kernel_is_written_out_for_old_versions(pad, strides, differs):
+    """Measured with 2.1.3: the pads become negative; 2.2.2 and later are right."""
+    from pipeline.graph import from_model
+    from pipeline.rewrites import lower
+
+    made = model(
+        ("Conv", ["x", "w"], ["y"], {"auto_pad": pad, "strides": strides}), constants=[("w", floats(4, 3, 3, 1))]
+    )
+    assert [f.code for f in validate(made, SENTIS)] == (["same-padding-differs"] if differs else [])
+    assert not validate(made, NEW)
+    graph = from_model(made)
+    lower(graph, SENTIS)
+    assert not validate(SENTIS.family.read(SENTIS.family.write(graph, SENTIS)), SENTIS)
+    assert ("auto_pad" in graph.nodes[0].attrs) != differs
+
+
+@pytest.mark.parametrize("scale", [2.0, 3.0])
+@pytest.mark.parametrize("rounding", ["round_prefer_floor", "floor"])
+def test_align_corners_by_a_whole_number_is_not_the_repetition_that_the_cpu_worker_makes_of_it(scale, rounding):
+    """Measured with all four versions: 24 to 72 rows, nearest."""
+    attributes = {
+        "mode": "nearest",
+        "nearest_mode": rounding,
+        "coordinate_transformation_mode": "align_corners",
+    }
+    made = model(
+        ("Resize", ["x", "", "s"], ["y"], attributes), constants=[("s", np.float32([1, 1, scale, scale]))]
+    )
+    told = [f.code for f in validate(made, NEW) if "repeats each pixel" in f.reason]
+    assert told == (["resize-tie"] * 2 if scale > 2 and rounding != "floor" else [])
+
+
+def test_a_resize_by_1_is_left_out_whatever_its_mode_is_because_the_importer_reports_cubic():
+    from pipeline.graph import from_model
+    from pipeline.rewrites import lower
+
+    made = model(
+        ("Resize", ["x", "", "s"], ["r"], {"mode": "cubic"}),
+        ("Relu", ["r"], ["y"], {}),
+        constants=[("s", np.float32([1, 1, 1, 1]))],
+    )
+    graph = from_model(made)
+    lower(graph, NEW)
+    assert [node.op for node in graph.nodes] == ["Relu"]
+
+
 def test_convolutions_cost_what_their_kernels_cost():
     from pipeline.cost.model import Conv
     from pipeline.targets.inference.cost import devices, kernel

@@ -190,10 +190,22 @@ def cast_type(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         yield Hit(f"a Cast to {name} is reported as an error, and floats are computed", "to")
 
 
-def same_padding_dilated(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+def same_padding(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
+    """SAME pads with dilations, and those of a stride that is longer than the kernel.
+
+    The pads of such a stride are negative and not raised to 0: with SAME_LOWER the first row or column is cut off,
+    with SAME_UPPER from two on (ShapeInferenceHelper.cs:126@2.1.3; measured, right in 2.2.2 and later).
+    """
     pad, dilations = str(attribute(node, "auto_pad", "NOTSET")), attribute(node, "dilations", [])
-    if pad.startswith("SAME") and any(step > 1 for step in dilations):
+    if not pad.startswith("SAME"):
+        return
+    if any(step > 1 for step in dilations):
         yield Hit(f"auto_pad={pad} with dilations={plain(dilations)}: another size is computed", "auto_pad")
+        return
+    kernel, strides = view.shape(given(node, 1)), attribute(node, "strides", [])
+    gaps = [stride - (size or 1) for stride, size in zip(strides, (kernel or ())[2:], strict=False)]
+    if any(gap >= (1 if pad == "SAME_LOWER" else 2) for gap in gaps):
+        yield Hit(f"auto_pad={pad} with strides={plain(strides)}: the picture is cut off at its begin", "auto_pad")
 
 
 def output_shape(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -239,7 +251,7 @@ KINDS: dict[str, Kind] = {
     "unnamed-outputs": unnamed_outputs,
     "cast-to-bool": cast_to_bool,
     "cast-type": cast_type,
-    "same-padding-dilated": same_padding_dilated,
+    "same-padding": same_padding,
     "output-shape": output_shape,
     "fourier": fourier,
     "one-operand": one_operand,

@@ -148,15 +148,28 @@ def sizes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def ties(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """Nearest places that the last digit of float32 moves to the next pixel (measured: 2 to 7 rows)."""
+    """Nearest places that the last digit of float32 moves to the next pixel (measured: 2 to 7 rows).
+
+    And align_corners with whole scales, which the CPU worker takes for the repetition of pixels that other
+    transformations are (BurstCPU.Backend.cs:394@2.4.0; measured, scales of 3 and more, all versions).
+    """
     if attribute(node, "mode", "nearest") != "nearest" or importer_opset(view) < 11:
         return
     rounding = attribute(node, "nearest_mode", "round_prefer_floor")
     transform = attribute(node, "coordinate_transformation_mode", "half_pixel")
     if transform not in _EXACT or attribute(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
         return
-    for axis, size, wanted, scale in pairs(view, node):
-        if size is None or axis < 2:
+    ratios = [wanted / size if wanted and size else scale or 0.5 for _, size, wanted, scale in pairs(view, node)]
+    repeats = transform == "align_corners" and rounding.startswith("round") and view.rank(given(node, 0)) == 4
+    repeats = repeats and all(float(ratio).is_integer() for ratio in ratios)
+    for (axis, size, wanted, scale), ratio in zip(pairs(view, node), ratios, strict=True):
+        if axis < 2:
+            continue
+        place = "sizes" if wanted is not None else "scales"
+        if repeats and ratio > 2:
+            yield Hit(f"axis {axis}: the CPU worker repeats each pixel {ratio:g} times instead", place)
+            continue
+        if size is None:
             continue
         factor = np.float32(scale) if wanted is None else np.float32(wanted) / np.float32(size)
         count = math.floor(np.float32(size) * factor)
@@ -167,7 +180,7 @@ def ties(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         )
         if off.size:
             told = f"{off.size} of {count} places lie so close between two pixels that float32 takes the next one"
-            yield Hit(f"axis {axis}, from {size}: {told}", "sizes" if wanted is not None else "scales")
+            yield Hit(f"axis {axis}, from {size}: {told}", place)
 
 
 def _asked(size: int, count: int, factor: np.float32, transform: str, rounding: str) -> np.ndarray:
