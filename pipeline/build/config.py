@@ -14,7 +14,6 @@ too, where it wins. Options on the command line win over both.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from pipeline.build.options import Option, all_options
 from pipeline.support import identifiers as names
 from pipeline.support.configuration import SECTIONS
 from pipeline.support.errors import PipelineError
+from pipeline.support.parsing import from_toml
 from pipeline.support.size import Size
 
 _SOURCE = "source"
@@ -50,14 +50,14 @@ def load_jobs(
 ) -> list[Job]:
     """The jobs of a pipeline.toml. Raises PipelineError naming the key that is wrong."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = from_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(
             "nothing-to-build",
             "no SOURCE is given and there is no pipeline.toml here",
             remedy="Give a model file: pipeline build-unity mosaic.pth",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise PipelineError("bad-config", f"this is not TOML ({error})", subject=str(path)) from error
     for section in data:
         if section not in SECTIONS:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
 from pipeline.build.cache import file_digest, folder
 from pipeline.support.errors import PipelineError
+from pipeline.support.parsing import from_json
 
 
 def refuse_taken_name(assets: Path, name: str, source: Path, force: bool) -> None:
@@ -19,9 +19,9 @@ def refuse_taken_name(assets: Path, name: str, source: Path, force: bool) -> Non
     """
     place = assets / "StyleTransfer" / "Models" / name
     try:
-        held = json.loads((place / "report.json").read_text(encoding="utf-8"))["source"]
+        held = from_json((place / "report.json").read_text(encoding="utf-8"))["source"]
         file, digest = held["file"], held["digest"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return
     other = str(file) if file != source.name else _other_source(assets, name, source, digest)
     if other and not force:

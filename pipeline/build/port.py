@@ -8,7 +8,6 @@ keep their references.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pipeline import targets
 from pipeline.build.options import BuildOptions, Step
 from pipeline.build.result import BuildResult
 from pipeline.support.errors import PipelineError
+from pipeline.support.parsing import from_json
 from pipeline.support.size import Size
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _style(folder: Path) -> Style:
     from pipeline.compress.packed import is_packed, unpack
 
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        report = from_json((folder / "report.json").read_text(encoding="utf-8"))
         name, target = str(report["target"]["name"]), folder.name
         needed = (report["model"]["width"], report["model"]["height"], report["source"]["digest"])
         assert all(needed)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipeline.build.options import BuildOptions, Step
     from pipeline.network import Network
     from pipeline.rewrites.base import Refusal
+    from pipeline.sources.running import Reference
+    from pipeline.support.size import Size
     from pipeline.targets import Target
     from pipeline.validation.findings import Finding
     from pipeline.verify.proof import Picture2Picture, Proof
@@ -116,18 +118,23 @@ def _lower_and_prove(
     from pipeline.verify.original import against_original
 
     reference = sources.reference(network)
-    lowered = lower_network(
-        network,
-        target,
-        options.size,
-        bake_contract=bake_contract,
-        metadata=facts.metadata(network, target, bake_contract),
-        skip=options.skip,
-        check=options.check,
-        device=options.device,
-        alone=alone,
-        refits=refits,
-    )
+    try:
+        lowered = lower_network(
+            network,
+            target,
+            options.size,
+            bake_contract=bake_contract,
+            metadata=facts.metadata(network, target, bake_contract),
+            skip=options.skip,
+            check=options.check,
+            device=options.device,
+            alone=alone,
+            refits=refits,
+        )
+    except Exception as error:
+        if not isinstance(error, PipelineError) or error.code in ("not-handled", "graph-does-not-run"):
+            _require_that_it_runs(network, reference, options.size)
+        raise
     step("lower", f"{plural(len(lowered.edits), 'edit')}; {facts.counts(lowered.after['operators'])}")
     if lowered.size != options.size:
         rule = f"the network's sides are multiples of {lowered.size_multiple}"
@@ -211,6 +218,23 @@ def _lower_and_prove(
         if odd:
             step("warning", odd)
     return lowered, proof, report
+
+
+def _require_that_it_runs(network: Network, reference: Reference, size: Size) -> None:
+    """Raise PipelineError `source-does-not-run` where the source takes no picture at all."""
+    import numpy as np
+
+    channels = network.contract.input.channels if network.contract is not None else 3
+    first: PipelineError | None = None
+    for tried in dict.fromkeys((reference.fixed_size or size, size.rounded(32))):
+        try:
+            reference(np.zeros((1, channels, *tried.hw), np.float32))
+        except PipelineError as error:
+            first = first or error
+            continue
+        return
+    if first is not None:
+        raise first
 
 
 def _original(options: BuildOptions) -> Network:

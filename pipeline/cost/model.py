@@ -66,9 +66,12 @@ class Conv:
         return self.outputs * self.height * self.width * (self.inputs // self.group) * math.prod(self.kernel)
 
 
-def layers(graph: gs.Graph) -> list[Layer]:
-    """The layers of a graph at the size that its input declares; nodes of unknown shape count as nothing."""
-    shapes = infer(graph)
+def layers(graph: gs.Graph, shapes: Shapes | None = None) -> list[Layer]:
+    """The layers of a graph at the size that its input declares; nodes of unknown shape count as nothing.
+
+    `shapes` are those at that size, where they are known already.
+    """
+    shapes = infer(graph) if shapes is None else shapes
     return [_layer(graph, node, shapes) for node in graph.nodes if node.op not in VIEWS and node.outputs]
 
 
@@ -227,17 +230,18 @@ def device(name: str) -> Device:
     return known[name]
 
 
-def at_size(graph: gs.Graph, size: Size) -> list[Layer]:
+def at_size(graph: gs.Graph, size: Size, shapes: Shapes | None = None) -> list[Layer]:
     """The layers at a picture size; the graph's declared input size is left as it was.
 
-    Where the network's halvings do not divide the size, the nearest multiple of 32 is taken.
+    Where the network's halvings do not divide the size, the nearest multiple of 32 is taken. `shapes` are those at
+    `size`, where they are known already.
     """
     image = graph.inputs[0]
     declared = image.shape
     try:
         for step in (1, 32):
             image.shape = [1, declared[1], *size.rounded(step).hw]
-            found = layers(graph)
+            found = layers(graph, shapes if step == 1 else None)
             if all(layer.written for layer in found):
                 break
         return found
@@ -254,9 +258,10 @@ def counted(graph: gs.Graph, size: Size, on: Iterable[Device]) -> dict[str, Any]
     image = graph.inputs[0]
     declared = image.shape
     image.shape = [1, declared[1], *size.hw]
-    told = count(graph)
+    shapes = infer(graph)
+    told = count(graph, shapes)
     image.shape = declared
-    found = at_size(graph, size)
+    found = at_size(graph, size, shapes)
     return {
         "giga_macs": round(told.macs * 1e-9, 3),
         "written_megabytes": round(told.activation_elements * 4e-6, 1),

@@ -1,8 +1,8 @@
 """Runs a model in a process of its own, which the system's memory limit and a clock can end.
 
-For networks from files whose cost cannot be estimated from their shapes. Both sides talk through pipes in numpy's
-own format, in which nothing is ever unpickled: a process that a hostile file took over can send arrays and no
-more.
+For networks from files whose cost cannot be estimated from their shapes, and for libraries that a hostile graph
+can crash. Both sides talk through pipes in numpy's own format, in which nothing is ever unpickled: a process that
+a hostile file took over can send arrays and no more.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -28,8 +29,12 @@ _LENGTH = struct.Struct("<Q")
 _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate", "MemoryError", "Unable to allocate")
 
 
+_BROKE_DOWN = (-signal.SIGSEGV, -signal.SIGFPE, -signal.SIGILL) if sys.platform != "win32" else (0xC0000005,)
+"""Exit codes of a process in which a library crashed. (Out of memory ends in SIGABRT or SIGKILL.)"""
+
+
 class ApartError(RuntimeError):
-    """What ONNX Runtime raised in the other process, as text."""
+    """What a library raised in the other process, as text."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +46,92 @@ class Declared:
     shape: list[int | str]
 
 
-class Apart:
-    """A session in another process; `why` names the node for which it is there."""
+class Process:
+    """Another Python process that runs `module` and answers questions, within limits of memory and time.
 
-    def __init__(self, model: bytes, what: str, why: str) -> None:
-        self._what = f"running {what}" + (f" (how long {why} takes is not known beforehand)" if why else "")
-        self._memory, self._seconds = limits.run_memory(), limits.run_seconds()
+    `what` names in errors what it is there for. Errors of the other side are ApartError.
+    """
+
+    def __init__(self, module: str, what: str, memory: int, seconds: float) -> None:
+        self._what, self._memory, self._seconds = what, memory, seconds
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.graph.apart_process", str(self._memory)],
+            [sys.executable, "-m", module, str(memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
-        told = json.loads(self._ask(model))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the other process is no more."""
+        return self._process.poll() is not None
+
+    def close(self) -> None:
+        """End the other process."""
+        process = self.__dict__.get("_process")
+        if process is None:  # it could not be started
+            return
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def __del__(self) -> None:
+        if sys is not None and not sys.is_finalizing():
+            with contextlib.suppress(Exception):
+                self.close()
+
+    def ask(self, question: bytes) -> bytes:
+        """The answer to one question. Raises LimitReached, and ApartError for what was raised there."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self._process.kill()
+
+        clock = threading.Timer(self._seconds, end)
+        clock.daemon = True
+        clock.start()
+        try:
+            with contextlib.suppress(OSError):
+                send(self._process.stdin, question)
+            state = receive(self._process.stdout, self._memory)
+            answer = receive(self._process.stdout, self._memory)
+        except EOFError:
+            self.close()
+            if late.is_set():
+                raise limits.too_much_time(self._what, self._seconds) from None
+            if self._process.returncode in _BROKE_DOWN:
+                raise ApartError(f"it broke down (signal {-self._process.returncode})") from None
+            raise self._no_memory() from None
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            clock.cancel()
+        if state == b"good":
+            return answer
+        text = answer.decode("utf-8", "replace")
+        if any(word in text for word in _OUT_OF_MEMORY):
+            raise self._no_memory()
+        raise ApartError(text)
+
+    def _no_memory(self) -> LimitReached:
+        return limits.too_much_memory(self._what, "more than the limit", self._memory)
+
+
+class Apart(Process):
+    """A session in another process; `why` names the node for which it is there."""
+
+    def __init__(self, model: bytes, what: str, why: str) -> None:
+        told_what = f"running {what}" + (f" (how long {why} takes is not known beforehand)" if why else "")
+        super().__init__("pipeline.graph.apart_process", told_what, limits.run_memory(), limits.run_seconds())
+        told = json.loads(self.ask(model))
         self._inputs = [Declared(*held) for held in told["inputs"]]
         self._outputs = [Declared(*held) for held in told["outputs"]]
 
@@ -71,55 +148,8 @@ class Apart:
         send(question, json.dumps([chosen, list(inputs)]).encode())
         for value in inputs.values():
             send(question, array_bytes(value))
-        answer = io.BytesIO(self._ask(question.getvalue()))
+        answer = io.BytesIO(self.ask(question.getvalue()))
         return [np.load(io.BytesIO(receive(answer)), allow_pickle=False) for _ in chosen]
-
-    def close(self) -> None:
-        """End the other process."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-
-    def __del__(self) -> None:
-        if sys is not None and not sys.is_finalizing():
-            with contextlib.suppress(Exception):
-                self.close()
-
-    def _ask(self, question: bytes) -> bytes:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        late = threading.Event()
-
-        def end() -> None:
-            late.set()
-            self._process.kill()
-
-        clock = threading.Timer(self._seconds, end)
-        clock.start()
-        try:
-            with contextlib.suppress(OSError):
-                send(self._process.stdin, question)
-            state = receive(self._process.stdout, self._memory)
-            answer = receive(self._process.stdout, self._memory)
-        except EOFError:
-            self.close()
-            if late.is_set():
-                raise limits.too_much_time(self._what, self._seconds) from None
-            raise self._no_memory() from None
-        finally:
-            clock.cancel()
-        if state == b"good":
-            return answer
-        text = answer.decode("utf-8", "replace")
-        if any(word in text for word in _OUT_OF_MEMORY):
-            raise self._no_memory()
-        raise ApartError(text)
-
-    def _no_memory(self) -> LimitReached:
-        return limits.too_much_memory(self._what, "more than the limit", self._memory)
 
 
 def array_bytes(value: Any) -> bytes:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from pipeline.graph.opening import opened
 from pipeline.support import limits
 
 
-def _limit_memory(size: int) -> None:
+def limit_memory(size: int) -> None:
+    """Let this process take so many bytes more, and no others."""
     try:
         import resource
     except ImportError:  # Windows: only the clock ends it
@@ -39,28 +41,17 @@ def _answer(session: Any, question: bytes) -> bytes:
     return answer.getvalue()
 
 
-def _serve() -> None:
+def serve(answered: Callable[[bytes], bytes]) -> None:
+    """Answer the questions that come in until the other side ends; what libraries print goes nowhere."""
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    session: Any = None
     while True:
         try:
             question = receive(source)
         except EOFError:
             return
         try:
-            if session is None:
-                import onnxruntime  # noqa: F401 - what it takes itself is not counted
-
-                _limit_memory(int(sys.argv[1]))
-                session = opened(question)
-                sides = {"inputs": session.get_inputs(), "outputs": session.get_outputs()}
-                told = {
-                    side: [[held.name, held.type, held.shape] for held in all_] for side, all_ in sides.items()
-                }
-                answer = json.dumps(told).encode()
-            else:
-                answer = _answer(session, question)
+            answer = answered(question)
             send(sink, b"good")
             send(sink, answer)
         except Exception as error:
@@ -68,5 +59,24 @@ def _serve() -> None:
             send(sink, f"{type(error).__name__}: {error}"[:2000].encode("utf-8", "replace"))
 
 
+class _Session:
+    """The model of the first question; the later ones are its runs."""
+
+    def __init__(self) -> None:
+        self.session: Any = None
+
+    def __call__(self, question: bytes) -> bytes:
+        if self.session is not None:
+            return _answer(self.session, question)
+
+        import onnxruntime  # noqa: F401 - what it takes itself is not counted
+
+        limit_memory(int(sys.argv[1]))
+        self.session = opened(question)
+        sides = {"inputs": self.session.get_inputs(), "outputs": self.session.get_outputs()}
+        told = {side: [[held.name, held.type, held.shape] for held in all_] for side, all_ in sides.items()}
+        return json.dumps(told).encode()
+
+
 if __name__ == "__main__":
-    _serve()
+    serve(_Session())

@@ -10,12 +10,13 @@ runs a network for the rest. Weights are not looked at, so that this costs about
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import onnx
 
-from pipeline.graph.standard import infer_shapes
+from pipeline.graph.standard import declared_sizes, infer_shapes
 from pipeline.graph.structure import check_structure, label
 
 MOST_FOLDED = 256 << 20
@@ -112,11 +113,17 @@ def estimate(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]] | None 
     known = _known(model, inputs or {})
     told = Estimate()
     alive = 0
-    last = {name: index for index, node in enumerate(model.graph.node) for name in _reads(node)}
+    nodes = list(model.graph.node)
+    last: dict[str, int] = {}
+    for index, node in enumerate(nodes):
+        last.update(dict.fromkeys(node.input, index))
+        for attribute in node.attribute:
+            for graph in _graphs(attribute):
+                last.update(dict.fromkeys(_within(graph), index))
     for held in model.graph.output:
-        last[held.name] = len(model.graph.node)
+        last[held.name] = len(nodes)
     ends: dict[int, int] = {}
-    for index, node in enumerate(model.graph.node):
+    for index, node in enumerate(nodes):
         made, buffer = _node(node, known, stored, told)
         alive += made
         told.peak = max(told.peak, alive + buffer)
@@ -130,47 +137,50 @@ def estimate(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]] | None 
 
 def _node(node: onnx.NodeProto, known: Known, constant: set[str], told: Estimate) -> tuple[int, int]:
     """Count a node and the graphs in it; the bytes that it makes and those of its working buffer."""
-    inner = [graph for held in node.attribute for graph in (held.g, *held.graphs) if graph.node]
+    operator = node.op_type
+    inner = [graph for held in node.attribute for graph in _graphs(held)]
     names = [name for name in node.output if name]
     reads = [name for name in node.input if name]
-    fixed = node.op_type == "Constant" or (bool(reads) and not inner and all(name in constant for name in reads))
-    fixed = fixed or (node.op_type in ("Shape", "Size") and bool(reads) and reads[0] in known)
+    fixed = operator == "Constant" or (bool(reads) and not inner and constant.issuperset(reads))
+    fixed = fixed or (operator in ("Shape", "Size") and bool(reads) and reads[0] in known)
     if fixed:
         constant.update(names)
     for graph in inner:
         within = set(constant) | {tensor.name for tensor in graph.initializer}
         for held in graph.node:
             _node(held, known, within, told)
-    told_all = all(name in known for name in names) and node.op_type not in _UNTOLD
-    made = sum(_bytes(known, name) for name in names) if told_all else None
-    work, buffer = _work(node, known, names, reads)
-    if node.op_type in _VIEWS:
+    told_all = operator not in _UNTOLD and all([name in known for name in names])
+    made = sum([_bytes(known, name) for name in names]) if told_all else None
+    work, buffer = _work(node, operator, known, names, reads)
+    if operator in _VIEWS:
         work = 0
     told.all.add(node, made, work)
-    if fixed and node.op_type != "Constant":
+    if fixed and operator != "Constant":
         told.folded.add(node, made, work)
     return made or 0, buffer
 
 
-def _work(node: onnx.NodeProto, known: Known, names: list[str], reads: list[str]) -> tuple[int, int]:
+def _work(
+    node: onnx.NodeProto, operator: str, known: Known, names: list[str], reads: list[str]
+) -> tuple[int, int]:
     elements = {name: math.prod(known[name][0]) for name in (*names, *reads) if name in known}
     moved = 8 * sum(elements.values())
     out = elements.get(names[0], 0) if names else 0
-    place = _CONVOLUTIONS.get(node.op_type)
+    place = _CONVOLUTIONS.get(operator)
     if place is not None and len(node.input) > place and node.input[place] in known:
         shape = known[node.input[place]][0]
-        if node.op_type == "ConvTranspose":
+        if operator == "ConvTranspose":
             taken = known.get(node.input[0], ((), 0))[0]
             columns = math.prod(shape[1:]) * math.prod(taken[2:]) * max(_integer(node, "group", 1), 1)
             return moved + columns * (taken[1] if len(taken) > 1 else 1), 4 * columns
         return moved + out * math.prod(shape[1:]), 0
-    if node.op_type in _PRODUCTS and reads and reads[0] in known:
+    if operator in _PRODUCTS and reads and reads[0] in known:
         shape = known[reads[0]][0]
         return moved + out * max(shape[-2:], default=1), 0
-    if node.op_type.endswith("Pool"):
+    if operator.endswith("Pool"):
         kernel = next((held.ints for held in node.attribute if held.name == "kernel_shape"), ())
         return moved + out * math.prod(max(size, 1) for size in kernel), 0
-    if node.op_type == "LRN":
+    if operator == "LRN":
         return moved + out * max(_integer(node, "size", 1), 1), 0
     return moved, 0
 
@@ -179,14 +189,20 @@ def _integer(node: onnx.NodeProto, name: str, default: int) -> int:
     return next((held.i for held in node.attribute if held.name == name), default)
 
 
-def _reads(node: onnx.NodeProto) -> Iterable[str]:
-    """The tensors that a node reads, those that graphs in it read from outside included."""
-    yield from node.input
-    for held in node.attribute:
-        for graph in (held.g, *held.graphs):
-            for inner in graph.node:
-                yield from _reads(inner)
-            yield from (output.name for output in graph.output)
+def _within(graph: onnx.GraphProto) -> Iterator[str]:
+    """The tensors that a graph inside a node reads, those from outside it included."""
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            for inner in _graphs(attribute):
+                yield from _within(inner)
+    yield from (output.name for output in graph.output)
+
+
+def _graphs(attribute: onnx.AttributeProto) -> Sequence[onnx.GraphProto]:
+    if not attribute.HasField("g"):
+        return attribute.graphs
+    return (attribute.g, *attribute.graphs)
 
 
 def _bytes(known: Known, name: str) -> int:
@@ -218,20 +234,18 @@ def _known(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]]) -> Known
 
 def _note(graph: onnx.GraphProto, known: Known) -> None:
     for held in (*graph.input, *graph.value_info, *graph.output):
-        kind = held.type.tensor_type
-        if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim):
-            shape = tuple(dim.dim_value for dim in kind.shape.dim)
-            if all(size >= 0 for size in shape):
-                known[held.name] = shape, _item(kind.elem_type)
+        declared = declared_sizes(held) or ()
+        shape = tuple([size for size in declared if size is not None])
+        if len(shape) == len(declared) and min(shape, default=0) >= 0 and held.type.tensor_type.HasField("shape"):
+            known[held.name] = shape, _item(held.type.tensor_type.elem_type)
     for tensor in graph.initializer:
         known[tensor.name] = tuple(tensor.dims), _item(tensor.data_type)
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.name == "value" and node.op_type == "Constant" and node.output:
                 known[node.output[0]] = tuple(attribute.t.dims), _item(attribute.t.data_type)
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node:
-                    _note(inner, known)
+            for inner in _graphs(attribute):
+                _note(inner, known)
 
 
 def _with_our_own(model: onnx.ModelProto, known: Known) -> Known:
@@ -247,6 +261,7 @@ def _with_our_own(model: onnx.ModelProto, known: Known) -> Known:
     return {**own, **known}  # type: ignore[dict-item]
 
 
+@lru_cache(256)
 def _item(kind: int) -> int:
     try:
         return max(onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize, 1)

@@ -26,8 +26,10 @@ def known(shape: Sequence[int | None]) -> tuple[int, ...] | None:
 
 def broadcast(*shapes: Shape | None) -> Shape | None:
     """The shape of an elementwise result; None when an operand's rank is unknown."""
-    if any(shape is None for shape in shapes):
+    if None in shapes:
         return None
+    if len(set(shapes)) == 1:
+        return shapes[0]
     rank = max(len(shape) for shape in shapes if shape is not None)
     result: list[int | None] = []
     for axis in range(rank):

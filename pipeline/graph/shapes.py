@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -112,8 +112,6 @@ _INTEGER_MATH: dict[str, Callable[..., np.ndarray]] = {
     "Add": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,
-    "Max": np.maximum,
-    "Min": np.minimum,
     "Equal": np.equal,
     "Greater": np.greater,
     "Less": np.less,
@@ -132,7 +130,7 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
 
     def put(shape: Sequence[int | None] | None, output: int = 0) -> None:
         if shape is not None and output < len(node.outputs):
-            shapes.known[node.outputs[output].name] = tuple(None if s is None else int(s) for s in shape)
+            shapes.known[node.outputs[output].name] = tuple([None if s is None else int(s) for s in shape])
 
     if node.domain not in (None, "", "ai.onnx") and node.op not in _SAME:
         return
@@ -239,8 +237,13 @@ def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> 
             if None not in part:
                 shapes.values[name] = np.array(part, dtype=np.int64)
         return
-    held = [value for tensor in inputs if (value := shapes.value(tensor)) is not None]
-    if not held or len(held) < len(inputs) or any(value.size > SMALL for value in held):
+    held: list[np.ndarray] = []
+    for tensor in inputs:
+        value = shapes.value(tensor)
+        if value is None or value.size > SMALL:
+            return
+        held.append(value)
+    if not held:
         return
     if node.op in (
         "ConstantOfShape",
@@ -277,6 +280,8 @@ def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> 
             result = np.full(tuple(int(s) for s in held[0]), filler.reshape(-1)[0], dtype=filler.dtype)
         case "Range":
             result = np.arange(*(value.item() for value in held), dtype=held[0].dtype)
+        case "Max" | "Min":
+            result = np.asarray(reduce(np.maximum if node.op == "Max" else np.minimum, held))
         case op if op in _INTEGER_MATH:
             result = np.asarray(_INTEGER_MATH[op](*held))
     if result is not None and result.size <= SMALL:

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 
 import onnx
 
+from pipeline.graph.apart import ApartError, Process
 from pipeline.graph.estimate import MOST_FOLDED, estimate, light
+from pipeline.support import limits
+from pipeline.support.errors import LimitReached
 from pipeline.support.quiet import quiet
 
 _FOLDABLE = frozenset(
@@ -86,15 +89,37 @@ def simplify(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
         which = told.unknown or told.largest_of
         return model, f"not simplified: how large {which} would be is not known, or more than a constant may be"
     try:
-        with _silenced():
-            import onnxsim
-
-            simplified, right = onnxsim.simplify(_with_output_shapes(model))
+        simplified, right = _by_onnxsim(_with_output_shapes(model))
+    except LimitReached as stop:
+        return _without_onnxsim(model, f"onnxsim was stopped ({stop.error.message})")
     except Exception as error:  # onnxsim raises whatever its C++ parts throw
         return _without_onnxsim(model, f"onnxsim failed ({_first_line(error)})")
     if not right:
         return _without_onnxsim(model, "onnxsim's result did not compute the same")
     return _stable(simplified), ""
+
+
+_other: Process | None = None
+"""The process that runs onnxsim; it is started once, and ends with this one."""
+
+
+def _by_onnxsim(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+    """onnxsim's result and whether it computes the same, made in another process: odd graphs crash its C++."""
+    global _other
+    content = model.SerializeToString()
+    if _other is None:
+        memory = max(limits.run_memory(), 8 * len(content))
+        _other = Process("pipeline.graph.simplify_process", "simplifying the graph", memory, limits.time_limit())
+    try:
+        answer = _other.ask(content)
+    except ApartError as error:
+        if _other.ended:
+            _other = None
+        raise RuntimeError(str(error).removeprefix("RuntimeError: ")) from None
+    except BaseException:
+        _other = None
+        raise
+    return onnx.load_from_string(answer[1:]), answer[:1] == b"1"
 
 
 def _with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:

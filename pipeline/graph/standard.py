@@ -34,8 +34,12 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     inferred = onnx.shape_inference.infer_shapes(model)
     sizes = _sizes(inferred.graph)
-    unknown = [node for node in model.graph.node if any(name and name not in sizes for name in node.output)]
-    open_ = any(None in sizes[name] for node in model.graph.node for name in node.output if name in sizes)
+    unknown, open_ = [], False
+    for node in model.graph.node:
+        made = [sizes.get(name) for name in node.output if name]
+        if None in made:
+            unknown.append(node)
+        open_ = open_ or any([shape is not None and None in shape for shape in made])
     if (unknown or open_) and _is_safe(model, sizes, unknown):
         return onnx.shape_inference.infer_shapes(model, data_prop=True)
     return inferred
@@ -44,10 +48,22 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
 def _sizes(graph: onnx.GraphProto) -> Sizes:
     found: dict[str, tuple[int | None, ...]] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for held in (*graph.input, *graph.value_info, *graph.output):
-        if held.type.tensor_type.HasField("shape"):
-            dims = held.type.tensor_type.shape.dim
-            found[held.name] = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
+        sizes = declared_sizes(held)
+        if sizes is not None:
+            found[held.name] = sizes
     return found
+
+
+def declared_sizes(held: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
+    """The sizes that a tensor is declared to have, None for an open one; None where it has no shape."""
+    kind = held.type.tensor_type
+    if not kind.HasField("shape"):
+        return None
+    dims = kind.shape.dim
+    sizes = tuple([dim.dim_value for dim in dims])
+    if 0 in sizes:  # what an open size has, too
+        return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
+    return sizes
 
 
 def _is_safe(model: onnx.ModelProto, sizes: Sizes, unknown: list[onnx.NodeProto]) -> bool:

@@ -63,9 +63,9 @@ def statistics(model: onnx.ModelProto, height: int, width: int) -> Statistics:
     return count(from_model(declare_size(model, height, width)))
 
 
-def count(graph: gs.Graph) -> Statistics:
-    """Count a graph at the size that its input declares."""
-    shapes = infer(graph)
+def count(graph: gs.Graph, shapes: Shapes | None = None) -> Statistics:
+    """Count a graph at the size that its input declares; `shapes` are those at it, where they are known."""
+    shapes = infer(graph) if shapes is None else shapes
     weights = held_weights(graph)
     macs = elements = 0
     uncounted: list[str] = []

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.graph import infer
 from pipeline.graph import nodes as n
+from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _FAULTS = {
 
 
 class Activations(Rewrite):
-    """Composes every activation in `_RECIPES` that the target lacks or computes wrong.
+    """Composes PRelu, and every activation in `_RECIPES`, that the target lacks or computes wrong.
 
     Barracuda's Softplus overflows above 88, PRelu per channel is wrong on Burst and throws in 1.0, LeakyRelu with
     alpha above 1 is max(x, alpha * x) on the GPU (importer.md sections 6 and 11). Refused: a PRelu whose slope is
@@ -47,7 +47,8 @@ class Activations(Rewrite):
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []
-        for node in n.nodes_of(graph, *_RECIPES):
+        shapes = LazyShapes(graph)
+        for node in n.nodes_of(graph, *_RECIPES, "PRelu"):
             if not asked(node):
                 continue
             refused = _refusal(node)
@@ -55,7 +56,8 @@ class Activations(Rewrite):
                 outcome.append(refused)
                 continue
             make = n.Builder(graph, node, NAME)
-            result = _RECIPES[node.op](make, node, node.inputs[0])
+            x = node.inputs[0]
+            result = _prelu(make, node, x, shapes) if node.op == "PRelu" else _RECIPES[node.op](make, node, x)
             if result is None:
                 continue
             n.replace_output(result, node.outputs[0])
@@ -140,12 +142,12 @@ def _leaky(make: n.Builder, x: gs.Tensor, slope: gs.Tensor | float) -> gs.Tensor
     return make.op("Sub", make.op("Relu", x), make.op("Mul", make.op("Relu", make.op("Neg", x)), slope))
 
 
-def _prelu(make: n.Builder, node: gs.Node, x: gs.Tensor) -> gs.Tensor:
+def _prelu(make: n.Builder, node: gs.Node, x: gs.Tensor, shapes: LazyShapes) -> gs.Tensor:
     slope = np.asarray(n.value(node.inputs[1]))
     if slope.size == 1:
         alpha = float(slope.reshape(()))
         return make.op("LeakyRelu", x, alpha=alpha) if 0 <= alpha <= 1 else _leaky(make, x, alpha)
-    rank = infer(make.graph).rank(x) or 4
+    rank = shapes.here.rank(x) or 4
     shape = (*(1,) * (rank - slope.ndim), *slope.shape)
     return _leaky(make, x, make.const(slope.reshape(shape), "slope"))
 
@@ -169,7 +171,6 @@ _RECIPES: dict[str, Callable[[n.Builder, gs.Node, gs.Tensor], gs.Tensor | None]]
     "Softsign": _softsign,
     "ThresholdedRelu": _thresholded_relu,
     "Shrink": _shrink,
-    "PRelu": _prelu,
     "LeakyRelu": _leaky_relu,
     "Sign": _sign,
 }

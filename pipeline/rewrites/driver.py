@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.graph.nodes import forget_names
-from pipeline.rewrites.base import Asked, Edit, Refusal, Rewrite, always
+from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite, always
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def run(
                 continue
             before = graph.copy() if compare is not None else None
             forget_names(graph)
-            outcome = rewrite.apply(graph, target, faults.asked(rewrite))
+            outcome = _applied(rewrite, graph, target, faults)
             edits = [o for o in outcome if isinstance(o, Edit)]
             refusals.update(dict.fromkeys(o for o in outcome if isinstance(o, Refusal)))
             if edits:
@@ -139,6 +139,20 @@ def run(
         f"the rewrites still change the graph after {MAX_ROUNDS} rounds (last: {names})",
         remedy="This is a bug of the pipeline: please report it with the model.",
     )
+
+
+def _applied(rewrite: Rewrite, graph: gs.Graph, target: Target, faults: Faults) -> Outcome:
+    try:
+        return rewrite.apply(graph, target, faults.asked(rewrite))
+    except (PipelineError, MemoryError, NameError, ImportError):
+        raise
+    except Exception as error:  # whatever a graph that no exporter writes leads to
+        told = " ".join(str(error).split())[:200]
+        raise PipelineError(
+            "not-handled",
+            f"the rewrite {rewrite.name} cannot handle this graph ({type(error).__name__}: {told})",
+            remedy=f"Leave that rewrite out: --skip {rewrite.name}; and please report it with the output of -vv.",
+        ) from error
 
 
 def _checked(rewrite: Rewrite, before: gs.Graph, after: gs.Graph, edits: list[Edit], compare: Compare) -> Check:

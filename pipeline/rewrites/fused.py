@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.newer import gelu
-from pipeline.graph.shapes import infer
+from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Asked, Outcome, Refusal, Rewrite
 from pipeline.rewrites.kernels import take_over
 
@@ -39,13 +39,14 @@ class FusedOperators(Rewrite):
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []
+        shapes = LazyShapes(graph)
         for node in list(graph.nodes):
             if node.outputs and node.domain in _DOMAINS and asked(node):
-                outcome += self._lower(graph, node)
+                outcome += self._lower(graph, node, shapes)
         return outcome
 
-    def _lower(self, graph: gs.Graph, node: gs.Node) -> Outcome:
-        build = n.Builder(graph, node, self.name)
+    def _lower(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
+        build, before = n.Builder(graph, node, self.name), len(graph.nodes)
         if node.domain != "com.microsoft" or node.op in _LAYOUT:
             return [
                 Refusal(
@@ -62,7 +63,7 @@ class FusedOperators(Rewrite):
             case "FusedConv" | "FusedGemm":
                 x = self._convolution(build, node)
             case "FusedMatMul":
-                x = self._matmul(graph, build, node)
+                x = self._matmul(build, node, shapes)
             case "BiasGelu":
                 x = gelu(build, build.op("Add", *node.inputs), approximate=False)
             case "FastGelu":
@@ -85,7 +86,7 @@ class FusedOperators(Rewrite):
             return [
                 Refusal(self.name, "fused-form-unknown", node.name, node.op, reason, "Use the model as exported.")
             ]
-        made = f"{node.op} became {', '.join(other.op for other in _made(graph, build))}"
+        made = f"{node.op} became {', '.join(other.op for other in graph.nodes[before:])}"
         take_over(x, result)
         build.drop()
         return self.edit(node, made, _WHY)
@@ -116,13 +117,13 @@ class FusedOperators(Rewrite):
         held_attrs: dict[str, Any] = {key: float(held) for key, held in values.items() if held is not None}
         return build.op(activation, x, **held_attrs)
 
-    def _matmul(self, graph: gs.Graph, build: n.Builder, node: gs.Node) -> gs.Tensor | None:
+    def _matmul(self, build: n.Builder, node: gs.Node, shapes: LazyShapes) -> gs.Tensor | None:
         """MatMul of transposed operands, times alpha; constants are transposed and scaled here."""
         if node.attrs.get("transBatchA") or node.attrs.get("transBatchB"):
             return None
-        operands, shapes = [], infer(graph)
+        operands = []
         for tensor, flag in zip(node.inputs, ("transA", "transB"), strict=True):
-            held, rank = n.value(tensor), shapes.rank(tensor)
+            held, rank = n.value(tensor), shapes.here.rank(tensor)
             if not node.attrs.get(flag):
                 operands.append(tensor)
             elif held is not None:
@@ -140,7 +141,3 @@ class FusedOperators(Rewrite):
 
 
 _WHY = "the target does not have ONNX Runtime's own operators"
-
-
-def _made(graph: gs.Graph, build: n.Builder) -> list[gs.Node]:
-    return [node for node in graph.nodes if node.name.startswith(f"{build.stem}/")]

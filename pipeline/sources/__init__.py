@@ -323,7 +323,7 @@ def _program(
 
 
 def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Network:
-    from pipeline.sources import masks, onnx_file, ports
+    from pipeline.sources import masks, onnx_file, ports, stored_contract
     from pipeline.sources.old_linear import settle
 
     model, companions, about = onnx_file.read_onnx(path, file_format)
@@ -345,7 +345,7 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         ports.require_one(model, path)
         notes.append(masks.as_mask(model, options.mask, options.output_range, path))
         options = replace(options, output_range="0..1")
-    known = onnx_file.stored_contract(model, path)
+    known = stored_contract.stored_contract(model, path)
     if known is not None:
         notes.append("the image contract is the one that this pipeline wrote into the file's metadata")
     known = known or onnx_file.contract_of_bytes(model)

@@ -14,7 +14,6 @@ file (2.7), and `serialized_exported_program.json` (2.2 to 2.6).
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 import zipfile
@@ -35,6 +34,7 @@ from pipeline.sources.pickled import TensorRef, count, shown
 from pipeline.sources.size_arithmetic import NUMBERS
 from pipeline.sources.zipped import WAY_OUT, read_members
 from pipeline.support.errors import PipelineError
+from pipeline.support.parsing import from_json
 
 _WORD = r"[A-Za-z0-9_]{1,100}"
 _MEMBERS = re.compile(
@@ -145,7 +145,7 @@ class _Archive:
     def _json(self, name: str) -> Any:
         if name not in self.members:
             raise damaged(self.path, f"{name} is missing", "truncated-file")
-        return json.loads(self.members[name])
+        return from_json(self.members[name])
 
     def _tensors(self, group: str, model: str) -> dict[str, tuple[np.ndarray, str]]:
         """The tensors of the state dict or the constants, by their names there."""

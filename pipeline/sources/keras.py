@@ -27,6 +27,7 @@ from pipeline.sources.pickled import shown
 from pipeline.sources.tensors import StateDict
 from pipeline.support import limits
 from pipeline.support.errors import MissingDependency, PipelineError
+from pipeline.support.parsing import from_json
 from pipeline.support.untrusted import out_of_memory
 
 _KINDS = {frozenset({"kernel"}): "conv", frozenset({"gamma", "beta"}): "norm"}
@@ -142,7 +143,7 @@ def _check_config(path: Path, config: str | None) -> list[str]:
     """Compare the stored layers with those of Fritz's network; notes. A file with only weights has no config."""
     if config is None:
         return ["the file holds weights only: the layers between them are taken to be those of Fritz's network"]
-    layers = json.loads(config)["config"]["layers"]
+    layers = from_json(config)["config"]["layers"]
     kinds = [str(layer["class_name"]) for layer in layers]
     convolutions = kinds.count("Conv2D")
     expected = _expected(max(convolutions - 6, 0) // 2)

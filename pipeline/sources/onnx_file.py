@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -18,13 +18,9 @@ from pipeline.sources.failures import damaged
 from pipeline.sources.pickled import shown
 from pipeline.sources.triage import FileFormat, identify_onnx
 from pipeline.support.errors import PipelineError
-from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     import onnx
-
-CONTRACT_KEY = "image_contract"
-"""metadata_props entry in which this pipeline keeps the image contract (JSON of ImageContract.as_dict)."""
 
 TRAINED = {
     "Conv": (1, 2),
@@ -98,6 +94,8 @@ def read_onnx(
         _sort(model.graph)
         _declare_outputs(model)
         _check_nodes(path, model)
+        if not model.graph.output:
+            raise _invalid(path, "it has no output")
     return model, companions, about
 
 
@@ -214,7 +212,10 @@ def external_place(path: Path, tensor: onnx.TensorProto) -> tuple[Path, int, int
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     name = shown(tensor.name)
-    file = (folder / location).resolve() if location and "\0" not in location else folder
+    try:
+        file = (folder / location).resolve() if location and "\0" not in location else folder
+    except (OSError, RuntimeError, ValueError):  # longer than a name may be, links that lead to themselves
+        file = folder
     if not file.is_relative_to(folder) or Path(location).is_absolute() or file == folder:
         raise PipelineError(
             "external-data-outside",
@@ -222,12 +223,12 @@ def external_place(path: Path, tensor: onnx.TensorProto) -> tuple[Path, int, int
             subject=str(path),
             remedy="Nothing was read. Get the model from a source that you trust, or save it as one file.",
         )
-    if not file.is_file():
+    if not os.path.isfile(file):  # unlike Path's, false for a name that is too long
         raise PipelineError(
             "missing-external-data",
             f"the weights lie in {shown(location)}, which is not there (first needed by {name})",
             subject=str(path),
-            remedy=f"Put {location[:80]} beside the .onnx file, or save the model as one file.",
+            remedy=f"Put {shown(location)} beside the .onnx file, or save the model as one file.",
         )
     size = file.stat().st_size
     try:
@@ -330,15 +331,16 @@ def trained_values(model: onnx.ModelProto) -> int:
     """The number of trained values: weights, biases, norm scales, and constants of elementwise operators that
     are one per channel. Shapes, scales of resizes, clip bounds and batch-norm statistics are not."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
+    nodes = [node for node in model.graph.node if node.output]
+    for node in nodes:
         if node.op_type == "Constant":
             for attribute in node.attribute:
                 if attribute.name == "value":
                     constants[node.output[0]] = attribute.t
     moved = ("Reshape", "Unsqueeze", "Cast", "Identity", "DequantizeLinear", "Transpose", "Squeeze")
-    origin = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type in moved and node.input}
+    origin = {node.output[0]: node.input[0] for node in nodes if node.op_type in moved and node.input}
     counted: dict[str, int] = {}
-    for node in model.graph.node:
+    for node in nodes:
         elementwise = node.op_type in ELEMENTWISE
         for index in range(len(node.input)) if elementwise else TRAINED.get(node.op_type, ()):
             if index >= len(node.input):
@@ -450,30 +452,3 @@ def contract_of_bytes(model: onnx.ModelProto) -> ImageContract | None:
             "size_multiple": "the usual multiple, not declared",
         },
     )
-
-
-def stored_contract(model: onnx.ModelProto, path: Path) -> ImageContract | None:
-    """The contract that this pipeline wrote into the file's metadata, if it did."""
-    text = next((entry.value for entry in model.metadata_props if entry.key == CONTRACT_KEY), None)
-    if text is None:
-        return None
-    try:
-        data = json.loads(text)
-        fixed = data.get("fixed_size")
-        facts = ("input_range", "output_range", "channel_order", "size_multiple")
-        return ImageContract(
-            _side(data["input"]),
-            _side(data["output"]),
-            int(data.get("size_multiple", 4)),
-            Size.of_hw((int(fixed[0]), int(fixed[1]))) if fixed else None,
-            dict.fromkeys(facts, f"the file's metadata ({CONTRACT_KEY})"),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise damaged(path, f"its {CONTRACT_KEY} metadata cannot be read ({error})") from None
-
-
-def _side(data: dict[str, Any]) -> ImageSide:
-    order, layout = data.get("order", "rgb"), data.get("layout", "nchw")
-    if order not in ("rgb", "bgr") or layout not in ("nchw", "nhwc"):
-        raise ValueError(f"order {order!r}, layout {layout!r}")
-    return ImageSide(str(data["range"]), int(data.get("channels", 3)), order, layout)

@@ -33,7 +33,28 @@ class Reference:
         self.fixed_size = fixed_size
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(self.function(np.ascontiguousarray(picture, dtype=np.float32)), np.float32)
+        """The output for one picture. Raises PipelineError `source-does-not-run`, `not-image-to-image`."""
+        try:
+            result = self.function(np.ascontiguousarray(picture, dtype=np.float32))
+        except PipelineError:
+            raise
+        except (
+            Exception
+        ) as error:  # of many kinds: torch's, ONNX Runtime's, those of the process that runs it apart
+            size = "x".join(str(side) for side in reversed(picture.shape[2:]))
+            raise PipelineError(
+                "source-does-not-run",
+                f"the source itself does not run on a picture of {size} with {picture.shape[1]} channels "
+                f"({_last_line(error) or type(error).__name__})",
+                remedy="Export it again, with an input whose height and width are declared as it needs them.",
+            ) from error
+        if result.ndim != 4:
+            raise PipelineError(
+                "not-image-to-image",
+                f"the network gives an output of the shape {list(result.shape)}; pictures have 4 dimensions",
+                remedy="This tool takes networks that turn a picture into a picture.",
+            )
+        return np.ascontiguousarray(result, np.float32)
 
 
 def reference(network: Network) -> Reference:
@@ -148,7 +169,9 @@ def _onnx_reference(network: Network) -> Reference:
     channels = channels or 3
     axes = (1, 2) if layout == "nhwc" else (2, 3)
     dims = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
-    declared = Size(dims[axes[1]], dims[axes[0]])
+    height, width = (max(dims[axis], 0) for axis in axes)
+    # where one side alone is declared, the other is taken to be as long
+    declared = Size(width or height, height or width) if height or width else None
 
     def painter(model: onnx.ModelProto) -> Paint:
         opened = session(model)
@@ -165,7 +188,7 @@ def _onnx_reference(network: Network) -> Reference:
 
         return paint
 
-    if declared.pixels:
+    if declared is not None:
         relaxed = _relaxed(model, image.name, axes)
         try:
             paint = painter(relaxed)
@@ -183,7 +206,7 @@ def _onnx_reference(network: Network) -> Reference:
             remedy="Without its numbers nothing can be proven. Export the network again, with operators that ONNX "
             "Runtime has, for a batch of one picture.",
         ) from error
-    return Reference(paint, declared if declared.pixels else None)
+    return Reference(paint, declared)
 
 
 def _relaxed(model: onnx.ModelProto, name: str, axes: tuple[int, int]) -> onnx.ModelProto:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.support.errors import PipelineError
+from pipeline.support.parsing import from_json
 from pipeline.unity.project import check_project, find_project
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def refuse_other_package(assets: Path, name: str, target: Target) -> None:
 
 def _target_of(report: Path) -> dict[str, str]:
     try:
-        held = json.loads(report.read_text(encoding="utf-8"))["target"]
+        held = from_json(report.read_text(encoding="utf-8"))["target"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return {key: value for key, value in held.items() if isinstance(value, str)} if isinstance(held, dict) else {}

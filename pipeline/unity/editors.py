@@ -6,7 +6,6 @@ Hub's preferences (secondaryInstallPath.json), and `/opt/unity/editors`, where t
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.support.errors import PipelineError
+from pipeline.support.parsing import from_json
 
 _EXECUTABLES = ("Editor/Unity", "Editor/Unity.exe", "Unity.app/Contents/MacOS/Unity", "Contents/MacOS/Unity")
 """From the folder of an installation, or from Unity.app, to the program."""
@@ -106,7 +106,7 @@ def _places() -> list[Path]:
         settings = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "UnityHub"
         places = [home / "Unity" / "Hub" / "Editor", Path("/opt/unity/editors")]
     try:
-        second = json.loads((settings / "secondaryInstallPath.json").read_text("utf-8"))
+        second = from_json((settings / "secondaryInstallPath.json").read_text("utf-8"))
     except (OSError, ValueError):
         second = ""
     if isinstance(second, str) and second:

@@ -9,6 +9,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 
+from pipeline.support.parsing import from_json
+
 MANIFEST = "bundle.json"
 _FORMAT = 1
 
@@ -43,7 +45,7 @@ def manifest(files: Mapping[str, bytes], facts: Mapping[str, str] | None = None)
 def read_manifest(data: bytes) -> dict[str, str]:
     """Path -> digest. What is not a manifest of ours lists nothing, so that every file counts as the user's."""
     try:
-        files = json.loads(data)["files"]
+        files = from_json(data)["files"]
         return {str(path): str(value) for path, value in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.support.errors import PipelineError
+from pipeline.support.parsing import from_json
 from pipeline.support.resources import resource
 from pipeline.unity import swap
 from pipeline.unity.json_text import exchange, insert, insert_testable
@@ -157,8 +158,8 @@ def _read(path: Path) -> str | None:
 def _object(path: Path, key: str = "") -> dict[str, Any]:
     """A JSON object, or its member; empty where the file cannot be read: Unity makes these itself."""
     try:
-        content = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        content = from_json(path.read_text("utf-8-sig"))
+    except (OSError, ValueError):
         return {}
     held = content.get(key) if key and isinstance(content, dict) else content
     return held if isinstance(held, dict) else {}
@@ -180,8 +181,8 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _dependencies_of(text: str, path: Path) -> dict[str, str]:
     try:
-        content = json.loads(text.removeprefix("\ufeff"))
-    except (ValueError, RecursionError) as error:
+        content = from_json(text.removeprefix("\ufeff"))
+    except ValueError as error:
         raise _broken(path, str(error)) from None
     found = content.get("dependencies", {}) if isinstance(content, dict) else None
     if not isinstance(found, dict):

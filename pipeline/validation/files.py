@@ -315,20 +315,15 @@ def read_as_is(path: Path) -> onnx.ModelProto:
 
 
 def _check_external_data(path: Path, model: onnx.ModelProto) -> None:
-    """Raise `missing-external-data` where the file beside the model is not there."""
+    """Raise `missing-external-data` where the file beside the model is not there; all else is a finding."""
     import onnx
 
-    for tensor in model.graph.initializer:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            continue
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        folder = path.resolve().parent
-        if not location or "\0" in location or not (folder / location).resolve().is_relative_to(folder):
-            continue
-        if not (folder / location).is_file():
-            raise PipelineError(
-                "missing-external-data",
-                f"the weights lie in {location!r}, which is not there (first needed by {tensor.name!r})",
-                subject=str(path),
-                remedy=f"Put {location} beside it and save the model as one file.",
-            )
+    from pipeline.sources.onnx_file import external_place, tensors
+
+    for tensor in tensors(model):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            try:
+                external_place(path, tensor)
+            except PipelineError as error:
+                if error.code == "missing-external-data":
+                    raise

@@ -26,6 +26,7 @@ from typing import Any
 
 from pipeline.support.configuration import SECTIONS
 from pipeline.support.errors import PipelineError
+from pipeline.support.parsing import from_toml
 from pipeline.validation.findings import Finding, Severity
 
 _KEYS = {"files": list, "targets": list, "fail-on": str, "waivers": list}
@@ -84,15 +85,13 @@ def load_settings(path: Path, *, required: bool = False) -> Settings:
 
     Raises PipelineError `bad-config`, naming the key that is wrong.
     """
-    import tomllib
-
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = from_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if required:
             raise PipelineError("bad-config", "there is no such file", subject=str(path)) from None
         return Settings()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise PipelineError("bad-config", f"this is not TOML ({error})", subject=str(path)) from error
     _known(path, "", data, SECTIONS)
     table = data.get("validate", {})

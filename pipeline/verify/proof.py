@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.contract import ImageContract, ImageSide
+from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 from pipeline.verify.compare import LEVELS, Difference, difference, round_up
 
@@ -75,6 +76,14 @@ def around(reference: Picture2Picture, contract: ImageContract) -> Picture2Pictu
     def picture_to_picture(rgb01: np.ndarray) -> np.ndarray:
         value = to_network(rgb01.astype(np.float64), contract.input)
         result = reference(np.ascontiguousarray(value, dtype=np.float32))
+        if result.ndim != 4 or contract.output.channels not in (1, result.shape[1]):
+            raise PipelineError(
+                "not-image-to-image",
+                f"the network gives an output of the shape {list(result.shape)} for a picture of "
+                f"{rgb01.shape[3]}x{rgb01.shape[2]}; {contract.output.channels} channels are declared for it",
+                remedy="This tool takes networks that turn a picture into a picture; if this one does, export it "
+                "again with the right shape of its output.",
+            )
         return np.clip(from_network(result.astype(np.float64), contract.output), 0, 1)
 
     return picture_to_picture

@@ -11,7 +11,8 @@ import pytest
 from onnx import helper
 
 from pipeline.contract import ImageContract, ImageSide
-from pipeline.sources.onnx_file import layout_of, load_model, read_onnx, stored_contract, trained_values
+from pipeline.sources.onnx_file import layout_of, load_model, read_onnx, trained_values
+from pipeline.sources.stored_contract import stored_contract
 from pipeline.sources.triage import FileFormat
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
@@ -165,7 +166,7 @@ def test_the_layout_is_read_from_the_declared_shape(shape: tuple[object, ...], e
 
 
 def test_a_contract_that_the_pipeline_wrote_is_read_back(tmp_path: Path) -> None:
-    contract = ImageContract(ImageSide("0..255", order="bgr"), ImageSide("-1..1", 1), 8, Size(24, 16))
+    contract = ImageContract(ImageSide("0..255", order="bgr"), ImageSide("-1..1"), 8, Size(24, 16))
     model = conv_model()
     model.metadata_props.add(key="image_contract", value=json.dumps(contract.as_dict()))
     found = stored_contract(model, tmp_path / "a.onnx")

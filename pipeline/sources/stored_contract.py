@@ -1,0 +1,74 @@
+"""The image contract that this pipeline wrote into an .onnx file, or that somebody else claims it did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.contract import ImageContract, ImageSide
+from pipeline.sources.onnx_file import image_input
+from pipeline.support.errors import PipelineError
+from pipeline.support.parsing import from_json
+from pipeline.support.size import Size
+
+if TYPE_CHECKING:
+    import onnx
+
+CONTRACT_KEY = "image_contract"
+"""metadata_props entry in which this pipeline keeps the image contract (JSON of ImageContract.as_dict)."""
+
+
+def stored_contract(model: onnx.ModelProto, path: Path) -> ImageContract | None:
+    """The contract that this pipeline wrote into the file's metadata, if it did."""
+    text = next((entry.value for entry in model.metadata_props if entry.key == CONTRACT_KEY), None)
+    if text is None:
+        return None
+    try:
+        data = _table(from_json(text))
+        fixed = data.get("fixed_size")
+        size = None
+        if fixed is not None:
+            if not isinstance(fixed, list) or len(fixed) != 2:
+                raise ValueError("fixed_size is no pair of sizes")
+            size = Size.of_hw((_whole(fixed[0], 1, 1 << 16), _whole(fixed[1], 1, 1 << 16)))
+        facts = ("input_range", "output_range", "channel_order", "size_multiple")
+        given, gives = _side(_table(data.get("input"))), _side(_table(data.get("output")))
+        for value, side in ((image_input(model), given), (next(iter(model.graph.output), None), gives)):
+            dims = [] if value is None else [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+            if len(dims) == 4 and dims[1 if side.layout == "nchw" else 3] not in (0, side.channels):
+                raise ValueError(f"{side.channels} channels in {side.layout}, and the graph has others")
+        return ImageContract(
+            given,
+            gives,
+            _whole(data.get("size_multiple", 4), 1, 1 << 12),
+            size,
+            dict.fromkeys(facts, f"the file's metadata ({CONTRACT_KEY})"),
+        )
+    except (ValueError, PipelineError) as error:
+        told = error.message if isinstance(error, PipelineError) else str(error)
+        raise PipelineError(
+            "damaged-file",
+            f"its metadata entry {CONTRACT_KEY} is not what this tool writes there ({told[:200]})",
+            subject=str(path),
+            remedy="Convert the source again, or take that entry out of the model's metadata_props and declare "
+            "--input-range and --output-range.",
+        ) from None
+
+
+def _side(data: dict[str, Any]) -> ImageSide:
+    order, layout, values = data.get("order", "rgb"), data.get("layout", "nchw"), data.get("range")
+    if order not in ("rgb", "bgr") or layout not in ("nchw", "nhwc") or not isinstance(values, str):
+        raise ValueError("a range, order or layout that there is not")
+    return ImageSide(values, _whole(data.get("channels", 3), 1, 1 << 10), order, layout)
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("no table where one must be")
+    return value
+
+
+def _whole(value: Any, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"a number that is not between {least} and {most:,}")
+    return value
