@@ -153,7 +153,7 @@ def _lower_at(
     refits: bool,
 ) -> Lowered:
     from pipeline.build.export import export
-    from pipeline.build.measured_norms import refit
+    from pipeline.build.measured_norms import centre, fuse
     from pipeline.cost.rearrange import arrange, device_for
     from pipeline.graph import declare_size
     from pipeline.graph.integers import found_in
@@ -177,6 +177,9 @@ def _lower_at(
     rewritten = rewrite(exported, network.contract if bake_contract else None, target, skip, check)
 
     graph = rewritten.graph
+    contract = _contract_of(graph, network, bake_contract)
+    if refits:
+        rewritten.edits.extend(fuse(graph, target, contract))
     before_finish = graph.copy()
     finished = finish(graph, target, skip, compare if check else None)
     rewritten.edits.extend(finished.edits)
@@ -184,7 +187,7 @@ def _lower_at(
     uncured = target.family.write(before_finish, target) if finished.edits else None
     del before_finish
     if refits:
-        rewritten.edits.extend(refit(graph, target, _contract_of(graph, network, bake_contract)))
+        rewritten.edits.extend(centre(graph, target, contract))
     del exported
     give_back()
     channels = _channels(graph, only_pictures=bake_contract)

@@ -38,22 +38,25 @@ _EPSILON = 1e-5
 _SIZE = (96, 128)
 
 
-def refit(graph: gs.Graph, target: Target, contract: ImageContract | None) -> list[Edit]:
-    """Choose biases in front of normalisations, and fuse those by std + epsilon. Changes the graph in place.
+def fuse(graph: gs.Graph, target: Target, contract: ImageContract | None) -> list[Edit]:
+    """Fuse normalisations by std + epsilon. Changes the graph in place.
 
     `contract` says what the graph takes and gives; None: it is not known, and nothing is done. A graph that takes
     no picture of 1 or 3 channels, or does not run stays as it is, too.
     """
-    one_pass = "variance-in-one-pass" in target.semantics
-    if contract is None or not (one_pass or target.can("native-instance-norm")):
+    if contract is None or contract.input.channels not in (1, 3) or not target.can("native-instance-norm"):
         return []
-    if contract.input.channels not in (1, 3):
+    return _fuse(graph, _pictures(graph, contract), contract)
+
+
+def centre(graph: gs.Graph, target: Target, contract: ImageContract | None) -> list[Edit]:
+    """Choose biases in front of normalisations, where the target computes the variance in one pass; as `fuse`.
+
+    Behind the rewrite `low-contrast`, which leaves out all that there are.
+    """
+    if contract is None or contract.input.channels not in (1, 3):
         return []
-    pictures = _pictures(graph, contract)
-    edits = _fuse(graph, pictures, contract) if target.can("native-instance-norm") else []
-    if one_pass:
-        edits += _centre(graph, pictures)
-    return edits
+    return _centre(graph, _pictures(graph, contract)) if "variance-in-one-pass" in target.semantics else []
 
 
 def _pictures(graph: gs.Graph, contract: ImageContract) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline import targets
-from pipeline.build.measured_norms import refit
+from pipeline.build.measured_norms import centre, fuse
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.graph import from_model, to_model
 from pipeline.graph.runtime import session
@@ -56,7 +56,7 @@ def picture():
 def test_a_bias_in_front_of_a_norm_takes_its_mean_off(bias):
     made, value = far(bias), picture()
     graph = from_model(made)
-    edits = refit(graph, NEW, CONTRACT)
+    edits = centre(graph, NEW, CONTRACT)
     assert [edit.rewrite for edit in edits] == ["centred-norms"]
     fitted = to_model(graph)
     exact = run(far(), value)
@@ -78,7 +78,7 @@ def test_nothing_is_done_where_means_are_near_zero():
             opset=18,
         )
     )
-    assert refit(graph, NEW, CONTRACT) == []
+    assert centre(graph, NEW, CONTRACT) == []
 
 
 def test_a_convolution_that_others_read_keeps_its_bias():
@@ -88,7 +88,7 @@ def test_a_convolution_that_others_read_keeps_its_bias():
         3, type(made.graph.node[0])(op_type="Add", input=["n", "c"], output=["both"], name="both")
     )
     graph = from_model(made)
-    assert refit(graph, NEW, CONTRACT) == []
+    assert centre(graph, NEW, CONTRACT) == []
 
 
 def by_deviation(spread=20.0, added=1e-3):
@@ -120,7 +120,7 @@ def by_deviation(spread=20.0, added=1e-3):
 
 def test_a_norm_by_the_deviation_becomes_one_layer():
     graph, value = from_model(by_deviation()), picture()
-    edits = refit(graph, NEW, CONTRACT)
+    edits = fuse(graph, NEW, CONTRACT)
     assert [edit.rewrite for edit in edits] == ["deviation-norms"]
     assert [node.op for node in graph.nodes] == ["Conv", "InstanceNormalization", "Conv"]
     assert np.abs(run(to_model(graph), value) - run(by_deviation(), value)).max() < 0.5
@@ -128,11 +128,11 @@ def test_a_norm_by_the_deviation_becomes_one_layer():
 
 def test_it_stays_where_the_picture_would_differ():
     graph = from_model(by_deviation(spread=200, added=5.0))
-    assert refit(graph, NEW, CONTRACT) == []
+    assert fuse(graph, NEW, CONTRACT) == []
     assert len(graph.nodes) == 11
 
 
 def test_nothing_is_done_for_other_targets_or_unknown_pictures():
     for target, contract in ((targets.get("barracuda-3.0"), CONTRACT), (NEW, None)):
         graph = from_model(by_deviation())
-        assert refit(graph, target, contract) == [] and len(graph.nodes) == 11
+        assert fuse(graph, target, contract) == [] and len(graph.nodes) == 11
