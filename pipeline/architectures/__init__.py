@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.architectures import fast_neural_style, few_shot, fritz
+from pipeline.architectures import compact, cyclegan, fast_neural_style, few_shot, fritz, pix2pix
 from pipeline.architectures.base import Family, Parameters, Recognised, Shapes, Tensors, Variant
 from pipeline.support.errors import MissingDependency, PipelineError
 
@@ -27,6 +27,9 @@ FAMILIES: tuple[Family, ...] = (
     fast_neural_style.SCALED_FAMILY,
     fritz.FAMILY,
     few_shot.FAMILY,
+    cyclegan.FAMILY,
+    pix2pix.FAMILY,
+    compact.FAMILY,
 )
 STATISTICS = re.compile(r"\.(running_mean|running_var|num_batches_tracked)$")
 
@@ -34,6 +37,11 @@ STATISTICS = re.compile(r"\.(running_mean|running_var|num_batches_tracked)$")
 def names() -> tuple[str, ...]:
     """All names that `--architecture` takes, besides `package.module:factory`."""
     return tuple(variant.name for family in FAMILIES for variant in family.variants)
+
+
+def holds_no_sizes(name: str) -> bool:
+    """Whether a named architecture is known, and its graph free of the traced picture's size in every opset."""
+    return any(held.name == name and not held.holds_sizes for family in FAMILIES for held in family.variants)
 
 
 def family_of(name: str) -> Family:

@@ -28,6 +28,8 @@ class Variant:
     name: str
     summary: str
     """What distinguishes this variant, in a sentence for someone who has to choose."""
+    holds_sizes: bool = False
+    """Whether torch writes sizes of the traced picture into its graph in old opsets, as for a pixel shuffle."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,22 @@ class Recognised:
     tensors: Tensors = field(default_factory=dict, repr=False)
     weights: int = 0
     """Trained values; batch-norm statistics are not counted."""
+
+
+def under(tensors: Tensors, tell_tale: str) -> Tensors:
+    """The tensors with the part of their names in front of them again that a reader took for a wrapper's.
+
+    Readers take off what all names of a file begin with, such as `model.`, and for some networks that is a part of
+    the names. `tell_tale` is a whole name that the network has.
+    """
+    if tell_tale in tensors:
+        return dict(tensors)
+    parts = tell_tale.split(".")
+    for cut in range(1, len(parts) - 1):
+        front, rest = ".".join(parts[:cut]), ".".join(parts[cut:])
+        if rest in tensors:
+            return {f"{front}.{name}": value for name, value in tensors.items()}
+    return dict(tensors)
 
 
 def dimension(shapes: Mapping[str, tuple[int, ...]], name: str, axis: int, default: int) -> int:

@@ -58,7 +58,7 @@ def export(network: Network, size: Size | None = None) -> onnx.ModelProto:
     except ImportError:
         raise MissingDependency("torch", "torch", "exporting a torch network") from None
 
-    from pipeline.architectures import names
+    from pipeline.architectures import holds_no_sizes
     from pipeline.sources.running import reference
 
     module: Any = network.module
@@ -66,7 +66,7 @@ def export(network: Network, size: Size | None = None) -> onnx.ModelProto:
     bound = reference(network).fixed_size if "exported_shape" in network.details else None
     attempt = _Attempt(torch, module, channels)
     for trace in (bound,) if bound else (TRACE_SIZE, LARGER_TRACE_SIZE):
-        others = () if bound or network.architecture in names() else OTHER_SIZES[trace]
+        others = () if bound or holds_no_sizes(network.architecture) else OTHER_SIZES[trace]
         model = attempt.at(trace, others)
         if model is None and others:
             model = attempt.at(trace, others, computed_sizes=True) or attempt.at(size or trace)

@@ -28,6 +28,7 @@ COMMANDS = {
     "explain": "Explain the code of a finding or an error, and what to do about it.",
     "flicker": "Measure how much the output of models flickers while the picture moves.",
     "inspect": "Describe a model file: format, architecture, weights, contract.",
+    "learn": "Train a network to paint as a few frames were painted.",
     "paint": "Run a network on pictures, folders of pictures and videos.",
     "port": "Convert the styles of a Unity project for another inference package.",
     "prune": "Remove channels from a trained network until it meets a budget.",

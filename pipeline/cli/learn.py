@@ -1,0 +1,99 @@
+"""pipeline learn."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.console import Console, output_options
+from pipeline.cli.training import loop_options, progress, to_loop
+from pipeline.support.plain_text import styled
+
+
+@click.command("learn")
+@click.option("--frames", required=True, type=click.Path(path_type=Path), help="Folder with frames of your game.")
+@click.option(
+    "--painted",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder with paintings of some of them, under the same names.",
+)
+@click.option(
+    "--student",
+    default="few-shot:8,16,32x4",
+    show_default=True,
+    metavar="NETWORK",
+    help="FAMILY:WIDTHSxBLOCKS, as for distill.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: PAINTED.pth here.")
+@click.option(
+    "--holdout", multiple=True, metavar="NAME", help="A pair to measure with and not to learn from; repeatable."
+)
+@click.option("--patch", type=click.IntRange(48), default=64, show_default=True, help="Side of a patch in pixels.")
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Patches in each step.")
+@click.option(
+    "--texture-weight",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="How much the statistics of strokes count, beside their colours.",
+)
+@click.option(
+    "--critic-weight",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="How much a discriminator counts that learns to tell paintings from the network's; 0.1 is usual.",
+)
+@loop_options(steps=4_000)
+@output_options
+def command(
+    console: Console,
+    frames: Path,
+    painted: Path,
+    student: str,
+    output: Path | None,
+    holdout: tuple[str, ...],
+    patch: int,
+    batch: int,
+    texture_weight: float,
+    critic_weight: float,
+    threads: int | None,
+    loop: dict[str, Any],
+    **places: Any,
+) -> None:
+    """Train a network to paint as a few frames were painted, by an artist or by an offline method.
+
+    Each painting has the name of the frame that it was painted from; frames without a painting are shown in the
+    samples. Three to ten pairs of one level are a good start. No loss network is needed. Samples (frame, painting,
+    network), checkpoint and history lie in OUTPUT.run; --resume goes on. The network is written as a checkpoint
+    that build-unity reads.
+
+    \b
+    Examples:
+      pipeline learn --frames frames --painted painted
+      pipeline learn --frames frames --painted painted --student few-shot:8,16,32x4 --holdout 0040 \\
+          --minutes 20 -o level1.pth
+    """
+    options = to_loop(loop, threads, "training")
+    from pipeline.shrink.learn import LearnOptions, learn_file
+
+    chosen = LearnOptions(options, batch, patch, texture_weight, critic_weight)
+    console.say(styled(f"{painted}", bold=True))
+    with progress(console) as tell:
+        report = learn_file(
+            frames,
+            painted,
+            student,
+            chosen,
+            output,
+            holdout=holdout,
+            started=lambda told: console.step("student", told),
+            tell=tell,
+            **places,
+        )
+    if os.environ.get("RANK", "0") == "0":
+        console.data(report if console.as_json else report["student"]["file"])

@@ -1,0 +1,313 @@
+"""Learning from painted frames: a handful of pairs of a frame and how somebody painted it. Imports torch.
+
+As in few-shot patch-based training (Texler et al. 2020) a network sees small patches of the pairs, so that a few
+pictures give many examples and what is learnt holds for other frames of the same scene. The losses need no trained
+network: colours at four scales, statistics of fixed random filters, and, if asked for, a patch discriminator.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline.build.cache import file_digest
+from pipeline.shrink import losses as lost
+from pipeline.shrink import students
+from pipeline.shrink.checkpoint import CHECKPOINT, UNKEPT, Run, check_free
+from pipeline.shrink.loop import Adam, History, Loop, LoopOptions, place
+from pipeline.shrink.pictures import as_tensor, sheet
+from pipeline.shrink.quality import quality
+from pipeline.support.errors import PipelineError
+from pipeline.support.files import write_file
+from pipeline.support.picture_files import open_picture, picture_files
+from pipeline.support.serialise import render_json
+from pipeline.support.untrusted import on_a_file
+
+MOST_PIXELS = 200_000_000
+"""Decoded pixels of all pairs together: 1.2 GB."""
+SMALLEST = 48
+"""Least side of a patch: the fixed filters see it at an eighth of its size too."""
+_ASPECT = 0.02
+"""Part by which the proportions of a frame and its painting may differ: rounding of a smaller copy."""
+
+
+@dataclass(frozen=True)
+class LearnOptions:
+    """How a network learns from pairs."""
+
+    loop: LoopOptions = field(default_factory=LoopOptions)
+    batch: int = 16
+    """Patches in each step."""
+    side: int = 64
+    """Side of the square patches, a multiple of 8 and at least `SMALLEST`."""
+    texture: float = 1.0
+    """Weight of the statistics of fixed random filters."""
+    critic: float = 0.0
+    """Weight of a patch discriminator; 0 is none."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A frame and its painting, both (3, H, W) uint8 RGB of one size."""
+
+    name: str
+    frame: np.ndarray
+    painted: np.ndarray
+
+
+def pairs_of(frames: Path, painted: Path, subject: str = "--painted") -> tuple[list[Pair], list[Path]]:
+    """The pairs of two folders, by file names without their endings, and the frames that nobody painted.
+
+    A painting of another size but the frame's proportions is brought to the frame's size. Raises PipelineError
+    `no-pairs`, `pair-differs`, `no-pictures`, `bad-picture`, `file-not-found`.
+    """
+    whole = {_key(path, frames): path for path in picture_files([frames])}
+    paintings = {_key(path, painted): path for path in picture_files([painted])}
+    unknown = sorted(set(paintings) - set(whole))
+    if unknown:
+        raise PipelineError(
+            "no-pairs",
+            f"{paintings[unknown[0]].name} has no frame of the same name in {frames}",
+            subject=subject,
+            remedy="Give each painting the name of the frame that it was painted from.",
+        )
+    pairs, pixels = [], 0
+    for key, path in sorted(paintings.items()):
+        frame, made = open_picture(whole[key]), open_picture(path)
+        if abs(frame.width / frame.height / (made.width / made.height) - 1) > _ASPECT:
+            raise PipelineError(
+                "pair-differs",
+                f"{path.name} is {made.width}x{made.height}, and its frame {frame.width}x{frame.height}: "
+                "other proportions",
+                subject=str(path),
+                remedy="Paint over the whole frame, and do not cut the result.",
+            )
+        if made.size != frame.size:
+            made = made.resize(frame.size, Image.Resampling.LANCZOS)
+        pixels += frame.width * frame.height
+        if pixels > MOST_PIXELS:
+            raise PipelineError(
+                "too-many-pixels",
+                f"the pairs have more than {MOST_PIXELS:,} pixels together",
+                subject=subject,
+                remedy="Shrink them, or give fewer: a handful is meant.",
+            )
+        pairs.append(Pair(path.stem, _array(frame), _array(made)))
+    return pairs, [path for key, path in sorted(whole.items()) if key not in paintings]
+
+
+def _key(path: Path, folder: Path) -> str:
+    inside = path.relative_to(folder) if folder.is_dir() else Path(path.name)
+    return inside.with_suffix("").as_posix().lower()
+
+
+def _array(picture: Image.Image) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(picture, np.uint8).transpose(2, 0, 1))
+
+
+def patches(pairs: Sequence[Pair], seed: int, number: int, count: int, side: int) -> np.ndarray:
+    """`count` patches of the pairs, (2, count, 3, side, side) uint8: of the frames, and of the paintings there.
+
+    Every pixel of all pairs is as likely. The same for the same number.
+    """
+    rng = np.random.default_rng([seed, number])
+    areas = np.array([pair.frame.shape[1] * pair.frame.shape[2] for pair in pairs], np.float64)
+    found = []
+    for index in rng.choice(len(pairs), count, p=areas / areas.sum()):
+        pair = pairs[index]
+        top, left = (int(rng.integers(max(size - side, 0) + 1)) for size in pair.frame.shape[1:])
+        found.append([held[:, top : top + side, left : left + side] for held in (pair.frame, pair.painted)])
+    return np.stack([np.stack([one[which] for one in found]) for which in (0, 1)])
+
+
+def learn(
+    module: nn.Module,
+    contract: Any,
+    pairs: Sequence[Pair],
+    options: LearnOptions = LearnOptions(),
+    *,
+    holdout: Sequence[Pair] = (),
+    unpainted: Sequence[Path] = (),
+    run: Run = UNKEPT,
+    tell: Callable[[History, float], None] = lambda history, done: None,
+) -> History:
+    """Train `module` in place to paint as the pairs are painted; it ends in eval mode, on the CPU.
+
+    Of each pair in `holdout` PSNR, SSIM, detail and texture stand in the history; samples show those, and what the
+    network makes of frames that nobody painted. The rest is as in `distill`. Raises PipelineError:
+    patch-too-large, no-such-device, run-differs, training-diverged.
+    """
+    smallest = min(min(pair.frame.shape[1:]) for pair in pairs)
+    if options.side < SMALLEST or options.side % 8:
+        raise PipelineError(
+            "bad-size",
+            f"{options.side} is not a multiple of 8 from {SMALLEST} on",
+            subject="--patch",
+            remedy=f"Give {max(options.side // 8 * 8, SMALLEST)}.",
+        )
+    if smallest < options.side:
+        raise PipelineError(
+            "patch-too-large",
+            f"a pair is {smallest} pixels high or wide, patches are {options.side}",
+            subject="--patch",
+            remedy=f"Give a multiple of 8 from {SMALLEST} up to {smallest // 8 * 8}, or larger pictures.",
+        )
+    with place(options.loop.device) as where:
+        learning = _Learning(module, contract, pairs, options, where, run)
+        if run.resume:
+            learning.loop.resume()
+        shown = [_shown(pair, where.device) for pair in holdout] if where.first else []
+        others = [as_tensor(path).to(where.device) for path in unpainted[:2]] if where.first else []
+
+        def measure(painting: nn.Module) -> dict[str, Any]:
+            rows: list[tuple[Tensor, ...]] = []
+            found = []
+            with torch.no_grad():
+                for pair, (frame, wanted) in zip(holdout, shown, strict=True):
+                    made = painting(frame).float().clamp(0, 255)
+                    held = quality(made.cpu().numpy() / 255, wanted.cpu().numpy() / 255)
+                    found.append({"picture": pair.name, **held.as_dict()})
+                    rows.append((frame, wanted, made))
+                rows += [(frame, painting(frame).float().clamp(0, 255)) for frame in others]
+            if run.folder is not None and rows:
+                write_file(run.folder / "samples" / f"{learning.loop.step:06d}.jpg", sheet(rows))
+            return {"quality": found} if found else {}
+
+        history = learning.loop.run(learning.losses, measure, tell)
+    module.to("cpu")
+    return history
+
+
+def _shown(pair: Pair, device: torch.device) -> tuple[Tensor, Tensor]:
+    height, width = (size // 8 * 8 for size in pair.frame.shape[1:])
+    frame, wanted = (
+        torch.from_numpy(held[None, :, :height, :width].astype(np.float32)).to(device)
+        for held in (pair.frame, pair.painted)
+    )
+    return frame, wanted
+
+
+class _Learning:
+    """What one training has: its loop, the fixed filters, and the discriminator if there is one."""
+
+    def __init__(
+        self, module: nn.Module, contract: Any, pairs: Sequence[Pair], options: LearnOptions, where: Any, run: Run
+    ) -> None:
+        self.pairs, self.options, self.where = pairs, options, where
+        self.texture = lost.Texture().to(where.device)
+        self.critic = None
+        also: dict[str, Any] = {}
+        if options.critic:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(options.loop.seed)
+                self.critic = lost.Critic().to(where.device)
+            self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=4e-4, betas=(0.5, 0.99))
+            also = {"critic": self.critic, "critic_adam": Adam(self.critic_optimiser)}
+        identity = _identity(options)
+        self.loop = Loop(module, contract, options.loop, where, run=run, identity=identity, also=also)
+
+    def losses(self, step: int, done: float) -> dict[str, Tensor]:
+        options, where = self.options, self.where
+        number = step * where.size + where.rank
+        held = torch.from_numpy(patches(self.pairs, options.loop.seed, number, options.batch, options.side))
+        frames, wanted = held.to(where.device).float()
+        frames = frames.contiguous(memory_format=torch.channels_last)
+        painted = lost.leaky_clamp(self.loop.painting(frames))
+        parts = {"pixels": lost.pixels(painted, wanted)}
+        if options.texture:
+            energy, grams = self.texture.loss(painted, wanted)
+            parts |= {"energy": options.texture * energy, "gram": 0.5 * options.texture * grams}
+        if self.critic is not None:
+            loss = lost.critic_loss(self.critic, frames, painted.detach(), wanted)
+            self.critic_optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            self.critic_optimiser.step()
+            self.critic.requires_grad_(False)
+            parts["critic"] = -options.critic * self.critic(frames, painted).float().mean()
+            self.critic.requires_grad_(True)
+        return parts
+
+
+def _identity(options: LearnOptions) -> dict[str, Any]:
+    values = asdict(replace(options, loop=replace(options.loop, device="auto", every=1)))
+    return {**values.pop("loop"), **values}
+
+
+@on_a_file
+def learn_file(
+    frames: Path,
+    painted: Path,
+    student: str,
+    options: LearnOptions,
+    output: Path | None = None,
+    *,
+    holdout: Sequence[str] = (),
+    run: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    started: Callable[[str], None] = lambda told: None,
+    tell: Callable[[History, float], None] = lambda history, done: None,
+) -> dict[str, Any]:
+    """Train a network on the pairs of two folders, and write it; a report as plain data.
+
+    `output` is a .pth; None is PAINTED.pth in the current folder. `holdout` names pairs that are measured with and
+    not learnt from. Raises what `pairs_of`, `learn` and `students.parse` raise, and `no-pairs` where none is left.
+    """
+    place_ = output or Path.cwd() / f"{painted.resolve().name}.pth"
+    folder = run or Path(f"{place_}.run")
+    first = os.environ.get("RANK", "0") == "0"
+    check_free(place_, [folder / CHECKPOINT], resume, force or not first)
+    chosen = students.parse(student)
+    pairs, unpainted = pairs_of(frames, painted)
+    names = [pair.name for pair in pairs]
+    for name in holdout:
+        if name not in names:
+            raise PipelineError(
+                "no-pairs",
+                f"there is no pair named {name}; there are {', '.join(names[:8])}",
+                subject="--holdout",
+                remedy="Give the name of a painting without its ending.",
+            )
+    learnt = [pair for pair in pairs if pair.name not in holdout]
+    if not learnt:
+        raise PipelineError(
+            "no-pairs", "no pair is left to learn from", subject="--holdout", remedy="Hold fewer pairs back."
+        )
+    module = chosen.build(options.loop.seed)
+    rest = f", {len(unpainted)} frames without a painting for the samples" if unpainted else ""
+    started(f"{chosen.weights:,} weights ({chosen.spec}); {len(learnt)} pairs to learn from{rest}")
+    digests = {path.name: file_digest(path) for path in picture_files([painted])}
+    history = learn(
+        module,
+        chosen.contract,
+        learnt,
+        options,
+        holdout=[pair for pair in pairs if pair.name in holdout],
+        unpainted=unpainted,
+        run=Run(folder, resume, {"student": chosen.spec, "pairs": digests, "holdout": sorted(holdout)}),
+        tell=tell,
+    )
+    report = {
+        "schema": 1,
+        "pairs": [pair.name for pair in learnt],
+        "holdout": sorted(holdout),
+        "student": {
+            "file": str(place_),
+            "architecture": chosen.architecture,
+            "spec": chosen.spec,
+            "weights": chosen.weights,
+        },
+        "history": history.as_dict(),
+    }
+    if first:
+        students.save(module, chosen.architecture, place_)
+        write_file(folder / "history.json", render_json(report))
+    return report

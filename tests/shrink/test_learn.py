@@ -1,0 +1,133 @@
+"""Learning from pairs of a frame and its painting: which pairs and patches, and what a network learns of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.shrink.checkpoint import Run
+from pipeline.shrink.learn import LearnOptions, learn, learn_file, pairs_of, patches
+from pipeline.shrink.loop import LoopOptions
+from pipeline.shrink.students import parse
+from pipeline.support.errors import PipelineError
+
+STUDENT = "few-shot:4,4,6x1"
+SMALL = LearnOptions(LoopOptions(steps=4, every=2, device="cpu", half=False), batch=2, side=48)
+
+
+def frame(seed: int, size: tuple[int, int] = (96, 64)) -> Image.Image:
+    """Smooth colours with some structure."""
+    chance = np.random.default_rng(seed)
+    coarse = Image.fromarray(chance.integers(0, 256, (5, 7, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    noise = chance.normal(0, 8, (size[1], size[0], 3))
+    return Image.fromarray(np.clip(np.asarray(coarse) + noise, 0, 255).astype(np.uint8))
+
+
+def painting(picture: Image.Image) -> Image.Image:
+    """What the made-up artist does: other colours, and darker where it is blue."""
+    red, green, blue = np.moveaxis(np.asarray(picture, np.float64), 2, 0)
+    made = np.stack([255 - green, 0.5 * red + 40, 0.3 * blue + 0.5 * green], 2)
+    return Image.fromarray(np.clip(made, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Four frames, of which three are painted."""
+    frames, painted = tmp_path / "frames", tmp_path / "painted"
+    (frames / "level").mkdir(parents=True)
+    (painted / "level").mkdir(parents=True)
+    for number in range(4):
+        picture = frame(number)
+        picture.save(frames / "level" / f"{number:04}.png")
+        if number < 3:
+            painting(picture).save(painted / "level" / f"{number:04}.PNG")
+    return frames, painted
+
+
+def test_pairs_are_found_by_name_and_the_rest_is_not_painted(folders: tuple[Path, Path]) -> None:
+    frames, painted = folders
+    pairs, rest = pairs_of(frames, painted)
+    assert [pair.name for pair in pairs] == ["0000", "0001", "0002"] and [path.name for path in rest] == [
+        "0003.png"
+    ]
+    assert pairs[1].frame.shape == pairs[1].painted.shape == (3, 64, 96)
+    assert (pairs[1].painted == np.asarray(painting(frame(1))).transpose(2, 0, 1)).all()
+    painting(frame(1)).resize((192, 128)).save(painted / "level/0001.PNG")
+    assert pairs_of(frames, painted)[0][1].painted.shape == (3, 64, 96)
+
+
+def test_paintings_that_belong_to_no_frame_are_told(folders: tuple[Path, Path]) -> None:
+    frames, painted = folders
+    painting(frame(1)).crop((0, 0, 64, 64)).save(painted / "level/0001.PNG")
+    with pytest.raises(PipelineError, match=r"pair-differs.*64x64, and its frame 96x64"):
+        pairs_of(frames, painted)
+    (painted / "level/0001.PNG").rename(painted / "level/other.png")
+    with pytest.raises(PipelineError, match=r"no-pairs.*other\.png has no frame"):
+        pairs_of(frames, painted)
+
+
+def test_patches_are_of_one_place_of_both_and_follow_from_their_number(folders: tuple[Path, Path]) -> None:
+    pairs, _ = pairs_of(*folders)
+    made = patches(pairs, 1, 5, 6, 32)
+    assert made.shape == (2, 6, 3, 32, 32) and (made == patches(pairs, 1, 5, 6, 32)).all()
+    assert (made != patches(pairs, 1, 6, 6, 32)).any()
+    for given, wanted in zip(*made, strict=True):
+        there = np.asarray(painting(Image.fromarray(given.transpose(1, 2, 0)))).transpose(2, 0, 1)
+        assert (there == wanted).all()
+
+
+def test_a_network_learns_to_paint_a_frame_that_it_has_not_seen(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pairs, rest = pairs_of(*folders)
+    options = replace(SMALL, loop=replace(SMALL.loop, steps=120, every=60), batch=4)
+    chosen = parse("few-shot:6,8,8x1")
+    module = chosen.build(1)
+    history = learn(
+        module, chosen.contract, pairs[:2], options, holdout=pairs[2:], unpainted=rest, run=Run(tmp_path / "run")
+    )
+    first, last = (record["quality"][0]["psnr"] for record in history.records)
+    assert last > first and last > 16
+    assert not module.training
+    shown = Image.open(tmp_path / "run/samples/000120.jpg")
+    assert shown.size == (3 * 96, 2 * 64)
+
+
+@pytest.mark.parametrize("critic", [0.0, 0.1])
+def test_an_interrupted_run_ends_with_the_same_bytes(
+    folders: tuple[Path, Path], tmp_path: Path, critic: float
+) -> None:
+    options = replace(SMALL, critic=critic)
+
+    def run(name: str, resume: bool = False, stop: int = 99) -> bytes:
+        def tell(history: object, done: float) -> None:
+            if history.steps >= stop:  # type: ignore[attr-defined]
+                raise KeyboardInterrupt
+
+        place = tmp_path / f"{name}.pth"
+        report = learn_file(*folders, STUDENT, options, place, holdout=("0002",), resume=resume, tell=tell)
+        assert report["pairs"] == ["0000", "0001"]
+        losses = report["history"]["records"][-1]["losses"]
+        assert ("critic" in losses) == bool(critic) and {"pixels", "energy", "gram"} <= set(losses)
+        return place.read_bytes()
+
+    whole = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("cut", stop=3)
+    assert run("cut", resume=True) == whole
+    painting(frame(9)).save(folders[1] / "level/0001.PNG")
+    with pytest.raises(PipelineError, match="run-differs"):
+        run("cut", resume=True)
+
+
+def test_what_cannot_be_learnt_from_is_told(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"patch-too-large.*64 pixels"):
+        learn_file(*folders, STUDENT, replace(SMALL, side=72), tmp_path / "a.pth")
+    with pytest.raises(PipelineError, match="no pair named 0009; there are 0000, 0001, 0002"):
+        learn_file(*folders, STUDENT, SMALL, tmp_path / "a.pth", holdout=("0009",))
+    with pytest.raises(PipelineError, match="no pair is left"):
+        learn_file(*folders, STUDENT, SMALL, tmp_path / "a.pth", holdout=("0000", "0001", "0002"))
