@@ -33,9 +33,9 @@ def command(
 ) -> None:
     """Measure how much each model's output flickers while the picture moves.
 
-    MODEL is whatever build-unity reads, or the folder of a bundle. FRAMES is a folder with consecutive frames of
-    your game, or one picture; without it a bundled photograph is used. One picture is turned into three clips
-    whose movement is known exactly: still (with noise), pan and zoom. Between the frames of a folder the movement
+    MODEL is whatever build-unity reads, or the folder of a bundle. FRAMES is a video, a folder with consecutive
+    frames of your game, or one picture; without it a bundled photograph is used. One picture is turned into three
+    clips whose movement is known exactly: still (with noise), pan and zoom. Between consecutive frames the motion
     is estimated by optical flow, and what cannot be followed is left out. The number is the difference between an
     output and the previous one moved along, in levels of 255: lower is steadier. The flicker of the frames
     themselves is shown next to it.
@@ -75,11 +75,12 @@ def command(
 
 
 def _frames_among(given: tuple[Path, ...]) -> tuple[tuple[Path, ...], Path | None]:
-    """The models, and the frames if the last argument is a picture or a folder of pictures."""
+    """The models, and the frames if the last argument is a picture, a video or a folder of pictures."""
     from pipeline.support.picture_files import SUFFIXES
+    from pipeline.support.video import is_video
 
     last = given[-1]
-    picture = last.is_file() and last.suffix.lower() in SUFFIXES
+    picture = last.is_file() and (last.suffix.lower() in SUFFIXES or is_video(last))
     bundle = (last / f"{last.resolve().name}.onnx").is_file()
     if not picture and (bundle or not last.is_dir()):
         return given, None
@@ -116,7 +117,10 @@ def _read(models: tuple[Path, ...], reading: dict[str, Any]) -> tuple[list[tuple
 def _clips(frames: Path | None, size: Size | None, count: int) -> Any:
     from pipeline.flicker.measure import SIZE, clip_of_frames, clips_of_file
     from pipeline.support.picture_files import picture_files
+    from pipeline.support.video import is_video, stills
 
+    if frames is not None and is_video(frames):
+        return (clip_of_frames(stills(frames.resolve(), count, False), size, count),)
     if frames is not None and frames.is_dir():
         return (clip_of_frames(picture_files([frames]), size, count),)
     return clips_of_file(frames, size or SIZE, count)

@@ -12,12 +12,18 @@ from pipeline.support.errors import PipelineError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga", ".tif", ".tiff")
 
+MOST_STILLS = 200
+"""Frames of a video that count as pictures to learn from."""
+
 
 def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[Path]:
     """The picture files among `paths` and inside the folders among them, sorted, without those of `exclude`.
 
-    Raises PipelineError: file-not-found, no-pictures.
+    Of a video among `paths`, frames from all of it (`MOST_STILLS`). Raises PipelineError: file-not-found,
+    no-pictures, and for videos bad-video and MissingDependency.
     """
+    from pipeline.support import video
+
     left_out = {path.resolve() for path in exclude}
     found: list[Path] = []
     for path in paths:
@@ -26,6 +32,8 @@ def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[P
                 "file-not-found", "there is no such file or folder", subject=str(path), remedy="Check the path."
             )
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        if path.is_file() and video.is_video(path):
+            inside = list(video.stills(path.resolve(), MOST_STILLS, True))
         found += [
             p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file() and p.resolve() not in left_out
         ]
@@ -34,7 +42,8 @@ def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[P
             "no-pictures",
             "there is no picture to learn from",
             subject=", ".join(map(str, paths)) or "--images",
-            remedy=f"Give files or folders with {', '.join(SUFFIXES)}; frames of your own game are best.",
+            remedy=f"Give files or folders with {', '.join(SUFFIXES)}, or a video; frames of your own game are "
+            "best.",
         )
     return list(dict.fromkeys(found))
 

@@ -5,6 +5,10 @@ A video is an untrusted file: frames are decoded one at a time and bounded in si
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -63,6 +67,36 @@ def frames(path: Path, most: int | None = None) -> Iterator[np.ndarray]:
                 yield frame.to_ndarray(format="rgb24")
         except av.error.FFmpegError as error:
             raise _bad(path, str(error)) from error
+
+
+@functools.cache
+def stills(path: Path, most: int, spread: bool) -> tuple[Path, ...]:
+    """At most `most` frames of a video as PNG files, in a folder that is removed when the program ends.
+
+    With `spread` they are taken from the whole video at equal distances, else they are its first ones. Raises
+    PipelineError `bad-video`, `no-pictures`, MissingDependency.
+    """
+    from PIL import Image
+
+    step = 1
+    if spread:
+        with _opened(path) as container:
+            stream = container.streams.video[0]
+            seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+            total = stream.frames or int(seconds * float(stream.average_rate or 25))
+        step = max(-(-total // most), 1)
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-video-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    found: list[Path] = []
+    for number, frame in enumerate(frames(path, most * step)):
+        if number % step == 0 and len(found) < most:
+            found.append(folder / f"{path.stem[:60]}.{number:06}.png")
+            Image.fromarray(frame).save(found[-1], compress_level=1)
+    if not found:
+        raise PipelineError(
+            "no-pictures", "the video has no frames", subject=str(path), remedy="Give another video."
+        )
+    return tuple(found)
 
 
 def write(path: Path, pictures: Iterable[np.ndarray], frames_per_second: Fraction) -> int:

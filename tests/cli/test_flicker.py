@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.support import video
 from tests.conftest import REPOSITORY
 from tests.networks import style_checkpoint, style_onnx
 
@@ -62,3 +65,14 @@ def test_bad_input_is_one_line(pipeline, net, tmp_path, arguments, code):
     given = [tmp_path / text if "-" not in text and "x" not in text else text for text in arguments]
     done = pipeline("flicker", *given)
     assert done.code == 2 and f"[{code}]" in done.err and "Traceback" not in done.err
+
+
+def test_a_video_is_measured_as_its_frames(pipeline, net, tmp_path):
+    chance = np.random.default_rng(2)
+    wide = np.asarray(Image.fromarray(chance.integers(0, 256, (12, 20, 3), np.uint8)).resize((320, 128)))
+    frames = [wide[:, 2 * number : 2 * number + 256] for number in range(4)]
+    video.write(tmp_path / "pan.mp4", frames, Fraction(25))
+    done = pipeline("flicker", net, tmp_path / "pan.mp4", "--count", "3", "--size", "128x64", "--json")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert told["frames"] == 3 and told["models"]
