@@ -164,8 +164,8 @@ class BuildOptions:
     )
     device: str | None = option(
         None,
-        "The class of devices that the graph is arranged for, exactly: for Barracuda desktop (default), laptop, "
-        "phone, phone-qualcomm or burst; none leaves it as it is.",
+        "The class of devices that the graph is arranged for, where the target's kernels are known, exactly: "
+        "desktop (default), laptop, phone, phone-qualcomm or burst; none leaves it as it is.",
         "CLASS",
     )
 

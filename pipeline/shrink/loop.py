@@ -306,16 +306,17 @@ class Loop:
 
     def _check(self, means: Mapping[str, float], taken: int) -> None:
         """Refuse to go on where the losses are not numbers, or where none of the last steps could be taken."""
-        if taken and self.skipped < MOST_SKIPPED and all(map(math.isfinite, means.values())):
+        whole = all(bool(value.isfinite().all()) for value in self.average.values())
+        if taken and whole and self.skipped < MOST_SKIPPED and all(map(math.isfinite, means.values())):
             return
-        what = f"the losses are NaN at step {self.step} ({means})"
+        what = f"{'the losses' if whole else 'the weights'} are NaN or infinite at step {self.step} ({means})"
         if not taken:
             what = f"none of the last {self.skipped} steps could be taken: their gradients are NaN"
         raise PipelineError(
             "training-diverged",
             what,
             subject="--rate",
-            remedy="Take a lower --rate; the last checkpoint is from before.",
+            remedy=f"Start again with --force and a --rate below {self.rate:g}.",
         )
 
     # --- checkpoints ---

@@ -80,15 +80,21 @@ def train(
             last[0] = int(done * 10)
             tell(f"{student.name}: {done:.0%}, step {history.steps}")
 
-    history = distill(
-        teacher,
-        student.module,
-        pictures,
-        DistillOptions(loop=options),
-        student_contract=student.contract,
-        run=run,
-        tell=progress,
-    )
+    try:
+        history = distill(
+            teacher,
+            student.module,
+            pictures,
+            DistillOptions(loop=options),
+            student_contract=student.contract,
+            run=run,
+            tell=progress,
+        )
+    except PipelineError as error:
+        if error.code == "training-diverged":  # the commands that fine-tune have no option for the rate
+            error.subject = student.name
+            error.remedy = "Leave this training out, and use `pipeline distill` with a low --rate for it."
+        raise
     return {"steps": history.steps, "minutes": round(history.minutes, 2), "device": history.device}
 
 

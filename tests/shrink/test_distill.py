@@ -102,7 +102,7 @@ def test_a_training_of_which_no_step_was_taken_is_no_training(teacher, images, t
     options = replace(SMALL, loop=replace(SMALL.loop, rate=1e30, steps=12, every=4))
     with pytest.raises(PipelineError) as caught:
         run(teacher, images, options, run=Run(tmp_path))
-    assert caught.value.code == "training-diverged"
+    assert caught.value.code == "training-diverged" and "--rate below 1e+30" in caught.value.remedy
 
 
 def test_a_checkpoint_of_another_run_or_a_broken_one_is_refused(teacher, images, tmp_path):

@@ -275,3 +275,14 @@ def test_a_hostile_checkpoint_runs_nothing_and_ends_in_one_line(here) -> None:
         assert "--force" in caught.value.remedy
     assert not (here / "run").exists()
     assert sources.read(Path("out.pth")).weights
+
+
+def test_a_training_that_diverges_says_what_can_be_done_about_it(here, monkeypatch) -> None:
+    """The commands that fine-tune have no --rate, and a run with another rate is another run."""
+    source = style_checkpoint(here / "net.pth", (8, 12, 16), 1)
+    check = Loop._check
+    monkeypatch.setattr(Loop, "_check", lambda self, means, taken: check(self, means, 0))  # no step was taken
+    with pytest.raises(PipelineError) as caught:
+        pruned(source, "out.pth")
+    assert (caught.value.code, caught.value.subject) == ("training-diverged", "net")
+    assert "pipeline distill" in caught.value.remedy and "--force" not in caught.value.remedy
