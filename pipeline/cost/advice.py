@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline import targets
-from pipeline.cost.model import Device, at_size
+from pipeline.cost.model import at_size, class_for
 from pipeline.support.size import Size
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def advice(graph: gs.Graph, target: Target, size: Size | None = None) -> dict[st
     rows: list[dict[str, Any]] = []
     for name in targets.families():
         held = target if name == target.family_name else targets.get(_representative(name))
-        on = _by_class(held.family.devices())
+        named = {own.name: own for own in held.family.devices()}
+        on = {kind: named[own] for kind in CLASSES if (own := class_for(kind, held)) in named}
         rows.append(
             {
                 "target": held.name,
@@ -56,13 +57,6 @@ def _representative(family: str) -> str:
     """The target that a family is judged by: the default one, or its newest."""
     names = targets.names(family)
     return targets.DEFAULT if targets.DEFAULT in names else names[-1]
-
-
-def _by_class(devices: tuple[Device, ...]) -> dict[str, Device]:
-    """A family names its classes `desktop`, or `<its own word>-desktop`."""
-    return {
-        kind: held for held in devices for kind in CLASSES if held.name in (kind, held.name[: -len(kind)] + kind)
-    }
 
 
 def _whole(row: dict[str, Any]) -> float:

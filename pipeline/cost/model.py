@@ -230,6 +230,12 @@ def device(name: str) -> Device:
     return known[name]
 
 
+def class_for(name: str, target: Target) -> str:
+    """A class of devices as a target's family calls it: `phone` is `x-phone` for a family that has only that."""
+    names = [held.name for held in target.family.devices()]
+    return name if name in names else next((held for held in names if held.endswith(f"-{name}")), name)
+
+
 def at_size(graph: gs.Graph, size: Size, shapes: Shapes | None = None) -> list[Layer]:
     """The layers at a picture size; the graph's declared input size is left as it was.
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.cost.model import SIZES, at_size, device
+from pipeline.cost.model import SIZES, at_size, class_for, device
 from pipeline.graph.statistics import held_weights
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import LARGEST, SMALLEST, Size
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.cost.model import Layer
+    from pipeline.targets import Target
 
 _GOAL = re.compile(
     r"\s*(?P<number>\d[\d,]*\.?\d*|\.\d+)\s*(?P<scale>[km](?!i?b|s\b|mac))?\s*"
@@ -78,8 +79,11 @@ class Goal:
                 return f"{value:.1f} ms at {self.size} on {self.device}"
 
 
-def parse(text: str, default_device: str = USUAL) -> Goal:
-    """The goal that a text says. Raises PipelineError `bad-goal`, `unknown-device`."""
+def parse(text: str, default_device: str = USUAL, target: Target | None = None) -> Goal:
+    """The goal that a text says, on a device class as the family of `target` calls it.
+
+    Raises PipelineError `bad-goal`, `unknown-device`.
+    """
     match = _GOAL.fullmatch(text)
     if match is None:
         raise _bad(text, "it is not a number with fps, ms, KB, weights, GMAC or %")
@@ -91,6 +95,7 @@ def parse(text: str, default_device: str = USUAL) -> Goal:
     if not all(SMALLEST <= side <= LARGEST for side in size.hw):
         raise _bad(text, f"a picture has {SMALLEST} to {LARGEST} pixels on each side")
     on = (match["device"] or default_device).lower()
+    on = on if target is None else class_for(on, target)
     device(on)
     if match["of"] and unit != "%":
         raise _bad(text, "only a percentage is of something")

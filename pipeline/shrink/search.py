@@ -337,9 +337,8 @@ def shrink_file(
     from pipeline.support.files import existing_file
 
     path = existing_file(file)
-    wanted = parse(goal, device)
+    wanted = parse(goal, device, targets.get(target))
     length = duration(time)
-    targets.get(target)
     place = output or Path.cwd() / f"{path.stem}-smaller"
     begun = sorted(place.glob(f"{RUNS}/*/{CHECKPOINT}"))
     check_free(place / "report.json", begun, resume, force, "--output")

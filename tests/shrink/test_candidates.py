@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline import targets
 from pipeline.bench.job import lower
-from pipeline.shrink.candidates import chosen, fresh, meeting
+from pipeline.shrink.candidates import FAMILY, chosen, fresh, meeting
 from pipeline.shrink.goals import parse
 from pipeline.support.errors import PipelineError
 
@@ -49,3 +50,22 @@ def test_slower_ones_than_the_teacher_are_not_candidates(found) -> None:
 def test_a_goal_that_none_meets_is_out_of_reach() -> None:
     with pytest.raises(PipelineError, match="goal-out-of-reach"):
         chosen(meeting(parse("10 weights"), 10), 2)
+
+
+def test_a_goal_is_met_on_the_devices_of_the_target() -> None:
+    """Compiled kernels compute 8 channels in a thread: widths that fill them are cheap, and more of them fit."""
+    compute = targets.get("compute")
+    goal = parse("6 ms at 720x540", target=compute)
+    assert goal.device == "compiled-desktop" and parse("6 ms on phone", target=compute).device == "compiled-phone"
+    assert parse("6 ms", target=targets.get("barracuda-3.0")).device == "desktop"
+    first = meeting(goal, goal.limit)[0]
+    usual = meeting(parse("6 ms at 720x540"), goal.limit)[0]
+    assert first.macs > 1.5 * usual.macs
+    subject = lower(fresh(first.student), "compute", "s")
+    assert first.value == pytest.approx(goal.value(subject.graph), rel=0.05)
+
+    def cost(widths: str) -> float:
+        found = next(c for c in meeting(goal, 1e9) if c.student.spec == f"{FAMILY}:{widths}x5")
+        return found.value / found.macs
+
+    assert cost("6,12,24") > 1.1 * cost("8,16,32")
