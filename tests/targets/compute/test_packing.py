@@ -19,6 +19,7 @@ from pipeline.graph.integers import QuantizedTensor
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 from pipeline.targets.compute import calibration, emulation, file, packing
+from pipeline.targets.compute.kernels import kernel_name
 from pipeline.unity.guid import guid
 from tests.targets.compute.networks import made, model
 
@@ -90,6 +91,9 @@ def test_files_refer_to_each_other_by_their_guids():
     plan = packing.plan_of(data)
     names = re.findall(r"^#pragma kernel (\w+) ENTRY=\1 ", kernels, re.MULTILINE)
     assert sorted(names) == names and len(set(names)) == len(names) >= 6
+    assert set(names) == {kernel_name(dispatch, plan.half) for dispatch in plan.dispatches}, (
+        "what FindKernel finds"
+    )
     included = set(re.findall(r'#include "../../Engines/Compute/Kernels/(\w+).hlsl"', kernels))
     assert included == {dispatch.kernel for dispatch in plan.dispatches}
     for line in kernels.splitlines():
