@@ -24,9 +24,10 @@ def advice(graph: gs.Graph, target: Target, size: Size | None = None) -> dict[st
     """Predicted milliseconds of a lowered graph for each family, and a recommendation, as data.
 
     `graph` was lowered for `target`, which stands for its family; the others are represented by the default target
-    or by the newest of theirs. `rows`: name of a target, `predicted` by class, the factor by which that may be
-    off (`error`), `refused`, what it does not take of the graph as it is now ("" where it takes all), and `needs`.
-    `recommended` is a target's name, `reasons` are sentences.
+    or by the newest of theirs. `classes` are those of devices. `rows`: name of a target, `predicted` by class
+    (empty without a cost model), the factor by which that may be off (`error`), `refused`, what it does not take
+    of the graph as it is now ("" where it takes all), and `needs`. `recommended` is a target's name, `reasons` are
+    sentences.
     """
     size = size or SIZE
     layers = at_size(graph, size)
@@ -47,10 +48,11 @@ def advice(graph: gs.Graph, target: Target, size: Size | None = None) -> dict[st
     able = [row for row in rows if not row["refused"] and len(row["predicted"]) == len(CLASSES)]
     best = min(able, key=lambda row: _whole(row), default=None)
     own = next((row for row in able if row["target"] == target.name), None)
-    if best is not None and own is not None and _whole(own) <= _LITTLE * _whole(best):
+    if own is None or (best is not None and _whole(own) <= _LITTLE * _whole(best)):
         best = own
     chosen = target.name if best is None else best["target"]
-    return {"size": str(size), "rows": rows, "recommended": chosen, "reasons": _reasons(best, able, rows)}
+    reasons = [f"There is no cost model for {target.name}."] if best is None else _reasons(best, able, rows)
+    return {"size": str(size), "classes": list(CLASSES), "rows": rows, "recommended": chosen, "reasons": reasons}
 
 
 def _representative(family: str) -> str:
@@ -76,9 +78,7 @@ def _refused(graph: gs.Graph, target: Target) -> str:
     return f"{broken[0].operator or 'the graph'}: {broken[0].reason}" if broken else ""
 
 
-def _reasons(best: dict[str, Any] | None, able: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[str]:
-    if best is None:
-        return ["No other family takes this graph as it is."]
+def _reasons(best: dict[str, Any], able: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[str]:
     others = sorted((row for row in able if row is not best), key=_whole)
     mine = best["predicted"]
     told = ", ".join(f"{mine[kind]:g} ms on a {kind}" for kind in CLASSES)

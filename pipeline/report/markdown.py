@@ -240,7 +240,7 @@ def _advice(advice: Mapping[str, Any] | None) -> list[str]:
     """How fast other targets would be, and which one is recommended."""
     if not advice:
         return []
-    classes = list(advice["rows"][0]["predicted"])
+    classes = advice["classes"]
     rows = [
         f"| {row['target']} | "
         + " | ".join(f"{row['predicted'].get(kind, '')}" for kind in classes)

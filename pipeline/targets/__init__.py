@@ -23,9 +23,9 @@ from pipeline.targets.ranges import resolved
 from pipeline.targets.version import order
 
 DEFAULT = "barracuda-3.0"
+"""The target when the user names none."""
 PRECISIONS = ("float", "half")
 """What a target may store activations as: float32, or float16. The first is the default."""
-"""The target when the user names none."""
 
 
 @dataclass(frozen=True)

@@ -57,16 +57,16 @@ class Family(ABC):
     engine: ClassVar[str]
     """The C# assembly that loads and runs its models (folder `unity_templates/Engines/<last part>`)."""
 
-    def advice(self, name: str) -> str:
-        """What to do instead of asking for a target of that name, which does not exist; "" if unknown."""
-        return ""
-
     successor: ClassVar[str] = ""
-    """A sentence on what newer projects want in its place; "" where nothing is newer."""
+    """A sentence on what newer projects use instead; "" where nothing is newer."""
     needs: ClassVar[str] = ""
     """What a game must have for it, as the end of "It needs": `compute shaders`; "" for nothing unusual."""
     suffixes: ClassVar[tuple[str, ...]] = (".onnx",)
     """Of the files that Unity imports as its models."""
+
+    def advice(self, name: str) -> str:
+        """What to do instead of asking for a target of that name, which does not exist; "" if unknown."""
+        return ""
 
     # --- the bytes that the target reads ---------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class Family(ABC):
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def rule_kinds(self) -> Mapping[str, Kind]:
-        """Kinds of rules about a node that only this family's data files name, beside `validate.kinds`."""
+        """Rule kinds for nodes that only this family's data files name, besides `pipeline.validation.kinds`."""
         return {}
 
     def graph_kinds(self) -> Mapping[str, GraphKind]:
