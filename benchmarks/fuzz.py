@@ -246,7 +246,7 @@ def _change(model: onnx.ModelProto, random_: random.Random) -> None:
 def changed(model: onnx.ModelProto, random_: random.Random) -> bytes:
     """The network's bytes after one to three changes."""
     for _ in range(random_.randrange(1, 4)):
-        with contextlib.suppress(IndexError):  # an earlier change left nothing for this one
+        with contextlib.suppress(IndexError, ValueError):  # an earlier change left nothing for this one
             _change(model, random_)
     content = bytearray(model.SerializeToString())
     if random_.random() < 0.3:

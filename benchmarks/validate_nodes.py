@@ -1,6 +1,7 @@
-"""Times `pipeline validate` on chains of 100, 1,000 and 10,000 nodes: time must grow no faster than the nodes.
+"""Times `pipeline validate` (or `convert`) on chains of nodes: time must grow no faster than the nodes.
 
     python benchmarks/validate_nodes.py [--runs 5] [--target barracuda-3.0]
+    python benchmarks/validate_nodes.py --convert --runs 1       # 2,000, 5,000 and 20,000 nodes
 
 The chain repeats Pad, Conv, InstanceNormalization, Relu, Add, with small weights. Prints for each length the best
 of the runs: processor seconds for reading and validating inside one process, and the same per node. Exit code 1
@@ -19,15 +20,17 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline import targets
+from pipeline.support.memory import own_process
 from pipeline.validation.files import check_files
 
 LENGTHS = (100, 1_000, 10_000)
+CONVERTED = (2_000, 5_000, 20_000)
 
 
 def chain(length: int) -> onnx.ModelProto:
     """A valid model (opset 9) of `length` nodes in a row, with a residual Add every fifth node."""
     rng = np.random.default_rng(length)
-    constants = {"w": rng.normal(size=(4, 4, 3, 3)), "b": np.ones(4), "s": np.ones(4), "t": np.zeros(4)}
+    constants = {"w": rng.normal(size=(3, 3, 3, 3)) / 9, "b": np.ones(3), "s": np.full(3, 0.5), "t": np.zeros(3)}
     nodes, last, kept = [], "x", "x"
     for number in range(length):
         name = f"t{number}"
@@ -49,7 +52,7 @@ def chain(length: int) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "chain",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 64, 64])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 64, 64])],
         [helper.make_tensor_value_info(last, TensorProto.FLOAT, None)],
         [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()],
     )
@@ -60,22 +63,34 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--target", default=targets.DEFAULT)
+    parser.add_argument("--convert", action="store_true", help="time convert instead of validate")
     chosen = parser.parse_args()
+    lengths = CONVERTED if chosen.convert else LENGTHS
+    once = _converted if chosen.convert else _once
     per_node: dict[int, float] = {}
     print(f"{'nodes':>7} {'seconds':>9} {'us/node':>9}")
     with tempfile.TemporaryDirectory() as folder:
-        for length in LENGTHS:
+        for length in lengths:
             path = Path(folder) / f"{length}.onnx"
             onnx.save(chain(length), path)
-            seconds = min(_once(path, chosen.target) for _ in range(chosen.runs))
+            seconds = min(once(path, chosen.target) for _ in range(chosen.runs))
             per_node[length] = seconds / length
             print(f"{length:>7,} {seconds:>9.3f} {per_node[length] * 1e6:>9.0f}")
-    return 1 if per_node[LENGTHS[-1]] > 2 * per_node[LENGTHS[-2]] else 0
+    return 1 if per_node[lengths[-1]] > 2 * per_node[lengths[-2]] else 0
 
 
 def _once(path: Path, target: str) -> float:
     start = time.process_time()
     check_files([path], [target], jobs=1)
+    return time.process_time() - start
+
+
+def _converted(path: Path, target: str) -> float:
+    from pipeline.build.job import convert
+
+    own_process()
+    start = time.process_time()
+    convert(path, path.with_suffix(".converted.onnx"), target=target, force=True)
     return time.process_time() - start
 
 

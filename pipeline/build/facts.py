@@ -76,6 +76,10 @@ def metadata(network: Network, target: Target, baked: bool) -> dict[str, str]:
     return properties
 
 
+_MOST_ADVISED = 5_000
+"""Nodes up to which a graph is also written and validated for the other families, a fifth of the time."""
+
+
 def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
     """Everything known before validation, as data: no times, no paths of this machine."""
     from pipeline.cost.advice import advice
@@ -106,7 +110,9 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
         "baked": lowered.baked,
         "before": lowered.before,
         "cost": predicted(lowered),
-        "advice": advice(lowered.graph, lowered.target, lowered.fixed_size),
+        "advice": advice(lowered.graph, lowered.target, lowered.fixed_size)
+        if len(lowered.graph.nodes) <= _MOST_ADVISED
+        else None,
         **_plan(lowered.serialised, lowered.target),
         "edits": [e.as_dict() for e in lowered.edits],
         "refusals": [r.as_dict() for r in lowered.refusals],

@@ -144,7 +144,7 @@ def _finding(view: View, node: onnx.NodeProto | None, rule: Rule, hit: Hit, coun
         severity=severity,
         target=view.target.name,
         reason=reason,
-        fix=_fix(view, node, hit, hit.fix or rule.fix or told["remedy"]),
+        fix=_fix(view, None if rule.kind == "malformed" else node, hit, hit.fix or rule.fix or told["remedy"]),
         node=_text(label(node)) if node is not None else "",
         operator=_text(node.op_type) if node is not None else "",
         where=_text(hit.where),

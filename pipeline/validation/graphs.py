@@ -61,6 +61,13 @@ def _foreign(view: View, rule: Rule) -> Found:
             )
 
 
+_COUNTS = ("group", "blocksize")
+_POSITIVE = (*_COUNTS, "kernel_shape", "strides", "dilations")
+"""Attributes of nodes that are positive numbers."""
+_MOST_NUMBERS = (1 << 31) - 1
+"""Elements of a tensor: engines count them in 32 bits."""
+
+
 @graph_kind("malformed")
 def _malformed(view: View, rule: Rule) -> Found:
     known = {*view.initializers, *view.inputs, *view.producer}
@@ -97,6 +104,30 @@ def _malformed(view: View, rule: Rule) -> Found:
         for held in node.attribute:
             if held.HasField("t") and (problem := tensor_problem(held.t)):
                 yield node, Hit(f"the tensor in its attribute {held.name[:80]} {problem}", held.name[:80])
+            if held.ref_attr_name:
+                yield (
+                    node,
+                    Hit(
+                        f"its attribute {held.name[:80]} is taken from a function's, and it is in no function",
+                        held.name[:80],
+                    ),
+                )
+            whole = [held.i] if held.name in _COUNTS and not held.ints else held.ints
+            if held.name in _POSITIVE and any(size < 1 for size in whole):
+                yield node, Hit(f"its attribute {held.name} is {list(whole)[:8]}", held.name)
+        for name in node.output:
+            shape = view.shape(name) if name else None
+            count = 1
+            for size in shape or ():
+                count *= size or 1
+            if count > _MOST_NUMBERS:
+                yield (
+                    node,
+                    Hit(
+                        f"its result {name[:80]} would have {count:,} numbers, more than any engine holds",
+                        name[:80],
+                    ),
+                )
 
 
 @graph_kind("duplicate-names")

@@ -182,6 +182,44 @@ def test_a_damaged_contract_is_an_error_not_a_guess(tmp_path: Path, text: str) -
         stored_contract(model, tmp_path / "a.onnx")
 
 
+SIDE = '{"range": "0..1", "channels": 3}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        f'{{"input": {SIDE}, "output": {SIDE}, "size_multiple": Infinity}}',
+        f'{{"input": {SIDE}, "output": {SIDE}, "size_multiple": 0}}',
+        f'{{"input": {SIDE}, "output": {SIDE}, "fixed_size": ["a", NaN]}}',
+        f'{{"input": {{"range": "0..1", "channels": 1000000000}}, "output": {SIDE}}}',
+        f'{{"input": {{"range": "0..1", "channels": 1}}, "output": {SIDE}}}',
+        f'{{"input": {{"range": ["0..1"]}}, "output": {SIDE}}}',
+    ],
+)
+def test_a_contract_that_nobody_can_mean_is_refused_with_what_helps(tmp_path: Path, text: str) -> None:
+    model = conv_model()
+    model.metadata_props.add(key="image_contract", value=text)
+    with pytest.raises(PipelineError, match="metadata_props") as raised:
+        stored_contract(model, tmp_path / "a.onnx")
+    assert raised.value.code == "damaged-file"
+
+
+def test_external_data_under_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("x" * 5000, "loop", "loop/x", "a\0b"):
+        model = conv_model()
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=name)
+        path = tmp_path / "a.onnx"
+        path.write_bytes(model.SerializeToString())
+        with pytest.raises(PipelineError) as raised:
+            load_model(path)
+        assert raised.value.code in ("external-data-outside", "missing-external-data")
+
+
 def test_the_real_files_have_their_published_counts(shared_models: Path) -> None:
     counts = {
         "cjmills/final.onnx": 108_771,
