@@ -97,8 +97,6 @@ public partial class UnsafeArrayCPUOps
     public static UnsafeArrayTensorData Pin(Tensor X, bool uploadCache = true) { return StubPin(X); }
 }
 
-public interface ITensorAllocator {}
-
 // Storage of the PixelShader worker.
 public class TextureTensorData : StubData
 {

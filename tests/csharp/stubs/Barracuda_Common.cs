@@ -12,7 +12,7 @@ namespace Unity.Barracuda
 
 public class NNModel : ScriptableObject {}
 
-public class Layer {}
+public class Layer { internal Layer() {} }
 
 public partial class Model
 {
@@ -218,10 +218,17 @@ public partial class TextureAsTensorData : ITensorData
     }
 }
 
-public partial class ReferenceCPUOps {}
+public interface ITensorAllocator {}
+
+public partial class ReferenceCPUOps
+{
+    public ReferenceCPUOps(ITensorAllocator allocator = null) {}
+}
 
 public partial class UnsafeArrayCPUOps : ReferenceCPUOps
 {
+    public UnsafeArrayCPUOps(ITensorAllocator allocator = null) : base(allocator) {}
+
     static UnsafeArrayTensorData StubPin(Tensor X)
     {
         var pinned = X.tensorOnDevice as UnsafeArrayTensorData;

@@ -9,6 +9,8 @@ namespace UnityEngine.Rendering.HighDefinition
 
 public class HDCamera
 {
+    internal HDCamera() {}
+
     public Camera camera;
     public VolumeStack volumeStack { get { return VolumeManager.instance.stack; } }
     public int actualWidth { get; internal set; }
@@ -57,7 +59,8 @@ public static class CustomPassUtils
     public static void DrawRenderers
         (in CustomPassContext ctx, LayerMask layerMask,
          CustomPass.RenderQueueType renderQueueFilter = CustomPass.RenderQueueType.All, Material overrideMaterial = null,
-         int overrideMaterialIndex = 0, RenderStateBlock overrideRenderState = default(RenderStateBlock))
+         int overrideMaterialIndex = 0, RenderStateBlock overrideRenderState = default(RenderStateBlock),
+         SortingCriteria sorting = SortingCriteria.CommonOpaque)
     {
         int layers = layerMask;
         ctx.cmd.StubAdd(() => Stub.Objects.Paint(RenderTexture.active, layers, overrideMaterial));

@@ -18,13 +18,13 @@ namespace Unity.InferenceEngine
 #endif
 {
 
-public enum DeviceType { CPU = 1 << 16, GPU = 1 << 24 }
+public enum DeviceType { GPU = 1 << 8, CPU = 1 << 9 }
 
 public enum BackendType { GPUCompute = 0 | DeviceType.GPU, GPUPixel = 1 | DeviceType.GPU, CPU = 0 | DeviceType.CPU }
 
 public class ModelAsset : ScriptableObject {}
 
-public class Layer {}
+public class Layer { internal Layer() {} }
 
 public struct DynamicTensorShape
 {

@@ -38,12 +38,16 @@ public class VolumeComponent : ScriptableObject { public bool active = true; }
 
 public sealed class VolumeStack
 {
+    internal VolumeStack() {}
+
     internal VolumeComponent blended;
     public T GetComponent<T>() where T : VolumeComponent { return blended as T; }
 }
 
 public sealed class VolumeManager
 {
+    VolumeManager() {}
+
     static readonly VolumeManager s_Instance = new VolumeManager();
     readonly VolumeStack m_Stack = new VolumeStack();
     public static VolumeManager instance { get { return s_Instance; } }

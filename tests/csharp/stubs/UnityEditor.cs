@@ -237,10 +237,12 @@ namespace UnityEditor.PackageManager
 
 public enum StatusCode { InProgress = 0, Success = 1, Failure = 2 }
 
-public class Error { public string message { get; internal set; } }
+public class Error { internal Error() {} public string message { get; internal set; } }
 
 public class PackageInfo
 {
+    internal PackageInfo() {}
+
     // Name and version of each package of the project.
     internal static readonly Dictionary<string, string> Installed = new Dictionary<string, string>();
 
@@ -259,12 +261,14 @@ namespace Requests
 
 public abstract class Request
 {
+    internal Request() {}
+
     public StatusCode Status { get; internal set; }
     public bool IsCompleted { get { return Status != StatusCode.InProgress; } }
     public Error Error { get; internal set; }
 }
 
-public class AddRequest : Request {}
+public sealed class AddRequest : Request { internal AddRequest() {} }
 
 }
 

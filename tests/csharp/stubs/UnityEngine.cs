@@ -526,8 +526,8 @@ public class Object
     public string name { get; set; }
     public HideFlags hideFlags { get; set; }
 
-    protected virtual string Kind { get { return null; } }
-    protected void Track() { if (Kind != null) Stub.Live.Add(Kind); }
+    internal virtual string Kind { get { return null; } }
+    internal void Track() { if (Kind != null) Stub.Live.Add(Kind); }
 
     public static void Destroy(Object obj)
     {
@@ -613,7 +613,7 @@ public sealed class GameObject : Object
     // What stands in a scene is not the code's to destroy.
     internal GameObject(Component first) { components.Add(first); }
 
-    protected override string Kind { get { return m_Tracked ? "GameObject" : null; } }
+    internal override string Kind { get { return m_Tracked ? "GameObject" : null; } }
 
     public T[] GetComponentsInChildren<T>(bool includeInactive)
     {
@@ -752,7 +752,7 @@ public class Material : Object
 
     public Shader shader { get; set; }
 
-    protected override string Kind { get { return "Material"; } }
+    internal override string Kind { get { return "Material"; } }
 
     public void SetFloat(int nameID, float value) { m_Values[nameID] = value; }
     public void SetVector(int nameID, Vector4 value) { m_Values[nameID] = value; }
@@ -804,7 +804,7 @@ public class Texture2D : Texture
         Track();
     }
 
-    protected override string Kind { get { return "Texture2D"; } }
+    internal override string Kind { get { return "Texture2D"; } }
 
     public void ReadPixels(Rect source, int destX, int destY, bool recalculateMipMaps)
     {
@@ -899,7 +899,7 @@ public class RenderTexture : Texture
 
     public Experimental.Rendering.GraphicsFormat graphicsFormat { get; set; }
 
-    protected override string Kind { get { return "RenderTexture"; } }
+    internal override string Kind { get { return "RenderTexture"; } }
 
     public static RenderTexture active { get; set; }
     public RenderTextureFormat format { get; set; }
@@ -1073,7 +1073,7 @@ public sealed class SystemInfo
 
 #region Inspector
 
-public class GUILayoutOption {}
+public sealed class GUILayoutOption { internal GUILayoutOption() {} }
 
 public sealed class ExitGUIException : Exception {}
 
