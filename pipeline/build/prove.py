@@ -55,13 +55,6 @@ def make(
     step("read", facts.describe(network))
     if network.model is not None:
         ports.require_one(network.model, path)
-    elif options.take is not None or options.bind or options.mask is not None:
-        raise PipelineError(
-            "conflicting-options",
-            f"--take, --bind and --mask are for inputs and outputs of .onnx files, and this is {network.format}",
-            subject=str(path),
-            remedy="Leave them out, or export the network to ONNX and give that file.",
-        )
     if bake_contract:
         _require_contract(network)
 

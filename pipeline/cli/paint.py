@@ -35,6 +35,14 @@ from pipeline.support.size import Size
 @click.option("--input-range", metavar="RANGE", help="The network's input range, if its file does not say.")
 @click.option("--output-range", metavar="RANGE", help="The network's output range, if its file does not say.")
 @click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, if the file does not say.")
+@click.option("--take", metavar="NAME", help="Of several outputs of an .onnx file, the one to keep.")
+@click.option(
+    "--bind",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set an input of an .onnx file beside the picture; repeatable.",
+)
+@click.option("--mask", metavar="MARKS", help="The output is a mask whose values mark the subject or background.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @output_options
 def command(
@@ -59,6 +67,7 @@ def command(
       pipeline paint mosaic.pth photo.jpg
       pipeline paint mosaic.pth frames --side-by-side -o painted
       pipeline paint net.onnx walk.mp4 --input-range 0..255 --output-range 0..255 --size 960x540
+      pipeline paint adain.onnx photo.jpg --bind style=wave.jpg --input-range 0..1 --output-range 0..1
       pipeline paint UnityProject/Assets/StyleTransfer/Models/Mosaic photo.jpg --target barracuda-3.0
     """
     from pipeline import targets

@@ -138,9 +138,11 @@ def read_side(
     path = model_file(source)
     weights_alone = sources.identify(path).name in sources.STATE_DICTS
     architecture = options.architecture if weights_alone else None
-    network = sources.read(path, sources.ReadOptions(architecture=architecture))
-    if network.contract is None and (options.input_range or options.output_range):
-        network = sources.read(path, replace(options, architecture=architecture))
+    chosen = options.take is not None or options.bind or options.mask is not None
+    whole = replace(options, architecture=architecture)
+    network = sources.read(path, whole if chosen else sources.ReadOptions(architecture=architecture))
+    if not chosen and network.contract is None and (options.input_range or options.output_range):
+        network = sources.read(path, whole)
     if network.contract is None:
         raise PipelineError(
             "contract-missing",

@@ -65,6 +65,14 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
     reader = {"onnx": _read_onnx, "torchscript": _read_torchscript, "torch-export": _read_exported}.get(
         file_format.name, _read_state_dict
     )
+    if file_format.name != "onnx" and (options.take is not None or options.bind or options.mask is not None):
+        raise PipelineError(
+            "conflicting-options",
+            "--take, --bind and --mask are for inputs and outputs of .onnx files, and this is "
+            f"{file_format.description}",
+            subject=str(path),
+            remedy="Leave them out, or export the network to ONNX and give that file.",
+        )
     if file_format.name in PROGRAMS and options.architecture not in (None, file_format.name):
         raise PipelineError(
             "architecture-does-not-apply",

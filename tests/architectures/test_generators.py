@@ -50,6 +50,15 @@ PICTURE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(2)) *
         ("pix2pix", {"width": 8, "levels": 7, "batch_norm": False}, 655_027),
         ("esrgan-compact", {"features": 64, "convolutions": 16, "scale": 4}, 621_424),
         ("esrgan-compact", {"features": 64, "convolutions": 32, "scale": 4}, 1_213_296),
+        (
+            "animegan2",
+            {
+                "widths": [32, 64, 64, 128, 128, 128, 128, 128, 128, 64, 64, 32],
+                "inner": [256, 512, 512, 512],
+                "outer": [256] * 4,
+            },
+            2_143_552,
+        ),
     ],
 )
 def test_the_published_parameter_counts_are_exact(name: str, params: dict[str, Any], count: int) -> None:
@@ -164,3 +173,43 @@ def test_the_compact_form_adds_the_enlarged_picture(scale: int) -> None:
     made = made.permute(0, 1, 4, 2, 5, 3).reshape(1, 3, 64 * scale, 96 * scale)
     wanted = made + PICTURE.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     torch.testing.assert_close(run("esrgan-compact", recognised(held), PICTURE), wanted, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["animegan2", "animegan2-aligned"])
+def test_animegan_is_what_its_layers_say_either_way_of_enlarging(name: str) -> None:
+    params = {"widths": [4, 6, 6, 8, 8, 7, 8, 6, 6, 5, 5, 4], "inner": [6, 10, 10, 10], "outer": [9, 9, 9, 9]}
+    held = tensors("animegan2", params)
+
+    def normed(place: str, x: Tensor) -> Tensor:
+        return f.group_norm(x, 1, *(torch.from_numpy(held[f"{place}.{part}"]) for part in ("weight", "bias")))
+
+    def unit(place: str, x: Tensor, stride: int = 1, groups: int = 1) -> Tensor:
+        side = held[f"{place}.1.weight"].shape[2] // 2
+        padded = f.pad(x, (0, 1, 0, 1) if stride == 2 else (side,) * 4, mode="reflect")
+        return f.leaky_relu(
+            normed(f"{place}.2", conv(held, f"{place}.1", padded, stride=stride, groups=groups)), 0.2
+        )
+
+    def enlarged(x: Tensor) -> Tensor:
+        size = [2 * side for side in x.shape[2:]]
+        return f.interpolate(x, size=size, mode="bilinear", align_corners=name.endswith("aligned"))
+
+    x = PICTURE
+    for place in ("block_a.0", "block_a.1", "block_a.2", "block_b.0", "block_b.1", "block_c.0"):
+        x = unit(place, x, 2 if place in ("block_a.1", "block_b.0") else 1)
+    for number in range(1, 5):
+        inside = f"block_c.{number}.layers"
+        y = unit(f"{inside}.0", x)
+        y = unit(f"{inside}.1", y, groups=y.shape[1])
+        y = normed(f"{inside}.3", conv(held, f"{inside}.2", y))
+        x = x + y if x.shape == y.shape else y
+    x = enlarged(unit("block_c.5", x))
+    x = enlarged(unit("block_d.1", unit("block_d.0", x)))
+    for number in range(3):
+        x = unit(f"block_e.{number}", x)
+    wanted = torch.tanh(conv(held, "out_layer.0", x))
+    found = recognised(held, name)
+    assert found.params == params
+    torch.testing.assert_close(run(name, found, PICTURE), wanted, atol=1e-4, rtol=1e-4)
+    with pytest.raises(PipelineError, match=r"ambiguous-architecture.*animegan2-aligned"):
+        recognised(held)

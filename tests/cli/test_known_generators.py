@@ -14,6 +14,7 @@ CASES = {
     "cyclegan": {"width": 4, "blocks": 1},
     "pix2pix": {"width": 2, "levels": 4, "batch_norm": False},
     "pix2pix-picture": {"width": 2, "levels": 4, "batch_norm": True},
+    "animegan2": {"widths": [4, 6, 6, 8, 8, 7, 8, 6, 6, 5, 5, 4], "inner": [6] * 4, "outer": [9] * 4},
     "esrgan-compact": {"features": 6, "convolutions": 2, "scale": 2},
 }
 
@@ -23,7 +24,7 @@ CASES = {
 def test_a_checkpoint_is_built(pipeline, tmp_path: Path, name: str, target: str) -> None:
     held = {key: torch.from_numpy(value) for key, value in tensors(name, CASES[name]).items()}
     torch.save(held, tmp_path / "net.pth")
-    words = ("--architecture", name) if name == "pix2pix-picture" else ()
+    words = ("--architecture", name) if name in ("pix2pix-picture", "animegan2") else ()
     source = tmp_path / "net.pth"
     done = pipeline("build-unity", source, *words, "--size", "64x48", "--target", target, "-o", "out", "--json")
     assert done.code == 0, done.err

@@ -166,3 +166,15 @@ def test_a_bound_number_is_built_and_the_cache_tells_sources_and_numbers_apart(p
     assert [held["cached"] for held in told] == [False, False, True, False]
     assert told[0]["model"]["digest"] == told[2]["model"]["digest"]
     assert len({held["model"]["digest"] for held in told}) == 3
+
+
+def test_a_bound_network_is_painted_with(pipeline, tmp_path: Path, wave: Path) -> None:
+    source = by_picture(tmp_path / "net.onnx", outputs=2)
+    words = ("--bind", f"style={wave}", "--take", "out0", "--input-range", "0..1", "--output-range", "0..1")
+    done = pipeline("paint", source, wave, *words, "-o", "painted.png")
+    assert done.code == 0, done.err
+    pixels = np.asarray(Image.open(wave), np.float32).transpose(2, 0, 1)[None] / 255
+    made = np.asarray(Image.open("painted.png"), np.float32).transpose(2, 0, 1)[None] / 255
+    assert np.abs(made - given(source, pixels, pixels)).max() < 1 / 255
+    refused = pipeline("paint", style_checkpoint(tmp_path / "net.pth"), wave, "--take", "out0", "-o", "x.png")
+    assert refused.code == 2 and "[conflicting-options]" in refused.err
