@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The commands of this repository; each does all its own set-up. Needs Python 3.11 or newer, nothing else.
 
-    python dev.py demo     build examples/mosaic.pth into a Unity project, and show where everything is
+    python dev.py demo     build examples/mosaic.pth for Barracuda, Inference Engine and compute shaders
     python dev.py test     run the tests, as CI does
     python dev.py bundle   make UnityProject/ again, after a change of what makes it
 
@@ -23,6 +23,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
 DEMO = ROOT / "demo"
+DEMOS = (
+    ("Unity 2019.4 to 2022, Barracuda", "", ()),
+    ("Unity 6, Inference Engine", "unity-6", ("--project-version", "6")),
+    ("any Unity, compute shaders without a package", "compute", ("--target", "compute")),
+)
+"""The ways to run a network: title, folder below `demo`, options of build-unity."""
 TORCH = "2.13.0"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 TOOLS = {
@@ -47,7 +53,7 @@ BROWSERS = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("demo", help="build the example into a Unity project")
+    commands.add_parser("demo", help="build the example into a Unity project for each way to run it")
     test = commands.add_parser("test", help="run the tests")
     test.add_argument("arguments", nargs=argparse.REMAINDER, help="go to pytest")
     commands.add_parser("bundle", help="make UnityProject/ again")
@@ -65,27 +71,22 @@ def main() -> int:
 
 
 def demo() -> int:
-    """Build the checkpoint that lies in the repository into demo/UnityProject."""
+    """Build the checkpoint that lies in the repository into a Unity project for each way to run it."""
     python = set_up("demo.txt")
-    DEMO.mkdir(exist_ok=True)
-    picture = DEMO / "side_by_side.png"
-    code = subprocess.call(
-        [
-            python,
-            "-m",
-            "pipeline",
-            "build-unity",
-            ROOT / "examples" / "mosaic.pth",
-            "--preview",
-            picture,
-        ],
-        cwd=DEMO,
-    )
-    if code == 0:
-        print(f"\nUnity project  {DEMO / 'UnityProject'}   (open it with Unity Hub, then press Play)")
-        print(f"bundle         {DEMO / 'UnityProject' / 'Assets' / 'StyleTransfer'}")
+    for title, folder, options in DEMOS:
+        place = DEMO / folder
+        place.mkdir(parents=True, exist_ok=True)
+        picture = place / "side_by_side.png"
+        print(f"\n{title}\n")
+        source = ROOT / "examples" / "mosaic.pth"
+        command = [python, "-m", "pipeline", "build-unity", source, *options, "--preview", picture]
+        code = subprocess.call(command, cwd=place)
+        if code != 0:
+            return code
+        print(f"\nUnity project  {place / 'UnityProject'}   (open it with Unity Hub, then press Play)")
+        print(f"bundle         {place / 'UnityProject' / 'Assets' / 'StyleTransfer'}")
         print(f"side by side   {picture}")
-    return code
+    return 0
 
 
 def bundle() -> int:

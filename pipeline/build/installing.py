@@ -50,6 +50,8 @@ def prepare(
     project = project_facts.read(place.project) if place.project is not None and not place.create else None
     if project is not None and not target_is_chosen:
         options = replace(options, target=fit.choose_target(project))
+    elif place.create and to.project_version is not None and not target_is_chosen:
+        options = replace(options, target=editions.own_target(to.project_version))
     target = targets.get(options.target)
     if project is not None:
         fit.check(project, target, switch_package=to.switch_package)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from pipeline import targets
@@ -73,6 +74,21 @@ def choose(target: str, wanted: str | None = None) -> Edition:
             remedy=f"Use --project-version {choose(target).name}, or another --target.",
         )
     return found[0]
+
+
+def own_target(wanted: str) -> str:
+    """The target for a new project: of the newest package where the edition's Unity has it, else the default.
+
+    Raises PipelineError `unknown-project-version`.
+    """
+    edition = choose(targets.DEFAULT, wanted)
+    known = [target for target in map(targets.get, targets.names()) if target.package]
+    newest = max(known, key=lambda target: (_needed(target), _numbers(target.package_version)))
+    return newest.name if _needed(newest) <= edition.unity else targets.DEFAULT
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(found) for found in re.findall(r"\d+", version))
 
 
 def _needed(target: Target) -> tuple[int, int]:

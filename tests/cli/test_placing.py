@@ -60,9 +60,27 @@ def test_a_new_project_is_of_the_edition_that_was_asked_for(pipeline, tmp_path):
     project = Path.cwd() / "UnityProject"
     assert "6000.0" in (project / "ProjectSettings/ProjectVersion.txt").read_text()
     listed = json.loads((project / "Packages/manifest.json").read_text())["dependencies"]
-    assert listed["com.unity.barracuda"] == "3.0.0" and "com.unity.render-pipelines.universal" in listed
+    assert listed["com.unity.ai.inference"] == "2.4.0" and "com.unity.render-pipelines.universal" in listed
+    assert "com.unity.barracuda" not in listed, "Unity 6 projects want the package of today"
     other = pipeline("build-unity", source, *DECLARED, "--project-version", "2022.3")
     assert other.code == 2 and "[conflicting-options]" in other.err
+
+
+@pytest.mark.parametrize(
+    ("given", "package"),
+    [
+        (("--project-version", "2022.3"), "com.unity.barracuda"),
+        (("--project-version", "6", "--target", "barracuda-3.0"), "com.unity.barracuda"),
+        (("--project-version", "6", "--target", "inference-2.3"), "com.unity.ai.inference"),
+    ],
+)
+def test_a_new_project_has_the_default_package_before_unity_6_and_the_one_that_was_chosen(
+    pipeline, tmp_path, given, package
+):
+    done = pipeline("build-unity", style_onnx(tmp_path / "candy.onnx"), *DECLARED, *given)
+    assert done.code == 0, done.err
+    listed = json.loads((Path.cwd() / "UnityProject/Packages/manifest.json").read_text())["dependencies"]
+    assert package in listed
 
 
 def test_the_projects_package_decides_the_target(pipeline, tmp_path):
