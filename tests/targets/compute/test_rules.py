@@ -33,7 +33,7 @@ REFUSED = {
         "ConvTranspose",
         "two strides",
     ),
-    "attention": (attention, "Reshape", "no picture"),
+    "attention": (attention, "Reshape", "not a picture"),
     "unknown": (lambda n: n.op("Sin", n.image), "Sin", "no operator Sin"),
     "pixel by pixel": (
         lambda n: n.op("Mul", n.image, n.constant(np.ones((1, 1, *n.size)))),
