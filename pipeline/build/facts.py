@@ -183,7 +183,7 @@ def _plan(data: bytes, target: Target) -> dict[str, Any]:
 
 
 def cost(network: Network, target: Target) -> dict[str, Any] | str:
-    """What the network costs once it is lowered for `target`; why it cannot be told, where that fails.
+    """What the network costs once it is lowered for `target`; or why that is not known.
 
     `operators`: nodes before and after the lowering. `sizes`: for one picture at each of `SIZES` multiply-adds in
     billions, activations written, and the most of them alive at once, in megabytes of float32.

@@ -32,7 +32,8 @@ def command(
     0..1.
 
     A file for Barracuda is in the form that Barracuda's importer reads, which is not valid ONNX in places: ONNX
-    Runtime and other tools may refuse it, and are no check of it. `pipeline compare` is: it runs both as they are.
+    Runtime and other tools may refuse it, and are not a check of it. `pipeline compare` is: it runs both as they
+    are.
 
     \b
     Examples:

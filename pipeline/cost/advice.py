@@ -34,8 +34,8 @@ def advice(graph: gs.Graph, target: Target, size: Size | None = None) -> dict[st
     rows: list[dict[str, Any]] = []
     for name in targets.families():
         held = target if name == target.family_name else targets.get(_representative(name))
-        named = {own.name: own for own in held.family.devices()}
-        on = {kind: named[own] for kind in CLASSES if (own := class_for(kind, held)) in named}
+        named = {device.name: device for device in held.family.devices()}
+        on = {kind: named[its] for kind in CLASSES if (its := class_for(kind, held)) in named}
         rows.append(
             {
                 "target": held.name,

@@ -88,7 +88,7 @@ class Constants(Rewrite):
 class BakedSizes(Rewrite):
     """Replaces what follows from the declared picture size (Shape sub-graphs) by constants, as the last resort.
 
-    The graph then runs at that size alone: Barracuda's own Shape layer gives its 8-D dimensions, so sizes
+    The graph then runs only at that size: Barracuda's own Shape layer gives its 8-D dimensions, so sizes
     computed at run time cannot be kept (importer.md section 3). Without a declared size: `size-not-declared`.
     """
 

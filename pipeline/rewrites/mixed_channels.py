@@ -27,7 +27,6 @@ class MixedChannels(Rewrite):
     name = "mixed-channels"
     summary = "a constant matrix times the channels of every pixel becomes a 1x1 Conv"
     reason = "a convolution runs at every size, and needs no reshapes"
-    after = ("constants",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         found = [held for node in n.nodes_of(graph, "MatMul") if (held := _around(graph, node))]

@@ -29,7 +29,7 @@ def stored_contract(model: onnx.ModelProto, path: Path) -> ImageContract | None:
         size = None
         if fixed is not None:
             if not isinstance(fixed, list) or len(fixed) != 2:
-                raise ValueError("fixed_size is no pair of sizes")
+                raise ValueError("fixed_size is not a pair of sizes")
             size = Size.of_hw((_whole(fixed[0], 1, 1 << 16), _whole(fixed[1], 1, 1 << 16)))
         facts = ("input_range", "output_range", "channel_order", "size_multiple")
         given, gives = _side(_table(data.get("input"))), _side(_table(data.get("output")))

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def from_json(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError for what is no JSON, and for what is nested too deep."""
+    """The value of a JSON text. Raises ValueError for what is not JSON, and for what is nested too deep."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -15,7 +15,7 @@ def from_json(text: str | bytes) -> Any:
 
 
 def from_toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises ValueError for what is no TOML, and for what is nested too deep."""
+    """The tables of a TOML text. Raises ValueError for what is not TOML, and for what is nested too deep."""
     import tomllib
 
     try:

@@ -238,7 +238,10 @@ class Family(ABC):
         return {f"{name}.onnx": data}
 
     def meta(self, file_name: str, guid: str, target: Target) -> bytes | None:
-        """The text of the `.meta` of one of `model_files`; None where its suffix says enough (`unity.meta`)."""
+        """The text of the `.meta` of one of `model_files`.
+
+        None where `pipeline.unity.meta` knows its suffix; models such as .onnx have an importer of the family's.
+        """
         return None
 
     @abstractmethod
