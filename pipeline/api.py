@@ -122,12 +122,15 @@ def compare(
     input_range: str | None = None,
     output_range: str | None = None,
     channel_order: str | None = None,
+    prefix: str | None = None,
+    take: str | None = None,
 ) -> Comparison:
     """How far apart the outputs of two models are, in levels of 255.
 
     `target`: B is run as this target computes it, with `both` A too. `difference`: a PNG to write. `bisect`: find
-    the first node where they diverge. The last four hold for files that do not say what they take.
-    `result.passed` says whether the largest difference is within `tolerance`.
+    the first node where they diverge. `architecture` to `channel_order` hold for files that do not say what they
+    take; `prefix` and `take` choose one network of a checkpoint and one output of a graph. `result.passed` says
+    whether the largest difference is within `tolerance`.
 
     Raises PipelineError where they cannot be compared, ProofFailed where the target makes no comparable picture.
     """
@@ -147,12 +150,18 @@ def compare(
             input_range=input_range,
             output_range=output_range,
             channel_order=channel_order,
+            prefix=prefix,
+            take=take,
         )
         return compared(Path(a), Path(b), options)
 
 
 def inspect(
-    source: str | Path, *, architecture: str | None = None, target: str = targets.DEFAULT
+    source: str | Path,
+    *,
+    architecture: str | None = None,
+    prefix: str | None = None,
+    target: str = targets.DEFAULT,
 ) -> dict[str, Any]:
     """What a model file is, and what it costs once it is lowered for `target`, as data; nothing in it is run.
 
@@ -161,7 +170,7 @@ def inspect(
     from pipeline.build.inspection import inspect as inspected
 
     with _python_words():
-        return inspected(source, architecture=architecture, target=target)
+        return inspected(source, architecture=architecture, prefix=prefix, target=target)
 
 
 # --- signatures ----------------------------------------------------------------------------------------------

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 @click.option(
     "--architecture", metavar="NAME", help="Which network a state dict belongs to, if the file does not say."
 )
+@click.option("--take", metavar="NAME", help="Of several outputs of an .onnx file, the one to keep.")
+@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
 @click.option(
     "--input-range",
     metavar="RANGE",

@@ -55,6 +55,8 @@ from pipeline.support.plain_text import styled
 @click.option(
     "--architecture", metavar="NAME", help="Which known network the teacher is, if the file does not say."
 )
+@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
+@click.option("--take", metavar="NAME", help="Of several outputs of an .onnx file, the one to keep.")
 @click.option("--input-range", metavar="RANGE", help="The teacher's input range, if its file does not say.")
 @click.option("--output-range", metavar="RANGE", help="Its output range.")
 @click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, if the file does not say.")

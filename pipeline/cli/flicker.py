@@ -18,6 +18,8 @@ from pipeline.support.size import Size
 @click.option("--count", type=click.IntRange(2, 500), default=8, show_default=True, help="How many frames.")
 @click.option("--strip", type=click.Path(path_type=Path), help="Write a PNG: neighbouring frames of each model.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write a PNG: the error from frame to frame.")
+@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
+@click.option("--take", metavar="NAME", help="Of several outputs of an .onnx file, the one to keep.")
 @click.option("--architecture", metavar="NAME", help="Which known network the state dicts are.")
 @click.option("--input-range", metavar="RANGE", help="Input range of a model whose file does not say.")
 @click.option("--output-range", metavar="RANGE", help="Output range of a model whose file does not say.")

@@ -32,6 +32,7 @@ from pipeline.support.size import Size
 @click.option(
     "--architecture", metavar="NAME", help="Which known network a state dict belongs to, if the file does not say."
 )
+@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
 @click.option("--input-range", metavar="RANGE", help="The network's input range, if its file does not say.")
 @click.option("--output-range", metavar="RANGE", help="The network's output range, if its file does not say.")
 @click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, if the file does not say.")

@@ -45,6 +45,7 @@ from pipeline.cli.console import Console, output_options
     "-o", "--output", type=click.Path(path_type=Path), help="Default: NAME.pruned.pth, or .onnx of an .onnx."
 )
 @click.option("--architecture", metavar="NAME", help="Which known network it is, if the file does not say.")
+@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
 @click.option("--input-range", metavar="RANGE", help="The network's input range, if its file does not say.")
 @click.option("--output-range", metavar="RANGE", help="Its output range, if its file does not say.")
 @click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, if the file does not say.")

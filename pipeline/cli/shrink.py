@@ -35,6 +35,7 @@ from pipeline.support.size import Size
 )
 @click.option("--target", default=targets.DEFAULT, show_default=True, help="What the networks are lowered for.")
 @click.option("--architecture", metavar="NAME", help="Which known network it is, if the file does not say.")
+@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
 @click.option(
     "--input-range", metavar="RANGE", help="Input range of an ONNX teacher: 0..255, 0..1, -1..1 or imagenet."
 )

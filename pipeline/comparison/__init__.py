@@ -53,6 +53,10 @@ class CompareOptions:
     output_range: str | None = None
     channel_order: str | None = None
     """These four hold for the sides whose file does not tell."""
+    prefix: str | None = None
+    """Which network of the checkpoints that hold several."""
+    take: str | None = None
+    """Of several outputs of the .onnx files, the one that is compared."""
 
 
 @dataclass
@@ -122,7 +126,14 @@ def compare(a: str | Path, b: str | Path, options: CompareOptions | None = None)
     options = options or CompareOptions()
     _check(options)
     target = targets.get(options.target) if options.target else None
-    reading = ReadOptions(options.architecture, options.input_range, options.output_range, options.channel_order)
+    reading = ReadOptions(
+        options.architecture,
+        options.input_range,
+        options.output_range,
+        options.channel_order,
+        prefix=options.prefix,
+        take=options.take,
+    )
     for source in (a, b):
         model_file(source)
     first = read_side("A", a, reading, planes=True)

@@ -133,6 +133,7 @@ def read_side(
     filled (pipeline.verify.pictures.load).
     """
     from pipeline import sources
+    from pipeline.sources import ports
     from pipeline.sources.onnx_file import load_model
 
     path = model_file(source)
@@ -140,7 +141,10 @@ def read_side(
     architecture = options.architecture if weights_alone else None
     chosen = options.take is not None or options.bind or options.mask is not None
     whole = replace(options, architecture=architecture)
-    network = sources.read(path, whole if chosen else sources.ReadOptions(architecture=architecture))
+    alone = sources.ReadOptions(architecture=architecture, prefix=options.prefix)
+    network = sources.read(path, whole if chosen else alone)
+    if network.model is not None and len(network.model.graph.output) > 1:
+        ports.require_one(network.model, path)
     if not chosen and network.contract is None and (options.input_range or options.output_range):
         network = sources.read(path, whole)
     if network.contract is None:
@@ -160,7 +164,7 @@ def read_side(
             remedy="`pipeline convert` and `pipeline compare` take it: they fill the others with stand-ins.",
         )
     plain = _plain(network)
-    file = load_model(path) if network.model is not None else None
+    file = network.model if chosen or network.model is None else load_model(path)
     return Side(
         label,
         path,

@@ -41,6 +41,7 @@ def prune_file(
     input_range: str | None = None,
     output_range: str | None = None,
     channel_order: str | None = None,
+    prefix: str | None = None,
     seed: int = 0,
     run: Path | None = None,
     resume: bool = False,
@@ -75,9 +76,10 @@ def prune_file(
     wanted = parse(goal, device)
     options = PruneOptions(criterion, multiple, _folder(images), seed, refit=refit)
     path = existing_file(file)
-    network = sources.read(
-        path, sources.ReadOptions(architecture, input_range, output_range, channel_order=channel_order)
+    reading = sources.ReadOptions(
+        architecture, input_range, output_range, channel_order=channel_order, prefix=prefix
     )
+    network = sources.read(path, reading)
     ending = "onnx" if network.module is None or ":" in network.architecture else "pth"
     place = output or Path.cwd() / f"{path.stem}.pruned.{ending}"
     folder = run or Path(f"{place}.run")

@@ -321,6 +321,7 @@ def shrink_file(
     architecture: str | None = None,
     input_range: str | None = None,
     output_range: str | None = None,
+    prefix: str | None = None,
     target: str = targets.DEFAULT,
     seed: int = 0,
     resume: bool = False,
@@ -345,7 +346,9 @@ def shrink_file(
     if not resume:  # of an earlier search that --force replaces
         for checkpoint in begun:
             checkpoint.unlink()
-    read = sources.ReadOptions(architecture=architecture, input_range=input_range, output_range=output_range)
+    read = sources.ReadOptions(
+        architecture=architecture, input_range=input_range, output_range=output_range, prefix=prefix
+    )
     options = ShrinkOptions(
         wanted,
         tuple(images),

@@ -7,7 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import torch
+from onnx import helper
 from PIL import Image
 
 from pipeline import sources
@@ -84,3 +87,30 @@ def test_what_cannot_be_painted_is_said_in_one_line(arguments, code, pipeline, t
     Path("playlist.mp4").write_text("#EXTM3U\n#EXTINF:1,\na.png\n#EXT-X-ENDLIST\n")
     done = pipeline("paint", source, *arguments)
     assert done.code == 2 and f"[{code}]" in done.err, done.err
+
+
+def test_one_network_of_several_and_one_output_of_several_are_chosen(pipeline, tmp_path):
+    state = torch.load(style_checkpoint(tmp_path / "net.pth"))
+    torch.save({"params": state, "params_ema": {k: v * 0.9 for k, v in state.items()}}, tmp_path / "two.pth")
+    torch.save({k: v * 0.9 for k, v in state.items()}, tmp_path / "ema.pth")
+    photo(Path("a.png"))
+    refused = pipeline("paint", tmp_path / "two.pth", "a.png", "-o", "x.png")
+    assert refused.code == 2 and "--prefix params_ema" in refused.err
+    assert pipeline("paint", tmp_path / "two.pth", "a.png", "-o", "x.png", "--prefix", "params_ema").code == 0
+    assert pipeline("paint", tmp_path / "ema.pth", "a.png", "-o", "y.png").code == 0
+    assert Path("x.png").read_bytes() == Path("y.png").read_bytes()
+    same = pipeline("compare", tmp_path / "two.pth", tmp_path / "two.pth", "--prefix", "params_ema")
+    assert same.code == 0, same.err
+    nodes = [helper.make_node("Relu", ["x"], ["first"]), helper.make_node("Neg", ["x"], ["second"])]
+    shaped = [helper.make_tensor_value_info(name, 1, [1, 3, "h", "w"]) for name in ("x", "first", "second")]
+    graph = helper.make_graph(nodes, "g", shaped[:1], shaped[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "n.onnx")
+    call = ("paint", tmp_path / "n.onnx", "a.png", "-o", "z.png", "--force", *RANGES)
+    refused = pipeline(*call)
+    assert refused.code == 2 and "--take first" in refused.err
+    assert pipeline("compare", *call[1:2], *call[1:2], "--take", "second", *RANGES).code == 0
+    for target in ((), ("--target", "barracuda-3.0")):
+        done = pipeline(*call, "--take", "first", *target)
+        assert done.code == 0, done.err
+        assert np.array_equal(np.asarray(Image.open("z.png")), np.asarray(Image.open("a.png")))
