@@ -273,7 +273,7 @@ def outcome(content: bytes, folder: Path) -> tuple[str, str]:
     validation = check_files([path], ["barracuda-1.0", "barracuda-3.0"], jobs=1)
     told = validation.verdicts[-1].verdict
     try:
-        convert(path, folder / "output.onnx", force=True)
+        convert(path, folder / "output.onnx", force=True, use_cache=False)
         return told, "converted"
     except PipelineError as error:
         str(error)

@@ -90,7 +90,7 @@ def _converted(path: Path, target: str) -> float:
 
     own_process()
     start = time.process_time()
-    convert(path, path.with_suffix(".converted.onnx"), target=target, force=True)
+    convert(path, path.with_suffix(".converted.onnx"), target=target, force=True, use_cache=False)
     return time.process_time() - start
 
 
