@@ -14,6 +14,7 @@ from pipeline.bench.job import lower
 from pipeline.shrink import search
 from pipeline.shrink.goals import parse
 from pipeline.shrink.search import bought_nothing, front
+from pipeline.support.size import Size
 from tests.cli.conftest import pipeline  # noqa: F401 - a fixture
 from tests.networks import style_checkpoint
 
@@ -28,8 +29,8 @@ def images(folder: Path, count: int = 2) -> Path:
 
 
 def test_a_search_writes_networks_pictures_and_a_report(pipeline, tmp_path, monkeypatch) -> None:  # noqa: F811
-    monkeypatch.setattr(search, "SHOWN", (96, 128))
-    monkeypatch.setattr(search, "LARGE", (112, 160))
+    monkeypatch.setattr(search, "SHOWN", Size(128, 96))
+    monkeypatch.setattr(search, "LARGE", Size(160, 112))
     teacher = style_checkpoint(tmp_path / "net.pth", (12, 16, 24), 1)
     done = pipeline(
         *("shrink", teacher, "--images", images(tmp_path / "frames"), "--goal", "50%", "--time", "4 steps"),

@@ -117,7 +117,7 @@ def test_weights_of_another_width_are_named(code: Path) -> None:
         (":Net", "own-module-not-found", "package.module:factory"),
         ("my_own_net:fails", "own-module-failed", "RuntimeError: no GPU here"),
         ("my_own_net:wants_width", "own-module-failed", "without arguments"),
-        ("my_own_net:calls_wrongly", "own-module-failed", "Try it alone"),
+        ("my_own_net:calls_wrongly", "own-module-failed", "Try it by itself"),
         ("my_own_net:gives_nothing", "own-module-failed", "gave a int"),
     ],
 )
