@@ -96,6 +96,7 @@ def arrange(
     output must keep its size.
     """
     found = at_size(graph, size)
+    layers = {held.name: held for held in found}
     now = device.milliseconds(found)
     result = Arranged(graph, device, str(size), now, now)
     tries = []
@@ -103,7 +104,7 @@ def arrange(
         if not all(map(target.can, rewrite.needs)):
             continue
         for place in rewrite.places(graph):
-            if _may_gain(rewrite, place, found, device, LEAST_GAIN * now):
+            if _may_gain(rewrite, layers.get(place), device, LEAST_GAIN * now):
                 tries.append((_gain(result, rewrite, place, size), rewrite, place))
     least = LEAST_GAIN * now
     for gain, rewrite, place in sorted(tries, key=lambda held: -held[0]):
@@ -172,10 +173,9 @@ def _gain(result: Arranged, rewrite: Cheaper, place: str, size: Size) -> float:
     return result.before - result.device.milliseconds(at_size(candidate, size))
 
 
-def _may_gain(rewrite: Cheaper, place: str, found: Sequence[Layer], device: Device, least: float) -> bool:
+def _may_gain(rewrite: Cheaper, layer: Layer | None, device: Device, least: float) -> bool:
     """Whether trying is worth it: the new convolution and the moving of its pixels against what is there."""
     becomes = getattr(rewrite, "becomes", None)
-    layer = next((held for held in found if held.name == place), None)
     if becomes is None or layer is None or layer.conv is None:
         return True
     made = becomes(layer.conv)
