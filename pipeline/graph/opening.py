@@ -8,11 +8,16 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
-def opened(content: bytes) -> onnxruntime.InferenceSession:
+MANY_NODES = 5_000
+"""Nodes above which a graph runs as it is: optimising 20,000 of them takes 3 s, and a run 0.4 s either way."""
+
+
+def opened(content: bytes, nodes: int = 0) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU that keeps its log to itself.
 
-    A model that its fusions spoil runs without them (QDQ around an Add whose scale has one dimension, as PyTorch
-    exports fake quantisation). Raises whatever ONNX Runtime raises for a model that it cannot load.
+    `nodes` is how many the model has, where that is known. A model that its fusions spoil runs without them (QDQ
+    around an Add whose scale has one dimension, as PyTorch exports fake quantisation). Raises
+    whatever ONNX Runtime raises for a model that it cannot load.
     """
     import onnxruntime as ort
 
@@ -23,9 +28,10 @@ def opened(content: bytes) -> onnxruntime.InferenceSession:
     # is not read any more is freed either way.
     options.enable_mem_reuse = False
     # The layout optimisations after this level keep a second, reordered copy of every weight.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_DISABLE_ALL if nodes > MANY_NODES else levels.ORT_ENABLE_EXTENDED
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = levels.ORT_DISABLE_ALL
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])

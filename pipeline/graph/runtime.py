@@ -52,7 +52,7 @@ class Session:
         if told.all.unknown or told.all.work > _MOST_WORK:
             self._opened = Apart(content, what, told.all.unknown)
         else:
-            self._opened = opened(content)
+            self._opened = opened(content, len(proto.graph.node))
 
     def get_inputs(self) -> Sequence[Any]:
         return self._opened.get_inputs()  # type: ignore[no-any-return]
