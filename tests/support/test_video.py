@@ -13,8 +13,6 @@ from pipeline.support import video
 from pipeline.support.errors import PipelineError
 from pipeline.support.picture_files import picture_files
 
-pytest.importorskip("av")
-
 
 @pytest.fixture
 def walk(tmp_path: Path) -> Path:
