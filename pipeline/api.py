@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import inspect as _inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from pipeline import targets
-from pipeline.build.options import BuildOptions, Step, all_options
+from pipeline.build.options import BuildOptions, Option, Step, all_options, converted, source_options, unknown
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 
 if TYPE_CHECKING:
-    from pipeline.build.keywords import BuildKeywords, ConvertKeywords
+    from pipeline.build.keywords import BuildKeywords, ConvertKeywords, ReadKeywords
     from pipeline.build.result import BuildResult
     from pipeline.comparison import Comparison
+    from pipeline.sources import ReadOptions
     from pipeline.validation.files import Validation
 
 
@@ -118,19 +119,15 @@ def compare(
     picture: str | Path | None = None,
     difference: str | Path | None = None,
     bisect: bool = False,
-    architecture: str | None = None,
-    input_range: str | None = None,
-    output_range: str | None = None,
-    channel_order: str | None = None,
-    prefix: str | None = None,
-    take: str | None = None,
+    **reading: Unpack[ReadKeywords],
 ) -> Comparison:
     """How far apart the outputs of two models are, in levels of 255.
 
     `target`: B is run as this target computes it, with `both` A too. `difference`: a PNG to write. `bisect`: find
-    the first node where they diverge. `architecture` to `channel_order` hold for files that do not say what they
-    take; `prefix` and `take` choose one network of a checkpoint and one output of a graph. `result.passed` says
-    whether the largest difference is within `tolerance`.
+    the first node where they diverge. The options of reading hold for the files that they can hold for:
+    `architecture` and `prefix` for checkpoints, ranges where the file does not tell them, `take`, `bind` and
+    `mask` for the .onnx files that have those inputs and outputs. `result.passed` says whether the largest
+    difference is within `tolerance`.
 
     Raises PipelineError where they cannot be compared, ProofFailed where the target makes no comparable picture.
     """
@@ -146,22 +143,13 @@ def compare(
             picture=None if picture is None else Path(picture),
             difference=None if difference is None else Path(difference),
             bisect=bisect,
-            architecture=architecture,
-            input_range=input_range,
-            output_range=output_range,
-            channel_order=channel_order,
-            prefix=prefix,
-            take=take,
+            reading=_reading(reading),
         )
         return compared(Path(a), Path(b), options)
 
 
 def inspect(
-    source: str | Path,
-    *,
-    architecture: str | None = None,
-    prefix: str | None = None,
-    target: str = targets.DEFAULT,
+    source: str | Path, *, target: str = targets.DEFAULT, **reading: Unpack[ReadKeywords]
 ) -> dict[str, Any]:
     """What a model file is, and what it costs once it is lowered for `target`, as data; nothing in it is run.
 
@@ -170,15 +158,25 @@ def inspect(
     from pipeline.build.inspection import inspect as inspected
 
     with _python_words():
-        return inspected(source, architecture=architecture, prefix=prefix, target=target)
+        return inspected(source, _reading(reading), target=target)
+
+
+def _reading(given: ReadKeywords) -> ReadOptions:
+    """Raises PipelineError `unknown-option` and `bad-option`."""
+    from pipeline.sources import ReadOptions
+
+    known = {held.name for held in source_options()}
+    for name in given:
+        if name not in known:
+            raise unknown(name, known)
+    return ReadOptions(**converted(BuildOptions, given))
 
 
 # --- signatures ----------------------------------------------------------------------------------------------
 
 
-def _show_options(function: Callable[..., Any], command: str) -> None:
-    """Give `help` and completion the options that are declared for a command."""
-    known = [held for held in all_options() if command in held.told.commands]
+def _show_options(function: Callable[..., Any], known: Sequence[Option]) -> None:
+    """Give `help` and completion the options that a function has."""
     parts = _inspect.signature(function)
     named = [held for held in parts.parameters.values() if held.kind is not held.VAR_KEYWORD]
     given = {held.name for held in named}
@@ -234,5 +232,7 @@ def python_words(text: str) -> str:
     return _OPTION.sub(keyword, text)
 
 
-_show_options(build_unity, "build-unity")
-_show_options(convert, "convert")
+_show_options(build_unity, [held for held in all_options() if "build-unity" in held.told.commands])
+_show_options(convert, [held for held in all_options() if "convert" in held.told.commands])
+_show_options(compare, source_options())
+_show_options(inspect, source_options())

@@ -10,7 +10,7 @@ import pytest
 import pipeline
 from pipeline.api import python_words
 from pipeline.build import keywords
-from pipeline.build.options import BuildOptions, all_options
+from pipeline.build.options import BuildOptions, all_options, source_options
 from tests.networks import style_onnx
 
 
@@ -61,6 +61,22 @@ def test_options_may_be_given_whole_and_changed():
 
     options, to = split(BuildOptions(tolerance=2.0), {"size": (64, 48), "force": True, "picture": None})
     assert (options.tolerance, options.size, to.force) == (2.0, pipeline.Size(64, 48), True)
+
+
+@pytest.mark.parametrize("name", ["compare", "inspect"])
+def test_what_reads_a_model_has_the_options_of_reading(name, tmp_path):
+    function = getattr(pipeline, name)
+    known = {held.name for held in source_options()}
+    assert known == set(typing.get_type_hints(keywords.ReadKeywords))
+    assert known <= set(inspect.signature(function).parameters)
+    assert all(f"    {option}: " in function.__doc__ for option in known)
+    source = style_onnx(tmp_path / "net.onnx")
+    given = (source, source) if name == "compare" else (source,)
+    with pytest.raises(pipeline.PipelineError, match=r"unknown-option.*input_range"):
+        function(*given, inputrange="0..1")
+    with pytest.raises(pipeline.PipelineError) as caught:
+        function(*given, prefix="net_ema")
+    assert "prefix" in str(caught.value) and "--" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

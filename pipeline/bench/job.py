@@ -99,7 +99,7 @@ def prepare(
     from pipeline.comparison.sides import model_file
 
     path = model_file(path)
-    network = sources.read(path, _that_apply(options or sources.ReadOptions(), path))
+    network = sources.read_one(path, options or sources.ReadOptions())
     return lower(network, target, label or path.stem, device)
 
 
@@ -119,17 +119,6 @@ def lower(network: Network, target: str, label: str, device: str | None = "none"
     return Subject(label, network.source.name, network, lowered, lowered.graph)
 
 
-def _that_apply(options: ReadOptions, path: Path) -> ReadOptions:
-    """An architecture is chosen only for state dicts, ranges are declared for files that do not state theirs."""
-    from dataclasses import replace
-
-    from pipeline.sources import STATE_DICTS, identify
-
-    if identify(path).name not in STATE_DICTS:
-        return replace(options, architecture=None)
-    return options
-
-
 def bench(
     paths: Sequence[Path | str],
     options: BenchOptions = BenchOptions(),
@@ -138,12 +127,18 @@ def bench(
 ) -> dict[str, Any]:
     """Bench the models at each size, as plain data (docs/shrink.md describes it).
 
-    Raises PipelineError for a model that cannot be read or does not run.
+    `read` holds for the models that it can hold for (`pipeline.sources.several`). Raises PipelineError for a model
+    that cannot be read or does not run.
     """
+    from pipeline.comparison.sides import model_file
+    from pipeline.sources import ReadOptions
+    from pipeline.sources.several import for_each
+
     subjects = []
-    for path, label in zip(paths, labels([Path(path) for path in paths]), strict=True):
+    own = for_each([model_file(path) for path in paths], read or ReadOptions())
+    for path, label, reading in zip(paths, labels([Path(path) for path in paths]), own, strict=True):
         tell(f"reading {path}")
-        subjects.append(prepare(path, options.target, read, options.device, label))
+        subjects.append(prepare(path, options.target, reading, options.device, label))
     return bench_subjects(subjects, options, tell)
 
 

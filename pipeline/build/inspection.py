@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import targets
 from pipeline.build import cache, facts
@@ -11,18 +12,18 @@ from pipeline.support.errors import PipelineError
 from pipeline.support.files import existing_file
 from pipeline.support.untrusted import on_a_file
 
+if TYPE_CHECKING:
+    from pipeline.sources import ReadOptions
+
 
 @on_a_file
 def inspect(
-    source: str | Path,
-    *,
-    architecture: str | None = None,
-    prefix: str | None = None,
-    target: str = targets.DEFAULT,
+    source: str | Path, reading: ReadOptions | None = None, *, target: str = targets.DEFAULT
 ) -> dict[str, Any]:
     """What a model file is, and what it costs once lowered for `target`, as plain data; nothing in it is run.
 
-    Where the file fits several architectures, `architecture` in the answer says which.
+    `reading` says how it is read. Where the file fits several architectures, `architecture` in the answer says
+    which.
     """
     from pipeline import sources
     from pipeline.compress.files import is_packed_file, read_packed
@@ -32,7 +33,7 @@ def inspect(
         return read_packed(path)[1]
     about: dict[str, Any] = {"file": path.name, "bytes": path.stat().st_size}
     try:
-        network = sources.read(path, sources.ReadOptions(architecture=architecture, prefix=prefix, describe=True))
+        network = sources.read(path, replace(reading or sources.ReadOptions(), describe=True))
     except PipelineError as error:
         if error.code != "ambiguous-architecture":
             raise

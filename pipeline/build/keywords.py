@@ -1,4 +1,4 @@
-"""The keywords of `pipeline.build_unity` and `pipeline.convert`, for editors and type checkers.
+"""The keywords of the functions that Python calls, for editors and type checkers.
 
 Made by `python -m pipeline.build.pages` from pipeline/build/options.py: change that, not this.
 """
@@ -12,11 +12,9 @@ from typing import TypedDict
 from pipeline.support.size import Size
 
 
-class ConvertKeywords(TypedDict, total=False):
-    """Options of `pipeline convert`."""
+class ReadKeywords(TypedDict, total=False):
+    """How a model file is read."""
 
-    target: str
-    size: Size | str
     architecture: str | None
     prefix: str | None
     input_range: str | None
@@ -25,6 +23,13 @@ class ConvertKeywords(TypedDict, total=False):
     take: str | None
     bind: Sequence[str]
     mask: str | None
+
+
+class ConvertKeywords(ReadKeywords, total=False):
+    """Options of `pipeline convert`."""
+
+    target: str
+    size: Size | str
     tolerance: float
     picture: str | Path | None
     original: str | Path | None

@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import targets
 from pipeline.compress.kinds import DEFAULT_PSNR, FLOAT, check_weights
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
+
+if TYPE_CHECKING:
+    from pipeline.sources import ReadOptions
 
 DEFAULT_SIZE = Size(960, 540)
 """What the tutorials run style transfer at (systems.md, section 5)."""
@@ -47,6 +50,8 @@ class Declaration:
     """Left out of the words that build a style again: chosen again there, or a path of one machine."""
     short: str = ""
     """Its one-letter form on the command line."""
+    reads: bool = False
+    """Says how a source is read: every command that opens one has it (`ReadOptions`)."""
     off: str = ""
     """For a yes/no option that is on by default: the option that turns it off."""
 
@@ -84,28 +89,31 @@ class BuildOptions:
         "Which known network a state dict belongs to, if the file does not say, or package.module:factory for "
         "your own torch module, which is imported from the current folder and run.",
         "NAME",
+        reads=True,
     )
     prefix: str | None = option(
         None,
         "Which network of a checkpoint with several: the prefix of its tensors' names, such as net_ema.",
         "NAME",
+        reads=True,
     )
-    input_range: str | None = option(None, f"What the network takes: {RANGES}.", "RANGE")
-    output_range: str | None = option(None, f"The network's output range: {RANGES}.", "RANGE")
-    channel_order: str | None = option(None, "rgb (default) or bgr, on both sides.", "ORDER")
-    take: str | None = option(None, "The output to keep, of an .onnx file with several.", "NAME")
+    input_range: str | None = option(None, f"What the network takes: {RANGES}.", "RANGE", reads=True)
+    output_range: str | None = option(None, f"The network's output range: {RANGES}.", "RANGE", reads=True)
+    channel_order: str | None = option(None, "rgb (default) or bgr, on both sides.", "ORDER", reads=True)
+    take: str | None = option(None, "The output to keep, of an .onnx file with several.", "NAME", reads=True)
     bind: tuple[str, ...] = option(
         (),
-        "Bind an input of an .onnx file other than the picture to a value: a picture file, a "
-        "number, or numbers with "
-        "commas; may be repeated.",
+        "Bind an input of an .onnx file other than the picture to a value: a picture file, a number, or numbers "
+        "with commas; may be repeated.",
         "NAME=VALUE",
+        reads=True,
     )
     mask: str | None = option(
         None,
         "The output of an .onnx file is a mask of 1 or 2 channels, and its values mark the subject or the "
         "background.",
         "MARKS",
+        reads=True,
     )
     strength: float = option(
         1.0,
@@ -196,6 +204,13 @@ class BuildOptions:
                 subject="--tolerance",
                 remedy=f"The default is {DEFAULT_TOLERANCE}.",
             )
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How the source is read."""
+        from pipeline.sources import ReadOptions
+
+        return ReadOptions(**{held.name: getattr(self, held.name) for held in source_options()})
 
     @classmethod
     def of(cls, **values: Any) -> BuildOptions:
@@ -316,6 +331,11 @@ def options_of(owner: type) -> tuple[Option, ...]:
 def all_options() -> tuple[Option, ...]:
     """Every option of a build."""
     return (*options_of(BuildOptions), *options_of(Placement))
+
+
+def source_options() -> tuple[Option, ...]:
+    """The options that say how a source is read."""
+    return tuple(held for held in options_of(BuildOptions) if held.told.reads)
 
 
 def split(options: BuildOptions | None, chosen: Mapping[str, Any]) -> tuple[BuildOptions, Placement]:

@@ -39,7 +39,7 @@ def with_table(page: str) -> str:
 def keywords() -> str:
     """The module `pipeline.build.keywords`: what editors and type checkers know of the functions' keywords."""
     lines = [
-        '"""The keywords of `pipeline.build_unity` and `pipeline.convert`, for editors and type checkers.',
+        '"""The keywords of the functions that Python calls, for editors and type checkers.',
         "",
         "Made by `python -m pipeline.build.pages` from pipeline/build/options.py: change that, not this.",
         '"""',
@@ -54,11 +54,13 @@ def keywords() -> str:
     ]
     both = [held for held in all_options() if "convert" in held.told.commands]
     more = [held for held in all_options() if held not in both]
-    for name, base, command, options in (
-        ("ConvertKeywords", "TypedDict", "convert", both),
-        ("BuildKeywords", "ConvertKeywords", "build-unity", more),
+    reads = [held for held in both if held.told.reads]
+    for name, base, told, options in (
+        ("ReadKeywords", "TypedDict", "How a model file is read", reads),
+        ("ConvertKeywords", "ReadKeywords", "Options of `pipeline convert`", [h for h in both if h not in reads]),
+        ("BuildKeywords", "ConvertKeywords", "Options of `pipeline build-unity`", more),
     ):
-        lines += ["", "", f"class {name}({base}, total=False):", f'    """Options of `pipeline {command}`."""', ""]
+        lines += ["", "", f"class {name}({base}, total=False):", f'    """{told}."""', ""]
         lines += [f"    {held.name}: {held.annotation}" for held in options]
     return "\n".join(lines) + "\n"
 

@@ -35,26 +35,11 @@ def make(
     Without `refits` nothing depends on what the network makes of pictures: the graphs of two styles stay alike.
     """
     from pipeline import sources, targets
-    from pipeline.sources import ports
 
     target = targets.get(options.target)
-    network = sources.read(
-        path,
-        sources.ReadOptions(
-            architecture=options.architecture,
-            input_range=options.input_range,
-            output_range=options.output_range,
-            channel_order=options.channel_order,
-            take=options.take,
-            bind=options.bind,
-            mask=options.mask,
-            prefix=options.prefix,
-        ),
-    )
+    network = sources.read_one(path, options.reading)
     keep_what_is_loaded()
     step("read", facts.describe(network))
-    if network.model is not None:
-        ports.require_one(network.model, path)
     if bake_contract:
         _require_contract(network)
 

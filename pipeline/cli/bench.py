@@ -9,6 +9,7 @@ import click
 
 from pipeline import targets
 from pipeline.cli.console import Console, output_options
+from pipeline.cli.options import reading_options
 from pipeline.support.size import Size
 
 
@@ -41,11 +42,9 @@ from pipeline.support.size import Size
     help="The table of the bundle's benchmark scene: what Unity measured, shown next to the rest.",
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page with charts.")
-@click.option(
-    "--architecture", metavar="NAME", help="Which network the state dicts belong to, if the files do not say."
-)
+@reading_options
 @output_options
-def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
+def command(console: Console, files: tuple[Path, ...], reading: dict[str, Any], **options: Any) -> None:
     """Compare what models cost: counted, measured on this machine, and predicted for Unity.
 
     MODEL is whatever build-unity reads, or the folder of a bundle. The models are lowered as for Unity and take
@@ -87,7 +86,7 @@ def command(console: Console, files: tuple[Path, ...], **options: Any) -> None:
         report = bench(
             files,
             chosen,
-            ReadOptions(architecture=options["architecture"]),
+            ReadOptions(**reading),
             tell=lambda told: console.say(f"  {told}", level=1),
         )
     for style in merge_unity(report, measured) if measured is not None else ():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.console import Console, output_options
+from pipeline.cli.options import reading_options
 from pipeline.support.plain_text import styled
 from pipeline.support.size import Size
 
@@ -41,20 +42,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="A picture of your own; the default is a bundled photograph.",
 )
-@click.option(
-    "--architecture", metavar="NAME", help="Which network a state dict belongs to, if the file does not say."
-)
-@click.option("--take", metavar="NAME", help="Of several outputs of an .onnx file, the one to keep.")
-@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
-@click.option(
-    "--input-range",
-    metavar="RANGE",
-    help="Input range of a model whose file does not say: 0..255, 0..1, ...",
-)
-@click.option("--output-range", metavar="RANGE", help="Output range of a model whose file does not say.")
-@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, if the file does not say.")
+@reading_options
 @output_options
-def command(console: Console, a: Path, b: Path, size: str | None, **options: Any) -> None:
+def command(console: Console, a: Path, b: Path, size: str | None, reading: dict[str, Any], **options: Any) -> None:
     """Measure how much the outputs of two models differ, in levels of 255.
 
     A and B are each a checkpoint, an .onnx file or the folder of a bundle (StyleTransfer/Models/NAME). Both get a
@@ -69,11 +59,12 @@ def command(console: Console, a: Path, b: Path, size: str | None, **options: Any
       pipeline compare net.onnx other.onnx --input-range 0..255 --output-range 0..255 --difference apart.png
     """
     from pipeline.comparison import CompareOptions, compare
+    from pipeline.sources import ReadOptions
 
     if size is not None:
         options["size"] = Size.parse(size)
     with console.working(f"comparing {a.name} with {b.name}"):
-        result = compare(a, b, CompareOptions(**options))
+        result = compare(a, b, CompareOptions(reading=ReadOptions(**reading), **options))
     if console.as_json:
         console.data(result.as_dict())
     else:

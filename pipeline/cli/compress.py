@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline.cli.console import Console, output_options
+from pipeline.cli.options import reading_options
 from pipeline.support.plain_text import styled
 
 
@@ -28,10 +29,9 @@ from pipeline.support.plain_text import styled
     type=click.Path(path_type=Path),
     help="A picture to measure with; the default is a bundled photograph.",
 )
-@click.option("--input-range", metavar="RANGE", help="The network's input range: 0..255, 0..1, -1..1 or imagenet.")
-@click.option("--output-range", metavar="RANGE", help="The network's output range.")
 @click.option("--table", is_flag=True, help="Also measure the other ways to store the weights.")
 @click.option("--force", is_flag=True, help="Replace an existing file with other content.")
+@reading_options
 @output_options
 def command(
     console: Console,
@@ -41,10 +41,9 @@ def command(
     min_psnr: float,
     calibrate: tuple[Path, ...],
     picture: Path | None,
-    input_range: str | None,
-    output_range: str | None,
     table: bool,
     force: bool,
+    reading: dict[str, Any],
 ) -> None:
     """Pack an .onnx file: weights as small integers, rounded so that the picture changes least.
 
@@ -71,7 +70,7 @@ def command(
         done = compress_file(
             model,
             options,
-            ReadOptions(input_range=input_range, output_range=output_range),
+            ReadOptions(**reading),
             lambda what: console.say(f"  {what}", level=1),
         )
     write_new(destination, done.packed, force)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline.cli.console import Console, output_options
+from pipeline.cli.options import reading_options
 from pipeline.cli.training import loop_options, progress, to_loop
 from pipeline.support.errors import PipelineError
 from pipeline.support.plain_text import styled
@@ -52,15 +53,8 @@ from pipeline.support.plain_text import styled
     help="Weight of a loss: pixels, fine, energy, gram, hints, features, statistics, critic, flicker.",
 )
 @click.option("--pixels", type=click.IntRange(4096), help="Approximate pixels per step; default 65536.")
-@click.option(
-    "--architecture", metavar="NAME", help="Which known network the teacher is, if the file does not say."
-)
-@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
-@click.option("--take", metavar="NAME", help="Of several outputs of an .onnx file, the one to keep.")
-@click.option("--input-range", metavar="RANGE", help="The teacher's input range, if its file does not say.")
-@click.option("--output-range", metavar="RANGE", help="Its output range.")
-@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, if the file does not say.")
 @loop_options(steps=6000)
+@reading_options
 @output_options
 def command(
     console: Console,
@@ -77,7 +71,7 @@ def command(
     run: Path | None,
     resume: bool,
     force: bool,
-    **reading: Any,
+    reading: dict[str, Any],
 ) -> None:
     """Train a small network to reproduce the output of a large one, on your own frames.
 

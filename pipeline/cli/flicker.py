@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline.cli.console import Console, output_options
+from pipeline.cli.options import reading_options
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 
@@ -18,11 +19,7 @@ from pipeline.support.size import Size
 @click.option("--count", type=click.IntRange(2, 500), default=8, show_default=True, help="How many frames.")
 @click.option("--strip", type=click.Path(path_type=Path), help="Write a PNG: neighbouring frames of each model.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write a PNG: the error from frame to frame.")
-@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
-@click.option("--take", metavar="NAME", help="Of several outputs of an .onnx file, the one to keep.")
-@click.option("--architecture", metavar="NAME", help="Which known network the state dicts are.")
-@click.option("--input-range", metavar="RANGE", help="Input range of a model whose file does not say.")
-@click.option("--output-range", metavar="RANGE", help="Output range of a model whose file does not say.")
+@reading_options
 @output_options
 def command(
     console: Console,
@@ -31,7 +28,7 @@ def command(
     count: int,
     strip: Path | None,
     plot: Path | None,
-    **reading: Any,
+    reading: dict[str, Any],
 ) -> None:
     """Measure how much each model's output flickers while the picture moves.
 
@@ -99,12 +96,14 @@ def _frames_among(given: tuple[Path, ...]) -> tuple[tuple[Path, ...], Path | Non
 
 def _read(models: tuple[Path, ...], reading: dict[str, Any]) -> tuple[list[tuple[str, Any]], Size | None]:
     """(name, painting function) of each model, and the one size at which one of them runs."""
-    from pipeline.comparison.sides import read_side
+    from pipeline.comparison.sides import model_file, read_side
     from pipeline.sources import ReadOptions
+    from pipeline.sources.several import for_each
 
     subjects, bound = [], None
-    for path in models:
-        side = read_side(path.name, path, ReadOptions(**reading))
+    own = for_each([model_file(path) for path in models], ReadOptions(**reading))
+    for path, options in zip(models, own, strict=True):
+        side = read_side(path.name, path, options)
         if side.contract.input.channels != 3 or side.contract.output.channels != 3:
             raise PipelineError(
                 "channels-differ",

@@ -9,17 +9,17 @@ import click
 
 from pipeline import targets
 from pipeline.cli.console import Console, output_options
+from pipeline.cli.options import reading_options
 
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--architecture", metavar="NAME", help="Which known network it is, if the file does not say.")
-@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
 @click.option(
     "--target", default=targets.DEFAULT, show_default=True, help="The target that the cost is given for."
 )
+@reading_options
 @output_options
-def command(console: Console, file: Path, architecture: str | None, prefix: str | None, target: str) -> None:
+def command(console: Console, file: Path, target: str, reading: dict[str, Any]) -> None:
     """Describe a model file: format, architecture, widths, weights, contract, operators, cost.
 
     The cost is that of the lowered graph: nodes before and after, multiply-adds, activation memory written and
@@ -32,8 +32,9 @@ def command(console: Console, file: Path, architecture: str | None, prefix: str 
       pipeline inspect model.onnx --json
     """
     from pipeline.build.inspection import inspect
+    from pipeline.sources import ReadOptions
 
-    facts = inspect(file, architecture=architecture, prefix=prefix, target=target)
+    facts = inspect(file, ReadOptions(**reading), target=target)
     if console.as_json:
         console.data(facts)
         return

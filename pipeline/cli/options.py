@@ -1,4 +1,4 @@
-"""The options of a build on the command line, made from their declarations (`pipeline.build.options`)."""
+"""Options on the command line, made from their declarations (`pipeline.build.options`)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,31 @@ from typing import Any, TypeVar
 
 import click
 
-from pipeline.build.options import Option, all_options
+from pipeline.build.options import Option, all_options, source_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def build_options(name: str) -> Callable[[F], F]:
     """The options that the command `name` has, as an `options` dictionary of those that were given."""
-    known = [held for held in all_options() if name in held.told.commands]
+    return _gathered("options", [held for held in all_options() if name in held.told.commands])
 
+
+def reading_options(command: F) -> F:
+    """The options that say how a model is read, as a `reading` dictionary of those that were given (ReadOptions).
+
+    Every command that opens a model has all of them.
+    """
+    return _gathered("reading", list(source_options()))(command)
+
+
+def _gathered(keyword: str, known: list[Option]) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         @functools.wraps(command)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             chosen = {held.name: kwargs.pop(held.name) for held in known}
             given = {key: value for key, value in chosen.items() if value is not None and value != ()}
-            return command(*args, options=given, **kwargs)
+            return command(*args, **{keyword: given}, **kwargs)
 
         made: Any = wrapped
         for held in reversed(known):

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline.cli.console import Console, output_options
+from pipeline.cli.options import reading_options
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 
@@ -29,22 +30,8 @@ from pipeline.support.size import Size
 )
 @click.option("--side-by-side", is_flag=True, help="Put the source next to the output.")
 @click.option("--target", metavar="TARGET", help="Run an .onnx file or bundle as this target computes it.")
-@click.option(
-    "--architecture", metavar="NAME", help="Which known network a state dict belongs to, if the file does not say."
-)
-@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
-@click.option("--input-range", metavar="RANGE", help="The network's input range, if its file does not say.")
-@click.option("--output-range", metavar="RANGE", help="The network's output range, if its file does not say.")
-@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, if the file does not say.")
-@click.option("--take", metavar="NAME", help="Of several outputs of an .onnx file, the one to keep.")
-@click.option(
-    "--bind",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Set an input of an .onnx file beside the picture; repeatable.",
-)
-@click.option("--mask", metavar="MARKS", help="The output is a mask whose values mark the subject or background.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
+@reading_options
 @output_options
 def command(
     console: Console,
@@ -55,7 +42,7 @@ def command(
     side_by_side: bool,
     target: str | None,
     force: bool,
-    **reading: Any,
+    reading: dict[str, Any],
 ) -> None:
     """Run a network on pictures, folders of pictures and videos.
 

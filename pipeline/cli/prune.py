@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline.cli.console import Console, output_options
+from pipeline.cli.options import reading_options
 
 
 @click.command("prune")
@@ -44,19 +45,15 @@ from pipeline.cli.console import Console, output_options
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Default: NAME.pruned.pth, or .onnx of an .onnx."
 )
-@click.option("--architecture", metavar="NAME", help="Which known network it is, if the file does not say.")
-@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
-@click.option("--input-range", metavar="RANGE", help="The network's input range, if its file does not say.")
-@click.option("--output-range", metavar="RANGE", help="Its output range, if its file does not say.")
-@click.option("--channel-order", metavar="ORDER", help="rgb (default) or bgr, if the file does not say.")
 @click.option("--seed", type=int, default=0, help="Seed of the criterion random and of fine-tuning.")
 @click.option(
     "--run", type=click.Path(path_type=Path), help="Folder for the checkpoint of --tune; default OUTPUT.run."
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted --tune from its checkpoint.")
 @click.option("--force", is_flag=True, help="Start again, and replace an existing file.")
+@reading_options
 @output_options
-def command(console: Console, file: Path, **options: Any) -> None:
+def command(console: Console, file: Path, reading: dict[str, Any], **options: Any) -> None:
     """Remove whole channels from a trained network until it meets a budget.
 
     The channels that matter least go, together with all that is coupled to them through additions, norms,
@@ -81,9 +78,12 @@ def command(console: Console, file: Path, **options: Any) -> None:
       pipeline prune net.onnx --goal '200 KB' --criterion norm -o smaller.onnx
     """
     from pipeline.shrink.job import prune_file
+    from pipeline.sources import ReadOptions
 
     with console.working(f"pruning {file.name}"):
-        report = prune_file(file, tell=lambda told: console.step("prune", told), **options)
+        report = prune_file(
+            file, reading=ReadOptions(**reading), tell=lambda told: console.step("prune", told), **options
+        )
     for note in report["notes"]:
         console.note(note)
     before, after = report["weights"]["before"], report["weights"]["after"]

@@ -9,6 +9,7 @@ import click
 
 from pipeline import targets
 from pipeline.cli.console import Console, output_options
+from pipeline.cli.options import reading_options
 from pipeline.support.size import Size
 
 
@@ -34,18 +35,18 @@ from pipeline.support.size import Size
     "-o", "--output", type=click.Path(path_type=Path), help="Folder for the result; default NAME-smaller."
 )
 @click.option("--target", default=targets.DEFAULT, show_default=True, help="What the networks are lowered for.")
-@click.option("--architecture", metavar="NAME", help="Which known network it is, if the file does not say.")
-@click.option("--prefix", metavar="NAME", help="Which network of a checkpoint with several, such as net_ema.")
-@click.option(
-    "--input-range", metavar="RANGE", help="Input range of an ONNX teacher: 0..255, 0..1, -1..1 or imagenet."
-)
-@click.option("--output-range", metavar="RANGE", help="Output range of an ONNX teacher.")
 @click.option("--seed", type=int, default=0, help="Seed of weights and crops.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted search from the checkpoints in OUTPUT.")
 @click.option("--force", is_flag=True, help="Start again, and replace the report of an earlier search.")
+@reading_options
 @output_options
 def command(
-    console: Console, teacher: Path, images: tuple[Path, ...], sizes: tuple[str, ...], **options: Any
+    console: Console,
+    teacher: Path,
+    images: tuple[Path, ...],
+    sizes: tuple[str, ...],
+    reading: dict[str, Any],
+    **options: Any,
 ) -> None:
     """Find smaller networks that meet a goal, train them from a teacher, and compare them.
 
@@ -68,11 +69,18 @@ def command(
     """
     from pipeline.report.shrink import render_text
     from pipeline.shrink.search import shrink_file
+    from pipeline.sources import ReadOptions
 
     if sizes:
         options["sizes"] = [Size.parse(text) for text in sizes]
     with console.working(f"shrinking {teacher.name}"):
-        report, place = shrink_file(teacher, images=images, tell=lambda told: console.say(f"  {told}"), **options)
+        report, place = shrink_file(
+            teacher,
+            images=images,
+            reading=ReadOptions(**reading),
+            tell=lambda told: console.say(f"  {told}"),
+            **options,
+        )
     for note in report["notes"]:
         console.note(note)
     if console.as_json:

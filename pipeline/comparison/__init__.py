@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.comparison.sides import Side, model_file, read_side
+from pipeline.sources import ReadOptions
 from pipeline.support.errors import PipelineError, ProofFailed
 from pipeline.support.files import check_writable
 from pipeline.support.picture_files import check_picture
@@ -48,15 +49,8 @@ class CompareOptions:
     """A PNG to write: A, B and their amplified difference."""
     bisect: bool = False
     """Name the first node where they part."""
-    architecture: str | None = None
-    input_range: str | None = None
-    output_range: str | None = None
-    channel_order: str | None = None
-    """These four hold for the sides whose file does not tell."""
-    prefix: str | None = None
-    """Which network of the checkpoints that hold several."""
-    take: str | None = None
-    """Of several outputs of the .onnx files, the one that is compared."""
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """How the two are read; each holds for the side that it can hold for (`pipeline.sources.several`)."""
 
 
 @dataclass
@@ -120,26 +114,17 @@ def compare(a: str | Path, b: str | Path, options: CompareOptions | None = None)
     another size of it or none at all.
     """
     from pipeline import targets
-    from pipeline.sources import ReadOptions
+    from pipeline.sources.several import for_each
     from pipeline.verify.compare import difference
 
     options = options or CompareOptions()
     _check(options)
     target = targets.get(options.target) if options.target else None
-    reading = ReadOptions(
-        options.architecture,
-        options.input_range,
-        options.output_range,
-        options.channel_order,
-        prefix=options.prefix,
-        take=options.take,
-    )
-    for source in (a, b):
-        model_file(source)
-    first = read_side("A", a, reading, planes=True)
+    of_a, of_b = for_each([model_file(source) for source in (a, b)], options.reading)
+    first = read_side("A", a, of_a, planes=True)
     if options.both and first.file is not None:
         first = replace(first, target=target)
-    second = read_side("B", b, reading, target, planes=True)
+    second = read_side("B", b, of_b, target, planes=True)
     result = Comparison(first, second, options.tolerance)
     result.notes += _notes(result, options)
 

@@ -127,26 +127,16 @@ def read_side(
 ) -> Side:
     """Read a model, to be run as itself or as `target` computes it.
 
-    `options.architecture` holds for a state dict, the ranges and the channel order for a file that tells none.
     Raises PipelineError for what cannot be read or run, `contract-missing` where neither file nor options say
     what its numbers mean, and `auxiliary-inputs` for one that takes more than a picture, unless `planes` are
     filled (pipeline.verify.pictures.load).
     """
     from pipeline import sources
-    from pipeline.sources import ports
     from pipeline.sources.onnx_file import load_model
 
     path = model_file(source)
-    weights_alone = sources.identify(path).name in sources.STATE_DICTS
-    architecture = options.architecture if weights_alone else None
     chosen = options.take is not None or options.bind or options.mask is not None
-    whole = replace(options, architecture=architecture)
-    alone = sources.ReadOptions(architecture=architecture, prefix=options.prefix)
-    network = sources.read(path, whole if chosen else alone)
-    if network.model is not None and len(network.model.graph.output) > 1:
-        ports.require_one(network.model, path)
-    if not chosen and network.contract is None and (options.input_range or options.output_range):
-        network = sources.read(path, whole)
+    network = sources.read_one(path, options)
     if network.contract is None:
         raise PipelineError(
             "contract-missing",

@@ -29,15 +29,22 @@ def compress_file(
 ) -> Compressed:
     """Pack an .onnx file. A quantised one becomes the float network that it stands for, its integers kept.
 
-    `declared` are the value ranges where the file does not tell them. Facts get `source_bytes` and `notes`.
+    `declared` says which output is kept, what inputs are bound to, and the value ranges where the file does not
+    tell them. Facts get `source_bytes` and `notes`.
     """
+    from pipeline import sources
     from pipeline.sources import onnx_file
 
     path = existing_file(source)
-    model = onnx_file.load_model(path)
-    onnx_file.check_finite(model, path)
+    if declared is not None and (declared.take or declared.bind or declared.mask):
+        network = sources.read_one(path, declared)
+        assert network.model is not None
+        model, contract = network.model, network.contract
+    else:
+        model = onnx_file.load_model(path)
+        onnx_file.check_finite(model, path)
+        contract = _contract(path, declared)
     size, notes = path.stat().st_size, []
-    contract = _contract(path, declared)
     if contract is None and options.weights != "half":
         notes.append(
             "the value ranges are not declared: measured as if RGB 0..1 went in, and as if what comes out had the "
@@ -62,7 +69,7 @@ def _contract(path: Path, declared: ReadOptions | None) -> ImageContract | None:
     from pipeline import sources
     from pipeline.support.errors import PipelineError
 
-    if declared is not None and (declared.input_range or declared.output_range):
+    if declared is not None and declared != sources.ReadOptions():
         return sources.read(path, declared).contract
     try:
         return sources.read(path).contract

@@ -21,6 +21,7 @@ from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
     from pipeline.network import Network
+    from pipeline.sources import ReadOptions
 
 Tell = Callable[[str], None]
 
@@ -37,11 +38,7 @@ def prune_file(
     images: Path | None = None,
     tune: str | None = None,
     output: Path | None = None,
-    architecture: str | None = None,
-    input_range: str | None = None,
-    output_range: str | None = None,
-    channel_order: str | None = None,
-    prefix: str | None = None,
+    reading: ReadOptions | None = None,
     seed: int = 0,
     run: Path | None = None,
     resume: bool = False,
@@ -76,10 +73,7 @@ def prune_file(
     wanted = parse(goal, device)
     options = PruneOptions(criterion, multiple, _folder(images), seed, refit=refit)
     path = existing_file(file)
-    reading = sources.ReadOptions(
-        architecture, input_range, output_range, channel_order=channel_order, prefix=prefix
-    )
-    network = sources.read(path, reading)
+    network = sources.read_one(path, reading or sources.ReadOptions())
     ending = "onnx" if network.module is None or ":" in network.architecture else "pth"
     place = output or Path.cwd() / f"{path.stem}.pruned.{ending}"
     folder = run or Path(f"{place}.run")

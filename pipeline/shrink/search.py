@@ -27,6 +27,7 @@ from pipeline.support.untrusted import on_a_file
 if TYPE_CHECKING:
     from pipeline.bench.job import Subject
     from pipeline.network import Network
+    from pipeline.sources import ReadOptions
 
 SHOWN = Size(480, 360)
 """Of the pictures that are compared and shown: multiples of 8."""
@@ -49,7 +50,6 @@ class ShrinkOptions:
     tries: int = 3
     time: tuple[tuple[str, Any], ...] = (("minutes", 30.0),)
     target: str = targets.DEFAULT
-    architecture: str | None = None
     seed: int = 0
     runs: int = 3
     sizes: tuple[Size, ...] = SIZES
@@ -318,10 +318,7 @@ def shrink_file(
     time: str = "30 min",
     tries: int = 3,
     sizes: Sequence[Size] = SIZES,
-    architecture: str | None = None,
-    input_range: str | None = None,
-    output_range: str | None = None,
-    prefix: str | None = None,
+    reading: ReadOptions | None = None,
     target: str = targets.DEFAULT,
     seed: int = 0,
     resume: bool = False,
@@ -343,12 +340,10 @@ def shrink_file(
     place = output or Path.cwd() / f"{path.stem}-smaller"
     begun = sorted(place.glob(f"{RUNS}/*/{CHECKPOINT}"))
     check_free(place / "report.json", begun, resume, force, "--output")
+    network = sources.read_one(path, reading or sources.ReadOptions())
     if not resume:  # of an earlier search that --force replaces
         for checkpoint in begun:
             checkpoint.unlink()
-    read = sources.ReadOptions(
-        architecture=architecture, input_range=input_range, output_range=output_range, prefix=prefix
-    )
     options = ShrinkOptions(
         wanted,
         tuple(images),
@@ -356,9 +351,8 @@ def shrink_file(
         max(1, tries),
         tuple(length.items()),
         target,
-        architecture,
         seed,
         sizes=tuple(sizes),
         resume=resume,
     )
-    return shrink(sources.read(path, read), options, tell), place
+    return shrink(network, options, tell), place

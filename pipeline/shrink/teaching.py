@@ -66,7 +66,7 @@ def distill_file(
     check_free(place, [folder / CHECKPOINT], resume, force or not first)
     for picture in holdout:
         check_picture(picture)
-    network = sources.read(path, reading or sources.ReadOptions())
+    network = sources.read_one(path, reading or sources.ReadOptions())
     if network.contract is None:
         raise PipelineError(
             "contract-missing",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.sources.running import Reference
     from pipeline.sources.tensors import StateDict
 
-__all__ = ["FileFormat", "ReadOptions", "identify", "read", "reference"]
+__all__ = ["FileFormat", "ReadOptions", "identify", "read", "read_one", "reference"]
 
 STATE_DICTS = ("torch-zip", "torch-legacy", "pickle", "safetensors", "keras-h5")
 """Formats that hold named weights; the other ones hold a graph of their own."""
@@ -39,7 +39,7 @@ class ReadOptions:
     of a state dict that holds several. Of an ONNX model `take` names the output to keep, `bind` gives values to
     inputs beside the picture (ports.py), and `mask` says what its output marks (masks.py). With `describe`, the
     network of a state dict comes without its module where torch is not installed: what it is can be seen all the
-    same.
+    same. With `where_unknown` ranges and order hold only where the file does not tell its own (several.py).
     """
 
     architecture: str | None = None
@@ -52,6 +52,7 @@ class ReadOptions:
     mask: str | None = None
     prefix: str | None = None
     describe: bool = False
+    where_unknown: bool = False
 
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
@@ -80,9 +81,29 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
             subject=str(path),
             remedy="Leave --architecture out.",
         )
+    if file_format.name in PROGRAMS and options.prefix is not None:
+        raise PipelineError(
+            "conflicting-options",
+            f"--prefix is for checkpoints, and this is {file_format.description}",
+            subject=str(path),
+            remedy="Leave --prefix out.",
+        )
     network = reader(path, file_format, options)
     if file_format.note and file_format.note not in network.notes:
         network.notes = (file_format.note, *network.notes)
+    return network
+
+
+def read_one(path: Path, options: ReadOptions = ReadOptions()) -> Network:
+    """`read`, of a network that takes one thing and gives one.
+
+    Raises PipelineError `several-inputs` and `several-outputs` too, with the option that helps.
+    """
+    from pipeline.sources import ports
+
+    network = read(path, options)
+    if network.model is not None:
+        ports.require_one(network.model, path)
     return network
 
 
@@ -137,6 +158,8 @@ def _declare(
     `sides` says channels and layout of input and output for a contract that only the user declares.
     """
     ranges = (options.input_range, options.output_range)
+    if known is not None and options.where_unknown:
+        return known
     if known is None:
         if ranges == (None, None):
             return None

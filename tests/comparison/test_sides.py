@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pipeline import targets
 from pipeline.comparison.sides import model_file, read_side
 from pipeline.sources import ReadOptions
+from pipeline.sources.several import for_each
 from pipeline.support.errors import PipelineError
 from tests.networks import style_checkpoint, style_onnx
 
@@ -96,8 +97,10 @@ def test_a_file_in_the_dialect_of_barracuda_is_run(tmp_path):
 
 def test_an_architecture_is_only_asked_of_a_state_dict(tmp_path):
     chosen = ReadOptions("fast-neural-style", "0..1", "0..1")
-    assert read_side("A", style_onnx(tmp_path / "n.onnx"), chosen).network.architecture == "onnx"
-    assert read_side("B", style_checkpoint(tmp_path / "n.pth"), chosen).contract.input.value_range == "0..255"
+    graph, weights = style_onnx(tmp_path / "n.onnx"), style_checkpoint(tmp_path / "n.pth")
+    own = for_each([graph, weights], chosen)
+    assert read_side("A", graph, own[0]).network.architecture == "onnx"
+    assert read_side("B", weights, own[1]).contract.input.value_range == "0..255"
 
 
 def test_more_than_a_picture_is_refused(tmp_path):

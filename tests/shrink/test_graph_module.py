@@ -16,6 +16,7 @@ from pipeline.graph import from_model
 from pipeline.graph.channels import constants
 from pipeline.graph.runtime import session
 from pipeline.shrink.graph_module import GraphModule
+from pipeline.sources import ReadOptions
 from pipeline.support.errors import PipelineError
 from tests.networks import style_onnx
 
@@ -141,7 +142,7 @@ def test_an_onnx_file_is_pruned_and_tuned(tmp_path: Path, monkeypatch: pytest.Mo
     common = {"goal": "55%", "criterion": "l2", "refit": False, "images": frames, "multiple": 1}
     with pytest.raises(PipelineError, match="contract-missing"):
         prune_file(source, tune="3 steps", **common)
-    ranges = {"input_range": "0..1", "output_range": "0..1"}
+    ranges = {"reading": ReadOptions(input_range="0..1", output_range="0..1")}
     plain = prune_file(source, output=tmp_path / "plain.onnx", **common, **ranges)
     tuned = prune_file(source, output=tmp_path / "tuned.onnx", tune="40 steps", **common, **ranges)
     assert (plain["tuned"], tuned["tuned"]) == (False, True)

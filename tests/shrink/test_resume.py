@@ -23,6 +23,7 @@ from pipeline.shrink.job import prune_file
 from pipeline.shrink.loop import Loop
 from pipeline.shrink.prune import PruneOptions, prune
 from pipeline.shrink.students import parse
+from pipeline.sources import ReadOptions
 from pipeline.support.errors import PipelineError
 from tests.conftest import REPOSITORY
 from tests.networks import style_checkpoint, style_onnx
@@ -82,7 +83,7 @@ def test_fine_tuning_that_was_stopped_ends_with_the_same_bytes(here, monkeypatch
 
 def test_a_graph_that_is_tuned_goes_on_too(here, monkeypatch) -> None:
     source = style_onnx(here / "net.onnx", (72, 72), channels=8)
-    ranges = {"input_range": "0..255", "output_range": "0..255"}
+    ranges = {"reading": ReadOptions(input_range="0..255", output_range="0..255")}
     whole = pruned(source, "whole.onnx", **ranges)
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         stopping(patched, 3)
