@@ -150,17 +150,17 @@ def page(rows: list[dict[str, Any]], terms: np.ndarray, load: float) -> str:
     plain = np.abs([float(two @ row["two"]) / row["ms"] - 1 for row in rows])
     busy = np.median([row["wall"] / row["ms"] for row in rows])
     lines = [
-        f"`ms = {terms[0]:.2f} GMAC in blocked kernels + {terms[1]:.2f} GMAC in plain ones + {terms[2]:.0f} Gelem "
-        f"written by convolutions + {terms[3]:.0f} Gelem written by others`. "
+        f"`ms = {terms[0]:.2f} GMAC in blocked kernels + {terms[1]:.2f} GMAC in plain kernels + {terms[2]:.0f} "
+        f"Gelem written by convolutions + {terms[3]:.0f} Gelem written by other layers`. "
         f"ONNX Runtime {onnxruntime.__version__}, one thread, {platform.machine()}, {os.cpu_count()} cores; the "
-        f"load was {load:.1f}, and the median run took {busy:.1f} times its processor time.",
+        f"load was {load:.1f}, and the median run took {busy:.2f} times its processor time.",
         "",
-        f"Error over {len(rows)} points: median {np.median(errors):.0%}, largest {errors.max():.0%}; of networks "
-        f"that the fit has not seen, median {np.median(unseen):.0%}, largest {unseen.max():.0%}. Only two terms "
-        f"(`{two[0]:.2f} GMAC + {two[1]:.0f} Gelem`): median {np.median(plain):.0%}, largest {plain.max():.0%}. "
-        "GMAC and Gelem are billions of multiply-adds and of activation elements written.",
+        f"Error over {len(rows)} points: median {np.median(errors):.0%}, largest {errors.max():.0%}; for networks "
+        f"that were left out of the fit, median {np.median(unseen):.0%}, largest {unseen.max():.0%}. With only "
+        f"two terms (`{two[0]:.2f} GMAC + {two[1]:.0f} Gelem`): median {np.median(plain):.0%}, largest "
+        f"{plain.max():.0%}. GMAC and Gelem are billions of multiply-adds and of activation elements written.",
         "",
-        "| network | size | GMAC | Gelem | measured ms | predicted ms | error | unseen |",
+        "| network | size | GMAC | Gelem | measured ms | predicted ms | error | error if left out of the fit |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
@@ -185,7 +185,9 @@ def write(rows: list[dict[str, Any]], terms: np.ndarray, text: str) -> None:
     points = [(row["predicted"], row["ms"], families[row["name"]]) for row in rows]
     drawn = scatter(points, "predicted and measured milliseconds", "predicted ms", "measured ms", diagonal=True)
     (ROOT / "docs" / "cost_fit.svg").write_text(standalone(drawn), encoding="utf-8")
-    (ROOT / "docs" / "cost_fit.md").write_text(f"# The fit\n\n![](cost_fit.svg)\n\n{text}\n", encoding="utf-8")
+    (ROOT / "docs" / "cost_fit.md").write_text(
+        f"# Fit of the cost model for ONNX Runtime\n\n![](cost_fit.svg)\n\n{text}\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -192,10 +192,10 @@ def page(outcomes: dict[tuple[str, str, str], Outcome | None]) -> str:
         "<!-- Made by `python benchmarks/exporters.py --write`. -->",
         "",
         f"Small networks of {len(ARCHITECTURES)} architectures through {len(EXPORTERS)} exporters "
-        f"(torch {torch.__version__.partition('+')[0]}), lowered for {', '.join(targets)}. A cell has the number "
-        "of nodes of the lowered graph for each target, or what went wrong; `-` where that exporter cannot write "
-        f"the network. Every cell with numbers has no finding left and is within {TOLERANCE:g} of the output's "
-        "range at two sizes, computed as the target would compute it.",
+        f"(torch {torch.__version__.partition('+')[0]}), lowered for {', '.join(targets)}. A cell shows the "
+        "number of nodes of the lowered graph for each target, or what went wrong; `-`: the exporter cannot "
+        "export the network. Wherever there are numbers, no finding is left, and the output matches within "
+        f"{TOLERANCE:g} of its range at two sizes, computed as the target would compute it.",
         "",
         "| exporter | " + " | ".join(ARCHITECTURES) + " |",
         "|---|" + "---|" * len(ARCHITECTURES),

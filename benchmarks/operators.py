@@ -223,18 +223,18 @@ def page(outcomes: list[Outcome]) -> str:
         "",
         "<!-- Made by `python benchmarks/operators.py --write`. -->",
         "",
-        "The operator cases of the ONNX project that have a float input, as they come with onnx "
-        f"{onnx.__version__}, lowered for each target. The first float input stays one; further inputs are "
-        "constants, as in a model. "
+        "The ONNX project's operator test cases that have a float input, as included in onnx "
+        f"{onnx.__version__}, lowered for each target. The first float input stays an input; further inputs "
+        "become constants, as in a model. "
         "*Right*: validation finds nothing that would fail or compute something else, and the emulation of the "
         "target gives the expected numbers within 1e-4 of their range. *Refused*: a finding or an error says "
-        "beforehand why it does not work. *Wrong* and *errors* have to be zero.",
+        "in advance why the case does not work. *Wrong* and *errors* have to be zero.",
         "",
         *table(outcomes),
         "",
         "## Refused",
         "",
-        "By reason, with the targets' numbers of cases (oldest first) and the names of the cases.",
+        "By reason, with the number of cases for each target and the names of the cases.",
         "",
     ]
     targets = sorted({outcome.target for outcome in outcomes})

@@ -268,11 +268,12 @@ def page(outcomes: dict[tuple[str, str], Outcome | None]) -> str:
         "",
         "<!-- Made by `python benchmarks/quantisers.py --write`. -->",
         "",
-        "Barracuda computes only in float32. A quantised network runs there as the float network that its "
-        "integers stand for: what is gained is size at rest, not speed, and what is lost is the rounding of "
-        "activations. The table has how near both are to the float original, in dB: the quantised file as ONNX "
-        "Runtime runs it, and the built graph. `-`: that quantiser or its exporter cannot take the network. Small "
-        "networks with random weights: real ones are further away from both.",
+        "The targets compute only in float32, so a quantised network is built as the float network that its "
+        "integers represent. Quantisation therefore makes the file smaller but not faster; what the quantised "
+        "network loses by rounding activations is regained. Each cell is the PSNR in dB relative to the float "
+        "original: the quantised file run by ONNX Runtime -> the built graph. `-`: the quantiser or its exporter "
+        "does not support the network. These are small networks with random weights; real networks differ more "
+        "from their originals.",
         "",
         "| quantiser | " + " | ".join(ARCHITECTURES) + " |",
         "|---|" + "---|" * len(ARCHITECTURES),
