@@ -44,7 +44,7 @@ def prepare(
     and what `destination.choose`, `project_facts.read`, `fit`, `editions.choose` and `writer.check` raise.
     """
     from pipeline.unity import destination, editions, fit, package, project_facts, writer
-    from pipeline.unity.bundle import check_name
+    from pipeline.unity.bundle import check_name, known_paths
 
     place = destination.choose(to.output, to.project)
     project = project_facts.read(place.project) if place.project is not None and not place.create else None
@@ -55,6 +55,7 @@ def prepare(
     target = targets.get(options.target)
     if project is not None:
         fit.check(project, target, switch_package=to.switch_package)
+        _check_list_of_packages(project.root, target, to)
     edition = editions.choose(options.target, to.project_version) if place.create else None
     if to.project_version is not None and edition is None:
         raise PipelineError(
@@ -74,7 +75,7 @@ def prepare(
     check_name(name)
     destination.refuse_other_package(place.assets, name, target)
     origin.refuse_taken_name(place.assets, name, source, to.force)
-    writer.check(name, place.assets)
+    writer.check(known_paths(name, target), place.assets)
     if to.preview is not None and not to.preview.absolute().parent.is_dir():
         raise PipelineError(
             "no-such-folder",
@@ -85,6 +86,18 @@ def prepare(
     if to.preview is not None:
         check_writable(to.preview)
     return Site(name, source, place, project, edition, to.package or has_package), options
+
+
+def _check_list_of_packages(project: Path, target: Target, to: Placement) -> None:
+    """Tries on paper what `install` will do to Packages/manifest.json."""
+    from pipeline.unity import package, packages
+
+    wanted = target.family.packages(target) | packages.MODULES
+    changes = packages.add(project, wanted, replace=to.switch_package, dry_run=True)
+    if to.package:
+        packages.show_tests(project, package.NAME, dry_run=True)
+    if changes or to.package:
+        check_writable(project / packages.LIST)
 
 
 def install(

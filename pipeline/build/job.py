@@ -18,7 +18,6 @@ from pipeline.build.options import BuildOptions, Step, split
 from pipeline.build.parts import Parts, bundle
 from pipeline.build.result import BuildResult
 from pipeline.support import identifiers as names
-from pipeline.support.errors import PipelineError
 from pipeline.support.files import existing_file
 from pipeline.support.untrusted import on_a_file
 
@@ -82,22 +81,23 @@ def convert(
     """Turn a trained network into a model file that the target imports without a warning.
 
     `options` and `chosen` are as for `build_unity`. The network keeps its own value ranges unless they are
-    declared; then they are baked in. An existing `output` is only replaced with `force`, unless the bytes are the
-    same. A finished conversion is taken from the cache.
+    declared; then they are baked in. An existing `output` is refused before any work without `force`, unless the
+    cache holds this very conversion and the bytes are the same. A finished conversion is taken from the cache.
     """
     from pipeline import targets
     from pipeline.build import several_styles
     from pipeline.build.origin import refuse_output
-    from pipeline.support.files import write_file
+    from pipeline.support.files import write_new
     from pipeline.targets.family import FORM
 
     options, to = split(options, chosen)
     path = existing_file(source)
     written = Path(output) if output else Path.cwd() / f"{path.stem}.{options.target}.onnx"
-    refuse_output(written, path, bool(targets.get(options.target).package), to.force)
+    targets.get(options.target)
     several_styles.refuse(options)
     _check_inputs(options)
     held = _converted_before(path, options) if to.use_cache else None
+    refuse_output(written, path, to.force, None if held is None else held[0])
     if held is not None:
         step("cache", "nothing that matters changed since the last conversion")
         content, report = held
@@ -111,15 +111,8 @@ def convert(
     result.notes += [str(report["model"][FORM])] if FORM in report["model"] else []
     if written.exists() and written.is_file() and written.read_bytes() == content:
         result.notes.append("the file is there already, with the same bytes")
-    elif written.exists() and not to.force:
-        raise PipelineError(
-            "file-exists",
-            "there is a file of that name with other content",
-            subject=str(written),
-            remedy="Use --force to replace it, or --output for another name.",
-        )
     elif not to.dry_run:
-        write_file(written, content)
+        write_new(written, content, to.force)
     return result
 
 

@@ -33,15 +33,13 @@ def refuse_taken_name(assets: Path, name: str, source: Path, force: bool) -> Non
         )
 
 
-def refuse_output(written: Path, source: Path, is_model: bool, force: bool) -> None:
+def refuse_output(written: Path, source: Path, force: bool, known: bytes | None) -> None:
     """Refuses an output of `convert` that cannot be written, before any work.
 
-    Raises PipelineError `file-exists` and what `check_writable` raises.
-
-    A model that this tool wrote from the same source may be the very one that comes out again; that is seen
-    afterwards (`is_model`: the target's files are ONNX, where that can be seen).
+    `known` are the bytes that will be written, where an earlier conversion tells them: a file that holds them may
+    be there. Raises PipelineError `file-exists` and what `check_writable` raises.
     """
-    from pipeline.support.files import check_writable
+    from pipeline.support.files import check_absent
 
     if written.exists() and os.path.samefile(written, source):
         raise PipelineError(
@@ -54,23 +52,7 @@ def refuse_output(written: Path, source: Path, is_model: bool, force: bool) -> N
         raise PipelineError(
             "file-exists", "this is a folder", subject=str(written), remedy="Name a file in it with --output."
         )
-    if written.exists() and not force and is_model and not _is_made_from(written, source):
-        raise PipelineError(
-            "file-exists",
-            f"there is a file of that name, which was not made from {source.name}",
-            subject=str(written),
-            remedy="Use --force to replace it, or --output for another name.",
-        )
-    check_writable(written)
-
-
-def _is_made_from(written: Path, source: Path) -> bool:
-    """Whether this tool converted a file from a source of this name or these bytes, as its metadata says."""
-    from pipeline.graph.model import PRODUCER
-
-    content = written.read_bytes()
-    names = (file_digest(source).encode(), source.name.encode("utf-8", "surrogateescape"))
-    return PRODUCER.encode() in content and any(name in content for name in names)
+    check_absent(written, force or (known is not None and written.is_file() and written.read_bytes() == known))
 
 
 def remember(assets: Path, name: str, source: Path) -> None:

@@ -62,8 +62,10 @@ def command(console: Console, files: tuple[Path, ...], reading: dict[str, Any], 
     from pipeline.bench.job import BenchOptions, bench, merge_unity
     from pipeline.report.bench import render_html, render_text
     from pipeline.sources import ReadOptions
-    from pipeline.support.files import write_file
+    from pipeline.support.files import check_writable, write_file
 
+    if options["html"] is not None:
+        check_writable(options["html"])
     if options["gpu"]:
         _check_gpu(options["target"])
     sizes = tuple(Size.parse(text) for text in options["sizes"])

@@ -61,9 +61,10 @@ def command(
     from pipeline.compress.files import compress_file
     from pipeline.compress.job import CompressOptions
     from pipeline.sources import ReadOptions
-    from pipeline.support.files import write_new
+    from pipeline.support.files import check_absent, write_new
 
     destination = output or model.with_suffix(".bytes")
+    check_absent(destination, force)
     options = CompressOptions(weights, min_psnr, calibrate, picture, table)
     console.say(styled(f"{model}", bold=True))
     with console.working(f"compressing {model.name}"):

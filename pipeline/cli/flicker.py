@@ -46,7 +46,11 @@ def command(
       pipeline flicker StyleTransfer/Models/Candy shot.png --size 960x540 --json
     """
     from pipeline.flicker.measure import unpainted
+    from pipeline.support.files import check_writable
 
+    for place in (strip, plot):
+        if place is not None:
+            check_writable(place)
     given, frames = _frames_among(models)
     wanted = Size.parse(size) if size is not None else None
     subjects, bound = _read(given, reading)

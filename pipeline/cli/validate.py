@@ -67,6 +67,7 @@ def command(
       pipeline validate "Assets/**/*.onnx" --fail-on warning --format sarif -o validate.sarif
     """
     from pipeline.support.errors import PipelineError
+    from pipeline.support.files import check_writable
     from pipeline.validation.files import check_files
     from pipeline.validation.findings import Severity
     from pipeline.validation.waivers import load_settings
@@ -85,6 +86,8 @@ def command(
             "no file is given, and there are no `files` under [validate] in pipeline.toml",
             remedy="Give a file or folder: pipeline validate Assets",
         )
+    if output is not None:
+        check_writable(output)
     result = check_files(
         files or settings.files,
         targets or settings.targets or None,

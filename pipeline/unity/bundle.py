@@ -134,6 +134,12 @@ def render(spec: BundleSpec) -> dict[str, bytes]:
     return dict(sorted({**shared, **_engine(engine_of(spec.target)), **_of_model(spec)}.items()))
 
 
+def known_paths(name: str, target: Target) -> list[str]:
+    """The files of a bundle that are known before there is a model."""
+    model = (f"{model_folder(name)}/{file}" for file in (MANIFEST, "report.json", f"{name}.asset"))
+    return sorted({*_shared(), *_engine(engine_of(target)), *model})
+
+
 _FOLDERS = {"Runtime": "Runtime", "Editor": "Editor", "Benchmark": "Benchmark", "model": "Models"}
 """Folders of unity_templates that go into the bundle as they are, and their names there."""
 

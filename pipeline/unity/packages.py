@@ -112,7 +112,7 @@ def remove(project: Path, names: Iterable[str], *, dry_run: bool = False) -> lis
     return lines
 
 
-def show_tests(project: Path, package: str) -> None:
+def show_tests(project: Path, package: str, *, dry_run: bool = False) -> None:
     """Asks Unity to show a package's tests: it shows those in Assets and of packages that the list calls testable.
 
     Raises `package-manifest-broken`, `destination-not-writable`, `disk-full`.
@@ -125,7 +125,7 @@ def show_tests(project: Path, package: str) -> None:
     testables = json.loads(text.removeprefix("\ufeff")).get("testables", [])
     if not isinstance(testables, list):
         raise _broken(path, '"testables" is not a list')
-    if package not in testables:
+    if package not in testables and not dry_run:
         try:
             _replace(path, insert_testable(text, package).encode("utf-8"))
         except OSError as error:

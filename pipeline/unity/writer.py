@@ -92,12 +92,16 @@ def together(parts: Iterable[InstallResult]) -> InstallResult:
     )
 
 
-def check(name: str, destination: Path) -> None:
-    """Refuses what `install` of the model `name` would refuse, as far as it can be known without its files."""
-    place = Path(os.path.realpath(destination))
+def check(paths: Iterable[str], destination: Path) -> None:
+    """Refuses what `install` of files with these paths would refuse, as far as it can be known without them."""
+    place, folders = Path(os.path.realpath(destination)), {}
     try:
-        _check_folders({f"{ROOT}/Models/{name}/{MANIFEST}": b""}, place)
-        check_writable(place / ROOT / "Models" / name / MANIFEST)
+        _check_folders(paths, place)
+        for path in paths:
+            _look(place / path)
+            folders[(place / path).parent] = place / path
+        for file in folders.values():
+            check_writable(file)
     except OSError as error:
         raise swap.failure(error, destination) from error
 
@@ -255,7 +259,7 @@ def _will_be_gone(plan: _Plan, path: str, place: Path) -> bool:
 # Whether it can be done
 
 
-def _check_folders(files: Mapping[str, bytes], place: Path) -> None:
+def _check_folders(files: Iterable[str], place: Path) -> None:
     """Refuses links, files and look-alike names where the bundle's folders belong."""
     existing = next(folder for folder in (place, *place.parents) if os.path.lexists(folder))
     if not existing.is_dir():

@@ -84,7 +84,8 @@ def test_another_file_of_that_name_stays_without_force(pipeline, model):
     done = pipeline(*arguments)
     assert done.code == 2 and "[file-exists]" in done.err and packed.read_bytes() == b"mine"
     assert pipeline(*arguments, "--force").code == 0
-    assert pipeline(*arguments).code == 0
+    again = pipeline(*arguments)
+    assert again.code == 2 and "[file-exists]" in again.err
 
 
 @pytest.mark.parametrize(

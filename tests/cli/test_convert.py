@@ -125,6 +125,8 @@ def test_what_cannot_be_written_or_read_is_said_before_the_work(pipeline, networ
     for arguments, code in (
         ((network, "-o", "words.png"), "file-exists"),
         ((other, "-o", "made.onnx"), "file-exists"),
+        ((network, "-o", "made.onnx", "--size", "64x48"), "file-exists"),
+        ((network, "-o", "made.onnx", "--no-cache"), "file-exists"),
         ((network, "-o", "words.png/net.onnx"), "destination-not-writable"),
         ((network, "--picture", "nothing.png"), "file-not-found"),
         ((network, "--picture", "words.png"), "bad-picture"),
@@ -133,6 +135,11 @@ def test_what_cannot_be_written_or_read_is_said_before_the_work(pipeline, networ
         done = pipeline("convert", *arguments)
         assert done.code == 2 and f"[{code}]" in done.err, done.err
         assert "  read" not in done.err
+    again = pipeline("convert", network, "-o", "made.onnx")
+    assert again.code == 0 and "same bytes" in again.err
+    Path("made.onnx").write_bytes(b"mine")
+    assert pipeline("convert", network, "-o", "made.onnx").code == 2
+    assert pipeline("convert", network, "-o", "made.onnx", "--force").code == 0
 
 
 def test_a_size_that_the_network_cannot_have_is_told(pipeline, tmp_path):

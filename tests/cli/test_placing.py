@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import targets
+from pipeline.unity.bundle import known_paths
 from pipeline.unity.demo_scene import SCENE
 from pipeline.unity.guid import guid
 from tests.networks import style_onnx
@@ -164,3 +166,20 @@ def test_an_output_of_convert_that_cannot_be_is_said_before_the_source_is_read(p
     done = pipeline("convert", source, "--output", output)
     assert done.code == 2 and "[file-exists]" in done.err
     assert source.read_bytes() == b"never read"
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_lies_where_shared_files_belong_is_said_before_the_work(pipeline, tmp_path, what):
+    editor = next(path for path in known_paths("Net", targets.get("barracuda-3.0")) if "/Editor/" in path)
+    place = Path("out/StyleTransfer/Runtime" if what == "folder" else f"out/{editor}")
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"") if what == "folder" else place.mkdir()
+    done = pipeline("build-unity", unreadable(tmp_path / "net.onnx"), "-o", "out")
+    assert done.code == 2 and str(place) in done.err, done.err
+
+
+def test_a_list_of_testable_packages_that_is_none_is_said_before_the_work(pipeline, tmp_path):
+    project = game(tmp_path / "game", {"com.unity.barracuda": "3.0.0"})
+    (project / "Packages" / "manifest.json").write_text('{"dependencies": {}, "testables": {}}')
+    done = pipeline("build-unity", unreadable(tmp_path / "net.onnx"), "-p", project, "--package")
+    assert done.code == 2 and "[package-manifest-broken]" in done.err, done.err
