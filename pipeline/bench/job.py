@@ -48,6 +48,7 @@ class BenchOptions:
     """The class of devices that graphs are arranged for, as in a build; `none` leaves them as they are."""
 
     def __post_init__(self) -> None:
+        targets.get(self.target)
         if self.device is not None:
             from pipeline.cost.rearrange import check_device
 

@@ -37,6 +37,17 @@ NEED_PICTURES = ("reconstruction", "activation", "ablation")
 Tell = Callable[[str], None]
 
 
+def check_criterion(name: str) -> None:
+    """Raise PipelineError `unknown-criterion` for a name that is none of CRITERIA."""
+    if name not in CRITERIA:
+        raise PipelineError(
+            "unknown-criterion",
+            f"there is no criterion named {name!r}",
+            subject="--criterion",
+            remedy=f"Use one of: {', '.join(CRITERIA)}.",
+        )
+
+
 def importance(
     held: Prunable,
     criterion: str,
@@ -50,13 +61,7 @@ def importance(
     and `reconstruction` the numbers compare between groups: the mean squared change of the output. `pictures` are
     (1, C, H, W), in the network's own range. Raises PipelineError `unknown-criterion`.
     """
-    if criterion not in CRITERIA:
-        raise PipelineError(
-            "unknown-criterion",
-            f"there is no criterion named {criterion!r}",
-            subject="--criterion",
-            remedy=f"Use one of: {', '.join(CRITERIA)}.",
-        )
+    check_criterion(criterion)
     if criterion == "reconstruction":
         from pipeline.shrink.choosing import scores as after_refitting
 

@@ -18,7 +18,7 @@ import numpy as np
 from pipeline import targets
 from pipeline.cost.model import device
 from pipeline.shrink.goals import Goal
-from pipeline.shrink.importance import NEED_PICTURES, importance
+from pipeline.shrink.importance import NEED_PICTURES, check_criterion, importance
 from pipeline.shrink.prunable import Prunable, prunable
 from pipeline.shrink.refit import refit
 from pipeline.support.errors import PipelineError
@@ -49,6 +49,7 @@ class PruneOptions:
     """Refit the layers that read narrowed tensors, by least squares on the pictures."""
 
     def __post_init__(self) -> None:
+        check_criterion(self.criterion)
         if not 0 <= self.multiple <= 256:
             raise PipelineError(
                 "bad-multiple",

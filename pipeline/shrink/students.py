@@ -11,6 +11,7 @@ few-shot:8,16,32x4                 three of them; the others follow as in its pu
 
 from __future__ import annotations
 
+import difflib
 import io
 import math
 import re
@@ -37,6 +38,8 @@ EXAMPLES = (
     "fast-neural-style:8,16,32x5, fast-neural-style-skips:9x3, fritz:0.25, fritz:0.3,small, few-shot:8,16,32x4"
 )
 
+_WITH_KNOBS = ("fast-neural-style", "fritz", "few-shot")
+"""How the names of `families` begin."""
 _RES = re.compile(r"^res(\d+)\.")
 _WIDTHS = re.compile(r"(?P<widths>\d+(?:,\d+)*)x(?P<blocks>\d+)(?:k(?P<kernel>\d+))?")
 _ALPHA = re.compile(r"(?P<alpha>\d*\.?\d+)(?P<small>,small)?")
@@ -86,12 +89,19 @@ class Student:
         return module
 
 
+def families() -> list[str]:
+    """The architectures whose widths and blocks can be chosen."""
+    return [name for name in names() if name.startswith(_WITH_KNOBS)]
+
+
 def parse(spec: str) -> Student:
-    """The student that a text describes. Raises PipelineError `bad-student`, `unknown-architecture-name`."""
+    """The student that a text describes. Raises PipelineError `bad-student`."""
     name, colon, knobs = spec.strip().partition(":")
     if not colon:
         raise _bad(spec, f"it has no knobs; write {name or 'a family'}:KNOBS")
-    family_of(name)
+    if name not in (known := families()):
+        near = difflib.get_close_matches(name, known, n=1)
+        raise _bad(spec, f"{name!r} is no family of students" + (f"; did you mean {near[0]}?" if near else ""))
     knobs = knobs.replace(" ", "")
     if match := _WIDTHS.fullmatch(knobs):
         widths = [int(text) for text in match["widths"].split(",")]
@@ -191,5 +201,5 @@ def _bad(spec: str, reason: str) -> PipelineError:
         "bad-student",
         f"{spec!r} describes no network: {reason}",
         subject="--student",
-        remedy=f"Such as {EXAMPLES}. Families: {', '.join(names())}.",
+        remedy=f"Such as {EXAMPLES}. Families: {', '.join(families())}.",
     )
