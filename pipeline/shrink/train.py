@@ -74,11 +74,10 @@ class LossNetwork(nn.Module):
         for index in CONVOLUTIONS:
             weight, bias = tensors.get(f"{index}.weight"), tensors.get(f"{index}.bias")
             if weight is None or bias is None or weight.ndim != 4 or weight.shape[1:] != (inputs, 3, 3):
-                absent = weight is None or bias is None
-                found = "no such tensor" if absent else f"one of shape {'x'.join(map(str, np.shape(weight)))}"
+                found = "does not" if weight is None else f"has one of {'x'.join(map(str, weight.shape))}"
                 raise PipelineError(
                     "not-a-loss-network",
-                    f"VGG16 has features.{index}.weight for {inputs} channels and 3x3 pixels, this file has {found}",
+                    f"VGG16 has features.{index}.weight for {inputs} channels of 3x3 pixels, this file {found}",
                     subject=subject,
                     remedy="Give torchvision's vgg16-397923af.pth, or a file of the same layout.",
                 )
