@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pipeline.sources.tensors import StateDict
 
-__all__ = ["FAMILIES", "Recognised", "Variant", "build", "load", "names", "recognise"]
+__all__ = ["FAMILIES", "Recognised", "Variant", "build", "family_of", "load", "names", "recognise"]
 
 FAMILIES: tuple[Family, ...] = (
     fast_neural_style.FAMILY,

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.contract import ImageContract
 
 if TYPE_CHECKING:
+    import onnx
     from torch import nn
 
 Tensors = dict[str, np.ndarray]
@@ -48,7 +49,8 @@ class Family:
     did. `infer` reads the parameters from shapes, taking defaults for what is missing. `shapes` are the
     tensors that a network with these parameters has, in order. `choose` says which variants fit, given the
     parameters, the names as they were in the file, and the class names of a whole-module pickle. `module`
-    builds the torch module of a variant. `contract` gives the image contract.
+    builds the torch module of a variant. `contract` gives the image contract. `graph`, where there is one, gives
+    the same network as an ONNX model with these tensors, for machines without torch.
     """
 
     variants: tuple[Variant, ...]
@@ -58,6 +60,7 @@ class Family:
     choose: Callable[[Parameters, Shapes, Mapping[str, str]], Choice]
     module: Callable[[str, Parameters], nn.Module]
     contract: Callable[[Parameters], ImageContract]
+    graph: Callable[[Parameters, Tensors], onnx.ModelProto] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.architectures.base import Choice, Family, Parameters, Shapes, Tensors, Variant, dimension
+from pipeline.architectures.fritz_graph import EPSILON, graph
 from pipeline.contract import ImageContract, ImageSide
 
 if TYPE_CHECKING:
     from torch import nn
 
 FRITZ = Variant("fritz", "Fritz's Keras style network: zero padding, instance norm by std + 1e-3, tanh to 0..255")
-
-EPSILON = 1e-3
-"""Added to the standard deviation (keras_contrib InstanceNormalization's default, and in the shipped files)."""
 
 
 def clean(tensors: Tensors) -> tuple[Tensors, list[str]]:
@@ -147,4 +145,5 @@ FAMILY = Family(
     choose=choose,
     module=module,
     contract=contract,
+    graph=graph,
 )

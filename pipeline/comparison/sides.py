@@ -154,7 +154,7 @@ def read_side(
             remedy="`pipeline convert` and `pipeline compare` take it: they fill the others with stand-ins.",
         )
     plain = _plain(network)
-    file = network.model if chosen or network.model is None else load_model(path)
+    file = network.model if chosen or network.format != "onnx" else load_model(path)
     return Side(
         label,
         path,

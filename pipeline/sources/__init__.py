@@ -239,7 +239,7 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
     if options.architecture and ":" in options.architecture:
         return _read_own(path, state, options)
 
-    from pipeline.architectures import build, load, names, recognise
+    from pipeline.architectures import build, family_of, load, names, recognise
     from pipeline.sources.tensors import ARCHITECTURE
 
     declared = state.attributes.get(ARCHITECTURE)
@@ -247,13 +247,17 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
     named = declared if by_file else options.architecture
     state, recognised = company.found(state, lambda part: recognise(part, named))
     notes = [*state.notes, *recognised.notes]
+    module, model = None, None
     try:
         module = load(build(recognised.name, recognised.params), recognised.tensors, str(path))
     except MissingDependency:
-        if not options.describe:
+        drawn = family_of(recognised.name).graph
+        if drawn is not None:
+            model = drawn(recognised.params, recognised.tensors)
+        elif options.describe:
+            notes.append("torch is not installed: its cost is not given")
+        else:
             raise
-        module = None
-        notes.append("torch is not installed: its cost is not given")
     if state.attributes.get("training") is True:
         notes.append("saved in training mode: evaluated in eval mode")
     return Network(
@@ -266,6 +270,7 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
         contract=_declare(path, options, recognised.contract, ({}, {})),
         weights=recognised.weights,
         module=module,
+        model=model,
         details=recognised.params,
         integers=tuple(state.integers),
         notes=tuple(notes),

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.architectures.fritz import EPSILON
+from pipeline.architectures.fritz_graph import EPSILON
 from pipeline.sources import plain
 from pipeline.sources.budget import Budget
 from pipeline.sources.failures import damaged, guarded

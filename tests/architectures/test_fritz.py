@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch.nn import functional as f
@@ -83,6 +84,23 @@ def test_the_module_computes_what_keras_computes_at_even_and_odd_sizes(size: tup
         expected = keras(tensors(params), 2, x)
     assert painted.shape == expected.shape
     assert (painted - expected).abs().max() < 0.01
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"widths": [4, 6, 8], "blocks": 2}, {"widths": [9, 9, 9], "blocks": 0}, {"widths": [5, 3, 4], "blocks": 1}],
+)
+@pytest.mark.parametrize("size", [(32, 40), (36, 28)])
+def test_the_graph_for_machines_without_torch_computes_what_the_module_does(params, size) -> None:
+    from pipeline.graph.runtime import run, session
+
+    module = load(build("fritz", params), tensors(params))
+    x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(2)) * 255
+    with torch.no_grad():
+        expected = module(x).numpy()
+    graph = fritz.FAMILY.graph(params, tensors(params))
+    onnx.checker.check_model(graph, full_check=True)
+    assert np.abs(run(session(graph), x.numpy()) - expected).max() < 0.02
 
 
 def test_the_norm_of_a_flat_channel_is_its_shift() -> None:

@@ -1,0 +1,54 @@
+"""Where torch is not installed: what works, and what is said where it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.networks import style_checkpoint
+from tests.sources.files import fritz_h5
+
+
+@pytest.fixture
+def without(tmp_path):
+    """The command line in a process that cannot import torch."""
+    (tmp_path / "none" / "torch").mkdir(parents=True)
+    (tmp_path / "none" / "torch" / "__init__.py").write_text("raise ImportError('No module named torch')\n")
+    paths = os.pathsep.join(map(str, (tmp_path / "none", REPOSITORY)))
+    environment = os.environ | {"PYTHONPATH": paths, "PIPELINE_CACHE": str(tmp_path / "cache")}
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
+        )
+
+    return call
+
+
+def test_a_keras_file_is_converted_and_is_what_torch_computes(without, pipeline, tmp_path):
+    fritz_h5(tmp_path / "net.h5", blocks=1)
+    done = without("convert", "net.h5", "-o", "made.onnx", "--size", "64x48")
+    assert done.returncode == 0, done.stderr
+    same = pipeline("compare", tmp_path / "net.h5", tmp_path / "made.onnx", "--target", "barracuda-3.0")
+    assert same.code == 0, same.err
+
+
+def test_a_checkpoint_is_described_and_the_rest_names_the_cpu_build(without, tmp_path):
+    path = style_checkpoint(tmp_path / "net.pth")
+    told = without("inspect", path, "--json")
+    assert told.returncode == 0, told.stderr
+    facts = json.loads(told.stdout)
+    assert (facts["architecture"], facts["contract"]["input"]["range"]) == ("fast-neural-style", "0..255")
+    assert "cost" not in facts
+    refused = without("convert", path)
+    assert refused.returncode == 2
+    assert "[missing-dependency]" in refused.stderr
+    assert "whl/cpu" in refused.stderr
+    assert not list(Path(tmp_path).glob("*.onnx"))
