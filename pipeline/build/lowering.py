@@ -178,21 +178,21 @@ def _lower_at(
 
     graph = rewritten.graph
     contract = _contract_of(graph, network, bake_contract)
-    if refits:
-        rewritten.edits.extend(fuse(graph, target, contract))
-    before_finish = graph.copy()
-    finished = finish(graph, target, skip, compare if check else None)
-    rewritten.edits.extend(finished.edits)
+    fused = fuse(graph, target, contract) if refits else []
+    written = None if fused else rewritten.written
+    written = target.family.write(graph, target) if written is None else written
+    finished = finish(graph, target, skip, compare if check else None, written)
+    uncured = written if finished.edits else None
+    centred = centre(graph, target, contract) if refits else []
+    rewritten.edits.extend([*fused, *finished.edits, *centred])
     rewritten.checks.extend(finished.checks)
-    uncured = target.family.write(before_finish, target) if finished.edits else None
-    del before_finish
-    if refits:
-        rewritten.edits.extend(centre(graph, target, contract))
+    written = None if finished.edits or centred else written
     del exported
     give_back()
     channels = _channels(graph, only_pictures=bake_contract)
     smallest = network.contract.size_multiple if network.contract else 1
-    fit = _fit(graph, target, channels, smallest)
+    fit = _fit(graph, target, channels, smallest, written)
+    del written
     arranged, on = None, device_for(target, device)
     if on is not None and fit.candidate is not None:
         alone_at = (own_size or size) if fit.multiple is None or alone else None
@@ -263,6 +263,8 @@ class Rewritten:
     checks: list[Check]
     baked: dict[str, str] | None
     notes: list[str]
+    written: bytes | None
+    """The graph's file, where the last round of rewriting wrote it."""
 
 
 def rewrite(
@@ -294,7 +296,7 @@ def rewrite(
         result = lower(graph, target, skip, compare if check else None)
         edits += result.edits
         checks += result.checks
-    return Rewritten(graph, edits, result.refusals, checks, baked, [note] if note else [])
+    return Rewritten(graph, edits, result.refusals, checks, baked, [note] if note else [], result.written)
 
 
 def _contract_of(graph: gs.Graph, network: Network, baked: bool) -> ImageContract | None:
@@ -322,11 +324,11 @@ class _Fit:
     notes: list[str]
 
 
-def _fit(graph: gs.Graph, target: Target, channels: int, smallest: int) -> _Fit:
+def _fit(graph: gs.Graph, target: Target, channels: int, smallest: int, written: bytes | None = None) -> _Fit:
     from pipeline.verify.proof import as_target_computes
 
     try:
-        candidate = as_target_computes(target.family.write(graph, target), target)
+        candidate = as_target_computes(target.family.write(graph, target) if written is None else written, target)
     except Exception as error:  # whatever ONNX Runtime raises for a graph that the target would not take either
         return _Fit(None, 1, [f"the graph cannot be run as {target.name} computes it ({_first_line(error)})"])
     choices = [m for m in SIZE_MULTIPLES if m >= smallest]

@@ -15,6 +15,7 @@ from pipeline.support.memory import keep_what_is_loaded
 if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
     from pipeline.build.options import BuildOptions, Step
+    from pipeline.contract import ImageContract
     from pipeline.network import Network
     from pipeline.rewrites.base import Refusal
     from pipeline.sources.running import Reference
@@ -143,12 +144,14 @@ def _lower_and_prove(
             remedy="The validator finds nothing wrong with it: please report this.",
         )
 
-    def shown(function: Picture2Picture, around: Network | None) -> Picture2Picture:
-        made = picture_function(function, around, reference, lowered)
+    contract = contract_of(network, reference, lowered)
+
+    def shown(function: Picture2Picture, held: ImageContract | None) -> Picture2Picture:
+        made = function if held is None else proving.around(function, held)
         return _of_whole_levels(made) if network.model is not None and takes_bytes(network.model) else made
 
-    outside = None if bake_contract else network
-    candidate, truth = shown(lowered.candidate, outside), shown(lowered.quantised or reference, network)
+    outside = None if bake_contract else contract
+    candidate, truth = shown(lowered.candidate, outside), shown(lowered.quantised or reference, contract)
     tried = trial_sizes(lowered, getattr(reference, "fixed_size", None))
     proof = proving.prove(
         truth,
@@ -173,14 +176,14 @@ def _lower_and_prove(
             None if LowContrast.name in options.skip else any(edit.what == MEAN for edit in lowered.edits),
         )
     if lowered.quantised is not None:
-        as_given = picture_function(reference, network, reference, lowered)(proof.golden_input)
+        as_given = proving.around(reference, contract)(proof.golden_input)
         report["against_quantised"] = difference(as_given, candidate(proof.golden_input), "picture").as_dict()
     if options.original is not None:
         report["against_original"] = against_original(
             options.original,
-            picture_function(sources.reference(_original(options)), network, reference, lowered),
+            proving.around(sources.reference(_original(options)), contract),
             candidate,
-            picture_function(reference, network, reference, lowered),
+            proving.around(reference, contract),
             proof.golden_input,
         )
     worst = proof.worst
@@ -295,29 +298,18 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def picture_function(
-    function: Picture2Picture, network: Network | None, reference: Picture2Picture, lowered: Lowered
-) -> Picture2Picture:
-    """`function` as RGB 0..1 to RGB 0..1: through the network's contract, or as it is when it is baked in.
-
-    An undeclared contract is measured in: 0..1 in, and out whichever declared range the output fits into.
-    """
+def contract_of(network: Network, reference: Picture2Picture, lowered: Lowered) -> ImageContract:
+    """The contract of the source network; where none is declared, 0..1 in and the range that its output fits."""
     from pipeline.build.lowering import trial_sizes
     from pipeline.contract import ImageContract, ImageSide
     from pipeline.verify.pictures import noise
-    from pipeline.verify.proof import around
 
-    if network is None:
-        return function
-    contract = network.contract
-    if contract is None:
-        size = trial_sizes(lowered, getattr(reference, "fixed_size", None))[0]
-        sample = reference(noise(*size.hw, lowered.input_channels))
-        output = "0..255" if abs(sample).max() > 4 else "-1..1" if sample.min() < -0.05 else "0..1"
-        contract = ImageContract(
-            ImageSide("0..1", lowered.input_channels), ImageSide(output, lowered.output_channels)
-        )
-    return around(function, contract)
+    if network.contract is not None:
+        return network.contract
+    size = trial_sizes(lowered, getattr(reference, "fixed_size", None))[0]
+    sample = reference(noise(*size.hw, lowered.input_channels))
+    output = "0..255" if abs(sample).max() > 4 else "-1..1" if sample.min() < -0.05 else "0..1"
+    return ImageContract(ImageSide("0..1", lowered.input_channels), ImageSide(output, lowered.output_channels))
 
 
 def _of_whole_levels(function: Picture2Picture) -> Picture2Picture:

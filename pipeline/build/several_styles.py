@@ -170,9 +170,10 @@ def _validated(
 
 def _truth(network: Network, lowered: Lowered) -> Picture2Picture:
     from pipeline import sources
+    from pipeline.verify.proof import around
 
     reference = sources.reference(network)
-    return proven.picture_function(reference, network, reference, lowered)
+    return around(reference, proven.contract_of(network, reference, lowered))
 
 
 def _proved(truth: Picture2Picture, candidate: Picture2Picture, lowered: Lowered, options: BuildOptions) -> Proof:

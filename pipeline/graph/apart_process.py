@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 
 from pipeline.graph.apart import array_bytes, receive, send
 from pipeline.graph.opening import opened
@@ -72,7 +73,7 @@ class _Session:
         import onnxruntime  # noqa: F401 - what it takes itself is not counted
 
         limit_memory(int(sys.argv[1]))
-        self.session = opened(question)
+        self.session = opened(question, len(onnx.ModelProto.FromString(question).graph.node))
         sides = {"inputs": self.session.get_inputs(), "outputs": self.session.get_outputs()}
         told = {side: [[held.name, held.type, held.shape] for held in all_] for side, all_ in sides.items()}
         return json.dumps(told).encode()

@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import onnx
 
+from pipeline.graph.elementwise import BROADCASTING, UNARY
 from pipeline.graph.standard import declared_sizes, infer_shapes
 from pipeline.graph.structure import check_structure, label
 
@@ -34,6 +35,20 @@ _UNTOLD = frozenset(
 _CONVOLUTIONS = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3, "DeformConv": 1}
 _PRODUCTS = frozenset(["MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "FusedMatMul"])
 _VIEWS = frozenset(["Constant", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Size"])
+
+# fmt: off
+_GROWING = frozenset([
+    "AveragePool", "BatchNormalization", "Concat", "Constant", "Conv", "ConvTranspose", "DepthToSpace",
+    "DequantizeLinear", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization", "LRN",
+    "InstanceNormalization",
+    "LayerNormalization", "LogSoftmax", "LpNormalization", "MatMul", "MaxPool", "MeanVarianceNormalization",
+    "Pad", "QuantizeLinear", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
+    "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Softmax", "SpaceToDepth", "Transpose", "Unsqueeze",
+    "Upsample",
+])
+# fmt: on
+"""Operators whose results have, along each axis, no fewer elements for inputs that have no fewer: not Slice, whose
+bounds may count from both ends, nor Squeeze, which may go by the sizes, nor what computes with shapes."""
 
 Known = dict[str, tuple[tuple[int, ...], int]]
 """Tensor name -> its shape, all sizes known, and the bytes of an element."""
@@ -133,6 +148,20 @@ def estimate(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]] | None 
                 ends[end] = ends.get(end, 0) + _bytes(known, name)
         alive -= ends.pop(index, 0)
     return told
+
+
+def grows_with_inputs(model: onnx.ModelProto) -> bool:
+    """Whether no tensor of a `light` model is larger for smaller inputs; False where that is not certain.
+
+    Then a run takes no more than one with inputs that are larger, or as large, along every axis.
+    """
+    return all(node.domain in ("", "ai.onnx") and _grows(node) for node in model.graph.node)
+
+
+def _grows(node: onnx.NodeProto) -> bool:
+    if node.op_type == "Resize":  # a policy divides by the sizes of the input
+        return not any(held.name == "keep_aspect_ratio_policy" for held in node.attribute)
+    return node.op_type in _GROWING or node.op_type in UNARY or node.op_type in BROADCASTING
 
 
 def _node(node: onnx.NodeProto, known: Known, constant: set[str], told: Estimate) -> tuple[int, int]:

@@ -14,6 +14,8 @@ from pipeline.support.errors import PipelineError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.graph.shape import Shapes
+
 PRODUCER = "unity-bridge-pipeline"
 """Barracuda treats files by tf2onnx, keras2onnx and pytorch specially (importer.md section 3): never those."""
 OPSET = 18
@@ -140,12 +142,19 @@ def valid(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def assemble(
-    graph: gs.Graph, opset: int, ir_version: int, metadata: Mapping[str, str] | None = None
+    graph: gs.Graph,
+    opset: int,
+    ir_version: int,
+    metadata: Mapping[str, str] | None = None,
+    shapes: Shapes | None = None,
 ) -> onnx.ModelProto:
-    """A model that declares `opset` and holds the nodes of a graph as they are, whatever form that is."""
+    """A model that declares `opset` and holds the nodes of a graph as they are, whatever form that is.
+
+    `shapes` are those of the graph, where they are known already.
+    """
     _name_nodes(graph)
     _refuse_packed(graph)
-    shapes = infer(graph)
+    shapes = infer(graph) if shapes is None else shapes
     exported = gs.export_onnx(graph, do_type_check=False)
     proto = exported.graph
     del proto.value_info[:]

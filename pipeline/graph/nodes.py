@@ -11,51 +11,8 @@ from typing import Any, overload
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx_graphsurgeon.logger import G_LOGGER
 
-from pipeline.support.sorting import topological
-
-G_LOGGER.severity = G_LOGGER.CRITICAL + 1
-
-
-def _makers(node: gs.Node) -> Iterator[gs.Node]:
-    """The nodes whose results a node reads, those that its subgraphs read included."""
-    for tensor in node.inputs:
-        yield from tensor.inputs
-    for subgraph in node.subgraphs():
-        for tensor in subgraph._foreign_tensors().values():
-            yield from tensor.inputs
-
-
-def sorted_nodes(graph: gs.Graph) -> list[gs.Node]:
-    """The nodes so that producers come first; nodes of a cycle, and those that read from one, are left out."""
-    number = {id(node): index for index, node in enumerate(graph.nodes)}
-
-    def makers(index: int) -> list[int]:
-        return [number[id(maker)] for maker in _makers(graph.nodes[index]) if id(maker) in number]
-
-    return [graph.nodes[index] for index in topological(len(graph.nodes), makers)]
-
-
-def _toposort(graph: gs.Graph, *_: Any, **__: Any) -> gs.Graph:
-    """`Graph.toposort` without recursion: the order of onnx-graphsurgeon, for any number of nodes in a row.
-
-    Its own calls itself once for each node that stands before what it reads, which ends at some 300 nodes. Raises
-    ValueError for a graph with a cycle.
-    """
-    for subgraph in graph.subgraphs():
-        _toposort(subgraph)
-    order = sorted_nodes(graph)
-    if len(order) < len(graph.nodes):
-        raise ValueError("the graph has a cycle")
-    level: dict[int, int] = {}
-    for node in order:
-        level[id(node)] = 1 + max((level.get(id(maker), -1) for maker in _makers(node)), default=-1)
-    graph.nodes = sorted(order, key=lambda node: level[id(node)])
-    return graph
-
-
-gs.Graph.toposort = _toposort
+from pipeline.graph import surgeon  # noqa: F401 - it makes onnx-graphsurgeon linear in the nodes
 
 _REDUCTIONS = tuple(
     f"Reduce{kind}"

@@ -27,6 +27,8 @@ def opened(content: bytes, nodes: int = 0) -> onnxruntime.InferenceSession:
     # Planning which buffers share memory takes the square of the nodes: 3.4 s at 3,000, and 0.05 s without. What
     # is not read any more is freed either way.
     options.enable_mem_reuse = False
+    # Threads that wait for the next operator in a loop double the processor time of graphs of many small ones.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The layout optimisations after this level keep a second, reordered copy of every weight.
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_DISABLE_ALL if nodes > MANY_NODES else levels.ORT_ENABLE_EXTENDED

@@ -9,13 +9,14 @@ values, foreign operators, very large networks) runs in a process of its own tha
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.graph.apart import Apart
-from pipeline.graph.estimate import MOST_FOLDED, Estimate, estimate, light
+from pipeline.graph.estimate import MOST_FOLDED, Estimate, estimate, grows_with_inputs, light
 from pipeline.graph.opening import opened
 from pipeline.support import limits
 
@@ -39,9 +40,13 @@ class Session:
         content, proto = _both(model)
         self._what = what
         self._light = light(proto)
-        self._told: dict[tuple[tuple[str, tuple[int, ...]], ...], None] = {}
-        told = estimate(self._light, _probe(self._light))
+        self._counted: list[dict[str, tuple[int, ...]]] = []
+        self._grows = grows_with_inputs(self._light)
+        probe = _probe(self._light)
+        told = estimate(self._light, probe)
         self._refuse(told)
+        if not told.all.unknown:
+            self._counted.append(probe)
         folded = told.folded
         if folded.largest > MOST_FOLDED or folded.total > 4 * MOST_FOLDED:
             needed = (
@@ -65,11 +70,28 @@ class Session:
 
         Raises LimitReached, and whatever ONNX Runtime raises for a model that does not run at this size.
         """
-        key = tuple((name, tuple(np.shape(value))) for name, value in inputs.items())
-        if key not in self._told:
-            self._refuse(estimate(self._light, dict(key)))
-            self._told[key] = None
+        shapes = {name: tuple(np.shape(value)) for name, value in inputs.items()}
+        if not self._is_counted(shapes):
+            told = estimate(self._light, shapes)
+            self._refuse(told)
+            if not told.all.unknown:
+                self._counted.append(shapes)
         return self._opened.run(names, dict(inputs))  # type: ignore[no-any-return]
+
+    def _is_counted(self, shapes: dict[str, tuple[int, ...]]) -> bool:
+        """Whether a run with inputs of these shapes takes no more than one that was counted and not refused."""
+        return any(
+            shapes == counted
+            or (
+                self._grows
+                and shapes.keys() == counted.keys()
+                and all(
+                    len(shape) == len(counted[name]) and all(map(operator.le, shape, counted[name]))
+                    for name, shape in shapes.items()
+                )
+            )
+            for counted in self._counted
+        )
 
     def _refuse(self, told: Estimate) -> None:
         limit = limits.run_memory()

@@ -19,6 +19,7 @@ from pipeline.graph import operator_shapes as ops
 from pipeline.graph.elementwise import BROADCASTING, UNARY
 from pipeline.graph.forms import slices
 from pipeline.graph.shape import Contradiction, Shapes, broadcast, product
+from pipeline.graph.surgeon import sorted_nodes
 
 SMALL = 64
 """Integer tensors up to this many elements are evaluated: sizes, pads and axes, never data."""
@@ -36,7 +37,7 @@ def infer(graph: gs.Graph, inputs: Mapping[str, Sequence[int | None]] | None = N
             shapes.known[tensor.name] = tuple(
                 int(size) if isinstance(size, (int, np.integer)) and size > 0 else None for size in declared
             )
-    for node in n.sorted_nodes(graph):
+    for node in sorted_nodes(graph):
         try:
             _infer_node(node, shapes, graph.opset)
         except Contradiction as problem:
@@ -78,6 +79,23 @@ def infer_elsewhere(graph: gs.Graph) -> Shapes:
     return infer(graph, inputs)
 
 
+_KEPT = "_shapes_kept"
+"""Where a graph keeps shapes that were inferred of it, beside the number of its nodes."""
+
+
+def keep_shapes(graph: gs.Graph) -> None:
+    """Let every `LazyShapes` of a graph share what is inferred from now on, until this is called again.
+
+    To be called after each change of the graph, as those who run rewrites do.
+    """
+    graph.__dict__[_KEPT] = (len(graph.nodes), {})
+
+
+def forget_shapes(graph: gs.Graph) -> None:
+    """Let every `LazyShapes` of a graph infer for itself again."""
+    graph.__dict__.pop(_KEPT, None)
+
+
 class LazyShapes:
     """A graph's shapes at its declared size (`here`) and at another (`elsewhere`), inferred when first asked."""
 
@@ -86,11 +104,19 @@ class LazyShapes:
 
     @cached_property
     def here(self) -> Shapes:
-        return infer(self._graph)
+        return self._shared("here", infer)
 
     @cached_property
     def elsewhere(self) -> Shapes:
-        return infer_elsewhere(self._graph)
+        return self._shared("elsewhere", infer_elsewhere)
+
+    def _shared(self, name: str, infer_: Callable[[gs.Graph], Shapes]) -> Shapes:
+        nodes, kept = self._graph.__dict__.get(_KEPT, (-1, {}))
+        if nodes != len(self._graph.nodes):  # nothing is kept, or nodes were added since
+            return infer_(self._graph)
+        if name not in kept:
+            kept[name] = infer_(self._graph)
+        return kept[name]  # type: ignore[no-any-return]
 
     def fixed_size(self, tensor: gs.Tensor, axis: int) -> int | None:
         """The size along an axis when it is known and the same at every picture size, else None."""

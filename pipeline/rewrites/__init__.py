@@ -111,10 +111,14 @@ def lower(
 
 
 def finish(
-    graph: gs.Graph, target: Target, skip: Collection[str] = (), compare: Compare | None = None
+    graph: gs.Graph,
+    target: Target,
+    skip: Collection[str] = (),
+    compare: Compare | None = None,
+    written: bytes | None = None,
 ) -> LoweringResult:
-    """Apply the rewrites that come behind all others and behind the image contract; as `lower`."""
-    return run(graph, target, (rewrite for rewrite in FINISHING if rewrite.name not in skip), compare)
+    """Apply the rewrites that come behind all others and behind the image contract; as `lower` and `run`."""
+    return run(graph, target, (rewrite for rewrite in FINISHING if rewrite.name not in skip), compare, written)
 
 
 __all__ = [

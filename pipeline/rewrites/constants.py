@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 from pipeline.graph import nodes as n
 from pipeline.graph.estimate import MOST_FOLDED, folded_elements
 from pipeline.graph.shape import Shapes
-from pipeline.graph.shapes import SMALL, infer, infer_elsewhere
+from pipeline.graph.shapes import SMALL, LazyShapes
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class BakedSizes(Rewrite):
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         if not any(True for _ in n.nodes_of(graph, "Shape", "Size")) or not asked(*graph.nodes):
             return []
-        shapes = infer(graph)
+        shapes = LazyShapes(graph).here
         names = _replace_known(graph, shapes, shapes.values)
         if names:
             size = "x".join(str(s) for s in graph.inputs[0].shape or ())
@@ -212,8 +212,8 @@ def _fold(graph: gs.Graph) -> list[Edit]:
     }
     room = 4 * MOST_FOLDED + sum(tensor.values.nbytes for tensor in held.values())
     if any(True for _ in n.nodes_of(graph, "Shape", "ConstantOfShape", "Size", "Range")):
-        shapes = infer(graph)
-        elsewhere = infer_elsewhere(graph).values
+        lazy = LazyShapes(graph)
+        shapes, elsewhere = lazy.here, lazy.elsewhere.values
         same = {
             name: values
             for name, values in shapes.values.items()
@@ -440,7 +440,7 @@ def _neutral_arithmetic(graph: gs.Graph) -> list[Edit]:
             neutral = 0.0 if node.op in ("Add", "Sub") else 1.0
             if n.scalar(held) != neutral:
                 continue
-            shapes = shapes or infer(graph)
+            shapes = shapes or LazyShapes(graph).here
             rank = shapes.rank(node.inputs[keep])
             if rank is None or rank < len(held.shape) or kind_of(node.inputs[keep]) != "f":
                 continue

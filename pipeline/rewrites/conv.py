@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shape import Shapes
-from pipeline.graph.shapes import LazyShapes, infer
+from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
 from pipeline.rewrites.kernels import (
     Axis,
@@ -261,7 +261,7 @@ class TransposedConvolutions(Rewrite):
             if not asked(node):
                 continue
             if "output_shape" in node.attrs:
-                shapes = shapes or infer(graph)
+                shapes = shapes or LazyShapes(graph).here
             outcome += self._lower(graph, node, shapes)
         return outcome
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.graph.nodes import forget_names
+from pipeline.graph.shapes import LazyShapes, forget_shapes, keep_shapes
 from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite, always
 from pipeline.support.errors import PipelineError
 
@@ -26,8 +27,12 @@ class Faults:
     with the nodes. What an edit of the round touched counts as free of faults until the next.
     """
 
-    def __init__(self, graph: gs.Graph, target: Target, rewrites: Iterable[Rewrite]) -> None:
+    def __init__(
+        self, graph: gs.Graph, target: Target, rewrites: Iterable[Rewrite], written: bytes | None = None
+    ) -> None:
         self._graph, self._target = graph, target
+        self.written = written
+        """The graph's file, once it was written."""
         self._wanted = {code for rewrite in rewrites for code in rewrite.removes}
         self._codes: dict[str, set[str]] | None = None
         self._touched: set[str] = set()
@@ -50,8 +55,11 @@ class Faults:
             family = self._target.family
             from pipeline.validation import validate
 
-            written = family.read(family.write(self._graph, self._target))
-            for finding in validate(written, self._target, self._wanted):
+            if self.written is None:
+                self.written = family.write(self._graph, self._target)
+            for finding in validate(
+                family.read(self.written), self._target, self._wanted, LazyShapes(self._graph).here
+            ):
                 self._codes.setdefault(finding.node, set()).add(finding.code)
         return set() if name in self._touched else self._codes.get(name, set())
 
@@ -85,6 +93,8 @@ class LoweringResult:
     edits: list[Edit] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
+    written: bytes | None = None
+    """The graph's file as it is now, where that had to be written."""
 
 
 def settle(graph: gs.Graph) -> None:
@@ -93,22 +103,37 @@ def settle(graph: gs.Graph) -> None:
 
 
 def run(
-    graph: gs.Graph, target: Target, rewrites: Iterable[Rewrite], compare: Compare | None = None
+    graph: gs.Graph,
+    target: Target,
+    rewrites: Iterable[Rewrite],
+    compare: Compare | None = None,
+    written: bytes | None = None,
 ) -> LoweringResult:
     """Apply the rewrites, in order, again and again until a round changes nothing.
 
     The target's rules are evaluated once per round, and ask for rewrites where they find fault (`Faults`). Dead
     nodes are removed and the graph is sorted after each rewrite that changed it. With `compare`, what a rewrite
     did is compared with the graph before it; where they differ it is undone and the rewrite left out. A rewrite
-    with `changes_numbers` is not compared.
+    with `changes_numbers` is not compared. `written` is the graph's file, where that is known already.
     """
     rewrites = tuple(rewrites)
-    result = LoweringResult()
+    result = LoweringResult(written=written)
+    try:
+        _settle(graph, target, rewrites, compare, result)
+    finally:
+        forget_shapes(graph)
+    return result
+
+
+def _settle(
+    graph: gs.Graph, target: Target, rewrites: tuple[Rewrite, ...], compare: Compare | None, result: LoweringResult
+) -> None:
     undone: set[str] = set()
     for _ in range(MAX_ROUNDS):
         changed = False
-        faults = Faults(graph, target, rewrites)
+        faults = Faults(graph, target, rewrites, result.written)
         refusals: dict[Refusal, None] = {}
+        keep_shapes(graph)
         for rewrite in rewrites:
             if rewrite.name in undone or (changed and rewrite.last):
                 continue
@@ -120,19 +145,22 @@ def run(
             if edits:
                 faults.touched(edits)
                 settle(graph)
+                keep_shapes(graph)
                 if compare is not None and before is not None:
                     check = _checked(rewrite, before, graph, edits, compare)
                     result.checks.append(check)
                     if check.outcome == "undone":
                         undone.add(rewrite.name)
                         _restore(graph, before)
+                        keep_shapes(graph)
                         changed = True  # the others look at its nodes again, in the next round
                         continue
                 changed = True
                 result.edits.extend(edits)
+        result.written = None if changed else faults.written
         if not changed:
             result.refusals = list(refusals)
-            return result
+            return
     names = ", ".join(dict.fromkeys(e.rewrite for e in result.edits[-20:]))
     raise PipelineError(
         "rewrites-do-not-settle",

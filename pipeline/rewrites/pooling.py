@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END
 from pipeline.graph.shape import Shapes
-from pipeline.graph.shapes import infer
+from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
 from pipeline.rewrites.conv import STRIDE_LIMIT
 from pipeline.rewrites.kernels import keep_pixels, repeat_pixels, same_pads, take_over
@@ -85,7 +85,7 @@ class Pools(Rewrite):
             if node.op.endswith("LpPool"):
                 outcome += self.refuse(node, "pool-unknown", f"{target.name} does not have {node.op}", _FIX)
                 continue
-            shapes = shapes or infer(graph)
+            shapes = shapes or LazyShapes(graph).here
             outcome += self._lower(graph, node, shapes)
         return outcome
 

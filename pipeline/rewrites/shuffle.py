@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, slice_spec
 from pipeline.graph.shape import Shape, Shapes
-from pipeline.graph.shapes import infer
+from pipeline.graph.shapes import LazyShapes, infer
 from pipeline.rewrites.base import Asked, Outcome, Rewrite
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ _KINDS: dict[tuple[int, ...], str] = {
 def _views(graph: gs.Graph, views: list[Shapes]) -> list[Shapes]:
     """The shapes at the declared size, and at two more where that leaves sizes open; computed once."""
     if not views:
-        views.append(infer(graph))
+        views.append(LazyShapes(graph).here)
         for height, width in _PROBES:
             sizes = {
                 tensor.name: (1, tensor.shape[1], height, width)

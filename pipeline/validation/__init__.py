@@ -18,6 +18,7 @@ from pipeline.validation.findings import Finding, Severity
 if TYPE_CHECKING:
     import onnx
 
+    from pipeline.graph.shape import Shapes
     from pipeline.targets import Rule, Target
     from pipeline.validation.graphs import GraphKind
     from pipeline.validation.kinds import Hit, Kind
@@ -45,17 +46,20 @@ def codes() -> dict[str, dict[str, str]]:
     return found
 
 
-def validate(model: onnx.ModelProto, target: Target, only: Collection[str] | None = None) -> list[Finding]:
+def validate(
+    model: onnx.ModelProto, target: Target, only: Collection[str] | None = None, shapes: Shapes | None = None
+) -> list[Finding]:
     """The findings of a model for a target, worst first, then in node order, then by code.
 
-    With `only`, those of these codes; the other rules are not evaluated.
+    With `only`, those of these codes; the other rules are not evaluated. `shapes` are what our own inference says
+    of the model, where that is known already.
     The model is not changed, and weights are not turned into arrays. Never raises on an odd graph: what cannot be
     read is the finding `malformed-graph`.
     """
     from pipeline.validation.view import View
 
     kinds, graph_kinds = kinds_of(target)
-    view = View(model, target)
+    view = View(model, target, own=shapes)
     place = {id(node): index for index, node in enumerate(view.nodes)}
     found: list[tuple[int, Finding]] = []
     for rule in target.graph_rules:

@@ -19,7 +19,7 @@ from pipeline.support.sorting import topological
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-    from pipeline.graph.shape import Shape
+    from pipeline.graph.shape import Shape, Shapes
     from pipeline.targets import Target
 
 SMALL = 4096
@@ -33,7 +33,18 @@ _ELEMENT_LIMIT = 1024
 class View:
     """A model seen with a target's eyes. Nothing in here raises on a malformed graph."""
 
-    def __init__(self, model: onnx.ModelProto, target: Target) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        target: Target,
+        graph: gs.Graph | None = None,
+        own: Shapes | None = None,
+    ) -> None:
+        """`graph` is the model as a graph, `own` what our inference says of it, where these are known already."""
+        if graph is not None:
+            self.__dict__["surgeon"] = graph
+        if own is not None:
+            self.__dict__["own"] = own
         self.model = model
         self.target = target
         self.graph = model.graph
@@ -133,6 +144,17 @@ class View:
             return None
 
     @cached_property
+    def own(self) -> Shapes | None:
+        """What our own inference knows; None for a graph that is too odd."""
+        from pipeline.graph import infer
+
+        if self.surgeon is None or len(self.order) < len(self.nodes):
+            return None
+        with contextlib.suppress(Exception):
+            return infer(self.surgeon)
+        return None
+
+    @cached_property
     def _inferred(self) -> tuple[dict[str, Shape], dict[str, np.ndarray], dict[str, int]]:
         shapes: dict[str, Shape] = {}
         values: dict[str, np.ndarray] = {}
@@ -143,13 +165,9 @@ class View:
             self._note(held, held.name, shapes, kinds)
         for held in self._standard_inference():
             self._note(held, held.name, shapes, kinds)
-        if self.surgeon is not None and len(self.order) == len(self.nodes):
-            from pipeline.graph import infer
-
-            with contextlib.suppress(Exception):
-                own = infer(self.surgeon)
-                shapes.update(own.known)
-                values = own.values
+        if self.own is not None:
+            shapes.update(self.own.known)
+            values = self.own.values
         for name, tensor in self.initializers.items():
             shapes[name] = tuple(tensor.dims)
             kinds[name] = tensor.data_type

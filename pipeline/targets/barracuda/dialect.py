@@ -62,12 +62,12 @@ def write(graph: gs.Graph, metadata: Mapping[str, str] | None = None) -> onnx.Mo
     """
     copy = graph.copy()
     copy.name = graph.name
-    shapes = LazyShapes(copy)
+    shapes = LazyShapes(graph)
     for node in list(copy.nodes):
         if node.domain in (None, "", "ai.onnx"):
             _write_node(copy, node, shapes)
     opset = max((_opset_of(node, shapes) for node in copy.nodes if not node.domain), default=LOWEST_OPSET)
-    return assemble(copy, opset, IR_VERSION, metadata)
+    return assemble(copy, opset, IR_VERSION, metadata, shapes.here)
 
 
 def _write_node(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> None:

@@ -41,7 +41,8 @@ def emulate(model: onnx.ModelProto, target: Target, leave_out: Collection[str] =
     """
     dialect.check(model)
     graph, declared = as_written(model), declared_opset(model)
-    EMULATIONS.apply(Scene(graph, View(model, target), infer(graph)), leave_out)
+    view = View(model, target, graph.copy())
+    EMULATIONS.apply(Scene(graph, view, view.own or infer(graph)), leave_out)
     _raise(graph, declared)
     return to_model(graph)
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from pipeline.graph import assemble, infer
+from pipeline.graph import assemble
 from pipeline.graph import nodes as n
+from pipeline.graph.shapes import LazyShapes
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -41,7 +42,7 @@ def write(graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = 
     What the target cannot compute is written all the same, for validation to find.
     """
     copy = graph.copy()
-    shapes = infer(copy)
+    shapes = LazyShapes(graph).here
     for node in list(copy.nodes):
         if node.domain not in (None, "", "ai.onnx"):
             continue
@@ -54,7 +55,7 @@ def write(graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = 
         for node in n.nodes_of(copy, "Resize", "Add", "Sub", "Mul", "Div"):
             _OLDER[node.op](copy, node, shapes)
     copy.cleanup(remove_unused_graph_inputs=False)
-    model = assemble(copy, opset, IR_VERSION, metadata)
+    model = assemble(copy, opset, IR_VERSION, metadata, shapes)
     return model.SerializeToString(deterministic=True)
 
 

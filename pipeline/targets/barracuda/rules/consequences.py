@@ -7,7 +7,8 @@ later (1.0.4 imports a network with Pad-11 and throws at the first residual addi
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from pipeline.targets.barracuda.rules.shaping import slice_of
 from pipeline.targets.barracuda.rules.slicing import INT32_MAX, asked, taken_cut, taken_rounded
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_graphsurgeon as gs
 
     from pipeline.graph.shape import Shape, Shapes
@@ -23,19 +25,25 @@ if TYPE_CHECKING:
 
 def disagreements(view: View) -> list[tuple[str, str]]:
     """(node name, what does not fit) for nodes that contradict each other only in the target's sizes."""
+    has = view.target.semantics
+    if not any(has.intersection(needed) or not needed for needed in map(_changes_with, view.nodes)):
+        return []
     graph = view.surgeon
     if graph is None or len(view.order) < len(view.nodes):
         return []
-    from pipeline.graph import infer
+    from pipeline.graph import Shapes, infer
 
     try:
         inputs = trial_inputs(graph)
-        meant = infer(graph, inputs)
+        known = any(node.op == "Slice" for node in graph.nodes)
+        meant = infer(graph, inputs) if known else Shapes()
+        if not any([_change(_stand_in(node), view, meant) for node in graph.nodes]):
+            return []
+        meant = meant if known else infer(graph, inputs)
         before = {name for name, _ in meant.problems}
         copy = graph.copy()
-        changed = [_change(node, view, meant) for node in copy.nodes]
-        if not any(changed):
-            return []
+        for node in copy.nodes:
+            _change(node, view, meant)
         made = infer(copy, inputs)
         found = made.problems + [
             (node.name, f"data of rank {made.rank(node.inputs[0])} meets a matrix")
@@ -61,6 +69,38 @@ def trial_inputs(graph: gs.Graph) -> dict[str, list[int | None]]:
         for tensor in graph.inputs
         if tensor.shape is not None
     }
+
+
+def _changes_with(node: onnx.NodeProto) -> tuple[str, ...]:
+    """The semantics of which a target must have one for `_change` to change a node; () if it may in any case."""
+    return next((needed for operator, needed in _CHANGED.items() if node.op_type.startswith(operator)), ("never",))
+
+
+_POOL = ("height-width-swapped", "pool-ceil-ignored", "pool-dilations-ignored")
+_CHANGED: dict[str, tuple[str, ...]] = {
+    "ConvTranspose": ("height-width-swapped", "transposed-attributes-ignored"),
+    "Conv": ("height-width-swapped",),
+    "MaxPool": _POOL,
+    "AveragePool": _POOL,
+    "LpPool": _POOL,
+    "Global": _POOL,
+    "Pad": ("pad-input-ignored",),
+    "Reduce": ("reduce-axes-input-ignored",),
+    "Slice": (),
+    "Upsample": ("resize-scales-rounded",),
+    "Resize": ("resize-scales-rounded",),
+}
+
+
+def _stand_in(node: gs.Node) -> Any:
+    """What `_change` looks at and changes of a node, apart from its graph."""
+    return SimpleNamespace(
+        op=node.op,
+        name=node.name,
+        attrs=dict(node.attrs),
+        inputs=list(node.inputs),
+        outputs=list(node.outputs),
+    )
 
 
 def _change(node: gs.Node, view: View, meant: Shapes) -> bool:
