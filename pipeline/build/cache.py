@@ -10,6 +10,7 @@ made again from the templates of this tool. Damaged or outdated entries are igno
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import json
@@ -63,6 +64,7 @@ def key(source: Path, options: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
+@functools.cache
 def _engine() -> dict[str, str]:
     """What does the work: the bytes of this package and its templates, and the versions of its libraries."""
     from pipeline.support.resources import resource

@@ -43,7 +43,7 @@ def warp(picture: np.ndarray, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     at_row, at_column = rows + moved[0], columns + moved[1]
     inside = (at_row >= 0) & (at_row <= height - 1) & (at_column >= 0) & (at_column <= width - 1)
-    return np.stack([_fetch(plane, at_row, at_column) for plane in picture[0]])[None], inside
+    return fetch(picture[0], at_row, at_column)[None], inside
 
 
 def reliable(there: np.ndarray, back: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ def _refined(a: np.ndarray, b: np.ndarray, moved: np.ndarray) -> np.ndarray:
     spread = _box(trust, SPREAD)
     rows, columns = np.mgrid[0 : a.shape[0], 0 : a.shape[1]].astype(np.float32)
     for _ in range(ITERATIONS):
-        difference = a - _fetch(b, rows + moved[0], columns + moved[1])
+        difference = a - fetch(b[None], rows + moved[0], columns + moved[1])[0]
         p, q = _box(difference * down), _box(difference * right)
         step = np.stack([(bb * p - ab * q) / determinant, (aa * q - ab * p) / determinant])
         moved = moved + np.clip(step, -1, 1)
@@ -86,19 +86,23 @@ def _half(plane: np.ndarray) -> np.ndarray:
 def _larger(moved: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A flow at another size, its numbers unchanged."""
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
-    return np.stack([_fetch(plane, (rows - 0.5) / 2, (columns - 0.5) / 2) for plane in moved])
+    return fetch(moved, (rows - 0.5) / 2, (columns - 0.5) / 2)
 
 
-def _fetch(plane: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """A plane at fractional places, bilinear, the edge continued."""
-    height, width = plane.shape
+def fetch(planes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Planes (C, H, W) at fractional places, bilinear, the edge continued: (C, *rows.shape) float32."""
+    height, width = planes.shape[1:]
+    flat = planes.reshape(len(planes), -1).astype(np.float32, copy=False)
     rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
     top, left = rows.astype(np.intp), columns.astype(np.intp)
-    below, beside = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
-    down, right = rows - top, columns - left
-    upper = plane[top, left] * (1 - right) + plane[top, beside] * right
-    lower = plane[below, left] * (1 - right) + plane[below, beside] * right
-    return np.asarray(upper * (1 - down) + lower * down, np.float32)
+    down, right = (rows - top).astype(np.float32), (columns - left).astype(np.float32)
+    first = top * width + left
+    if not down.any() and not right.any():
+        return flat[:, first]
+    below, beside = np.where(top < height - 1, width, 0), np.where(left < width - 1, 1, 0)
+    upper = flat[:, first] * (1 - right) + flat[:, first + beside] * right
+    lower = flat[:, first + below] * (1 - right) + flat[:, first + below + beside] * right
+    return np.asarray(upper * (1 - down) + lower * down)
 
 
 def _box(plane: np.ndarray, side: int = WINDOW) -> np.ndarray:

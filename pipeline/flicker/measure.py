@@ -174,7 +174,7 @@ def _covering(picture: np.ndarray, size: Size) -> np.ndarray:
         return picture
     height, width = (math.ceil(v * factor) for v in picture.shape[2:])
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-    return np.stack([flow._fetch(plane, rows / factor, columns / factor) for plane in picture[0]])[None]
+    return flow.fetch(picture[0], rows / factor, columns / factor)[None]
 
 
 def _map(size: Size, scale: float, turn: float) -> np.ndarray:
@@ -191,8 +191,7 @@ def _zoomed(picture: np.ndarray, size: Size, scale: float, turn: float) -> np.nd
     moved = _map(size, scale, turn)
     margin = tuple((a - b) / 2 for a, b in zip(picture.shape[2:], size.hw, strict=True))
     rows, columns = np.mgrid[0 : size.height, 0 : size.width].astype(np.float32)
-    planes = [flow._fetch(p, rows + moved[0] + margin[0], columns + moved[1] + margin[1]) for p in picture[0]]
-    return np.stack(planes)[None]
+    return flow.fetch(picture[0], rows + moved[0] + margin[0], columns + moved[1] + margin[1])[None]
 
 
 # --- measuring ------------------------------------------------------------------------------------------------

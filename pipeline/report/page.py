@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import base64
+import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def render(template: str, **facts: Any) -> bytes:
     """A page of this folder's `<template>.html.j2`, UTF-8; the same facts give the same bytes."""
+    from pipeline.report.charts import palette
+
+    made = _environment().get_template(f"{template}.html.j2").render(palette=palette(), **facts)
+    return made.encode("utf-8", "backslashreplace")
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
     import jinja2
 
-    from pipeline.report.charts import number, palette
+    from pipeline.report.charts import number
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -21,8 +33,7 @@ def render(template: str, **facts: Any) -> bytes:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"number": number, "count": lambda value: f"{value:,}"}
-    made = environment.get_template(f"{template}.html.j2").render(palette=palette(), **facts)
-    return made.encode("utf-8", "backslashreplace")
+    return environment
 
 
 def data_url(picture: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ def load(path: Path | None, height: int, width: int, channels: int = 3) -> np.nd
     """
     from PIL import Image, ImageOps
 
-    opened = open_picture(path or resource("examples/picture.jpg"))
+    opened = _photograph() if path is None else open_picture(path)
     picture = ImageOps.fit(opened, (width, height), Image.Resampling.BICUBIC)
     levels = np.asarray(picture, dtype=np.float32).transpose(2, 0, 1)[None]
     if channels != 3:
@@ -36,6 +37,12 @@ def load(path: Path | None, height: int, width: int, channels: int = 3) -> np.nd
         further = [np.roll(grey, 8 * number, axis=3) for number in range(1, channels - 2)]
         levels = grey if channels == 1 else np.concatenate([levels, *further], axis=1)[:, :channels]
     return np.ascontiguousarray(levels / np.float32(255))
+
+
+@functools.cache
+def _photograph() -> Image.Image:
+    """The bundled photograph, 8-bit RGB."""
+    return open_picture(resource("examples/picture.jpg"))
 
 
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
