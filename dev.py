@@ -129,7 +129,8 @@ def set_up(lock: str) -> Path:
     print(f"setting up {ENVIRONMENT} ...", file=sys.stderr)
     if not python.exists():
         venv.create(ENVIRONMENT, with_pip=True)
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    # Compiling all that torch brings takes longer than compiling, at the first import, what is imported.
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
     install_torch(pip)
     subprocess.check_call([*pip, "--requirement", lock_file])
     if alone is not None:

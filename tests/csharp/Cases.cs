@@ -38,6 +38,8 @@ public static class Program
         const BindingFlags flags = BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly;
         foreach (var method in typeof(Cases).GetMethods(flags))
         {
+            // What the arguments name is left out.
+            if (Array.IndexOf(arguments, method.Name) >= 0) continue;
             Fixture.Reset();
             var outcome = "ok";
             try

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.csharp.conftest import CASES_SOURCES, HERE, EngineAssemblies, ask
+from tests.csharp.conftest import CASES_SOURCES, ENGINES, HERE, EngineAssemblies, ask
 
 
 def names_of_cases(sources: list[Path]) -> set[str]:
@@ -24,11 +24,23 @@ def names_of_cases(sources: list[Path]) -> set[str]:
     }
 
 
+DRAWN = {
+    "a_frame_rate_lowers_the_resolution_and_the_picture_stays",
+    "between_key_pictures_each_frame_is_shown_late_and_whole",
+    "between_key_pictures_one_becomes_the_other",
+    "stability_calms_flicker_and_moves_with_the_scene",
+}
+"""Cases that draw hundreds of frames, seconds each: what is drawn is behind the engine, so its older versions go
+without them."""
+NEWEST = {engine.name: engine for engine in ENGINES}
+
+
 def test_the_runtime_works_with_each_engine(cases: Path, engine: EngineAssemblies) -> None:
-    outcomes = dict(line.split("\t", 1) for line in ask(cases))
+    left_out = set() if engine.engine in NEWEST.values() else DRAWN
+    outcomes = dict(line.split("\t", 1) for line in ask(cases, *sorted(left_out)))
     assert {name: outcome for name, outcome in outcomes.items() if outcome != "ok"} == {}
     wanted = names_of_cases([*CASES_SOURCES, HERE / f"{engine.engine.rig}.cs"])
-    assert len(wanted) > 50 and set(outcomes) == wanted
+    assert len(wanted) > 50 and wanted >= DRAWN and set(outcomes) == wanted - left_out
 
 
 def working_size(width: int, height: int, target: int, multiple: int) -> tuple[int, int]:
