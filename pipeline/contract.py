@@ -48,7 +48,7 @@ class ImageSide:
         if self.value_range == "imagenet" and self.channels != 3:
             raise PipelineError(
                 "bad-value-range",
-                f"the range imagenet is defined for 3 channels, this side has {self.channels}",
+                f"the range imagenet applies to 3 channels, but there are {self.channels}",
                 remedy="Use 0..255, 0..1 or -1..1.",
             )
 

@@ -103,7 +103,7 @@ def test_options_in_sentences_become_keywords():
     assert python_words("--tolerance 2.15 would have passed.") == "tolerance=2.15 would have passed."
     assert python_words("Choose one: --prefix net_ema.") == 'Choose one: prefix="net_ema".'
     assert python_words("--architecture fritz-small, say") == 'architecture="fritz-small", say'
-    assert python_words("Leave --size out; --no-cache") == "Leave size out; use_cache=False"
+    assert python_words("Omit --size; --no-cache") == "Omit size; use_cache=False"
 
 
 def test_an_unknown_target_is_an_error_here_too(tmp_path):

@@ -82,9 +82,9 @@ def recognise(state: StateDict, name: str | None = None) -> Recognised:
             if not _shapes_allow(best, name):
                 raise PipelineError(
                     "architecture-does-not-fit",
-                    f"these weights cannot be {name}: {choice.reason}",
+                    f"these weights do not fit {name}: {choice.reason}",
                     subject=state.subject,
-                    remedy=f"Use --architecture {' or '.join(choice.names)}, or leave it out.",
+                    remedy=f"Use --architecture {' or '.join(choice.names)}, or omit the option.",
                 )
             best.notes.append(f"--architecture {name} overrides what the names suggest: {choice.reason}")
     elif len(choice.names) == 1:
@@ -135,9 +135,9 @@ def _first_difference(expected: Shapes, found: Shapes) -> str:
             hint = f"; the file has {near[0]!r} of shape {list(found[near[0]])}" if near else ""
             return f"tensor {key!r} of shape {list(shape)} is missing{hint}"
         if found[key] != shape:
-            return f"tensor {key!r} should have the shape {list(shape)} and has {list(found[key])}"
+            return f"tensor {key!r} has the shape {list(found[key])} instead of {list(shape)}"
     if extra:
-        return f"tensor {extra[0]!r} of shape {list(found[extra[0]])} is not part of it"
+        return f"it has no tensor {extra[0]!r} of shape {list(found[extra[0]])}"
     return ""
 
 
@@ -156,7 +156,7 @@ def _by_order(attempt: _Attempt, state: StateDict) -> _Attempt | None:
     if renamed.difference:
         return None
     told = f"{extra[0]!r} for {missing[0]!r}"
-    renamed.notes[:0] = [*attempt.notes, f"{len(extra)} tensors were taken by their order, such as {told}"]
+    renamed.notes[:0] = [*attempt.notes, f"{len(extra)} tensors were matched by their order, such as {told}"]
     return renamed
 
 
@@ -168,13 +168,14 @@ def _unknown(best: _Attempt, state: StateDict, name: str | None) -> PipelineErro
             "architecture-does-not-fit",
             f"these weights are not {name}: {best.difference} ({alike})",
             subject=state.subject,
-            remedy="Leave --architecture out to have it recognised, or give your own package.module:factory.",
+            remedy="Omit --architecture to have the network recognised, or name your own package.module:factory.",
         )
-    remedy = "Give the code of the network too: --architecture package.module:factory, or export it to ONNX."
+    remedy = "Name the code of the network with --architecture package.module:factory, or export it to ONNX."
     if _by_order(best, state) is not None:
         remedy = (
-            f"If it is that network with other names, --architecture {nearest} takes them by their order; else "
-            "give its code, --architecture package.module:factory, or export it to ONNX."
+            f"If it is that network with renamed layers, use --architecture {nearest}, which matches the tensors "
+            "by their order. Otherwise name its code with --architecture package.module:factory, or export it to "
+            "ONNX."
         )
     if not best.named:
         first = ", ".join(repr(key[:60]) for key in list(state.tensors)[:3])
@@ -187,7 +188,7 @@ def _unknown(best: _Attempt, state: StateDict, name: str | None) -> PipelineErro
         )
     return PipelineError(
         "unknown-architecture",
-        f"these {len(state.tensors)} tensors are not a known network; the nearest is {nearest} "
+        f"these {len(state.tensors)} tensors are not a known network; the most similar one is {nearest} "
         f"({alike}), where {best.difference}",
         subject=state.subject,
         remedy=remedy,
@@ -198,9 +199,9 @@ def _ambiguous(family: Family, fitting: tuple[str, ...], reason: str, subject: s
     lines = "; ".join(f"{v.name} ({v.summary})" for v in family.variants if v.name in fitting)
     return PipelineError(
         "ambiguous-architecture",
-        f"{reason}; the weights do not say which",
+        f"{reason}; the weights do not determine which",
         subject=subject,
-        remedy=f"Choose with --architecture: {lines}. The forward() of the training code tells.",
+        remedy=f"Choose one with --architecture: {lines}. The forward() of the training code shows which it is.",
     )
 
 
@@ -239,7 +240,8 @@ def load(module: nn.Module, tensors: Tensors, subject: str = "") -> nn.Module:
             "weights-do-not-fit",
             f"the weights do not fit the module: {difference}",
             subject=subject,
-            remedy="Give the state dict of exactly this module, or build it with the widths it was trained with.",
+            remedy="Use the state dict of exactly this module, or construct the module with the widths that it "
+            "was trained with.",
         )
     module.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()}, strict=not counters)
     return module.eval()

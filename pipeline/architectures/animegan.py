@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-PLAIN = Variant("animegan2", "AnimeGAN v2, enlarging without aligned corners, as its test.py does")
-ALIGNED = Variant("animegan2-aligned", "AnimeGAN v2, enlarging with aligned corners, as face2paint does")
+PLAIN = Variant("animegan2", "AnimeGAN v2, upsampling without aligned corners, as its test.py does")
+ALIGNED = Variant("animegan2-aligned", "AnimeGAN v2, upsampling with aligned corners, as face2paint does")
 _UNITS = {"block_a": (7, 3, 3), "block_b": (3, 3), "block_c": (3,), "block_d": (3, 3), "block_e": (3, 3, 7)}
 """Kernels of the units of each block; block_c goes on with inverted residual blocks, and ends with one more."""
 _STRIDED = ("block_a.1", "block_b.0")

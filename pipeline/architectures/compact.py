@@ -58,9 +58,7 @@ def shapes(params: Parameters) -> Shapes:
 
 
 def choose(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Choice:
-    return Choice(
-        (COMPACT.name,), f"names and shapes are those of SRVGGNetCompact, {params['scale']} times as large"
-    )
+    return Choice((COMPACT.name,), f"names and shapes are those of SRVGGNetCompact with scale {params['scale']}")
 
 
 def contract(params: Parameters) -> ImageContract:

@@ -36,7 +36,9 @@ def clean(tensors: Tensors) -> tuple[Tensors, list[str]]:
     kept = {name: value for name, value in tensors.items() if name not in dropped}
     if not dropped:
         return kept, []
-    return kept, [f"{len(dropped)} running statistics of instance norm are left out: it uses each picture's own"]
+    return kept, [
+        f"{len(dropped)} running statistics of instance norm are ignored: the network uses those of each picture"
+    ]
 
 
 def infer(shapes: Shapes) -> Parameters:

@@ -143,11 +143,12 @@ def choose(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Cho
     if tuple(params.get("decoder", (b, a))) != (b, a):
         return Choice(
             (PLAIN.name,),
-            "the names resnets.N.* leave the skips open, but the decoder's widths differ from the encoder's, so "
-            "only the network without long skips fits",
+            "the names resnets.N.* do not determine the skip connections, but the decoder's widths differ from "
+            "the encoder's, so only the network without long skips fits",
         )
     return Choice(
-        NAMES, "the names resnets.N.* belong to three networks that have the same tensors but other additions"
+        NAMES,
+        "the names resnets.N.* belong to three networks that have the same tensors but different skip connections",
     )
 
 

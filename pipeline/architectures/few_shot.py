@@ -126,9 +126,7 @@ def choose(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Cho
             return Choice((NO_NORM.name,), f"{names}, and the pickled module has no norm layers")
         if norm.endswith(".InstanceNorm2d"):
             return Choice((INSTANCE_NORM.name,), f"{names}, and its norm layers are InstanceNorm2d")
-    return Choice(
-        (INSTANCE_NORM.name, NO_NORM.name), f"{names}, without batch norm: instance norm leaves no tensors"
-    )
+    return Choice((INSTANCE_NORM.name, NO_NORM.name), f"{names}, without batch norm: instance norm has no tensors")
 
 
 def contract(params: Parameters) -> ImageContract:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-RUNNING = Variant("pix2pix", "pix2pix's U-Net as with --eval: batch norm by running statistics, or instance norm")
+RUNNING = Variant("pix2pix", "pix2pix's U-Net with --eval: batch norm by running statistics, or instance norm")
 PICTURE = Variant(
-    "pix2pix-picture", "pix2pix's U-Net as its test.py runs it: batch norm by each picture's statistics"
+    "pix2pix-picture", "pix2pix's U-Net as run by its test.py: batch norm by each picture's statistics"
 )
 
 

@@ -84,7 +84,7 @@ def measure(
                 "graph-does-not-run",
                 f"ONNX Runtime cannot run it ({first})",
                 subject=name,
-                remedy="Leave this model out, or export it again with operators that ONNX Runtime has.",
+                remedy="Omit this model, or export it again with operators that ONNX Runtime supports.",
             ) from error
         opened[name] = session, feed
     wall: dict[str, list[float]] = {name: [] for name in models}

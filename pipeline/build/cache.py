@@ -125,7 +125,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
         or held.file_size != held.compress_size
         or held.file_size > _LARGEST
     ):
-        raise ValueError("not as this tool writes it")
+        raise ValueError("not in the form that this tool writes")
     return archive.read(held)
 
 

@@ -54,11 +54,11 @@ def load_jobs(
     except FileNotFoundError:
         raise PipelineError(
             "nothing-to-build",
-            "no SOURCE is given and there is no pipeline.toml here",
-            remedy="Give a model file: pipeline build-unity mosaic.pth",
+            "no SOURCE is given, and there is no pipeline.toml in the current folder",
+            remedy="Name a model file, such as pipeline build-unity mosaic.pth",
         ) from None
     except ValueError as error:
-        raise PipelineError("bad-config", f"this is not TOML ({error})", subject=str(path)) from error
+        raise PipelineError("bad-config", f"this is not valid TOML ({error})", subject=str(path)) from error
     for section in data:
         if section not in SECTIONS:
             raise _wrong(path, section, f"is not one of {', '.join(SECTIONS)}")
@@ -69,7 +69,7 @@ def load_jobs(
     if not isinstance(models, list) or not all(isinstance(m, dict) for m in models):
         raise _wrong(path, "models", "must be an array of tables: [[models]]")
     if not models:
-        raise _wrong(path, "models", "is missing: there is nothing to build")
+        raise _wrong(path, "models", "is missing, so there is nothing to build")
     _check(path, "build-unity", defaults, keys("build-unity"))
     return [
         _job(path, f"models[{number}]", model, defaults, overrides, output, project)
@@ -112,9 +112,9 @@ def _check_inside(path: Path, key: str, chosen: Path) -> None:
     if not chosen.resolve().is_relative_to(folder):
         raise PipelineError(
             "outside-of-folder",
-            f"{key} lies outside of the folder that {path.name} is in ({chosen})",
+            f"{key} is outside the folder that contains {path.name} ({chosen})",
             subject=str(path),
-            remedy="Name a folder below it, or give the place on the command line: --output or --project.",
+            remedy="Name a folder inside it, or use --output or --project on the command line.",
         )
 
 
@@ -135,7 +135,8 @@ def check_jobs(jobs: list[Job]) -> None:
             raise PipelineError(
                 "duplicate-name",
                 f"{seen[name, where]} and {job.source} would both become the bundle {name}",
-                remedy="Give one of them another name (`name` in pipeline.toml, --name on the command line).",
+                remedy="Choose another name for one of them (`name` in pipeline.toml, --name on the command "
+                "line).",
             )
         seen[name, where] = job.source
 

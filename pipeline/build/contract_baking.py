@@ -65,19 +65,22 @@ def _bake_input(graph: gs.Graph, side: ImageSide) -> str:
     if side.order == "bgr":
         scale, shift = scale[order], shift[order]
     if np.all(scale == 1) and np.all(shift == 0) and side.order == "rgb":
-        return "the network takes RGB 0..1 already"
+        return "the network already takes RGB 0..1"
 
     tensor = graph.inputs[0]
     conv, zero_padded = _first_conv(graph, tensor)
     if conv is None:
         _insert_in_front(graph, tensor, scale, shift, order if side.order == "bgr" else None)
-        return "scale, shift and channel order as nodes in front (no convolution reads the input alone)"
+        return "scale, shift and channel order as nodes in front (the input is not read by only convolutions)"
     if zero_padded and np.any(shift != 0):
         # conv(scale * x + shift) = conv'(x - c) with the scale in the weights and c = -shift / scale.
         c = (-shift / scale)[_inverse(order)] if side.order == "bgr" else -shift / scale
         _insert_sub(graph, tensor, c)
         _fold_into_first(conv, scale, np.zeros_like(shift), order)
-        return "shift as one Sub node (zero padding follows), scale and channel order in the first convolution"
+        return (
+            "shift as one Sub node (because zero padding follows), scale and channel order in the first "
+            "convolution"
+        )
     _fold_into_first(conv, scale, shift, order)
     return "scale, shift and channel order folded into the first convolution"
 
@@ -89,9 +92,9 @@ def _order(side: ImageSide) -> np.ndarray:
     if side.channels != 3:
         raise PipelineError(
             "bad-channel-order",
-            f"the channel order bgr is defined for 3 channels, this side has {side.channels}",
+            f"the channel order bgr applies to 3 channels, but there are {side.channels}",
             subject="--channel-order",
-            remedy="Leave --channel-order away.",
+            remedy="Omit --channel-order.",
         )
     return np.array([2, 1, 0])
 
@@ -262,12 +265,12 @@ def _bake_output(graph: gs.Graph, side: ImageSide, clamp: bool) -> str:
         value = _append_node(graph, "Conv", value, gs.Constant("image_contract/output_order", one_hot))
         done.append("channel order as one 1x1 convolution")
     if _within(producer, *mapping):
-        done.append("within 0..1 by itself")
+        done.append("always within 0..1")
     elif clamp or not value.inputs:
         value = _append_clip(graph, value)
         done.append("clamped to 0..1")
     else:
-        done.append("clamped to 0..1 where it becomes a picture")
+        done.append("clamped to 0..1 when it is written to a texture")
     value.name, value.dtype, value.shape = name, np.float32, output.shape
     graph.outputs = [value]
     graph.cleanup(remove_unused_graph_inputs=False).toposort()

@@ -78,7 +78,7 @@ def export(network: Network, size: Size | None = None) -> onnx.ModelProto:
         "export-failed",
         f"torch cannot export this network to ONNX: {_reason(failure)}",
         subject=str(network.source),
-        remedy="Replace that operation in the network's code by others, or export it to ONNX yourself.",
+        remedy="Replace that operation in the network's code, or export the network to ONNX yourself.",
     ) from failure
 
 
@@ -220,7 +220,7 @@ def _declare(model: onnx.ModelProto, channels: int, size: Size) -> onnx.ModelPro
     if len(model.graph.output) != 1:
         raise PipelineError(
             "not-image-to-image",
-            f"the network gives {len(model.graph.output)} outputs, a picture is one",
+            f"the network has {len(model.graph.output)} outputs, and must have one",
             remedy="Wrap it in a module that returns only the picture.",
         )
     shape = model.graph.output[0].type.tensor_type.shape

@@ -36,8 +36,8 @@ def arranged(told: dict[str, Any]) -> str:
     gain = 1 - told["after_ms"] / told["before_ms"] if told["before_ms"] else 0.0
     places = len(told["done"])
     return (
-        f"{places} place{'' if places == 1 else 's'} arranged for the device class {told['device']}; "
-        f"predicted {told['before_ms']:.2f} -> {told['after_ms']:.2f} ms at {told['size']} ({gain:.0%} less)"
+        f"{places} layer{'' if places == 1 else 's'} rearranged for the device class {told['device']}; predicted "
+        f"{told['before_ms']:.2f} -> {told['after_ms']:.2f} ms at {told['size']} ({gain:.0%} less)"
     )
 
 

@@ -60,17 +60,17 @@ def prepare(
     if to.project_version is not None and edition is None:
         raise PipelineError(
             "conflicting-options",
-            "--project-version is for a new project, and the bundle goes into a place that is there",
+            "--project-version applies only to a new project, and the bundle goes into an existing folder",
             subject=str(place.project or place.assets),
-            remedy="Leave it away, or start in a folder without a Unity project.",
+            remedy="Omit it, or run the command in a folder without a Unity project.",
         )
     has_package = project is not None and package.NAME in project.packages
     if to.package and (place.assets / "StyleTransfer" / "Runtime").is_dir():
         raise PipelineError(
             "runtime-twice",
-            "the runtime lies in Assets already, and a package with the same scripts beside it does not compile",
+            "the runtime is already in Assets, and a package with the same scripts would not compile",
             subject=str(place.assets / "StyleTransfer"),
-            remedy="Delete Runtime, Editor, Engines and Benchmark there first; what refers to them stays right.",
+            remedy="Delete Runtime, Editor, Engines and Benchmark there first; references to them stay valid.",
         )
     check_name(name)
     destination.refuse_other_package(place.assets, name, target)
@@ -81,7 +81,7 @@ def prepare(
             "no-such-folder",
             "the folder for the preview does not exist",
             subject=str(to.preview.parent),
-            remedy="Make it first, or name another place with --preview.",
+            remedy="Create it first, or name another file with --preview.",
         )
     if to.preview is not None:
         check_writable(to.preview)
@@ -114,7 +114,7 @@ def install(
     if site.edition is not None and not to.dry_run:
         overlay = demo_project.overlay(name, shown, site.edition)
         create_project(place.assets.parent, overlay)
-        result.notes.append(f"made a new project for Unity {site.edition.editor}: {place.assets.parent}")
+        result.notes.append(f"created a new project for Unity {site.edition.editor}: {place.assets.parent}")
     if site.as_package:
         result.install = install_with_package(
             files, name, place, target, result, force=to.force, dry_run=to.dry_run
@@ -127,7 +127,7 @@ def install(
     if place.project is None:
         result.next_step = f"Drag {place.assets / 'StyleTransfer'} into the Assets folder of a Unity project."
         if site.as_package:
-            result.next_step += f" {package.NAME} beside it goes into Packages."
+            result.next_step += f" Move {package.NAME}, next to it, into Packages."
         result.next_step = f"{result.next_step} {targets.get(options.target).family.successor}".strip()
         return
     result.project = place.project
@@ -140,7 +140,7 @@ def install(
         result.next_step = f"Open {place.project} in Unity and press Play."
     else:
         if not to.dry_run and demo_project.show(place.project, name, shown):
-            result.notes.append(f"the demo scene shows {name} now; key N goes on to the next style")
+            result.notes.append(f"the demo scene now shows {name}; the key N switches to the next style")
         result.next_step = fit.next_step(project_facts.read(place.project), Path(prefab).name)
 
 
@@ -164,7 +164,7 @@ def install_with_package(
     asked = packages.asked(place.project) if place.project is not None else {}
     if package.NAME in asked:
         result.notes.append(
-            f"the runtime is the package {package.NAME} {asked[package.NAME]}, which stays as it is"
+            f"the runtime is the package {package.NAME} {asked[package.NAME]}, which is not changed"
         )
     else:
         shown = files[f"{model_folder(name)}/{name}Camera.prefab"].decode("ascii")

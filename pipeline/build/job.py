@@ -58,7 +58,7 @@ def build_unity(
             cache.store(_cache_key(path, options, name), parts.members(), parts.report, companions)
     else:
         parts, files = made
-        step("cache", "nothing that matters changed since the last build")
+        step("cache", "result of the last build, because nothing relevant has changed since")
     report = parts.report
 
     result = BuildResult(report, cached=cached)
@@ -99,7 +99,7 @@ def convert(
     held = _converted_before(path, options) if to.use_cache else None
     refuse_output(written, path, to.force, None if held is None else held[0])
     if held is not None:
-        step("cache", "nothing that matters changed since the last conversion")
+        step("cache", "result of the last conversion, because nothing relevant has changed since")
         content, report = held
     else:
         declared = options.input_range or options.output_range
@@ -110,7 +110,7 @@ def convert(
     result = BuildResult(report, bundle=written, cached=held is not None)
     result.notes += [str(report["model"][FORM])] if FORM in report["model"] else []
     if written.exists() and written.is_file() and written.read_bytes() == content:
-        result.notes.append("the file is there already, with the same bytes")
+        result.notes.append("the file already exists and is identical")
     elif not to.dry_run:
         write_new(written, content, to.force)
     return result
@@ -191,7 +191,9 @@ def make_parts(
     pair = golden_input, pictures.png(proof.golden_output)
     painted = report_pictures(pair, lowered, proof, options.picture, options.size, report["look"])
     if packed is not None:
-        painted["what the packed network makes of it, the golden picture of this bundle"] = golden_output
+        painted["the output of the packed network for it, which is the golden picture of this bundle"] = (
+            golden_output
+        )
     for number, made_of_it in enumerate(styled.golden_outputs if styled else ()):
         painted[f"style {number}, {report['styles'][number]['name']}"] = pictures.png(made_of_it)
     own_code = ":" in network.architecture

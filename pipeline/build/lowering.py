@@ -206,11 +206,13 @@ def _lower_at(
         give_back()
     notes = [*rewritten.notes, *fit.notes]
     if on is None and device not in (None, NONE):
-        notes.append(f"the device class {device} changes nothing: networks for {target.name} are the same for all")
+        notes.append(
+            f"the device class {device} has no effect: networks for {target.name} are the same for all classes"
+        )
     fixed = None
     if fit.multiple is None or alone:
         fixed = size = own_size or size
-        notes.append(f"the graph runs only at {size}: it has sizes baked in")
+        notes.append(f"the graph contains fixed sizes, so it runs only at {size}")
     else:
         size = size.rounded(fit.multiple)
     graph.inputs[0].shape = [1, channels, *size.hw]
@@ -373,10 +375,10 @@ def _channels(graph: gs.Graph, *, only_pictures: bool) -> int:
     if channels not in (1, 3) and (only_pictures or not 1 <= channels <= MOST_CHANNELS):
         raise PipelineError(
             "auxiliary-inputs",
-            f"the network's input {image.name!r} has {channels} channels, and the component of a bundle fills 3 "
-            "(or 1) from the camera",
-            remedy="`pipeline convert` without value ranges writes only the model, for C# of your own that fills "
-            f"all of them (up to {MOST_CHANNELS}).",
+            f"the network's input {image.name!r} has {channels} channels, but a bundle's component provides only "
+            "3 (or 1) from the camera",
+            remedy="Use `pipeline convert` without value ranges: it writes only the model, for your own C# code, "
+            f"which can fill up to {MOST_CHANNELS} channels.",
         )
     return int(channels)
 
@@ -391,14 +393,15 @@ def _what_helps(network: Network, model: onnx.ModelProto, target: Target, size: 
         first = broken[0]
         named = f"{first.operator} {first.node}".strip()
         return (
-            f"{target.name} does not compute {named} right ({first.reason}): change it, or use another --target."
+            f"{target.name} does not compute {named} correctly ({first.reason}): change the network, or use "
+            "another --target."
         )
     try:
         channels = network.contract.input.channels if network.contract else 3
         reference(network)(np.zeros((1, channels, *size.hw), np.float32))
     except Exception:  # whatever torch or ONNX Runtime raise
-        return "The source does not run at it either: give a --size that it was trained or exported for."
-    return "The source runs at it, so this is a bug of the pipeline: please report it with the file."
+        return "The source does not run at that size either: use the --size that it was trained or exported for."
+    return "The source runs at that size, so this is a bug of the pipeline: please report it with the file."
 
 
 def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]) -> int | None:
@@ -437,8 +440,8 @@ def _output_of(candidate: Picture2Picture, channels: int, size: Size, *, only_pi
         planes = len(shape) == 4 and shape[1] <= MOST_CHANNELS
         raise PipelineError(
             "not-image-to-image",
-            f"the output has the shape {tuple(shape)}: no picture of 1 or 3 channels",
-            remedy="`pipeline convert` without value ranges writes only the model, for C# of your own."
+            f"the output has the shape {tuple(shape)}, which is not a picture of 1 or 3 channels",
+            remedy="Use `pipeline convert` without value ranges: it writes only the model, for your own C# code."
             if planes
             else "This tool takes networks that turn a picture into a picture.",
         )

@@ -122,8 +122,8 @@ def _centre(graph: gs.Graph, pictures: Sequence[np.ndarray]) -> list[Edit]:
             Edit(
                 "centred-norms",
                 (conv.name,),
-                "its bias now takes the usual mean off",
-                f"the normalisation behind it takes off any mean, and its variance loses digits where the mean is "
+                "its bias now subtracts the usual mean",
+                "the normalisation after it cancels any mean, and its variance loses precision where the mean is "
                 f"{ratio:.0f} times the deviation",
             )
         )

@@ -73,7 +73,7 @@ class BuildOptions:
     )
     name: str | None = option(
         None,
-        "Name of the bundle and its classes; the default comes from the file's name.",
+        "Name of the bundle and its classes; by default made from the file name.",
         "NAME",
         commands=("build-unity",),
         config="model",
@@ -81,49 +81,52 @@ class BuildOptions:
     )
     size: Size = option(
         DEFAULT_SIZE,
-        "Nominal size in pixels; the model runs at any multiple of its size rule, unless it has one fixed size.",
+        "Nominal picture size in pixels. The model also runs at other sizes, unless its size is fixed.",
         "WxH",
     )
     architecture: str | None = option(
         None,
-        "Which known network a state dict belongs to, if the file does not say, or package.module:factory for "
-        "your own torch module, which is imported from the current folder and run.",
+        "The network that a state dict belongs to, if it is not recognised: a known name, or "
+        "package.module:factory for your own torch module, which is imported from the current folder and run.",
         "NAME",
         reads=True,
     )
     prefix: str | None = option(
         None,
-        "Which network of a checkpoint with several: the prefix of its tensors' names, such as net_ema.",
+        "Which network to read from a checkpoint with several: the prefix of its tensors' names, such as net_ema.",
         "NAME",
         reads=True,
     )
-    input_range: str | None = option(None, f"What the network takes: {RANGES}.", "RANGE", reads=True)
+    input_range: str | None = option(None, f"The network's input range: {RANGES}.", "RANGE", reads=True)
     output_range: str | None = option(None, f"The network's output range: {RANGES}.", "RANGE", reads=True)
-    channel_order: str | None = option(None, "rgb (default) or bgr, on both sides.", "ORDER", reads=True)
-    take: str | None = option(None, "The output to keep, of an .onnx file with several.", "NAME", reads=True)
+    channel_order: str | None = option(
+        None, "Channel order of input and output: rgb (default) or bgr.", "ORDER", reads=True
+    )
+    take: str | None = option(None, "The output to keep, if an .onnx file has several.", "NAME", reads=True)
     bind: tuple[str, ...] = option(
         (),
         "Bind an input of an .onnx file other than the picture to a value: a picture file, a number, or numbers "
-        "with commas; may be repeated.",
+        "separated by commas; may be repeated.",
         "NAME=VALUE",
         reads=True,
     )
     mask: str | None = option(
         None,
-        "The output of an .onnx file is a mask of 1 or 2 channels, and its values mark the subject or the "
-        "background.",
+        "The network outputs a mask (1 or 2 channels), whose high values mark the subject or the background; "
+        ".onnx only.",
         "MARKS",
         reads=True,
     )
     strength: float = option(
         1.0,
-        "Strength of the style in Unity, 0 to 1; components multiply it by their own.",
+        "Strength of the style in Unity, 0 to 1; multiplied by the component's strength.",
         "SHARE",
         commands=("build-unity",),
     )
     keep_colors: float = option(
         0.0,
-        "Share of the camera's own colours that the style leaves in Unity, 0 to 1: 1 takes only its brightness.",
+        "Share of the camera's own colours that is kept in Unity, 0 to 1; with 1 the style changes only the "
+        "brightness.",
         "SHARE",
         commands=("build-unity",),
     )
@@ -132,27 +135,27 @@ class BuildOptions:
     )
     picture: Path | None = option(
         None,
-        "A picture of your game to prove with, shipped as golden frame; the default is a bundled photograph.",
+        "A picture of your game, used for the proof and as golden frame; the default is a bundled photograph.",
         "PICTURE",
         per_machine=True,
     )
     original: Path | None = option(
         None,
-        "The float network that a quantised source was made from: the report says how far both are from it.",
+        "The float network that a quantised source was made from: the report compares source and result with it.",
         "FILE",
     )
     skip: tuple[str, ...] = option((), "Leave this rewrite out; may be repeated.", "NAME")
-    check: bool = option(False, "Compare each rewrite by itself, and undo one that changes the result.")
+    check: bool = option(False, "Check each rewrite separately, and undo one that changes the result.")
     weights: str = option(
         FLOAT,
-        "How the weights are stored: float, or packed as half, int8 to int4, or auto, which shares bits by their "
-        "effect.",
+        "How the weights are stored: float, or packed as half, int8 to int4, or auto, which chooses the bits of "
+        "each layer by their effect.",
         "KIND",
         commands=("build-unity",),
     )
     min_psnr: float = option(
         DEFAULT_PSNR,
-        "The PSNR that --weights auto keeps, in dB against the float network.",
+        "The minimum PSNR for --weights auto, in dB relative to the float network.",
         "DB",
         commands=("build-unity",),
     )
@@ -166,14 +169,14 @@ class BuildOptions:
     )
     precision: str = option(
         targets.PRECISIONS[0],
-        "What activations are stored as: float, or half (float16: half the memory, proven by PSNR), for a target "
-        "that can store them so.",
+        "How activations are stored: float, or half (float16: half the memory, proven by PSNR) if the target "
+        "supports it.",
         "KIND",
     )
     device: str | None = option(
         None,
-        "The class of devices that the graph is arranged for, where the target's kernels are known, exactly: "
-        "desktop (default), laptop, phone, phone-qualcomm or burst; none leaves it as it is.",
+        "Class of devices to optimise the graph for, without changing its output, if the target's kernels are "
+        "known: desktop (default), laptop, phone, phone-qualcomm or burst; none switches this off.",
         "CLASS",
     )
 
@@ -195,7 +198,7 @@ class BuildOptions:
                     "bad-share",
                     f"{share:g} is not between 0 and 1",
                     subject=flag,
-                    remedy="Give a number from 0 to 1.",
+                    remedy="Use a number from 0 to 1.",
                 )
         if not 0 < self.tolerance <= 255:
             raise PipelineError(
@@ -227,7 +230,7 @@ class Placement:
 
     output: Path | None = option(
         None,
-        "Folder that gets StyleTransfer/, to drag into Assets.",
+        "Write the folder StyleTransfer/ here, to be dragged into Assets.",
         "FOLDER",
         commands=("build-unity",),
         short="-o",
@@ -244,25 +247,26 @@ class Placement:
     )
     project_version: str | None = option(
         None,
-        "The Unity of a new project: 2019.4, 2022.3 or 6 (URP); the default is the oldest that can be.",
+        "Unity version of a new project: 2019.4, 2022.3 or 6 (with URP); by default the oldest that the target "
+        "supports.",
         "VERSION",
         commands=("build-unity",),
         config="",
     )
     package: bool = option(
         False,
-        "Write the shared runtime as a package of Unity's package manager, to Packages/; styles stay in Assets.",
+        "Write the shared runtime as a UPM package to Packages/; styles stay in Assets.",
         commands=("build-unity",),
         config="",
     )
     switch_package: bool = option(
         False,
-        "Change the project's package to the one of --target if it has another version.",
+        "Allow the command to change the project's inference package to that of --target.",
         commands=("build-unity",),
         config="",
     )
     use_cache: bool = option(True, "Build again even if nothing changed.", config="", off="--no-cache")
-    force: bool = option(False, "Replace files that you edited, and models of the same name.", config="")
+    force: bool = option(False, "Overwrite files that you edited, and models of the same name.", config="")
     dry_run: bool = option(False, "Do everything except writing.", config="")
 
 
@@ -375,8 +379,8 @@ def unknown(name: str, known: Iterable[str]) -> PipelineError:
     import difflib
 
     near = difflib.get_close_matches(name, known, 1)
-    remedy = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
-    return PipelineError("unknown-option", "there is no such option", subject=name, remedy=remedy)
+    remedy = f"Did you mean {near[0]}?" if near else f"The options are: {', '.join(known)}."
+    return PipelineError("unknown-option", "no such option exists", subject=name, remedy=remedy)
 
 
 def _converted(held: Option, value: Any) -> Any:

@@ -27,9 +27,9 @@ def refuse_taken_name(assets: Path, name: str, source: Path, force: bool) -> Non
     if other and not force:
         raise PipelineError(
             "name-taken",
-            f"the bundle {name} there was built from {other}, not from {source}",
+            f"the existing bundle {name} was built from {other}, not from {source}",
             subject=str(place),
-            remedy="Give this model another name with --name, or replace it with --force.",
+            remedy="Choose another name with --name, or replace the bundle with --force.",
         )
 
 

@@ -59,7 +59,7 @@ class Parts:
             tuple(members[f"style_{number}.png"] for number in range(len(report.get("styles", ())))),
         )
         if set(made.members()) != set(members):
-            raise ValueError("there are other members besides")
+            raise ValueError("it has unexpected members")
         model, source = report["model"], report["source"]
         kinds: list[tuple[Any, Any]] = [(model[key], int) for key in _WHOLE]
         kinds += [(model[key], (int, float)) for key in _REAL]
@@ -68,7 +68,7 @@ class Parts:
         kinds += [(source[key], str) for key in ("digest", "architecture", "file")]
         for value, kind in kinds:
             if not isinstance(value, kind) or isinstance(value, bool):
-                raise TypeError("a fact of the model is of another kind")
+                raise TypeError("a fact of the model has the wrong type")
         return made
 
 

@@ -92,7 +92,7 @@ def warning(raw: Raw, contract: ImageContract, picture: np.ndarray) -> str:
     usual = [other for other in others if not other.suspicious]
     said = f"{declared.told} with --input-range {declared.input_range} --output-range {declared.output_range}"
     if not usual:
-        return f"{said}; no other ranges look better, so the network may not be one from picture to picture"
+        return f"{said}; no other value ranges look better, so this may not be an image-to-image network"
     best = min(usual, key=lambda o: (o.input_range != declared.input_range, round(o.clipped, 1), -o.spread))
     changes = [
         f"{option} {tried}"
@@ -102,4 +102,7 @@ def warning(raw: Raw, contract: ImageContract, picture: np.ndarray) -> str:
         )
         if tried != was
     ]
-    return f"{said}; with {' '.join(changes)} {best.clipped:.0%} is clipped: check what the training code uses"
+    return (
+        f"{said}; with {' '.join(changes)} {best.clipped:.0%} is clipped: check which ranges the training code "
+        "uses"
+    )

@@ -110,9 +110,9 @@ def _assets(where: Path) -> Path:
             return folder
     raise PipelineError(
         "no-styles",
-        "there is no StyleTransfer/Models in it",
+        "it does not contain StyleTransfer/Models",
         subject=str(where),
-        remedy="Name the Unity project, its Assets, or the folder that holds StyleTransfer.",
+        remedy="Name the Unity project, its Assets, or the folder that contains StyleTransfer.",
     )
 
 
@@ -121,7 +121,7 @@ def _folders(assets: Path) -> list[Path]:
     if not found:
         raise PipelineError(
             "no-styles",
-            "it holds no style with a report.json",
+            "it contains no style with a report.json",
             subject=str(assets / "StyleTransfer" / "Models"),
             remedy="Build the styles with `pipeline build-unity --target`.",
         )
@@ -145,7 +145,7 @@ def _style(folder: Path) -> Style:
         None,
     )
     if file is None or file.stat().st_size > _MOST:
-        raise _broken(folder, "its model file is not there" if file is None else "its model file is too large")
+        raise _broken(folder, "its model file is missing" if file is None else "its model file is too large")
     data = file.read_bytes()
     if is_packed(data):
         data = unpack(data, str(file)).model
@@ -182,15 +182,13 @@ def _options(style: Style, target: Target) -> tuple[BuildOptions, str]:
     try:
         check_target(weights, target)
     except PipelineError as error:
-        note = f"{style.name}: weights are stored as float, since {error.message}"
+        note = f"{style.name}: weights are stored as float, because {error.message}"
         weights = FLOAT
     arranged = style.report.get("arranged") or {}
     device = arranged.get("device")
     same_family = target.family is style.target.family
     if arranged.get("done") and not same_family:
-        note += (
-            f"{'; ' if note else style.name + ': '}its graph stays as it was arranged for {style.target.name} on "
-        )
+        note += f"{'; ' if note else style.name + ': '}its graph stays arranged for {style.target.name} on "
         note += f"the device class {device}; built from its source for {target.name} it may be faster"
     model = style.report["model"]
     options = BuildOptions(

@@ -55,19 +55,19 @@ def make(
         far = min(proof.too_far, key=lambda held: held.psnr or 0.0)
         raise ProofFailed(
             "proof-failed",
-            f"the built graph is {far.psnr:.1f} dB from the source on {far.name} at {far.width}x{far.height}, and "
-            f"{target.name} asks for {proof.least_psnr:g}",
+            f"on {far.name} at {far.width}x{far.height}, the built graph matches the source with only "
+            f"{far.psnr:.1f} dB PSNR; {target.name} requires {proof.least_psnr:g} dB",
             subject=path.name,
-            remedy="Nothing was written; build it in float32: leave --precision out.",
+            remedy="Nothing was written. Omit --precision to build in float32.",
             report=report,
         )
     if not proof.passed:
         raise ProofFailed(
             "proof-failed",
-            f"the built graph differs from the source by {worst.max_levels:.3f} levels of 255 on "
-            f"{worst.name} at {worst.width}x{worst.height}, allowed are {proof.tolerance:g}",
+            f"the built graph differs from the source by {worst.max_levels:.3f} levels of 255 on {worst.name} at "
+            f"{worst.width}x{worst.height}; the tolerance is {proof.tolerance:g}",
             subject=path.name,
-            remedy=f"Nothing was written; --tolerance {worst.max_levels + 0.005:.2f} would have passed."
+            remedy=f"Nothing was written. --tolerance {worst.max_levels + 0.005:.2f} would have passed."
             + _what_was_not_lowered(lowered),
             report=report,
         )
@@ -116,8 +116,11 @@ def _lower_and_prove(
         raise
     step("lower", f"{plural(len(lowered.edits), 'edit')}; {facts.counts(lowered.after['operators'])}")
     if lowered.size != options.size:
-        rule = f"the network's sides are multiples of {lowered.size_multiple}"
-        told = f"{lowered.size} instead of {options.size}: {'it is its only one' if lowered.fixed_size else rule}"
+        rule = f"width and height must be multiples of {lowered.size_multiple}"
+        told = (
+            f"{lowered.size} instead of {options.size}: "
+            f"{'the network runs only at this size' if lowered.fixed_size else rule}"
+        )
         step("size", told)
         lowered = replace(lowered, notes=(f"made for {told}", *lowered.notes))
     if lowered.arranged is not None and lowered.arranged["done"]:
@@ -141,7 +144,7 @@ def _lower_and_prove(
             "graph-does-not-run",
             lowered.notes[-1],
             subject=path.name,
-            remedy="The validator finds nothing wrong with it: please report this.",
+            remedy="The validator finds nothing wrong with the graph: please report this.",
         )
 
     contract = contract_of(network, reference, lowered)
@@ -232,10 +235,10 @@ def _require_contract(network: Network) -> None:
         _require_pictures(network)
         raise PipelineError(
             "contract-missing",
-            f"this file ({network.format}) does not say which value range the network takes and gives, and the "
-            "range cannot be seen in the pictures of networks that begin with instance normalisation",
+            f"this file ({network.format}) does not contain the value ranges of the network's input and output, "
+            "and they cannot be guessed from pictures if the network begins with instance normalisation",
             subject=network.source.name,
-            remedy="Declare it as the training code has it: --input-range and --output-range, each one of "
+            remedy="Declare them as in the training code with --input-range and --output-range, each one of "
             "0..255, 0..1, -1..1, imagenet.",
         )
 
@@ -247,7 +250,7 @@ def _require_pictures(network: Network) -> None:
         if value.type.tensor_type.HasField("shape") and rank not in (0, 4):
             raise PipelineError(
                 "not-image-to-image",
-                f"the output {value.name!r} has {rank} dimensions, a batch of pictures has 4",
+                f"the output {value.name!r} has {rank} dimensions instead of 4, so it is not a batch of pictures",
                 subject=network.source.name,
                 remedy="This tool takes networks that turn a picture into a picture.",
             )
@@ -260,7 +263,7 @@ def _target_refuses(
     refusal = next((r for r in lowered.refusals if r.node == first.node), None)
     return ProofFailed(
         "target-refuses",
-        f"{target.name} would not compute this graph right: {first.operator} {first.node}: {first.reason}"
+        f"{target.name} would not compute this graph correctly: {first.operator} {first.node}: {first.reason}"
         + (f" (and {more} more)" if more else ""),
         subject=path.name,
         remedy=_what_helps(first, refusal),
@@ -273,7 +276,7 @@ def _what_helps(finding: Finding, refusal: Refusal | None) -> str:
     if refusal is not None:
         return f"It was not rewritten because {refusal.reason}.{_sentence(refusal.fix)}"
     if "build-unity" in finding.fix:  # the remedy for `pipeline validate`, which was tried here
-        return "No rewrite takes this form of it: change the network there, or build for another --target."
+        return "No rewrite handles this form: change that part of the network, or build for another --target."
     return finding.fix
 
 
@@ -323,12 +326,12 @@ def _proof_notes(network: Network, lowered: Lowered) -> tuple[str, ...]:
     notes = []
     if network.contract is None:
         notes.append(
-            "the value ranges are not declared: the levels are measured as if 0..1 went in, and as if what comes "
-            "out had the range that it fits into"
+            "the value ranges are not declared: levels are measured with an input of 0..1, and with the output "
+            "range that fits the values"
         )
     if lowered.quantised is not None:
         notes.append(
-            "the source is quantised or in half precision; the proof holds to the same weights in float32, with "
-            f"which {lowered.target.name} computes"
+            "the source is quantised or in half precision; the proof compares with the same weights in float32, "
+            f"because {lowered.target.name} computes in float32"
         )
     return tuple(notes)

@@ -34,10 +34,10 @@ def report_pictures(
     small = Size.of_hw(proof.golden_input.shape[2:])
     return {
         **_nominal_pictures(lowered, picture, nominal, look),
-        f"the proof's picture at {small}: small, so that each build can run both networks on it": golden[0],
-        f"what the source network makes of it at {small}": golden[1],
-        f"what {lowered.target.name} makes of it with the built graph": pictures.png(built),
-        f"their difference: black is less than a sixteenth of {tolerance}, white is all of it": against_bar(
+        f"the picture of the proof at {small}: small, so that every build can run both networks": golden[0],
+        f"the output of the source network at {small}": golden[1],
+        f"the output of the built graph, as computed by {lowered.target.name}": pictures.png(built),
+        f"their difference: black is below a sixteenth of {tolerance}, white is {tolerance} or more": against_bar(
             proof.golden_output, built, proof.tolerance
         ),
     }
@@ -57,7 +57,7 @@ def _nominal_pictures(
     top, left = (max(0, (whole - part) // 2) for whole, part in zip(made.shape[2:], _DETAIL.hw, strict=True))
     detail = made[:, :, top : top + _DETAIL.height, left : left + _DETAIL.width]
     return {
-        f"what goes in, at {size}": pictures.jpeg(given),
-        f"what Unity shows at {size}": pictures.jpeg(made),
-        "a detail of it, pixel by pixel": pictures.png(detail),
+        f"the input at {size}": pictures.jpeg(given),
+        f"the picture in Unity at {size}": pictures.jpeg(made),
+        "a detail at full resolution": pictures.png(detail),
     }

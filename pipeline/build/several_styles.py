@@ -50,9 +50,9 @@ def make(path: Path, options: BuildOptions, bindings: Sequence[tuple[str, ...]],
     if len(bindings) > MOST:
         raise PipelineError(
             "bad-binding",
-            f"{len(bindings)} styles are bound, {MOST} at most fit into one build",
+            f"{len(bindings)} styles are bound, but one build can contain at most {MOST}",
             subject="--bind",
-            remedy="Build some of them under another --name.",
+            remedy="Build some of them as another bundle, with another --name.",
         )
     target = targets.get(options.target)
     told = names_of(bindings)
@@ -86,7 +86,7 @@ def make(path: Path, options: BuildOptions, bindings: Sequence[tuple[str, ...]],
             raise ProofFailed(
                 "proof-failed",
                 f"with {name} the built graph differs from the source by {one.worst.max_levels:.3f} levels of "
-                f"255, allowed are {one.tolerance:g}",
+                f"255; the tolerance is {one.tolerance:g}",
                 subject=path.name,
                 remedy="Build each style by itself, with one --bind and a --name of its own.",
                 report=report,
@@ -116,9 +116,9 @@ def check(options: BuildOptions) -> None:
     if options.weights != FLOAT:
         raise PipelineError(
             "conflicting-options",
-            "packed weights are for one style, and several are bound",
+            "--weights works with one style only, but several are bound",
             subject="--weights",
-            remedy="Leave --weights out, or bind one style.",
+            remedy="Omit --weights, or bind one style.",
         )
 
 
@@ -129,7 +129,7 @@ def refuse(options: BuildOptions) -> None:
     if len(ports.styles(options.bind)) > 1:
         raise PipelineError(
             "conflicting-options",
-            "several styles are bound, and only a bundle holds several",
+            "several styles are bound, but only a bundle can contain several",
             subject="--bind",
             remedy="Use pipeline build-unity, or bind one.",
         )
@@ -160,7 +160,7 @@ def _validated(
     if broken:
         raise ProofFailed(
             "target-refuses",
-            f"{lowered.target.name} would not compute the network of all styles right: {broken[0].operator} "
+            f"{lowered.target.name} would not compute the network of all styles correctly: {broken[0].operator} "
             f"{broken[0].node}: {broken[0].reason}",
             subject=path.name,
             remedy="Build each style by itself, with one --bind and a --name of its own.",

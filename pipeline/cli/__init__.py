@@ -21,14 +21,14 @@ COMMANDS = {
     "bench": "Compare the cost of models: counted, measured, predicted.",
     "build-unity": "Turn a trained network into a folder for a Unity project.",
     "compare": "Measure how much the outputs of two models differ, and where they diverge.",
-    "compress": "Pack an .onnx file: weights as small integers, a model of a few KB or MB.",
+    "compress": "Pack an .onnx file by storing its weights as small integers.",
     "convert": "Turn a trained network into an .onnx file that the target imports.",
-    "decompress": "Rebuild the .onnx file that is in a packed one.",
+    "decompress": "Restore the .onnx file from a packed file.",
     "distill": "Train a small network to reproduce the output of a large one.",
     "explain": "Explain the code of a finding or an error, and what to do about it.",
-    "flicker": "Measure how much the output of models flickers while the picture moves.",
-    "inspect": "Describe a model file: format, architecture, weights, contract.",
-    "learn": "Train a network to paint as a few frames were painted.",
+    "flicker": "Measure how much the output of models flickers in motion.",
+    "inspect": "Describe a model file: format, architecture, weights, image contract.",
+    "learn": "Train a network on a few painted frames.",
     "paint": "Run a network on pictures, folders of pictures and videos.",
     "port": "Convert the styles of a Unity project for another inference package.",
     "prune": "Remove channels from a trained network until it meets a budget.",
@@ -60,7 +60,7 @@ class _LazyGroup(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            hint = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(COMMANDS)}."
+            hint = f" Did you mean {near[0]}?" if near else f" The commands are: {', '.join(COMMANDS)}."
             raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -72,17 +72,19 @@ class _LazyGroup(click.Group):
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PIPELINE"},
-    epilog="Each option can be set by an environment variable: PIPELINE_BUILD_UNITY_TARGET for --target of "
-    "build-unity. NO_COLOR turns colours off, PIPELINE_CACHE moves the cache of finished builds.",
+    epilog="Each option can also be set by an environment variable, such as PIPELINE_BUILD_UNITY_TARGET for "
+    "build-unity --target. NO_COLOR turns colours off, PIPELINE_CACHE sets the folder for the cache of finished "
+    "builds.",
 )
 @click.version_option(__version__, prog_name="pipeline", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Bring a trained image-to-image network into Unity: export, lower, validate, prove, package.
+    """Build a Unity bundle from a trained image-to-image network: export, convert, validate, prove, package.
 
     \b
     Start here:
-      pipeline build-unity mosaic.pth        a folder for Unity's Assets, verified against the original
+      pipeline build-unity mosaic.pth        build a folder for Unity's Assets, verified against the original
       pipeline validate model.onnx           check a model before Unity imports it
+      pipeline paint mosaic.pth photo.jpg    run a network on a picture
     """
 
 

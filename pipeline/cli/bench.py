@@ -16,32 +16,48 @@ from pipeline.support.size import Size
 @click.command("bench")
 @click.argument("files", nargs=-1, required=True, metavar="MODEL...", type=click.Path(path_type=Path))
 @click.option(
-    "--size", "sizes", multiple=True, metavar="WxH", help="Default 720x540, 1280x720 and 1920x1080; repeatable."
+    "--size",
+    "sizes",
+    multiple=True,
+    metavar="WxH",
+    help="Picture size; may be repeated. Default: 720x540, 1280x720 and 1920x1080.",
 )
 @click.option(
-    "--runs", type=click.IntRange(2, 1000), default=7, show_default=True, help="Timed runs of each model."
+    "--runs",
+    type=click.IntRange(2, 1000),
+    default=7,
+    show_default=True,
+    help="Number of timed runs of each model.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads of ONNX Runtime."
+    "--threads",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Number of threads of ONNX Runtime.",
 )
 @click.option(
-    "--seconds", type=float, default=60.0, show_default=True, help="Longest time for the timing of each size."
+    "--seconds", type=float, default=60.0, show_default=True, help="Time limit in seconds for each size."
 )
-@click.option("--target", default=targets.DEFAULT, show_default=True, help="What the models are lowered for.")
+@click.option(
+    "--target", default=targets.DEFAULT, show_default=True, help="The target that the models are converted for."
+)
 @click.option("--gpu", is_flag=True, help="Also time the kernels of a compiled network on this machine's GPU.")
 @click.option(
-    "--device", metavar="CLASS", help="Arrange the graphs for this class of devices, as build-unity does."
+    "--device", metavar="CLASS", help="Rearrange the graphs for this class of devices, as build-unity does."
 )
 @click.option(
-    "--no-memory", is_flag=True, help="Do not measure memory (a further process for each model and size)."
+    "--no-memory",
+    is_flag=True,
+    help="Do not measure memory, which takes one more process for each model and size.",
 )
 @click.option(
     "--import",
     "measurements",
     type=click.Path(path_type=Path),
-    help="The table of the bundle's benchmark scene: what Unity measured, shown next to the rest.",
+    help="A table written by the bundle's benchmark scene: shows Unity's measurements next to the other numbers.",
 )
-@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with charts.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write an HTML page with charts.")
 @reading_options
 @output_options
 def command(console: Console, files: tuple[Path, ...], reading: dict[str, Any], **options: Any) -> None:
@@ -50,8 +66,8 @@ def command(console: Console, files: tuple[Path, ...], reading: dict[str, Any], 
     MODEL is whatever build-unity reads, or the folder of a bundle. The models are lowered as for Unity and take
     turns in ONNX Runtime: minimum, median and 95th percentile of the wall time, and the processor time, which a
     busy machine does not change. Also multiply-adds, activations written, peak memory of activations (with the
-    weights), and predicted milliseconds on Unity's workers for classes of devices (docs/cost.md says how far to
-    trust those).
+    weights), and predicted milliseconds on Unity's workers for classes of devices (docs/cost.md says how accurate
+    they are).
 
     \b
     Examples:
@@ -92,7 +108,7 @@ def command(console: Console, files: tuple[Path, ...], reading: dict[str, Any], 
             tell=lambda told: console.say(f"  {told}", level=1),
         )
     for style in merge_unity(report, measured) if measured is not None else ():
-        console.note(f"Unity measured {style}, which is not among these models")
+        console.note(f"the imported table contains {style}, which is not one of these models")
     if options["html"] is not None:
         write_file(options["html"], render_html(report))
         console.step("written", str(options["html"]))
@@ -116,7 +132,7 @@ def _check_gpu(target: str) -> None:
         able = [name for name in targets.names() if targets.get(name).family.has_kernels]
         raise PipelineError(
             "no-kernels",
-            f"only Unity runs networks that are built for {target}",
+            f"networks for {target} run only in Unity, so --gpu cannot time them",
             subject="--gpu",
-            remedy=f"Add --target {able[0]}." if able else "Leave --gpu away.",
+            remedy=f"Add --target {able[0]}." if able else "Omit --gpu.",
         )

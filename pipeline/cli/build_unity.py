@@ -27,12 +27,12 @@ def command(
     """Turn a trained network into a folder that a Unity project can use.
 
     SOURCE is a checkpoint or model: .pth .pt .model .pt2 .safetensors .h5 .onnx. No code in it is run
-    (docs/security.md). It is exported, rewritten until the target computes it right, checked against the target's
-    rules, compared with the original, and packed with C#, shader, prefab and report. Without SOURCE the models of
-    ./pipeline.toml are built.
+    (docs/security.md). The network is exported, rewritten so that the target computes it correctly, checked
+    against the target's rules, compared with the original, and written with C# scripts, shaders, a prefab and a
+    report. Without SOURCE, the models listed in ./pipeline.toml are built.
 
-    Without --output or --project the bundle goes into the Unity project around the current folder, else into
-    ./UnityProject, which is made if it does not exist.
+    Without --output or --project, the bundle goes into the Unity project that contains the current folder, or
+    otherwise into ./UnityProject, which is created if it does not exist.
 
     \b
     Examples:
@@ -54,7 +54,9 @@ def command(
         jobs = [Job(source, name, output, project, options) for source in sources]
     if name is not None and len(jobs) > 1:
         raise PipelineError(
-            "conflicting-options", "--name names one model, but there are several", remedy="Leave --name away."
+            "conflicting-options",
+            "--name applies to one model, but several sources are given",
+            remedy="Omit --name.",
         )
     dry_run = bool(options.get("dry_run"))
     check_jobs(jobs)
@@ -74,7 +76,10 @@ def command(
         assert result.install is not None and result.bundle is not None
         console.step("dry run" if dry_run else "install", _counted(result, dry_run))
         for kept in result.install.kept:
-            console.note(f"{kept} was edited by you and stays; the new one is beside it. --force replaces it.")
+            console.note(
+                f"you edited {kept}, so it was kept; the new version is next to it, with the ending .new. --force "
+                "overwrites it."
+            )
         for note in result.notes:
             console.note(note)
         if not dry_run:
@@ -96,17 +101,25 @@ _DONE = {
     "written": "written",
     "unchanged": "unchanged",
     "kept": "kept",
-    "beside": "new versions beside them",
+    "beside": "written as .new next to edited files",
     "removed": "removed",
 }
-_TO_DO = _DONE | {"written": "to write", "beside": "new versions to write beside them", "removed": "to remove"}
+_TO_DO = _DONE | {
+    "written": "to write",
+    "beside": "to write as .new next to edited files",
+    "removed": "to remove",
+}
 
 
 def _counted(result: BuildResult, dry_run: bool) -> str:
     """How many files were, or would be, written, left and removed."""
     words = _TO_DO if dry_run else _DONE
     assert result.install is not None
-    counts = [f"{len(paths)} {words[key]}" for key, paths in result.as_dict()["install"].items() if paths]
+    counts = [
+        f"{len(paths)} file{'s' if len(paths) > 1 else ''} {words[key]}"
+        for key, paths in result.as_dict()["install"].items()
+        if paths
+    ]
     if not dry_run and len(counts) == 1 and result.install.unchanged:
-        return f"nothing to write: {len(result.install.unchanged)} files are there already, unchanged"
+        return f"nothing to write: all {len(result.install.unchanged)} files are unchanged"
     return f"{', '.join(counts) or 'nothing to do'}{'; nothing was changed' if dry_run else ''}"

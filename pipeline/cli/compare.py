@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 @click.argument("a", metavar="A", type=click.Path(path_type=Path))
 @click.argument("b", metavar="B", type=click.Path(path_type=Path))
 @click.option("--target", metavar="TARGET", help="Run B as this target computes it (see `pipeline targets`).")
-@click.option("--both", is_flag=True, help="With --target: also run A as the target computes it, if it is .onnx.")
+@click.option(
+    "--both", is_flag=True, help="With --target: also run A as the target computes it, if it is an .onnx file."
+)
 @click.option("--bisect", is_flag=True, help="Name the first node where the two diverge.")
 @click.option(
     "--difference",
     metavar="FILE.png",
     type=click.Path(path_type=Path),
-    help="Write a PNG: A, B, their difference.",
+    help="Write a PNG that shows A, B and their difference.",
 )
 @click.option(
     "--tolerance",
@@ -36,11 +38,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Largest difference that passes, in levels of 255.",
 )
-@click.option("--size", metavar="WxH", help="Size in pixels; the default is close to 320x180 and fits both.")
+@click.option("--size", metavar="WxH", help="Size in pixels; by default close to 320x180, as both models allow.")
 @click.option(
     "--picture",
     type=click.Path(path_type=Path),
-    help="A picture of your own; the default is a bundled photograph.",
+    help="The picture to use; the default is a bundled photograph.",
 )
 @reading_options
 @output_options
@@ -48,9 +50,9 @@ def command(console: Console, a: Path, b: Path, size: str | None, reading: dict[
     """Measure how much the outputs of two models differ, in levels of 255.
 
     A and B are each a checkpoint, an .onnx file or the folder of a bundle (StyleTransfer/Models/NAME). Both get a
-    picture and noise, each in the value range that it takes. Exit code 0 when the largest difference is within
-    --tolerance, 1 when it is not, 2 when they cannot be compared. With --target, B is run as that target computes
-    it, so that comparing a file with itself shows how the target's result differs.
+    picture and noise, converted to their value ranges. Exit code 0 if the largest difference is within
+    --tolerance, 1 if it is not, 2 if the models cannot be compared. With --target, B is run as that target
+    computes it; comparing a file with itself then shows how the target's result differs.
 
     \b
     Examples:
@@ -83,17 +85,21 @@ def _show(console: Console, result: Comparison) -> None:
     for held in result.differences:
         console.data(f"{held.name:<8} {_line(held)}")
     if result.difference_file is not None:
-        factor = "they are equal" if result.amplification is None else f"difference x{result.amplification:.3f}"
+        factor = (
+            "they are identical" if result.amplification is None else f"difference x{result.amplification:.3f}"
+        )
         console.data(f"{'written':<8} {result.difference_file}: A, B, {factor}")
     if result.bisected_at is not None:
-        found = result.parting.sentence if result.parting else "no node: the graphs compute the same"
+        found = result.parting.sentence if result.parting else "no node differs: the graphs compute the same"
         console.data(f"{'parts at':<8} {found} (at {result.bisected_at})")
     worst = result.as_dict()["would_have_passed_at"]
     if result.passed:
         console.say(f"within {result.tolerance:g} levels of 255", fg="green")
     else:
         console.say(
-            f"more than {result.tolerance:g} levels of difference; --tolerance {worst} would have passed", fg="red"
+            f"the difference is more than {result.tolerance:g} levels of 255; --tolerance {worst} would have "
+            "passed",
+            fg="red",
         )
 
 

@@ -27,10 +27,10 @@ from pipeline.support.plain_text import styled
 @click.option(
     "--picture",
     type=click.Path(path_type=Path),
-    help="A picture to measure with; the default is a bundled photograph.",
+    help="The picture to measure quality with; the default is a bundled photograph.",
 )
-@click.option("--table", is_flag=True, help="Also measure the other ways to store the weights.")
-@click.option("--force", is_flag=True, help="Replace an existing file with other content.")
+@click.option("--table", is_flag=True, help="Also show size and quality of the other kinds of --weights.")
+@click.option("--force", is_flag=True, help="Replace an existing file that differs.")
 @reading_options
 @output_options
 def command(

@@ -190,13 +190,13 @@ def _from_os_error(error: OSError) -> PipelineError:
     subject = str(error.filename or "")
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return PipelineError("disk-full", "there is no room on the disk", subject=subject, remedy="Free some.")
+            return PipelineError("disk-full", "the disk is full", subject=subject, remedy="Free some.")
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return PipelineError(
                 "no-permission",
-                "this may not be read or written",
+                "permission denied",
                 subject=subject,
-                remedy="Check who owns it, or choose another place.",
+                remedy="Check its owner and permissions, or choose another location.",
             )
         case _:
             return PipelineError("system-error", error.strerror or str(error), subject=subject)

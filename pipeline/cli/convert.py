@@ -25,15 +25,15 @@ def command(
     explain: bool,
     options: dict[str, Any],
 ) -> None:
-    """Turn a trained network into an .onnx file that the target imports and computes right.
+    """Turn a trained network into an .onnx file that the target imports and computes correctly.
 
-    Does what build-unity does, but writes only the model: for projects that have their own C#. The network keeps
-    its own value ranges, unless --input-range and --output-range are given: then its input and output are RGB
+    Does the same as build-unity, but writes only the model, for projects that have their own C# code. The network
+    keeps its value ranges, unless --input-range and --output-range are given: then its input and output are RGB
     0..1.
 
-    A file for Barracuda is in the form that Barracuda's importer reads, which is not valid ONNX in places: ONNX
-    Runtime and other tools may refuse it, and are not a check of it. `pipeline compare` is: it runs both as they
-    are.
+    A file for Barracuda has the form that Barracuda's importer reads, which is not always valid ONNX: ONNX
+    Runtime and other tools may refuse it or compute something else. To check such a file, use
+    `pipeline compare`.
 
     \b
     Examples:

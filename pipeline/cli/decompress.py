@@ -12,7 +12,7 @@ from pipeline.cli.console import Console, output_options
 @click.command("decompress")
 @click.argument("packed", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The model file; default PACKED.onnx.")
-@click.option("--force", is_flag=True, help="Replace an existing file with other content.")
+@click.option("--force", is_flag=True, help="Replace an existing file that differs.")
 @output_options
 def command(console: Console, packed: Path, output: Path | None, force: bool) -> None:
     """Restore the model file from a packed one: exactly the bytes that Unity restores when it loads it.

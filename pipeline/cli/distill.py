@@ -22,28 +22,32 @@ from pipeline.support.plain_text import styled
     multiple=True,
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder with frames of your game, or a picture; repeatable.",
+    help="Folder with frames of your game, or a picture; may be repeated.",
 )
 @click.option(
     "--student",
     required=True,
     metavar="NETWORK",
-    help="FAMILY:WIDTHSxBLOCKS, such as fast-neural-style-skips:9x3, or the file of a small network to train on.",
+    help="FAMILY:WIDTHSxBLOCKS, such as fast-neural-style-skips:9x3, or the file of a small network to train "
+    "further.",
 )
 @click.option(
     "--start",
     type=click.Choice(["auto", "teacher", "noise"]),
     default="auto",
     show_default=True,
-    help="Initial weights of a described student: the teacher's, narrowed, where the layers correspond, "
-    "or random.",
+    help="Initial weights of a student that is not a file: taken from the teacher (if the layers correspond), or "
+    "random (noise).",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: TEACHER.student.pth here.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Default: TEACHER.student.pth in the current folder."
+)
 @click.option(
     "--holdout",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="A held-out picture to measure with; repeatable. The default is a bundled photograph.",
+    help="A picture to measure with, which is not used for training; may be repeated. The default is a bundled "
+    "photograph.",
 )
 @click.option(
     "--weight",
@@ -146,8 +150,8 @@ def _weights(given: tuple[str, ...], kinds: Any) -> dict[str, float]:
         except ValueError:
             raise PipelineError(
                 "bad-weight",
-                f"{text!r} does not say how much a loss counts",
+                f"{text!r} does not set the weight of a loss",
                 subject="--weight",
-                remedy=f"Such as critic=0. There are: {', '.join(known)}.",
+                remedy=f"Use NAME=NUMBER, such as critic=0. The losses are: {', '.join(known)}.",
             ) from None
     return result

@@ -34,7 +34,7 @@ def command(console: Console, codes: tuple[str, ...]) -> None:
                 f"no finding or error has the code {code!r}",
                 remedy=f"Did you mean {near[0]}?"
                 if near
-                else "`pipeline explain` lists those of findings, docs/errors.md those of errors.",
+                else "`pipeline explain` lists the codes of findings, docs/errors.md those of errors.",
             )
     chosen = {code: known[code] for code in codes or sorted(known) if code in known}
     only_errors = {code: errors[code] for code in codes if code not in known}

@@ -15,10 +15,14 @@ from pipeline.support.size import Size
 
 @click.command("flicker")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL... [FRAMES]", type=click.Path(path_type=Path))
-@click.option("--size", metavar="WxH", help="Size of the frames; default 480x272, or the only size of a model.")
-@click.option("--count", type=click.IntRange(2, 500), default=8, show_default=True, help="How many frames.")
-@click.option("--strip", type=click.Path(path_type=Path), help="Write a PNG: neighbouring frames of each model.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write a PNG: the error from frame to frame.")
+@click.option("--size", metavar="WxH", help="Size of the frames; default: 480x272, or a model's fixed size.")
+@click.option("--count", type=click.IntRange(2, 500), default=8, show_default=True, help="Number of frames.")
+@click.option(
+    "--strip", type=click.Path(path_type=Path), help="Write a PNG with consecutive frames of each model."
+)
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Write a PNG with a chart of the flicker from frame to frame."
+)
 @reading_options
 @output_options
 def command(
@@ -34,10 +38,10 @@ def command(
 
     MODEL is whatever build-unity reads, or the folder of a bundle. FRAMES is a video, a folder with consecutive
     frames of your game, or one picture; without it a bundled photograph is used. One picture is turned into three
-    clips whose movement is known exactly: still (with noise), pan and zoom. Between consecutive frames the motion
-    is estimated by optical flow, and what cannot be followed is left out. The number is the difference between an
-    output and the previous one moved along, in levels of 255: lower is steadier. The flicker of the frames
-    themselves is shown next to it.
+    clips with exactly known motion: still (with noise), pan and zoom. Between consecutive frames, the motion is
+    estimated by optical flow, and pixels that cannot be tracked are ignored. The result is the difference between
+    an output and the previous output, moved with the picture, in levels of 255: lower is steadier. The flicker of
+    the frames themselves is shown for comparison.
 
     \b
     Examples:
@@ -59,12 +63,12 @@ def command(
             "size-does-not-run",
             f"one of the models runs only at {bound}",
             subject="--size",
-            remedy="Leave --size out.",
+            remedy="Omit --size.",
         )
     clips = _clips(frames, wanted or bound, count)
     held = [unpainted(clips)]
     for name, paint in subjects:
-        with console.working(f"painting with {name}"):
+        with console.working(f"running {name}"):
             held.append(_stability(name, paint, clips))
     _write(clips, held, strip, plot)
     if console.as_json:

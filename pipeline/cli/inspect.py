@@ -22,9 +22,9 @@ from pipeline.cli.options import reading_options
 def command(console: Console, file: Path, target: str, reading: dict[str, Any]) -> None:
     """Describe a model file: format, architecture, widths, weights, contract, operators, cost.
 
-    The cost is that of the lowered graph: nodes before and after, multiply-adds, activation memory written and
-    alive at once, at the usual sizes. No code in the file is run (docs/security.md). Of a packed file: format
-    version, tensors with their bits and bytes, checksum of the model in it.
+    The cost is that of the graph converted for the target: nodes before and after, multiply-adds, activation
+    memory written and peak memory, at the usual sizes. No code in the file is run (docs/security.md). For a packed
+    file: format version, tensors with their bits and bytes, and the checksum of the model in it.
 
     \b
     Examples:

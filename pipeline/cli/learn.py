@@ -19,7 +19,7 @@ from pipeline.support.plain_text import styled
     "--painted",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder with paintings of some of them, under the same names.",
+    help="Folder with paintings of some of these frames, with the same file names.",
 )
 @click.option(
     "--student",
@@ -28,25 +28,30 @@ from pipeline.support.plain_text import styled
     metavar="NETWORK",
     help="FAMILY:WIDTHSxBLOCKS, as for distill.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: PAINTED.pth here.")
 @click.option(
-    "--holdout", multiple=True, metavar="NAME", help="A pair to measure with and not to learn from; repeatable."
+    "-o", "--output", type=click.Path(path_type=Path), help="Default: PAINTED.pth in the current folder."
+)
+@click.option(
+    "--holdout",
+    multiple=True,
+    metavar="NAME",
+    help="A pair to measure with, which is not used for training; may be repeated.",
 )
 @click.option("--patch", type=click.IntRange(48), default=64, show_default=True, help="Side of a patch in pixels.")
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Patches in each step.")
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Number of patches per step.")
 @click.option(
     "--texture-weight",
     type=click.FloatRange(0),
     default=1.0,
     show_default=True,
-    help="How much the statistics of strokes count, beside their colours.",
+    help="Weight of the texture loss, which compares the statistics of strokes.",
 )
 @click.option(
     "--critic-weight",
     type=click.FloatRange(0),
     default=0.0,
     show_default=True,
-    help="How much a discriminator counts that learns to tell paintings from the network's; 0.1 is usual.",
+    help="Weight of a discriminator that learns to distinguish paintings from the network's output; 0.1 is usual.",
 )
 @loop_options(steps=4_000)
 @output_options
@@ -65,12 +70,12 @@ def command(
     loop: dict[str, Any],
     **places: Any,
 ) -> None:
-    """Train a network to paint as a few frames were painted, by an artist or by an offline method.
+    """Train a network on a few frames that were painted by an artist or by an offline method.
 
-    Each painting has the name of the frame that it was painted from; frames without a painting are shown in the
-    samples. Three to ten pairs of one level are a good start. No loss network is needed. Samples (frame, painting,
-    network), checkpoint and history lie in OUTPUT.run; --resume goes on. The network is written as a checkpoint
-    that build-unity reads.
+    A painting has the same file name as its frame; frames without a painting are shown in the samples. Three to
+    ten pairs of one level are a good start. No loss network is needed. Samples (frame, painting, output),
+    checkpoint and history are written to OUTPUT.run; --resume continues from there. The network is written as a
+    checkpoint that build-unity reads.
 
     \b
     Examples:

@@ -71,7 +71,7 @@ def command(
         if job.output.exists() and not force:
             raise PipelineError(
                 "file-exists",
-                "there is a file or folder of that name",
+                "a file or folder of that name exists",
                 subject=str(job.output),
                 remedy="Use --force to replace it, or --output for another name.",
             )
@@ -79,7 +79,7 @@ def command(
     side = read_side("the network", model, ReadOptions(**reading), aim)
     painter = Painter(side)
     if painter.fixed:
-        console.note(f"this network runs only at {painter.fixed}: pictures are brought to that")
+        console.note(f"this network runs only at {painter.fixed}: pictures are resized to that")
     report = []
     for job in jobs:
         started = time.monotonic()

@@ -16,7 +16,7 @@ from pipeline.support.plain_text import styled
 @click.option(
     "--switch-package",
     is_flag=True,
-    help="Change the project's list of packages: the target's package in place of the one that it has.",
+    help="Replace the inference package in the project's list of packages by the target's.",
 )
 @click.option("--force", is_flag=True, help="Also replace files that you edited.")
 @click.option("--dry-run", is_flag=True, help="Build and verify, without changing anything.")
@@ -24,10 +24,11 @@ from pipeline.support.plain_text import styled
 def command(console: Console, where: Path, target: str, switch_package: bool, force: bool, dry_run: bool) -> None:
     """Convert the styles of a Unity project for another package: Barracuda, Sentis, Inference Engine.
 
-    FOLDER is a Unity project, its Assets, or a folder that holds StyleTransfer; the current one if it is left out.
-    Each style's own model is lowered for the other target and verified against the original; nothing is replaced
-    before all are ready. Scenes keep their references. A project can have one of the packages: --switch-package
-    exchanges it in Packages/manifest.json, without it a project that has another one is refused before any work.
+    FOLDER is a Unity project, its Assets, or a folder that contains StyleTransfer; default: the current folder.
+    The model of each style is converted for the other target and compared with the existing one; nothing is
+    replaced until all are ready. Scenes keep their references. A project can have only one of these packages:
+    --switch-package replaces it in Packages/manifest.json; without it, a project with another package is refused
+    before any work.
 
     \b
     Examples:

@@ -24,8 +24,8 @@ from pipeline.cli.options import reading_options
     default="reconstruction",
     show_default=True,
     metavar="NAME",
-    help="What makes a channel important: reconstruction, ablation, activation, norm, l1, l2, geometric-median, "
-    "random.",
+    help="How the importance of a channel is measured: reconstruction, ablation, activation, norm, l1, l2, "
+    "geometric-median, random.",
 )
 @click.option(
     "--multiple", type=int, default=0, help="Round widths to multiples of this; 0 chooses what suits the kernels."
@@ -37,15 +37,18 @@ from pipeline.cli.options import reading_options
     "--refit/--no-refit",
     default=True,
     show_default=True,
-    help="Refit the layers that read narrowed ones, by least squares on --images or the bundled picture.",
+    help="Refit the layers that read fewer channels, by least squares on --images or the bundled picture.",
 )
 @click.option(
     "--tune", metavar="TIME", help="Fine-tune on --images for this long ('20 min'), on the original's output."
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Default: NAME.pruned.pth, or .onnx of an .onnx."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Default: NAME.pruned.pth, or NAME.pruned.onnx for an .onnx file.",
 )
-@click.option("--seed", type=int, default=0, help="Seed of the criterion random and of fine-tuning.")
+@click.option("--seed", type=int, default=0, help="Seed for --criterion random and for fine-tuning.")
 @click.option(
     "--run", type=click.Path(path_type=Path), help="Folder for the checkpoint of --tune; default OUTPUT.run."
 )

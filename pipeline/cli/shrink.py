@@ -15,27 +15,37 @@ from pipeline.support.size import Size
 
 @click.command("shrink")
 @click.argument("teacher", type=click.Path(path_type=Path))
-@click.option("--goal", required=True, metavar="GOAL", help="Such as '60 fps at 720x540 on laptop' or '50 KB'.")
+@click.option(
+    "--goal", required=True, metavar="GOAL", help="The goal, such as '60 fps at 720x540 on laptop' or '50 KB'."
+)
 @click.option(
     "--images",
     multiple=True,
     required=True,
     type=click.Path(path_type=Path),
-    help="Pictures of your game: files or folders; repeatable.",
+    help="Pictures of your game: files or folders; may be repeated.",
 )
-@click.option("--time", default="30 min", show_default=True, help="Time for all trainings together.")
+@click.option("--time", default="30 min", show_default=True, help="Total time for all trainings.")
 @click.option(
     "--tries", type=click.IntRange(1, 20), default=3, show_default=True, help="Number of networks to train."
 )
 @click.option(
     "--device", default="desktop", show_default=True, help="Device class that fps and ms are predicted for."
 )
-@click.option("--size", "sizes", multiple=True, metavar="WxH", help="Sizes to time; three by default.")
+@click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    metavar="WxH",
+    help="Picture size to time; may be repeated. Three by default.",
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Folder for the result; default NAME-smaller."
 )
-@click.option("--target", default=targets.DEFAULT, show_default=True, help="What the networks are lowered for.")
-@click.option("--seed", type=int, default=0, help="Seed of weights and crops.")
+@click.option(
+    "--target", default=targets.DEFAULT, show_default=True, help="The target that the networks are converted for."
+)
+@click.option("--seed", type=int, default=0, help="Seed for initial weights and crops.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted search from the checkpoints in OUTPUT.")
 @click.option("--force", is_flag=True, help="Start again, and replace the report of an earlier search.")
 @reading_options
@@ -54,11 +64,11 @@ def command(
     teacher pruned to the goal, are trained on the teacher's output for your pictures. Then all are measured: size,
     multiply-adds, traffic, time, flicker, and the difference from the teacher's output on a picture that none was
     trained on (the last of several). The folder gets the checkpoints, which every other command reads, the
-    pictures, and report.html. Masks and 8-bit weights, which are often said to be faster and are not, are measured
-    too.
+    pictures, and report.html. For comparison, masks and 8-bit weights are measured too; they do not make a network
+    faster.
 
     While a network is trained, its state is saved every minute and every 250 steps in OUTPUT/runs. The same
-    command with --resume repeats no finished training and goes on with the interrupted one; with a --time in steps
+    command with --resume repeats no finished training and continues the interrupted one; with a --time in steps
     the networks are the same bytes as without the interruption.
 
     \b

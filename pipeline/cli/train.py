@@ -20,7 +20,7 @@ from pipeline.support.plain_text import styled
     multiple=True,
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder with pictures to train on: frames of your game, or COCO 2014; repeatable.",
+    help="Folder with pictures to train on: frames of your game, or COCO 2014; may be repeated.",
 )
 @click.option(
     "--vgg",
@@ -35,23 +35,37 @@ from pipeline.support.plain_text import styled
     metavar="NETWORK",
     help="FAMILY:WIDTHSxBLOCKS, as for distill.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: STYLE.trained.pth here.")
-@click.option("--content-weight", type=float, default=1e5, show_default=True, help="Weight of the content.")
-@click.option("--style-weight", type=float, default=1e10, show_default=True, help="Weight of the style.")
-@click.option("--variation-weight", type=float, default=0.0, show_default=True, help="Weight of smoothness.")
-@click.option("--flicker-weight", type=float, default=0.0, show_default=True, help="Weight of temporal stability.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Default: STYLE.trained.pth in the current folder."
+)
+@click.option("--content-weight", type=float, default=1e5, show_default=True, help="Weight of the content loss.")
+@click.option("--style-weight", type=float, default=1e10, show_default=True, help="Weight of the style loss.")
+@click.option(
+    "--variation-weight",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Weight of the total variation loss (smoothness).",
+)
+@click.option("--flicker-weight", type=float, default=0.0, show_default=True, help="Weight of the flicker loss.")
 @click.option(
     "--style-size",
     type=click.IntRange(32),
     help="Resize the style picture so that its longer side has this many pixels; by default it is not resized.",
 )
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Pictures per step.")
-@click.option("--side", type=click.IntRange(64), default=256, show_default=True, help="Their side in pixels.")
+@click.option(
+    "--side",
+    type=click.IntRange(64),
+    default=256,
+    show_default=True,
+    help="Side of these square pictures in pixels.",
+)
 @click.option(
     "--holdout",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="A picture for the samples; repeatable. The default is a bundled photograph.",
+    help="A picture for the samples; may be repeated. The default is a bundled photograph.",
 )
 @loop_options(steps=40_000)
 @output_options
@@ -74,12 +88,12 @@ def command(
     loop: dict[str, Any],
     **places: Any,
 ) -> None:
-    """Train a style transfer network from a style picture, in the way of fast_neural_style.
+    """Train a style transfer network from a style picture, as fast_neural_style does.
 
     Needs a loss network, which this tool neither contains nor downloads: VGG16 of torchvision
     (https://download.pytorch.org/models/vgg16-397923af.pth, 528 MB). The command checks whether your file has its
-    checksum; nothing in it is run. The usual training is 40,000 steps of four pictures, which needs a GPU. If a
-    teacher exists already, `pipeline distill` needs minutes.
+    checksum; nothing in it is run. The usual training is 40,000 steps of four pictures, which needs a GPU. If you
+    already have a network in that style, `pipeline distill` needs only minutes.
 
     Samples, checkpoint and history are written to OUTPUT.run; --resume continues from there. The network is
     written as a checkpoint that build-unity reads.
@@ -99,7 +113,7 @@ def command(
             "bad-size",
             f"{side} is not a multiple of 8",
             subject="--side",
-            remedy=f"Give {side // 8 * 8} or {side // 8 * 8 + 8}.",
+            remedy=f"Use {side // 8 * 8} or {side // 8 * 8 + 8}.",
         )
     chosen = StyleOptions(
         options, content_weight, style_weight, variation_weight, flicker_weight, batch, side, style_size

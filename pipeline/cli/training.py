@@ -34,21 +34,27 @@ def loop_options(steps: int) -> Callable[[F], F]:
         @click.option(
             "--minutes",
             type=click.FloatRange(0, min_open=True),
-            help="Length of the training, in minutes instead.",
+            help="Length of the training in minutes, instead of --steps.",
         )
-        @click.option("--seed", type=int, default=1, show_default=True, help="Seed of everything random.")
-        @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Highest learning rate.")
-        @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+        @click.option("--seed", type=int, default=1, show_default=True, help="Random seed.")
+        @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
+        @click.option(
+            "--device", default="auto", show_default=True, help="Device for torch: auto, cpu, cuda, cuda:1 or mps."
+        )
         @click.option(
             "--precision",
             type=click.Choice(["auto", "float32", "bfloat16"]),
             default="auto",
             show_default=True,
-            help="auto takes bfloat16 for the first 85 % where the hardware computes it.",
+            help="auto uses bfloat16 for the first 85 % if the hardware supports it.",
         )
-        @click.option("--threads", type=click.IntRange(1), help="CPU threads; the default is torch's.")
+        @click.option("--threads", type=click.IntRange(1), help="Number of CPU threads; the default is torch's.")
         @click.option(
-            "--every", type=click.IntRange(1), default=250, show_default=True, help="Steps between samples."
+            "--every",
+            type=click.IntRange(1),
+            default=250,
+            show_default=True,
+            help="Number of steps between samples.",
         )
         @click.option(
             "--run",

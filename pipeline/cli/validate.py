@@ -25,7 +25,7 @@ FORMATS = ("text", "json", "junit", "sarif", "github")
 @click.option(
     "--fail-on",
     type=click.Choice(SEVERITIES),
-    help="The mildest severity that makes the exit code 1.  [default: wrong]",
+    help="The lowest severity that leads to exit code 1.  [default: wrong]",
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Format of the output.  [default: text]")
 @click.option(
@@ -56,9 +56,9 @@ def command(
 ) -> None:
     """Check .onnx files against targets, and show what Unity's console would show.
 
-    A folder stands for every .onnx file in it. Files, targets, --fail-on and waivers with reasons can be set in
-    pipeline.toml. torch is not needed. Exit code 0 when nothing as bad as --fail-on was found, 1 when something
-    was, 2 when a file cannot be read.
+    For a folder, every .onnx file in it is checked. Files, targets, --fail-on and waivers with reasons can be set
+    in pipeline.toml. Neither Unity nor torch is needed. Exit code 0 if no finding is as severe as --fail-on, 1 if
+    one is, 2 if a file cannot be read.
 
     \b
     Examples:
@@ -75,16 +75,16 @@ def command(
     if console.as_json and form not in (None, "json"):
         raise PipelineError(
             "conflicting-options",
-            f"--json and --format {form} exclude each other",
-            remedy="Leave one of them away.",
+            f"--json and --format {form} cannot be used together",
+            remedy="Omit one of them.",
         )
     form = "json" if console.as_json else form or "text"
     settings = load_settings(config or Path("pipeline.toml"), required=config is not None)
     if not files and not settings.files:
         raise PipelineError(
             "nothing-to-validate",
-            "no file is given, and there are no `files` under [validate] in pipeline.toml",
-            remedy="Give a file or folder: pipeline validate Assets",
+            "no file is given, and pipeline.toml has no `files` under [validate]",
+            remedy="Name a file or folder, such as pipeline validate Assets",
         )
     if output is not None:
         check_writable(output)
@@ -147,7 +147,7 @@ def _tell(console: Console, result: Validation, form: str, output: Path | None) 
             console.say(f"{styled('error', fg='red')} {verdict.error}", level=-1)
     for waiver in result.unused:
         head = styled("warning", fg="yellow")
-        console.say(f"{head} [unused-waiver] {waiver.config}: no finding is waived by: {waiver}")
+        console.say(f"{head} [unused-waiver] {waiver.config}: no finding matches this waiver: {waiver}")
     if form in ("text", "github") or output is not None:
         for held in render_summary(result).split("\n"):
             console.say(held)

@@ -18,25 +18,26 @@ if TYPE_CHECKING:
 @click.option(
     "--unity",
     type=click.Path(path_type=Path),
-    help="The editor: its program or folder. The default is the one of Unity Hub that fits the project.",
+    help="The Unity editor, as its program or folder. The default is the editor in Unity Hub that fits the "
+    "project.",
 )
 @click.option(
     "-p",
     "--project",
     type=click.Path(path_type=Path),
-    help="The Unity project.  [default: the one around the current folder, else ./UnityProject]",
+    help="The Unity project.  [default: the one that contains the current folder, or ./UnityProject]",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
-    help="Seconds after which Unity is stopped.  [default: 1800]",
+    help="Time limit in seconds, after which Unity is stopped.  [default: 1800]",
 )
 @click.option(
     "--results",
     type=click.Path(path_type=Path),
     help="Only explain this results file of an earlier run, such as game-ci's.",
 )
-@click.option("--log", type=click.Path(path_type=Path), help="The editor's log that belongs to --results.")
+@click.option("--log", type=click.Path(path_type=Path), help="The editor's log of the run of --results.")
 @output_options
 def command(
     console: Console,
@@ -48,12 +49,12 @@ def command(
 ) -> None:
     """Run Unity to check that each style computes what its source network computes.
 
-    Starts Unity in batch mode, without a graphics device, on the edit mode test of the bundle: it runs every style
-    on its golden frame with the worker CSharpBurst. A project of another version than the editor's is tested in a
-    copy, because opening it would upgrade it. Results and log go to Logs/StyleTransfer in the project.
+    Starts Unity in batch mode, without a graphics device, and runs the bundle's edit mode test, which runs every
+    style on its golden frame with the worker CSharpBurst. A project for another version than the editor's is
+    tested in a copy, because opening it would upgrade it. Results and log go to Logs/StyleTransfer in the project.
 
-    Exit code 0 when every style is right, 1 when one is not, 2 when Unity could not check: no editor, no licence,
-    scripts with errors, a crash, no time left.
+    Exit code 0 if every style is right, 1 if one is not, 2 if the test could not run: no editor, no licence,
+    scripts with errors, a crash or a timeout.
 
     \b
     Examples:
@@ -69,8 +70,8 @@ def command(
         if unity or project or timeout:
             raise PipelineError(
                 "conflicting-options",
-                "--results reads a finished run; --unity, --project and --timeout start one",
-                remedy="Leave one or the other away.",
+                "--results reads the results of a finished run, so --unity, --project and --timeout do not apply",
+                remedy="Omit --results, or the other options.",
             )
         verdict = batch_tests.verdict_of(results, log)
     else:
@@ -79,8 +80,8 @@ def command(
         editor = editors.editor_at(unity) if unity else editors.choose(wanted)
         console.say(f"Unity {editor.version or 'of unknown version'}: {editor.path}")
         if editor.version and editor.version != wanted:
-            console.note(f"the project is of {wanted or 'no version yet'}; it is tested in a copy")
-        with console.working("Unity imports the project and runs its golden frames"):
+            console.note(f"the project is for {wanted or 'an unknown version'}, so it is tested in a copy")
+        with console.working("Unity is importing the project and running its golden frames"):
             verdict = batch_tests.run_tests(place, editor, timeout=timeout or batch_tests.TIMEOUT)
     if console.as_json:
         console.data(verdict.as_dict())
@@ -97,7 +98,7 @@ def _tell(console: Console, verdict: UnityVerdict) -> None:
             continue
         console.say(f"          {' '.join(test.message.split())}", level=-1)
         if "has no network" in test.message and verdict.importing:
-            console.say(f"          The importer said: {verdict.importing}", level=-1)
+            console.say(f"          The importer reported: {verdict.importing}", level=-1)
         if remedy := verdict.remedy(test):
             console.say(f"          {remedy}", level=-1)
     passed = len(verdict.tests) - len(verdict.failures)

@@ -158,14 +158,16 @@ def _check(options: CompareOptions) -> None:
         )
     if options.both and not options.target:
         raise PipelineError(
-            "conflicting-options", "--both says that A too is run as the target", remedy="Give --target."
+            "conflicting-options",
+            "--both runs A as the target as well, so it needs --target",
+            remedy="Give --target.",
         )
     if options.difference is not None and options.difference.suffix.lower() != ".png":
         raise PipelineError(
             "bad-picture",
-            "the picture of the difference is a PNG file",
+            "the picture of the difference is written as PNG",
             subject=str(options.difference),
-            remedy="Give --difference a name that ends with .png.",
+            remedy="Use a file name for --difference that ends with .png.",
         )
     if options.difference is not None:
         check_writable(options.difference)
@@ -178,7 +180,7 @@ def _notes(result: Comparison, options: CompareOptions) -> list[str]:
 
     notes = []
     if options.both and result.a.target is None:
-        notes.append(f"--both: A is {result.a.network.format}, not .onnx, and runs as itself")
+        notes.append(f"--both has no effect: A is {result.a.network.format}, not an .onnx file")
     for side in (result.a, result.b):
         if side is result.a or side.network.digest != result.a.network.digest:
             notes += [f"{side.label}: {note}" for note in side.network.notes]
@@ -186,15 +188,17 @@ def _notes(result: Comparison, options: CompareOptions) -> list[str]:
             held = side.file.metadata_props if side.file is not None and not options.target else ()
             made = next((entry.value for entry in held if entry.key == "target"), "")
             if made:
-                notes.append(f"{side.label} was made for {made}; --target {made} shows it as Unity does")
+                notes.append(f"{side.label} was built for {made}; use --target {made} to run it as Unity does")
         elif side.file is None:
-            notes.append(f"{side.label}: a plain export of it, as {side.target.name} would compute that")
+            notes.append(
+                f"{side.label}: exported to ONNX without rewrites, as {side.target.name} would compute it"
+            )
         else:
             errors = [found for found in validate(side.file, side.target) if found.severity == "error"]
             if errors:
                 notes.append(
-                    f"{side.label} does not get as far in Unity: {side.target.name} refuses it "
-                    f"({errors[0].operator} {errors[0].node}: {errors[0].reason}); see pipeline validate"
+                    f"{side.label} would not run in Unity: {side.target.name} refuses it ({errors[0].operator} "
+                    f"{errors[0].node}: {errors[0].reason}); see pipeline validate"
                 )
     return notes
 
@@ -232,9 +236,9 @@ def _first_that_runs(a: Side, b: Side, options: CompareOptions) -> _Trial:
     if a.contract.input.channels != b.contract.input.channels:
         raise PipelineError(
             "channels-differ",
-            f"A takes {_channels(a.contract.input.channels)}, B {_channels(b.contract.input.channels)}",
+            f"A has {_channels(a.contract.input.channels)} as input, B {_channels(b.contract.input.channels)}",
             subject=f"{a.path.name}, {b.path.name}",
-            remedy="Only networks that take the same picture can be compared.",
+            remedy="Only networks with the same kind of input can be compared.",
         )
     first: _Trial | None = None
     for size in _sizes(a, b, options):
@@ -255,7 +259,7 @@ def _sizes(a: Side, b: Side, options: CompareOptions) -> list[Size]:
             "sizes-differ",
             f"A runs only at {a.fixed}, B only at {b.fixed}",
             subject=f"{a.path.name}, {b.path.name}",
-            remedy="Export one of them at the other's size.",
+            remedy="Export one of them again, at the size of the other.",
         )
     if options.size is not None:
         wanted = options.size
@@ -265,7 +269,7 @@ def _sizes(a: Side, b: Side, options: CompareOptions) -> list[Size]:
                     "size-does-not-run",
                     f"{side.label} runs only at {size}",
                     subject=str(side.path),
-                    remedy=f"Leave --size out, or give --size {size}.",
+                    remedy=f"Omit --size, or use --size {size}.",
                 )
         return [wanted]
     if fixed:
@@ -314,7 +318,7 @@ def _not_comparable(result: Comparison, trial: _Trial) -> PipelineError:
                 "size-does-not-run",
                 f"{side.label} does not run at {size} ({outcome})",
                 subject=str(side.path),
-                remedy="Give another --size.",
+                remedy="Use another --size.",
             )
     if b.target is not None:
         made = [
@@ -324,8 +328,8 @@ def _not_comparable(result: Comparison, trial: _Trial) -> PipelineError:
         where = f". They diverge at {result.parting.sentence}" if result.parting else ""
         return ProofFailed(
             "target-differs",
-            f"at {size}, {b.target.name} gives no picture of B that can be compared with A's: A gives {made[0]}, "
-            f"B {made[1]}{where}",
+            f"at {size}, the output of B as computed by {b.target.name} cannot be compared with A's: A has "
+            f"{made[0]}, B {made[1]}{where}",
             subject=str(b.path),
             remedy="" if where else "--bisect names the first node where they diverge.",
             report=result.as_dict(),
@@ -334,15 +338,15 @@ def _not_comparable(result: Comparison, trial: _Trial) -> PipelineError:
     if trial.shape_a[1] != trial.shape_b[1]:
         return PipelineError(
             "channels-differ",
-            f"A gives {_channels(trial.shape_a[1])}, B {_channels(trial.shape_b[1])}",
+            f"A has {_channels(trial.shape_a[1])} as output, B {_channels(trial.shape_b[1])}",
             subject=f"{a.path.name}, {b.path.name}",
-            remedy="Only networks that give the same kind of picture can be compared.",
+            remedy="Only networks with the same kind of output can be compared.",
         )
     return PipelineError(
         "sizes-differ",
-        f"at {size} A gives a picture of {_pixels(trial.shape_a)} and B one of {_pixels(trial.shape_b)}",
+        f"at {size}, the output of A is {_pixels(trial.shape_a)} and that of B {_pixels(trial.shape_b)}",
         subject=f"{a.path.name}, {b.path.name}",
-        remedy="Give another --size where both give the same.",
+        remedy="Use another --size, at which both outputs have the same size.",
     )
 
 

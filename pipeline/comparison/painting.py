@@ -52,7 +52,7 @@ def plan(sources: list[Path], stem: str, output: Path | None) -> list[Job]:
     for source in sources:
         if not source.exists():
             raise PipelineError(
-                "file-not-found", "there is no such file or folder", subject=str(source), remedy="Check the path."
+                "file-not-found", "no such file or folder exists", subject=str(source), remedy="Check the path."
             )
         kind = "folder" if source.is_dir() else "video" if video.is_video(source) else "picture"
         if kind == "folder":
@@ -60,9 +60,9 @@ def plan(sources: list[Path], stem: str, output: Path | None) -> list[Job]:
         elif kind == "picture" and source.suffix.lower() not in SUFFIXES:
             raise PipelineError(
                 "not-a-picture",
-                f"{source.suffix or 'a name without an ending'} is not a kind of picture or video that is read",
+                f"{source.suffix or 'a file without extension'} is not a supported picture or video format",
                 subject=str(source),
-                remedy=f"Give {', '.join((*SUFFIXES, *video.SUFFIXES))}, or a folder of pictures.",
+                remedy=f"Supported are {', '.join((*SUFFIXES, *video.SUFFIXES))}, and folders of pictures.",
             )
         if kind == "video":
             video.require()
@@ -71,7 +71,7 @@ def plan(sources: list[Path], stem: str, output: Path | None) -> list[Job]:
         if output is not None and output.suffix and kind != "folder" and output.suffix.lower() not in allowed:
             raise PipelineError(
                 "bad-output",
-                f"a {kind} is not written as {output.suffix}",
+                f"a {kind} cannot be written as {output.suffix}",
                 subject=str(output),
                 remedy=f"Name a file that ends with {ending}, or a folder.",
             )
@@ -88,16 +88,16 @@ def plan(sources: list[Path], stem: str, output: Path | None) -> list[Job]:
         if places.count(job.output) > 1 and not (output is not None and output.suffix):
             raise PipelineError(
                 "conflicting-options",
-                f"two sources would be written to {job.output}",
+                f"two sources would be written to the same file {job.output}",
                 subject=str(job.source),
-                remedy="Run the command once for each, with another --output.",
+                remedy="Run the command once for each, with different --output.",
             )
     if output is not None and output.suffix and len(sources) > 1:
         raise PipelineError(
             "conflicting-options",
-            f"{len(sources)} sources cannot become one file",
+            f"{len(sources)} sources cannot be written to one file",
             subject="--output",
-            remedy="Name a folder, or give one source.",
+            remedy="Use a folder as --output, or one source.",
         )
     return jobs
 
@@ -141,10 +141,10 @@ class Painter:
             return np.repeat(result, 3, axis=2) if result.shape[2] == 1 else result
         raise PipelineError(
             "size-does-not-run",
-            f"the network does not run at {width}x{height}, extended to multiples of {MULTIPLES[-1]} either"
+            f"the network does not run at {width}x{height}, even if padded to multiples of {MULTIPLES[-1]}"
             + (f" ({str(error).splitlines()[0][:120]})" if error and str(error) else ""),
             subject=str(self.side.path),
-            remedy="Give another --size.",
+            remedy="Use another --size.",
         )
 
 

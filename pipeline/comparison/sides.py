@@ -115,9 +115,9 @@ def model_file(source: str | Path) -> Path:
             return file
     raise PipelineError(
         "not-a-bundle",
-        f"this folder is not a bundle: it has no {own.name} in it",
+        f"this folder is not a bundle: it does not contain {own.name}",
         subject=str(path),
-        remedy="Give a model file, or a folder such as Assets/StyleTransfer/Models/Mosaic.",
+        remedy="Name a model file, or a folder such as Assets/StyleTransfer/Models/Mosaic.",
     )
 
 
@@ -140,18 +140,18 @@ def read_side(
     if network.contract is None:
         raise PipelineError(
             "contract-missing",
-            f"{label} ({network.format}) does not say which value range it takes and gives, so it cannot be fed "
-            "with a picture",
+            f"{label} ({network.format}) does not contain its value ranges, so it cannot be run on a picture",
             subject=str(path),
-            remedy="Declare it as the training code has it: --input-range and --output-range, each one of "
+            remedy="Declare them as in the training code with --input-range and --output-range, each one of "
             "0..255, 0..1, -1..1, imagenet.",
         )
     if network.contract.input.channels not in (1, 3) and not planes:
         raise PipelineError(
             "auxiliary-inputs",
-            f"{label} takes {network.contract.input.channels} channels, and a picture file fills 3 (or 1)",
+            f"{label} has {network.contract.input.channels} input channels, but a picture file has 3 (or 1)",
             subject=str(path),
-            remedy="`pipeline convert` and `pipeline compare` take it: they fill the others with stand-ins.",
+            remedy="`pipeline convert` and `pipeline compare` support such networks: they fill the other channels "
+            "with placeholder values.",
         )
     plain = _plain(network)
     file = network.model if chosen or network.format != "onnx" else load_model(path)

@@ -94,4 +94,4 @@ def _told(facts: dict[str, Any], step: Callable[[str, str], None]) -> None:
 
 def quality_text(psnr: float | None) -> str:
     """A PSNR in words."""
-    return "the same picture" if psnr is None else f"{psnr:.1f} dB to the float network"
+    return "the same picture" if psnr is None else f"{psnr:.1f} dB PSNR relative to the float network"

@@ -57,7 +57,7 @@ def by_effect(running: Running, weights: Sequence[Weight], least: float, progres
         fillings = at(scale)
         found = worst(running.psnr(replaced(weights, fillings)))
         highest = max(highest, found)
-        progress(f"{found:.1f} dB, wanted are {aim:.1f}")
+        progress(f"{found:.1f} dB of {aim:.1f} dB")
         step = scale * 2 ** ((min(found, 200.0) - aim - _CLOSE / 3) / _DB_PER_BIT)
         if found >= aim:
             reached += 1
@@ -75,9 +75,10 @@ def by_effect(running: Running, weights: Sequence[Weight], least: float, progres
     if best is None:
         raise PipelineError(
             "quality-not-reached",
-            f"{highest:.1f} dB is the best that was found, {least:g} dB (and {HEADROOM:g} more) are asked for",
+            f"the best result was {highest:.1f} dB, but {least:g} dB (plus a margin of {HEADROOM:g} dB) are "
+            "required",
             subject="--min-psnr",
-            remedy="Ask for less, or use --weights half or float.",
+            remedy="Lower --min-psnr, or use --weights half or float.",
         )
     return best
 

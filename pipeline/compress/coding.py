@@ -130,7 +130,7 @@ class Decoder:
 
     def __init__(self, symbols: bytes, bits: bytes) -> None:
         if len(symbols) < 8 or len(symbols) % 4:
-            raise BrokenStream("the section of symbols is cut off")
+            raise BrokenStream("the section of symbols is truncated")
         self._words: list[int] = np.frombuffer(symbols, "<u4").tolist()
         self._state = self._words[0] << _WORD | self._words[1]
         self._place = 2

@@ -47,12 +47,12 @@ def compress_file(
     size, notes = path.stat().st_size, []
     if contract is None and options.weights != "half":
         notes.append(
-            "the value ranges are not declared: measured as if RGB 0..1 went in, and as if what comes out had the "
-            "range that it fits into (--input-range and --output-range say better)"
+            "the value ranges are not declared: quality is measured with an input of RGB 0..1, and with the "
+            "output range that fits the values (declare them with --input-range and --output-range)"
         )
     model, integers = _floats_behind(model)
     if integers:
-        notes.append(f"quantised already: {len(integers)} weights keep their integers and scales")
+        notes.append(f"already quantised: {len(integers)} weights keep their integers and scales")
     done = compress(
         model.SerializeToString(deterministic=True),
         options,

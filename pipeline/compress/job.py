@@ -84,13 +84,13 @@ def compress(
         try:
             running = _running(proto, contract, options)
         except PipelineError:
-            progress("this model is not a picture network that runs here: nothing is measured")
+            progress("this model is not an image network that runs here, so its quality is not measured")
     else:
         from pipeline.compress.calibrate import moments as measure
 
         running = _running(proto, contract, options)
         sites, vectors = find_sites(running.model), find_vectors(running.model)
-        progress("rounding with what the layers see")
+        progress("calibrated rounding")
         moments = measure(running.model, sites, running.weights, running.calibration)
     weights = collect(model, holes, sites, vectors, moments, list(given), was)
     if options.weights == "auto":

@@ -38,5 +38,5 @@ def check_psnr(value: float) -> None:
             "bad-psnr",
             f"{value:g} dB is not between 10 and 100",
             subject="--min-psnr",
-            remedy="40 can hardly be seen, 50 not at all.",
+            remedy="A difference of 40 dB is hardly visible, one of 50 dB not at all.",
         )

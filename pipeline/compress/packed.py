@@ -91,7 +91,7 @@ def pack(model: bytes, fillings: Sequence[Filling]) -> bytes:
         real = filling.real().astype("<f4").tobytes()
         end = filling.offset + len(real)
         if filling.offset < place or model[filling.offset : end] != real:
-            raise ValueError(f"the numbers at byte {filling.offset} are not what their integers stand for")
+            raise ValueError(f"the numbers at byte {filling.offset} do not match their integers")
         if np.abs(filling.integers).max(initial=0) > filling.largest:
             raise ValueError(f"an integer at byte {filling.offset} is too large")
         table += _varint(filling.offset - place) + bytes([filling.kind]) + _varint(filling.integers.size)
@@ -119,7 +119,7 @@ def unpack(data: bytes, subject: str = "") -> Unpacked:
             "not-packed",
             "this is not a packed model: it does not begin with STPK",
             subject=subject,
-            remedy="pipeline compress and build-unity --weights make packed models.",
+            remedy="Packed models are made by pipeline compress and by build-unity --weights.",
         )
     if len(data) < _HEADER.size:
         raise _damaged(subject, f"it has {len(data)} bytes, less than its header")
@@ -134,12 +134,12 @@ def unpack(data: bytes, subject: str = "") -> Unpacked:
             remedy="Use the tool that wrote it, or pack the model again.",
         )
     if len(data) != _HEADER.size + deflated_size + symbols_size + bits_size:
-        raise _damaged(subject, "its length is not the one that its header gives")
+        raise _damaged(subject, "its length differs from the one in its header")
     body = data[_HEADER.size :]
     if zlib.crc32(body, zlib.crc32(data[: _HEADER.size - 4])) != crc:
-        raise _damaged(subject, "its checksum does not fit")
+        raise _damaged(subject, "its checksum is wrong")
     if size > MOST_BYTES or head_size > MOST_BYTES:
-        raise _damaged(subject, f"it claims a model of {size:,} bytes")
+        raise _damaged(subject, f"its header declares a model of {size:,} bytes")
     try:
         head = _inflate(body[:deflated_size], head_size)
         symbols = body[deflated_size : deflated_size + symbols_size]
@@ -147,7 +147,7 @@ def unpack(data: bytes, subject: str = "") -> Unpacked:
     except (BrokenStream, zlib.error, IndexError) as error:
         raise _damaged(subject, str(error)) from error
     if zlib.crc32(model) != checksum:
-        raise _damaged(subject, "the model's checksum does not fit")
+        raise _damaged(subject, "the model's checksum is wrong")
     return Unpacked(model, fillings, bits, _HEADER.size + deflated_size, checksum)
 
 
@@ -168,7 +168,7 @@ def _fill(head: bytes, decoder: Decoder, size: int) -> tuple[bytes, tuple[Fillin
             scales = (codes << hole["shift"]).astype(np.uint32).view(np.float32)
         integers = decoder.take(hole["count"], numbers)
         if place + hole["gap"] > len(head):
-            raise BrokenStream("a hole lies behind the template")
+            raise BrokenStream("a hole is outside the template")
         model += head[place : place + hole["gap"]]
         place += hole["gap"]
         filling = Filling(len(model), hole["kind"], integers, scales, hole["inner"])
@@ -204,7 +204,7 @@ class _Table:
             if not hole["scales"] or not hole["inner"]:
                 raise BrokenStream("a hole has no scales")
         elif hole["kind"] != HALVES:
-            raise BrokenStream(f"there is no kind {hole['kind']} of numbers")
+            raise BrokenStream(f"{hole['kind']} is not a known kind of numbers")
         return hole
 
     def _checked(self, number: int, most: int) -> int:
@@ -223,7 +223,7 @@ class _Table:
             number |= (byte & 127) << shift
             if byte < 128:
                 return number
-        raise BrokenStream("a number in the table of holes does not end")
+        raise BrokenStream("a number in the table of holes is not terminated")
 
 
 def _varint(number: int) -> bytes:
@@ -247,7 +247,7 @@ def _inflate(deflated: bytes, size: int) -> bytes:
     inflater = zlib.decompressobj(-15)
     head = inflater.decompress(deflated, size + 1)
     if len(head) != size or not inflater.eof or inflater.unused_data:
-        raise BrokenStream("the template does not have the length that the header gives")
+        raise BrokenStream("the length of the template differs from the one in the header")
     return head
 
 

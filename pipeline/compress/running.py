@@ -163,14 +163,14 @@ class Running:
                     return size, is_open
                 raise PipelineError(
                     "not-image-to-image",
-                    f"the output has the shape {tuple(output.shape)}: no picture",
+                    f"the output has the shape {tuple(output.shape)}, which is not a picture",
                     remedy="Weights of other networks can be stored as half: --weights half.",
                 )
-        reason = (str(why).strip().splitlines() or ["no size fits"])[0][:160]
+        reason = (str(why).strip().splitlines() or ["the model runs at no usual picture size"])[0][:160]
         raise PipelineError(
             "graph-does-not-run",
-            f"ONNX Runtime does not run this model ({reason}), so what rounding costs cannot be measured",
-            remedy="--weights half needs no run.",
+            f"ONNX Runtime cannot run this model ({reason}), so the effect of rounding cannot be measured",
+            remedy="Use --weights half, which needs no measurement.",
         )
 
 
@@ -194,7 +194,8 @@ def _picture_axes(model: onnx.ModelProto, image: str) -> tuple[bool, int, tuple[
     if len(inputs) != 1 or len(dims) != 4 or not {dims[1], dims[3]} & {1, 3}:
         raise PipelineError(
             "not-image-to-image",
-            f"the model has {len(inputs)} inputs, the first of shape {tuple(dims)}: no picture of 1 or 3 channels",
+            f"the model has {len(inputs)} inputs, the first of shape {tuple(dims)}, which is not a picture of 1 "
+            "or 3 channels",
             remedy="Weights of other networks can be stored as half: --weights half.",
         )
     last = dims[1] not in (1, 3)

@@ -88,7 +88,9 @@ def _reasons(best: dict[str, Any], able: list[dict[str, Any]], rows: list[dict[s
         theirs = "/".join(f"{other['predicted'][kind]:g}" for kind in CLASSES)
         off = max(best["error"], other["error"])
         reasons.append(f"{other['target']}: {theirs} ms (either may be off by a factor of {off:g}: measure them).")
-    reasons += [f"{row['target']} refuses it as it is now ({row['refused']})." for row in rows if row["refused"]]
+    reasons += [
+        f"{row['target']} refuses this network as it is now ({row['refused']})." for row in rows if row["refused"]
+    ]
     if best["needs"]:
         reasons.append(f"It needs {best['needs']}.")
     return reasons

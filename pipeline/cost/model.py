@@ -212,7 +212,7 @@ def devices() -> dict[str, Device]:
     for name in targets.families():
         for held in targets.family_of(name).devices():
             if held.name in found:
-                raise ValueError(f"the device class {held.name!r} of {name} stands twice")
+                raise ValueError(f"the device class {held.name!r} of {name} is defined twice")
             found[held.name] = held
     return found
 

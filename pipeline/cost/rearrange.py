@@ -137,9 +137,13 @@ def _try(
     if growth > MOST_GROWTH * gain / result.before:
         return _leave(result, rewrite, place, gain, f"it would make the file {growth:.0%} larger")
     if _output_shapes(candidate, runs_at) != _output_shapes(result.graph, runs_at):
-        return _leave(result, rewrite, place, gain, "the network runs at sizes that its blocks do not divide")
+        return _leave(
+            result, rewrite, place, gain, "the network also runs at sizes that are not multiples of the blocks"
+        )
     if broken := _refused(candidate, target) - _refused(result.graph, target):
-        return _leave(result, rewrite, place, gain, f"{target.name} would not compute it right ({min(broken)})")
+        return _leave(
+            result, rewrite, place, gain, f"{target.name} would not compute it correctly ({min(broken)})"
+        )
     outcome, reason = compare(result.graph, candidate)
     if outcome != "same":
         return _leave(result, rewrite, place, gain, f"not proven to compute the same: {reason}")
@@ -149,7 +153,7 @@ def _try(
     return None
 
 
-def _leave(result: Arranged, rewrite: Cheaper, place: str, gain: float, why: str = "it does not pay") -> None:
+def _leave(result: Arranged, rewrite: Cheaper, place: str, gain: float, why: str = "no gain is predicted") -> None:
     told = {"rewrite": rewrite.name, "nodes": place.split(), "gain_ms": round(gain, 3), "why": why}
     result.left.append(told)
 

@@ -96,7 +96,9 @@ def clips_of_picture(picture: np.ndarray, size: Size = SIZE, frames: int = FRAME
     Raises PipelineError `bad-size` for fewer than two frames.
     """
     if frames < 2:
-        raise PipelineError("bad-size", "one frame cannot flicker", subject="--count", remedy="Give at least 2.")
+        raise PipelineError(
+            "bad-size", "flicker needs at least two frames", subject="--count", remedy="Use at least 2."
+        )
     height, width = size.hw
     wanted = Size(width + PAN[1] * frames + 2, height + PAN[0] * frames + 2)
     picture = _covering(picture, wanted)
@@ -148,9 +150,10 @@ def clip_of_frames(files: Sequence[Path], size: Size | None = None, frames: int 
     if len(files) < 2:
         raise PipelineError(
             "no-pictures",
-            "frames are two or more pictures",
+            "there are fewer than two frames",
             subject=str(files[0]) if files else "FRAMES",
-            remedy="Give a folder with consecutive frames, or one picture: then the movement is made.",
+            remedy="Name a folder with consecutive frames, or the picture itself: then clips with known motion "
+            "are made from it.",
         )
     loaded = []
     for file in files[:frames]:

@@ -107,7 +107,7 @@ class Process:
             if late.is_set():
                 raise limits.too_much_time(self._what, self._seconds) from None
             if self._process.returncode in _BROKE_DOWN:
-                raise ApartError(f"it broke down (signal {-self._process.returncode})") from None
+                raise ApartError(f"it crashed (signal {-self._process.returncode})") from None
             raise self._no_memory() from None
         except BaseException:
             self.close()
@@ -129,7 +129,7 @@ class Apart(Process):
     """A session in another process; `why` names the node for which it is there."""
 
     def __init__(self, model: bytes, what: str, why: str) -> None:
-        told_what = f"running {what}" + (f" (how long {why} takes is not known beforehand)" if why else "")
+        told_what = f"running {what}" + (f" (the time that {why} takes is not known in advance)" if why else "")
         super().__init__("pipeline.graph.apart_process", told_what, limits.run_memory(), limits.run_seconds())
         told = json.loads(self.ask(model))
         self._inputs = [Declared(*held) for held in told["inputs"]]

@@ -92,8 +92,9 @@ def as_written(model: onnx.ModelProto) -> gs.Graph:
     except Exception as error:  # of many kinds, for what it does not expect in a file
         raise PipelineError(
             "invalid-onnx",
-            f"the ONNX model does not make a graph ({type(error).__name__}: {' '.join(str(error).split())[:200]})",
-            remedy="Export it again; if it was edited by hand or by a tool, undo that.",
+            f"the ONNX model cannot be converted to a graph ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]})",
+            remedy="Export it again; if it was edited by hand or by a tool, use the file from before.",
         ) from error
     graph.opset = declared_opset(model)
     graph.inputs = [tensor for tensor in graph.inputs if not isinstance(tensor, gs.Constant)]
@@ -190,7 +191,8 @@ def _refuse_packed(graph: gs.Graph) -> None:
         if kind.startswith(_PACKED):
             raise PipelineError(
                 "unsupported-tensor",
-                f"the constant {tensor.name or '(unnamed)'} is of type {kind}, and what reads it cannot be undone",
+                f"the constant {tensor.name or '(unnamed)'} is of type {kind}, and the quantisation of the nodes "
+                "that read it cannot be undone",
                 remedy="Store it as float32, float16 or int8.",
             )
 
@@ -279,6 +281,6 @@ def single_input_output(graph: gs.Graph) -> tuple[gs.Variable, gs.Variable]:
 def _not_image_to_image(what: str) -> PipelineError:
     return PipelineError(
         "not-image-to-image",
-        f"the model does not turn one picture into one picture: {what}",
-        remedy="Only networks with one (N, C, H, W) input and one (N, C, H, W) output can be bridged.",
+        f"the model does not have one picture as input and one as output: {what}",
+        remedy="Only networks with one (N, C, H, W) input and one (N, C, H, W) output are supported.",
     )

@@ -96,7 +96,7 @@ def _is_default(node: gs.Node, name: str) -> bool:
 def _too_new(node: gs.Node, what: str) -> PipelineError:
     return PipelineError(
         "opset-too-new",
-        f"{node.op} {node.name}: {what} has no form in opset {_OPSET}",
+        f"{node.op} {node.name}: {what} does not exist in opset {_OPSET}",
         remedy=f"Export the network with opset {_OPSET} or lower.",
     )
 

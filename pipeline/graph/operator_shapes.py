@@ -47,7 +47,7 @@ def conv(node: gs.Node, x: Shape | None, w: Shape | None) -> Sequence[int | None
         return (None, w[0], *(None for _ in w[2:]))
     expected = None if w[1] is None else w[1] * int(node.attrs.get("group", 1))
     if expected is not None and x[1] is not None and x[1] != expected:
-        raise Contradiction(f"it takes {expected} channels and gets {x[1]}")
+        raise Contradiction(f"it needs {expected} channels but gets {x[1]}")
     kernel = _kernel(node, w)
     return (x[0], w[0], *((None,) * len(x[2:]) if kernel is None else _windows(node, x[2:], kernel)))
 
@@ -133,7 +133,9 @@ def concat(node: gs.Node, got: list[Shape | None]) -> Sequence[int | None] | Non
             continue
         known = {size for size in sizes if size is not None}
         if len(known) > 1:
-            raise Contradiction(f"sizes {sorted(known)} do not join on axis {index}")
+            raise Contradiction(
+                f"sizes {sorted(known)} on axis {index} do not match, so they cannot be concatenated"
+            )
         result.append(known.pop() if known else None)
     return result
 
@@ -222,7 +224,7 @@ def matmul(a: Shape | None, b: Shape | None) -> Sequence[int | None] | None:
     if a is None or b is None or len(a) < 2 or len(b) < 2:
         return None
     if a[-1] is not None and b[-2] is not None and a[-1] != b[-2]:
-        raise Contradiction(f"{a[-1]} columns meet {b[-2]} rows")
+        raise Contradiction(f"{a[-1]} columns do not match {b[-2]} rows")
     return (*(broadcast(a[:-2], b[:-2]) or ()), a[-2], b[-1])
 
 

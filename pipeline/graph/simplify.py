@@ -87,7 +87,7 @@ def simplify(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     told = estimate(light(model)).folded
     if told.unknown or told.largest > MOST_FOLDED or told.total > 4 * MOST_FOLDED or told.work > _MOST_WORK:
         which = told.unknown or told.largest_of
-        return model, f"not simplified: how large {which} would be is not known, or more than a constant may be"
+        return model, f"not simplified: the size of {which} is not known, or too large for a constant"
     try:
         simplified, right = _by_onnxsim(_with_output_shapes(model))
     except LimitReached as stop:
@@ -95,7 +95,7 @@ def simplify(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     except Exception as error:  # onnxsim raises whatever its C++ parts throw
         return _without_onnxsim(model, f"onnxsim failed ({_first_line(error)})")
     if not right:
-        return _without_onnxsim(model, "onnxsim's result did not compute the same")
+        return _without_onnxsim(model, "onnxsim's result computes something else")
     return _stable(simplified), ""
 
 
@@ -138,7 +138,7 @@ def _without_onnxsim(model: onnx.ModelProto, reason: str) -> tuple[onnx.ModelPro
             folded = to_model(graph)
             onnx.checker.check_model(folded)
     except Exception:  # the fallback's own failure leaves the model as it was
-        return model, f"{reason}; the graph was lowered unsimplified"
+        return model, f"{reason}; the graph was converted without being simplified"
     return folded, f"{reason}; constants were folded by onnx-graphsurgeon"
 
 

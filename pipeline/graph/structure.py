@@ -70,15 +70,15 @@ def check_structure(model: onnx.ModelProto) -> None:
     if count > MOST_NODES:
         raise PipelineError(
             "graph-too-large",
-            f"the graph has {'more than 10^12' if count > 10**12 else f'{count:,}'} nodes once its functions are "
-            f"written out; the most that is worked on is {MOST_NODES:,}",
-            remedy="Export the network without loops that were unrolled.",
+            f"the graph has {'more than 10^12' if count > 10**12 else f'{count:,}'} nodes after its functions are "
+            f"expanded; at most {MOST_NODES:,} are supported",
+            remedy="Export the network without unrolled loops.",
         )
 
 
 def _check_attributes(nodes: Any, inside: bool, depth: int = 0) -> None:
     if depth > DEEPEST:
-        raise _invalid(f"graphs lie inside nodes, more than {DEEPEST} deep")
+        raise _invalid(f"subgraphs are nested more than {DEEPEST} deep")
     for node in nodes:
         for attribute in node.attribute:
             counts = attribute.name in _COUNTS and attribute.type == onnx.AttributeProto.INT
@@ -95,7 +95,7 @@ def _check_attributes(nodes: Any, inside: bool, depth: int = 0) -> None:
 def _written_out(nodes: Any, functions: dict[tuple[str, str, str], Any], known: dict[int, int], depth: int) -> int:
     """How many nodes there are when each call of a local function is replaced by what is in it."""
     if depth > 2 * DEEPEST + len(functions) or depth > 200:
-        raise _invalid("its functions call each other, or themselves, without end")
+        raise _invalid("its functions call each other, or themselves, endlessly")
     count = 0
     for node in nodes:
         count += 1
@@ -167,7 +167,7 @@ def tensor_problem(tensor: onnx.TensorProto) -> str:
     held = max((len(getattr(tensor, name)) // of(tensor) for name, of in _ITEMS.items()), default=0)
     expected = -(-count // share)
     if held != expected:
-        return f"holds {held} numbers instead of {_number(expected)}"
+        return f"has {held} numbers instead of {_number(expected)}"
     return ""
 
 
@@ -194,5 +194,5 @@ def _invalid(detail: str) -> PipelineError:
     return PipelineError(
         "invalid-onnx",
         f"the ONNX model is not valid: {detail}",
-        remedy="Export it again; if it was edited by hand or by a tool, undo that.",
+        remedy="Export it again; if it was edited by hand or by a tool, use the file from before.",
     )

@@ -65,9 +65,9 @@ def same_structure(graphs: Sequence[gs.Graph]) -> None:
                 same = same and (np.shape(held.values) == np.shape(there.values) if constant else True)
                 same = same and (constant or held.name == there.name)
             if not same:
-                raise _differ(f"{a.op} {a.name} is not the same node in all of them")
+                raise _differ(f"{a.op} {a.name} is not the same in all of them")
         if not same:
-            raise _differ("they have not the same nodes")
+            raise _differ("their nodes differ")
 
 
 def _same_attributes(a: gs.Node, b: gs.Node) -> bool:
@@ -84,9 +84,9 @@ def _differs(constants: Sequence[gs.Constant]) -> bool:
 def _differ(what: str) -> PipelineError:
     return PipelineError(
         "styles-differ",
-        f"the bound styles do not make one network: {what}",
+        f"the bound styles cannot share one network: {what}",
         subject="--bind",
-        remedy="Build each style by itself, with one --bind and a --name of its own.",
+        remedy="Build each style separately, with one --bind and its own --name.",
     )
 
 
@@ -120,7 +120,9 @@ class _Conditioned:
         shape = values.shape[1:]
         shape = (1,) * (4 - len(shape)) + shape
         if len(shape) != 4 or (shape[0], shape[2], shape[3]) != (1, 1, 1):
-            raise _differ(f"{self.node.op} {self.node.name} has a constant of another shape than its channels")
+            raise _differ(
+                f"{self.node.op} {self.node.name} has a constant whose shape does not match its channels"
+            )
         return values.reshape(self.count, -1).astype(np.float64)
 
     def _after(self, scale: np.ndarray | None, shift: np.ndarray | None) -> None:

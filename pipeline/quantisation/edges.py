@@ -28,7 +28,7 @@ def integers_in(work: Work, node: gs.Node, tensor: gs.Tensor, encoding: Encoding
     _become_floats(tensor)
     build = n.Builder(work.graph, node, NAME)
     real = build.op("Mul", build.op("Sub", tensor, build.const(zero, "zero_point")), build.const(scale, "scale"))
-    what = f"the integers of {tensor.name} are floats; their scale and zero point became Sub and Mul"
+    what = f"the integers of {tensor.name} are passed as floats; their scale and zero point became Sub and Mul"
     work.made.append(Edit(NAME, (node.name,), what, _WHY))
     return real
 
@@ -56,7 +56,10 @@ def integers_out(work: Work, node: gs.Node, encoding: Encoding) -> None:
     build.op("Clip", moved, out=output, min=float(encoding.lowest), max=float(encoding.highest))
     output.dtype = np.dtype(np.float32)
     build.drop()
-    what = f"the integer output {output.name} is one of whole floats, {encoding.lowest}..{encoding.highest}"
+    what = (
+        f"the integer output {output.name} became a float output with integer values, "
+        f"{encoding.lowest}..{encoding.highest}"
+    )
     work.made.append(Edit(NAME, (node.name,), what, _WHY))
 
 
@@ -66,7 +69,7 @@ def _numbers(
     """Scale and zero point, shaped to broadcast with `tensor`; refused where that cannot be told."""
     scale, zero = encoding.scale.astype(np.float32), encoding.zero_point.astype(np.float32)
     if encoding.is_float:
-        work.refuse(node, "its integers are small floats (float8 or float4), which are not read here")
+        work.refuse(node, "its values are float8 or float4, which are not supported")
         return None
     if scale.size == 1 and zero.size == 1:
         return scale.reshape(1), zero.reshape(1)

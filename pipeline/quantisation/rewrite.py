@@ -99,7 +99,7 @@ class Conversion(Work):
         self.graph.cleanup(remove_unused_graph_inputs=False).toposort()
         for node in self.graph.nodes:
             if node.op in INTEGER or node.op == "DynamicQuantizeLinear":
-                self.refuse(node, "its result is not scaled back to floats in a form that is known here")
+                self.refuse(node, "its result is not converted back to floats in a known form")
 
     def _convert(self, node: gs.Node) -> None:
         match node.op:
@@ -115,7 +115,7 @@ class Conversion(Work):
             case "DynamicQuantizeMatMul" | "MatMulIntegerToFloat":
                 matmul_to_float(self, node)
             case op if op in UNKNOWN:
-                self.refuse(node, "there is no float form of this operator here")
+                self.refuse(node, "no float form of this operator is known")
             case _:
                 self._move(node)
 
@@ -125,7 +125,7 @@ class Conversion(Work):
         if encoding is None:
             return
         if values is not None and encoding.is_float:
-            self.refuse(node, "it makes float8 or float4 numbers of a constant, which is not read here")
+            self.refuse(node, "it converts a constant to float8 or float4, which is not supported")
             return
         if values is not None:
             held = gs.Constant(
@@ -170,7 +170,10 @@ class Conversion(Work):
                 node.outputs.clear()
             return
         if not known.same(encoding):
-            self.refuse(node, "it reads its input with another scale or zero point than it was written with")
+            self.refuse(
+                node,
+                "it reads its input with a scale or zero point that differs from the ones it was written with",
+            )
             return
         self.pass_on(node)
 
@@ -221,7 +224,7 @@ class Conversion(Work):
             return
         given = any(n.is_output(self.graph, output) for output in node.outputs)
         if given or node.op not in (*MOVING, "Cast") or any(held and not held.same(first) for held in known):
-            self.refuse(node, "it computes with integers" if not given else "it gives integers as a result")
+            self.refuse(node, "it computes with integers" if not given else "its result is integers")
             return
         if node.op == "Clip" or (node.op == "Cast" and first.fits(int(node.attrs["to"]))):
             self.pass_on(node)
@@ -256,7 +259,9 @@ class Conversion(Work):
         if known is None:
             return integers_in(self, node, tensor, encoding)
         if not known.same(encoding):
-            self.refuse(node, "it reads an input with another scale or zero point than it was written with")
+            self.refuse(
+                node, "it reads an input with a scale or zero point that differs from the ones it was written with"
+            )
             return None
         return tensor
 
@@ -288,7 +293,7 @@ class Conversion(Work):
                 NAME,
                 (node.name,),
                 f"the range {begin:.6g}..{end:.6g} became {what}",
-                "it is an activation that the quantiser folded into the range",
+                "the quantiser had folded an activation function into the range",
             )
         )
         node.name = n.fresh_name(self.graph, f"{node.name}/{NAME}/{node.op}")

@@ -65,8 +65,9 @@ class Work:
             yield Edit(
                 NAME,
                 tuple(self.dropped),
-                f"{len(self.dropped)} steps of quantising and dequantising activations dropped",
-                "activations are floats: without the quantised run's rounding, nearer to the float original",
+                f"{len(self.dropped)} steps of quantising and dequantising activations removed",
+                "activations are floats: without the rounding of the quantised network, they are closer to the "
+                "float original",
             )
 
     def weight(self, node: gs.Node, tensor: gs.Tensor, encoding: Encoding, axis: int | None) -> gs.Constant:

@@ -33,7 +33,10 @@ def render_github(result: Validation, *, verbosity: int = 0, folder: Path | None
     for waiver in result.unused:
         lines.append(
             _command(
-                "warning", f"no finding is waived by: {waiver}", file=str(waiver.config), title="unused waiver"
+                "warning",
+                f"no finding matches this waiver: {waiver}",
+                file=str(waiver.config),
+                title="unused waiver",
             )
         )
     return "".join(f"{line}\n" for line in lines)

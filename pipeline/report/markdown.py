@@ -22,13 +22,13 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         "| | |",
         "|---|---|",
         f"| network | {_cell(source['architecture'])} ({source['weights']:,} weights) |",
-        f"| taken because | {_cell(source['reason'])} |",
+        f"| recognised by | {_cell(source['reason'])} |",
         *_contract_rows(report),
         f"| model | {model['bytes']:,} bytes, opset {model['opset']}, {model['giga_macs']:g} GMAC at "
         f"{model['width']}x{model['height']} |",
         *_layer_row(model),
         f"| sizes | {sizes(model)} |",
-        *([f"| shown as | {told} |"] if (told := look(report)) else []),
+        *([f"| shown in Unity as | {told} |"] if (told := look(report)) else []),
         f"| source digest | `{source['digest']}` |",
         f"| model digest | `{model['digest']}` |",
         "",
@@ -49,9 +49,9 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         "|---|---:|---:|",
         *_operators(report["before"]["operators"], model["operators"]),
         "",
-        "## What was changed",
+        "## Changes to the graph",
         "",
-        *(_edits(report["edits"]) or ["Nothing: the graph was fit as it was."]),
+        *(_edits(report["edits"]) or ["None: the target supports the graph as it was."]),
         "",
         "## Findings of the validator",
         "",
@@ -79,7 +79,7 @@ def layers_sentence(model: Mapping[str, Any]) -> str:
     held = model.get("layers")
     if held is None:
         return ""
-    return f"{held['imported']} when it is imported, {held['optimised']} when it runs"
+    return f"{held['imported']} after import, {held['optimised']} after the package's optimisation"
 
 
 def _layer_row(model: Mapping[str, Any]) -> list[str]:
@@ -90,7 +90,7 @@ def _layer_row(model: Mapping[str, Any]) -> list[str]:
 def _contract_rows(report: Mapping[str, Any]) -> list[str]:
     contract, baked = report["contract"], report["baked"]
     if contract is None:
-        return ["| image contract | not declared; the value ranges are the network's own |"]
+        return ["| image contract | not declared; the network keeps its own value ranges |"]
     rows = []
     for side in ("input", "output"):
         declared = contract[side]
@@ -114,7 +114,7 @@ def sizes(model: Mapping[str, Any]) -> str:
     if model["fixed_size"]:
         return f"{model['width']}x{model['height']} only"
     scale = model["output_scale"]
-    larger = "" if scale == 1 else f"; the output is {scale:g} times as large"
+    larger = "" if scale == 1 else f"; the output is {scale:g} times larger"
     return f"any multiple of {model['size_multiple']}, nominally {model['width']}x{model['height']}{larger}"
 
 
@@ -144,9 +144,10 @@ def _styles(report: Mapping[str, Any]) -> list[str]:
 
 def _proof(proof: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"The source network against the built graph as the target computes it; the tolerance is "
-        f"{proof['tolerance_levels']:g} levels of 255, it would have passed at {proof['would_have_passed_at']:g}."
-        + (f" At least {proof['least_psnr']:g} dB are asked for." if "least_psnr" in proof else ""),
+        "The output of the source network compared with that of the built graph, as the target computes it. The "
+        f"tolerance is {proof['tolerance_levels']:g} levels of 255; the smallest tolerance that would have passed "
+        f"is {proof['would_have_passed_at']:g}."
+        + (f" At least {proof['least_psnr']:g} dB PSNR are required." if "least_psnr" in proof else ""),
         "",
         "| input | size | largest difference (levels) | mean | PSNR |",
         "|---|---|---:|---:|---:|",
@@ -170,13 +171,14 @@ def further_sentences(report: Mapping[str, Any]) -> list[str]:
     sentences = _low_contrast(report["proof"].get("low_contrast"))
     if found := report.get("against_quantised"):
         sentences.append(
-            f"Against the quantised source as ONNX Runtime runs it: {_far(found)}: the rounding of activations, "
-            "which Unity does not do (it computes in float). Quantising gains size at rest, not speed."
+            f"Compared with the quantised source as ONNX Runtime runs it: {_far(found)}. The difference is the "
+            "rounding of activations, which Unity does not do because it computes in float. Quantising makes the "
+            "file smaller, but not faster."
         )
     if found := report.get("against_original"):
         sentences.append(
-            f"Against the original {plain(found['file'])}: the source as it is given {_far(found['source'])}; "
-            f"what was built {_far(found['built'])}."
+            f"Compared with the original {plain(found['file'])}: the source {_far(found['source'])}; the built "
+            f"network {_far(found['built'])}."
         )
     return sentences
 
@@ -186,18 +188,18 @@ def _low_contrast(measured: Mapping[str, Any] | None) -> list[str]:
     if not measured:
         return []
     told = (
-        f"Low contrast: GPU kernels compute a normalisation's variance as E[x^2] - E[x]^2 in float32, which loses "
-        f"digits where a picture hardly varies (fades, fog, loading screens). On the picture at "
-        f"{measured['contrast']:.0%} of its contrast the built graph, computed so, is within "
-        f"{measured['levels']:g} levels of the source, which rounds such a picture in float32, too"
+        "Low contrast: GPU kernels compute a normalisation's variance as E[x^2] - E[x]^2 in float32, which loses "
+        "precision if a picture hardly varies (fades, fog, loading screens). On the picture at "
+        f"{measured['contrast']:.0%} of its contrast, the built graph computed in this way is within "
+        f"{measured['levels']:g} levels of the source, which also rounds such a picture in float32"
     )
     if measured["levels_without"] is not None:
         told += f" (within {measured['levels_without']:g} without the rewrite low-contrast)"
     if measured["mean_taken_off"] is not False:
         return [told + "."]
     return [
-        f"{told}. The picture's mean is not taken off: that is exact only where the first convolution adds no "
-        "zeros at its borders and a normalisation follows it."
+        f"{told}. The picture's mean is not subtracted, because that is exact only if the first convolution does "
+        "not pad with zeros and a normalisation follows it."
     ]
 
 
@@ -212,7 +214,7 @@ def _cost(cost: Mapping[str, Any] | None) -> list[str]:
         return []
     devices = cost["devices"]
     return [
-        "## What a picture costs",
+        "## Cost of a picture",
         "",
         "Milliseconds are predicted, for the network only (docs/cost.md says how accurate they are).",
         "",
@@ -248,7 +250,7 @@ def _advice(advice: Mapping[str, Any] | None) -> list[str]:
         for row in advice["rows"]
     ]
     return [
-        "## Which target",
+        "## Recommended target",
         "",
         f"Predicted milliseconds at {advice['size']} on a GPU of each class.",
         "",
@@ -270,7 +272,14 @@ def _plan(plan: list[Mapping[str, Any]] | None) -> list[str]:
         f"| {plan_size(row)} | `{row['kernel']}` |"
         for row in plan
     ]
-    return ["## Plan", "", "| | does | reads | writes | makes | kernel |", "|---:|---|---|---|---|---|", *rows, ""]
+    return [
+        "## Plan",
+        "",
+        "| | operation | reads | writes | output | kernel |",
+        "|---:|---|---|---|---|---|",
+        *rows,
+        "",
+    ]
 
 
 def plan_size(row: Mapping[str, Any]) -> str:
@@ -284,14 +293,14 @@ def arranged_sentences(arranged: Mapping[str, Any] | None) -> list[str]:
         return []
     device = f"{arranged['title']} (device class {arranged['device']})"
     if not arranged["done"]:
-        return [f"Arranged for: {device}; no rearrangement is predicted to gain anything there."]
+        return [f"Arranged for: {device}; no rearrangement is predicted to be faster there."]
     before, after = arranged["before_ms"], arranged["after_ms"]
     places = len(arranged["done"])
     return [
-        f"Arranged for: {device}. The same numbers are computed in another way at {places} "
-        f"place{'' if places == 1 else 's'} of the graph: predicted {before:.2f} ms before and {after:.2f} ms "
-        f"after, at {arranged['size']}. The model runs on every device; for another class --device may arrange it "
-        "better."
+        f"Arranged for: {device}. {places} layer{'' if places == 1 else 's'} of the graph compute the same "
+        f"numbers in another way: predicted {before:.2f} ms before and {after:.2f} ms after, at "
+        f"{arranged['size']}. The model runs on every device; for another class of devices, --device may give a "
+        "faster arrangement."
     ]
 
 
@@ -300,7 +309,7 @@ def _flicker(flicker: Mapping[str, Any] | None) -> list[str]:
     if not flicker:
         return []
     told = ", ".join(f"{name} {held['painted']} ({held['frames']})" for name, held in flicker["clips"].items())
-    return [f"Flicker in levels of 255, and that of the unpainted frames: {told}.", ""]
+    return [f"Flicker in levels of 255, with that of the source frames in parentheses: {told}.", ""]
 
 
 def _operators(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
@@ -314,7 +323,7 @@ def _edits(edits: list[Mapping[str, Any]]) -> list[str]:
 def silence(findings: list[Mapping[str, Any]]) -> str:
     """Whether Unity's console will say anything, in a sentence."""
     loud = [f for f in findings if f["severity"] in ("error", "wrong", "warning")]
-    return "Unity's console will warn." if loud else "Unity's console stays silent."
+    return "Unity's console will warn." if loud else "Unity's console shows nothing."
 
 
 def _findings(findings: list[Mapping[str, Any]]) -> list[str]:

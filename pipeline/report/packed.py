@@ -17,22 +17,22 @@ _PSNR_STEP = 10
 
 def sentences(facts: Mapping[str, Any], weights: int) -> list[str]:
     """In plain words: how small, how near, what for, what not."""
-    kept = f", asked for {facts['min_psnr']:g}" if "min_psnr" in facts else ""
+    kept = f", required {facts['min_psnr']:g}" if "min_psnr" in facts else ""
     near = (
-        f"On the worst of {len(facts['measured'])} pictures that nothing was rounded with it is "
-        f"{_db(facts['psnr'])} to the float network (PSNR, peak 255{kept})."
+        f"On the worst of {len(facts['measured'])} pictures that were not used for rounding, the PSNR relative to "
+        f"the float network is {_db(facts['psnr'])} (peak 255{kept})."
         if facts["measured"]
-        else "How near it is was not measured."
+        else "The quality was not measured."
     )
     own = facts["own_integers"]
     kinds = (
-        f"{own} tensors came as integers and keep these and their scales: nothing is rounded twice."
+        f"{own} tensors were already integers and keep them and their scales: nothing is rounded twice."
         if own
         else f"Rounded with {_calibration(facts['calibration'])}."
     )
     return [
-        f"The weights are stored as {facts['weights']}: {facts['bytes']:,} bytes are what Unity loads, instead of "
-        f"{facts['float_bytes']:,} as floats; the file that came in has {facts['source_bytes']:,}.",
+        f"The weights are stored as {facts['weights']}: {facts['bytes']:,} bytes are loaded by Unity, instead of "
+        f"{facts['float_bytes']:,} as floats; the source file has {facts['source_bytes']:,}.",
         f"{near} {kinds}",
         facts.get("consequence")
         or "This saves bytes: in the download, on disk, in the repository. It does not make the "
@@ -59,10 +59,10 @@ def rows(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def markdown(facts: Mapping[str, Any], weights: int) -> list[str]:
     """The section of the Markdown report."""
-    lines = ["## Size at rest", ""]
+    lines = ["## File size", ""]
     for sentence in sentences(facts, weights):
         lines += [sentence, ""]
-    lines += ["| weights | bytes | of the floats | PSNR |", "|---|---:|---:|---:|"]
+    lines += ["| weights | bytes | relative to float | PSNR |", "|---|---:|---:|---:|"]
     for row in rows(facts):
         mark = "**" if row["chosen"] else ""
         lines.append(
@@ -109,8 +109,8 @@ def plot(facts: Mapping[str, Any]) -> str:
             f"{point['weights']} {_short(point['bytes'])}</text>"
         )
     parts.append(
-        f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 10}" text-anchor="middle" fill="var(--quiet)">'
-        "bytes that Unity loads (each step to the right is a factor)</text></svg>"
+        f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 10}" text-anchor="middle" '
+        'fill="var(--quiet)">bytes that Unity loads (logarithmic scale)</text></svg>'
     )
     return "".join(parts)
 

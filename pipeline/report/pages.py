@@ -16,17 +16,16 @@ from pipeline.validation import codes
 _MADE = "<!-- Made by `python -m pipeline.report.pages` from pipeline/targets and the files codes.json. -->"
 _WORDS = {"yes": "yes", "limits": "limits", "no": "—"}
 _TARGETS = """\
-What each Unity inference package imports, of the operators that one of them knows. `pipeline targets` prints the
-same, `pipeline targets Resize` the limits of one operator. *yes*: no limit is known. *limits*: some uses are
-rejected, computed differently, slow or make the console warn; `pipeline validate` tells which. An operator that is
-not here is imported by none. Many operators that a target lacks are written with others by `pipeline convert` and
-`pipeline build-unity`."""
+The operators that Unity's inference packages import. `pipeline targets` prints the same table, `pipeline targets
+Resize` the limits of one operator. *yes*: no limits are known. *limits*: some uses are rejected, computed
+differently, slow, or cause a warning in the console; `pipeline validate` says which. Operators that are not listed
+are not imported by any target. `pipeline convert` and `pipeline build-unity` replace many operators that a target
+lacks by others."""
 _FINDINGS = """\
-What `pipeline validate` can find, by code; `pipeline explain CODE` prints one of these sections. The severity of a
-finding is one of: **error** (the import fails, or execution throws), **wrong** (it imports and computes something
-else), **warning** (the console warns; the reason says whether it is only cosmetic), **slow** (right, but off the
-fast kernels) and **note**. Some rules are milder for uses that come out right.
-"""
+The findings of `pipeline validate`, by code; `pipeline explain CODE` prints one of these sections. The severity of
+a finding is one of: **error** (the import fails, or execution throws), **wrong** (the model imports, but computes
+something else), **warning** (the console warns; the reason says whether that is only cosmetic), **slow** (correct,
+but not on the fast kernels) and **note**. Some rules have a lower severity for uses whose result is correct."""
 
 
 def support(target: Target, operator: str) -> str:

@@ -43,7 +43,8 @@ def _edits(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _refusals(report: Mapping[str, Any]) -> Iterator[str]:
     for refusal in report["refusals"]:
-        yield f"  {refusal['rewrite']} leaves {refusal['operator']} {refusal['node']}: {refusal['reason']}"
+        node = f"{refusal['operator']} {refusal['node']}"
+        yield f"  {refusal['rewrite']} does not change {node}: {refusal['reason']}"
 
 
 def _checks(report: Mapping[str, Any]) -> Iterator[str]:
@@ -52,7 +53,7 @@ def _checks(report: Mapping[str, Any]) -> Iterator[str]:
         return
     yield ""
     same = sum(check["outcome"] == "same" for check in checks)
-    yield f"  checked: {same} of {len(checks)} applications of rewrites gave the same numbers"
+    yield f"  checked: {same} of {len(checks)} applications of rewrites did not change the output"
     for check in checks:
         if check["outcome"] != "same":
             yield f"  {check['rewrite']} {check['outcome']}: {check['reason']} ({_some(check['nodes'])})"

@@ -99,7 +99,7 @@ def _result(finding: Finding, verdict: Verdict, rule: int, folder: Path, seen: C
         inside = line.below(folder)
         python = {
             "physicalLocation": _physical(quote(inside) if inside else _foreign(line.file), max(line.line, 1)),
-            "message": {"text": f"{finding.operator} {finding.node} is made here: {line}"},
+            "message": {"text": f"{finding.operator} {finding.node} is created here: {line}"},
         }
         if inside:
             model, python = python, model | {"message": {"text": f"the model: {verdict.name}"}}
@@ -188,6 +188,6 @@ def _invocation(result: Validation, folder: Path) -> dict[str, Any]:
 def _unused(waiver: Waiver) -> dict[str, Any]:
     return {
         "level": "warning",
-        "message": {"text": f"No finding is waived by: {waiver}"},
+        "message": {"text": f"No finding matches this waiver: {waiver}"},
         "descriptor": {"id": "unused-waiver"},
     }

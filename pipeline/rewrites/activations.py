@@ -27,8 +27,8 @@ _ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 
 _FAULTS = {
     "Softplus": "overflows above 88",
-    "PRelu": "takes slopes per channel wrong",
-    "LeakyRelu": "takes the larger of x and alpha * x",
+    "PRelu": "reads slopes per channel wrong",
+    "LeakyRelu": "computes max(x, alpha * x)",
 }
 """What is wrong with operators that a target may have; the others it has or has not."""
 
@@ -42,7 +42,7 @@ class Activations(Rewrite):
     """
 
     name = NAME
-    summary = "activations that the target lacks or computes wrong are composed of simpler ones"
+    summary = "activation functions that the target lacks or computes wrong are composed of simpler operators"
     removes = ("unknown-operator", "softplus-overflows", "prelu-per-channel", "prelu-slope", "leaky-relu-alpha")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:

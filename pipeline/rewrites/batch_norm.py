@@ -30,7 +30,7 @@ class PictureStatistics(Rewrite):
 
     name = "picture-statistics"
     summary = "BatchNormalization by the picture's own statistics becomes InstanceNormalization"
-    reason = "of one picture the statistics of the batch are its own"
+    reason = "for a batch of one picture, the batch statistics are those of the picture"
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []

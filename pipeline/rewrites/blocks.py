@@ -106,8 +106,10 @@ class Blocks:
         wide = make.op("Conv", given, *held, kernel_shape=list(spread.shape[2:]), **attrs)
         make.op("DepthToSpace", wide, blocksize=size, mode="DCR", out=conv.outputs[0])
         make.drop()
-        what = f"computes blocks of {size}x{size} pixels" + (" from blocks as large" if self.folded else "")
-        return Edit(self.name, (place,), what, "its channels fill the kernel's lanes")
+        what = f"computes blocks of {size}x{size} pixels" + (
+            " from blocks of the same size" if self.folded else ""
+        )
+        return Edit(self.name, (place,), what, "its channels then fill the lanes of the kernel")
 
 
 def spread_out(kernel: np.ndarray, size: int, taps: tuple[int, ...]) -> np.ndarray:

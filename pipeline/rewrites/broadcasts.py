@@ -26,7 +26,7 @@ class BroadcastConstants(Rewrite):
     """A constant of fewer than four dimensions beside a tensor of four gets the missing ones in front."""
 
     name = "broadcast-constants"
-    summary = "constants beside pictures are written with four dimensions where a target guesses by their rank"
+    summary = "constants that are combined with pictures get four dimensions if the target guesses by their rank"
     removes = ("broadcast-by-rank",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
@@ -46,7 +46,8 @@ class BroadcastConstants(Rewrite):
             for index, held in low:
                 node.inputs[index] = make.const(held.reshape((1,) * (4 - held.ndim) + held.shape), "constant")
             why = (
-                "1.0 takes ranks from first inputs and vectors for channels, 2.0 a matrix for height and channels"
+                "1.0 takes the rank from the first input and a vector as per channel; 2.0 takes a matrix as "
+                "height and channels"
             )
             outcome.append(Edit(self.name, (node.name,), "its constant got four dimensions", why))
         return outcome

@@ -131,7 +131,7 @@ class WideOutputs:
     """
 
     name = "wide-outputs"
-    summary = "convolutions of few outputs get 16, of which a Slice takes the first"
+    summary = "convolutions with few output channels get 16, and a Slice keeps the needed ones"
     needs = ()
 
     def places(self, graph: gs.Graph) -> list[str]:
@@ -163,7 +163,7 @@ class WideInputs:
     """
 
     name = "wide-inputs"
-    summary = "convolutions of few inputs get 16, by a 1x1 convolution before their Pad"
+    summary = "convolutions with few input channels get 16, by a 1x1 convolution before their Pad"
     needs = ()
 
     def places(self, graph: gs.Graph) -> list[str]:
@@ -213,7 +213,7 @@ class WideLayers:
     """
 
     name = "wide-layers"
-    summary = "widths from 9 to 15 become 16, by channels of zeros"
+    summary = "widths from 9 to 15 become 16, by adding zero channels"
     needs = ()
 
     def places(self, graph: gs.Graph) -> list[str]:
@@ -248,7 +248,7 @@ class WideLayers:
                 if not n.is_output(graph, tensor):
                     tensor.shape = None
         return Edit(
-            self.name, tuple(chosen), f"widths became {BLOCK}, by channels of zeros", "a kernel over blocks"
+            self.name, tuple(chosen), f"widths became {BLOCK}, by adding zero channels", "a kernel over blocks"
         )
 
 

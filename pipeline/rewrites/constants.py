@@ -68,7 +68,7 @@ class Constants(Rewrite):
 
     name = "constants"
     summary = "folds constants into float32 initializers and removes Identity, Dropout and other no-ops"
-    reason = "what is known before the picture is stands in initializers, whoever exported it"
+    reason = "everything that does not depend on the picture is stored in initializers, regardless of the exporter"
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         done: Outcome = []
@@ -81,7 +81,12 @@ class Constants(Rewrite):
         done += _batch_norm_outputs(graph)
         done += _unused_inputs(graph)
         for node in n.nodes_of(graph, *sorted(_RANDOM - {"Dropout"})):
-            done += self.refuse(node, "random-values", "it draws other numbers each time", "export without noise")
+            done += self.refuse(
+                node,
+                "random-values",
+                "it gives different random numbers each time",
+                "export the network without noise",
+            )
         return done
 
 
@@ -93,7 +98,7 @@ class BakedSizes(Rewrite):
     """
 
     name = "baked-sizes"
-    summary = "replaces sizes computed from Shape by constants for the declared picture size"
+    summary = "replaces sizes that are computed from Shape by constants for the declared picture size"
     removes = (
         "attribute-ignored",
         "rank-not-supported",
@@ -165,7 +170,7 @@ def _passing_nodes(graph: gs.Graph) -> Outcome:
                 Constants.name,
                 tuple(removed),
                 "removed: its input is read directly",
-                "it passes its input on unchanged, and the importer does not see constants through it",
+                "it returns its input unchanged, and the importer does not recognise constants behind it",
             )
         )
     return done
@@ -422,7 +427,7 @@ def _casts(graph: gs.Graph) -> list[Edit]:
                 source.dtype = np.dtype(np.float32)
     if not removed:
         return []
-    return [Edit(Constants.name, tuple(removed), "Cast removed", "the numbers are float32 already")]
+    return [Edit(Constants.name, tuple(removed), "Cast removed", "the numbers are already float32")]
 
 
 def _neutral_arithmetic(graph: gs.Graph) -> list[Edit]:
@@ -456,7 +461,10 @@ def _batch_norm_outputs(graph: gs.Graph) -> Outcome:
     done: Outcome = []
     for node in n.nodes_of(graph, "BatchNormalization"):
         if node.attrs.get("training_mode"):
-            reason = "it normalises by the statistics of a batch of several pictures, or others read them"
+            reason = (
+                "it normalises by the statistics of a batch of several pictures, or other nodes read these "
+                "statistics"
+            )
             fix = "export it for a batch of one picture"
             done += Constants.refuse(node, "batch-norm-in-training-mode", reason, fix)
         elif len(node.outputs) > 1:
@@ -469,7 +477,7 @@ def _batch_norm_outputs(graph: gs.Graph) -> Outcome:
                 Edit(
                     Constants.name,
                     (node.name,),
-                    "training outputs dropped",
+                    "training outputs removed",
                     "the target has only the first output",
                 )
             )
@@ -486,6 +494,6 @@ def _unused_inputs(graph: gs.Graph) -> list[Edit]:
             Constants.name,
             tuple(tensor.name for tensor in unused),
             "unused inputs removed",
-            "nothing reads them",
+            "no node reads them",
         )
     ]

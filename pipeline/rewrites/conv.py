@@ -196,7 +196,7 @@ class NarrowConvolutions(Rewrite):
 
     name = "narrow-conv"
     summary = "convolutions that may give a single column are padded before they run"
-    reason = "strided to a single column it fails an assertion of the CPU backends (measured)"
+    reason = "with a stride and a single output column, it fails an assertion of the CPU backends (measured)"
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []
@@ -220,7 +220,7 @@ class SamePads(Rewrite):
     """Pads of a Conv written out where the target computes other ones for SAME_UPPER or SAME_LOWER."""
 
     name = "same-pads"
-    summary = "pads that follow from a picture's size are written out"
+    summary = "pads that depend on the picture's size become explicit"
     removes = ("same-padding-differs",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
@@ -232,7 +232,7 @@ class SamePads(Rewrite):
             if not asked(node) or kernel is None:
                 continue
             spatial = here[2:] if here is not None else (None,) * len(kernel)
-            outcome.append(_write_pads(self.name, node, kernel, spatial, "the target computes other pads"))
+            outcome.append(_write_pads(self.name, node, kernel, spatial, "the target computes different pads"))
         return outcome
 
 
@@ -245,7 +245,10 @@ class TransposedConvolutions(Rewrite):
     """
 
     name = "conv-transpose"
-    summary = "asymmetric, grouped, dilated and non-square transposed convolutions become forms that compute right"
+    summary = (
+        "asymmetric, grouped, dilated and non-square transposed convolutions become forms that are computed "
+        "correctly"
+    )
     removes = (
         "transposed-pads-asymmetric",
         "transposed-group",
@@ -303,7 +306,7 @@ class TransposedConvolutions(Rewrite):
                 node.attrs.pop(attribute, None)
             node.attrs |= {"kernel_shape": list(weights.shape[2:]), "pads": [*begins, *ends]}
             why = "the target ignores group, dilations and output_shape of ConvTranspose"
-            return self.edit(node, "; ".join(what) or "kernel_shape written out", why)
+            return self.edit(node, "; ".join(what) or "kernel_shape added", why)
         return [self._phases(build, node, weights, axes, what)]
 
     def _axes(
@@ -358,7 +361,7 @@ class TransposedConvolutions(Rewrite):
                 "conv-transpose-crops-all",
                 node.name,
                 node.op,
-                f"the pads {[axes[0].begin, axes[1].begin]} are larger than the kernel reaches",
+                f"the pads {[axes[0].begin, axes[1].begin]} are larger than the kernel's reach",
                 "Crop with a Slice instead.",
             )
         kernel = phases(zero_stuff(weights, factors), spread)
@@ -394,7 +397,7 @@ class TransposedConvolutions(Rewrite):
             self.name,
             (node.name,),
             "; ".join([*what, made]),
-            "the target takes only square strides, symmetric pads and square output_padding of ConvTranspose",
+            "the target supports only square strides, symmetric pads and square output_padding of ConvTranspose",
         )
 
 
@@ -441,7 +444,7 @@ def _not_2d(rewrite: str, node: gs.Node, rank: int) -> Refusal:
         "conv-not-2d",
         node.name,
         node.op,
-        f"a {rank}-dimensional convolution in this form is not what image networks use, nor what the target runs",
+        f"the target does not run a {rank}-dimensional convolution in this form",
         "Use two-dimensional convolutions.",
     )
 
@@ -452,6 +455,6 @@ def _refuse_stride(rewrite: str, node: gs.Node, strides: tuple[int, ...]) -> Ref
         "stride-not-square",
         node.name,
         node.op,
-        f"strides {list(strides)} have the common multiple {math.lcm(*strides)}, above {STRIDE_LIMIT}",
+        f"strides {list(strides)} have the common multiple {math.lcm(*strides)}, which is above {STRIDE_LIMIT}",
         "Use square strides.",
     )

@@ -179,7 +179,7 @@ def _applied(rewrite: Rewrite, graph: gs.Graph, target: Target, faults: Faults) 
         raise PipelineError(
             "not-handled",
             f"the rewrite {rewrite.name} cannot handle this graph ({type(error).__name__}: {told})",
-            remedy=f"Leave that rewrite out: --skip {rewrite.name}; and please report it with the output of -vv.",
+            remedy=f"Skip that rewrite with --skip {rewrite.name}, and please report it with the output of -vv.",
         ) from error
 
 

@@ -27,7 +27,7 @@ class ExactForms(Rewrite):
     """One form for another, node by node, where a finding asks for it; every one exact."""
 
     name = "exact-forms"
-    summary = "nodes that the target reads as something else are written so that they are read right"
+    summary = "nodes that the target misreads are written in a form that it reads correctly"
     removes = ("input-missing", "resize-size-short", "subtracted-sum", "product-and-number", "cast-to-bool")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
@@ -41,9 +41,7 @@ class ExactForms(Rewrite):
         }
         for node in n.nodes_of(graph, *changes):
             if asked(node) and (what := changes[node.op](graph, node, shapes)):
-                edits.append(
-                    Edit(self.name, (node.name,), what, "the target reads the other form as something else")
-                )
+                edits.append(Edit(self.name, (node.name,), what, "the target misreads the other form"))
         return list(edits)
 
     def _bias(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> str:
@@ -52,7 +50,7 @@ class ExactForms(Rewrite):
             return ""
         zeros = n.Builder(graph, node, self.name).const(np.zeros(scale), "bias")
         node.inputs = [*node.inputs[:2], zeros]
-        return "it has a bias of zeros"
+        return "a bias of zeros was added"
 
     def _scales(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> str:
         sizes, shape = shapes.here.value(n.given(node, 3)), shapes.here.static(node.inputs[0])
@@ -60,7 +58,7 @@ class ExactForms(Rewrite):
             return ""
         scales = np.asarray([_scale(size, int(wanted)) for size, wanted in zip(shape, sizes, strict=True)])
         node.inputs = [node.inputs[0], n.empty(), n.Builder(graph, node, self.name).const(scales, "scales")]
-        return "its sizes became scales that give them"
+        return "its sizes became scales"
 
     def _one_constant(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> str:
         """B - (A + x) = (B - A) - x, and (A + x) - B = x + (A - B)."""
@@ -100,7 +98,7 @@ class ExactForms(Rewrite):
         same = make.op("Equal", node.inputs[0], make.const(np.zeros(()), "zero", np.dtype(kind)))
         make.op("Not", same, out=node.outputs[0])
         make.drop()
-        return "it asks whether the value is 0"
+        return "it tests whether the value is 0"
 
 
 def _scale(size: int, wanted: int) -> np.float32:

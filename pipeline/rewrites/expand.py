@@ -29,7 +29,7 @@ class Expands(Rewrite):
 
     name = "expand"
     summary = "Expand in front of arithmetic is removed"
-    reason = "arithmetic repeats small operands by itself, at every picture size"
+    reason = "arithmetic broadcasts small operands without it, at every picture size"
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         shapes = LazyShapes(graph)

@@ -34,7 +34,7 @@ class Forms(Rewrite):
     """
 
     name = "forms"
-    summary = "clips, squeezes, Gemm, Flatten, comparisons and Where take forms that the target computes right"
+    summary = "clips, squeezes, Gemm, Flatten, comparisons and Where get forms that the target computes correctly"
     removes = (
         "optional-input-dropped",
         "axes-not-an-attribute",
@@ -111,7 +111,7 @@ def _squeeze(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes)
     if axes_of(node) is not None and has(node, "axes"):
         return []
     n.Builder(graph, node, Forms.name).set(node, axes=axes)
-    return Forms.edit(node, "its axes were written out", "computed axes are an error")
+    return Forms.edit(node, "its axes were made explicit", "computed axes are an error")
 
 
 def _flatten(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
@@ -123,7 +123,7 @@ def _flatten(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes)
     shape = make.const([rows or -1, -1 if rows else columns], "shape", np.int64)
     make.op("Reshape", node.inputs[0], shape, out=node.outputs[0])
     make.drop()
-    return Forms.edit(node, "became Reshape", "2.0 flattens a map in another order in front of Gemm")
+    return Forms.edit(node, "became Reshape", "in front of Gemm, 2.0 flattens a map in another order")
 
 
 def _gemm(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
@@ -187,8 +187,11 @@ class NoOps(Rewrite):
     """
 
     name = "no-ops"
-    summary = "clips without bounds, sums of one tensor and shapes there and back go; a Clip from 0 on is Relu"
-    reason = "one layer less"
+    summary = (
+        "clips without bounds, sums of one tensor, and shape changes that cancel are removed; a Clip from 0 on "
+        "becomes Relu"
+    )
+    reason = "one layer fewer"
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []
@@ -206,13 +209,13 @@ class NoOps(Rewrite):
         low = None if low is None or low <= -LARGEST_FLOAT else low
         high = None if high is None or high >= LARGEST_FLOAT else high
         if low is None and high is None:
-            return "removed: it bounds nothing" if n.bypass(graph, node) else ""
+            return "removed: it has no effect" if n.bypass(graph, node) else ""
         if low == 0.0 and high is None:
             node.op, node.attrs, node.inputs = "Relu", {}, [node.inputs[0]]
             return "became Relu"
         if (low is None and bounds["min"] is not None) or (high is None and bounds["max"] is not None):
             n.Builder(graph, node, self.name).set(node, min=low, max=high)
-            return "lost a bound that bounds nothing"
+            return "a bound without effect was removed"
         return ""
 
     def _passes(self, graph: gs.Graph, node: gs.Node) -> str:

@@ -73,7 +73,7 @@ class FreeSizes(Rewrite):
             node.attrs.pop("allowzero", None)
         for tensor in (first.outputs[0], last.inputs[0]):
             tensor.shape = None
-        return Edit(self.name, (first.name, last.name), "they copy the width instead of naming sizes", self.reason)
+        return Edit(self.name, (first.name, last.name), "they copy the sizes instead of naming them", self.reason)
 
 
 def _around(graph: gs.Graph, norm: gs.Node) -> tuple[gs.Node, gs.Node] | None:

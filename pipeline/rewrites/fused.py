@@ -34,7 +34,7 @@ class FusedOperators(Rewrite):
     """
 
     name = "fused"
-    summary = "ONNX Runtime's fused operators become the standard ones that they were made of"
+    summary = "ONNX Runtime's fused operators become the standard operators that they were made from"
     removes = ("unknown-operator", "foreign-domain")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
@@ -55,7 +55,8 @@ class FusedOperators(Rewrite):
                     node.name,
                     node.op,
                     "the file was saved by ONNX Runtime with its layout optimisations on",
-                    "Convert the model as exported, or save it with ORT_ENABLE_BASIC or ORT_ENABLE_EXTENDED.",
+                    "Convert the model as it was exported, or save it with ORT_ENABLE_BASIC or "
+                    "ORT_ENABLE_EXTENDED.",
                 )
             ]
         result = node.outputs[0]
@@ -84,7 +85,14 @@ class FusedOperators(Rewrite):
         if x is None:
             reason = f"its activation {n.text(node, 'activation')} or form has no equivalent here"
             return [
-                Refusal(self.name, "fused-form-unknown", node.name, node.op, reason, "Use the model as exported.")
+                Refusal(
+                    self.name,
+                    "fused-form-unknown",
+                    node.name,
+                    node.op,
+                    reason,
+                    "Use the model as it was exported.",
+                )
             ]
         made = f"{node.op} became {', '.join(other.op for other in graph.nodes[before:])}"
         take_over(x, result)

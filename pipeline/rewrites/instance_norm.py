@@ -329,7 +329,7 @@ class InstanceNormInputs(Rewrite):
     """
 
     name = "instance-norm"
-    summary = "computed scales of InstanceNormalization become Mul and Add; stale channel counts are reset"
+    summary = "computed scales of InstanceNormalization become Mul and Add; wrong channel counts are reset"
     removes = ("stale-feature-count", "input-not-constant", "optional-input-dropped")
     after = ("group-norm",)
 
@@ -368,7 +368,7 @@ class InstanceNormInputs(Rewrite):
         make.op("Add", scaled, _as_map(make, bias, channels, shapes), out=output)
         make.drop()
         what = "scale and bias became Mul and Add after it"
-        return self.edit(node, what, "a computed scale is an error, a computed bias is taken as 0")
+        return self.edit(node, what, "a computed scale is an error, and a computed bias is read as 0")
 
     def _stale(self, graph: gs.Graph, node: gs.Node) -> Outcome:
         cause = _stale_cause(node.inputs[0])
@@ -376,8 +376,8 @@ class InstanceNormInputs(Rewrite):
             return []  # what is still to be folded may show that it is a group norm
         make = n.Builder(graph, node, self.name)
         node.inputs[0] = make.op("Mul", make.const([1.0], "one"), node.inputs[0], leaf="reset")
-        why = f"the importer's channel count is stale behind {cause.op} {cause.name}"
-        return self.edit(node, "Mul(1, x) put before it", why)
+        why = f"the importer's channel count is wrong after {cause.op} {cause.name}"
+        return self.edit(node, "Mul(1, x) inserted before it", why)
 
 
 _STALE = {"Concat", "Reshape", "DepthToSpace", "SpaceToDepth", "Slice", "Split", "Gather", "Transpose", "Expand"}

@@ -65,8 +65,11 @@ class ChannelsLast(Rewrite):
     """
 
     name = "layout"
-    summary = "channels-last regions become channels-first, and the Transposes around them meet and vanish"
-    reason = "each Transpose copies the map, and channels-last regions of a channels-first graph are guessed at"
+    summary = "channels-last regions become channels-first, and the Transposes around them cancel"
+    reason = (
+        "each Transpose copies the data, and the importer guesses at channels-last regions of a channels-first "
+        "graph"
+    )
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         if not any(node.op in (*_RESHAPING, "Transpose") for node in graph.nodes):
@@ -95,7 +98,7 @@ def _channels_in(graph: gs.Graph, tensor: gs.Variable, shapes: Shapes) -> list[E
             ChannelsLast.name,
             (tensor.name,),
             f"the input {tensor.name} is {_sizes(tensor.shape)} (was {_sizes(before)}): channels first",
-            "a Transpose at the edge makes the importer guess at layouts; its textures fit either",
+            "a Transpose at the input makes the importer guess the layout; textures fit either layout",
         )
     ]
 
@@ -118,7 +121,7 @@ def _channels_out(graph: gs.Graph, tensor: gs.Variable, shapes: Shapes) -> list[
             ChannelsLast.name,
             (tensor.name,),
             f"the output {tensor.name} is {_sizes(tensor.shape)} (was {_sizes(before)}): channels first",
-            "the target's output is channels-last in memory already",
+            "the target's output is already channels-last in memory",
         )
     ]
 
@@ -133,7 +136,7 @@ def _batch_in(graph: gs.Graph, tensor: gs.Variable) -> list[Edit]:
     n.replace_everywhere(graph, reader.outputs[0], tensor)
     reader.outputs.clear()
     tensor.shape = [1, *tensor.shape]
-    what = f"the input {tensor.name} is {_sizes(tensor.shape)}: its batch axis comes from outside"
+    what = f"the input {tensor.name} is {_sizes(tensor.shape)}: it includes the batch axis"
     return [Edit(ChannelsLast.name, (tensor.name, reader.name), what, "1.0.4 fails on Unsqueeze of the picture")]
 
 
@@ -231,15 +234,20 @@ def _there_and_back(graph: gs.Graph) -> list[Edit]:
             before = shapes.of(source)
             if before == after:
                 if n.bypass(graph, node, source):
-                    what = "reshapes that end at the shape they began with removed"
+                    what = "reshapes that return to the original shape removed"
                     edits.append(Edit(ChannelsLast.name, tuple(reversed(names)), what, "they move nothing"))
                 break
             order = _as_transpose(before, after) if channels_last else None
             if order is not None:
                 node.op, node.attrs, node.inputs = "Transpose", {"perm": list(order)}, [source]
-                what = "a reshape around an axis of size 1 became the Transpose that it is"
+                what = "a reshape around an axis of size 1 became the equivalent Transpose"
                 edits.append(
-                    Edit(ChannelsLast.name, tuple(reversed(names)), what, "as such it can meet its inverse")
+                    Edit(
+                        ChannelsLast.name,
+                        tuple(reversed(names)),
+                        what,
+                        "in this form it can cancel with its inverse",
+                    )
                 )
                 break
             maker = n.producer(source)
@@ -267,7 +275,7 @@ def _meet(graph: gs.Graph) -> list[Edit]:
                 edits.append(Edit(ChannelsLast.name, names, "two inverse Transposes removed", "they move nothing"))
         else:
             node.inputs[0], node.attrs["perm"] = before.inputs[0], both
-            edits.append(Edit(ChannelsLast.name, names, f"two Transposes became one, {both}", "one copy less"))
+            edits.append(Edit(ChannelsLast.name, names, f"two Transposes became one, {both}", "one copy fewer"))
     return edits
 
 
@@ -295,7 +303,7 @@ def _move(graph: gs.Graph) -> list[Edit]:
             inner = gs.Variable(f"{name}_input", output.dtype)
             node.outputs[position] = inner
             graph.nodes.append(gs.Node("Transpose", name, {"perm": list(TO_LAST)}, [inner], [output]))
-        what = "the Transpose to channels last moved behind it"
+        what = "the Transpose to channels last moved after it"
         what += f", {old} became {node.op}" if node.op != old else ""
-        edits.append(Edit(ChannelsLast.name, (node.name,), what, "to meet the Transpose back"))
+        edits.append(Edit(ChannelsLast.name, (node.name,), what, "so that it cancels with the Transpose back"))
     return edits

@@ -29,7 +29,7 @@ class ShiftsBeforeConvolutions(Rewrite):
     """
 
     name = "shift-before-conv"
-    summary = "adding a number in front of a zero-padded Conv becomes subtracting its negative"
+    summary = "adding a number in front of a zero-padded Conv becomes subtracting the negated number"
     removes = ("shift-before-padded-conv",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
@@ -72,7 +72,7 @@ class ConstantsAlongWidth(Rewrite):
     """
 
     name = "constant-along-width"
-    summary = "a constant along the width beside a Conv is subtracted or divided by instead"
+    summary = "adding or multiplying by a constant along the width next to a Conv becomes subtracting or dividing"
     removes = ("constant-along-width",)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
@@ -91,15 +91,18 @@ class ConstantsAlongWidth(Rewrite):
 
     def _replace(self, graph: gs.Graph, node: gs.Node, held: np.ndarray, other: gs.Tensor) -> Edit | Refusal:
         if node.op == "Mul" and np.any(held == 0):
-            reason = "its constant along the width would be taken for one per channel, and has zeros in it"
+            reason = "its constant along the width would be read as one per channel, and contains zeros"
             return Refusal(self.name, "constant-along-width", node.name, node.op, reason)
         make = n.Builder(graph, node, self.name)
         operator = "Sub" if node.op == "Add" else "Div"
         opposite = -held if node.op == "Add" else 1.0 / held.astype(np.float64)
         make.op(operator, other, make.const(opposite.reshape(1, 1, 1, -1), "opposite"), out=node.outputs[0])
         make.drop()
-        why = "its length is the Conv's channel number, for which the importer would take it"
-        return Edit(self.name, (node.name,), f"became {operator} of the opposite", why)
+        why = (
+            "its length equals the Conv's number of channels, so the importer would read it as one value per "
+            "channel"
+        )
+        return Edit(self.name, (node.name,), f"became {operator} with the inverse constant", why)
 
 
 def _along_width(held: np.ndarray) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CODE = "variance-in-one-pass"
 """The finding on targets that compute the variance so."""
-MEAN = "the mean of the picture is taken off in front of it"
+MEAN = "the mean of the picture is subtracted before it"
 """What an edit says of the first convolution."""
 _MOST_CHANNELS = 4
 """Of a picture: centring costs one pass over it, which is cheap for so few."""
@@ -45,7 +45,7 @@ class LowContrast(Rewrite):
     """
 
     name = "low-contrast"
-    summary = "the picture's mean and biases are left out where instance normalisation takes them off anyway"
+    summary = "the picture's mean and biases are removed if an instance normalisation cancels them anyway"
     removes = (CODE,)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
@@ -60,8 +60,8 @@ class LowContrast(Rewrite):
                 biased += [conv.name] if _leave_bias_out(conv) else []
                 outcome += _picture(graph, conv, target)
         if biased:
-            what = "its bias was left out" if len(biased) == 1 else f"{len(biased)} biases were left out"
-            why = "the normalisation behind takes any constant off, and a mean near 0 keeps its variance's digits"
+            what = "its bias was removed" if len(biased) == 1 else f"{len(biased)} biases were removed"
+            why = "the normalisation after it cancels any constant, and with a mean near 0 its variance is precise"
             outcome += self.edit(tuple(biased), what, why)
         return outcome
 
@@ -105,8 +105,8 @@ def _picture(graph: gs.Graph, conv: gs.Node, target: Target) -> Outcome:
         mean = make.op("GlobalAveragePool", place, leaf="mean")
         reader.inputs[0] = make.op("Sub", place, mean, leaf="centred")
     why = (
-        "for pictures of low contrast: the normalisation behind the convolution takes the mean off anyway, and "
-        "without it the variance keeps its digits"
+        "for pictures of low contrast: the normalisation after the convolution cancels the mean anyway, and "
+        "without it the variance is precise"
     )
     return LowContrast.edit(conv, MEAN, why)
 

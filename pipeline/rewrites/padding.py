@@ -30,7 +30,7 @@ class Paddings(Rewrite):
     """
 
     name = "padding"
-    summary = "negative and channel pads are written out"
+    summary = "negative and channel pads become Slice, Concat or convolutions"
     removes = (
         "pad-negative",
         "pad-outer-axes",
@@ -52,13 +52,13 @@ class Paddings(Rewrite):
         mode = n.text(node, "mode", "constant")
         pads = pads_of(node, shapes.here.rank(node.inputs[0]), shapes.here)
         if pads is None:
-            reason, fix = "its pads are computed from the picture", "pad by constant amounts in the network"
+            reason, fix = "its pads are computed from the picture", "use constant pads in the network"
             return self.refuse(node, "pads-not-constant", reason, fix)
         if filler(node) is None:
             return self.refuse(node, "pad-value-not-constant", "the value that it pads with is computed")
         if pads_of(node) != pads:
             n.Builder(graph, node, self.name).set(node, pads=pads, value=filler(node) or None)
-            return self.edit(node, "its pads were written out", "computed pads are not read")
+            return self.edit(node, "its pads were made explicit", "computed pads are not read")
         if len(pads) != 8 or not any(pads):
             return []
         if pads[0] or pads[4]:
@@ -114,7 +114,7 @@ class MergedPads(Rewrite):
     """
 
     name = "merge-pads"
-    summary = "zero pads join the Conv after them, and chains of pads merge"
+    summary = "zero pads are merged into the Conv after them, and consecutive pads are merged"
     reason = "one layer less"
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
@@ -126,7 +126,7 @@ class MergedPads(Rewrite):
                 continue
             if not any(pads):
                 if n.bypass(graph, node):
-                    outcome.append(Edit(self.name, (node.name,), "removed", "it pads by nothing"))
+                    outcome.append(Edit(self.name, (node.name,), "removed", "its pads are 0"))
                 continue
             outcome += self._chain(graph, node, pads, mode) or self._into(graph, node, pads, mode, target, shapes)
         return outcome
@@ -180,5 +180,5 @@ class MergedPads(Rewrite):
             reader.attrs["pads"] = [a + b for a, b in zip(own, spatial, strict=True)]
         names = (node.name, *(reader.name for reader in readers))
         if not n.bypass(graph, node):
-            raise AssertionError("a Pad that only convolutions read can be taken out")
-        return self.edit(names, "joined the pads of the Conv", "zero padding costs nothing there")
+            raise AssertionError("a Pad that only convolutions read can be removed")
+        return self.edit(names, "merged into the pads of the Conv", "zero padding in a Conv costs nothing")

@@ -64,7 +64,10 @@ class Pools(Rewrite):
     """
 
     name = "pooling"
-    summary = "pools with ceil_mode, dilations, counted pads or non-square kernels become ones that compute right"
+    summary = (
+        "pools with ceil_mode, dilations, counted pads or non-square kernels become forms that are computed "
+        "correctly"
+    )
     removes = (
         "attribute-ignored",
         "attribute-rejected",
@@ -93,11 +96,16 @@ class Pools(Rewrite):
         edits: Outcome = []
         if len(node.outputs) > 1:
             if n.consumers(node.outputs[1]) or n.is_output(graph, node.outputs[1]):
-                why = "its Indices are read (by a MaxUnpool?), and the target does not compute them"
+                why = "its output Indices is read (by a MaxUnpool?), and the target does not compute it"
                 return self.refuse(node, "pool-indices", why, _FIX)
             del node.outputs[1]
             edits.append(
-                Edit(self.name, (node.name,), "the unread Indices dropped", "the target does not compute them")
+                Edit(
+                    self.name,
+                    (node.name,),
+                    "the unused output Indices was removed",
+                    "the target does not compute them",
+                )
             )
         kernel = n.ints(node, "kernel_shape") or ()
         rank = len(kernel)
@@ -138,7 +146,9 @@ class Pools(Rewrite):
         refused = self._rewrite(build, node, pool, shape, what)
         if refused:
             return [*edits, *refused]
-        why = "the target ignores ceil_mode, dilations and count_include_pad, and swaps the sides of kernels"
+        why = (
+            "the target ignores ceil_mode, dilations and count_include_pad, and swaps height and width of kernels"
+        )
         return [*edits, Edit(self.name, (node.name,), "; ".join(what), why)]
 
     def _rewrite(
@@ -212,7 +222,7 @@ class Pools(Rewrite):
                 ends[axis] = end + stride - 1
                 continue
             if size is None:
-                why = "how far ceil_mode reaches depends on the picture's size, which is not declared"
+                why = "the effect of ceil_mode depends on the picture's size, which is not declared"
                 return self.refuse(node, "ceil-mode-of-unknown-size", why, _FIX)
             span = size + begin + end - reach
             count = math.ceil(span / stride) + 1
@@ -221,7 +231,7 @@ class Pools(Rewrite):
             ends[axis] = (count - 1) * stride + reach - size - begin
             exact = True
         if min(ends) < 0:
-            return self.refuse(node, "ceil-mode-of-unknown-size", "its last window would leave pixels out", _FIX)
+            return self.refuse(node, "ceil-mode-of-unknown-size", "its last window would omit pixels", _FIX)
         pool.ends, pool.ceil = (ends[0], ends[1]), False
         sizes = "the declared size" if exact else "every size"
         what.append(f"ceil_mode became pads {[*pool.begins, *pool.ends]}, right for {sizes}")

@@ -36,7 +36,7 @@ class Reductions(Rewrite):
     """
 
     name = "reductions"
-    summary = "reductions take their opset 9 form, means over height and width become GlobalAveragePool"
+    summary = "reductions get their opset 9 form; means over height and width become GlobalAveragePool"
     removes = (
         "axes-input-ignored",
         "axes-not-an-attribute",
@@ -97,11 +97,11 @@ class Reductions(Rewrite):
         if axes is None:
             return self.refuse(node, "axes-not-constant", "its axes are computed")
         if not axes and node.attrs.get("noop_with_empty_axes"):
-            return self.edit(node, "removed", "it reduces nothing") if n.bypass(graph, node) else []
+            return self.edit(node, "removed", "it reduces no axis") if n.bypass(graph, node) else []
         if rank is None:
             if axes and all(axis >= 0 for axis in axes) and node.attrs.get("keepdims", 1):
                 return self._written(graph, node, sorted(axes))
-            return self.refuse(node, "rank-unknown", "the rank of what it reduces is not known")
+            return self.refuse(node, "rank-unknown", "the rank of its input is not known")
         axes = sorted({axis % rank for axis in axes}) or list(range(rank))
         keep = bool(node.attrs.get("keepdims", 1))
         old = not target.can("reduce-over-any-axis")
@@ -130,7 +130,7 @@ class Reductions(Rewrite):
             return self.refuse(
                 node,
                 "reduce-over-height-or-width",
-                f"{target.name} reduces over channels only, this is over {axes}",
+                f"{target.name} reduces over channels only, but this reduces over {axes}",
             )
         if keep:
             return self._written(graph, node, axes)
@@ -144,7 +144,7 @@ class Reductions(Rewrite):
         if axes_of(node) == axes and node.attrs.get("keepdims", 1):
             return []
         n.Builder(graph, node, self.name).set(node, axes=axes)
-        return self.edit(node, "its axes were written out", "computed and negative axes are read differently")
+        return self.edit(node, "its axes were made explicit", "computed and negative axes are read differently")
 
     def _pool(
         self, make: n.Builder, operator: str, source: gs.Tensor, target: Target, shapes: LazyShapes
@@ -171,7 +171,7 @@ class Softmaxes(Rewrite):
     """
 
     name = "softmax"
-    summary = "softmax gets a written axis, and over channels becomes what every version computes right"
+    summary = "softmax gets an explicit axis, and over channels a form that every version computes correctly"
     removes = ("softmax-axis", "softmax-axis-warning")
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
@@ -217,9 +217,7 @@ class Softmaxes(Rewrite):
         make.op(node.op, before.inputs[0], axis=order[axis], out=after.outputs[0])
         make.drop()
         names = (before.name, node.name, after.name)
-        return [
-            Edit(self.name, names, f"became one {node.op} on axis {order[axis]}", "the transposes undo each other")
-        ]
+        return [Edit(self.name, names, f"became one {node.op} on axis {order[axis]}", "the transposes cancel")]
 
     def _over_channels(self, graph: gs.Graph, node: gs.Node, channels: int, log: bool) -> Outcome:
         make = n.Builder(graph, node, self.name)

@@ -41,7 +41,8 @@ class Resizes(Rewrite):
 
     name = "resize"
     summary = (
-        "Resize of any mode and ratio becomes what the target computes exactly, without baked sizes if it can"
+        "Resize of any mode and ratio becomes a form that the target computes exactly, without fixed sizes if "
+        "possible"
     )
     removes = (
         "resize-attribute-ignored",
@@ -77,9 +78,9 @@ class Resizes(Rewrite):
         scales, steady = found
         if node.attrs.get("exclude_outside") and (kernel.mode == "cubic" or min(scales) < 1):
             # of two taps the one inside is the border pixel itself: enlarging linearly is the same
-            return self.refuse(node, "resize-exclude-outside", "it weighs its taps differently at the borders")
+            return self.refuse(node, "resize-exclude-outside", "it weights its taps differently at the borders")
         if node.attrs.get("antialias") and kernel.mode != "nearest" and min(scales) < 1:
-            return self.refuse(node, "resize-antialias", "antialiased shrinking has no equivalent")
+            return self.refuse(node, "resize-antialias", "antialiased downscaling has no equivalent")
         if any(abs(scale - 1) > 1e-6 for scale in scales[:2]):
             return self.refuse(node, "resize-outer-axes", "it resizes the batch or the channels")
         factors = [_whole(scale) if steady else None for scale in scales[2:]]
@@ -92,12 +93,12 @@ class Resizes(Rewrite):
                 tensor, what = made
                 n.replace_output(tensor, node.outputs[0])
                 make.drop()
-                return self.edit(node, what, "right at any picture size in every version")
+                return self.edit(node, what, "correct at any picture size in every version")
         return self._gathered(make, node, kernel, scales, shapes)
 
     def _outside(self, node: gs.Node, shapes: Shapes) -> Outcome:
         if shapes.rank(node.inputs[0]) != 4:
-            return self.refuse(node, "resize-not-2d", "what it resizes is not known to be of rank 4")
+            return self.refuse(node, "resize-not-2d", "its input is not known to have rank 4")
         if n.text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
             return self.refuse(node, "resize-keeps-aspect-ratio", "its output size follows the aspect ratio")
         if n.text(node, "coordinate_transformation_mode") == "tf_crop_and_resize":
@@ -140,8 +141,8 @@ class Resizes(Rewrite):
                 continue
             whole = abs(before[axis] * scales[axis] - after[axis]) < 1e-3
             if kernel.coordinates == "align_corners" and not whole:
-                reason = "whether its last pixel lies at the rounded size or beyond is read in two ways"
-                return self.refuse(node, "resize-ambiguous", reason, "give the size instead of the scale")
+                reason = "implementations disagree whether its last pixel is at the rounded size or beyond"
+                return self.refuse(node, "resize-ambiguous", reason, "specify the size instead of the scale")
             index, weight = kernel.taps(before[axis], after[axis], scales[axis])
             index = np.clip(index, 0, before[axis] - 1)
             parts = []
@@ -157,7 +158,7 @@ class Resizes(Rewrite):
         n.replace_output(tensor, output)
         make.drop()
         what = f"became Gather and weights per tap, only for {before[2]}x{before[3]}"
-        return self.edit(node, what, "the target resizes only by whole numbers")
+        return self.edit(node, what, "the target resizes only by integer factors")
 
 
 def _is_canonical(node: gs.Node) -> bool:

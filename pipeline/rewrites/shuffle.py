@@ -166,7 +166,7 @@ class Shuffles(Rewrite):
             return []
         del node.attrs["mode"]
         what = "mode CRD became DCR, the convolution's outputs reordered"
-        return self.edit(node, what, "CRD is opset 11; DCR is right in every version and dialect")
+        return self.edit(node, what, "CRD requires opset 11; DCR is correct in every version")
 
     def _focus(self, graph: gs.Graph, node: gs.Node, views: list[Shapes]) -> Outcome:
         """Concat of x[..., y::r, x::r] for all y, x: every pixel of each r x r block, as channels."""

@@ -33,7 +33,7 @@ class Slices(Rewrite):
     """
 
     name = "slicing"
-    summary = "slices with steps, splits and single or negative indices become plain slices, pools and gathers"
+    summary = "slices with steps, splits, and single or negative indices become plain slices, pools and gathers"
     removes = (
         "negative-axes",
         "only-first-axis",
@@ -66,7 +66,7 @@ def _slice(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
     spec = slice_spec(node, shapes.here)
     if spec is None:
         return Slices.refuse(
-            node, "slice-not-constant", "its bounds are computed from the picture", "slice by constant bounds"
+            node, "slice-not-constant", "its bounds are computed from the picture", "use constant bounds"
         )
     rank = shapes.here.rank(node.inputs[0])
     if rank is None and any(axis < 0 for axis in spec[2]):
@@ -90,12 +90,12 @@ def _slice(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         return _stepped_pool(graph, node, (starts, ends, axes), steps)
     if not axes:
         if n.bypass(graph, node):
-            return Slices.edit(node, "removed", "it cuts nothing off")
+            return Slices.edit(node, "removed", "it removes nothing")
         starts, ends, axes = [[value] for value in bounds[0][:3]]
     if slice_spec(node) == (starts, ends, axes, [1] * len(axes)):
         return []
     n.Builder(graph, node, Slices.name).set(node, starts=starts, ends=ends, axes=axes)
-    return Slices.edit(node, "its bounds were written out", "computed and 64 bit bounds are read differently")
+    return Slices.edit(node, "its bounds were made explicit", "computed and 64 bit bounds are read differently")
 
 
 def _stepped_pool(
@@ -130,7 +130,7 @@ def _stepped_gather(
             return Slices.refuse(
                 node,
                 "slice-steps-need-size",
-                f"it takes every {step}th along axis {axis}, whose size is not known",
+                f"it has the step {step} along axis {axis}, whose size is not known",
                 "declare the picture's height and width",
             )
         baked = baked or shapes.fixed_size(tensor, axis) is None
@@ -165,7 +165,9 @@ def _split(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         start += size
     note = " only for the declared picture size" if baked else ""
     return Slices.edit(
-        node, f"became Slices{note}", "1.0 has no Split, later ones know only its first part's channels"
+        node,
+        f"became Slices{note}",
+        "1.0 has no Split, and later versions know only the channels of its first output",
     )
 
 
@@ -189,10 +191,12 @@ def _gather(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
     if (indices < 0).any():
         size = shapes.fixed_size(node.inputs[0], axis)
         if size is None:
-            return Slices.refuse(node, "gather-negative-index", "its indices count from an end that is not known")
+            return Slices.refuse(
+                node, "gather-negative-index", "its negative indices refer to an axis of unknown size"
+            )
         make = n.Builder(graph, node, Slices.name)
         node.inputs[1] = make.const(np.where(indices < 0, indices + size, indices), "indices", np.int64)
-        return Slices.edit(node, "indices counted from the front", "negative indices are not supported")
+        return Slices.edit(node, "negative indices became positive", "negative indices are not supported")
     return []
 
 

@@ -103,7 +103,7 @@ def fresh(student: Student, seed: int = 0) -> Network:
         format="torch-zip",
         digest="",
         architecture=student.architecture,
-        reason="made as a student",
+        reason="trained as a student",
         contract=student.contract,
         weights=student.weights,
         module=module,
@@ -121,7 +121,7 @@ def chosen(found: Sequence[Candidate], count: int) -> list[Candidate]:
             "goal-out-of-reach",
             "not even the smallest student meets the goal",
             subject="--goal",
-            remedy="Ask for less: a smaller picture, fewer frames a second, or another device class.",
+            remedy="Use a weaker goal: a smaller picture, fewer frames per second, or another device class.",
         )
     by_weights = sorted(found, key=lambda candidate: (-candidate.weights, candidate.student.spec))
     picked: list[Candidate] = []

@@ -96,7 +96,7 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> State:
     if different:
         raise PipelineError(
             "run-differs",
-            f"the run in this folder was started with another {', '.join(different)}",
+            f"the run in this folder was started with different {', '.join(different)}",
             subject=str(path),
             remedy="Use the same options and pictures, or start again with --force.",
         )
@@ -140,7 +140,7 @@ def _values(text: str) -> dict[str, Any]:
     }
     wrong = [name for name, right in kinds.items() if name not in values or not right(values[name])]
     if wrong or len(values) != len(kinds):
-        raise ValueError(f"its {', '.join(wrong) or 'values'} cannot be right")
+        raise ValueError(f"its {', '.join(wrong) or 'values'} are not valid")
     return values
 
 
@@ -190,9 +190,9 @@ def check_free(place: Path, checkpoints: Iterable[Path], resume: bool, force: bo
     if resume and not any(checkpoint.is_file() for checkpoint in checkpoints):
         raise PipelineError(
             "nothing-to-resume",
-            "there is no checkpoint of an unfinished training",
+            "no checkpoint of an unfinished training was found",
             subject=str(checkpoints[0]) if checkpoints else str(place),
-            remedy=f"Leave --resume out, or name the folder with {run}.",
+            remedy=f"Omit --resume, or name the folder with {run}.",
         )
     check_writable(place)
     begun = any(checkpoint.is_file() for checkpoint in checkpoints)
@@ -201,8 +201,8 @@ def check_free(place: Path, checkpoints: Iterable[Path], resume: bool, force: bo
         if path.exists() and not resume and not force:
             raise PipelineError(
                 "file-exists",
-                "there is a file of that name" if path is place else "there is a training of that name",
+                "a file of that name exists" if path is place else "a training of that name exists",
                 subject=str(path),
-                remedy=f"{ways} --output uses another name.",
+                remedy=f"{ways} --output chooses another name.",
             )
         check_writable(path)

@@ -53,7 +53,7 @@ def scores(
     wanted = [original(picture, {}) for picture in few]
     result = []
     for number, (group, order, cost) in enumerate(zip(held.groups, orders, costs, strict=True), start=1):
-        tell(f"width {number} of {len(held.groups)}: what {group.width} channels are worth")
+        tell(f"width {number} of {len(held.groups)}: importance of {group.width} channels")
         count = max(1, int(group.width * TRIED))
         units = [group.units[index] for index in order[:count]]
         narrow = held.without(units)

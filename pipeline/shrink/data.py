@@ -43,7 +43,7 @@ class Pictures:
                 "no-pictures",
                 f"each of the {len(files)} pictures has a side under {SMALLEST} pixels",
                 subject=str(files[0]) if files else "--images",
-                remedy="Give larger pictures: screenshots of your game, or photographs.",
+                remedy="Use larger pictures: screenshots of your game, or photographs.",
             )
         self._decoded: OrderedDict[Path, Image.Image] = OrderedDict()
         self._lock = threading.Lock()

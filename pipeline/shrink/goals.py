@@ -98,10 +98,10 @@ def parse(text: str, default_device: str = USUAL, target: Target | None = None) 
     on = on if target is None else class_for(on, target)
     device(on)
     if match["of"] and unit != "%":
-        raise _bad(text, "only a percentage is of something")
+        raise _bad(text, "only a percentage can be followed by 'of'")
     if unit == "%":
         if number > 100:
-            raise _bad(text, "more than 100% is not smaller")
+            raise _bad(text, "a goal of more than 100% would not be smaller")
         kind = {"gmac": "macs", "ms": "milliseconds"}.get(match["of"] or "weights", match["of"] or "weights")
         return Goal(text, kind, number / 100, size, on, part=True)
     if unit == "fps":
@@ -117,5 +117,5 @@ def parse(text: str, default_device: str = USUAL, target: Target | None = None) 
 
 def _bad(text: str, reason: str) -> PipelineError:
     return PipelineError(
-        "bad-goal", f"{text!r} is not a goal: {reason}", subject="--goal", remedy=f"Such as {EXAMPLES}."
+        "bad-goal", f"{text!r} is not a goal: {reason}", subject="--goal", remedy=f"Examples: {EXAMPLES}."
     )

@@ -114,7 +114,7 @@ def _refuse(node: gs.Node, why: str) -> PipelineError:
         "cannot-train-graph",
         f"{why}, so this graph cannot be trained",
         subject=f"{node.op} {node.name}".strip(),
-        remedy="Leave --tune out, prune the checkpoint that it was exported from, or distil a student from it.",
+        remedy="Omit --tune, prune the checkpoint that it was exported from, or distil a student from it.",
     )
 
 
@@ -156,7 +156,7 @@ def _step(node: gs.Node) -> Run:
         return lambda given: plain(*given)
     make = _MAKERS.get(node.op)
     if make is None:
-        raise _refuse(node, f"there is no trainable {node.op} here")
+        raise _refuse(node, f"{node.op} is not supported in training")
     return make(node)
 
 
@@ -237,7 +237,7 @@ def _pad(node: gs.Node) -> Run:
     if mode == "constant":
         value = forms.filler(node)
         if value is None:
-            raise _refuse(node, "what it fills with is computed")
+            raise _refuse(node, "its fill value is computed")
         return lambda given: f.pad(given[0], places, value=value)
     name = {"reflect": "reflect", "edge": "replicate"}[mode]
     return lambda given: f.pad(given[0], places, mode=name)

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from pipeline.shrink.prunable import Prunable
 
 CRITERIA = {
-    "reconstruction": "how much the picture changes without it once the layers that read it are refitted",
-    "norm": "the factor of the norm behind the convolution (gamma); where there is none, as l2",
-    "l1": "sum of the absolute weights that make the channel",
-    "l2": "root of the summed squares of the weights that make it",
-    "geometric-median": "distance of its weights to those of the other channels: what others can stand for goes",
-    "activation": "how much it adds to the layers that read it, on pictures",
-    "ablation": "how much the picture changes without it, measured on pictures: the thing itself, and slow",
-    "random": "chance, to compare with",
+    "reconstruction": "how much the picture changes without it after the layers that read it are refitted",
+    "norm": "the scale of the norm after the convolution (gamma); without a norm, as l2",
+    "l1": "sum of the absolute weights that compute the channel",
+    "l2": "square root of the summed squares of the weights that compute it",
+    "geometric-median": "distance of its weights from those of the other channels: redundant channels are removed",
+    "activation": "how much it contributes to the layers that read it, on pictures",
+    "ablation": "how much the picture changes without it, measured directly on pictures; slow",
+    "random": "random, for comparison",
 }
 NEED_PICTURES = ("reconstruction", "activation", "ablation")
 

@@ -61,12 +61,12 @@ def prune_file(
     if tune is None and (resume or run is not None):
         raise PipelineError(
             "conflicting-options",
-            f"{'--resume' if resume else '--run'} is about fine-tuning, and there is none without --tune",
-            remedy="Add --tune TIME, or leave it out.",
+            f"{'--resume' if resume else '--run'} applies to fine-tuning, which needs --tune",
+            remedy="Add --tune TIME, or omit this option.",
         )
     if tune is not None and images is None:
         raise PipelineError(
-            "conflicting-options", "--tune needs pictures to learn from", remedy="Add --images FOLDER."
+            "conflicting-options", "--tune needs pictures to train on", remedy="Add --images FOLDER."
         )
     if tune is not None:
         duration(tune, "--tune")
@@ -84,9 +84,9 @@ def prune_file(
     if tune is not None and network.contract is None:
         raise PipelineError(
             "contract-missing",
-            f"fine-tuning needs to know which value range this file ({network.format}) takes and gives",
+            f"fine-tuning needs the network's value ranges, which this file ({network.format}) does not contain",
             subject=path.name,
-            remedy="Declare it as the training code has it: --input-range and --output-range, each one of "
+            remedy="Declare them as in the training code with --input-range and --output-range, each one of "
             "0..255, 0..1, -1..1, imagenet.",
         )
     if tune is not None and network.module is None:
@@ -121,7 +121,7 @@ def prune_file(
 def _folder(images: Path | None) -> Path | None:
     if images is not None and not images.is_dir():
         raise PipelineError(
-            "file-not-found", "there is no such folder", subject=str(images), remedy="Check the path."
+            "file-not-found", "no such folder exists", subject=str(images), remedy="Check the path."
         )
     return images
 

@@ -77,7 +77,7 @@ def pairs_of(frames: Path, painted: Path, subject: str = "--painted") -> tuple[l
             "no-pairs",
             f"{paintings[unknown[0]].name} has no frame of the same name in {frames}",
             subject=subject,
-            remedy="Give each painting the name of the frame that it was painted from.",
+            remedy="Give each painting the file name of its frame.",
         )
     pairs, pixels = [], 0
     for key, path in sorted(paintings.items()):
@@ -85,10 +85,10 @@ def pairs_of(frames: Path, painted: Path, subject: str = "--painted") -> tuple[l
         if abs(frame.width / frame.height / (made.width / made.height) - 1) > _ASPECT:
             raise PipelineError(
                 "pair-differs",
-                f"{path.name} is {made.width}x{made.height}, and its frame {frame.width}x{frame.height}: "
-                "other proportions",
+                f"{path.name} is {made.width}x{made.height} and its frame {frame.width}x{frame.height}: the "
+                "aspect ratios differ",
                 subject=str(path),
-                remedy="Paint over the whole frame, and do not cut the result.",
+                remedy="Paint the whole frame, and do not crop the result.",
             )
         if made.size != frame.size:
             made = made.resize(frame.size, Image.Resampling.LANCZOS)
@@ -96,9 +96,9 @@ def pairs_of(frames: Path, painted: Path, subject: str = "--painted") -> tuple[l
         if pixels > MOST_PIXELS:
             raise PipelineError(
                 "too-many-pixels",
-                f"the pairs have more than {MOST_PIXELS:,} pixels together",
+                f"the pairs have more than {MOST_PIXELS:,} pixels in total",
                 subject=subject,
-                remedy="Shrink them, or give fewer: a handful is meant.",
+                remedy="Use smaller pictures, or fewer: a handful is enough.",
             )
         pairs.append(Pair(path.stem, _array(frame), _array(made)))
     return pairs, [path for key, path in sorted(whole.items()) if key not in paintings]
@@ -151,14 +151,14 @@ def learn(
             "bad-size",
             f"{options.side} is not a multiple of 8 from {SMALLEST} on",
             subject="--patch",
-            remedy=f"Give {max(options.side // 8 * 8, SMALLEST)}.",
+            remedy=f"Use {max(options.side // 8 * 8, SMALLEST)}.",
         )
     if smallest < options.side:
         raise PipelineError(
             "patch-too-large",
-            f"a pair is {smallest} pixels high or wide, patches are {options.side}",
+            f"a pair is only {smallest} pixels high or wide, but patches are {options.side}",
             subject="--patch",
-            remedy=f"Give a multiple of 8 from {SMALLEST} up to {smallest // 8 * 8}, or larger pictures.",
+            remedy=f"Use a multiple of 8 from {SMALLEST} up to {smallest // 8 * 8}, or larger pictures.",
         )
     with place(options.loop.device) as where:
         learning = _Learning(module, contract, pairs, options, where, run)
@@ -272,18 +272,18 @@ def learn_file(
         if name not in names:
             raise PipelineError(
                 "no-pairs",
-                f"there is no pair named {name}; there are {', '.join(names[:8])}",
+                f"no pair is named {name}; the pairs are {', '.join(names[:8])}",
                 subject="--holdout",
-                remedy="Give the name of a painting without its ending.",
+                remedy="Use the file name of a painting without its extension.",
             )
     learnt = [pair for pair in pairs if pair.name not in holdout]
     if not learnt:
         raise PipelineError(
-            "no-pairs", "no pair is left to learn from", subject="--holdout", remedy="Hold fewer pairs back."
+            "no-pairs", "no pair is left for training", subject="--holdout", remedy="Hold out fewer pairs."
         )
     module = chosen.build(options.loop.seed)
     rest = f", {len(unpainted)} frames without a painting for the samples" if unpainted else ""
-    started(f"{chosen.weights:,} weights ({chosen.spec}); {len(learnt)} pairs to learn from{rest}")
+    started(f"{chosen.weights:,} weights ({chosen.spec}); {len(learnt)} pairs for training{rest}")
     digests = {path.name: file_digest(path) for path in picture_files([painted])}
     history = learn(
         module,

@@ -144,7 +144,7 @@ def place(wanted: str) -> Iterator[Place]:
             "no-such-device",
             f"torch cannot use {wanted!r} here ({str(error).splitlines()[0][:160]})",
             subject="--device",
-            remedy="Give cpu, or install torch with support for your GPU.",
+            remedy="Use cpu, or install torch with support for your GPU.",
         ) from error
     joined = size > 1 and not distributed.is_initialized()
     if joined:
@@ -311,7 +311,7 @@ class Loop:
             return
         what = f"{'the losses' if whole else 'the weights'} are NaN or infinite at step {self.step} ({means})"
         if not taken:
-            what = f"none of the last {self.skipped} steps could be taken: their gradients are NaN"
+            what = f"all of the last {self.skipped} steps were skipped because their gradients are NaN"
         raise PipelineError(
             "training-diverged",
             what,

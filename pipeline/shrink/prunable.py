@@ -86,7 +86,7 @@ class Prunable:
         except PipelineError as error:
             raise PipelineError(
                 "cannot-prune",
-                f"{network.architecture} has no form with these widths ({error.message})",
+                f"{network.architecture} cannot have these widths ({error.message})",
                 subject=network.source.name,
                 remedy="Export it to ONNX (pipeline convert) and prune that.",
             ) from error
@@ -135,7 +135,7 @@ def prunable(network: Network) -> Prunable:
     if not any(group.width > 1 for group in made.groups):
         raise PipelineError(
             "cannot-prune",
-            "no layer of it has channels that can go without changing its input or output",
+            "it has no layer from which channels can be removed without changing its input or output",
             subject=network.source.name,
             remedy="`pipeline inspect` shows its layers.",
         )
@@ -174,7 +174,7 @@ def _of_module(network: Network) -> Prunable:
     if missing:
         raise PipelineError(
             "cannot-prune",
-            f"the tensor {min(missing)} is not found again in the exported graph",
+            f"the tensor {min(missing)} is not found in the exported graph",
             subject=network.source.name,
             remedy="Export it to ONNX (pipeline convert) and prune that.",
         )

@@ -55,7 +55,7 @@ class PruneOptions:
                 "bad-multiple",
                 f"{self.multiple} is not a number of channels to round to",
                 subject="--multiple",
-                remedy="Give 1 to 256, or 0 for what the worker's kernels want.",
+                remedy="Use 1 to 256, or 0 for what suits the worker's kernels.",
             )
 
 
@@ -103,10 +103,10 @@ def prune(
         smallest = _value(goal, held, removed(steps[-1]), overhead)
         raise PipelineError(
             "goal-out-of-reach",
-            f"the goal is {goal.told(limit)}, and pruned as far as it goes the network has {goal.told(smallest)} "
-            f"(now {goal.told(original)})",
+            f"the goal is {goal.told(limit)}, but the most pruned network has {goal.told(smallest)} (the original "
+            f"has {goal.told(original)})",
             subject=network.source.name,
-            remedy="Distil a student of fewer layers instead (pipeline shrink), or ask for less.",
+            remedy="Distil a student with fewer layers instead (pipeline shrink), or use a weaker goal.",
         )
     while low < high:
         middle = (low + high) // 2
@@ -246,6 +246,6 @@ def _report(
 def mask_sentence(zeros: float) -> str:
     """What an unstructured mask is worth."""
     return (
-        f"{zeros:.0%} of the convolutions' weights are zeros of a mask: they buy nothing at run time, because "
-        "every kernel multiplies by them like by any other number"
+        f"{zeros:.0%} of the convolutions' weights are zeros of a mask, which do not make the network faster, "
+        "because every kernel multiplies by them as by any other number"
     )

@@ -124,15 +124,16 @@ def _check(teacher: Network) -> None:
     if teacher.contract is None:
         raise PipelineError(
             "contract-missing",
-            "the teacher's file does not say which value range it takes and gives",
+            "the teacher's file does not contain its value ranges",
             subject=str(teacher.source),
-            remedy="Declare it: --input-range and --output-range, each one of 0..255, 0..1, -1..1, imagenet.",
+            remedy="Declare them with --input-range and --output-range, each one of 0..255, 0..1, -1..1, "
+            "imagenet.",
         )
     channels = (teacher.contract.input.channels, teacher.contract.output.channels)
     if channels != (3, 3):
         raise PipelineError(
             "channels-differ",
-            f"the teacher takes {channels[0]} channels and gives {channels[1]}",
+            f"the teacher has {channels[0]} input channels and {channels[1]} output channels",
             subject=str(teacher.source),
             remedy="Only networks from a colour picture to a colour picture can be distilled.",
         )
@@ -155,7 +156,7 @@ def find(teacher: Network, options: ShrinkOptions, tell: Tell) -> tuple[list[Ent
     limit = goal.for_original(before)
     notes.append(f"the goal is {goal.told(limit)}; the teacher has {goal.told(before)}")
     if before <= limit:
-        notes.append("the teacher meets the goal already")
+        notes.append("the teacher already meets the goal")
     entries: list[Entry] = []
     pruned = _pruned(teacher, goal, limit, options, tell, notes) if before > limit else None
     if pruned is not None:
@@ -184,7 +185,9 @@ def _pruned(
     from pipeline.shrink.prune import PruneOptions, prune
 
     if teacher.module is None or ":" in teacher.architecture:
-        notes.append("the teacher is a graph, which torch cannot train: it is not pruned, but copied by students")
+        notes.append(
+            "the teacher is a graph that torch cannot train, so it is not pruned; students are distilled from it"
+        )
         return None
     tell("pruning the teacher")
     try:
@@ -252,8 +255,12 @@ def bought_nothing(teacher: Subject) -> list[tuple[Subject, str]]:
 
     made = []
     for label, change, why in (
-        ("half masked", _masked, "mask pruning: zeros are multiplied like other numbers"),
-        ("8-bit weights", _rounded, "8-bit weights: the target computes in float, so they are floats again"),
+        ("half masked", _masked, "mask pruning: zeros are multiplied like any other number"),
+        (
+            "8-bit weights",
+            _rounded,
+            "8-bit weights: the target computes in float, so they are converted back to floats",
+        ),
     ):
         graph = teacher.graph.copy()
         for tensor in constants(graph).values():

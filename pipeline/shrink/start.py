@@ -74,7 +74,7 @@ def from_teacher(
     wanted = [run(picture, {}) for picture in pictures]
     blocks = list(range(1, teacher.details["blocks"] + 1))
     while len(blocks) > student.params["blocks"]:
-        tell(f"residual blocks: {len(blocks)} of {student.params['blocks']} wanted")
+        tell(f"choosing residual blocks: {len(blocks)} of {student.params['blocks']}")
         changes = []
         for block in blocks:
             fewer = overridable(

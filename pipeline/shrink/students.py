@@ -98,10 +98,10 @@ def parse(spec: str) -> Student:
     """The student that a text describes. Raises PipelineError `bad-student`."""
     name, colon, knobs = spec.strip().partition(":")
     if not colon:
-        raise _bad(spec, f"it has no knobs; write {name or 'a family'}:KNOBS")
+        raise _bad(spec, f"it has no parameters; write {name or 'a family'}:PARAMETERS")
     if name not in (known := families()):
         near = difflib.get_close_matches(name, known, n=1)
-        raise _bad(spec, f"{name!r} is no family of students" + (f"; did you mean {near[0]}?" if near else ""))
+        raise _bad(spec, f"{name!r} is not a family of students" + (f"; did you mean {near[0]}?" if near else ""))
     knobs = knobs.replace(" ", "")
     if match := _WIDTHS.fullmatch(knobs):
         widths = [int(text) for text in match["widths"].split(",")]
@@ -119,7 +119,10 @@ def parse(spec: str) -> Student:
 
 def _by_widths(spec: str, name: str, widths: list[int], blocks: int, kernel: str | None) -> Parameters:
     if kernel is not None and (not name.startswith("fast-neural-style") or int(kernel) % 2 == 0):
-        raise _bad(spec, "kN gives the odd kernel size of fast-neural-style's first and last convolution")
+        raise _bad(
+            spec,
+            "kN sets the kernel size of the first and last convolution of fast-neural-style, which must be odd",
+        )
     if few_shot.FAMILY is family_of(name):
         filters = _filters(spec, widths)
         norm = name == few_shot.BATCH_NORM.name
@@ -134,7 +137,7 @@ def _by_widths(spec: str, name: str, widths: list[int], blocks: int, kernel: str
         }
     widths = widths * 3 if len(widths) == 1 else widths
     if len(widths) != 3:
-        raise _bad(spec, f"{name} has three widths (or one for all three), these are {len(widths)}")
+        raise _bad(spec, f"{name} has three widths (or one for all three), not {len(widths)}")
     params: Parameters = {"widths": widths, "blocks": blocks}
     return params | {"kernels": [int(kernel), 3]} if kernel is not None and kernel != "9" else params
 
@@ -147,11 +150,9 @@ def _filters(spec: str, widths: list[int]) -> list[int]:
         a, b, c = widths
         return [a, b, c, c, c, b]
     if len(widths) != 6:
-        raise _bad(spec, f"GeneratorJ has six filters (or three, or one), these are {len(widths)}")
+        raise _bad(spec, f"GeneratorJ has six filters (or three, or one), not {len(widths)}")
     if widths[3] != widths[2]:
-        raise _bad(
-            spec, "the fourth filter of GeneratorJ must equal the third: it only sizes a joint of two of them"
-        )
+        raise _bad(spec, "the fourth filter of GeneratorJ must equal the third, because the two are concatenated")
     return widths
 
 
@@ -161,7 +162,7 @@ def _by_alpha(spec: str, alpha: float, small: bool) -> Parameters:
     if small:
         return {"widths": [base] * 3, "blocks": SMALL_BLOCKS}
     if base < 1 or base > MAX_WIDTH:
-        raise _bad(spec, f"alpha {alpha:g} makes a first width of {base}")
+        raise _bad(spec, f"alpha {alpha:g} gives a first width of {base}")
     return {"widths": [base, int(alpha * 64), int(alpha * 128)], "blocks": 5}
 
 
@@ -199,7 +200,7 @@ def save(module: nn.Module, architecture: str, path: Path) -> None:
 def _bad(spec: str, reason: str) -> PipelineError:
     return PipelineError(
         "bad-student",
-        f"{spec!r} describes no network: {reason}",
+        f"{spec!r} does not describe a network: {reason}",
         subject="--student",
-        remedy=f"Such as {EXAMPLES}. Families: {', '.join(families())}.",
+        remedy=f"Examples: {EXAMPLES}. Families: {', '.join(families())}.",
     )

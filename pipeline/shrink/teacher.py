@@ -41,7 +41,8 @@ class Teacher:
         if (contract.input.channels, contract.output.channels) != (3, 3):
             raise PipelineError(
                 "channels-differ",
-                f"the teacher takes {contract.input.channels} channels and gives {contract.output.channels}",
+                f"the teacher has {contract.input.channels} input channels and {contract.output.channels} output "
+                "channels",
                 subject=str(network.source) if network else "",
                 remedy="Only networks from a colour picture to a colour picture can be distilled.",
             )
@@ -93,10 +94,10 @@ class Teacher:
                 continue
             if shape == size.hw:
                 return multiple
-            made = made or f"it makes {shape[1]}x{shape[0]}"
+            made = made or f"the output is {shape[1]}x{shape[0]}"
         raise PipelineError(
             "sizes-differ",
-            f"the teacher does not give a picture of the size that it takes: of 72x64 {made}",
+            f"the teacher's output does not have the size of its input: for 72x64 {made}",
             remedy="Only networks that keep the size can be distilled.",
         )
 

@@ -70,9 +70,9 @@ def distill_file(
     if network.contract is None:
         raise PipelineError(
             "contract-missing",
-            f"the teacher ({network.format}) does not say which value range it takes and gives",
+            f"the teacher ({network.format}) does not contain its value ranges",
             subject=str(path),
-            remedy="Declare it as the training code has it: --input-range and --output-range, each one of "
+            remedy="Declare them as in the training code with --input-range and --output-range, each one of "
             "0..255, 0..1, -1..1, imagenet.",
         )
     architecture, module, contract, told = _student(student, options.loop.seed)
@@ -82,15 +82,17 @@ def distill_file(
         from pipeline.shrink.prune import load_pictures
         from pipeline.shrink.start import from_teacher
 
-        started("first weights: the teacher's, narrowed and refitted")
+        started("initial weights: taken from the teacher, narrowed and refitted")
         module = from_teacher(network, students.parse(student), load_pictures(prunable(network), images, holdout))
     if (narrowed or Path(student).is_file()) and options.loop.rate is None:
         from pipeline.shrink.loop import usual_rate
 
         options = replace(options, loop=replace(options.loop, rate=usual_rate(module) * TUNING_RATE))
     weights = sum(p.numel() for p in module.parameters())
-    started(f"{weights:,} weights ({told}) learn from {network.weights:,} ({network.architecture})")
-    started(f"goes to {place}, samples and checkpoint to {folder}")
+    started(
+        f"student of {weights:,} weights ({told}), teacher of {network.weights:,} weights ({network.architecture})"
+    )
+    started(f"the network is written to {place}, samples and checkpoint to {folder}")
     history = distill(
         network,
         module,
@@ -129,7 +131,7 @@ def _starts_from_teacher(teacher: Network, student: str, start: str) -> bool:
     if why and start == "teacher":
         raise PipelineError(
             "cannot-start-from-teacher",
-            f"{described.spec} cannot begin with this teacher's weights: {why}",
+            f"{described.spec} cannot start from this teacher's weights: {why}",
             subject="--start",
             remedy="Use --start noise, or a student of the teacher's family and kernels that is nowhere wider.",
         )
@@ -145,9 +147,9 @@ def _student(text: str, seed: int) -> tuple[str, nn.Module, ImageContract, str]:
     if network.module is None or network.contract is None or network.architecture not in names():
         raise PipelineError(
             "bad-student",
-            f"a {network.architecture} file cannot be trained on: torch needs a network that it knows",
+            f"a {network.architecture} file cannot be trained further, because torch has no module for it",
             subject=text,
-            remedy=f"Give a checkpoint of a known network, or describe one: {students.EXAMPLES}.",
+            remedy=f"Use a checkpoint of a known network, or a description such as {students.EXAMPLES}.",
         )
     spec = students.spec_of(network.architecture, network.details)
     return network.architecture, network.module, network.contract, f"{spec} of {Path(text).name}"

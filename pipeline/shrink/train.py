@@ -74,12 +74,13 @@ class LossNetwork(nn.Module):
         for index in CONVOLUTIONS:
             weight, bias = tensors.get(f"{index}.weight"), tensors.get(f"{index}.bias")
             if weight is None or bias is None or weight.ndim != 4 or weight.shape[1:] != (inputs, 3, 3):
-                found = "does not" if weight is None else f"has one of {'x'.join(map(str, weight.shape))}"
+                found = "does not have it" if weight is None else f"has one of {'x'.join(map(str, weight.shape))}"
                 raise PipelineError(
                     "not-a-loss-network",
-                    f"VGG16 has features.{index}.weight for {inputs} channels of 3x3 pixels, this file {found}",
+                    f"VGG16 has features.{index}.weight for {inputs} channels of 3x3 pixels, but this file "
+                    f"{found}",
                     subject=subject,
-                    remedy="Give torchvision's vgg16-397923af.pth, or a file of the same layout.",
+                    remedy="Use torchvision's vgg16-397923af.pth, or a file with the same layout.",
                 )
             layer = nn.Conv2d(inputs, weight.shape[0], 3, 1, 1)
             layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
@@ -251,7 +252,7 @@ def train_file(
     module = chosen.build(options.loop.seed)
     kind = "torchvision's VGG16" if known else "not torchvision's VGG16"
     started(f"{chosen.weights:,} weights ({chosen.spec}); the loss network is {kind} (sha256 {digest[:12]})")
-    started(f"goes to {place}, samples and checkpoint to {folder}")
+    started(f"the network is written to {place}, samples and checkpoint to {folder}")
     history = train_style(
         module,
         chosen.contract,

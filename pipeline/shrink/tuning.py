@@ -37,7 +37,7 @@ def duration(text: str, option: str = "--time") -> dict[str, Any]:
             "bad-time",
             f"{text!r} is not a time",
             subject=option,
-            remedy="Such as '20 min', '90 s', '2 h', '500 steps'.",
+            remedy="Examples: '20 min', '90 s', '2 h', '500 steps'.",
         )
     number, unit = float(match["number"]), match["unit"]
     if unit.startswith("step"):
@@ -93,7 +93,7 @@ def train(
     except PipelineError as error:
         if error.code == "training-diverged":  # the commands that fine-tune have no option for the rate
             error.subject = student.name
-            error.remedy = "Leave this training out, and use `pipeline distill` with a low --rate for it."
+            error.remedy = "Omit this training, and use `pipeline distill` with a low --rate instead."
         raise
     return {"steps": history.steps, "minutes": round(history.minutes, 2), "device": history.device}
 

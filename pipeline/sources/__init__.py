@@ -69,24 +69,23 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
     if file_format.name != "onnx" and (options.take is not None or options.bind or options.mask is not None):
         raise PipelineError(
             "conflicting-options",
-            "--take, --bind and --mask are for inputs and outputs of .onnx files, and this is "
-            f"{file_format.description}",
+            f"--take, --bind and --mask apply to .onnx files, but this is {file_format.description}",
             subject=str(path),
-            remedy="Leave them out, or export the network to ONNX and give that file.",
+            remedy="Omit them, or export the network to ONNX and use that file.",
         )
     if file_format.name in PROGRAMS and options.architecture not in (None, file_format.name):
         raise PipelineError(
             "architecture-does-not-apply",
-            f"this is {file_format.description}: it brings its own graph, an architecture cannot be chosen",
+            f"this is {file_format.description}, which contains its own graph, so no architecture can be chosen",
             subject=str(path),
-            remedy="Leave --architecture out.",
+            remedy="Omit --architecture.",
         )
     if file_format.name in PROGRAMS and options.prefix is not None:
         raise PipelineError(
             "conflicting-options",
-            f"--prefix is for checkpoints, and this is {file_format.description}",
+            f"--prefix applies to checkpoints, but this is {file_format.description}",
             subject=str(path),
-            remedy="Leave --prefix out.",
+            remedy="Omit --prefix.",
         )
     network = reader(path, file_format, options)
     if file_format.note and file_format.note not in network.notes:
@@ -168,9 +167,9 @@ def _declare(
             declared = "--input-range" if ranges[0] else "--output-range"
             raise PipelineError(
                 "contract-incomplete",
-                f"{declared} is declared and {missing} is not; the file does not tell it",
+                f"{declared} is declared but {missing} is not, and the file does not contain it",
                 subject=str(path),
-                remedy=f"Declare both: {missing} 0..255, 0..1, -1..1 or imagenet.",
+                remedy=f"Declare {missing} too: 0..255, 0..1, -1..1 or imagenet.",
             )
         sources = {
             "channel_order": "the usual order, not declared",
@@ -212,7 +211,7 @@ def _refuse_contradiction(path: Path, options: ReadOptions, known: ImageContract
         if said is not None and said != held:
             raise PipelineError(
                 "contract-contradicted",
-                f"{option} {said} contradicts what this network is known to have, {held}",
+                f"{option} {said} contradicts the known value for this network, {held}",
                 subject=str(path),
                 remedy=f"Leave {option} out. If your own training code changed it, say so by naming the network "
                 "too: --architecture NAME (pipeline inspect says which it is).",
@@ -255,11 +254,11 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
         if drawn is not None:
             model = drawn(recognised.params, recognised.tensors)
         elif options.describe:
-            notes.append("torch is not installed: its cost is not given")
+            notes.append("torch is not installed, so the cost is not shown")
         else:
             raise
     if state.attributes.get("training") is True:
-        notes.append("saved in training mode: evaluated in eval mode")
+        notes.append("saved in training mode; run in eval mode")
     return Network(
         name=_name(path, options),
         source=path,
@@ -285,7 +284,7 @@ def _read_own(path: Path, state: StateDict, options: ReadOptions) -> Network:
     module, code = own_module.make(spec)
     module = own_module.plain(module)
     state = company.fitting(state, list(module.state_dict()))
-    notes = [*state.notes, f"{spec} was imported and called: the code of the network is yours, and was run"]
+    notes = [*state.notes, f"{spec} was imported and called: your own code was run"]
     if state.integers:
         notes += quantised_state.fit(module, state.tensors, f"--architecture {spec}")
     load(module, state.tensors, str(path))
@@ -349,7 +348,7 @@ def _program(
         format=file_format.name,
         digest=_digest(path),
         architecture=file_format.name,
-        reason=f"the file is {file_format.description}, which brings its own graph",
+        reason=f"the file is {file_format.description}, which contains its own graph",
         contract=_declare(path, options, None, _probe(path, module, details.get("exported_shape"))),
         weights=sum(value.size for value in tensors.values()),
         module=module,
@@ -371,10 +370,10 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
     notes = [note] if note else []
     model, batch = onnx_file.one_picture(model)
     if batch > 1:
-        notes.append(f"the file declares a batch of {batch} pictures; it is taken for one")
+        notes.append(f"the file declares a batch of {batch} pictures; it is built for one")
     notes += ["the input {} is bound to {}".format(*binding.partition("=")[::2]) for binding in options.bind]
     if options.take is not None:
-        notes.append(f"of {len(about['outputs'])} outputs {options.take} is kept")
+        notes.append(f"of {len(about['outputs'])} outputs, {options.take} is kept")
     if companions:
         notes.append(f"external data loaded from {', '.join(file.name for file in companions)}")
     if options.mask is not None:
@@ -383,7 +382,7 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         options = replace(options, output_range="0..1")
     known = stored_contract.stored_contract(model, path)
     if known is not None:
-        notes.append("the image contract is the one that this pipeline wrote into the file's metadata")
+        notes.append("the image contract was read from the file's metadata, where this pipeline wrote it")
     known = known or onnx_file.contract_of_bytes(model)
     sides: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     image = onnx_file.image_input(model)
@@ -403,7 +402,7 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
             f"its input {ports.described(ports.of_the_caller(model))} is not a picture, which is (N, C, H, W), so "
             "value ranges of one cannot be declared",
             subject=str(path),
-            remedy="Give a network that takes one picture and gives one picture.",
+            remedy="Use a network with one picture as input and one as output.",
         )
     return Network(
         name=_name(path, options),
@@ -411,7 +410,7 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         format="onnx",
         digest=_digest(path, *companions),
         architecture="onnx",
-        reason="the file is an ONNX model, which brings its own graph",
+        reason="the file is an ONNX model, which contains its own graph",
         contract=_declare(path, options, known, sides),
         weights=about.pop("weights"),
         model=model,

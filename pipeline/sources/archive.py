@@ -89,7 +89,7 @@ def open_torch_zip(
         raise damaged(path, f"{len(pickles)} entries are named data.pkl")
     prefix = pickles[0][: -len("data.pkl")]
     if archive.getinfo(pickles[0]).file_size > MAX_PICKLE:
-        raise damaged(path, "its pickle is absurdly long")
+        raise damaged(path, "its pickle is too long")
     members = set(archive.namelist())
     order = "<"
     if f"{prefix}byteorder" in members and _small(archive, f"{prefix}byteorder") == b"big":
@@ -136,7 +136,7 @@ def _nested(path: Path) -> Callable[[bytes], Any]:
             raise Malformed("an embedded storage is not bytes")
         root, read = _legacy(data, path, None)
         if not isinstance(root, Storage):
-            raise Malformed("an embedded storage is none")
+            raise Malformed("an embedded storage is not a storage")
         return Storage(root.key, root.dtype, root.numel, root.start, read)
 
     return load
@@ -165,7 +165,7 @@ def _legacy(
         return answer
 
     def plain(_: Any) -> Any:
-        raise Malformed("a persistent id where none belongs")
+        raise Malformed("a persistent id at the wrong position")
 
     magic, at = unpickle.load(data, plain, subject)
     if magic != TORCH_LEGACY_MAGIC:
@@ -179,12 +179,12 @@ def _legacy(
     root, at = unpickle.load(data, persistent, subject, nested, start=at)
     keys, at = unpickle.load(data, plain, subject, start=at)
     if not isinstance(keys, list):
-        raise Malformed("its list of storages is none")
+        raise Malformed("its list of storages is not a list")
     places: dict[str, tuple[int, int]] = {}
     for key in keys:
         storage = storages.get(key) if isinstance(key, str) else None
         if storage is None:
-            raise Malformed("a storage is listed that nothing uses")
+            raise Malformed("a listed storage is not used")
         if at + 8 > len(data):
             raise EOFError("its last tensors are missing")
         (numel,) = struct.unpack("<q", data[at : at + 8])
@@ -254,7 +254,7 @@ class _SafeReader:
         dtype = stored_dtype(kind)
         values = math.prod(reference.shape)
         if values * dtype.itemsize != reference.end - reference.begin:
-            raise Malformed(f"tensor {shown(name)} has another number of values than its shape says")
+            raise Malformed(f"tensor {shown(name)} has a number of values that contradicts its shape")
         self.budget.take(values * widened_size(kind))
         with self.path.open("rb") as file:
             file.seek(reference.begin)
@@ -276,7 +276,7 @@ def _open_safetensors(path: Path) -> Archive:
         begin, end = entry["data_offsets"]
         shape = tuple(entry["shape"])
         if not all(count(v) for v in (begin, end, *shape)) or len(shape) > MAX_RANK or begin > end:
-            raise Malformed(f"tensor {shown(name)} has an impossible shape or place")
+            raise Malformed(f"tensor {shown(name)} has an impossible shape or position")
         if start + end > size:
             raise EOFError(f"the numbers of tensor {shown(name)} are missing")
         if not isinstance(entry["dtype"], str):

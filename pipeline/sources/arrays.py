@@ -102,7 +102,7 @@ class Reader:
 
     def _stored(self, name: str, reference: Any) -> tuple[np.ndarray, str]:
         if not isinstance(reference, TensorRef):
-            raise unsupported(self.path, name, "of a kind that a program cannot hold")
+            raise unsupported(self.path, name, "of a kind that a program cannot contain")
         kind = DTYPES[self._storage(name, reference, DTYPES).dtype]
         view = self._view(name, reference, DTYPES)
         self.budget.take(view.size * view.itemsize)
@@ -143,7 +143,9 @@ class Reader:
                 self._last[storage.key] = self.load(storage)
             data = self._last[storage.key]
         if (storage.start + storage.numel) * dtype.itemsize > len(data):
-            raise damaged(self.path, f"tensor {shown(name)} needs more numbers than are there", "truncated-file")
+            raise damaged(
+                self.path, f"tensor {shown(name)} needs more numbers than the file has", "truncated-file"
+            )
         flat = np.frombuffer(data, dtype, storage.numel, storage.start * dtype.itemsize)
         return np.lib.stride_tricks.as_strided(
             flat[reference.offset :], shape, tuple(s * dtype.itemsize for s in stride), writeable=False
@@ -183,7 +185,7 @@ class Reader:
         )
         if reference.layout == "sparse_csr":
             if len(shape) != 2 or len(indices) != 2 or values.ndim != 1:
-                raise unsupported(self.path, name, "sparse in a layout that is not read here")
+                raise unsupported(self.path, name, "sparse in an unsupported layout")
             starts, columns = indices
             rows = np.repeat(np.arange(len(starts) - 1), _row_lengths(starts, len(values)))
             place = np.stack([rows, columns])
@@ -196,7 +198,7 @@ class Reader:
             or np.any(place < 0)
             or np.any(place >= np.array(shape)[:, None])
         ):
-            raise damaged(self.path, f"tensor {shown(name)} has numbers outside of its shape")
+            raise damaged(self.path, f"tensor {shown(name)} has entries outside its shape")
         dense = np.zeros(tuple(shape), values.dtype)
         np.add.at(dense, tuple(place), values)
         return dense
@@ -205,7 +207,7 @@ class Reader:
 def _row_lengths(starts: np.ndarray, total: int) -> np.ndarray:
     lengths = np.diff(starts)
     if starts.ndim != 1 or not len(starts) or starts[0] != 0 or np.any(lengths < 0) or lengths.sum() != total:
-        raise Malformed("the rows of a sparse tensor do not add up")
+        raise Malformed("the rows of a sparse tensor are inconsistent")
     return lengths
 
 
@@ -248,7 +250,7 @@ def widen(values: np.ndarray, kind: str) -> np.ndarray:
 def unsupported(path: Path, name: str, what: str) -> PipelineError:
     return PipelineError(
         "unsupported-tensor",
-        f"tensor {shown(name)} is {what}, plain numbers are needed",
+        f"tensor {shown(name)} is {what}, which is not supported",
         subject=str(path),
         remedy="Save the float network's state dict instead.",
     )

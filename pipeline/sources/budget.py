@@ -43,10 +43,10 @@ class Budget:
         if self.taken > self.limit:
             raise PipelineError(
                 "over-budget",
-                f"the tensors of this file of {self.held:,} bytes need {shown_size(self.taken)} or more, the "
+                f"the tensors of this file of {self.held:,} bytes need at least {shown_size(self.taken)}; the "
                 f"limit is {shown_size(self.limit)}",
                 subject=self.subject,
-                remedy=f"If you trust the file and have the memory: {limits.MEMORY}={_enough(self.taken)}.",
+                remedy=f"If you trust the file and have enough memory, set {limits.MEMORY}={_enough(self.taken)}.",
             )
 
 

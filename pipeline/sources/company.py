@@ -45,12 +45,14 @@ def under(state: StateDict, prefix: str) -> StateDict:
         there = ", ".join(repr(held.rstrip(".")) for held in list(prefixes(state))[:8])
         raise PipelineError(
             "no-such-prefix",
-            f"no tensor of the file lies under {prefix.rstrip('.')!r}",
+            f"no tensor in the file has the prefix {prefix.rstrip('.')!r}",
             subject=state.subject,
-            remedy=f"There are: {there}." if there else "Leave --prefix out: its names have no prefixes.",
+            remedy=f"The prefixes are: {there}."
+            if there
+            else "Omit --prefix, because its names have no prefixes.",
         )
     left = len(state.tensors) - len(tensors)
-    told = f"the network under {prefix.rstrip('.')!r} was taken, {left} other tensors left out"
+    told = f"the network with the prefix {prefix.rstrip('.')!r} is used; {left} other tensors are ignored"
     return replace(
         state,
         tensors=tensors,
@@ -97,7 +99,7 @@ def several(state: StateDict, names: list[str]) -> PipelineError:
     listed = ", ".join(repr(name) for name in names)
     return PipelineError(
         "several-state-dicts",
-        f"the checkpoint holds {len(names)} such networks, under the prefixes {listed}",
+        f"the checkpoint contains {len(names)} such networks, with the prefixes {listed}",
         subject=state.subject,
         remedy=choose(names),
     )

@@ -83,7 +83,7 @@ def _quantised(
             return QuantisedRef(_tensor(storage, offset, shape, stride), scale, zero_point)
         case (Global(name="per_channel_affine"), scales, zero_points, axis):
             return QuantisedRef(_tensor(storage, offset, shape, stride), scales, zero_points, axis)
-    return Unsupported("quantised in a way that is not read here")
+    return Unsupported("quantised in an unsupported way")
 
 
 def _parameter(data: Any, *_: Any) -> Any:
@@ -105,7 +105,7 @@ def _sparse(layout: Any, parts: Any, *_: Any) -> SparseRef | Unsupported:
             return SparseRef("sparse_coo", (indices,), values, shape)
         case "torch.sparse_csr", (rows, columns, values, shape, *_):
             return SparseRef("sparse_csr", (rows, columns), values, shape)
-    return Unsupported("sparse in a layout that is not read here")
+    return Unsupported("sparse in an unsupported layout")
 
 
 def _layout(name: Any = None) -> Any:
@@ -157,7 +157,7 @@ CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_sparse_tensor": _sparse,
     "torch._utils._rebuild_sparse_csr_tensor": _sparse,
     "torch.serialization._get_layout": _layout,
-    "torch._utils._rebuild_meta_tensor_no_storage": _refuse("meta (it holds no values)"),
+    "torch._utils._rebuild_meta_tensor_no_storage": _refuse("meta (without values)"),
     "torch._utils._rebuild_nested_tensor": _refuse("nested"),
     "torch._utils._rebuild_device_tensor_from_numpy": _refuse("on a special device"),
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": _refuse("on a special device"),

@@ -123,7 +123,7 @@ class _Archive:
         if len(models) + (old in self.members) != 1:
             raise PipelineError(
                 "unsupported-format",
-                "this torch.export archive holds several programs, or none",
+                "this torch.export archive contains several programs, or none",
                 subject=str(self.path),
                 remedy="Save one program per file with torch.export.save, or export it to ONNX.",
             )
@@ -154,7 +154,7 @@ class _Archive:
         config = f"data/{group}/{model}_{group}_config.json"
         others = [n for n in self.members if n.startswith(f"data/{group}/") and n.endswith((".pt", ".json"))]
         if set(others) - {whole, config} or (whole in self.members and config in self.members):
-            raise unsafe(self.path, "the archive holds tensors that are of no program in it")
+            raise unsafe(self.path, "the archive contains tensors that belong to none of its programs")
         if config in self.members:
             table = self._json(config)["config"]
             return {name: self._payload(group, name, entry) for name, entry in table.items()}
@@ -162,13 +162,13 @@ class _Archive:
             return {}
         root, read = self._torch_file(whole)
         if not isinstance(root, dict):
-            raise damaged(self.path, f"{whole} holds no table of tensors")
+            raise damaged(self.path, f"{whole} does not contain a table of tensors")
         return {str(name): read(str(name), value) for name, value in root.items()}
 
     def _payload(self, group: str, name: str, entry: Any) -> tuple[np.ndarray, str]:
         place = f"data/{group}/{entry['path_name']}"
         if not re.fullmatch(r"(?:weight|tensor)_\d{1,6}", entry["path_name"]):
-            raise unsafe(self.path, f"{shown(name)} is an object, no tensor")
+            raise unsafe(self.path, f"{shown(name)} is an object, not a tensor")
         if place not in self.members:
             raise damaged(self.path, f"{place!r} is missing", "truncated-file")
         data = self.members[place]
@@ -180,7 +180,7 @@ class _Archive:
         if kind is None or meta.get("layout", _STRIDED) != _STRIDED:
             raise PipelineError(
                 "unsupported-tensor",
-                f"tensor {shown(name)} is of a type that is not read here",
+                f"tensor {shown(name)} has an unsupported type",
                 subject=str(self.path),
                 remedy="Export the float network.",
             )
@@ -199,7 +199,7 @@ class _Archive:
         """A nested file of torch.save, which may hold tensors and nothing else."""
         data = self.members[name]
         if not data.startswith(b"PK"):
-            raise unsafe(self.path, f"the archive holds a bare pickle ({name!r})")
+            raise unsafe(self.path, f"the archive contains a bare pickle ({name!r})")
         with_tensors = zipfile.ZipFile(io.BytesIO(data))
         archive = open_torch_zip(self.path, with_tensors, len(data), self.budget, unpickle.tensors_only)
         return archive.root, archive.reader.stored  # type: ignore[union-attr]
@@ -216,7 +216,7 @@ def unsafe(path: Path, detail: str) -> PipelineError:
     """A program with something that is not among what networks are known to need."""
     return PipelineError(
         "unsafe-program",
-        f"{detail}: that is not among what networks are known to need, so the file is not loaded",
+        f"{detail}, which is not on the list of what image networks need, so the file is not loaded",
         subject=str(path),
         remedy=WAY_OUT,
     )
@@ -246,14 +246,14 @@ class _ProgramReader:
         self._inputs(program, graph["inputs"], signature["input_specs"])
         nodes = graph["nodes"]
         if not isinstance(nodes, list) or len(nodes) > MAX_NODES:
-            raise damaged(self.path, "it has absurdly many nodes")
+            raise damaged(self.path, "it has too many nodes")
         program.steps = [step for node in nodes if (step := self._step(node)) is not None]
         specs = signature["output_specs"]
         for spec, output in zip(specs, graph["outputs"], strict=True):
             if "user_output" in spec:
                 program.outputs.append(self._value(output))
             elif spec.keys() & {"custom_obj", "token"}:
-                raise unsafe(self.path, "the program gives an object")
+                raise unsafe(self.path, "the program returns an object")
             else:
                 program.mutated += 1
         program.example = self._example(graph, program.image)
@@ -301,9 +301,9 @@ class _ProgramReader:
         if len(images) != 1:
             raise PipelineError(
                 "not-image-to-image",
-                f"the program takes {len(images)} tensors, a picture is one",
+                f"the program takes {len(images)} tensors instead of one picture",
                 subject=str(self.path),
-                remedy="Export a module that takes only the picture.",
+                remedy="Export a module whose only input is the picture.",
             )
         program.image = images[0]
 
@@ -343,7 +343,7 @@ class _ProgramReader:
 
     def _name(self, name: Any) -> Name:
         if not isinstance(name, str) or name not in self.known:
-            raise damaged(self.path, f"the program uses {shown(name)}, which nothing gives")
+            raise damaged(self.path, f"the program uses {shown(name)}, which is not defined")
         return Name(name)
 
     def _value(self, argument: Any) -> Any:
@@ -405,19 +405,19 @@ def _float(value: Any) -> float:
     if isinstance(value, str) and value in ("Infinity", "-Infinity", "NaN"):
         return float(value.replace("Infinity", "inf"))
     if type(value) not in (int, float):
-        raise ValueError("a number of the program is none")
+        raise ValueError("a number of the program is not a number")
     return float(value)
 
 
 def _bool(value: Any) -> bool:
     if type(value) is not bool:
-        raise ValueError("a yes or no of the program is neither")
+        raise ValueError("a boolean of the program is not a boolean")
     return value
 
 
 def _string(value: Any) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise ValueError("a text of the program is none, or absurdly long")
+        raise ValueError("a text of the program is not a text, or too long")
     return value
 
 

@@ -36,5 +36,5 @@ def _first_line(error: Exception) -> str:
 
 
 def damaged(path: Path, detail: str, code: str = "damaged-file") -> PipelineError:
-    what = "the file is cut off" if code == "truncated-file" else "the file is damaged"
+    what = "the file is truncated" if code == "truncated-file" else "the file is damaged"
     return PipelineError(code, f"{what}: {detail}", subject=str(path), remedy="Download or export it again.")

@@ -72,7 +72,7 @@ def _layers(path: Path) -> tuple[list[Layer], str | None]:
         except subprocess.TimeoutExpired:
             raise PipelineError(
                 "time-limit",
-                f"HDF5 did not come to an end with this file within {seconds:g} s",
+                f"HDF5 did not finish reading this file within {seconds:g} s",
                 subject=str(path),
                 remedy="It is most likely damaged. If not, allow more time: "
                 f"{limits.TIME}={max(600, round(4 * seconds))}.",
@@ -83,7 +83,7 @@ def _layers(path: Path) -> tuple[list[Layer], str | None]:
     except ValueError:
         if process.returncode == -9:
             raise out_of_memory(str(path)) from None
-        raise damaged(path, f"HDF5 broke off while it read it (exit code {process.returncode})") from None
+        raise damaged(path, f"HDF5 failed while reading it (exit code {process.returncode})") from None
     if "code" in about:
         raise _refusal(path, about, budget)
     layers: list[Layer] = []
@@ -100,7 +100,7 @@ def _refusal(path: Path, about: dict[str, str], budget: Budget) -> PipelineError
             "not-a-keras-model",
             detail,
             subject=str(path),
-            remedy="Give the .h5 that model.save() or save_weights() wrote.",
+            remedy="Use the .h5 file that model.save() or save_weights() wrote.",
         )
     if code == "over-budget":
         budget.take(budget.limit + 1 if not detail.isdecimal() else int(detail))
@@ -125,7 +125,9 @@ def _state(path: Path, layers: list[Layer], config: str | None) -> StateDict:
             part = "bias" if leaf == "beta" else "weight"
             tensors[f"{kind}{count[kind]}.{part}"] = values
     if not tensors:
-        raise _refusal(path, {"code": "not-a-keras-model", "detail": "the file holds no weights"}, Budget(path, 0))
+        raise _refusal(
+            path, {"code": "not-a-keras-model", "detail": "the file contains no weights"}, Budget(path, 0)
+        )
     plain.check_finite(tensors, str(path))
     return StateDict(tensors, "keras-h5", str(path), notes)
 
@@ -133,16 +135,16 @@ def _state(path: Path, layers: list[Layer], config: str | None) -> StateDict:
 def _foreign(path: Path, difference: str) -> PipelineError:
     return PipelineError(
         "unknown-architecture",
-        f"this Keras network is not known here; the nearest is fritz, where {difference} is not part of it",
+        f"this Keras network is not known; the most similar one is fritz, which does not have {difference}",
         subject=str(path),
-        remedy="Export it to ONNX (tf2onnx) and give the .onnx file.",
+        remedy="Export it to ONNX (tf2onnx) and use the .onnx file.",
     )
 
 
 def _check_config(path: Path, config: str | None) -> list[str]:
     """Compare the stored layers with those of Fritz's network; notes. A file with only weights has no config."""
     if config is None:
-        return ["the file holds weights only: the layers between them are taken to be those of Fritz's network"]
+        return ["the file contains only weights: the layers are assumed to be those of Fritz's network"]
     layers = from_json(config)["config"]["layers"]
     kinds = [str(layer["class_name"]) for layer in layers]
     convolutions = kinds.count("Conv2D")

@@ -47,7 +47,7 @@ def main() -> int:
             except OSError as error:
                 text = str(error)
                 if "truncated" in text or "eof" in text.lower():
-                    raise Refused("truncated-file", "HDF5 ends early") from None
+                    raise Refused("truncated-file", "HDF5 ends too early") from None
                 raise Refused("damaged-file", "HDF5 cannot open it") from None
             with file:
                 answer(file, limit, sink)
@@ -130,9 +130,9 @@ def answer(file: Any, limit: int, sink: IO[bytes]) -> None:
 def checked(name: str, dataset: Any) -> int:
     """Bytes that a data set takes, after making sure that it is floating point numbers in this file."""
     if dataset.is_virtual or dataset.external:
-        raise Refused("damaged-file", f"layer {shown(name)} keeps its numbers in another file")
+        raise Refused("damaged-file", f"layer {shown(name)} stores its numbers in another file")
     if dataset.dtype.kind != "f" or dataset.dtype.itemsize > 8 or dataset.shape is None or dataset.ndim > 8:
-        raise Refused("damaged-file", f"layer {shown(name)} holds no floating point numbers")
+        raise Refused("damaged-file", f"layer {shown(name)} does not contain floating point numbers")
     created = dataset.id.get_create_plist()
     filters = {created.get_filter(index)[0] for index in range(created.get_nfilters())}
     if unknown := filters - _FILTERS:
@@ -159,7 +159,7 @@ def inside(group: Any, name: str) -> Any:
 
     for part in filter(None, name.split("/")):
         if not isinstance(group, h5py.Group) or not isinstance(group.get(part, getlink=True), h5py.HardLink):
-            raise Refused("damaged-file", f"{shown(name)} is a link, or is not there")
+            raise Refused("damaged-file", f"{shown(name)} is a link, or is missing")
         group = group[part]
     return group
 

@@ -33,7 +33,7 @@ def as_mask(model: onnx.ModelProto, marks: str, output_range: str | None, path: 
     if marks not in MARKS:
         raise PipelineError(
             "bad-mask",
-            f"{marks!r} is not what a mask marks",
+            f"{marks!r} is not something that a mask can mark",
             subject="--mask",
             remedy="Use subject or background.",
         )
@@ -42,9 +42,9 @@ def as_mask(model: onnx.ModelProto, marks: str, output_range: str | None, path: 
     if channels not in (1, 2):
         raise PipelineError(
             "bad-mask",
-            f"the output {output.name} has {channels or 'an unknown number of'} channels, a mask has 1 or 2",
+            f"the output {output.name} has {channels or 'an unknown number of'} channels, but a mask has 1 or 2",
             subject=str(path),
-            remedy="Keep another output with --take, or leave --mask out.",
+            remedy="Keep another output with --take, or omit --mask.",
         )
     found = output_range or ("0..1" if _gives_probabilities(model, output.name) else None)
     if found not in ("0..1", "0..255", LOGITS):
@@ -52,7 +52,7 @@ def as_mask(model: onnx.ModelProto, marks: str, output_range: str | None, path: 
             "contract-missing",
             "the graph does not end in a sigmoid or softmax, so the range of its mask must be declared"
             if found is None
-            else f"{found} is not a range of a mask",
+            else f"{found} is not a value range of a mask",
             subject=str(path),
             remedy=f"Use --output-range {LOGITS} (before the sigmoid or softmax), 0..1 or 0..255.",
         )

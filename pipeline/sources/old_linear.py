@@ -31,11 +31,11 @@ def settle(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
             node.attrs["coordinate_transformation_mode"] = mode
     if mode == "half_pixel":
         note = (
-            f"{count} linear resizes are taken as half-pixel: torch's exporter wrote them, and that is what the "
-            "network does (ONNX before opset 11 can only say asymmetric)"
+            f"{count} linear resizes are treated as half-pixel, because torch's exporter wrote them and the "
+            "network does that (ONNX before opset 11 can only express asymmetric)"
         )
     else:
-        note = f"{count} linear resizes are asymmetric, as ONNX before opset 11 has it"
+        note = f"{count} linear resizes are asymmetric, as defined by ONNX before opset 11"
     return to_model(graph), note
 
 

@@ -219,25 +219,25 @@ def external_place(path: Path, tensor: onnx.TensorProto) -> tuple[Path, int, int
     if not file.is_relative_to(folder) or Path(location).is_absolute() or file == folder:
         raise PipelineError(
             "external-data-outside",
-            f"tensor {name} wants its numbers from {shown(location)}, outside the model's folder",
+            f"tensor {name} refers to numbers in {shown(location)}, outside the model's folder",
             subject=str(path),
             remedy="Nothing was read. Get the model from a source that you trust, or save it as one file.",
         )
     if not os.path.isfile(file):  # unlike Path's, false for a name that is too long
         raise PipelineError(
             "missing-external-data",
-            f"the weights lie in {shown(location)}, which is not there (first needed by {name})",
+            f"the weights are in {shown(location)}, which does not exist (first needed by {name})",
             subject=str(path),
-            remedy=f"Put {shown(location)} beside the .onnx file, or save the model as one file.",
+            remedy=f"Put {shown(location)} next to the .onnx file, or save the model as one file.",
         )
     size = file.stat().st_size
     try:
         offset = int(entries.get("offset", 0))
         length = int(entries["length"]) if "length" in entries else size - offset
     except ValueError:
-        raise damaged(path, f"the place of tensor {name} is not a number") from None
+        raise damaged(path, f"the position of tensor {name} is not a number") from None
     if offset < 0 or length < 0:
-        raise damaged(path, f"the place of tensor {name} is negative")
+        raise damaged(path, f"the position of tensor {name} is negative")
     if offset + length > size:
         raise damaged(file, f"tensor {name} reaches beyond its end", "truncated-file")
     return file, offset, length
@@ -254,7 +254,7 @@ def _check_tensors(path: Path, model: onnx.ModelProto, budget: Budget) -> None:
         if any(d < 0 for d in tensor.dims):
             raise _invalid(path, f"tensor {name} has the shape {list(tensor.dims)[:8]}")
         if tensor.HasField("segment"):
-            raise _invalid(path, f"tensor {name} is stored in segments, which nothing reads")
+            raise _invalid(path, f"tensor {name} is stored in segments, which are not supported")
         bits, field, packed = _STORED[tensor.data_type]
         values = math.prod(tensor.dims)
         if tensor.HasField("raw_data"):
@@ -320,7 +320,7 @@ def _invalid(path: Path, detail: str) -> PipelineError:
         "invalid-onnx",
         f"the ONNX model is not valid: {detail}",
         subject=str(path),
-        remedy="Export it again; if it was edited by hand or by a tool, undo that.",
+        remedy="Export it again; if it was edited by hand or by a tool, use the file from before.",
     )
 
 

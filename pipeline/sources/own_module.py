@@ -31,7 +31,9 @@ def make(spec: str) -> tuple[nn.Module, Path | None]:
     name, _, attribute = spec.partition(":")
     if not name or not attribute or name.endswith(".py") or "/" in name:
         raise _not_found(spec, "it is not of the form package.module:factory", "Example: my_net:make_network.")
-    announce(f"{spec}: the Python module {name} is imported from the current folder or the Python path, and run")
+    announce(
+        f"{spec}: the Python module {name} will be imported from the current folder or the Python path, and run"
+    )
     here = str(Path.cwd())
     added = here not in sys.path and "" not in sys.path
     if added:
@@ -45,7 +47,7 @@ def make(spec: str) -> tuple[nn.Module, Path | None]:
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise _not_found(
-                spec, f"there is no Python module {error.name}", "Run in the folder that it lies in."
+                spec, f"no Python module {error.name} was found", "Run the command in the folder that contains it."
             ) from None
         raise PipelineError(
             "own-module-failed",
@@ -56,7 +58,7 @@ def make(spec: str) -> tuple[nn.Module, Path | None]:
     except AttributeError as error:
         if not hasattr(sys.modules.get(name), attribute.partition(".")[0]):
             raise _not_found(
-                spec, f"{name} has no {attribute}", "Name a function or class that makes the network."
+                spec, f"{name} has no {attribute}", "Name a function or class that returns the network."
             ) from None
         raise _failed(spec, error) from error
     except Exception as error:
@@ -67,7 +69,7 @@ def make(spec: str) -> tuple[nn.Module, Path | None]:
     if not isinstance(module, nn.Module):
         raise PipelineError(
             "own-module-failed",
-            f"it gave a {type(module).__name__}, not a torch.nn.Module",
+            f"it returned a {type(module).__name__}, not a torch.nn.Module",
             subject=f"--architecture {spec}",
             remedy="The factory must return the network itself.",
         )
@@ -113,7 +115,7 @@ def _failed(spec: str, error: Exception) -> PipelineError:
         "own-module-failed",
         f"your code raised {type(error).__name__}: {text}",
         subject=f"--architecture {spec}",
-        remedy="The factory is called without arguments: give all of them defaults."
+        remedy="The factory is called without arguments, so all its parameters need default values."
         if called_wrong
-        else f"Try it by itself, in the same folder: python -c 'import {module}; {module}.{factory}()'.",
+        else f"Test it in the same folder: python -c 'import {module}; {module}.{factory}()'.",
     )

@@ -108,7 +108,7 @@ def shown(value: Any, limit: int = 80) -> str:
     if value is None or isinstance(value, (bool, float)):
         return repr(value)
     if isinstance(value, int):
-        return str(value) if value.bit_length() < 64 else "a giant number"
+        return str(value) if value.bit_length() < 64 else "a very large number"
     if isinstance(value, Record):
         return f"an object of the class {shown(value.cls, limit)}"
     return f"a {type(value).__name__}"

@@ -53,7 +53,7 @@ def weights(tensors: Tensors, notes: list[str], subject: str) -> Tensors:
     except (ValueError, IndexError) as error:
         raise PipelineError(
             "damaged-file",
-            f"the parts of a pruned or normalised weight do not fit each other ({error})",
+            f"the parts of a pruned or normalised weight do not match ({error})",
             subject=subject,
             remedy="Remove the hooks before saving (torch.nn.utils.prune.remove, remove_weight_norm).",
         ) from error
@@ -153,7 +153,7 @@ def check_finite(tensors: Tensors, subject: str) -> None:
             bad = int(np.sum(~np.isfinite(value)))
             raise PipelineError(
                 "not-finite-weights",
-                f"tensor {shown(name)} holds {bad:,} values that are NaN or infinite (of {value.size:,})",
+                f"tensor {shown(name)} has {bad:,} values that are NaN or infinite (of {value.size:,})",
                 subject=subject,
-                remedy="The training diverged: use an earlier checkpoint.",
+                remedy="The training has diverged: use an earlier checkpoint.",
             )

@@ -58,15 +58,15 @@ def require_one(model: onnx.ModelProto, path: Path) -> None:
             "several-inputs",
             f"the network has {len(inputs)} inputs: {described(inputs)}",
             subject=str(path),
-            remedy=f"Bind all but the picture: --bind {_plain(others[0].name)}=VALUE, where VALUE is a picture "
-            "file, a number, or numbers with commas.",
+            remedy=f"Bind all inputs except the picture: --bind {_plain(others[0].name)}=VALUE, where VALUE is a "
+            "picture file, a number, or numbers separated by commas.",
         )
     if len(outputs) > 1:
         raise PipelineError(
             "several-outputs",
             f"the network has {len(outputs)} outputs: {described(outputs)}",
             subject=str(path),
-            remedy=f"Keep one: --take {_plain(outputs[0].name)}.",
+            remedy=f"Keep one of them, such as --take {_plain(outputs[0].name)}.",
         )
 
 
@@ -79,9 +79,9 @@ def take(model: onnx.ModelProto, name: str, path: Path) -> None:
     if not kept:
         raise PipelineError(
             "no-such-output",
-            f"there is no output {_plain(name)}; there are {described(list(model.graph.output))}",
+            f"there is no output {_plain(name)}; the outputs are {described(list(model.graph.output))}",
             subject=str(path),
-            remedy="Give one of them to --take.",
+            remedy="Name one of them with --take.",
         )
     del model.graph.output[:]
     model.graph.output.extend(kept)
@@ -182,7 +182,7 @@ def styles(bindings: Sequence[str]) -> list[tuple[str, ...]]:
     counts = {name: len(held) for name, held in by_name.items() if len(held) > 1}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{_plain(name)} {count} times" for name, count in counts.items())
-        raise _bad(f"{told}: it is not clear which values belong together", "Bind each once for each style.")
+        raise _bad(f"{told}: it is not clear which values belong together", "Bind each of them once per style.")
     count = next(iter(counts.values()), 1)
     return [
         tuple(held[number] if len(held) > 1 else held[0] for held in by_name.values()) for number in range(count)
@@ -204,12 +204,13 @@ def _array(value: onnx.ValueInfoProto, text: str) -> np.ndarray:
     count = math.prod(dims)
     if not numbers or not all(map(math.isfinite, numbers)):
         raise _bad(
-            f"{_plain(text)} is neither a number nor numbers with commas", f"{_plain(value.name)} takes {count}."
+            f"{_plain(text)} is neither a number nor numbers separated by commas",
+            f"{_plain(value.name)} takes {count}.",
         )
     if len(numbers) != count:
         raise _bad(
-            f"{_plain(value.name)} ({_shape(value)}) takes {count} numbers, {len(numbers)} are given",
-            "Give them with commas.",
+            f"{_plain(value.name)} ({_shape(value)}) needs {count} numbers, but {len(numbers)} are given",
+            "Separate them by commas.",
         )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     return np.array(numbers).astype(dtype).reshape(dims)
@@ -267,11 +268,12 @@ def _fold(model: onnx.ModelProto) -> None:
     del part.graph.node[:], part.graph.output[:], part.graph.input[:], part.graph.value_info[:]
     part.graph.node.extend(fixed)
     part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-    values: list[Any] = session(part, "what the bound inputs make").run(wanted, {})
+    values: list[Any] = session(part, "the result of the bound inputs").run(wanted, {})
     size = sum(value.nbytes for value in values)
     if size > LARGEST:
         raise _bad(
-            f"what depends on the bound inputs needs {size >> 20} MiB of constants, {LARGEST >> 20} MiB at most",
+            f"the constants computed from the bound inputs need {size >> 20} MiB; at most {LARGEST >> 20} MiB are "
+            "supported",
             "Bind a smaller picture, or export the network with the style inside.",
         )
     copies = [type(node).FromString(node.SerializeToString()) for node in rest]

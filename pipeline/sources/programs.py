@@ -46,9 +46,9 @@ def read_torchscript(path: Path) -> tuple[nn.Module, list[str]]:
     torch = _torch("reading TorchScript")
     with quiet():
         module = guarded(path, lambda: torch.jit.load(io.BytesIO(archive), map_location="cpu"))
-    notes = ["TorchScript: the graph in the file is used; loading it ran no code"]
+    notes = ["TorchScript: the graph in the file is used; no code was run to load it"]
     if getattr(module, "training", False):
-        notes.append("saved in training mode: set to eval mode")
+        notes.append("saved in training mode; set to eval mode")
     if hasattr(module, "training"):
         module.eval()
     return module, notes
@@ -144,5 +144,5 @@ def read_exported(path: Path) -> tuple[nn.Module, tuple[int, ...] | None, list[s
         module = guarded(path, lambda: ExportedNetwork(program))
     notes = ["torch.export: the graph in the file is used, as it was exported"]
     if program.mutated:
-        notes.append(f"{program.mutated} values that it would keep for the next picture are not kept")
+        notes.append(f"{program.mutated} values that the program would keep for the next picture are discarded")
     return module, program.example, notes

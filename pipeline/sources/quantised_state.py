@@ -69,13 +69,13 @@ def without_activations(tensors: Tensors, integers: int, notes: list[str]) -> Te
     if integers:
         notes.append(
             f"quantised by PyTorch: {integers} integer weights became float32, exactly (q - zero_point) * scale; "
-            f"the scales of {len(pairs) // 2} activations are dropped, as the targets compute in float: the gain "
-            "of quantising is size at rest, not speed"
+            f"the scales of {len(pairs) // 2} activations are ignored, because the targets compute in float: "
+            "quantising makes the file smaller, but not faster"
         )
     if observers:
         notes.append(
-            f"{len(observers)} tensors of quantisation observers dropped: the network was prepared for "
-            "quantisation, its weights are floats"
+            f"{len(observers)} tensors of quantisation observers are ignored: the network was prepared for "
+            "quantisation, but its weights are floats"
         )
     return {name: value for name, value in tensors.items() if name not in observers | pairs}
 
@@ -94,9 +94,9 @@ def fit(module: nn.Module, tensors: Tensors, subject: str) -> list[str]:
         if quantised and hasattr(part, "zero_point"):
             raise PipelineError(
                 "own-module-failed",
-                f"it gives a network that is quantised already ({name} is a {type(part).__name__})",
+                f"it returns a network that is already quantised ({name} is a {type(part).__name__})",
                 subject=subject,
-                remedy="Name a factory that gives the float network, before prepare and convert.",
+                remedy="Name a factory that returns the float network, before prepare and convert.",
             )
     folded, biased = [], []
     for name, part in list(module.named_modules()):
@@ -114,7 +114,7 @@ def fit(module: nn.Module, tensors: Tensors, subject: str) -> list[str]:
                 biased.append(path)
     notes = []
     if folded:
-        notes.append(f"batch normalisation that was folded before quantising is left out: {', '.join(folded)}")
+        notes.append(f"batch normalisation that was folded before quantising is omitted: {', '.join(folded)}")
     if biased:
         notes.append(f"layers that got a bias by it: {', '.join(biased)}")
     return notes

@@ -46,12 +46,12 @@ class Reference:
                 "source-does-not-run",
                 f"the source itself does not run on a picture of {size} with {picture.shape[1]} channels "
                 f"({_last_line(error) or type(error).__name__})",
-                remedy="Export it again, with an input whose height and width are declared as it needs them.",
+                remedy="Export it again with the input height and width that it needs.",
             ) from error
         if result.ndim != 4:
             raise PipelineError(
                 "not-image-to-image",
-                f"the network gives an output of the shape {list(result.shape)}; pictures have 4 dimensions",
+                f"the network's output has the shape {list(result.shape)}, but pictures have 4 dimensions",
                 remedy="This tool takes networks that turn a picture into a picture.",
             )
         return np.ascontiguousarray(result, np.float32)
@@ -84,7 +84,7 @@ def run_module(module: nn.Module, picture: np.ndarray) -> np.ndarray:
     if isinstance(output, (tuple, list)) and len(output) == 1:
         output = output[0]
     if not isinstance(output, torch.Tensor):
-        raise TypeError(f"it gives a {type(output).__name__}, not one tensor")
+        raise TypeError(f"it returns a {type(output).__name__}, not one tensor")
     return output.detach().float().numpy()
 
 
@@ -129,7 +129,7 @@ def probe_channels(module: nn.Module, path: Path, shape: list[int] | None = None
         "not-image-to-image",
         f"the network does not turn a picture of {sizes[0]} into a picture ({reason})",
         subject=str(path),
-        remedy="Give a network with one picture (N, C, H, W) in and one out.",
+        remedy="Use a network with one picture (N, C, H, W) as input and one as output.",
     )
 
 
@@ -157,9 +157,9 @@ def _onnx_reference(network: Network) -> Reference:
     if image is None:
         raise PipelineError(
             "not-image-to-image",
-            f"it has no input that is a picture (N, C, H, W); there are: {described(of_the_caller(model))}",
+            f"it has no input that is a picture (N, C, H, W); its inputs are: {described(of_the_caller(model))}",
             subject=subject,
-            remedy="Give a network that takes one picture and gives one picture.",
+            remedy="Use a network with one picture as input and one as output.",
         )
     layout, channels = layout_of(image)
     out_layout, _ = layout_of(model.graph.output[0], layout)
@@ -203,8 +203,8 @@ def _onnx_reference(network: Network) -> Reference:
             "source-does-not-run",
             f"ONNX Runtime cannot run the source ({_last_line(error)})",
             subject=subject,
-            remedy="Without its numbers nothing can be proven. Export the network again, with operators that ONNX "
-            "Runtime has, for a batch of one picture.",
+            remedy="Without its output nothing can be proven. Export the network again for a batch of one "
+            "picture, with operators that ONNX Runtime supports.",
         ) from error
     return Reference(paint, declared)
 

@@ -80,7 +80,7 @@ def rewrite(sources: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[str, C
     parser raises for text that is not Python.
     """
     if sum(map(len, sources.values())) > MAX_CODE:
-        raise Refused("it has absurdly much code")
+        raise Refused("it has too much code")
     trees = {}
     for member, text in sources.items():
         module = member.removeprefix("code/").removesuffix(".py").replace("/", ".")
@@ -347,7 +347,7 @@ class _Writer:
                 return _constant(value)
             case ast.Name(name):
                 if name not in self.kinds and name not in ("inf", "nan"):
-                    raise Refused(f"its code uses {shown(name)}, which nothing gives")
+                    raise Refused(f"its code uses {shown(name)}, which is not defined")
                 return _name(name)
             case ast.Tuple(elts):
                 return _tuple([self.expression(item) for item in elts])
@@ -388,7 +388,7 @@ class _Writer:
             return dotted
         owner = self.kind(node.value)
         if owner not in self.classes or node.attr not in self.classes[owner].attributes:
-            raise Refused(f"its code asks for the attribute {shown(dotted or node.attr)}")
+            raise Refused(f"its code reads the attribute {shown(dotted or node.attr)}")
         return f"({self.expression(node.value)}).{_name(node.attr)}"
 
     def call(self, node: ast.Call) -> str:

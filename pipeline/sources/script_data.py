@@ -83,13 +83,13 @@ class ScriptData:
         """The storage of a tensor that lies inside of it."""
         storage = reference.storage
         if not isinstance(storage, Storage) or storage.dtype not in DTYPES or storage.start:
-            raise Refused("it has a tensor of a type that no image network needs")
+            raise Refused("it has a tensor of an unsupported type")
         name = f"{folder}/{storage.key}"
         if name not in self.members:
             raise EOFError(f"the numbers of storage {shown(storage.key)} are missing")
         size = item_size(storage.dtype)
         if storage.numel * size != len(self.members[name]):
-            raise Malformed(f"storage {shown(storage.key)} has another size than the pickle says")
+            raise Malformed(f"storage {shown(storage.key)} has a size that contradicts the pickle")
         shape, _ = strided(self.path, storage.key, reference, storage.numel)
         self.budget.take(math.prod(shape) * size)
         return storage
@@ -113,7 +113,7 @@ class _PickleWriter:
 
     def value(self, value: Any, depth: int) -> None:
         if depth > MAX_DEPTH:
-            raise Malformed("its objects are nested without end")
+            raise Malformed("its objects are nested endlessly")
         if value is None or isinstance(value, (bool, int, float, str)):
             self.plain(value)
         elif id(value) in self.memo:
@@ -143,7 +143,7 @@ class _PickleWriter:
             self.out += b"\x85R"
             self.remember(value)
         else:
-            raise Refused(f"it holds {shown(value)}")
+            raise Refused(f"it contains {shown(value)}")
 
     def items(self, values: list[Any], depth: int, end: bytes) -> None:
         if values:
@@ -182,9 +182,9 @@ class _PickleWriter:
 
     def record(self, record: Record, depth: int) -> None:
         if record.args or record.items or record.packed or not all(isinstance(k, str) for k in record.state):
-            raise Refused(f"it holds {shown(record)} with a state of its own form")
+            raise Refused(f"it contains {shown(record)} with a custom state")
         if set(record.state) != self.data.classes[str(record.cls)].slots:
-            raise Malformed(f"{shown(record)} has other attributes than its code says")
+            raise Malformed(f"{shown(record)} has attributes that its code does not declare")
         module, _, name = str(record.cls).rpartition(".")
         self.name(module, name)
         self.out += b")\x81"

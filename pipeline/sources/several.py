@@ -57,9 +57,9 @@ def _of_none(
 ) -> PipelineError:
     there = sorted({name for held in ports for name in held[flag == "--take"]})
     which = "inputs" if flag == "--bind" else "several outputs"
-    names = f"; there are {', '.join(there[:8])}" if there else ""
+    names = f"; they have {', '.join(there[:8])}" if there else ""
     why = {
-        "--architecture": "none of these files is a state dict, and the others bring their own graph",
+        "--architecture": "none of these files is a state dict; they contain their own graph",
         "--prefix": "none of these files is a state dict",
         "--mask": "none of these files is an .onnx file",
     }.get(flag, f"no .onnx file among these has {which} with that name{names}")
@@ -67,5 +67,5 @@ def _of_none(
         "conflicting-options",
         f"{flag} {given}: {why}",
         subject=", ".join(path.name for path in paths),
-        remedy=f"Leave {flag} out, or give the file that it is for.",
+        remedy=f"Omit {flag}, or add the file that it applies to.",
     )

@@ -36,7 +36,7 @@ def stored_contract(model: onnx.ModelProto, path: Path) -> ImageContract | None:
         for value, side in ((image_input(model), given), (next(iter(model.graph.output), None), gives)):
             dims = [] if value is None else [dim.dim_value for dim in value.type.tensor_type.shape.dim]
             if len(dims) == 4 and dims[1 if side.layout == "nchw" else 3] not in (0, side.channels):
-                raise ValueError(f"{side.channels} channels in {side.layout}, and the graph has others")
+                raise ValueError(f"{side.channels} channels in {side.layout}, but the graph has different ones")
         return ImageContract(
             given,
             gives,
@@ -48,9 +48,9 @@ def stored_contract(model: onnx.ModelProto, path: Path) -> ImageContract | None:
         told = error.message if isinstance(error, PipelineError) else str(error)
         raise PipelineError(
             "damaged-file",
-            f"its metadata entry {CONTRACT_KEY} is not what this tool writes there ({told[:200]})",
+            f"its metadata entry {CONTRACT_KEY} is not in the form that this tool writes ({told[:200]})",
             subject=str(path),
-            remedy="Convert the source again, or take that entry out of the model's metadata_props and declare "
+            remedy="Convert the source again, or remove that entry from the model's metadata_props and declare "
             "--input-range and --output-range.",
         ) from None
 
@@ -58,13 +58,13 @@ def stored_contract(model: onnx.ModelProto, path: Path) -> ImageContract | None:
 def _side(data: dict[str, Any]) -> ImageSide:
     order, layout, values = data.get("order", "rgb"), data.get("layout", "nchw"), data.get("range")
     if order not in ("rgb", "bgr") or layout not in ("nchw", "nhwc") or not isinstance(values, str):
-        raise ValueError("a range, order or layout that there is not")
+        raise ValueError("an unknown range, order or layout")
     return ImageSide(values, _whole(data.get("channels", 3), 1, 1 << 10), order, layout)
 
 
 def _table(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError("no table where one must be")
+        raise ValueError("a missing table")
     return value
 
 

@@ -115,13 +115,13 @@ def read_state(
             "no-state-dict",
             f"this is {file_format.description}, not a file of named weights",
             subject=str(path),
-            remedy="Give a .pth, .pt, .model or .safetensors file.",
+            remedy="Use a .pth, .pt, .model or .safetensors file.",
         )
     archive = open_archive(path, file_format.name)
     found = guarded(path, lambda: _find(path, archive, prefix))
     notes = [file_format.note] if file_format.note else []
     if found.where:
-        notes.append(f"the weights lie in the checkpoint under {found.where}")
+        notes.append(f"the weights are in the checkpoint under {found.where}")
     name = file_format.name
     if found.classes:
         name = "torch-module"
@@ -164,8 +164,10 @@ def read_state(
 def choose(names: list[str]) -> str:
     """The remedy where a checkpoint holds several networks under these prefixes."""
     average = next((name for name in names if "ema" in name.lower()), None)
-    told = f"Choose one: --prefix {average or names[0]}."
-    return f"{told} One named ema is the average of the last steps, mostly the better one." if average else told
+    told = f"Choose one, such as --prefix {average or names[0]}."
+    return (
+        f"{told} A network named ema is an average over the last steps, and usually better." if average else told
+    )
 
 
 def _keys(where: str) -> str:
@@ -194,7 +196,7 @@ def _find(path: Path, archive: Archive, prefix: str | None = None) -> _Found:
         names = [_keys(candidate.where) for candidate in found]
         raise PipelineError(
             "several-state-dicts",
-            f"the checkpoint holds {len(found)} networks: {', '.join(map(shown, names[:8]))}",
+            f"the checkpoint contains {len(found)} networks: {', '.join(map(shown, names[:8]))}",
             subject=str(path),
             remedy=choose(names),
         )
@@ -210,7 +212,7 @@ def _find(path: Path, archive: Archive, prefix: str | None = None) -> _Found:
         holds = f"a {type(archive.root).__name__}"
     raise PipelineError(
         "no-state-dict",
-        f"no network's weights are in this file, it holds {holds}",
+        f"this file does not contain the weights of a network, but {holds}",
         subject=str(path),
         remedy="Save the network with torch.save(network.state_dict(), 'network.pth').",
     )
@@ -254,9 +256,9 @@ def _from_module(record: Record, where: str) -> _Found:
         nonlocal visited
         visited += 1
         if depth > MAX_DEPTH or visited > MAX_ENTRIES or len(found.references) > MAX_ENTRIES:
-            raise ValueError("its modules are nested without end")
+            raise ValueError("its modules are nested endlessly")
         if len(prefix) > MAX_NAME:
-            raise ValueError("its modules have absurdly long names")
+            raise ValueError("its modules have names that are too long")
         found.classes[prefix.rstrip(".")] = str(module.cls)
         skipped = module.state.get("_non_persistent_buffers_set") or []
         for group in ("_parameters", "_buffers"):

@@ -72,8 +72,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 _OTHER_MODELS: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"TFL3", "a TensorFlow Lite model", "Export the network it was made from to ONNX (tf2onnx)."),
     (4, b"ORTM", "an ONNX Runtime (.ort) model", "Use the .onnx file it was made from."),
-    (0, b"STPK", "a packed model", "Rebuild the .onnx file that is in it: pipeline decompress."),
-    (0, b"GGUF", "a GGUF language model", f"Give an image network: {READABLE}."),
+    (0, b"STPK", "a packed model", "Restore the .onnx file from it with pipeline decompress."),
+    (0, b"GGUF", "a GGUF language model", f"Use an image network: {READABLE}."),
 )
 _NO_MODELS: tuple[tuple[bytes, str], ...] = (
     (b"\x93NUMPY", "a NumPy array"),
@@ -103,7 +103,8 @@ def identify(path: Path) -> FileFormat:
         known = any(suffix in extensions for extensions in EXTENSIONS.values())
         if known or not suffix:
             note = (
-                f"the file is named {suffix or 'without extension'} but holds {DESCRIPTIONS[name]}: read as such"
+                f"the file's extension is {suffix or 'missing'}, but its content is {DESCRIPTIONS[name]}; it is "
+                "read as such"
             )
     return FileFormat(name, DESCRIPTIONS[name], note)
 
@@ -116,7 +117,7 @@ def identify_onnx(path: Path) -> FileFormat:
             "not-onnx",
             f"this is {file_format.description}, not an ONNX model",
             subject=str(path),
-            remedy="Convert it first: pipeline convert.",
+            remedy="Convert it first with pipeline convert.",
         )
     return file_format
 
@@ -127,7 +128,7 @@ def _head(path: Path) -> tuple[bytes, int]:
             return file.read(HEAD), os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         raise PipelineError(
-            "file-not-found", "there is no such file", subject=str(path), remedy="Check the path."
+            "file-not-found", "no such file exists", subject=str(path), remedy="Check the path."
         ) from None
     except IsADirectoryError:
         raise _directory(path) from None
@@ -171,14 +172,14 @@ def _recognise(path: Path, head: bytes, size: int) -> str:
     if _is_html(head):
         raise PipelineError(
             "html-page",
-            "this is an HTML page that was saved under a model's name",
+            "this is an HTML page that was saved with the name of a model",
             subject=str(path),
-            remedy="Download the raw file (on GitHub: 'Download raw file'), not the page about it.",
+            remedy="Download the file itself (on GitHub: 'Download raw file'), not the web page about it.",
         )
     if not any(head):
         raise PipelineError(
             "not-a-model",
-            "the file begins with zero bytes only: an incomplete download or a damaged disk",
+            "the file contains only zero bytes at its start: an incomplete download or a damaged disk",
             subject=str(path),
             remedy="Download or export it again.",
         )
@@ -213,7 +214,7 @@ def _recognise_binary(path: Path, head: bytes, size: int) -> str:
         raise _unsupported(
             path,
             f"a compiled Barracuda model (.nn, version {head[0]})",
-            "Unity reads it as it is; give the network that it was made from to build a bundle.",
+            "Unity imports it directly; to build a bundle, use the network that it was made from.",
         )
     if head[:1] in (b"{", b"[") or _is_text(head):
         raise _text(path, head)
@@ -227,7 +228,7 @@ def _unsupported(path: Path, what: str, remedy: str) -> PipelineError:
 def _truncated(path: Path, detail: str) -> PipelineError:
     return PipelineError(
         "truncated-file",
-        f"the file is cut off: {detail}",
+        f"the file is truncated: {detail}",
         subject=str(path),
         remedy="Download or export it again.",
     )
@@ -259,7 +260,7 @@ def _text(path: Path, head: bytes) -> PipelineError:
         )
     return PipelineError(
         "not-a-model",
-        f"this is a text file, it begins with {shown!r}",
+        f"this is a text file that begins with {shown!r}",
         subject=str(path),
         remedy=f"Give {READABLE}.",
     )
@@ -274,7 +275,7 @@ def _is_safetensors(path: Path, head: bytes, size: int) -> bool:
         return False
     if 8 + length > size:
         if path.suffix.lower() == ".safetensors" or b'"dtype"' in head or b"__metadata__" in head:
-            raise _truncated(path, f"its header should have {length:,} bytes, the file has {size:,}")
+            raise _truncated(path, f"its header has {length:,} bytes, but the file has {size:,}")
         return False
     return True
 
@@ -306,7 +307,7 @@ def _recognise_zip(path: Path) -> str:
     if names and all(name.endswith(".npy") for name in names):
         raise _unsupported(path, "a NumPy .npz archive", f"Give the network: {READABLE}.")
     models = [name for name in names if Path(name).suffix.lower() in sum(EXTENSIONS.values(), ())]
-    inside = f" (it holds {models[0]!r})" if models else ""
+    inside = f" (it contains {models[0]!r})" if models else ""
     raise PipelineError(
         "archive",
         f"this is a zip archive{inside}, not a model",
@@ -361,7 +362,7 @@ def _recognise_protobuf(path: Path, head: bytes, size: int) -> str:
     numbers = {number for number, _ in fields}
     suffix = path.suffix.lower()
     if end != "bad" and fields and fields[0] == (1, 0) and any(200 <= n <= 3000 for n in numbers):
-        raise _unsupported(path, "a Core ML model", "Give the network that it was made from (.h5, .pth or .onnx).")
+        raise _unsupported(path, "a Core ML model", "Use the network that it was made from (.h5, .pth or .onnx).")
     onnx_like = bool(fields) and all(_ONNX_FIELDS.get(number) == wire for number, wire in fields)
     if onnx_like and end == "" and 7 in numbers:
         return "onnx"
@@ -375,7 +376,7 @@ def _recognise_protobuf(path: Path, head: bytes, size: int) -> str:
         raise _truncated(path, "an ONNX model without a graph")
     raise PipelineError(
         "not-a-model",
-        f"its content is of no known model format (it begins with {head[:8].hex(' ')})",
+        f"its content is not a known model format (it begins with {head[:8].hex(' ')})",
         subject=str(path),
-        remedy=f"Give {READABLE}; if it was one, it is damaged: download or export it again.",
+        remedy=f"Supported are {READABLE}. If it was one of these, it is damaged: download or export it again.",
     )

@@ -50,7 +50,8 @@ def first_run(path: Path, run: Callable[[], Any]) -> None:
     if os.WIFSIGNALED(status):
         raise PipelineError(
             "source-does-not-run",
-            f"the program in the file breaks torch: a process that ran it ended by signal {os.WTERMSIG(status)}",
+            "the program in the file crashes torch: the process that ran it ended with signal "
+            f"{os.WTERMSIG(status)}",
             subject=str(path),
             remedy="Save only the weights: torch.save(model.state_dict(), 'network.pth').",
         )

@@ -99,7 +99,7 @@ class _Machine:
             handler(self)
             if self.work > MAX_WORK:
                 raise Malformed("the pickle is absurdly long")
-        raise EOFError("its pickle has no end")
+        raise EOFError("its pickle is not terminated")
 
     # --- reading
 
@@ -113,7 +113,7 @@ class _Machine:
     def line(self, limit: int) -> bytes:
         stop = self.data.find(b"\n", self.at, min(self.at + limit + 1, self.end))
         if stop < 0:
-            raise Malformed("a line in the pickle has no end")
+            raise Malformed("a line in the pickle is not terminated")
         text = self.data[self.at : stop]
         self.at = stop + 1
         return text
@@ -151,7 +151,7 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise Malformed("a global in the pickle has no name")
         if len(module) > MAX_NAME or len(name) > MAX_NAME:
-            raise Malformed("a global in the pickle has an absurdly long name")
+            raise Malformed("a global in the pickle has a name that is too long")
         if self.allowed is not None and not self.allowed(f"{module}.{name}"):
             raise self.unsafe(f"imports {f'{module}.{name}'[:100]}")
         self.stack.append(Global(module, name))
@@ -182,7 +182,7 @@ class _Machine:
     def unsafe(self, what: str) -> PipelineError:
         return PipelineError(
             "unsafe-pickle",
-            f"the pickle {what} when it is opened: it runs code on your machine instead of holding a network",
+            f"the pickle {what} when it is opened, so it would run code on your machine",
             subject=self.subject,
             remedy="Nothing was executed. Do not open it with torch.load; get the weights from a source that "
             "you trust, as a state dict or .safetensors.",
@@ -227,7 +227,7 @@ class _Machine:
 
     def recall(self, key: int) -> None:
         if key not in self.memo:
-            raise Malformed("the pickle recalls what it never remembered")
+            raise Malformed("the pickle reads a memo entry that was never written")
         self.stack.append(self.memo[key])
 
 
@@ -271,7 +271,7 @@ def _bytes_or_text(data: bytes) -> str:
 
 def _signed(data: bytes) -> int:
     if len(data) > MAX_DIGITS:
-        raise Malformed("a number in the pickle is absurdly long")
+        raise Malformed("a number in the pickle is too long")
     return int.from_bytes(data, "little", signed=True)
 
 
@@ -303,7 +303,7 @@ _counted(b"\x8b", 4, _signed)
 @_on(b"\x80")
 def _protocol(m: _Machine) -> None:
     if m.number(1) > 5:
-        raise Malformed("the pickle is of an unknown protocol")
+        raise Malformed("the pickle has an unknown protocol")
 
 
 @_on(b"\x95")

@@ -36,8 +36,8 @@ def check_sizes(path: Path, archive: zipfile.ZipFile, size: int) -> None:
     if total > MAX_TOTAL or total > MAX_RATIO * size or packed > size or len(entries) > MAX_MEMBERS:
         raise PipelineError(
             "zip-bomb",
-            f"the archive of {size:,} bytes claims to unpack to {total:,} bytes in {len(entries):,} members: no "
-            "network does",
+            f"the archive of {size:,} bytes would unpack to {total:,} bytes in {len(entries):,} members, much "
+            "more than any network",
             subject=str(path),
             remedy="Nothing was unpacked. Get the file from a source that you trust.",
         )
@@ -50,7 +50,7 @@ def check_names(path: Path, archive: zipfile.ZipFile) -> None:
         name = entry.filename
         key = unicodedata.normalize("NFKC", name).casefold()
         if key in seen:
-            same = "the same name" if seen[key] == name else "names that differ in case only"
+            same = "the same name" if seen[key] == name else "names that differ only in case"
             raise _ambiguous(path, f"two of its members have {same} ({name[:80]!r})")
         seen[key] = name
         parts = name.removesuffix("/").split("/")
@@ -94,7 +94,7 @@ def read_members(
             if not allowed(short):
                 raise PipelineError(
                     "unsafe-program",
-                    f"the archive holds {short[:80]!r}, which is not part of a network",
+                    f"the archive contains {short[:80]!r}, which is not part of a network",
                     subject=str(path),
                     remedy=WAY_OUT,
                 )
@@ -105,8 +105,8 @@ def read_members(
 
 
 WAY_OUT = (
-    "Nothing was run. Load it where you trust it and save the weights alone: "
-    "torch.save(model.state_dict(), 'network.pth')."
+    "Nothing was run. If you trust it, load it and save only the weights: torch.save(model.state_dict(), "
+    "'network.pth')."
 )
 
 
@@ -129,7 +129,7 @@ def rebuilt(members: Mapping[str, bytes], folder: str = "archive") -> bytes:
 def _ambiguous(path: Path, detail: str) -> PipelineError:
     return PipelineError(
         "ambiguous-archive",
-        f"{detail}: readers of zip files would not agree on what this archive holds",
+        f"{detail}: different programs would read different content from this archive",
         subject=str(path),
         remedy="Nothing was run. Save the network again with torch.save, torch.jit.save or torch.export.save.",
     )

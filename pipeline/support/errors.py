@@ -76,7 +76,8 @@ class MissingDependency(PipelineError):
             "missing-dependency",
             f"{purpose} needs the Python package {package}, which is not installed",
             subject=package,
-            remedy="Its CPU build suffices: pip install torch --index-url https://download.pytorch.org/whl/cpu."
+            remedy="The CPU build is sufficient: pip install torch --index-url "
+            "https://download.pytorch.org/whl/cpu."
             if package == "torch"
             else f"Install it with: pip install 'unity-bridge-pipeline[{extra}]'.",
         )

@@ -36,18 +36,18 @@ def write_file(path: Path, content: bytes) -> None:
 
 def _is_folder(path: Path) -> PipelineError:
     return PipelineError(
-        "destination-is-folder", "this is a folder", subject=str(path), remedy="Name the file in it."
+        "destination-is-folder", "this is a folder", subject=str(path), remedy="Name a file in it."
     )
 
 
 def _not_written(path: Path, error: OSError) -> PipelineError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return PipelineError("disk-full", "there is no room on the disk", subject=str(path), remedy="Free some.")
+        return PipelineError("disk-full", "the disk is full", subject=str(path), remedy="Free some.")
     return PipelineError(
         "destination-not-writable",
         f"the file cannot be written ({error.strerror or error})",
         subject=str(path),
-        remedy="Check the permissions, or choose another place.",
+        remedy="Check the permissions, or choose another location.",
     )
 
 
@@ -92,7 +92,7 @@ def write_new(path: Path, content: bytes, force: bool) -> None:
     if path.is_file() and not force and path.read_bytes() != content:
         raise PipelineError(
             "file-exists",
-            "there is a file of that name with other content",
+            "a different file of that name exists",
             subject=str(path),
             remedy="Use --force to replace it, or --output for another name.",
         )
@@ -116,11 +116,11 @@ def existing_file(source: str | Path) -> Path:
             return path
     except IsADirectoryError as error:
         raise PipelineError(
-            "is-a-directory", "this is a folder", subject=str(path), remedy="Give the model file itself."
+            "is-a-directory", "this is a folder", subject=str(path), remedy="Name the model file itself."
         ) from error
     except FileNotFoundError as error:
         raise PipelineError(
-            "file-not-found", "there is no such file", subject=str(path), remedy="Check the path."
+            "file-not-found", "no such file exists", subject=str(path), remedy="Check the path."
         ) from error
     except (OSError, ValueError) as error:
         raise PipelineError(

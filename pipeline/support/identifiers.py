@@ -28,7 +28,7 @@ def checked(name: str) -> str:
             "bad-name",
             f"{name!r} cannot be a C# class name and a folder name",
             subject="--name",
-            remedy=f"Use ASCII letters and digits, a letter first, {MAX_LENGTH} at most: "
-            f"--name {identifier(name)}.",
+            remedy=f"Use at most {MAX_LENGTH} ASCII letters and digits, beginning with a letter, such as --name "
+            f"{identifier(name)}.",
         )
     return name[0].upper() + name[1:]

@@ -22,14 +22,14 @@ def problem_of(path: str) -> str:
     if not path or len(path) > 1000:
         return "it is empty or too long"
     if not path.isprintable() or _FORBIDDEN.search(path):
-        return "it holds a character that is not part of a name on every system"
+        return "it contains a character that is not allowed in file names on every system"
     for part in path.split("/"):
         if part in ("", ".", ".."):
-            return "it leaves the folder"
+            return "it points outside the folder"
         if part[-1] in ". " or part[0] == " ":
             return "a name in it ends with a dot or a space"
         if _DEVICES.fullmatch(part.split(".")[0].rstrip()):
-            return f"{part} is a device on Windows"
+            return f"{part} is the name of a device on Windows"
     return ""
 
 
@@ -42,7 +42,7 @@ def check_inside(path: str) -> str:
     if problem := problem_of(path):
         raise PipelineError(
             "unsafe-path",
-            f"nothing is written under this name: {problem}",
+            f"this file name is not allowed: {problem}",
             subject=path,
             remedy="Nothing was written. If it came from the cache, empty that; else please report this.",
         )
@@ -60,7 +60,7 @@ def check_all_inside(paths: Iterable[str], root: str) -> None:
             why = f"it is not in {root}" if outside else f"on Windows and macOS it is the same as {other}"
             raise PipelineError(
                 "unsafe-path",
-                f"nothing is written under this name: {why}",
+                f"this file name is not allowed: {why}",
                 subject=path,
                 remedy="Nothing was written. If it came from the cache, empty that; else please report this.",
             )

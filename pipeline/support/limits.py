@@ -82,8 +82,8 @@ def too_much_memory(what: str, needed: str, limit: int) -> LimitReached:
     enough = max(16, 4 * -(-limit >> 30), math.ceil(1.25 * least))
     error = PipelineError(
         "memory-limit",
-        f"{what} needs {needed} of memory, the limit is {limit / (1 << 30):.1f} GiB",
-        remedy=f"If you trust the file and have the memory, raise the limit: {MEMORY}={enough}G.",
+        f"{what} needs {needed} of memory; the limit is {limit / (1 << 30):.1f} GiB",
+        remedy=f"If you trust the file and have enough memory, raise the limit: {MEMORY}={enough}G.",
     )
     return LimitReached(error)
 
@@ -94,7 +94,7 @@ def too_much_time(what: str, limit: float) -> LimitReached:
     error = PipelineError(
         "time-limit",
         f"{what} takes longer than the limit of {limit:g} s",
-        remedy=f"If you trust the file and have the time, raise the limit: {TIME}={enough}.",
+        remedy=f"If you trust the file, raise the limit: {TIME}={enough}.",
     )
     return LimitReached(error)
 
@@ -146,4 +146,6 @@ def address_space() -> int:
 
 
 def _bad(name: str, text: str, example: str) -> PipelineError:
-    return PipelineError("bad-limit", f"{text[:40]!r} is not {example}", subject=name, remedy="Set it to one.")
+    return PipelineError(
+        "bad-limit", f"{text[:40]!r} is not {example}", subject=name, remedy="Set it to such a value."
+    )

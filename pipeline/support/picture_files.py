@@ -29,7 +29,7 @@ def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[P
     for path in paths:
         if not path.exists():
             raise PipelineError(
-                "file-not-found", "there is no such file or folder", subject=str(path), remedy="Check the path."
+                "file-not-found", "no such file or folder exists", subject=str(path), remedy="Check the path."
             )
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
         if path.is_file() and video.is_video(path):
@@ -40,9 +40,9 @@ def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[P
     if not found:
         raise PipelineError(
             "no-pictures",
-            "there is no picture to learn from",
+            "no pictures were found",
             subject=", ".join(map(str, paths)) or "--images",
-            remedy=f"Give files or folders with {', '.join(SUFFIXES)}, or a video; frames of your own game are "
+            remedy=f"Use files or folders with {', '.join(SUFFIXES)}, or a video; frames of your own game are "
             "best.",
         )
     return list(dict.fromkeys(found))
@@ -68,7 +68,7 @@ def check_picture(file: Path) -> tuple[int, int]:
 
 def _check_mode(picture: Image.Image) -> None:
     if picture.mode in ("I", "F"):
-        raise ValueError(f"its pixels are of the kind {picture.mode}, whose white is not known")
+        raise ValueError(f"its pixel format {picture.mode} is not supported")
 
 
 def open_picture(file: Path) -> Image.Image:
@@ -99,7 +99,7 @@ def unreadable(file: Path, error: Exception) -> PipelineError:
         )
     return PipelineError(
         "bad-picture",
-        f"this is not a picture that can be read ({error})",
+        f"this picture cannot be read ({error})",
         subject=str(file),
-        remedy="Replace it or take it away; PNG and JPEG files of 8 or 16 bits are read.",
+        remedy="Replace or remove it; PNG and JPEG files of 8 or 16 bits are supported.",
     )

@@ -24,7 +24,7 @@ class Size:
         found = re.fullmatch(r"\s*(\d{1,9})\s*[xX×]\s*(\d{1,9})\s*", text)
         if found is None:
             raise PipelineError(
-                "bad-size", f"{text!r} is not a size", subject=option, remedy="Give WIDTHxHEIGHT, such as 960x540."
+                "bad-size", f"{text!r} is not a size", subject=option, remedy="Use WIDTHxHEIGHT, such as 960x540."
             )
         return cls(int(found[1]), int(found[2]))
 
@@ -38,9 +38,9 @@ class Size:
         if not all(SMALLEST <= side <= LARGEST for side in (self.width, self.height)):
             raise PipelineError(
                 "bad-size",
-                f"{self} is not a size that a picture can have here",
+                f"{self} is not a supported picture size",
                 subject=option,
-                remedy=f"Give WIDTHxHEIGHT with both between {SMALLEST} and {LARGEST}, such as 960x540.",
+                remedy=f"Use WIDTHxHEIGHT with both between {SMALLEST} and {LARGEST}, such as 960x540.",
             )
         return self
 

@@ -62,7 +62,7 @@ def out_of_memory(subject: str) -> PipelineError:
     """The system gave no more memory."""
     return PipelineError(
         "out-of-memory",
-        "the memory of this machine (or the limit that is set for it) does not suffice for this",
+        "there is not enough memory (on this machine, or within its limit)",
         subject=subject,
         remedy=f"Close other programs, or raise the limit (ulimit -v, the container's, {limits.MEMORY}).",
     )
@@ -71,7 +71,7 @@ def out_of_memory(subject: str) -> PipelineError:
 def _not_handled(subject: str, what: str) -> PipelineError:
     return PipelineError(
         "not-handled",
-        f"the file holds something that is not handled here ({what})",
+        f"the file contains something unexpected ({what})",
         subject=subject,
-        remedy="Export it again; if ONNX Runtime or torch take it, please report it with the output of -vv.",
+        remedy="Export it again; if ONNX Runtime or torch can load it, please report it with the output of -vv.",
     )

@@ -94,7 +94,7 @@ def stills(path: Path, most: int, spread: bool) -> tuple[Path, ...]:
             Image.fromarray(frame).save(found[-1], compress_level=1)
     if not found:
         raise PipelineError(
-            "no-pictures", "the video has no frames", subject=str(path), remedy="Give another video."
+            "no-pictures", "the video has no frames", subject=str(path), remedy="Use another video."
         )
     return tuple(found)
 
@@ -143,7 +143,7 @@ def _opened(path: Path) -> Any:
 def _bad(path: Path, why: str) -> PipelineError:
     return PipelineError(
         "bad-video",
-        f"this is not a video that can be read ({why[:160]})",
+        f"this video cannot be read ({why[:160]})",
         subject=str(path),
-        remedy="Give an MP4, MOV, MKV, WebM or AVI file, or a folder with its frames as PNG files.",
+        remedy="Use an MP4, MOV, MKV, WebM or AVI file, or a folder with its frames as PNG files.",
     )

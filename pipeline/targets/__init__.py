@@ -205,7 +205,7 @@ def at_precision(name: str, precision: str) -> str:
             "bad-precision",
             f"{name} cannot store activations as {precision!r}",
             subject="--precision",
-            remedy=f"Leave it out for float32; half is for --target {' or '.join(able)}.",
+            remedy=f"Omit --precision for float32; half is supported by --target {' or '.join(able)}.",
         )
     return found
 

@@ -217,7 +217,7 @@ class Family(ABC):
         if not target.can("runtime-import"):
             raise PipelineError(
                 "target-cannot-unpack",
-                f"{target.name} imports models in the editor only, and a packed one is imported in the game",
+                f"{target.name} imports models only in the editor, but a packed model is imported in the game",
                 subject="--weights",
                 remedy="Use a target that can import a model at run time, or --weights float.",
             )

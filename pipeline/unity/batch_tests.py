@@ -35,10 +35,10 @@ _REMEDIES = {
     "has no network": "Unity did not import the model. Run `pipeline validate` on it for the installed "
     "version, and build it for that target.",
     "do not belong together": "Build the style again and copy its whole folder.",
-    "no golden pictures": "Build the style again; its folder is not whole.",
+    "no golden pictures": "Build the style again; its folder is incomplete.",
     "cannot be read": "Restore the .png.meta files of the bundle: build it again with --force.",
-    "could not be run": "The message says what the package reports. Run `pipeline validate` on the model "
-    "for the installed version.",
+    "could not be run": "The message is the package's own. Run `pipeline validate` on the model for the installed "
+    "version.",
     "FAILED on": "The installed package computes something else than the source. Check that its version "
     "is the one that the style was built for, then run `pipeline compare SOURCE MODEL --bisect`, and report it.",
 }
@@ -150,9 +150,9 @@ def _must_have_a_style(project: Path) -> None:
         return
     raise PipelineError(
         "no-style-in-project",
-        "there is no style of this pipeline under Assets",
+        "no style built by this pipeline was found under Assets",
         subject=str(project),
-        remedy="Build one into it: pipeline build-unity mosaic.pth --project PROJECT.",
+        remedy="Build one into the project: pipeline build-unity mosaic.pth --project PROJECT.",
     )
 
 
@@ -161,7 +161,7 @@ def _must_have_tests(tests: list[TestCase], results: Path) -> tuple[TestCase, ..
         return tuple(tests)
     raise PipelineError(
         "unity-no-tests",
-        "Unity ran no golden frame test" if not tests else "every golden frame test was skipped",
+        "Unity did not run any golden-frame test" if not tests else "every golden-frame test was skipped",
         subject=str(results),
         remedy="The bundle's tests are compiled only with the target's package and com.unity.test-framework in "
         "Packages/manifest.json; add both, and copy the bundle's Editor folder too.",
@@ -204,9 +204,9 @@ def _start(words: list[str], log: Path, timeout: float, console: IO[bytes]) -> i
     except subprocess.TimeoutExpired:
         raise PipelineError(
             "unity-timeout",
-            f"Unity had not ended after {timeout:g} seconds, and was ended",
+            f"Unity did not finish within {timeout:g} seconds and was stopped",
             subject=str(log),
-            remedy="Give it more with --timeout; the first start of a project imports everything in it.",
+            remedy="Raise the limit with --timeout; the first start of a project imports everything in it.",
         ) from None
     finally:
         if process.poll() is None:

@@ -105,9 +105,9 @@ def check_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or _WINDOWS_DEVICES.fullmatch(name):
         raise PipelineError(
             "bad-model-name",
-            f"{name!r} cannot be the name of a C# class and of a folder",
+            f"{name!r} cannot be used as the name of a C# class and of a folder",
             subject="--name",
-            remedy="Use letters, digits and underscores, beginning with a letter: --name Mosaic.",
+            remedy="Use letters, digits and underscores, beginning with a letter, such as --name Mosaic.",
         )
     return name
 

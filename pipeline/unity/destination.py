@@ -33,7 +33,7 @@ def choose(output: str | Path | None, project: str | Path | None) -> Destination
     """
     if output is not None and project is not None:
         raise PipelineError(
-            "conflicting-options", "--output and --project exclude each other", remedy="Give one of them."
+            "conflicting-options", "--output and --project cannot be used together", remedy="Use one of them."
         )
     if output is not None:
         return Destination(Path(output), None, False)
@@ -64,11 +64,11 @@ def refuse_other_package(assets: Path, name: str, target: Target) -> None:
             continue
         raise PipelineError(
             "packages-mixed",
-            f"the style {report.parent.name} there is for {held['package']}, this one would be for "
-            f"{target.package}, and no project can have both",
+            f"the existing style {report.parent.name} is for {held['package']}, but this one would be for "
+            f"{target.package}, and a project cannot have both packages",
             subject=str(assets / "StyleTransfer"),
-            remedy=f"Build for what is there, --target {held.get('name', '?')}, or make all styles there ones "
-            f"for {target.package} first: pipeline port {assets} --target {target.name}.",
+            remedy=f"Build for the existing package with --target {held.get('name', '?')}, or first convert all "
+            f"existing styles for {target.package}: pipeline port {assets} --target {target.name}.",
         )
 
 

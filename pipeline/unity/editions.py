@@ -62,9 +62,9 @@ def choose(target: str, wanted: str | None = None) -> Edition:
     if not found:
         raise PipelineError(
             "unknown-project-version",
-            f"there is no project for Unity {wanted}",
+            f"there is no template project for Unity {wanted}",
             subject="--project-version",
-            remedy=f"There are: {', '.join(edition.name for edition in EDITIONS)}.",
+            remedy=f"Available are: {', '.join(edition.name for edition in EDITIONS)}.",
         )
     if found[0].unity < needed:
         raise PipelineError(

@@ -64,16 +64,16 @@ def no_result(log: str, exit_code: int, log_path: Path, project: Path | None = N
     if locked or _OTHER_INSTANCE.search(log):
         return PipelineError(
             "unity-project-open",
-            "Unity has this project open already",
+            "the project is already open in another Unity",
             subject=str(project or log_path),
-            remedy="Close it there and run the command again.",
+            remedy="Close it there, then run the command again.",
         )
     if found := _PACKAGES.search(log):
         return PipelineError(
             "unity-packages",
             f"Unity cannot install the project's packages: {_line(found[1])}",
             subject=subject,
-            remedy="Check Packages/manifest.json, and that this computer reaches packages.unity.com. A package "
+            remedy="Check Packages/manifest.json, and that this computer can reach packages.unity.com. A package "
             "with a relative path is not found from a copy: name an editor of the project's version with --unity.",
         )
     if errors := list(_COMPILE_ERROR.finditer(log)):
@@ -98,7 +98,8 @@ def no_result(log: str, exit_code: int, log_path: Path, project: Path | None = N
             "unity-crashed",
             f"Unity crashed (exit code {exit_code})",
             subject=subject,
-            remedy="Run it again. If it stays so, delete the project's Library folder, which Unity regenerates.",
+            remedy="Run it again. If it happens again, delete the project's Library folder, which Unity "
+            "regenerates.",
         )
     return PipelineError(
         "unity-no-results",
@@ -116,13 +117,15 @@ def _compile_errors(errors: list[re.Match[str]], subject: str) -> PipelineError:
     missing = ours and first["code"] in ("CS0234", "CS0246")
     if missing:
         remedy = (
-            "A package is missing or has another version: the bundle needs its target's package, its tests "
-            "com.unity.test-framework. Build it again with --project, which adds the package."
+            "A package is missing or has the wrong version: the bundle needs its target's package, and its tests "
+            "need com.unity.test-framework. Build it again with --project, which adds the package."
         )
     elif ours:
-        remedy = "Build the bundle again with --force, which restores edited files; if it stays so, report it."
+        remedy = (
+            "Build the bundle again with --force, which restores edited files; if it happens again, report it."
+        )
     else:
-        remedy = "This script is not of the bundle. Unity runs no test while any script has errors: repair it."
+        remedy = "This script is not part of the bundle. Fix it: Unity runs no tests while any script has errors."
     return PipelineError(
         "unity-compile-errors",
         f"{first['file']}({first['line']}): {first['code']}: {_line(first['text'])}{more}",

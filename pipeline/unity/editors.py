@@ -66,9 +66,9 @@ def editor_at(path: Path) -> Editor:
     if program is None:
         raise PipelineError(
             "unity-not-found",
-            "there is no Unity editor here",
+            "no Unity editor was found there",
             subject=str(path),
-            remedy="Give the editor's program, such as ~/Unity/Hub/Editor/2021.3.24f1/Editor/Unity.",
+            remedy="Name the editor's program, such as ~/Unity/Hub/Editor/2021.3.24f1/Editor/Unity.",
         )
     return Editor(program, _ask_version(program))
 
@@ -86,7 +86,7 @@ def choose(wanted: str) -> Editor:
     told = ", ".join(editor.version for editor in editors)
     raise PipelineError(
         "unity-not-found",
-        f"the project wants Unity {wanted}, and only older ones are installed: {told}"
+        f"the project needs Unity {wanted}, but only older versions are installed: {told}"
         if editors
         else "no Unity editor was found where Unity Hub installs them",
         remedy=f"Install {wanted or 'one'} in Unity Hub, or name an editor with --unity.",

@@ -22,7 +22,8 @@ def choose_target(project: ProjectFacts) -> str:
     if len(held) > 1:
         raise PipelineError(
             "onnx-importers-collide",
-            f"the project has {' and '.join(held)}, and Unity lets none of them import .onnx files then",
+            f"the project has {' and '.join(held)}; with more than one such package, Unity lets none of them "
+            "import .onnx files",
             subject=str(project.root),
             remedy="Remove all but one of them in Window > Package Manager.",
         )
@@ -45,10 +46,13 @@ def check(project: ProjectFacts, target: Target, *, switch_package: bool = False
     others = _in_the_way(project, target)
     if others:
         fitting = _fitting(others[0], project.packages[others[0]])
-        for_it = f"Build for what the project has: --target {fitting.name}. Or remove" if fitting else "Remove"
+        for_it = (
+            f"Build for the project's package with --target {fitting.name}, or remove" if fitting else "Remove"
+        )
         raise PipelineError(
             "onnx-importers-collide",
-            f"the project has {others[0]}; with {target.package} beside it, Unity lets neither import .onnx files",
+            f"the project has {others[0]}; with {target.package} as well, Unity would let neither import .onnx "
+            "files",
             subject=str(project.root),
             remedy=f"{for_it} {others[0]} in Window > Package Manager.",
         )
@@ -60,9 +64,10 @@ def check(project: ProjectFacts, target: Target, *, switch_package: bool = False
         raise _too_old(project, target.package)
     raise PipelineError(
         "package-differs",
-        f"the project has {target.package} {there}, and {target.name} is built for {target.package_version}",
+        f"the project has {target.package} {there}, but {target.name} is for {target.package_version}",
         subject=str(project.root),
-        remedy=f"Use --target {fitting.name}, or --switch-package to give the project {target.package_version}.",
+        remedy=f"Use --target {fitting.name}, or --switch-package to change the project to "
+        f"{target.package_version}.",
     )
 
 
@@ -83,12 +88,12 @@ def check_switch(project: ProjectFacts, target: Target, *, switch_package: bool)
         remedy = (
             f"Remove {old} in Window > Package Manager, or its folder in Packages, then port again."
             if fixed
-            else f"Use --switch-package: {old} leaves Packages/manifest.json and {target.package} comes in its "
-            f"place. Scripts of your own that use {old} must be changed, too."
+            else f"Use --switch-package to replace {old} by {target.package} in Packages/manifest.json. You then "
+            f"have to change your own scripts that use {old}."
         )
         raise PipelineError(
             "onnx-importers-collide",
-            f"the project has {old}; with {target.package} beside it, Unity lets neither import .onnx files",
+            f"the project has {old}; with {target.package} as well, Unity would let neither import .onnx files",
             subject=str(project.root),
             remedy=remedy,
         )
@@ -108,7 +113,7 @@ def _check_editor(project: ProjectFacts, target: Target) -> None:
         editor = ".".join(map(str, project.editor))
         raise PipelineError(
             "editor-too-old",
-            f"the project is of Unity {editor}, and {target.name} needs {target.unity}",
+            f"the project is for Unity {editor}, but {target.name} needs {target.unity}",
             subject=str(project.root),
             remedy=_for_older_editors(target, project.editor),
         )
@@ -121,7 +126,7 @@ def _in_the_way(project: ProjectFacts, target: Target) -> list[str]:
 
 def next_step(project: ProjectFacts, prefab: str) -> str:
     """What to do in Unity to see the style, in one sentence; `prefab` is the name of the camera's prefab."""
-    show = f"put {prefab} into a scene and press Play"
+    show = f"drag {prefab} into a scene and press Play"
     if project.pipelines == (BUILT_IN,):
         return f"Open {project.root} in Unity, {show}."
     steps = []
@@ -173,14 +178,14 @@ def _too_old(project: ProjectFacts, package: str) -> PipelineError:
     oldest = min((target for target in _all() if target.package == package), key=lambda it: _version(it.oldest))
     return PipelineError(
         "package-too-old",
-        f"the project has {package} {project.packages[package]}; targets begin with {oldest.oldest}",
+        f"the project has {package} {project.packages[package]}; the oldest supported version is {oldest.oldest}",
         subject=str(project.root),
         remedy=f"Update it in Window > Package Manager, or with --target {oldest.name} --switch-package.",
     )
 
 
 def _for_older_editors(target: Target, editor: Version) -> str:
-    newer = f"open the project with Unity {target.unity} or later first"
+    newer = f"first open the project with Unity {target.unity} or later"
     able = [other for other in _all() if other.package and _version(other.unity) <= editor]
     if not able:
         return f"{newer[0].upper()}{newer[1:]}."

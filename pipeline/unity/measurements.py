@@ -116,10 +116,10 @@ def _text(path: Path) -> str:
             data = file.read(LARGEST + 1)
     except OSError as error:
         raise PipelineError(
-            "file-not-found", "there is no such file", subject=str(path), remedy="Check the path."
+            "file-not-found", "no such file exists", subject=str(path), remedy="Check the path."
         ) from error
     if len(data) > LARGEST:
-        raise _bad(path, "it has more than 16 million bytes")
+        raise _bad(path, "it is larger than 16 million bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -128,7 +128,7 @@ def _text(path: Path) -> str:
 
 def _row(path: Path, line: int, cells: dict[str, Any]) -> Measurement:
     if None in cells or None in cells.values():
-        raise _bad(path, f"line {line} has not as many cells as the first line")
+        raise _bad(path, f"line {line} has a different number of cells than the first line")
     values: dict[str, Any] = {name: cells[name] for name in COLUMNS}
     for name in _COUNTS:
         if not (values[name].isascii() and values[name].isdigit() and len(values[name]) < 10):
@@ -156,5 +156,5 @@ def _bad(path: Path, reason: str) -> PipelineError:
         "bad-measurements",
         f"this is not a table of the benchmark scene: {reason}",
         subject=str(path),
-        remedy="Give StyleTransferBenchmark.csv as Unity wrote it; spreadsheets write it with other separators.",
+        remedy="Use StyleTransferBenchmark.csv as Unity wrote it; spreadsheet programs may change the separators.",
     )

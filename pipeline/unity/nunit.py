@@ -44,7 +44,7 @@ def read_results(path: Path) -> list[TestCase]:
         size = path.stat().st_size
     except OSError as error:
         raise PipelineError(
-            "file-not-found", "there is no such file", subject=str(path), remedy="Check the path."
+            "file-not-found", "no such file exists", subject=str(path), remedy="Check the path."
         ) from error
     if size > LARGEST:
         raise _broken(path, f"it has {size:,} bytes")
@@ -80,5 +80,5 @@ def _broken(path: Path, reason: str) -> PipelineError:
         "unity-results-broken",
         f"this is not a results file of Unity's test runner: {reason}",
         subject=str(path),
-        remedy="Run the tests again; Unity may have been ended while it wrote.",
+        remedy="Run the tests again; Unity may have been stopped while it wrote the file.",
     )

@@ -101,7 +101,8 @@ def _description(target: Target) -> bytes:
         "name": NAME,
         "version": _version(),
         "displayName": "Style Transfer",
-        "description": "Shows a camera in a painter's style: what styles of unity-bridge-pipeline need.",
+        "description": "Real-time style transfer for cameras: the runtime for styles built by "
+        "unity-bridge-pipeline.",
         "unity": target.unity,
         "license": "MIT",
         "keywords": ["style transfer", "post-processing", "neural network"],
@@ -109,7 +110,7 @@ def _description(target: Target) -> bytes:
         "samples": [
             {
                 "displayName": "Demo",
-                "description": "A small scene with moving things, a camera path, and keys for the settings.",
+                "description": "A small scene with moving objects, a camera path, and keys for the settings.",
                 "path": _SAMPLE.removeprefix(f"{NAME}/"),
             }
         ],

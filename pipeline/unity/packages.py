@@ -101,7 +101,7 @@ def remove(project: Path, names: Iterable[str], *, dry_run: bool = False) -> lis
         entry = re.escape(json.dumps(name)) + r"\s*:\s*" + re.escape(json.dumps(version))
         shorter, count = re.subn(rf"\s*{entry}\s*,|,\s*{entry}|\s*{entry}", "", text, count=1)
         if count != 1 or _dependencies_of(shorter, path) != held:
-            raise _broken(path, f"{name} cannot be taken out of it")
+            raise _broken(path, f"{name} cannot be removed from it")
         text = shorter
         lines.append(f"removed {name} {version} from {path}")
     if lines and not dry_run:
@@ -197,5 +197,5 @@ def _broken(path: Path, reason: str) -> PipelineError:
         "package-manifest-broken",
         f"the project's list of packages cannot be read: {reason}",
         subject=str(path),
-        remedy="Mend the file; Unity cannot read it either.",
+        remedy="Fix the file; Unity cannot read it either.",
     )

@@ -46,13 +46,13 @@ def check_project(path: Path) -> Path:
     if (path / "Assets").is_dir():
         return path
     if not path.exists():
-        reason = "there is no such folder"
+        reason = "no such folder exists"
     elif not path.is_dir():
         reason = "it is a file"
     else:
         reason = "it has no Assets folder"
     inside = find_project(path)
-    remedy = f"Did you mean {inside}?" if inside else "Name the folder that holds Assets/ and ProjectSettings/."
+    remedy = f"Did you mean {inside}?" if inside else "Name the folder that contains Assets/ and ProjectSettings/."
     raise PipelineError(
         "not-a-unity-project", f"this is not a Unity project: {reason}", subject=str(path), remedy=remedy
     )

@@ -158,7 +158,7 @@ def locked(folder: Path, name: str) -> Iterator[None]:
                     "destination-busy",
                     f"another build has been writing here for {_PATIENCE:.0f} seconds",
                     subject=str(folder),
-                    remedy="Wait for it to end, or end it.",
+                    remedy="Wait until it ends, or stop it.",
                 ) from None
             time.sleep(0.05)
     try:
@@ -194,14 +194,14 @@ def failure(error: OSError, place: Path) -> PipelineError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return PipelineError(
             "disk-full",
-            "there is no room to write the files; nothing was changed",
+            "the disk is full; nothing was changed",
             subject=str(place),
             remedy="Free some space and run the command again.",
         )
     if error.errno == errno.ENOTDIR:
         return PipelineError(
             "destination-is-file",
-            f"a folder is needed where {error.filename or place} is a file",
+            f"{error.filename or place} is a file, but a folder is needed there",
             subject=str(place),
             remedy="Name another folder, or move the file away.",
         )

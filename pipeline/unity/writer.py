@@ -179,7 +179,7 @@ def _look(path: Path) -> bytes | _Link | None:
         return path.read_bytes()
     raise PipelineError(
         "destination-is-folder",
-        "a file of the bundle belongs here, and something else has its name",
+        "the bundle needs a file here, but something else has its name",
         subject=str(path),
         remedy="Move it away and run the command again.",
     )
@@ -273,9 +273,9 @@ def _check_folders(files: Iterable[str], place: Path) -> None:
         if _is_link(os.lstat(path)):
             raise PipelineError(
                 "destination-is-symlink",
-                "a folder of the bundle is a link here, and the build does not write through links",
+                "the bundle needs a folder here, but it is a link, and the build does not write through links",
                 subject=str(path),
-                remedy="Replace the link by a folder, or name the folder that it points to.",
+                remedy="Replace the link by a folder, or use the folder that it points to.",
             )
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(path))
@@ -296,7 +296,7 @@ def _check_case(path: Path) -> None:
         if name != path.name and name.casefold() == path.name.casefold():
             raise PipelineError(
                 "name-differs-in-case",
-                f"{name} is there already, and on Windows and macOS {path.name} is the same name",
+                f"{name} already exists, and on Windows and macOS {path.name} is the same name",
                 subject=str(path),
                 remedy=f"Choose another --name, or delete {name} first.",
             )

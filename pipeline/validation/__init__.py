@@ -112,7 +112,9 @@ class _Blank(dict[str, Any]):
         return "..."
 
 
-_BY_SIZE = "`pipeline convert` and `build-unity` compute this, as it follows only from sizes and constants."
+_BY_SIZE = (
+    "`pipeline convert` and `build-unity` compute this in advance, because it depends only on sizes and constants."
+)
 
 
 def _fix(view: View, node: onnx.NodeProto | None, hit: Hit, told: str) -> str:

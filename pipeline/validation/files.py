@@ -79,7 +79,7 @@ class Verdict:
         what = {
             "fails": "does not import or run",
             "wrong": "imports and computes something else",
-            "warns": "computes right, the console warns",
+            "warns": "computes correctly, the console warns",
             "right": "computes right",
         }[self.verdict]
         return f"{what} ({', '.join(told)})" if told else what
@@ -201,7 +201,7 @@ def _expand(files: Iterable[Path]) -> Iterator[Path | PipelineError]:
         elif not file.exists() and glob.has_magic(str(file)):
             matched = sorted(Path(name) for name in glob.glob(str(file), recursive=True))
             found = [p for p in matched if p.is_file()]
-            what = "what this pattern matches"
+            what = "the files that match this pattern"
         else:
             found, what = [file], ""
         if not found:

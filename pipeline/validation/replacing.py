@@ -20,12 +20,12 @@ def replaced() -> dict[str, str]:
 def what_replaces(operator: str, domain: str) -> str:
     """What to do about a node whose operator the target lacks: a sentence or two."""
     if replaced().get(operator) == "reading":
-        return "`pipeline convert` and `build-unity` compose it of simpler operators as they read the file."
+        return "`pipeline convert` and `build-unity` replace it by simpler operators when they read the file."
     if rewrite := replaced().get(operator):
         floats = " by float ones" if rewrite == "quantised" else ""
         return f"`pipeline convert` and `build-unity` replace it{floats} (rewrite `{rewrite}`)."
     if operator in _CONTROL_FLOW:
-        return "Nothing replaces control flow: trace the network for pictures, without branches and loops."
+        return "Control flow cannot be replaced: trace the network for pictures, without branches and loops."
     if domain.startswith("com.microsoft"):
-        return "ONNX Runtime's optimiser made it: use the model as it was before."
-    return "Nothing replaces it: let the network compute this with operators of `pipeline targets`."
+        return "It was made by ONNX Runtime's optimiser: use the model from before the optimisation."
+    return "No rewrite replaces it: change the network so that it uses operators listed by `pipeline targets`."

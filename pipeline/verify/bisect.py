@@ -162,14 +162,14 @@ class Parting:
             words.append(f"differs by up to {self.difference:.4g} ({self.relative:.2%} of its range)")
             words.append(f"at {'/'.join(map(str, self.place or ()))} of {_sizes(self.shape_a)}")
         elif self.shape_b is not None:
-            words.append(f"gives {_sizes(self.shape_a)} in A and {_sizes(self.shape_b)} in B")
+            words.append(f"has the shape {_sizes(self.shape_a)} in A and {_sizes(self.shape_b)} in B")
         elif self.shape_a is not None:
-            words.append(f"gives {_sizes(self.shape_a)}, which B has nowhere")
+            words.append(f"has the shape {_sizes(self.shape_a)} in A, and no counterpart in B")
         text = " ".join(words) + (f"; {self.hint}" if self.hint else "")
         if self.last is not None:
             name = f"tensor {self.last[0]}" + (f" (in B {self.last[1]})" if self.last[0] != self.last[1] else "")
-            text += f"; {name} is still the same"
-            text += f", B goes on with {', '.join(self.continues)}" if self.continues else ""
+            text += f"; {name} is still identical"
+            text += f", B continues with {', '.join(self.continues)}" if self.continues else ""
         return text
 
 
@@ -409,7 +409,7 @@ def _affine_hint(a: np.ndarray, b: np.ndarray, tolerance: float) -> str:
     shift = float(y.mean() - scale * x.mean())
     if np.abs(scale * x + shift - y).max() > tolerance * np.ptp(y):
         return ""
-    return f"B has {scale:.6g} times it {'+' if shift >= 0 else '-'} {abs(shift):.6g}"
+    return f"B has {scale:.6g} times that value {'+' if shift >= 0 else '-'} {abs(shift):.6g}"
 
 
 def _sizes(shape: Shape | None) -> str:

@@ -31,11 +31,11 @@ def compare(before: gs.Graph, after: gs.Graph) -> tuple[str, str]:
     try:
         first = _open(before)
     except Exception as error:
-        return "not compared", f"ONNX Runtime does not take the graph before it ({_line(error)})"
+        return "not compared", f"ONNX Runtime does not accept the graph before it ({_line(error)})"
     try:
         second = _open(after)
     except Exception as error:
-        return "different", f"ONNX Runtime does not take the graph after it ({_line(error)})"
+        return "different", f"ONNX Runtime does not accept the graph after it ({_line(error)})"
     reason = "ONNX Runtime does not run the graph before it"
     missed = ""
     for size in (*SIZES, None):

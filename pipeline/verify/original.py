@@ -36,5 +36,5 @@ def against_original(
             "original-does-not-fit",
             f"it is not the network that the source was made from ({' '.join(str(error).split())[:160]})",
             subject=str(path),
-            remedy="Give the float network of the same architecture and size to --original.",
+            remedy="Use --original with the float network of the same architecture and size.",
         ) from error

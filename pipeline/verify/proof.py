@@ -79,10 +79,10 @@ def around(reference: Picture2Picture, contract: ImageContract) -> Picture2Pictu
         if result.ndim != 4 or contract.output.channels not in (1, result.shape[1]):
             raise PipelineError(
                 "not-image-to-image",
-                f"the network gives an output of the shape {list(result.shape)} for a picture of "
-                f"{rgb01.shape[3]}x{rgb01.shape[2]}; {contract.output.channels} channels are declared for it",
+                f"the network's output for a picture of {rgb01.shape[3]}x{rgb01.shape[2]} has the shape "
+                f"{list(result.shape)}, but {contract.output.channels} channels are declared",
                 remedy="This tool takes networks that turn a picture into a picture; if this one does, export it "
-                "again with the right shape of its output.",
+                "again with the correct output shape.",
             )
         return np.clip(from_network(result.astype(np.float64), contract.output), 0, 1)
 
@@ -142,7 +142,7 @@ def prove(
                 golden = image, expected
             result = candidate(image)
             if result.shape != expected.shape:
-                told = f"the source gives {_size(expected)} and the built graph {_size(result)}"
+                told = f"the output of the source is {_size(expected)}, that of the built graph {_size(result)}"
                 notes = (*notes, f"at {size} {told}")
                 differences.append(Difference(name, height, width, LEVELS, LEVELS, 0.0, (0, 0, 0)))
                 continue

@@ -126,7 +126,7 @@ def test_cyclegan_is_what_its_layers_say_and_statistics_of_2018_are_left_out() -
     for source in (held, old):
         found = recognised(source)
         torch.testing.assert_close(run("cyclegan", found, PICTURE), wanted, atol=1e-4, rtol=1e-4)
-    assert "8 running statistics of instance norm are left out" in found.notes[0]
+    assert "8 running statistics of instance norm are ignored" in found.notes[0]
 
 
 @pytest.mark.parametrize("batch", [True, False])

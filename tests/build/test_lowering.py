@@ -252,7 +252,7 @@ def test_a_graph_that_does_not_run_names_what_is_at_fault(tmp_path):
     with pytest.raises(PipelineError) as caught:
         lowered(path)
     assert caught.value.code == "graph-does-not-run"
-    assert "The source does not run at it either" in caught.value.remedy
+    assert "The source does not run at that size either" in caught.value.remedy
 
 
 def test_numbers_of_another_form_than_the_picture_are_none(tmp_path):

@@ -30,7 +30,7 @@ def test_what_unity_measured_stands_beside_the_predictions(pipeline, tmp_path):
     again = ("--size", "64x48", "--runs", "2", "--no-memory", "--import", table)
     done = pipeline("bench", source, *again)
     assert done.code == 0 and "10.5" in done.out and "Compute" in done.out
-    assert "Unity measured Other, which is not among these models" in done.err
+    assert "the imported table contains Other, which is not one of these models" in done.err
     (model,) = json.loads(pipeline("bench", source, *again, "--json").out)["models"]
     assert model["unity"]["1280x720"]["Compute"]["median"] == 10.5
     table.write_text("no table")

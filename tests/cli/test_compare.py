@@ -96,7 +96,7 @@ def test_bisect_names_the_node_whose_bias_was_changed(pipeline, net, tmp_path):
 
 def test_bisect_names_nothing_where_they_agree(pipeline, net):
     done = pipeline("compare", net, net, *DECLARED, "--bisect")
-    assert done.code == 0 and "no node: the graphs compute the same" in done.out
+    assert done.code == 0 and "no node differs: the graphs compute the same" in done.out
 
 
 @pytest.mark.parametrize("target", ["barracuda-1.0", "barracuda-2.0", "barracuda-3.0"])
@@ -214,7 +214,10 @@ def test_a_checkpoint_against_a_target_is_its_plain_export(pipeline, tmp_path):
     source = style_checkpoint(tmp_path / "my_style.pth")
     done = pipeline("compare", source, source, "--target", "barracuda-3.0", "--both")
     assert done.code == 0, done.err
-    assert "B: a plain export of it" in done.err and "--both: A is torch-zip, not .onnx" in done.err
+    assert (
+        "B: exported to ONNX without rewrites" in done.err
+        and "--both has no effect: A is torch-zip, not an .onnx" in done.err
+    )
 
 
 def test_a_contract_that_no_file_tells_is_asked_for(pipeline, net, tmp_path):
@@ -242,9 +245,9 @@ def test_other_channels_are_an_error(pipeline, net, tmp_path):
     mask = single(tmp_path / "mask.onnx", grey, (1, 3, 32, 48), w=np.full((1, 3, 1, 1), 1 / 3))
     done = pipeline("compare", net, mask, *DECLARED)
     assert done.code == 2 and "[channels-differ]" in done.err
-    assert "A gives 3 channels, B 1 channel" in done.err
+    assert "A has 3 channels as output, B 1 channel" in done.err
     one = single(tmp_path / "one.onnx", grey, (1, 1, 32, 48), w=np.ones((1, 1, 1, 1)))
-    assert "A takes 3 channels, B 1 channel" in pipeline("compare", net, one, *DECLARED).err
+    assert "A has 3 channels as input, B 1 channel" in pipeline("compare", net, one, *DECLARED).err
 
 
 def test_pictures_of_other_sizes_are_an_error(pipeline, net, tmp_path):
@@ -252,7 +255,7 @@ def test_pictures_of_other_sizes_are_an_error(pipeline, net, tmp_path):
     big = single(tmp_path / "big.onnx", double, (1, 3, 32, 48), s=[1, 1, 2, 2])
     done = pipeline("compare", net, big, *DECLARED)
     assert done.code == 2 and "[sizes-differ]" in done.err
-    assert "A gives a picture of 320x180 and B one of 640x360" in done.err
+    assert "the output of A is 320x180 and that of B 640x360" in done.err
 
 
 def test_a_file_bound_to_one_size_sets_it(pipeline, net, tmp_path):

@@ -145,7 +145,7 @@ def test_what_cannot_be_written_or_read_is_said_before_the_work(pipeline, networ
 def test_a_size_that_the_network_cannot_have_is_told(pipeline, tmp_path):
     source = style_checkpoint(tmp_path / "net.pth")
     done = pipeline("convert", source, "--size", "65x47")
-    assert "64x48 instead of 65x47: the network's sides are multiples of 4" in done.err
+    assert "64x48 instead of 65x47: width and height must be multiples of 4" in done.err
     assert "instead of" not in pipeline("convert", source, "--size", "64x48", "--force").err
 
 

@@ -14,7 +14,7 @@ def test_a_learnt_network_is_built_for_unity(folders: tuple[Path, Path], pipelin
     words = ("--steps", "2", "--patch", "48", "--batch", "2", "--device", "cpu", "--student", STUDENT)
     done = pipeline("learn", "--frames", frames, "--painted", painted, *words, "-o", "level.pth")
     assert done.code == 0 and done.out.strip() == "level.pth", done.err
-    assert "3 pairs to learn from, 1 frames without a painting" in done.err
+    assert "3 pairs for training, 1 frames without a painting" in done.err
     built = pipeline("build-unity", "level.pth", "--size", "96x64", "-o", "out")
     assert built.code == 0, built.err
     assert "few-shot" in built.err

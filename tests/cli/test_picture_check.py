@@ -49,7 +49,12 @@ def test_the_right_range_draws_no_warning(network, given, gives) -> None:
         (normalised, "0..1", "0..1", ("is white", "with --output-range 0..255")),
         (normalised, "-1..1", "-1..1", ("is white", "with --output-range 0..255")),
         (lambda value: value / 255, "0..255", "0..255", ("is nearly flat", "--output-range 0..1")),
-        (lambda value: value * 0 - 300, "0..255", "0..255", ("100% of the picture is black", "no other ranges")),
+        (
+            lambda value: value * 0 - 300,
+            "0..255",
+            "0..255",
+            ("100% of the picture is black", "no other value ranges"),
+        ),
     ],
 )
 def test_a_wrong_range_is_told_with_the_likely_one(network, given, gives, told) -> None:

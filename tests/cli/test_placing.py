@@ -42,14 +42,14 @@ def test_a_new_project_shows_the_built_style_and_the_next_one_after_it(pipeline,
     assert done.code == 0, done.err
     assert style_of(project) == {"Candy"}
     assert not (project / "Assets/StyleTransfer/Models/Mosaic").exists()
-    assert "made a new project for Unity 2019.4.29f1" in done.err and "press Play" in done.err
+    assert "created a new project for Unity 2019.4.29f1" in done.err and "press Play" in done.err
     assert str(project / "Assets/StyleTransfer/Models/Candy/report.html") in done.err
     assert "unchanged" not in done.err
     again = pipeline("build-unity", tmp_path / "candy.onnx", *DECLARED)
-    assert "0 written" not in again.err and "unchanged" in again.err and "demo scene" not in again.err
+    assert "0 files written" not in again.err and "unchanged" in again.err and "demo scene" not in again.err
 
     rain = pipeline("build-unity", style_onnx(tmp_path / "rain.onnx", seed=3), *DECLARED)
-    assert style_of(project) == {"Rain"} and "demo scene shows Rain" in rain.err
+    assert style_of(project) == {"Rain"} and "demo scene now shows Rain" in rain.err
     (project / SCENE).write_bytes((project / SCENE).read_bytes() + b"# mine\n")
     pipeline("build-unity", tmp_path / "candy.onnx", *DECLARED, "--force")
     assert style_of(project) == {"Rain"}, "a scene that was edited stays"
@@ -101,7 +101,7 @@ def test_a_dry_run_says_what_would_be_written_and_writes_nothing(pipeline, tmp_p
     before = sorted(project.rglob("*"))
     arguments = ("build-unity", style_onnx(tmp_path / "candy.onnx"), *DECLARED, "--project", project)
     done = pipeline(*arguments, "--dry-run")
-    assert done.code == 0 and "to write; nothing was changed" in done.err and "written" not in done.err
+    assert done.code == 0 and "to write; nothing was changed" in done.err and "files written" not in done.err
     assert "report.html" not in done.err
     assert sorted(project.rglob("*")) == before
 

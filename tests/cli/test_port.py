@@ -44,9 +44,7 @@ def test_a_project_goes_from_barracuda_to_inference_engine_and_back(pipeline, tm
     old = painted(models, "Wave", "barracuda-3.0", value)
     refused = pipeline("port", root, "--target", "inference-2")
     assert refused.code == 2 and "[onnx-importers-collide]" in refused.err, refused.err
-    assert "--switch-package: com.unity.barracuda leaves Packages/manifest.json and com.unity.ai.inference" in (
-        refused.err
-    )
+    assert "--switch-package to replace com.unity.barracuda by com.unity.ai.inference" in (refused.err)
     assert "com.unity.barracuda" in (root / "Packages/manifest.json").read_text()
     there = pipeline("port", root, "--target", "inference-2", "--switch-package")
     assert there.code == 0, there.err

@@ -99,4 +99,4 @@ def test_what_cannot_be_several_styles_is_told(pipeline, tmp_path: Path, words, 
 def test_convert_writes_one_style(pipeline, tmp_path: Path) -> None:
     source = by_number(tmp_path / "net.onnx")
     done = pipeline("convert", source, "--bind", "style=1", "--bind", "style=2")
-    assert done.code == 2 and "only a bundle holds several" in done.err
+    assert done.code == 2 and "only a bundle can contain several" in done.err

@@ -75,17 +75,17 @@ def test_json_has_the_verdict_and_nothing_else_on_stdout(verify) -> None:
 
 FAILURES = {
     "license": ("unity-no-license", "No valid Unity Editor license found", "Sign in to Unity Hub"),
-    "open": ("unity-project-open", "has this project open", "Close it"),
-    "open-on-console": ("unity-project-open", "has this project open", "Close it"),
+    "open": ("unity-project-open", "project is already open", "Close it"),
+    "open-on-console": ("unity-project-open", "project is already open", "Close it"),
     "open-and-mute": ("unity-project-open", "My Game", "Close it"),
     "packages": ("unity-packages", "[com.unity.barracuda@9.9.9] cannot be found", "manifest.json"),
     "compile-package": ("unity-compile-errors", "CS0234", "A package is missing"),
     "compile-ours": ("unity-compile-errors", "GoldenFrames.cs(12): CS1002: ; expected (and 1 more)", "--force"),
-    "compile-theirs": ("unity-compile-errors", "Assets/Game/Player.cs(12)", "not of the bundle"),
+    "compile-theirs": ("unity-compile-errors", "Assets/Game/Player.cs(12)", "not part of the bundle"),
     "compile-silent": ("unity-compile-errors", "does not say why", "console"),
     "crash": ("unity-crashed", "crashed (exit code -11)", "Library"),
     "silent": ("unity-no-results", "exit code 3", "test-framework"),
-    "no-tests": ("unity-no-tests", "no golden frame test", "com.unity.test-framework"),
+    "no-tests": ("unity-no-tests", "not run any golden-frame test", "com.unity.test-framework"),
     "skipped": ("unity-no-tests", "skipped", "com.unity.test-framework"),
     "half": ("unity-results-broken", "results.xml", "Run the tests again"),
 }

@@ -87,7 +87,7 @@ def test_the_report_says_what_it_buys_and_what_not(built, source):
             and f"{facts['bytes']:,}" in text
             and f"{facts['psnr']} dB" in text
         )
-        assert "what Unity loads, instead of" in text
+        assert "loaded by Unity, instead of" in text
     assert "<svg" in (built.bundle / "report.html").read_text()
 
 

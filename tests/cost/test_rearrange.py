@@ -51,7 +51,7 @@ def test_what_does_not_pay_is_left_and_told() -> None:
     graph = from_model(upsampled())
     made = arrange(graph, TARGET, CLASSES["desktop"], Size(640, 480))
     assert operators(made.graph) == operators(graph) and made.edits == []
-    assert made.left[0]["why"] == "it does not pay"
+    assert made.left[0]["why"] == "no gain is predicted"
 
 
 def layer(inputs: int, outputs: int, height: object = "h", width: object = "w"):

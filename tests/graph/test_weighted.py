@@ -115,7 +115,7 @@ def test_a_kernel_whose_rows_are_scaled_is_stored_once() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("map", "another shape than its channels"), ("slope", "PRelu styled has constants that cannot be")],
+    [("map", "whose shape does not match its channels"), ("slope", "PRelu styled has constants that cannot be")],
 )
 def test_what_cannot_be_interpolated_is_refused(kind: str, told: str) -> None:
     with pytest.raises(PipelineError, match=f"styles-differ.*{told}"):

@@ -18,7 +18,7 @@ def test_an_integer_result_is_rounded_half_to_even_and_clamped_as_before(kind: i
     source.graph.output[0].type.tensor_type.elem_type = kind
     graph, edits, _ = lowered(source, Quantised())
     assert operators(graph) == ["Div", "Round", "Add", "Clip"]
-    assert "whole floats" in edits[0].what
+    assert "integer values" in edits[0].what
     x = np.concatenate([random(1, 3, 4, 5, scale=80), np.full((1, 3, 1, 5), 0.25, np.float32)], axis=2)
     assert np.array_equal(compute(to_model(graph), x), compute(source, x))
 

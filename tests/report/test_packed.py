@@ -31,7 +31,7 @@ def test_sentences_say_sizes_quality_what_it_buys_and_what_not():
         "7,000,000",
         "6,700,000",
         "41.2 dB",
-        "asked for 40",
+        "required 40",
         "saves bytes",
         "not make the network faster",
     ):
@@ -41,7 +41,7 @@ def test_sentences_say_sizes_quality_what_it_buys_and_what_not():
 
 def test_integers_that_were_kept_and_pictures_of_ones_own_are_told():
     text = " ".join(packed.sentences(FACTS | {"own_integers": 16}, 1))
-    assert "16 tensors came as integers" in text
+    assert "16 tensors were already integers" in text
     assert "a.png, b.png" in " ".join(packed.sentences(FACTS | {"calibration": ["a.png", "b.png"]}, 1))
 
 

@@ -49,7 +49,7 @@ def test_checks_are_told_where_there_are_some():
         {"rewrite": "pads", "outcome": "undone", "nodes": ["p"], "reason": "the output differs by 1"},
     ]
     assert explanation({**REPORT, "checks": checks})[-2:] == [
-        "  checked: 1 of 2 applications of rewrites gave the same numbers",
+        "  checked: 1 of 2 applications of rewrites did not change the output",
         "  pads undone: the output differs by 1 (p)",
     ]
 

@@ -105,7 +105,7 @@ def test_each_operator_computes_what_onnx_runtime_computes(name: str) -> None:
 @pytest.mark.parametrize(
     ("refused", "why"),
     [
-        (model("LRN", size=3), "no trainable LRN"),
+        (model("LRN", size=3), "LRN is not supported in training"),
         (
             model("Resize", [MISSING, np.array([1, 1, 2, 2], np.float32)], mode="cubic"),
             "it resizes by cubic with half_pixel",

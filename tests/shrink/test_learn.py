@@ -127,7 +127,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
 def test_what_cannot_be_learnt_from_is_told(folders: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"patch-too-large.*64 pixels"):
         learn_file(*folders, STUDENT, replace(SMALL, side=72), tmp_path / "a.pth")
-    with pytest.raises(PipelineError, match="no pair named 0009; there are 0000, 0001, 0002"):
+    with pytest.raises(PipelineError, match="no pair is named 0009; the pairs are 0000, 0001, 0002"):
         learn_file(*folders, STUDENT, SMALL, tmp_path / "a.pth", holdout=("0009",))
     with pytest.raises(PipelineError, match="no pair is left"):
         learn_file(*folders, STUDENT, SMALL, tmp_path / "a.pth", holdout=("0000", "0001", "0002"))

@@ -264,7 +264,7 @@ def test_a_hostile_checkpoint_runs_nothing_and_ends_in_one_line(here) -> None:
         "no header": b"\xff" * 64,
         "a deep header": struct.pack("<Q", 200_000) + b"[" * 200_000,
         "another shape": with_header(**{adam: flat}),
-        "a giant": with_header(**{adam: {**header[adam], "shape": [1 << 40]}}),
+        "a very large number": with_header(**{adam: {**header[adam], "shape": [1 << 40]}}),
         "no student": with_header(**{name: None for name in header if name.startswith("student/")}),
         "deep values": with_header(__metadata__={"unity-bridge-pipeline": "[" * 200_000}),
     }

@@ -67,11 +67,11 @@ def test_the_parameters_are_written_as_the_text_that_gives_them(spec):
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("fast-neural-style", "no knobs"),
+        ("fast-neural-style", "no parameters"),
         ("fast-neural-style:8,16x5", "three widths"),
         ("fast-neural-style:0x5", "from 1 to"),
         ("fast-neural-style:8x99", "blocks from 0"),
-        ("fast-neural-style:8,16,32x5k8", "odd kernel"),
+        ("fast-neural-style:8,16,32x5k8", "must be odd"),
         ("fast-neural-style:0.3", "WIDTHSxBLOCKS"),
         ("fritz:0.01", "first width of 0"),
         ("fritz:0.3,tiny", "ALPHA"),
@@ -95,7 +95,7 @@ def test_families_of_students_are_those_with_widths_to_choose():
         if name in families():
             assert parse(f"{name}:8x2").weights > 0
         else:
-            with pytest.raises(PipelineError, match="no family of students"):
+            with pytest.raises(PipelineError, match="not a family of students"):
                 parse(f"{name}:8x2")
 
 

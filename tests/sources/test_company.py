@@ -177,5 +177,5 @@ def test_what_a_checkpoint_is_can_be_told_without_torch(tmp_path: Path, monkeypa
     assert any("torch is not installed" in note for note in without["notes"])
     assert without["architecture"] == with_torch["architecture"]
     assert without["weights"] == with_torch["weights"]
-    with pytest.raises(PipelineError, match=r"CPU build suffices: .*whl/cpu"):
+    with pytest.raises(PipelineError, match=r"CPU build is sufficient: .*whl/cpu"):
         read(path)

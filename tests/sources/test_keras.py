@@ -36,7 +36,7 @@ def test_a_file_of_weights_alone_is_read_and_says_what_it_assumes(tmp_path: Path
     fritz_h5(tmp_path / "a.h5", config=None)
     state = read_keras(tmp_path / "a.h5")
     assert recognise(state).name == "fritz"
-    assert any("weights only" in note for note in state.notes)
+    assert any("only weights" in note for note in state.notes)
 
 
 @pytest.mark.parametrize(

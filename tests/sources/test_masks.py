@@ -95,10 +95,10 @@ def test_the_mask_is_1_at_the_subject(
 @pytest.mark.parametrize(
     ("channels", "marks", "output_range", "told"),
     [
-        (3, "subject", None, "has 3 channels, a mask has 1 or 2"),
-        (1, "person", None, "'person' is not what a mask marks"),
+        (3, "subject", None, "has 3 channels, but a mask has 1 or 2"),
+        (1, "person", None, "'person' is not something that a mask can mark"),
         (1, "subject", None, "does not end in a sigmoid or softmax.*--output-range logits"),
-        (1, "subject", "imagenet", "imagenet is not a range of a mask"),
+        (1, "subject", "imagenet", "imagenet is not a value range of a mask"),
     ],
 )
 def test_what_cannot_be_a_mask_is_told(

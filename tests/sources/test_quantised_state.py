@@ -151,7 +151,7 @@ def test_the_float_network_is_rebuilt_and_paints_what_the_quantised_one_paints(
         rounded = module(torch.from_numpy(picture)).numpy()
     exact = reference(network)(picture)
     assert np.abs(exact - rounded).max() < 0.05 * np.ptp(rounded)
-    assert any("folded before quantising is left out: norm" in note for note in network.notes)
+    assert any("folded before quantising is omitted: norm" in note for note in network.notes)
     assert any("got a bias by it: first" in note for note in network.notes)
 
 
@@ -163,7 +163,7 @@ def test_a_network_prepared_for_quantisation_is_read_as_the_floats_it_still_hold
     state = read_state(save(prepared.eval().state_dict(), tmp_path / "q.pth"))
     assert set(state.tensors) == set(painter().state_dict())
     assert not state.integers
-    assert any("observers dropped" in note for note in state.notes)
+    assert any("observers are ignored" in note for note in state.notes)
 
 
 def test_scales_of_a_float_network_stay(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_whole_quantised_module_gives_its_convolutions(tmp_path: Path) -> None
 def test_a_factory_of_a_quantised_network_is_refused_by_name(tmp_path: Path, own: ReadOptions) -> None:
     path = save(static().state_dict(), tmp_path / "q.pth")
     options = ReadOptions("tests.sources.test_quantised_state:static", "0..1", "0..1")
-    with pytest.raises(PipelineError, match=r"quantised already \(quant is a Quantize\)") as caught:
+    with pytest.raises(PipelineError, match=r"already quantised \(quant is a Quantize\)") as caught:
         read(path, options)
     assert caught.value.code == "own-module-failed"
 
@@ -233,7 +233,7 @@ def test_a_sound_one_of_the_same_making_is_read(tmp_path: Path) -> None:
 
 def test_other_schemes_are_refused_by_name(tmp_path: Path) -> None:
     save({"w": rebuilt((torch.per_channel_affine_float_qparams, torch.ones(2), torch.ones(2), 0))}, tmp_path / "q")
-    with pytest.raises(PipelineError, match="'w' is quantised in a way") as caught:
+    with pytest.raises(PipelineError, match="'w' is quantised in an unsupported way") as caught:
         read_state(tmp_path / "q")
     assert caught.value.code == "unsupported-tensor"
 

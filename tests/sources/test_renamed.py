@@ -74,7 +74,7 @@ def test_other_names_are_taken_in_their_order_where_the_network_is_named(tmp_pat
     with pytest.raises(PipelineError) as caught:
         read(path)
     assert caught.value.code == "unknown-architecture"
-    assert "--architecture fast-neural-style takes them by their order" in caught.value.remedy
+    assert "use --architecture fast-neural-style, which matches" in caught.value.remedy
     assert torch.equal(painted(path, architecture="fast-neural-style"), painted(tmp_path / "known.pth"))
 
 

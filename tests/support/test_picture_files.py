@@ -34,5 +34,5 @@ def test_a_turned_photograph_stands_upright(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_pictures_whose_white_is_not_known_are_refused(mode: str, tmp_path: Path) -> None:
     Image.fromarray(LEVELS).convert(mode).save(tmp_path / "a.tif")
-    with pytest.raises(PipelineError, match=r"\[bad-picture\].*white is not known"):
+    with pytest.raises(PipelineError, match=r"\[bad-picture\].*is not supported"):
         open_picture(tmp_path / "a.tif")

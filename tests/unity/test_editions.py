@@ -162,7 +162,7 @@ def test_an_edition_that_cannot_be_is_refused() -> None:
     with pytest.raises(PipelineError, match="needs Unity 6000") as caught:
         editions.choose("inference-2", "2022.3")
     assert "--project-version 6" in caught.value.remedy
-    with pytest.raises(PipelineError, match=r"no project for Unity 5\.6"):
+    with pytest.raises(PipelineError, match=r"no template project for Unity 5\.6"):
         editions.choose("barracuda-3.0", "5.6")
 
 

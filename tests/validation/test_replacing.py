@@ -87,11 +87,11 @@ def test_each_operator_goes_by_the_rewrite_that_the_finding_names():
     ("operator", "domain", "words"),
     [
         ("HardSwish", "", "(rewrite `activations`)"),
-        ("Gelu", "", "as they read the file"),
+        ("Gelu", "", "when they read the file"),
         ("ConvInteger", "", "by float ones (rewrite `quantised`)"),
         ("Loop", "", "trace the network"),
         ("Attention", "com.microsoft", "before"),
-        ("Det", "", "Nothing replaces it"),
+        ("Det", "", "No rewrite replaces it"),
     ],
 )
 def test_the_fix_of_an_unknown_operator_is_its_own(operator, domain, words):

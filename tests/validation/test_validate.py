@@ -282,4 +282,4 @@ def test_arithmetic_on_sizes_is_what_the_lowering_computes(target):
     found = {f.node: f.fix for f in validate(model, targets.get(target)) if f.severity == Severity.ERROR}
     assert "more" in found and "y" in found
     assert all("build-unity" in fix for node, fix in found.items() if node != "y")
-    assert "Nothing replaces it" in found["y"]
+    assert "No rewrite replaces it" in found["y"]

@@ -80,7 +80,7 @@ ROW = '[[validate.waivers]]\ncode = "unknown-operator"\nreason = "why"\n'
         (ROW.replace("operator", "operatr"), "is not the code of a finding; did you mean unknown-operator"),
         (ROW + 'target = "barracuda-3"', "is not a target; did you mean barracuda-3.0"),
         (ROW + 'nodes = "a"', "nodes is not known; did you mean node"),
-        ("[validate", "this is not TOML"),
+        ("[validate", "this is not valid TOML"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, told):

@@ -140,7 +140,7 @@ def test_the_largest_difference_is_measured_where_it_is():
     model = chain(helper.make_node("Relu", ["a"], ["m"], name="act"))
     parting = by_name(Fed(model, noise()), Fed(changed(model, "b1", 0.25), noise()))
     assert parting.node == "first" and parting.difference == pytest.approx(0.25, abs=1e-5)
-    assert "B has 1 times it + 0.25" in parting.hint
+    assert "B has 1 times that value + 0.25" in parting.hint
     assert parting.last == ("x", "x") and parting.agreed == 0
 
 
@@ -213,7 +213,7 @@ def test_a_changed_bias_is_found_in_its_convolution(rename):
     assert (parting.operator, parting.node) == ("Conv", "culprit")
     assert parting.last == ("m", "other_m" if rename else "m")
     assert parting.difference == pytest.approx(0.1, abs=1e-5)
-    assert "B has 1 times it + 0.1" in parting.hint
+    assert "B has 1 times that value + 0.1" in parting.hint
     if rename:
         assert parting.counterpart == "other_n" and parting.continues == ("Conv other_culprit",)
 
@@ -296,7 +296,7 @@ def test_a_shape_that_b_has_nowhere_is_said():
     assert (parting.node, parting.counterpart, parting.shape_a) == ("half", "m", (1, 4, 6, 8))
     parting = found(chain(pool), renamed(chain(RELU)))
     assert (parting.node, parting.counterpart) == ("half", None)
-    assert "1x4x6x8, which B has nowhere" in parting.sentence
+    assert "1x4x6x8 in A, and no counterpart in B" in parting.sentence
 
 
 def test_the_report_is_plain_numbers():

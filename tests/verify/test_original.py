@@ -47,7 +47,7 @@ def test_the_report_has_the_distance_from_the_float_original(tmp_path):
     assert 0 < found["built"]["mean_levels"] < found["source"]["mean_levels"]
     text = render_markdown(report).decode()
     assert "computes in float" in text
-    assert "Against the original float.onnx: the source as it is given " in text
+    assert "Compared with the original float.onnx: the source " in text
     json.dumps(report)
 
 

@@ -93,4 +93,7 @@ def test_pictures_of_different_sizes_fail_the_proof_with_a_note(model, target):
     same = as_target_computes(model, target)
     proof = prove(same, lambda picture: same(picture)[:, :, :-1], (Size(32, 24),), channels=3)
     assert not proof.passed and proof.worst.max_levels == 255
-    assert "at 32x24 the source gives 32x24 with 3 channels and the built graph 32x23" in proof.notes[0]
+    assert (
+        "at 32x24 the output of the source is 32x24 with 3 channels, that of the built graph 32x23"
+        in proof.notes[0]
+    )

@@ -205,7 +205,7 @@ def check(model: onnx.ModelProto) -> None:
                 "not-in-dialect",
                 f"{node.op_type} {node.name or node.output[0]} is neither in the form of opset {declared}, which "
                 f"the file declares, nor in that of opset {LOWEST_OPSET}",
-                remedy="This is a bug of the pipeline where the pipeline wrote the file: please report it.",
+                remedy="If the pipeline wrote this file, that is a bug: please report it.",
             )
 
 

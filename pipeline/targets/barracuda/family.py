@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _FORM = (
-    "this file is in the form of ONNX that {target} imports; ONNX Runtime and other tools may refuse it. Check it "
+    "this file has the form of ONNX that {target} imports; ONNX Runtime and other tools may refuse it. Check it "
     "with: pipeline compare SOURCE THIS.onnx --target {target}"
 )
 
@@ -40,11 +40,11 @@ class Barracuda(Family):
     name = "barracuda"
     title = "Barracuda"
     engine = "StyleTransfer.Barracuda"
-    needs = "the package Barracuda, which Unity 6 does not support any more"
-    successor = "A project of Unity 6 wants --target inference-2."
+    needs = "the package Barracuda, which Unity 6 no longer supports"
+    successor = "For a project with Unity 6, use --target inference-2."
     sources = (
-        "`file:line@version` is a line of com.unity.barracuda, `measured.md` a graph that was imported and run by "
-        "Barracuda itself, `importer.md` a reading of the importer's code."
+        "`file:line@version` is a line of com.unity.barracuda, `measured.md` is a graph that was imported and run "
+        "by Barracuda itself, `importer.md` an analysis of the importer's code."
     )
 
     def write(self, graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:

@@ -79,7 +79,7 @@ def compile_graph(graph: gs.Graph, size: tuple[int, int] | None = None, *, half:
 
 def _compiled(steps: Steps, half: bool) -> Compiled:
     if len(steps.steps) > MOST_STEPS:
-        reason = f"it has {len(steps.steps):,} operations, {MOST_STEPS:,} are the most that are compiled"
+        reason = f"it has {len(steps.steps):,} operations; at most {MOST_STEPS:,} are supported"
         return Compiled(None, (Refused(steps.result, "Network", reason, ELSEWHERE),))
     assembly = Assembly(steps)
     for number, step in enumerate(steps.steps):

@@ -124,7 +124,9 @@ def _transposed(step: Step) -> _Convolution:
     held = step.held
     group, dilations, (top, left, bottom, right) = held["group"], held["dilations"], held["pads"]
     if held["strides"][0] != held["strides"][1]:
-        raise Unsupported("a transposed convolution with two strides has no kernel here", ELSEWHERE)
+        raise Unsupported(
+            "transposed convolutions with different strides for height and width are not supported", ELSEWHERE
+        )
     s = held["strides"][0]
     inputs, each, height, width = held["weight"].shape
     size = [(height - 1) * dilations[0] + 1, (width - 1) * dilations[1] + 1]

@@ -45,7 +45,7 @@ def device(prefer_software: bool = False) -> Any:
     if not adapters:
         raise PipelineError(
             "no-gpu",
-            "there is no Vulkan, Metal or Direct3D 12 device here",
+            "no Vulkan, Metal or Direct3D 12 device was found",
             subject="--gpu",
             remedy="Install a driver; a software one is Debian's mesa-vulkan-drivers.",
         )

@@ -30,7 +30,7 @@ class Compute(Family):
     engine = "StyleTransfer.Compute"
     has_kernels = True
     needs = "compute shaders (Direct3D, Vulkan or Metal, not WebGL 2 or OpenGL ES) and no package"
-    sources = "`operators.py` and the like are files of the compiler, `pipeline/targets/compute/`."
+    sources = "`operators.py` and other file names refer to the compiler in `pipeline/targets/compute/`."
 
     def advice(self, name: str) -> str:
         return "Use --target compute: it has no versions." if name.startswith("compute") else ""
@@ -79,8 +79,9 @@ class Compute(Family):
             return self.read(data)
         raise PipelineError(
             "plan-has-no-graph",
-            "a compiled network has kernels, not operators, so its layers cannot be looked at one by one",
-            remedy="Compare whole pictures, or build for another target.",
+            "a compiled network consists of kernels instead of operators, so its layers cannot be compared one by "
+            "one",
+            remedy="Compare without --bisect, or build for another target.",
         )
 
     def runner(self, data: bytes, target: Target) -> Picture2Picture:

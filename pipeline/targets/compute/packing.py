@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 KINDS = ("int4", "int5", "int6", "int7", "int8", "half")
 """Ways to store all weights in the same number of bits, smallest first."""
 _CONSEQUENCE = (
-    "This saves bytes: in the download, on disk and in the repository. It saves neither time nor memory: weights "
-    "are unpacked to float32 once, when the style is loaded."
+    "This saves space in the download, on disk and in the repository. It saves neither time nor memory, because "
+    "the weights are unpacked to float32 once, when the style is loaded."
 )
 
 

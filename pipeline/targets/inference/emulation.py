@@ -58,7 +58,7 @@ def _refuse_other_forms(model: onnx.ModelProto) -> None:
             raise PipelineError(
                 "not-valid-onnx",
                 f"{node.op_type} {node.name} is not valid in the opset that the file declares ({first})",
-                remedy="`pipeline convert` writes it as the importer reads it.",
+                remedy="`pipeline convert` writes it in the form that the importer reads.",
             ) from error
 
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from pipeline.validation.kinds import Kind
 
 _ADVICE = {
-    r"sentis-?(0|1)(\..*)?": "Sentis 1.x is not supported: its importer and its C# API are others. Change "
-    "the project to com.unity.sentis 2.1.3 (Unity 2022.3.11 and later; Window > Package Manager > Add package by "
-    "name) and use --target sentis-2.1, or on Unity 6 to com.unity.ai.inference and --target inference-2.",
+    r"sentis-?(0|1)(\..*)?": "Sentis 1.x is not supported, because its importer and its C# API are different. "
+    "Change the project to com.unity.sentis 2.1.3 (Unity 2022.3.11 and later; Window > Package Manager > Add "
+    "package by name) and use --target sentis-2.1, or on Unity 6 to com.unity.ai.inference and --target "
+    "inference-2.",
     r"sentis(-?2(\.0.*)?)?": "Use --target sentis-2.1, which is com.unity.sentis 2.1.3; in a project "
     "with 2.0, update the package.",
-    r"sentis-?2\.[2-9].*": "From 2.2 on the package is com.unity.ai.inference: use --target inference-2.",
+    r"sentis-?2\.[2-9].*": "From version 2.2 on, the package is com.unity.ai.inference: use --target inference-2.",
     r"inference(-engine)?(-?2\.[4-9].*)?": "Use --target inference-2, which is com.unity.ai.inference 2.2 to 2.6.",
 }
 """Names that people try, as patterns, and what to use instead."""

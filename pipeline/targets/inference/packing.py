@@ -31,10 +31,10 @@ KINDS = ("half", "int8", "auto")
 
 
 _CONSEQUENCE = (
-    "This saves bytes: in the download, on disk, in the repository and in memory. It does not make the "
-    "network faster: the weights are expanded to float32 at every run, "
-    "which costs little beside the convolutions. The worker GPUPixel cannot "
-    "expand them: on devices without compute shaders use the CPU worker, or float weights."
+    "This saves space in the download, on disk, in the repository and in memory. It does not make the network "
+    "faster: the weights are expanded to float32 at every run, which costs little compared with the convolutions. "
+    "The worker GPUPixel cannot expand them: on devices without compute shaders use the CPU worker, or float "
+    "weights."
 )
 
 
@@ -119,7 +119,7 @@ def check_kind(kind: str) -> None:
     if kind not in KINDS:
         raise PipelineError(
             "bad-weights",
-            f"the package's files hold weights as float32, float16 or bytes, not as {kind}",
+            f"the package's files store weights as float32, float16 or bytes, not as {kind}",
             subject="--weights",
             remedy=f"Use one of {', '.join(KINDS)}, or float.",
         )

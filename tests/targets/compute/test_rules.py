@@ -28,10 +28,10 @@ REFUSED = {
         "Slice",
         "steps",
     ),
-    "two strides": (
+    "different strides": (
         lambda n: n.op("ConvTranspose", n.image, n.constant(np.ones((3, 3, 4, 4))), strides=[2, 1]),
         "ConvTranspose",
-        "two strides",
+        "different strides",
     ),
     "attention": (attention, "Reshape", "not a picture"),
     "unknown": (lambda n: n.op("Sin", n.image), "Sin", "no operator Sin"),

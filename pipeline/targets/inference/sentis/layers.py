@@ -226,8 +226,9 @@ def _add(maker: _Maker, node: onnx.NodeProto) -> None:
     else:
         raise PipelineError(
             "no-sentis-layer",
-            f"{name} has no layer in the .sentis files that are written",
-            remedy="Use --weights float: the model goes into the bundle as .onnx, which takes every operator.",
+            f"{name} cannot be written into .sentis files",
+            remedy="Use --weights float: the bundle then contains the model as .onnx, which supports every "
+            "operator.",
         )
 
 
