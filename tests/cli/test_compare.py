@@ -193,7 +193,7 @@ def test_a_checkpoint_in_0_to_255_compares_with_its_bundle_in_0_to_1(pipeline, t
     assert told["b"]["file"] == "MyStyle.onnx" and told["would_have_passed_at"] < 0.1
     assert told["bisect"]["first_parting"] is None
     note = pipeline("compare", source, bundle)
-    assert note.code == 0 and "B was made for barracuda-3.0" in note.err
+    assert note.code == 0 and "B was built for barracuda-3.0" in note.err
 
 
 def test_bisect_finds_a_change_between_a_checkpoint_and_a_lowered_graph(pipeline, tmp_path):
