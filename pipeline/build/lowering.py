@@ -154,6 +154,7 @@ def _lower_at(
 ) -> Lowered:
     from pipeline.build.export import export
     from pipeline.build.measured_norms import centre, fuse
+    from pipeline.cost import layers
     from pipeline.cost.rearrange import arrange, device_for
     from pipeline.graph import declare_size
     from pipeline.graph.integers import found_in
@@ -161,6 +162,7 @@ def _lower_at(
     from pipeline.quantisation.names import is_quantised
     from pipeline.quantisation.rewrite import integers as integer_weights
     from pipeline.rewrites import finish
+    from pipeline.rewrites.low_contrast import LowContrast
     from pipeline.verify.each_rewrite import compare
 
     exported = export(network, size)
@@ -174,6 +176,7 @@ def _lower_at(
         integers = tuple(integer_weights(exported))
     if is_quantised(exported) or is_half(exported):
         quantised = _float_behind(exported)
+    most = None if is_quantised(exported) else layers.count(exported, target)
     rewritten = rewrite(exported, network.contract if bake_contract else None, target, skip, check)
 
     graph = rewritten.graph
@@ -182,12 +185,17 @@ def _lower_at(
     written = None if fused else rewritten.written
     written = target.family.write(graph, target) if written is None else written
     finished = finish(graph, target, skip, compare if check else None, written)
-    uncured = written if finished.edits else None
+    uncured = written if any(edit.rewrite == LowContrast.name for edit in finished.edits) else None
     centred = centre(graph, target, contract) if refits else []
     rewritten.edits.extend([*fused, *finished.edits, *centred])
     rewritten.checks.extend(finished.checks)
     written = None if finished.edits or centred else written
     del exported
+    if most is None and uncured is not None:  # no target imports a quantised source as it is
+        most = layers.count(target.family.read(uncured), target)
+    saved = layers.keep_to(graph, target, most)
+    rewritten.edits.extend(saved)
+    written = None if saved else written
     give_back()
     channels = _channels(graph, only_pictures=bake_contract)
     smallest = network.contract.size_multiple if network.contract else 1

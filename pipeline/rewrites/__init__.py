@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.quantisation.rewrite import Quantised
 from pipeline.rewrites.activations import Activations
+from pipeline.rewrites.affine import AffineSteps
 from pipeline.rewrites.base import Edit, Refusal, Rewrite
 from pipeline.rewrites.batch_norm import FoldBatchNorm, PictureStatistics
 from pipeline.rewrites.broadcasts import BroadcastConstants
@@ -81,7 +82,7 @@ REWRITES: tuple[Rewrite, ...] = (
 )
 """Every rewrite, in the order in which they run: one that keeps what they say in `after`."""
 
-FINISHING: tuple[Rewrite, ...] = (LowContrast(),)
+FINISHING: tuple[Rewrite, ...] = (LowContrast(), AffineSteps())
 """Rewrites of a graph that is lowered and has its image contract; `finish` runs them."""
 
 

@@ -1,8 +1,9 @@
 """Digits that instance normalisation would lose on pictures of low contrast.
 
-GPU workers compute the variance as E[x^2] - E[x]^2 in float32. Where the mean of a channel is large against its
-deviation, the difference has few digits left: a picture that fades to white comes out 1 to 7 levels wrong, and on
-one of a single colour the variance may fall below -epsilon (measured on Barracuda's own kernels, gpu.md).
+GPU workers compute the variance as E[x^2] - E[x]^2 in float32, Sentis and Inference Engine on the CPU too. Where
+the mean of a channel is large against its deviation, the difference has few digits left: a picture that fades to
+white comes out 1 to 7 levels wrong (measured on Barracuda's own kernels, gpu.md), and one of a single colour up to
+255, since what is left is divided by the root of a variance that should be 0, or that may fall below -epsilon.
 
 It runs behind all other rewrites (`FINISHING`): what the image contract puts in front of the first convolution is
 folded into that, and could not be past a subtracted mean.
@@ -17,6 +18,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import pads_of
 from pipeline.rewrites.base import Asked, Outcome, Rewrite
+from pipeline.rewrites.one_colour import REPEATING, planes
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -31,47 +33,57 @@ _MOST_CHANNELS = 4
 """Of a picture: centring costs one pass over it, which is cheap for so few."""
 _ROOT = 2.0**20
 """Of the epsilon that hides a variance: 2^40 plus that of a picture, even of 0..255, is 2^40 in float32."""
-_KEEPING = ("reflect", "edge", "wrap")
-"""Ways of padding that add no values of their own: a number added to every pixel is added to the padding too."""
 _POINTWISE = ("Add", "Cast", "Div", "Identity", "Mul", "Sub")
 
 
 class LowContrast(Rewrite):
-    """Takes the picture's mean off before the first convolution and leaves biases in front of norms out.
+    """Takes the picture's mean off before the first convolution, and sets the biases in front of norms.
 
     Both are exact: a convolution without zeros at its borders turns a constant per input channel into one per
     output channel, and the normalisation takes that off again, as it does a bias. With zero padding the mean
     stays, since it would show at the borders. Left alone, too, is a result that others read beside it.
+    The bias is such that a picture of one colour gives 0 in front of the norm, and none where that is not known.
     """
 
     name = "low-contrast"
-    summary = "the picture's mean and biases are removed if an instance normalisation cancels them anyway"
+    summary = "the picture's mean is removed and biases are changed where instance normalisation cancels both"
     removes = (CODE,)
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         norms = list(n.nodes_of(graph, "InstanceNormalization"))
         outcome: Outcome = []
-        biased: list[str] = []
+        found = []
         for norm in norms if asked(*norms) else ():  # the finding stands at the first of them, for all
             conv = n.producer(norm.inputs[0])
             if conv is None or conv.op not in ("Conv", "ConvTranspose"):
                 continue
             if n.only_consumer(graph, conv.outputs[0]) is norm:
-                biased += [conv.name] if _leave_bias_out(conv) else []
+                found.append(conv)
                 outcome += _picture(graph, conv, target)
+        held = planes(graph) if found else {}
+        biased = tuple(conv.name for conv in found if _set_bias(graph, conv, held.get(conv.outputs[0].name)))
         if biased:
-            what = "its bias was removed" if len(biased) == 1 else f"{len(biased)} biases were removed"
+            what = "its bias was changed" if len(biased) == 1 else f"{len(biased)} biases were changed"
             why = "the normalisation after it cancels any constant, and with a mean near 0 its variance is precise"
-            outcome += self.edit(tuple(biased), what, why)
+            outcome += self.edit(biased, what, why)
         return outcome
 
 
-def _leave_bias_out(conv: gs.Node) -> bool:
-    """Whether there was a bias other than 0; one that is computed stays."""
-    bias = n.value(n.given(conv, 2))
-    if bias is None or not bias.any():
+def _set_bias(graph: gs.Graph, conv: gs.Node, plane: np.ndarray | None) -> bool:
+    """Whether the bias was changed; one that is computed stays.
+
+    `plane` is what the convolution gives for a picture of one colour, with its bias; None where that is not known.
+    """
+    given = n.given(conv, 2)
+    bias = n.value(given)
+    if given is not None and bias is None:
         return False
-    conv.inputs = conv.inputs[:2]
+    old = np.zeros(1) if bias is None else bias.reshape(-1).astype(np.float64)
+    new = np.zeros(1) if plane is None else old - plane
+    if np.allclose(new, old, rtol=1e-6, atol=1e-6 * max(1.0, float(np.abs(new).max()))):
+        return False
+    make = n.Builder(graph, conv, LowContrast.name)
+    conv.inputs = [*conv.inputs[:2], *([make.const(new, "bias")] if new.any() else [])]
     return True
 
 
@@ -85,7 +97,7 @@ def _picture(graph: gs.Graph, conv: gs.Node, target: Target) -> Outcome:
     pad = n.producer(place)
     if pad is not None and pad.op == "Pad":
         pads = pads_of(pad, 4)
-        if pads is None or any((*pads[:2], *pads[4:6])) or n.text(pad, "mode", "constant") not in _KEEPING:
+        if pads is None or any((*pads[:2], *pads[4:6])) or n.text(pad, "mode", "constant") not in REPEATING:
             return []
         if n.only_consumer(graph, place) is not conv:
             return []

@@ -32,7 +32,7 @@ class Edition:
 
 EDITIONS = (
     Edition("2019.4", "2019.4.29f1", "0eeae20b1d82", (2019, 4)),
-    Edition("2022.3", "2022.3.7f1", "b16b3b16c7a0", (2022, 3)),
+    Edition("2022.3", "2022.3.11f1", "d00248457e15", (2022, 3)),
     Edition(
         "6",
         "6000.0.58f2",
@@ -47,7 +47,8 @@ EDITIONS = (
         },
     ),
 )
-"""Oldest first. 2019.4.29 is the oldest editor that Barracuda 3.0.0 is for (its changelog)."""
+"""Oldest first. 2019.4.29 is the oldest editor that Barracuda 3.0.0 is for (its changelog), 2022.3.11
+that of Sentis 2.1.3 (its package.json)."""
 
 
 def choose(target: str, wanted: str | None = None) -> Edition:

@@ -42,9 +42,8 @@ def layer_counts(model: onnx.ModelProto, target: Target) -> dict[str, int]:
     imported = sum(_made_of(node) for node in view.nodes)
     folds = bool(target.own.get("folds_into_convolutions"))
     layers = [layer for index in view.order if (layer := _layer(view, view.nodes[index], folds)) is not None]
-    layers = _without_copies(layers, set(view.outputs))
-    while (merged := _merge(layers, set(view.outputs), folds)) is not None:
-        layers = merged
+    outputs = set(view.outputs)
+    layers = _merged(_contracted(_without_copies(layers, outputs), outputs), outputs, folds)
     return {"imported": imported, "optimised": len(layers)}
 
 
@@ -103,23 +102,50 @@ def _without_copies(layers: list[_Layer], outputs: set[str]) -> list[_Layer]:
     return kept
 
 
-def _merge(layers: list[_Layer], outputs: set[str], folds: bool) -> list[_Layer] | None:
-    """The layers with one pair merged; None where none is left."""
+def _contracted(layers: list[_Layer], outputs: set[str]) -> list[_Layer]:
+    """x * Sigmoid(x) is one Swish (ContractSubExpressionsPass.cs:264@2.1.3, :71@2.4.0)."""
+    readers, makers = _readers(layers), {layer.output: layer for layer in layers}
+    gone: set[str] = set()
+    for layer in layers:
+        if layer.kind != "Mul" or len(layer.data) != 2:
+            continue
+        for gate, data in (layer.data, layer.data[::-1]):
+            made = makers.get(gate)
+            if made is None or made.kind != "Sigmoid" or made.data != [data] or gate in outputs:
+                continue
+            if len(readers[gate]) == 1:
+                layer.kind, layer.data = "Swish", [data]
+                gone.add(gate)
+                break
+    return [layer for layer in layers if layer.output not in gone]
+
+
+def _merged(layers: list[_Layer], outputs: set[str], folds: bool) -> list[_Layer]:
+    """What is left when no pair of layers can be merged any more; a round takes time linear in the layers."""
     readers = _readers(layers)
-    for place, first in enumerate(layers):
-        behind = readers.get(first.output, [])
-        if len(behind) != 1 or first.output in outputs or behind[0].data.count(first.output) != 1:
-            continue
-        second = behind[0]
-        if not _joins(first, second, folds):
-            continue
-        second.data = [name for name in second.data if name != first.output] + first.data
-        if second.kind == "Relu":
-            second.kind, second.relu = first.kind, True
-        elif first.kind in _TAKE_RELU or first.kind == "ScalarMad" == second.kind:
-            second.kind, second.shift = first.kind, first.shift or second.shift
-        return layers[:place] + layers[place + 1 :]
-    return None
+    while True:
+        kept = [layer for layer in layers if not _merges(layer, readers, outputs, folds)]
+        if len(kept) == len(layers):
+            return layers
+        layers = kept
+
+
+def _merges(first: _Layer, readers: dict[str, list[_Layer]], outputs: set[str], folds: bool) -> bool:
+    """Whether a layer joins the one that reads it, which is then changed."""
+    behind = readers.get(first.output, [])
+    if len(behind) != 1 or first.output in outputs or behind[0].data.count(first.output) != 1:
+        return False
+    second = behind[0]
+    if not _joins(first, second, folds):
+        return False
+    second.data = [name for name in second.data if name != first.output] + first.data
+    for name in first.data:
+        readers[name] = [second if reader is first else reader for reader in readers[name]]
+    if second.kind == "Relu":
+        second.kind, second.relu = first.kind, True
+    elif first.kind in _TAKE_RELU or first.kind == "ScalarMad" == second.kind:
+        second.kind, second.shift = first.kind, first.shift or second.shift
+    return True
 
 
 def _joins(first: _Layer, second: _Layer, folds: bool) -> bool:
