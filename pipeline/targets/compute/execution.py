@@ -11,7 +11,6 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,55 +106,42 @@ def spirv(kernel: str, name: str, macros: tuple[tuple[str, int], ...]) -> bytes:
             raise PipelineError(
                 "kernel-does-not-compile", f"glslangValidator refuses {name}: {(told or ['?'])[0][:300]}"
             )
-        return _written_only(out.read_bytes())
+        return out.read_bytes()
 
 
-_NAME, _DECORATE, _MEMBER_DECORATE, _BINDING, _NON_READABLE = 5, 71, 72, 33, 25
+_NAME, _DECORATE, _BINDING, _NON_READABLE = 5, 71, 33, 25
+_HEADER_WORDS = 5
 
 
-def _instructions(words: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(operation, first word, word behind the last) of a module's instructions."""
-    found, at = [], 5
-    while at < len(words):
-        length = words[at] >> 16
-        found.append((words[at] & 0xFFFF, at, at + length))
-        at += length
-    return found
+def _bound(module: bytes) -> tuple[bytes, dict[str, int]]:
+    """The module with the painted picture declared as never read, and the binding of each resource by its name.
 
-
-def _names(words: Sequence[int]) -> dict[int, str]:
-    return {
-        words[at + 1]: struct.pack(f"<{end - at - 2}I", *words[at + 2 : end]).split(b"\0")[0].decode()
-        for operation, at, end in _instructions(words)
-        if operation == _NAME
-    }
-
-
-def _written_only(module: bytes) -> bytes:
-    """The picture that is painted is declared as never read, which its format then need not allow."""
+    A format that may be written need not be one that may be read.
+    """
     words = list(struct.unpack(f"<{len(module) // 4}I", module))
-    painted = [number for number, name in _names(words).items() if name == "_Painted"]
-    places = [at for operation, at, _ in _instructions(words) if operation == _DECORATE]
-    for number in painted:
-        words[places[0] : places[0]] = [3 << 16 | _DECORATE, number, _NON_READABLE]
-    return struct.pack(f"<{len(words)}I", *words)
-
-
-def _bindings(module: bytes) -> dict[str, int]:
-    words = struct.unpack(f"<{len(module) // 4}I", module)
-    names = _names(words)
-    found = {}
-    for operation, at, _ in _instructions(words):
-        if operation == _DECORATE and words[at + 2] == _BINDING:
-            found[names.get(words[at + 1]) or _GLOBALS] = words[at + 3]
-    return found
+    names, bindings = {}, {}
+    at, decorations = _HEADER_WORDS, 0
+    while at < len(words):
+        operation, end = words[at] & 0xFFFF, at + (words[at] >> 16)
+        if operation == _NAME:
+            text = struct.pack(f"<{end - at - 2}I", *words[at + 2 : end])
+            names[words[at + 1]] = text.split(b"\0")[0].decode()
+        elif operation == _DECORATE:
+            decorations = decorations or at
+            if words[at + 2] == _BINDING:
+                bindings[names.get(words[at + 1]) or _GLOBALS] = words[at + 3]
+        at = end
+    for number, name in names.items():
+        if name == "_Painted":
+            words[decorations:decorations] = [3 << 16 | _DECORATE, number, _NON_READABLE]
+    return struct.pack(f"<{len(words)}I", *words), bindings
 
 
 class _Kernel:
     def __init__(self, module: bytes, name: str) -> None:
         import wgpu
 
-        self.bindings = _bindings(module)
+        module, self.bindings = _bound(module)
         entries = []
         for held, place in self.bindings.items():
             entry: dict[str, Any] = {"binding": place, "visibility": wgpu.ShaderStage.COMPUTE}

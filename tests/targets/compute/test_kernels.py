@@ -1,14 +1,16 @@
-"""The kernels themselves, executed on a software device, against ONNX Runtime."""
+"""The kernels themselves, executed on a software device, and their emulation, against ONNX Runtime."""
 
 from __future__ import annotations
 
 import re
 
 import numpy as np
+import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from pipeline.graph.runtime import run, session
-from pipeline.targets.compute import emulation, execution, kernels
+from pipeline.targets.compute import emulation, execution, file, kernels
 from pipeline.targets.compute.compiler import compile_graph
 from tests.targets.compute.networks import NETWORKS, made, model, sizes
 
@@ -22,18 +24,76 @@ def software():
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_kernels_compute_the_network(name):
+def test_kernels_and_emulation_compute_the_network(name):
     graph = made(name)
-    plan = compile_graph(graph).plan
-    opened = session(model(graph))
+    compiled = compile_graph(graph)
+    assert not compiled.refused, compiled.refused
+    plan = file.parse(file.write(compiled.plan))
+    opened, emulated = session(model(graph)), emulation.runner(plan)
     for height, width in sizes(name, plan.size):
         picture = np.random.default_rng(2).random((1, plan.channels[0], height, width), dtype=np.float32)
+        expected = run(opened, picture)
+        assert np.isfinite(expected).all()
+        assert expected.std() > 0.02, "the picture says something"
         executor = execution.Executor(plan, height, width, guard=GUARD)
         for _ in range(2):
             painted = executor.run(picture)
         assert executor.guards_hold()
-        assert 255 * np.abs(painted - run(opened, picture)).max() < 0.05
-        assert 255 * np.abs(painted - emulation.runner(plan)(picture)).max() < 0.05
+        assert painted.shape == expected.shape
+        assert 255 * np.abs(painted - expected).max() < 0.05
+        assert 255 * np.abs(emulated(picture) - expected).max() < 0.05
+
+
+def test_half_precision_is_what_the_emulation_computes():
+    """Activations are rounded to float16 alike: nearer to each other than either is to float32."""
+    graph = made("style")
+    plan = compile_graph(graph, half=True).plan
+    picture = np.random.default_rng(2).random((1, 3, *plan.size), dtype=np.float32)
+    executor = execution.Executor(plan, *plan.size, guard=GUARD)
+    painted = executor.run(picture)
+    assert executor.guards_hold()
+    apart = np.sqrt(((painted - emulation.runner(plan)(picture)) ** 2).mean())
+    rounded = np.sqrt(((painted - run(session(model(graph)), picture)) ** 2).mean())
+    assert 0 < 2 * apart < rounded < 10 ** (-55 / 20)
+
+
+def exact(graph):
+    """The network in float64, by ONNX's reference."""
+    held = model(graph)
+    for tensor in held.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            double = onnx.numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(double, tensor.name))
+    for value in (*held.graph.input, *held.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    evaluator = ReferenceEvaluator(held)
+    return lambda picture: evaluator.run(None, {"image": picture.astype(np.float64)})[0]
+
+
+FRAMES = {
+    "black": lambda noise: np.zeros_like(noise),
+    "grey": lambda noise: np.full_like(noise, 0.5),
+    "white": lambda noise: np.ones_like(noise),
+    "low contrast": lambda noise: 0.99 + 0.01 * noise,
+    "lower contrast": lambda noise: 0.996 + 0.004 * noise,
+    "next to none": lambda noise: 0.9995 + 0.0005 * noise,
+    "dim": lambda noise: 0.001 * noise,
+    "noise": lambda noise: noise,
+}
+
+
+def test_flat_and_nearly_flat_frames_are_right():
+    """Where normalisation by E[x^2] - E[x]^2, and float32 convolutions of the picture, are off by whole levels."""
+    graph = made("style")
+    plan = compile_graph(graph).plan
+    run_exactly, emulated = exact(graph), emulation.runner(plan)
+    executor = execution.Executor(plan, *plan.size)
+    noise = np.random.default_rng(3).random((1, 3, *plan.size), dtype=np.float32)
+    for name, of in FRAMES.items():
+        frame = of(noise).astype(np.float32)
+        expected = run_exactly(frame)
+        assert 255 * np.abs(executor.run(frame) - expected).max() < 0.01, name
+        assert 255 * np.abs(emulated(frame) - expected).max() < 0.01, name
 
 
 # --- what Unity's other compilers refuse, found with the real ones (docs/compute.md) --------------------------

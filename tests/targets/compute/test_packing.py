@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx
 import pytest
 
 from pipeline import targets
+from pipeline.build import prove, steadiness
 from pipeline.build.job import build_unity
 from pipeline.build.options import BuildOptions
 from pipeline.build.rebuild import rebuild_arguments
@@ -25,8 +27,10 @@ from tests.targets.compute.networks import made, model
 
 COMPUTE = targets.get("compute")
 CONTRACT = ImageContract(ImageSide("0..1", 3), ImageSide("0..1", 3))
+HALF = BuildOptions(target="compute", precision="half", input_range="0..1", output_range="0..1", size=Size(64, 48))
 
 
+@functools.cache
 def packed(weights: str, **more):
     data = COMPUTE.family.write(made("style"), COMPUTE)
     return data, *COMPUTE.family.pack(data, COMPUTE, Packing(CompressOptions(weights, **more), CONTRACT))
@@ -59,7 +63,7 @@ def test_auto_shares_bits_by_what_layers_bear():
 def test_rounding_passes_errors_on(monkeypatch):
     _, _, facts = packed("int4")
     monkeypatch.setattr(calibration.Running, "moments", lambda self, of: {})
-    _, _, nearest = packed("int4")
+    _, _, nearest = packed.__wrapped__("int4")
     assert facts["psnr"] > nearest["psnr"] + 2
 
 
@@ -124,29 +128,22 @@ def test_precision_chooses_the_target_and_stands_in_the_words_that_build_again()
         assert refused.value.code == "bad-precision"
 
 
-def test_half_precision_is_proven_in_decibels(tmp_path, monkeypatch):
+def test_a_bundle_in_half_precision_is_built_and_proven_in_decibels(tmp_path, monkeypatch):
+    monkeypatch.setattr(steadiness, "steadiness", lambda *_: None)
     onnx.save(model(made("style")), tmp_path / "style.onnx")
-    given = {"target": "compute", "precision": "half", "input_range": "0..1", "output_range": "0..1"}
-    options = BuildOptions(**given, size=Size(64, 48))
-    built = build_unity(tmp_path / "style.onnx", output=tmp_path, options=options, use_cache=False)
-    assert built.report["proof"]["least_psnr"] == 60
-    assert packing.plan_of((tmp_path / "StyleTransfer/Models/Style/Style.bytes").read_bytes()).half
-    assert min(held["psnr"] for held in built.report["proof"]["comparisons"]) > 60
-    asset = (tmp_path / "StyleTransfer/Models/Style/Style.asset").read_text()
-    assert "goldenTolerance: 4.5" in asset
+    built = build_unity(tmp_path / "style.onnx", output=tmp_path, options=HALF, use_cache=False)
+    proof, folder = built.report["proof"], tmp_path / "StyleTransfer"
+    assert proof["passed"] and proof["least_psnr"] == 60 and built.report["findings"] == []
+    assert min(held["psnr"] for held in proof["comparisons"]) > 60
+    assert (folder / "Engines/Compute/Kernels/Conv.hlsl").exists()
+    plan = packing.plan_of((folder / "Models/Style/Style.bytes").read_bytes())
+    assert plan.half and plan.metadata["source_digest"] and plan.names[0] == "image"
+    assert "goldenTolerance: 4.5" in (folder / "Models/Style/Style.asset").read_text()
+
+
+def test_half_precision_that_is_too_far_is_refused(tmp_path, monkeypatch):
+    onnx.save(model(made("style")), tmp_path / "style.onnx")
     monkeypatch.setattr(type(COMPUTE.family), "least_psnr", lambda self, target: 90.0)
     with pytest.raises(PipelineError, match="asks for 90") as failed:
-        build_unity(tmp_path / "style.onnx", output=tmp_path / "b", options=options, use_cache=False)
+        prove.make(tmp_path / "style.onnx", HALF, lambda *_: None, bake_contract=True)
     assert failed.value.code == "proof-failed" and "--precision" in (failed.value.remedy or "")
-
-
-def test_a_bundle_is_built(tmp_path):
-    onnx.save(model(made("style")), tmp_path / "style.onnx")
-    options = BuildOptions(target="compute", input_range="0..1", output_range="0..1", size=Size(64, 48))
-    built = build_unity(tmp_path / "style.onnx", output=tmp_path, options=options, use_cache=False)
-    assert built.report["proof"]["passed"] and built.report["findings"] == []
-    folder = tmp_path / "StyleTransfer"
-    assert (folder / "Engines/Compute/Kernels/Conv.hlsl").exists()
-    assert (folder / "Models/Style/Style.compute").exists()
-    plan = packing.plan_of((folder / "Models/Style/Style.bytes").read_bytes())
-    assert plan.metadata["source_digest"] and plan.names[0] == "image"
