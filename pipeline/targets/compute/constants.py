@@ -1,6 +1,6 @@
 """The constants of a dispatch at a size of the picture, in the order in which the kernels hold them (Common.hlsl).
 
-The C# engine computes the same from a plan file (PlanConstants.cs).
+The C# engine computes the same from a plan file (ComputeConstants.cs).
 """
 
 from __future__ import annotations

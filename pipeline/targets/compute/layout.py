@@ -1,6 +1,6 @@
 """How constants lie in the buffer of weights: what kernels read, from what a plan file holds.
 
-The C# engine does the same when it loads a plan (PlanWeights.cs); a test holds the two together.
+The C# engine does the same when it loads a plan (ComputeWeights.cs); a test holds the two together.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 #ifndef STYLE_TRANSFER_COMMON
 #define STYLE_TRANSFER_COMMON
 
-// --- Constants of a dispatch (pipeline/targets/compute/constants.py and PlanConstants.cs write the same order) ---
+// --- Constants of a dispatch (pipeline/targets/compute/constants.py and ComputeConstants.cs write the same order) ---
 
 int4 _Shape[10];
 float4 _Real[7];
@@ -171,9 +171,9 @@ float4 Slopes(uint kind, int table, int block)
 
 // --- What is folded into reading a value ---
 //
-// One or two terms, each a stored value with a normalisation, an activation, a second scale and activation:
+// One or two terms, each a stored value with a normalisation, an activation and a second scale:
 //   NORM_A   0 none, 1 mean, scale and shift that a merge of statistics left in _Tables, 2 constants in _Weights
-//   ACT_A    an activation;  LATER_A 1 a constant scale and shift after it;  ACT_A_LATER the activation after that
+//   ACT_A    an activation;  LATER_A 1 a constant scale and shift after it
 // the same with _B for the second term, then
 //   COMBINE  0 one term, 1 sum, 2 difference, 3 product, 4 quotient
 //   SPREAD_B 1 the second term is one pixel, 2 it has one channel
@@ -190,9 +190,6 @@ float4 Slopes(uint kind, int table, int block)
 #endif
 #ifndef LATER_A
 #define LATER_A 0
-#endif
-#ifndef ACT_A_LATER
-#define ACT_A_LATER NONE
 #endif
 #ifndef NORM_B
 #define NORM_B 0

@@ -13,7 +13,8 @@
 #define SHUFFLE 1
 #endif
 
-#define THREADS 64
+// Reading the tiles is most of the time, and few groups do it: many threads to a group.
+#define THREADS 128
 
 StructuredBuffer<float4> _Tiles;
 RWStructuredBuffer<float4> _NewTables;
