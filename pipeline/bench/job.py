@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import targets
+from pipeline.bench.gpu import OnGpu
 from pipeline.cost.model import SIZES, at_size, devices_of
 from pipeline.support import identifiers as names
 from pipeline.support.size import Size
@@ -43,7 +44,9 @@ class BenchOptions:
     seconds: float = 60.0
     memory: bool = True
     gpu: float = 0.0
-    """Seconds to time each model on this machine's GPU at each size, where its family has kernels of its own."""
+    """Seconds to time each model on this machine's GPU at each size, where its family has kernels of its own.
+
+    Sizes at which a single run would take much longer are left out (`pipeline.bench.gpu`)."""
     device: str | None = None
     """The class of devices that graphs are arranged for, as in a build; `none` leaves them as they are."""
 
@@ -82,9 +85,11 @@ class Subject:
         return to_model(graph)
 
     def on_gpu(self, size: Size, seconds: float) -> dict[str, Any] | None:
-        """Milliseconds of the built model on this machine's GPU; None where only Unity runs it."""
+        """Milliseconds of the built model on this machine's GPU at a size at which it runs; None where only Unity
+        runs it.
+        """
         target = self.lowered.target
-        return target.family.time_on_gpu(self.lowered.serialised, target, self.sized(size), seconds)
+        return target.family.time_on_gpu(self.lowered.serialised, target, size, seconds)
 
 
 @on_a_file
@@ -159,6 +164,7 @@ def bench_subjects(
     from pipeline.bench.timing import measure, peak_megabytes
 
     models = [_about(subject) for subject in subjects]
+    gpus = [OnGpu(subject, options.gpu) for subject in subjects]
     for wanted in options.sizes:
         name = str(wanted)
         sized = {subject.label: subject.model(subject.sized(wanted)) for subject in subjects}
@@ -169,12 +175,14 @@ def bench_subjects(
             seconds=options.seconds,
             tell=partial(_tell_of, tell, name),
         )
-        for subject, about in zip(subjects, models, strict=True):
+        for subject, about, gpu in zip(subjects, models, gpus, strict=True):
             entry = counted(subject, wanted)
             entry["measured"] = times[subject.label].as_dict()
             if options.gpu:
                 tell(f"{name}: {subject.label} on the GPU")
-                entry["gpu"] = subject.on_gpu(wanted, options.gpu)
+                entry["gpu"] = gpu.measured(wanted)
+                if entry["gpu"] is not None and "left_out_seconds" in entry["gpu"]:
+                    tell(f"{name}: left out, a run would take about {entry['gpu']['left_out_seconds']:.0f} s")
             if options.memory:
                 tell(f"{name}: memory of {subject.label}")
                 entry["grown_megabytes"] = peak_megabytes(sized[subject.label])

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pipeline import targets
 from pipeline.cli.console import Console, output_options
 from pipeline.cli.options import reading_options
 from pipeline.cli.training import loop_options, progress, to_loop
@@ -26,10 +27,22 @@ from pipeline.support.plain_text import styled
 )
 @click.option(
     "--student",
-    required=True,
+    default="",
     metavar="NETWORK",
     help="FAMILY:WIDTHSxBLOCKS, such as fast-neural-style-skips:9x3, or the file of a small network to train "
-    "further.",
+    "further. The default is the largest that meets the goal.",
+)
+@click.option(
+    "--goal",
+    default="",
+    metavar="GOAL",
+    help="Requirement in Unity that the student must meet, such as '60 fps at 720x540 on laptop' or '50 KB'.",
+)
+@click.option(
+    "--target",
+    default=targets.DEFAULT,
+    show_default=True,
+    help="Target for whose kernels the cost of the student is predicted.",
 )
 @click.option(
     "--start",
@@ -65,6 +78,8 @@ def command(
     teacher: Path,
     images: tuple[Path, ...],
     student: str,
+    goal: str,
+    target: str,
     start: str,
     output: Path | None,
     holdout: tuple[Path, ...],
@@ -94,6 +109,7 @@ def command(
     Examples:
       pipeline distill candy.pth --images frames --student fast-neural-style-skips:9x3 --minutes 20
       pipeline distill candy.pth --images frames --student fritz:0.3 --holdout shot.png -o small.pth
+      pipeline distill candy.pth --images frames --target compute --goal '60 fps at 960x540 on laptop'
       pipeline distill net.onnx --input-range 0..255 --output-range 0..255 --images frames \\
           --student few-shot:8,16,32x4 --device cuda
       pipeline distill candy.pth --images frames --student small.pth --steps 2000 -o better.pth
@@ -122,6 +138,8 @@ def command(
             resume=resume,
             force=force,
             start=start,
+            goal=goal,
+            target=target,
             started=lambda told: console.step("student", told),
             tell=tell,
         )

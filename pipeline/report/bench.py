@@ -76,8 +76,12 @@ def _measured_on_gpu(report: Mapping[str, Any], width: int) -> Iterator[str]:
     ]
     if not rows:
         return
+    width = max(width, len("on the GPU"))
     yield f"{'on the GPU':<{width}} {'size':>9} {'min ms':>9} {'median':>9}"
     for label, size, held in rows:
+        if "left_out_seconds" in held:
+            yield f"{label:<{width}} {size:>9} left out: one run would take about {held['left_out_seconds']:.0f} s"
+            continue
         times = f"{number(held['minimum']):>9} {number(held['median']):>9}"
         yield f"{label:<{width}} {size:>9} {times}  {held['device']}"
     yield ""

@@ -10,11 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from pipeline import sources
+from pipeline import sources, targets
 from pipeline.architectures import names
 from pipeline.contract import ImageContract
 from pipeline.network import Network
-from pipeline.shrink import students
+from pipeline.shrink import aim, students
+from pipeline.shrink.candidates import fresh
 from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
 from pipeline.shrink.distill import DistillOptions, distill
 from pipeline.shrink.loop import History
@@ -32,7 +33,7 @@ TUNING_RATE = 0.25
 def distill_file(
     teacher: Path,
     images: Sequence[Path],
-    student: str,
+    student: str = "",
     output: Path | None = None,
     options: DistillOptions | None = None,
     *,
@@ -42,23 +43,34 @@ def distill_file(
     resume: bool = False,
     force: bool = False,
     start: str = "auto",
+    target: str = targets.DEFAULT,
+    goal: str = "",
     started: Callable[[str], None] = lambda told: None,
     tell: Callable[[History, float], None] = lambda history, done: None,
 ) -> dict[str, Any]:
     """Distil the network in the file `teacher` into a student, and write the student; a report as plain data.
 
-    `student` is a text for `students.parse`, or the file of a network that is trained on. `output` is a .pth;
-    None is TEACHER.student.pth in the current folder. `run` is the folder for checkpoint, samples and
-    history.json, by default OUTPUT.run. `start` says what a described student begins with: `noise`, `teacher`
+    `student` is a text for `students.parse`, or the file of a network that is trained on; "" is the largest
+    student that meets `goal` (pipeline.shrink.goals). Its cost is predicted for `target`. `output` is a .pth; None
+    is TEACHER.student.pth in the current folder. `run` is the folder for checkpoint, samples and history.json, by
+    default OUTPUT.run. `start` says what a described student begins with: `noise`, `teacher`
     (pipeline.shrink.start), or `auto`, which is the teacher wherever their layers correspond.
     `holdout` are pictures to measure with; none: the bundled photograph.
     Raises PipelineError: what reading and `distill` raise, and file-exists, contract-missing, bad-student,
-    cannot-start-from-teacher.
+    cannot-start-from-teacher, no-student, bad-goal, unknown-device, goal-out-of-reach, goal-missed.
     """
     from pipeline.support.files import existing_file
     from pipeline.support.resources import resource
 
     options = options or DistillOptions()
+    aimed = targets.get(target)
+    if not student and not goal:
+        raise PipelineError(
+            "no-student",
+            "which network to train is not said",
+            subject="--student",
+            remedy=f"Describe it (such as {students.EXAMPLES}), or give a --goal that it must meet.",
+        )
     path = existing_file(teacher)
     place = output or Path.cwd() / f"{path.stem}.student.pth"
     folder = run or Path(f"{place}.run")
@@ -75,7 +87,17 @@ def distill_file(
             remedy="Declare them as in the training code with --input-range and --output-range, each one of "
             "0..255, 0..1, -1..1, imagenet.",
         )
+    wanted = None
+    if not student:
+        wanted, student = aim.student_for(goal, network, aimed)
+        started(f"{student} is the largest student that meets the goal")
     architecture, module, contract, told = _student(student, options.loop.seed)
+    shown = sources.read(Path(student)) if Path(student).is_file() else fresh(students.parse(student))
+    if goal and wanted is None:
+        wanted = aim.check(goal, shown, network, aimed)
+    costs = aim.predicted(shown, aimed)
+    if costs:
+        started(aim.told(costs, aimed))
     narrowed = not Path(student).is_file() and _starts_from_teacher(network, student, start)
     if narrowed and not resume:
         from pipeline.shrink.prunable import prunable
@@ -111,6 +133,11 @@ def distill_file(
         "schema": 1,
         "teacher": {"file": path.name, "architecture": network.architecture, "weights": network.weights},
         "student": {"file": str(place), "architecture": architecture, "spec": told, "weights": weights},
+        "target": aimed.name,
+        "predicted": costs,
+        **(
+            {} if wanted is None else {"goal": {"text": wanted.text, "kind": wanted.kind, "device": wanted.device}}
+        ),
         "history": history.as_dict(),
         "quality": history.records[-1]["quality"] if history.records else [],
     }

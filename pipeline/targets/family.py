@@ -237,8 +237,15 @@ class Family(ABC):
         """
         return {f"{name}.onnx": data}
 
+    def shared_files(self, data: bytes, target: Target) -> dict[str, bytes]:
+        """Files that several networks may have in common: file name -> bytes. The name says what is in the file.
+
+        They lie in `pipeline.unity.bundle.SHARED`, once for all models that were built with the same.
+        """
+        return {}
+
     def meta(self, file_name: str, guid: str, target: Target) -> bytes | None:
-        """The text of the `.meta` of one of `model_files`.
+        """The text of the `.meta` of one of `model_files` or `shared_files`.
 
         None where `pipeline.unity.meta` knows its suffix; models such as .onnx have an importer of the family's.
         """

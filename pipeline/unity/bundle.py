@@ -1,8 +1,8 @@
 """The bundle: every file of the folder `StyleTransfer/`, made in memory from one `BundleSpec`.
 
 `Runtime/` and `Editor/` are shared: the same bytes and GUIDs whatever the model, so that the bundles of two
-models merge into one folder. What is of one model lies in `Models/<Name>/`, and what runs the models of a family
-of targets in `Engines/<Engine>/`.
+models merge into one folder. What is of one model lies in `Models/<Name>/`, what runs the models of a family
+of targets in `Engines/<Engine>/`, and what several models have in common in `Kernels/`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
 
 ROOT = "StyleTransfer"
+SHARED = f"{ROOT}/Kernels"
+"""Files that several models may have in common, named by what is in them. They are in the manifest of each of
+these models, and go with the last of them."""
 MODEL_SCRIPT = f"{ROOT}/Runtime/StyleTransferModel.cs"
 """The ScriptableObject class of `<Name>.asset`."""
 SHADERS = {
@@ -128,7 +131,8 @@ def render(spec: BundleSpec) -> dict[str, bytes]:
     The same spec gives the same bytes, in sorted order. Every file and every folder (`StyleTransfer` too) has
     its `.meta`, with a GUID from its path. `StyleTransfer/bundle.json` lists the shared files,
     `StyleTransfer/Engines/<Engine>/bundle.json` those of the engine, `StyleTransfer/Models/<Name>/bundle.json`
-    those of the model: a build for another family leaves the engines of the others alone.
+    those of the model, with the shared files that it needs: a build for another family leaves the engines of the
+    others alone.
     """
     shared = with_manifest(ROOT, _shared())
     return dict(sorted({**shared, **_engine(engine_of(spec.target)), **_of_model(spec)}.items()))
@@ -192,6 +196,7 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
     packed_file = {f"{spec.name}.bytes": spec.network}
     model_files = packed_file if is_packed else family.model_files(spec.name, spec.network, spec.target)
     network = f"{folder}/{next(iter(model_files))}"
+    shared_files = {} if is_packed else family.shared_files(spec.network, spec.target)
     stub, prefab = f"{folder}/{class_name}.cs", f"{folder}/{spec.name}Camera.prefab"
     golden_input, golden_output = f"{folder}/golden_input.png", f"{folder}/golden_output.png"
     goldens = {f"{folder}/golden_output_{number}.png": png for number, png in enumerate(spec.style_pngs)}
@@ -202,6 +207,7 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
     }
     files = {
         **{f"{folder}/{name}": data for name, data in model_files.items()},
+        **{f"{SHARED}/{name}": data for name, data in shared_files.items()},
         asset: fill(
             "yaml/model.asset.j2",
             spec=spec,
@@ -239,7 +245,8 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
         own = family.meta(PurePosixPath(path).name, guid(path), spec.target)
         metas[f"{path}.meta"] = meta.file_meta(path, guid(path)) if own is None else own
     metas[f"{stub}.meta"] = meta.script_meta(guid(stub), links)
-    metas[f"{folder}.meta"] = meta.folder_meta(guid(folder))
+    for made in (folder, SHARED) if shared_files else (folder,):
+        metas[f"{made}.meta"] = meta.folder_meta(guid(made))
     facts = {"target": spec.target.name} | ({"arranged_for": spec.arranged_for} if spec.arranged_for else {})
     return with_manifest(folder, files | metas, facts)
 

@@ -14,7 +14,7 @@ from pipeline.support.resources import resource
 from pipeline.support.version import __version__
 from pipeline.targets import Target
 from pipeline.unity import demo_project, meta
-from pipeline.unity.bundle import ROOT, with_manifest
+from pipeline.unity.bundle import ROOT, SHARED, with_manifest
 from pipeline.unity.editions import EDITIONS
 from pipeline.unity.guid import guid
 from pipeline.unity.manifest import MANIFEST
@@ -34,22 +34,26 @@ def split(files: Mapping[str, bytes], style: str) -> tuple[dict[str, bytes], dic
     for path, data in files.items():
         if PurePosixPath(path.removesuffix(".meta")).name == MANIFEST and not path.startswith(f"{_MODELS}/"):
             continue
-        if path in (f"{ROOT}.meta", f"{_MODELS}.meta") or path.startswith(f"{_MODELS}/"):
+        kept = path in (f"{ROOT}.meta", f"{_MODELS}.meta", f"{SHARED}.meta")
+        if kept or path.startswith((f"{_MODELS}/", f"{SHARED}/")):
             assets[path] = data
         elif not path.startswith(f"{ROOT}/README.txt"):
             shared[f"{NAME}{path.removeprefix(ROOT)}"] = data
-    own = f"{_MODELS}/{style}/"
+    own = f"{_MODELS}/{style}"
+    of_models = (f"{own}.meta", f"{SHARED}.meta")
     common = {
-        path: data for path, data in assets.items() if not path.startswith(own) and path != f"{own[:-1]}.meta"
+        path: data
+        for path, data in assets.items()
+        if path not in of_models and not path.startswith((f"{own}/", f"{SHARED}/"))
     }
     of_style = {path: data for path, data in assets.items() if path not in common}
-    return {**with_manifest(ROOT, common), **_including_package(of_style, own[:-1])}, shared
+    return {**with_manifest(ROOT, common), **_including_package(of_style, own)}, shared
 
 
 def _including_package(files: Mapping[str, bytes], folder: str) -> dict[str, bytes]:
-    """The files of a style's folder, its compute shaders with the package's files instead of those in Assets."""
+    """The files of a style, its compute shaders with the package's files instead of those in Assets."""
     made = {
-        path: data.replace(b'#include "../../', b'#include "Packages/%b/' % NAME.encode())
+        path: data.replace(b'#include "../', b'#include "Packages/%b/' % NAME.encode())
         if path.endswith(".compute")
         else data
         for path, data in files.items()
@@ -57,8 +61,8 @@ def _including_package(files: Mapping[str, bytes], folder: str) -> dict[str, byt
     if made == files:
         return made
     manifest = f"{folder}/{MANIFEST}"
-    outside = {path: made.pop(path) for path in (f"{folder}.meta",) if path in made}
-    return outside | with_manifest(folder, {p: d for p, d in made.items() if not p.startswith(manifest)})
+    facts = {key: told for key, told in json.loads(made[manifest]).items() if key not in ("format", "files")}
+    return with_manifest(folder, {p: d for p, d in made.items() if not p.startswith(manifest)}, facts)
 
 
 def render(shared: Mapping[str, bytes], target: Target, style: str, prefab: str) -> dict[str, bytes]:

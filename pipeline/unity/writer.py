@@ -1,9 +1,10 @@
 """Puts a bundle into a folder: as a whole or not at all, and never over what the user has edited.
 
 A file is ours while it still has the digest that the `bundle.json` there gives it. Ours are replaced, and
-removed when no longer made. Any other stays; the new version goes beside it as `<file>.new`, a suffix that no
-importer of Unity takes. `StyleTransfer/` is swapped as one folder (`swap.py`), with everything in it that is
-not of this bundle, other models and files of the user, carried over as hard links.
+removed when no longer made; one in `Kernels/` only when no other model's `bundle.json` lists it. Any other stays;
+the new version goes beside it as `<file>.new`, a suffix that no importer of Unity takes. `StyleTransfer/` is
+swapped as one folder (`swap.py`), with everything in it that is not of this bundle, other models and files of the
+user, carried over as hard links.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from pipeline.support.errors import PipelineError
 from pipeline.support.files import check_writable
 from pipeline.support.inside import check_all_inside, problem_of
 from pipeline.unity import swap
-from pipeline.unity.bundle import ROOT
+from pipeline.unity.bundle import ROOT, SHARED
 from pipeline.unity.manifest import MANIFEST, digest, is_pristine, read_manifest
 
+_MODELS = f"{ROOT}/Models/"
 BESIDE = ".new"
 """Suffix of the new version of a file that the user has edited."""
 
@@ -132,7 +134,8 @@ class _Link:
 
 def _plan(files: Mapping[str, bytes], place: Path, force: bool, root: str) -> _Plan:
     plan = _Plan()
-    known = _known(files, place, root)
+    used = _used_elsewhere(files, place)
+    known = _known(files, place, root) | {path: used[path] for path in used.keys() & files.keys()}
     for path, data in files.items():
         there = _look(place / path)
         if there is None:
@@ -147,12 +150,15 @@ def _plan(files: Mapping[str, bytes], place: Path, force: bool, root: str) -> _P
             _keep(plan, path, data, place, known.get(path))
         if path not in plan.kept:
             _drop_beside(plan, path, place, (digest(data), known.get(path)))
-    _drop_obsolete(plan, {path: known[path] for path in known.keys() - files.keys()}, place, force)
+    _drop_obsolete(plan, {path: known[path] for path in known.keys() - files.keys() - used.keys()}, place, force)
     return plan
 
 
 def _known(files: Mapping[str, bytes], place: Path, root: str) -> dict[str, str]:
-    """Path -> digest of what earlier builds of these folders wrote. A manifest speaks for its own folder only."""
+    """Path -> digest of what earlier builds of these folders wrote.
+
+    A manifest speaks for its own folder only, and that of a model for the shared files.
+    """
     known: dict[str, str] = {}
     for path in files:
         folder, _, name = path.rpartition("/")
@@ -161,10 +167,27 @@ def _known(files: Mapping[str, bytes], place: Path, root: str) -> dict[str, str]
         there = _look(place / path)
         for listed, value in read_manifest(there if isinstance(there, bytes) else b"").items():
             inside = listed == f"{folder}.meta" or listed.startswith(f"{folder}/")
+            inside |= folder.startswith(_MODELS) and _is_shared(listed)
             other_unit = folder == root and re.match(f"{re.escape(root)}/(Models|Engines)/[^/]+/", listed)
             if inside and not other_unit and not problem_of(listed):
                 known[listed] = value
     return known
+
+
+def _is_shared(path: str) -> bool:
+    return path == f"{SHARED}.meta" or path.startswith(f"{SHARED}/")
+
+
+def _used_elsewhere(files: Mapping[str, bytes], place: Path) -> dict[str, str]:
+    """Path -> digest of the shared files of the models that are there and not in `files`."""
+    used: dict[str, str] = {}
+    for there in sorted((place / _MODELS).glob(f"*/{MANIFEST}")):
+        if there.relative_to(place).as_posix() in files or not there.is_file() or there.is_symlink():
+            continue
+        for listed, value in read_manifest(there.read_bytes()).items():
+            if _is_shared(listed) and not problem_of(listed):
+                used[listed] = value
+    return used
 
 
 def _look(path: Path) -> bytes | _Link | None:

@@ -56,6 +56,22 @@ def test_a_student_is_written_that_the_other_commands_read(pipeline, teacher, im
     assert other.code == 2 and "[run-differs]" in other.err and "steps" in other.err
 
 
+def test_a_goal_chooses_the_student_for_the_target(pipeline, teacher, images):
+    given = ("--images", images, *QUICK, "--steps", 2, "--target", "compute", "--goal")
+    done = pipeline("distill", teacher, *given, "4k weights", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert report["target"] == "compute" and 500 < report["student"]["weights"] <= 4000
+    assert next(iter(report["predicted"].values()))["compiled-phone"] > 0 and report["goal"]["kind"] == "weights"
+    assert "predicted for compute at" in done.err and "meets the goal" in done.err
+    missed = pipeline(
+        "distill", teacher, *given, "4k weights", "--student", "fast-neural-style:8x5", "-o", "b.pth"
+    )
+    assert missed.code == 2 and "[goal-missed]" in missed.err
+    neither = pipeline("distill", teacher, *given[:-1])
+    assert neither.code == 2 and "[no-student]" in neither.err
+
+
 def test_a_small_network_is_trained_on(pipeline, teacher, images, tmp_path):
     small = style_checkpoint(tmp_path / "small.pth", widths=(4, 4, 4), seed=2)
     done = pipeline(

@@ -37,6 +37,9 @@ static class EngineRig
         return imported;
     }
 
+    public static void SetLayers(StyleTransferModel style, int layers)
+      => Stub.Reflect.Set(style.Model, "plan", new TextAsset(Plan(style.InputChannels, layers)));
+
     public static ComputeShader KernelsOf(StyleTransferModel style) => ((CompiledNetwork)style.Model).Kernels;
 
     public static void LetItKeepItsInput(StyleTransferModel style) => s_Keeping.Add(KernelsOf(style));
@@ -154,6 +157,13 @@ static class EngineRig
 
 public static partial class Cases
 {
+    static StyleTransferModel StyleOf(int layers)
+    {
+        var style = Fixture.Style();
+        EngineRig.SetLayers(style, layers);
+        return style;
+    }
+
     static int Buffers => Stub.Live.Count("ComputeBuffer");
 
     public static void two_styles_of_one_plan_share_their_buffers()
@@ -170,6 +180,25 @@ public static partial class Cases
                 Fixture.Equal(Buffers, alone + 1, "with another style: its weights");
             }
             Fixture.Equal(Buffers, alone, "without it");
+        }
+        Fixture.Equal(Buffers, 0, "at the end");
+        Fixture.Free(source, shown);
+    }
+
+    public static void plans_that_differ_share_buffers_of_the_same_sizes()
+    {
+        RenderTexture source = Fixture.Picture(16, 16), shown = Fixture.Canvas(16, 16);
+        Stub.World.Blind = true;
+        using (var one = new StyleTransferRunner(StyleOf(3)))
+        using (var other = new StyleTransferRunner(StyleOf(4)))
+        using (var smaller = new StyleTransferRunner(StyleOf(2)))
+        {
+            one.Stylize(source, shown, 1);
+            var alone = Buffers;
+            other.Stylize(source, shown, 1);
+            Fixture.Equal(Buffers, alone, "with another plan on two buffers");
+            smaller.Stylize(source, shown, 1);
+            if (Buffers <= alone) throw new Exception("a plan on one buffer has those of one on two");
         }
         Fixture.Equal(Buffers, 0, "at the end");
         Fixture.Free(source, shown);

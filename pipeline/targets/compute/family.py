@@ -130,9 +130,14 @@ class Compute(Family):
         return execution.timed(packing.plan_of(data), size, seconds) if data.startswith(MAGICS) else None
 
     def model_files(self, name: str, data: bytes, target: Target) -> dict[str, bytes]:
-        from pipeline.targets.compute import kernels, packaging, packing
+        from pipeline.targets.compute import packaging, packing
 
-        return packaging.files(name, kernels.compute_file(packing.plan_of(data)), data)
+        return packaging.model_files(name, packing.plan_of(data), data)
+
+    def shared_files(self, data: bytes, target: Target) -> dict[str, bytes]:
+        from pipeline.targets.compute import packaging, packing
+
+        return packaging.shared_files(packing.plan_of(data))
 
     def model_reference(self, guid: str, target: Target) -> str:
         from pipeline.unity.guid import NATIVE, SCRIPTABLE_OBJECT, reference

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from pipeline.targets.compute.plan import Dispatch, Plan
@@ -99,7 +98,7 @@ def variants(plan: Plan) -> dict[str, Dispatch]:
     return dict(sorted(found.items()))
 
 
-def compute_file(plan: Plan, includes: str = f"../../{INCLUDES}") -> str:
+def compute_file(plan: Plan, includes: str = f"../{INCLUDES}") -> str:
     """The text of the `.compute` file; `includes` is the way from it to the kernels' files."""
     found = variants(plan)
     lines = [
@@ -122,11 +121,6 @@ def compute_file(plan: Plan, includes: str = f"../../{INCLUDES}") -> str:
 def _file_macro(kernel: str) -> str:
     """The macro that chooses a kernel's file; it must not be one that the kernels read."""
     return f"FILE_{kernel.upper()}"
-
-
-def digest(plan: Plan) -> str:
-    """Names a set of kernels: plans with the same one share a `.compute` file."""
-    return hashlib.sha256(compute_file(plan).encode()).hexdigest()[:12]
 
 
 def folder() -> Path:

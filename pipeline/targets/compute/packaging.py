@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+
+from pipeline.targets.compute import kernels
+from pipeline.targets.compute.plan import Plan
+from pipeline.unity.bundle import SHARED, model_folder
 from pipeline.unity.guid import IMPORTED, MONO_SCRIPT, TEXT, guid, reference
 
 COMPUTE_SHADER = 7200000
 """The file ID of the ComputeShader in an imported .compute: its class ID, 72, times 100000."""
 SCRIPT = "StyleTransfer/Engines/Compute/CompiledNetwork.cs"
-MODELS = "StyleTransfer/Models"
+_DIGITS = 12
+"""Of the SHA-256 of the text of a `.compute` file, in its name."""
 
 _ASSET = """\
 %YAML 1.1
@@ -29,17 +35,19 @@ MonoBehaviour:
 """
 
 
-def files(name: str, kernels: str, plan: bytes) -> dict[str, bytes]:
-    """The asset that the model's asset refers to, the text of its kernels, and its plan."""
-    folder = f"{MODELS}/{name}"
+def model_files(name: str, plan: Plan, data: bytes) -> dict[str, bytes]:
+    """The asset that the model's asset refers to, and the file of the plan, `data`."""
+    (kernels_name,) = shared_files(plan)
     asset = _ASSET.format(
         name=name,
         script=reference(MONO_SCRIPT, guid(SCRIPT), IMPORTED),
-        kernels=reference(COMPUTE_SHADER, guid(f"{folder}/{name}.compute"), IMPORTED),
-        plan=reference(TEXT, guid(f"{folder}/{name}.bytes"), IMPORTED),
+        kernels=reference(COMPUTE_SHADER, guid(f"{SHARED}/{kernels_name}"), IMPORTED),
+        plan=reference(TEXT, guid(f"{model_folder(name)}/{name}.bytes"), IMPORTED),
     )
-    return {
-        f"{name}Network.asset": asset.encode(),
-        f"{name}.compute": kernels.encode(),
-        f"{name}.bytes": plan,
-    }
+    return {f"{name}Network.asset": asset.encode(), f"{name}.bytes": data}
+
+
+def shared_files(plan: Plan) -> dict[str, bytes]:
+    """The kernels: plans that need the same variants share one ComputeShader, whatever their weights are."""
+    text = kernels.compute_file(plan).encode()
+    return {f"Kernels_{hashlib.sha256(text).hexdigest()[:_DIGITS]}.compute": text}

@@ -105,6 +105,16 @@ def model(graph: gs.Graph, size: tuple[int, int] | None = None) -> onnx.ModelPro
     return exported
 
 
+def restyled(graph: gs.Graph, seed: int) -> gs.Graph:
+    """The same network with other constants in its convolutions and norms."""
+    random = np.random.default_rng(seed)
+    for node in graph.nodes:
+        if node.op in ("Conv", "InstanceNormalization"):
+            for constant in node.inputs[1:]:
+                constant.values = constant.values + random.normal(0, 0.1, constant.values.shape).astype(np.float32)
+    return graph
+
+
 NETWORKS: dict[str, Callable[[Net], str]] = {}
 """Every network by name: what builds it."""
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -22,8 +25,12 @@ from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 from pipeline.targets.compute import calibration, emulation, file, packing
 from pipeline.targets.compute.kernels import kernel_name
+from pipeline.unity.bundle import SHARED, model_folder, render
 from pipeline.unity.guid import guid
-from tests.targets.compute.networks import made, model
+from pipeline.unity.package import NAME, split
+from pipeline.unity.writer import install
+from tests.targets.compute.networks import made, model, restyled
+from tests.unity.bundles import spec
 
 COMPUTE = targets.get("compute")
 CONTRACT = ImageContract(ImageSide("0..1", 3), ImageSide("0..1", 3))
@@ -84,25 +91,83 @@ def test_integers_that_the_source_came_with_are_kept():
 
 def test_files_refer_to_each_other_by_their_guids():
     data = COMPUTE.family.write(made("style"), COMPUTE)
-    files = COMPUTE.family.model_files("Candy", data, COMPUTE)
-    assert list(files) == ["CandyNetwork.asset", "Candy.compute", "Candy.bytes"]
+    files, shared = (
+        COMPUTE.family.model_files("Candy", data, COMPUTE),
+        COMPUTE.family.shared_files(data, COMPUTE),
+    )
+    assert list(files) == ["CandyNetwork.asset", "Candy.bytes"] and files["Candy.bytes"] == data
+    ((file_name, text),) = shared.items()
     asset = files["CandyNetwork.asset"].decode()
-    folder = "StyleTransfer/Models/Candy"
-    assert f"kernels: {{fileID: 7200000, guid: {guid(f'{folder}/Candy.compute')}, type: 3}}" in asset
-    assert f"plan: {{fileID: 4900000, guid: {guid(f'{folder}/Candy.bytes')}, type: 3}}" in asset
+    assert f"kernels: {{fileID: 7200000, guid: {guid(f'{SHARED}/{file_name}')}, type: 3}}" in asset
+    plan_guid = guid(f"{model_folder('Candy')}/Candy.bytes")
+    assert f"plan: {{fileID: 4900000, guid: {plan_guid}, type: 3}}" in asset
     assert guid("StyleTransfer/Engines/Compute/CompiledNetwork.cs") in asset
-    kernels = files["Candy.compute"].decode()
+    kernels = text.decode()
     plan = packing.plan_of(data)
     names = re.findall(r"^#pragma kernel (\w+) ENTRY=\1 ", kernels, re.MULTILINE)
     assert sorted(names) == names and len(set(names)) == len(names) >= 6
     assert set(names) == {kernel_name(dispatch, plan.half) for dispatch in plan.dispatches}, (
         "what FindKernel finds"
     )
-    included = set(re.findall(r'#include "../../Engines/Compute/Kernels/(\w+).hlsl"', kernels))
+    included = set(re.findall(r'#include "../Engines/Compute/Kernels/(\w+).hlsl"', kernels))
     assert included == {dispatch.kernel for dispatch in plan.dispatches}
     for line in kernels.splitlines():
         words = [word.partition("=")[0] for word in line.split()[3:]] if line.startswith("#pragma") else []
         assert len(set(words)) == len(words), "a macro is defined twice"
+
+
+def bundle(name: str, network: str, seed: int = 0) -> dict[str, bytes]:
+    data = COMPUTE.family.write(restyled(made(network), seed), COMPUTE)
+    return render(spec(name, onnx=data, target=COMPUTE))
+
+
+def kernels_in(assets: Path) -> list[str]:
+    return sorted(path.name for path in (assets / SHARED).glob("*.compute"))
+
+
+def test_two_styles_of_one_plan_share_their_kernels(tmp_path):
+    """Built one after the other into one Assets folder: one ComputeShader, to which both refer."""
+    for name, seed in (("Candy", 1), ("Mosaic", 2)):
+        assert not install(bundle(name, "style", seed), tmp_path).kept
+    (kernels,) = kernels_in(tmp_path)
+    assets = [(tmp_path / model_folder(n) / f"{n}Network.asset").read_text() for n in ("Candy", "Mosaic")]
+    assert all(guid(f"{SHARED}/{kernels}") in asset for asset in assets)
+    plans = [(tmp_path / model_folder(n) / f"{n}.bytes").read_bytes() for n in ("Candy", "Mosaic")]
+    assert plans[0] != plans[1], "their weights differ"
+
+
+def test_shared_kernels_go_with_the_last_style_that_needs_them(tmp_path):
+    install(bundle("Candy", "style", 1), tmp_path)
+    install(bundle("Mosaic", "style", 2), tmp_path)
+    (style,) = kernels_in(tmp_path)
+    meta = tmp_path / SHARED / f"{style}.meta"
+    meta.write_bytes(meta.read_bytes() + b"  more: 0\n")  # as the Unity editor does
+    again = install(bundle("Udnie", "style", 3), tmp_path)
+    assert not again.kept and not again.beside
+    install(bundle("Candy", "grey"), tmp_path)
+    assert style in kernels_in(tmp_path) and len(kernels_in(tmp_path)) == 2
+    install(bundle("Mosaic", "grey"), tmp_path)
+    install(bundle("Udnie", "grey"), tmp_path)
+    assert len(kernels_in(tmp_path)) == 1 and style not in kernels_in(tmp_path) and not meta.exists()
+
+
+def test_kernels_that_the_user_edited_stay(tmp_path):
+    install(bundle("Candy", "style"), tmp_path)
+    (name,) = kernels_in(tmp_path)
+    (tmp_path / SHARED / name).write_text("edited")
+    install(bundle("Candy", "grey"), tmp_path)
+    assert name in kernels_in(tmp_path) and (tmp_path / SHARED / name).read_text() == "edited"
+
+
+def test_shared_kernels_stay_in_assets_where_the_runtime_is_a_package():
+    assets, package = split(bundle("Candy", "style"), "Candy")
+    (kernels,) = (path for path in assets if path.endswith(".compute"))
+    assert kernels.startswith(f"{SHARED}/") and not any(path.endswith(".compute") for path in package)
+    included = re.findall(r'#include "Packages/(.+)"', assets[kernels].decode())
+    assert included and all(path.startswith(f"{NAME}/Engines/Compute/") and path in package for path in included)
+    manifest = json.loads(assets[f"{model_folder('Candy')}/bundle.json"])
+    assert manifest["files"][kernels] == hashlib.sha256(assets[kernels]).hexdigest()
+    assert manifest["target"] == "compute"
 
 
 def test_half_precision_is_a_target_of_its_own():

@@ -6,29 +6,28 @@ namespace StyleTransfer.Compute
 {
 
 /// <summary>
-/// The buffers between the kernels of a plan, for one size of the picture. Networks whose plans differ in their
-/// only their weights take them from each other for one run at a time: a second style costs its weights, not its buffers.
+/// The buffers between the kernels of a plan, for one size of the picture. Networks that need buffers of the same sizes
+/// take them from each other for one run at a time: a second style costs its weights, not its buffers.
 /// </summary>
 sealed class ComputeBuffers
 {
     #region Taking and giving back
 
     /// <summary>Buffers that no run uses; new ones where all are in use.</summary>
-    public static ComputeBuffers Take(ComputePlan plan, ComputeConstants sizes, WorkingSize size)
+    public static ComputeBuffers Take(Needs needs)
     {
         for (var i = 0; i < s_Free.Count; i++)
         {
             var free = s_Free[i];
-            if (!free._user.Is(plan.Key, size)) continue;
+            if (!free._needs.Are(needs)) continue;
 
             s_Free.RemoveAt(i);
             return free;
         }
-        return Allocate(plan, sizes, size);
+        return Allocate(needs);
     }
 
-    static ComputeBuffers Allocate(ComputePlan plan, ComputeConstants sizes, WorkingSize size)
-      => new ComputeBuffers(plan, sizes, size);
+    static ComputeBuffers Allocate(Needs needs) => new ComputeBuffers(needs);
 
     /// <summary>Gives buffers back after a run; null is fine.</summary>
     public static void GiveBack(ComputeBuffers buffers)
@@ -36,28 +35,77 @@ sealed class ComputeBuffers
         if (buffers != null) s_Free.Add(buffers);
     }
 
-    /// <summary>A network begins to use buffers of a plan at a size.</summary>
-    public static void AddUser(ComputePlan plan, WorkingSize size) => s_Users.Add(new User(plan, size));
+    /// <summary>A network begins to use buffers of these sizes.</summary>
+    public static void AddUser(Needs needs) => s_Users.Add(needs);
 
     /// <summary>A network ends to use them. With the last user the buffers are freed.</summary>
-    public static void RemoveUser(ComputePlan plan, WorkingSize size)
+    public static void RemoveUser(Needs needs)
     {
-        for (var i = 0; i < s_Users.Count; i++)
-        {
-            if (!s_Users[i].Is(plan.Key, size)) continue;
-
-            s_Users.RemoveAt(i);
-            break;
-        }
+        s_Users.Remove(needs);
         foreach (var user in s_Users)
-            if (user.Is(plan.Key, size)) return;
+            if (user.Are(needs)) return;
 
         for (var i = s_Free.Count - 1; i >= 0; i--)
         {
-            if (!s_Free[i]._user.Is(plan.Key, size)) continue;
+            if (!s_Free[i]._needs.Are(needs)) continue;
 
             s_Free[i].Release();
             s_Free.RemoveAt(i);
+        }
+    }
+
+    #endregion
+
+    #region How large they are
+
+    /// <summary>The buffers that a plan needs at one size of the picture, in elements.</summary>
+    public sealed class Needs
+    {
+        readonly int _stride, _tables, _partials;
+        readonly int[] _slots;
+
+        /// <summary>What a plan needs.</summary>
+        /// <exception cref="InvalidOperationException">a buffer is larger than this GPU allows</exception>
+        public Needs(ComputePlan plan, ComputeConstants sizes)
+        {
+            _stride = plan.Half ? HalfStride : FullStride;
+            _slots = new int[plan.Slots];
+            for (var i = 0; i < _slots.Length; i++)
+            {
+                _slots[i] = sizes.SlotElements(i);
+                CheckSize((long)_stride * _slots[i]);
+            }
+            _tables = Math.Max(1, plan.TableElements);
+            _partials = sizes.PartialElements();
+        }
+
+        internal bool Are(Needs other)
+        {
+            if (_stride != other._stride || _tables != other._tables || _partials != other._partials ||
+              _slots.Length != other._slots.Length) return false;
+
+            for (var i = 0; i < _slots.Length; i++)
+                if (_slots[i] != other._slots[i]) return false;
+            return true;
+        }
+
+        internal ComputeBuffer[] AllocateSlots() => new ComputeBuffer[_slots.Length];
+
+        internal ComputeBuffer AllocateSlot(int slot) => new ComputeBuffer(_slots[slot], _stride);
+
+        internal ComputeBuffer AllocateTables() => new ComputeBuffer(_tables, FullStride);
+
+        internal ComputeBuffer AllocatePartials() => new ComputeBuffer(_partials, FullStride);
+
+        // Unity 2021.3 and later tell the largest buffer; Vulkan promises 128 MB.
+        static void CheckSize(long bytes)
+        {
+#if UNITY_2021_3_OR_NEWER
+            if (bytes > SystemInfo.maxGraphicsBufferSize)
+                throw new InvalidOperationException("The network needs a buffer of " + bytes / BytesPerMegabyte +
+                  " MB at this resolution, and this GPU allows " + SystemInfo.maxGraphicsBufferSize / BytesPerMegabyte +
+                  " MB. Lower the resolution, or build the network with --precision half.");
+#endif
         }
     }
 
@@ -80,38 +128,22 @@ sealed class ComputeBuffers
 
     const int FullStride = 16;
     const int HalfStride = 8;
+    const int BytesPerMegabyte = 1 << 20;
 
     static readonly List<ComputeBuffers> s_Free = new List<ComputeBuffers>();
-    static readonly List<User> s_Users = new List<User>();
+    static readonly List<Needs> s_Users = new List<Needs>();
 
-    readonly User _user;
+    readonly Needs _needs;
 
-    // A plan at a size.
-    struct User
+    ComputeBuffers(Needs needs)
     {
-        readonly string _key;
-        readonly WorkingSize _size;
-
-        internal User(ComputePlan plan, WorkingSize size)
-        {
-            _key = plan.Key;
-            _size = size;
-        }
-
-        internal bool Is(string key, WorkingSize size)
-          => _size.Width == size.Width && _size.Height == size.Height && _key == key;
-    }
-
-    ComputeBuffers(ComputePlan plan, ComputeConstants sizes, WorkingSize size)
-    {
-        _user = new User(plan, size);
-        Slots = new ComputeBuffer[plan.Slots];
+        _needs = needs;
+        Slots = needs.AllocateSlots();
         try
         {
-            for (var i = 0; i < Slots.Length; i++)
-                Slots[i] = new ComputeBuffer(sizes.SlotElements(i), plan.Half ? HalfStride : FullStride);
-            Tables = new ComputeBuffer(Math.Max(1, plan.TableElements), FullStride);
-            Partials = new ComputeBuffer(sizes.PartialElements(), FullStride);
+            for (var i = 0; i < Slots.Length; i++) Slots[i] = needs.AllocateSlot(i);
+            Tables = needs.AllocateTables();
+            Partials = needs.AllocatePartials();
         }
         catch
         {

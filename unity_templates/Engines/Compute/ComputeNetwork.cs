@@ -10,7 +10,7 @@ namespace StyleTransfer.Compute
 /// </summary>
 /// <remarks>
 /// Between AllocateBuffers and Dispose no method allocates managed memory, but for buffers where a run begins while
-/// another of the same plan is under way.
+/// another that needs the same is under way.
 /// </remarks>
 public sealed class ComputeNetwork : StyleTransferNetwork
 {
@@ -45,11 +45,12 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         ReleaseBuffers();
         _size = size;
         _sizes = new ComputeConstants(_plan, size.Height, size.Width);
+        _needs = new ComputeBuffers.Needs(_plan, _sizes);
         FillConstants(true);
         _picture = Textures.AllocateTarget(size.Width, size.Height, Textures.PreciseFormat, false);
         _painted = Textures.AllocateTarget
           (_sizes.WidthOf(_plan.Result), _sizes.HeightOf(_plan.Result), Textures.PreciseFormat, true);
-        ComputeBuffers.AddUser(_plan, size);
+        ComputeBuffers.AddUser(_needs);
         _isUser = true;
     }
 
@@ -57,13 +58,14 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     public override void ReleaseBuffers()
     {
         EndRun();
-        if (_isUser) ComputeBuffers.RemoveUser(_plan, _size);
+        if (_isUser) ComputeBuffers.RemoveUser(_needs);
         _isUser = false;
         Textures.Release(_painted);
         _painted = null;
         Textures.Release(_picture);
         _picture = null;
         _sizes = null;
+        _needs = null;
     }
 
     /// <summary>Where to draw the picture.</summary>
@@ -85,7 +87,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     public override void Begin()
     {
         EndRun();
-        _buffers = ComputeBuffers.Take(_plan, _sizes, _size);
+        _buffers = ComputeBuffers.Take(_needs);
     }
 
     /// <summary>One dispatch.</summary>
@@ -194,6 +196,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
 
     WorkingSize _size;
     ComputeConstants _sizes;
+    ComputeBuffers.Needs _needs;
     RenderTexture _picture, _painted;
     bool _isUser;
 

@@ -165,9 +165,6 @@ public sealed class ComputePlan
     /// <summary>The constants that depend on the style, of a network that has several; else none.</summary>
     public StyledWeight[] Styles { get; private set; }
 
-    /// <summary>Equal for networks that differ only in their weights: they can share kernels and buffers.</summary>
-    public string Key { get; private set; }
-
     #endregion
 
     #region Reading
@@ -242,7 +239,6 @@ public sealed class ComputePlan
         for (var i = 0; i < Weights.Length; i++) Weights[i] = ReadWeight(reader);
         Styles = version == StyledVersion ? ReadStyles(reader) : new StyledWeight[0];
         Check();
-        Key = MakeKey();
     }
 
     // 2n, or -2n - 1 below zero, in seven bits a byte, the lowest first.
@@ -403,23 +399,6 @@ public sealed class ComputePlan
     }
 
     bool IsValue(int number) => number >= -1 && number < Values.Length;
-
-    string MakeKey()
-    {
-        var text = new StringBuilder();
-        text.Append(Half).Append(Slots).Append('/').Append(TableElements).Append('/');
-        foreach (var kernel in Kernels) text.Append(kernel.Name).Append(' ');
-        foreach (var value in Values)
-            text.Append(value.Channels).Append(',').Append(value.Source).Append(',').Append(value.Root).Append(',')
-              .Append(value.FirstBlock).Append(',').Append(value.Slot).Append(' ');
-        foreach (var dispatch in Dispatches)
-        {
-            text.Append(dispatch.Kernel).Append(':').Append(dispatch.First).Append(',').Append(dispatch.Second)
-              .Append(',').Append(dispatch.Output).Append(',').Append(dispatch.Kept).Append(' ');
-            foreach (var number in dispatch.Fixed) text.Append(number).Append(',');
-        }
-        return text.ToString();
-    }
 
     static InvalidDataException Damaged(string why)
       => new InvalidDataException("the compiled network is damaged: " + why + "; build it again");
