@@ -4,8 +4,8 @@
 
 A conditional instance norm network of the usual widths (32, 64, 128; 5 blocks; random weights), with four styles,
 for each family: layers or dispatches, milliseconds that the cost model predicts at 960x540, and the time of a run
-of its emulation at 480x270 beside the bound one, in one process. Prints a Markdown table. Takes a few minutes; what it
-is at goes to stderr.
+of its emulation at 480x270 beside the bound one, in one process. Prints a Markdown table. Takes a few minutes,
+and says on stderr what it is at.
 """
 
 from __future__ import annotations

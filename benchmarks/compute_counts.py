@@ -1,0 +1,71 @@
+"""What compiled kernels issue and move, beside Barracuda's kernels for the same network, plain and arranged.
+
+    python benchmarks/compute_counts.py [--write]
+
+For each network of ../shared/models one row at 960x540: billions of multiply-adds that a picture needs, those that
+Barracuda's kernels issue as lowered and as arranged for a class of devices (docs/arranged.md), and those that the
+compiled kernels issue; megabytes of activations read and written; dispatches. `--write` puts the table into
+docs/compute.md. Counts only: nothing here is measured on a GPU. Takes a few minutes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.arranged import CLASSES, MODELS, NETWORKS, SIZE
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "compute.md"
+BEGIN, END = "<!-- counts: made by `python benchmarks/compute_counts.py --write` -->", "<!-- end of counts -->"
+BYTES = 4
+
+
+def row(name: str, ranges: dict[str, str]) -> str:
+    from pipeline import sources
+    from pipeline.bench.job import lower
+    from pipeline.cost.model import at_size, device
+    from pipeline.targets.compute import described, packing
+
+    network = sources.read(MODELS / name, sources.ReadOptions(**ranges))
+    compiled = lower(network, "compute", name)
+    size = compiled.sized(SIZE)
+    counts = described.counts(packing.plan_of(compiled.lowered.serialised), *size.hw)
+    issued, moved, dispatches, needed = [], [], [], 0.0
+    for chosen in CLASSES:
+        for arranged in ("none", chosen):
+            subject = lower(network, "barracuda-3.0", name, arranged)
+            layers = at_size(subject.graph, size)
+            issued.append(sum(device(chosen).worker.issued(layer) for layer in layers) * 1e-9)
+            moved.append(sum(layer.read + layer.written for layer in layers) * BYTES * 1e-6)
+            dispatches.append(len(layers))
+            if not needed:
+                needed = sum(layer.macs for layer in layers if layer.conv) * 1e-9
+    pairs = [f"{issued[i]:.1f}, {issued[i + 1]:.1f}" for i in (0, 2, 4)]
+    return (
+        f"| {Path(name).name} | {needed:.1f} | {' | '.join(pairs)} | {counts['giga_fma']:.1f} "
+        f"| {moved[0]:,.0f}, {moved[1]:,.0f}, {moved[3]:,.0f} | {counts['moved_megabytes']:,.0f} "
+        f"| {dispatches[0]}, {dispatches[1]}, {dispatches[3]} | {counts['dispatches']:.0f} |"
+    )
+
+
+def main() -> None:
+    lines = [
+        BEGIN,
+        "",
+        "| network | needed | desktop | phone, ARM and Apple | phone, Qualcomm | compiled | MB, Barracuda "
+        "| MB, compiled | layers, Barracuda | dispatches, compiled |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, ranges in NETWORKS:
+        lines.append(row(name, ranges))
+        print(lines[-1], flush=True)
+    if "--write" in sys.argv:
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        behind = rest.partition(END)[2]
+        PAGE.write_text(f"{before}{chr(10).join(lines)}\n\n{END}{behind}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
