@@ -111,7 +111,17 @@ def main() -> int:
         name: held for name in ("input_range", "output_range", "take", "mask") if (held := getattr(chosen, name))
     }
     ranges |= {"bind": tuple(chosen.bind)} if chosen.bind else {}
-    heads = "model|executed at|levels|at 2 % contrast|flat|dispatches|bytes|G multiply-adds|MB moved".split("|")
+    heads = (
+        "model",
+        "executed at",
+        "levels",
+        "at 2 % contrast",
+        "flat",
+        "dispatches",
+        "bytes",
+        "GFMA",
+        "MB moved",
+    )
     print(f"| {' | '.join(heads)} |")
     print("|---" * len(heads) + "|")
     for path in chosen.models:

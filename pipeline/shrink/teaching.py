@@ -18,6 +18,7 @@ from pipeline.shrink import aim, students
 from pipeline.shrink.candidates import fresh
 from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
 from pipeline.shrink.distill import DistillOptions, distill
+from pipeline.shrink.goals import parse
 from pipeline.shrink.loop import History
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
@@ -71,6 +72,8 @@ def distill_file(
             subject="--student",
             remedy=f"Describe it (such as {students.EXAMPLES}), or give a --goal that it must meet.",
         )
+    if goal:
+        parse(goal, target=aimed)
     path = existing_file(teacher)
     place = output or Path.cwd() / f"{path.stem}.student.pth"
     folder = run or Path(f"{place}.run")
