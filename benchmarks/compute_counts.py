@@ -31,7 +31,7 @@ def row(name: str, ranges: dict[str, str]) -> str:
     network = sources.read(MODELS / name, sources.ReadOptions(**ranges))
     compiled = lower(network, "compute", name)
     size = compiled.sized(SIZE)
-    counts = described.counts(packing.plan_of(compiled.lowered.serialised), *size.hw)
+    counts = described.counts(packing.plan_of(compiled.lowered.serialised), size)
     issued, moved, dispatches, needed = [], [], [], 0.0
     for chosen in CLASSES:
         for arranged in ("none", chosen):

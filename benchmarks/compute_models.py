@@ -30,14 +30,13 @@ from pipeline import sources
 from pipeline.build import prove
 from pipeline.build.lowering import trial_sizes
 from pipeline.build.options import BuildOptions
-from pipeline.build.prove import picture_function
 from pipeline.graph import to_model
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 from pipeline.targets.compute import described, execution, packing
 from pipeline.verify.compare import difference
 from pipeline.verify.pictures import load, noise
-from pipeline.verify.proof import Picture2Picture
+from pipeline.verify.proof import Picture2Picture, around
 
 
 def row(path: Path, ranges: dict[str, Any]) -> str:
@@ -46,20 +45,20 @@ def row(path: Path, ranges: dict[str, Any]) -> str:
     network, lowered, _, _ = prove.make(path, options, lambda *_: None, bake_contract=True)
     plan = packing.plan_of(lowered.serialised)
     reference = sources.reference(network)
-    height, width = trial_sizes(lowered, getattr(reference, "fixed_size", None))[-1].hw
+    size = trial_sizes(lowered, getattr(reference, "fixed_size", None))[-1]
     multiple, fixed = lowered.size_multiple, lowered.fixed_size is not None
-    truth = picture_function(lowered.quantised or reference, network, reference, lowered)
-    executor = execution.Executor(plan, height, width, guard=1024)
+    truth = around(lowered.quantised or reference, prove.contract_of(network, reference, lowered))
+    executor = execution.Executor(plan, size, guard=1024)
     worst = {}
-    for kind, pictures in frames(height, width, plan.channels[0]).items():
+    for kind, pictures in frames(*size.hw, plan.channels[0]).items():
         right = truth if kind == "ordinary" else exactly(lowered.graph)
         worst[kind] = max(difference(right(held), executor.run(held), "").max_levels for held in pictures)
     if not executor.guards_hold():
         raise AssertionError(f"{path.name}: a kernel wrote behind a buffer")
-    cost = described.counts(plan, *(plan.size if fixed else (540 // multiple * multiple, 960)))
+    cost = described.counts(plan, plan.size if fixed else Size(960, 540 // multiple * multiple))
     levels = " | ".join(f"{held:.4f}" for held in worst.values())
     return (
-        f"{width}x{height} | {levels} | {cost['dispatches']:.0f} | {len(lowered.serialised):,} "
+        f"{size} | {levels} | {cost['dispatches']:.0f} | {len(lowered.serialised):,} "
         f"| {cost['giga_fma']} | {cost['moved_megabytes']}"
     )
 

@@ -101,7 +101,7 @@ class Running:
             except ValueError:
                 continue
             return size
-        return self.plan.size
+        return self.plan.size.hw
 
     def psnr(self, weights: Mapping[str, np.ndarray], names: Collection[str] = ()) -> dict[str, float]:
         """How near the plan with some weights replaced, by name, comes to itself: dB against 255 levels."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.support.size import Size
 from pipeline.targets.compute import channels, convolutions, memory, pixels, statistics
 from pipeline.targets.compute.assembly import Assembly
 from pipeline.targets.compute.operators import read
@@ -53,15 +54,15 @@ class Compiled:
     refused: tuple[Refused, ...]
 
 
-def compile_graph(graph: gs.Graph, size: tuple[int, int] | None = None, *, half: bool = False) -> Compiled:
+def compile_graph(graph: gs.Graph, size: Size | None = None, *, half: bool = False) -> Compiled:
     """Compile a graph of one picture in and one picture out, its values RGB 0..1 on both sides.
 
-    `size` is the nominal (height, width); by default the declared one. The graph is not changed.
+    `size` is the nominal one; by default it is the declared one. The graph is not changed.
     """
     image = graph.inputs[0]
     declared = image.shape
     if size is not None:
-        image.shape = [1, declared[1], *size]
+        image.shape = [1, declared[1], *size.hw]
     try:
         steps = read(graph)
     finally:
@@ -95,7 +96,7 @@ def _compiled(steps: Steps, half: bool) -> Compiled:
         assembly.values,
         assembly.weights,
         assembly.tables,
-        steps.shapes[steps.picture][1:],
+        Size.of_hw(steps.shapes[steps.picture][1:]),
         (steps.shapes[steps.picture][0], steps.shapes[steps.result][0]),
         result,
         half,
@@ -104,8 +105,8 @@ def _compiled(steps: Steps, half: bool) -> Compiled:
     memory.assign(plan)
     if clash := memory.clash(plan):
         raise AssertionError(f"{clash!r} reads and writes one buffer")
-    for value, size in zip(plan.values, plan.sizes(*plan.size), strict=True):
+    for value, size in zip(plan.values, plan.sizes(plan.size), strict=True):
         known = steps.shapes.get(value.name)
-        if known is not None and known[1:] != size:
+        if known is not None and known[1:] != size.hw:
             raise AssertionError(f"{value.name}: the plan says {size}, the graph {known[1:]}")
     return Compiled(plan, ())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.support.size import Size
 from pipeline.targets.compute.plan import Dispatch, Plan
 
 SHAPE = (
@@ -29,12 +30,13 @@ REAL_PLACE = {name: 4 * row for row, name in enumerate(REAL) if name} | {
     "EPSILON_OUTSIDE": 22,
 }
 
-Sizes = list[tuple[int, int]]
+Sizes = list[Size]
+"""Of each value of a plan, by its number."""
 
 
 def tiles(plan: Plan, dispatch: Dispatch, sizes: Sizes) -> tuple[int, int]:
     """Thread groups across and down a picture: (across, down), slices and blocks aside."""
-    height, width = sizes[dispatch.output]
+    height, width = sizes[dispatch.output].hw
     across, down = dispatch.macro("THREADS_X", 1), dispatch.macro("THREADS_Y", 1)
     if dispatch.grid == "tiles":
         shuffle = dispatch.macro("SHUFFLE", 1)
@@ -66,15 +68,15 @@ def constants(plan: Plan, dispatch: Dispatch, sizes: Sizes, flip: bool = False) 
 
     if dispatch.first >= 0:
         value, size = plan.values[dispatch.first], sizes[dispatch.first]
-        put("SOURCE_WIDTH", size[1])
-        put("SOURCE_HEIGHT", size[0])
+        put("SOURCE_WIDTH", size.width)
+        put("SOURCE_HEIGHT", size.height)
         put("SOURCE_BLOCKS", value.blocks)
         put("SOURCE_CHANNELS", value.channels)
         put("FIRST_BLOCK_A", value.first_block)
     if dispatch.output >= 0:
         value, size = plan.values[dispatch.output], sizes[dispatch.output]
-        put("OUTPUT_WIDTH", size[1])
-        put("OUTPUT_HEIGHT", size[0])
+        put("OUTPUT_WIDTH", size.width)
+        put("OUTPUT_HEIGHT", size.height)
         put("OUTPUT_BLOCKS", value.blocks)
         put("OUTPUT_CHANNELS", value.channels)
         put("FIRST_BLOCK_OUTPUT", value.first_block)
@@ -83,8 +85,8 @@ def constants(plan: Plan, dispatch: Dispatch, sizes: Sizes, flip: bool = False) 
         put("TILES", across * down)
     if dispatch.second >= 0:
         value, size = plan.values[dispatch.second], sizes[dispatch.second]
-        put("SECOND_WIDTH", size[1])
-        put("SECOND_HEIGHT", size[0])
+        put("SECOND_WIDTH", size.width)
+        put("SECOND_HEIGHT", size.height)
         put("FIRST_BLOCK_B", value.first_block)
     if dispatch.of is not None:
         across, down = tiles(plan, dispatch.of, sizes)
@@ -97,10 +99,9 @@ def constants(plan: Plan, dispatch: Dispatch, sizes: Sizes, flip: bool = False) 
         at = REAL_PLACE[name]
         real[at : at + len(numbers)] = numbers
     if dispatch.align_corners:
-        (height, width), (rows, columns) = sizes[dispatch.first], sizes[dispatch.output]
-        at = REAL_PLACE["SAMPLING"]
-        real[at] = (width - 1) / (columns - 1) if columns > 1 else 0.0
-        real[at + 1] = (height - 1) / (rows - 1) if rows > 1 else 0.0
+        before, after, at = sizes[dispatch.first], sizes[dispatch.output], REAL_PLACE["SAMPLING"]
+        real[at] = (before.width - 1) / (after.width - 1) if after.width > 1 else 0.0
+        real[at + 1] = (before.height - 1) / (after.height - 1) if after.height > 1 else 0.0
     return shape.reshape(-1, 4), real.reshape(-1, 4)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 
+from pipeline.support.size import Size
 from pipeline.targets.compute.constants import groups
 from pipeline.targets.compute.kernels import kernel_name
 from pipeline.targets.compute.plan import PICTURE, Plan
@@ -18,7 +19,7 @@ DOMAIN = "unity-bridge.compute"
 
 def model(plan: Plan) -> onnx.ModelProto:
     """The model. Sizes are the nominal ones of the input."""
-    sizes = plan.sizes(*plan.size)
+    sizes = plan.sizes(plan.size)
 
     def tensor(number: int) -> str:
         if number == PICTURE:
@@ -47,7 +48,7 @@ def model(plan: Plan) -> onnx.ModelProto:
         )
     ends = []
     for name, value, channels in zip(plan.names, (PICTURE, plan.result), plan.channels, strict=True):
-        shape = [1, channels, *sizes[value]] if value == PICTURE else [1, channels, None, None]
+        shape = [1, channels, *sizes[value].hw] if value == PICTURE else [1, channels, None, None]
         ends.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
     weights = [onnx.numpy_helper.from_array(held.data, f"weight{at}") for at, held in enumerate(plan.weights)]
     graph = onnx.helper.make_graph(nodes, "plan", ends[:1], ends[1:], weights)
@@ -59,10 +60,10 @@ def model(plan: Plan) -> onnx.ModelProto:
 
 def table(plan: Plan) -> list[dict[str, Any]]:
     """The plan for people: one row for each dispatch, at the nominal size."""
-    sizes = plan.sizes(*plan.size)
+    sizes = plan.sizes(plan.size)
     rows = []
     for number, dispatch in enumerate(plan.dispatches):
-        shown = sizes[dispatch.output] if dispatch.output >= 0 else (0, 0)
+        shown = sizes[dispatch.output] if dispatch.output >= 0 else Size(0, 0)
         rows.append(
             {
                 "dispatch": number,
@@ -71,8 +72,8 @@ def table(plan: Plan) -> list[dict[str, Any]]:
                 "reads": [_place(plan, v) for v in (dispatch.first, dispatch.second) if v >= 0],
                 "writes": [_place(plan, v) for v in (dispatch.output, dispatch.kept) if v >= 0 and _kept(plan, v)],
                 "channels": plan.values[dispatch.output].channels if dispatch.output >= 0 else 0,
-                "width": shown[1],
-                "height": shown[0],
+                "width": shown.width,
+                "height": shown.height,
                 "nodes": list(dispatch.nodes),
             }
         )
@@ -96,18 +97,18 @@ def _place(plan: Plan, number: int) -> str:
     return f"buffer {root.slot}{part}"
 
 
-def counts(plan: Plan, height: int, width: int) -> dict[str, float]:
+def counts(plan: Plan, size: Size) -> dict[str, float]:
     """What a picture of this size costs, counted in the plan.
 
     `dispatches`; `giga_fma`: multiply-adds that threads of convolutions issue, with those at the edges of tiles
     and in channels that do not exist, in billions; `moved_megabytes`: activations read and written, each value
     once for each dispatch (what a cache can do at best); `alive_megabytes`: the buffers that the values share.
     """
-    sizes = plan.sizes(height, width)
+    sizes = plan.sizes(size)
     each = 8 if plan.half else 16
 
     def elements(number: int) -> int:
-        return 0 if number < 0 else plan.values[number].blocks * sizes[number][0] * sizes[number][1]
+        return 0 if number < 0 else plan.values[number].blocks * sizes[number].pixels
 
     issued, moved = 0, 0
     for dispatch in plan.dispatches:
@@ -127,5 +128,5 @@ def counts(plan: Plan, height: int, width: int) -> dict[str, float]:
         "dispatches": len(plan.dispatches),
         "giga_fma": round(issued * 1e-9, 3),
         "moved_megabytes": round(moved * each * 1e-6, 1),
-        "alive_megabytes": round(sum(plan.slot_elements(height, width)) * each * 1e-6, 1),
+        "alive_megabytes": round(sum(plan.slot_elements(size)) * each * 1e-6, 1),
     }

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.targets.compute.constants import REAL_PLACE, SHAPE_PLACE, constants
+from pipeline.support.size import Size
+from pipeline.targets.compute.constants import REAL_PLACE, SHAPE_PLACE, Sizes, constants
 from pipeline.targets.compute.layout import buffer
 from pipeline.targets.compute.plan import PICTURE, Dispatch, Plan, blocks
 
@@ -41,7 +42,7 @@ def runner(plan: Plan, seen: Seen | None = None) -> Callable[[np.ndarray], np.nd
 class _Constants:
     """The constants of one dispatch, by name."""
 
-    def __init__(self, plan: Plan, dispatch: Dispatch, sizes: list[tuple[int, int]]) -> None:
+    def __init__(self, plan: Plan, dispatch: Dispatch, sizes: Sizes) -> None:
         shape, real = constants(plan, dispatch, sizes)
         self._shape, self._real = shape.reshape(-1), real.reshape(-1)
 
@@ -57,8 +58,8 @@ class _Run:
         self.plan, self.weights, self.seen = plan, weights, seen
         if picture.shape[0] != 1 or picture.shape[1] != plan.channels[0]:
             raise ValueError(f"pictures of shape (1, {plan.channels[0]}, H, W) are taken, not {picture.shape}")
-        self.sizes = plan.sizes(*picture.shape[2:])
-        elements = plan.slot_elements(*picture.shape[2:])
+        size = Size.of_hw(picture.shape[2:])
+        self.sizes, elements = plan.sizes(size), plan.slot_elements(size)
         self.slots = [np.full((count, 4), np.nan, np.float32) for count in elements]
         self.tables = np.full((plan.table_elements, 4), np.nan, np.float32)
         self.picture = np.zeros((4, *picture.shape[2:]), np.float32)
@@ -79,14 +80,14 @@ class _Run:
         if number == PICTURE:
             return self.picture
         value = self.plan.values[number]
-        height, width = self.sizes[number]
+        height, width = self.sizes[number].hw
         at, end = value.first_block * height * width, (value.first_block + value.blocks) * height * width
         held = self.slots[self.plan.values[value.root].slot][at:end]
         return held.reshape(value.blocks, height, width, 4).transpose(0, 3, 1, 2).reshape(-1, height, width)
 
     def write(self, number: int, data: Channels) -> None:
         value = self.plan.values[number]
-        height, width = self.sizes[number]
+        height, width = self.sizes[number].hw
         at, end = value.first_block * height * width, (value.first_block + value.blocks) * height * width
         stored = data.reshape(value.blocks, 4, height, width).transpose(0, 2, 3, 1).reshape(-1, 4)
         self.slots[self.plan.values[value.root].slot][at:end] = _half(stored) if self.plan.half else stored
@@ -188,7 +189,7 @@ class _Run:
 def _conv(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
     m = dispatch.macros
     shuffle, phased = m.get("SHUFFLE", 1), m.get("PHASED", 0)
-    height, width = run.sizes[dispatch.output]
+    height, width = run.sizes[dispatch.output].hw
     rows = -(-(height + held["CROP_TOP"]) // shuffle)
     columns = -(-(width + held["CROP_LEFT"]) // shuffle)
     value = run.value(dispatch, held)
@@ -273,7 +274,7 @@ def _session(strides: tuple[int, int], dilations: tuple[int, int]) -> onnxruntim
 
 def _depthwise(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
     m = dispatch.macros
-    height, width = run.sizes[dispatch.output]
+    height, width = run.sizes[dispatch.output].hw
     value = run.value(dispatch, held)
     count, taps = value.shape[0] // 4, m["KERNEL_Y"] * m["KERNEL_X"]
     weights = run.weights[held["WEIGHTS_AT"] : held["WEIGHTS_AT"] + count * taps].reshape(count, taps, 4)
@@ -291,7 +292,7 @@ def _depthwise(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
 
 
 def _pointwise(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
-    height, width = run.sizes[dispatch.output]
+    height, width = run.sizes[dispatch.output].hw
     value = run.value(dispatch, held)
     sample = dispatch.macro("SAMPLE")
     if sample == 1:
@@ -329,7 +330,7 @@ def _bilinear(value: Channels, y: np.ndarray, x: np.ndarray) -> Channels:
 
 
 def _gather(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
-    height, width = run.sizes[dispatch.output]
+    height, width = run.sizes[dispatch.output].hw
     move, n, option = dispatch.macro("MOVE"), dispatch.macro("FACTOR", 1), held["OPTION"]
     count, source_count = held["OUTPUT_CHANNELS"], held["SOURCE_CHANNELS"]
     if move == 4:
@@ -359,7 +360,7 @@ def _gather(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
 
 def _pool(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
     m = dispatch.macros
-    height, width = run.sizes[dispatch.output]
+    height, width = run.sizes[dispatch.output].hw
     value = run.value(dispatch, held)
     largest = m["POOL"] == 0
     total = np.full((value.shape[0], height, width), -np.inf if largest else 0.0, np.float32)

@@ -193,7 +193,7 @@ def timed(plan: Plan, size: Size, seconds: float) -> dict[str, Any]:
     A run is given to the device as a whole and waited for; the picture is on the device before and after. The
     first two runs warm up and are not counted, but where the first takes all of the time: then it is the only one.
     """
-    executor = Executor(plan, *size.hw)
+    executor = Executor(plan, size)
 
     def run() -> float:
         start = time.perf_counter()
@@ -220,32 +220,32 @@ def timed(plan: Plan, size: Size, seconds: float) -> dict[str, Any]:
 
 
 class Executor:
-    """A plan on the device, for pictures of one size (height, width).
+    """A plan on the device, for pictures of one size.
 
     `guard` elements of not-a-number lie behind each buffer, and every buffer begins as not-a-number: what is read
     before it is written, or outside, spoils the picture. `guards_hold` tells whether anything was written there.
     """
 
-    def __init__(self, plan: Plan, height: int, width: int, guard: int = 0, flip: bool = False) -> None:
+    def __init__(self, plan: Plan, size: Size, guard: int = 0, flip: bool = False) -> None:
         import wgpu
 
-        self.plan, self.size, self.guard, self.flip = plan, (height, width), guard, flip
-        self._sizes = plan.sizes(height, width)
+        self.plan, self.size, self.guard, self.flip = plan, size, guard, flip
+        self._sizes = plan.sizes(size)
         usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
         self._usage = usage
         made = device_in_use()
         self._weights = made.create_buffer_with_data(data=buffer(plan).tobytes(), usage=usage)
         each = 8 if plan.half else 16
-        self._slots = [self._poisoned(count, each) for count in plan.slot_elements(height, width)]
+        self._slots = [self._poisoned(count, each) for count in plan.slot_elements(size)]
         self._tables = self._poisoned(plan.table_elements, 16)
         self._partials = self._poisoned(partial_elements(plan, self._sizes), 16)
         flags = wgpu.TextureUsage
         out = self._sizes[plan.result]
         self._picture = made.create_texture(
-            size=(width, height, 1), format="rgba32float", usage=flags.TEXTURE_BINDING | flags.COPY_DST
+            size=(size.width, size.height, 1), format="rgba32float", usage=flags.TEXTURE_BINDING | flags.COPY_DST
         )
         self._painted = made.create_texture(
-            size=(out[1], out[0], 1), format="rgba32float", usage=flags.STORAGE_BINDING | flags.COPY_SRC
+            size=(out.width, out.height, 1), format="rgba32float", usage=flags.STORAGE_BINDING | flags.COPY_SRC
         )
         self._views = self._picture.create_view(), self._painted.create_view()
         self._work = [self._prepared(dispatch) for dispatch in plan.dispatches]
@@ -300,7 +300,7 @@ class Executor:
 
     def run(self, picture: np.ndarray) -> np.ndarray:
         """What the plan makes of a picture (1, C, H, W), as (1, C, H', W'); both RGB 0..1, float32."""
-        height, width = self.size
+        height, width = self.size.hw
         channels = picture.shape[1]
         pixels = np.zeros((height, width, 4), np.float32)
         pixels[..., :3] = picture[0].transpose(1, 2, 0) if channels == 3 else picture[0, 0][..., None]
@@ -310,7 +310,7 @@ class Executor:
         rows = {"bytes_per_row": width * 16, "rows_per_image": height}
         queue.write_texture({"texture": self._picture}, pixels.tobytes(), rows, (width, height, 1))
         self.submit()
-        tall, wide = self._sizes[self.plan.result]
+        tall, wide = self._sizes[self.plan.result].hw
         rows = {"bytes_per_row": wide * 16, "rows_per_image": tall}
         data = queue.read_texture({"texture": self._painted}, rows, (wide, tall, 1))
         made = np.frombuffer(data, np.float32).reshape(tall, wide, 4)
@@ -336,7 +336,7 @@ class Executor:
     def guards_hold(self) -> bool:
         """Whether nothing was written behind the buffers."""
         each = 8 if self.plan.half else 16
-        held = [(slot, n * each) for slot, n in zip(self._slots, self.plan.slot_elements(*self.size), strict=True)]
+        held = [(slot, n * each) for slot, n in zip(self._slots, self.plan.slot_elements(self.size), strict=True)]
         held += [
             (self._tables, self.plan.table_elements * 16),
             (self._partials, partial_elements(self.plan, self._sizes) * 16),

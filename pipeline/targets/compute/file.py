@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 from pipeline.targets.compute.constants import REAL, REAL_PLACE, SHAPE, SHAPE_PLACE
 from pipeline.targets.compute.kernels import kernel_name, macros, variants
 from pipeline.targets.compute.plan import Dispatch, Extent, Plan, Value, Weight
@@ -71,7 +72,7 @@ def _written(plan: Plan) -> _Writer:
     to.ints(
         STYLED if plan.style_count > 1 else VERSION,
         int(plan.half),
-        *plan.size,
+        *plan.size.hw,
         *plan.channels,
         plan.result,
         plan.table_elements,
@@ -276,7 +277,7 @@ def _parsed(source: _Reader) -> Plan:
     if len(SHAPE) * 4 < max(fixed_names):
         raise ValueError("constants")
     channels = (in_channels, out_channels)
-    size = (height, width)
+    size = Size(width, height)
     return Plan(
         dispatches,
         values,

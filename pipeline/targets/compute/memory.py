@@ -21,8 +21,8 @@ def assign(plan: Plan) -> None:
             root = plan.values[value].root
             first.setdefault(root, number)
             last[root] = number
-    sizes = plan.sizes(*plan.size)
-    needs = {root: plan.values[root].blocks * sizes[root][0] * sizes[root][1] for root in first}
+    sizes = plan.sizes(plan.size)
+    needs = {root: plan.values[root].blocks * sizes[root].pixels for root in first}
     held: list[int] = []
     free: list[int] = []
     for number in range(len(plan.dispatches)):

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pipeline.support.size import Size
+
 PICTURE = 0
 """The number of the value that is the camera's picture."""
 
@@ -105,13 +107,13 @@ class Dispatch:
 
 @dataclass
 class Plan:
-    """A compiled network. `size` is the nominal (height, width); `channels` are those of picture and result."""
+    """A compiled network. `size` is the nominal one; `channels` are those of picture and result."""
 
     dispatches: list[Dispatch]
     values: list[Value]
     weights: list[Weight]
     table_elements: int
-    size: tuple[int, int]
+    size: Size
     channels: tuple[int, int]
     result: int
     half: bool = False
@@ -123,26 +125,26 @@ class Plan:
     """By the number of a weight, its data for each of several styles: (styles, *shape of the weight)."""
     style_count: int = 1
 
-    def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
-        """(height, width) of every value for a picture of this size. ValueError where one would be empty."""
-        found: list[tuple[int, int]] = []
+    def sizes(self, size: Size) -> list[Size]:
+        """The size of every value for a picture of this size. ValueError where one would be empty."""
+        found: list[Size] = []
         for value in self.values:
             if value.number == PICTURE:
-                found.append((height, width))
+                found.append(size)
                 continue
             above = found[value.source]
-            made = (value.height.of(above[0]), value.width.of(above[1]))
-            if min(made) < 1:
-                raise ValueError(f"a picture of {width}x{height} is too small for this network")
+            made = Size(value.width.of(above.width), value.height.of(above.height))
+            if min(made.hw) < 1:
+                raise ValueError(f"a picture of {size} is too small for this network")
             found.append(made)
         return found
 
-    def slot_elements(self, height: int, width: int) -> list[int]:
-        """Elements of four channels that each buffer needs."""
-        sizes = self.sizes(height, width)
+    def slot_elements(self, size: Size) -> list[int]:
+        """Elements of four channels that each buffer needs for a picture of this size."""
+        sizes = self.sizes(size)
         elements = [0] * self.slots
         for value in self.values:
             if value.slot >= 0 and value.root == value.number:
-                needed = value.blocks * sizes[value.number][0] * sizes[value.number][1]
+                needed = value.blocks * sizes[value.number].pixels
                 elements[value.slot] = max(elements[value.slot], needed)
         return elements

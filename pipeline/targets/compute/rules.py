@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.support.size import Size
 from pipeline.targets.compute.steps import Refused
 from pipeline.validation.kinds import Hit
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 _KEPT = "_compute_refused"
 """Under which name a view keeps what the compiler said."""
-_TRIAL = (512, 512)
-"""Height and width at which a graph is compiled that declares none: whatever it halves, it can be halved."""
+_TRIAL = Size(512, 512)
+"""At what a graph is compiled that declares no size: whatever it halves, it can be halved."""
 
 
 def compiles(view: View, rule: Rule) -> Found:
@@ -56,8 +57,8 @@ def _compiled(view: View) -> tuple[Refused, ...]:
     shape = graph.inputs[0].shape
     if shape is None or len(shape) != 4:
         return (Refused("", "Network", "its input is not a picture: a tensor (1, channels, height, width)"),)
-    sizes = [size for size in shape[2:] if isinstance(size, int) and size > 0]
-    return compile_graph(graph, (sizes[0], sizes[1]) if len(sizes) == 2 else _TRIAL).refused
+    sides = [side for side in shape[2:] if isinstance(side, int) and side > 0]
+    return compile_graph(graph, Size.of_hw((sides[0], sides[1])) if len(sides) == 2 else _TRIAL).refused
 
 
 def one_picture(view: View, rule: Rule) -> Found:

@@ -10,6 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import from_model
+from pipeline.support.size import Size
 
 OPSET = 18
 
@@ -130,12 +131,12 @@ def made(name: str, size: tuple[int, int] = (29, 37)) -> gs.Graph:
     return net.graph(NETWORKS[name](net))
 
 
-def sizes(name: str, nominal: tuple[int, int]) -> list[tuple[int, int]]:
+def sizes(name: str, nominal: Size) -> list[Size]:
     """The nominal size, and another that is not a multiple of a tile; `groups` holds its width, as exported."""
     if name == "groups":
-        return [nominal, (nominal[0] + 7, nominal[1])]
+        return [nominal, Size(nominal.width, nominal.height + 7)]
     factor = 8 if name in SIZES else 1
-    return [nominal, (nominal[0] + 3 * factor, max(factor * 5, nominal[1] - 2 * factor))]
+    return [nominal, Size(max(factor * 5, nominal.width - 2 * factor), nominal.height + 3 * factor)]
 
 
 GREY = {"grey": 1}

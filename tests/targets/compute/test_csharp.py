@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 from pipeline.targets.compute import file, styles
 from pipeline.targets.compute.compiler import compile_graph
 from pipeline.targets.compute.constants import constants, groups, partial_elements
@@ -28,10 +29,10 @@ def program(tmp_path_factory):
     return must_compile(tmp_path_factory.mktemp("plans") / "plans.exe", [*sources, HERE / "PlanCases.cs"])
 
 
-def told(program, folder, data: bytes, size: tuple[int, int], flip: bool, *shares: float) -> list[list[str]]:
+def told(program, folder, data: bytes, size: Size, flip: bool, *shares: float) -> list[list[str]]:
     path = folder / "plan.bytes"
     path.write_bytes(data)
-    done = run("mono", program, path, size[0], size[1], int(flip), *shares)
+    done = run("mono", program, path, size.height, size.width, int(flip), *shares)
     assert done.returncode == 0, done.stderr
     return [line.split(" ") for line in done.stdout.splitlines()]
 
@@ -42,9 +43,9 @@ def test_constants_groups_and_weights_are_those_of_python(program, tmp_path, nam
     plan.metadata = {"source_digest": "é"}
     for size, flip in zip(sizes(name, plan.size), (True, False), strict=True):
         lines = told(program, tmp_path, file.write(plan), size, flip)
-        own = plan.sizes(*size)
+        own = plan.sizes(size)
         expected = [["plan", "False", *plan.names, "1"]]
-        expected += [["slot", str(max(1, count))] for count in plan.slot_elements(*size)]
+        expected += [["slot", str(max(1, count))] for count in plan.slot_elements(size)]
         expected.append(["partials", str(partial_elements(plan, own))])
         for dispatch in plan.dispatches:
             shape, real = constants(plan, dispatch, own, flip)
@@ -72,7 +73,7 @@ def test_styles_are_mixed_as_python_does(program, tmp_path, name):
         if 1 in shares:
             np.testing.assert_allclose(weights, buffer(plans[shares.index(1)]).reshape(-1), atol=1e-7)
     for cut in (len(data) - 3, len(data) - 4 * 7):
-        assert told(program, tmp_path, data[:cut], (32, 32), False)[0][0] == "refused"
+        assert told(program, tmp_path, data[:cut], Size(32, 32), False)[0][0] == "refused"
         with pytest.raises(PipelineError, match="compiled network"):
             file.parse(data[:cut])
 
@@ -91,6 +92,6 @@ def test_a_damaged_plan_is_refused_by_both(program, tmp_path):
         for _ in range(3):
             broken[int(random.integers(4, 600))] = int(random.integers(0, 256))
         cut = bytes(broken[: int(random.integers(20, len(broken)))])
-        assert told(program, tmp_path, cut, (32, 32), False)[0][0] == "refused"
+        assert told(program, tmp_path, cut, Size(32, 32), False)[0][0] == "refused"
         with pytest.raises(Exception, match="compiled network"):
             file.parse(cut)

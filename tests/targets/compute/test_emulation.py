@@ -25,7 +25,7 @@ def compiled(name: str, half: bool = False):
 def test_half_precision_stays_near(name):
     _, plan = compiled(name)
     _, half = compiled(name, half=True)
-    picture = np.random.default_rng(1).random((1, 3, *plan.size), dtype=np.float32)
+    picture = np.random.default_rng(1).random((1, 3, *plan.size.hw), dtype=np.float32)
     error = emulation.runner(half)(picture) - emulation.runner(plan)(picture)
     assert 0 < np.sqrt((error**2).mean()) < 10 ** (-55 / 20)
 
@@ -35,10 +35,10 @@ def test_what_is_read_before_it_is_written_shows(monkeypatch):
     _, plan = compiled("style")
     for value in plan.values:
         value.slot = 0 if value.slot >= 0 else -1
-    made_ = emulation.runner(plan)(np.random.default_rng(1).random((1, 3, *plan.size), dtype=np.float32))
+    made_ = emulation.runner(plan)(np.random.default_rng(1).random((1, 3, *plan.size.hw), dtype=np.float32))
     _, right = compiled("style")
     assert not np.allclose(
-        made_, emulation.runner(right)(np.zeros((1, 3, *plan.size), np.float32)), equal_nan=True
+        made_, emulation.runner(right)(np.zeros((1, 3, *plan.size.hw), np.float32)), equal_nan=True
     )
 
 

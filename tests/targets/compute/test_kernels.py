@@ -30,12 +30,12 @@ def test_kernels_and_emulation_compute_the_network(name):
     assert not compiled.refused, compiled.refused
     plan = file.parse(file.write(compiled.plan))
     opened, emulated = session(model(graph)), emulation.runner(plan)
-    for height, width in sizes(name, plan.size):
-        picture = np.random.default_rng(2).random((1, plan.channels[0], height, width), dtype=np.float32)
+    for size in sizes(name, plan.size):
+        picture = np.random.default_rng(2).random((1, plan.channels[0], *size.hw), dtype=np.float32)
         expected = run(opened, picture)
         assert np.isfinite(expected).all()
         assert expected.std() > 0.02, "the picture says something"
-        executor = execution.Executor(plan, height, width, guard=GUARD)
+        executor = execution.Executor(plan, size, guard=GUARD)
         for _ in range(2):
             painted = executor.run(picture)
         assert executor.guards_hold()
@@ -48,8 +48,8 @@ def test_half_precision_is_what_the_emulation_computes():
     """Activations are rounded to float16 alike: nearer to each other than either is to float32."""
     graph = made("style")
     plan = compile_graph(graph, half=True).plan
-    picture = np.random.default_rng(2).random((1, 3, *plan.size), dtype=np.float32)
-    executor = execution.Executor(plan, *plan.size, guard=GUARD)
+    picture = np.random.default_rng(2).random((1, 3, *plan.size.hw), dtype=np.float32)
+    executor = execution.Executor(plan, plan.size, guard=GUARD)
     painted = executor.run(picture)
     assert executor.guards_hold()
     apart = np.sqrt(((painted - emulation.runner(plan)(picture)) ** 2).mean())
@@ -87,8 +87,8 @@ def test_flat_and_nearly_flat_frames_are_right():
     graph = made("style")
     plan = compile_graph(graph).plan
     run_exactly, emulated = exact(graph), emulation.runner(plan)
-    executor = execution.Executor(plan, *plan.size)
-    noise = np.random.default_rng(3).random((1, 3, *plan.size), dtype=np.float32)
+    executor = execution.Executor(plan, plan.size)
+    noise = np.random.default_rng(3).random((1, 3, *plan.size.hw), dtype=np.float32)
     for name, of in FRAMES.items():
         frame = of(noise).astype(np.float32)
         expected = run_exactly(frame)
