@@ -110,7 +110,7 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
         "baked": lowered.baked,
         "before": lowered.before,
         "cost": predicted(lowered),
-        "advice": advice(lowered.graph, lowered.target, lowered.fixed_size)
+        "advice": advice(lowered.graph, lowered.target, lowered.fixed_size, lowered.plain)
         if len(lowered.graph.nodes) <= _MOST_ADVISED
         else None,
         **_plan(lowered.serialised, lowered.target),

@@ -68,6 +68,8 @@ class Lowered:
     edits: list[Edit]
     refusals: list[Refusal]
     checks: list[Check] | None
+    plain: gs.Graph
+    """The graph before it was arranged for a class of devices: what other families are predicted from."""
     arranged: dict[str, Any] | None
     """For which class of devices the graph is arranged, and what that gains, as data; None where it is not."""
     baked: dict[str, str] | None
@@ -201,7 +203,7 @@ def _lower_at(
     smallest = network.contract.size_multiple if network.contract else 1
     fit = _fit(graph, target, channels, smallest, written)
     del written
-    arranged, on = None, device_for(target, device)
+    arranged, plain, on = None, graph, device_for(target, device)
     if on is not None and fit.candidate is not None:
         alone_at = (own_size or size) if fit.multiple is None or alone else None
         nominal = alone_at or size.rounded(fit.multiple or 1)
@@ -255,6 +257,7 @@ def _lower_at(
         edits=rewritten.edits,
         refusals=rewritten.refusals,
         checks=rewritten.checks if check else None,
+        plain=plain,
         arranged=arranged,
         baked=rewritten.baked,
         quantised=quantised,

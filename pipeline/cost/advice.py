@@ -20,20 +20,25 @@ _LITTLE = 1.15
 """Below this factor two predictions are the same: then the target that was built for stays."""
 
 
-def advice(graph: gs.Graph, target: Target, size: Size | None = None) -> dict[str, Any]:
+def advice(
+    graph: gs.Graph, target: Target, size: Size | None = None, plain: gs.Graph | None = None
+) -> dict[str, Any]:
     """Predicted milliseconds of a lowered graph for each family, and a recommendation, as data.
 
     `graph` was lowered for `target`, which stands for its family; the others are represented by the default target
-    or by the newest of theirs. `classes` are those of devices. `rows`: name of a target, `predicted` by class
-    (empty without a cost model), the factor by which that may be off (`error`), `refused`, what it does not take
-    of the graph as it is now ("" where it takes all), and `needs`. `recommended` is a target's name, `reasons` are
-    sentences.
+    or by the newest of theirs, and predicted from `plain`, the graph before it was arranged for a class of
+    devices of `target` (None: it was not). `classes` are those of devices. `rows`: name of a target, `predicted`
+    by class (empty without a cost model), the factor by which that may be off (`error`), `refused`, what it does
+    not take of the graph as it is now ("" where it takes all), and `needs`. `recommended` is a target's name,
+    `reasons` are sentences.
     """
     size = size or SIZE
-    layers = at_size(graph, size)
+    own, plain = at_size(graph, size), plain or graph
+    others = own if plain is graph else at_size(plain, size)
     rows: list[dict[str, Any]] = []
     for name in targets.families():
         held = target if name == target.family_name else targets.get(_representative(name))
+        layers = own if held is target else others
         named = {device.name: device for device in held.family.devices()}
         on = {kind: named[its] for kind in CLASSES if (its := class_for(kind, held)) in named}
         rows.append(
@@ -41,15 +46,15 @@ def advice(graph: gs.Graph, target: Target, size: Size | None = None) -> dict[st
                 "target": held.name,
                 "predicted": {kind: round(on[kind].milliseconds(layers), 1) for kind in CLASSES if kind in on},
                 "error": max((on[kind].error for kind in CLASSES if kind in on), default=0.0),
-                "refused": "" if held is target else _refused(graph, held),
+                "refused": "" if held is target else _refused(plain, held),
                 "needs": held.family.needs,
             }
         )
     able = [row for row in rows if not row["refused"] and len(row["predicted"]) == len(CLASSES)]
     best = min(able, key=lambda row: _whole(row), default=None)
-    own = next((row for row in able if row["target"] == target.name), None)
-    if own is None or (best is not None and _whole(own) <= _LITTLE * _whole(best)):
-        best = own
+    mine = next((row for row in able if row["target"] == target.name), None)
+    if mine is None or (best is not None and _whole(mine) <= _LITTLE * _whole(best)):
+        best = mine
     chosen = target.name if best is None else best["target"]
     reasons = [f"There is no cost model for {target.name}."] if best is None else _reasons(best, able, rows)
     return {"size": str(size), "classes": list(CLASSES), "rows": rows, "recommended": chosen, "reasons": reasons}

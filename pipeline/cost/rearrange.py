@@ -128,7 +128,7 @@ def _try(
     from pipeline.rewrites import lower
     from pipeline.verify.each_rewrite import compare
 
-    candidate, edit = _applied(result.graph, rewrite, place)
+    candidate, edit = _applied(result.graph, rewrite, place, size)
     lower(candidate, target)
     gain = result.after - result.device.milliseconds(at_size(candidate, size))
     if gain < LEAST_GAIN * result.before:
@@ -158,9 +158,13 @@ def _leave(result: Arranged, rewrite: Cheaper, place: str, gain: float, why: str
     result.left.append(told)
 
 
-def _applied(graph: gs.Graph, rewrite: Cheaper, place: str) -> tuple[gs.Graph, Edit]:
+def _applied(graph: gs.Graph, rewrite: Cheaper, place: str, size: Size) -> tuple[gs.Graph, Edit]:
+    """A copy in which it is done; a rewrite that needs sizes sees those at `size`."""
     candidate = graph.copy()
+    image = candidate.inputs[0]
+    declared, image.shape = image.shape, [1, image.shape[1], *size.hw]
     edit = rewrite.apply(candidate, place)
+    image.shape = declared
     candidate.cleanup(remove_unused_graph_inputs=False).toposort()
     return candidate, edit
 
@@ -173,7 +177,7 @@ def _weights(graph: gs.Graph) -> int:
 
 def _gain(result: Arranged, rewrite: Cheaper, place: str, size: Size) -> float:
     """Predicted, before it is lowered again, which can only add to the cost."""
-    candidate, _ = _applied(result.graph, rewrite, place)
+    candidate, _ = _applied(result.graph, rewrite, place, size)
     return result.before - result.device.milliseconds(at_size(candidate, size))
 
 
@@ -183,8 +187,6 @@ def _may_gain(rewrite: Cheaper, layer: Layer | None, device: Device, least: floa
     if becomes is None or layer is None or layer.conv is None:
         return True
     made = becomes(layer.conv)
-    if made is None:
-        return False
     conv = Layer(layer.name, layer.operator, made.macs, layer.read, layer.written, layer.behind, made)
     moved = Layer("", "DepthToSpace", 0, layer.written, layer.written)
     return device.of_layer(layer) - device.of_layer(conv) - device.of_layer(moved) >= least

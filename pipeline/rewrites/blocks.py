@@ -3,8 +3,9 @@
 GPU kernels compute 32 or 64 output channels together, however few there are: the 3 channels of a picture fill a
 tenth of them (Barracuda; gpu.md, "What a convolution costs"). With stride s a convolution of s*s times as many
 outputs and a kernel that is s-1 larger computes each block of s x s pixels as channels, and DepthToSpace puts them
-in their places. Every product of the convolution is there once, beside zeros: exact, at sizes that are multiples
-of s.
+in their places. Every product of the convolution is there once, beside zeros: exact. At
+sizes that are no multiples of s a few rows and columns more are computed, and a Slice takes them off; that is for
+networks of one size only, since the importer wants to know how many.
 """
 
 from __future__ import annotations
@@ -67,10 +68,8 @@ class Blocks:
             inputs * square <= _MOST_FOLDED and all((side - 1) % self.size == 0 for side in kernel)
         )
 
-    def becomes(self, conv: Conv) -> Conv | None:
-        """What the convolution becomes, for an estimate of what it gains; None where its size does not divide."""
-        if conv.height % self.size or conv.width % self.size:
-            return None
+    def becomes(self, conv: Conv) -> Conv:
+        """What the convolution becomes, for an estimate of what it gains."""
         high, wide = (self._taps(side) for side in conv.kernel)
         square = self.size * self.size
         return replace(
@@ -79,8 +78,8 @@ class Blocks:
             outputs=conv.outputs * square,
             kernel=(high // self.size, wide // self.size) if self.folded else (high, wide),
             stride=1 if self.folded else self.size,
-            height=conv.height // self.size,
-            width=conv.width // self.size,
+            height=math.ceil(conv.height / self.size),
+            width=math.ceil(conv.width / self.size),
         )
 
     def _taps(self, side: int) -> int:
@@ -93,23 +92,38 @@ class Blocks:
         kernel, bias = weights_and_bias(conv)
         make = n.Builder(graph, conv, self.name)
         given, size = conv.inputs[0], self.size
-        pads = n.ints(conv, "pads", (0, 0, 0, 0))
+        height, width = _pixels(graph, conv)
+        more = -height % size, -width % size
+        top, left, bottom, right = n.ints(conv, "pads", (0, 0, 0, 0))
+        pads = [top, left, bottom + more[0], right + more[1]]
         spread = spread_out(kernel, size, tuple(self._taps(side) for side in kernel.shape[2:]))
-        attrs: dict[str, Any] = {"strides": [size, size], "pads": list(pads)}
+        attrs: dict[str, Any] = {"strides": [size, size], "pads": pads}
         if self.folded:
             if any(pads):
-                top, left, bottom, right = pads
-                given = make.op("Pad", given, pads=[0, 0, top, left, 0, 0, bottom, right], mode="constant")
+                given = make.op("Pad", given, pads=[0, 0, *pads[:2], 0, 0, *pads[2:]], mode="constant")
             given = make.op("SpaceToDepth", given, blocksize=size)
             spread, attrs = fold(spread, size), {"strides": [1, 1]}
         held = [make.const(spread, "weights"), make.const(np.tile(bias, size * size), "bias")]
         wide = make.op("Conv", given, *held, kernel_shape=list(spread.shape[2:]), **attrs)
-        make.op("DepthToSpace", wide, blocksize=size, mode="DCR", out=conv.outputs[0])
+        if any(more):
+            large = make.op("DepthToSpace", wide, blocksize=size, mode="DCR")
+            make.op("Slice", large, starts=[0, 0], ends=[height, width], axes=[2, 3], out=conv.outputs[0])
+        else:
+            make.op("DepthToSpace", wide, blocksize=size, mode="DCR", out=conv.outputs[0])
         make.drop()
         what = f"computes blocks of {size}x{size} pixels" + (
             " from blocks of the same size" if self.folded else ""
         )
         return Edit(self.name, (place,), what, "its channels then fill the lanes of the kernel")
+
+
+def _pixels(graph: gs.Graph, conv: gs.Node) -> tuple[int, int]:
+    """Height and width of a convolution's output at the size that the graph's input declares; 0, 0 where they are
+    not known."""
+    from pipeline.graph import infer
+
+    shape = infer(graph).static(conv.outputs[0])
+    return (shape[2], shape[3]) if shape is not None and len(shape) == 4 else (0, 0)
 
 
 def spread_out(kernel: np.ndarray, size: int, taps: tuple[int, ...]) -> np.ndarray:

@@ -6,6 +6,7 @@ model is asked for each place (pipeline.cost.rearrange), since what is cheaper o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.graph.channels import Group
 
 BLOCK = 16
-"""Channels in and out from which the compute worker has kernels over blocks (importer.md section 9)."""
+"""Channels in and out from which the compute worker has kernels over blocks (BarracudaCompute.cs:1010@3.0.0)."""
 
 
 class Cheaper(Protocol):
@@ -45,17 +46,30 @@ class Cheaper(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class UpsampledConvolutions:
-    """Nearest x2 and a 3x3 convolution are a 2x2 convolution of the small picture and a DepthToSpace.
+    """Nearest x2 and a 3x3 convolution are a smaller convolution of the small picture and a DepthToSpace.
 
     Each output pixel meets only 2x2 different pixels under the 3x3 kernel, whose weights add up: 4 multiply-adds
-    instead of 9, and the enlarged picture is never written. A reflecting pad of 1 of the enlarged picture repeats
-    the edge of the small one. Cases: the pad may be a Pad node (reflect, edge or zeros) between the two, or the
-    convolution's own. Left alone: other kernels, strides, scales, and an enlarged picture that others read too.
+    instead of 9, and the enlarged picture is never written. With 2 `taps` the four outputs of a small pixel come
+    from four neighbouring positions, and a Slice takes off the rows and columns that are too many; with 3 taps all
+    four come from one position, with zeros among the weights and no Slice, for layers whose Slice costs more than
+    the multiply-adds. A reflecting pad of 1 of the enlarged picture repeats the edge of the small one. Cases: the
+    pad may be a Pad node (reflect, edge or zeros) between the two, or the convolution's own. Left alone: other
+    kernels, strides, scales, and an enlarged picture that others read too.
     """
 
-    name = "upsampled-convolutions"
-    summary = "nearest x2 and a 3x3 convolution become a 2x2 convolution and DepthToSpace"
+    taps: int = 2
+
+    @property
+    def name(self) -> str:
+        return "upsampled-convolutions" + ("" if self.taps == 2 else "-uncut")
+
+    @property
+    def summary(self) -> str:
+        cut = " and a Slice" if self.taps == 2 else ""
+        return f"nearest x2 and a 3x3 convolution become a {self.taps}x{self.taps} one and DepthToSpace{cut}"
+
     needs = ("depth-to-space-keeps-rank",)
 
     def places(self, graph: gs.Graph) -> list[str]:
@@ -103,22 +117,32 @@ class UpsampledConvolutions:
             attrs = {"pads": [1, 1, 1, 1]}
         else:
             small = make.op("Pad", small, pads=[0, 0, 1, 1, 0, 0, 1, 1], mode="edge")
-        held = [make.const(merged(kernel), "weights"), make.const(np.tile(bias, 4), "bias")]
-        wide = make.op("Conv", small, *held, kernel_shape=[2, 2], strides=[1, 1], **attrs)
-        large = make.op("DepthToSpace", wide, blocksize=2, mode="DCR")
-        make.op("Slice", large, starts=[1, 1], ends=[-1, -1], axes=[2, 3], out=conv.outputs[0])
+        held = [make.const(merged(kernel, self.taps), "weights"), make.const(np.tile(bias, 4), "bias")]
+        shape = [self.taps, self.taps]
+        wide = make.op("Conv", small, *held, kernel_shape=shape, strides=[1, 1], **attrs)
+        if self.taps == 2:
+            large = make.op("DepthToSpace", wide, blocksize=2, mode="DCR")
+            make.op("Slice", large, starts=[1, 1], ends=[-1, -1], axes=[2, 3], out=conv.outputs[0])
+        else:
+            make.op("DepthToSpace", wide, blocksize=2, mode="DCR", out=conv.outputs[0])
         make.drop()
         names = tuple(node.name for node in (upsample, pad, conv) if node is not None)
-        return Edit(self.name, names, "became a 2x2 convolution and DepthToSpace", "4 multiply-adds instead of 9")
+        what = f"became a {self.taps}x{self.taps} convolution and DepthToSpace"
+        why = "4 multiply-adds instead of 9" if self.taps == 2 else "the enlarged picture is not written"
+        return Edit(self.name, names, what, why)
 
 
-def merged(kernel: np.ndarray) -> np.ndarray:
-    """Weights [4 * O, I, 2, 2] of the small convolution for those of the 3x3 one; exact but for the order of sums.
+def merged(kernel: np.ndarray, taps: int = 2) -> np.ndarray:
+    """Weights [4 * O, I, taps, taps] of the small convolution for those of the 3x3 one; exact but for the order of
+    sums.
 
-    Block (y, x) of DepthToSpace holds the outputs of odd rows for y = 0 and of even rows for y = 1 (the enlarged
-    picture is cut by one on each side). Under an even row lie rows i-1, i, i, under an odd one i, i, i+1.
+    Under an even row of the enlarged picture lie rows i-1, i, i of the small one, under an odd row i, i, i+1. With
+    3 taps block (y, x) of DepthToSpace holds row y and column x of the two; with 2 taps block y = 0 holds the odd
+    rows and y = 1 the even ones, since the enlarged picture is cut by one on each side.
     """
-    rows = (np.array([[1, 1, 0], [0, 0, 1]]), np.array([[1, 0, 0], [0, 1, 1]]))
+    even, odd = np.array([[1, 0, 0], [0, 1, 1]]), np.array([[1, 1, 0], [0, 0, 1]])
+    nothing = np.zeros((1, 3), int)
+    rows = (odd, even) if taps == 2 else (np.vstack([even, nothing]), np.vstack([nothing, odd]))
     blocks = [np.einsum("oiuv,au,bv->oiab", kernel.astype(np.float64), r, c) for r in rows for c in rows]
     return np.concatenate(blocks).astype(np.float32)
 
@@ -159,7 +183,7 @@ class WideInputs:
     """A convolution with fewer than 16 inputs gets 16, by a 1x1 convolution that copies them and makes zeros.
 
     For the first layer. The copy stands before the Pad: in front of an unpadded convolution Barracuda would merge
-    the two again (importer.md section 9). So a Pad node must be there; left alone without one.
+    the two again. So a Pad node must be there; left alone without one.
     """
 
     name = "wide-inputs"
@@ -253,7 +277,8 @@ class WideLayers:
 
 
 CHEAPER: tuple[Cheaper, ...] = (
-    UpsampledConvolutions(),
+    UpsampledConvolutions(2),
+    UpsampledConvolutions(3),
     WideLayers(),
     WideOutputs(),
     WideInputs(),

@@ -10,6 +10,7 @@ from pipeline.cost import advice as advising
 from pipeline.cost.advice import CLASSES, advice
 from pipeline.report.text import advice_sentence
 from pipeline.support.size import Size
+from tests.networks import style_checkpoint
 from tests.targets.compute.networks import Net, made
 
 BARRACUDA, COMPUTE = targets.get("barracuda-3.0"), targets.get("compute")
@@ -44,3 +45,26 @@ def test_a_target_that_refuses_the_graph_is_not_recommended():
 @pytest.mark.parametrize("name", ["compute-half", "barracuda-2.0"])
 def test_the_target_that_was_built_for_stands_for_its_family(name):
     assert name in [row["target"] for row in advice(made("grey"), targets.get(name))["rows"]]
+
+
+def test_other_families_are_predicted_from_the_graph_before_it_was_arranged(tmp_path):
+    """A build for Barracuda says of compute what a build for compute says of itself."""
+    from pipeline import sources
+    from pipeline.build import facts
+    from pipeline.build.lowering import lower_network
+
+    path = style_checkpoint(tmp_path / "net.pth", widths=(16, 32, 64))
+    network = sources.read(path)
+    lowered = {
+        target.name: lower_network(network, target, Size(960, 540), bake_contract=True, metadata={}, device=None)
+        for target in (BARRACUDA, COMPUTE)
+    }
+    assert lowered["barracuda-3.0"].arranged["done"]
+    told = {
+        name: {row["target"]: row["predicted"] for row in facts.report(path, network, held)["advice"]["rows"]}
+        for name, held in lowered.items()
+    }
+    assert told["barracuda-3.0"]["compute"] == pytest.approx(told["compute"]["compute"], rel=0.015)
+    arranged = advice(lowered["barracuda-3.0"].graph, BARRACUDA)["rows"]
+    other = next(row["predicted"] for row in arranged if row["target"] == "compute")
+    assert other != pytest.approx(told["compute"]["compute"], rel=0.015)

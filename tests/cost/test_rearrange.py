@@ -51,7 +51,7 @@ def test_what_does_not_pay_is_left_and_told() -> None:
     graph = from_model(upsampled())
     made = arrange(graph, TARGET, CLASSES["desktop"], Size(640, 480))
     assert operators(made.graph) == operators(graph) and made.edits == []
-    assert made.left[0]["why"] == "no gain is predicted"
+    assert {entry["rewrite"]: entry["why"] for entry in made.left}["upsampled-convolutions"] == "no gain is predicted"
 
 
 def layer(inputs: int, outputs: int, height: object = "h", width: object = "w"):
@@ -97,11 +97,20 @@ def test_a_file_does_not_grow_by_more_than_the_time_is_worth() -> None:
     assert any("larger" in entry["why"] for entry in made.left)
 
 
-def test_sizes_that_blocks_do_not_divide_leave_the_layer_alone(monkeypatch) -> None:
+@pytest.mark.parametrize(("inputs", "outputs", "wanted"), [(16, 3, "blocks-of-4"), (3, 16, "blocks-of-2-folded")])
+def test_one_size_that_blocks_do_not_divide_is_computed_in_more_of_them_and_cut(
+    monkeypatch, inputs, outputs, wanted
+) -> None:
     monkeypatch.setattr(rearrange, "MOST_GROWTH", 1e9)
-    odd = from_model(layer(16, 3, 541, 963))
-    made = arrange(odd, TARGET, CLASSES["phone"], Size(963, 541), [Size(963, 541)])
-    assert made.done == []
+    odd = layer(inputs, outputs, 541, 963)
+    made = arrange(from_model(odd), TARGET, CLASSES["phone"], Size(963, 541), [Size(963, 541)])
+    assert [entry["rewrite"] for entry in made.done if "c_node" in entry["nodes"]] == [wanted]
+    assert "Slice" in operators(made.graph) and made.after < made.before
+    assert_equivalent(odd, made.graph, sizes=((541, 963),))
+
+
+def test_networks_of_every_size_are_left_alone_where_blocks_do_not_divide_one(monkeypatch) -> None:
+    monkeypatch.setattr(rearrange, "MOST_GROWTH", 1e9)
     free = layer(16, 3)
     made = arrange(from_model(free), TARGET, CLASSES["phone"], Size(960, 540), [Size(48, 36), Size(22, 28)])
     assert "blocks-of-4" not in [entry["rewrite"] for entry in made.done]

@@ -58,3 +58,11 @@ def test_the_pages_are_written_with_lf_and_utf8(tmp_path):
     for path in write_pages(tmp_path):
         content = path.read_bytes()
         assert content.decode("utf-8") == PAGES[path.name]() and b"\r" not in content
+
+
+def test_sources_are_what_a_reader_can_find():
+    """Lines of the packages' public code, pages of these docs, or that it was measured: no notes of our own."""
+    held = [*(REPOSITORY / "pipeline").rglob("*.json"), *(REPOSITORY / "docs").glob("*.md")]
+    for path in held:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"(importer|measured|gpu|peers|systems)\.md", text), path

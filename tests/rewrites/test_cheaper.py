@@ -39,6 +39,15 @@ def test_nearest_and_a_convolution_are_one_of_2x2(mode) -> None:
     assert_equivalent(before, after)
 
 
+@pytest.mark.parametrize("mode", ["reflect", "edge", "constant", ""])
+def test_nearest_and_a_convolution_are_one_of_3x3_without_a_slice(mode) -> None:
+    before = upsampled(mode)
+    after = done(UpsampledConvolutions(3), before)
+    assert operators(after)[-2:] == ["Conv", "DepthToSpace"]
+    assert "Slice" not in operators(after)
+    assert_equivalent(before, after)
+
+
 @pytest.mark.parametrize(
     "changes", [{"strides": [2, 2]}, {"dilations": [2, 2]}, {"pads": [0, 0, 0, 0]}, {"auto_pad": "SAME_UPPER"}]
 )

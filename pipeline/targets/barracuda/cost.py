@@ -169,8 +169,11 @@ class Compute(_Unity):
         return issued(layer.conv, self.name) if layer.conv else 0.0
 
     def traffic(self, layer: Layer, terms: Mapping[str, float]) -> float:
-        """Elements read and written; normalisation reads its input twice."""
-        return (2 if layer.operator == "InstanceNormalization" else 1) * layer.read + layer.written
+        """Elements read and written. Normalisation reads its input twice. A Slice is one thread for each element
+        that it writes, in groups of 4x4x4 as DepthToSpace and Pad have them, and reads only those (kernel
+        StridedSlice of BarracudaReferenceImpl.compute, dispatched by BarracudaReferenceCompute.cs:2426@3.0.0)."""
+        read = min(layer.read, layer.written) if layer.operator == "Slice" else layer.read
+        return (2 if layer.operator == "InstanceNormalization" else 1) * read + layer.written
 
 
 @functools.cache

@@ -43,8 +43,8 @@ class Barracuda(Family):
     needs = "the package Barracuda, which Unity 6 no longer supports"
     successor = "For a project with Unity 6, use --target inference-2."
     sources = (
-        "`file:line@version` is a line of com.unity.barracuda, `measured.md` is a graph that was imported and run "
-        "by Barracuda itself, `importer.md` an analysis of the importer's code."
+        "`file:line@version` is a line of com.unity.barracuda; `measured` says that such a graph was imported and "
+        "run by Barracuda itself."
     )
 
     def write(self, graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:
