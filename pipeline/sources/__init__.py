@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.contract import ChannelOrder, ImageContract, ImageSide
 from pipeline.network import Network
-from pipeline.sources.triage import EXTENSIONS, FileFormat, identify
+from pipeline.sources.triage import EXTENSIONS, FORMATS, FileFormat, identify
 from pipeline.support.errors import MissingDependency, PipelineError
 
 if TYPE_CHECKING:
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileFormat", "ReadOptions", "identify", "read", "read_one", "reference"]
 
-STATE_DICTS = ("torch-zip", "torch-legacy", "pickle", "safetensors", "keras-h5")
-"""Formats that hold named weights; the other ones hold a graph of their own."""
-PROGRAMS = ("onnx", "torchscript", "torch-export")
+STATE_DICTS = tuple(name for name, known in FORMATS.items() if not known.graph)
+PROGRAMS = tuple(name for name, known in FORMATS.items() if known.graph)
 
 
 @dataclass(frozen=True)
@@ -130,9 +129,8 @@ def _check_options(options: ReadOptions) -> None:
 def _name(path: Path, options: ReadOptions) -> str:
     if options.name:
         return options.name
-    known = {extension for extensions in EXTENSIONS.values() for extension in extensions}
     stem = path.name
-    while Path(stem).suffix.lower() in known and Path(stem).stem:
+    while Path(stem).suffix.lower() in EXTENSIONS and Path(stem).stem:
         stem = Path(stem).stem
     return stem
 

@@ -26,28 +26,33 @@ _LEGACY_MAGIC_BYTES = TORCH_LEGACY_MAGIC.to_bytes(10, "little")
 
 READABLE = ".pth/.pt/.model (PyTorch), .pt2, .safetensors, .h5 (Keras) or .onnx"
 
-EXTENSIONS = {
-    "torch-zip": (".pth", ".pt", ".model", ".ckpt", ".tar", ".bin"),
-    "torch-legacy": (".pth", ".pt", ".model", ".ckpt", ".tar", ".bin"),
-    "pickle": (".pth", ".pt", ".model", ".pkl", ".pickle"),
-    "torchscript": (".pt", ".pth", ".ts", ".jit"),
-    "torch-export": (".pt2",),
-    "safetensors": (".safetensors",),
-    "keras-h5": (".h5", ".hdf5", ".keras"),
-    "onnx": (".onnx",),
-}
-"""The usual extensions of each readable format."""
 
-DESCRIPTIONS = {
-    "torch-zip": "a PyTorch checkpoint (zip)",
-    "torch-legacy": "a PyTorch checkpoint (legacy pickle, before 1.6)",
-    "pickle": "a plain Python pickle",
-    "torchscript": "a TorchScript archive",
-    "torch-export": "a torch.export archive",
-    "safetensors": "a safetensors file",
-    "keras-h5": "an HDF5 file",
-    "onnx": "an ONNX model",
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a readable format: what people call it, and its usual extensions.
+
+    `graph`: it brings a graph of its own; the other formats hold named weights.
+    """
+
+    description: str
+    extensions: tuple[str, ...]
+    graph: bool = False
+
+
+FORMATS = {
+    "torch-zip": Known("a PyTorch checkpoint (zip)", (".pth", ".pt", ".model", ".ckpt", ".tar", ".bin")),
+    "torch-legacy": Known(
+        "a PyTorch checkpoint (legacy pickle, before 1.6)", (".pth", ".pt", ".model", ".ckpt", ".tar", ".bin")
+    ),
+    "pickle": Known("a plain Python pickle", (".pth", ".pt", ".model", ".pkl", ".pickle")),
+    "torchscript": Known("a TorchScript archive", (".pt", ".pth", ".ts", ".jit"), graph=True),
+    "torch-export": Known("a torch.export archive", (".pt2",), graph=True),
+    "safetensors": Known("a safetensors file", (".safetensors",)),
+    "keras-h5": Known("an HDF5 file", (".h5", ".hdf5", ".keras")),
+    "onnx": Known("an ONNX model", (".onnx",), graph=True),
 }
+EXTENSIONS = frozenset(extension for known in FORMATS.values() for extension in known.extensions)
 
 
 @dataclass(frozen=True)
@@ -97,16 +102,13 @@ def identify(path: Path) -> FileFormat:
     path = Path(path)
     head, size = _head(path)
     name = _recognise(path, head, size)
-    note = ""
-    suffix = path.suffix.lower()
-    if suffix not in EXTENSIONS[name]:
-        known = any(suffix in extensions for extensions in EXTENSIONS.values())
-        if known or not suffix:
-            note = (
-                f"the file's extension is {suffix or 'missing'}, but its content is {DESCRIPTIONS[name]}; it is "
-                "read as such"
-            )
-    return FileFormat(name, DESCRIPTIONS[name], note)
+    known, suffix, note = FORMATS[name], path.suffix.lower(), ""
+    if suffix not in known.extensions and (suffix in EXTENSIONS or not suffix):
+        note = (
+            f"the file's extension is {suffix or 'missing'}, but its content is {known.description}; it is read as "
+            "such"
+        )
+    return FileFormat(name, known.description, note)
 
 
 def identify_onnx(path: Path) -> FileFormat:
@@ -306,7 +308,7 @@ def _recognise_zip(path: Path) -> str:
         raise _unsupported(path, "a Keras 3 .keras archive", "Save it as .h5, or export it to ONNX (tf2onnx).")
     if names and all(name.endswith(".npy") for name in names):
         raise _unsupported(path, "a NumPy .npz archive", f"Give the network: {READABLE}.")
-    models = [name for name in names if Path(name).suffix.lower() in sum(EXTENSIONS.values(), ())]
+    models = [name for name in names if Path(name).suffix.lower() in EXTENSIONS]
     inside = f" (it contains {models[0]!r})" if models else ""
     raise PipelineError(
         "archive",
