@@ -105,8 +105,8 @@ def identify(path: Path) -> FileFormat:
     known, suffix, note = FORMATS[name], path.suffix.lower(), ""
     if suffix not in known.extensions and (suffix in EXTENSIONS or not suffix):
         note = (
-            f"the file's extension is {suffix or 'missing'}, but its content is {known.description}; it is read as "
-            "such"
+            f"the file's extension is {suffix or 'missing'}, but its content is {known.description}; it is read "
+            "as such"
         )
     return FileFormat(name, known.description, note)
 
