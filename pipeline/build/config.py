@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.build.options import Option, all_options
+from pipeline.build.options import KINDS, Option, all_options
 from pipeline.support import identifiers as names
 from pipeline.support.configuration import SECTIONS
 from pipeline.support.errors import PipelineError
 from pipeline.support.parsing import from_toml
-from pipeline.support.size import Size
 
 _SOURCE = "source"
 
@@ -141,9 +140,6 @@ def check_jobs(jobs: list[Job]) -> None:
         seen[name, where] = job.source
 
 
-_TYPES: dict[Any, Any] = {str: str, Path: str, Size: str, bool: bool, float: (int, float)}
-
-
 def _check(path: Path, where: str, table: dict[str, Any], allowed: dict[str, Option]) -> None:
     import difflib
 
@@ -154,7 +150,7 @@ def _check(path: Path, where: str, table: dict[str, Any], allowed: dict[str, Opt
         held = allowed[key]
         values = value if held.repeated and isinstance(value, list) else [value]
         right = (isinstance(value, list) == held.repeated) and all(
-            isinstance(item, _TYPES[held.item]) and (not isinstance(item, bool) or held.item is bool)
+            isinstance(item, KINDS[held.item].toml) and (not isinstance(item, bool) or held.item is bool)
             for item in values
         )
         if not right:

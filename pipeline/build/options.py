@@ -274,13 +274,32 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """A type that an option can have: how it is called, what it is in pipeline.toml, and an example of that."""
+
+    told: str
+    toml: tuple[type, ...]
+    example: str
+
+
+KINDS: dict[Any, Kind] = {
+    str: Kind("text", (str,), '"..."'),
+    int: Kind("a whole number", (int,), "2"),
+    float: Kind("a number", (int, float), "0.5"),
+    bool: Kind("True or False", (bool,), "true"),
+    Path: Kind("a path", (str,), '"..."'),
+    Size: Kind('a size such as "960x540"', (str,), '"960x540"'),
+}
+
+
+@dataclass(frozen=True)
 class Option:
     """One option, as the command line, the configuration and the docs need it."""
 
     name: str
     """As a keyword of Python: `input_range`."""
     type: Any
-    """str, float, bool, Path, Size, or a tuple of str or Path."""
+    """One of KINDS, or a tuple of str or Path."""
     default: Any
     told: Declaration
 
@@ -312,9 +331,9 @@ class Option:
     @property
     def annotation(self) -> str:
         """The type of its keyword in Python, as it is written."""
+        written = {Path: "str | Path", Size: "Size | str"}.get(self.item) or str(self.item.__name__)
         if self.repeated:
-            return "Sequence[str | Path]" if self.is_path else "Sequence[str]"
-        written = {Path: "str | Path", Size: "Size | str"}.get(self.type) or str(self.type.__name__)
+            return f"Sequence[{written}]"
         return f"{written} | None" if self.default is None else written
 
 
@@ -328,7 +347,10 @@ def options_of(owner: type) -> tuple[Option, ...]:
         choices = [part for part in typing.get_args(kind) if part is not type(None)]
         if typing.get_origin(kind) is not tuple and choices:
             kind = choices[0]
-        found.append(Option(held.name, kind, held.default, held.metadata["option"]))
+        made = Option(held.name, kind, held.default, held.metadata["option"])
+        if made.item not in KINDS:
+            raise TypeError(f"{owner.__name__}.{held.name} cannot be {made.item}: KINDS has what an option can be")
+        found.append(made)
     return tuple(found)
 
 
@@ -354,9 +376,6 @@ def split(options: BuildOptions | None, chosen: Mapping[str, Any]) -> tuple[Buil
     if options is None:
         return BuildOptions(**built), placement
     return dataclasses.replace(options, **built), placement
-
-
-_TYPES = {str: "text", float: "a number", bool: "True or False", Path: "a path", Size: 'a size such as "960x540"'}
 
 
 def converted(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -393,7 +412,7 @@ def _converted(held: Option, value: Any) -> Any:
 
 def _one(held: Option, value: Any) -> Any:
     kind = held.item
-    if isinstance(value, kind) and (kind is not float or not isinstance(value, bool)):
+    if isinstance(value, kind) and (kind not in (int, float) or not isinstance(value, bool)):
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -408,6 +427,5 @@ def _one(held: Option, value: Any) -> Any:
         and all(type(v) is int for v in value)
     ):
         return Size(*value)
-    raise PipelineError(
-        "bad-option", f"{value!r} is not {_TYPES[kind]}", subject=held.flag, remedy=f"Give {_TYPES[kind]}."
-    )
+    told = KINDS[kind].told
+    raise PipelineError("bad-option", f"{value!r} is not {told}", subject=held.flag, remedy=f"Give {told}.")

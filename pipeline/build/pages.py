@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline.build.options import all_options
-from pipeline.support.size import Size
+from pipeline.build.options import KINDS, all_options
 
 BEGIN, END = "<!-- options: made by `python -m pipeline.build.pages` -->", "<!-- end of options -->"
-_EXAMPLES = {str: '"..."', Path: '"..."', float: "0.5", bool: "true", Size: '"960x540"'}
 
 
 def options_table() -> str:
@@ -21,7 +19,7 @@ def options_table() -> str:
     lines.append('| `source` | model | `"..."` | the checkpoint or model; required |')
     for held in all_options():
         if held.told.config:
-            value = _EXAMPLES[held.item]
+            value = KINDS[held.item].example
             where = "both" if held.told.config == "both" else "model"
             meaning = held.told.help.rstrip(".")
             default = f"; default `{held.default}`" if held.default not in (None, (), False) else ""

@@ -50,7 +50,7 @@ def _click_option(held: Option) -> Callable[[F], F]:
     shown = f" [default: {held.default}]" if held.default not in (None, ()) else ""
     return click.option(
         *words,
-        type=click.Path(path_type=Path) if held.is_path else float if held.item is float else str,
+        type=click.Path(path_type=Path) if held.is_path else held.item if held.item in (int, float) else str,
         metavar=held.told.metavar,
         multiple=held.repeated,
         default=None,

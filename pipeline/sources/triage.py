@@ -27,7 +27,6 @@ _LEGACY_MAGIC_BYTES = TORCH_LEGACY_MAGIC.to_bytes(10, "little")
 READABLE = ".pth/.pt/.model (PyTorch), .pt2, .safetensors, .h5 (Keras) or .onnx"
 
 
-
 @dataclass(frozen=True)
 class Known:
     """What is known of a readable format: what people call it, and its usual extensions.

@@ -48,7 +48,7 @@ def test_options_of_the_command_line_win(tmp_path):
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("[[models]\n", "not TOML"),
+        ("[[models]\n", "not valid TOML"),
         ("", "models"),
         ("models = 3", "models"),
         ("[[models]]\nname = 'A'\n", "models[1].source"),

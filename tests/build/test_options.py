@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from pipeline.build import keywords, pages
 from pipeline.build.config import keys
-from pipeline.build.options import BuildOptions, all_options
+from pipeline.build.options import KINDS, BuildOptions, all_options, converted, option, options_of
+from pipeline.cli.options import _click_option
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 from tests.conftest import REPOSITORY
@@ -61,3 +65,31 @@ def test_a_size_is_read_rounded_and_written():
         with pytest.raises(PipelineError) as caught:
             Size.parse(wrong)
         assert caught.value.code == "bad-size"
+
+
+MADE_UP = {str: "a", int: 3, float: 0.5, bool: True, Path: Path("a"), Size: Size(8, 16)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_option_can_have_each_kind(kind):
+    fields = [("one", kind, option(None, "one")), ("many", tuple[kind, ...], option((), "several"))]
+    made = dataclasses.make_dataclass("MadeUp", fields[:1] if kind is bool else fields)
+    value, declared, got = MADE_UP[kind], options_of(made), {}
+    wanted = {"one": value, "many": (value, value)} if kind is not bool else {"one": value}
+    assert converted(made, wanted) == wanted
+
+    def command(**given):
+        got.update(given)
+
+    for held in declared:
+        command = _click_option(held)(command)
+    words = ["--one", str(value), "--many", str(value), "--many", str(value)] if kind is not bool else ["--one"]
+    done = CliRunner().invoke(click.command()(command), words)
+    assert done.exit_code == 0, done.output
+    assert converted(made, got) == wanted
+
+
+def test_an_option_of_another_kind_says_so_at_once():
+    made = dataclasses.make_dataclass("MadeUp", [("one", complex, option(1j, "one"))])
+    with pytest.raises(TypeError, match=r"MadeUp\.one cannot be .*complex.*KINDS"):
+        options_of(made)
