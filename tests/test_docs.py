@@ -49,6 +49,14 @@ def test_commands_and_options_that_are_named_exist() -> None:
             assert not unknown, f"{page.name}: {name} {unknown}"
 
 
+def test_each_command_is_told_and_tested() -> None:
+    rows = [line for line in (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines() if "| `" in line]
+    tests = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    for name in COMMANDS:
+        assert any(f"`pipeline {name}" in line for line in rows), f"README.md has no row for pipeline {name}"
+        assert re.search(rf'(pipeline\(\s*|[\[(])"{name}", ', tests), f"no test runs pipeline {name}"
+
+
 def test_fields_of_the_component_have_their_names() -> None:
     fields = set(re.findall(r"^    [\w.]+(?:\[\])? (\w+) = ", CSHARP, re.MULTILINE))
     names = {re.sub(r"(?<!^)([A-Z])", r" \1", field[0].upper() + field[1:]) for field in fields}

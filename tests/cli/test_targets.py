@@ -8,15 +8,17 @@ from pipeline import targets
 
 
 def test_the_matrix_tells_yes_limits_and_no(pipeline):
-    rows = {line.split()[0]: line.split()[1:] for line in pipeline("targets").out.splitlines()[1:]}
-    assert rows["Acos"] == ["no", "yes", "yes", "no", "yes", "yes"]
-    assert rows["Resize"] == ["limits"] * 6
+    head, *lines = pipeline("targets").out.splitlines()
+    rows = {line.split()[0]: dict(zip(head.split(), line.split()[1:], strict=True)) for line in lines}
+    acos = {"barracuda-1.0": "no", "barracuda-2.0": "yes", "barracuda-3.0": "yes", "compute": "no"}
+    assert rows["Acos"].items() >= acos.items()
+    assert set(rows["Resize"].values()) == {"limits"} and tuple(rows["Resize"]) == targets.names()
     assert set(rows) == {name for t in targets.names() for name in targets.get(t).operators}
 
 
 def test_one_operator_is_shown_with_its_limits_worst_first(pipeline):
     lines = pipeline("targets", "resize").out.splitlines()
-    assert lines[1].split() == ["Resize", *["limits"] * 6]
+    assert lines[1].split() == ["Resize", *["limits"] * len(targets.names())]
     limits = lines[lines.index("Resize") + 1 :]
     severities = [line.split()[0] for line in limits]
     assert severities == sorted(severities, key=["error", "wrong", "warning", "slow", "note"].index)
@@ -26,7 +28,7 @@ def test_one_operator_is_shown_with_its_limits_worst_first(pipeline):
 def test_an_operator_that_nobody_knows_is_no_everywhere(pipeline):
     data = json.loads(pipeline("targets", "Col2Im", "--json").out)
     assert data["operators"] == {"Col2Im": {name: "no" for name in targets.names()}}
-    assert [t["version"] for t in data["targets"]] == ["1.0.4", "2.0.0", "3.0.0", "1.0.0", "2.1.3", "2.4.0"]
+    assert {t["version"] for t in data["targets"]} >= {"1.0.4", "2.0.0", "3.0.0", "1.0.0", "2.1.3", "2.4.0"}
 
 
 def test_a_misspelt_operator_gets_a_suggestion(pipeline):

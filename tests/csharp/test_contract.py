@@ -65,6 +65,20 @@ def test_the_documentation_names_files_that_exist() -> None:
     assert [name for name in named if not (TEMPLATES / name).exists()] == []
 
 
+def test_every_setting_is_kept_in_its_range_and_explained() -> None:
+    text = (TEMPLATES / "Runtime/StyleTransferSettings.cs").read_text()
+    validated = re.search(r"void OnValidate\(\)\s*{(.*?)}", text, re.DOTALL)[1]
+    ranged = re.findall(r"\[SerializeField, Range\((?:(?!SerializeField).)*?\)\]\s*\w+ (\w+) = ", text, re.DOTALL)
+    assert {"strength", "stability"} <= set(ranged)
+    for field in ranged:
+        assert f"= {field};" in validated, f"OnValidate does not keep {field} in its range"
+    page = (REPOSITORY / "docs/unity.md").read_text()
+    rows = " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| "))
+    for field in serialised_fields("StyleTransferSettings"):
+        title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", field[0].upper() + field[1:]).removesuffix(" Shader")
+        assert title in rows, f"docs/unity.md has no row for {title}"
+
+
 @pytest.mark.parametrize(
     ("page", "source"),
     [
