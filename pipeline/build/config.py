@@ -57,7 +57,12 @@ def load_jobs(
             remedy="Name a model file, such as pipeline build-unity mosaic.pth",
         ) from None
     except ValueError as error:
-        raise PipelineError("bad-config", f"this is not valid TOML ({error})", subject=str(path)) from error
+        raise PipelineError(
+            "bad-config",
+            f"this is not valid TOML ({error})",
+            subject=str(path),
+            remedy="Correct the line that is named; docs/configuration.md shows the form.",
+        ) from error
     for section in data:
         if section not in SECTIONS:
             raise _wrong(path, section, f"is not one of {', '.join(SECTIONS)}")

@@ -52,7 +52,11 @@ def bake(graph: gs.Graph, contract: ImageContract, *, clamp: bool = True) -> Bak
     PipelineError `layout-not-baked` for a contract that is still channels-last.
     """
     if contract.input.layout != "nchw" or contract.output.layout != "nchw":
-        raise PipelineError("layout-not-baked", "the graph is channels-last; it must be made NCHW first")
+        raise PipelineError(
+            "layout-not-baked",
+            "the graph is channels-last, and its layout was not rewritten",
+            remedy="Do not leave out the rewrite `layout` with --skip, or export the network channels-first.",
+        )
     return Baked(_bake_input(graph, contract.input), _bake_output(graph, contract.output, clamp))
 
 

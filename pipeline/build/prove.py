@@ -11,6 +11,7 @@ from pipeline.build import facts
 from pipeline.support.errors import PipelineError, ProofFailed
 from pipeline.support.files import existing_file
 from pipeline.support.memory import keep_what_is_loaded
+from pipeline.support.plain_text import plural
 
 if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
@@ -294,11 +295,6 @@ def _what_was_not_lowered(lowered: Lowered) -> str:
 def _sentence(text: str) -> str:
     """A fix as a sentence behind another; "" for none."""
     return f" {text[:1].upper()}{text[1:].removesuffix('.')}." if text else ""
-
-
-def plural(count: int, noun: str) -> str:
-    """1 edit, 2 edits."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def contract_of(network: Network, reference: Picture2Picture, lowered: Lowered) -> ImageContract:

@@ -117,6 +117,7 @@ def _read(models: tuple[Path, ...], reading: dict[str, Any]) -> tuple[list[tuple
                 "channels-differ",
                 "only networks from a colour picture to a colour picture are measured",
                 subject=str(path),
+                remedy="Leave this model out; `pipeline paint` shows what it makes of pictures.",
             )
         bound = side.fixed or bound
         subjects.append((path.name, side.paint))

@@ -11,6 +11,7 @@ import click
 from pipeline.cli.console import Console, output_options
 from pipeline.cli.options import reading_options
 from pipeline.support.errors import PipelineError
+from pipeline.support.plain_text import plural
 from pipeline.support.size import Size
 
 
@@ -86,9 +87,7 @@ def command(
         with console.counting(f"{job.source.name}") as tell:
             count = paint(painter, job, size=wanted, beside=side_by_side, tell=tell)
         seconds = time.monotonic() - started
-        console.step(
-            "painted", f"{job.source.name}: {count} {'picture' if count == 1 else 'pictures'}, {seconds:.1f} s"
-        )
+        console.step("painted", f"{job.source.name}: {plural(count, 'picture')}, {seconds:.1f} s")
         report.append({"source": str(job.source), "output": str(job.output), "kind": job.kind, "pictures": count})
     if console.as_json:
         console.data({"schema": 1, "model": str(model), "computed_as": side.ran_as, "painted": report})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.console import Console, output_options
-from pipeline.support.plain_text import styled
+from pipeline.support.plain_text import plural, styled
 
 if TYPE_CHECKING:
     from pipeline.validation.files import Validation
@@ -153,4 +153,4 @@ def _tell(console: Console, result: Validation, form: str, output: Path | None) 
             console.say(held)
         hidden = hidden_notes(result)
         if hidden and form == "text" and console.verbosity == 0:
-            console.say(f"{hidden} note{'s' if hidden > 1 else ''} not shown; -v shows everything.")
+            console.say(f"{plural(hidden, 'note')} not shown; -v shows everything.")

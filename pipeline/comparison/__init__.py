@@ -18,6 +18,7 @@ from pipeline.sources import ReadOptions
 from pipeline.support.errors import PipelineError, ProofFailed
 from pipeline.support.files import check_writable
 from pipeline.support.picture_files import check_picture
+from pipeline.support.plain_text import plural
 from pipeline.support.size import Size
 from pipeline.support.untrusted import on_a_file
 
@@ -359,7 +360,7 @@ def _sizes_of(shape: tuple[int, ...]) -> str:
 
 
 def _channels(count: int) -> str:
-    return f"{count} channel{'s' if count != 1 else ''}"
+    return plural(count, "channel")
 
 
 # --- what was asked for besides -------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from pipeline.shrink.importance import NEED_PICTURES, check_criterion, importanc
 from pipeline.shrink.prunable import Prunable, prunable
 from pipeline.shrink.refit import refit
 from pipeline.support.errors import PipelineError
+from pipeline.support.plain_text import plural
 from pipeline.support.size import Size
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def prune(
     network has; a network that meets the goal already comes back as it is.
     """
     held = prunable(network)
-    tell(f"{sum(group.width for group in held.groups)} channels in {len(held.groups)} widths")
+    tell(f"{plural(sum(g.width for g in held.groups), 'channel')} in {plural(len(held.groups), 'width')}")
     looking = options.criterion in NEED_PICTURES or options.refit
     pictures = load_pictures(held, [options.images] if options.images else []) if looking else []
     scores = importance(held, options.criterion, pictures, options.seed, tell)

@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.sources.pickled import shown
 from pipeline.support.errors import PipelineError
+from pipeline.support.plain_text import plural
 
 if TYPE_CHECKING:
     import onnx
@@ -209,7 +210,7 @@ def _array(value: onnx.ValueInfoProto, text: str) -> np.ndarray:
         )
     if len(numbers) != count:
         raise _bad(
-            f"{_plain(value.name)} ({_shape(value)}) needs {count} numbers, but {len(numbers)} are given",
+            f"{_plain(value.name)} ({_shape(value)}) needs {plural(count, 'number')}, and this is {len(numbers)}",
             "Separate them by commas.",
         )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)

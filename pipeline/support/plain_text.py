@@ -102,3 +102,8 @@ def _json_escape(character: str) -> str:
     if code < 0x10000:
         return f"\\u{code:04x}"
     return f"\\u{0xD800 + (code - 0x10000 >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 error`, `7 errors`, `1,200 nodes`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

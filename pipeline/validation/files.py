@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.support.errors import PipelineError
+from pipeline.support.plain_text import plural
 from pipeline.validation.findings import Finding, Severity
 from pipeline.validation.python_lines import PythonLine, python_line
 from pipeline.validation.waivers import Waiver, waiver_of
@@ -32,6 +33,11 @@ SCHEMA = 1
 
 PARALLEL_ABOVE = 2.0
 """Seconds of work left above which further processes are started; each costs about half a second to start."""
+
+
+def _counted(severity: str, count: int) -> str:
+    """`7 errors`, `2 wrong`, `1 slow`: two of the severities are adjectives."""
+    return f"{count} {severity}" if severity in ("wrong", "slow") else plural(count, severity)
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Verdict:
         """What happens to the file in Unity, in a few words."""
         if self.error is not None:
             return f"cannot be read ({self.error.code})"
-        told = [f"{count} {severity}" for severity, count in self.counts.items()]
+        told = [_counted(severity, count) for severity, count in self.counts.items()]
         if self.waivers:
             told.append(f"{len(self.waivers)} waived")
         what = {
@@ -205,7 +211,12 @@ def _expand(files: Iterable[Path]) -> Iterator[Path | PipelineError]:
         else:
             found, what = [file], ""
         if not found:
-            yield PipelineError("nothing-to-validate", f"there is no .onnx file in {what}", subject=str(file))
+            yield PipelineError(
+                "nothing-to-validate",
+                f"there is no .onnx file in {what}",
+                subject=str(file),
+                remedy="Give another folder or a file; `pipeline convert` makes .onnx files of other formats.",
+            )
         for path in found:
             if path not in seen:
                 seen.add(path)

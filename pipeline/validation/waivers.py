@@ -89,10 +89,17 @@ def load_settings(path: Path, *, required: bool = False) -> Settings:
         data = from_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if required:
-            raise PipelineError("bad-config", "no such file exists", subject=str(path)) from None
+            raise PipelineError(
+                "bad-config", "no such file exists", subject=str(path), remedy="Check the path of --config."
+            ) from None
         return Settings()
     except ValueError as error:
-        raise PipelineError("bad-config", f"this is not valid TOML ({error})", subject=str(path)) from error
+        raise PipelineError(
+            "bad-config",
+            f"this is not valid TOML ({error})",
+            subject=str(path),
+            remedy="Correct the line that is named; docs/configuration.md shows the form.",
+        ) from error
     _known(path, "", data, SECTIONS)
     table = data.get("validate", {})
     if not isinstance(table, dict):

@@ -276,3 +276,17 @@ def test_equal_files_give_equal_results(tmp_path):
     path = tmp_path / "net.onnx"
     style_onnx(path)
     assert check_files([path], TARGETS).as_dict() == check_files([path], TARGETS).as_dict()
+
+
+def test_counts_are_told_in_the_number_of_what_they_count():
+    """`wrong` and `slow` are adjectives."""
+    from pipeline.validation.files import _counted
+
+    assert [_counted(kind, 7) for kind in ("error", "wrong", "warning", "slow", "note")] == [
+        "7 errors",
+        "7 wrong",
+        "7 warnings",
+        "7 slow",
+        "7 notes",
+    ]
+    assert _counted("error", 1) == "1 error"

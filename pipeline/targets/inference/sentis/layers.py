@@ -276,7 +276,7 @@ def _conv(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
         maker.add("Conv", inputs, node.output[0], padding, dilations, group, pads, strides, tuple(kernel), 0)
         return
     if int(held.get("group", 1)) != 1 or any(step != 1 for step in dilations) or "output_shape" in held:
-        raise PipelineError("no-sentis-layer", "a grouped or dilated ConvTranspose has no layer in format 4")
+        raise _no_layer("a ConvTranspose with groups, dilations or output_shape has no layer in a .sentis file")
     extra = tuple(held.get("output_padding", (0,) * len(kernel)))
     maker.add("ConvTranspose", inputs, node.output[0], padding, extra, pads, strides, tuple(kernel), 0)
 
@@ -357,12 +357,21 @@ def _dropout(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
     maker.add("Identity", [node.input[0]], node.output[0])
 
 
+def _no_layer(what: str) -> PipelineError:
+    return PipelineError(
+        "no-sentis-layer",
+        what,
+        remedy="Use --weights float: then the style is an .onnx file, which Unity imports. Or write it as "
+        "operators that have one: pipeline targets lists them.",
+    )
+
+
 def _gemm(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
     """Dense: (N, K) times (K, M) and a bias of M."""
     weight = maker.constants.get(node.input[1])
     bias = maker.constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1, np.float32)
     if weight is None or bias is None or held.get("transA", 0):
-        raise PipelineError("no-sentis-layer", "a Gemm of two tensors of data has no layer that is written")
+        raise _no_layer("a Gemm whose matrix is computed from the picture has no layer in a .sentis file")
     alpha, beta = float(held.get("alpha", 1.0)), float(held.get("beta", 1.0))
     name = node.input[1]
     if held.get("transB", 0) or alpha != 1:

@@ -115,11 +115,17 @@ def _raise(raised: _Raised, layer: Layer) -> None:
         elif kernel in REDUCE:
             raised.add(kernel, layer, keepdims=int(arguments[0]), noop_with_empty_axes=int(arguments[1]))  # type: ignore[arg-type]
         else:
-            raise PipelineError("bad-sentis-file", f"the layer {kernel[:40]} is not known here")
+            raise _unreadable(f"it has a layer {kernel[:40]}, which this version does not know")
     except (IndexError, TypeError, ValueError, AttributeError, KeyError) as error:
-        raise PipelineError(
-            "bad-sentis-file", f"the layer {kernel[:40]} has other arguments than it needs"
-        ) from error
+        raise _unreadable(f"its layer {kernel[:40]} has other arguments than that layer takes") from error
+
+
+def _unreadable(what: str) -> PipelineError:
+    return PipelineError(
+        "bad-sentis-file",
+        what,
+        remedy="Only .sentis files that this pipeline wrote are read: build the style again, or give its source.",
+    )
 
 
 def _convolution(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) -> None:
