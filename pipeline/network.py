@@ -4,15 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.contract import ImageContract
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
     import torch
 
     from pipeline.graph.integers import QuantizedTensor
+
+
+@dataclass(frozen=True)
+class StyleInput:
+    """The style of a network that takes it as second input, once that is cut in two (sources/style_split.py).
+
+    `predictor` computes the vector from the style, in the form that the source takes. `example` is one such value,
+    `vector` what the predictor makes of it, (1, K, 1, 1): the network's model takes it as second input.
+    """
+
+    name: str
+    kind: Literal["picture", "vector", "number"]
+    predictor: onnx.ModelProto
+    example: np.ndarray
+    vector: np.ndarray
+
+    @property
+    def numbers(self) -> list[float]:
+        """The example's vector as plain numbers."""
+        return [float(held) for held in self.vector.ravel()]
 
 
 @dataclass
@@ -42,6 +63,8 @@ class Network:
     """Number of trained values (batch-norm statistics not counted)."""
     module: torch.nn.Module | None = None
     model: onnx.ModelProto | None = None
+    style: StyleInput | None = None
+    """Set where the model's second input is a style's vector, which the game gives."""
     details: dict[str, Any] = field(default_factory=dict)
     """Architecture parameters, such as {"widths": [8, 16, 32], "blocks": 5}."""
     graph: dict[str, Any] = field(default_factory=dict)

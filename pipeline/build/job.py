@@ -158,7 +158,7 @@ def make_parts(
     `origin` is the report of the bundle that `path` is the model of, where it is made for another target.
     """
     from pipeline import targets
-    from pipeline.build import looks, several_styles
+    from pipeline.build import live_styles, looks, several_styles
     from pipeline.build.rebuild import rebuild_arguments
     from pipeline.build.report_pictures import report_pictures
     from pipeline.build.steadiness import steadiness
@@ -168,8 +168,12 @@ def make_parts(
     from pipeline.verify import pictures
 
     check_target(options.weights, targets.get(options.target))
-    styled, styles = None, ports.styles(options.bind)
-    if len(styles) > 1:
+    styled, live = None, None
+    styles = () if options.style_input is not None else ports.styles(options.bind)
+    if options.style_input is not None:
+        styled, live = live_styles.make(path, options, step)
+        network, lowered, proof, report = styled.network, styled.lowered, styled.proof, styled.report
+    elif len(styles) > 1:
         several_styles.check(options)
         styled = several_styles.make(path, options, styles, step)
         network, lowered, proof, report = styled.network, styled.lowered, styled.proof, styled.report
@@ -205,6 +209,7 @@ def make_parts(
         golden_output,
         painted,
         tuple(map(pictures.png, styled.golden_outputs)) if styled else (),
+        *(live.members() if live is not None else ()),
     )
     return parts, None if own_code else network.companions
 
@@ -227,7 +232,18 @@ def _write_preview(
     imported = next((f"{stem}{suffix}" for suffix in target.family.suffixes if f"{stem}{suffix}" in files), packed)
     content = unpack(files[imported]).model if is_packed(files[imported]) else files[imported]
     size = Size(model["width"], model["height"])
-    write_file(path, side_by_side(content, target, options.picture, size, report["look"]))
+    style = _first_style(files.get(f"{stem}Styles.bytes"), len(report.get("styles", ())))
+    write_file(path, side_by_side(content, target, options.picture, size, report["look"], style))
+
+
+def _first_style(vectors: bytes | None, count: int) -> list[float] | None:
+    """What a network of several styles takes for the first: its numbers, or a weight for each; None for one."""
+    import numpy as np
+
+    if vectors:
+        held = np.frombuffer(vectors, "<f4")
+        return [float(value) for value in held[: held.size // max(1, count)]]
+    return [1.0, *[0.0] * (count - 1)] if count > 1 else None
 
 
 def _cache_key(path: Path, options: BuildOptions, name: str) -> str:

@@ -46,6 +46,7 @@ class BuildKeywords(ConvertKeywords, total=False):
     """Options of `pipeline build-unity`."""
 
     name: str | None
+    style_input: str | None
     strength: float
     keep_colors: float
     weights: str

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.graph.integers import QuantizedTensor
-    from pipeline.network import Network
+    from pipeline.network import Network, StyleInput
     from pipeline.rewrites.base import Edit, Refusal
     from pipeline.rewrites.driver import Check
     from pipeline.targets import Target
@@ -201,7 +201,7 @@ def _lower_at(
     give_back()
     channels = _channels(graph, only_pictures=bake_contract)
     smallest = network.contract.size_multiple if network.contract else 1
-    fit = _fit(graph, target, channels, smallest, written)
+    fit = _fit(graph, target, channels, smallest, network.style, written)
     del written
     arranged, plain, on = None, graph, device_for(target, device)
     if on is not None and fit.candidate is not None:
@@ -212,7 +212,7 @@ def _lower_at(
         graph, arranged = made.graph, made.as_dict()
         if made.edits:
             rewritten.edits.extend(made.edits)
-            fit = _fit(graph, target, channels, smallest)
+            fit = _fit(graph, target, channels, smallest, network.style)
         give_back()
     notes = [*rewritten.notes, *fit.notes]
     if on is None and device not in (None, NONE):
@@ -337,11 +337,19 @@ class _Fit:
     notes: list[str]
 
 
-def _fit(graph: gs.Graph, target: Target, channels: int, smallest: int, written: bytes | None = None) -> _Fit:
+def _fit(
+    graph: gs.Graph,
+    target: Target,
+    channels: int,
+    smallest: int,
+    style: StyleInput | None,
+    written: bytes | None = None,
+) -> _Fit:
     from pipeline.verify.proof import as_target_computes
 
     try:
-        candidate = as_target_computes(target.family.write(graph, target) if written is None else written, target)
+        data = target.family.write(graph, target) if written is None else written
+        candidate = as_target_computes(data, target, style.numbers if style else None)
     except Exception as error:  # whatever ONNX Runtime raises for a graph that the target would not take either
         return _Fit(None, 1, [f"the graph cannot be run as {target.name} computes it ({_first_line(error)})"])
     choices = [m for m in SIZE_MULTIPLES if m >= smallest]
@@ -366,8 +374,10 @@ def _first_line(error: Exception) -> str:
 
 def declared_size(model: onnx.ModelProto) -> Size | None:
     """The picture's size when the one image input declares it in numbers."""
+    from pipeline.graph.structure import pictures
+
     constants = {t.name for t in model.graph.initializer}
-    images = [i for i in model.graph.input if i.name not in constants]
+    images = pictures(i for i in model.graph.input if i.name not in constants)
     if len(images) != 1:
         return None
     dims = [d.dim_value for d in images[0].type.tensor_type.shape.dim]

@@ -110,6 +110,12 @@ class BuildOptions:
         "NAME=VALUE",
         reads=True,
     )
+    style_input: str | None = option(
+        None,
+        "The input of an .onnx file that holds the style, to be given while the game runs; --bind gives examples.",
+        "NAME",
+        commands=("build-unity",),
+    )
     mask: str | None = option(
         None,
         "The network outputs a mask (1 or 2 channels), whose high values mark the subject or the background; "
@@ -213,7 +219,8 @@ class BuildOptions:
         """How the source is read."""
         from pipeline.sources import ReadOptions
 
-        return ReadOptions(**{held.name: getattr(self, held.name) for held in source_options()})
+        chosen = {held.name: getattr(self, held.name) for held in source_options()}
+        return ReadOptions(**chosen, style_input=self.style_input)
 
     @classmethod
     def of(cls, **values: Any) -> BuildOptions:

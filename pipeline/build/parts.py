@@ -13,11 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.build.options import BuildOptions
+    from pipeline.unity.bundle import PredictorSpec
 
 _CAPTIONS = "captions.json"
+_VECTORS = "style_vectors"
+_PREDICTOR = "style_predictor"
+_OF_STYLE = "of_style_"
 _WHOLE = ("input_channels", "output_channels", "width", "height", "size_multiple", "weights")
 _REAL = ("output_scale", "giga_macs")
 _TEXTS = ("digest", "input_name", "output_name")
+
+
+def _numbered(member: tuple[str, bytes]) -> tuple[int, str]:
+    """Members in the order of the numbers in their names."""
+    digits = "".join(char for char in member[0] if char.isdigit())
+    return int(digits or 0), member[0]
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,12 @@ class Parts:
     pictures: dict[str, bytes]
     styles: tuple[bytes, ...] = ()
     """The golden pictures of several styles, in the order of the report's `styles`; none for one."""
+    vectors: bytes = b""
+    """The numbers of those styles, little-endian float32, where a game may give others; see `live_styles`."""
+    predictor: bytes = b""
+    """The model file that makes such numbers of a style; nothing where a style is a number."""
+    style_pictures: tuple[bytes, ...] = ()
+    """Those styles, where a style is a picture."""
 
     def members(self) -> dict[str, bytes]:
         """The parts but the report, as the cache keeps them."""
@@ -42,6 +58,9 @@ class Parts:
             _CAPTIONS: json.dumps(list(self.pictures)).encode(),
             **{f"picture_{number}.png": held for number, held in enumerate(self.pictures.values())},
             **{f"style_{number}.png": held for number, held in enumerate(self.styles)},
+            **({_VECTORS: self.vectors} if self.vectors else {}),
+            **({_PREDICTOR: self.predictor} if self.predictor else {}),
+            **{f"of_style_{number}.png": held for number, held in enumerate(self.style_pictures)},
         }
 
     @classmethod
@@ -57,6 +76,9 @@ class Parts:
             members["golden_output.png"],
             {str(caption): members[f"picture_{number}.png"] for number, caption in enumerate(captions)},
             tuple(members[f"style_{number}.png"] for number in range(len(report.get("styles", ())))),
+            members.get(_VECTORS, b""),
+            members.get(_PREDICTOR, b""),
+            tuple(held for name, held in sorted(members.items(), key=_numbered) if name.startswith(_OF_STYLE)),
         )
         if set(made.members()) != set(members):
             raise ValueError("it has unexpected members")
@@ -70,6 +92,27 @@ class Parts:
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise TypeError("a fact of the model has the wrong type")
         return made
+
+
+def _predictor(parts: Parts) -> PredictorSpec | None:
+    from pipeline.unity.bundle import PredictorSpec
+
+    told = parts.report.get("live_style", {}).get("predictor")
+    if not parts.predictor or not isinstance(told, dict):
+        return None
+    return PredictorSpec(
+        onnx=parts.predictor,
+        model_digest=str(told["digest"]),
+        input_name=str(told["input_name"]),
+        output_name=str(told["output_name"]),
+        input_channels=int(told["input_channels"]),
+        values=int(parts.report["live_style"]["values"]),
+        width=int(told["width"]),
+        height=int(told["height"]),
+        weights=int(told["weights"]),
+        giga_macs=float(told["giga_macs"]),
+        pngs=parts.style_pictures,
+    )
 
 
 def bundle(parts: Parts, options: BuildOptions, name: str) -> dict[str, bytes]:
@@ -112,6 +155,8 @@ def bundle(parts: Parts, options: BuildOptions, name: str) -> dict[str, bytes]:
             style_input=str(model.get("style_input", "")),
             style_names=tuple(str(held["name"]) for held in report.get("styles", ())),
             style_pngs=parts.styles,
+            style_vectors=parts.vectors,
+            predictor=_predictor(parts),
             is_mask=look["mask"],
             strength=look["strength"],
             keep_colors=look["keep_colors"],

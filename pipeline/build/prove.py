@@ -169,7 +169,9 @@ def _lower_and_prove(
     )
     report["proof"] = proof.as_dict()
     if any(finding.code == CODE for finding in findings):
-        plain = lowered.uncured and proving.as_target_computes(lowered.uncured, target)
+        plain = lowered.uncured and proving.as_target_computes(
+            lowered.uncured, target, network.style.numbers if network.style else None
+        )
         report["proof"]["low_contrast"] = contrast.measure(
             truth,
             candidate,

@@ -70,27 +70,18 @@ def make(path: Path, options: BuildOptions, bindings: Sequence[tuple[str, ...]],
     _validated(path, model, first, report, options)
 
     run = target.family.style_runner(data, target)
-    truths = [_truth(made[0], made[1]) for made in held]
+    truths = [truth(made[0], made[1]) for made in held]
     proofs = [
-        _proved(truth, _mixed(run, weights), first, options)
+        proved(truth, mixed(run, weights), first, options)
         for truth, weights in zip(truths, np.eye(len(held)).tolist(), strict=True)
     ]
     blend = _blended([made[0] for made in held])
     blended = None
     if blend is not None:
         half = [0.5, 0.5, *[0.0] * (len(held) - 2)]
-        blended = _proved(_truth(blend, first), _mixed(run, half), first, options)
-    for name, one in [*zip(told, proofs, strict=True), *([("a blend of two", blended)] if blended else [])]:
-        step("verify", f"{name}: largest difference {one.worst.max_levels:.4f} of 255 levels")
-        if not one.passed:
-            raise ProofFailed(
-                "proof-failed",
-                f"with {name} the built graph differs from the source by {one.worst.max_levels:.3f} levels of "
-                f"255; the tolerance is {one.tolerance:g}",
-                subject=path.name,
-                remedy="Build each style by itself, with one --bind and a --name of its own.",
-                report=report,
-            )
+        blended = proved(truth(blend, first), mixed(run, half), first, options)
+    every = [*zip(told, proofs, strict=True), *([("a blend of two", blended)] if blended else [])]
+    require(every, path, report, step, "Build each style by itself, with one --bind and a --name of its own.")
     report["proof"] = proofs[0].as_dict()
     report["styles"] = [
         {"name": name, "bound": list(binding), "proof": one.as_dict()}
@@ -100,12 +91,30 @@ def make(path: Path, options: BuildOptions, bindings: Sequence[tuple[str, ...]],
     inputs = [value.name for value in model.graph.input]
     report["model"]["style_input"] = inputs[1] if len(inputs) > 1 else ""
     combined = dataclasses.replace(
-        first, model=model, serialised=data, candidate=_mixed(run, np.eye(len(held))[0].tolist())
+        first, model=model, serialised=data, candidate=mixed(run, np.eye(len(held))[0].tolist())
     )
     return Styled(network, combined, proofs[0], report, tuple(one.golden_output for one in proofs))
 
 
-def _mixed(run: StyledPicture, weights: Sequence[float]) -> Picture2Picture:
+def require(
+    proofs: Sequence[tuple[str, Proof]], path: Path, report: dict[str, Any], step: Step, remedy: str
+) -> None:
+    """Tell what came out of the proof of each style, by its name; raise ProofFailed for the first that failed."""
+    for name, one in proofs:
+        step("verify", f"{name}: largest difference {one.worst.max_levels:.4f} of 255 levels")
+        if not one.passed:
+            raise ProofFailed(
+                "proof-failed",
+                f"with {name} the built graph differs from the source by {one.worst.max_levels:.3f} levels of "
+                f"255; the tolerance is {one.tolerance:g}",
+                subject=path.name,
+                remedy=remedy,
+                report=report,
+            )
+
+
+def mixed(run: StyledPicture, weights: Sequence[float]) -> Picture2Picture:
+    """A network of several styles as a function of the picture, with the second input given."""
     return lambda picture: run(picture, weights)
 
 
@@ -168,7 +177,8 @@ def _validated(
         )
 
 
-def _truth(network: Network, lowered: Lowered) -> Picture2Picture:
+def truth(network: Network, lowered: Lowered) -> Picture2Picture:
+    """The source as a function from RGB 0..1 to RGB 0..1."""
     from pipeline import sources
     from pipeline.verify.proof import around
 
@@ -176,7 +186,8 @@ def _truth(network: Network, lowered: Lowered) -> Picture2Picture:
     return around(reference, proven.contract_of(network, reference, lowered))
 
 
-def _proved(truth: Picture2Picture, candidate: Picture2Picture, lowered: Lowered, options: BuildOptions) -> Proof:
+def proved(truth: Picture2Picture, candidate: Picture2Picture, lowered: Lowered, options: BuildOptions) -> Proof:
+    """The proof of one style, on the pictures and at the sizes of every proof."""
     from pipeline.build.lowering import trial_sizes
     from pipeline.verify import proof as proving
 

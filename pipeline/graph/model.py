@@ -8,7 +8,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from pipeline.graph.shapes import LazyShapes, infer, spatial_axes
-from pipeline.graph.structure import check_structure
+from pipeline.graph.structure import check_structure, pictures
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -249,25 +249,29 @@ def declare_size(model: onnx.ModelProto, height: int, width: int, batch: int = 1
 def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [held for held in model.graph.input if held.name not in constants]
-    pictures = [held for held in inputs if len(held.type.tensor_type.shape.dim) == 4]
-    if len(pictures) != 1:
+    images = pictures(inputs)
+    if len(images) != 1:
         raise _not_image_to_image(
-            f"it has {len(pictures)} inputs of rank 4 among {', '.join(held.name for held in inputs) or 'none'}"
+            f"it has {len(images)} inputs of rank 4 among {', '.join(held.name for held in inputs) or 'none'}"
         )
-    return pictures[0]
+    return images[0]
 
 
 def single_input_output(graph: gs.Graph) -> tuple[gs.Variable, gs.Variable]:
-    """The one input and the one output of an image-to-image graph.
+    """The one picture that goes into an image-to-image graph, and the one output.
+
+    A style's vector (1, K, 1, 1) may be its second input.
 
     Raises PipelineError `not-image-to-image`, saying what the graph is instead, when it has several inputs or
     outputs, or when one of them is known not to be a rank 4 tensor of floating point numbers or bytes.
     """
-    for side, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+    vectors = [held for held in graph.inputs[1:] if held.shape is not None and list(held.shape[2:]) == [1, 1]]
+    pictures_of = [held for held in graph.inputs if all(held is not other for other in vectors[:1])]
+    for side, tensors in (("input", pictures_of), ("output", graph.outputs)):
         if len(tensors) != 1:
             names = ", ".join(tensor.name for tensor in tensors) or "none"
             raise _not_image_to_image(f"it has {len(tensors)} {side}s ({names}), not one")
-    source, result = graph.inputs[0], graph.outputs[0]
+    source, result = pictures_of[0], graph.outputs[0]
     shapes = infer(graph)
     for side, tensor in (("input", source), ("output", result)):
         shape = shapes.of(tensor) if shapes.of(tensor) is not None else tensor.shape

@@ -8,7 +8,7 @@ Takes time linear in the size of the file, whatever is in it; nothing is evaluat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import onnx
@@ -196,3 +196,12 @@ def _invalid(detail: str) -> PipelineError:
         f"the ONNX model is not valid: {detail}",
         remedy="Export it again; if it was edited by hand or by a tool, use the file from before.",
     )
+
+
+def pictures(values: Iterable[onnx.ValueInfoProto]) -> list[onnx.ValueInfoProto]:
+    """Of the inputs of a model those that may be its picture: of rank 4, no vector (1, K, 1, 1) beside another."""
+    images = [value for value in values if len(value.type.tensor_type.shape.dim) == 4]
+    larger = [
+        value for value in images if [dim.dim_value for dim in value.type.tensor_type.shape.dim[2:]] != [1, 1]
+    ]
+    return larger or images

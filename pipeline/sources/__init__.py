@@ -36,7 +36,8 @@ class ReadOptions:
     `architecture` is the name of a known one, or `package.module:factory`; the ranges are among contract.RANGES;
     `channel_order` (rgb or bgr) holds for both sides; `name` replaces the file's stem; `prefix` says which network
     of a state dict that holds several. Of an ONNX model `take` names the output to keep, `bind` gives values to
-    inputs beside the picture (ports.py), and `mask` says what its output marks (masks.py). With `describe`, the
+    inputs beside the picture (ports.py), `mask` says what its output marks (masks.py), and `style_input` names the
+    input that the game gives (style_split.py), of which `bind` has an example. With `describe`, the
     network of a state dict comes without its module where torch is not installed: what it is can be seen all the
     same. With `where_unknown` ranges and order hold only where the file does not tell its own (several.py).
     """
@@ -49,6 +50,7 @@ class ReadOptions:
     take: str | None = None
     bind: tuple[str, ...] = ()
     mask: str | None = None
+    style_input: str | None = None
     prefix: str | None = None
     describe: bool = False
     where_unknown: bool = False
@@ -65,10 +67,12 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
     reader = {"onnx": _read_onnx, "torchscript": _read_torchscript, "torch-export": _read_exported}.get(
         file_format.name, _read_state_dict
     )
-    if file_format.name != "onnx" and (options.take is not None or options.bind or options.mask is not None):
+    of_onnx = (options.take, options.mask, options.style_input)
+    if file_format.name != "onnx" and (options.bind or any(held is not None for held in of_onnx)):
         raise PipelineError(
             "conflicting-options",
-            f"--take, --bind and --mask apply to .onnx files, but this is {file_format.description}",
+            "--take, --bind, --style-input and --mask apply to .onnx files, but this is "
+            f"{file_format.description}",
             subject=str(path),
             remedy="Omit them, or export the network to ONNX and use that file.",
         )
@@ -100,7 +104,7 @@ def read_one(path: Path, options: ReadOptions = ReadOptions()) -> Network:
     from pipeline.sources import ports
 
     network = read(path, options)
-    if network.model is not None:
+    if network.model is not None and network.style is None:
         ports.require_one(network.model, path)
     return network
 
@@ -361,7 +365,10 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
 
     model, companions, about = onnx_file.read_onnx(path, file_format)
     onnx_file.check_finite(model, path)
-    ports.bind(model, options.bind, options.input_range, path)
+    left_open, bind = options.style_input, options.bind
+    if left_open is not None:
+        bind = tuple(held for held in bind if held.partition("=")[0] != left_open)
+    ports.bind(model, bind, options.input_range, path, options.channel_order)
     if options.take is not None:
         ports.take(model, options.take, path)
     model, note = settle(model)
@@ -369,7 +376,7 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
     model, batch = onnx_file.one_picture(model)
     if batch > 1:
         notes.append(f"the file declares a batch of {batch} pictures; it is built for one")
-    notes += ["the input {} is bound to {}".format(*binding.partition("=")[::2]) for binding in options.bind]
+    notes += ["the input {} is bound to {}".format(*binding.partition("=")[::2]) for binding in bind]
     if options.take is not None:
         notes.append(f"of {len(about['outputs'])} outputs, {options.take} is kept")
     if companions:
@@ -378,6 +385,12 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         ports.require_one(model, path)
         notes.append(masks.as_mask(model, options.mask, options.output_range, path))
         options = replace(options, output_range="0..1")
+    style = None
+    if left_open is not None:
+        from pipeline.sources.style_split import part
+
+        model, style = part(model, left_open, options, path)
+        notes.append(f"the input {left_open} is left to the game: {style.vector.size:,} numbers for each style")
     known = stored_contract.stored_contract(model, path)
     if known is not None:
         notes.append("the image contract was read from the file's metadata, where this pipeline wrote it")
@@ -412,6 +425,7 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         contract=_declare(path, options, known, sides),
         weights=about.pop("weights"),
         model=model,
+        style=style,
         graph=about,
         details={key: about[key] for key in ("opset", "ir_version", "producer")},
         companions=tuple(companions),

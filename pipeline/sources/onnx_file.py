@@ -378,13 +378,11 @@ def check_finite(model: onnx.ModelProto, path: Path) -> None:
 
 
 def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto | None:
-    """The one graph input that is not an initializer and of rank 4, or None."""
+    """The one graph input that is not an initializer and that may be a picture, or None."""
+    from pipeline.graph.structure import pictures
+
     constants = {tensor.name for tensor in model.graph.initializer}
-    images = [
-        value
-        for value in model.graph.input
-        if value.name not in constants and len(value.type.tensor_type.shape.dim) == 4
-    ]
+    images = pictures(value for value in model.graph.input if value.name not in constants)
     return images[0] if len(images) == 1 else None
 
 

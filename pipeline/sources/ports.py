@@ -29,7 +29,7 @@ LARGEST = 64 * 2**20
 """Most bytes of the constants that a bound input may become."""
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name from a file or an option as it is where it is harmless and short, else quoted and cut."""
     return name if _HARMLESS.fullmatch(name) else shown(name)
 
@@ -42,7 +42,7 @@ def of_the_caller(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 def described(values: Sequence[onnx.ValueInfoProto]) -> str:
     """Names and shapes for a message: `content (1x3x256x256), style (1x3x?x?)`."""
-    return ", ".join(f"{_plain(value.name)} ({_shape(value)})" for value in values) or "none"
+    return ", ".join(f"{plain(value.name)} ({_shape(value)})" for value in values) or "none"
 
 
 def _shape(value: onnx.ValueInfoProto) -> str:
@@ -59,7 +59,7 @@ def require_one(model: onnx.ModelProto, path: Path) -> None:
             "several-inputs",
             f"the network has {len(inputs)} inputs: {described(inputs)}",
             subject=str(path),
-            remedy=f"Bind all inputs except the picture: --bind {_plain(others[0].name)}=VALUE, where VALUE is a "
+            remedy=f"Bind all inputs except the picture: --bind {plain(others[0].name)}=VALUE, where VALUE is a "
             "picture file, a number, or numbers separated by commas.",
         )
     if len(outputs) > 1:
@@ -67,7 +67,7 @@ def require_one(model: onnx.ModelProto, path: Path) -> None:
             "several-outputs",
             f"the network has {len(outputs)} outputs: {described(outputs)}",
             subject=str(path),
-            remedy=f"Keep one of them, such as --take {_plain(outputs[0].name)}.",
+            remedy=f"Keep one of them, such as --take {plain(outputs[0].name)}.",
         )
 
 
@@ -80,16 +80,16 @@ def take(model: onnx.ModelProto, name: str, path: Path) -> None:
     if not kept:
         raise PipelineError(
             "no-such-output",
-            f"there is no output {_plain(name)}; the outputs are {described(list(model.graph.output))}",
+            f"there is no output {plain(name)}; the outputs are {described(list(model.graph.output))}",
             subject=str(path),
             remedy="Name one of them with --take.",
         )
     del model.graph.output[:]
     model.graph.output.extend(kept)
-    _drop_unneeded(model)
+    drop_unneeded(model)
 
 
-def _drop_unneeded(model: onnx.ModelProto) -> None:
+def drop_unneeded(model: onnx.ModelProto) -> None:
     makers = {name: node for node in model.graph.node for name in node.output if name}
     needed: set[str] = set()
     pending = [value.name for value in model.graph.output]
@@ -101,7 +101,7 @@ def _drop_unneeded(model: onnx.ModelProto) -> None:
         node = makers.get(name)
         if node is not None:
             needed.update(node.output)
-            pending += [*node.input, *_captured(node)]
+            pending += [*node.input, *captured(node)]
     nodes = [node for node in model.graph.node if any(name in needed for name in node.output)]
     tensors = [tensor for tensor in model.graph.initializer if tensor.name in needed]
     inputs = [value for value in model.graph.input if value.name in needed or value.name not in _names(model)]
@@ -119,7 +119,7 @@ def _names(model: onnx.ModelProto) -> set[str]:
     return {tensor.name for tensor in model.graph.initializer}
 
 
-def _captured(node: onnx.NodeProto) -> list[str]:
+def captured(node: onnx.NodeProto) -> list[str]:
     """Names that the subgraphs of a node may read from outside."""
     found: list[str] = []
     pending = [held for attribute in node.attribute for held in (attribute.g, *attribute.graphs)]
@@ -135,12 +135,15 @@ def _captured(node: onnx.NodeProto) -> list[str]:
 # --- binding --------------------------------------------------------------------------------------------------
 
 
-def bind(model: onnx.ModelProto, bindings: Sequence[str], value_range: str | None, path: Path) -> list[Path]:
+def bind(
+    model: onnx.ModelProto, bindings: Sequence[str], value_range: str | None, path: Path, order: str | None = None
+) -> list[Path]:
     """Bind inputs to values, in place; the picture files that were read.
 
-    Each binding is `NAME=VALUE`: a picture file (brought to the input's size and to `value_range`, 0..1 where none
-    is declared), or as many numbers as the input has, with commas. What depends only on bound inputs becomes
-    constants. Raises PipelineError `bad-binding`, `bad-picture`, and what running the graph raises.
+    Each binding is `NAME=VALUE`: a picture file (brought to the input's size, to `value_range`, 0..1 where none is
+    declared, and to the channel order, RGB where none is), or as many numbers as the input has, with commas. What
+    depends only on bound inputs becomes constants. Raises PipelineError `bad-binding`, `bad-picture`, and what
+    running the graph raises.
     """
     from onnx import numpy_helper
 
@@ -152,16 +155,13 @@ def bind(model: onnx.ModelProto, bindings: Sequence[str], value_range: str | Non
         name, equals, text = binding.partition("=")
         if not equals or name not in inputs:
             raise _bad(
-                f"there is no input {_plain(name)}" if equals else f"{_plain(binding)} is not NAME=VALUE",
+                f"there is no input {plain(name)}" if equals else f"{plain(binding)} is not NAME=VALUE",
                 f"The inputs are {described(list(inputs.values()))}.",
             )
         value = inputs.pop(name)
-        file = Path(text)
-        picture = len(value.type.tensor_type.shape.dim) == 4 and not _numbers(text)
-        if picture:
-            files.append(file)
-        array = _picture(value, file, value_range) if picture else _array(value, text)
-        tensor = numpy_helper.from_array(array, name)
+        if is_picture(value, text):
+            files.append(Path(text))
+        tensor = numpy_helper.from_array(value_of(value, text, value_range, order), name)
         kept = [held for held in model.graph.input if held.name != name]
         copies = [type(held).FromString(held.SerializeToString()) for held in kept]
         del model.graph.input[:]
@@ -182,7 +182,7 @@ def styles(bindings: Sequence[str]) -> list[tuple[str, ...]]:
         by_name.setdefault(binding.partition("=")[0], []).append(binding)
     counts = {name: len(held) for name, held in by_name.items() if len(held) > 1}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{_plain(name)} {count} times" for name, count in counts.items())
+        told = ", ".join(f"{plain(name)} {count} times" for name, count in counts.items())
         raise _bad(f"{told}: it is not clear which values belong together", "Bind each of them once per style.")
     count = next(iter(counts.values()), 1)
     return [
@@ -190,53 +190,81 @@ def styles(bindings: Sequence[str]) -> list[tuple[str, ...]]:
     ]
 
 
-def _numbers(text: str) -> list[float]:
+def is_picture(value: onnx.ValueInfoProto, text: str) -> bool:
+    """Whether `text` names a picture file for an input, and gives no numbers."""
+    return len(value.type.tensor_type.shape.dim) == 4 and not numbers_in(text)
+
+
+def value_of(value: onnx.ValueInfoProto, text: str, value_range: str | None, order: str | None) -> np.ndarray:
+    """What `text` says for an input, as it takes it. Raises PipelineError `bad-binding` and `bad-picture`."""
+    if not is_picture(value, text):
+        return number_value(value, text)
+    return as_input(value, picture_pixels(value, Path(text)), value_range, order)
+
+
+def numbers_in(text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
         return []
 
 
-def _array(value: onnx.ValueInfoProto, text: str) -> np.ndarray:
+def number_value(value: onnx.ValueInfoProto, text: str) -> np.ndarray:
     import onnx
 
-    numbers = _numbers(text)
+    numbers = numbers_in(text)
     dims = [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
     count = math.prod(dims)
     if not numbers or not all(map(math.isfinite, numbers)):
         raise _bad(
-            f"{_plain(text)} is neither a number nor numbers separated by commas",
-            f"{_plain(value.name)} takes {count}.",
+            f"{plain(text)} is neither a number nor numbers separated by commas",
+            f"{plain(value.name)} takes {count}.",
         )
     if len(numbers) != count:
         raise _bad(
-            f"{_plain(value.name)} ({_shape(value)}) needs {plural(count, 'number')}, and this is {len(numbers)}",
+            f"{plain(value.name)} ({_shape(value)}) needs {plural(count, 'number')}, and this is {len(numbers)}",
             "Separate them by commas.",
         )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     return np.array(numbers).astype(dtype).reshape(dims)
 
 
-def _picture(value: onnx.ValueInfoProto, file: Path, value_range: str | None) -> np.ndarray:
-    """The middle of a picture file, as the input takes it: its size, channels and layout, in the value range."""
-    from PIL import Image, ImageOps
-
-    from pipeline.contract import ImageSide
+def picture_size(value: onnx.ValueInfoProto) -> tuple[int, int, int]:
+    """Channels, height and width of the picture that an input takes; `STYLE_SIDE` where a side is open."""
     from pipeline.sources.onnx_file import layout_of
-    from pipeline.support.files import existing_file
-    from pipeline.support.picture_files import open_picture
 
     layout, channels = layout_of(value)
     dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
     height, width = (dims[1], dims[2]) if layout == "nhwc" else (dims[2], dims[3])
-    size = (width or STYLE_SIDE, height or STYLE_SIDE)
-    fitted = ImageOps.fit(open_picture(existing_file(file)), size, Image.Resampling.BICUBIC)
+    return channels or 3, height or STYLE_SIDE, width or STYLE_SIDE
+
+
+def picture_pixels(value: onnx.ValueInfoProto, file: Path) -> np.ndarray:
+    """The middle of a picture file at an input's size: (1, C, H, W) of RGB 0..1, float64."""
+    from PIL import Image, ImageOps
+
+    from pipeline.support.files import existing_file
+    from pipeline.support.picture_files import open_picture
+
+    channels, height, width = picture_size(value)
+    fitted = ImageOps.fit(open_picture(existing_file(file)), (width, height), Image.Resampling.BICUBIC)
     pixels = np.asarray(fitted, np.float64).transpose(2, 0, 1)[None] / 255
-    if channels == 1:
-        pixels = pixels.mean(axis=1, keepdims=True)
+    return pixels.mean(axis=1, keepdims=True) if channels == 1 else pixels
+
+
+def as_input(
+    value: onnx.ValueInfoProto, pixels: np.ndarray, value_range: str | None, order: str | None
+) -> np.ndarray:
+    """RGB 0..1 (1, C, H, W) in the range, channel order and layout that an input takes."""
+    from pipeline.contract import ImageSide
+    from pipeline.sources.onnx_file import layout_of
+
+    layout, channels = layout_of(value)
     side = ImageSide(value_range or "0..1", channels or 3)
     scale, shift = (np.reshape(held, (1, -1, 1, 1)) for held in side.affine())
     array = (pixels * scale + shift).astype(np.float32)
+    if order == "bgr" and array.shape[1] == 3:
+        array = array[:, ::-1]
     return np.ascontiguousarray(array.transpose(0, 2, 3, 1) if layout == "nhwc" else array)
 
 
@@ -255,12 +283,12 @@ def _fold(model: onnx.ModelProto) -> None:
     fixed: list[onnx.NodeProto] = []
     rest: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        depends = any(name and name not in known for name in (*node.input, *_captured(node)))
+        depends = any(name and name not in known for name in (*node.input, *captured(node)))
         (rest if depends else fixed).append(node)
         if not depends:
             known.update(name for name in node.output if name)
     made = {name for node in fixed for name in node.output if name}
-    read = {name for node in rest for name in (*node.input, *_captured(node))}
+    read = {name for node in rest for name in (*node.input, *captured(node))}
     wanted = sorted(made & (read | {value.name for value in model.graph.output}))
     if not wanted:
         return
@@ -283,4 +311,4 @@ def _fold(model: onnx.ModelProto) -> None:
     model.graph.initializer.extend(
         numpy_helper.from_array(np.asarray(value), name) for name, value in zip(wanted, values, strict=True)
     )
-    _drop_unneeded(model)
+    drop_unneeded(model)

@@ -178,12 +178,13 @@ def _onnx_reference(network: Network) -> Reference:
         name = opened.get_inputs()[0].name
         dtype = _DTYPES.get(opened.get_inputs()[0].type, np.float32)
         output = opened.get_outputs()[0].name
+        further = {} if network.style is None else {opened.get_inputs()[1].name: network.style.vector}
 
         def paint(picture: np.ndarray) -> np.ndarray:
             given = picture.transpose(0, 2, 3, 1) if layout == "nhwc" else picture
             if dtype is np.uint8:
                 given = np.clip(np.rint(given), 0, 255)
-            result = np.asarray(opened.run([output], {name: np.ascontiguousarray(given, dtype)})[0])
+            result = np.asarray(opened.run([output], {name: np.ascontiguousarray(given, dtype), **further})[0])
             return result.transpose(0, 3, 1, 2) if out_layout == "nhwc" and result.ndim == 4 else result
 
         return paint

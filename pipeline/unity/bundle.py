@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,27 @@ BENCHMARK_SCENE = f"{ROOT}/Benchmark/StyleTransferBenchmark.unity"
 
 
 @dataclass(frozen=True)
+class PredictorSpec:
+    """The network that makes the numbers of a style of a picture or a vector; its file is imported by Unity.
+
+    A picture is `width` x `height` pixels; a vector 1x1 of `input_channels`. `values` numbers come out. `pngs` are
+    the styles of the bundle, where they are pictures.
+    """
+
+    onnx: bytes
+    model_digest: str
+    input_name: str
+    output_name: str
+    input_channels: int
+    values: int
+    width: int
+    height: int
+    weights: int
+    giga_macs: float
+    pngs: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
 class BundleSpec:
     """Everything that a bundle says about one model.
 
@@ -49,7 +70,8 @@ class BundleSpec:
     `nominal_width`, `nominal_height` and `size_multiple` are in pixels; `output_scale` is output size over input
     size; `golden_tolerance` is in 8-bit levels. `reports`: file name (`report.html`) -> bytes.
     `style_names`: of several styles in the one model, none for one; `style_pngs` are their golden outputs, and
-    `style_input` is the input that takes a weight for each ("" where the engine mixes weights).
+    `style_input` is the input that takes a weight for each ("" where the engine mixes weights), or the numbers of
+    one, where `style_vectors` holds those of each style, little-endian float32; `predictor` makes others.
     `is_mask`: the output is a mask, not a picture. `strength` and `keep_colors` are shares, 0 to 1.
     Either `onnx`, which Unity imports, or `packed`, which holds it and is imported when the game runs.
     """
@@ -81,6 +103,8 @@ class BundleSpec:
     style_input: str = ""
     style_names: tuple[str, ...] = ()
     style_pngs: tuple[bytes, ...] = ()
+    style_vectors: bytes = b""
+    predictor: PredictorSpec | None = None
     is_mask: bool = False
     strength: float = 1.0
     keep_colors: float = 0.0
@@ -201,6 +225,8 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
     golden_input, golden_output = f"{folder}/golden_input.png", f"{folder}/golden_output.png"
     goldens = {f"{folder}/golden_output_{number}.png": png for number, png in enumerate(spec.style_pngs)}
 
+    style_files, style_links = _style_files(spec, folder)
+
     links = {
         "model": reference(ids.SCRIPTABLE_OBJECT, guid(asset), ids.NATIVE),
         **{field: reference(ids.SHADER, guid(path), ids.IMPORTED) for field, path in SHADERS.items()},
@@ -219,6 +245,8 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
             golden_input=reference(ids.TEXTURE, guid(golden_input), ids.IMPORTED),
             golden_output=reference(ids.TEXTURE, guid(golden_output), ids.IMPORTED),
             style_goldens=[reference(ids.TEXTURE, guid(path), ids.IMPORTED) for path in goldens],
+            predictor_spec=None,
+            **style_links,
         ),
         stub: _stub(spec, class_name),
         prefab: fill(
@@ -235,6 +263,7 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
         golden_input: spec.golden_input_png,
         golden_output: spec.golden_output_png,
         **goldens,
+        **style_files,
         **{f"{folder}/{name}": data for name, data in spec.reports.items()},
     }
     stripping = f"Engines/{engine_of(spec.target)}/link.xml.j2"
@@ -249,6 +278,64 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
         metas[f"{made}.meta"] = meta.folder_meta(guid(made))
     facts = {"target": spec.target.name} | ({"arranged_for": spec.arranged_for} if spec.arranged_for else {})
     return with_manifest(folder, files | metas, facts)
+
+
+def _style_files(spec: BundleSpec, folder: str) -> tuple[dict[str, bytes], dict[str, object]]:
+    """The files of styles that a game may give, and how the model's asset refers to them."""
+    files: dict[str, bytes] = {}
+    links: dict[str, object] = {"style_vectors": ids.NOTHING, "predictor": ids.NOTHING, "style_pictures": []}
+    if spec.style_vectors:
+        path = f"{folder}/{spec.name}Styles.bytes"
+        files[path] = spec.style_vectors
+        links["style_vectors"] = reference(ids.TEXT, guid(path), ids.IMPORTED)
+    made = spec.predictor
+    if made is None:
+        return files, links
+    name, family = f"{spec.name}Predictor", spec.target.family
+    model_files = family.model_files(name, made.onnx, spec.target)
+    files |= {f"{folder}/{file}": data for file, data in model_files.items()}
+    pictures = {f"{folder}/style_{number}.png": png for number, png in enumerate(made.pngs)}
+    files |= pictures
+    asset = f"{folder}/{name}.asset"
+    files[asset] = fill(
+        "yaml/model.asset.j2",
+        spec=replace(
+            spec,
+            title=f"{spec.title} Predictor",
+            model_digest=made.model_digest,
+            input_name=made.input_name,
+            output_name=made.output_name,
+            input_channels=made.input_channels,
+            output_channels=made.values,
+            nominal_width=made.width,
+            nominal_height=made.height,
+            size_multiple=1,
+            fixed_size=True,
+            output_scale=1.0,
+            weights=made.weights,
+            giga_macs=made.giga_macs,
+            style_input="",
+            style_names=(),
+            is_mask=False,
+            strength=1.0,
+            keep_colors=0.0,
+        ),
+        name=name,
+        file_bytes=len(made.onnx),
+        script=reference(ids.MONO_SCRIPT, guid(MODEL_SCRIPT), ids.IMPORTED),
+        model=family.model_reference(guid(f"{folder}/{next(iter(model_files))}"), spec.target),
+        packed=ids.NOTHING,
+        golden_input=ids.NOTHING,
+        golden_output=ids.NOTHING,
+        style_goldens=[],
+        predictor_spec=made,
+        style_vectors=ids.NOTHING,
+        predictor=ids.NOTHING,
+        style_pictures=[],
+    )
+    links["predictor"] = reference(ids.SCRIPTABLE_OBJECT, guid(asset), ids.NATIVE)
+    links["style_pictures"] = [reference(ids.TEXTURE, guid(path), ids.IMPORTED) for path in pictures]
+    return files, links
 
 
 def _stub(spec: BundleSpec, class_name: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,18 @@ _GAP = 8
 """White pixels between the two pictures."""
 
 
-def side_by_side(model: bytes, target: Target, picture: Path | None, size: Size, look: Mapping[str, Any]) -> bytes:
+def side_by_side(
+    model: bytes,
+    target: Target,
+    picture: Path | None,
+    size: Size,
+    look: Mapping[str, Any],
+    style: Sequence[float] | None = None,
+) -> bytes:
     """PNG bytes: a picture at `size`, and beside it what Unity shows of it.
 
-    `model` is the file of a bundle; `look` holds `mask`, `strength` and `keep_colors` of the style.
+    `model` is the file of a bundle; `look` holds `mask`, `strength` and `keep_colors` of the style, and `style` is
+    what the second input of a network of several styles takes.
     """
     from PIL import Image
 
@@ -32,7 +40,7 @@ def side_by_side(model: bytes, target: Target, picture: Path | None, size: Size,
     parsed = target.family.read(model)
     channels = parsed.graph.input[0].type.tensor_type.shape.dim[1].dim_value
     before = pictures.load(picture, *size.hw, channels)
-    after = looks.of_style(before, as_target_computes(model, target)(before), look)
+    after = looks.of_style(before, as_target_computes(model, target, style)(before), look)
     images = [_image(p) for p in (before, after)]
     images[0] = images[0].resize(images[1].size, Image.Resampling.BICUBIC)
     both = Image.new("RGB", (images[0].width * 2 + _GAP, images[0].height), "white")

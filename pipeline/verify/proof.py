@@ -7,7 +7,7 @@ compared is what the target will show and not what ONNX Runtime thinks of the fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -101,13 +101,19 @@ def from_network(value: np.ndarray, side: ImageSide) -> np.ndarray:
     return (value - shift) / scale
 
 
-def as_target_computes(model: onnx.ModelProto | bytes, target: Target) -> Picture2Picture:
+def as_target_computes(
+    model: onnx.ModelProto | bytes, target: Target, style: Sequence[float] | None = None
+) -> Picture2Picture:
     """A file for `target`, as bytes or parsed, as a function from picture to picture as the target computes it.
 
-    The pictures may have any size that the graph can take. Raises what `Family.emulate` raises.
+    `style` is the value of the second input, for a file with styles: a weight for each, or the numbers of one. The
+    pictures may have any size that the graph can take. Raises what `Family.emulate` raises.
     """
     data = model if isinstance(model, bytes) else model.SerializeToString()
-    return target.family.runner(data, target)
+    if style is None:
+        return target.family.runner(data, target)
+    run = target.family.style_runner(data, target)
+    return lambda picture: run(picture, style)
 
 
 def prove(

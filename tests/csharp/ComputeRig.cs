@@ -51,6 +51,8 @@ static class EngineRig
     // Kernels are stand-ins here, without weights; tests/targets/compute mixes those of real plans.
     public static readonly bool StubsHaveStyles = false;
 
+    public static void LetItPredict(StyleTransferModel predictor) {}
+
     public static void GiveStyles(StyleTransferModel style, int count) {}
 
     // A plan of so many pointwise kernels on two buffers, in the format of pipeline/targets/compute/file.py.

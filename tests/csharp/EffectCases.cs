@@ -286,6 +286,194 @@ public static partial class Cases
         Fixture.Free(source, shown);
     }
 
+    // A style is three numbers, the shares of what Stub.Networks.Answer does, and a predictor takes them of a picture.
+    static StyleTransferModel LiveStyles(int predictorSize = 8)
+    {
+        var style = SeveralStyles();
+        var predictor = Fixture.Style();
+        EngineRig.LetItPredict(predictor);
+        Stub.Reflect.Set(predictor, "isPredictor", true);
+        Stub.Reflect.Set(predictor, "fixedSize", true);
+        Stub.Reflect.Set(predictor, "nominalWidth", predictorSize);
+        Stub.Reflect.Set(predictor, "nominalHeight", predictorSize);
+        var numbers = new float[] { 1, 0, 0, 0, 1, 0, 0, 0, 1 };
+        var bytes = new byte[numbers.Length * sizeof(float)];
+        Buffer.BlockCopy(numbers, 0, bytes, 0, bytes.Length);
+        Stub.Reflect.Set(style, "styleVectors", new TextAsset(bytes));
+        Stub.Reflect.Set(style, "predictor", predictor);
+        return style;
+    }
+
+    static RenderTexture Plain(float red, float green, int width = 40, int height = 20)
+    {
+        var picture = Fixture.Canvas(width, height);
+        for (var i = 0; i < width * height; i++)
+        {
+            picture.texels[4 * i] = red;
+            picture.texels[4 * i + 1] = green;
+            picture.texels[4 * i + 2] = 0;
+            picture.texels[4 * i + 3] = 1;
+        }
+        return picture;
+    }
+
+    static void Shows(RenderTexture source, RenderTexture shown, float inverse, float itself, string what)
+    {
+        for (var i = 0; i < source.texels.Length; i++)
+            if (i % 4 != 3)
+                Fixture.Near(shown.texels[i], inverse * (1 - source.texels[i]) + itself * source.texels[i], 0.006f,
+                  what + " texel " + i / 4);
+    }
+
+    public static void a_picture_is_a_style_once_the_predictor_has_seen_it()
+    {
+        if (!EngineRig.StubsHaveStyles) return;
+
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
+        RenderTexture green = Plain(0, 1), red = Plain(1, 0, 200, 100), half = Plain(0.5f, 0.5f);
+        var camera = Fixture.Camera(LiveStyles());
+        camera.Reproject = false;
+        Stub.Reflect.Send(camera, "OnEnable");
+        Stub.World.ReadbackFrames = 2;
+        Fixture.Frame(camera, source, shown);
+        Shows(source, shown, 1, 0, "the asset's first");
+        camera.StyleNumber = 1;
+        Fixture.Frame(camera, source, shown);
+        Shows(source, shown, 0, 1, "the asset's second");
+        Fixture.Equal(Stub.Networks.Predictions, 0, "nothing to predict");
+
+        Action<float, float, string> turn = (inverse, itself, what) =>
+        {
+            for (var frame = 0; frame < 14; frame++)
+            {
+                Stub.World.Frame++;
+                Fixture.Frame(camera, source, shown);
+            }
+            Shows(source, shown, inverse, itself, what);
+        };
+        camera.StylePicture = red;
+        Stub.World.Frame++;
+        Fixture.Frame(camera, source, shown);
+        Shows(source, shown, 0, 1, "the style before, until the predictor is through");
+        turn(1, 0, "a red picture");
+        Fixture.Equal(Stub.Networks.Predictions, 1, "pictures seen");
+        Fixture.Equal(Stub.World.GpuWaits, 0, "waits");
+        camera.SecondStylePicture = green;
+        camera.StyleBlend = 0.25f;
+        turn(0.75f, 0.25f, "with a quarter of green");
+        camera.StylePicture = green;
+        camera.SecondStylePicture = red;
+        Stub.World.Frame++;
+        Fixture.Frame(camera, source, shown);
+        Shows(source, shown, 0.25f, 0.75f, "both are known, at once");
+        Fixture.Equal(Stub.Networks.Predictions, 2, "pictures seen");
+        camera.SetStyleOverride(new StyleMix(-1, 0, 0) { Picture = half });
+        turn(0.5f, 0.5f, "a volume's");
+        camera.SetStyleOverride(StyleTransferSettings.NoMix);
+        camera.StylePicture = camera.SecondStylePicture = null;
+        camera.StyleBlend = 0;
+        turn(0, 1, "the asset's second again");
+
+        // The texels of a render texture change without its saying so.
+        camera.StylePicture = half;
+        Array.Copy(green.texels, half.texels, half.texels.Length);
+        turn(0.5f, 0.5f, "as it was seen");
+        camera.Runner.RefreshStyle(half);
+        turn(0, 1, "as it is");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+        Fixture.Free(green, red);
+        half.Release();
+        UnityEngine.Object.DestroyImmediate(half);
+    }
+
+    public static void a_runner_waits_for_the_predictor_and_two_new_pictures_come_one_after_the_other()
+    {
+        if (!EngineRig.StubsHaveStyles) return;
+
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas(), green = Plain(0, 1), red = Plain(1, 0);
+        using (var runner = new StyleTransferRunner(LiveStyles()))
+        {
+            runner.Style = new StyleMix(0, 0, 0.5f) { Picture = green, SecondPicture = red };
+            Fixture.Equal(runner.HasStyle, false, "before the first picture");
+            runner.Stylize(source, shown, 1);
+            Shows(source, shown, 0.5f, 0.5f, "both were seen, and waited for");
+            Fixture.Equal(Stub.Networks.Predictions, 2, "pictures seen");
+
+            Stub.World.ReadbackFrames = 1;
+            runner.Waits = false;
+            runner.Style = new StyleMix(0, 2, 1);
+            runner.Stylize(source, shown, 1);
+            runner.Style = new StyleMix(1, 0, 0) { SecondPicture = green };
+            Fixture.Equal(runner.HasStyle, true, "a picture that is not blended in is not needed");
+        }
+        Fixture.Free(source, shown);
+        Fixture.Free(green, red);
+    }
+
+    public static void a_vector_is_a_style_of_a_network_that_takes_vectors()
+    {
+        if (!EngineRig.StubsHaveStyles) return;
+
+        RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas(), red = Plain(1, 0);
+        var camera = Fixture.Camera(LiveStyles(1));
+        camera.Reproject = false;
+        Stub.Reflect.Send(camera, "OnEnable");
+        camera.StyleVector = new[] { 0.25f, 0.5f, 0 };
+        Fixture.Frame(camera, source, shown);
+        Shows(source, shown, 0.25f, 0.5f, "a vector");
+        camera.StyleVector[0] = 0.75f;
+        Fixture.Frame(camera, source, shown);
+        Shows(source, shown, 0.75f, 0.5f, "the same array with another number");
+        Fixture.Frame(camera, source, shown);
+        Fixture.Equal(Stub.Networks.Predictions, 2, "only what changed");
+        camera.SecondStyleVector = new float[] { 0, 1, 0 };
+        camera.StyleBlend = 1;
+        Fixture.Frame(camera, source, shown);
+        Shows(source, shown, 0, 1, "the second");
+        camera.StyleBlend = 0;
+        camera.StyleVector = null;
+        camera.StylePicture = red;
+        Fixture.Frame(camera, source, shown);
+        Fixture.Equal(Stub.World.LogCount("takes vectors as styles, and no pictures"), 1, "errors");
+        Stub.Reflect.Send(camera, "OnDisable");
+        Fixture.Free(source, shown);
+        red.Release();
+        UnityEngine.Object.DestroyImmediate(red);
+    }
+
+    public static void golden_frames_of_pictures_as_styles_run_the_predictor()
+    {
+        if (!EngineRig.StubsHaveStyles) return;
+
+        var style = LiveStyles();
+        Func<byte, byte, byte, Texture2D> plain = (red, green, blue) =>
+        {
+            var made = new Texture2D(8, 8, TextureFormat.RGBA32, false, true);
+            var pixels = new Color32[64];
+            for (var i = 0; i < pixels.Length; i++) pixels[i] = new Color32(red, green, blue, 255);
+            made.SetPixels32(pixels);
+            return made;
+        };
+        Texture2D picture = plain(51, 102, 0), inverse = plain(204, 153, 255), black = plain(0, 0, 0);
+        Texture2D first = plain(255, 0, 0), second = plain(0, 255, 0), third = plain(0, 0, 255);
+        Stub.Reflect.Set(style, "goldenInput", picture);
+        Stub.Reflect.Set(style, "goldenOutput", inverse);
+        Stub.Reflect.Set(style, "styleGoldenOutputs", new[] { inverse, picture, black });
+        Stub.Reflect.Set(style, "stylePictures", new[] { first, second, third });
+        var result = StyleTransfer.Editor.GoldenFrames.Check(style);
+        if (!result.Passed) throw new Exception(result.Message);
+        Fixture.Equal(Stub.Networks.Predictions, 3, "pictures of styles");
+
+        Stub.Reflect.Set(style, "stylePictures", new[] { first, second, second });
+        Fixture.Contains(StyleTransfer.Editor.GoldenFrames.Check(style).Message, "with black");
+        Stub.Reflect.Set(style, "stylePictures", new Texture2D[0]);
+        result = StyleTransfer.Editor.GoldenFrames.Check(style);
+        if (!result.Passed) throw new Exception(result.Message);
+        foreach (var texture in new[] { picture, inverse, black, first, second, third })
+            UnityEngine.Object.DestroyImmediate(texture);
+    }
+
     public static void golden_frames_are_checked_with_each_style()
     {
         if (!EngineRig.StubsHaveStyles) return;

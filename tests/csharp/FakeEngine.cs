@@ -9,7 +9,7 @@ using UnityEngine.Rendering;
 public sealed class FakeAsset : ScriptableObject
 {
     public int Channels, Layers, Styles;
-    public bool Keeps;
+    public bool Keeps, Predicts;
 }
 
 public sealed class FakeEngine : StyleTransferEngine
@@ -139,6 +139,12 @@ sealed class FakeNetwork : StyleTransferNetwork
         return true;
     }
 
+    public override bool FinishNumbers(float[] numbers, bool waits)
+    {
+        Array.Copy(Stub.Networks.Predict(m_Values, m_Asset.Channels), numbers, numbers.Length);
+        return true;
+    }
+
     public override Texture Finish()
     {
         Stub.Networks.Answer(m_Values, m_Asset.Keeps);
@@ -157,6 +163,11 @@ sealed class FakeNetwork : StyleTransferNetwork
         Stub.Networks.BeginRun();
         result = size;
         channels = m_Asset.Channels;
+        if (m_Asset.Predicts)
+        {
+            result = new WorkingSize(1, 1);
+            return Stub.Networks.Predict(values, channels);
+        }
         var answer = (float[])values.Clone();
         Stub.Networks.Answer(answer, m_Asset.Keeps);
         return answer;

@@ -35,5 +35,7 @@ static class EngineRig
 
     public static readonly bool StubsHaveStyles = true;
 
+    public static void LetItPredict(StyleTransferModel predictor) => ((FakeAsset)predictor.Model).Predicts = true;
+
     public static void GiveStyles(StyleTransferModel style, int count) => ((FakeAsset)style.Model).Styles = count;
 }

@@ -40,6 +40,8 @@ static class EngineRig
 
     public static readonly bool StubsHaveStyles = true;
 
+    public static void LetItPredict(StyleTransferModel predictor) => NetworkOf(predictor).stubPredicts = true;
+
     public static void GiveStyles(StyleTransferModel style, int count)
       => NetworkOf(style).inputs.Add
          (new Model.Input { name = "style_weights", shape = new DynamicTensorShape(1, count, 1, 1) });

@@ -60,8 +60,10 @@ public static class GoldenFrames
 
         foreach (var path in FindModelPaths())
         {
+            var model = AssetDatabase.LoadAssetAtPath<StyleTransferModel>(path);
+            if (model != null && model.IsPredictor) continue;
             models++;
-            if (!CheckAndLog(AssetDatabase.LoadAssetAtPath<StyleTransferModel>(path))) failures++;
+            if (!CheckAndLog(model)) failures++;
         }
 
         if (models == 0)
@@ -182,9 +184,8 @@ public static class GoldenFrames
             {
                 using (var network = load.Take(worker))
                 {
-                    var weights = new float[asset.StyleCount];
-                    weights[style] = 1;
-                    if (weights.Length > 1) network.SetStyle(weights);
+                    var weights = Weights(asset, style, worker);
+                    if (weights.Length > 1 || asset.HasStyleVectors) network.SetStyle(weights);
                     return network.Compute(values, new WorkingSize(asset.GoldenInput.width, asset.GoldenInput.height),
                                            out size, out channels);
                 }
@@ -195,6 +196,32 @@ public static class GoldenFrames
                   exception, asset);
             }
         }
+    }
+
+    // A style's numbers come from the style itself, where the bundle has it: then the predictor is checked too.
+    static float[] Weights(StyleTransferModel asset, int style, StyleTransferWorker worker)
+    {
+        if (!asset.HasStyleVectors)
+        {
+            var weights = new float[asset.StyleCount];
+            weights[style] = 1;
+            return weights;
+        }
+
+        var picture = asset.StylePicture(style);
+        if (picture == null || asset.Predictor == null)
+        {
+            var all = asset.ReadStyleVectors();
+            var numbers = new float[all.Length / asset.StyleCount];
+            Array.Copy(all, style * numbers.Length, numbers, 0, numbers.Length);
+            return numbers;
+        }
+
+        WorkingSize size;
+        int channels;
+        using (var predictor = NetworkLoad.Start(asset.Predictor).Take(worker))
+            return predictor.Compute(ReadValues(picture, asset.Predictor.InputChannels),
+              new WorkingSize(picture.width, picture.height), out size, out channels);
     }
 
     // Row 0 of a texture is the bottom, row 0 of a tensor the top.

@@ -4,7 +4,8 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Which of the styles of one network are shown, and how much of each: one style, or a blend of two.
+/// Which styles of one network are shown, and how much of each: one style, or a blend of two. Each is one of the asset's
+/// by its number, or a picture or a vector for a network with a predictor.
 /// </summary>
 public struct StyleMix
 {
@@ -20,7 +21,19 @@ public struct StyleMix
     /// </summary>
     public float Blend;
 
-    /// <summary>A blend of two styles.</summary>
+    /// <summary>A picture instead of <see cref="Style"/>; null for none.</summary>
+    public Texture Picture;
+
+    /// <summary>A picture instead of <see cref="SecondStyle"/>; null for none.</summary>
+    public Texture SecondPicture;
+
+    /// <summary>A vector instead of <see cref="Style"/>, as the predictor takes it; null for none.</summary>
+    public float[] Vector;
+
+    /// <summary>A vector instead of <see cref="SecondStyle"/>; null for none.</summary>
+    public float[] SecondVector;
+
+    /// <summary>A blend of two styles of the asset.</summary>
     /// <param name="style">the first, from 0</param>
     /// <param name="secondStyle">the second, from 0</param>
     /// <param name="blend">0 to 1</param>
@@ -29,6 +42,8 @@ public struct StyleMix
         Style = style;
         SecondStyle = secondStyle;
         Blend = blend;
+        Picture = SecondPicture = null;
+        Vector = SecondVector = null;
     }
 
     #endregion

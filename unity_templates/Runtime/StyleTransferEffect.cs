@@ -106,7 +106,9 @@ sealed class StyleTransferEffect : IDisposable
         else if (_moves) Follow(painter, width, height, motion, camera, next.Model);
         if (_reprojection != null && (_interpolates || !_moves)) _reprojection.Forget();
 
-        if (_running != null || !IsDue(next) || _masks.IsLoading) return;
+        next.Style = _settings.CurrentMix;
+        next.PrepareStyle(Mathf.Max(_settings.SpreadFrames, FirstRunFrames), _settings.BudgetMilliseconds, false);
+        if (_running != null || !IsDue(next) || _masks.IsLoading || !next.HasStyle) return;
         TakePicture(painter, width, height, next);
         if (painter.Commands != null && CanRunInside(next) && next.SpreadFrames == 1 &&
             (_masking == null || CanRunInside(_masking))) RecordRun(painter, next);
@@ -304,7 +306,6 @@ sealed class StyleTransferEffect : IDisposable
         next.SpreadFrames = switches ? Mathf.Max(_settings.SpreadFrames, FirstRunFrames) : _settings.SpreadFrames;
         next.BudgetMilliseconds = _settings.BudgetMilliseconds;
         next.Waits = false;
-        next.Style = _settings.CurrentMix;
         next.TargetHeight = Mathf.Max(Mathf.Min(_settings.MinimumHeight, _settings.TargetHeight),
           Mathf.FloorToInt(_settings.TargetHeight * ResolutionScale + 0.5f));
 

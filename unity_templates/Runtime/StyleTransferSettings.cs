@@ -24,6 +24,13 @@ public abstract class StyleTransferSettings : MonoBehaviour
     [SerializeField, Range(0, 1), Tooltip("Blend of the two styles of one network: 0 is the first, 1 the second.")]
     float styleBlend = 0;
 
+    [SerializeField, Tooltip("A picture as the style instead of Style Number, for networks that were built with " +
+      "--style-input.")]
+    Texture stylePicture = null;
+
+    [SerializeField, Tooltip("A picture instead of Second Style, to blend in.")]
+    Texture secondStylePicture = null;
+
     [SerializeField, Tooltip("Styles to choose from with SwitchTo and NextStyle; may be empty.")]
     StyleTransferModel[] styles = new StyleTransferModel[0];
 
@@ -184,6 +191,28 @@ public abstract class StyleTransferSettings : MonoBehaviour
         set => styleBlend = Mathf.Clamp01(value);
     }
 
+    /// <summary>A picture as the style instead of <see cref="StyleNumber"/>, for a network that takes such; null for none.
+    /// Setting it while playing shows the style before until the predictor has seen it, some frames.</summary>
+    public Texture StylePicture
+    {
+        get => stylePicture;
+        set => stylePicture = value;
+    }
+
+    /// <summary>A picture instead of <see cref="SecondStyle"/>; null for none.</summary>
+    public Texture SecondStylePicture
+    {
+        get => secondStylePicture;
+        set => secondStylePicture = value;
+    }
+
+    /// <summary>A vector as the style instead of <see cref="StyleNumber"/>, for a network that takes such; null for none.
+    /// Not serialised.</summary>
+    public float[] StyleVector { get; set; }
+
+    /// <summary>A vector instead of <see cref="SecondStyle"/>; null for none. Not serialised.</summary>
+    public float[] SecondStyleVector { get; set; }
+
     /// <summary>Styles to choose from; never null.</summary>
     public StyleTransferModel[] Styles
     {
@@ -339,7 +368,12 @@ public abstract class StyleTransferSettings : MonoBehaviour
 
     /// <summary>The styles of one network now: a volume's, else the camera's.</summary>
     public StyleMix CurrentMix
-      => _volumeMix.Style >= 0 ? _volumeMix : new StyleMix(styleNumber, secondStyle, styleBlend);
+      => _volumeMix.Style >= 0 || _volumeMix.Picture != null ? _volumeMix
+         : new StyleMix(styleNumber, secondStyle, styleBlend)
+           {
+               Picture = stylePicture, SecondPicture = secondStylePicture,
+               Vector = StyleVector, SecondVector = SecondStyleVector
+           };
 
     /// <summary>The strength now: <see cref="Strength"/>, multiplied by the volumes'.</summary>
     public float CurrentStrength => strength * _volumeStrength;

@@ -59,6 +59,11 @@ def compile_graph(graph: gs.Graph, size: Size | None = None, *, half: bool = Fal
 
     `size` is the nominal one; by default it is the declared one. The graph is not changed.
     """
+    if len(graph.inputs) != 1:
+        reason = f"it has {len(graph.inputs)} inputs, and one picture is what a kernel reads"
+        return Compiled(
+            None, (Refused(graph.inputs[-1].name if graph.inputs else "", "Network", reason, ELSEWHERE),)
+        )
     image = graph.inputs[0]
     declared = image.shape
     if size is not None:

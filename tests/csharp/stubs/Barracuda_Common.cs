@@ -19,7 +19,7 @@ public partial class Model
     public List<Layer> layers = new List<Layer>();
 
     // Answers with its input as it is, instead of inverted.
-    internal bool stubKeeps;
+    internal bool stubKeeps, stubPredicts;
     public List<Input> inputs = new List<Input>();
     public List<string> outputs = new List<string>();
 }
@@ -92,6 +92,16 @@ public partial class Tensor : IDisposable
         if (m_OnDevice == source) return;
         if (m_OnDevice != null) m_OnDevice.Dispose();
         m_OnDevice = source;
+    }
+
+    // The frame in which a copy that was asked for has come from the GPU.
+    internal int readyAt;
+
+    public bool PrepareCacheForAccess(bool blocking = true)
+    {
+        if (Stub.World.Frame >= readyAt) return true;
+        if (blocking) Stub.World.GpuWaits++;
+        return blocking;
     }
 
     public float[] ToReadOnlyArray()
@@ -304,10 +314,19 @@ class StubWorker : IWorker
             yield return null;
         }
 
-        Stub.Networks.Answer(values, m_Model.stubKeeps);
+        if (m_Model.stubPredicts)
+        {
+            values = Stub.Networks.Predict(values, shape.channels);
+            shape = new TensorShape(1, 1, 1, shape.channels);
+        }
+        else
+        {
+            Stub.Networks.Answer(values, m_Model.stubKeeps);
+        }
         if (m_Output != null) m_Output.Dispose();
         var cpu = WorkerFactory.IsType(m_Type, WorkerFactory.Device.CPU);
         m_Output = new Tensor(shape, cpu ? new UnsafeArrayTensorData(values) : StubGpuData(values));
+        m_Output.readyAt = cpu ? 0 : Stub.World.Frame + Stub.World.ReadbackFrames;
     }
 
     StubData StubGpuData(float[] values)

@@ -39,8 +39,12 @@ public static class Networks
     // What the last chosen style gave for each style of a network that has several; null for others.
     public static float[] Styles;
 
+    // What networks have made numbers of; see Predict.
+    public static int Predictions;
+
     public static void Reset()
     {
+        Predictions = 0;
         Styles = null;
         ByAsset.Clear();
         ByFile = null;
@@ -61,6 +65,15 @@ public static class Networks
             if (Styles != null) values[i] = Styles[0] * (1 - values[i]) + Styles[1] * values[i];
             else if (!keeps) values[i] = 1 - values[i];
         }
+    }
+
+    // What every style predictor makes of a picture: the mean of each channel.
+    public static float[] Predict(float[] values, int channels)
+    {
+        Predictions++;
+        var means = new float[channels];
+        for (var i = 0; i < values.Length; i++) means[i % channels] += values[i] * channels / values.Length;
+        return means;
     }
 
     public static void BeginRun()

@@ -29,6 +29,11 @@ public class NoInterpIntParameter : VolumeParameter<int>
     public NoInterpIntParameter(int value, bool overrideState = false) : base(value, overrideState) {}
 }
 
+public class TextureParameter : VolumeParameter<Texture>
+{
+    public TextureParameter(Texture value, bool overrideState = false) : base(value, overrideState) {}
+}
+
 public class LayerMaskParameter : VolumeParameter<LayerMask>
 {
     public LayerMaskParameter(LayerMask value, bool overrideState = false) : base(value, overrideState) {}

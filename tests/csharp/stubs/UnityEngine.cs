@@ -409,6 +409,7 @@ public struct Mathf
     public static float Max(float a, float b) { return a > b ? a : b; }
     public static int Clamp(int value, int min, int max) { return value < min ? min : value > max ? max : value; }
     public static float Clamp(float value, float min, float max) { return value < min ? min : value > max ? max : value; }
+    public static float Min(float a, float b) { return a < b ? a : b; }
     public static int Min(int a, int b) { return a < b ? a : b; }
     public static float Clamp01(float value) { return value < 0 ? 0 : value > 1 ? 1 : value; }
     public const float PI = (float)Math.PI;
@@ -425,6 +426,9 @@ public struct Vector2
 {
     public float x, y;
     public Vector2(float x, float y) { this.x = x; this.y = y; }
+    public static Vector2 one { get { return new Vector2(1, 1); } }
+    public static Vector2 operator -(Vector2 a, Vector2 b) { return new Vector2(a.x - b.x, a.y - b.y); }
+    public static Vector2 operator *(Vector2 a, float d) { return new Vector2(a.x * d, a.y * d); }
 }
 
 public struct Matrix4x4
@@ -776,6 +780,7 @@ public class Texture : Object
 
     public virtual int width { get; set; }
     public virtual int height { get; set; }
+    public uint updateCount { get; internal set; }
     public FilterMode filterMode { get; set; }
     public TextureWrapMode wrapMode { get; set; }
     public virtual bool isReadable { get; internal set; }

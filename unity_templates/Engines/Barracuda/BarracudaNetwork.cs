@@ -70,8 +70,21 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
     /// <summary>Where to draw the picture.</summary>
     public override RenderTexture Input => _exchange.Picture;
 
-    /// <summary>Gives the weights to the model's second input, as a tensor of their number of channels.</summary>
+    /// <summary>Gives the weights, or a style's numbers, to the model's second input, as a tensor of so many channels.
+    /// </summary>
     public override void SetStyle(float[] weights) => AllocateStyle(weights);
+
+    /// <summary>Downloads the output; the copy of a tensor of the GPU is asked for once and then waited for.</summary>
+    public override bool FinishNumbers(float[] numbers, bool waits)
+    {
+        _layersLeft = null;
+        var output = _worker.PeekOutput(_asset.OutputName);
+        if (!output.PrepareCacheForAccess(waits)) return false;
+
+        // The array may be the worker's own memory, and longer than the tensor.
+        Array.Copy(output.ToReadOnlyArray(), numbers, numbers.Length);
+        return true;
+    }
 
     /// <summary>Takes the picture into the input tensor.</summary>
     public override void Begin()

@@ -73,8 +73,22 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     /// <summary>Where to draw the picture.</summary>
     public override RenderTexture Input => _exchange.Picture;
 
-    /// <summary>Gives the weights to the model's second input.</summary>
+    /// <summary>Gives the weights, or a style's numbers, to the model's second input.</summary>
     public override void SetStyle(float[] weights) => AllocateStyle(weights);
+
+    /// <summary>Downloads the output; it is asked for once and then waited for.</summary>
+    public override bool FinishNumbers(float[] numbers, bool waits)
+    {
+        _layersLeft = null;
+        if (!_asksForNumbers) _output.ReadbackRequest();
+        _asksForNumbers = true;
+        if (!waits && !_output.IsReadbackRequestDone()) return false;
+
+        _asksForNumbers = false;
+        _output.CompleteAllPendingOperations();
+        Array.Copy(_output.DownloadToArray(), numbers, numbers.Length);
+        return true;
+    }
 
     /// <summary>Takes the picture; the first layer is given when it has arrived.</summary>
     public override void Begin()
@@ -82,6 +96,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
         _layersLeft = null;
         _layersGiven = 0;
         _output = null;
+        _asksForNumbers = false;
         _exchange.BeginLoad();
     }
 
@@ -131,7 +146,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     }
 
     /// <summary>One run on numbers. The package has channels first, this class last; results are clamped to 0..1, as
-    /// those that become a picture are.</summary>
+    /// those that become a picture are, but not the numbers of a style.</summary>
     public override float[] Compute(float[] values, WorkingSize size, out WorkingSize result, out int channels)
     {
         var inputs = _asset.InputChannels;
@@ -150,7 +165,10 @@ public sealed class InferenceNetwork : StyleTransferNetwork
             pixels = result.Width * result.Height;
             var answer = new float[pixels * channels];
             for (var i = 0; i < answer.Length; i++)
-                answer[i] = Mathf.Clamp01(planes[i % channels * pixels + i / channels]);
+            {
+                var value = planes[i % channels * pixels + i / channels];
+                answer[i] = _asset.IsPredictor ? value : Mathf.Clamp01(value);
+            }
             return answer;
         }
     }
@@ -184,6 +202,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     IEnumerator _layersLeft;
     Tensor<float> _output;
     int _layersGiven;
+    bool _asksForNumbers;
 
     #endregion
 

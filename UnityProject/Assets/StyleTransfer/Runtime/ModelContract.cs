@@ -48,7 +48,7 @@ public static class ModelContract
 
     static string FindShapeMismatch(StyleTransferModel asset, NetworkDescription network)
     {
-        if (asset.InputChannels != ColorChannels && asset.InputChannels != GreyChannels)
+        if (!asset.IsPredictor && asset.InputChannels != ColorChannels && asset.InputChannels != GreyChannels)
             return Say(asset, "the asset asks for " + Number(asset.InputChannels) +
               " input channels; a picture has 3 or 1");
 

@@ -80,6 +80,15 @@ public sealed class StyleTransferModel : ScriptableObject
     [SerializeField, Tooltip("Names of the styles that the network has, in the order of their numbers; empty for one.")]
     string[] styleNames = new string[0];
 
+    [SerializeField, Tooltip("The numbers of each of these styles, where the second input takes those of one.")]
+    TextAsset styleVectors = null;
+
+    [SerializeField, Tooltip("What makes such numbers of another style, a picture or a vector.")]
+    StyleTransferModel predictor = null;
+
+    [SerializeField, Tooltip("The network makes the numbers of a style for another one; it paints no pictures.")]
+    bool isPredictor = false;
+
     [SerializeField, Tooltip("The output is not a picture but a mask: 1 at the subject, 0 in the background.")]
     bool isMask = false;
 
@@ -113,6 +122,9 @@ public sealed class StyleTransferModel : ScriptableObject
 
     [SerializeField, Tooltip("The same for each style of a network that has several.")]
     Texture2D[] styleGoldenOutputs = new Texture2D[0];
+
+    [SerializeField, Tooltip("Those styles, where a style is a picture.")]
+    Texture2D[] stylePictures = new Texture2D[0];
 
     [SerializeField, Tooltip("How far the model's picture may be from it at worst, in levels of 255, " +
       "before rounding to whole levels.")]
@@ -177,8 +189,8 @@ public sealed class StyleTransferModel : ScriptableObject
     /// <summary>Width of the output divided by width of the input.</summary>
     public float OutputScale => outputScale;
 
-    /// <summary>Name of the model's second input, which takes a weight for each style; empty where it has none.
-    /// </summary>
+    /// <summary>Name of the model's second input, which takes a weight for each style, or the numbers of one style
+    /// (<see cref="HasStyleVectors"/>); empty where it has none.</summary>
     public string StyleInput => styleInput;
 
     /// <summary>How many styles the network has, at least 1.</summary>
@@ -188,6 +200,37 @@ public sealed class StyleTransferModel : ScriptableObject
     /// <param name="number">from 0</param>
     public string StyleName(int number)
       => number >= 0 && number < styleNames.Length ? styleNames[number] : DisplayName;
+
+    /// <summary>Whether the second input takes the numbers of a style, so that others than those of the asset can be
+    /// given while playing.</summary>
+    public bool HasStyleVectors => styleVectors != null;
+
+    /// <summary>What makes the numbers of a style of a picture or a vector; null where there is none.</summary>
+    public StyleTransferModel Predictor => predictor;
+
+    /// <summary>Whether this makes numbers of styles for another network, which refers to it.</summary>
+    public bool IsPredictor => isPredictor;
+
+    /// <summary>Whether a style of this network can be a picture.</summary>
+    public bool TakesStylePictures => predictor != null && predictor.NominalWidth > 1;
+
+    /// <summary>A style of the asset, where a style is a picture; null otherwise.</summary>
+    /// <param name="number">from 0</param>
+    public Texture2D StylePicture(int number)
+      => number >= 0 && number < stylePictures.Length ? stylePictures[number] : null;
+
+    /// <summary>The numbers of the asset's styles, one style behind the other. Allocates.</summary>
+    /// <exception cref="System.InvalidOperationException">the file holds no such numbers</exception>
+    public float[] ReadStyleVectors()
+    {
+        var bytes = styleVectors.bytes;
+        if (bytes.Length == 0 || bytes.Length % (sizeof(float) * StyleCount) != 0)
+            throw new System.InvalidOperationException("Style transfer model '" + DisplayName + "': the file of its styles is " +
+              "damaged. Build the bundle again with pipeline build-unity.");
+        var numbers = new float[bytes.Length / sizeof(float)];
+        System.Buffer.BlockCopy(bytes, 0, numbers, 0, bytes.Length);
+        return numbers;
+    }
 
     /// <summary>Whether the output is a mask, 1 at the subject and 0 in the background, and not a picture. See
     /// <see cref="StyleTransferSettings.MaskModel"/>.</summary>

@@ -33,9 +33,17 @@ public abstract class StyleTransferNetwork : IDisposable
     #region Several styles
 
     /// <summary>Chooses the style of the runs that begin from now on, of a network that has several.</summary>
-    /// <param name="weights">one for each style of the asset; between them its numbers are interpolated. Kept by the
-    /// caller, who may change them later</param>
+    /// <param name="weights">one for each style of the asset; between them its numbers are interpolated. Or the numbers
+    /// of a style, where <see cref="StyleTransferModel.HasStyleVectors"/>. Kept by the caller, who may change them later
+    /// </param>
     public virtual void SetStyle(float[] weights) {}
+
+    /// <summary>The result of the run that has ended, of a network that makes numbers of a style and no picture.</summary>
+    /// <param name="numbers">as many as the network gives</param>
+    /// <param name="waits">waits where they are still on their way from the GPU</param>
+    /// <returns>whether they are there; if not, to be called again in a later frame</returns>
+    public virtual bool FinishNumbers(float[] numbers, bool waits)
+      => throw new NotSupportedException("This engine runs no style predictors.");
 
     #endregion
 

@@ -49,8 +49,12 @@ public sealed class StyleTransferRunner : IDisposable
     /// </summary>
     public bool Waits { get; set; }
 
-    /// <summary>Which of the network's styles the next run has, if it has several.</summary>
+    /// <summary>Which of the network's styles the next run has, if it has several. A picture that the predictor has not
+    /// seen yet is shown when it has; until then runs have the style before.</summary>
     public StyleMix Style { get; set; }
+
+    /// <summary>Whether runs have a style: false only before the predictor has seen the first picture.</summary>
+    public bool HasStyle => _vectors == null || _hasStyle || _vectors.Has(Style);
 
     /// <summary>Whether a whole run can be recorded into the commands of a frame.</summary>
     public bool CanRecord => _network.CanRecord;
@@ -121,12 +125,13 @@ public sealed class StyleTransferRunner : IDisposable
         }
 
         var picture = Prepare(source.width, source.height);
-        if (!IsRunning)
+        PrepareStyle(Waits ? 1 : SpreadFrames, Waits ? 0 : BudgetMilliseconds, Waits);
+        if (!IsRunning && HasStyle)
         {
             Graphics.Blit(source, picture, _converter.Material, PictureConverter.PassToNetwork);
             Begin();
         }
-        Advance();
+        if (IsRunning) Advance();
 
         if (_stylized == null)
         {
@@ -136,6 +141,13 @@ public sealed class StyleTransferRunner : IDisposable
 
         _converter.SetFromNetwork(_stylized, strength * _model.Strength, _model.KeepColors, null, false);
         Graphics.Blit(source, destination, _converter.Material, PictureConverter.PassFromNetwork);
+    }
+
+    /// <summary>The predictor looks at a picture again whose texels have changed: a render texture, for instance.</summary>
+    /// <param name="picture">one that was a style before; others are without effect</param>
+    public void RefreshStyle(Texture picture)
+    {
+        if (_vectors != null) _vectors.Forget(picture);
     }
 
     /// <summary>
@@ -160,6 +172,12 @@ public sealed class StyleTransferRunner : IDisposable
         if (size.Width != _size.Width || size.Height != _size.Height) AllocateBuffers(size);
         _converter.SetToNetwork(sourceWidth, sourceHeight, size, _model.InputChannels == GreyChannels);
         return _network.Input;
+    }
+
+    /// <summary>One frame's share of what <see cref="Style"/> needs of the predictor.</summary>
+    internal void PrepareStyle(int spreadFrames, float milliseconds, bool waits)
+    {
+        if (_vectors != null) _vectors.Prepare(Style, spreadFrames, milliseconds, waits);
     }
 
     /// <summary>Begins a run on what is drawn.</summary>
@@ -204,12 +222,20 @@ public sealed class StyleTransferRunner : IDisposable
     // A weight for each style of the network; null for a network of one.
     float[] _styleWeights;
 
+    // The styles of a network that takes their numbers, and the numbers of the last run; null for others.
+    StyleVectors _vectors;
+    float[] _styleNumbers;
+    bool _hasStyle;
+
     #endregion
 
     // All weights are 0 before the first run, so that it sets them.
     void ApplyStyle()
     {
         if (_styleWeights != null && Style.Write(_styleWeights)) _network.SetStyle(_styleWeights);
+        if (_vectors == null || !_vectors.Write(Style, _styleNumbers)) return;
+        _network.SetStyle(_styleNumbers);
+        _hasStyle = true;
     }
 
     #region Allocate / deallocate
@@ -221,7 +247,15 @@ public sealed class StyleTransferRunner : IDisposable
         _worker = load.Engine.Choose(wish, out _workerNote);
         _network = load.Take(_worker);
         _schedule = new RunSchedule(_network);
-        if (_model.StyleCount > 1) _styleWeights = new float[_model.StyleCount];
+        if (_model.HasStyleVectors)
+        {
+            _vectors = new StyleVectors(_model, wish, convertShader);
+            _styleNumbers = new float[_vectors.Length];
+        }
+        else if (_model.StyleCount > 1)
+        {
+            _styleWeights = new float[_model.StyleCount];
+        }
     }
 
     void AllocateBuffers(WorkingSize size)
@@ -241,6 +275,8 @@ public sealed class StyleTransferRunner : IDisposable
         _schedule = null;
         if (_network != null) _network.Dispose();
         _network = null;
+        if (_vectors != null) _vectors.Dispose();
+        _vectors = null;
         if (_converter != null) _converter.Dispose();
         _converter = null;
     }

@@ -41,6 +41,14 @@ public sealed class StyleTransferVolume : VolumeComponent
     [Tooltip("Blend of these two styles: 0 is the first, 1 the second. Blended between volumes.")]
     public ClampedFloatParameter styleBlend = new ClampedFloatParameter(0, 0, 1);
 
+    /// <summary>A picture as the style, of a network that takes such; none leaves the number above.</summary>
+    [Tooltip("A picture as the style, of a network that takes such; none leaves Style Number.")]
+    public TextureParameter stylePicture = new TextureParameter(null);
+
+    /// <summary>Another picture, to blend in.</summary>
+    [Tooltip("Another picture, to blend in; none leaves Second Style.")]
+    public TextureParameter secondStylePicture = new TextureParameter(null);
+
     /// <summary>Of the layers that the camera stylises, only these.</summary>
     [Tooltip("Of the layers that the camera stylises, only these.")]
     public LayerMaskParameter layers = new LayerMaskParameter(EveryLayer);
@@ -58,7 +66,10 @@ public sealed class StyleTransferVolume : VolumeComponent
         if (volume == null) component.SetOverrides(1, null, EveryLayer, 0);
         else component.SetOverrides(volume.strength.value, volume.style.value, volume.layers.value, volume.keepColors.value);
         component.SetStyleOverride(volume == null ? StyleTransferSettings.NoMix
-          : new StyleMix(volume.styleNumber.value, volume.secondStyle.value, volume.styleBlend.value));
+          : new StyleMix(volume.styleNumber.value, volume.secondStyle.value, volume.styleBlend.value)
+            {
+                Picture = volume.stylePicture.value, SecondPicture = volume.secondStylePicture.value
+            });
     }
 
     #endregion

@@ -1,0 +1,261 @@
+"""--style-input: the style's part becomes a network of its own; both are proven from the style to the picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from pipeline import targets
+from pipeline.build import live_styles
+from pipeline.sources import style_split
+from tests.cli.test_ports import W1, W2, by_number, by_picture, by_vector, given
+
+RANGES = ("--input-range", "0..1", "--output-range", "0..1", "--size", "64x48")
+RNG = np.random.default_rng(11)
+
+
+@pytest.fixture
+def wave(tmp_path: Path) -> Path:
+    Image.fromarray(RNG.integers(0, 255, (16, 24, 3), np.uint8)).save(tmp_path / "wave.png")
+    return tmp_path / "wave.png"
+
+
+def asset_of(folder: Path, name: str = "Net") -> str:
+    return (folder / f"{name}.asset").read_text()
+
+
+def by_style(folder: Path, target: str, style: np.ndarray, picture: np.ndarray, name: str = "Net") -> np.ndarray:
+    """What the two networks of a bundle make of a style and a picture, as the target computes them."""
+    chosen = targets.get(target)
+    predict = chosen.family.runner((folder / f"{name}Predictor.onnx").read_bytes(), chosen)
+    run = chosen.family.style_runner((folder / f"{name}.onnx").read_bytes(), chosen)
+    return run(picture, predict(style).ravel())
+
+
+@pytest.mark.parametrize("target", ["barracuda-3.0", "barracuda-1.0", "inference-2", "sentis-2.1"])
+def test_any_picture_is_a_style_of_the_bundle(pipeline, tmp_path: Path, wave: Path, target: str) -> None:
+    source = by_picture(tmp_path / "net.onnx")
+    words = ("--style-input", "style", "--bind", f"style={wave}", "--preview", "look.png")
+    done = pipeline("build-unity", source, *words, *RANGES, "--target", target, "-o", "out", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert report["live_style"]["kind"] == "picture" and report["live_style"]["values"] == 4
+    assert [held["name"] for held in report["styles"]] == ["wave"]
+    assert report["styles"][0]["proof"]["would_have_passed_at"] < 0.1
+    folder = Path("out/StyleTransfer/Models/Net")
+    picture = RNG.random((1, 3, 48, 64)).astype(np.float32)
+    other = RNG.random((1, 3, 16, 24)).astype(np.float32)
+    np.testing.assert_allclose(by_style(folder, target, other, picture), given(source, other, picture), atol=2e-4)
+    operators = {node.op_type for node in onnx.load(folder / "Net.onnx").graph.node}
+    assert "GlobalAveragePool" not in operators, "what depends on the style only is the predictor's"
+    asset, predictor = asset_of(folder), asset_of(folder, "NetPredictor")
+    assert "styleInput: style_vector" in asset and "isPredictor: 0" in asset
+    assert "isPredictor: 1" in predictor and "nominalWidth: 24" in predictor and "outputChannels: 4" in predictor
+    held = np.frombuffer((folder / "NetStyles.bytes").read_bytes(), "<f4")
+    shown = np.asarray(Image.open(folder / "style_0.png"), np.float32).transpose(2, 0, 1)[None] / 255
+    chosen = targets.get(target)
+    predict = chosen.family.runner((folder / "NetPredictor.onnx").read_bytes(), chosen)
+    np.testing.assert_allclose(held, predict(shown).ravel(), atol=1e-5)
+    assert (folder / "style_0.png.meta").is_file() and (folder / "NetPredictor.onnx.meta").is_file()
+    assert Path("look.png").is_file()
+
+
+def test_a_style_of_the_network_s_own_range_and_order(pipeline, tmp_path: Path, wave: Path) -> None:
+    source = by_picture(tmp_path / "net.onnx")
+    words = ("--input-range", "0..255", "--output-range", "0..1", "--channel-order", "bgr", "--size", "64x48")
+    done = pipeline(
+        "build-unity", source, "--style-input", "style", "--bind", f"style={wave}", *words, "-o", "out", "--json"
+    )
+    assert done.code == 0, done.err
+    folder = Path("out/StyleTransfer/Models/Net")
+    style = RNG.random((1, 3, 16, 24)).astype(np.float32)
+    picture = RNG.random((1, 3, 48, 64)).astype(np.float32)
+    wanted = given(source, style[:, ::-1] * np.float32(255), picture[:, ::-1] * np.float32(255))[:, ::-1]
+    target = json.loads(done.out)["target"]["name"]
+    np.testing.assert_allclose(by_style(folder, target, style, picture), wanted, atol=2e-3)
+
+
+def test_vectors_and_numbers_are_styles_too_and_the_cache_keeps_them(pipeline, tmp_path: Path) -> None:
+    vectors = by_vector(tmp_path / "vector.onnx")
+    words = ("--style-input", "style", "--bind", "style=1,0,0,0", "--bind", "style=0,1,2,-1", *RANGES)
+    done = pipeline("build-unity", vectors, *words, "-o", "out", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert report["live_style"]["kind"] == "vector" and report["style_blend"]["passed"]
+    folder = Path("out/StyleTransfer/Models/Vector")
+    style = RNG.normal(0, 1, (1, 4)).astype(np.float32)
+    picture = RNG.random((1, 3, 48, 64)).astype(np.float32)
+    made = by_style(folder, report["target"]["name"], style.reshape(1, 4, 1, 1), picture, "Vector")
+    np.testing.assert_allclose(made, given(vectors, style, picture), atol=2e-4)
+    files = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    again = json.loads(pipeline("build-unity", vectors, *words, "-o", "out2", "--json").out)
+    assert again["cached"]
+    assert {
+        Path("out", *path.parts[1:]): path.read_bytes() for path in Path("out2").rglob("*") if path.is_file()
+    } == files
+
+    numbers = by_number(tmp_path / "net.onnx")
+    done = pipeline("build-unity", numbers, "--style-input", "style", *RANGES, "-o", "out3", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert [held["name"] for held in report["styles"]] == [f"style {number}" for number in range(5)]
+    folder = Path("out3/StyleTransfer/Models/Net")
+    assert not list(folder.glob("*Predictor*")) and "predictor: {fileID: 0}" in asset_of(folder)
+    held = np.frombuffer((folder / "NetStyles.bytes").read_bytes(), "<f4").reshape(5, -1)
+    chosen = targets.get(report["target"]["name"])
+    run = chosen.family.style_runner((folder / "Net.onnx").read_bytes(), chosen)
+    np.testing.assert_allclose(run(picture, held[3]), given(numbers, np.array([3]), picture), atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "words", "code", "told"),
+    [
+        (by_picture, ("--style-input", "stile"), 2, "[no-style-input]"),
+        (by_picture, ("--style-input", "style", "--target", "compute"), 2, "[target-needs-bound-styles]"),
+        (by_picture, ("--style-input", "style", "--weights", "int8"), 2, "[conflicting-options]"),
+        (by_picture, ("--style-input", "picture"), 2, "error ["),
+        (by_vector, ("--style-input", "style"), 2, "[style-example-missing]"),
+        (by_number, ("--style-input", "style", *("--bind", "style=1") * 40), 2, "[bad-binding]"),
+    ],
+)
+def test_what_cannot_be_given_in_the_game_is_told(pipeline, tmp_path: Path, make, words, code, told) -> None:
+    done = pipeline("build-unity", make(tmp_path / "net.onnx"), *words, *RANGES, "-o", "out")
+    assert done.code == code and told in done.err and "Traceback" not in done.err, done.err
+    assert not Path("out").exists()
+
+
+def test_a_predictor_that_computes_something_else_fails_the_proof(
+    pipeline, tmp_path: Path, wave: Path, monkeypatch
+) -> None:
+    whole = live_styles._lowered
+
+    def spoiled(network, style, shown, target):
+        for tensor in style.predictor.graph.initializer:
+            if tensor.name == "ws":
+                tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.5), "ws"))
+        return whole(network, style, shown, target)
+
+    monkeypatch.setattr(live_styles, "_lowered", spoiled)
+    source = by_picture(tmp_path / "net.onnx")
+    words = ("--style-input", "style", "--bind", f"style={wave}", *RANGES, "--no-cache")
+    done = pipeline("build-unity", source, *words, "-o", "out")
+    assert done.code == 1 and "[proof-failed]" in done.err and not Path("out").exists()
+
+
+# --- the cut ----------------------------------------------------------------------------------------------------
+
+
+def two(
+    nodes: list[onnx.NodeProto], style: list[int], opset: int = 13, **constants: np.ndarray
+) -> onnx.ModelProto:
+    held = {"w1": W1, "w2": W2, **constants}
+    graph = helper.make_graph(
+        nodes,
+        "two",
+        [
+            helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, 8, 8]),
+            helper.make_tensor_value_info("style", TensorProto.FLOAT, style),
+        ],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in held.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    made.ir_version = 8
+    return made
+
+
+def both_ways(model: onnx.ModelProto, style: np.ndarray) -> style_split.Split:
+    """The cut, where its parts one after the other make what the whole makes."""
+    import onnxruntime as ort
+
+    made = style_split.split(model, "style", [style, style * 2 + 1], Path("net.onnx"))
+    picture = RNG.random((1, 3, 8, 8)).astype(np.float32)
+    for given_style in (style, (style * 0.5 + 0.25).astype(np.float32)):
+        opened = {
+            name: ort.InferenceSession(part.SerializeToString())
+            for name, part in (("whole", model), ("first", made.predictor), ("second", made.transfer))
+        }
+        (vector,) = opened["first"].run(None, {"style": given_style})
+        assert vector.shape == (1, made.length, 1, 1)
+        (got,) = opened["second"].run(None, {"picture": picture, style_split.VECTOR: vector})
+        (wanted,) = opened["whole"].run(None, {"picture": picture, "style": given_style})
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    return made
+
+
+@pytest.mark.parametrize("opset", [9, 13])
+def test_norms_that_take_scale_and_shift_of_the_style_are_written_apart(opset: int) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["style", "ws"], ["both"]),
+        helper.make_node("Reshape", ["both", "flat"], ["row"]),
+        helper.make_node("Split", ["row"] if opset < 13 else ["row", "halves"], ["scale", "shift"], axis=0)
+        if opset == 13
+        else helper.make_node("Split", ["row"], ["scale", "shift"], axis=0, split=[4, 4]),
+        helper.make_node("Conv", ["picture", "w1"], ["features"]),
+        helper.make_node("InstanceNormalization", ["features", "scale", "shift"], ["normed"]),
+        helper.make_node("Conv", ["normed", "w2"], ["out"]),
+    ]
+    model = two(
+        nodes,
+        [1, 3],
+        opset,
+        ws=RNG.normal(0, 1, (3, 8)).astype(np.float32),
+        flat=np.array([8]),
+        **({"halves": np.array([4, 4])} if opset == 13 else {}),
+    )
+    made = both_ways(model, RNG.normal(0, 1, (1, 3)).astype(np.float32))
+    assert made.length == 8 and {node.op_type for node in made.predictor.graph.node} >= {"MatMul", "Split"}
+    assert "MatMul" not in {node.op_type for node in made.transfer.graph.node}
+
+
+def test_a_style_that_is_read_as_it_is_and_what_both_parts_read() -> None:
+    nodes = [
+        helper.make_node("Add", ["w_shared", "w_shared"], ["twice"]),
+        helper.make_node("Mul", ["style", "twice"], ["scaled"]),
+        helper.make_node("Mul", ["picture", "scaled"], ["a"]),
+        helper.make_node("Mul", ["a", "twice"], ["b"]),
+        helper.make_node("Add", ["b", "style"], ["out"]),
+    ]
+    made = both_ways(
+        two(nodes, [1, 3, 1, 1], w_shared=RNG.random((1, 3, 1, 1)).astype(np.float32)),
+        RNG.random((1, 3, 1, 1)).astype(np.float32),
+    )
+    assert made.length == 6
+
+
+@pytest.mark.parametrize(
+    ("nodes", "style", "told"),
+    [
+        ([helper.make_node("Identity", ["picture"], ["out"])], [1, 3], "style-not-separable"),
+        ([helper.make_node("Identity", ["style"], ["out"])], [1, 3, 8, 8], "style-not-separable"),
+        ([helper.make_node("Add", ["picture", "style"], ["out"])], [1, 3, 256, 256], "style-too-large"),
+        (
+            [
+                helper.make_node("NonZero", ["style"], ["where"]),
+                helper.make_node("Shape", ["where"], ["size"]),
+                helper.make_node("Cast", ["size"], ["number"], to=1),
+                helper.make_node("ReduceSum", ["number"], ["one"], keepdims=0),
+                helper.make_node("Cast", ["where"], ["places"], to=1),
+                helper.make_node("ReduceMax", ["picture"], ["most"], keepdims=0),
+                helper.make_node("Mul", ["places", "most"], ["out"]),
+            ],
+            [1, 3],
+            "style-not-separable",
+        ),
+    ],
+)
+def test_a_network_that_cannot_be_cut_is_refused(nodes, style: list[int], told: str) -> None:
+    from pipeline.support.errors import PipelineError
+
+    example = np.ones(style, np.float32)
+    other = example.copy()
+    other.flat[0] = 0
+    with pytest.raises(PipelineError) as caught:
+        style_split.split(two(nodes, style), "style", [example, other], Path("net.onnx"))
+    assert caught.value.code == told
