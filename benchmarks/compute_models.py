@@ -135,6 +135,8 @@ def main() -> int:
             told = row(path, ranges)
         except PipelineError as error:
             told = why(error)
+        except Exception as error:  # a fault of ours: the other models are still run
+            told = f"FAILED: {type(error).__name__}: {str(error)[:200]}"
         print(f"| {path.stem} | {told} |", flush=True)
     return 0
 

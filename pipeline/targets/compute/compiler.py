@@ -107,11 +107,18 @@ def _compiled(steps: Steps, half: bool) -> Compiled:
         half,
         names=(steps.picture, steps.declared_result),
     )
+    try:
+        sizes = plan.sizes(plan.size)
+    except ValueError as error:
+        return Compiled(None, (Refused(steps.result, "Network", f"{error}: it has constant sizes", ELSEWHERE),))
+    for value, size in zip(plan.values, sizes, strict=True):
+        known = steps.shapes.get(value.name)
+        if known is not None and known[1:] != size.hw:
+            reason = (
+                f"its size is {known[2]}x{known[1]}, where {size} follows from the picture: it has constant sizes"
+            )
+            return Compiled(None, (Refused(value.name, "Network", reason, ELSEWHERE),))
     memory.assign(plan)
     if clash := memory.clash(plan):
         raise AssertionError(f"{clash!r} reads and writes one buffer")
-    for value, size in zip(plan.values, plan.sizes(plan.size), strict=True):
-        known = steps.shapes.get(value.name)
-        if known is not None and known[1:] != size.hw:
-            raise AssertionError(f"{value.name}: the plan says {size}, the graph {known[1:]}")
     return Compiled(plan, ())

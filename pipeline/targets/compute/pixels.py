@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from pipeline.targets.compute.assembly import PIXELS, Assembly
-from pipeline.targets.compute.plan import Dispatch, Extent
+from pipeline.targets.compute.plan import PICTURE, Dispatch, Extent
 from pipeline.targets.compute.steps import ELSEWHERE, Step, Unsupported
 from pipeline.targets.compute.views import Act, Affine, Term, View
 
@@ -85,7 +85,12 @@ def pad(assembly: Assembly, number: int, step: Step) -> None:
 
 
 def resize(assembly: Assembly, number: int, step: Step) -> None:
-    view, held = assembly.views[step.inputs[0]], step.held
+    held, shapes = step.held, assembly.steps.shapes
+    if shapes[step.inputs[0]][1:] == (1, 1):
+        view = assembly.unmoved(step.inputs[0])
+        _sampled(assembly, step, view, _spread(assembly, view.a.value, shapes[step.output][1:]))
+        return
+    view = assembly.views[step.inputs[0]]
     sy, sx = held["scales"]
     whole = sy == sx and sy == int(sy) and sy >= 1
     same = (held["transform"], held["rounding"]) in (
@@ -103,12 +108,32 @@ def resize(assembly: Assembly, number: int, step: Step) -> None:
         assembly.views[step.output] = replace(view, up=view.up * int(sy), origin=view.origin or step.inputs[0])
         return
     view = assembly.unmoved(step.inputs[0])
-    shapes = assembly.steps.shapes
-    extents = [
+    height, width = (
         _ratio(before, after, scale)
         for before, after, scale in zip(shapes[step.inputs[0]][1:], shapes[step.output][1:], (sy, sx), strict=True)
-    ]
-    output = assembly.value(step.output, assembly.channels(view), view.a.value, *extents)
+    )
+    _sampled(assembly, step, view, (view.a.value, height, width))
+
+
+def _spread(assembly: Assembly, pixel: int, size: tuple[int, int]) -> tuple[int, Extent, Extent]:
+    """What the size of one pixel follows that is enlarged to a picture of `size`: (value, height, width).
+
+    A mean over a picture is mostly enlarged to that picture's size again; any other size is fixed.
+    """
+    above = assembly.values[pixel].source
+    while above > PICTURE:
+        known = assembly.steps.shapes.get(assembly.values[above].name)
+        if known is not None and known[1:] == size:
+            return above, Extent(), Extent()
+        above = assembly.values[above].source
+    return pixel, Extent(0, size[0], 1), Extent(0, size[1], 1)
+
+
+def _sampled(assembly: Assembly, step: Step, view: View, follows: tuple[int, Extent, Extent]) -> None:
+    """A dispatch that resizes; `follows` says which value the size of its output follows, and how."""
+    held = step.held
+    sy, sx = held["scales"]
+    output = assembly.value(step.output, assembly.channels(view), *follows)
     dispatch = Dispatch(
         "Pointwise",
         {"SAMPLE": 3 if held["linear"] else 2, "STORE": 1, **PIXELS},

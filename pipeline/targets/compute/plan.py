@@ -126,7 +126,11 @@ class Plan:
     style_count: int = 1
 
     def sizes(self, size: Size) -> list[Size]:
-        """The size of every value for a picture of this size. ValueError where one would be empty."""
+        """The size of every value for a picture of this size.
+
+        ValueError where one would be empty, or parts of a joined value would not fit together: some sizes in the
+        graph are constants.
+        """
         found: list[Size] = []
         for value in self.values:
             if value.number == PICTURE:
@@ -137,6 +141,9 @@ class Plan:
             if min(made.hw) < 1:
                 raise ValueError(f"a picture of {size} is too small for this network")
             found.append(made)
+        for value in self.values:
+            if found[value.number] != found[value.root]:
+                raise ValueError(f"parts of the network do not fit together for a picture of {size}")
         return found
 
     def slot_elements(self, size: Size) -> list[int]:

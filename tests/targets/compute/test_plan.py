@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from pipeline import targets
+from pipeline.graph import to_model
+from pipeline.graph.runtime import run, session
 from pipeline.support.size import Size
-from pipeline.targets.compute import described, execution
+from pipeline.targets.compute import described, emulation, execution
 from pipeline.targets.compute.assembly import KINDS
 from pipeline.targets.compute.compiler import compile_graph
 from pipeline.targets.compute.kernels import variants
@@ -127,6 +129,39 @@ def test_a_network_is_timed_on_the_device():
     told = target.family.time_on_gpu(data, target, Size(48, 32), 0.1)
     assert told["runs"] >= 1 and 0 < told["minimum"] <= told["median"] and told["device"]
     assert np.isfinite(told["median"])
+
+
+def image_pooling(size: Size) -> Net:
+    """As DeepLab's ASPP at an exported size: the mean of all pixels is enlarged to the picture's size again."""
+    net = Net(size=size.hw)
+    x = net.op("Relu", net.conv(net.image, 3, 8, 3, strides=[2, 2], pads=[1, 1, 1, 1]))
+    mean = net.op("Relu", net.conv(net.op("GlobalAveragePool", x), 8, 8, 1))
+    shape = net.constant([1, 8, -(-size.height // 2), -(-size.width // 2)], np.int64)
+    mean = net.op("Resize", mean, "", "", shape, mode="linear", coordinate_transformation_mode="half_pixel")
+    net.result = net.painted(net.conv(net.op("Concat", x, mean, axis=1), 16, 3, 1))
+    return net
+
+
+def test_an_enlarged_mean_has_the_size_of_its_picture_at_every_size():
+    exported, other = Size(37, 29), Size(52, 64)
+    net = image_pooling(exported)
+    plan = compile_graph(net.graph(net.result)).plan
+    again = image_pooling(other)
+    picture = np.random.default_rng(0).random((1, 3, *other.hw), dtype=np.float32)
+    expected = run(session(to_model(again.graph(again.result))), picture)
+    assert 255 * np.abs(emulation.runner(plan)(picture) - expected).max() < 0.01
+
+
+def test_sizes_at_which_parts_do_not_fit_together_are_told():
+    """A resize to a constant size, joined with what follows the picture: it runs at its own size only."""
+    net = Net(size=(28, 36))
+    x = net.conv(net.image, 3, 8, 1)
+    y = net.op("AveragePool", x, kernel_shape=[4, 4], strides=[4, 4])
+    y = net.op("Resize", y, "", "", net.constant([1, 8, 28, 36], np.int64), mode="nearest")
+    compiled = compile_graph(net.graph(net.painted(net.conv(net.op("Concat", x, y, axis=1), 16, 3, 1))))
+    assert compiled.plan.sizes(Size(36, 28))[-1] == Size(36, 28)
+    with pytest.raises(ValueError, match="do not fit together"):
+        compiled.plan.sizes(Size(39, 31))
 
 
 def test_gelu_in_pieces_is_one_activation():
