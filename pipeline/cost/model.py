@@ -26,6 +26,7 @@ from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_graphsurgeon as gs
 
     from pipeline.targets import Target
@@ -274,3 +275,29 @@ def counted(graph: gs.Graph, size: Size, on: Iterable[Device]) -> dict[str, Any]
         "peak_megabytes": round(told.peak_elements * 4e-6 + told.weight_bytes * 1e-6, 1),
         "predicted": {held.name: round(held.milliseconds(found), 2) for held in on},
     }
+
+
+MOST_NODES = 5_000
+"""Nodes up to which a file's cost is predicted while it is validated."""
+
+
+def of_file(model: onnx.ModelProto, on: Iterable[Device]) -> dict[str, Any] | None:
+    """What a model file costs as it is: `size`, its own or the first of `SIZES`, and `milliseconds` by device.
+
+    None where it does not take one picture, has more than `MOST_NODES` nodes, or is not valid ONNX.
+    """
+    from pipeline.graph import from_model
+
+    if len(model.graph.node) > MOST_NODES:
+        return None
+    try:
+        graph = from_model(model)
+    except (PipelineError, ValueError, TypeError, KeyError, AttributeError, IndexError):
+        return None  # the findings say what is wrong with it
+    shape = graph.inputs[0].shape if len(graph.inputs) == 1 else None
+    if shape is None or len(shape) != 4 or shape[1] not in (1, 3, 4):
+        return None
+    own = all(isinstance(side, int) and side > 0 for side in shape[2:])
+    size = Size(shape[3], shape[2]) if own else SIZES[0]
+    found = at_size(graph, size)
+    return {"size": str(size), "milliseconds": {held.name: round(held.milliseconds(found), 2) for held in on}}

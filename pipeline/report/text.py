@@ -94,9 +94,19 @@ def render_text(result: Validation, *, verbosity: int = 0) -> str:
             if _wanted(group, result, verbosity)
             for line in _group(group, several=several, full=verbosity > 0)
         ]
+        if verbosity > 0:
+            found += [told for verdict in verdicts if (told := _layers(verdict, several=several))]
         if found:
             lines += [styled(shown(verdicts[0].name, 300), bold=True), *found, ""]
     return joined(lines)
+
+
+def _layers(verdict: Verdict, *, several: bool) -> str:
+    """How many layers Unity makes of a file; "" where that is not counted."""
+    if verdict.layers is None:
+        return ""
+    counted = f"{verdict.layers['imported']} when it is imported, {verdict.layers['optimised']} when it runs"
+    return f"  {styled('layers', dim=True)} {counted}{f' ({verdict.target})' if several else ''}"
 
 
 def _wanted(group: Group, result: Validation, verbosity: int) -> bool:

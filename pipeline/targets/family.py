@@ -187,6 +187,14 @@ class Family(ABC):
         """
         return None
 
+    def file_cost(self, model: onnx.ModelProto, target: Target) -> dict[str, Any] | None:
+        """What a model file costs as it is, as data: `size` ("720x540") and `milliseconds` by class of devices.
+
+        None where that is not predicted: for other inputs than one picture, and above
+        `pipeline.cost.model.MOST_NODES`.
+        """
+        return None
+
     # --- kernels of its own ----------------------------------------------------------------------------------
 
     def table(self, data: bytes, target: Target) -> list[dict[str, Any]]:

@@ -28,6 +28,8 @@ from pipeline.validation.waivers import Waiver, waiver_of
 if TYPE_CHECKING:
     import onnx
 
+    from pipeline.targets import Target
+
 SCHEMA = 1
 """Version of `Validation.as_dict`: docs/schema/validate-1.json."""
 
@@ -54,6 +56,10 @@ class Verdict:
     waivers: Mapping[Finding, Waiver] = field(default_factory=dict)
     lines: Mapping[str, PythonLine] = field(default_factory=dict)
     error: PipelineError | None = None
+    layers: Mapping[str, int] | None = None
+    """`Family.layer_counts` of the file as it is."""
+    cost: Mapping[str, Any] | None = None
+    """`Family.file_cost`."""
 
     @property
     def name(self) -> str:
@@ -101,6 +107,8 @@ class Verdict:
             "verdict": self.verdict,
             "summary": self.summary,
             "error": self.error.as_dict() if self.error is not None else None,
+            "layers": None if self.layers is None else dict(self.layers),
+            "cost": None if self.cost is None else dict(self.cost),
             "findings": [
                 finding.as_dict()
                 | {
@@ -185,7 +193,8 @@ def check_files(
         for name, findings in checked.findings.items():
             waived = {f: w for f in findings if (w := waiver_of(f, place, waivers)) is not None}
             used.update(waived.values())
-            verdicts.append(Verdict(place, name, findings, waived, checked.lines))
+            told = checked.told.get(name, (None, None))
+            verdicts.append(Verdict(place, name, findings, waived, checked.lines, None, *told))
     read = [verdict for verdict in verdicts if verdict.error is None]
     unused = tuple(
         waiver
@@ -230,6 +239,8 @@ class _Checked:
     findings: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
     lines: dict[str, PythonLine] = field(default_factory=dict)
     error: dict[str, str] = field(default_factory=dict)
+    told: dict[str, tuple[Mapping[str, int] | None, Mapping[str, Any] | None]] = field(default_factory=dict)
+    """Layers and cost, by target."""
 
 
 def _error(held: dict[str, str]) -> PipelineError:
@@ -281,7 +292,17 @@ def _check_one(path: Path, targets: tuple[str, ...], measure: bool) -> _Checked:
             from pipeline.validation.visible import measured
 
             findings = {name: measured(held, model, known.get(name)) for name, held in findings.items()}
-    return _Checked(findings, _lines(model, {f.node for held in findings.values() for f in held if f.node}))
+        told = {name: _cost(model, known.get(name)) for name in targets}
+    lines = _lines(model, {f.node for held in findings.values() for f in held if f.node})
+    return _Checked(findings, lines, told=told)
+
+
+def _cost(model: onnx.ModelProto, target: Target) -> tuple[Mapping[str, int] | None, Mapping[str, Any] | None]:
+    """Layers and cost of a file on a target; nothing for a file so malformed that they cannot be counted."""
+    try:
+        return target.family.layer_counts(model, target), target.family.file_cost(model, target)
+    except Exception:  # whatever a malformed file leads to: its findings say what is wrong with it
+        return None, None
 
 
 def _lines(model: onnx.ModelProto, wanted: set[str]) -> dict[str, PythonLine]:

@@ -420,6 +420,34 @@ def test_layers_are_counted_as_the_optimiser_leaves_them():
     assert layer_counts(made, SENTIS) == {"imported": 7, "optimised": 3}
 
 
+def test_a_gate_by_its_own_sigmoid_is_one_layer():
+    """Measured in each of four versions: Swish."""
+    from pipeline.targets.inference.optimiser import layer_counts
+
+    made = model(("Sigmoid", ["x"], ["g"], {}), ("Mul", ["g", "x"], ["y"], {}))
+    assert layer_counts(made, NEW)["optimised"] == layer_counts(made, SENTIS)["optimised"] == 1
+    read = model(("Sigmoid", ["x"], ["g"], {}), ("Mul", ["g", "x"], ["m"], {}), ("Add", ["m", "g"], ["y"], {}))
+    assert layer_counts(read, NEW)["optimised"] == 3, "the gate is read elsewhere too"
+
+
+def test_validation_tells_layers_and_predicted_milliseconds(tmp_path):
+    import onnx
+
+    from pipeline.report.text import render_text
+    from pipeline.validation.files import check_files
+
+    path = tmp_path / "net.onnx"
+    layers = ("Conv", ["x", "w"], ["c"], {}), ("Relu", ["c"], ["y"], {})
+    onnx.save(model(*layers, constants=[("w", floats(4, 3, 3, 3))]), path)
+    result = check_files([path], ["inference-2", "barracuda-3.0"])
+    here, there = result.as_dict()["files"]
+    assert here["layers"] == {"imported": 2, "optimised": 1} and there["layers"] is None
+    assert here["cost"]["milliseconds"]["inference-desktop"] > 0 and there["cost"]["milliseconds"]["desktop"] > 0
+    assert here["cost"]["size"] == there["cost"]["size"]
+    told = render_text(result, verbosity=1)
+    assert "2 when it is imported, 1 when it runs (inference-2)" in told
+
+
 def test_numbers_are_written_with_rank_1_because_old_versions_merge_only_those():
     """Measured with 2.1.3, 2.2.2 and 2.3.0: Add of a [1,1,1,1] stays an array, which breaks B - (x + A)."""
     from pipeline.graph import from_model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.targets.family import FORM, Family
 
@@ -89,6 +89,11 @@ class Barracuda(Family):
         from pipeline.targets.barracuda.cost import kernel
 
         return kernel(conv)
+
+    def file_cost(self, model: onnx.ModelProto, target: Target) -> dict[str, Any] | None:
+        from pipeline.cost.model import of_file
+
+        return of_file(model, self.devices())
 
     def meta(self, file_name: str, guid: str, target: Target) -> bytes | None:
         from pipeline.targets.barracuda.packaging import importer_meta

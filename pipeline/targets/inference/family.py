@@ -105,6 +105,11 @@ class Inference(Family):
 
         return layer_counts(model, target)
 
+    def file_cost(self, model: onnx.ModelProto, target: Target) -> dict[str, Any] | None:
+        from pipeline.cost.model import of_file
+
+        return of_file(model, self.devices())
+
     def meta(self, file_name: str, guid: str, target: Target) -> bytes | None:
         from pipeline.targets.inference.packaging import importer_meta
 
