@@ -121,7 +121,7 @@ public static class PackageAdvice
         Make("inference-2", InferenceEngine, "2.4.0", 2, 2, int.MaxValue),
         Make("inference-2.3", InferenceEngine, "2.3.0", 2, 3, 3),
         Make("inference-2.2", InferenceEngine, "2.2.2", 2, 2, 2),
-        Make("sentis-2.1", Sentis, "2.1.3", 2, 0, 1),
+        Make("sentis-2.1", Sentis, "2.1.3", 2, 1, 1),
         Make("barracuda-3.0", Barracuda, "3.0.0", 3, 0, int.MaxValue),
         Make("barracuda-2.0", Barracuda, "2.0.0", 2, 0, int.MaxValue),
         Make("barracuda-1.0", Barracuda, "1.0.4", 1, 0, int.MaxValue)
