@@ -35,6 +35,7 @@ from pipeline.rewrites.reductions import Reductions, Softmaxes
 from pipeline.rewrites.resize import FuseUpsample, Resizes
 from pipeline.rewrites.shuffle import Shuffles
 from pipeline.rewrites.slicing import Slices
+from pipeline.rewrites.windows import Windows
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Activations(),
     Functions(),
     Pools(),
+    Windows(),
     SamePads(),
     Convolutions(),
     TransposedConvolutions(),
