@@ -7,17 +7,19 @@ grows by no more than that is worth. What was left as it is, and why, is reporte
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cost.model import Device, Layer, at_size, devices
+from pipeline.graph import nodes as n
 from pipeline.rewrites.base import Edit
 from pipeline.rewrites.cheaper import CHEAPER
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import onnx_graphsurgeon as gs
 
@@ -97,6 +99,7 @@ def arrange(
     """
     found = at_size(graph, size)
     layers = {held.name: held for held in found}
+    nodes = {node.name: node for node in graph.nodes}
     now = device.milliseconds(found)
     result = Arranged(graph, device, str(size), now, now)
     tries = []
@@ -104,6 +107,8 @@ def arrange(
         if not all(map(target.can, rewrite.needs)):
             continue
         for place in rewrite.places(graph):
+            if _at_most(place, nodes, layers, device) < LEAST_GAIN * now:
+                continue  # so that a graph of many equal layers is not tried at each of them
             if _may_gain(rewrite, layers.get(place), device, LEAST_GAIN * now):
                 tries.append((_gain(result, rewrite, place, size), rewrite, place))
     least = LEAST_GAIN * now
@@ -179,6 +184,23 @@ def _gain(result: Arranged, rewrite: Cheaper, place: str, size: Size) -> float:
     """Predicted, before it is lowered again, which can only add to the cost."""
     candidate, _ = _applied(result.graph, rewrite, place, size)
     return result.before - result.device.milliseconds(at_size(candidate, size))
+
+
+def _at_most(place: str, nodes: Mapping[str, gs.Node], layers: Mapping[str, Layer], device: Device) -> float:
+    """More than a rearrangement can gain at a place: what its layer and the two in front of it cost.
+
+    Infinite for a place that is no single layer.
+    """
+    node = nodes.get(place)
+    if node is None:
+        return math.inf
+    cost = 0.0
+    for _ in range(3):
+        cost += device.of_layer(layers[node.name]) if node.name in layers else 0.0
+        node = n.producer(node.inputs[0]) if node.inputs else None
+        if node is None:
+            break
+    return cost
 
 
 def _may_gain(rewrite: Cheaper, layer: Layer | None, device: Device, least: float) -> bool:

@@ -83,7 +83,7 @@ def open_torch_zip(
 ) -> Archive:
     """The archive that torch.save writes; `allowed` says which globals its pickle may name."""
     zipped.check_sizes(path, archive, size)
-    zipped.check_names(path, archive)
+    zipped.check_agreement(path, archive)
     pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
     if len(pickles) != 1:
         raise damaged(path, f"{len(pickles)} entries are named data.pkl")

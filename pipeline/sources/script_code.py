@@ -233,7 +233,7 @@ class _Writer:
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in _GENERIC:
             inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
             return f"{node.value.id}[{', '.join(map(self.type, inner)) or '()'}]"
-        raise Refused(f"its code has a value of the type {shown(dotted or type(node).__name__)}")
+        raise Refused(f"its code has a value of the type {shown(dotted or ast.unparse(node))}")
 
     # --- functions and statements
 
@@ -388,7 +388,7 @@ class _Writer:
             return dotted
         owner = self.kind(node.value)
         if owner not in self.classes or node.attr not in self.classes[owner].attributes:
-            raise Refused(f"its code reads the attribute {shown(dotted or node.attr)}")
+            raise Refused(f"its code reads the attribute {shown(dotted or ast.unparse(node))}")
         return f"({self.expression(node.value)}).{_name(node.attr)}"
 
     def call(self, node: ast.Call) -> str:
@@ -420,7 +420,7 @@ class _Writer:
             owner = self.classes.get(self.kind(function.value))
             if owner is not None and function.attr in owner.methods:
                 return f"({self.expression(function.value)}).{_name(function.attr)}"
-        raise Refused(f"its code calls {shown(dotted or type(function).__name__)}")
+        raise Refused(f"its code calls {shown(dotted or ast.unparse(function))}")
 
     def typed(self, name: str, node: ast.Call) -> str:
         """annotate(Type, value), unchecked_cast(Type, value), uninitialized(Type), isinstance(value, [Types])."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline.sources.budget import Budget
+from pipeline.sources.zip_layout import what_is_odd
 from pipeline.support.errors import PipelineError
 
 MAX_TOTAL = 8 << 30
@@ -43,8 +44,10 @@ def check_sizes(path: Path, archive: zipfile.ZipFile, size: int) -> None:
         )
 
 
-def check_names(path: Path, archive: zipfile.ZipFile) -> None:
+def check_agreement(path: Path, archive: zipfile.ZipFile) -> None:
     """Refuse archives of which two readers could read two things: PipelineError `ambiguous-archive`."""
+    if odd := what_is_odd(archive):
+        raise _ambiguous(path, odd)
     seen: dict[str, str] = {}
     for entry in archive.infolist():
         name = entry.filename
@@ -84,7 +87,7 @@ def read_members(
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         check_sizes(path, archive, len(data))
-        check_names(path, archive)
+        check_agreement(path, archive)
         entries = {entry.filename: entry for entry in archive.infolist()}
         root = common_folder(list(entries))
         budget = Budget(path, len(data))
