@@ -13,12 +13,15 @@ import click
 from pipeline.cli.interrupts import STOPPED, as_usual
 from pipeline.support.announce import listen
 from pipeline.support.errors import LimitReached, PipelineError, ProofFailed
+from pipeline.support.limits import require_address_space
 from pipeline.support.memory import own_process
 from pipeline.support.plain_text import dump_json, line, plain, styled
 from pipeline.support.untrusted import out_of_memory
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_LIGHT = ("validate", "explain", "targets", "doctor")
+"""Commands that load neither torch nor ONNX Runtime (validate loads the latter in a process that may end)."""
 BUG = 70
 """Exit code for a bug of this tool (EX_SOFTWARE of sysexits.h)."""
 
@@ -129,6 +132,8 @@ def run(group: click.Group) -> int:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read as torch is imported: its C++ warns on stderr
     try:
         as_usual()
+        if sys.argv[1:2] and not sys.argv[1].startswith("-"):
+            require_address_space(light=sys.argv[1] in _LIGHT)
         result = group.main(standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:

@@ -24,11 +24,9 @@ import numpy as np
 
 from pipeline.support import limits
 from pipeline.support.errors import LimitReached
+from pipeline.support.untrusted import NO_MEMORY
 
 _LENGTH = struct.Struct("<Q")
-_OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate", "MemoryError", "Unable to allocate")
-
-
 _BROKE_DOWN = (-signal.SIGSEGV, -signal.SIGFPE, -signal.SIGILL) if sys.platform != "win32" else (0xC0000005,)
 """Exit codes of a process in which a library crashed. (Out of memory ends in SIGABRT or SIGKILL.)"""
 
@@ -117,7 +115,7 @@ class Process:
         if state == b"good":
             return answer
         text = answer.decode("utf-8", "replace")
-        if any(word in text for word in _OUT_OF_MEMORY):
+        if any(word in text for word in NO_MEMORY):
             raise self._no_memory()
         raise ApartError(text)
 

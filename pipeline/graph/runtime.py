@@ -49,9 +49,7 @@ class Session:
             self._counted.append(probe)
         folded = told.folded
         if folded.largest > MOST_FOLDED or folded.total > 4 * MOST_FOLDED:
-            needed = (
-                f"{max(folded.largest, folded.total) / (1 << 30):,.1f} GiB for constants ({folded.largest_of})"
-            )
+            needed = f"{limits.amount(max(folded.largest, folded.total))} for constants ({folded.largest_of})"
             raise limits.too_much_memory(f"loading {what}", needed, limits.run_memory())
         self._opened: onnxruntime.InferenceSession | Apart
         if told.all.unknown or told.all.work > _MOST_WORK:
@@ -96,12 +94,8 @@ class Session:
     def _refuse(self, told: Estimate) -> None:
         limit = limits.run_memory()
         if told.peak > limit:
-            which = f"{told.peak / (1 << 30):,.1f} GiB ({told.all.largest_of} alone {_shown(told.all.largest)})"
+            which = f"{limits.amount(told.peak)} ({told.all.largest_of} alone {limits.amount(told.all.largest)})"
             raise limits.too_much_memory(f"running {self._what}", which, limit)
-
-
-def _shown(size: int) -> str:
-    return f"{size / (1 << 30):,.1f} GiB" if size > 1 << 30 else f"{size / (1 << 20):,.1f} MiB"
 
 
 def _both(model: onnx.ModelProto | bytes) -> tuple[bytes, onnx.ModelProto]:

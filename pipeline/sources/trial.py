@@ -20,9 +20,9 @@ from typing import Any
 
 from pipeline.support import limits, memory
 from pipeline.support.errors import LimitReached, PipelineError
+from pipeline.support.untrusted import NO_MEMORY
 
 WHAT = "running the program in the file"
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "MemoryError")
 _GOOD, _TOO_MUCH = 0, 3
 """Exit codes of the copy: it ran or failed as a network may; it got no more memory."""
 
@@ -108,7 +108,7 @@ def _wait(copy: int, seconds: float) -> int | None:
 
 
 def _is_no_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or any(word in str(error)[:2000] for word in _NO_MEMORY)
+    return isinstance(error, MemoryError) or any(word in str(error)[:2000] for word in NO_MEMORY)
 
 
 @contextlib.contextmanager

@@ -83,7 +83,9 @@ def _member(file: IO[bytes], entry: zipfile.ZipInfo, at: int, following: int) ->
     meant = (entry.CRC, entry.compress_size, entry.file_size)
     described = bool(flags & _DESCRIBED)
     allowed = [(value, _FULL, 0) if described else (value, _FULL) for value in meant]
-    if method != entry.compress_type or any(held not in values for held, values in zip(told, allowed, strict=True)):
+    if method != entry.compress_type or any(
+        held not in values for held, values in zip(told, allowed, strict=True)
+    ):
         return at, f"the two headers of {name} do not say the same"
     end = at + _LOCAL.size + name_length + extra_length + entry.compress_size
     if described:

@@ -22,6 +22,10 @@ TIME = "PIPELINE_TIME_LIMIT"
 """Seconds that one step on a network from a file may take."""
 
 DEFAULT_SECONDS = 600.0
+LEAST_ADDRESS_SPACE = 1 << 30
+"""Bytes of address space that torch, ONNX Runtime and what they load take (torch 2.13 on Linux: 0.9 GiB)."""
+LEAST_LIGHT = 160 << 20
+"""The same for numpy, onnx and their libraries."""
 FALLBACK_MEMORY = 8 << 30
 """Where the system does not tell how much memory is free."""
 RUN_SECONDS = 30.0
@@ -82,10 +86,31 @@ def too_much_memory(what: str, needed: str, limit: int) -> LimitReached:
     enough = max(16, 4 * -(-limit >> 30), math.ceil(1.25 * least))
     error = PipelineError(
         "memory-limit",
-        f"{what} needs {needed} of memory; the limit is {limit / (1 << 30):.1f} GiB",
+        f"{what} needs {needed} of memory; the limit is {amount(limit)}",
         remedy=f"If you trust the file and have enough memory, raise the limit: {MEMORY}={enough}G.",
     )
     return LimitReached(error)
+
+
+def amount(size: int) -> str:
+    """Bytes for people: MiB below one GiB."""
+    return f"{size / (1 << 30):,.1f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):,.1f} MiB"
+
+
+def require_address_space(light: bool) -> None:
+    """Raise PipelineError `out-of-memory` where a limit on address space leaves no room for the libraries.
+
+    Libraries of C end the whole process, each in its own way, where they get no memory while they are loaded.
+    `light` commands load numpy and protobuf, the others torch and ONNX Runtime too.
+    """
+    left, least = _own_limit(), LEAST_LIGHT if light else LEAST_ADDRESS_SPACE
+    if left is not None and left < least:
+        raise PipelineError(
+            "out-of-memory",
+            f"this process may take {amount(max(left, 0))} more of address space, and the libraries that it loads "
+            f"take {amount(least)}",
+            remedy=f"Raise that limit (ulimit -v); what networks may take, {MEMORY} limits.",
+        )
 
 
 def too_much_time(what: str, limit: float) -> LimitReached:

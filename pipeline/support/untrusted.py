@@ -18,6 +18,11 @@ from pipeline.support.errors import LimitReached, PipelineError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+NO_MEMORY = (
+    *("bad_alloc", "bad allocation", "Failed to allocate", "MemoryError", "Unable to allocate"),
+    *("can't allocate memory", "not enough memory"),
+)
+"""What numpy, torch and ONNX Runtime say where they get no memory."""
 _OURS = (NameError, ImportError, SyntaxError, NotImplementedError)
 
 
@@ -54,6 +59,8 @@ def reading(subject: str | Path) -> Iterator[None]:
     except RecursionError as error:
         raise _not_handled(named, "its parts are nested too deep") from error
     except Exception as error:
+        if any(word in str(error)[:2000] for word in NO_MEMORY):
+            raise out_of_memory(named) from error
         told = " ".join(str(error).split())[:200]
         raise _not_handled(named, f"{type(error).__name__}{': ' if told else ''}{told}") from error
 

@@ -279,9 +279,11 @@ def _processors() -> int:
 
 def _check_one(path: Path, targets: tuple[str, ...], measure: bool) -> _Checked:
     from pipeline import targets as known
+    from pipeline.sources.stored_contract import stored_contract
 
     try:
         model = read_as_is(path)
+        stored_contract(model, path)  # what `convert` would refuse of the metadata
     except PipelineError as error:
         return _Checked(error=error.as_dict())
     from pipeline.validation import validate

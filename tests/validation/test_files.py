@@ -290,3 +290,13 @@ def test_counts_are_told_in_the_number_of_what_they_count():
         "7 notes",
     ]
     assert _counted("error", 1) == "1 error"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"input": NaN}', '{"size_multiple": Infinity}'])
+def test_metadata_that_convert_refuses_is_refused(good, text):
+    model = onnx.load(good)
+    del model.metadata_props[:]
+    model.metadata_props.add(key="image_contract", value=text)
+    onnx.save(model, good)
+    (verdict,) = check_files([good]).verdicts
+    assert verdict.error is not None and verdict.error.code == "damaged-file"
