@@ -57,6 +57,7 @@ def test_it_is_composed_of_what_the_target_has(operator, attrs, target):
     [
         ("Erf", {}, 13),
         ("HardSigmoid", {"alpha": 0.3, "beta": 0.4}, 13),
+        ("HardSigmoid", {}, 13),
         ("Sign", {}, 13),
     ],
 )

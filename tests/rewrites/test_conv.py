@@ -265,3 +265,17 @@ def test_a_strided_convolution_of_a_wide_picture_keeps_its_pads() -> None:
     graph, edits = check(source, NarrowConvolutions(), (4, 18))
     assert operators(graph) == ["Conv"]
     assert edits == []
+
+
+@pytest.mark.parametrize("attrs", [{"strides": [2, 2], "pads": [1, 1, 0, 0]}, {"strides": [1, 2]}])
+def test_a_computed_bias_of_a_transposed_convolution_is_refused(attrs: dict) -> None:
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["f"]),
+        helper.make_node("Squeeze", ["f", "axes"], ["b"]),
+        helper.make_node("ConvTranspose", ["x", "w", "b"], ["y"], name="up", **attrs),
+    ]
+    source = model(nodes, {"w": random(4, 4, 3, 3), "axes": np.array([0])}, (1, 4, "h", "w"))
+    graph, edits, refusals = lowered(source, TransposedConvolutions())
+    assert not edits and [held.code for held in refusals] == ["weights-not-constant"]
+    assert_same(source, graph, random(1, 4, 6, 8))

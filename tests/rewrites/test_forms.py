@@ -348,6 +348,23 @@ def test_gemm_loses_alpha_and_beta_and_always_has_a_bias_vector(bias):
     assert_equivalent(source, graph)
 
 
+@pytest.mark.parametrize("bias", ["", " b"])
+def test_gemm_with_computed_weights_is_left_alone(bias):
+    source = model(
+        [
+            node("GlobalAveragePool", "x", "g"),
+            node("Flatten", "g", "f"),
+            node("Transpose", "f", "w", perm=[1, 0]),
+            node("Gemm", f"f w{bias}", "y"),
+        ],
+        {"b": random((1,), 4)},
+        opset=13,
+    )
+    graph, _, refusals = lowered(source)
+    assert not refusals and len(graph.nodes[-1].inputs) == (3 if bias else 2)
+    assert_equivalent(source, graph)
+
+
 def test_gemm_with_a_bias_per_row_is_refused():
     source = model(
         [node("GlobalAveragePool", "x", "g"), node("Flatten", "g", "f"), node("Gemm", "f w b", "y")],

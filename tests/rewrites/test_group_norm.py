@@ -149,6 +149,19 @@ def test_layer_norm_over_the_channels_of_each_pixel():
     assert_equivalent(source, graph, tolerance=5e-6)
 
 
+@pytest.mark.parametrize("outputs", ["l s", "l - s"])
+def test_a_layer_norm_whose_statistics_are_read_is_refused(outputs):
+    source = model(
+        [node("LayerNormalization", "x g", outputs, axis=-1), node("Add", "l s", "y")],
+        {"g": random((16,), 1)},
+        opset=17,
+    )
+    graph = from_model(source)
+    edits, refusals = apply(GroupNorms(), graph)
+    assert not edits and [held.code for held in refusals] == ["norm-not-supported"]
+    assert_equivalent(source, graph, sizes=((12, 16),))
+
+
 def test_layer_norm_of_a_vector_and_its_refusal_for_1_0():
     source = model(
         [

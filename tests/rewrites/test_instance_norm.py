@@ -136,6 +136,25 @@ def test_an_unbiased_variance_keeps_its_factor_in_scale_and_epsilon():
     assert_equivalent(source, graph)
 
 
+@pytest.mark.parametrize(("operator", "factor"), [("Mul", 0.25), ("Div", 4.0), ("Mul", 3.0)])
+def test_a_variance_times_a_number_keeps_that_in_scale_and_epsilon(operator, factor):
+    nodes = [
+        reduce_mean("x", "m"),
+        node("Sub", "x m", "d"),
+        node("Mul", "d d", "q"),
+        reduce_mean("q", "u"),
+        node(operator, "u factor", "v"),
+        node("Add", "v eps", "ve"),
+        node("Sqrt", "ve", "r"),
+        node("Div", "d r", "z"),
+        node("Mul", "z g", "s"),
+        node("Add", "s b", "y"),
+    ]
+    source, graph, _ = fused(nodes, CONSTANTS | {"factor": factor}, opset=13)
+    assert operators(graph) == ["InstanceNormalization"]
+    assert_equivalent(source, graph)
+
+
 def test_statistics_in_rows_as_adain_computes_them_are_recognised():
     # feat.view(N, C, -1).var(dim=2) + eps, .sqrt().view(N, C, 1, 1), and the mean likewise
     nodes = [

@@ -75,6 +75,17 @@ def test_two_pads_become_one(mode):
     assert_equivalent(source, graph, tolerance=0)
 
 
+@pytest.mark.parametrize("modes", [("edge", "constant"), ("constant", "edge"), ("reflect", "constant")])
+def test_pads_of_two_modes_stay_two(modes):
+    nodes = [
+        pad([0, 0, 1, 1, 0, 0, 1, 1], mode=modes[0]),
+        pad([0, 0, 1, 1, 0, 0, 1, 1], source="p", output="y", mode=modes[1]),
+    ]
+    source, graph, edits, _ = lowered(nodes)
+    assert not edits and operators(graph) == ["Pad", "Pad"]
+    assert_equivalent(source, graph, tolerance=0)
+
+
 def test_reflections_of_reflections_stay_two():
     nodes = [
         pad([0, 0, 1, 1, 0, 0, 1, 1], mode="reflect"),

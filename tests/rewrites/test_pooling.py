@@ -172,3 +172,9 @@ def test_torchs_adaptive_max_pool_of_a_wide_map(tmp_path) -> None:
     assert refusals == []
     assert operators(graph) == ["GlobalMaxPool"]
     assert_same(onnx.load(path), graph, np.asarray(random(1, 3, 12, 16)))
+
+
+def test_a_pool_of_single_pixels_with_dilations_is_the_picture() -> None:
+    source = pool(kernel_shape=[1, 1], dilations=[2, 1])
+    graph, _ = check(source, *SIZES)
+    assert operators(graph) == ["MaxPool"] and list(graph.nodes[0].attrs["kernel_shape"]) == [1, 1]
