@@ -69,7 +69,6 @@ sealed class MemoryExchange : PictureExchange
     #region Private objects
 
     const int ColorChannels = 3;
-    const int ByteMaximum = 255;
 
     RenderTexture _picture;
     Texture2D _readback;
@@ -144,10 +143,7 @@ sealed class MemoryExchange : PictureExchange
     void ReadPixels()
     {
         if (_readback == null) AllocateReadback();
-        var active = RenderTexture.active;
-        RenderTexture.active = _picture;
-        _readback.ReadPixels(new Rect(0, 0, _picture.width, _picture.height), 0, 0, false);
-        RenderTexture.active = active;
+        Textures.ReadPixels(_picture, _readback);
         PixelsToValues(_readback.GetRawTextureData<Color32>());
     }
 
@@ -160,10 +156,10 @@ sealed class MemoryExchange : PictureExchange
             for (var column = 0; column < width; column++, index++)
             {
                 var pixel = pixels[row * width + column];
-                values[index] = (float)pixel.r / ByteMaximum;
+                values[index] = (float)pixel.r / byte.MaxValue;
                 if (_channels < ColorChannels) continue;
-                values[index + plane] = (float)pixel.g / ByteMaximum;
-                values[index + 2 * plane] = (float)pixel.b / ByteMaximum;
+                values[index + plane] = (float)pixel.g / byte.MaxValue;
+                values[index + 2 * plane] = (float)pixel.b / byte.MaxValue;
             }
         }
     }
@@ -179,11 +175,10 @@ sealed class MemoryExchange : PictureExchange
         {
             for (var column = 0; column < width; column++, index++)
                 pixels[row * width + column] = new Color32
-                  (ToByte(values[index]), ToByte(values[index + green]), ToByte(values[index + blue]), ByteMaximum);
+                  (Textures.ToByte(values[index]), Textures.ToByte(values[index + green]),
+                   Textures.ToByte(values[index + blue]), byte.MaxValue);
         }
     }
-
-    static byte ToByte(float value) => (byte)(Mathf.Clamp01(value) * ByteMaximum + 0.5f);
 
     #endregion
 }

@@ -64,95 +64,82 @@ abstract class PictureExchange : IDisposable
 
     /// <summary>Frees the textures and the tensor.</summary>
     public abstract void Dispose();
-
-    /// <summary>A texture for results, of 0..1: the GPU clamps what is written, so networks need not.</summary>
-    protected static RenderTexture AllocateResult(int width, int height, bool randomWrite)
-    {
-        var format = CanHold(ResultFormat, randomWrite) ? ResultFormat : PlainFormat;
-        return Textures.AllocateTarget(width, height, format, randomWrite);
-    }
-
-    /// <summary>Grey pictures fill all channels; alpha is 1 where there are three.</summary>
-    protected static TextureTransform Transform(int channels)
-      => new TextureTransform().SetBroadcastChannels(channels == 1);
-
-    // 16 and 8 bits a channel.
-    const RenderTextureFormat ResultFormat = RenderTextureFormat.ARGB64;
-    const RenderTextureFormat PlainFormat = RenderTextureFormat.ARGB32;
-
-    static bool CanHold(RenderTextureFormat format, bool randomWrite)
-      => SystemInfo.SupportsRenderTextureFormat(format) &&
-         (!randomWrite || SystemInfo.SupportsRandomWriteOnRenderTextureFormat(format));
 }
 
 /// <summary>
-/// Exchange with compute shaders, by commands: nothing leaves the GPU.
+/// Exchange with a GPU: nothing leaves it.
 /// </summary>
-sealed class ComputeExchange : PictureExchange
+abstract class GpuExchange : PictureExchange
 {
     #region PictureExchange implementation
-
-    public ComputeExchange(WorkingSize size, int channels) => AllocateObjects(size, channels);
 
     public override RenderTexture Picture => _picture;
 
     public override Tensor<float> Input => _input;
 
-    public override void BeginLoad()
-    {
-        RecordLoad(_commands);
-        Execute();
-    }
-
-    public override Texture Show(Tensor<float> output)
-    {
-        RecordShow(_commands, output);
-        Execute();
-        return _result;
-    }
-
-    public override void RecordLoad(CommandBuffer commands)
-      => commands.ToTensor(_picture, _input, new TextureTransform());
-
-    public override Texture RecordShow(CommandBuffer commands, Tensor<float> output)
-    {
-        int width = output.shape[InferenceNetwork.WidthAxis], height = output.shape[InferenceNetwork.HeightAxis];
-        if (_result == null || _result.width != width || _result.height != height) MakeResult(width, height);
-        commands.RenderToTexture(output, _result, Transform(output.shape[InferenceNetwork.ChannelAxis]));
-        return _result;
-    }
-
     public override void Dispose() => ReleaseObjects();
 
     #endregion
 
-    #region Private members
+    #region For what draws
 
+    /// <param name="randomWrite">whether compute shaders write the result</param>
+    protected GpuExchange(WorkingSize size, int channels, bool randomWrite)
+    {
+        _randomWrite = randomWrite;
+        AllocateObjects(size, channels);
+    }
+
+    /// <summary>The texture for a result of this shape, of 0..1: the GPU clamps what is written, so networks need not.
+    /// </summary>
+    protected RenderTexture ResultFor(Tensor<float> output)
+    {
+        int width = output.shape[InferenceNetwork.WidthAxis], height = output.shape[InferenceNetwork.HeightAxis];
+        if (_result == null || _result.width != width || _result.height != height) AllocateResult(width, height);
+        return _result;
+    }
+
+    /// <summary>Grey pictures fill all channels; alpha is 1 where there are three.</summary>
+    protected static TextureTransform Transform(Tensor<float> output)
+      => new TextureTransform().SetBroadcastChannels(output.shape[InferenceNetwork.ChannelAxis] == 1);
+
+    #endregion
+
+    #region Private objects
+
+    // 16 and 8 bits a channel.
+    const RenderTextureFormat ResultFormat = RenderTextureFormat.ARGB64;
+    const RenderTextureFormat PlainFormat = RenderTextureFormat.ARGB32;
+
+    readonly bool _randomWrite;
     RenderTexture _picture;
     Tensor<float> _input;
     RenderTexture _result;
 
-    // ToTensor without a command buffer makes one in each call.
-    CommandBuffer _commands;
+    bool CanHold(RenderTextureFormat format)
+      => SystemInfo.SupportsRenderTextureFormat(format) &&
+         (!_randomWrite || SystemInfo.SupportsRandomWriteOnRenderTextureFormat(format));
+
+    #endregion
+
+    #region Allocate / deallocate
 
     void AllocateObjects(WorkingSize size, int channels)
     {
         _picture = Textures.AllocateTarget(size.Width, size.Height, Textures.PreciseFormat, false);
         _input = new Tensor<float>(new TensorShape(1, channels, size.Height, size.Width), data: null);
-        _commands = new CommandBuffer { name = "Style Transfer" };
     }
 
-    void MakeResult(int width, int height)
+    void AllocateResult(int width, int height)
     {
         ReleaseResult();
-        _result = AllocateResult(width, height, true);
+        var format = CanHold(ResultFormat) ? ResultFormat : PlainFormat;
+        _result = Textures.AllocateTarget(width, height, format, _randomWrite);
     }
 
     void ReleaseObjects()
     {
         ReleaseResult();
-        if (_commands != null) _commands.Dispose();
-        _commands = null;
         if (_input != null) _input.Dispose();
         _input = null;
         Textures.Release(_picture);
@@ -163,6 +150,62 @@ sealed class ComputeExchange : PictureExchange
     {
         Textures.Release(_result);
         _result = null;
+    }
+
+    #endregion
+}
+
+/// <summary>
+/// Exchange with compute shaders, by commands.
+/// </summary>
+sealed class ComputeExchange : GpuExchange
+{
+    #region PictureExchange implementation
+
+    public ComputeExchange(WorkingSize size, int channels) : base(size, channels, true) => AllocateObjects();
+
+    public override void BeginLoad()
+    {
+        RecordLoad(_commands);
+        Execute();
+    }
+
+    public override Texture Show(Tensor<float> output)
+    {
+        var result = RecordShow(_commands, output);
+        Execute();
+        return result;
+    }
+
+    public override void RecordLoad(CommandBuffer commands)
+      => commands.ToTensor(Picture, Input, new TextureTransform());
+
+    public override Texture RecordShow(CommandBuffer commands, Tensor<float> output)
+    {
+        var result = ResultFor(output);
+        commands.RenderToTexture(output, result, Transform(output));
+        return result;
+    }
+
+    public override void Dispose()
+    {
+        ReleaseObjects();
+        base.Dispose();
+    }
+
+    #endregion
+
+    #region Private members
+
+    // ToTensor without a command buffer makes one in each call.
+    CommandBuffer _commands;
+
+    void AllocateObjects() => _commands = new CommandBuffer { name = "Style Transfer" };
+
+    void ReleaseObjects()
+    {
+        if (_commands != null) _commands.Dispose();
+        _commands = null;
     }
 
     void Execute()
@@ -175,66 +218,20 @@ sealed class ComputeExchange : PictureExchange
 }
 
 /// <summary>
-/// Exchange with pixel shaders, on machines without compute shaders: nothing leaves the GPU.
+/// Exchange with pixel shaders, on machines without compute shaders.
 /// </summary>
-sealed class PixelExchange : PictureExchange
+sealed class PixelExchange : GpuExchange
 {
-    #region PictureExchange implementation
+    public PixelExchange(WorkingSize size, int channels) : base(size, channels, false) {}
 
-    public PixelExchange(WorkingSize size, int channels) => AllocateObjects(size, channels);
-
-    public override RenderTexture Picture => _picture;
-
-    public override Tensor<float> Input => _input;
-
-    public override void BeginLoad() => TextureConverter.ToTensor(_picture, _input, new TextureTransform());
+    public override void BeginLoad() => TextureConverter.ToTensor(Picture, Input, new TextureTransform());
 
     public override Texture Show(Tensor<float> output)
     {
-        int width = output.shape[InferenceNetwork.WidthAxis], height = output.shape[InferenceNetwork.HeightAxis];
-        if (_result == null || _result.width != width || _result.height != height) MakeResult(width, height);
-        TextureConverter.RenderToTexture(output, _result, Transform(output.shape[InferenceNetwork.ChannelAxis]));
-        return _result;
+        var result = ResultFor(output);
+        TextureConverter.RenderToTexture(output, result, Transform(output));
+        return result;
     }
-
-    public override void Dispose() => ReleaseObjects();
-
-    #endregion
-
-    #region Private members
-
-    RenderTexture _picture;
-    Tensor<float> _input;
-    RenderTexture _result;
-
-    void AllocateObjects(WorkingSize size, int channels)
-    {
-        _picture = Textures.AllocateTarget(size.Width, size.Height, Textures.PreciseFormat, false);
-        _input = new Tensor<float>(new TensorShape(1, channels, size.Height, size.Width), data: null);
-    }
-
-    void MakeResult(int width, int height)
-    {
-        ReleaseResult();
-        _result = AllocateResult(width, height, false);
-    }
-
-    void ReleaseObjects()
-    {
-        ReleaseResult();
-        if (_input != null) _input.Dispose();
-        _input = null;
-        Textures.Release(_picture);
-        _picture = null;
-    }
-
-    void ReleaseResult()
-    {
-        Textures.Release(_result);
-        _result = null;
-    }
-
-    #endregion
 }
 
 }

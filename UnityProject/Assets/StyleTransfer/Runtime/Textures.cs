@@ -45,6 +45,19 @@ public static class Textures
         return pixels;
     }
 
+    /// <summary>Copies what is drawn on a texture to main memory; waits for the GPU.</summary>
+    /// <param name="pixels">of the same size; see <see cref="AllocatePixels"/></param>
+    public static void ReadPixels(RenderTexture drawn, Texture2D pixels)
+    {
+        var active = RenderTexture.active;
+        RenderTexture.active = drawn;
+        pixels.ReadPixels(new Rect(0, 0, drawn.width, drawn.height), 0, 0, false);
+        RenderTexture.active = active;
+    }
+
+    /// <summary>The nearest of 256 levels to a value, which is clamped to 0..1.</summary>
+    public static byte ToByte(float value) => (byte)(Mathf.Clamp01(value) * byte.MaxValue + 0.5f);
+
     /// <summary>The material of a shader.</summary>
     /// <param name="shader">the shader; null looks it up, which finds it in a player only if something else
     /// refers to it</param>

@@ -170,11 +170,7 @@ sealed class ArrayExchange : TensorExchange
 
     public override void Load()
     {
-        var active = RenderTexture.active;
-        RenderTexture.active = _picture;
-        _readback.ReadPixels(new Rect(0, 0, _picture.width, _picture.height), 0, 0, false);
-        RenderTexture.active = active;
-
+        Textures.ReadPixels(_picture, _readback);
         PixelsToValues();
 
         // Pin (not tensorOnDevice): it also completes the jobs that may still read the last frame.
@@ -198,7 +194,6 @@ sealed class ArrayExchange : TensorExchange
     #region Private objects
 
     const int ColorChannels = 3;
-    const int ByteMaximum = 255;
 
     RenderTexture _picture;
     Texture2D _readback;
@@ -261,14 +256,14 @@ sealed class ArrayExchange : TensorExchange
                 var pixel = pixels[row * width + column];
                 if (color)
                 {
-                    _values[index++] = (float)pixel.r / ByteMaximum;
-                    _values[index++] = (float)pixel.g / ByteMaximum;
-                    _values[index++] = (float)pixel.b / ByteMaximum;
+                    _values[index++] = (float)pixel.r / byte.MaxValue;
+                    _values[index++] = (float)pixel.g / byte.MaxValue;
+                    _values[index++] = (float)pixel.b / byte.MaxValue;
                 }
                 else
                 {
                     // As Barracuda does for a texture and one channel (TextureUtils.compute:101 of 3.0.0).
-                    _values[index++] = (float)(pixel.r + pixel.g + pixel.b) / (ColorChannels * ByteMaximum);
+                    _values[index++] = (float)(pixel.r + pixel.g + pixel.b) / (ColorChannels * byte.MaxValue);
                 }
             }
         }
@@ -291,14 +286,12 @@ sealed class ArrayExchange : TensorExchange
             for (var column = 0; column < width; column++)
             {
                 pixels[row * width + column] = new Color32
-                  (ToByte(values[index]), ToByte(values[index + green]), ToByte(values[index + blue]),
-                   ByteMaximum);
+                  (Textures.ToByte(values[index]), Textures.ToByte(values[index + green]),
+                   Textures.ToByte(values[index + blue]), byte.MaxValue);
                 index += channels;
             }
         }
     }
-
-    static byte ToByte(float value) => (byte)(Mathf.Clamp01(value) * ByteMaximum + 0.5f);
 
     #endregion
 }
