@@ -21,6 +21,7 @@ from pipeline.network import Network
 from pipeline.shrink import losses as lost
 from pipeline.shrink.checkpoint import UNKEPT, Run, pictures_identity
 from pipeline.shrink.data import Ahead, Crops, Pictures
+from pipeline.shrink.inner import Inner
 from pipeline.shrink.loop import Adam, History, Loop, LoopOptions, Place, place
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.shrink.quality import quality
@@ -76,6 +77,10 @@ class DistillOptions:
     """How often a painting of the teacher is used, about: each in a new shift and with other neighbours."""
     pool: int = 48
     """Painted batches that are kept for that."""
+    inner: float = 0.0
+    """Part of the training, from its start, in which only the layers up to the teacher's coarsest features are
+    trained, and on these features (pipeline.shrink.inner): for students that begin as their teacher. Where the
+    two do not correspond, the pictures are compared from the start."""
 
 
 def distill(
@@ -152,8 +157,10 @@ class _Distilling:
         self.crops = Crops(pictures, options.loop.seed)
         self.ahead = Ahead(self._crops_of, 4 if where.device.type == "cuda" else 0)
         self.texture = lost.Texture().to(where.device)
-        self.pool: list[tuple[Tensor, Tensor]] = []
+        self.pool: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        """Batches: pictures, what the teacher paints of them, and its inner features while these are trained."""
         self.loop: Loop
+        self.inner: Inner | None = None
         self.hints: lost.Hints | None = None
         self.critic = self.critic_optimiser = None
         if options.weights.critic:
@@ -165,6 +172,14 @@ class _Distilling:
     def join(self, loop: Loop) -> None:
         """Train in this loop: once, before it runs or resumes."""
         self.loop = loop
+        if self.teacher.module is not None and self.options.inner and self.where.size == 1:
+            size = self.teacher.fixed_size or Size(128, 128)
+            pictures = torch.from_numpy(self.crops.batch(0, 4, *size.hw)).to(self.where.device).float()
+            inner = Inner(self.teacher.module, loop.painting, pictures)
+            if inner.found:
+                self.inner = loop.also["inner"] = inner
+                return
+            inner.close()
         if self.teacher.module is not None and self.options.weights.hints:
             hints = lost.Hints(self.teacher.module.network, loop.student, self.where.device)
             if hints.pairs:
@@ -178,8 +193,9 @@ class _Distilling:
 
     def close(self) -> None:
         """Leave teacher and student without hooks, the teacher on the CPU."""
-        if self.hints is not None:
-            self.hints.close()
+        for held in (self.hints, self.inner):
+            if held is not None:
+                held.close()
         self.teacher.close()
 
     # --- paintings ---
@@ -204,12 +220,19 @@ class _Distilling:
         """Have the teacher paint batch `number` of this process, and keep it."""
         crops = self.ahead.get(number)
         pictures = torch.from_numpy(crops).to(self.where.device)
-        painted = self.teacher.paint(pictures.float().contiguous(memory_format=torch.channels_last))
-        self.pool.append((pictures, painted.round().to(torch.uint8)))
+        given = pictures.float().contiguous(memory_format=torch.channels_last)
+        features = None
+        if self.inner is None or self.loop.done() >= self.options.inner:
+            painted = self.teacher.paint(given)
+        else:
+            with self.inner.watching():
+                painted = self.teacher.paint(given)
+            features = self.inner.taken()
+        self.pool.append((pictures, painted.round().to(torch.uint8), features))
         del self.pool[: -self.options.pool]
 
-    def _batch(self, step: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Pictures and paintings of this step, uint8: new ones each `reuse` steps, else some of the pool."""
+    def _batch(self, step: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Pictures and paintings of this step, uint8, and inner features: new ones each `reuse` steps, else some of the pool."""
         if step % self.options.reuse == 0:
             self._paint(step // self.options.reuse)
             return self.pool[-1]
@@ -221,7 +244,11 @@ class _Distilling:
         """The weighted losses of one step."""
         weights = self.options.weights
         rng = np.random.default_rng([self.options.loop.seed, step, 2, self.where.rank])
-        pair = self._batch(step, rng)
+        *pair, features = self._batch(step, rng)
+        if features is not None and done < self.options.inner:
+            assert self.inner is not None
+            given = pair[0].float().contiguous(memory_format=torch.channels_last)
+            return {"inner": self.inner.loss(given, features)}
         shifts = rng.integers(0, MARGIN + 1, (2, 2))
         pictures, wanted = (_window(value, shifts[0]) for value in pair)
         count = len(pictures)

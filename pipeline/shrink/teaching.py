@@ -19,11 +19,13 @@ from pipeline.shrink.candidates import fresh
 from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
 from pipeline.shrink.distill import DistillOptions, distill
 from pipeline.shrink.goals import parse
-from pipeline.shrink.loop import History
+from pipeline.shrink.inner import LEAST_ALIKE, UNTIL, Inner
+from pipeline.shrink.loop import History, Painting
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
 from pipeline.support.picture_files import check_picture
 from pipeline.support.serialise import render_json
+from pipeline.support.size import Size
 from pipeline.support.untrusted import on_a_file
 
 TUNING_RATE = 0.25
@@ -109,6 +111,8 @@ def distill_file(
 
         started("initial weights: taken from the teacher, narrowed and refitted")
         module = from_teacher(network, students.parse(student), load_pictures(prunable(network), images, holdout))
+    if narrowed or _made_from(network, module, contract, Path(student), images):
+        options = replace(options, inner=UNTIL)
     if (narrowed or Path(student).is_file()) and options.loop.rate is None:
         from pipeline.shrink.loop import usual_rate
 
@@ -166,6 +170,21 @@ def _starts_from_teacher(teacher: Network, student: str, start: str) -> bool:
             remedy="Use --start noise, or a student of the teacher's family and kernels that is nowhere wider.",
         )
     return not why
+
+
+def _made_from(
+    teacher: Network, module: nn.Module, contract: ImageContract, file: Path, images: Sequence[Path]
+) -> bool:
+    """Whether the network in `file`, if that is one, was made from the teacher: its inner channels are alike."""
+    from pipeline.shrink.pictures import as_tensor
+    from pipeline.support.picture_files import picture_files
+
+    if not file.is_file() or teacher.module is None or teacher.contract is None:
+        return False
+    picture = as_tensor(picture_files(images)[0], Size(256, 256), 1)
+    held = Inner(Painting(teacher.module, teacher.contract), Painting(module, contract), picture)
+    held.close()
+    return held.found and held.alike >= LEAST_ALIKE
 
 
 def _student(text: str, seed: int) -> tuple[str, nn.Module, ImageContract, str]:

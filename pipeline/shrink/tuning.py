@@ -67,6 +67,7 @@ def train(
     `fresh` is False for a network that can paint already. `run` keeps checkpoints, and goes on from one.
     """
     from pipeline.shrink.distill import DistillOptions, distill
+    from pipeline.shrink.inner import UNTIL
     from pipeline.shrink.loop import LoopOptions
 
     assert student.module is not None and student.contract is not None
@@ -85,7 +86,7 @@ def train(
             teacher,
             student.module,
             pictures,
-            DistillOptions(loop=options),
+            DistillOptions(loop=options, inner=0.0 if fresh else UNTIL),
             student_contract=student.contract,
             run=run,
             tell=progress,
