@@ -45,10 +45,11 @@ def student_for(text: str, teacher: Network, target: Target) -> tuple[Goal, str]
 
     Raises PipelineError: what `goals.parse` raises, and `goal-out-of-reach`.
     """
-    from pipeline.shrink.candidates import chosen, meeting
+    from pipeline.shrink.candidates import chosen, families, meeting
 
     goal = parse(text, target=target)
-    (candidate,) = chosen(meeting(goal, _limit(goal, teacher, target)), 1)
+    of = families(teacher)
+    (candidate,) = chosen(meeting(goal, _limit(goal, teacher, target), of=of), 1, of)
     return goal, candidate.student.spec
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.support.size import Size
 
 FAMILY = "fast-neural-style-skips"
-"""What students are made of: the style network with three long skips, which cost no weights."""
+"""What students of any teacher can be made of: the style network with three long skips, which cost no weights."""
 FIRST = (4, 6, 8, 12, 16, 24, 32)
 """First widths that are tried."""
 SHAPES = ((1, 2, 4), (1, 2, 2), (1, 1, 1))
@@ -43,46 +44,55 @@ class Candidate:
     macs: float
 
 
-def meeting(goal: Goal, limit: float, slowest: float = math.inf) -> list[Candidate]:
+def families(teacher: Network) -> tuple[str, ...]:
+    """What students of this teacher are made of: its own architecture first, where students can have it."""
+    try:
+        students.parse(f"{teacher.architecture}:4x1")
+    except PipelineError:
+        return (FAMILY,)
+    return tuple(dict.fromkeys((teacher.architecture, FAMILY)))
+
+
+def meeting(goal: Goal, limit: float, slowest: float = math.inf, of: Sequence[str] = (FAMILY,)) -> list[Candidate]:
     """Every student that meets the goal, without training one; the one with the most multiply-adds first.
 
-    `slowest` is the most predicted milliseconds, at the goal's size and on its device class.
+    `slowest` is the most predicted milliseconds, at the goal's size and on its device class; `of` are the
+    architectures that students are made of.
     """
     from pipeline.cost.model import device
 
     found = []
     every = sorted({tuple(first * part for part in shape) for first in FIRST for shape in SHAPES})
-    for blocks in BLOCKS:
-        for widths in every:
-            student = students.parse(f"{FAMILY}:{','.join(map(str, widths))}x{blocks}")
-            layers, nodes = _layers(blocks, widths, goal.size)
-            if goal.kind in ("macs", "milliseconds"):
-                value = goal.of_layers(layers)
-            elif goal.kind == "weights":
-                value = float(student.weights)
-            else:
-                value = float(4 * student.weights + NODE_BYTES * nodes)
-            if value <= limit and device(goal.device).milliseconds(layers) < slowest:
-                found.append(Candidate(student, value, student.weights, float(sum(held.macs for held in layers))))
+    for family, blocks, widths in itertools.product(of, BLOCKS, every):
+        student = students.parse(f"{family}:{','.join(map(str, widths))}x{blocks}")
+        layers, nodes = _layers(family, blocks, widths, goal.size)
+        if goal.kind in ("macs", "milliseconds"):
+            value = goal.of_layers(layers)
+        elif goal.kind == "weights":
+            value = float(student.weights)
+        else:
+            value = float(4 * student.weights + NODE_BYTES * nodes)
+        if value <= limit and device(goal.device).milliseconds(layers) < slowest:
+            found.append(Candidate(student, value, student.weights, float(sum(held.macs for held in layers))))
     return sorted(found, key=lambda candidate: (-candidate.macs, candidate.student.spec))
 
 
 @functools.cache
-def _layers(blocks: int, widths: tuple[int, ...], size: Size) -> tuple[list[Layer], int]:
+def _layers(family: str, blocks: int, widths: tuple[int, ...], size: Size) -> tuple[list[Layer], int]:
     """A student's layers at a picture size, and its nodes."""
     from pipeline.cost.model import at_size
 
-    base = _base(blocks)
+    base = _base(family, blocks)
     graph = base.without(_surplus(base, widths))
     return at_size(graph, size), len(graph.nodes)
 
 
 @functools.cache
-def _base(blocks: int) -> Prunable:
-    """The widest student with so many blocks, to be cut to all others."""
+def _base(family: str, blocks: int) -> Prunable:
+    """The widest student of a family with so many blocks, to be cut to all others."""
     from pipeline.shrink.prunable import prunable
 
-    return prunable(fresh(students.parse(f"{FAMILY}:{','.join(map(str, WIDEST))}x{blocks}")))
+    return prunable(fresh(students.parse(f"{family}:{','.join(map(str, WIDEST))}x{blocks}")))
 
 
 def _surplus(base: Prunable, widths: tuple[int, ...]) -> list[Unit]:
@@ -97,6 +107,8 @@ def fresh(student: Student, seed: int = 0) -> Network:
 
     module = student.build(seed)
     name = student.spec.partition(":")[2]
+    if student.architecture != FAMILY:
+        name = f"{student.architecture}-{name}"
     return Network(
         name=f"student-{name.replace(',', '-')}",
         source=Path(f"student-{name.replace(',', '-')}.pth"),
@@ -111,9 +123,10 @@ def fresh(student: Student, seed: int = 0) -> Network:
     )
 
 
-def chosen(found: Sequence[Candidate], count: int) -> list[Candidate]:
+def chosen(found: Sequence[Candidate], count: int, of: Sequence[str] = (FAMILY,)) -> list[Candidate]:
     """The few that are worth training, unlike each other: the most multiply-adds, the most weights, then between.
 
+    Of several that are alike, one of the architecture that comes first in `of` is taken.
     Raises PipelineError `goal-out-of-reach` where none meets the goal.
     """
     if not found:
@@ -123,14 +136,15 @@ def chosen(found: Sequence[Candidate], count: int) -> list[Candidate]:
             subject="--goal",
             remedy="Use a weaker goal: a smaller picture, fewer frames per second, or another device class.",
         )
-    by_weights = sorted(found, key=lambda candidate: (-candidate.weights, candidate.student.spec))
+    by_weights = sorted(found, key=lambda candidate: -candidate.weights)
     picked: list[Candidate] = []
     depth = 0
     while len(picked) < min(count, len(found)) and depth < len(found):
         for ranked in (found, by_weights):
             candidate = ranked[depth]
             if len(picked) < count and not any(_alike(candidate, other) for other in picked):
-                picked.append(candidate)
+                alike = [other for other in found if _alike(other, candidate)]
+                picked.append(min(alike, key=lambda other: of.index(other.student.architecture)))
         depth += 1
     return picked
 

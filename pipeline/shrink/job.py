@@ -110,7 +110,10 @@ def prune_file(
             "multiple": multiple,
             "refit": refit,
         }
-        fine_tune(done.network, network, pictures, tune, seed, tell, Run(folder, resume, identity))
+        length = duration(tune, "--tune")
+        report["training"] = fine_tune(
+            done.network, network, pictures, length, seed, tell, Run(folder, resume, identity)
+        )
     report["tuned"] = tune is not None
     report["apart"] = apart(network, done.network)
     save(done.network, place)
@@ -118,12 +121,12 @@ def prune_file(
     return report
 
 
-def _folder(images: Path | None) -> Path | None:
+def _folder(images: Path | None) -> tuple[Path, ...]:
     if images is not None and not images.is_dir():
         raise PipelineError(
             "file-not-found", "no such folder exists", subject=str(images), remedy="Check the path."
         )
-    return images
+    return () if images is None else (images,)
 
 
 def apart(original: Network, made: Network, picture: Path | None = None) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class PruneOptions:
 
     criterion: str = "reconstruction"
     multiple: int = 0
-    images: Path | None = None
+    images: tuple[Path, ...] = ()
+    """Pictures and folders of them; none: the bundled picture."""
     seed: int = 0
     target: str = targets.DEFAULT
     refit: bool = True
@@ -79,7 +80,7 @@ def prune(
     held = prunable(network)
     tell(f"{plural(sum(g.width for g in held.groups), 'channel')} in {plural(len(held.groups), 'width')}")
     looking = options.criterion in NEED_PICTURES or options.refit
-    pictures = load_pictures(held, [options.images] if options.images else []) if looking else []
+    pictures = load_pictures(held, options.images) if looking else []
     scores = importance(held, options.criterion, pictures, options.seed, tell)
     order = [np.argsort(score, kind="stable") for score in scores]
     overhead = _overhead(network, held, options) if goal.kind == "bytes" else 0

@@ -19,7 +19,7 @@ from pipeline import targets
 from pipeline.cost.model import SIZES
 from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
 from pipeline.shrink.goals import USUAL, Goal, parse
-from pipeline.shrink.tuning import duration, shared, train
+from pipeline.shrink.tuning import check_trainable, duration, fine_tune, shared, train
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 from pipeline.support.untrusted import on_a_file
@@ -68,6 +68,8 @@ class Entry:
     """teacher, student, pruned, or what bought nothing."""
     training: dict[str, Any] | None = None
     file: str = ""
+    start: str = ""
+    """What the first weights of a student are: the teacher's, or noise."""
 
 
 def shrink(teacher: Network, options: ShrinkOptions, tell: Tell = lambda told: None) -> dict[str, Any]:
@@ -86,19 +88,31 @@ def shrink(teacher: Network, options: ShrinkOptions, tell: Tell = lambda told: N
 
     require_torch("shrinking")
     _check(teacher)
+    from pipeline.shrink.teacher import rebuilt
+
+    teacher = rebuilt(teacher) or teacher
     files = picture_files(options.images)
     held_out = files[-1] if len(files) > 1 else None
     training = Pictures([file for file in files if file != held_out])
-    entries, notes = find(teacher, options, tell)
+    entries, notes = find(teacher, options, training.files, tell)
     each = shared(dict(options.time), len(entries))
     for entry in entries:
         tell(f"training {entry.label}: {_told(each)}")
-        fresh = entry.what == "student"
-        run = Run(options.output / RUNS / entry.network.name, options.resume, _identity(teacher, options))
-        entry.training = train(entry.network, teacher, training, each, options.seed, tell, fresh, run)
-        entry.file = f"{entry.network.name}.pth"
+        place = options.output / RUNS / entry.network.name
+        run = Run(place, options.resume, _identity(teacher, options))
+        if entry.what == "pruned":
+            entry.training = fine_tune(entry.network, teacher, training, each, options.seed, tell, run)
+        else:
+            if entry.start == "teacher" and not (run.resume and (place / CHECKPOINT).is_file()):
+                _begin(entry.network, teacher, training.files, tell)
+            fresh = entry.start != "teacher"
+            entry.training = train(entry.network, teacher, training, each, options.seed, tell, fresh, run)
+        entry.file = f"{entry.network.name}.{'onnx' if entry.network.module is None else 'pth'}"
         save(entry.network, options.output / entry.file)
     report = measured(teacher, entries, options, held_out, tell)
+    longer = [entry.label for entry in entries if entry.training and entry.training["falling"]]
+    if longer:
+        notes.append(f"still improving when the time was over, so train longer: {', '.join(longer)}")
     report["notes"] = notes
     pictures = report.pop("pictures")
     for name, content in pictures.items():
@@ -106,6 +120,17 @@ def shrink(teacher: Network, options: ShrinkOptions, tell: Tell = lambda told: N
     write_file(options.output / "report.json", render_json(report))
     write_file(options.output / "report.html", render_html(report, pictures))
     return report
+
+
+def _begin(network: Network, teacher: Network, files: Sequence[Path], tell: Tell) -> None:
+    """Give a student the teacher's weights, narrowed and refitted."""
+    from pipeline.shrink.prunable import prunable
+    from pipeline.shrink.prune import load_pictures
+    from pipeline.shrink.start import from_teacher
+    from pipeline.shrink.students import parse, spec_of
+
+    student = parse(spec_of(network.architecture, network.details))
+    network.module = from_teacher(teacher, student, load_pictures(prunable(teacher), files), tell)
 
 
 def _identity(teacher: Network, options: ShrinkOptions) -> dict[str, Any]:
@@ -146,9 +171,12 @@ def _told(time: dict[str, Any]) -> str:
 # --- what is tried -------------------------------------------------------------------------------------------
 
 
-def find(teacher: Network, options: ShrinkOptions, tell: Tell) -> tuple[list[Entry], list[str]]:
-    """The networks that are worth training, and what else is to be told."""
-    from pipeline.shrink.candidates import chosen, fresh, meeting
+def find(
+    teacher: Network, options: ShrinkOptions, files: Sequence[Path], tell: Tell
+) -> tuple[list[Entry], list[str]]:
+    """The networks that are worth training on these pictures, and what else is to be told."""
+    from pipeline.shrink.candidates import chosen, families, fresh, meeting
+    from pipeline.shrink.start import corresponds
 
     goal = options.goal
     notes: list[str] = []
@@ -158,14 +186,16 @@ def find(teacher: Network, options: ShrinkOptions, tell: Tell) -> tuple[list[Ent
     if before <= limit:
         notes.append("the teacher already meets the goal")
     entries: list[Entry] = []
-    pruned = _pruned(teacher, goal, limit, options, tell, notes) if before > limit else None
+    pruned = _pruned(teacher, goal, limit, options, files, tell, notes) if before > limit else None
     if pruned is not None:
         entries.append(pruned)
-    found = meeting(goal, limit, before_ms)
+    of = families(teacher)
+    found = meeting(goal, limit, before_ms, of)
     tell(f"{len(found)} students meet the goal ({goal.told(limit)}) and are faster than the teacher")
-    for candidate in chosen(found, max(1, options.tries - len(entries))):
+    for candidate in chosen(found, max(1, options.tries - len(entries)), of):
         network = fresh(candidate.student, options.seed)
-        entries.append(Entry(network.name, network, "student"))
+        start = "noise" if corresponds(teacher, candidate.student) else "teacher"
+        entries.append(Entry(network.name, network, "student", start=start))
     return entries, notes
 
 
@@ -179,21 +209,26 @@ def _of_teacher(teacher: Network, options: ShrinkOptions) -> tuple[float, float]
 
 
 def _pruned(
-    teacher: Network, goal: Goal, limit: float, options: ShrinkOptions, tell: Tell, notes: list[str]
+    teacher: Network,
+    goal: Goal,
+    limit: float,
+    options: ShrinkOptions,
+    files: Sequence[Path],
+    tell: Tell,
+    notes: list[str],
 ) -> Entry | None:
-    """The teacher, pruned to the goal; None for a graph, and where pruning does not reach that far."""
+    """The teacher, pruned to the goal on these pictures; None for a graph that cannot be trained, and where
+    pruning does not reach that far."""
     from pipeline.shrink.prune import PruneOptions, prune
 
-    if teacher.module is None or ":" in teacher.architecture:
-        notes.append(
-            "the teacher is a graph that torch cannot train, so it is not pruned; students are distilled from it"
-        )
-        return None
     tell("pruning the teacher")
     try:
-        done = prune(teacher, replace(goal, limit=limit, part=False), PruneOptions(seed=options.seed), tell)
+        if teacher.module is None:
+            check_trainable(teacher)
+        pruning = PruneOptions(seed=options.seed, images=tuple(files))
+        done = prune(teacher, replace(goal, limit=limit, part=False), pruning, tell)
     except PipelineError as error:
-        if error.code not in ("goal-out-of-reach", "cannot-prune"):
+        if error.code not in ("goal-out-of-reach", "cannot-prune", "cannot-train-graph"):
             raise
         notes.append(f"the teacher was not pruned: {error.message}")
         return None
@@ -228,7 +263,7 @@ def measured(
     clips = clips_of_picture(pictures.load(picture, *LARGE.hw), SHOWN, FRAMES)
     for entry, subject, model in zip(everything, subjects, report["models"], strict=True):
         result = painted[subject.label]
-        model |= {"what": entry.what, "training": entry.training, "path": entry.file}
+        model |= {"what": entry.what, "start": entry.start, "training": entry.training, "path": entry.file}
         model["quality"] = quality(result, painted["teacher"]).as_dict()
         tell(f"flicker of {subject.label}")
         model["flicker"] = round(stability(subject.label, partial(paint, subject), clips).flicker, 3)

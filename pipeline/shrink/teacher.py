@@ -4,6 +4,7 @@ torch: import it inside a function."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,9 +17,14 @@ from pipeline.shrink.losses import TeacherEyes
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 
+if TYPE_CHECKING:
+    import onnx
+
 LEVELS = ImageContract(ImageSide("0..255"), ImageSide("0..255"))
 MULTIPLES = (8, 16, 32, 64)
 """What sizes are tried as multiples of, until the teacher keeps them."""
+MOST_BLOCKS = 64
+"""Residual blocks up to which a graph without names is looked through."""
 ALIKE = 0.05
 """Levels of 255 up to which a rebuilt network is the graph that it was rebuilt from."""
 
@@ -104,7 +110,7 @@ class Teacher:
 
 def rebuilt(network: Network) -> Network | None:
     """An ONNX network as the torch module of a known architecture, where the graph's weights carry the names of
-    one and the module paints the same as the graph; else None."""
+    one, or stand in the order of one, and the module paints the same as the graph; else None."""
     from onnx import numpy_helper
 
     from pipeline.architectures import build, load, names, recognise
@@ -117,12 +123,15 @@ def rebuilt(network: Network) -> Network | None:
     if model is None or contract is None or contract.input.layout != "nchw":
         return None
     tensors = {t.name: numpy_helper.to_array(t).copy() for t in model.graph.initializer if "." in t.name}
+    if not tensors:
+        tensors = _in_order(model)
     if not tensors or any(value.dtype != np.float32 for value in tensors.values()):
         return None
-    picture = pictures.load(None, 64, 80)
     try:
-        wanted = around(reference(network), contract)(picture)
-    except Exception:  # a graph bound to another size, or that does not run: nothing to hold a module against
+        plain = reference(network)
+        picture = pictures.load(None, *(plain.fixed_size or Size(80, 64)).hw)
+        wanted = around(plain, contract)(picture)
+    except Exception:  # a graph that does not run: nothing to hold a module against
         return None
     for name in names():
         try:
@@ -135,3 +144,20 @@ def rebuilt(network: Network) -> Network | None:
         if painted.shape == wanted.shape and np.abs(painted - wanted).max() * 255 <= ALIKE:
             return held
     return None
+
+
+def _in_order(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """The weights of a graph whose exporter dropped their names, by those of fast_neural_style: old versions of
+    PyTorch number the tensors of a checkpoint in its order. Empty where their number does not fit."""
+    from onnx import numpy_helper
+
+    from pipeline.architectures import fast_neural_style
+
+    found = [tensor for tensor in model.graph.initializer if len(tensor.dims) in (1, 4)]
+    blocks = (sum(len(tensor.dims) == 4 for tensor in found) - 6) // 2
+    if not 0 <= blocks <= MOST_BLOCKS:
+        return {}
+    names = list(fast_neural_style.shapes({"widths": [1, 1, 1], "blocks": blocks}))
+    if len(names) != len(found):
+        return {}
+    return {name: numpy_helper.to_array(tensor).copy() for name, tensor in zip(names, found, strict=True)}

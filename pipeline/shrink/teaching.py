@@ -21,15 +21,14 @@ from pipeline.shrink.distill import DistillOptions, distill
 from pipeline.shrink.goals import parse
 from pipeline.shrink.inner import LEAST_ALIKE, UNTIL, Inner
 from pipeline.shrink.loop import History, Painting
+from pipeline.shrink.teacher import rebuilt
+from pipeline.shrink.tuning import TUNING_RATE
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
 from pipeline.support.picture_files import check_picture
 from pipeline.support.serialise import render_json
 from pipeline.support.size import Size
 from pipeline.support.untrusted import on_a_file
-
-TUNING_RATE = 0.25
-"""Part of the usual rate with which a student that is trained already goes on."""
 
 
 @on_a_file
@@ -92,6 +91,7 @@ def distill_file(
             remedy="Declare them as in the training code with --input-range and --output-range, each one of "
             "0..255, 0..1, -1..1, imagenet.",
         )
+    network = rebuilt(network) or network
     wanted = None
     if not student:
         wanted, student = aim.student_for(goal, network, aimed)

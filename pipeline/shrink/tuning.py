@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,19 @@ if TYPE_CHECKING:
 
     from pipeline.network import Network
     from pipeline.shrink.data import Pictures
+    from pipeline.shrink.distill import Weights
     from pipeline.shrink.graph_module import GraphModule
 
 _TIME = re.compile(
     r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>steps?|s|sec(?:onds?)?|min(?:utes?)?|m|h(?:ours?)?)\s*"
 )
 _MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
-TUNING_RATE = 1e-3
-"""Learning rate for a network that can paint already."""
+TUNING_RATE = 0.5
+"""Part of the usual learning rate for a network that can paint already."""
+EVERY = 100
+"""Steps between the records of a training, from which it is read whether it was still improving."""
+FALLING = 0.02
+"""How much lower a loss is at the end than at three quarters of a training that would have gone on improving."""
 Tell = Callable[[str], None]
 
 
@@ -61,19 +66,21 @@ def train(
     tell: Tell,
     fresh: bool = True,
     run: Run = UNKEPT,
+    weights: Weights | None = None,
 ) -> dict[str, Any]:
     """Train `student.module` in place on what `teacher` paints over the pictures; how it went, as data.
 
     `fresh` is False for a network that can paint already. `run` keeps checkpoints, and goes on from one.
+    `weights` are those of the losses, where they are others than for a student.
     """
-    from pipeline.shrink.distill import DistillOptions, distill
+    from pipeline.shrink.distill import DistillOptions, Weights, distill
     from pipeline.shrink.inner import UNTIL
-    from pipeline.shrink.loop import LoopOptions
+    from pipeline.shrink.loop import LoopOptions, usual_rate
 
     assert student.module is not None and student.contract is not None
-    options = LoopOptions(**time, seed=seed)
+    options = LoopOptions(**time, seed=seed, every=EVERY)
     if not fresh:
-        options = replace(options, rate=TUNING_RATE)
+        options = replace(options, rate=usual_rate(student.module) * TUNING_RATE)
     last = [-1]
 
     def progress(history: Any, done: float) -> None:
@@ -86,7 +93,7 @@ def train(
             teacher,
             student.module,
             pictures,
-            DistillOptions(loop=options, inner=0.0 if fresh else UNTIL),
+            DistillOptions(options, weights or Weights(), inner=0.0 if fresh else UNTIL),
             student_contract=student.contract,
             run=run,
             tell=progress,
@@ -96,14 +103,25 @@ def train(
             error.subject = student.name
             error.remedy = "Omit this training, and use `pipeline distill` with a low --rate instead."
         raise
-    return {"steps": history.steps, "minutes": round(history.minutes, 2), "device": history.device}
+    told = {"steps": history.steps, "minutes": round(history.minutes, 2), "device": history.device}
+    return told | {"falling": falling(history.records)}
+
+
+def falling(records: Sequence[dict[str, Any]]) -> bool:
+    """Whether the difference of the pictures was still getting smaller at the end of a training: a longer one
+    gives a better network. False where too little was recorded to say."""
+    pixels = [(r["step"], r["losses"]["pixels"]) for r in records if "pixels" in r["losses"]]
+    if len(pixels) < 4:
+        return False
+    late = [loss for step, loss in pixels if step >= 0.75 * pixels[-1][0]]
+    return bool(late[-1] < (1 - FALLING) * late[0])
 
 
 def fine_tune(
     network: Network,
     original: Network,
     pictures: Pictures,
-    time: str,
+    time: dict[str, Any],
     seed: int,
     tell: Tell = lambda told: None,
     run: Run = UNKEPT,
@@ -115,13 +133,15 @@ def fine_tune(
     from pipeline.shrink import require_torch
 
     require_torch("fine-tuning")
+    from pipeline.shrink.distill import TUNING
+
     if network.module is not None:
-        return train(network, original, pictures, duration(time, "--tune"), seed, tell, fresh=False, run=run)
+        return train(network, original, pictures, time, seed, tell, fresh=False, run=run, weights=TUNING)
     from pipeline.graph import to_model
 
     graph, module = _as_module(network)
     shown = replace(network, module=module, model=None)
-    told = train(shown, original, pictures, duration(time, "--tune"), seed, tell, fresh=False, run=run)
+    told = train(shown, original, pictures, time, seed, tell, fresh=False, run=run, weights=TUNING)
     tensors = graph.tensors()
     for name, value in module.values().items():
         tensors[name].values = value

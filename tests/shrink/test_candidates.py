@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline import targets
 from pipeline.bench.job import lower
-from pipeline.shrink.candidates import FAMILY, chosen, fresh, meeting
+from pipeline.shrink import students
+from pipeline.shrink.candidates import FAMILY, chosen, families, fresh, meeting
 from pipeline.shrink.goals import parse
 from pipeline.support.errors import PipelineError
 
@@ -25,6 +28,26 @@ def test_candidates_meet_the_goal_and_have_what_they_are_said_to(found) -> None:
     assert first.value == pytest.approx(goal.value(subject.graph), rel=0.05)
     assert first.weights == subject.network.weights
     assert max(c.macs for c in candidates) == first.macs
+
+
+@pytest.mark.parametrize("name", ["fast-neural-style", "fritz", "few-shot-instance-norm"])
+def test_students_are_of_the_teachers_own_family_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of some that are alike, the one of the teacher's family is taken."""
+    monkeypatch.setattr("pipeline.shrink.candidates.BLOCKS", (1,))
+    monkeypatch.setattr("pipeline.shrink.candidates.FIRST", (8, 12))
+    teacher = fresh(students.parse(f"{name}:8,16,32x2"))
+    assert families(teacher) == (name, FAMILY)
+    goal = parse("40k weights")
+    found = meeting(goal, goal.limit, of=families(teacher))
+    assert {candidate.student.architecture for candidate in found} == {name, FAMILY}
+    for candidate in chosen(found, 2, families(teacher)):
+        assert candidate.student.architecture == name or name.startswith("few-shot")  # those are larger
+        assert candidate.value == fresh(candidate.student).weights <= goal.limit
+
+
+def test_other_teachers_have_students_with_skips() -> None:
+    teacher = replace(fresh(students.parse("fritz:8x1")), architecture="cyclegan")
+    assert families(teacher) == (FAMILY,)
 
 
 def test_bytes_are_predicted_from_above() -> None:

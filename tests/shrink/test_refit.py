@@ -114,7 +114,7 @@ def test_pruning_refits_unless_told_not_to(tmp_path: Path, monkeypatch: pytest.M
     wanted = sources.reference(source)(picture)
     apart = {}
     for fitted in (True, False):
-        options = PruneOptions("reconstruction", multiple=1, images=frames, refit=fitted)
+        options = PruneOptions("reconstruction", multiple=1, images=(frames,), refit=fitted)
         done = prune(source, parse("60%"), options)
         assert done.report["refitted"] is fitted
         apart[fitted] = float(np.mean((sources.reference(done.network)(picture) - wanted) ** 2))

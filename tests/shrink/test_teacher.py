@@ -55,6 +55,30 @@ def test_an_onnx_file_with_the_weights_of_a_known_network_becomes_that_network(e
     assert torch.allclose(painter.paint(pictures()), Teacher(network, CPU).paint(pictures()), atol=0.01)
 
 
+def test_numbered_weights_in_the_order_of_a_checkpoint_become_that_network(exported, tmp_path):
+    """As PyTorch 1.0 wrote them; such files often run at one size only."""
+    network, model, _ = exported
+    order = list(network.module.state_dict())
+    numbers = {name: str(number) for number, name in enumerate(order, start=1)}
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    others = [tensor for name, tensor in held.items() if name not in numbers]
+    del model.graph.initializer[:]
+    for name in order:
+        tensor = held[name]
+        tensor.name = numbers[name]
+        model.graph.initializer.append(tensor)
+    model.graph.initializer.extend(others)
+    for node in model.graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = numbers.get(name, name)
+    onnx.save(model, tmp_path / "numbered.onnx")
+    ranges = sources.ReadOptions(input_range="0..255", output_range="0..255")
+    found = rebuilt(sources.read(tmp_path / "numbered.onnx", ranges))
+    assert found is not None and found.architecture == "fast-neural-style"
+    picture = pictures()[:1].numpy()
+    assert np.allclose(sources.reference(found)(picture), sources.reference(network)(picture), atol=0.01)
+
+
 def test_a_graph_that_paints_otherwise_than_its_weights_suggest_stays_a_graph(exported, tmp_path):
     _, model, _ = exported
     for tensor in model.graph.initializer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.shrink.tuning import duration, shared
+from pipeline.shrink.tuning import duration, falling, shared
 from pipeline.support.errors import PipelineError
 
 
@@ -30,3 +30,17 @@ def test_what_is_no_time_is_refused(text) -> None:
 def test_time_is_shared_and_every_part_has_a_step() -> None:
     assert shared({"minutes": 30.0}, 3) == {"minutes": 10.0}
     assert shared({"steps": 2}, 3) == {"steps": 1}
+
+
+@pytest.mark.parametrize(
+    ("losses", "wanted"),
+    [
+        ((3.0, 2.0, 1.5, 1.2, 1.1, 1.0), True),
+        ((3.0, 2.0, 1.5, 1.2, 1.195, 1.19), False),
+        ((3.0, 1.0, 1.1, 1.2, 1.3, 1.4), False),
+        ((3.0, 1.0), False),
+    ],
+)
+def test_whether_a_training_was_still_improving(losses, wanted) -> None:
+    records = [{"step": 100 * n, "losses": {"pixels": loss}} for n, loss in enumerate(losses, start=4)]
+    assert falling([{"step": 100, "losses": {"inner": 9.0}}, *records]) is wanted
