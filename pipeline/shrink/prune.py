@@ -34,6 +34,9 @@ PICTURE_SIZE = Size(256, 192)
 MOST_PICTURES = 6
 LEAST = 0.125
 """No width goes below this part of itself: a layer of no channels is not a layer."""
+NEARLY = 1.1
+"""How much further from the original a network may be that is only narrower inside its blocks: fine-tuning brings
+it nearer than one whose residual stream is narrower too."""
 Tell = Callable[[str], None]
 
 
@@ -97,12 +100,22 @@ def prune(
         ]
 
     full = [group.width for group in held.groups]
-    steps = _steps(held, scores, goal, options.multiple)
-    low, high = 0, len(steps) - 1
-    if original <= limit:
-        low = high = 0
-    elif _value(goal, held, removed(steps[-1]), overhead) > limit:
-        smallest = _value(goal, held, removed(steps[-1]), overhead)
+
+    def meeting(scores: list[np.ndarray]) -> list[int]:
+        """The widest widths that meet the goal, or the narrowest that there are."""
+        steps = _steps(held, scores, goal, options.multiple)
+        low, high = 0, len(steps) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if _value(goal, held, removed(steps[middle]), overhead) <= limit:
+                high = middle
+            else:
+                low = middle + 1
+        return steps[low]
+
+    widths = full if original <= limit else meeting(scores)
+    smallest = _value(goal, held, removed(widths), overhead)
+    if smallest > limit:
         raise PipelineError(
             "goal-out-of-reach",
             f"the goal is {goal.told(limit)}, but the most pruned network has {goal.told(smallest)} (the original "
@@ -110,13 +123,12 @@ def prune(
             subject=network.source.name,
             remedy="Distil a student with fewer layers instead (pipeline shrink), or use a weaker goal.",
         )
-    while low < high:
-        middle = (low + high) // 2
-        if _value(goal, held, removed(steps[middle]), overhead) <= limit:
-            high = middle
-        else:
-            low = middle + 1
-    widths = steps[low]
+    if widths != full and options.refit:
+        few = _few(held, _savings(goal, held, original))
+        inside = meeting([s if number in few else np.full_like(s, np.inf) for number, s in enumerate(scores)])
+        if inside != widths and _value(goal, held, removed(inside), overhead) <= limit:
+            apart = [_apart(held, removed(tried), pictures, options.seed, tell) for tried in (widths, inside)]
+            widths = inside if apart[1] <= NEARLY * apart[0] else widths
     tell(f"widths {'/'.join(map(str, full))} -> {'/'.join(map(str, widths))}")
     gone = removed(widths)
     refitted = refit(held, gone, pictures, options.seed, tell) if gone and options.refit else {}
@@ -124,6 +136,31 @@ def prune(
     report = _report(network, made, goal, options, held, widths)
     report["goal"] |= {"limit": limit, "before": original, "after": _value(goal, held, gone, overhead)}
     return Pruned(made, report)
+
+
+def _few(held: Prunable, saved: Sequence[float]) -> set[int]:
+    """The groups inside the blocks: made by one layer each, and with much to save.
+
+    The channels of a residual stream are missed in every block, and what the outer layers lose no block can bring
+    back; the importance of a channel by itself does not tell. `saved` is what a channel of each group saves.
+    """
+    whole = {
+        number: saved[number] * group.width
+        for number, group in enumerate(held.groups)
+        if all(len({name for name, _, _ in unit.makes}) <= 1 for unit in group.units)
+    }
+    return {number for number, value in whole.items() if value >= 0.5 * max(whole.values())}
+
+
+def _apart(held: Prunable, units: Sequence[Unit], pictures: Sequence[np.ndarray], seed: int, tell: Tell) -> float:
+    """Root mean square of how the output changes without these channels: refitted on some of the pictures,
+    measured on two others if there are as many."""
+    from pipeline.shrink.overridable import overridable
+
+    shown, fitted = pictures[:2], pictures[2:] or pictures
+    narrow = held.without(list(units), refit(held, units, fitted, seed, tell))
+    before, after = overridable(held.graph, set()), overridable(narrow, set())
+    return math.sqrt(np.mean([np.mean((before(picture, {}) - after(picture, {})) ** 2) for picture in shown]))
 
 
 def _value(goal: Goal, held: Prunable, units: Sequence[Unit], overhead: int) -> float:
@@ -171,6 +208,7 @@ def _steps(held: Prunable, scores: list[np.ndarray], goal: Goal, multiple: int) 
     """Ever narrower networks: widths for ever higher thresholds of importance, without repetitions."""
     blocks = device(goal.device).worker.name != "onnxruntime" or goal.kind != "milliseconds"
     thresholds = np.unique(np.concatenate(scores))
+    thresholds = thresholds[np.isfinite(thresholds)]
     if len(thresholds) > 400:
         thresholds = np.quantile(thresholds, np.linspace(0, 1, 400))
     steps: list[list[int]] = [[group.width for group in held.groups]]

@@ -119,3 +119,16 @@ def test_pruning_refits_unless_told_not_to(tmp_path: Path, monkeypatch: pytest.M
         assert done.report["refitted"] is fitted
         apart[fitted] = float(np.mean((sources.reference(done.network)(picture) - wanted) ** 2))
     assert apart[True] < apart[False]
+
+
+@pytest.mark.parametrize(("nearly", "stream"), [(1e9, 12), (0.0, 11)])
+def test_blocks_are_narrowed_inside_if_that_is_nearly_as_good(
+    nearly: float, stream: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.shrink.prune.PICTURE_SIZE", Size(64, 48))
+    monkeypatch.setattr("pipeline.shrink.prune.NEARLY", nearly)
+    source = sources.read(style_checkpoint(tmp_path / "net.pth", (6, 8, 12), 3))
+    done = prune(source, parse("75%"), PruneOptions("l1", multiple=1))
+    widths = done.network.details["widths"]
+    assert (widths[2] == 12) is (nearly > 1)
+    assert widths[2] <= stream and min(done.network.details.get("inner", [12])) < 12
