@@ -107,7 +107,7 @@ def test_a_training_of_which_no_step_was_taken_is_no_training(teacher, images, t
 
 def test_a_checkpoint_of_another_run_or_a_broken_one_is_refused(teacher, images, tmp_path):
     run(teacher, images, run=Run(tmp_path))
-    with pytest.raises(PipelineError, match="another rate") as caught:
+    with pytest.raises(PipelineError, match="different rate") as caught:
         run(teacher, images, replace(SMALL, loop=replace(SMALL.loop, rate=1e-3)), run=Run(tmp_path, True))
     assert caught.value.code == "run-differs"
     checkpoint = tmp_path / CHECKPOINT
