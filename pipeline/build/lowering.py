@@ -289,14 +289,18 @@ def rewrite(
 ) -> Rewritten:
     """Channels first, simplified, lowered; with a contract, that baked in and lowered again."""
     from pipeline.build.contract_baking import bake
-    from pipeline.graph import from_model, to_model
+    from pipeline.graph import from_model, packed_constants, to_model
     from pipeline.graph.simplify import simplify
-    from pipeline.rewrites import lower
+    from pipeline.quantisation.rewrite import undo
+    from pipeline.rewrites import Edit, lower
     from pipeline.rewrites.layout import to_channels_first
     from pipeline.verify.each_rewrite import compare
 
     graph = from_model(exported)
-    edits: list[Edit] = list(to_channels_first(graph))
+    edits: list[Edit] = []
+    if packed_constants(graph):
+        edits += [edit for edit in undo(graph) if isinstance(edit, Edit)]
+    edits += to_channels_first(graph)
     simplified, note = simplify(to_model(graph))
     graph = from_model(simplified)
     result = lower(graph, target, skip, compare if check else None)

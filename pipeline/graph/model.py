@@ -185,16 +185,20 @@ def assemble(
     return model
 
 
+def packed_constants(graph: gs.Graph) -> list[gs.Constant]:
+    """The constants of types of which several numbers share a byte: only without them it can be written."""
+    constants = (tensor for tensor in graph.tensors().values() if isinstance(tensor, gs.Constant))
+    return [tensor for tensor in constants if getattr(tensor.dtype, "name", "").startswith(_PACKED)]
+
+
 def _refuse_packed(graph: gs.Graph) -> None:
-    for tensor in graph.tensors().values():
-        kind = getattr(tensor.dtype, "name", "") if isinstance(tensor, gs.Constant) else ""
-        if kind.startswith(_PACKED):
-            raise PipelineError(
-                "unsupported-tensor",
-                f"the constant {tensor.name or '(unnamed)'} is of type {kind}, and the quantisation of the nodes "
-                "that read it cannot be undone",
-                remedy="Store it as float32, float16 or int8.",
-            )
+    for tensor in packed_constants(graph):
+        raise PipelineError(
+            "unsupported-tensor",
+            f"the constant {tensor.name or '(unnamed)'} is of type {tensor.dtype.name}, and the quantisation of "
+            "the nodes that read it cannot be undone",
+            remedy="Store it as float32, float16 or int8.",
+        )
 
 
 def _raw(tensor: onnx.TensorProto) -> onnx.TensorProto:

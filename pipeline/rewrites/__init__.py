@@ -17,6 +17,7 @@ from pipeline.rewrites.broadcasts import BroadcastConstants
 from pipeline.rewrites.constants import BakedSizes, Constants
 from pipeline.rewrites.conv import Convolutions, NarrowConvolutions, SamePads, TransposedConvolutions
 from pipeline.rewrites.driver import Check, Compare, LoweringResult, run
+from pipeline.rewrites.einsum import Einsums
 from pipeline.rewrites.exact_forms import ExactForms
 from pipeline.rewrites.expand import Expands
 from pipeline.rewrites.forms import Forms, NoOps
@@ -55,6 +56,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Slices(),
     NoOps(),
     Forms(),
+    Einsums(),
     Expands(),
     Paddings(),
     MergedPads(),

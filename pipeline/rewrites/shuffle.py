@@ -374,6 +374,8 @@ def _strided(tensor: gs.Tensor, block: int, shapes: Shapes) -> tuple[gs.Tensor, 
         if spec is None:
             return None
         shape = shapes.of(node.inputs[0])
+        if shape is not None and len(shape) != 4:
+            return None
         for start, end, axis, step in zip(*spec, strict=True):
             axis = axis % 4
             size = None if shape is None else shape[axis]

@@ -266,3 +266,35 @@ def test_numbers_of_another_form_than_the_picture_are_none(tmp_path):
     with pytest.raises(PipelineError, match="1x10 numbers") as caught:
         lowered(save(tmp_path / "classifier.onnx", nodes, [1, 3, 64, 64], **weights))
     assert caught.value.code == "not-image-to-image"
+
+
+def test_weights_of_four_bits_become_floats_before_anything_is_written(tmp_path) -> None:
+    """A DequantizeLinear of int4 weights, as opset 21 has it."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    random = np.random.default_rng(1)
+    integers = random.integers(-8, 8, (8, 3, 3, 3))
+    constants = {"s": np.full(8, 0.05, np.float32), "v": random.normal(0, 0.3, (3, 8, 1, 1)).astype(np.float32)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["w4", "s"], ["w"], axis=0),
+            helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+            helper.make_node("Conv", ["c", "v"], ["o"]),
+            helper.make_node("Sigmoid", ["o"], ["y"]),
+        ],
+        "four",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [
+            helper.make_tensor("w4", TensorProto.INT4, integers.shape, integers.flatten().tolist()),
+            *(numpy_helper.from_array(value, name) for name, value in constants.items()),
+        ],
+    )
+    path = tmp_path / "four.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+    network = sources.read(path, sources.ReadOptions(input_range="0..1", output_range="0..1"))
+    lowered = lower_network(network, targets.get("barracuda-3.0"), Size(64, 48), bake_contract=True, metadata={})
+    assert {node.op_type for node in lowered.model.graph.node} == {"Conv", "Sigmoid"}
+    held = [numpy_helper.to_array(tensor) for tensor in lowered.model.graph.initializer]
+    assert any(value.shape == integers.shape and np.allclose(value, integers * 0.05) for value in held)

@@ -11,6 +11,8 @@ from pipeline.graph import from_model, to_model
 from pipeline.rewrites.base import always
 from pipeline.rewrites.shuffle import Shuffles
 from pipeline.targets import DEFAULT, get
+from tests.rewrites import model as written
+from tests.rewrites import node
 from tests.rewrites.cases import assert_same, compute, lowered, model, operators, random
 
 CRD = (0, 1, 4, 2, 5, 3)
@@ -209,3 +211,13 @@ def test_the_real_super_resolution_network_loses_its_rank_6_and_its_size(shared_
     assert_same(source, graph, x, tolerance=0)
     graph.inputs[0].shape = ["n", 1, "h", "w"]
     assert compute(to_model(graph), x[:, :, :40, :64]).shape == (1, 1, 120, 192)
+
+
+def test_slices_of_other_ranks_behind_a_concat_are_no_focus() -> None:
+    """The sampling grid of an AffineGrid: rank 5."""
+    names = ["a", "b", "c", "d"]
+    nodes = [node("Reshape", "x shape", "r")]
+    nodes += [node("Slice", "r", name, starts=[0], ends=[1], axes=[4]) for name in names]
+    nodes.append(node("Concat", " ".join(names), "y", axis=1))
+    graph = from_model(written(nodes, {"shape": np.array([1, 3, 3, 4, 16])}))
+    assert Shuffles().apply(graph, get(DEFAULT), always) == []

@@ -156,7 +156,8 @@ def _split(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
     if count is None:
         return
     shape = shapes.of(node.inputs[0])
-    size = None if shape is None else shape[int(node.attrs.get("axis", 0))]
+    axis = int(node.attrs.get("axis", 0))
+    size = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
     if size is None and len(node.outputs) != count:
         return
     del node.attrs["num_outputs"]
