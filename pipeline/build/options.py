@@ -435,4 +435,4 @@ def _one(held: Option, value: Any) -> Any:
     ):
         return Size(*value)
     told = KINDS[kind].told
-    raise PipelineError("bad-option", f"{value!r} is not {told}", subject=held.flag, remedy=f"Give {told}.")
+    raise PipelineError("bad-option", f"{value!r} is not {told}", subject=held.flag, remedy=f"Use {told}.")

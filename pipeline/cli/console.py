@@ -141,10 +141,17 @@ def run(group: click.Group) -> int:
     except (click.Abort, KeyboardInterrupt):
         console.say("stopped")
         return STOPPED
+    except click.exceptions.NoArgsIsHelpError as error:
+        for line in error.ctx.get_help().splitlines() if error.ctx is not None else ():
+            console.say(line)
+        return 2
     except click.ClickException as error:
-        if isinstance(error, click.UsageError) and error.ctx is not None:
-            console.say(error.ctx.get_usage())
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        if context is not None:
+            console.say(context.get_usage())
         console.say(f"Error: {error.format_message()}")
+        if context is not None:
+            console.say(f"Try '{context.command_path} --help'.")
         return 2
     except PipelineError as error:
         _show_error(error)

@@ -97,7 +97,7 @@ def _frames_among(given: tuple[Path, ...]) -> tuple[tuple[Path, ...], Path | Non
             "nothing-to-measure",
             "frames are given and no model",
             subject=str(last),
-            remedy="Give a model before it.",
+            remedy="Name a model before it.",
         )
     return models, frames
 
@@ -146,7 +146,7 @@ def _stability(name: str, paint: Any, clips: Any) -> Any:
             f"of {clips[0].frames[0].shape[3]}x{clips[0].frames[0].shape[2]} it makes "
             f"{painted.shape[3]}x{painted.shape[2]}",
             subject=name,
-            remedy="Give a --size that it keeps, such as 480x272.",
+            remedy="Use a --size that it keeps, such as 480x272.",
         )
     return stability(name, paint, clips)
 

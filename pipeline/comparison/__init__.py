@@ -161,7 +161,7 @@ def _check(options: CompareOptions) -> None:
         raise PipelineError(
             "conflicting-options",
             "--both runs A as the target as well, so it needs --target",
-            remedy="Give --target.",
+            remedy="Add --target.",
         )
     if options.difference is not None and options.difference.suffix.lower() != ".png":
         raise PipelineError(

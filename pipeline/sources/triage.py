@@ -77,7 +77,7 @@ _OTHER_MODELS: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"TFL3", "a TensorFlow Lite model", "Export the network it was made from to ONNX (tf2onnx)."),
     (4, b"ORTM", "an ONNX Runtime (.ort) model", "Use the .onnx file it was made from."),
     (0, b"STPK", "a packed model", "Restore the .onnx file from it with pipeline decompress."),
-    (0, b"GGUF", "a GGUF language model", f"Use an image network: {READABLE}."),
+    (0, b"GGUF", "a GGUF language model", f"Supported are image networks: {READABLE}."),
 )
 _NO_MODELS: tuple[tuple[bytes, str], ...] = (
     (b"\x93NUMPY", "a NumPy array"),
@@ -149,7 +149,10 @@ def _directory(path: Path) -> PipelineError:
     if (path / "saved_model.pb").exists():
         what = "a TensorFlow SavedModel folder (export it to ONNX with tf2onnx)"
     return PipelineError(
-        "is-a-directory", f"this is {what}, not a model file", subject=str(path), remedy=f"Give {READABLE}."
+        "is-a-directory",
+        f"this is {what}, not a model file",
+        subject=str(path),
+        remedy=f"Supported are {READABLE}.",
     )
 
 
@@ -191,7 +194,7 @@ def _recognise(path: Path, head: bytes, size: int) -> str:
     for offset, magic, what in _SIGNATURES:
         if head[offset : offset + len(magic)] == magic:
             raise PipelineError(
-                "archive", f"this is {what}", subject=str(path), remedy="Unpack it and give the model inside."
+                "archive", f"this is {what}", subject=str(path), remedy="Unpack it and use the model inside."
             )
     for offset, magic, what, remedy in _OTHER_MODELS:
         if head[offset : offset + len(magic)] == magic:
@@ -199,7 +202,7 @@ def _recognise(path: Path, head: bytes, size: int) -> str:
     for magic, what in _NO_MODELS:
         if head.startswith(magic):
             raise PipelineError(
-                "not-a-model", f"this is {what}", subject=str(path), remedy=f"Give the network: {READABLE}."
+                "not-a-model", f"this is {what}", subject=str(path), remedy=f"Supported are {READABLE}."
             )
     return _recognise_binary(path, head, size)
 
@@ -263,7 +266,7 @@ def _text(path: Path, head: bytes) -> PipelineError:
         "not-a-model",
         f"this is a text file that begins with {shown!r}",
         subject=str(path),
-        remedy=f"Give {READABLE}.",
+        remedy=f"Supported are {READABLE}.",
     )
 
 
@@ -306,14 +309,14 @@ def _recognise_zip(path: Path) -> str:
     if "model.weights.h5" in tails:
         raise _unsupported(path, "a Keras 3 .keras archive", "Save it as .h5, or export it to ONNX (tf2onnx).")
     if names and all(name.endswith(".npy") for name in names):
-        raise _unsupported(path, "a NumPy .npz archive", f"Give the network: {READABLE}.")
+        raise _unsupported(path, "a NumPy .npz archive", f"Supported are {READABLE}.")
     models = [name for name in names if Path(name).suffix.lower() in EXTENSIONS]
     inside = f" (it contains {models[0]!r})" if models else ""
     raise PipelineError(
         "archive",
         f"this is a zip archive{inside}, not a model",
         subject=str(path),
-        remedy="Unpack it and give the model inside.",
+        remedy="Unpack it and use the model inside.",
     )
 
 
@@ -372,7 +375,7 @@ def _recognise_protobuf(path: Path, head: bytes, size: int) -> str:
     if suffix in (".pb", ".pbtxt") or (end == "" and fields and fields[0] == (1, 2)):
         raise _unsupported(path, "a TensorFlow graph", "Export it to ONNX (tf2onnx).")
     if suffix in (".nn", ".sentis", ".mlmodel", ".tflite", ".ckpt", ".index"):
-        raise _unsupported(path, f"a {suffix} file of an unknown kind", f"Give {READABLE}.")
+        raise _unsupported(path, f"a {suffix} file of an unknown kind", f"Supported are {READABLE}.")
     if onnx_like and suffix == ".onnx":
         raise _truncated(path, "an ONNX model without a graph")
     raise PipelineError(

@@ -33,6 +33,16 @@ def test_a_near_miss_is_answered_with_the_command(pipeline):
     assert done.code == 2 and "build-unity" in done.err
 
 
+def test_no_command_shows_the_help(pipeline):
+    done = pipeline()
+    assert done.code == 2 and "Start here:\n" in done.err and "Error" not in done.err
+
+
+def test_a_wrong_option_names_the_help_of_its_command(pipeline):
+    done = pipeline("build-unity", "--bogus")
+    assert done.code == 2 and "build-unity --help" in done.err
+
+
 def test_a_bug_says_that_it_is_one_and_shows_no_traceback(pipeline, monkeypatch):
     from pipeline import validation
 

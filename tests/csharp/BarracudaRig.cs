@@ -88,17 +88,17 @@ static class EngineRig
 
     public static void PrintWorkers()
     {
-        foreach (StyleTransferWorker wish in Enum.GetValues(typeof(StyleTransferWorker)))
+        foreach (StyleTransferWorker requested in Enum.GetValues(typeof(StyleTransferWorker)))
         {
             foreach (var compute in new[] { true, false })
             {
                 foreach (var graphics in new[] { true, false })
                 {
                     string note;
-                    var worker = BarracudaWorkers.Choose(wish, compute, graphics, out note);
+                    var worker = BarracudaWorkers.Choose(requested, compute, graphics, out note);
                     var type = BarracudaWorkers.TypeOf(worker);
                     if (type.ToString() != worker.ToString()) throw new Exception(worker + " is not " + type);
-                    Console.WriteLine(wish + "=" + (int)wish + "\t" + compute + "\t" + graphics + "\t" + worker + "\t" + note);
+                    Console.WriteLine(requested + "=" + (int)requested + "\t" + compute + "\t" + graphics + "\t" + worker + "\t" + note);
                 }
             }
         }

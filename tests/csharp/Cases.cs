@@ -7,7 +7,7 @@
 //   Cases.exe shade    reads a pass and its textures, writes what it draws: see Shading
 //   Cases.exe depth    reads "near far orthographic reversed" lines, writes EyeDepth's four numbers
 //   Cases.exe governor reads "frame-ms target-ms" lines, writes "level" lines
-//   Cases.exe workers  writes "wish compute graphics type note" lines
+//   Cases.exe workers  writes "requested compute graphics type note" lines
 
 using System;
 using System.Collections.Generic;
@@ -495,11 +495,11 @@ public static partial class Cases
 
     public static void the_component_frees_all_that_it_made()
     {
-        foreach (var wish in new[] { StyleTransferWorker.Auto, StyleTransferWorker.PixelShader, StyleTransferWorker.CSharpBurst })
+        foreach (var requested in new[] { StyleTransferWorker.Auto, StyleTransferWorker.PixelShader, StyleTransferWorker.CSharpBurst })
         {
             RenderTexture source = Fixture.Picture(), large = Fixture.Picture(64, 48), shown = Fixture.Canvas();
             var camera = Fixture.Camera(Fixture.Style());
-            camera.Worker = wish;
+            camera.Worker = requested;
             for (var round = 0; round < 3; round++)
             {
                 Stub.Reflect.Send(camera, "OnEnable");
@@ -515,7 +515,7 @@ public static partial class Cases
                 camera.Worker = StyleTransferWorker.Compute;
                 Fixture.Frame(camera, source, shown);
                 Fixture.Equal(camera.Runner.Worker, StyleTransferWorker.Compute, "worker");
-                camera.Worker = wish;
+                camera.Worker = requested;
                 Stub.Reflect.Send(camera, "OnDisable");
                 Fixture.Equal(camera.Runner, null, "runner while disabled");
                 Fixture.Equal(Stub.Live.Count("Worker"), 0, "workers while disabled");
@@ -598,7 +598,7 @@ public static partial class Cases
         Stub.Reflect.Send(camera, "OnEnable");
         for (var frame = 0; frame < 5; frame++) Fixture.Frame(camera, source, shown);
         Fixture.IsSame(source, shown);
-        Fixture.Equal(Stub.World.LogCount("the network's input is called 'input', the asset says 'other'"), 1, "errors");
+        Fixture.Equal(Stub.World.LogCount("the network's input is called 'input' instead of 'other'"), 1, "errors");
         Fixture.Equal(Stub.World.Logs.Count, 1, "lines in the console");
         Stub.Reflect.Send(camera, "OnDisable");
         Fixture.Free(source, shown);
@@ -685,10 +685,10 @@ public static partial class Cases
         Fixture.Equal(ModelContract.FindMismatch(style, told), null, "unknown channels");
 
         Stub.Reflect.Set(style, "inputChannels", 1);
-        Mismatch(style, Description(), "the network takes 3 channels, the asset says 1");
+        Mismatch(style, Description(), "the network has 3 input channels instead of 1");
 
         Stub.Reflect.Set(style, "inputChannels", 4);
-        Mismatch(style, Description(), "asks for 4 input channels");
+        Mismatch(style, Description(), "declares 4 input channels");
 
         style = Fixture.Style();
         Stub.Reflect.Set(style, "outputName", "elsewhere");
@@ -700,7 +700,7 @@ public static partial class Cases
         Fixture.Equal(ModelContract.FindMismatch(style, told), null, "unknown sizes");
         told.Width = 640;
         told.Height = 480;
-        Mismatch(style, told, "runs at 640x480 only, the asset says 32x16");
+        Mismatch(style, told, "runs only at 640x480, not at 32x16");
 
         told.Inputs.Add("style");
         Mismatch(style, told, "2 inputs");
@@ -738,7 +738,7 @@ public static partial class Cases
         var style = Fixture.Style();
         Stub.Reflect.Set(style, "model", ScriptableObject.CreateInstance<ForeignAsset>());
         Stub.Reflect.Set(style, "target", "other-9");
-        Refused(style, "was built for other-9, and this project has " + StyleTransferEngines.Installed.Name);
+        Refused(style, "was built for other-9, but this project has " + StyleTransferEngines.Installed.Name);
         Refused(style, "--target " + StyleTransferEngines.Installed.Target);
         Fixture.Engines.Clear();
         Refused(style, "no package that runs it. Choose Style Transfer > Install Package");
@@ -831,7 +831,7 @@ public static partial class Cases
         Fixture.Contains(GoldenFrames.Check(style).Message, "broken network");
         Stub.Networks.Broken = false;
         style.GoldenInput.isReadable = false;
-        Fixture.Contains(GoldenFrames.Check(style).Message, "Read/Write Enabled");
+        Fixture.Contains(GoldenFrames.Check(style).Message, "Read/Write");
         Fixture.Contains(GoldenFrames.Check(Fixture.Style()).Message, "no golden pictures");
         Fixture.Contains(GoldenFrames.Check(null).Message, "could not be loaded");
         FreeGolden(style);

@@ -23,11 +23,11 @@ public sealed class FakeEngine : StyleTransferEngine
     public override bool IsPackage => false;
     public override StyleTransferWorker[] ProofWorkers => new[] { StyleTransferWorker.CSharpBurst };
 
-    public override StyleTransferWorker Choose(StyleTransferWorker wish, out string note)
+    public override StyleTransferWorker Choose(StyleTransferWorker requested, out string note)
     {
         note = SystemInfo.supportsComputeShaders ? null : "Compute shaders cannot be used here; the CPU runs.";
-        if (note != null || wish == StyleTransferWorker.CSharpBurst) return StyleTransferWorker.CSharpBurst;
-        if (wish != StyleTransferWorker.Auto && wish != StyleTransferWorker.Compute) note = "Compute runs instead.";
+        if (note != null || requested == StyleTransferWorker.CSharpBurst) return StyleTransferWorker.CSharpBurst;
+        if (requested != StyleTransferWorker.Auto && requested != StyleTransferWorker.Compute) note = "Compute runs instead.";
         return StyleTransferWorker.Compute;
     }
 

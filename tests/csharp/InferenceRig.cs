@@ -59,16 +59,16 @@ static class EngineRig
 
     public static void PrintWorkers()
     {
-        foreach (StyleTransferWorker wish in Enum.GetValues(typeof(StyleTransferWorker)))
+        foreach (StyleTransferWorker requested in Enum.GetValues(typeof(StyleTransferWorker)))
         {
             foreach (var compute in new[] { true, false })
             {
                 foreach (var graphics in new[] { true, false })
                 {
                     string note;
-                    var worker = StyleTransfer.Inference.InferenceEngine.Choose(wish, compute, graphics, out note);
+                    var worker = StyleTransfer.Inference.InferenceEngine.Choose(requested, compute, graphics, out note);
                     var type = StyleTransfer.Inference.InferenceEngine.BackendOf(worker);
-                    Console.WriteLine(wish + "\t" + compute + "\t" + graphics + "\t" + worker + "\t" + type + "\t" + note);
+                    Console.WriteLine(requested + "\t" + compute + "\t" + graphics + "\t" + worker + "\t" + type + "\t" + note);
                 }
             }
         }

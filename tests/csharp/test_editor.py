@@ -153,7 +153,7 @@ BARRACUDA, SENTIS, INFERENCE = "com.unity.barracuda", "com.unity.sentis", "com.u
         (["-"], ["barracuda is not installed", "version 3.0.0"]),
         (["-", "A=compute-1"], []),
         ([f"{BARRACUDA}=3.0.0", f"{SENTIS}=2.1.3", "-"], [BARRACUDA, SENTIS, "Remove the one"]),
-        ([f"{BARRACUDA}=3.0.0", f"{INFERENCE}=2.4.0", "-"], [BARRACUDA, INFERENCE, "imports none"]),
+        ([f"{BARRACUDA}=3.0.0", f"{INFERENCE}=2.4.0", "-"], [BARRACUDA, INFERENCE, "lets neither"]),
         ([f"{SENTIS}=1.4.0-pre.3", "-"], ["no style can be built", "1.4.0-pre.3", "2.1.3"]),
     ],
 )  # fmt: skip

@@ -99,18 +99,18 @@ def test_workers_are_chosen_for_wish_and_machine(cases: Path, engine: EngineAsse
     assert len(rows) == 6 * 4
     numbers = {}
     for wish_number, compute, graphics, worker, note in rows:
-        wish, _, number = wish_number.partition("=")
-        numbers[wish] = int(number)
-        if wish.startswith("CSharp") or (wish == "PixelShader" and modern and graphics == "True"):
-            expected, granted = wish, True
+        requested, _, number = wish_number.partition("=")
+        numbers[requested] = int(number)
+        if requested.startswith("CSharp") or (requested == "PixelShader" and modern and graphics == "True"):
+            expected, granted = requested, True
         elif compute == "True":
-            expected = "Compute" if wish == "Compute" else "ComputePrecompiled"
-            granted = wish != "PixelShader" or modern
+            expected = "Compute" if requested == "Compute" else "ComputePrecompiled"
+            granted = requested != "PixelShader" or modern
         else:
             expected = "PixelShader" if modern and graphics == "True" else "CSharpBurst"
             granted = False
-        assert worker == expected, (wish, compute, graphics)
-        assert (note == "") is granted, (wish, compute, graphics, note)
+        assert worker == expected, (requested, compute, graphics)
+        assert (note == "") is granted, (requested, compute, graphics, note)
     assert numbers == {
         "Auto": 0,
         "ComputePrecompiled": 1,
@@ -127,12 +127,15 @@ def test_workers_of_inference_engine_never_read_back(cases: Path, engine: Engine
     rows = [line.split("\t") for line in ask(cases, "workers")]
     assert len(rows) == 6 * 4
     backends = {"Compute": "GPUCompute", "PixelShader": "GPUPixel", "CSharpBurst": "CPU"}
-    for wish, compute, graphics, worker, backend, note in rows:
-        if wish.startswith("CSharp"):
+    for requested, compute, graphics, worker, backend, note in rows:
+        if requested.startswith("CSharp"):
             expected = "CSharpBurst"
         elif compute == "True":
             expected = "Compute"  # also for pixel shaders, which would be fed by way of the CPU
         else:
             expected = "PixelShader" if graphics == "True" else "CSharpBurst"
-        assert (worker, backend) == (expected, backends[expected]), (wish, compute, graphics)
-        assert (note == "") is (wish == worker or (wish == "Auto" and worker == "Compute")), (wish, note)
+        assert (worker, backend) == (expected, backends[expected]), (requested, compute, graphics)
+        assert (note == "") is (requested == worker or (requested == "Auto" and worker == "Compute")), (
+            requested,
+            note,
+        )

@@ -51,7 +51,7 @@ def test_a_budget_grows_with_the_file_and_is_raised_by_the_user(monkeypatch: pyt
     monkeypatch.setenv(limits.MEMORY, "10M")
     small = Budget("f", 1000)
     small.take(6 << 20)
-    with pytest.raises(PipelineError, match=r"12 MiB .* limit is 10 MiB.*PIPELINE_MEMORY_LIMIT=") as caught:
+    with pytest.raises(PipelineError, match=r"12 MiB.* limit is 10 MiB.*PIPELINE_MEMORY_LIMIT=") as caught:
         small.take(6 << 20)
     assert caught.value.code == "over-budget"
     assert shown_size(5 << 30) == "5.0 GiB"

@@ -48,7 +48,7 @@ def test_a_network_beside_its_loss_network_is_found(tmp_path: Path) -> None:
     path = saved(tmp_path, {"epoch": 1, "state_dict": {**prefixed("transformer", wanted), **loss_network()}})
     network = read(path)
     assert network.architecture == family.PLAIN.name
-    assert any("under 'transformer' was taken, 8 other tensors" in note for note in network.notes)
+    assert any("with the prefix 'transformer' is used; 8 other tensors" in note for note in network.notes)
     assert network.module is not None
     assert all(torch.equal(network.module.state_dict()[name], held) for name, held in wanted.items())
 
@@ -109,7 +109,7 @@ def test_an_own_module_is_found_among_others(tmp_path: Path, own: str) -> None:
     beside = {f"netD.{i}.weight": torch.rand(4, 4, 3, 3) for i in range(6)}
     path = saved(tmp_path, {**prefixed("netG", held), **beside})
     network = read(path, ReadOptions(architecture=own, **DECLARED))
-    assert any("under 'netG' was taken" in note for note in network.notes)
+    assert any("with the prefix 'netG' is used" in note for note in network.notes)
     path = saved(tmp_path, {**prefixed("netG", held), **prefixed("netG_ema", held), **beside})
     assert refused(path, architecture=own, **DECLARED).code == "several-state-dicts"
     read(path, ReadOptions(architecture=own, prefix="netG_ema", **DECLARED))

@@ -138,7 +138,7 @@ def test_weights_that_are_not_finite_name_the_first_tensor(tmp_path: Path, value
     state["1.weight"][2] = value
     state["2.0.weight"][0] = value
     torch.save(state, tmp_path / "a.pth")
-    with pytest.raises(PipelineError, match=r"'1\.weight' holds 1 values") as caught:
+    with pytest.raises(PipelineError, match=r"'1\.weight' has 1 values") as caught:
         read_state(tmp_path / "a.pth")
     assert caught.value.code == "not-finite-weights"
 

@@ -63,8 +63,8 @@ ASSET = "Assets/StyleTransfer/Models/Mosaic/Mosaic.asset"
 MESSAGES = {
     "passed": "",
     "failed": "  Golden frame of 'Mosaic': FAILED on CSharpBurst, worst difference 41.2, mean 3.1 levels of 255 "
-    "(allowed 1.5).\n  Expected: True\n  But was:  False\n",
-    "no-network": "  Golden frame of 'Mosaic': the asset has no network. Check that the .onnx file beside it was "
+    "(tolerance 1.5).\n  Expected: True\n  But was:  False\n",
+    "no-network": "  Golden frame of 'Mosaic': the asset has no network. Check that the .onnx file next to it was "
     "imported without errors.\n",
 }
 

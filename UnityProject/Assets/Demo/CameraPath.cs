@@ -4,8 +4,8 @@ namespace StyleTransferDemo
 {
 
 /// <summary>
-/// Moves its object round a point, nearer and farther, higher and lower, and lets it look there: so that things in
-/// front cover and uncover those behind, which is what stylised video is judged by.
+/// Moves its object around a point at changing distance and height, looking at the point. Objects in front then
+/// cover and uncover those behind, which is a good test for stylised video.
 /// </summary>
 public sealed class CameraPath : MonoBehaviour
 {

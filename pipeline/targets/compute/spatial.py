@@ -29,7 +29,9 @@ def _pads(
     for axis in (0, 1):
         size = shape[2 + axis] if shape else None
         if size is None or (strides[axis] > 1 and size % strides[axis]):
-            raise Unsupported(f"auto_pad {auto} depends on the size of the picture", "Give explicit pads.")
+            raise Unsupported(
+                f"auto_pad {auto} depends on the size of the picture", "Export it with explicit pads."
+            )
         reach = (kernel[axis] - 1) * dilations[axis] + 1
         total = max(0, (-(-size // strides[axis]) - 1) * strides[axis] + reach - size)
         small, large = total // 2, total - total // 2

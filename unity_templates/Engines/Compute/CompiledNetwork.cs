@@ -4,8 +4,8 @@ namespace StyleTransfer.Compute
 {
 
 /// <summary>
-/// A compiled network as Unity holds it: its kernels, and the plan of how they run with which weights.
-/// Written by the pipeline; not to be edited by hand.
+/// A compiled network as a Unity asset: its kernels, and the plan that says how they run and with which weights.
+/// Written by the pipeline; do not edit it by hand.
 /// </summary>
 public sealed class CompiledNetwork : ScriptableObject
 {

@@ -6,14 +6,14 @@ namespace StyleTransfer.Compute
 {
 
 /// <summary>
-/// The buffers between the kernels of a plan, for one size of the picture. Networks that need buffers of the same sizes
-/// take them from each other for one run at a time: a second style costs its weights, not its buffers.
+/// The buffers between the kernels of a plan, for one picture size. Networks that need buffers of the same sizes share
+/// them, one run at a time: a second style needs memory for its weights, but not for buffers.
 /// </summary>
 sealed class ComputeBuffers
 {
     #region Taking and giving back
 
-    /// <summary>Buffers that no run uses; new ones where all are in use.</summary>
+    /// <summary>Buffers that no run uses; new ones if all are in use.</summary>
     public static ComputeBuffers Take(Needs needs)
     {
         for (var i = 0; i < s_Free.Count; i++)
@@ -35,10 +35,10 @@ sealed class ComputeBuffers
         if (buffers != null) s_Free.Add(buffers);
     }
 
-    /// <summary>A network begins to use buffers of these sizes.</summary>
+    /// <summary>A network starts using buffers of these sizes.</summary>
     public static void AddUser(Needs needs) => s_Users.Add(needs);
 
-    /// <summary>A network ends to use them. With the last user the buffers are freed.</summary>
+    /// <summary>A network stops using them. The last user frees the buffers.</summary>
     public static void RemoveUser(Needs needs)
     {
         s_Users.Remove(needs);
@@ -116,7 +116,7 @@ sealed class ComputeBuffers
     /// <summary>Activations, by slot.</summary>
     public ComputeBuffer[] Slots { get; private set; }
 
-    /// <summary>What norms do to channels.</summary>
+    /// <summary>Scales and shifts of norms, by channel.</summary>
     public ComputeBuffer Tables { get; private set; }
 
     /// <summary>Statistics of tiles.</summary>

@@ -29,16 +29,16 @@ public sealed class ComputeEngine : StyleTransferEngine
     /// <summary>It is part of the bundle.</summary>
     public override bool IsPackage => false;
 
-    /// <summary>Compute shaders, whatever is wished.</summary>
-    public override StyleTransferWorker Choose(StyleTransferWorker wish, out string note)
+    /// <summary>Always compute shaders.</summary>
+    public override StyleTransferWorker Choose(StyleTransferWorker requested, out string note)
     {
-        note = wish == StyleTransferWorker.Auto || wish == StyleTransferWorker.Compute ||
-          wish == StyleTransferWorker.ComputePrecompiled
+        note = requested == StyleTransferWorker.Auto || requested == StyleTransferWorker.Compute ||
+          requested == StyleTransferWorker.ComputePrecompiled
           ? null : "A network that was built with --target compute runs only on compute shaders.";
         return StyleTransferWorker.Compute;
     }
 
-    /// <summary>Compute shaders; there is nothing else.</summary>
+    /// <summary>Compute shaders are the only worker.</summary>
     public override StyleTransferWorker[] ProofWorkers => new[] { StyleTransferWorker.Compute };
 
     /// <summary>Whether this is a compiled network.</summary>
@@ -55,9 +55,9 @@ public sealed class ComputeEngine : StyleTransferEngine
 
         var network = (CompiledNetwork)model.Model;
         if (network.Kernels == null || network.Plan == null)
-            throw new InvalidOperationException("Style transfer model '" + model.DisplayName + "': its compiled network " +
-              "has lost its " + (network.Kernels == null ? ".compute" : ".bytes") + " file. Check that it lies beside the " +
-              "asset and was imported without errors.");
+            throw new InvalidOperationException("Style transfer model '" + model.DisplayName + "': its compiled network has " +
+              "lost its " + (network.Kernels == null ? ".compute" : ".bytes") + " file. Check that it is next to " +
+              "the asset and was imported without errors.");
 
         var file = network.Plan.bytes;
         if (IsPacked(file)) file = PackedModel.Unpack(file);
@@ -76,9 +76,9 @@ public sealed class ComputeEngine : StyleTransferEngine
         if (SystemInfo.supportsComputeShaders && SystemInfo.graphicsDeviceType != GraphicsDeviceType.OpenGLES3)
             return null;
 
-        return "compute shaders are needed, and " + SystemInfo.graphicsDeviceType + " here has not enough of them. Use " +
-          "Vulkan, Metal or Direct3D, or build the network for a package that has pixel shaders (--target barracuda-3.0 " +
-          "or inference-2), as WebGL needs it.";
+        return "it needs compute shaders with seven storage buffers, which " + SystemInfo.graphicsDeviceType +
+          " does not offer here. Use Vulkan, Metal or Direct3D, or build the network for a package with pixel shaders " +
+          "(--target barracuda-3.0 or inference-2), which WebGL requires.";
     }
 
     // The first bytes of a packed file are STPK.

@@ -105,7 +105,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     /// <summary>The share of the dispatches.</summary>
     public override float Progress => (float)_next / _plan.Dispatches.Length;
 
-    /// <summary>The picture that the last kernel painted.</summary>
+    /// <summary>The output picture, written by the last kernel.</summary>
     public override Texture Finish()
     {
         EndRun();
@@ -118,7 +118,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     /// <summary>Records all dispatches.</summary>
     public override Texture Record(CommandBuffer commands)
     {
-        // The GPU runs commands in order: whoever takes the buffers next comes behind this run.
+        // The GPU runs commands in order, so the next user of the buffers comes after this run.
         Begin();
         for (var i = 0; i < _plan.Dispatches.Length; i++) Record(commands, i, _picture, _painted);
         EndRun();
@@ -185,7 +185,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     int[] _kernelOf;
     ComputeBuffer _weights;
 
-    // Of a network of several styles: what _weights holds, and the numbers of one weight before they are laid out.
+    // For a network with several styles: the content of _weights, and the numbers of one weight before layout.
     float[] _numbers, _mixed;
     CommandBuffer _commands;
 
@@ -218,7 +218,8 @@ public sealed class ComputeNetwork : StyleTransferNetwork
             var name = plan.Kernels[i].Name;
             if (!kernels.HasKernel(name))
                 throw new InvalidOperationException("The compute shader " + kernels.name + " has no kernel " + name +
-                  " that its network needs: the .compute and the .bytes file are of two builds. Build the style again.");
+                  " that the network needs: the .compute and .bytes files are from different builds. Build the style " +
+                  "again.");
             _kernelOf[i] = kernels.FindKernel(name);
         }
 

@@ -29,7 +29,7 @@ public sealed class ComputePlan
         }
     }
 
-    /// <summary>A picture that some kernel writes; number 0 is the one that goes in.</summary>
+    /// <summary>A picture that a kernel writes; number 0 is the input.</summary>
     public struct Value
     {
         /// <summary>How many channels it has.</summary>
@@ -38,7 +38,7 @@ public sealed class ComputePlan
         public int Source;
         /// <summary>How its size follows.</summary>
         public Extent Height, Width;
-        /// <summary>The value in whose buffer it lies; itself, unless it is a part of a joined one.</summary>
+        /// <summary>The value whose buffer contains it; itself, unless it is part of a concatenation.</summary>
         public int Root;
         /// <summary>The block of that buffer at which it begins.</summary>
         public int FirstBlock;
@@ -59,7 +59,7 @@ public sealed class ComputePlan
         /// <summary>What it is compiled with.</summary>
         public Dictionary<string, int> Macros;
 
-        /// <summary>A macro's number; what the kernel takes for granted where it is not given.</summary>
+        /// <summary>The value of a macro, or the kernel's default if it is not defined.</summary>
         public int Macro(string name, int otherwise = 0)
         {
             int number;
@@ -82,11 +82,11 @@ public sealed class ComputePlan
         public int Of;
         /// <summary>Whether a resize maps corners to corners.</summary>
         public bool AlignCorners;
-        /// <summary>Place in the shape constants, number, and so on.</summary>
+        /// <summary>Position in the shape constants, value, and so on.</summary>
         public int[] Fixed;
-        /// <summary>Places in the other constants.</summary>
+        /// <summary>Positions in the other constants.</summary>
         public int[] RealPlaces;
-        /// <summary>What stands in these places.</summary>
+        /// <summary>The values at these positions.</summary>
         public float[] Reals;
     }
 
@@ -114,7 +114,7 @@ public sealed class ComputePlan
     /// <summary>Channels of an element of a buffer.</summary>
     public const int ChannelsPerBlock = 4;
 
-    /// <summary>The number of the picture that goes in.</summary>
+    /// <summary>The number of the input picture.</summary>
     public const int Picture = 0;
 
     /// <summary>Whether activations are stored in half precision.</summary>
@@ -126,13 +126,13 @@ public sealed class ComputePlan
     /// <summary>The nominal size in pixels.</summary>
     public int NominalWidth { get; private set; }
 
-    /// <summary>Channels of the picture that goes in: 3 or 1.</summary>
+    /// <summary>Channels of the input picture: 3 or 1.</summary>
     public int InputChannels { get; private set; }
 
-    /// <summary>Channels of the picture that comes out: 3 or 1.</summary>
+    /// <summary>Channels of the output picture: 3 or 1.</summary>
     public int OutputChannels { get; private set; }
 
-    /// <summary>The value that is painted.</summary>
+    /// <summary>The value that becomes the output picture.</summary>
     public int Result { get; private set; }
 
     /// <summary>Elements of four numbers in the buffer of tables.</summary>
@@ -147,10 +147,10 @@ public sealed class ComputePlan
     /// <summary>What the network calls its result.</summary>
     public string OutputName { get; private set; }
 
-    /// <summary>What the pipeline wrote beside the network.</summary>
+    /// <summary>The metadata that the pipeline wrote.</summary>
     public Dictionary<string, string> Metadata { get; private set; }
 
-    /// <summary>All values, each behind those that its size follows from.</summary>
+    /// <summary>All values, each after those that its size depends on.</summary>
     public Value[] Values { get; private set; }
 
     /// <summary>All variants of kernels.</summary>
@@ -162,7 +162,7 @@ public sealed class ComputePlan
     /// <summary>All constants.</summary>
     public Weight[] Weights { get; private set; }
 
-    /// <summary>The constants that depend on the style, of a network that has several; else none.</summary>
+    /// <summary>The constants that depend on the style, if the network has several; otherwise empty.</summary>
     public StyledWeight[] Styles { get; private set; }
 
     #endregion
@@ -182,7 +182,7 @@ public sealed class ComputePlan
     public static ComputePlan Read(byte[] file)
     {
         if (file == null || file.Length < SmallestFile || BitConverter.ToInt32(file, 0) != Magic)
-            throw new InvalidDataException("this is not a compiled network, or its begin is missing");
+            throw new InvalidDataException("this is not a compiled network, or its beginning is missing");
 
         try
         {
@@ -395,7 +395,7 @@ public sealed class ComputePlan
             foreach (var place in dispatch.RealPlaces)
                 known = known && place >= 0 && place < ComputeConstants.RealNumbers;
         }
-        if (!known) throw Damaged("one of its numbers leads nowhere");
+        if (!known) throw Damaged("one of its indices is out of range");
     }
 
     bool IsValue(int number) => number >= -1 && number < Values.Length;

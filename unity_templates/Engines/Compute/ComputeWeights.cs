@@ -21,7 +21,7 @@ public static class ComputeWeights
         return buffer;
     }
 
-    /// <summary>Lays out one weight of a buffer anew, with other numbers.</summary>
+    /// <summary>Lays out one weight of a buffer again, with other numbers.</summary>
     /// <param name="weight">which, of the plan that the buffer is of</param>
     /// <param name="data">its numbers; as many as its own, or more</param>
     /// <param name="buffer">the whole buffer</param>

@@ -27,15 +27,15 @@ public sealed class InferenceEngine : StyleTransferEngine
     /// <summary>The name of the package for people.</summary>
     public override string Name => PackageName;
 
-    /// <summary>The target of the pipeline that stands for the installed version.</summary>
+    /// <summary>The pipeline's target for the installed version.</summary>
     public override string Target => PackageTarget;
 
     /// <summary>The installed version.</summary>
     public override string Version => PackageVersion;
 
-    /// <summary>The worker for a wish on this machine.</summary>
-    public override StyleTransferWorker Choose(StyleTransferWorker wish, out string note)
-      => Choose(wish, SystemInfo.supportsComputeShaders, SystemInfo.graphicsDeviceType != GraphicsDeviceType.Null,
+    /// <summary>The worker to use on this machine.</summary>
+    public override StyleTransferWorker Choose(StyleTransferWorker requested, out string note)
+      => Choose(requested, SystemInfo.supportsComputeShaders, SystemInfo.graphicsDeviceType != GraphicsDeviceType.Null,
                 out note);
 
     /// <summary>The CPU.</summary>
@@ -64,19 +64,19 @@ public sealed class InferenceEngine : StyleTransferEngine
 
     #region Public methods
 
-    /// <summary>The worker for a wish on a machine with the given abilities.</summary>
-    /// <param name="wish">what the user asked for</param>
+    /// <summary>The worker to use on a machine with the given capabilities.</summary>
+    /// <param name="requested">the worker that the user selected</param>
     /// <param name="compute">compute shaders exist</param>
     /// <param name="graphics">there is a graphics device at all (not so with -nographics)</param>
-    /// <param name="note">null where the wish is granted, else one sentence that says what runs and why</param>
+    /// <param name="note">null if that worker is used; otherwise one sentence that says which one is used and why</param>
     public static StyleTransferWorker Choose
-      (StyleTransferWorker wish, bool compute, bool graphics, out string note)
+      (StyleTransferWorker requested, bool compute, bool graphics, out string note)
     {
         note = null;
-        if (wish == StyleTransferWorker.CSharpBurst) return wish;
-        if (wish == StyleTransferWorker.CSharp)
+        if (requested == StyleTransferWorker.CSharpBurst) return requested;
+        if (requested == StyleTransferWorker.CSharp)
         {
-            note = PackageName + " has one CPU worker; it runs (CSharpBurst).";
+            note = PackageName + " has only one CPU worker, which is used (CSharpBurst).";
             return StyleTransferWorker.CSharpBurst;
         }
 
@@ -84,17 +84,17 @@ public sealed class InferenceEngine : StyleTransferEngine
         {
             // Where there are compute shaders, the package converts pictures with them, and a GPUPixel worker then
             // downloads the tensor and uploads it again in each run (TextureTensorData.Pin).
-            if (wish == StyleTransferWorker.PixelShader)
-                note = "Where compute shaders exist, " + PackageName + " feeds its pixel shaders by way of the CPU; " +
-                  "the network runs as compute shaders instead (Compute worker).";
-            if (wish == StyleTransferWorker.ComputePrecompiled)
-                note = PackageName + " has one worker of compute shaders; it runs (Compute).";
+            if (requested == StyleTransferWorker.PixelShader)
+                note = "On machines with compute shaders, " + PackageName + " transfers pictures for its pixel " +
+                  "shaders through the CPU; the network runs as compute shaders instead (Compute worker).";
+            if (requested == StyleTransferWorker.ComputePrecompiled)
+                note = PackageName + " has only one compute shader worker, which is used (Compute).";
             return StyleTransferWorker.Compute;
         }
 
         if (graphics)
         {
-            if (wish != StyleTransferWorker.PixelShader)
+            if (requested != StyleTransferWorker.PixelShader)
                 note = "Compute shaders cannot be used on this machine; the network runs as pixel shaders " +
                   "(PixelShader worker), which is slower.";
             return StyleTransferWorker.PixelShader;
@@ -129,7 +129,8 @@ public sealed class InferenceEngine : StyleTransferEngine
         if (backend == BackendType.GPUPixel && Expands(network))
         {
             Debug.LogWarning("Style Transfer: the weights of '" + asset.DisplayName + "' are packed, which the pixel " +
-              "shaders of " + PackageName + " cannot run; it runs on the CPU. Build it with --weights float.", asset);
+              "shaders of " + PackageName + " do not support, so it runs on the CPU. Build it with --weights float.",
+              asset);
             backend = BackendType.CPU;
         }
         return new InferenceNetwork(asset, network, backend);

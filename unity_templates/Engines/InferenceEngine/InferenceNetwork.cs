@@ -217,7 +217,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
         if (backend == BackendType.GPUCompute) _commands = new CommandBuffer { name = "Style Transfer" };
     }
 
-    // Anew for each choice: layers of the run before may still be reading the last one.
+    // A new tensor for each choice: layers of the previous run may still be reading the last one.
     void AllocateStyle(float[] weights)
     {
         var before = _style;

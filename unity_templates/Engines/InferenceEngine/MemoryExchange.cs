@@ -11,8 +11,8 @@ namespace StyleTransfer.Inference
 {
 
 /// <summary>
-/// Exchange with the CPU worker, through main memory. Where the GPU can be read back without waiting, neither the
-/// picture nor the result is waited for: a run then takes some frames more.
+/// Exchange with the CPU worker, through main memory. If the GPU supports reading back asynchronously, neither the
+/// picture nor the result blocks: a run then takes a few frames longer.
 /// </summary>
 /// <remarks>
 /// The package's own way would read the GPU's tensor back at once and wait for it.
@@ -138,7 +138,7 @@ sealed class MemoryExchange : PictureExchange
         return true;
     }
 
-    // Row 0 of a texture is the bottom, row 0 of a tensor the top; a tensor holds one plane per channel.
+    // Row 0 of a texture is the bottom, row 0 of a tensor the top; a tensor has one plane per channel.
 
     void ReadPixels()
     {

@@ -6,14 +6,14 @@ namespace StyleTransferDemo
 {
 
 /// <summary>
-/// Keys for what can be set of a style, and what they are set to, on the screen.
+/// Keys for the settings of a style, and a panel that shows their values.
 /// </summary>
 [RequireComponent(typeof(StyleTransferCamera))]
 public sealed class DemoControls : MonoBehaviour
 {
     #region Editable attributes
 
-    [SerializeField, Tooltip("What stands still when the key for it is pressed.")]
+    [SerializeField, Tooltip("The component that a key switches on and off, such as the camera path.")]
     Behaviour path = null;
 
     #endregion
@@ -84,7 +84,7 @@ public sealed class DemoControls : MonoBehaviour
           Number(1 / Mathf.Max(_frameTime, 1e-6f), "0") + " frames per second");
 
         if (DemoKeys.CanBeRead) ShowKeys();
-        else GUILayout.Label("For the keys: install the package com.unity.inputsystem.");
+        else GUILayout.Label("To use the keys, install the package com.unity.inputsystem.");
 
         GUILayout.EndArea();
     }
@@ -99,13 +99,13 @@ public sealed class DemoControls : MonoBehaviour
         Line(StylizeKey, "style", _camera.Stylize ? "on" : "off");
         Line(StyleKey, "next style", model != null ? model.DisplayName : "none");
         Line("left, right", "strength", Number(_camera.Strength, "0.00"));
-        Line("down, up", "lines for the network", Number(_camera.TargetHeight * _camera.ResolutionScale, "0"));
-        Line(TemporalKey, "network on every n-th frame", Number(_camera.RunEveryFrames, "0"));
-        Line(ReprojectKey, "pictures move along", _camera.Reproject ? "on" : "off");
-        Line(InterpolateKey, "frames between pictures", _camera.Interpolate ? Late(_camera.FramesLate) : "off");
-        Line(GovernorKey, "lines follow the frame rate", _camera.TargetFrameRate > 0 ? "on" : "off");
+        Line("down, up", "lines of the network's input", Number(_camera.TargetHeight * _camera.ResolutionScale, "0"));
+        Line(TemporalKey, "run the network every n frames", Number(_camera.RunEveryFrames, "0"));
+        Line(ReprojectKey, "reproject", _camera.Reproject ? "on" : "off");
+        Line(InterpolateKey, "interpolate", _camera.Interpolate ? Late(_camera.FramesLate) : "off");
+        Line(GovernorKey, "hold 60 frames per second", _camera.TargetFrameRate > 0 ? "on" : "off");
         Line(PathKey, "camera moves", path != null && path.enabled ? "on" : "off");
-        Line(HelpKey, "hides this", "");
+        Line(HelpKey, "hide this panel", "");
     }
 
     static string Late(int frames) => "on, " + Number(frames, "0") + " frames late";

@@ -1,4 +1,4 @@
-// What looks at all channels of a pixel: a thread computes all channels of one pixel.
+// Operations over all channels of a pixel: each thread computes all channels of one pixel.
 //
 // ACROSS 0 softmax, 1 normalisation of a pixel's channels (layer norm over channels)
 

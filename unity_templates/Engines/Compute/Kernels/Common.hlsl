@@ -1,6 +1,6 @@
-// What all kernels share: resources, constants, activations, and reading a value with what is folded into it.
+// Shared by all kernels: resources, constants, activation functions, and reading a value with fused operations.
 //
-// Activations are stored four channels to an element: element (block * height + y) * width + x of a buffer holds
+// Activations are stored with four channels per element: element (block * height + y) * width + x of a buffer holds
 // channels 4 * block to 4 * block + 3 of pixel (x, y), row 0 on top. A kernel is one of the other files compiled
 // with macros that the generated .compute file defines; docs/compute.md lists them.
 
@@ -82,7 +82,7 @@ Texture2D<float4> _Picture;
 RWTexture2D<float4> _Painted;
 
 #ifdef HALF
-// The low bits are rounded off first: compilers and drivers may round or truncate in f32tof16.
+// The low bits are rounded first, because compilers and drivers may round or truncate in f32tof16.
 uint2 Packed(float4 value)
 {
     uint4 bits = (asuint(value) + 0x1000u) & 0xffffe000u;
@@ -169,7 +169,7 @@ float4 Slopes(uint kind, int table, int block)
     return 0.0;
 }
 
-// --- What is folded into reading a value ---
+// --- Operations fused into reading a value ---
 //
 // One or two terms, each a stored value with a normalisation, an activation and a second scale:
 //   NORM_A   0 none, 1 mean, scale and shift that a merge of statistics left in _Tables, 2 constants in _Weights
@@ -179,8 +179,8 @@ float4 Slopes(uint kind, int table, int block)
 //   SPREAD_B 1 the second term is one pixel, 2 it has one channel
 //   NORM_SUM, ACT_SUM  a constant scale and shift, and an activation, after that
 //   PICTURE  1 or 3: the first term is the camera's picture, of so many channels
-//   CENTRED  1 the picture is read relative to its middle pixel: a norm behind takes off what all pixels have in
-//            common, and a convolution of small numbers loses nothing at low contrast
+//   CENTRED  1 the picture is read relative to its centre pixel: a following norm cancels what all pixels have in
+//            common, and a convolution of small numbers keeps its precision at low contrast
 
 #ifndef NORM_A
 #define NORM_A 0
@@ -327,7 +327,7 @@ float4 Value(int block, int x, int y)
 #elif COMBINE == 3
     value *= TermB(block, x, y);
 #elif COMBINE == 4
-    // Channels behind the last are 0 / 0, and their weights, which are 0, would not make a number of that.
+    // Channels beyond the last are 0 / 0, which is NaN even when multiplied by their weights of 0.
     float4 quotient = value / TermB(block, x, y);
     int left = SOURCE_CHANNELS - 4 * block;
     value = float4(quotient.x, left > 1 ? quotient.y : 0.0, left > 2 ? quotient.z : 0.0, left > 3 ? quotient.w : 0.0);
@@ -338,7 +338,7 @@ float4 Value(int block, int x, int y)
     return Activated(ACT_SUM, value, BOUNDS_SUM, Slopes(ACT_SUM, SLOPES_SUM, block));
 }
 
-// --- Padding and nearest upsampling, folded into reading: PADDING 0 constant, 1 reflect, 2 edge; UPSAMPLE n ---
+// --- Padding and nearest upsampling, fused into reading: PADDING 0 constant, 1 reflect, 2 edge; UPSAMPLE n ---
 
 int Reflected(int at, int size)
 {
@@ -364,7 +364,7 @@ float4 Padded(int block, int x, int y)
     return Value(block, (int)((uint)x / UPSAMPLE), (int)((uint)y / UPSAMPLE));
 }
 
-// --- What is folded into writing ---
+// --- Operations fused into writing ---
 
 float4 Finished(float4 value, int block)
 {

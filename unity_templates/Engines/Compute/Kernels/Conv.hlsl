@@ -2,7 +2,7 @@
 // of 4 * BLOCKS output channels, a group TILE_WIDTH x TILE_HEIGHT pixels of one slice of output channels.
 //
 // LANES      how many of the four channels of an input element there are (1 to 4; below 4 for pictures)
-// SHARE      1 the group's input lies in groupshared memory; 0 each thread reads what it needs
+// SHARE      1 the group's input is in groupshared memory; 0 each thread reads what it needs
 // SHUFFLE    n output channels are n x n pixels, phase by phase (depth to space; a transposed convolution)
 // PHASED     1 the source is read as upsampled by 2: each phase has its own weights and begins one pixel on
 // KEEP       1 the value that is read is also written to _Kept, each element once
@@ -39,7 +39,7 @@ groupshared float4 Shared[THREADS];
 #include "Statistics.hlsl"
 #endif
 
-// Where a pixel of the convolution lies in the output; SHUFFLE > 1 spreads phases and crops.
+// The position of a pixel of the convolution in the output; SHUFFLE > 1 spreads phases and crops.
 int2 Place(int2 pixel, int phase)
 {
 #if SHUFFLE > 1

@@ -1,4 +1,4 @@
-// Moves channels about: each channel of the output is one channel of the source. A thread writes one pixel of four
+// Rearranges channels: each channel of the output is one channel of the source. A thread writes one pixel of four
 // channels; a group's third number is the block of channels.
 //
 // MOVE 0 a slice of channels that begins at OPTION
@@ -56,7 +56,7 @@ void ENTRY(uint3 group : SV_GroupID, uint3 inGroup : SV_GroupThreadID)
     int2 pixel = (int2)(group.xy * uint2(THREADS_X, THREADS_Y) + inGroup.xy);
     if (pixel.x >= OUTPUT_WIDTH || pixel.y >= OUTPUT_HEIGHT) return;
 
-    // Channels behind the last are 0.
+    // Channels beyond the last are 0.
     int channel = 4 * block;
     float4 value = 0.0;
     value.x = Channel(channel, pixel);

@@ -1,8 +1,8 @@
-// Writes a value out: what could not be folded into the kernel that reads it. A thread writes one pixel of four
+// Writes a value: operations that could not be fused into the kernel that reads it. A thread writes one pixel of four
 // channels; a group's third number is the block of channels.
 //
 // SAMPLE     0 the same pixel, 1 padded or cropped by PAD_LEFT and PAD_TOP, 2 nearest, 3 bilinear
-// STORE      0 only the statistics are wanted
+// STORE      0 only the statistics are needed
 // STATISTICS 1 mean and spread of what is written go to _Partials
 //
 // Sampling reads position (x, y) * SAMPLING.xy + SAMPLING.zw of the source; OPTION is how nearest rounds.

@@ -1,7 +1,7 @@
 // Pooling over KERNEL_X x KERNEL_Y pixels in steps of STRIDE_X x STRIDE_Y. A thread computes one pixel of four
 // channels; a group's third number is the block of channels.
 //
-// POOL 0 the largest, 1 the average of those inside, 2 the average with padding counted as 0
+// POOL 0 maximum, 1 average without padding, 2 average with padding counted as 0
 
 #include "Common.hlsl"
 

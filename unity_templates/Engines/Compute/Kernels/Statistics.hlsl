@@ -1,7 +1,7 @@
 // Mean and sum of squared differences of what a thread group wrote, left in _Partials for a merge.
 //
-// Two passes over the values in registers, each relative to a value of the same tile: nothing cancels, whatever
-// the mean is, and a flat tile has exactly its value as mean and 0 as spread. Needs THREADS, and groupshared
+// Two passes over the values in registers, each relative to a value of the same tile: no digits cancel for any mean,
+// and a flat tile has exactly its value as mean and 0 as spread. Needs THREADS, and groupshared
 // float4 Shared[] of at least THREADS elements.
 
 #ifndef STYLE_TRANSFER_STATISTICS
