@@ -64,7 +64,7 @@ def test_older_editors_are_named_and_not_taken(home: Path) -> None:
     with pytest.raises(PipelineError) as caught:
         editors.choose("2022.3.7f1")
     assert caught.value.code == "unity-not-found"
-    assert "wants Unity 2022.3.7f1" in str(caught.value) and "2019.4.20f1, 2021.3.4f1" in str(caught.value)
+    assert "needs Unity 2022.3.7f1" in str(caught.value) and "2019.4.20f1, 2021.3.4f1" in str(caught.value)
 
 
 def test_no_editor_at_all_says_where_it_looked(home: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_program_or_the_folder_of_an_installation_names_an_editor(home: Path, 
     hub(home, "2021.3.24f1")
     place = home / "Unity/Hub/Editor/2021.3.24f1" / part
     if part == "Editor":
-        with pytest.raises(PipelineError, match="there is no Unity editor here"):
+        with pytest.raises(PipelineError, match="no Unity editor was found there"):
             editors.editor_at(place)
         return
     editor = editors.editor_at(place)
