@@ -1133,8 +1133,8 @@ public static partial class Cases
         var inspector = (UnityEditor.Editor)Activator.CreateInstance(type, true);
         inspector.target = camera;
         inspector.OnInspectorGUI();
-        Fixture.Equal(Stub.World.Logs[0], "box Info Candy: 108,771 weights, 0.44 MB. The network sees 480 x 272: 0.5 " +
-            "billion multiply-adds a picture, one in 3 frames.", "cost");
+        Fixture.Equal(Stub.World.Logs[0], "box Info Candy: 108,771 weights, 0.44 MB. The network runs at 480 x 272: 0.5 " +
+            "billion multiply-adds per picture, once every 3 frames.", "cost");
         Fixture.Equal(Stub.World.Logs.Count, 1, "boxes before it runs");
 
         Stub.Reflect.Send(camera, "OnEnable");
