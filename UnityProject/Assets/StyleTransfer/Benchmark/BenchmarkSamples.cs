@@ -23,7 +23,7 @@ public sealed class BenchmarkSamples
     /// <exception cref="InvalidOperationException">there is no more room</exception>
     public void Add(double milliseconds)
     {
-        if (Count == _times.Length) throw new InvalidOperationException("there is room for " + Count + " times only");
+        if (Count == _times.Length) throw new InvalidOperationException("there is only room for " + Count + " times");
         _times[Count++] = milliseconds;
     }
 

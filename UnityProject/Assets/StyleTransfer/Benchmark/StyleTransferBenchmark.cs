@@ -10,48 +10,48 @@ namespace StyleTransfer.Benchmark
 {
 
 /// <summary>
-/// Times every style at every size on every worker that this machine has, and writes a table of it. Press Play, or
-/// build the scene into a player for the device that matters.
+/// Times every style at every size on every worker of this machine, and writes a table. Press Play, or build the scene
+/// into a player for your target device.
 /// </summary>
 /// <remarks>
-/// A time is that of one picture from texture to texture: to the network's size and colours, the network, back, and
-/// the wait until the GPU has done it. In a game the GPU works while the CPU goes on, so the wait is not lost there.
+/// Each time is that of one picture from texture to texture: conversion to the network's size and colours, the network,
+/// conversion back, and waiting for the GPU. In a game, the CPU continues during that wait.
 /// </remarks>
 [AddComponentMenu("Style Transfer/Benchmark")]
 public sealed class StyleTransferBenchmark : MonoBehaviour
 {
     #region Editable attributes
 
-    [SerializeField, Tooltip("The styles to time. Left empty, all styles of the project when Play is pressed or a " +
-      "player is built.")]
+    [SerializeField, Tooltip("The styles to time. If empty, all styles of the project are timed, collected when " +
+      "Play is pressed or a player is built.")]
     StyleTransferModel[] models = new StyleTransferModel[0];
 
-    [SerializeField, Tooltip("Hidden/StyleTransfer/Convert. Referred to here so that players contain it.")]
+    [SerializeField, Tooltip("Hidden/StyleTransfer/Convert. Referenced here so that it is included in players.")]
     Shader convertShader = null;
 
-    [SerializeField, Tooltip("Sizes of the picture, in pixels. A style of a fixed size runs at its own.")]
+    [SerializeField, Tooltip("Picture sizes in pixels. A style with a fixed size runs at that size.")]
     Vector2Int[] sizes = { new Vector2Int(720, 540), new Vector2Int(1280, 720), new Vector2Int(1920, 1080) };
 
-    [SerializeField, Tooltip("What to run on. What this machine does not have is left out.")]
+    [SerializeField, Tooltip("The workers to time. Those that this machine does not support are skipped.")]
     StyleTransferWorker[] workers =
     {
         StyleTransferWorker.ComputePrecompiled, StyleTransferWorker.Compute, StyleTransferWorker.PixelShader,
         StyleTransferWorker.CSharpBurst
     };
 
-    [SerializeField, Tooltip("Runs before those that count: they compile kernels and make buffers.")]
+    [SerializeField, Tooltip("Number of warm-up runs, which compile kernels and allocate buffers.")]
     int warmupRuns = 5;
 
-    [SerializeField, Tooltip("Runs that count.")]
+    [SerializeField, Tooltip("Number of timed runs.")]
     int runs = 50;
 
-    [SerializeField, Tooltip("After this many seconds a case ends, once it has three runs: for slow workers.")]
+    [SerializeField, Tooltip("Time limit in seconds for each case; at least three runs are timed.")]
     float secondsPerCase = 15;
 
-    [SerializeField, Tooltip("The file to write, beside Assets in the editor, in the player's own folder else.")]
+    [SerializeField, Tooltip("The file to write: next to Assets in the editor, in the persistent data path in a player.")]
     string fileName = "StyleTransferBenchmark.csv";
 
-    [SerializeField, Tooltip("Ends the player when the table is written.")]
+    [SerializeField, Tooltip("Quits the player after the table is written.")]
     bool quitWhenDone = false;
 
     #endregion
@@ -180,7 +180,7 @@ public sealed class StyleTransferBenchmark : MonoBehaviour
     bool HasEnough(BenchmarkSamples samples, float began)
       => samples.Count >= runs || (samples.Count >= FewestRuns && IsLate(began));
 
-    // One picture, and the wait for the GPU: a pixel that is read back has to be painted first.
+    // One picture, and waiting for the GPU: a pixel can only be read back after it has been drawn.
     string TryPaint()
     {
         try
@@ -290,13 +290,13 @@ public sealed class StyleTransferBenchmark : MonoBehaviour
         }
     }
 
-    // The table goes to the console too: a player in a browser has no folder that one can open.
+    // The table is logged too, because a player in a browser has no folder to open.
     void Finish(int cases)
     {
         IsDone = true;
         if (cases == 0)
         {
-            _status = "There is no style to time. Build one with pipeline build-unity, or assign Models.";
+            _status = "There is no style to time. Build one with pipeline build-unity, or assign styles to Models.";
             Debug.LogWarning("Style Transfer: " + _status, this);
             return;
         }

@@ -8,7 +8,7 @@ namespace StyleTransfer.Editor
 {
 
 /// <summary>
-/// How far a model's picture of its golden input is from the golden output.
+/// The difference between a model's output for its golden input and the golden output.
 /// </summary>
 public sealed class GoldenFrameResult
 {
@@ -50,7 +50,7 @@ public static class GoldenFrames
     }
 
     /// <summary>
-    /// Checks every model of this project and logs what came out. In batch mode Unity then exits: 0 if all
+    /// Checks every model of this project and logs the results. In batch mode Unity then exits: 0 if all
     /// passed, 1 if one failed or there is none.
     /// </summary>
     [MenuItem("Style Transfer/Check Golden Frames")]
@@ -67,13 +67,13 @@ public static class GoldenFrames
         }
 
         if (models == 0)
-            Debug.LogError("Style Transfer: there is no model in this project to check.");
+            Debug.LogError("Style Transfer: this project has no style to check.");
 
         if (Application.isBatchMode)
             EditorApplication.Exit(models > 0 && failures == 0 ? ExitSuccess : ExitFailure);
     }
 
-    /// <summary>Checks one model and logs what came out.</summary>
+    /// <summary>Checks one model and logs the result.</summary>
     /// <returns>whether it passed</returns>
     public static bool CheckAndLog(StyleTransferModel asset)
     {
@@ -86,8 +86,8 @@ public static class GoldenFrames
     }
 
     /// <summary>
-    /// Checks one model. Passes if every channel of every pixel is within the model's golden tolerance, plus
-    /// the half level that the golden picture lost when it was rounded to 8 bits.
+    /// Checks one model. It passes if every channel of every pixel is within the model's golden tolerance, plus
+    /// half a level because the golden picture is rounded to 8 bits.
     /// </summary>
     public static GoldenFrameResult Check(StyleTransferModel asset)
     {
@@ -121,7 +121,7 @@ public static class GoldenFrames
     {
         if (asset == null) return "the asset could not be loaded.";
         if (!asset.HasNetwork)
-            return "the asset has no network. Check that the model file beside it was imported without errors.";
+            return "the asset has no network. Check that the model file next to it was imported without errors.";
         if (asset.GoldenInput == null || asset.GoldenOutput == null)
             return "the asset has no golden pictures. Build the bundle again with pipeline build-unity.";
         for (var style = 0; style < asset.StyleCount; style++)
@@ -129,7 +129,7 @@ public static class GoldenFrames
                 return "the asset has no golden picture of its style " + asset.StyleName(style) +
                   ". Build the bundle again with pipeline build-unity.";
         if (!asset.GoldenInput.isReadable || !asset.GoldenOutput.isReadable)
-            return "its pictures cannot be read. Switch on Read/Write Enabled in their import settings.";
+            return "its pictures cannot be read. Enable Read/Write in their import settings.";
         return null;
     }
 
@@ -154,8 +154,8 @@ public static class GoldenFrames
 
         var picture = asset.StyleGoldenOutput(style);
         if (size.Width != picture.width || size.Height != picture.height)
-            return GoldenFrameResult.Failed(Title(asset) + "the network gives " + Size(size.Width, size.Height) +
-              " pixels, the golden output has " + Size(picture.width, picture.height) + ".");
+            return GoldenFrameResult.Failed(Title(asset) + "the network's output has " + Size(size.Width, size.Height) +
+              " pixels, but the golden output has " + Size(picture.width, picture.height) + ".");
 
         float worst, mean;
         Measure(actual, picture.GetPixels32(), size.Width, size.Height, channels, out worst, out mean);
@@ -167,10 +167,10 @@ public static class GoldenFrames
         var named = asset.StyleCount > 1 ? " with " + asset.StyleName(style) : "";
         return GoldenFrameResult.Compared(passed, worst, mean, Title(asset) + (passed ? "passed" : "FAILED") + named +
           " on " + worker + ", worst difference " + Number(worst) + ", mean " + Number(mean) +
-          " levels of 255 (allowed " + Number(bound) + ").");
+          " levels of 255 (tolerance " + Number(bound) + ").");
     }
 
-    // On the first worker that runs: what Auto stands for needs a graphics device.
+    // On the first worker that runs, because the one that Auto selects needs a graphics device.
     static float[] Run(StyleTransferModel asset, int style, out StyleTransferWorker worker, out WorkingSize size,
                        out int channels)
     {

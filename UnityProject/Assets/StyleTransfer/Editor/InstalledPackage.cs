@@ -9,8 +9,8 @@ public static class InstalledPackage
     /// <summary>The target of the installed engine, for a new style; null where none is installed.</summary>
     public static string Target => TargetOf(StyleTransferEngines.Installed);
 
-    /// <summary>The target for a style that is there already: that of the engine that runs it, else the installed
-    /// engine's; null where none is installed.</summary>
+    /// <summary>The target for an existing style: that of the engine that runs it, or else of the installed engine;
+    /// null if none is installed.</summary>
     public static string TargetFor(StyleTransferModel asset)
       => TargetOf(StyleTransferEngines.Find(asset) ?? StyleTransferEngines.Installed);
 

@@ -9,8 +9,8 @@ namespace StyleTransfer.Editor
 {
 
 /// <summary>
-/// One run of the command line tool <c>pipeline</c>, beside the editor, which stays usable meanwhile. Scripts
-/// are not reloaded before it ends, because a reload would forget it.
+/// One run of the command line tool <c>pipeline</c> in the background; the editor stays usable. Scripts are not
+/// reloaded before it ends, because a reload would lose it.
 /// </summary>
 public sealed class PipelineCommand : IDisposable
 {
@@ -45,7 +45,7 @@ public sealed class PipelineCommand : IDisposable
         {
             if (!_process.HasExited) _process.Kill();
         }
-        catch (InvalidOperationException) {} // it has just ended by itself
+        catch (InvalidOperationException) {} // it has just ended
         Deallocate();
     }
 
@@ -64,7 +64,7 @@ public sealed class PipelineCommand : IDisposable
         return text.ToString();
     }
 
-    /// <summary>The words after the executable: Python itself is told to run the tool.</summary>
+    /// <summary>The arguments after the executable; for Python, these include the module to run.</summary>
     public static string Arguments(string command, IEnumerable<string> arguments)
     {
         var name = Path.GetFileNameWithoutExtension(command);
@@ -116,7 +116,7 @@ public sealed class PipelineCommand : IDisposable
         }
         catch (Exception exception)
         {
-            // Win32Exception: it is not there or cannot be run. Whatever else it is, the editor must not stay locked.
+            // Win32Exception: it does not exist or cannot be run. After any exception, the editor must not stay locked.
             Append(_messages, "The command '" + PipelinePreferences.Command + "' could not be started (" +
               exception.Message + "). Install the pipeline, and set its full path in " +
               PipelinePreferences.Place + ".");

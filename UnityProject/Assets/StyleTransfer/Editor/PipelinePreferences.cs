@@ -5,8 +5,8 @@ namespace StyleTransfer.Editor
 {
 
 /// <summary>
-/// Where the command line tool <c>pipeline</c> and the sources of the styles lie on this computer. Kept in the
-/// preferences of the user, not in the project.
+/// The paths of the command line tool <c>pipeline</c> and of the styles' sources on this computer. Stored in the
+/// user's preferences, not in the project.
 /// </summary>
 public static class PipelinePreferences
 {
@@ -56,7 +56,7 @@ public static class PipelinePreferences
     static void DrawPage()
     {
         EditorGUILayout.HelpBox("The command line tool of the style transfer pipeline, or a Python that has it " +
-          "installed. Give a full path if the editor does not find it.", MessageType.None);
+          "installed. Enter a full path if the editor does not find it.", MessageType.None);
 
         var before = Command;
         var after = EditorGUILayout.DelayedTextField("Pipeline command", before);

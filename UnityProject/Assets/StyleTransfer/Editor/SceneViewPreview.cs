@@ -6,15 +6,15 @@ namespace StyleTransfer.Editor
 {
 
 /// <summary>
-/// Shows a camera's style in the Scene view, in edit mode, where its field Preview In Scene View asks for it: the Scene
-/// view's own camera gets a component with the same settings, which is in no scene and is never saved.
+/// Shows a camera's style in the Scene view, in edit mode, if its Preview In Scene View is on: the Scene view's own
+/// camera gets a component with the same settings, which belongs to no scene and is never saved.
 /// </summary>
 static class SceneViewPreview
 {
     #region Private members
 
-    // Unity redraws the Scene view when something changes; a network may take several frames, and other changes are
-    // not told.
+    // Unity redraws the Scene view when something changes; a network may take several frames, and there is no event for
+    // other changes.
     const double SecondsBetweenRedraws = 0.1;
 
     static bool s_Shows;
@@ -36,7 +36,7 @@ static class SceneViewPreview
         if (s_Shows && InternalEditorUtility.isApplicationActive) Redraw();
     }
 
-    // Frees what the components hold before their code goes away.
+    // Frees the resources of the components before their code is unloaded.
     static void Release() => s_Shows = Follow(null);
 
     // Whether any Scene view shows the style.
@@ -66,7 +66,7 @@ static class SceneViewPreview
         return true;
     }
 
-    // As Unity decides for its own image effects: the view's menu of effects, and no wireframe.
+    // The same conditions as for Unity's own image effects: enabled in the view's toolbar, and not in wireframe mode.
     static bool ShowsEffects(SceneView view)
       => view.cameraMode.drawMode == DrawCameraMode.Textured && view.sceneViewState.showImageEffects;
 

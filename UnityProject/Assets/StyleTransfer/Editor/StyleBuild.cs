@@ -14,7 +14,7 @@ public static class StyleBuild
 {
     #region Public methods
 
-    /// <summary>Asks for a trained network, and makes a style of it.</summary>
+    /// <summary>Asks for a trained network, and builds a style from it.</summary>
     [MenuItem("Assets/Create/Style Transfer/Style from Trained Network...")]
     public static void CreateFromNetwork()
     {
@@ -24,15 +24,16 @@ public static class StyleBuild
         var arguments = new List<string> { "build-unity", source, "--output", AssetsFolder };
         AddTarget(arguments, InstalledPackage.Target);
 
-        Debug.Log("Style Transfer: building a style from " + source + ". The console will say when it is done.");
+        Debug.Log("Style Transfer: building a style from " + source +
+          ". A message in the console will say when it is finished.");
         new PipelineCommand(arguments, command => Report(command, source));
     }
 
     /// <summary>The arguments that build a style again.</summary>
     /// <param name="source">path of the trained network</param>
-    /// <param name="assetPath">path of the style's asset, from the project: it says where the bundle lies</param>
+    /// <param name="assetPath">path of the style's asset in the project, from which the bundle's folder follows</param>
     /// <param name="target">what to build for; null leaves it to the pipeline</param>
-    /// <param name="report">the report beside it; null or without options builds with the defaults</param>
+    /// <param name="report">the report next to it; if null or without options, the defaults are used</param>
     public static List<string> RebuildArguments
       (string source, string assetPath, string target, StyleBuildReport report)
     {
@@ -46,7 +47,7 @@ public static class StyleBuild
         return arguments;
     }
 
-    /// <summary>The report that the pipeline wrote beside a style's asset; null where there is none.</summary>
+    /// <summary>The report that the pipeline wrote next to a style's asset; null if there is none.</summary>
     public static StyleBuildReport ReadReport(string assetPath)
     {
         if (string.IsNullOrEmpty(assetPath)) return null; // no asset yet
@@ -55,7 +56,7 @@ public static class StyleBuild
     }
 
     /// <summary>
-    /// The file that a style was built from: remembered, or asked for. Empty where the user gives none.
+    /// The file that a style was built from: remembered, or selected by the user. Empty if the user cancels.
     /// </summary>
     public static string FindSource(StyleTransferModel asset)
     {
@@ -68,7 +69,7 @@ public static class StyleBuild
         return source;
     }
 
-    /// <summary>The folder that holds StyleTransfer/, from the path of a style's asset.</summary>
+    /// <summary>The folder that contains StyleTransfer/, from the path of a style's asset.</summary>
     /// <exception cref="InvalidOperationException">the asset was moved out of the bundle</exception>
     public static string BundleParent(string assetPath)
     {
@@ -76,7 +77,7 @@ public static class StyleBuild
         var root = folders.Length - DepthInBundle;
         if (root < 1 || folders[root] != RootFolder || folders[root + 1] != ModelsFolder)
             throw new InvalidOperationException("The style was moved out of " + RootFolder + "/" + ModelsFolder +
-              "/, so a new build would not replace it. Move its folder back.");
+              "/, so a new build would not replace it. Move its folder back there.");
         return string.Join("/", folders, 0, root);
     }
 

@@ -4,7 +4,7 @@ namespace StyleTransfer.Editor
 {
 
 /// <summary>
-/// What the <c>report.json</c> beside a model says of its build.
+/// The <c>report.json</c> of a model's build.
 /// </summary>
 [Serializable]
 public sealed class StyleBuildReport

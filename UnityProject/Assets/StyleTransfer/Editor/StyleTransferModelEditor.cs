@@ -8,8 +8,8 @@ namespace StyleTransfer.Editor
 {
 
 /// <summary>
-/// Shows what a style costs, what it does to a picture, what the validator found in its network, and whether it
-/// computes here what it computed where it was built.
+/// Shows what a style costs, an example of its output, the validator's findings in its network, and whether it
+/// computes the same here as where it was built.
 /// </summary>
 [CustomEditor(typeof(StyleTransferModel))]
 sealed class StyleTransferModelEditor : UnityEditor.Editor
@@ -87,7 +87,7 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
         _findingsTitle = "Findings of the build";
     }
 
-    // A running command is left alone: looking at something else must not end a build.
+    // A running command continues: selecting something else must not stop a build.
     void OnDisable()
     {
         _command = null;
@@ -103,14 +103,14 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
     {
         var target = InstalledPackage.TargetFor(asset);
         if (target == null)
-            EditorGUILayout.HelpBox("Built for " + asset.Target + ", and no package that runs it is installed. Choose " +
+            EditorGUILayout.HelpBox("Built for " + asset.Target + ", but no package that runs it is installed. Choose " +
               "Style Transfer > Install Package.", MessageType.Warning);
         else if (!string.IsNullOrEmpty(asset.Target) && asset.Target != target)
             EditorGUILayout.HelpBox("Built for " + asset.Target + ", but " + target +
-              " is installed. Press Rebuild to build it for that.", MessageType.Warning);
+              " is installed. Press Rebuild to build it for that package.", MessageType.Warning);
 
         if (!asset.HasNetwork)
-            EditorGUILayout.HelpBox("The network is missing. Check that the model file beside this asset was " +
+            EditorGUILayout.HelpBox("The network is missing. Check that the model file next to this asset was " +
               "imported without errors.", MessageType.Error);
     }
 
@@ -214,7 +214,7 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
         if (string.IsNullOrEmpty(network))
         {
             _failure = asset.Packed == null ? "There is no network to validate."
-              : "A packed network is not a file that can be validated. Rebuild it first: pipeline decompress.";
+              : "A packed network cannot be validated. Restore the model file first with pipeline decompress.";
             return;
         }
 
@@ -260,7 +260,7 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
         if (command.ExitCode != 0)
         {
             _failure = command.Messages;
-            if (this == null) Debug.LogError("Style Transfer: the style was not built again. " + _failure);
+            if (this == null) Debug.LogError("Style Transfer: the style was not rebuilt. " + _failure);
             return;
         }
 
@@ -299,7 +299,7 @@ sealed class StyleTransferModelEditor : UnityEditor.Editor
 
     #region Words and shapes
 
-    // The largest part of a picture with the wanted aspect, over the whole picture.
+    // The largest centred part of a picture with the given aspect ratio.
     static Vector2 MiddlePart(Texture picture, float aspect)
     {
         var own = (float)picture.width / picture.height;

@@ -6,7 +6,7 @@ namespace StyleTransfer.Editor
 {
 
 /// <summary>
-/// Says in a component's inspector what its style costs at the size that is set and, while playing, what runs.
+/// Shows in a component's inspector what its style costs at the current size and, in play mode, what is running.
 /// </summary>
 [CustomEditor(typeof(StyleTransferSettings), true), CanEditMultipleObjects]
 sealed class StyleTransferSettingsEditor : UnityEditor.Editor
@@ -53,12 +53,13 @@ sealed class StyleTransferSettingsEditor : UnityEditor.Editor
         var size = model.FitSize(width, height, settings.TargetHeight);
         var pixels = (float)size.Width * size.Height / ((float)model.NominalWidth * model.NominalHeight);
         return string.Format(CultureInfo.InvariantCulture,
-          "{0}: {1:N0} weights, {2:0.00} MB. The network sees {3} x {4}: {5:0.0} billion multiply-adds a picture{6}.",
+          "{0}: {1:N0} weights, {2:0.00} MB. The network runs at {3} x {4}: {5:0.0} billion multiply-adds per " +
+          "picture{6}.",
           model.DisplayName, model.Weights, model.FileBytes / BytesPerMegabyte, size.Width, size.Height,
           model.GigaMacs * pixels, Rate(settings.RunEveryFrames));
     }
 
-    const string NoMask = "Mask Model paints pictures. Assign a network that was built with --mask.";
+    const string NoMask = "The network in Mask Model outputs pictures. Assign one that was built with --mask.";
 
     static string Styles(StyleTransferSettings settings)
     {
@@ -70,7 +71,7 @@ sealed class StyleTransferSettingsEditor : UnityEditor.Editor
     }
 
     static string Rate(int everyFrames)
-      => everyFrames == 1 ? "" : ", one in " + everyFrames.ToString(CultureInfo.InvariantCulture) + " frames";
+      => everyFrames == 1 ? "" : ", once every " + everyFrames.ToString(CultureInfo.InvariantCulture) + " frames";
 
     static string Running(StyleTransferCamera camera)
     {
@@ -82,7 +83,7 @@ sealed class StyleTransferSettingsEditor : UnityEditor.Editor
     }
 
     static string Late(int frames)
-      => frames == 0 ? "" : "; shown late by " + frames.ToString(CultureInfo.InvariantCulture) + " frames";
+      => frames == 0 ? "" : "; delayed by " + frames.ToString(CultureInfo.InvariantCulture) + " frames";
 
     #endregion
 }

@@ -5,8 +5,8 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Textures into which a render pipeline copies what belongs to a camera's frame, because its own cannot be read
-/// or are gone when they are needed. Each is made when it is asked for, and again for another size.
+/// Textures into which a render pipeline's buffers are copied for a camera's frame, because those cannot be read or no
+/// longer exist when they are needed. Each is created when it is first requested, and again for another size.
 /// </summary>
 public sealed class CameraCopies : IDisposable
 {

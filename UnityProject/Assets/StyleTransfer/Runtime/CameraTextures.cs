@@ -4,14 +4,14 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// What a component asks of its camera in the built-in render pipeline, depth and motion vectors, and takes back:
-/// flags that somebody else has set are left alone.
+/// The depth and motion vectors that a component requests from its camera in the built-in render pipeline. Flags that
+/// others have set are not changed.
 /// </summary>
 sealed class CameraTextures
 {
     #region Public members
 
-    /// <summary>Asks for what the camera's next picture needs; what is no longer needed is taken back.</summary>
+    /// <summary>Requests what the camera's next picture needs, and withdraws other requests.</summary>
     public void Request(Camera camera, bool motion, bool depth)
     {
         var wanted = DepthTextureMode.None;

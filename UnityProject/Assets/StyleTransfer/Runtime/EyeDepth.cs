@@ -4,7 +4,7 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// From what a depth texture holds to distances along the camera's axis, in world units:
+/// Converts the values of a depth texture to distances along the camera's axis, in world units:
 /// distance = (x * depth + y) / (z * depth + w).
 /// </summary>
 /// <remarks>
@@ -21,7 +21,7 @@ public static class EyeDepth
     /// <param name="near">distance of the near plane</param>
     /// <param name="far">distance of the far plane</param>
     /// <param name="orthographic">parallel instead of central projection</param>
-    /// <param name="reversed">the depth texture holds 1 at the near plane and 0 at the far one</param>
+    /// <param name="reversed">the depth texture has 1 at the near plane and 0 at the far plane</param>
     public static Vector4 Of(float near, float far, bool orthographic, bool reversed)
     {
         var range = far - near;

@@ -4,13 +4,13 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Lowers and raises the working resolution so that a frame rate is held. It only computes with numbers, and runs without Unity.
+/// Lowers and raises the working resolution to reach a frame rate. It uses nothing of Unity.
 /// </summary>
 /// <remarks>
-/// Frames are judged in windows. A window in which more than half of the frames were late lowers the resolution
-/// by one level. A run of good windows raises it by one, as a trial: with vertical sync a frame that could be
-/// shorter looks the same as one that could not, so there is no other way to find out. A trial that fails makes
-/// the next one wait twice as long.
+/// Frames are evaluated in windows. If more than half of the frames in a window were late, the resolution is lowered by
+/// one level. After a series of good windows it is raised by one level, as a trial: with vertical sync, a frame that
+/// could be shorter takes the same time as one that could not, so there is no other way to find out. After a failed
+/// trial, the next one comes after twice as many windows.
 /// </remarks>
 public sealed class FrameRateGovernor
 {

@@ -5,7 +5,7 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// A texture for each of the last frames, found by the frame's number. Each is made when it is asked for.
+/// A texture for each of the last frames, by the frame's number. Each is created when it is first requested.
 /// </summary>
 sealed class FrameTextures : IDisposable
 {

@@ -13,7 +13,7 @@ namespace StyleTransfer
 /// <remarks>
 /// A frame is shown as soon as there is a key picture at or after it, and each frame shown is the next one: the delay
 /// becomes as long as it must be, which is from one key picture to the next and as long as a run takes. Where a run
-/// takes longer than ever before, the last frame is shown again meanwhile.
+/// takes longer than ever before, the last frame is shown again in the meantime.
 /// </remarks>
 sealed class Interpolation : IDisposable
 {
@@ -100,8 +100,7 @@ sealed class Interpolation : IDisposable
     /// <summary>Goes on to the next frame, if it can be shown yet. False if no frame can be shown.</summary>
     public bool Advance()
     {
-        // Those before the last one that is not after the frame shown are of no more use, nor are those whose frame is no
-        // longer kept.
+        // Drop key pictures before the last one that is not after the shown frame, and those whose frame is no longer kept.
         while (_keyCount > 0 && _number - _keyFrames[0] >= _kept) DropKeys(1);
         if (_keyCount == 0) return _hasShown;
 

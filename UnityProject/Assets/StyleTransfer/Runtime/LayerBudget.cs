@@ -4,8 +4,8 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Knows what each layer of a network costs on this machine, and so how many of them fit into a frame.
-/// It only computes with numbers, and runs without Unity.
+/// Stores the cost of each layer of a network on this machine, and computes how many layers fit into a frame.
+/// It uses nothing of Unity.
 /// </summary>
 public sealed class LayerBudget
 {

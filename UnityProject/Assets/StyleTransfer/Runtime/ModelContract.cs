@@ -5,8 +5,8 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Compares what a <see cref="StyleTransferModel"/> says with the network that was loaded, so that a
-/// model file exchanged behind the asset's back is named instead of shown in wrong colours.
+/// Compares a <see cref="StyleTransferModel"/> with the network that was loaded, so that a model file that was
+/// replaced is reported, instead of showing wrong colours.
 /// </summary>
 public static class ModelContract
 {
@@ -25,11 +25,11 @@ public static class ModelContract
 
         if (network.Inputs[0] != asset.InputName)
             return Say(asset, "the network's input is called '" + network.Inputs[0] +
-              "', the asset says '" + asset.InputName + "'");
+              "' instead of '" + asset.InputName + "'");
 
         if (inputs > PictureInputs && network.Inputs[PictureInputs] != asset.StyleInput)
             return Say(asset, "the network's second input is called '" + network.Inputs[PictureInputs] +
-              "', the asset says '" + asset.StyleInput + "'");
+              "' instead of '" + asset.StyleInput + "'");
 
         if (!network.Outputs.Contains(asset.OutputName))
             return Say(asset, "the network has no output called '" + asset.OutputName + "'");
@@ -49,18 +49,18 @@ public static class ModelContract
     static string FindShapeMismatch(StyleTransferModel asset, NetworkDescription network)
     {
         if (!asset.IsPredictor && asset.InputChannels != ColorChannels && asset.InputChannels != GreyChannels)
-            return Say(asset, "the asset asks for " + Number(asset.InputChannels) +
-              " input channels; a picture has 3 or 1");
+            return Say(asset, "the asset declares " + Number(asset.InputChannels) +
+              " input channels, but a picture has 3 or 1");
 
         if (Differs(network.Channels, asset.InputChannels))
-            return Say(asset, "the network takes " + Number(network.Channels) + " channels, the asset says " +
+            return Say(asset, "the network has " + Number(network.Channels) + " input channels instead of " +
               Number(asset.InputChannels));
 
         if (!asset.FixedSize) return null;
 
         if (Differs(network.Width, asset.NominalWidth) || Differs(network.Height, asset.NominalHeight))
-            return Say(asset, "the network runs at " + Number(network.Width) + "x" + Number(network.Height) +
-              " only, the asset says " + Number(asset.NominalWidth) + "x" + Number(asset.NominalHeight));
+            return Say(asset, "the network runs only at " + Number(network.Width) + "x" + Number(network.Height) +
+              ", not at " + Number(asset.NominalWidth) + "x" + Number(asset.NominalHeight));
 
         return null;
     }
@@ -79,7 +79,7 @@ public static class ModelContract
 
         string contract, digest;
         if (!metadata.TryGetValue(ContractKey, out contract))
-            return Say(asset, "the model file carries no image contract, so it was not made for a bundle");
+            return Say(asset, "the model file contains no image contract, so it was not made for a bundle");
 
         // What remains after the ranges of 0..1 are struck out is another range.
         if (contract.Replace(BakedRange, "").Contains(RangeKey))
@@ -95,7 +95,7 @@ public static class ModelContract
 
     static string Say(StyleTransferModel asset, string what)
       => "Style transfer model '" + asset.DisplayName + "': " + what + ". The model file and the .asset file " +
-         "beside it do not belong together: build the bundle again with pipeline build-unity and copy its " +
+         "next to it do not belong together: build the bundle again with pipeline build-unity and copy its " +
          "whole folder.";
 
     static string Number(int value) => value.ToString(CultureInfo.InvariantCulture);

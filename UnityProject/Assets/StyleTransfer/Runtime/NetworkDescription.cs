@@ -4,7 +4,7 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// What a loaded network says of itself, whatever engine loaded it.
+/// The properties of a loaded network, independent of the engine.
 /// </summary>
 public sealed class NetworkDescription
 {

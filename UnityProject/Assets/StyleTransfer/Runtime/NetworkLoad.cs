@@ -5,11 +5,10 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// One load of a model's network. The bytes of a packed model are rebuilt on another thread meanwhile; an imported
-/// one is ready at once.
+/// Loads a model's network. A packed model is rebuilt on another thread; an imported one is ready at once.
 /// </summary>
 /// <remarks>
-/// To be used on the main thread: start, go on drawing, and take it when it is ready.
+/// Use it on the main thread: start it, continue drawing, and take the result when it is ready.
 /// </remarks>
 public sealed class NetworkLoad
 {
@@ -23,7 +22,7 @@ public sealed class NetworkLoad
     {
         if (!model.HasNetwork)
             throw new InvalidOperationException("Style transfer model '" + model.DisplayName +
-              "' has no network. Check that the model file lies beside the asset and was imported without errors.");
+              "' has no network. Check that the model file is next to the asset and was imported without errors.");
 
         var engine = StyleTransferEngines.Find(model);
         if (engine == null) throw new InvalidOperationException(DescribeMissingEngine(model));
@@ -79,7 +78,7 @@ public sealed class NetworkLoad
         var packed = model.Packed.bytes;
 
     #if UNITY_WEBGL && !UNITY_EDITOR
-        // There are no threads.
+        // WebGL has no threads.
         var done = new TaskCompletionSource<byte[]>();
         try
         {
@@ -110,7 +109,7 @@ public sealed class NetworkLoad
 
     static string DescribeMissingEngine(StyleTransferModel model)
     {
-        var text = "Style transfer model '" + model.DisplayName + "' was built for " + model.Target + ", and ";
+        var text = "Style transfer model '" + model.DisplayName + "' was built for " + model.Target + ", but ";
         var installed = StyleTransferEngines.Installed;
         if (installed == null)
             return text + "this project has no package that runs it. Choose Style Transfer > Install Package, or add " +

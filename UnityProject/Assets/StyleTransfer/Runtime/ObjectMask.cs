@@ -50,7 +50,7 @@ sealed class ObjectMask : IDisposable
         if (_eye == null) AllocateEye();
         var mask = Prepare(camera, size, null);
 
-        // A replacement shader has no material of ours.
+        // A replacement shader does not use our material.
         Shader.SetGlobalMatrix(ViewProjectionId, _viewProjection);
         Shader.SetGlobalVector(EyeDepthId, _eyeDepth);
         Shader.SetGlobalVector(MaskSizeId, new Vector4(size.Width, size.Height, 0, 0));

@@ -11,11 +11,11 @@ sealed class PackedIntegers
 {
     #region Public members
 
-    /// <summary>Reads from two sections of the data: symbols, and behind them bits.</summary>
+    /// <summary>Reads from two sections of the data: symbols, followed by bits.</summary>
     public PackedIntegers(byte[] data, int symbolsBegin, int symbolsEnd, int bitsEnd)
     {
         if (symbolsEnd - symbolsBegin < StateBytes || (symbolsEnd - symbolsBegin) % WordBytes != 0)
-            throw PackedModel.Damaged("the section of symbols is cut off");
+            throw PackedModel.Damaged("the section of symbols is truncated");
 
         _data = data;
         _word = symbolsBegin;

@@ -8,10 +8,10 @@ namespace StyleTransfer
 
 /// <summary>
 /// Reads packed models: a model file with holes, and integers whose numbers fill them. The format is described in
-/// docs/packed-format.md of the pipeline; it gives the very bytes that were packed, on every machine.
+/// docs/packed-format.md of the pipeline. The result is identical to the packed bytes, on every machine.
 /// </summary>
 /// <remarks>
-/// Whatever the bytes are, it ends, and takes memory in proportion to what a sound header claims.
+/// For any input it terminates, and uses memory in proportion to the sizes that a valid header declares.
 /// </remarks>
 public static class PackedModel
 {
@@ -29,7 +29,7 @@ public static class PackedModel
     public static byte[] Unpack(byte[] packed)
     {
         if (packed == null || packed.Length < HeaderBytes || ReadUInt32(packed, 0) != Magic)
-            throw new InvalidDataException("this is not a packed model, or its begin is missing");
+            throw new InvalidDataException("this is not a packed model, or its beginning is missing");
 
         // Version and flags; no flag has a meaning yet.
         var version = ReadUInt32(packed, VersionOffset);
@@ -43,10 +43,10 @@ public static class PackedModel
         long symbolBytes = ReadUInt32(packed, SymbolBytesOffset);
         long bitBytes = ReadUInt32(packed, BitBytesOffset);
         if (HeaderBytes + deflatedBytes + symbolBytes + bitBytes != packed.Length)
-            throw Damaged("its length is not the one that its header gives");
+            throw Damaged("its length differs from the one in its header");
 
         var crc = Crc32(packed, HeaderBytes, packed.Length, Crc32(packed, 0, ChecksumOffset, 0));
-        if (crc != ReadUInt32(packed, ChecksumOffset)) throw Damaged("its checksum does not fit");
+        if (crc != ReadUInt32(packed, ChecksumOffset)) throw Damaged("its checksum is wrong");
 
         var symbols = HeaderBytes + (int)deflatedBytes;
         var integers = new PackedIntegers(packed, symbols, symbols + (int)symbolBytes, packed.Length);
@@ -54,7 +54,7 @@ public static class PackedModel
         var model = Fill(head, integers, modelBytes);
 
         if (Crc32(model, 0, model.Length, 0) != ReadUInt32(packed, ModelChecksumOffset))
-            throw Damaged("the rebuilt model's checksum does not fit");
+            throw Damaged("the rebuilt model's checksum is wrong");
         return model;
     }
 
@@ -120,7 +120,7 @@ public static class PackedModel
         var floats = new float[ChunkSize];
         foreach (var hole in holes)
         {
-            if (hole.Gap > head.Length - place) throw Damaged("a hole lies behind the template");
+            if (hole.Gap > head.Length - place) throw Damaged("a hole is outside the template");
             Buffer.BlockCopy(head, place, model, end, hole.Gap);
             place += hole.Gap;
             end += hole.Gap;
@@ -237,7 +237,7 @@ public static class PackedModel
     static int ReadSize(byte[] data, int place)
     {
         var size = ReadUInt32(data, place);
-        if (size > MostBytes) throw Damaged("it claims " + size.ToString(CultureInfo.InvariantCulture) + " bytes");
+        if (size > MostBytes) throw Damaged("its header declares " + size.ToString(CultureInfo.InvariantCulture) + " bytes");
         return (int)size;
     }
 
@@ -251,14 +251,14 @@ public static class PackedModel
         long number = 0;
         for (var shift = 0; shift < mostBits; shift += bitsPerByte)
         {
-            if (place >= data.Length) throw Damaged("the table of holes is cut off");
+            if (place >= data.Length) throw Damaged("the table of holes is truncated");
             var part = data[place++];
             number |= (long)(part & mask) << shift;
             if (part > mask) continue;
             if (number > most) throw Damaged("a number in the table of holes is too large");
             return (int)number;
         }
-        throw Damaged("a number in the table of holes does not end");
+        throw Damaged("a number in the table of holes is not terminated");
     }
 
     static byte[] Inflate(byte[] data, int begin, int count, int size)
@@ -273,7 +273,7 @@ public static class PackedModel
                 while (end < size)
                 {
                     var read = inflater.Read(head, end, size - end);
-                    if (read == 0) throw Damaged("the template is cut off");
+                    if (read == 0) throw Damaged("the template is truncated");
                     end += read;
                 }
                 if (inflater.ReadByte() >= 0) throw Damaged("the template is too long");
@@ -287,7 +287,7 @@ public static class PackedModel
         return head;
     }
 
-    // CRC-32 as in zlib, PNG and ZIP: reflected, polynomial 0xEDB88320. The result goes on from an earlier one.
+    // CRC-32 as in zlib, PNG and ZIP: reflected, polynomial 0xEDB88320. It continues from an earlier result.
     static uint Crc32(byte[] data, int begin, int end, uint crc)
     {
         crc = ~crc;

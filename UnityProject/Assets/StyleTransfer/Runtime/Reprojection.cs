@@ -5,7 +5,7 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Where motion vectors and depth come from. The numbers are passes of StyleTransferMotion.shader.
+/// The source of motion vectors and depth. The values are passes of StyleTransferMotion.shader.
 /// </summary>
 public enum MotionSource
 {
@@ -20,8 +20,8 @@ public enum MotionSource
 }
 
 /// <summary>
-/// Moves a finished picture of the network along with the scene, until the next one is finished: the material,
-/// textures and order of passes of StyleTransferMotion.shader.
+/// Moves the network's last picture along with the scene until the next one is finished: the material, textures and
+/// order of passes of StyleTransferMotion.shader.
 /// </summary>
 /// <remarks>
 /// Two histories of motion are kept: since the picture that is shown was taken from the camera, and since the one

@@ -32,7 +32,7 @@ sealed class RunSchedule : IDisposable
 
     /// <summary>Computes one frame's share. True when the run has ended.</summary>
     /// <param name="spreadFrames">the most frames that a run may take, where no milliseconds are given</param>
-    /// <param name="milliseconds">what a frame may spend; 0 asks for <paramref name="spreadFrames"/></param>
+    /// <param name="milliseconds">time limit per frame; 0 uses <paramref name="spreadFrames"/></param>
     /// <param name="waits">waits for what is not there yet; otherwise that is for a later frame</param>
     public bool Advance(int spreadFrames, float milliseconds, bool waits)
     {
@@ -122,9 +122,9 @@ sealed class RunSchedule : IDisposable
 /// Measures what layers take: CPU workers by the clock, GPU workers by waiting for the GPU before and after.
 /// </summary>
 /// <remarks>
-/// Waiting stalls, therefore runs are measured seldom (<see cref="LayerBudget.RunsBetweenMeasurements"/>). A
-/// read-back of one texel stands in the GPU's queue behind all that was given to it; Barracuda's own way to wait,
-/// FlushSchedule, reads back the whole tensor of the layer (GenericWorker.cs:201 of 3.0.0).
+/// Waiting stalls, so runs are rarely measured (<see cref="LayerBudget.RunsBetweenMeasurements"/>). Reading back one
+/// texel waits for everything that was queued on the GPU before; Barracuda's own FlushSchedule reads back the whole
+/// tensor of the layer (GenericWorker.cs:201 of 3.0.0).
 /// </remarks>
 sealed class LayerTimer : IDisposable
 {

@@ -17,7 +17,7 @@ public struct StyleMix
     /// <summary>The number of the style that is blended in.</summary>
     public int SecondStyle;
 
-    /// <summary>How much of the second one: 0 is <see cref="Style"/> alone, 1 is <see cref="SecondStyle"/> alone.
+    /// <summary>How much of the second one: 0 is only <see cref="Style"/>, 1 is only <see cref="SecondStyle"/>.
     /// </summary>
     public float Blend;
 
@@ -50,7 +50,7 @@ public struct StyleMix
 
     #region For networks
 
-    /// <summary>Writes a weight for each style; numbers beyond the last style stand for the last.</summary>
+    /// <summary>Writes a weight for each style; numbers beyond the last style count as the last.</summary>
     /// <param name="weights">as many as the network has styles</param>
     /// <returns>whether any of them changed</returns>
     internal bool Write(float[] weights)

@@ -6,7 +6,7 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// The loaded networks of a camera: the one that is shown, the one that is wanted, and those that are kept ready.
+/// The loaded networks of a camera: the one that is shown, the one that was selected, and those that are kept loaded.
 /// </summary>
 /// <remarks>
 /// At most one network is loaded at a time, and at most one per frame. Packed ones are rebuilt on another thread;
@@ -18,12 +18,12 @@ sealed class StyleSet : IDisposable
     #region Public members
 
     /// <summary>An empty set.</summary>
-    /// <param name="wish">what to run the networks on</param>
+    /// <param name="requested">the worker for the networks</param>
     /// <param name="convertShader">for the runners</param>
     /// <param name="owner">named by messages in the console</param>
-    public StyleSet(StyleTransferWorker wish, Shader convertShader, UnityEngine.Object owner)
+    public StyleSet(StyleTransferWorker requested, Shader convertShader, UnityEngine.Object owner)
     {
-        _wish = wish;
+        _requested = requested;
         _convertShader = convertShader;
         _owner = owner;
     }
@@ -31,17 +31,17 @@ sealed class StyleSet : IDisposable
     /// <summary>The runner of the picture that is shown; null before the first.</summary>
     public StyleTransferRunner Shown { get; private set; }
 
-    /// <summary>The runner of the wanted style; null until it is loaded, or if it cannot be.</summary>
+    /// <summary>The runner of the selected style; null until it is loaded, or if it cannot be loaded.</summary>
     public StyleTransferRunner Wanted => RunnerOf(_wanted);
 
-    /// <summary>Whether the wanted style will be there in some frames: it is neither loaded nor has it failed.</summary>
+    /// <summary>Whether the selected style is still to be loaded: it is neither loaded nor has it failed.</summary>
     public bool IsLoading => _wanted != null && Wanted == null && !_failed.Contains(_wanted);
 
     /// <summary>How many networks are loaded.</summary>
     public int Count => _runners.Count;
 
     /// <summary>
-    /// Loads at most one network, the wanted one before those that are kept, and frees those that nobody needs.
+    /// Loads at most one network, the selected one before those that are kept, and frees those that are not needed.
     /// </summary>
     /// <param name="wanted">the style to show; may be null</param>
     /// <param name="kept">styles to have ready; null for none</param>
@@ -82,7 +82,7 @@ sealed class StyleSet : IDisposable
 
     #region Private members
 
-    readonly StyleTransferWorker _wish;
+    readonly StyleTransferWorker _requested;
     readonly Shader _convertShader;
     readonly UnityEngine.Object _owner;
     readonly List<StyleTransferRunner> _runners = new List<StyleTransferRunner>();
@@ -91,7 +91,7 @@ sealed class StyleSet : IDisposable
     StyleTransferModel _wanted;
     string _reportedNote;
 
-    // A packed network that is being rebuilt. Given up by forgetting it: it holds nothing that must be freed.
+    // A packed network that is being rebuilt. It can simply be dropped, because it owns nothing that must be freed.
     NetworkLoad _loading;
 
     StyleTransferRunner RunnerOf(StyleTransferModel model)
@@ -118,7 +118,7 @@ sealed class StyleSet : IDisposable
 
             var ready = _loading;
             _loading = null;
-            using (Markers.Load.Auto()) _runners.Add(new StyleTransferRunner(ready, _wish, _convertShader));
+            using (Markers.Load.Auto()) _runners.Add(new StyleTransferRunner(ready, _requested, _convertShader));
             ReportNote(_runners[_runners.Count - 1].WorkerNote);
         }
         catch (Exception exception)

@@ -7,12 +7,12 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Shows a camera's picture in a painter's style. By itself in the built-in render pipeline; in URP and HDRP a
-/// pass of ours does the drawing and looks for this component on the camera.
+/// Stylises a camera's picture. In the built-in render pipeline it draws by itself; in URP and HDRP, the bundle's
+/// render pass does the drawing and looks for this component on the camera.
 /// </summary>
 /// <remarks>
-/// Order matters among image effects: put this one after tone mapping, because the network sees colours of
-/// 0..1 only.
+/// The order of image effects matters: put this one after tone mapping, because the network's input is limited to
+/// 0..1.
 /// </remarks>
 [RequireComponent(typeof(Camera)), ExecuteAlways]
 [AddComponentMenu("Style Transfer/Style Transfer Camera")]
@@ -26,8 +26,8 @@ public class StyleTransferCamera : StyleTransferSettings
     /// <summary>How many networks are loaded.</summary>
     public int LoadedStyles => _effect != null ? _effect.LoadedStyles : 0;
 
-    /// <summary>Working lines over <see cref="StyleTransferSettings.TargetHeight"/>, as far as they were lowered
-    /// to hold a frame rate.</summary>
+    /// <summary>Actual lines divided by <see cref="StyleTransferSettings.TargetHeight"/>; below 1 if they were lowered to
+    /// reach a frame rate.</summary>
     public float ResolutionScale => _effect != null ? _effect.ResolutionScale : 1;
 
     /// <summary>By how many frames the picture shown is late; above 0 only with
@@ -35,7 +35,7 @@ public class StyleTransferCamera : StyleTransferSettings
     public int FramesLate => _effect != null ? _effect.Delay : 0;
 
     /// <summary>
-    /// After a cut or a teleport: what was shown is no longer moved, and the network runs at once.
+    /// Call this after a cut or a teleport: the last picture is no longer reprojected, and the network runs at once.
     /// </summary>
     public void Cut()
     {
@@ -69,8 +69,8 @@ public class StyleTransferCamera : StyleTransferSettings
     public bool IsShowing => _effect != null && IsOn && IsActive;
 
     /// <summary>
-    /// Whether motion vectors and depth would be put to use. A picture that is shown in the frame that it was
-    /// taken from needs neither, unless the one before it is to steady it. The Scene view has none in edit mode.
+    /// Whether motion vectors and depth are needed. A picture that is shown in the frame that it was taken from needs
+    /// neither, unless the previous one is used to stabilise it. The Scene view has none in edit mode.
     /// </summary>
     /// <param name="lags">the pipeline shows pictures one frame late at best</param>
     public bool NeedsMotion(bool lags)
@@ -81,7 +81,7 @@ public class StyleTransferCamera : StyleTransferSettings
     /// <param name="width">of the camera's picture</param>
     /// <param name="height">of the camera's picture</param>
     /// <param name="depth">the camera's depth; null is the global depth texture</param>
-    /// <returns>null if there can be no mask, which was said then: the camera's picture is to be left alone</returns>
+    /// <returns>null if there can be no mask, which has then been logged: do not change the camera's picture</returns>
     public RenderTexture PrepareMask(int width, int height, Texture depth = null)
     {
         _framesWithoutPass = 0;
@@ -139,7 +139,7 @@ public class StyleTransferCamera : StyleTransferSettings
 
     const float MillisecondsPerSecond = 1000;
 
-    // Frames without a pass after which it is said that there is none.
+    // Number of frames without a pass after which a warning is logged.
     const int PatientFrames = 60;
 
     static readonly List<StyleTransferCamera> s_Enabled = new List<StyleTransferCamera>();
@@ -151,7 +151,7 @@ public class StyleTransferCamera : StyleTransferSettings
     readonly CameraCopies _copies = new CameraCopies();
     readonly CameraTextures _textures = new CameraTextures();
 
-    // What _effect was made of, or could not be made of: tried once, not every frame.
+    // The shaders that _effect was created from, or could not be created from: tried once, not every frame.
     bool _tried, _triedMask;
     bool _reportedNoModel;
     int _framesWithoutPass;
@@ -253,10 +253,10 @@ public class StyleTransferCamera : StyleTransferSettings
         if (component != null) component._rendered = true;
     }
 
-    // In edit mode only where that is asked for.
+    // In edit mode, only if a preview is requested.
     bool IsActive => Application.isPlaying || (IsInSceneView ? PreviewInSceneView : PreviewInEditMode);
 
-    // The Scene view's camera has a component of its own, see SceneViewPreview of the editor's assembly.
+    // The Scene view's camera has its own component, see SceneViewPreview in the editor assembly.
     bool IsInSceneView => _camera != null && _camera.cameraType == CameraType.SceneView;
 
     bool IsOn => Stylize && CurrentStrength > 0;
@@ -361,7 +361,7 @@ public class StyleTransferCamera : StyleTransferSettings
 
     #region Reports
 
-    // The picture goes on unstylised; disabling and enabling the component tries again.
+    // The picture stays unstylised; disabling and enabling the component tries again.
     void ReportFailure(Exception exception) => _effect.ReportFailure(exception);
 
     void ReportNoModel()
@@ -375,7 +375,7 @@ public class StyleTransferCamera : StyleTransferSettings
     void ReportNoPass()
       => Debug.LogWarning("Style Transfer: this project renders with '" + CurrentPipeline.name + "', and no pass of " +
            "it draws this camera's style. URP: add Style Transfer Feature to the renderer. HDRP: add a Custom Pass " +
-           "Volume with a Style Transfer Custom Pass. Both lie in folders of StyleTransfer/Runtime.", this);
+           "Volume with a Style Transfer Custom Pass. Both are in folders of StyleTransfer/Runtime.", this);
 
     #endregion
 }

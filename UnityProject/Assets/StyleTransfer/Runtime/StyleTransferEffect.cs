@@ -5,8 +5,8 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// What a camera needs to show itself in a style, whatever the render pipeline: takes pictures from the camera,
-/// runs the network on them at its own pace, and shows the last finished picture, moved to where things are now.
+/// Stylises a camera, independent of the render pipeline: takes pictures from the camera, runs the network on them at
+/// its own pace, and shows the last finished picture, reprojected to the current frame.
 /// </summary>
 /// <remarks>
 /// Three steps per frame. <see cref="Observe"/> and <see cref="Compose"/> draw, at once or into a command buffer.
@@ -38,13 +38,13 @@ sealed class StyleTransferEffect : IDisposable
         }
     }
 
-    /// <summary>The runner of the style that is shown, else of the one that will be; null if there is none.</summary>
+    /// <summary>The runner of the style that is shown, or of the next one; null if there is none.</summary>
     public StyleTransferRunner Runner => _styles.Shown ?? _styles.Wanted;
 
     /// <summary>How many networks are loaded, of styles and masks.</summary>
     public int LoadedStyles => _styles.Count + _masks.Count;
 
-    /// <summary>Working lines over wished lines; below 1 where a frame rate asks for it.</summary>
+    /// <summary>Actual lines divided by requested lines; below 1 if the frame rate requires it.</summary>
     public float ResolutionScale => _settings.TargetFrameRate > 0 ? _governor.Scale : 1;
 
     /// <summary>Whether a recorded frame shows the network's picture of itself, not of a frame before.</summary>
@@ -68,7 +68,7 @@ sealed class StyleTransferEffect : IDisposable
         _reprojection.SetCopies(depth, motion);
     }
 
-    /// <summary>Loads what the settings ask for, and holds the frame rate that they ask for.</summary>
+    /// <summary>Loads the selected styles, and adapts the resolution to the target frame rate.</summary>
     /// <param name="frameMilliseconds">what the last frame took</param>
     public void Update(float frameMilliseconds)
     {

@@ -5,9 +5,9 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// What runs networks: an inference package, or kernels of our own. Each engine is an assembly of its own in
-/// StyleTransfer/Engines, compiled where its package is installed, which registers itself with
-/// <see cref="StyleTransferEngines"/>. Everything else in StyleTransfer knows engines only by this class.
+/// Runs networks, with an inference package or with the bundle's own kernels. Each engine is a separate assembly in
+/// StyleTransfer/Engines, which is compiled only if its package is installed and registers itself with
+/// <see cref="StyleTransferEngines"/>. All other code uses engines only through this class.
 /// </summary>
 public abstract class StyleTransferEngine
 {
@@ -16,7 +16,7 @@ public abstract class StyleTransferEngine
     /// <summary>The name of the engine for people, such as "Barracuda".</summary>
     public abstract string Name { get; }
 
-    /// <summary>The target of the pipeline that stands for the installed version, such as "barracuda-3.0".</summary>
+    /// <summary>The pipeline's target for the installed version, such as "barracuda-3.0".</summary>
     public abstract string Target { get; }
 
     /// <summary>The installed version for people, as far as scripts can know it, such as "3.0 or newer".</summary>
@@ -29,10 +29,10 @@ public abstract class StyleTransferEngine
 
     #region Workers
 
-    /// <summary>The worker for a wish on this machine; never <see cref="StyleTransferWorker.Auto"/>.</summary>
-    /// <param name="wish">what the user asked for</param>
-    /// <param name="note">null where the wish is granted, else one sentence that says what runs and why</param>
-    public abstract StyleTransferWorker Choose(StyleTransferWorker wish, out string note);
+    /// <summary>The worker to use on this machine; never <see cref="StyleTransferWorker.Auto"/>.</summary>
+    /// <param name="requested">the worker that the user selected</param>
+    /// <param name="note">null if that worker is used; otherwise one sentence that says which one is used and why</param>
+    public abstract StyleTransferWorker Choose(StyleTransferWorker requested, out string note);
 
     /// <summary>
     /// The workers that <see cref="StyleTransferNetwork.Compute"/> is used with to prove a golden frame, the
@@ -66,7 +66,7 @@ public abstract class StyleTransferEngine
     /// <param name="worker">what <see cref="Choose"/> gave</param>
     /// <exception cref="Exception">as above</exception>
     public virtual StyleTransferNetwork LoadFile(StyleTransferModel model, byte[] file, StyleTransferWorker worker)
-      => throw new NotSupportedException(Name + " loads no model files while the game runs.");
+      => throw new NotSupportedException(Name + " cannot load model files while the game runs.");
 
     #endregion
 }

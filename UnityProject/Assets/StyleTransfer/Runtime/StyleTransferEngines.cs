@@ -14,7 +14,7 @@ public static class StyleTransferEngines
     /// <summary>All engines, in the order in which they registered.</summary>
     public static IReadOnlyList<StyleTransferEngine> All => s_All;
 
-    /// <summary>The inference package of this project; an engine without a package if there is none; else null.
+    /// <summary>The engine with an inference package; if there is none, an engine without a package; otherwise null.
     /// </summary>
     public static StyleTransferEngine Installed
     {

@@ -4,9 +4,8 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Everything about one style network: the imported model, what its numbers mean, where it comes from, what it
-/// costs, and a golden frame to prove that it computes here what it computed where it was built.
-/// Written by the pipeline; not to be edited by hand.
+/// One style: the imported model, its image contract, its source, its cost, and a golden frame to check that it
+/// computes the same here as where it was built. Written by the pipeline; do not edit it by hand.
 /// </summary>
 /// <remarks>
 /// The network takes red, green, blue in 0..1 as a picture file stores them (sRGB values, never linear light),
@@ -26,16 +25,16 @@ public sealed class StyleTransferModel : ScriptableObject
     [SerializeField, Tooltip("The network with its weights packed, instead of an imported one.")]
     TextAsset packed = null;
 
-    [SerializeField, Tooltip("The name to show to users.")]
+    [SerializeField, Tooltip("The display name.")]
     string displayName = "";
 
     [SerializeField, Tooltip("The file that the network was built from.")]
     string source = "";
 
-    [SerializeField, Tooltip("Digest of that file. The model's metadata carries the same one.")]
+    [SerializeField, Tooltip("Digest of that file. The model's metadata contains the same digest.")]
     string sourceDigest = "";
 
-    [SerializeField, Tooltip("Digest of the model file beside this asset.")]
+    [SerializeField, Tooltip("Digest of the model file next to this asset.")]
     string modelDigest = "";
 
     [SerializeField, Tooltip("The kind of network that was recognised.")]
@@ -58,10 +57,10 @@ public sealed class StyleTransferModel : ScriptableObject
     [SerializeField, Tooltip("Channels of the output: 3 (colour) or 1 (grey).")]
     int outputChannels = 3;
 
-    [SerializeField, Tooltip("The width, in pixels, that the costs below are given for.")]
+    [SerializeField, Tooltip("Width in pixels for which the model was built and its cost is given.")]
     int nominalWidth = 960;
 
-    [SerializeField, Tooltip("The height, in pixels, that the costs below are given for.")]
+    [SerializeField, Tooltip("Height in pixels for which the model was built and its cost is given.")]
     int nominalHeight = 540;
 
     [SerializeField, Tooltip("Width and height of the input must be multiples of this.")]
@@ -73,32 +72,32 @@ public sealed class StyleTransferModel : ScriptableObject
     [SerializeField, Tooltip("Width of the output divided by width of the input.")]
     float outputScale = 1;
 
-    [SerializeField, Tooltip("Name of the model's second input, which takes a weight for each of its styles; empty " +
-      "where it has none.")]
+    [SerializeField, Tooltip("Name of the model's second input, which takes one weight per style; empty if there is " +
+      "none.")]
     string styleInput = "";
 
-    [SerializeField, Tooltip("Names of the styles that the network has, in the order of their numbers; empty for one.")]
+    [SerializeField, Tooltip("Names of the network's styles, in the order of their numbers; empty if there is only one.")]
     string[] styleNames = new string[0];
 
-    [SerializeField, Tooltip("The numbers of each of these styles, where the second input takes those of one.")]
+    [SerializeField, Tooltip("The style vector of each of these styles, if the second input takes such a vector.")]
     TextAsset styleVectors = null;
 
-    [SerializeField, Tooltip("What makes such numbers of another style, a picture or a vector.")]
+    [SerializeField, Tooltip("The network that computes the style vector of another style, from a picture or a vector.")]
     StyleTransferModel predictor = null;
 
-    [SerializeField, Tooltip("The network makes the numbers of a style for another one; it paints no pictures.")]
+    [SerializeField, Tooltip("This network computes style vectors for another network, and outputs no pictures.")]
     bool isPredictor = false;
 
-    [SerializeField, Tooltip("The output is not a picture but a mask: 1 at the subject, 0 in the background.")]
+    [SerializeField, Tooltip("The output is a mask instead of a picture: 1 on the subject, 0 in the background.")]
     bool isMask = false;
 
     [Header("Look")]
 
-    [SerializeField, Range(0, 1), Tooltip("How strong the style is where a camera's strength is 1.")]
+    [SerializeField, Range(0, 1), Tooltip("Strength of the style; multiplied by the camera's strength.")]
     float strength = 1;
 
-    [SerializeField, Range(0, 1), Tooltip("The share of the camera's own colours: 1 takes only the brightness " +
-      "from the style.")]
+    [SerializeField, Range(0, 1), Tooltip("Share of the camera's own colours: 1 takes only the brightness from " +
+      "the style.")]
     float keepColors = 0;
 
     [Header("Cost")]
@@ -106,7 +105,7 @@ public sealed class StyleTransferModel : ScriptableObject
     [SerializeField, Tooltip("Number of weights.")]
     int weights = 0;
 
-    [SerializeField, Tooltip("Billions of multiply-adds for one picture of the nominal size.")]
+    [SerializeField, Tooltip("Billions of multiply-adds per picture at the nominal size.")]
     float gigaMacs = 0;
 
     [SerializeField, Tooltip("Size of the model file in bytes.")]
@@ -114,20 +113,20 @@ public sealed class StyleTransferModel : ScriptableObject
 
     [Header("Golden frame")]
 
-    [SerializeField, Tooltip("An input picture.")]
+    [SerializeField, Tooltip("The input picture of the golden frame.")]
     Texture2D goldenInput = null;
 
-    [SerializeField, Tooltip("What the source network makes of it.")]
+    [SerializeField, Tooltip("The source network's output for it.")]
     Texture2D goldenOutput = null;
 
-    [SerializeField, Tooltip("The same for each style of a network that has several.")]
+    [SerializeField, Tooltip("The output for each style, if the network has several.")]
     Texture2D[] styleGoldenOutputs = new Texture2D[0];
 
-    [SerializeField, Tooltip("Those styles, where a style is a picture.")]
+    [SerializeField, Tooltip("The pictures of these styles, if a style is a picture.")]
     Texture2D[] stylePictures = new Texture2D[0];
 
-    [SerializeField, Tooltip("How far the model's picture may be from it at worst, in levels of 255, " +
-      "before rounding to whole levels.")]
+    [SerializeField, Tooltip("Largest allowed difference between the model's output and the golden output, " +
+      "in levels of 255, before rounding to whole levels.")]
     float goldenTolerance = 1;
 
     #endregion
@@ -153,7 +152,7 @@ public sealed class StyleTransferModel : ScriptableObject
     /// <summary>Digest of the source file, also in the model's metadata under "source_digest".</summary>
     public string SourceDigest => sourceDigest;
 
-    /// <summary>Digest of the model file: beside this asset, or as it is rebuilt from the packed one.</summary>
+    /// <summary>Digest of the model file, which is next to this asset or rebuilt from the packed file.</summary>
     public string ModelDigest => modelDigest;
 
     /// <summary>The kind of network that was recognised.</summary>
@@ -274,7 +273,7 @@ public sealed class StyleTransferModel : ScriptableObject
     /// </summary>
     /// <param name="sourceWidth">pixels</param>
     /// <param name="sourceHeight">pixels</param>
-    /// <param name="targetHeight">wanted lines; without effect where the network has a fixed size</param>
+    /// <param name="targetHeight">requested lines; without effect if the network has a fixed size</param>
     public WorkingSize FitSize(int sourceWidth, int sourceHeight, int targetHeight)
       => fixedSize
          ? new WorkingSize(nominalWidth, nominalHeight)

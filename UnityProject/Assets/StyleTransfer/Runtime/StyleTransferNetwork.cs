@@ -7,13 +7,13 @@ namespace StyleTransfer
 
 /// <summary>
 /// One network that an engine has loaded, with the worker, tensors and textures to run it. To be used on the main
-/// thread. Between <see cref="AllocateBuffers"/> and <see cref="Dispose"/> no method allocates managed memory of ours.
+/// thread. Between <see cref="AllocateBuffers"/> and <see cref="Dispose"/> no method allocates managed memory itself.
 /// </summary>
 /// <remarks>
 /// A run, at the size of <see cref="AllocateBuffers"/>: a picture is drawn on <see cref="Input"/>, <see cref="Begin"/>
 /// takes it, <see cref="RunLayer"/> is called until it returns false, and <see cref="Finish"/> gives the result.
-/// Pictures are upright textures of sRGB values in 0..1, as a texture without sRGB conversion holds them; for a network
-/// of one input channel, red, green and blue are the same.
+/// Pictures are upright textures of sRGB values in 0..1, stored without sRGB conversion; for a network with one input
+/// channel, red, green and blue are equal.
 /// </remarks>
 public abstract class StyleTransferNetwork : IDisposable
 {
@@ -61,7 +61,7 @@ public abstract class StyleTransferNetwork : IDisposable
     /// <summary>Begins a run on what is drawn on <see cref="Input"/>; a run under way is given up.</summary>
     public abstract void Begin();
 
-    /// <summary>Whether <see cref="RunLayer"/> would wait for the GPU or for jobs. It need not be called meanwhile.
+    /// <summary>Whether <see cref="RunLayer"/> would wait for the GPU or for jobs. It need not be called until then.
     /// </summary>
     public virtual bool IsWaiting => false;
 

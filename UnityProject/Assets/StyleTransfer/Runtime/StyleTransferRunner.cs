@@ -6,11 +6,11 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Runs one style network on pictures, on whatever engine the project has. No MonoBehaviour: a camera effect, a
-/// render pipeline's pass or a script of your own can hold one.
+/// Runs one style network on pictures, with the engine that the project has. It is not a MonoBehaviour: a camera
+/// effect, a render pass or your own script can create one.
 /// </summary>
 /// <remarks>
-/// This code allocates no managed memory per frame. Engines' packages do; docs/unity.md of the pipeline says how much.
+/// This code allocates no managed memory per frame. The packages do; docs/unity.md of the pipeline says how much.
 /// </remarks>
 public sealed class StyleTransferRunner : IDisposable
 {
@@ -25,27 +25,27 @@ public sealed class StyleTransferRunner : IDisposable
     /// <summary>What it runs on; never <see cref="StyleTransferWorker.Auto"/>.</summary>
     public StyleTransferWorker Worker => _worker;
 
-    /// <summary>Why it does not run on the worker that was asked for; null where it does.</summary>
+    /// <summary>Why it does not run on the requested worker; null if it does.</summary>
     public string WorkerNote => _workerNote;
 
     /// <summary>How many lines the network sees at most. The width follows the source's aspect.</summary>
     public int TargetHeight { get; set; }
 
     /// <summary>
-    /// Over how many frames one run of the network is spread; 1 runs it whole in each frame. While a run is
-    /// under way, the last finished picture is shown.
+    /// Number of frames over which one run of the network is spread; 1 runs it completely in each frame. During a run,
+    /// the last finished picture is shown.
     /// </summary>
     public int SpreadFrames { get; set; }
 
     /// <summary>
-    /// What a run may take of each frame, in milliseconds; a run then ends when it ends. 0 goes by
-    /// <see cref="SpreadFrames"/>, and so does a GPU that cannot say when its work is done.
+    /// Time limit for the network in each frame, in milliseconds; a run takes as many frames as it needs. 0 uses
+    /// <see cref="SpreadFrames"/>, and so do GPUs that cannot report when their work is finished.
     /// </summary>
     public float BudgetMilliseconds { get; set; }
 
     /// <summary>
-    /// Whether a frame waits where a run needs a result of the GPU or of jobs before it can go on, as CPU workers do.
-    /// Off, the run goes on in a later frame.
+    /// Whether a frame blocks if a run needs a result from the GPU or from jobs before it can continue, as with CPU
+    /// workers. If false, the run continues in a later frame.
     /// </summary>
     public bool Waits { get; set; }
 
@@ -76,31 +76,31 @@ public sealed class StyleTransferRunner : IDisposable
     /// Loads the network and creates the worker.
     /// </summary>
     /// <param name="model">what to run</param>
-    /// <param name="wish">what to run it on; what is not here is replaced, see <see cref="WorkerNote"/></param>
+    /// <param name="requested">the worker; if not available, another is used, see <see cref="WorkerNote"/></param>
     /// <param name="convertShader">Hidden/StyleTransfer/Convert; null looks it up by its name, which finds it
-    /// in a player only if something else refers to it</param>
+    /// in a player only if something else references it</param>
     /// <exception cref="InvalidOperationException">the asset is incomplete, no engine of this project runs it, the
     /// imported network is not the one that the asset describes, or the shader is missing; the message says what to
     /// do</exception>
     public StyleTransferRunner
-      (StyleTransferModel model, StyleTransferWorker wish = StyleTransferWorker.Auto, Shader convertShader = null)
-      : this(NetworkLoad.Start(model), wish, convertShader) {}
+      (StyleTransferModel model, StyleTransferWorker requested = StyleTransferWorker.Auto, Shader convertShader = null)
+      : this(NetworkLoad.Start(model), requested, convertShader) {}
 
     /// <summary>
-    /// Takes a network that was begun to load, waits for it if need be, and creates the worker.
+    /// Takes a network that is being loaded, waits for it if necessary, and creates the worker.
     /// </summary>
     /// <param name="load">what to run; a packed network takes some frames until it is ready</param>
-    /// <param name="wish">as above</param>
+    /// <param name="requested">as above</param>
     /// <param name="convertShader">as above</param>
     /// <exception cref="InvalidOperationException">as above, or the packed file is damaged</exception>
-    public StyleTransferRunner(NetworkLoad load, StyleTransferWorker wish, Shader convertShader = null)
+    public StyleTransferRunner(NetworkLoad load, StyleTransferWorker requested, Shader convertShader = null)
     {
         TargetHeight = load.Model.NominalHeight;
         SpreadFrames = 1;
         Waits = true;
         try
         {
-            AllocateObjects(load, wish, convertShader);
+            AllocateObjects(load, requested, convertShader);
         }
         catch
         {
@@ -110,7 +110,7 @@ public sealed class StyleTransferRunner : IDisposable
     }
 
     /// <summary>
-    /// Draws the stylised source on the destination, which is always written.
+    /// Draws the stylised source into the destination, which is always written.
     /// </summary>
     /// <param name="source">the picture, upright, in the project's colour space</param>
     /// <param name="destination">where to draw; null is the screen</param>
@@ -151,7 +151,7 @@ public sealed class StyleTransferRunner : IDisposable
     }
 
     /// <summary>
-    /// Frees everything. A second call does nothing. A run under way is given up.
+    /// Frees everything, and cancels a run in progress. A second call does nothing.
     /// </summary>
     public void Dispose() => ReleaseObjects();
 
@@ -163,8 +163,8 @@ public sealed class StyleTransferRunner : IDisposable
     internal Material ToNetwork => _converter.Material;
 
     /// <summary>
-    /// Where to draw the network's next picture, with <see cref="ToNetwork"/>. A run under way goes on if the
-    /// size is still the same, and is given up otherwise.
+    /// The texture for the network's next picture, to be drawn with <see cref="ToNetwork"/>. A run in progress continues
+    /// if the size is still the same, and is cancelled otherwise.
     /// </summary>
     internal RenderTexture Prepare(int sourceWidth, int sourceHeight)
     {
@@ -240,16 +240,16 @@ public sealed class StyleTransferRunner : IDisposable
 
     #region Allocate / deallocate
 
-    void AllocateObjects(NetworkLoad load, StyleTransferWorker wish, Shader convertShader)
+    void AllocateObjects(NetworkLoad load, StyleTransferWorker requested, Shader convertShader)
     {
         _converter = new PictureConverter(convertShader);
         _model = load.Model;
-        _worker = load.Engine.Choose(wish, out _workerNote);
+        _worker = load.Engine.Choose(requested, out _workerNote);
         _network = load.Take(_worker);
         _schedule = new RunSchedule(_network);
         if (_model.HasStyleVectors)
         {
-            _vectors = new StyleVectors(_model, wish, convertShader);
+            _vectors = new StyleVectors(_model, requested, convertShader);
             _styleNumbers = new float[_vectors.Length];
         }
         else if (_model.StyleCount > 1)

@@ -4,7 +4,7 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// What can be set of a style on a camera. Everything may be changed while playing.
+/// The settings of a style on a camera. All of them may be changed while playing.
 /// </summary>
 public abstract class StyleTransferSettings : MonoBehaviour
 {
@@ -12,103 +12,103 @@ public abstract class StyleTransferSettings : MonoBehaviour
 
     [Header("Style")]
 
-    [SerializeField, Tooltip("The style that is shown.")]
+    [SerializeField, Tooltip("The style to show.")]
     StyleTransferModel model = null;
 
-    [SerializeField, Tooltip("Which style, of a network that has several; from 0.")]
+    [SerializeField, Tooltip("Number of the style, for a network with several styles; starts at 0.")]
     int styleNumber = 0;
 
-    [SerializeField, Tooltip("Another of its styles, to blend in.")]
+    [SerializeField, Tooltip("Number of a second style of the same network, to blend in.")]
     int secondStyle = 0;
 
-    [SerializeField, Range(0, 1), Tooltip("Blend of the two styles of one network: 0 is the first, 1 the second.")]
+    [SerializeField, Range(0, 1), Tooltip("Blend of these two styles: 0 shows only the first, 1 only the second.")]
     float styleBlend = 0;
 
-    [SerializeField, Tooltip("A picture as the style instead of Style Number, for networks that were built with " +
+    [SerializeField, Tooltip("A picture to use as the style, instead of Style Number; for networks built with " +
       "--style-input.")]
     Texture stylePicture = null;
 
-    [SerializeField, Tooltip("A picture instead of Second Style, to blend in.")]
+    [SerializeField, Tooltip("A picture to use as the second style, instead of Second Style.")]
     Texture secondStylePicture = null;
 
-    [SerializeField, Tooltip("Styles to choose from with SwitchTo and NextStyle; may be empty.")]
+    [SerializeField, Tooltip("Styles to switch between with SwitchTo and NextStyle; may be empty.")]
     StyleTransferModel[] styles = new StyleTransferModel[0];
 
-    [SerializeField, Tooltip("Keeps all networks of the list above loaded, so that switching loads nothing.")]
+    [SerializeField, Tooltip("Keeps the networks of all these styles loaded, so that switching is immediate.")]
     bool preloadStyles = true;
 
-    [SerializeField, Tooltip("Off shows the camera's own picture; the network stays loaded.")]
+    [SerializeField, Tooltip("If off, the camera's own picture is shown; the network stays loaded.")]
     bool stylize = true;
 
     [SerializeField, Range(0, 1), Tooltip("Blend of the camera's own picture (0) and the stylised one (1).")]
     float strength = 1;
 
-    [SerializeField, Range(0, 1), Tooltip("Share of the camera's own colours: 0 shows the style's, 1 takes only " +
-      "the brightness from the style. Added to what the style itself keeps.")]
+    [SerializeField, Range(0, 1), Tooltip("Share of the camera's own colours: 0 shows the style's colours, 1 " +
+      "takes only the brightness from the style. Combined with the style's own setting.")]
     float keepColors = 0;
 
-    [SerializeField, Tooltip("Objects on these layers are stylised, the others are shown as they are.")]
+    [SerializeField, Tooltip("Only objects on these layers are stylised.")]
     LayerMask stylizedLayers = -1;
 
-    [SerializeField, Tooltip("A network that gives a mask, built with --mask: the style is shown at its subject " +
-      "only. None shows it everywhere.")]
+    [SerializeField, Tooltip("A network that outputs a mask, built with --mask: the style is shown only on the " +
+      "subject. If empty, it is shown everywhere.")]
     StyleTransferModel maskModel = null;
 
-    [SerializeField, Tooltip("Shows the style in the background of that mask instead.")]
+    [SerializeField, Tooltip("Shows the style only in the background instead.")]
     bool invertMask = false;
 
     [Header("Network")]
 
-    [SerializeField, Tooltip("What runs the network. Auto takes the fastest that the machine offers.")]
+    [SerializeField, Tooltip("What runs the network. Auto uses the fastest worker of this machine.")]
     StyleTransferWorker worker = StyleTransferWorker.Auto;
 
-    [SerializeField, Tooltip("How many lines the network sees; the width follows the camera's aspect. " +
-      "Half the lines cost a quarter of the time.")]
+    [SerializeField, Tooltip("Number of lines of the network's input; the width follows from the camera's aspect " +
+      "ratio. Half the lines take a quarter of the time.")]
     int targetHeight = DefaultTargetHeight;
 
     [Header("Frame rate")]
 
-    [SerializeField, Range(1, MaximumFrames), Tooltip("Runs the network on every n-th frame; between its " +
-      "pictures, the last one is moved along with the scene.")]
+    [SerializeField, Range(1, MaximumFrames), Tooltip("Runs the network only on every n-th frame. In " +
+      "between, Reproject moves the last output along with the scene.")]
     int runEveryFrames = 1;
 
     [SerializeField, Range(1, MaximumFrames), Tooltip("Spreads one run of the network over this many " +
-      "frames: smoother frame rate, but the style is updated less often.")]
+      "frames: the frame rate is smoother, but the style is updated less often.")]
     int spreadFrames = 1;
 
-    [SerializeField, Range(0, MaximumBudget), Tooltip("What a run may take of each frame, in milliseconds; it " +
-      "is spread over as many frames as it needs. 0 goes by the number of frames above.")]
+    [SerializeField, Range(0, MaximumBudget), Tooltip("Time limit for the network in each frame, in " +
+      "milliseconds; a run is spread over as many frames as it needs. 0 uses Spread Frames instead.")]
     float budgetMilliseconds = 0;
 
-    [SerializeField, Range(0, MaximumFrameRate), Tooltip("Lowers the network's resolution as far as needed to " +
-      "hold this many frames per second, and raises it again. 0 keeps the resolution.")]
+    [SerializeField, Range(0, MaximumFrameRate), Tooltip("Lowers the network's resolution until this frame " +
+      "rate is reached, and raises it again when possible. 0 keeps the resolution.")]
     int targetFrameRate = 0;
 
-    [SerializeField, Tooltip("The fewest lines that the resolution is lowered to.")]
+    [SerializeField, Tooltip("The smallest number of lines that Target Frame Rate may use.")]
     int minimumHeight = DefaultMinimumHeight;
 
-    [SerializeField, Tooltip("Moves the last picture of the network along with the scene, by motion vectors and " +
-      "depth, until the next one is there. Off shows it where it was.")]
+    [SerializeField, Tooltip("Moves the network's last output along with the scene, by motion vectors and depth, " +
+      "until the next one is finished. If off, it stays where it was.")]
     bool reproject = true;
 
-    [SerializeField, Tooltip("Shows frames between two pictures of the network, blended from one to the other, instead " +
-      "of the last one moved along: no jumps, but the game is seen late, by Run Every Frames and the frames that a run " +
-      "takes, and what belongs to these frames is kept: 90 MB at 960x540 with Run Every Frames 6. Needs Reproject.")]
+    [SerializeField, Tooltip("Shows frames between two outputs of the network, blended from one to the other, instead " +
+      "of only moving the last one: no jumps, but the picture is delayed by Run Every Frames and the frames that a run " +
+      "takes. It also needs memory: 90 MB at 960x540 with Run Every Frames 6. Needs Reproject.")]
     bool interpolate = false;
 
-    [SerializeField, Range(0, MaximumStability), Tooltip("Calms flicker: the share of what was shown of the same " +
-      "surface in the frame before. Softens the picture; needs Reproject.")]
+    [SerializeField, Range(0, MaximumStability), Tooltip("Reduces flicker: keeps this share of what the " +
+      "previous frame showed of the same surface. Softens the picture; needs Reproject.")]
     float stability = 0;
 
     [Header("Editor")]
 
-    [SerializeField, Tooltip("Shows the style in the Game view without Play, whenever the editor draws it.")]
+    [SerializeField, Tooltip("Shows the style in the Game view in edit mode, whenever the editor redraws it.")]
     bool previewInEditMode = false;
 
-    [SerializeField, Tooltip("Shows the style in the Scene view too, in edit mode, and draws that ten times a second.")]
+    [SerializeField, Tooltip("Shows the style in the Scene view too, in edit mode, and redraws it ten times a second.")]
     bool previewInSceneView = false;
 
-    [Header("Shaders (referred to here so that players contain them)")]
+    [Header("Shaders (referenced here so that they are included in players)")]
 
     [SerializeField, Tooltip("Hidden/StyleTransfer/Convert")]
     Shader convertShader = null;
@@ -139,21 +139,21 @@ public abstract class StyleTransferSettings : MonoBehaviour
     /// <summary>Below this, a style shows little of the scene.</summary>
     public const int DefaultMinimumHeight = 180;
 
-    /// <summary>Over how many frames a run can be spread, and how seldom the network can run.</summary>
+    /// <summary>The largest values of <see cref="SpreadFrames"/> and <see cref="RunEveryFrames"/>.</summary>
     public const int MaximumFrames = 16;
 
     /// <summary>The largest budget, in milliseconds: two frames at 60 Hz.</summary>
     public const float MaximumBudget = 33;
 
-    /// <summary>The largest share of the frame before: half of a change is shown after 13 frames.</summary>
+    /// <summary>The largest share of the previous frame: half of a change is visible after 13 frames.</summary>
     public const float MaximumStability = 0.95f;
 
-    /// <summary>The highest frame rate that can be asked for.</summary>
+    /// <summary>The largest target frame rate.</summary>
     public const int MaximumFrameRate = 240;
 
     const int EveryLayer = -1;
 
-    /// <summary>What volumes give to <see cref="SetStyleOverride"/> to leave the camera's own styles.</summary>
+    /// <summary>Passed to <see cref="SetStyleOverride"/> to keep the camera's own styles.</summary>
     public static readonly StyleMix NoMix = new StyleMix(-1, -1, 0);
 
     #endregion
@@ -161,8 +161,8 @@ public abstract class StyleTransferSettings : MonoBehaviour
     #region Public properties
 
     /// <summary>
-    /// The style that is shown. Setting it while playing shows the old one until the first picture of the new
-    /// one is finished.
+    /// The style to show. If it is set while playing, the old one is shown until the first picture of the new one
+    /// is finished.
     /// </summary>
     public StyleTransferModel Model
     {
@@ -170,14 +170,14 @@ public abstract class StyleTransferSettings : MonoBehaviour
         set => model = value;
     }
 
-    /// <summary>Which style, of a network that has several; from 0.</summary>
+    /// <summary>Number of the style, for a network with several styles; starts at 0.</summary>
     public int StyleNumber
     {
         get => styleNumber;
         set => styleNumber = Mathf.Max(0, value);
     }
 
-    /// <summary>Another style of the same network, to blend in.</summary>
+    /// <summary>Number of a second style of the same network, to blend in.</summary>
     public int SecondStyle
     {
         get => secondStyle;
@@ -191,29 +191,29 @@ public abstract class StyleTransferSettings : MonoBehaviour
         set => styleBlend = Mathf.Clamp01(value);
     }
 
-    /// <summary>A picture as the style instead of <see cref="StyleNumber"/>, for a network that takes such; null for none.
-    /// Setting it while playing shows the style before until the predictor has seen it, some frames.</summary>
+    /// <summary>A picture to use as the style instead of <see cref="StyleNumber"/>, for a network with a style input; may be
+    /// null. If it is set while playing, the previous style is shown until the predictor has processed it.</summary>
     public Texture StylePicture
     {
         get => stylePicture;
         set => stylePicture = value;
     }
 
-    /// <summary>A picture instead of <see cref="SecondStyle"/>; null for none.</summary>
+    /// <summary>A picture to use as the second style instead of <see cref="SecondStyle"/>; may be null.</summary>
     public Texture SecondStylePicture
     {
         get => secondStylePicture;
         set => secondStylePicture = value;
     }
 
-    /// <summary>A vector as the style instead of <see cref="StyleNumber"/>, for a network that takes such; null for none.
-    /// Not serialised.</summary>
+    /// <summary>A vector to use as the style instead of <see cref="StyleNumber"/>, for a network with a style input; may be
+    /// null. Not serialised.</summary>
     public float[] StyleVector { get; set; }
 
-    /// <summary>A vector instead of <see cref="SecondStyle"/>; null for none. Not serialised.</summary>
+    /// <summary>A vector to use as the second style instead of <see cref="SecondStyle"/>; may be null. Not serialised.</summary>
     public float[] SecondStyleVector { get; set; }
 
-    /// <summary>Styles to choose from; never null.</summary>
+    /// <summary>Styles to switch between; never null.</summary>
     public StyleTransferModel[] Styles
     {
         get => styles;
@@ -227,7 +227,7 @@ public abstract class StyleTransferSettings : MonoBehaviour
         set => preloadStyles = value;
     }
 
-    /// <summary>Whether the picture is stylised. Off keeps the network loaded.</summary>
+    /// <summary>Whether the picture is stylised. If not, the network stays loaded.</summary>
     public bool Stylize
     {
         get => stylize;
@@ -248,7 +248,7 @@ public abstract class StyleTransferSettings : MonoBehaviour
         set => keepColors = Mathf.Clamp01(value);
     }
 
-    /// <summary>A network whose mask says where the style is shown; null is everywhere.</summary>
+    /// <summary>A network whose mask says where the style is shown; null: everywhere.</summary>
     public StyleTransferModel MaskModel
     {
         get => maskModel;
@@ -276,78 +276,78 @@ public abstract class StyleTransferSettings : MonoBehaviour
         set => worker = value;
     }
 
-    /// <summary>How many lines the network sees at most.</summary>
+    /// <summary>The largest number of lines of the network's input.</summary>
     public int TargetHeight
     {
         get => targetHeight;
         set => targetHeight = Mathf.Max(WorkingSize.SmallestExtent, value);
     }
 
-    /// <summary>The network runs on every so many-th frame, 1 to 16.</summary>
+    /// <summary>The network runs on every n-th frame, 1 to 16.</summary>
     public int RunEveryFrames
     {
         get => runEveryFrames;
         set => runEveryFrames = Mathf.Clamp(value, 1, MaximumFrames);
     }
 
-    /// <summary>Over how many frames one run of the network is spread, 1 to 16.</summary>
+    /// <summary>Number of frames over which one run of the network is spread, 1 to 16.</summary>
     public int SpreadFrames
     {
         get => spreadFrames;
         set => spreadFrames = Mathf.Clamp(value, 1, MaximumFrames);
     }
 
-    /// <summary>What a run may take of each frame, in milliseconds; 0 goes by <see cref="SpreadFrames"/>.</summary>
+    /// <summary>Time limit for the network in each frame, in milliseconds; 0 uses <see cref="SpreadFrames"/>.</summary>
     public float BudgetMilliseconds
     {
         get => budgetMilliseconds;
         set => budgetMilliseconds = Mathf.Clamp(value, 0, MaximumBudget);
     }
 
-    /// <summary>The frame rate that the network's resolution is lowered for; 0 keeps the resolution.</summary>
+    /// <summary>The frame rate for which the network's resolution is lowered; 0 keeps the resolution.</summary>
     public int TargetFrameRate
     {
         get => targetFrameRate;
         set => targetFrameRate = Mathf.Clamp(value, 0, MaximumFrameRate);
     }
 
-    /// <summary>The fewest lines that the resolution is lowered to.</summary>
+    /// <summary>The smallest number of lines that <see cref="TargetFrameRate"/> may use.</summary>
     public int MinimumHeight
     {
         get => minimumHeight;
         set => minimumHeight = Mathf.Max(WorkingSize.SmallestExtent, value);
     }
 
-    /// <summary>Whether the last picture is moved along with the scene until the next one is there.</summary>
+    /// <summary>Whether the last output is moved along with the scene until the next one is finished.</summary>
     public bool Reproject
     {
         get => reproject;
         set => reproject = value;
     }
 
-    /// <summary>Whether frames are shown late, between two pictures of the network, instead of moving the last one along.
-    /// </summary>
+    /// <summary>Whether frames are shown late, blended between two outputs of the network, instead of only moving the
+    /// last one.</summary>
     public bool Interpolate
     {
         get => interpolate;
         set => interpolate = value;
     }
 
-    /// <summary>The share of the frame before, 0 to 0.95; calms flicker.</summary>
+    /// <summary>The share of the previous frame that is kept, 0 to 0.95; reduces flicker.</summary>
     public float Stability
     {
         get => stability;
         set => stability = Mathf.Clamp(value, 0, MaximumStability);
     }
 
-    /// <summary>Whether the style is shown in the editor's Game view without Play.</summary>
+    /// <summary>Whether the style is shown in the Game view in edit mode.</summary>
     public bool PreviewInEditMode
     {
         get => previewInEditMode;
         set => previewInEditMode = value;
     }
 
-    /// <summary>Whether the style is shown in the editor's Scene view without Play.</summary>
+    /// <summary>Whether the style is shown in the Scene view in edit mode.</summary>
     public bool PreviewInSceneView
     {
         get => previewInSceneView;
@@ -363,10 +363,10 @@ public abstract class StyleTransferSettings : MonoBehaviour
     /// <summary>Hidden/StyleTransfer/Mask; null looks it up.</summary>
     public Shader MaskShader => maskShader;
 
-    /// <summary>The style to show now: a volume's, else <see cref="Model"/>.</summary>
+    /// <summary>The current style: that of a volume, otherwise <see cref="Model"/>.</summary>
     public StyleTransferModel CurrentModel => _volumeModel != null ? _volumeModel : model;
 
-    /// <summary>The styles of one network now: a volume's, else the camera's.</summary>
+    /// <summary>The current styles of one network: those of a volume, otherwise the camera's.</summary>
     public StyleMix CurrentMix
       => _volumeMix.Style >= 0 || _volumeMix.Picture != null ? _volumeMix
          : new StyleMix(styleNumber, secondStyle, styleBlend)
@@ -394,7 +394,7 @@ public abstract class StyleTransferSettings : MonoBehaviour
 
     #region Public methods
 
-    /// <summary>What volumes say, until they are asked again. Nothing of it is serialised.</summary>
+    /// <summary>Sets the values of volumes, until the next call. They are not serialised.</summary>
     /// <param name="strengthFactor">what <see cref="Strength"/> is multiplied by; 1 without volumes</param>
     /// <param name="style">the style to show; null without</param>
     /// <param name="layers">the layers to leave of <see cref="StylizedLayers"/>; -1 without</param>
@@ -407,12 +407,12 @@ public abstract class StyleTransferSettings : MonoBehaviour
         _volumeLayers = layers;
     }
 
-    /// <summary>What volumes say of the styles of one network, until they are asked again.</summary>
+    /// <summary>Sets the volumes' styles of one network, until the next call.</summary>
     /// <param name="mix">the styles to show; <see cref="NoMix"/> without</param>
     public void SetStyleOverride(StyleMix mix) => _volumeMix = mix;
 
     /// <summary>Shows a style of <see cref="Styles"/>.</summary>
-    /// <param name="index">which, from 0; beyond the ends it goes round</param>
+    /// <param name="index">index from 0; values outside the list wrap around</param>
     public void SwitchTo(int index)
     {
         if (styles.Length == 0) return;

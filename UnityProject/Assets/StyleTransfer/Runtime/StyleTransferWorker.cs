@@ -2,8 +2,8 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// What runs the network. The numbers are serialised in scenes, therefore they are ours and never change. An engine
-/// that does not have one of them runs the nearest and says so.
+/// What runs the network. The numeric values are serialised in scenes, so they never change. An engine without one of
+/// these workers uses the most similar one and reports that.
 /// </summary>
 public enum StyleTransferWorker
 {

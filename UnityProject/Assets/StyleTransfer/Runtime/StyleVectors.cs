@@ -19,13 +19,13 @@ sealed class StyleVectors : IDisposable
 
     /// <summary>The styles of an asset.</summary>
     /// <param name="model">its <see cref="StyleTransferModel.HasStyleVectors"/> is true</param>
-    /// <param name="wish">what to run the predictor on</param>
+    /// <param name="requested">what to run the predictor on</param>
     /// <param name="convertShader">Hidden/StyleTransfer/Convert; null looks it up</param>
     /// <exception cref="InvalidOperationException">the asset's file of styles is damaged</exception>
-    public StyleVectors(StyleTransferModel model, StyleTransferWorker wish, Shader convertShader)
+    public StyleVectors(StyleTransferModel model, StyleTransferWorker requested, Shader convertShader)
     {
         _model = model;
-        _wish = wish;
+        _requested = requested;
         _convertShader = convertShader;
         _held = model.ReadStyleVectors();
         Length = _held.Length / model.StyleCount;
@@ -113,7 +113,7 @@ sealed class StyleVectors : IDisposable
     }
 
     readonly StyleTransferModel _model;
-    readonly StyleTransferWorker _wish;
+    readonly StyleTransferWorker _requested;
     readonly Shader _convertShader;
     readonly float[] _held;
     readonly List<Seen> _seen = new List<Seen>();
@@ -259,8 +259,8 @@ sealed class StyleVectors : IDisposable
             _converter = new PictureConverter(_convertShader);
 
             // A vector's few numbers come from the CPU and go there: by way of the GPU each change would wait.
-            var wish = _model.TakesStylePictures ? _wish : StyleTransferWorker.CSharpBurst;
-            _predictor = load.Take(load.Engine.Choose(wish, out note));
+            var requested = _model.TakesStylePictures ? _requested : StyleTransferWorker.CSharpBurst;
+            _predictor = load.Take(load.Engine.Choose(requested, out note));
             if (_model.TakesStylePictures)
                 _predictor.AllocateBuffers(new WorkingSize(_model.Predictor.NominalWidth, _model.Predictor.NominalHeight));
             _schedule = new RunSchedule(_predictor);

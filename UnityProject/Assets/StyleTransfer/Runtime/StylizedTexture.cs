@@ -4,8 +4,8 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Stylises a texture, such as the target texture of a camera or a video player, in each frame. The whole way in one
-/// small class, to read first for scripts of your own: load, run, show, free.
+/// Stylises a texture, such as the target texture of a camera or a video player, in each frame. A complete example for
+/// your own scripts in one small class: load, run, show, dispose.
 /// </summary>
 [AddComponentMenu("Style Transfer/Stylized Texture")]
 public sealed class StylizedTexture : MonoBehaviour
@@ -18,26 +18,26 @@ public sealed class StylizedTexture : MonoBehaviour
     [SerializeField, Tooltip("The picture to stylise.")]
     RenderTexture source = null;
 
-    [SerializeField, Tooltip("Where to draw it; show this one, for instance in a RawImage.")]
+    [SerializeField, Tooltip("The stylised picture is drawn here; show it, for instance, in a RawImage.")]
     RenderTexture destination = null;
 
-    [SerializeField, Tooltip("Hidden/StyleTransfer/Convert. Referred to here so that players contain it.")]
+    [SerializeField, Tooltip("Hidden/StyleTransfer/Convert. Referenced here so that it is included in players.")]
     Shader convertShader = null;
 
     #endregion
 
     #region MonoBehaviour implementation
 
-    // Load: the network, on the fastest worker of whatever inference package the project has.
+    // Load the network, on the fastest worker of the inference package in the project.
     void OnEnable() => _runner = new StyleTransferRunner(model, StyleTransferWorker.Auto, convertShader);
 
-    // Run and show: 1 is the stylised picture, 0 the source. Without a runner the console says why.
+    // Run and show: 1 is the stylised picture, 0 the source. If there is no runner, the console says why.
     void LateUpdate()
     {
         if (_runner != null) _runner.Stylize(source, destination, 1);
     }
 
-    // Free: worker, tensors and textures.
+    // Dispose the worker, tensors and textures.
     void OnDisable()
     {
         if (_runner != null) _runner.Dispose();

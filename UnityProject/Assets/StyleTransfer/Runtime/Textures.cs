@@ -10,12 +10,12 @@ namespace StyleTransfer
 /// </summary>
 public static class Textures
 {
-    /// <summary>Half precision where the GPU can draw it, else 8 bits.</summary>
+    /// <summary>Half precision if the GPU supports it as a render target, otherwise 8 bits.</summary>
     public static RenderTextureFormat PreciseFormat
       => SystemInfo.SupportsRenderTextureFormat(RenderTextureFormat.ARGBHalf)
          ? RenderTextureFormat.ARGBHalf : RenderTextureFormat.ARGB32;
 
-    /// <summary>Full precision where the GPU can draw it, else the best that it can.</summary>
+    /// <summary>Full precision if the GPU supports it as a render target, otherwise the best that it supports.</summary>
     public static RenderTextureFormat ExactFormat
       => SystemInfo.SupportsRenderTextureFormat(RenderTextureFormat.ARGBFloat)
          ? RenderTextureFormat.ARGBFloat : PreciseFormat;
@@ -69,7 +69,7 @@ public static class Textures
         var found = shader != null ? shader : Shader.Find(name);
         if (found == null)
             throw new InvalidOperationException("The shader " + name + " is missing. Assign it to the field " +
-              field + " of the component; it lies in Runtime/Shaders.");
+              field + " of the component; it is in Runtime/Shaders.");
 
         var material = new Material(found);
         material.hideFlags = HideFlags.HideAndDontSave;

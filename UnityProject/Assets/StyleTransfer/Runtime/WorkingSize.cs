@@ -35,7 +35,7 @@ public readonly struct WorkingSize
     /// </summary>
     /// <param name="sourceWidth">pixels, above 0</param>
     /// <param name="sourceHeight">pixels, above 0</param>
-    /// <param name="targetHeight">wanted lines; below 1 counts as 1</param>
+    /// <param name="targetHeight">requested lines; values below 1 count as 1</param>
     /// <param name="multiple">what the network's sizes must be a multiple of; below 1 counts as 1</param>
     public static WorkingSize Fit(int sourceWidth, int sourceHeight, int targetHeight, int multiple)
     {

@@ -20,7 +20,7 @@ public static class PackageAdvice
     /// <summary>What a project without styles gets.</summary>
     public const string DefaultTarget = "barracuda-3.0";
 
-    /// <summary>The package that a target stands for; null for a target that needs none or is not known.</summary>
+    /// <summary>The package of a target; null for a target that needs none or is unknown.</summary>
     /// <param name="target">such as <c>barracuda-3.0</c></param>
     public static string PackageOf(string target)
     {
@@ -37,7 +37,7 @@ public static class PackageAdvice
         return null;
     }
 
-    /// <summary>The target that stands for an installed package; null where no style can be built for it.</summary>
+    /// <summary>The target for an installed package; null if no style can be built for it.</summary>
     /// <param name="package">its name</param>
     /// <param name="version">its version, such as <c>2.4.0</c></param>
     public static string TargetOf(string package, string version)
@@ -50,8 +50,8 @@ public static class PackageAdvice
     }
 
     /// <summary>
-    /// The target in the text of a style's <c>.asset</c> file; null where the text holds none. Read as text, so that
-    /// it is known whatever is compiled.
+    /// The target in the text of a style's <c>.asset</c> file; null if the text contains none. It is read as text
+    /// because the class of the asset may not be compiled.
     /// </summary>
     public static string ReadTarget(string assetText)
     {
@@ -71,8 +71,8 @@ public static class PackageAdvice
         var hasBarracuda = installed.ContainsKey(Barracuda);
         if (hasBarracuda && installed.Count > 1)
             return Barracuda + " and " + (installed.ContainsKey(InferenceEngine) ? InferenceEngine : Sentis) +
-              " are both installed. Both import .onnx files, and Unity then imports none. Remove the one that the " +
-              "project does not use in the Package Manager.";
+              " are both installed. Both import .onnx files, so Unity lets neither of them do so. In the Package " +
+              "Manager, remove the one that the project does not use.";
 
         // Unity 6000.3 and later bring a package com.unity.sentis that only refers to its successor.
         var package = hasBarracuda ? Barracuda : installed.ContainsKey(InferenceEngine) ? InferenceEngine : Sentis;
@@ -106,7 +106,7 @@ public static class PackageAdvice
     // As the pipeline and Unity write a field of a ScriptableObject.
     const string TargetKey = "  target: ";
 
-    // A target of the pipeline, the package that it stands for, and the versions of it.
+    // A target of the pipeline, its package, and the versions of that package.
     struct Row
     {
         internal string Target, Package, Version;
@@ -121,7 +121,7 @@ public static class PackageAdvice
         Make("inference-2", InferenceEngine, "2.4.0", 2, 2, int.MaxValue),
         Make("inference-2.3", InferenceEngine, "2.3.0", 2, 3, 3),
         Make("inference-2.2", InferenceEngine, "2.2.2", 2, 2, 2),
-        Make("sentis-2.1", Sentis, "2.1.3", 2, 0, 1),
+        Make("sentis-2.1", Sentis, "2.1.3", 2, 1, 1),
         Make("barracuda-3.0", Barracuda, "3.0.0", 3, 0, int.MaxValue),
         Make("barracuda-2.0", Barracuda, "2.0.0", 2, 0, int.MaxValue),
         Make("barracuda-1.0", Barracuda, "1.0.4", 1, 0, int.MaxValue)
@@ -140,14 +140,14 @@ public static class PackageAdvice
         if (wanted == null) return null;
         return "the package " + PackageOf(wanted) + " is not installed, so no style can run. Choose " +
           InstallMenu.Replace("/", " > ") + ", or add version " + VersionOf(wanted) +
-          " in the Package Manager by name.";
+          " by name in the Package Manager.";
     }
 
     static string DescribeUnknown(string package, string version)
     {
         var text = "no style can be built for the installed " + package + " " + version + ". ";
         if (package == Sentis) return text + "Update it to 2.1.3, or in Unity 6 replace it by " + InferenceEngine + ".";
-        return text + "Update the package in the Package Manager, or this pipeline.";
+        return text + "Update the package in the Package Manager, or update this pipeline.";
     }
 
     static string FindStrangers(string package, string version, string target, IDictionary<string, string> styles)
@@ -160,7 +160,7 @@ public static class PackageAdvice
 
         strangers.Sort(StringComparer.Ordinal);
         return package + " " + version + " is installed, but these styles were built for another package or version: " +
-          string.Join(", ", strangers.ToArray()) + ". They do not run, or look wrong. Build them with --target " +
+          string.Join(", ", strangers.ToArray()) + ". They do not run, or look wrong. Rebuild them with --target " +
           target + ", or press Rebuild in their inspectors.";
     }
 

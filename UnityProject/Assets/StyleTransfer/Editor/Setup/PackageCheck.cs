@@ -12,7 +12,8 @@ namespace StyleTransfer.Setup
 
 /// <summary>
 /// Warns, when the editor starts and when a style is imported, if the project lacks the package that its styles were
-/// built for, has another one, or two that exclude each other. In an assembly of its own, which refers to nothing.
+/// built for, has another one, or has two that conflict. It is in a separate assembly without references, so that it is
+/// always compiled.
 /// </summary>
 public sealed class PackageCheck : AssetPostprocessor
 {
@@ -74,7 +75,7 @@ public sealed class PackageCheck : AssetPostprocessor
         else
             Debug.LogError("Style Transfer: " + s_Package + " could not be added: " +
               (request.Error != null ? request.Error.message : "the Package Manager gave no reason") +
-              " Check the network connection, or add it in the Package Manager by name.");
+              " Check the network connection, or add it by name in the Package Manager.");
     }
 
     #endregion
@@ -125,7 +126,7 @@ public sealed class PackageCheck : AssetPostprocessor
         return targets;
     }
 
-    // This assembly lies in StyleTransfer/Editor/Setup, wherever in Assets the user has put StyleTransfer.
+    // This assembly is in StyleTransfer/Editor/Setup, wherever in Assets StyleTransfer is.
     static string FindModelsFolder()
     {
         var definition = CompilationPipeline.GetAssemblyDefinitionFilePathFromAssemblyName(AssemblyName);

@@ -31,23 +31,23 @@ public static class BarracudaChannels
 {
     #region Public methods
 
-    /// <summary>Sets the order for all networks of the game; whether it holds now.</summary>
-    /// <param name="order">what the user asked for</param>
-    /// <param name="note">null where it holds, else one sentence that says why it does not</param>
+    /// <summary>Sets the channel order for all networks of the game. Returns whether it is in effect.</summary>
+    /// <param name="order">the order that the user selected</param>
+    /// <param name="note">null if it is in effect; otherwise one sentence that says why not</param>
     public static bool TrySet(ChannelOrder order, out string note)
     {
         note = null;
         if (order == Current) return true;
     #if BARRACUDA_2_OR_NEWER
         if (order == ChannelOrder.First && Application.isMobilePlatform)
-            note = "Phones keep channels last: Barracuda has kernels for their GPUs in that order.";
+            note = "Phones keep channels last, because Barracuda has kernels for their GPUs in that order.";
         else if (s_networks > 0)
-            note = "Barracuda's order of channels cannot change while networks are loaded; set it before the first.";
+            note = "Barracuda's channel order cannot change while networks are loaded; set it before loading the first.";
         else
             ComputeInfo.channelsOrder = order == ChannelOrder.First
               ? ComputeInfo.ChannelsOrder.NCHW : ComputeInfo.ChannelsOrder.NHWC;
     #else
-        note = "The order of channels can be chosen with Barracuda 2.0 and newer.";
+        note = "The channel order can only be selected with Barracuda 2.0 and newer.";
     #endif
         return note == null;
     }
@@ -56,7 +56,7 @@ public static class BarracudaChannels
 
     #region Public properties
 
-    /// <summary>The order that holds now.</summary>
+    /// <summary>The order that is in effect.</summary>
     public static ChannelOrder Current
     #if BARRACUDA_2_OR_NEWER
       => ComputeInfo.channelsOrder == ComputeInfo.ChannelsOrder.NCHW ? ChannelOrder.First : ChannelOrder.Last;

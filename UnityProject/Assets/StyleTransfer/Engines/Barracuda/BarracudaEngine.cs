@@ -19,15 +19,15 @@ public sealed class BarracudaEngine : StyleTransferEngine
     /// <summary>The name of the package for people.</summary>
     public override string Name => "Barracuda";
 
-    /// <summary>The target of the pipeline that stands for the installed version.</summary>
+    /// <summary>The pipeline's target for the installed version.</summary>
     public override string Target => InstalledTarget;
 
     /// <summary>The installed version.</summary>
     public override string Version => InstalledVersion;
 
-    /// <summary>The worker for a wish on this machine.</summary>
-    public override StyleTransferWorker Choose(StyleTransferWorker wish, out string note)
-      => BarracudaWorkers.Choose(wish, out note);
+    /// <summary>The worker to use on this machine.</summary>
+    public override StyleTransferWorker Choose(StyleTransferWorker requested, out string note)
+      => BarracudaWorkers.Choose(requested, out note);
 
     /// <summary>The CPU workers, of which the first needs Burst.</summary>
     public override StyleTransferWorker[] ProofWorkers

@@ -156,7 +156,7 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
         BarracudaChannels.Loaded();
     }
 
-    // Anew for each choice: a tensor that the GPU has seen is not written again.
+    // A new tensor for each choice: one that the GPU has received is not written again.
     void AllocateStyle(float[] weights)
     {
         var before = _style;

@@ -4,7 +4,7 @@ namespace StyleTransfer.Barracuda
 {
 
 /// <summary>
-/// What can be set of Barracuda itself, for the whole game. Put it on an object of the first scene: it is applied
+/// Settings of Barracuda itself, for the whole game. Put it on an object of the first scene: it is applied
 /// before other components load a network.
 /// </summary>
 [AddComponentMenu("Style Transfer/Barracuda Settings")]
@@ -13,9 +13,9 @@ public sealed class BarracudaSettings : MonoBehaviour
 {
     #region Editable attributes
 
-    [SerializeField, Tooltip("How the GPU workers store channels, for all networks of the game. Last is Barracuda's " +
-      "default. First gives the same picture with less work on desktop GPUs; Unity calls it experimental: measure " +
-      "it on your devices. Phones keep Last.")]
+    [SerializeField, Tooltip("How GPU workers store channels, for all networks of the game. Last is the default. " +
+      "First gives the same picture with less work on desktop GPUs, but Unity calls it experimental: measure it " +
+      "on your devices. Phones always use Last.")]
     ChannelOrder channelOrder = ChannelOrder.Last;
 
     #endregion

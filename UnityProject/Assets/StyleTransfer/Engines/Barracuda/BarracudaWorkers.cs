@@ -6,7 +6,7 @@ namespace StyleTransfer.Barracuda
 {
 
 /// <summary>
-/// Chooses a worker of Barracuda for a wish and a machine.
+/// Selects a worker of Barracuda, given the user's choice and the machine.
 /// </summary>
 public static class BarracudaWorkers
 {
@@ -15,36 +15,36 @@ public static class BarracudaWorkers
     /// <summary>
     /// The worker to create on this machine.
     /// </summary>
-    /// <param name="wish">what the user asked for</param>
-    /// <param name="note">null where the wish is granted, else one sentence that says what runs and why</param>
-    public static StyleTransferWorker Choose(StyleTransferWorker wish, out string note)
-      => Choose(wish, ComputeIsUsable, GraphicsIsUsable, out note);
+    /// <param name="requested">the worker that the user selected</param>
+    /// <param name="note">null if that worker is used; otherwise one sentence that says which one is used and why</param>
+    public static StyleTransferWorker Choose(StyleTransferWorker requested, out string note)
+      => Choose(requested, ComputeIsUsable, GraphicsIsUsable, out note);
 
     /// <summary>
-    /// The worker to create on a machine with the given abilities.
+    /// The worker to create on a machine with the given capabilities.
     /// </summary>
-    /// <param name="wish">what the user asked for</param>
+    /// <param name="requested">the worker that the user selected</param>
     /// <param name="compute">compute shaders exist and Barracuda supports them here</param>
     /// <param name="graphics">there is a graphics device at all (not so with -nographics)</param>
-    /// <param name="note">null where the wish is granted, else one sentence that says what runs and why</param>
+    /// <param name="note">null if that worker is used; otherwise one sentence that says which one is used and why</param>
     public static StyleTransferWorker Choose
-      (StyleTransferWorker wish, bool compute, bool graphics, out string note)
+      (StyleTransferWorker requested, bool compute, bool graphics, out string note)
     {
         note = null;
 
-        if (wish == StyleTransferWorker.CSharpBurst || wish == StyleTransferWorker.CSharp) return wish;
+        if (requested == StyleTransferWorker.CSharpBurst || requested == StyleTransferWorker.CSharp) return requested;
 
-        if (wish == StyleTransferWorker.PixelShader)
+        if (requested == StyleTransferWorker.PixelShader)
         {
         #if BARRACUDA_3_OR_NEWER
-            if (graphics) return wish;
+            if (graphics) return requested;
         #else
-            note = "The PixelShader worker needs Barracuda 3.0; another one runs instead.";
+            note = "The PixelShader worker needs Barracuda 3.0; another worker is used instead.";
         #endif
         }
 
         if (compute)
-            return wish == StyleTransferWorker.Compute ? wish : StyleTransferWorker.ComputePrecompiled;
+            return requested == StyleTransferWorker.Compute ? requested : StyleTransferWorker.ComputePrecompiled;
 
     #if BARRACUDA_3_OR_NEWER
         if (graphics)

@@ -54,10 +54,9 @@ sealed class TextureExchange : TensorExchange
 
     public override Tensor Input => _input;
 
-    // A tensor made from a texture is a promise: the worker replaces its storage by a buffer at the first
-    // Execute, and would read that same old buffer ever after (ReferenceComputeOps.Pin, the same in 1.0.4,
-    // 2.0.0 and 3.0.0). Attaching the texture again frees the old buffer and renews the promise, without a new
-    // tensor per frame.
+    // At the first Execute, the worker replaces the storage of a tensor made from a texture by a buffer, and would read
+    // that same buffer in all later runs (ReferenceComputeOps.Pin, the same in 1.0.4, 2.0.0 and 3.0.0). Attaching the
+    // texture again frees the old buffer, so that no new tensor is needed per frame.
     public override void Load() => _input.AttachToDevice(_view);
 
     public override Texture Show(Tensor output)
@@ -156,7 +155,7 @@ sealed class TextureExchange : TensorExchange
 /// textures to CPU tensors and back does in every version.
 /// </summary>
 /// <remarks>
-/// Reading back waits for the GPU. Beside what a CPU worker takes for a picture that does not count.
+/// Reading back waits for the GPU, which is negligible compared with the time of a CPU worker.
 /// </remarks>
 sealed class ArrayExchange : TensorExchange
 {

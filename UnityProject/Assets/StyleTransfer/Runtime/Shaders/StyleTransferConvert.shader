@@ -21,7 +21,7 @@ Shader "Hidden/StyleTransfer/Convert"
 
     #include "UnityCG.cginc"
 
-    // Texel by texel: a sampler that filters makes NaN of infinity next door, by its weight of 0.
+    // Texel by texel: a filtering sampler would turn infinity in a neighbouring texel into NaN, by its weight of 0.
     Texture2D _MainTex;
     SamplerState point_clamp_sampler;
     float4 _MainTex_TexelSize;
@@ -58,8 +58,8 @@ Shader "Hidden/StyleTransfer/Convert"
         output.uv = input.texcoord.xy;
         output.uvStylized = input.texcoord.xy;
 
-        // With anti-aliasing on Direct3D-like APIs the camera's picture comes upside down, and Graphics.Blit
-        // makes up for it only for _MainTex.
+        // With anti-aliasing on Direct3D-like APIs the camera's picture is upside down, and Graphics.Blit
+        // compensates for that only for _MainTex.
         #if UNITY_UV_STARTS_AT_TOP
         if (_MainTex_TexelSize.y < 0) output.uvStylized.y = 1 - output.uvStylized.y;
         #endif
@@ -83,9 +83,9 @@ Shader "Hidden/StyleTransfer/Convert"
         return lerp(high, low, step(color, 0.04045));
     }
 
-    // What a camera's picture holds where a shader divided by zero or was too bright for half precision would spread
-    // over its neighbours: NaN becomes 0, infinity the largest half. Told by its bits, because compilers may take for
-    // granted that there is no NaN.
+    // NaN and infinity in a camera's picture, where a shader divided by zero or was too bright for half precision, would
+    // spread to neighbouring pixels: NaN becomes 0, infinity the largest half. They are detected by their bits, because
+    // compilers may assume that there is no NaN.
     float Number(float x)
     {
         return (asuint(x) & 0x7fffffff) > 0x7f800000 ? 0 : clamp(x, -LargestHalf, LargestHalf);
@@ -96,14 +96,14 @@ Shader "Hidden/StyleTransfer/Convert"
         return float4(Number(x.r), Number(x.g), Number(x.b), Number(x.a));
     }
 
-    // Highlights above 1 are cut before any average, so that one of them cannot whiten its neighbours.
+    // Highlights above 1 are clipped before any averaging, so that one of them cannot whiten its neighbours.
     float3 Texel(float2 texel)
     {
         float2 uv = (texel + 0.5) / _MainTex_TexelSize.zw;
         return saturate(Number(_MainTex.Sample(point_clamp_sampler, uv)).rgb);
     }
 
-    // Bilinear, of what is left of each texel: a sampler would average before it is cut.
+    // Bilinear, of the clipped texels: a sampler would average before clipping.
     float3 Tap(float2 uv)
     {
         float2 at = uv * _MainTex_TexelSize.zw - 0.5;

@@ -1,10 +1,10 @@
-// White where an object is in front of everything else. Drawn over the objects that are to be stylised.
+// Draws the objects that are to be stylised: white where such an object is visible.
 Shader "Hidden/StyleTransfer/Mask"
 {
     HLSLINCLUDE
 
-    // Without any include: Unity's own of the built-in pipeline do not know how the GPU Resident Drawer keeps objects, and
-    // those of URP are not there without URP.
+    // No include files: those of the built-in pipeline do not know how the GPU Resident Drawer stores objects, and those
+    // of URP do not exist in projects without URP.
 
     float4x4 unity_ObjectToWorld;
     Texture2D<float4> _CameraDepthTexture;

@@ -5,7 +5,7 @@
 // z its distance from the camera, w 1 where both are known and 0 where they are not. "History": xy the same since the
 // network's picture was taken, z its distance in this frame, w 1 where that picture shows it and 0 where it does not.
 //
-// No pass writes NaN or infinity, whatever it reads: they would spread, and stay.
+// No pass writes NaN or infinity, even if it reads them: they would spread, and persist.
 Shader "Hidden/StyleTransfer/Motion"
 {
     Properties
@@ -57,7 +57,7 @@ Shader "Hidden/StyleTransfer/Motion"
     // How much of a pixel's place in the frame before must be known, on its own surface.
     static const float EnoughPast = 0.25;
 
-    // Where nothing is known of a pixel, its neighbours are asked: on rings of these many pixels, 8 on each.
+    // If nothing is known about a pixel, its neighbours are used: 8 on each of two rings with these radii in pixels.
     static const float RingStep = 3;
     static const int Rings = 3;
     static const int TapsPerRing = 8;
@@ -91,7 +91,7 @@ Shader "Hidden/StyleTransfer/Motion"
     }
 
     // For the passes that read the camera's textures. With anti-aliasing on Direct3D-like APIs the camera's picture
-    // comes upside down, and Graphics.Blit makes up for it only for _MainTex.
+    // is upside down, and Graphics.Blit compensates for that only for _MainTex.
     Varyings VertexOfFrame(appdata_img input)
     {
         Varyings output = Vertex(input);

@@ -9,8 +9,8 @@ namespace StyleTransfer.Universal
 #if !URP_10_OR_NEWER
 
 /// <summary>
-/// Asks URP 7 to 9 for the depth texture of cameras whose style has a mask, and takes that back: there a renderer decides
-/// on it before its features are asked (ForwardRenderer.Setup), so the camera's own option must say it.
+/// Requests the depth texture from URP 7 to 9 for cameras whose style has a mask, and undoes that afterwards: there a
+/// renderer decides about it before it queries its features (ForwardRenderer.Setup), so the camera's option must be set.
 /// </summary>
 static class DepthRequest
 {

@@ -13,8 +13,8 @@ public sealed class StyleTransferFeature : ScriptableRendererFeature
 {
     #region Editable attributes
 
-    [SerializeField, Tooltip("After post-processing, the network sees what the player sees. Before it, colours " +
-      "above 1 are cut, and the style is post-processed.")]
+    [SerializeField, Tooltip("If on, the network sees what the player sees. If off, it runs before post-processing: " +
+      "colours above 1 are clipped, and the stylised picture is post-processed.")]
     bool afterPostProcessing = true;
 
     #endregion

@@ -6,8 +6,8 @@ namespace StyleTransfer.Volumes
 {
 
 /// <summary>
-/// What a Volume of URP or HDRP changes of the style of the cameras inside it. Cameras need a
-/// <see cref="StyleTransferCamera"/>, whose own values count where no volume says otherwise.
+/// Settings of a URP or HDRP Volume for the style of the cameras inside it. Cameras need a
+/// <see cref="StyleTransferCamera"/>, whose own values are used unless a volume overrides them.
 /// </summary>
 /// <remarks>
 /// For a style in one area only: a global volume with strength 0, and a local one with strength 1.
@@ -22,19 +22,19 @@ public sealed class StyleTransferVolume : VolumeComponent
     public ClampedFloatParameter strength = new ClampedFloatParameter(1, 0, 1);
 
     /// <summary>The share of the camera's own colours; blended between volumes.</summary>
-    [Tooltip("The share of the camera's own colours, besides others'. Blended between volumes.")]
+    [Tooltip("Share of the camera's own colours, combined with the camera's setting. Blended between volumes.")]
     public ClampedFloatParameter keepColors = new ClampedFloatParameter(0, 0, 1);
 
     /// <summary>The style to show; none leaves the camera's own.</summary>
-    [Tooltip("The style to show. None leaves the camera's own.")]
+    [Tooltip("The style to show. None keeps the camera's own.")]
     public StyleParameter style = new StyleParameter(null);
 
     /// <summary>Which style, of a network that has several; -1 leaves the camera's own.</summary>
-    [Tooltip("Which style, of a network that has several; -1 leaves the camera's own styles and blend.")]
+    [Tooltip("Number of the style, for a network with several styles; -1 keeps the camera's styles and blend.")]
     public NoInterpIntParameter styleNumber = new NoInterpIntParameter(CamerasOwn);
 
     /// <summary>Another style of the same network, to blend in.</summary>
-    [Tooltip("Another style of the same network, to blend in.")]
+    [Tooltip("Number of a second style of the same network, to blend in.")]
     public NoInterpIntParameter secondStyle = new NoInterpIntParameter(0);
 
     /// <summary>Blend of these two styles; blended between volumes.</summary>
@@ -50,7 +50,7 @@ public sealed class StyleTransferVolume : VolumeComponent
     public TextureParameter secondStylePicture = new TextureParameter(null);
 
     /// <summary>Of the layers that the camera stylises, only these.</summary>
-    [Tooltip("Of the layers that the camera stylises, only these.")]
+    [Tooltip("Limits the camera's Stylized Layers to these.")]
     public LayerMaskParameter layers = new LayerMaskParameter(EveryLayer);
 
     #endregion
