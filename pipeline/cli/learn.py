@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pipeline.cli.console import Console, output_options
-from pipeline.cli.training import loop_options, progress, to_loop
+from pipeline.cli.training import loop_options, progress, say_trained, to_loop
 from pipeline.support.plain_text import styled
 
 
@@ -100,5 +99,4 @@ def command(
             tell=tell,
             **places,
         )
-    if os.environ.get("RANK", "0") == "0":
-        console.data(report if console.as_json else report["student"]["file"])
+    say_trained(console, report)

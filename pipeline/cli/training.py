@@ -92,6 +92,12 @@ def to_loop(values: dict[str, Any], threads: int | None, purpose: str) -> LoopOp
     return LoopOptions(**values)
 
 
+def say_trained(console: Console, report: dict[str, Any]) -> None:
+    """The report, or the file of the network, on stdout; of several processes, of the first only."""
+    if os.environ.get("RANK", "0") == "0":
+        console.data(report if console.as_json else report["student"]["file"])
+
+
 @contextmanager
 def progress(console: Console) -> Iterator[Callable[[History, float], None]]:
     """A function to call after each step. On a terminal a bar with the time left; elsewhere a line for each

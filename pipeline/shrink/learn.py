@@ -7,9 +7,8 @@ network: colours at four scales, statistics of fixed random filters, and, if ask
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,14 @@ from torch import Tensor, nn
 from pipeline.build.cache import file_digest
 from pipeline.shrink import losses as lost
 from pipeline.shrink import students
-from pipeline.shrink.checkpoint import CHECKPOINT, UNKEPT, Run, check_free
-from pipeline.shrink.loop import Adam, History, Loop, LoopOptions, place
+from pipeline.shrink.checkpoint import UNKEPT, Run
+from pipeline.shrink.loop import Adam, History, Loop, LoopOptions, identity_of, place
+from pipeline.shrink.output import Output
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.shrink.quality import quality
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
 from pipeline.support.picture_files import open_picture, picture_files
-from pipeline.support.serialise import render_json
 from pipeline.support.untrusted import on_a_file
 
 MOST_PIXELS = 200_000_000
@@ -211,7 +210,7 @@ class _Learning:
                 self.critic = lost.Critic().to(where.device)
             self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=4e-4, betas=(0.5, 0.99))
             also = {"critic": self.critic, "critic_adam": Adam(self.critic_optimiser)}
-        identity = _identity(options)
+        identity = identity_of(options)
         self.loop = Loop(module, contract, options.loop, where, run=run, identity=identity, also=also)
 
     def losses(self, step: int, done: float) -> dict[str, Tensor]:
@@ -236,11 +235,6 @@ class _Learning:
         return parts
 
 
-def _identity(options: LearnOptions) -> dict[str, Any]:
-    values = asdict(replace(options, loop=replace(options.loop, device="auto", every=1)))
-    return {**values.pop("loop"), **values}
-
-
 @on_a_file
 def learn_file(
     frames: Path,
@@ -261,10 +255,7 @@ def learn_file(
     `output` is a .pth; None is PAINTED.pth in the current folder. `holdout` names pairs that are measured with and
     not learnt from. Raises what `pairs_of`, `learn` and `students.parse` raise, and `no-pairs` where none is left.
     """
-    place_ = output or Path.cwd() / f"{painted.resolve().name}.pth"
-    folder = run or Path(f"{place_}.run")
-    first = os.environ.get("RANK", "0") == "0"
-    check_free(place_, [folder / CHECKPOINT], resume, force or not first)
+    made = Output(output or Path.cwd() / f"{painted.resolve().name}.pth", run, resume, force)
     chosen = students.parse(student)
     pairs, unpainted = pairs_of(frames, painted)
     names = [pair.name for pair in pairs]
@@ -292,22 +283,8 @@ def learn_file(
         options,
         holdout=[pair for pair in pairs if pair.name in holdout],
         unpainted=unpainted,
-        run=Run(folder, resume, {"student": chosen.spec, "pairs": digests, "holdout": sorted(holdout)}),
+        run=Run(made.folder, resume, {"student": chosen.spec, "pairs": digests, "holdout": sorted(holdout)}),
         tell=tell,
     )
-    report = {
-        "schema": 1,
-        "pairs": [pair.name for pair in learnt],
-        "holdout": sorted(holdout),
-        "student": {
-            "file": str(place_),
-            "architecture": chosen.architecture,
-            "spec": chosen.spec,
-            "weights": chosen.weights,
-        },
-        "history": history.as_dict(),
-    }
-    if first:
-        students.save(module, chosen.architecture, place_)
-        write_file(folder / "history.json", render_json(report))
-    return report
+    used = [pair.name for pair in learnt]
+    return made.write(module, chosen, history.as_dict(), pairs=used, holdout=sorted(holdout))

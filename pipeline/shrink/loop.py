@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -54,6 +54,15 @@ class LoopOptions:
     """bfloat16: None decides by the hardware."""
     every: int = 250
     """Steps between measurements, samples and checkpoints."""
+
+
+def identity_of(options: Any) -> dict[str, Any]:
+    """What a resumed run must share with the one that wrote the checkpoint, as plain values.
+
+    `options` is a dataclass with a `loop`: everything counts but where it runs and how often it is measured.
+    """
+    values = asdict(replace(options, loop=replace(options.loop, device="auto", every=1)))
+    return {**values.pop("loop"), **values}
 
 
 class Keeps(Protocol):

@@ -9,7 +9,6 @@ channels * height * width, pictures as torchvision normalises them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,15 +23,15 @@ from torch.nn import functional as f
 from pipeline.build.cache import file_digest
 from pipeline.contract import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.shrink import students
-from pipeline.shrink.checkpoint import CHECKPOINT, UNKEPT, Run, check_free, pictures_identity
+from pipeline.shrink.checkpoint import UNKEPT, Run, pictures_identity
 from pipeline.shrink.data import Ahead, Crops, Pictures
-from pipeline.shrink.loop import History, Loop, LoopOptions, place
+from pipeline.shrink.loop import History, Loop, LoopOptions, identity_of, place
 from pipeline.shrink.losses import charbonnier, gram
+from pipeline.shrink.output import Output
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
 from pipeline.support.picture_files import check_picture, open_picture, picture_files
-from pipeline.support.serialise import render_json
 from pipeline.support.untrusted import on_a_file
 
 VGG16 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
@@ -151,7 +150,7 @@ def train_style(
             loop_options,
             where,
             run=run,
-            identity=_identity(options) | {"pictures": pictures_identity(images.files)},
+            identity=identity_of(options) | {"pictures": pictures_identity(images.files)},
         )
         if run.resume:
             loop.resume()
@@ -205,13 +204,6 @@ def train_style(
     return history
 
 
-def _identity(options: StyleOptions) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    values = asdict(replace(options, loop=replace(options.loop, device="auto", every=1)))
-    return {**values.pop("loop"), **values}
-
-
 @on_a_file
 def train_file(
     style: Path,
@@ -235,10 +227,7 @@ def train_file(
     """
     from pipeline.support.resources import resource
 
-    place = output or Path.cwd() / f"{style.stem}.trained.pth"
-    folder = run or Path(f"{place}.run")
-    first = os.environ.get("RANK", "0") == "0"
-    check_free(place, [folder / CHECKPOINT], resume, force or not first)
+    made = Output(output or Path.cwd() / f"{style.stem}.trained.pth", run, resume, force)
     chosen = students.parse(student)
     for held in (style, *holdout):
         check_picture(held)
@@ -252,7 +241,7 @@ def train_file(
     module = chosen.build(options.loop.seed)
     kind = "torchvision's VGG16" if known else "not torchvision's VGG16"
     started(f"{chosen.weights:,} weights ({chosen.spec}); the loss network is {kind} (sha256 {digest[:12]})")
-    started(f"the network is written to {place}, samples and checkpoint to {folder}")
+    started(f"the network is written to {made.file}, samples and checkpoint to {made.folder}")
     history = train_style(
         module,
         chosen.contract,
@@ -261,22 +250,8 @@ def train_file(
         pictures,
         options,
         holdout=tuple(holdout) or (resource("examples/picture.jpg"),),
-        run=Run(folder, resume, {"student": chosen.spec, "style": file_digest(style), "vgg": digest}),
+        run=Run(made.folder, resume, {"student": chosen.spec, "style": file_digest(style), "vgg": digest}),
         tell=tell,
     )
-    report = {
-        "schema": 1,
-        "style": style.name,
-        "loss_network": {"file": vgg.name, "sha256": digest, "is_torchvision_vgg16": known},
-        "student": {
-            "file": str(place),
-            "architecture": chosen.architecture,
-            "spec": chosen.spec,
-            "weights": chosen.weights,
-        },
-        "history": history.as_dict(),
-    }
-    if first:
-        students.save(module, chosen.architecture, place)
-        write_file(folder / "history.json", render_json(report))
-    return report
+    loss_network = {"file": vgg.name, "sha256": digest, "is_torchvision_vgg16": known}
+    return made.write(module, chosen, history.as_dict(), style=style.name, loss_network=loss_network)
