@@ -63,7 +63,7 @@ def test_pairs_are_found_by_name_and_the_rest_is_not_painted(folders: tuple[Path
 def test_paintings_that_belong_to_no_frame_are_told(folders: tuple[Path, Path]) -> None:
     frames, painted = folders
     painting(frame(1)).crop((0, 0, 64, 64)).save(painted / "level/0001.PNG")
-    with pytest.raises(PipelineError, match=r"pair-differs.*64x64, and its frame 96x64"):
+    with pytest.raises(PipelineError, match=r"pair-differs.*64x64 and its frame 96x64"):
         pairs_of(frames, painted)
     (painted / "level/0001.PNG").rename(painted / "level/other.png")
     with pytest.raises(PipelineError, match=r"no-pairs.*other\.png has no frame"):

@@ -76,7 +76,7 @@ def test_fine_tuning_that_was_stopped_ends_with_the_same_bytes(here, monkeypatch
             pruned(source, "again.pth", resume=at > 1)
         assert not Path("again.pth").exists()
     assert pruned(source, "again.pth", resume=True) == whole
-    with pytest.raises(PipelineError, match="another goal, criterion") as caught:
+    with pytest.raises(PipelineError, match="different goal, criterion") as caught:
         pruned(source, "again.pth", resume=True, goal="70%", criterion="l1")
     assert caught.value.code == "run-differs"
 
