@@ -19,7 +19,7 @@ import logging
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,6 +37,11 @@ SIZES = ((32, 48), (64, 32))
 """Height and width; the first is what is exported and declared."""
 TOLERANCE = 1e-4
 """Of the range of the source's output."""
+GROUPS = {
+    "Barracuda": ("barracuda-1.0", "barracuda-2.0", "barracuda-3.0"),
+    "Inference Engine": ("inference-2",),
+}
+"""Targets by the package that they are for, a table each. Sentis 2.1 has the rules of Inference Engine 2.2."""
 LEGACY = range(9, 24)
 DYNAMO = (18, 20, 23)
 
@@ -88,6 +93,13 @@ EXPORTERS: dict[str, Make] = {
     "float16, float32 outside": lambda name: as_exported.float16(legacy(name, 17), keep_io_types=True),
 }
 """Name: a function from an architecture's name to the model; None where that exporter could not write it."""
+
+
+SAMPLE = (
+    *("torch, opset 9", "torch, opset 13", "torch, opset 18", "torch dynamo, opset 18"),
+    *("functions and external data", "PyTorch 0.4", "tf2onnx, channels last", "float16"),
+)
+"""Exporters that differ most in what they write."""
 
 
 @dataclass(frozen=True)
@@ -175,39 +187,53 @@ def main() -> int:
 
 
 def combinations() -> Iterator[tuple[str, str, str]]:
-    from pipeline import targets
-
     for name in ARCHITECTURES:
         for exporter in EXPORTERS:
-            for target in targets.names("barracuda"):
-                yield name, exporter, target
+            for package, targets in GROUPS.items():
+                for target in targets if exporter in rows(package) else ():
+                    yield name, exporter, target
+
+
+def rows(package: str) -> list[str]:
+    """The exporters of a package's table: each for Barracuda, and a sample of their dialects for the others.
+
+    A file is read, and brought to the one valid form, before its target matters.
+    """
+    return [name for name in EXPORTERS if package == "Barracuda" or name in SAMPLE]
 
 
 def page(outcomes: dict[tuple[str, str, str], Outcome | None]) -> str:
-    """docs/exporters.md: the number of nodes that is left, oldest target first."""
-    targets = sorted({target for _, _, target in outcomes})
+    """docs/exporters.md: the number of nodes that is left, a table for each package, oldest target first."""
+    named = [f"{', '.join(targets)}" for targets in GROUPS.values()]
     lines = [
         "# Exporters",
         "",
         "<!-- Made by `python benchmarks/exporters.py --write`. -->",
         "",
         f"Small networks of {len(ARCHITECTURES)} architectures through {len(EXPORTERS)} exporters "
-        f"(torch {torch.__version__.partition('+')[0]}), lowered for {', '.join(targets)}. A cell shows the "
+        f"(torch {torch.__version__.partition('+')[0]}), lowered for {', '.join(named)}. A cell shows the "
         "number of nodes of the lowered graph for each target, or what went wrong; `-`: the exporter cannot "
         "export the network. Wherever there are numbers, no finding is left, and the output matches within "
         f"{TOLERANCE:g} of its range at two sizes, computed as the target would compute it.",
-        "",
-        "| exporter | " + " | ".join(ARCHITECTURES) + " |",
-        "|---|" + "---|" * len(ARCHITECTURES),
     ]
-    for exporter in EXPORTERS:
+    for package, targets in GROUPS.items():
+        lines += ["", f"## {package}", "", *table(outcomes, rows(package), targets)]
+    return "\n".join(lines) + "\n"
+
+
+def table(
+    outcomes: dict[tuple[str, str, str], Outcome | None], exporters: Sequence[str], targets: Sequence[str]
+) -> list[str]:
+    """The lines of one table, exporters down and architectures across."""
+    lines = ["| exporter | " + " | ".join(ARCHITECTURES) + " |", "|---|" + "---|" * len(ARCHITECTURES)]
+    for exporter in exporters:
         cells = []
         for name in ARCHITECTURES:
             found = [outcomes[name, exporter, target] for target in targets]
             told = ["-" if held is None else held.problem or str(held.nodes) for held in found]
             cells.append(told[0] if len(set(told)) == 1 else " / ".join(told))
         lines.append(f"| {exporter} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 if __name__ == "__main__":

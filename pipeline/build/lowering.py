@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.contract import ImageContract
 from pipeline.cost.rearrange import NONE
-from pipeline.support.errors import PipelineError
+from pipeline.support.errors import LimitReached, PipelineError
 from pipeline.support.memory import give_back
 from pipeline.support.size import Size
 
@@ -430,13 +430,18 @@ def _what_helps(network: Network, model: onnx.ModelProto, target: Target, size: 
 
 
 def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]) -> int | None:
-    """The first multiple at which the graph runs at two shapes with one ratio of output to input."""
+    """The first multiple at which the graph runs at two shapes with one ratio of output to input.
+
+    None where there is none, or the next trial would need too much memory, as attention over all pixels does.
+    """
     for multiple in choices:
         ratios = set()
         try:
             for size in _trials(multiple):
                 _, _, height, width = candidate(np.zeros((1, channels, *size.hw), np.float32)).shape
                 ratios.add((height / size.height, width / size.width))
+        except LimitReached:
+            return None
         except Exception:  # whatever ONNX Runtime raises for sizes that do not fit
             continue
         if len(ratios) == 1:

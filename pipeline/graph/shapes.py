@@ -236,7 +236,8 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
             if first is not None and times is not None:
                 put([None if s is None else s * int(t) for s, t in zip(first, times, strict=True)])
         case "Shape":
-            put(None if first is None else (len(first),))
+            part = None if first is None else first[int(node.attrs.get("start", 0)) : node.attrs.get("end")]
+            put(None if part is None else (len(part),))
         case "Range":
             bounds = [value for tensor in inputs if (value := shapes.value(tensor)) is not None]
             if len(bounds) == 3:

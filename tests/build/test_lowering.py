@@ -298,3 +298,26 @@ def test_weights_of_four_bits_become_floats_before_anything_is_written(tmp_path)
     assert {node.op_type for node in lowered.model.graph.node} == {"Conv", "Sigmoid"}
     held = [numpy_helper.to_array(tensor) for tensor in lowered.model.graph.initializer]
     assert any(value.shape == integers.shape and np.allclose(value, integers * 0.05) for value in held)
+
+
+def test_attention_over_all_pixels_of_a_fixed_size_is_lowered_at_that_size(tmp_path):
+    """Trying multiples of larger sizes would need too much memory: that search ends, and the build goes on."""
+    from pipeline.build.options import BuildOptions
+    from pipeline.build.prove import make
+    from tests.rewrites import model, node, random
+
+    nodes = [
+        node("Conv", "x w", "c", kernel_shape=[1, 1]),
+        node("Reshape", "c s", "q"),
+        node("Transpose", "q", "k", perm=[0, 2, 1]),
+        node("MatMul", "k q", "a"),
+        node("Softmax", "a", "b", axis=-1),
+        node("MatMul", "q b", "m"),
+        node("Reshape", "m t", "y"),
+    ]
+    held = {"w": random((3, 3, 1, 1)), "s": np.array([1, 3, -1]), "t": np.array([1, 3, 24, 32])}
+    path = tmp_path / "attention.onnx"
+    onnx.save(model(nodes, held, opset=15, input_shape=(1, 3, 24, 32)), path)
+    options = BuildOptions(target="inference-2", size=Size(32, 24), input_range="0..1", output_range="0..1")
+    lowered = make(path, options, lambda *_: None, bake_contract=True)[1]
+    assert lowered.fixed_size == Size(32, 24)

@@ -87,6 +87,13 @@ def test_unknown_sizes_stay_unknown_and_the_rest_is_known():
     assert shapes.known["y"] == (None, 8, None, 14)
 
 
+def test_a_part_of_a_shape_has_the_length_of_that_part():
+    """As torch's dynamo exporter writes sizes; of a free size the value is not known, but the length is."""
+    nodes = [node("Shape", "x", "h", start=2, end=3), node("Shape", "x", "y", start=-3)]
+    shapes = infer(from_model(model(nodes, {}, opset=18, input_shape=(1, 3, "h", "w"))))
+    assert shapes.known["h"] == (1,) and shapes.known["y"] == (3,)
+
+
 def test_shape_arithmetic_is_evaluated():
     source = model(
         [
