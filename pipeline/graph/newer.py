@@ -225,6 +225,7 @@ def _average_pool(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes
         "group": channels,
     }
     share = 1 / math.prod(kernel)
+    n.room(channels, *kernel, item=8)
     weights = make.const(np.full((channels, 1, *kernel), share), "weights")
     total = make.op("Conv", source, weights, **attrs)
     if any(pads) and not node.attrs.get("count_include_pad"):

@@ -6,6 +6,7 @@ replace and the rewrite that made them (`<old>/<rewrite>/<operator>`), and tenso
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
@@ -13,6 +14,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import surgeon  # noqa: F401 - it makes onnx-graphsurgeon linear in the nodes
+from pipeline.support import limits
+from pipeline.support.errors import PipelineError
 
 _REDUCTIONS = tuple(
     f"Reduce{kind}"
@@ -225,6 +228,47 @@ def replace_output(made: gs.Tensor, output: gs.Tensor) -> None:
     maker.outputs = [output if tensor is made else tensor for tensor in maker.outputs]
 
 
+MOST_MADE = 256 << 20
+"""Bytes that one constant may have that a rewrite makes; all of a graph's together may have four times as many
+beside four times those that it had."""
+MOST_NODES = 4096
+"""Nodes that may take the place of one."""
+_MADE = "_bytes_made"
+
+
+def room(*sizes: int, item: int = 4) -> None:
+    """Raise PipelineError `memory-limit` where a constant of these sizes is too large to be made.
+
+    To be called before an array is made whose sizes a file decides: dilations, groups and pads multiply them.
+    """
+    size = math.prod(max(int(held), 0) for held in sizes) * item
+    if size > MOST_MADE:
+        shape = "x".join(str(held) for held in sizes)[:80]
+        raise PipelineError(
+            "memory-limit",
+            f"a rewrite would make constants of {limits.amount(size)} ({shape}); the limit is "
+            f"{limits.amount(MOST_MADE)}",
+            remedy="Use smaller dilations, strides, pads, groups or sizes there, or leave the rewrite out "
+            "(--skip).",
+        )
+
+
+def _account(graph: gs.Graph, size: int) -> None:
+    """Count the bytes of a constant that was made for a graph. Raises PipelineError `memory-limit`."""
+    made, most = graph.__dict__.get(_MADE, (0, 0))
+    if not most:
+        constants = (t for node in graph.nodes for t in node.inputs if isinstance(t, gs.Constant))
+        held = {id(tensor): int(getattr(tensor._values, "nbytes", 0)) for tensor in constants}
+        most = 4 * MOST_MADE + 4 * sum(held.values())
+    graph.__dict__[_MADE] = made + size, most
+    if made + size > most:
+        raise PipelineError(
+            "memory-limit",
+            f"the rewrites would make constants of more than {limits.amount(most)} together",
+            remedy="Use smaller dilations, strides, pads, groups or sizes, or leave rewrites out (--skip).",
+        )
+
+
 class Builder:
     """Makes the nodes that take the place of `node`.
 
@@ -236,12 +280,15 @@ class Builder:
         self.graph = graph
         self.node = node
         self.stem = f"{node.name}/{rewrite}"
+        self._count = 0
 
     def _name(self, leaf: str) -> str:
         return fresh_name(self.graph, f"{self.stem}/{leaf}")
 
     def const(self, values: Any, leaf: str = "constant", dtype: Any = np.float32) -> gs.Constant:
-        """A new initializer: float32 unless `dtype` says otherwise."""
+        """A new initializer: float32 unless `dtype` says otherwise. Raises PipelineError `memory-limit`."""
+        room(*np.shape(values), item=np.dtype(dtype).itemsize)
+        _account(self.graph, math.prod(np.shape(values)) * np.dtype(dtype).itemsize)
         return gs.Constant(self._name(leaf), np.ascontiguousarray(np.asarray(values, dtype=dtype)))
 
     def op(
@@ -251,7 +298,16 @@ class Builder:
 
         `out` is an existing tensor that this node makes from now on (its old producer lets go of it).
         Keywords that are inputs of the operator in the one valid form (`PARAMETERS`) become initializers.
+        Raises PipelineError `graph-too-large` for more than `MOST_NODES` nodes in place of one.
         """
+        self._count += 1
+        if self._count > MOST_NODES:
+            raise PipelineError(
+                "graph-too-large",
+                f"a rewrite would make more than {MOST_NODES:,} nodes of {self.node.op} {self.node.name}",
+                remedy="Use fewer groups, a smaller kernel or a smaller scale there, or leave the rewrite out "
+                "(--skip).",
+            )
         given_ = {name: attrs.pop(name) for name in PARAMETERS.get(operator, ()) if name in attrs}
         inputs = (*inputs, *self.parameters(operator, given_)[len(inputs) - 1 :]) if given_ else inputs
         tensors = [

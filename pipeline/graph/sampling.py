@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.graph import nodes as n
+
 PROBE = 24
 """Source pixels over which taps are compared to see whether they repeat."""
 
@@ -24,6 +26,7 @@ class Kernel:
 
         Formulas: ONNX operator specification, Resize-19; cubic convolution after Keys, 1981.
         """
+        n.room(out, 4, item=8)
         # ONNX Runtime divides in float32, which decides nearest on the edge between two pixels
         kind = np.float32 if self.mode == "nearest" else np.float64
         at: np.ndarray = np.arange(out).astype(kind)

@@ -146,6 +146,7 @@ class Convolutions(Rewrite):
         build = n.Builder(graph, node, self.name)
         if each == 1:
             times = out_channels // group
+            n.room(out_channels, group)
             picks = np.zeros((out_channels, group, 1, 1), np.float32)
             picks[np.arange(out_channels), np.arange(out_channels) // times] = 1
             node.inputs[0] = build.op(

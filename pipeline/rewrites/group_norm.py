@@ -141,6 +141,7 @@ class GroupNorms(Rewrite):
     ) -> Outcome:
         """Per pixel over its channels, between a transpose to channels last and one back: 1x1 convolutions."""
         source, channels = before.inputs[0], scale.size
+        n.room(channels, channels, item=8)
         average = make.const(np.full((channels, channels, 1, 1), 1 / channels), "average")
         centred = source
         if _centres(node):
@@ -202,6 +203,7 @@ def _normalised(
         return make.op("InstanceNormalization", source, *held, epsilon=epsilon)
     average = None
     if groups != channels:
+        n.room(channels, channels, item=8)
         share = channels // groups
         blocks = np.kron(np.eye(groups), np.full((share, share), 1 / share))
         average = make.const(blocks[:, :, None, None], "average")

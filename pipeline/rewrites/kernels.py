@@ -125,6 +125,7 @@ def phases(weights: np.ndarray, axes: tuple[Axis, ...]) -> np.ndarray:
     high, wide = axes
     stride = high.stride
     channels_in, channels_out = weights.shape[:2]
+    n.room(stride, stride, channels_out, channels_in, high.taps, wide.taps)
     kernel = np.zeros((stride, stride, channels_out, channels_in, high.taps, wide.taps), weights.dtype)
     for row, phase_y, tap_y in _taps(high):
         for column, phase_x, tap_x in _taps(wide):
@@ -146,6 +147,7 @@ def zero_stuff(weights: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
     if set(factors) == {1}:
         return weights
     sizes = tuple((k - 1) * f + 1 for k, f in zip(weights.shape[2:], factors, strict=True))
+    n.room(*weights.shape[:2], *sizes)
     stuffed = np.zeros((*weights.shape[:2], *sizes), weights.dtype)
     stuffed[:, :, :: factors[0], :: factors[1]] = weights
     return stuffed
@@ -158,6 +160,7 @@ def block_diagonal(weights: np.ndarray, group: int) -> np.ndarray:
     """
     first, each = weights.shape[:2]
     rows = first // group
+    n.room(first, each * group, *weights.shape[2:])
     dense = np.zeros((first, each * group, *weights.shape[2:]), weights.dtype)
     for index in range(group):
         block = slice(index * rows, (index + 1) * rows)

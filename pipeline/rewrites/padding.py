@@ -92,6 +92,7 @@ class Paddings(Rewrite):
             return self.refuse(node, "pad-outer-axes", reason)
         make = n.Builder(graph, node, self.name)
         total = pads[1] + channels + pads[5]
+        n.room(total, channels)
         weights = np.zeros((total, channels, 1, 1))
         weights[np.arange(channels) + pads[1], np.arange(channels)] = 1
         value = filler(node)

@@ -282,6 +282,7 @@ def _average(build: n.Builder, x: gs.Tensor, pool: _Pool, channels: int) -> gs.T
         "pads": [*pool.begins, *pool.ends],
         "group": channels,
     }
+    n.room(channels, *pool.kernel)
     weights = np.full((channels, 1, *pool.kernel), 1 / taps, np.float32)
     mean = build.op("Conv", x, build.const(weights, "weights"), **attrs)
     if not any(pool.begins) and not any(pool.ends):

@@ -224,6 +224,7 @@ class Softmaxes(Rewrite):
         source, output = node.inputs[0], node.outputs[0]
         shifted = make.op("Sub", source, make.op("ReduceMax", source, axes=[1], keepdims=1))
         powers = make.op("Exp", shifted)
+        n.room(channels, channels, item=8)
         ones = make.const(np.ones((channels, channels, 1, 1)), "ones")
         total = make.op("Conv", powers, ones, kernel_shape=[1, 1])
         if log:

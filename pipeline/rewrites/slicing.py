@@ -135,6 +135,7 @@ def _stepped_gather(
             )
         baked = baked or shapes.fixed_size(tensor, axis) is None
         stop = max(end, -size - 1) if step < 0 else end
+        n.room(size, item=8)
         indices.append((axis, np.arange(size)[slice(start, None if stop == -size - 1 else stop, step)]))
     for position, (axis, held) in enumerate(indices):
         out = output if position == len(indices) - 1 else None

@@ -120,6 +120,7 @@ def _spread(kernel: np.ndarray, factor: int) -> np.ndarray:
     p - d .. p - d + r - 1 of each axis: its weight is their sum, taken in float64.
     """
     taps = kernel.shape[2]
+    n.room(*kernel.shape[:2], taps + factor - 1, taps + factor - 1, item=8)
     offsets = np.arange(taps + factor - 1)
     first = taps - 1 - offsets
     under = (np.arange(taps) >= first[:, None]) & (np.arange(taps) < first[:, None] + factor)

@@ -171,6 +171,7 @@ def _rows_by_width(scene: Scene, node: gs.Node) -> None:
         return
     kernel = weight[2]
     height = (shape[2] - 1) * rows - pads[0] - pads[2] + kernel + extra[0]
+    n.room(height + kernel, item=8)
     place = np.arange(height + kernel - 1) - (kernel - pads[0] - 1)
     source = np.fix(place / rows).astype(np.int64)
     read = (np.fmod(place, columns) == 0) & (source >= 0) & (source < shape[2])
@@ -274,6 +275,7 @@ def _reflection(scene: Scene) -> None:
             continue
         make, tensor = n.Builder(scene.graph, node, pieces.STEM), node.inputs[0]
         for axis, size in sizes.items():
+            n.room(size + pads[axis] + pads[axis + rank], item=8)
             place = np.arange(-pads[axis], size + pads[axis + rank])
             beyond = 2 * (size - 1) - place
             place = np.clip(np.where(place < 0, -place, np.where(place < size, place, beyond)), 0, size - 1)
