@@ -31,6 +31,7 @@ _HANDLERS: dict[str, Callable[[Assembly, int, Step], None]] = {
     "resize": pixels.resize,
     "norm": statistics.norm,
     "mean": statistics.mean,
+    "pixel_mean": convolutions.pixel_mean,
     "pool": channels.pool,
     "softmax": channels.softmax,
     "layer": channels.layer,

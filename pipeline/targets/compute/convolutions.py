@@ -80,6 +80,21 @@ def convolve(assembly: Assembly, number: int, step: Step) -> None:
     assembly.views[output_name] = View(Term(output.number))
 
 
+def pixel_mean(assembly: Assembly, number: int, step: Step) -> None:
+    """The mean of a pixel's channels: a 1x1 convolution to one channel."""
+    channels = assembly.steps.shapes[step.inputs[0]][0]
+    weight, bias = np.full((1, channels, 1, 1), 1 / channels), np.zeros(1)
+    held = {
+        "weight": weight,
+        "bias": bias,
+        "group": 1,
+        "strides": (1, 1),
+        "dilations": (1, 1),
+        "pads": (0, 0, 0, 0),
+    }
+    convolve(assembly, number, replace(step, kind="conv", held=held))
+
+
 def _readable(assembly: Assembly, step: Step) -> View:
     """The input as a view whose padding joins the convolution's own."""
     view, pads = assembly.views[step.inputs[0]], step.held["pads"]

@@ -152,7 +152,7 @@ def _is(step: Step, scale: float, shift: float) -> bool:
 
 
 def _normalised(found: Steps, step: Step, makers: dict[str, Step]) -> None:
-    """(x - mean) / (sqrt(mean((x - mean)^2) + e) + f): the normalisation of each channel by itself."""
+    """(x - mean) / (sqrt(mean((x - mean)^2) + e) + f): the normalisation of each channel, or of each pixel."""
     pieces = []
 
     def above(tensor: str, kind: str) -> Step | None:
@@ -165,7 +165,8 @@ def _normalised(found: Steps, step: Step, makers: dict[str, Step]) -> None:
     apart = above(step.inputs[0], "binary")
     if apart is None or apart.held["combine"] != "Sub":
         return
-    middle = above(apart.inputs[1], "mean")
+    over = getattr(makers.get(apart.inputs[1]), "kind", "")
+    middle = above(apart.inputs[1], over) if over in ("mean", "pixel_mean") else None
     if middle is None or middle.inputs != (apart.inputs[0],):
         return
     tensor, outside, inside = step.inputs[1], 0.0, 0.0
@@ -183,7 +184,7 @@ def _normalised(found: Steps, step: Step, makers: dict[str, Step]) -> None:
             if held is None or held.held["act"] != "SQUARE_ROOT":
                 return
             tensor = held.inputs[0]
-    variance = above(tensor, "mean")
+    variance = above(tensor, over)
     square = makers.get(variance.inputs[0]) if variance is not None else None
     if square is None:
         return
@@ -192,12 +193,14 @@ def _normalised(found: Steps, step: Step, makers: dict[str, Step]) -> None:
     if not (product or power):
         return
     pieces.append(square)
+    if over == "pixel_mean" and outside:
+        return
     gone = {piece.output for piece in pieces}
     for piece in pieces:
         readers = {id(reader) for reader in found.readers(piece.output)}
         if piece.output == found.result or not readers <= {id(p) for p in pieces} | {id(step)}:
             return
     ones = np.ones(found.shapes[step.output][0])
-    step.kind, step.inputs = "norm", (apart.inputs[0],)
+    step.kind, step.inputs = "norm" if over == "mean" else "layer", (apart.inputs[0],)
     step.held = {"gamma": ones, "beta": 0 * ones, "epsilon": inside, "outside": outside, "channels": 1}
     found.steps[:] = [held for held in found.steps if held.output not in gone]

@@ -236,13 +236,12 @@ def mean(node: gs.Node, shapes: Shapes) -> list[Step]:
     if node.op == "ReduceMean":
         axes = constant(node, 1, "axes")
         shape = shapes.static(node.inputs[0])
-        if (
-            shape is None
-            or len(shape) != 4
-            or axes is None
-            or sorted(int(a) % 4 for a in axes.reshape(-1)) != [2, 3]
-        ):
-            raise Unsupported("only the mean over all pixels of a channel is carried", ELSEWHERE)
+        over = [] if axes is None or shape is None else sorted(int(a) % 4 for a in axes.reshape(-1))
+        if over == [1] and len(shape or ()) == 4 and node.attrs.get("keepdims", 1):
+            return [step("pixel_mean", node)]
+        if over != [2, 3] or len(shape or ()) != 4:
+            reason = "only the mean over all pixels of a channel, or over all channels of a pixel, is supported"
+            raise Unsupported(reason, ELSEWHERE)
     return [step("mean", node)]
 
 

@@ -321,6 +321,22 @@ def gelus(n: Net) -> str:
 
 
 @network
+def gated(n: Net) -> str:
+    """Layer norm over channels in pieces, as NAFNet has it, and a gate by the mean of a pixel's channels."""
+
+    def mean(x: str) -> str:
+        return n.op("ReduceMean", x, n.constant([1], np.int64), keepdims=1)
+
+    x = n.conv(n.image, 3, 8, 3, pads=[1, 1, 1, 1])
+    apart = n.op("Sub", x, mean(x))
+    spread = n.op("Add", mean(n.op("Pow", apart, n.constant(2.0))), n.constant(1e-6))
+    x = n.op("Div", apart, n.op("Sqrt", spread))
+    x = n.scaled(x, n.random.normal(1, 0.3, (8, 1, 1)), n.random.normal(0, 0.3, (8, 1, 1)))
+    gate = n.op("Sigmoid", n.conv(mean(x), 1, 1, 3, pads=[1, 1, 1, 1]))
+    return n.painted(n.conv(n.op("Mul", x, gate), 8, 3, 1))
+
+
+@network
 def grey(n: Net) -> str:
     """One channel in and out."""
     x = n.norm(n.conv(n.pad(n.image, 1), 1, 4, 3), 4)

@@ -164,6 +164,11 @@ def test_sizes_at_which_parts_do_not_fit_together_are_told():
         compiled.plan.sizes(Size(39, 31))
 
 
+def test_layer_norm_in_pieces_is_one_dispatch():
+    kernels = [dispatch.kernel for dispatch in plan_of("gated").dispatches]
+    assert kernels.count("AcrossChannels") == 1 and len(kernels) == 5
+
+
 def test_gelu_in_pieces_is_one_activation():
     plan = plan_of("gelus")
     acts = [
