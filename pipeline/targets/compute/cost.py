@@ -15,9 +15,22 @@ from pathlib import Path
 from pipeline.cost.model import Conv, Device, Layer, Worker, read_devices
 
 _OWN_DISPATCH = frozenset(
-    ["Conv", "ConvTranspose", "InstanceNormalization", "GlobalAveragePool", "MaxPool", "AveragePool", "Softmax"]
+    [
+        "AveragePool",
+        "Conv",
+        "ConvTranspose",
+        "DepthToSpace",
+        "GlobalAveragePool",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "MaxPool",
+        "ReduceMean",
+        "Resize",
+        "Softmax",
+    ]
 )
-"""Operators that are at least one dispatch; the others are mostly folded into the dispatches around them."""
+"""Operators that are at least one dispatch; the others are mostly fused into the dispatches around them."""
+_BINARY = frozenset(["Add", "Sub", "Mul", "Div"])
 _LARGE = 5
 """Kernels from this width on read more of the groupshared tile for each multiply-add."""
 
@@ -33,13 +46,18 @@ def kernel(conv: Conv) -> str:
     return "large" if max(conv.kernel) >= _LARGE else "tile"
 
 
+def _of_two_pictures(layer: Layer) -> bool:
+    """Whether a sum or product has two operands of full size, not a constant or one number for each channel."""
+    return layer.operator in _BINARY and 2 * layer.read >= 3 * layer.written
+
+
 class Compiled(Worker):
     """The kernels of a plan."""
 
     name = "compiled"
 
     def fuses(self, layer: Layer) -> bool:
-        return layer.operator not in _OWN_DISPATCH
+        return layer.operator not in _OWN_DISPATCH and not _of_two_pictures(layer)
 
     def weight(self, layer: Layer, terms: Mapping[str, float]) -> float:
         """A thread computes 8 output channels, or 4 where there are no more; inputs are taken four at a time."""
@@ -58,7 +76,10 @@ class Compiled(Worker):
 
     def traffic(self, layer: Layer, terms: Mapping[str, float]) -> float:
         """What is read and written; statistics leave three numbers for a tile, and a merge reads them."""
-        return 0.0 if layer.operator == "InstanceNormalization" else float(layer.read + layer.written)
+        if layer.operator == "InstanceNormalization":
+            return 0.0
+        # What reads the result reads both operands instead of it.
+        return float(layer.read - layer.written if _of_two_pictures(layer) else layer.read + layer.written)
 
 
 @functools.cache
