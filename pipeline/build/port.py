@@ -19,6 +19,7 @@ from pipeline.build.options import BuildOptions, Step
 from pipeline.build.result import BuildResult
 from pipeline.support.errors import PipelineError
 from pipeline.support.parsing import from_json
+from pipeline.support.plain_text import plural
 from pipeline.support.size import Size
 
 if TYPE_CHECKING:
@@ -77,8 +78,9 @@ def port(
         for style in styles:
             step("port", f"{style.name}: from {style.target.name} to {wanted.name}")
             source = Path(scratch) / f"{style.name}.onnx"
-            source.write_bytes(style.model)
-            options, note = _options(style, wanted)
+            model, left = _plain(style)
+            source.write_bytes(model)
+            options, note = _options(style, wanted, left)
             parts, _ = make_parts(source, options, style.name, step, origin=style.report)
             files, report = bundle(parts, options, style.name), parts.report
             result = BuildResult(report, bundle=assets / model_folder(style.name))
@@ -173,8 +175,29 @@ def _broken(folder: Path, why: str) -> PipelineError:
     )
 
 
-def _options(style: Style, target: Target) -> tuple[BuildOptions, str]:
-    """How the style is built for the other target, and what could not stay as it was."""
+def _plain(style: Style) -> tuple[bytes, int]:
+    """The model without what was arranged for a class of devices, and how many of these places stay arranged."""
+    done = (style.report.get("arranged") or {}).get("done") or []
+    if not done:
+        return style.model, 0
+    import onnx
+
+    from pipeline.graph import from_model, to_model
+    from pipeline.rewrites.rearranged import undo
+
+    held = onnx.load_from_string(style.model)
+    graph = from_model(held)
+    count = undo(graph)
+    metadata = {entry.key: entry.value for entry in held.metadata_props}
+    model = to_model(graph, metadata).SerializeToString(deterministic=True) if count else style.model
+    return model, max(0, len(done) - count)
+
+
+def _options(style: Style, target: Target, left: int) -> tuple[BuildOptions, str]:
+    """How the style is built for the other target, and what could not stay as it was.
+
+    `left` are the places that stay arranged.
+    """
     from pipeline.compress.bundling import check_target
     from pipeline.compress.kinds import FLOAT
 
@@ -187,9 +210,9 @@ def _options(style: Style, target: Target) -> tuple[BuildOptions, str]:
     arranged = style.report.get("arranged") or {}
     device = arranged.get("device")
     same_family = target.family is style.target.family
-    if arranged.get("done") and not same_family:
-        note += f"{'; ' if note else style.name + ': '}its graph stays arranged for {style.target.name} on "
-        note += f"the device class {device}; built from its source for {target.name} it may be faster"
+    if left and not same_family:
+        note += f"{'; ' if note else style.name + ': '}its graph keeps {plural(left, 'layer')} arranged for "
+        note += f"{style.target.name} on {device}; built from its source for {target.name} it may be faster"
     model = style.report["model"]
     options = BuildOptions(
         target=target.name,

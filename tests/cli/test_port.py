@@ -68,15 +68,28 @@ def test_a_project_goes_from_barracuda_to_inference_engine_and_back(pipeline, tm
     assert np.abs(painted(models, "Wave", "barracuda-3.0", value) - old).max() < 1e-4
 
 
-def test_what_is_arranged_for_a_class_stays_so_in_the_family_and_is_told_to_others():
+def test_what_is_arranged_for_a_class_is_plain_for_other_families(pipeline, tmp_path):
+    source, out = style_checkpoint(tmp_path / "wave.pth", widths=(16, 16, 16)), tmp_path / "out"
+    model = out / "StyleTransfer/Models/Wave/Wave.onnx"
+    chosen = ("--device", "phone", "--size", "320x240")
+    assert pipeline("build-unity", source, "-o", out, *chosen).code == 0
+    assert "DepthToSpace" in {made.op_type for made in onnx.load(model).graph.node}
+    there = pipeline("port", out, "--target", "inference-2")
+    assert there.code == 0, there.err
+    assert "arranged" not in there.err
+    assert not {"DepthToSpace", "SpaceToDepth"} & {made.op_type for made in onnx.load(model).graph.node}
+
+
+def test_what_stays_arranged_is_told_to_other_families():
     from pipeline.build.port import Style, _options
 
     report = {"arranged": {"device": "phone", "done": [{}]}, "model": {"width": 960, "height": 540}}
     style = Style("Wave", report, targets.get("barracuda-3.0"), b"")
-    options, note = _options(style, targets.get("barracuda-2.0"))
+    options, note = _options(style, targets.get("barracuda-2.0"), 1)
     assert (options.device, note) == ("phone", "")
-    options, note = _options(style, targets.get("inference-2"))
-    assert options.device is None and "arranged for barracuda-3.0 on the device class phone" in note
+    options, note = _options(style, targets.get("inference-2"), 1)
+    assert options.device is None and "arranged for barracuda-3.0 on phone" in note
+    assert _options(style, targets.get("inference-2"), 0)[1] == ""
 
 
 def test_packed_weights_stay_packed_where_the_other_target_can(pipeline, tmp_path):
