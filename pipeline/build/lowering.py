@@ -444,10 +444,6 @@ def _size_multiple(candidate: Picture2Picture, channels: int, choices: list[int]
             return None
         except Exception:  # whatever ONNX Runtime raises for sizes that do not fit
             continue
-        except LimitReached as stop:
-            if stop.error.code != "memory-limit":
-                raise
-            return None  # estimated for this size, nothing ran; larger sizes need more
         if len(ratios) == 1:
             return multiple
     return None
