@@ -11,7 +11,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.architectures import animegan, compact, cyclegan, fast_neural_style, few_shot, fritz, pix2pix
+from pipeline.architectures import (
+    animegan,
+    compact,
+    cyclegan,
+    fast_neural_style,
+    few_shot,
+    fritz,
+    mobile,
+    pix2pix,
+    rrmina,
+)
 from pipeline.architectures.base import Family, Parameters, Recognised, Shapes, Tensors, Variant
 from pipeline.support.errors import MissingDependency, PipelineError
 
@@ -31,6 +41,8 @@ FAMILIES: tuple[Family, ...] = (
     pix2pix.FAMILY,
     compact.FAMILY,
     animegan.FAMILY,
+    rrmina.FAMILY,
+    mobile.FAMILY,
 )
 STATISTICS = re.compile(r"\.(running_mean|running_var|num_batches_tracked)$")
 

@@ -45,6 +45,12 @@ PICTURE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(2)) *
         ("cyclegan", {"width": 64, "blocks": 6}, 7_837_699),
         ("cyclegan", {"width": 32, "blocks": 9}, 2_850_563),
         ("cyclegan", {"width": 8, "blocks": 6}, 124_931),
+        ("cut", {"width": 64, "blocks": 9, "blurs_down": True, "blurs_up": True}, 11_378_179),
+        ("rrmina", {"widths": [32, 64, 128], "blocks": 5, "inner": 0}, 1_679_235),
+        ("rrmina-resnext", {"widths": [32, 64, 128], "blocks": 5, "inner": 64}, 470_915),
+        ("rrmina-resnext", {"widths": [32, 32, 32], "blocks": 3, "inner": 16}, 63_459),
+        ("rrmina-resnext", {"widths": [9, 9, 9], "blocks": 3, "inner": 4}, 8_229),
+        ("mobilenet-style", {"widths": [32, 64, 128], "blocks": 5, "expansion": 1}, 239_456),
         ("pix2pix", {"width": 8, "levels": 8, "batch_norm": True}, 852_307),
         ("pix2pix", {"width": 16, "levels": 7, "batch_norm": True}, 2_617_507),
         ("pix2pix", {"width": 8, "levels": 7, "batch_norm": False}, 655_027),
@@ -75,6 +81,9 @@ def test_the_published_parameter_counts_are_exact(name: str, params: dict[str, A
         ("cyclegan", {"width": 4, "blocks": 2}),
         ("cyclegan", {"width": 4, "blocks": 3, "inputs": 1, "outputs": 1}),
         ("cyclegan", {"width": 6, "blocks": 1, "dropout": True}),
+        ("cut", {"width": 4, "blocks": 2, "blurs_down": True, "blurs_up": True}),
+        ("cut", {"width": 4, "blocks": 1, "blurs_down": True, "outputs": 1}),
+        ("cut", {"width": 4, "blocks": 3, "blurs_up": True}),
         ("pix2pix", {"width": 2, "levels": 5, "batch_norm": False}),
         ("pix2pix", {"width": 2, "levels": 7, "batch_norm": False, "outputs": 1}),
         ("esrgan-compact", {"features": 8, "convolutions": 3, "scale": 1}),
@@ -213,3 +222,126 @@ def test_animegan_is_what_its_layers_say_either_way_of_enlarging(name: str) -> N
     torch.testing.assert_close(run(name, found, PICTURE), wanted, atol=1e-4, rtol=1e-4)
     with pytest.raises(PipelineError, match=r"ambiguous-architecture.*animegan2-aligned"):
         recognised(held)
+
+
+def cut_filters(width: int, blocks: int) -> dict[str, np.ndarray]:
+    """The fixed filters as CUT's files hold them."""
+    down, up = (
+        np.outer(row, row) / gain for row, gain in ((np.array([1, 2, 1]), 16), (np.array([1, 3, 3, 1]), 16))
+    )
+    places = {"7": (down, 2), "11": (down, 4), str(12 + blocks): (up, 4), str(16 + blocks): (up, 2)}
+    return {
+        f"model.{at}.filt": np.tile(values.astype(np.float32), (factor * width, 1, 1, 1))
+        for at, (values, factor) in places.items()
+    }
+
+
+def test_the_filters_of_cut_are_what_its_generator_does() -> None:
+    params = {"width": 4, "blocks": 1, "blurs_down": True, "blurs_up": True}
+    held = tensors("cut", params) | cut_filters(4, 1)
+    found = recognised(held)
+    assert (found.name, found.params) == ("cut", params) and not any("filt" in key for key in found.tensors)
+    t = {key: torch.from_numpy(value) for key, value in held.items()}
+
+    def conv(x: Tensor, at: int) -> Tensor:
+        y = f.conv2d(x, t[f"model.{at}.weight"], t[f"model.{at}.bias"], padding=1)
+        return f.relu(f.instance_norm(y))
+
+    x = f.conv2d(f.pad(PICTURE, (3,) * 4, mode="reflect"), t["model.1.weight"], t["model.1.bias"])
+    x = f.relu(f.instance_norm(x))
+    for at in (4, 8):
+        x = f.pad(conv(x, at), (1,) * 4, mode="reflect")
+        x = f.conv2d(x, t[f"model.{7 if at == 4 else 11}.filt"], stride=2, groups=x.shape[1])
+    y = x
+    for at in (1, 5):
+        name = f"model.12.conv_block.{at}"
+        y = f.conv2d(f.pad(y, (1,) * 4, mode="reflect"), t[f"{name}.weight"], t[f"{name}.bias"])
+        y = f.relu(f.instance_norm(y)) if at == 1 else f.instance_norm(y)
+    x = x + y
+    for at in (13, 17):
+        x = f.pad(x, (1,) * 4, mode="replicate")
+        x = f.conv_transpose2d(x, t[f"model.{at}.filt"], stride=2, padding=2, groups=x.shape[1])
+        x = conv(x[:, :, 1:-1, 1:-1], at + 1)
+    x = f.conv2d(f.pad(x, (3,) * 4, mode="reflect"), t["model.22.weight"], t["model.22.bias"])
+    torch.testing.assert_close(run("cut", found, PICTURE), torch.tanh(x), atol=2e-4, rtol=0)
+
+    # Readers take off what all names begin with.
+    bare = {key.removeprefix("model."): value for key, value in held.items()}
+    assert recognised(bare).params == params
+    held["model.7.filt"] = held["model.7.filt"] * 2
+    with pytest.raises(PipelineError, match="unknown-architecture"):
+        recognised(held)
+
+
+def test_rrmina_s_networks_are_told_apart_by_what_the_file_lists_first() -> None:
+    plain = {"widths": [4, 5, 6], "blocks": 2, "inner": 0}
+    held = tensors("rrmina", plain)
+    with pytest.raises(PipelineError, match="rrmina-tanh") as caught:
+        recognised(held)
+    assert caught.value.code == "ambiguous-architecture"
+    picture = (PICTURE + 1) * 127.5
+    made = {name: run(name, recognised(held, name), picture) for name in ("rrmina", "rrmina-tanh")}
+    torch.testing.assert_close(torch.tanh(made["rrmina"]) * 150, made["rrmina-tanh"])
+    found = recognised(held, "rrmina")
+    assert found.contract.input.order == found.contract.output.order == "bgr"
+    t = {key: torch.from_numpy(value) for key, value in held.items()}
+
+    def unit(x: Tensor, name: str, stride: int = 1) -> Tensor:
+        weight = t[f"{name}.conv_layer.weight"]
+        y = f.conv2d(
+            f.pad(x, (weight.shape[3] // 2,) * 4, mode="reflect"), weight, t[f"{name}.conv_layer.bias"], stride
+        )
+        if f"{name}.norm_layer.weight" not in t:
+            return y
+        return f.instance_norm(y, weight=t[f"{name}.norm_layer.weight"], bias=t[f"{name}.norm_layer.bias"])
+
+    x = picture
+    for at, stride in ((0, 1), (2, 2), (4, 2)):
+        x = f.relu(unit(x, f"ConvBlock.{at}", stride))
+    for block in range(2):
+        x = x + unit(f.relu(unit(x, f"ResidualBlock.{block}.conv1")), f"ResidualBlock.{block}.conv2")
+    for at in (0, 2):
+        name = f"DeconvBlock.{at}"
+        x = f.conv_transpose2d(
+            x, t[f"{name}.conv_transpose.weight"], t[f"{name}.conv_transpose.bias"], 2, 1, output_padding=1
+        )
+        x = f.relu(f.instance_norm(x, weight=t[f"{name}.norm_layer.weight"], bias=t[f"{name}.norm_layer.bias"]))
+    torch.testing.assert_close(made["rrmina"], unit(x, "DeconvBlock.4"), atol=2e-3, rtol=1e-4)
+
+    before = {"widths": [4, 5, 6], "blocks": 1, "inner": 0, "norm_first": True}
+    found = recognised(tensors("rrmina-preactivation", before))
+    assert (found.name, found.params) == ("rrmina-preactivation", before)
+    assert run(found.name, found, picture).shape == picture.shape
+    bottlenecks = {"widths": [4, 5, 6], "blocks": 2, "inner": 3}
+    found = recognised(tensors("rrmina-resnext", bottlenecks))
+    assert (found.name, found.params) == ("rrmina-resnext", bottlenecks)
+
+
+def test_the_mobile_network_is_recognised_and_adds_only_where_it_fits() -> None:
+    params = {"widths": [4, 6, 8], "blocks": 2, "expansion": 2}
+    held = tensors("mobilenet-style", params)
+    found = recognised(held)
+    assert (found.name, found.params) == ("mobilenet-style", params)
+    assert found.contract.input.value_range == "0..255" and found.contract.input.order == "rgb"
+    t = {key: torch.from_numpy(value) for key, value in held.items()}
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        return f.instance_norm(x, weight=t[f"{name}.weight"], bias=t[f"{name}.bias"])
+
+    def bottleneck(x: Tensor, name: str, stride: int = 1) -> Tensor:
+        y = norm(f.conv2d(x, t[f"{name}.conv1.weight"]), f"{name}.in1").clamp(0, 6)
+        y = f.conv2d(
+            f.pad(y, (1,) * 4, mode="reflect"), t[f"{name}.conv2.weight"], None, stride, groups=y.shape[1]
+        )
+        y = norm(f.conv2d(norm(y, f"{name}.in2").clamp(0, 6), t[f"{name}.conv3.weight"]), f"{name}.in3")
+        return y + x if y.shape == x.shape else y
+
+    x = (PICTURE + 1) * 127.5
+    y = f.relu(norm(f.conv2d(f.pad(x, (4,) * 4, mode="reflect"), t["conv1.weight"]), "in1"))
+    y = bottleneck(bottleneck(y, "conv2", 2), "conv3", 2)
+    for name in ("res1", "res2"):
+        y = bottleneck(y, name)
+    for name in ("upconv1.conv1", "upconv2.conv1"):
+        y = f.relu(bottleneck(f.interpolate(y, scale_factor=2.0, mode="nearest"), name))
+    y = f.conv2d(f.pad(y, (4,) * 4, mode="reflect"), t["conv4.weight"])
+    torch.testing.assert_close(run(found.name, found, x), y, atol=2e-3, rtol=1e-4)
