@@ -92,7 +92,10 @@ def _reasons(best: dict[str, Any], able: list[dict[str, Any]], rows: list[dict[s
         other = others[0]
         theirs = "/".join(f"{other['predicted'][kind]:g}" for kind in CLASSES)
         off = max(best["error"], other["error"])
-        reasons.append(f"{other['target']}: {theirs} ms (either may be off by a factor of {off:g}: measure them).")
+        reasons = [
+            f"Predicted: {told}, compared with {theirs} ms for {other['target']}.",
+            f"Predictions may be off by a factor of {off:g}: measure both.",
+        ]
     reasons += [
         f"{row['target']} refuses this network as it is now ({row['refused']})." for row in rows if row["refused"]
     ]

@@ -82,7 +82,7 @@ def _put_back(make: n.Builder, node: gs.Node, shapes: LazyShapes) -> str:
     pads = n.ints(node, "pads", (0, 0, 0, 0))
     taps = kernel[0] * kernel[1]
     rows = shape[1]
-    if rows % taps or rows * rows > _MOST:
+    if min(*kernel, *strides, *dilations) < 1 or rows % taps or rows * rows > _MOST:
         return ""
     padded = [sides[axis] + pads[axis] + pads[axis + 2] for axis in (0, 1)]
     reach = [dilations[axis] * (kernel[axis] - 1) + 1 for axis in (0, 1)]

@@ -39,7 +39,7 @@ def test_edits_are_told_by_rewrite_with_what_why_and_where():
         "  pads",
         "    added: because",
         "      p",
-        "  conv leaves Conv k: its kernel is computed",
+        "  conv does not change Conv k: its kernel is computed",
     ]
 
 

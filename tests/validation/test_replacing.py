@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import onnx
 import pytest
 
@@ -26,9 +27,17 @@ OWN = {
             opset=17,
         )
     ],
+    "Col2Im": [
+        model(
+            [node("Col2Im", "x i k", "y", strides=[2, 2])],
+            {"i": np.array([6, 8], np.int64), "k": np.array([2, 2], np.int64)},
+            opset=18,
+            input_shape=(1, 12, 12),
+        )
+    ],
     "MeanVarianceNormalization": [model([node("MeanVarianceNormalization", "x", "y", axes=[2, 3])], opset=13)],
 }
-"""Operators whose cases in the onnx package are not those of pictures: further outputs, or means over a batch."""
+"""Cases for pictures, of operators for which the onnx package has none that is suitable."""
 
 
 def onnx_cases() -> dict[str, list[onnx.ModelProto]]:

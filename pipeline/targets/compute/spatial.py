@@ -80,7 +80,7 @@ def _transposed_pads(
     if "output_shape" in node.attrs:
         raise Unsupported(
             "output_shape of a transposed convolution is a size that is baked in",
-            "The lowering (`convert`, `build-unity`) turns it into pads.",
+            "`pipeline convert` and `build-unity` turn it into pads.",
         )
     if auto in ("NOTSET", "VALID"):
         top, left, bottom, right = n.ints(node, "pads", (0, 0, 0, 0))

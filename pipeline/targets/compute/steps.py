@@ -55,6 +55,5 @@ class Steps:
 
 ELSEWHERE = "Build it for an inference package: --target barracuda-3.0, or one of the inference family."
 LOWERED = (
-    "The lowering (`convert`, `build-unity`) removes channels-last layouts where it can; otherwise b"
-    + ELSEWHERE[1:]
+    "`pipeline convert` and `build-unity` remove channels-last layouts if possible; otherwise b" + ELSEWHERE[1:]
 )
