@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.compress.calibrate import SIZE, drawn, image_input, pictures
 from pipeline.support.errors import PipelineError
+from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     import onnx
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 _HELD_OUT = 1000
 """Drawn pictures with numbers from here on are never rounded with."""
-SIZES = ((SIZE, SIZE), (256, 256), (224, 224))
-WIDE = (448, 768)
-"""Height and width of the photograph that is measured with, near the nominal size of a bundle; divisible by 64.
+SIZES = (Size(SIZE, SIZE), Size(256, 256), Size(224, 224))
+WIDE = Size(768, 448)
+"""Of the photograph that is measured with, near the nominal size of a bundle; divisible by 64.
 
 Small pictures are not enough: in large ones there are smooth places, where rounding costs up to 2 dB more.
 """
@@ -30,21 +31,19 @@ SMALL = (_MIDDLE, _DRAWN)
 """The measured pictures that take little time."""
 
 
-def shown_pictures(
-    picture: Path | None, wide: tuple[int, int], size: tuple[int, int], channels: int
-) -> dict[str, np.ndarray]:
+def shown_pictures(picture: Path | None, wide: Size, size: Size, channels: int) -> dict[str, np.ndarray]:
     """The pictures to measure with, by name, RGB 0..1 (1, channels, H, W): nothing is ever rounded with them.
 
     A photograph (`picture`, or the bundled one) at the size `wide`, its middle at twice the scale and a drawn
-    picture at `size`, (height, width).
+    picture at `size`.
     """
     from pipeline.verify.pictures import load
 
-    height, width = size
+    height, width = size.hw
     twice = load(picture, 2 * height, 2 * width, channels)
     rows, columns = slice(height // 2, height // 2 + height), slice(width // 2, width // 2 + width)
     return {
-        _PHOTOGRAPH if picture is None else picture.name: load(picture, *wide, channels),
+        _PHOTOGRAPH if picture is None else picture.name: load(picture, *wide.hw, channels),
         _MIDDLE: np.ascontiguousarray(twice[:, :, rows, columns]),
         _DRAWN: drawn(_HELD_OUT, height, width, channels),
     }
@@ -80,7 +79,7 @@ class Running:
         sizes = [declared] if declared is not None else []
         self._size, self._open = self._runs_at([*SIZES, *sizes])
         self.weights = _initializers(self.model)
-        self.calibration = [self._input(p) for p in pictures(calibrate, *self._size, self._channels)]
+        self.calibration = [self._input(p) for p in pictures(calibrate, *self._size.hw, self._channels)]
         wide = WIDE if self._open and self._size == SIZES[0] else self._size
         shown = shown_pictures(picture, wide, self._size, self._channels)
         self.measured = {name: self._input(rgb01) for name, rgb01 in shown.items()}
@@ -140,7 +139,7 @@ class Running:
     def _run(self, opened, given: np.ndarray) -> np.ndarray:  # type: ignore[no-untyped-def]
         return np.asarray(opened.run(None, {self._image: given})[0])
 
-    def _runs_at(self, sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], bool]:
+    def _runs_at(self, sizes: Sequence[Size]) -> tuple[Size, bool]:
         """The first size at which the network runs, its own left open if need be."""
         from pipeline.graph.runtime import free_size
 
@@ -155,7 +154,9 @@ class Running:
                 continue
             for size in sizes:
                 try:
-                    output = self._run(opened, self._input(np.full((1, self._channels, *size), 0.5, np.float32)))
+                    output = self._run(
+                        opened, self._input(np.full((1, self._channels, *size.hw), 0.5, np.float32))
+                    )
                 except Exception as error:  # ... or that does not run at this size
                     why = error
                     continue
@@ -186,8 +187,8 @@ def _initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if t.data_type == t.FLOAT}
 
 
-def _picture_axes(model: onnx.ModelProto, image: str) -> tuple[bool, int, tuple[int, int] | None]:
-    """Whether channels come last, how many there are, and (height, width) where they are declared."""
+def _picture_axes(model: onnx.ModelProto, image: str) -> tuple[bool, int, Size | None]:
+    """Whether channels come last, how many there are, and the size where it is declared."""
     constants = {t.name for t in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
@@ -199,8 +200,8 @@ def _picture_axes(model: onnx.ModelProto, image: str) -> tuple[bool, int, tuple[
             remedy="Weights of other networks can be stored as half: --weights half.",
         )
     last = dims[1] not in (1, 3)
-    size = tuple(dims[1:3]) if last else tuple(dims[2:])
-    return last, dims[3] if last else dims[1], (size[0], size[1]) if min(size) > 0 else None
+    height, width = dims[1:3] if last else dims[2:]
+    return last, dims[3] if last else dims[1], Size(width, height) if min(height, width) > 0 else None
 
 
 def _free_last(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -29,7 +29,6 @@ from pipeline.support.size import Size
 Paint = Callable[[np.ndarray], np.ndarray]
 """A picture (1, 3, H, W), RGB 0..1, to a painting of the same size."""
 
-MOVEMENTS = ("still", "pan", "zoom")
 FRAMES = 8
 SIZE = Size(480, 272)
 """Of the frames, where nothing else is wanted."""

@@ -9,9 +9,10 @@ import pytest
 from pipeline.compress import running
 from pipeline.compress.job import Compressed, CompressOptions, compress
 from pipeline.contract import ImageContract, ImageSide
+from pipeline.support.size import Size
 from tests.compress.packs import network
 
-SMALL_PICTURES = {"SIZES": ((96, 96),), "WIDE": (128, 192)}
+SMALL_PICTURES = {"SIZES": (Size(96, 96),), "WIDE": Size(192, 128)}
 """What pictures of the real sizes show of real networks, small ones show of small networks in less time."""
 
 PICTURES = ImageContract(ImageSide("0..1"), ImageSide("0..1"))

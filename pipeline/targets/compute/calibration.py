@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.compress.rounding import Moments
 from pipeline.compress.sites import Site
+from pipeline.support.size import Size
 from pipeline.targets.compute import emulation
 from pipeline.targets.compute.plan import Dispatch, Plan
 
@@ -88,20 +89,20 @@ class Running:
         channels, options = plan.channels[0], wanted.options
         self._size = self._runs_at(SIZES)
         wide = WIDE if self._size == SIZES[0] else self._size
-        self._calibration = pictures(options.calibrate, *self._size, channels)
+        self._calibration = pictures(options.calibrate, *self._size.hw, channels)
         self.measured = shown_pictures(options.picture, wide, self._size, channels)
         run = emulation.runner(plan)
         self._expected = {name: run(picture) for name, picture in self.measured.items()}
 
-    def _runs_at(self, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    def _runs_at(self, sizes: Sequence[Size]) -> Size:
         """The first of the sizes at which all parts of the network fit together, or the nominal one."""
         for size in sizes:
             try:
-                emulation.runner(self.plan)(np.zeros((1, self.plan.channels[0], *size), np.float32))
+                emulation.runner(self.plan)(np.zeros((1, self.plan.channels[0], *size.hw), np.float32))
             except ValueError:
                 continue
             return size
-        return self.plan.size.hw
+        return self.plan.size
 
     def psnr(self, weights: Mapping[str, np.ndarray], names: Collection[str] = ()) -> dict[str, float]:
         """How near the plan with some weights replaced, by name, comes to itself: dB against 255 levels."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pipeline.compress import calibrate, running
+from pipeline.support.size import Size
 
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch):
-    monkeypatch.setattr(running, "SIZES", ((64, 64),))
-    monkeypatch.setattr(running, "WIDE", (96, 128))
+    monkeypatch.setattr(running, "SIZES", (Size(64, 64),))
+    monkeypatch.setattr(running, "WIDE", Size(128, 96))
     monkeypatch.setattr(calibrate, "PICTURES", 2)
