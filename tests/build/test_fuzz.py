@@ -13,8 +13,8 @@ from tests.conftest import REPOSITORY
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 from fuzz import LONGEST, inputs, outcome
 
-COUNT = int(os.environ.get("FUZZ_CONVERT", "75"))
-"""Inputs of each part: of all tests together 225 go through convert, 2,400 through the readers."""
+COUNT = int(os.environ.get("FUZZ_CONVERT", "150"))
+"""Inputs of each part: of all tests together 450 go through convert, 2,400 through the readers."""
 
 
 @pytest.mark.parametrize("part", range(3))
