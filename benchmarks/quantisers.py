@@ -270,12 +270,12 @@ def page(outcomes: dict[tuple[str, str], Outcome | None]) -> str:
         "",
         "<!-- Made by `python benchmarks/quantisers.py --write`. -->",
         "",
-        "The targets compute only in float32, so a quantised network is built as the float network that its "
-        "integers represent. Quantisation therefore makes the file smaller but not faster; what the quantised "
-        "network loses by rounding activations is regained. Each cell is the PSNR in dB relative to the float "
-        "original: the quantised file run by ONNX Runtime -> the built graph. `-`: the quantiser or its exporter "
-        "does not support the network. These are small networks with random weights; real networks differ more "
-        "from their originals.",
+        f"Built for {', '.join(TARGETS)}. The targets compute only in float32, so a quantised network is built as "
+        "the float network that its integers represent. Quantisation therefore makes the file smaller but not "
+        "faster; what the quantised network loses by rounding activations is regained. Each cell is the PSNR in "
+        "dB relative to the float original: the quantised file run by ONNX Runtime -> the built graph. `-`: the "
+        "quantiser or its exporter does not support the network. These are small networks with random weights; "
+        "real networks differ more from their originals.",
         "",
         "| quantiser | " + " | ".join(ARCHITECTURES) + " |",
         "|---|" + "---|" * len(ARCHITECTURES),

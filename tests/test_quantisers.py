@@ -19,7 +19,7 @@ SMALL = ("U-Net", "pix2pix", "super-resolution", "AdaIN")
 
 def rows() -> list[tuple[str, str, str]]:
     """Every quantiser on one network, for one target: other ones each time."""
-    names = targets.names("barracuda")
+    names = quantisers.TARGETS
     return [
         (SMALL[number % len(SMALL)], quantiser, names[number % len(names)])
         for number, quantiser in enumerate(quantisers.QUANTISERS)

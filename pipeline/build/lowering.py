@@ -178,7 +178,6 @@ def _lower_at(
         integers = tuple(integer_weights(exported))
     if is_quantised(exported) or is_half(exported):
         quantised = _float_behind(exported)
-    most = None if is_quantised(exported) else layers.count(exported, target)
     rewritten = rewrite(exported, network.contract if bake_contract else None, target, skip, check)
 
     graph = rewritten.graph
@@ -191,13 +190,10 @@ def _lower_at(
     centred = centre(graph, target, contract) if refits else []
     rewritten.edits.extend([*fused, *finished.edits, *centred])
     rewritten.checks.extend(finished.checks)
-    written = None if finished.edits or centred else written
-    del exported
-    if most is None and uncured is not None:  # no target imports a quantised source as it is
-        most = layers.count(target.family.read(uncured), target)
-    saved = layers.keep_to(graph, target, most)
+    saved = layers.keep_to(graph, target, layers.count(exported, target), uncured)
     rewritten.edits.extend(saved)
-    written = None if saved else written
+    written = None if finished.edits or centred or saved else written
+    del exported
     give_back()
     channels = _channels(graph, only_pictures=bake_contract)
     smallest = network.contract.size_multiple if network.contract else 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.quantisation.names import is_quantised
 from pipeline.rewrites import upsampled
 
 if TYPE_CHECKING:
@@ -19,17 +20,26 @@ if TYPE_CHECKING:
 
 
 def count(model: onnx.ModelProto, target: Target) -> int | None:
-    """Layers that run of a model; None where the family does not count them."""
+    """Layers that run of a model; None where the family does not count them, and for a quantised model.
+
+    No package that is counted imports those.
+    """
+    if is_quantised(model):
+        return None
     counted = target.family.layer_counts(model, target)
     return None if counted is None else counted["optimised"]
 
 
-def keep_to(graph: gs.Graph, target: Target, most: int | None) -> list[Edit]:
+def keep_to(graph: gs.Graph, target: Target, most: int | None, plain: bytes | None = None) -> list[Edit]:
     """Merge layers, in place, while there are more than `most`; as few places as will do, the last ones first.
 
     Behind all rewrites. Of the same width per pixel, the last place saves the largest pictures from being written.
+    Where `most` is not known, the layers of `plain` count: the file as it would be without the picture's mean
+    taken off; without either, nothing is done.
     """
     edits: list[Edit] = []
+    if most is None and plain is not None:
+        most = count(target.family.read(plain), target)
     if most is None:
         return edits
     while True:
