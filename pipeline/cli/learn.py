@@ -13,7 +13,12 @@ from pipeline.support.plain_text import styled
 
 
 @click.command("learn")
-@click.option("--frames", required=True, type=click.Path(path_type=Path), help="Folder with frames of your game.")
+@click.option(
+    "--frames",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder with frames of your game, or a video of it.",
+)
 @click.option(
     "--painted",
     required=True,

@@ -7,7 +7,9 @@ network: colours at four scales, statistics of fixed random filters, and, if ask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from pipeline.shrink.loop import Adam, History, Loop, LoopOptions, identity_of, 
 from pipeline.shrink.output import Output
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.shrink.quality import quality
+from pipeline.support import video
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
 from pipeline.support.picture_files import open_picture, picture_files
@@ -65,16 +68,23 @@ class Pair:
 def pairs_of(frames: Path, painted: Path, subject: str = "--painted") -> tuple[list[Pair], list[Path]]:
     """The pairs of two folders, by file names without their endings, and the frames that nobody painted.
 
+    Of a video, a painting's frame is the one whose number, from 0, its name ends in.
+
     A painting of another size but the frame's proportions is brought to the frame's size. Raises PipelineError
     `no-pairs`, `pair-differs`, `no-pictures`, `bad-picture`, `file-not-found`.
     """
-    whole = {_key(path, frames): path for path in picture_files([frames])}
     paintings = {_key(path, painted): path for path in picture_files([painted])}
+    if frames.is_file() and video.is_video(frames):
+        whole = _of_video(frames, paintings, subject)
+    else:
+        whole = {_key(path, frames): path for path in picture_files([frames])}
     unknown = sorted(set(paintings) - set(whole))
     if unknown:
         raise PipelineError(
             "no-pairs",
-            f"{paintings[unknown[0]].name} has no frame of the same name in {frames}",
+            f"{paintings[unknown[0]].name} has no frame of the same name in {frames}"
+            if frames.is_dir()
+            else f"{frames} has no frame {paintings[unknown[0]].stem}: it ends before",
             subject=subject,
             remedy="Give each painting the file name of its frame.",
         )
@@ -101,6 +111,26 @@ def pairs_of(frames: Path, painted: Path, subject: str = "--painted") -> tuple[l
             )
         pairs.append(Pair(path.stem, _array(frame), _array(made)))
     return pairs, [path for key, path in sorted(whole.items()) if key not in paintings]
+
+
+def _of_video(path: Path, paintings: Mapping[str, Path], subject: str) -> dict[str, Path]:
+    """The frames of a video under the names of their paintings, and one between each two paintings."""
+    numbers: dict[str, int] = {}
+    for key, painting in paintings.items():
+        digits = re.search(r"(\d{1,9})$", key)
+        if digits is None:
+            raise PipelineError(
+                "no-pairs",
+                f"the name of {painting.name} does not end in a number, and frames of a video have no names",
+                subject=subject,
+                remedy="Name each painting by the number of its frame, counted from 0: 0040.png.",
+            )
+        numbers[key] = int(digits[1])
+    held = sorted(set(numbers.values()))
+    between = {(a + b) // 2 for a, b in itertools.pairwise(held)} - set(held)
+    found = video.numbered(path, frozenset(held) | between)
+    unpainted = {f"{number:04} (unpainted)": found[number] for number in sorted(between)}
+    return unpainted | {key: found[number] for key, number in numbers.items() if number in found}
 
 
 def _key(path: Path, folder: Path) -> str:

@@ -99,6 +99,23 @@ def stills(path: Path, most: int, spread: bool) -> tuple[Path, ...]:
     return tuple(found)
 
 
+def numbered(path: Path, wanted: frozenset[int]) -> dict[int, Path]:
+    """Frames of a video by their numbers, from 0, as PNG files in a folder that is removed when the program ends.
+
+    Numbers beyond the end are missing. Raises PipelineError `bad-video`, MissingDependency.
+    """
+    from PIL import Image
+
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-video-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    found: dict[int, Path] = {}
+    for number, frame in enumerate(frames(path, max(wanted, default=-1) + 1)):
+        if number in wanted:
+            found[number] = folder / f"{path.stem[:60]}.{number:06}.png"
+            Image.fromarray(frame).save(found[number], compress_level=1)
+    return found
+
+
 def write(path: Path, pictures: Iterable[np.ndarray], frames_per_second: Fraction) -> int:
     """Write (H, W, 3) uint8 RGB frames of one size as an H.264 file; how many there were.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline.shrink.checkpoint import Run
 from pipeline.shrink.learn import LearnOptions, learn, learn_file, pairs_of, patches
 from pipeline.shrink.loop import LoopOptions
 from pipeline.shrink.students import parse
+from pipeline.support import video
 from pipeline.support.errors import PipelineError
 
 STUDENT = "few-shot:4,4,6x1"
@@ -46,6 +48,24 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
         if number < 3:
             painting(picture).save(painted / "level" / f"{number:04}.PNG")
     return frames, painted
+
+
+def test_the_frames_of_a_video_are_found_by_number(tmp_path: Path) -> None:
+    shown = [np.full((64, 96, 3), 20 * number, np.uint8) for number in range(10)]
+    video.write(tmp_path / "walk.mp4", shown, Fraction(10))
+    (tmp_path / "painted").mkdir()
+    for name in ("walk_0002.png", "8.png"):
+        Image.new("RGB", (96, 64), "red").save(tmp_path / "painted" / name)
+    pairs, rest = pairs_of(tmp_path / "walk.mp4", tmp_path / "painted")
+    assert [pair.name for pair in pairs] == ["8", "walk_0002"]
+    assert [float(pair.frame.mean()) for pair in pairs] == pytest.approx([160, 40], abs=3)
+    assert [float(np.asarray(Image.open(path)).mean()) for path in rest] == pytest.approx([100], abs=3)
+
+    for name, told in (("10.png", "it ends before"), ("first.png", "does not end in a number")):
+        Image.new("RGB", (96, 64), "red").save(tmp_path / "painted" / name)
+        with pytest.raises(PipelineError, match=told) as caught:
+            pairs_of(tmp_path / "walk.mp4", tmp_path / "painted")
+        assert caught.value.code == "no-pairs"
 
 
 def test_pairs_are_found_by_name_and_the_rest_is_not_painted(folders: tuple[Path, Path]) -> None:
