@@ -3,9 +3,9 @@
 
     python dev.py demo     build examples/mosaic.pth for Barracuda, Inference Engine and compute shaders
     python dev.py test     run the tests, as CI does
-    python dev.py bundle   make UnityProject/ again, after a change of what makes it
+    python dev.py bundle   regenerate UnityProject/, after a change of the templates or the pipeline
 
-Everything goes into `.venv/` and `demo/` beside this file.
+Everything is written to `.venv/` and `demo/` next to this file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DEMO = ROOT / "demo"
 DEMOS = (
     ("Unity 2019.4 to 2022, Barracuda", "", ()),
     ("Unity 6, Inference Engine", "unity-6", ("--project-version", "6")),
-    ("any Unity, compute shaders without a package", "compute", ("--target", "compute")),
+    ("Any Unity version, compute shaders without a package", "compute", ("--target", "compute")),
 )
 """The ways to run a network: title, folder below `demo`, options of build-unity."""
 TORCH = "2.13.0"
@@ -55,8 +55,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("demo", help="build the example into a Unity project for each way to run it")
     test = commands.add_parser("test", help="run the tests")
-    test.add_argument("arguments", nargs=argparse.REMAINDER, help="go to pytest")
-    commands.add_parser("bundle", help="make UnityProject/ again")
+    test.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to pytest")
+    commands.add_parser("bundle", help="regenerate UnityProject/")
     chosen = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever Python the user has
         print(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}.", file=sys.stderr)
@@ -90,7 +90,7 @@ def demo() -> int:
 
 
 def bundle() -> int:
-    """Make UnityProject/ again: the built example and the demo scene; also after a merge conflict in it."""
+    """Regenerate UnityProject/: the built example and the demo scene; also after a merge conflict in it."""
     known = all(importlib.util.find_spec(name) for name in ("click", "onnx_graphsurgeon", "torch"))
     python = Path(sys.executable) if known else set_up("demo.txt")
     project = ROOT / "UnityProject"

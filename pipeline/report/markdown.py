@@ -246,7 +246,7 @@ def _advice(advice: Mapping[str, Any] | None) -> list[str]:
     rows = [
         f"| {row['target']} | "
         + " | ".join(f"{row['predicted'].get(kind, '')}" for kind in classes)
-        + f" | {_cell(row['refused'] or 'takes it')} |"
+        + f" | {_cell(row['refused'] or 'supported')} |"
         for row in advice["rows"]
     ]
     return [
@@ -254,7 +254,7 @@ def _advice(advice: Mapping[str, Any] | None) -> list[str]:
         "",
         f"Predicted milliseconds at {advice['size']} on a GPU of each class.",
         "",
-        "| target | " + " | ".join(classes) + " | this graph |",
+        "| target | " + " | ".join(classes) + " | this network |",
         "|---|" + "---:|" * len(classes) + "---|",
         *rows,
         "",
