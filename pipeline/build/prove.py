@@ -89,7 +89,7 @@ def _lower_and_prove(
     from pipeline import sources
     from pipeline.build import picture_check
     from pipeline.build.lowering import lower_network, trial_sizes
-    from pipeline.rewrites.low_contrast import CODE, MEAN, LowContrast
+    from pipeline.rewrites.low_contrast import CODE, MEAN, LowContrast, takes_mean_off
     from pipeline.sources.onnx_file import takes_bytes
     from pipeline.validation import validate
     from pipeline.verify import contrast
@@ -179,7 +179,9 @@ def _lower_and_prove(
             tried[0],
             lowered.input_channels,
             options.picture,
-            None if LowContrast.name in options.skip else any(edit.what == MEAN for edit in lowered.edits),
+            None
+            if LowContrast.name in options.skip
+            else any(edit.what == MEAN for edit in lowered.edits) or takes_mean_off(lowered.plain),
         )
     if lowered.quantised is not None:
         as_given = proving.around(reference, contract)(proof.golden_input)

@@ -36,6 +36,15 @@ _ROOT = 2.0**20
 _POINTWISE = ("Add", "Cast", "Div", "Identity", "Mul", "Sub")
 
 
+def takes_mean_off(graph: gs.Graph) -> bool:
+    """Whether a graph subtracts the mean of its picture itself, as the model of an earlier build does."""
+    return any(
+        node.inputs[0] is mean.inputs[0] and node.inputs[0] in graph.inputs
+        for node in n.nodes_of(graph, "Sub")
+        if (mean := n.producer(node.inputs[1])) is not None and mean.op == "GlobalAveragePool"
+    )
+
+
 class LowContrast(Rewrite):
     """Takes the picture's mean off before the first convolution, and sets the biases in front of norms.
 

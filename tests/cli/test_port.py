@@ -77,6 +77,8 @@ def test_what_is_arranged_for_a_class_is_plain_for_other_families(pipeline, tmp_
     there = pipeline("port", out, "--target", "inference-2")
     assert there.code == 0, there.err
     assert "arranged" not in there.err
+    report = json.loads((model.parent / "report.json").read_text())
+    assert report["proof"]["low_contrast"]["mean_taken_off"], "the model that was ported does it"
     assert not {"DepthToSpace", "SpaceToDepth"} & {made.op_type for made in onnx.load(model).graph.node}
 
 
