@@ -19,6 +19,9 @@ from torch.nn import functional as f
 
 UNTIL = 0.4
 """Part of a training in which the inside is trained, where a student begins as its teacher."""
+COARSEST = 8
+"""Pixels to a feature beyond which the coarsest features are those of a U-Net, whose decoder paints from the finer
+ones that go around them."""
 LEAST_ALIKE = 0.5
 """Mean correlation of a trained student's channels with the teacher's from which on it counts as made from it."""
 
@@ -32,8 +35,8 @@ class Inner(nn.Module):
 
     `teacher` and `student` take `pictures` in grey levels (N, 3, H, W). `channels` are the teacher's channels that
     the student's are held against, found by correlation over the pictures: each at most once; `alike` is the mean
-    of these correlations. `found` is False where the two do not go through the same resolutions, or where the
-    student is wider; nothing can be trained then.
+    of these correlations. `found` is False where the two do not go through the same resolutions, where the
+    coarsest is too coarse, and where the student is wider; nothing can be trained then.
     """
 
     channels: Tensor
@@ -108,7 +111,8 @@ class Inner(nn.Module):
 
 
 def _innermost(network: nn.Module, picture: Tensor) -> nn.Module | None:
-    """The module whose call ends last among those that give the coarsest feature map; None without one."""
+    """The module whose call ends last among those that give the coarsest feature map; None if that is as fine as
+    the picture, or coarser than `COARSEST`."""
     ended: list[tuple[nn.Module, int]] = []
 
     def note(layer: nn.Module, _inputs: Any, output: Any) -> None:
@@ -125,7 +129,7 @@ def _innermost(network: nn.Module, picture: Tensor) -> nn.Module | None:
         for hook in hooks:
             hook.remove()
     coarsest = min((height for _, height in ended), default=0)
-    if not ended or coarsest == picture.shape[2]:
+    if not ended or not 1 < picture.shape[2] / coarsest <= COARSEST:
         return None
     return [layer for layer, height in ended if height == coarsest][-1]
 

@@ -80,6 +80,9 @@ def test_channels_in_another_order_are_found(teacher):
 def test_networks_of_other_resolutions_have_nothing_in_common(teacher):
     flat = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 3, 1, 1), torch.nn.Conv2d(6, 3, 3, 1, 1))
     assert not held(teacher, flat).found
+    layers = [torch.nn.AvgPool2d(16, ceil_mode=True), torch.nn.Conv2d(3, 6, 1), torch.nn.Upsample(scale_factor=16)]
+    deep = torch.nn.Sequential(*layers, torch.nn.Conv2d(6, 3, 1))
+    assert not held(replace(teacher, module=deep), deep).found
     again = sources.read(Path(str(teacher.source)))
     assert not held(again, students.parse("fast-neural-style:6,8,16x1").build()).found
 
