@@ -86,6 +86,9 @@ class DistillOptions:
     """Part of the training, from its start, in which only the layers up to the teacher's coarsest features are
     trained, and on these features (pipeline.shrink.inner): for students that begin as their teacher. Where the
     two do not correspond, the pictures are compared from the start."""
+    original_decoder: bool = False
+    """Whether the layers behind these features begin as the teacher's, where they have the same shape: for a
+    pruned network, which computes the same in narrower layers."""
 
 
 def distill(
@@ -182,6 +185,9 @@ class _Distilling:
             pictures = torch.from_numpy(self.crops.batch(0, 4, *size.hw)).to(self.where.device).float()
             inner = Inner(self.teacher.module, loop.painting, pictures)
             if inner.found:
+                if self.options.original_decoder:
+                    inner.restore_decoder()
+                    loop.restart_average()
                 self.inner = loop.also["inner"] = inner
                 return
             inner.close()

@@ -52,6 +52,7 @@ class Inner(nn.Module):
         self.register_buffer("variance", torch.ones(()))
         layers = {name: _innermost(network, pictures) for name, network in self._networks.items()}
         self.alike = 0.0
+        self._layers, self._pictures = layers, pictures
         self.found = all(layer is not None for layer in layers.values())
         if not self.found:
             return
@@ -100,6 +101,22 @@ class Inner(nn.Module):
             self._watched, self._only = "", False
         return self._kept.pop(name)
 
+    def restore_decoder(self) -> int:
+        """Give the student's layers behind the features the teacher's weights, where they have the same shape.
+
+        Refitting has adapted these layers to features that were still far from the teacher's. Gives how many.
+        """
+        theirs = dict(self._networks["teacher"].named_modules())
+        restored = 0
+        for name in _behind(self._networks["student"], self._layers["student"], self._pictures):
+            ours = self._networks["student"].get_submodule(name)
+            state = {key: value.shape for key, value in ours.state_dict().items()}
+            other = theirs.get(name)
+            if other is not None and {key: value.shape for key, value in other.state_dict().items()} == state:
+                ours.load_state_dict(other.state_dict())
+                restored += 1
+        return restored
+
     def loss(self, pictures: Tensor, wanted: Tensor) -> Tensor:
         """How far the student's features of `pictures` are from `wanted`: a part of the teacher's variance."""
         return (self.of("student", pictures).float() - wanted.float()).square().mean() / self.variance
@@ -132,6 +149,27 @@ def _innermost(network: nn.Module, picture: Tensor) -> nn.Module | None:
     if not ended or not 1 < picture.shape[2] / coarsest <= COARSEST:
         return None
     return [layer for layer, height in ended if height == coarsest][-1]
+
+
+def _behind(network: nn.Module, innermost: nn.Module | None, picture: Tensor) -> list[str]:
+    """The names of the layers with weights of their own that run after `innermost`, none of which ran before."""
+    called: list[nn.Module] = []
+    hooks = [
+        layer.register_forward_hook(lambda layer, _inputs, _output: called.append(layer))
+        for layer in network.modules()
+        if layer is innermost or not list(layer.children())
+    ]
+    training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(picture)
+    finally:
+        network.train(training)
+        for hook in hooks:
+            hook.remove()
+    at = called.index(innermost) if innermost in called else len(called)
+    names = {layer: name for name, layer in network.named_modules()}
+    return [names[layer] for layer in called[at + 1 :] if layer not in called[: at + 1] and layer.state_dict()]
 
 
 def _matched(ours: Tensor, theirs: Tensor) -> tuple[Tensor, float]:

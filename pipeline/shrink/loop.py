@@ -303,6 +303,11 @@ class Loop:
         self.shown.network.load_state_dict(self.average)  # type: ignore[union-attr]
         return self.shown
 
+    def restart_average(self) -> None:
+        """Let the average follow what the student holds now."""
+        for name, value in self.student.state_dict().items():
+            self.average[name].copy_(value)
+
     def _follow(self) -> None:
         """The moving average, over the last 20 steps at first and 500 later."""
         weight = 1 - min(0.998, (self.step + 1) / (self.step + 20))

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from pipeline.network import Network
     from pipeline.shrink.data import Pictures
-    from pipeline.shrink.distill import Weights
     from pipeline.shrink.graph_module import GraphModule
 
 _TIME = re.compile(
@@ -23,7 +22,7 @@ _TIME = re.compile(
 )
 _MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
 TUNING_RATE = 0.5
-"""Part of the usual learning rate for a network that can paint already."""
+"""Part of the usual learning rate for a student that can paint already."""
 EVERY = 100
 """Steps between the records of a training, from which it is read whether it was still improving."""
 FALLING = 0.02
@@ -66,20 +65,20 @@ def train(
     tell: Tell,
     fresh: bool = True,
     run: Run = UNKEPT,
-    weights: Weights | None = None,
+    pruned: bool = False,
 ) -> dict[str, Any]:
     """Train `student.module` in place on what `teacher` paints over the pictures; how it went, as data.
 
     `fresh` is False for a network that can paint already. `run` keeps checkpoints, and goes on from one.
-    `weights` are those of the losses, where they are others than for a student.
+    `pruned` is for what was the teacher before it was pruned.
     """
-    from pipeline.shrink.distill import DistillOptions, Weights, distill
+    from pipeline.shrink.distill import TUNING, DistillOptions, Weights, distill
     from pipeline.shrink.inner import UNTIL
     from pipeline.shrink.loop import LoopOptions, usual_rate
 
     assert student.module is not None and student.contract is not None
     options = LoopOptions(**time, seed=seed, every=EVERY)
-    if not fresh:
+    if not fresh and not pruned:
         options = replace(options, rate=usual_rate(student.module) * TUNING_RATE)
     last = [-1]
 
@@ -93,7 +92,9 @@ def train(
             teacher,
             student.module,
             pictures,
-            DistillOptions(options, weights or Weights(), inner=0.0 if fresh else UNTIL),
+            DistillOptions(
+                options, TUNING if pruned else Weights(), inner=0.0 if fresh else UNTIL, original_decoder=pruned
+            ),
             student_contract=student.contract,
             run=run,
             tell=progress,
@@ -133,15 +134,13 @@ def fine_tune(
     from pipeline.shrink import require_torch
 
     require_torch("fine-tuning")
-    from pipeline.shrink.distill import TUNING
-
     if network.module is not None:
-        return train(network, original, pictures, time, seed, tell, fresh=False, run=run, weights=TUNING)
+        return train(network, original, pictures, time, seed, tell, fresh=False, run=run, pruned=True)
     from pipeline.graph import to_model
 
     graph, module = _as_module(network)
     shown = replace(network, module=module, model=None)
-    told = train(shown, original, pictures, time, seed, tell, fresh=False, run=run, weights=TUNING)
+    told = train(shown, original, pictures, time, seed, tell, fresh=False, run=run, pruned=True)
     tensors = graph.tensors()
     for name, value in module.values().items():
         tensors[name].values = value

@@ -98,6 +98,21 @@ def test_the_inside_comes_nearer_and_the_decoder_waits(teacher, images):  # noqa
     assert all(torch.equal(value, student.state_dict()[name]) for name, value in decoder.items())
 
 
+def test_a_pruned_network_gets_the_decoder_of_its_original_back(teacher, images):  # noqa: F811
+    for restored in (True, False):
+        student = narrowed(teacher)
+        with torch.no_grad():
+            student.deconv1.conv2d.weight.add_(1)
+        options = replace(INNER, loop=replace(INNER.loop, steps=2, every=2), inner=1.0, original_decoder=restored)
+        distill(teacher, student, [images], options)
+        ours, theirs = student.state_dict(), teacher.module.state_dict()
+        same = [
+            torch.equal(ours[name], theirs[name]) for name in theirs if name.startswith(("deconv", "in4", "in5"))
+        ]
+        assert all(same) is restored
+        assert not torch.equal(ours["res3.conv2.conv2d.bias"], theirs["res3.conv2.conv2d.bias"])
+
+
 def test_then_the_pictures_are_compared(teacher, images):  # noqa: F811
     history = distill(teacher, narrowed(teacher), [images], INNER)
     assert set(history.records[0]["losses"]) == {"inner"}
