@@ -78,6 +78,9 @@ class DistillOptions:
     teacher's size must be a multiple of. The student sees `MARGIN` less."""
     pixels: int = 65_536
     """Pixels that each step sees, about."""
+    margin: int = MARGIN
+    """Pixels that a painted crop is larger than what the student sees of it. With 0 the student sees what the
+    teacher saw, and its norms can compute the same statistics: for a network that is nearly its teacher."""
     reuse: int = 3
     """How often a painting of the teacher is used, about: each in a new shift and with other neighbours."""
     pool: int = 48
@@ -261,13 +264,14 @@ class _Distilling:
             assert self.inner is not None
             given = pair[0].float().contiguous(memory_format=torch.channels_last)
             return {"inner": self.inner.loss(given, features)}
-        shifts = rng.integers(0, MARGIN + 1, (2, 2))
-        pictures, wanted = (_window(value, shifts[0]) for value in pair)
+        shifts = rng.integers(0, self.options.margin + 1, (2, 2))
+        margin = self.options.margin
+        pictures, wanted = (_window(value, shifts[0], margin) for value in pair)
         count = len(pictures)
         moving = weights.flicker > 0 and step % 2 == 1
         if moving:  # half of the batch, and the same again shifted: as many pixels as without
             count = max(count // 2, 1)
-            second, second_wanted = (_window(value[:count], shifts[1]) for value in pair)
+            second, second_wanted = (_window(value[:count], shifts[1], margin) for value in pair)
             noise = torch.from_numpy(rng.normal(0, 2, tuple(second.shape)).astype(np.float32)).to(second.device)
             pictures = torch.cat((pictures[:count], (second + noise).clamp(0, 255)))
             wanted = torch.cat((wanted[:count], second_wanted))
@@ -306,9 +310,9 @@ class _Distilling:
         return result
 
 
-def _window(value: Tensor, shift: np.ndarray) -> Tensor:
-    """What is seen of a painted crop at a shift (down, right) of 0..MARGIN, as float."""
-    height, width = ((size - MARGIN) // 8 * 8 for size in value.shape[2:])
+def _window(value: Tensor, shift: np.ndarray, margin: int) -> Tensor:
+    """What is seen of a painted crop at a shift (down, right) of 0..margin, as float."""
+    height, width = ((size - margin) // 8 * 8 for size in value.shape[2:])
     down, right = int(shift[0]), int(shift[1])
     return value[:, :, down : down + height, right : right + width].float()
 

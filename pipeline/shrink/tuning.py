@@ -72,7 +72,7 @@ def train(
     `fresh` is False for a network that can paint already. `run` keeps checkpoints, and goes on from one.
     `pruned` is for what was the teacher before it was pruned.
     """
-    from pipeline.shrink.distill import TUNING, DistillOptions, Weights, distill
+    from pipeline.shrink.distill import TUNING, DistillOptions, distill
     from pipeline.shrink.inner import UNTIL
     from pipeline.shrink.loop import LoopOptions, usual_rate
 
@@ -80,6 +80,9 @@ def train(
     options = LoopOptions(**time, seed=seed, every=EVERY)
     if not fresh and not pruned:
         options = replace(options, rate=usual_rate(student.module) * TUNING_RATE)
+    distilling = DistillOptions(options, inner=0.0 if fresh else UNTIL)
+    if pruned:
+        distilling = replace(distilling, weights=TUNING, sides=(192,), margin=0, original_decoder=True)
     last = [-1]
 
     def progress(history: Any, done: float) -> None:
@@ -92,9 +95,7 @@ def train(
             teacher,
             student.module,
             pictures,
-            DistillOptions(
-                options, TUNING if pruned else Weights(), inner=0.0 if fresh else UNTIL, original_decoder=pruned
-            ),
+            distilling,
             student_contract=student.contract,
             run=run,
             tell=progress,

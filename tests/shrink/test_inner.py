@@ -13,7 +13,7 @@ from pipeline import sources
 from pipeline.architectures import build
 from pipeline.shrink import students
 from pipeline.shrink.checkpoint import Run
-from pipeline.shrink.distill import distill
+from pipeline.shrink.distill import TUNING, distill
 from pipeline.shrink.inner import Inner
 from pipeline.shrink.loop import Painting
 from pipeline.shrink.teacher import LEVELS
@@ -111,6 +111,14 @@ def test_a_pruned_network_gets_the_decoder_of_its_original_back(teacher, images)
         ]
         assert all(same) is restored
         assert not torch.equal(ours["res3.conv2.conv2d.bias"], theirs["res3.conv2.conv2d.bias"])
+
+
+@pytest.mark.parametrize(("margin", "side"), [(0, 72), (8, 64)])
+def test_without_a_margin_the_student_sees_what_the_teacher_saw(teacher, images, margin, side):  # noqa: F811
+    student, seen = narrowed(teacher), []
+    student.register_forward_pre_hook(lambda module, given: seen.append((module.training, given[0].shape[2])))
+    distill(teacher, student, [images], replace(INNER, inner=0.0, margin=margin, weights=TUNING))
+    assert {height for training, height in seen if training} == {side}
 
 
 def test_then_the_pictures_are_compared(teacher, images):  # noqa: F811

@@ -117,7 +117,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
-def found(teacher, options, tell):
+def found(teacher, options, files, tell):
     """In place of the search, which takes long: the teacher pruned, and a student."""
     done = prune(teacher, options.goal, PruneOptions("l2", refit=False, seed=options.seed))
     network = replace(done.network, name="net-pruned")
@@ -145,14 +145,13 @@ def test_a_search_goes_on_where_it_was_stopped(here, monkeypatch) -> None:
         train, trained = search.train, []
 
         def second(student, *given):
-            trained.append(student.name)
-            if len(trained) == 2:
-                stopping(patched, 3)
+            trained.append(student.name)  # the pruned network is fine-tuned before it
+            stopping(patched, 3)
             return train(student, *given)
 
         patched.setattr(search, "train", second)
         first = shrunk("again")
-    assert list(first) == ["net-pruned.pth"] and len(trained) == 2
+    assert list(first) == ["net-pruned.pth"] and trained == ["student-4-4-4x1"]
     begun = [read_checkpoint(path, {}).step for path in sorted(Path("again/runs").glob(f"*/{CHECKPOINT}"))]
     assert begun == [STEPS, 3]
     steps = []
