@@ -131,7 +131,7 @@ def _folders(assets: Path) -> list[Path]:
 
 
 def _style(folder: Path) -> Style:
-    """Read a style's report and model. Raises PipelineError `bundle-broken`."""
+    """Read a style's report and model. Raises PipelineError `bundle-broken` and `several-styles`."""
     from pipeline.compress.packed import is_packed, unpack
 
     try:
@@ -142,6 +142,14 @@ def _style(folder: Path) -> Style:
     except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
         raise _broken(folder, f"its report cannot be read ({type(error).__name__})") from error
     old = targets.get(name)
+    if report.get("styles"):
+        raise PipelineError(
+            "several-styles",
+            "its model takes the style as a second input: several styles are bound, or the game gives them",
+            subject=str(folder),
+            remedy=f"Build it from its source ({report['source'].get('file', 'the checkpoint')}) for the other "
+            "target with `pipeline build-unity --target`, or move it out of the folder.",
+        )
     file = next(
         (path for suffix in (*old.family.suffixes, ".bytes") if (path := folder / f"{target}{suffix}").is_file()),
         None,

@@ -100,3 +100,12 @@ def test_convert_writes_one_style(pipeline, tmp_path: Path) -> None:
     source = by_number(tmp_path / "net.onnx")
     done = pipeline("convert", source, "--bind", "style=1", "--bind", "style=2")
     assert done.code == 2 and "only a bundle can contain several" in done.err
+
+
+@pytest.mark.parametrize("words", [("--bind", "style=1", "--bind", "style=2"), ("--style-input", "style")])
+def test_port_says_that_several_styles_need_their_source(pipeline, tmp_path: Path, words: tuple[str, ...]) -> None:
+    source = by_number(tmp_path / "net.onnx")
+    assert pipeline("build-unity", source, *words, *RANGES, "--target", "barracuda-3.0", "-o", "out").code == 0
+    done = pipeline("port", "out", "--target", "inference-2")
+    assert done.code == 2 and "[several-styles]" in done.err and "net.onnx" in done.err
+    assert "barracuda-3.0" in Path("out/StyleTransfer/Models/Net/Net.asset").read_text()
