@@ -26,6 +26,7 @@ from pipeline.rewrites.functions import Functions
 from pipeline.rewrites.fused import FusedOperators
 from pipeline.rewrites.group_norm import GroupNorms
 from pipeline.rewrites.instance_norm import FuseInstanceNorm, InstanceNormInputs
+from pipeline.rewrites.layer_norm import FuseLayerNorm
 from pipeline.rewrites.layout import ChannelsLast
 from pipeline.rewrites.linear_fusing import ConstantsAlongWidth, ShiftsBeforeConvolutions
 from pipeline.rewrites.low_contrast import LowContrast
@@ -51,6 +52,7 @@ REWRITES: tuple[Rewrite, ...] = (
     FusedOperators(),
     PictureStatistics(),
     Constants(),
+    FuseLayerNorm(),
     ChannelsLast(),
     Shuffles(),
     Slices(),

@@ -75,7 +75,7 @@ class AffineSteps(Rewrite):
                 continue
             chain = _chain_from(graph, node, shapes)
             seen.update(id(held) for held in chain.nodes)
-            if not chain.nodes:
+            if not chain.nodes or _ends_gelu(chain):
                 continue
             told = _taken_out(graph, chain) or _behind(graph, chain) or _in_front(graph, chain)
             if not told and target.can("batch-norm-of-any-channel-count"):
@@ -83,6 +83,16 @@ class AffineSteps(Rewrite):
             if told:
                 outcome += self.edit(chain.names, told, self.reason)
         return outcome
+
+
+def _ends_gelu(chain: _Chain) -> bool:
+    """Whether a chain is the last step of a GELU that is spelled out, which importers know as a whole."""
+    gate = n.producer(chain.source)
+    if chain.per_channel or gate is None or gate.op != "Mul":
+        return False
+    made = [n.producer(tensor) for tensor in gate.inputs]
+    read = [n.producer(tensor) for node in made if node is not None and node.op == "Add" for tensor in node.inputs]
+    return any(node is not None and node.op in ("Erf", "Tanh") for node in read)
 
 
 def _chain_from(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> _Chain:

@@ -71,6 +71,12 @@ def test_steps_alone_become_one_layer() -> None:
     assert lowered(node("Add", "x c", "a"), node("Sub", "a d", "y")) == ["Add"]
 
 
+def test_the_half_of_a_spelled_out_gelu_stays_where_unity_knows_it() -> None:
+    """Erf behind x / sqrt(2), plus 1, times x, times a half: one Gelu in each version (measured)."""
+    steps = (node("Erf", "x", "f"), node("Add", "f h", "a"), node("Mul", "x a", "m"), node("Mul", "m h", "e"))
+    assert lowered(*steps, conv("e", "y")) == ["Erf", "Add", "Mul", "Mul", "Conv"]
+
+
 def test_what_is_one_layer_already_or_read_by_others_stays() -> None:
     assert lowered(node("Mul", "x h", "a"), node("Add", "a h", "y")) == ["Mul", "Add"], "numbers merge in Unity"
     assert lowered(conv("x", "a"), node("Mul", "a c", "e"), node("Mul", "a e", "y")) == ["Conv", "Mul", "Mul"]

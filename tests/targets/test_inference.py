@@ -400,6 +400,29 @@ def test_graphs_of_surgeon_are_left_as_they_are():
     assert isinstance(graph, gs.Graph) and len(graph.nodes[0].inputs) == 2
 
 
+def test_attributes_that_change_nothing_are_not_written():
+    """Measured with 2.4.0: it warns of ceil_mode 0 of MaxPool and of axis -1 of LayerNormalization."""
+    pool = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 0, "dilations": [1, 1]}
+    average = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1, "count_include_pad": 1}
+    made = model(
+        ("MaxPool", ["x"], ["m"], pool),
+        ("AveragePool", ["m"], ["p"], average),
+        ("LayerNormalization", ["p", "s", "b"], ["y"], {"axis": -1}),
+        opset=18,
+        shape=(1, 3, 8, 12),
+        constants=[("s", floats(3)), ("b", floats(3))],
+    )
+    for target in (NEW, SENTIS):
+        written = target.family.read(dialect.write(from_model(made), target)).graph
+        held = [{a.name for a in node.attribute} for node in written.node]
+        assert held[0] == {"kernel_shape", "strides"} and held[1] == {"kernel_shape", "strides"}
+        assert "axis" not in held[2]
+    pool |= {"kernel_shape": [3, 3], "ceil_mode": 1}
+    kept = model(("MaxPool", ["x"], ["y"], pool), opset=18)
+    (node,) = NEW.family.read(dialect.write(from_model(kept), NEW)).graph.node
+    assert "ceil_mode" in {a.name for a in node.attribute}, "validation finds it"
+
+
 # --- what it costs -------------------------------------------------------------------------------------------
 def test_layers_are_counted_as_the_optimiser_leaves_them():
     """Conv takes the Relu; numbers become one ScalarMad; a BatchNormalization goes into the Conv before it."""

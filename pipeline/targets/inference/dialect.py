@@ -8,7 +8,7 @@ console would only report as ignored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +52,7 @@ def write(graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = 
     opset = max([OPSET, *(_lowest(node) for node in copy.nodes if node.domain in (None, "", "ai.onnx"))])
     if opset == HIGHEST:
         copy, opset = graph.copy(), HIGHEST
-        for node in n.nodes_of(copy, "Resize", "Add", "Sub", "Mul", "Div"):
+        for node in n.nodes_of(copy, *_ANY_OPSET):
             _OLDER[node.op](copy, node, shapes)
     copy.cleanup(remove_unused_graph_inputs=False)
     model = assemble(copy, opset, IR_VERSION, metadata, shapes)
@@ -167,6 +167,42 @@ def _split(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
         node.inputs = [node.inputs[0], n.Builder(graph, node, _STEM).const(sizes, "split", np.int64)]
 
 
+def _pool(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
+    """Without attributes that change nothing: 2.4 warns of each that is there (ONNXNodeWrapper.cs:53@2.4.0)."""
+    if not node.attrs.get("ceil_mode") or _divides(node, shapes.of(node.inputs[0])):
+        node.attrs.pop("ceil_mode", None)
+    if not node.attrs.get("count_include_pad") or not any(n.ints(node, "pads", ())):
+        node.attrs.pop("count_include_pad", None)
+    if not node.attrs.get("storage_order"):
+        node.attrs.pop("storage_order", None)
+    if set(n.ints(node, "dilations", ())) <= {1}:
+        node.attrs.pop("dilations", None)
+
+
+def _divides(node: gs.Node, shape: Sequence[int | None] | None) -> bool:
+    """Whether a pool's windows reach the end of its picture, so that rounding up and down are the same."""
+    kernel = n.ints(node, "kernel_shape", ())
+    axes = len(kernel)
+    if shape is None or n.text(node, "auto_pad", "NOTSET") != "NOTSET" or len(shape) != axes + 2:
+        return False
+    strides, pads = n.ints(node, "strides", (1,) * axes), n.ints(node, "pads", (0,) * (2 * axes))
+    dilations = n.ints(node, "dilations", (1,) * axes)
+    for axis, size in enumerate(shape[2:]):
+        reach = dilations[axis] * (kernel[axis] - 1) + 1
+        if size is None and strides[axis] != 1:
+            return False
+        if size is not None and (size + pads[axis] + pads[axis + axes] - reach) % strides[axis]:
+            return False
+    return True
+
+
+def _layer_norm(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
+    """Without an axis that is the last one, of which 2.4 warns."""
+    rank, axis = shapes.rank(node.inputs[0]), node.attrs.get("axis")
+    if axis == -1 or (rank is not None and axis == rank - 1):
+        del node.attrs["axis"]
+
+
 def _trim(node: gs.Node) -> None:
     while node.inputs and node.inputs[-1].is_empty():
         node.inputs = node.inputs[:-1]
@@ -174,6 +210,8 @@ def _trim(node: gs.Node) -> None:
 
 _OLDER: dict[str, Callable[[gs.Graph, gs.Node, Shapes], None]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _number),
+    **dict.fromkeys(("AveragePool", "MaxPool"), _pool),
+    "LayerNormalization": _layer_norm,
     "Reduce": _reduce,
     "Pad": _pad,
     "Resize": _resize,
@@ -181,3 +219,5 @@ _OLDER: dict[str, Callable[[gs.Graph, gs.Node, Shapes], None]] = {
 }
 """How an operator's form of opset 18 becomes that of opset 15 to 17, and what the package merges best; the others
 are the same, or are newer."""
+_ANY_OPSET = ("Add", "AveragePool", "Div", "LayerNormalization", "MaxPool", "Mul", "Resize", "Sub")
+"""Those whose change is right at every opset."""
