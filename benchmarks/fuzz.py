@@ -262,6 +262,22 @@ def inputs(seed: int, count: int) -> Iterator[bytes]:
         yield changed(network(random_), random_)
 
 
+def read_and_validated(content: bytes, folder: Path) -> tuple[str, str]:
+    """What reading and validating make of an input: a verdict and a code. Raises what would be a bug."""
+    from pipeline.sources import read
+    from pipeline.support.errors import PipelineError
+    from pipeline.validation.files import check_files
+
+    path = folder / "input.onnx"
+    path.write_bytes(content)
+    told = check_files([path], ["barracuda-3.0"], jobs=1).verdicts[-1].verdict
+    try:
+        return told, read(path).format
+    except PipelineError as error:
+        str(error)
+        return told, error.code
+
+
 def outcome(content: bytes, folder: Path) -> tuple[str, str]:
     """What validate and convert make of an input: a verdict and a code each. Raises what would be a bug."""
     from pipeline.build.job import convert
