@@ -17,7 +17,8 @@ from functools import lru_cache
 import onnx
 
 from pipeline.graph.elementwise import BROADCASTING, UNARY
-from pipeline.graph.standard import declared_sizes, infer_shapes
+from pipeline.graph.onnx_inference import declared_sizes
+from pipeline.graph.standard import infer_shapes
 from pipeline.graph.structure import check_structure, label
 
 MOST_FOLDED = 256 << 20

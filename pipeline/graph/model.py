@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import onnx
 import onnx_graphsurgeon as gs
 
+from pipeline.graph.onnx_inference import inferred_by_onnx
 from pipeline.graph.shapes import LazyShapes, infer, spatial_axes
 from pipeline.graph.structure import check_structure, pictures
 from pipeline.support.errors import PipelineError
@@ -244,7 +245,7 @@ def declare_size(model: onnx.ModelProto, height: int, width: int, batch: int = 1
         for dim in output.type.tensor_type.shape.dim:
             dim.Clear()
     try:
-        inferred = onnx.shape_inference.infer_shapes(copy)
+        inferred = inferred_by_onnx(copy)
     except Exception:  # models above 2 GiB and broken type annotations: the size itself is declared
         return copy
     return inferred

@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import pads_of, scales_of
 from pipeline.graph.older import STEM, swish
+from pipeline.graph.onnx_inference import inferred_by_onnx
 from pipeline.graph.sampling import Kernel
 from pipeline.support.errors import PipelineError
 
@@ -43,7 +44,7 @@ def expand(model: onnx.ModelProto) -> onnx.ModelProto:
 
     pairs = [("", name) for name in defined]
     try:
-        typed = onnx.shape_inference.infer_shapes(model)
+        typed = inferred_by_onnx(model)
         return inliner.inline_selected_functions(typed, pairs, inline_schema_functions=True)
     except (RuntimeError, onnx.shape_inference.InferenceError):
         return model  # types that cannot be told: the operators stay, and are findings

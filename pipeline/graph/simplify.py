@@ -12,6 +12,7 @@ import onnx
 
 from pipeline.graph.apart import ApartError, Process
 from pipeline.graph.estimate import MOST_FOLDED, estimate, light
+from pipeline.graph.onnx_inference import inferred_by_onnx
 from pipeline.support import limits
 from pipeline.support.errors import LimitReached
 from pipeline.support.quiet import quiet
@@ -126,7 +127,7 @@ def _with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """onnxsim demands that each output has a shape, which not all exporters write."""
     if all(held.type.tensor_type.HasField("shape") for held in model.graph.output):
         return model
-    return onnx.shape_inference.infer_shapes(model)
+    return inferred_by_onnx(model)
 
 
 def _without_onnxsim(model: onnx.ModelProto, reason: str) -> tuple[onnx.ModelProto, str]:

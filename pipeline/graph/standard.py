@@ -7,10 +7,10 @@ of Concats asks for (measured with onnx 1.20: a Range of 4 * 10^9 takes 32 GB, i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import onnx
 
+from pipeline.graph.onnx_inference import Sizes, inferred_by_onnx, sizes_in
 from pipeline.graph.structure import MOST_NODES
 
 _LARGEST = 4096
@@ -24,16 +24,14 @@ _SAFE = frozenset(
 )
 """Operators whose results have no more numbers than what they read."""
 
-Sizes = Mapping[str, tuple[int | None, ...]]
-
 
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with inferred shapes, from values too where these are few. Raises whatever onnx raises.
 
     The model must hold no large constants with their values (see `estimate.light`), and is not changed.
     """
-    inferred = onnx.shape_inference.infer_shapes(model)
-    sizes = _sizes(inferred.graph)
+    inferred = inferred_by_onnx(model)
+    sizes = sizes_in(inferred.graph)
     unknown, open_ = [], False
     for node in model.graph.node:
         made = [sizes.get(name) for name in node.output if name]
@@ -41,29 +39,8 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
             unknown.append(node)
         open_ = open_ or any([shape is not None and None in shape for shape in made])
     if (unknown or open_) and _is_safe(model, sizes, unknown):
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+        return inferred_by_onnx(model, data_prop=True)
     return inferred
-
-
-def _sizes(graph: onnx.GraphProto) -> Sizes:
-    found: dict[str, tuple[int | None, ...]] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for held in (*graph.input, *graph.value_info, *graph.output):
-        sizes = declared_sizes(held)
-        if sizes is not None:
-            found[held.name] = sizes
-    return found
-
-
-def declared_sizes(held: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
-    """The sizes that a tensor is declared to have, None for an open one; None where it has no shape."""
-    kind = held.type.tensor_type
-    if not kind.HasField("shape"):
-        return None
-    dims = kind.shape.dim
-    sizes = tuple([dim.dim_value for dim in dims])
-    if 0 in sizes:  # what an open size has, too
-        return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
-    return sizes
 
 
 def _is_safe(model: onnx.ModelProto, sizes: Sizes, unknown: list[onnx.NodeProto]) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from pipeline.graph.onnx_inference import inferred_by_onnx
 from pipeline.support.errors import PipelineError
 from pipeline.targets.inference.sentis.format import BYTE, FLOAT, INT, SHORT, Argument, Layer, Program
 from pipeline.targets.inference.sentis.layers import (
@@ -98,7 +99,7 @@ def model_of(program: Program) -> onnx.ModelProto:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=8,
     )
-    return onnx.shape_inference.infer_shapes(model)
+    return inferred_by_onnx(model)
 
 
 def _raise(raised: _Raised, layer: Layer) -> None:
