@@ -66,7 +66,7 @@ def command(console: Console, file: Path, reading: dict[str, Any], **options: An
     network on the original's output over --images. Masks (zeros among the weights) do not make anything faster;
     the command says so if the file has one.
 
-    While --tune trains, its state is saved every minute and every 250 steps in the folder OUTPUT.run. The same
+    While --tune trains, its state is saved every minute and every 100 steps in the folder OUTPUT.run. The same
     command with --resume goes on from there; a --tune that is given in steps then ends with the same bytes as
     without the interruption.
 

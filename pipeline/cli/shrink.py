@@ -67,7 +67,7 @@ def command(
     pictures, and report.html. For comparison, masks and 8-bit weights are measured too; they do not make a network
     faster.
 
-    While a network is trained, its state is saved every minute and every 250 steps in OUTPUT/runs. The same
+    While a network is trained, its state is saved every minute and every 100 steps in OUTPUT/runs. The same
     command with --resume repeats no finished training and continues the interrupted one; with a --time in steps
     the networks are the same bytes as without the interruption.
 

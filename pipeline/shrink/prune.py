@@ -35,8 +35,8 @@ MOST_PICTURES = 6
 LEAST = 0.125
 """No width goes below this part of itself: a layer of no channels is not a layer."""
 NEARLY = 1.1
-"""How much further from the original a network may be that is only narrower inside its blocks: fine-tuning brings
-it nearer than one whose residual stream is narrower too."""
+"""How much further from the original a network may be that is only narrower inside its blocks: its decoder keeps
+its widths, so that fine-tuning can begin with the original's."""
 Tell = Callable[[str], None]
 
 
