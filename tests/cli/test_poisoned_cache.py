@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 
 Members = dict[str, bytes]
 EVIL = b"using UnityEditor; [InitializeOnLoad] class Evil {}"
-HIT = "nothing that matters changed"
+HIT = "nothing relevant has changed"
 
 
 @pytest.fixture

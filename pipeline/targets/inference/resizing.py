@@ -179,7 +179,10 @@ def ties(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
             _asked(size, count, factor, transform, rounding) != taken(size, count, factor, transform, rounding)
         )
         if off.size:
-            told = f"{off.size} of {count} places lie so close between two pixels that float32 takes the next one"
+            told = (
+                f"{off.size} of {count} sampling positions are so close to the middle between two pixels that "
+                "float32 selects the wrong one"
+            )
             yield Hit(f"axis {axis}, from {size}: {told}", place)
 
 

@@ -115,7 +115,8 @@ def _rank_two(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
             continue
         fails = rule.options["fails"] and bool(channels - {shape[1]})
         yield Hit(
-            f"{name} ({text(shape)}) beside data of rank 4 is taken for height and channels, not height and width",
+            f"{name} ({text(shape)}), combined with data of rank 4, is read as height and channels, not height "
+            "and width",
             name,
             Severity.ERROR if fails else None,
         )
@@ -161,7 +162,7 @@ def _where_size(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 @kind("single-operand")
 def _single(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if len([name for name in node.input if name]) == 1:
-        yield Hit(f"{node.op_type} of one operand is not computed: what was in memory comes out")
+        yield Hit(f"{node.op_type} of one operand is not computed: the result is whatever was in memory")
 
 
 # ------------------------------------------------------------------------------------------------ products

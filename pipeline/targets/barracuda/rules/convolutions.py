@@ -51,8 +51,8 @@ def _same_pads(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     height, width = shape[2:] if shape is not None and len(shape) == 4 else (None, None)
     if height is None or width is None:
         yield Hit(
-            f"{mode}: the pads of both axes come from the width, right only where height and width leave "
-            "the same remainder by the stride",
+            f"{mode}: the pads of both axes come from the width, which is correct only if height and width leave "
+            "the same remainder when divided by the stride",
             "auto_pad",
             Severity.WARNING,
         )
@@ -138,7 +138,7 @@ def _pads_input(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     pads = pads_of(view, node)
     if _from_input(node) and (pads is None or any(pads)):
         yield Hit(
-            "the pads are an input, only the attribute is read: nothing is padded, and no message says so", "pads"
+            "the pads are an input, but only the attribute is read: nothing is padded, without any message", "pads"
         )
 
 
@@ -218,14 +218,14 @@ def _outer(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     kept = rule.options["channels"] and rank == 4 and attribute(node, "mode", "constant") == "constant"
     if batch or (channels and not kept):
         what = "batch" if batch else "channels"
-        yield Hit(f"pads={plain(pads)}: padding of {what} is dropped", "pads", silent=_from_input(node))
+        yield Hit(f"pads={plain(pads)}: padding of {what} is ignored", "pads", silent=_from_input(node))
 
 
 @kind("pad-negative")
 def _negative(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     pads = pads_of(view, node)
     if not _from_input(node) and pads is not None and len(pads) == 8 and pads[2] < 0:
-        yield Hit(f"pads={plain(pads)}: what should be cut off above is cut off below", "pads")
+        yield Hit(f"pads={plain(pads)}: rows that should be removed at the top are removed at the bottom", "pads")
 
 
 @kind("pad-axes")
@@ -235,7 +235,7 @@ def _axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     axes, rank = view.value(given(node, 3)), view.rank(given(node, 0))
     if axes is None or rank is None or [int(a) % rank for a in axes.reshape(-1)] != list(range(rank)):
         fails = axes is not None and rank is not None and axes.size < rank
-        told = "the axes input is not read: the pads are taken for other axes"
+        told = "the axes input is not read: the pads are applied to other axes"
         yield Hit(told, "axes", Severity.ERROR if fails else None)
 
 

@@ -121,7 +121,7 @@ def _flatten_gemm(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
     if not any(reader.op_type in ("Gemm", "MatMul") for reader in view.consumers(node.output[0])):
         return
     if all(size == 1 for size in shape[2:]):
-        told = "Flatten after a map is taken for a change of layout; at 1x1 the values are right"
+        told = "Flatten of a map is read as a change of layout; at 1x1 the values are correct"
         yield Hit(told, severity=Severity.NOTE)
     else:
         yield Hit(f"Flatten of a map of {text(shape)} before a Gemm gives the values in channels-last order")
@@ -217,7 +217,7 @@ def _cast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if readers and all(reader.op_type == "Gather" and given(reader, 0) != node.output[0] for reader in readers):
         return  # indices are cut to whole numbers where they are used
     if wanted in _NARROW and have not in _NARROW:
-        yield Hit(f"Cast to {onnx.TensorProto.DataType.Name(wanted)} is a copy: nothing is rounded", "to")
+        yield Hit(f"Cast to {onnx.TensorProto.DataType.Name(wanted)} does nothing: values are not rounded", "to")
         return
     if have not in _FLOATS or (wanted not in _INTEGERS and wanted != onnx.TensorProto.BOOL):
         return
@@ -233,7 +233,7 @@ def _cast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if name in view.folds and value is None:
         return
     kind_name = onnx.TensorProto.DataType.Name(wanted)
-    yield Hit(f"Cast to {kind_name} is a copy: the fraction stays", "to")
+    yield Hit(f"Cast to {kind_name} does nothing: the fraction stays", "to")
 
 
 @kind("prelu-slope")
@@ -251,7 +251,7 @@ def _prelu(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if wide not in (1, each):
         yield Hit(f"a slope of shape {text(slope)} does not run on {text(shape)}", "slope")
     elif wide == 1 and not _slope_per_channel(view, shape, slope):
-        yield Hit(f"a slope of shape {text(slope)} is taken per channel", "slope", Severity.WRONG)
+        yield Hit(f"a slope of shape {text(slope)} is read as per channel", "slope", Severity.WRONG)
     elif by_channel and sum(size != 1 for size in slope) > 1:
         yield Hit(f"a slope of shape {text(slope)} is read in another order", "slope", Severity.WRONG)
     elif count % 4 and (each is None or (shape[0] or 2) * each != count):

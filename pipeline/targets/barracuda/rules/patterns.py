@@ -47,8 +47,8 @@ def _stale(view: View, rule: Rule) -> Found:
                 yield (
                     node,
                     Hit(
-                        f"the importer believes that {given(node, 0)} has {source} channels, scale has "
-                        f"{scale[0]}: the count is not updated by Concat, Reshape, Slice and their like",
+                        f"the importer assumes that {given(node, 0)} has {source} channels, but scale has "
+                        f"{scale[0]}: its count is not updated by Concat, Reshape, Slice and similar operators",
                         given(node, 0),
                         values={"expected": source, "got": scale[0]},
                     ),
@@ -106,7 +106,7 @@ def _shift(view: View, rule: Rule) -> Found:
             yield (
                 node,
                 Hit(
-                    f"adding one number before {label(conv)}, which pads with zeros, is folded into its bias: "
+                    f"adding one number before {label(conv)}, which pads with zeros, is folded into its bias, so "
                     "the border is computed as if the padding had been shifted too",
                     operands[0],
                 ),
@@ -238,4 +238,7 @@ def _disagree(view: View, rule: Rule) -> Found:
 
     names = {label(node): node for node in view.nodes}
     for name, problem in disagreements(view):
-        yield names.get(name), Hit(f"as the target computes what comes before, {problem}: it throws when it runs")
+        yield (
+            names.get(name),
+            Hit(f"with the target's results of earlier nodes, {problem}: it throws when it runs"),
+        )

@@ -265,10 +265,15 @@ def _as_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         reader.op_type == "Concat" for reader in view.consumers(layer_output(node))
     )
     if stacked and not (view.rank(given(node, 0)) == 3 and axes in ([2], [-2])):
-        told = f"Unsqueeze of axes {plain(axes)} is a copy: a Concat along the new axis joins along an old one"
+        told = (
+            f"Unsqueeze of axes {plain(axes)} does nothing: a Concat along the new axis concatenates along an old "
+            "one"
+        )
         yield Hit(told, "axes", Severity.WRONG, warned)
     elif warned:
-        told = f"{node.op_type} of axes {plain(axes)} is a copy: right where the tensor stays 4-D in effect"
+        told = (
+            f"{node.op_type} of axes {plain(axes)} does nothing, which is correct if the tensor is effectively 4-D"
+        )
         yield cosmetic(told, "axes", **warned)
 
 
@@ -281,7 +286,7 @@ def _unsqueeze_input(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
         return
     ends = bool(node.output) and stays(view, node.output[0], "Concat")
     yield Hit(
-        "the input of rank 3 is taken for (N, C, W): it cannot become (1, C, H, W) by a copy",
+        "the input of rank 3 is read as (N, C, W), so it cannot become (1, C, H, W)",
         severity=Severity.WRONG if ends else None,
     )
 
@@ -348,7 +353,7 @@ def _only_first(view: View, node: onnx.NodeProto, known: int) -> bool:
 @kind("shape-of-constant")
 def _shape_of_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if given(node, 0) in view.constants:
-        yield Hit(f"{given(node, 0)} is constant: the importer makes no layer of its shape")
+        yield Hit(f"{given(node, 0)} is constant: the importer creates no layer for its shape")
 
 
 @kind("shape-fake")
@@ -434,7 +439,7 @@ def _gather_flattens(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
     if rule.options["constant_only"] and name not in view.constants:
         return
     if any(size != 1 for size in index):
-        yield Hit(f"indices of shape {text(index)} are taken as one row of them", "indices")
+        yield Hit(f"indices of shape {text(index)} are read as one row", "indices")
 
 
 @kind("gather-variable")

@@ -160,11 +160,11 @@ def _slice_empty(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     for axis, size, start, end, step in _parts(view, node):
         if not asked(size, start, end, step)[0]:
-            yield Hit(f"{start}:{end} on axis {axis} takes nothing, and at least one element comes out", "ends")
+            yield Hit(f"{start}:{end} on axis {axis} is empty, but the result has at least one element", "ends")
             return
     for axis, start, end, _ in slice_of(view, node) or ():
         if start == 0 and end == 0:
-            yield Hit(f"0:0 on axis {axis} means the whole axis here", "ends")
+            yield Hit(f"0:0 on axis {axis} is read as the whole axis", "ends")
             return
 
 
@@ -190,7 +190,7 @@ def _rank_three(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     beyond = any(axis in (2, -1) and start >= 1 for axis, start, _, _ in slice_of(view, node) or ())
     yield Hit(
-        f"of data of rank 3 ({text(shape)}) one column is taken, whatever is asked for",
+        f"of data of rank 3 ({text(shape)}) one column is taken, regardless of the bounds",
         given(node, 0),
         Severity.ERROR if beyond else None,
     )
