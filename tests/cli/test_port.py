@@ -149,14 +149,15 @@ def test_with_the_runtime_as_a_package_no_script_comes_into_assets(pipeline, tmp
     done = pipeline("port", root, "--target", "compute")
     assert done.code == 0, done.err
     assets = root / "Assets/StyleTransfer"
-    assert sorted(path.name for path in assets.iterdir() if path.is_dir()) == ["Models"]
-    text = (assets / "Models/Wave/Wave.compute").read_text()
+    assert sorted(path.name for path in assets.iterdir() if path.is_dir()) == ["Kernels", "Models"]
+    (kernels,) = (assets / "Kernels").glob("*.compute")
+    text = kernels.read_text()
     included = [line.split('"')[1] for line in text.splitlines() if line.startswith("#include")]
     assert included and all((root / path).is_file() for path in included)
     described = json.loads((root / "Packages/com.bridge-pipeline.styletransfer/package.json").read_text())
     assert "com.unity.barracuda" not in described["dependencies"]
     listed = json.loads((assets / "Models/Wave/bundle.json").read_text())
-    assert "Wave.compute" in json.dumps(listed)
+    assert f"StyleTransfer/Kernels/{kernels.name}" in listed["files"]
 
 
 def test_a_compiled_style_is_said_to_need_its_source(pipeline, tmp_path):
