@@ -335,22 +335,23 @@ class InstanceNormInputs(Rewrite):
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
         outcome: Outcome = []
+        shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, "InstanceNormalization", "BatchNormalization"):
             if not asked(node):
                 continue
             if node.op == "BatchNormalization":
                 outcome += self._stale(graph, node)
                 continue
-            outcome += self._computed(graph, node)
+            outcome += self._computed(graph, node, shapes)
             if not outcome or outcome[-1].rewrite != self.name or node.outputs:
                 outcome += self._stale(graph, node)
         return outcome
 
-    def _computed(self, graph: gs.Graph, node: gs.Node) -> Outcome:
+    def _computed(self, graph: gs.Graph, node: gs.Node, lazy: LazyShapes) -> Outcome:
         scale, bias = node.inputs[1], node.inputs[2]
         if n.value(scale) is not None and n.value(bias) is not None:
             return []
-        shapes = LazyShapes(graph).here
+        shapes = lazy.here
         channels = shapes.channels(node.inputs[0])
         if channels is None or shapes.rank(node.inputs[0]) != 4:
             reason = "its scale is computed and its number of channels is not known"
