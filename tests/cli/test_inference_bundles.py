@@ -58,7 +58,7 @@ def test_packed_weights_are_a_serialised_model(pipeline, tmp_path, target):
     folder = built(pipeline, source, tmp_path / "out", "--target", target, "--weights", "int8")
     model = folder / "Models/Mosaic/Mosaic.sentis"
     kernels = [layer.kernel for layer in decode(model.read_bytes()).layers]
-    assert kernels.count("DequantizeUint8") == kernels.count("Conv")
+    assert kernels.count("DequantizeUint8") == kernels.count("Conv") + kernels.count("ConvTranspose") == 2
     importer = targets.get(target).own["importers"][".sentis"]["script"]
     assert f"guid: {importer}" in model.with_suffix(".sentis.meta").read_text()
     told = json.loads((folder / "Models/Mosaic/report.json").read_text())
