@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 
 from pipeline.compress.coding import BrokenStream, Decoder, Encoder, Models
+from pipeline.sources.budget import Budget
 from pipeline.support.errors import PipelineError
 
 MAGIC = b"STPK"
 VERSION = 1
 MOST_BYTES = 1 << 30
 """The largest model that a reader must take: a packed file that claims more is refused."""
+MOST_HOLES = 1 << 17
+"""Several times the tensors of the largest graphs: each hole costs a reader some time, however small it is."""
 LARGEST_INTEGER = 1 << 24
 """Up to here every integer is a float32."""
 LARGEST_HALF = 0x7BFF
@@ -113,7 +116,11 @@ def pack(model: bytes, fillings: Sequence[Filling]) -> bytes:
 
 
 def unpack(data: bytes, subject: str = "") -> Unpacked:
-    """Read a packed file. Raises PipelineError: `not-packed`, `packed-version`, `damaged-packed-file`."""
+    """Read a packed file.
+
+    Raises PipelineError: `not-packed`, `packed-version`, `damaged-packed-file`, `over-budget` (a small file that
+    unpacks to a giant model).
+    """
     if not is_packed(data):
         raise PipelineError(
             "not-packed",
@@ -140,6 +147,7 @@ def unpack(data: bytes, subject: str = "") -> Unpacked:
         raise _damaged(subject, "its checksum is wrong")
     if size > MOST_BYTES or head_size > MOST_BYTES:
         raise _damaged(subject, f"its header declares a model of {size:,} bytes")
+    Budget(subject, len(data)).take(max(size, head_size))
     try:
         head = _inflate(body[:deflated_size], head_size)
         symbols = body[deflated_size : deflated_size + symbols_size]
@@ -186,7 +194,7 @@ class _Table:
 
     def __init__(self, head: bytes) -> None:
         self._head, self.end = head, 0
-        self._holes = [self._hole() for _ in range(self._checked(self._number(), len(head)))]
+        self._holes = [self._hole() for _ in range(self._checked(self._number(), MOST_HOLES))]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self._holes)

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from pipeline.support.errors import PipelineError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga", ".tif", ".tiff")
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TGA", "TIFF")
+"""What may be in a file, whatever its name says: Pillow gives PostScript to Ghostscript, which runs it."""
 
 MOST_STILLS = 200
 """Frames of a video that count as pictures to learn from."""
@@ -55,15 +58,23 @@ def check_picture(file: Path) -> tuple[int, int]:
     Every byte is decoded, as only that finds a file that is cut off; of JPEG at an eighth of the size.
     """
     try:
-        with Image.open(file) as opened:
+        with _opened(file) as opened:
             size = opened.size
             opened.getexif()
             opened.draft("RGB", (size[0] // 8, size[1] // 8))
             opened.load()
             _check_mode(opened)
             return size
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers stumble over damaged files in many ways
         raise unreadable(file, error) from error
+
+
+def _opened(file: Path) -> Image.Image:
+    if file.exists() and not file.is_file():
+        raise ValueError("it is not a regular file")
+    return Image.open(file, formats=_FORMATS)
 
 
 def _check_mode(picture: Image.Image) -> None:
@@ -78,7 +89,7 @@ def open_picture(file: Path) -> Image.Image:
     of 32-bit integers or floats say nothing about what is white and are refused. Transparency is left out.
     """
     try:
-        with Image.open(file) as opened:
+        with _opened(file) as opened:
             picture = ImageOps.exif_transpose(opened)
             if picture.mode.startswith("I;16"):
                 levels = np.rint(np.asarray(picture).astype(np.float64) / 257).astype(np.uint8)
@@ -87,7 +98,9 @@ def open_picture(file: Path) -> Image.Image:
             if "transparency" in picture.info:  # a palette with alpha, of which Pillow warns otherwise
                 picture = picture.convert("RGBA")
             return picture.convert("RGB")
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers stumble over damaged files in many ways
         raise unreadable(file, error) from error
 
 

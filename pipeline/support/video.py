@@ -58,14 +58,14 @@ def frames(path: Path, most: int | None = None) -> Iterator[np.ndarray]:
     av = _av()
     with _opened(path) as container:
         stream = container.streams.video[0]
-        if stream.width * stream.height > LARGEST:
-            raise _bad(path, f"its frames are {stream.width}x{stream.height}")
+        _check_size(path, stream)
         try:
             for number, frame in enumerate(container.decode(stream)):
                 if most is not None and number >= most:
                     return
+                _check_size(path, frame)
                 yield frame.to_ndarray(format="rgb24")
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, ValueError) as error:
             raise _bad(path, str(error)) from error
 
 
@@ -145,8 +145,16 @@ def write(path: Path, pictures: Iterable[np.ndarray], frames_per_second: Fractio
     return count
 
 
+def _check_size(path: Path, held: Any) -> None:
+    """Raise `bad-video` where frames are too large; each can have a size of its own."""
+    if held.width * held.height > LARGEST:
+        raise _bad(path, f"its frames are {held.width}x{held.height}")
+
+
 def _opened(path: Path) -> Any:
     av = _av()
+    if path.exists() and not path.is_file():
+        raise _bad(path, "it is not a regular file")
     try:
         container = av.open(str(path), options={"protocol_whitelist": "file", "format_whitelist": _FORMATS})
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -154,6 +162,9 @@ def _opened(path: Path) -> Any:
     if not container.streams.video:
         container.close()
         raise _bad(path, "it has no video stream")
+    if container.streams.video[0].codec_context is None:
+        container.close()
+        raise _bad(path, "its codec is not known")
     return container
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 
-from pipeline.compress.packed import HALVES, STEPS, Filling, is_packed, pack, unpack
+from pipeline.compress.packed import HALVES, MAGIC, STEPS, VERSION, Filling, is_packed, pack, unpack
 from pipeline.support.errors import PipelineError
 from tests.compress.packs import filling, halves, mixed, model_with
 
@@ -83,3 +86,25 @@ def test_fillings_may_come_in_any_order():
         [(b"a", filling(0, [1], [2], 1)), (b"b", Filling(0, HALVES, np.array([5]), np.zeros(0)))]
     )
     assert pack(model, placed[::-1]) == pack(model, placed)
+
+
+def packed_head(head: bytes, size: int) -> bytes:
+    """A packed file with right checksums: `head` is its table of holes and template, `size` that of the model."""
+    deflater = zlib.compressobj(1, zlib.DEFLATED, -15)
+    deflated = deflater.compress(head) + deflater.flush()
+    body = deflated + bytes(8)
+    sizes = (size, 0, len(head), len(deflated), 8, 0)
+    start = struct.pack("<4sHHIIIIII", MAGIC, VERSION, 0, *sizes)
+    return start + struct.pack("<I", zlib.crc32(body, zlib.crc32(start))) + body
+
+
+def test_a_small_file_that_unpacks_to_a_giant_model_is_refused():
+    for head, size in ((b"\0", 1 << 29), (bytes((64 << 20) + 1), 1)):
+        with pytest.raises(PipelineError, match="over-budget"):
+            unpack(packed_head(head, size))
+
+
+def test_millions_of_holes_are_refused_before_they_are_read():
+    head = b"\xff\xff\x3f" + bytes((0, HALVES, 0)) * 0xFFFFF
+    with pytest.raises(PipelineError, match="table of holes is too large"):
+        unpack(packed_head(head, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -46,3 +47,23 @@ def test_what_is_no_video_is_told(tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no video at all")
     with pytest.raises(PipelineError, match="bad-video"):
         picture_files([tmp_path / "broken.mp4"])
+
+
+def test_an_unknown_codec_and_frames_that_are_too_large_are_told(
+    walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = tmp_path / "unknown.mp4"
+    unknown.write_bytes(walk.read_bytes().replace(b"avc1\0", b"zzzz\0"))
+    for read in (video.rate, lambda path: list(video.frames(path)), lambda path: video.stills(path, 5, True)):
+        with pytest.raises(PipelineError, match="its codec is not known"):
+            read(unknown)
+    monkeypatch.setattr(video, "LARGEST", 64 * 48 - 1)
+    with pytest.raises(PipelineError, match="its frames are 64x48"):
+        list(video.frames(walk))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in folders")
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
+    with pytest.raises(PipelineError, match="not a regular file"):
+        video.rate(tmp_path / "a.mp4")
