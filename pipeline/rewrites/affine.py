@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
 
 _STEPS = ("Add", "BatchNormalization", "Div", "Mul", "Sub")
+_ROUNDING = ("Ceil", "Floor", "Round")
+"""Layers that make a whole level of a difference in the last bit, which another order of products leaves."""
 _LARGEST = 1e6
 """Largest factor that is folded: beyond it products with weights may leave float32."""
 
@@ -59,7 +61,8 @@ class AffineSteps(Rewrite):
 
     Behind a Conv, ConvTranspose or InstanceNormalization that only they read, in front of a Conv: a factor always,
     a shift where the Conv has no zeros at its borders. Two steps that stay, of which one is per channel, become a
-    BatchNormalization. Left alone: tensors of another rank than 4, computed numbers, weights that others read.
+    BatchNormalization. Left alone: tensors of another rank than 4, computed numbers, weights that others read, and
+    graphs that round.
     """
 
     name = "affine-steps"
@@ -67,8 +70,10 @@ class AffineSteps(Rewrite):
     reason = "one layer less"
 
     def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        shapes = LazyShapes(graph)
         outcome: Outcome = []
+        if any(node.op in _ROUNDING for node in graph.nodes):
+            return outcome
+        shapes = LazyShapes(graph)
         seen: set[int] = set()
         for node in n.nodes_of(graph, *_STEPS):
             if id(node) in seen:

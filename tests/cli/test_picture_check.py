@@ -75,7 +75,11 @@ def test_a_build_warns_and_its_report_says_so(pipeline, tmp_path) -> None:
 def test_a_known_contract_is_not_overridden_in_passing(pipeline, tmp_path) -> None:
     source = style_checkpoint(tmp_path / "net.pth")
     done = pipeline("build-unity", source, "--output-range", "0..1", "-o", "out")
-    assert done.code == 2 and "[contract-contradicted]" in done.err and "known to have, 0..255" in done.err
+    assert (
+        done.code == 2
+        and "[contract-contradicted]" in done.err
+        and "contradicts the known value for this network, 0..255" in done.err
+    )
     agreed = pipeline("build-unity", source, "--output-range", "0..255", "-o", "out", "--dry-run")
     assert agreed.code == 0, agreed.err
     chosen = ("--output-range", "0..1", "--architecture", "fast-neural-style")

@@ -152,7 +152,7 @@ BARRACUDA, SENTIS, INFERENCE = "com.unity.barracuda", "com.unity.sentis", "com.u
         (["-", "A=sentis-2.1"], ["sentis is not installed", "version 2.1.3"]),
         (["-"], ["barracuda is not installed", "version 3.0.0"]),
         (["-", "A=compute-1"], []),
-        ([f"{BARRACUDA}=3.0.0", f"{SENTIS}=2.1.3", "-"], [BARRACUDA, SENTIS, "Remove the one"]),
+        ([f"{BARRACUDA}=3.0.0", f"{SENTIS}=2.1.3", "-"], [BARRACUDA, SENTIS, "remove the one"]),
         ([f"{BARRACUDA}=3.0.0", f"{INFERENCE}=2.4.0", "-"], [BARRACUDA, INFERENCE, "lets neither"]),
         ([f"{SENTIS}=1.4.0-pre.3", "-"], ["no style can be built", "1.4.0-pre.3", "2.1.3"]),
     ],
@@ -235,7 +235,8 @@ def tool(tmp_path: Path, script: str) -> str:
 def test_the_inspector_shows_numbers_findings_and_what_does_not_fit(program: Path, style: Path) -> None:
     lines = ask(program, "inspector", "pipeline", str(style))
     assert (
-        lines[0] == "box Warning Built for other-9, but fake-7 is installed. Press Rebuild to build it for that."
+        lines[0]
+        == "box Warning Built for other-9, but fake-7 is installed. Press Rebuild to build it for that package."
     )
     assert {"field Style: Candy", "field Weights: 1,234", "field File: 2.50 MB"} <= set(lines)
     assert "box Info [slow-thing] n1: Slow. Wait." in lines

@@ -91,3 +91,10 @@ def test_a_factor_of_1_and_a_shift_of_0_go() -> None:
     finish(graph, INFERENCE)
     assert operators(graph) == ["Relu"]
     assert_equivalent(before, graph)
+
+
+def test_a_graph_that_rounds_keeps_its_steps() -> None:
+    """In another order of products a value halfway between two levels is rounded to the other one."""
+    steps = (node("Mul", "x h", "a"), conv("a", "e"), node("Mul", "e h", "f"))
+    assert lowered(*steps, node("Neg", "f", "y")) == ["Conv", "Neg"]
+    assert lowered(*steps, node("Round", "f", "y")) == ["Mul", "Conv", "Mul", "Round"]

@@ -99,7 +99,7 @@ def test_strides_that_differ_are_named_with_both_shapes():
     parting = on_target(chain(conv, w3=np.eye(4).reshape(4, 4, 1, 1)), "barracuda-3.0")
     assert (parting.node, parting.difference) == ("tall", None)
     assert (parting.shape_a, parting.shape_b) == ((1, 4, 6, 16), (1, 4, 12, 8))
-    assert "gives 1x4x6x16 in A and 1x4x12x8 in B" in parting.sentence
+    assert "has the shape 1x4x6x16 in A and 1x4x12x8 in B" in parting.sentence
 
 
 def test_a_graph_that_fails_behind_the_culprit_still_has_it_named():

@@ -63,9 +63,9 @@ sealed class StyleVectors : IDisposable
 
         var blend = Mathf.Clamp01(mix.Blend);
         int from, secondFrom;
-        var first = Find(mix.Picture, mix.Vector, mix.Style, _first, out from);
-        var second = blend > 0 ? Find(mix.SecondPicture, mix.SecondVector, mix.SecondStyle, _second, out secondFrom)
-          : Find(mix.Picture, mix.Vector, mix.Style, _first, out secondFrom);
+        var first = Held(mix.Picture, mix.Vector, mix.Style, _first, out from);
+        var second = blend > 0 ? Held(mix.SecondPicture, mix.SecondVector, mix.SecondStyle, _second, out secondFrom)
+          : Held(mix.Picture, mix.Vector, mix.Style, _first, out secondFrom);
 
         var changed = !_written;
         _written = true;
@@ -140,7 +140,7 @@ sealed class StyleVectors : IDisposable
     }
 
     // The array that holds a style's numbers, and where they begin.
-    float[] Find(Texture picture, float[] vector, int number, OfVector side, out int from)
+    float[] Held(Texture picture, float[] vector, int number, OfVector side, out int from)
     {
         from = 0;
         if (_model.Predictor != null && vector != null) return NumbersOf(vector, side);
@@ -169,7 +169,13 @@ sealed class StyleVectors : IDisposable
     // A vector is a few numbers for a small network, which is not spread.
     float[] NumbersOf(float[] vector, OfVector side)
     {
-        if (side.Vector != null && Same(side.Vector, vector)) return side.Numbers;
+        if (side.Vector == null || !Same(side.Vector, vector)) ComputeNumbers(vector, side);
+        return side.Numbers;
+    }
+
+    // Where a vector changed.
+    void ComputeNumbers(float[] vector, OfVector side)
+    {
         if (vector.Length != _model.Predictor.InputChannels || _model.TakesStylePictures)
             throw new InvalidOperationException("Style transfer model '" + _model.DisplayName + "' takes " +
               (_model.TakesStylePictures ? "pictures as styles, and no vectors." :
@@ -180,7 +186,6 @@ sealed class StyleVectors : IDisposable
         int channels;
         side.Vector = (float[])vector.Clone();
         side.Numbers = _predictor.Compute(side.Vector, new WorkingSize(1, 1), out size, out channels);
-        return side.Numbers;
     }
 
     static bool Same(float[] a, float[] b)
@@ -193,9 +198,7 @@ sealed class StyleVectors : IDisposable
 
     void Look(Texture picture, int spreadFrames, float milliseconds, bool waits)
     {
-        if (!_model.TakesStylePictures)
-            throw new InvalidOperationException("Style transfer model '" + _model.DisplayName + "' takes vectors as " +
-              "styles, and no pictures. Leave Style Picture empty.");
+        if (!_model.TakesStylePictures) ReportPicture();
         if (_running == null || !ReferenceEquals(_running.Picture, picture)) Begin(picture);
         if (!_ended && !_schedule.Advance(waits ? 1 : spreadFrames, waits ? 0 : milliseconds, waits)) return;
         _ended = true;
@@ -214,7 +217,13 @@ sealed class StyleVectors : IDisposable
         Draw(picture);
         _schedule.Begin();
         _ended = false;
-        _running = new Seen { Picture = picture, Version = picture.updateCount, Numbers = new float[Length] };
+        AllocateSeen(picture);
+    }
+
+    void ReportPicture()
+    {
+        throw new InvalidOperationException("Style transfer model '" + _model.DisplayName + "' takes vectors as " +
+          "styles, and no pictures. Leave Style Picture empty.");
     }
 
     // The middle of the picture, as the pipeline takes it, on the predictor's input.
@@ -271,6 +280,10 @@ sealed class StyleVectors : IDisposable
             throw;
         }
     }
+
+    // Once for each picture that is not known yet.
+    void AllocateSeen(Texture picture)
+      => _running = new Seen { Picture = picture, Version = picture.updateCount, Numbers = new float[Length] };
 
     void ReleasePredictor()
     {
