@@ -22,7 +22,7 @@ from pipeline.build.options import KINDS, Option, all_options
 from pipeline.support import identifiers as names
 from pipeline.support.configuration import SECTIONS
 from pipeline.support.errors import PipelineError
-from pipeline.support.parsing import from_toml
+from pipeline.support.parsing import toml_file
 
 _SOURCE = "source"
 
@@ -49,7 +49,7 @@ def load_jobs(
 ) -> list[Job]:
     """The jobs of a pipeline.toml. Raises PipelineError naming the key that is wrong."""
     try:
-        data = from_toml(path.read_text(encoding="utf-8"))
+        data = toml_file(path)
     except FileNotFoundError:
         raise PipelineError(
             "nothing-to-build",

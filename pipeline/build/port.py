@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
 
 _MOST = 1 << 31
+_LONGEST = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,16 @@ def _folders(assets: Path) -> list[Path]:
 def _style(folder: Path) -> Style:
     """Read a style's report and model. Raises PipelineError `bundle-broken` and `several-styles`."""
     from pipeline.compress.packed import is_packed, unpack
+    from pipeline.sources.failures import guarded
 
     try:
         report = from_json((folder / "report.json").read_text(encoding="utf-8"))
         name, target = str(report["target"]["name"]), folder.name
-        needed = (report["model"]["width"], report["model"]["height"], report["source"]["digest"])
-        assert all(needed)
+        width, height = report["model"]["width"], report["model"]["height"]
+        assert all(type(side) is int and 0 < side <= _LONGEST for side in (width, height))
+        assert report["source"]["digest"] and isinstance(report["source"], dict)
+        assert all(isinstance(report.get(part) or {}, dict) for part in ("packed", "arranged"))
+        assert isinstance((report.get("arranged") or {}).get("done") or [], list)
     except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
         raise _broken(folder, f"its report cannot be read ({type(error).__name__})") from error
     old = targets.get(name)
@@ -160,7 +165,7 @@ def _style(folder: Path) -> Style:
     if is_packed(data):
         data = unpack(data, str(file)).model
     try:
-        meaning = old.family.meaning(data, old)
+        meaning = guarded(file, lambda: old.family.meaning(data, old))
     except PipelineError as error:
         if error.code != "plan-has-no-graph":
             raise

@@ -26,7 +26,7 @@ from typing import Any
 
 from pipeline.support.configuration import SECTIONS
 from pipeline.support.errors import PipelineError
-from pipeline.support.parsing import from_toml
+from pipeline.support.parsing import toml_file
 from pipeline.validation.findings import Finding, Severity
 
 _KEYS = {"files": list, "targets": list, "fail-on": str, "waivers": list}
@@ -86,7 +86,7 @@ def load_settings(path: Path, *, required: bool = False) -> Settings:
     Raises PipelineError `bad-config`, naming the key that is wrong.
     """
     try:
-        data = from_toml(path.read_text(encoding="utf-8"))
+        data = toml_file(path)
     except FileNotFoundError:
         if required:
             raise PipelineError(
