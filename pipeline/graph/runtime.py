@@ -3,7 +3,8 @@
 What a run takes is estimated beforehand from the shapes (`pipeline.graph.estimate`): what would take more memory
 than the limit is not run, and what can be estimated runs here. The rest (loops, results whose size depends on
 values, foreign operators, very large networks) runs in a process of its own that the system and a clock can end
-(`pipeline.graph.apart`).
+(`pipeline.graph.apart`). A model with a baked-in picture size contradicts itself at any other size, so each run
+decides again, from the shapes of its own inputs.
 """
 
 from __future__ import annotations
@@ -45,23 +46,22 @@ class Session:
         probe = _probe(self._light)
         told = estimate(self._light, probe)
         self._refuse(told)
-        if not told.all.unknown:
+        if not _needs_limits(told):
             self._counted.append(probe)
-        folded = told.folded
-        if folded.largest > MOST_FOLDED or folded.total > 4 * MOST_FOLDED:
-            needed = f"{limits.amount(max(folded.largest, folded.total))} for constants ({folded.largest_of})"
-            raise limits.too_much_memory(f"loading {what}", needed, limits.run_memory())
-        self._opened: onnxruntime.InferenceSession | Apart
-        if told.all.unknown or told.all.work > _MOST_WORK:
-            self._opened = Apart(content, what, told.all.unknown)
+        self._refuse_folded(told)
+        self._opened: onnxruntime.InferenceSession | None = None
+        self._apart: Apart | None = None
+        if _needs_limits(told):
+            self._content = content
+            self._apart = Apart(content, what, told.all.unknown)
         else:
             self._opened = opened(content, len(proto.graph.node))
 
     def get_inputs(self) -> Sequence[Any]:
-        return self._opened.get_inputs()  # type: ignore[no-any-return]
+        return (self._apart or self._opened).get_inputs()  # type: ignore[union-attr]
 
     def get_outputs(self) -> Sequence[Any]:
-        return self._opened.get_outputs()  # type: ignore[no-any-return]
+        return (self._apart or self._opened).get_outputs()  # type: ignore[union-attr]
 
     def run(self, names: Sequence[str] | None, inputs: Mapping[str, np.ndarray]) -> list[Any]:
         """The outputs of these names (None: all) for inputs by name.
@@ -72,8 +72,14 @@ class Session:
         if not self._is_counted(shapes):
             told = estimate(self._light, shapes)
             self._refuse(told)
+            if self._apart is not None and _needs_limits(told):
+                return self._apart.run(names, inputs)
+            if self._opened is None:
+                self._refuse_folded(told)
+                self._opened = opened(self._content, len(self._light.graph.node))
             if not told.all.unknown:
                 self._counted.append(shapes)
+        assert self._opened is not None  # what is counted is open here
         return self._opened.run(names, dict(inputs))  # type: ignore[no-any-return]
 
     def _is_counted(self, shapes: dict[str, tuple[int, ...]]) -> bool:
@@ -96,6 +102,17 @@ class Session:
         if told.peak > limit:
             which = f"{limits.amount(told.peak)} ({told.all.largest_of} alone {limits.amount(told.all.largest)})"
             raise limits.too_much_memory(f"running {self._what}", which, limit)
+
+    def _refuse_folded(self, told: Estimate) -> None:
+        folded = told.folded
+        if folded.largest > MOST_FOLDED or folded.total > 4 * MOST_FOLDED:
+            needed = f"{limits.amount(max(folded.largest, folded.total))} for constants ({folded.largest_of})"
+            raise limits.too_much_memory(f"loading {self._what}", needed, limits.run_memory())
+
+
+def _needs_limits(told: Estimate) -> bool:
+    """Whether a run's cost is not known in advance, or too high to trust that it ends soon."""
+    return bool(told.all.unknown) or told.all.work > _MOST_WORK
 
 
 def _both(model: onnx.ModelProto | bytes) -> tuple[bytes, onnx.ModelProto]:
@@ -133,7 +150,7 @@ def check(model: onnx.ModelProto, what: str = "the network") -> None:
     shapes = _probe(held._light)
     told = estimate(held._light, shapes)
     held._refuse(told)
-    if told.all.unknown or told.all.work > _MOST_WORK:
+    if _needs_limits(told):
         tried = Session(model, what)
         with contextlib.suppress(Exception):
             tried.run(None, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})

@@ -147,6 +147,17 @@ _INTEGER_MATH: dict[str, Callable[..., np.ndarray]] = {
     "Neg": np.negative,
     "Abs": np.abs,
     "Where": np.where,
+    "Not": np.logical_not,
+    "And": np.logical_and,
+    "Or": np.logical_or,
+    "Round": np.round,
+    "Sqrt": np.sqrt,
+}
+_REDUCING: dict[str, Callable[..., np.ndarray]] = {
+    "ReduceProd": np.prod,
+    "ReduceSum": np.sum,
+    "ReduceMax": np.max,
+    "ReduceMin": np.min,
 }
 
 
@@ -254,9 +265,17 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
 
 def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> None:
     """Compute the values of small integer tensors that stand for shapes."""
+    if node.op == "Split":
+        _evaluate_split(node, inputs, shapes)
     if len(node.outputs) != 1:
         return
     name = node.outputs[0].name
+    if node.op == "Size":
+        count = product(shapes.of(inputs[0]) or (None,))
+        if count is not None:
+            shapes.values[name] = np.array(count, dtype=np.int64)
+            shapes.known[name] = ()
+        return
     if node.op == "Shape":
         shape = shapes.of(inputs[0])
         if shape is not None:
@@ -272,13 +291,12 @@ def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> 
         held.append(value)
     if not held:
         return
-    if node.op in (
-        "ConstantOfShape",
-        "Range",
-    ):  # their size is known before they are made: a file may ask for any size
-        made = shapes.known.get(name)
-        if made is None or math.prod(size or 0 for size in made) > SMALL:
-            return
+    # The size is known before anything is made: a file may ask for any size.
+    made = shapes.known.get(name)
+    if made is None and node.op in ("ConstantOfShape", "Range", "Expand", "Tile"):
+        return
+    if made is not None and math.prod([size or 0 for size in made]) > SMALL:
+        return
     result: np.ndarray | None = None
     match node.op:
         case "Gather":
@@ -297,10 +315,15 @@ def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> 
         case "Transpose":
             result = np.transpose(held[0], n.ints(node, "perm"))
         case "Div":
-            whole = all(value.dtype.kind in "iu" for value in held)
-            result = held[0] // held[1] if whole else held[0] / held[1]
-        case "ReduceProd":
-            result = np.prod(held[0], keepdims=bool(node.attrs.get("keepdims", 1))) if len(held) == 1 else None
+            result = _quotient(*held)
+        case "Mod" if np.all(held[1]):
+            result = np.asarray((np.fmod if node.attrs.get("fmod", 0) else np.mod)(*held))
+        case op if op in _REDUCING and held[0].ndim <= 1 and not node.attrs.get("noop_with_empty_axes"):
+            result = np.asarray(_REDUCING[op](held[0], keepdims=bool(node.attrs.get("keepdims", 1))))
+        case "Expand":
+            result = held[0] * np.ones(tuple(int(s) for s in held[1]), dtype=held[0].dtype)
+        case "Tile":
+            result = np.tile(held[0], tuple(int(s) for s in held[1]))
         case "ConstantOfShape":
             fill = node.attrs.get("value")
             filler = np.zeros(1, np.float32) if fill is None else np.asarray(fill.values)
@@ -314,3 +337,23 @@ def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> 
     if result is not None and result.size <= SMALL:
         shapes.values[name] = result
         shapes.known[name] = result.shape
+
+
+def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+    """What Div gives: rounded towards zero for integers, which may not be divided by zero."""
+    if not all(value.dtype.kind in "iu" for value in (a, b)):
+        return np.asarray(a / b)
+    return np.asarray(np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))) if np.all(b) else None
+
+
+def _evaluate_split(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> None:
+    value = shapes.value(inputs[0])
+    sizes = [shapes.of(output) for output in node.outputs]
+    if value is None or value.ndim != 1 or value.size > SMALL:
+        return
+    start = 0
+    for output, size in zip(node.outputs, sizes, strict=True):
+        if size is None or size[0] is None:
+            return
+        shapes.values[output.name] = value[start : start + size[0]]
+        start += size[0]

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipeline import targets
 from pipeline.graph import from_model
+from pipeline.graph.apart import ApartError
 from pipeline.graph.estimate import estimate, light
 from pipeline.graph.runtime import session
 from pipeline.graph.simplify import simplify
@@ -128,13 +129,34 @@ def test_what_cannot_be_told_beforehand_runs_apart_and_right():
         ]
     )
     opened = session(made)
-    assert type(opened._opened).__name__ == "Apart"
+    assert opened._opened is None and opened._apart is not None
     picture = np.zeros((1, 3, 8, 8), np.float32)
     picture[0, 1, 2, 3] = 1
     assert np.array_equal(opened.run(None, {"x": picture})[0], picture + 6)
     with pytest.raises(Exception, match=r"(?i)invalid|dimension|rank") as caught:
         opened.run(None, {"x": picture[0]})
     assert not isinstance(caught.value, LimitReached)
+
+
+def test_a_model_with_a_baked_size_runs_here_at_that_size_and_apart_at_others():
+    """What it costs is known at the one size only, which no size that is tried as it is opened need be."""
+    made = model(
+        [
+            helper.make_node("Resize", ["x", "", "", "sizes"], ["r"], mode="nearest"),
+            helper.make_node("Add", ["x", "r"], ["y"]),
+        ],
+        [("sizes", np.array([1, 3, 24, 32]))],
+    )
+    for axis in (2, 3):
+        made.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = f"size{axis}"
+    opened = session(made)
+    assert opened._opened is None
+    picture = np.ones((1, 3, 24, 32), np.float32)
+    assert np.array_equal(opened.run(None, {"x": picture})[0], 2 * picture)
+    assert opened._opened is not None
+    with pytest.raises(ApartError):
+        opened.run(None, {"x": np.ones((1, 3, 28, 32), np.float32)})
+    assert np.array_equal(opened.run(None, {"x": picture})[0], 2 * picture)
 
 
 def test_functions_that_double_are_counted_and_not_written_out():

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from pipeline.graph import declare_size, from_model, infer
+from pipeline.graph.runtime import run, session
 from pipeline.graph.shapes import LazyShapes, infer_elsewhere
 from tests.rewrites import model, node, random
 
@@ -109,6 +110,42 @@ def test_shape_arithmetic_is_evaluated():
     shapes = infer(from_model(source))
     assert shapes.values["target"].tolist() == [1, 24, -1]
     assert shapes.known["y"] == (1, 24, 24)
+
+
+# fmt: off
+COMPUTED = [  # (nodes that compute `k` from h, twice the picture's height)
+    [node("Mod", "h c3", "k")],
+    [node("Neg", "h", "a"), node("Div", "a c3", "b"), node("Neg", "b", "k")],
+    [node("Neg", "h", "a"), node("Mod", "a c3", "k")],
+    [node("Neg", "h", "a"), node("Mod", "a c3", "b", fmod=1), node("Neg", "b", "k")],
+    [node("Size", "x", "a"), node("Unsqueeze", "a c0", "k")],
+    [node("Shape", "x", "a"), node("Split", "a", "b d e k", axis=0)],
+    [node("Shape", "x", "a"), node("ReduceSum", "a", "k")],
+    [node("Shape", "x", "a"), node("ReduceMax", "a", "b", axes=[0], keepdims=0), node("Unsqueeze", "b c0", "k")],
+    [node("Concat", "h c3", "a", axis=0), node("Tile", "a c2", "b"), node("ReduceProd", "b", "k")],
+    [node("Expand", "h c3", "a"), node("ReduceSum", "a c0", "k")],
+    [node("Less", "h c3", "a"), node("Not", "a", "b"), node("Where", "b h c3", "k")],
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("number", range(len(COMPUTED)))
+@pytest.mark.parametrize("height", (5, 6))
+def test_computed_sizes_are_those_that_a_run_computes(number, height):
+    """`y` has `k` elements."""
+    h = [node("Shape", "x", "s"), node("Gather", "s c2", "h0"), node("Mul", "h0 c2", "h")]
+    nodes = [*h, *COMPUTED[number], node("ConstantOfShape", "k", "y")]
+    made = model(nodes, {f"c{i}": I([i]) for i in (0, 2, 3)}, input_shape=(1, 3, height, 7), opset=13)
+    del made.graph.output[0].type.tensor_type.shape.dim[:]
+    expected = run(session(made), np.zeros((1, 3, height, 7), np.float32))
+    assert infer(from_model(made)).known["y"] == expected.shape
+
+
+def test_a_division_by_zero_gives_no_size():
+    for operator in ("Div", "Mod"):
+        nodes = [node("Shape", "x", "s"), node(operator, "s z", "k"), node("ConstantOfShape", "k", "y")]
+        shapes = infer(from_model(model(nodes, {"z": I([0])}, input_shape=(1, 3, 5, 7), opset=13)))
+        assert "k" not in shapes.values and "y" not in shapes.known
 
 
 def test_a_baked_size_shows_as_a_contradiction_elsewhere():

@@ -1,4 +1,4 @@
-"""onnx-graphsurgeon with this package's faster methods does what its own methods do."""
+"""onnx-graphsurgeon with the two methods that this package replaces does what its own do, in linear time."""
 
 from __future__ import annotations
 
