@@ -339,9 +339,10 @@ def _program(
 ) -> Network:
     from pipeline.sources import plain
     from pipeline.sources.programs import trained_tensors
+    from pipeline.sources.running import probe_channels
     from pipeline.sources.trial import first_run
 
-    first_run(path, lambda: _probe(path, module, details.get("exported_shape")))
+    first_run(path, lambda: probe_channels(module, path, details.get("exported_shape")))
     tensors = trained_tensors(module)
     plain.check_finite(tensors, str(path))
     return Network(

@@ -23,15 +23,16 @@ from pipeline.support.errors import LimitReached, PipelineError
 from pipeline.support.untrusted import NO_MEMORY
 
 WHAT = "running the program in the file"
-_GOOD, _TOO_MUCH = 0, 3
-"""Exit codes of the copy: it ran or failed as a network may; it got no more memory."""
+_GOOD, _TOO_MUCH, _OPENED = 0, 3, 4
+"""Exit codes of the copy: it ran or failed as a network may; it got no more memory; it tried to open a file."""
 
 
 def first_run(path: Path, run: Callable[[], Any]) -> None:
     """Let a copy of this process do `run`, and see that it comes back.
 
-    What `run` raises is not passed on: whoever runs it again here meets it. Does nothing where the system cannot
-    copy processes. Raises LimitReached, and PipelineError `source-does-not-run` where the copy broke down.
+    What `run` raises is not passed on: whoever runs it again here meets it. `run` cannot import a module that is
+    not loaded yet. Does nothing where the system cannot copy processes. Raises LimitReached, and PipelineError
+    `source-does-not-run` where the copy broke down or tried to open a file.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -47,6 +48,13 @@ def first_run(path: Path, run: Callable[[], Any]) -> None:
         raise limits.too_much_time(WHAT, limits.run_seconds())
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) == _TOO_MUCH:
         raise limits.too_much_memory(WHAT, "more than the limit", limits.run_memory())
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == _OPENED:
+        raise PipelineError(
+            "source-does-not-run",
+            "the program in the file needs to open a file while it runs, which it may not",
+            subject=str(path),
+            remedy="Save only the weights: torch.save(model.state_dict(), 'network.pth').",
+        )
     if os.WIFSIGNALED(status):
         raise PipelineError(
             "source-does-not-run",
@@ -70,6 +78,8 @@ def _in_copy(run: Callable[[], Any]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
         _restrict()
         run()
+    except (OSError, ImportError):
+        code = _OPENED
     except BaseException as error:
         code = _TOO_MUCH if isinstance(error, LimitReached) or _is_no_memory(error) else _GOOD
     finally:

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.build.inspection import inspect
 from pipeline.sources import read
+from pipeline.sources.trial import first_run
 from pipeline.support.errors import PipelineError
 from tests.sources.attacks import MARK, Members, code, with_convolution, write
 
@@ -61,12 +62,12 @@ def test_a_program_that_grows_later_is_stopped_too(
 
 
 def test_a_program_that_ends_the_process_is_told(tmp_path: Path) -> None:
-    from pipeline.sources.trial import first_run
-
     (tmp_path / "a.pt").touch()
     with pytest.raises(PipelineError, match="signal 6") as caught:
         first_run(tmp_path / "a.pt", os.abort)
     assert caught.value.code == "source-does-not-run"
     first_run(tmp_path / "a.pt", lambda: 1 / 0)
-    first_run(tmp_path / "a.pt", lambda: (tmp_path / MARK).write_text("x"))
+    # What it failed at here is not taken for a run that went well: the next one is without the limits.
+    with pytest.raises(PipelineError, match="needs to open a file"):
+        first_run(tmp_path / "a.pt", lambda: (tmp_path / MARK).write_text("x"))
     assert not (tmp_path / MARK).exists()
