@@ -119,15 +119,15 @@ def mixed(run: StyledPicture, weights: Sequence[float]) -> Picture2Picture:
 
 
 def check(options: BuildOptions) -> None:
-    """Raise PipelineError `conflicting-options` for what several styles cannot be combined with."""
+    """Raise PipelineError `conflicting-options` for what several styles, or styles of the game, exclude."""
     from pipeline.compress.kinds import FLOAT
 
     if options.weights != FLOAT:
         raise PipelineError(
             "conflicting-options",
-            "--weights works with one style only, but several are bound",
+            "--weights works only for a bundle of one style, which is bound when it is built",
             subject="--weights",
-            remedy="Omit --weights, or bind one style.",
+            remedy="Omit --weights, or bind one style with --bind and omit --style-input.",
         )
 
 
