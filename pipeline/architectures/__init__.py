@@ -54,7 +54,9 @@ def names() -> tuple[str, ...]:
 
 def holds_no_sizes(name: str) -> bool:
     """Whether a named architecture is known, and its graph free of the traced picture's size in every opset."""
-    return any(held.name == name and not held.holds_sizes for family in FAMILIES for held in family.variants)
+    return any(
+        variant.name == name and not variant.holds_sizes for family in FAMILIES for variant in family.variants
+    )
 
 
 def family_of(name: str) -> Family:
@@ -83,12 +85,12 @@ def recognise(state: StateDict, name: str | None = None) -> Recognised:
     attempts = [_Attempt(family, state) for family in families]
     best = max(attempts, key=lambda attempt: attempt.likeness)
     if best.difference and name is not None:
-        best = _by_order(best, state) or best
+        best = _match_by_order(best, state) or best
     if best.difference:
         raise _unknown(best, state, name)
     choice = best.family.choose(best.params, state.shapes, state.classes)
     if name is not None:
-        taken = name
+        chosen = name
         reason = f"--architecture {name} was given; {choice.reason}"
         if name not in choice.names:
             if not _shapes_allow(best, name):
@@ -100,18 +102,18 @@ def recognise(state: StateDict, name: str | None = None) -> Recognised:
                 )
             best.notes.append(f"--architecture {name} overrides what the names suggest: {choice.reason}")
     elif len(choice.names) == 1:
-        taken, reason = choice.names[0], choice.reason
+        chosen, reason = choice.names[0], choice.reason
     else:
         raise _ambiguous(best.family, choice.names, choice.reason, state.subject)
     contract = best.family.contract(best.params)
     facts = ("input_range", "output_range", "channel_order", "size_multiple")
-    contract = replace(contract, sources=dict.fromkeys(facts, f"architecture {taken}"))
+    contract = replace(contract, sources=dict.fromkeys(facts, f"architecture {chosen}"))
     weights = sum(v.size for k, v in best.tensors.items() if not STATISTICS.search(k))
-    return Recognised(taken, best.params, contract, reason, tuple(best.notes), best.tensors, weights)
+    return Recognised(chosen, best.params, contract, reason, tuple(best.notes), best.tensors, weights)
 
 
 class _Attempt:
-    """A state dict taken as one family: how much of it fits, and what does not."""
+    """A state dict compared with one family: how much of it fits, and the first difference."""
 
     def __init__(self, family: Family, state: StateDict) -> None:
         self.family = family
@@ -121,7 +123,7 @@ class _Attempt:
         self.expected = family.shapes(self.params)
         same = sum(self.found.get(key) == shape for key, shape in self.expected.items())
         self.named = sum(key in self.found for key in self.expected)
-        # Likeness of names, where a changed index counts as alike: renamed layers should still find their family.
+        # Names that differ only slightly count a little, so that renamed layers still find their family.
         total = max(len(self.found), len(self.expected), 1)
         close = _near_names(self.expected, self.found) if not self.named else 0
         self.likeness = (same + self.named) / (2 * total) + close * 1e-3
@@ -129,7 +131,7 @@ class _Attempt:
 
 
 def _near_names(expected: Mapping[str, object], found: Mapping[str, object]) -> float:
-    """How alike the names are as text, 0..1, from a few of them."""
+    """Mean similarity of the names as text, 0..1, computed on the first few of them."""
     sample = list(found)[:8]
     scores = [
         max((difflib.SequenceMatcher(None, a, b).ratio() for b in list(expected)[:80]), default=0.0)
@@ -139,7 +141,7 @@ def _near_names(expected: Mapping[str, object], found: Mapping[str, object]) -> 
 
 
 def _first_difference(expected: Shapes, found: Shapes) -> str:
-    """The first tensor that is missing, has another shape, or is too many; "" when all fit."""
+    """Describe the first tensor that is missing, has a wrong shape, or is superfluous; "" if all fit."""
     extra = [key for key in found if key not in expected]
     for key, shape in expected.items():
         if key not in found:
@@ -153,9 +155,9 @@ def _first_difference(expected: Shapes, found: Shapes) -> str:
     return ""
 
 
-def _by_order(attempt: _Attempt, state: StateDict) -> _Attempt | None:
-    """The state dict with the family's names, where those it lacks stand for others in the same order and of the
-    same shapes (norm1.weight for in1.weight); None where they do not."""
+def _match_by_order(attempt: _Attempt, state: StateDict) -> _Attempt | None:
+    """The state dict with its unknown names replaced by the family's missing ones, matched by order and shape
+    (norm1.weight becomes in1.weight); None if the orders or shapes do not match."""
     missing = [key for key in attempt.expected if key not in attempt.found]
     extra = [key for key in attempt.found if key not in attempt.expected]
     if not attempt.named or not missing or len(missing) != len(extra):
@@ -167,23 +169,23 @@ def _by_order(attempt: _Attempt, state: StateDict) -> _Attempt | None:
     renamed = _Attempt(attempt.family, replace(state, tensors=tensors))
     if renamed.difference:
         return None
-    told = f"{extra[0]!r} for {missing[0]!r}"
-    renamed.notes[:0] = [*attempt.notes, f"{len(extra)} tensors were matched by their order, such as {told}"]
+    example = f"{extra[0]!r} for {missing[0]!r}"
+    renamed.notes[:0] = [*attempt.notes, f"{len(extra)} tensors were matched by their order, such as {example}"]
     return renamed
 
 
 def _unknown(best: _Attempt, state: StateDict, name: str | None) -> PipelineError:
     nearest = name or best.family.variants[0].name
-    alike = f"{best.named} of {len(best.expected)} tensor names are the same"
+    matching = f"{best.named} of {len(best.expected)} tensor names are the same"
     if name is not None:
         return PipelineError(
             "architecture-does-not-fit",
-            f"these weights are not {name}: {best.difference} ({alike})",
+            f"these weights are not {name}: {best.difference} ({matching})",
             subject=state.subject,
             remedy="Omit --architecture to have the network recognised, or name your own package.module:factory.",
         )
     remedy = "Name the code of the network with --architecture package.module:factory, or export it to ONNX."
-    if _by_order(best, state) is not None:
+    if _match_by_order(best, state) is not None:
         remedy = (
             f"If it is that network with renamed layers, use --architecture {nearest}, which matches the tensors "
             "by their order. Otherwise name its code with --architecture package.module:factory, or export it to "
@@ -201,7 +203,7 @@ def _unknown(best: _Attempt, state: StateDict, name: str | None) -> PipelineErro
     return PipelineError(
         "unknown-architecture",
         f"these {len(state.tensors)} tensors are not a known network; the most similar one is {nearest} "
-        f"({alike}), where {best.difference}",
+        f"({matching}), where {best.difference}",
         subject=state.subject,
         remedy=remedy,
     )
@@ -218,7 +220,7 @@ def _ambiguous(family: Family, fitting: tuple[str, ...], reason: str, subject: s
 
 
 def _shapes_allow(attempt: _Attempt, name: str) -> bool:
-    """Whether a variant that the names speak against can still be built from these shapes."""
+    """Whether a variant that the names rule out can still be built from these shapes."""
     if attempt.family is fast_neural_style.FAMILY:
         a, b, _ = attempt.params["widths"]
         return name == fast_neural_style.PLAIN.name or tuple(attempt.params.get("decoder", (b, a))) == (b, a)
@@ -237,7 +239,7 @@ def build(name: str, params: Parameters) -> nn.Module:
 
 
 def load(module: nn.Module, tensors: Tensors, subject: str = "") -> nn.Module:
-    """Put the tensors into the module: every name and shape must fit. Gives the module back, in eval mode.
+    """Load the tensors into the module, whose names and shapes must all fit, and return it in eval mode.
 
     Raises PipelineError `weights-do-not-fit` naming the first tensor that does not.
     """

@@ -13,7 +13,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.architectures.base import Choice, Family, Parameters, Shapes, Tensors, Variant, dimension, under
+from pipeline.architectures.base import (
+    Choice,
+    Family,
+    Parameters,
+    Shapes,
+    Tensors,
+    Variant,
+    dimension,
+    restore_prefix,
+)
 from pipeline.contract import ImageContract, ImageSide
 
 if TYPE_CHECKING:
@@ -29,8 +38,8 @@ _RESIDUALS = 4
 
 
 def clean(tensors: Tensors) -> tuple[Tensors, list[str]]:
-    """Nothing but the names."""
-    return under(tensors, "block_a.0.1.weight"), []
+    """Restore the prefix of the names."""
+    return restore_prefix(tensors, "block_a.0.1.weight"), []
 
 
 def _units() -> list[str]:
@@ -61,28 +70,28 @@ def _kernel(name: str) -> int:
 
 def shapes(params: Parameters) -> Shapes:
     """The tensors of a network with these parameters."""
-    found: Shapes = {}
+    result: Shapes = {}
 
     def norm(name: str, width: int) -> None:
-        found[f"{name}.weight"], found[f"{name}.bias"] = (width,), (width,)
+        result[f"{name}.weight"], result[f"{name}.bias"] = (width,), (width,)
 
-    given = 3
+    inputs = 3
     for name, width in zip(_units(), params["widths"], strict=True):
         if name == f"block_c.{_RESIDUALS + 1}":
             for number, (inner, outer) in enumerate(zip(params["inner"], params["outer"], strict=True), start=1):
                 inside = f"block_c.{number}.layers"
-                found[f"{inside}.0.1.weight"] = (inner, given, 1, 1)
+                result[f"{inside}.0.1.weight"] = (inner, inputs, 1, 1)
                 norm(f"{inside}.0.2", inner)
-                found[f"{inside}.1.1.weight"], found[f"{inside}.1.1.bias"] = (inner, 1, 3, 3), (inner,)
+                result[f"{inside}.1.1.weight"], result[f"{inside}.1.1.bias"] = (inner, 1, 3, 3), (inner,)
                 norm(f"{inside}.1.2", inner)
-                found[f"{inside}.2.weight"] = (outer, inner, 1, 1)
+                result[f"{inside}.2.weight"] = (outer, inner, 1, 1)
                 norm(f"{inside}.3", outer)
-                given = outer
-        found[f"{name}.1.weight"] = (width, given, _kernel(name), _kernel(name))
+                inputs = outer
+        result[f"{name}.1.weight"] = (width, inputs, _kernel(name), _kernel(name))
         norm(f"{name}.2", width)
-        given = width
-    found["out_layer.0.weight"] = (3, given, 1, 1)
-    return found
+        inputs = width
+    result["out_layer.0.weight"] = (3, inputs, 1, 1)
+    return result
 
 
 def choose(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Choice:
@@ -101,41 +110,43 @@ def module(name: str, params: Parameters) -> nn.Module:
 
     aligned = name == ALIGNED.name
 
-    def unit(given: int, made: int, kernel: int, strided: bool = False, groups: int = 1) -> nn.Sequential:
+    def unit(inputs: int, outputs: int, kernel: int, strided: bool = False, groups: int = 1) -> nn.Sequential:
         pads = (0, 1, 0, 1) if strided else (kernel // 2,) * 4
-        conv = nn.Conv2d(given, made, kernel, 2 if strided else 1, groups=groups, bias=groups > 1)
-        return nn.Sequential(nn.ReflectionPad2d(pads), conv, nn.GroupNorm(1, made), nn.LeakyReLU(0.2))
+        conv = nn.Conv2d(inputs, outputs, kernel, 2 if strided else 1, groups=groups, bias=groups > 1)
+        return nn.Sequential(nn.ReflectionPad2d(pads), conv, nn.GroupNorm(1, outputs), nn.LeakyReLU(0.2))
 
     class InvertedResBlock(nn.Module):
-        def __init__(self, given: int, inner: int, made: int) -> None:
+        def __init__(self, inputs: int, inner: int, outputs: int) -> None:
             super().__init__()
-            self.added = given == made
+            self.added = inputs == outputs
             self.layers = nn.Sequential(
-                unit(given, inner, 1),
+                unit(inputs, inner, 1),
                 unit(inner, inner, 3, groups=inner),
-                nn.Conv2d(inner, made, 1, bias=False),
-                nn.GroupNorm(1, made),
+                nn.Conv2d(inner, outputs, 1, bias=False),
+                nn.GroupNorm(1, outputs),
             )
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            made = self.layers(x)
-            return x + made if self.added else made
+            y = self.layers(x)
+            return x + y if self.added else y
 
     class Generator(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             blocks: dict[str, list[nn.Module]] = {block: [] for block in _UNITS}
-            given = 3
-            for place, width in zip(_units(), params["widths"], strict=True):
-                if place == f"block_c.{_RESIDUALS + 1}":
+            inputs = 3
+            for unit_name, width in zip(_units(), params["widths"], strict=True):
+                if unit_name == f"block_c.{_RESIDUALS + 1}":
                     for inner, outer in zip(params["inner"], params["outer"], strict=True):
-                        blocks["block_c"].append(InvertedResBlock(given, inner, outer))
-                        given = outer
-                blocks[place.partition(".")[0]].append(unit(given, width, _kernel(place), place in _STRIDED))
-                given = width
-            made = [nn.Sequential(*blocks[block]) for block in _UNITS]
-            self.block_a, self.block_b, self.block_c, self.block_d, self.block_e = made
-            self.out_layer = nn.Sequential(nn.Conv2d(given, 3, 1, bias=False), nn.Tanh())
+                        blocks["block_c"].append(InvertedResBlock(inputs, inner, outer))
+                        inputs = outer
+                blocks[unit_name.partition(".")[0]].append(
+                    unit(inputs, width, _kernel(unit_name), unit_name in _STRIDED)
+                )
+                inputs = width
+            sequences = [nn.Sequential(*blocks[block]) for block in _UNITS]
+            self.block_a, self.block_b, self.block_c, self.block_d, self.block_e = sequences
+            self.out_layer = nn.Sequential(nn.Conv2d(inputs, 3, 1, bias=False), nn.Tanh())
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             x = self.block_c(self.block_b(self.block_a(x)))

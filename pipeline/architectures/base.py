@@ -45,9 +45,9 @@ class Choice:
 class Family:
     """Networks with one tensor layout.
 
-    `clean` gives the tensors under the family's own names, without what it does not use, and notes what it
-    did. `infer` reads the parameters from shapes, taking defaults for what is missing. `shapes` are the
-    tensors that a network with these parameters has, in order. `choose` says which variants fit, given the
+    `clean` returns the tensors under the family's own names, without those that it does not use, and notes on
+    what it changed. `infer` reads the parameters from shapes, with defaults for missing tensors. `shapes` are the
+    tensors that a network with these parameters has, in order. `choose` decides which variants fit, given the
     parameters, the names as they were in the file, and the class names of a whole-module pickle. `module`
     builds the torch module of a variant. `contract` gives the image contract. `graph`, where there is one, gives
     the same network as an ONNX model with these tensors, for machines without torch.
@@ -77,15 +77,15 @@ class Recognised:
     """Trained values; batch-norm statistics are not counted."""
 
 
-def under(tensors: Tensors, tell_tale: str) -> Tensors:
-    """The tensors with the part of their names in front of them again that a reader took for a wrapper's.
+def restore_prefix(tensors: Tensors, known_name: str) -> Tensors:
+    """The tensors with a prefix of their names restored that the reader removed.
 
-    Readers take off what all names of a file begin with, such as `model.`, and for some networks that is a part of
-    the names. `tell_tale` is a whole name that the network has.
+    Readers remove a prefix that all names of a file share, such as `model.`, because wrappers add one; in some
+    networks it is part of the names. `known_name` is the full name of a tensor that the network has.
     """
-    if tell_tale in tensors:
+    if known_name in tensors:
         return dict(tensors)
-    parts = tell_tale.split(".")
+    parts = known_name.split(".")
     for cut in range(1, len(parts) - 1):
         front, rest = ".".join(parts[:cut]), ".".join(parts[cut:])
         if rest in tensors:

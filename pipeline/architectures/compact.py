@@ -11,7 +11,16 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.architectures.base import Choice, Family, Parameters, Shapes, Tensors, Variant, dimension, under
+from pipeline.architectures.base import (
+    Choice,
+    Family,
+    Parameters,
+    Shapes,
+    Tensors,
+    Variant,
+    dimension,
+    restore_prefix,
+)
 from pipeline.contract import ImageContract, ImageSide
 
 if TYPE_CHECKING:
@@ -24,8 +33,8 @@ COMPACT = Variant(
 
 
 def clean(tensors: Tensors) -> tuple[Tensors, list[str]]:
-    """Nothing but the names."""
-    return under(tensors, "body.1.weight"), []
+    """Restore the prefix of the names."""
+    return restore_prefix(tensors, "body.1.weight"), []
 
 
 def infer(shapes: Shapes) -> Parameters:
@@ -47,14 +56,14 @@ def _is_body(name: str) -> bool:
 def shapes(params: Parameters) -> Shapes:
     """The tensors of a network with these parameters."""
     width, scale = params["features"], params["scale"]
-    found: Shapes = {}
+    result: Shapes = {}
     for number in range(params["convolutions"] + 1):
-        found[f"body.{2 * number}.weight"] = (width, width if number else 3, 3, 3)
-        found[f"body.{2 * number}.bias"] = (width,)
-        found[f"body.{2 * number + 1}.weight"] = (width,)
+        result[f"body.{2 * number}.weight"] = (width, width if number else 3, 3, 3)
+        result[f"body.{2 * number}.bias"] = (width,)
+        result[f"body.{2 * number + 1}.weight"] = (width,)
     last, outputs = 2 * params["convolutions"] + 2, 3 * scale * scale
-    found[f"body.{last}.weight"], found[f"body.{last}.bias"] = (outputs, width, 3, 3), (outputs,)
-    return found
+    result[f"body.{last}.weight"], result[f"body.{last}.bias"] = (outputs, width, 3, 3), (outputs,)
+    return result
 
 
 def choose(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Choice:
@@ -82,10 +91,10 @@ def module(name: str, params: Parameters) -> nn.Module:
             self.body = nn.Sequential(*layers, nn.Conv2d(width, 3 * scale * scale, 3, 1, 1))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            made = f.pixel_shuffle(self.body(x), scale)
+            residual = f.pixel_shuffle(self.body(x), scale)
             if scale == 1:
-                return made + x
-            return made + f.interpolate(x, scale_factor=float(scale), mode="nearest")
+                return residual + x
+            return residual + f.interpolate(x, scale_factor=float(scale), mode="nearest")
 
     return SRVGGNetCompact()
 

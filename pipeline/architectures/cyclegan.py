@@ -23,7 +23,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.architectures.base import Choice, Family, Parameters, Shapes, Tensors, Variant, dimension, under
+from pipeline.architectures.base import (
+    Choice,
+    Family,
+    Parameters,
+    Shapes,
+    Tensors,
+    Variant,
+    dimension,
+    restore_prefix,
+)
 from pipeline.contract import ImageContract, ImageSide
 
 if TYPE_CHECKING:
@@ -41,7 +50,7 @@ _BLOCKS = 10
 def clean(tensors: Tensors) -> tuple[Tensors, list[str]]:
     """Without the running statistics of instance norm, which belong to no norm with weights, and CUT's filters."""
     block = "12.conv_block.1.weight" if _BLUR_NEXT & tensors.keys() else "10.conv_block.1.weight"
-    tensors = under(tensors, f"model.{block}")
+    tensors = restore_prefix(tensors, f"model.{block}")
     filters = [name for name, value in tensors.items() if name.endswith(".filt") and _is_usual(value)]
     tensors = {name: value for name, value in tensors.items() if name not in filters}
     normed = {name.rpartition(".")[0] for name, value in tensors.items() if value.ndim == 1 and ".weight" in name}
@@ -77,9 +86,9 @@ def infer(shapes: Shapes) -> Parameters:
 def _is_usual(values: np.ndarray) -> bool:
     """Whether a fixed filter is the one of CUT: of 3x3 for halving, of 4x4 for enlarging."""
     for row, gain in (((1, 2, 1), 1 / 16), ((1, 3, 3, 1), 4 / 64)):
-        wanted = np.outer(row, row) * gain
-        if values.shape[1:] == (1, *wanted.shape):
-            return bool(np.allclose(values, wanted, atol=1e-6))
+        expected = np.outer(row, row) * gain
+        if values.shape[1:] == (1, *expected.shape):
+            return bool(np.allclose(values, expected, atol=1e-6))
     return False
 
 
@@ -95,10 +104,10 @@ def shapes(params: Parameters) -> Shapes:
     """The tensors of a network with these parameters."""
     a, blocks = params["width"], params["blocks"]
     second = 6 if params.get("dropout") else 5
-    found: Shapes = {}
+    result: Shapes = {}
 
     def conv(name: str, *shape: int, outputs: int) -> None:
-        found[f"{name}.weight"], found[f"{name}.bias"] = shape, (outputs,)
+        result[f"{name}.weight"], result[f"{name}.bias"] = shape, (outputs,)
 
     conv("model.1", a, params.get("inputs", 3), 7, 7, outputs=a)
     conv("model.4", 2 * a, a, 3, 3, outputs=2 * a)
@@ -112,7 +121,7 @@ def shapes(params: Parameters) -> Shapes:
         conv(f"model.{index}", *sides, 3, 3, outputs=width // 2)
     outputs = params.get("outputs", 3)
     conv(f"model.{last}", outputs, a, 7, 7, outputs=outputs)
-    return found
+    return result
 
 
 def choose(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Choice:

@@ -106,9 +106,9 @@ def _layers(params: Parameters) -> list[tuple[str, str, int, int, int]]:
     d1, d2 = params.get("decoder", (b, a))
     inner = params.get("inner", [c] * params["blocks"])
     outer, small = params.get("kernels", (9, 3))
-    given, gives = params.get("channels", (3, 3))
+    inputs, outputs = params.get("channels", (3, 3))
     layers = [
-        ("conv1", "in1", given, a, outer),
+        ("conv1", "in1", inputs, a, outer),
         ("conv2", "in2", a, b, small),
         ("conv3", "in3", b, c, small),
     ]
@@ -119,7 +119,7 @@ def _layers(params: Parameters) -> list[tuple[str, str, int, int, int]]:
         *layers,
         ("deconv1", "in4", c, d1, small),
         ("deconv2", "in5", d1, d2, small),
-        ("deconv3", "", d2, gives, outer),
+        ("deconv3", "", d2, outputs, outer),
     ]
 
 
@@ -154,8 +154,8 @@ def choose(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Cho
 
 def contract(params: Parameters) -> ImageContract:
     """RGB 0..255 in and out, NCHW, multiples of 4 (neural_style.py: ToTensor then * 255)."""
-    given, gives = params.get("channels", (3, 3))
-    return ImageContract(ImageSide("0..255", channels=given), ImageSide("0..255", channels=gives))
+    inputs, outputs = params.get("channels", (3, 3))
+    return ImageContract(ImageSide("0..255", channels=inputs), ImageSide("0..255", channels=outputs))
 
 
 def module(name: str, params: Parameters) -> nn.Module:
@@ -246,11 +246,11 @@ _NORM = re.compile(r"(?<=in)(\d+)\.(scale|shift)$")
 
 def clean_scaled(tensors: Tensors) -> tuple[Tensors, list[str]]:
     """`in1.scale` and `in1.shift` become `in1.weight` and `in1.bias`."""
-    return clean({_NORM.sub(lambda m: f"{m[1]}.{_SCALED[m[2]]}", name): held for name, held in tensors.items()})
+    return clean({_NORM.sub(lambda m: f"{m[1]}.{_SCALED[m[2]]}", name): value for name, value in tensors.items()})
 
 
 def choose_scaled(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Choice:
-    """One variant: the norms' names tell it."""
+    """The only variant of this family."""
     return Choice((SCALED.name,), "its norms have scale and shift, as in abhiskk/fast-neural-style")
 
 

@@ -116,7 +116,7 @@ def shapes(params: Parameters) -> Shapes:
 
 
 def choose(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Choice:
-    """Batch norm shows in the tensors; without it only a whole module's class names tell the norm."""
+    """Batch norm has tensors; the other norms differ only in the class names of a whole-module pickle."""
     names = "the names conv0.conv.*, upconv2.1.*, conv_11.0.* are those of GeneratorJ"
     if params["batch_norm"]:
         return Choice((BATCH_NORM.name,), f"{names} (few-shot patch-based training), with batch norm")

@@ -26,7 +26,7 @@ FRITZ = Variant("fritz", "Fritz's Keras style network: zero padding, instance no
 
 
 def clean(tensors: Tensors) -> tuple[Tensors, list[str]]:
-    """Nothing: the Keras reader already gives `convN.weight`, `normN.weight`, `normN.bias`."""
+    """No change: the Keras reader already names the tensors `convN.weight`, `normN.weight`, `normN.bias`."""
     return dict(tensors), []
 
 

@@ -21,7 +21,7 @@ MOBILE = Variant("mobilenet-style", "TransformerMobileNet: bottlenecks of depthw
 
 
 def clean(tensors: Tensors) -> tuple[Tensors, list[str]]:
-    """All tensors; none is unused."""
+    """No change: all tensors are used."""
     return dict(tensors), []
 
 
@@ -39,19 +39,19 @@ def infer(shapes: Shapes) -> Parameters:
 def shapes(params: Parameters) -> Shapes:
     """The tensors of a network with these parameters."""
     a, b, c = params["widths"]
-    found: Shapes = {}
+    result: Shapes = {}
 
     def norm(name: str, width: int) -> None:
-        found[f"{name}.weight"], found[f"{name}.bias"] = (width,), (width,)
+        result[f"{name}.weight"], result[f"{name}.bias"] = (width,), (width,)
 
     def bottleneck(name: str, inputs: int, outputs: int) -> None:
         inner = params["expansion"] * inputs
         sizes = ((inner, inputs, 1, 1), (inner, 1, 3, 3), (outputs, inner, 1, 1))
         for number, size in enumerate(sizes, start=1):
-            found[f"{name}.conv{number}.weight"] = size
+            result[f"{name}.conv{number}.weight"] = size
             norm(f"{name}.in{number}", size[0])
 
-    found["conv1.weight"] = (a, 3, 9, 9)
+    result["conv1.weight"] = (a, 3, 9, 9)
     norm("in1", a)
     bottleneck("conv2", a, b)
     bottleneck("conv3", b, c)
@@ -59,8 +59,8 @@ def shapes(params: Parameters) -> Shapes:
         bottleneck(f"res{number}", c, c)
     bottleneck("upconv1.conv1", c, b)
     bottleneck("upconv2.conv1", b, a)
-    found["conv4.weight"] = (3, a, 9, 9)
-    return found
+    result["conv4.weight"] = (3, a, 9, 9)
+    return result
 
 
 def choose(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Choice:

@@ -15,7 +15,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.architectures.base import Choice, Family, Parameters, Shapes, Tensors, Variant, dimension, under
+from pipeline.architectures.base import (
+    Choice,
+    Family,
+    Parameters,
+    Shapes,
+    Tensors,
+    Variant,
+    dimension,
+    restore_prefix,
+)
 from pipeline.contract import ImageContract, ImageSide
 
 if TYPE_CHECKING:
@@ -34,8 +43,8 @@ def _inside(level: int) -> str:
 
 
 def clean(tensors: Tensors) -> tuple[Tensors, list[str]]:
-    """Nothing but the names."""
-    return under(tensors, "model.model.1.model.1.weight"), []
+    """Restore the prefix of the names."""
+    return restore_prefix(tensors, "model.model.1.model.1.weight"), []
 
 
 def infer(shapes: Shapes) -> Parameters:
@@ -63,18 +72,18 @@ def _widths(params: Parameters) -> list[int]:
 def shapes(params: Parameters) -> Shapes:
     """The tensors of a network with these parameters."""
     widths, levels, batch = _widths(params), params["levels"], params["batch_norm"]
-    found: Shapes = {}
+    result: Shapes = {}
 
     def conv(name: str, *shape: int, bias: int) -> None:
-        found[f"{name}.weight"] = shape
+        result[f"{name}.weight"] = shape
         if bias:
-            found[f"{name}.bias"] = (bias,)
+            result[f"{name}.bias"] = (bias,)
 
     def norm(name: str, channels: int) -> None:
         if batch:
             for part in ("weight", "bias", "running_mean", "running_var"):
-                found[f"{name}.{part}"] = (channels,)
-            found[f"{name}.num_batches_tracked"] = ()
+                result[f"{name}.{part}"] = (channels,)
+            result[f"{name}.num_batches_tracked"] = ()
 
     def level(number: int) -> None:
         name, outer, own = _inside(number), widths[number - 2], widths[number - 1]
@@ -93,7 +102,7 @@ def shapes(params: Parameters) -> Shapes:
     level(2)
     outputs = params.get("outputs", 3)
     conv("model.model.3", 2 * widths[0], outputs, 4, 4, bias=outputs)
-    return found
+    return result
 
 
 def choose(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Choice:
@@ -131,11 +140,11 @@ def module(name: str, params: Parameters) -> nn.Module:
             return nn.InstanceNorm2d(channels)
         return PictureNorm(channels) if name == PICTURE.name else nn.BatchNorm2d(channels)
 
-    def down(given: int, made: int) -> nn.Module:
-        return nn.Conv2d(given, made, 4, 2, 1, bias=not batch)
+    def down(inputs: int, outputs: int) -> nn.Module:
+        return nn.Conv2d(inputs, outputs, 4, 2, 1, bias=not batch)
 
-    def up(given: int, made: int, bias: bool = not batch) -> nn.Module:
-        return nn.ConvTranspose2d(given, made, 4, 2, 1, bias=bias)
+    def up(inputs: int, outputs: int, bias: bool = not batch) -> nn.Module:
+        return nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=bias)
 
     class Level(nn.Module):
         def __init__(self, number: int) -> None:

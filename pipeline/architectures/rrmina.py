@@ -26,12 +26,12 @@ BEFORE = Variant(
 )
 RESNEXT = Variant("rrmina-resnext", "TransformerResNextNetwork: blocks of 1x1, 3x3 and 1x1 convolutions, BGR")
 TANH_SCALE = 150
-_SEEN = "norm_first"
+_NORM_FIRST = "norm_first"
 """Parameter: the file lists a block's norm before its convolution, as only the pre-activation network does."""
 
 
 def clean(tensors: Tensors) -> tuple[Tensors, list[str]]:
-    """All tensors; none is unused."""
+    """No change: all tensors are used."""
     return dict(tensors), []
 
 
@@ -46,7 +46,7 @@ def infer(shapes: Shapes) -> Parameters:
     names = list(shapes)
     norm, conv = (f"ResidualBlock.0.conv1.{kind}.weight" for kind in ("norm_layer", "conv_layer"))
     if norm in shapes and conv in shapes and names.index(norm) < names.index(conv):
-        params[_SEEN] = True
+        params[_NORM_FIRST] = True
     return params
 
 
@@ -57,15 +57,15 @@ _FIRST = ((0, 32), (2, 64), (4, 128))
 def shapes(params: Parameters) -> Shapes:
     """The tensors of a network with these parameters."""
     a, b, c = params["widths"]
-    found: Shapes = {}
+    result: Shapes = {}
 
     def unit(name: str, inputs: int, outputs: int, side: int, kind: str = "conv_layer", normed: int = -1) -> None:
-        turned = (inputs, outputs) if kind == "conv_transpose" else (outputs, inputs)
-        conv = {f"{name}.{kind}.weight": (*turned, side, side), f"{name}.{kind}.bias": (outputs,)}
+        kernel_channels = (inputs, outputs) if kind == "conv_transpose" else (outputs, inputs)
+        conv = {f"{name}.{kind}.weight": (*kernel_channels, side, side), f"{name}.{kind}.bias": (outputs,)}
         width = outputs if normed < 0 else normed
-        norm: Shapes = {f"{name}.norm_layer.{held}": (width,) for held in ("weight", "bias")} if width else {}
-        first = params.get(_SEEN) and name.startswith("ResidualBlock")
-        found.update({**norm, **conv} if first else {**conv, **norm})
+        norm: Shapes = {f"{name}.norm_layer.{part}": (width,) for part in ("weight", "bias")} if width else {}
+        first = params.get(_NORM_FIRST) and name.startswith("ResidualBlock")
+        result.update({**norm, **conv} if first else {**conv, **norm})
 
     for (at, _), (inputs, outputs, side) in zip(_FIRST, ((3, a, 9), (a, b, 3), (b, c, 3)), strict=True):
         unit(f"ConvBlock.{at}", inputs, outputs, side)
@@ -77,16 +77,16 @@ def shapes(params: Parameters) -> Shapes:
     unit("DeconvBlock.0", c, b, 3, "conv_transpose")
     unit("DeconvBlock.2", b, a, 3, "conv_transpose")
     unit("DeconvBlock.4", a, 3, 9, normed=0)
-    return found
+    return result
 
 
 def choose(params: Parameters, found: Shapes, classes: Mapping[str, str]) -> Choice:
-    told = f"names and shapes are those of rrmina's networks with {params['blocks']} blocks"
+    reason = f"names and shapes are those of rrmina's networks with {params['blocks']} blocks"
     if params["inner"]:
-        return Choice((RESNEXT.name,), f"{told} of 1x1, 3x3 and 1x1 convolutions")
-    if params.get(_SEEN):
-        return Choice((BEFORE.name,), f"{told}, whose norms stand before their convolutions")
-    return Choice((PLAIN.name, TANH.name, BEFORE.name), told)
+        return Choice((RESNEXT.name,), f"{reason} of 1x1, 3x3 and 1x1 convolutions")
+    if params.get(_NORM_FIRST):
+        return Choice((BEFORE.name,), f"{reason}, whose norms stand before their convolutions")
+    return Choice((PLAIN.name, TANH.name, BEFORE.name), reason)
 
 
 def contract(params: Parameters) -> ImageContract:

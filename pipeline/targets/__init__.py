@@ -1,10 +1,10 @@
 """Targets: what each Unity inference package accepts, and how it computes.
 
-A family of targets is a folder here, with one JSON file per package version and `family.py`, which holds what is
-code (`pipeline.targets.family` says what). This module is the one reader of the JSON files. A file holds the
+A family of targets is a folder here, with one JSON file per package version and the code in `family.py`
+(`pipeline.targets.family` documents its methods). Only this module reads the JSON files. A file holds the
 operators with the line that registers them, the rules (rows of small kinds, each with its source), the names of
 the whole-graph rules, the capabilities, and the names of the semantic differences that the family's emulation
-knows how to imitate. Adding a package version is adding a file; adding a family is adding a folder.
+implements. Adding a package version is adding a file; adding a family is adding a folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PRECISIONS = ("float", "half")
 
 @dataclass(frozen=True)
 class Rule:
-    """One row of a target's rules: one thing that the target demands of an operator or of a graph.
+    """One row of a target's rules: one thing that the target requires of an operator or of a graph.
 
     `kind` names the function that evaluates the row (`pipeline.validation.kinds`, or the family's own), `options`
     are its arguments. `source` cites `file:line@tag` of the package, or `measured.md`. An empty `reason` means
@@ -52,7 +52,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class OperatorFacts:
-    """What a target knows of one operator: where it is registered, the attributes it reads, its rules."""
+    """What a target's data says about one operator: where it is registered, the attributes it reads, its rules."""
 
     name: str
     source: str
@@ -62,7 +62,7 @@ class OperatorFacts:
 
 @dataclass(frozen=True)
 class Capability:
-    """Whether a target can do something that code asks for by name, and where that is known from."""
+    """Whether a target has a named property, and the source of that fact."""
 
     can: bool
     source: str
@@ -100,7 +100,7 @@ class Target:
 
     @property
     def family(self) -> Family:
-        """What is the family's: dialect, emulation, packaging, engine."""
+        """The object that implements the family's dialect, emulation, packaging and engine."""
         return family_of(self.family_name)
 
     def accepts(self, operator: str) -> bool:
@@ -114,8 +114,8 @@ class Target:
         """
         if capability not in capabilities():
             raise ValueError(f"{capability!r} is not in capabilities.json")
-        held = self.capabilities.get(capability)
-        return held is not None and held.can
+        entry = self.capabilities.get(capability)
+        return entry is not None and entry.can
 
     def rules(self) -> tuple[Rule, ...]:
         """All rows, graph rules first, then by operator."""
@@ -128,8 +128,10 @@ class Target:
 @cache
 def capabilities() -> dict[str, str]:
     """Every capability that code may ask for: name -> what it means."""
-    held: dict[str, str] = json.loads(Path(__file__).with_name("capabilities.json").read_text(encoding="utf-8"))
-    return held
+    meanings: dict[str, str] = json.loads(
+        Path(__file__).with_name("capabilities.json").read_text(encoding="utf-8")
+    )
+    return meanings
 
 
 # --- finding them --------------------------------------------------------------------------------------------
@@ -144,10 +146,10 @@ def families() -> tuple[str, ...]:
 @cache
 def family_of(name: str) -> Family:
     """The family of that name: the object `FAMILY` of its `family.py`."""
-    held: Family = import_module(f"{__name__}.{name}.family").FAMILY
-    if held.name != name:
-        raise ValueError(f"{held.name!r} is in the folder {name!r}; a family has the name of its folder")
-    return held
+    family: Family = import_module(f"{__name__}.{name}.family").FAMILY
+    if family.name != name:
+        raise ValueError(f"{family.name!r} is in the folder {name!r}; a family has the name of its folder")
+    return family
 
 
 @cache
@@ -161,7 +163,7 @@ def _files() -> dict[str, tuple[str, dict[str, Any]]]:
                 if "package_version" not in data:
                     continue
                 found.append((family_name, {"name": f"{family_name}-{path.stem}"} | data))
-    found.sort(key=lambda held: (held[0], order(held[1]["package_version"])))
+    found.sort(key=lambda entry: (entry[0], order(entry[1]["package_version"])))
     return {data["name"]: (family_name, data) for family_name, data in found}
 
 
@@ -169,12 +171,12 @@ def _files() -> dict[str, tuple[str, dict[str, Any]]]:
 def names(family_name: str | None = None, *, narrow: bool = False) -> tuple[str, ...]:
     """The names of all targets, or of one family's, by family, oldest version first.
 
-    With `narrow` also those that stand for a part of another target's versions (`like` it in their data file).
+    With `narrow`, also those that cover a part of another target's versions (`like` in their data file).
     """
     return tuple(
         name
-        for name, (held, data) in _files().items()
-        if family_name in (None, held) and (narrow or "like" not in data)
+        for name, (family, data) in _files().items()
+        if family_name in (None, family) and (narrow or "like" not in data)
     )
 
 
@@ -200,29 +202,29 @@ def at_precision(name: str, precision: str) -> str:
     target = get(name)
     found = target.family.at_precision(target, precision) if precision in PRECISIONS else None
     if found is None:
-        able = [held for held in names() if get(held).family.at_precision(get(held), PRECISIONS[-1])]
+        capable = [other for other in names() if get(other).family.at_precision(get(other), PRECISIONS[-1])]
         raise PipelineError(
             "bad-precision",
             f"{name} cannot store activations as {precision!r}",
             subject="--precision",
-            remedy=f"Omit --precision for float32; half is supported by --target {' or '.join(able)}.",
+            remedy=f"Omit --precision for float32; half is supported by --target {' or '.join(capable)}.",
         )
     return found
 
 
 def precision_of(name: str) -> str:
-    """What a target stores activations as: one of `PRECISIONS`."""
+    """The precision in which a target stores activations: one of `PRECISIONS`."""
     target = get(name)
-    return next(held for held in PRECISIONS if target.family.at_precision(target, held) == name)
+    return next(precision for precision in PRECISIONS if target.family.at_precision(target, precision) == name)
 
 
 def _advice(name: str) -> str:
-    """What a family says of a target that it does not have."""
-    return next((told for held in families() if (told := family_of(held).advice(name))), "")
+    """The first family's remedy for a target name that does not exist; "" if there is none."""
+    return next((text for family in families() if (text := family_of(family).advice(name))), "")
 
 
 def forget() -> None:
-    """Look for families and targets again, after one was added or removed while the program runs."""
+    """Clear the caches, after a family or target was added or removed while the program runs."""
     for cached in (families, family_of, _files, names, get, capabilities):
         cached.cache_clear()
 
@@ -274,7 +276,7 @@ def _read(family_name: str, data: dict[str, Any]) -> Target:
         },
         graph_rules=tuple(_rule(row) for row in data["graph_rules"]),
         semantics=frozenset(data["semantics"]),
-        capabilities={name: Capability(**held) for name, held in data.get("capabilities", {}).items()},
+        capabilities={name: Capability(**fields) for name, fields in data.get("capabilities", {}).items()},
         constants=frozenset(data["constants"]) if data["constants"] is not None else None,
         max_rank=data["max_rank"],
         dtypes=tuple(data["dtypes"]),

@@ -1,8 +1,8 @@
-"""What a family of targets provides to the shared machinery.
+"""What a family of targets provides to the shared code.
 
 A family is a folder beside this module: `pipeline/targets/<family>/`. It holds one JSON file per package version,
-and `family.py`, whose object `FAMILY` (an instance of a subclass of `Family`) answers the questions below. The
-folder imports the machinery, never the other way: the machinery reaches a family through `Target.family`.
+and `family.py`, whose object `FAMILY` (an instance of a subclass of `Family`) implements the methods below. The
+folder imports the shared code, never the other way: the shared code reaches a family through `Target.family`.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ StyledPicture = Callable[["np.ndarray", Sequence[float]], "np.ndarray"]
 
 
 FORM = "form"
-"""Key in a model file's metadata: what is said of a file that is not the ONNX that other tools read."""
+"""Key in a model file's metadata for the note on a file that is not standard ONNX."""
 
 
 class Family(ABC):
     """Targets that share a dialect, an engine and a folder. One object per family, without state.
 
     The module that defines a subclass is imported by commands that must start light: it imports numpy, onnx and
-    the machinery inside its methods.
+    the shared code inside its methods.
     """
 
     name: ClassVar[str]
@@ -86,7 +86,7 @@ class Family(ABC):
         """
 
     def read(self, data: bytes) -> onnx.ModelProto:
-        """The file as the ONNX model that the rules look at."""
+        """The file as the ONNX model that the rules check."""
         import onnx
 
         return onnx.load_from_string(data)
@@ -135,7 +135,7 @@ class Family(ABC):
         from pipeline.graph.runtime import free_size, session
 
         opened = session(free_size(self.emulate(data, target)))
-        picture_name, weights_name = (held.name for held in opened.get_inputs())
+        picture_name, weights_name = (declared.name for declared in opened.get_inputs())
 
         def run(picture: np.ndarray, weights: Sequence[float]) -> np.ndarray:
             shaped = np.asarray(weights, np.float32).reshape(1, -1, 1, 1)
@@ -143,12 +143,12 @@ class Family(ABC):
 
         return run
 
-    def tolerance(self, target: Target, wanted: float) -> float:
-        """The largest difference that the proof allows, in levels of 255, where `wanted` is what was asked for."""
-        return wanted
+    def tolerance(self, target: Target, requested: float) -> float:
+        """The largest difference that the proof allows, in levels of 255; `requested` comes from --tolerance."""
+        return requested
 
     def least_psnr(self, target: Target) -> float | None:
-        """What the proof asks of each of its pictures beside the tolerance, in dB; None for nothing more."""
+        """The lowest PSNR, in dB, that the proof allows for a picture beside the tolerance; None for no limit."""
         return None
 
     def at_precision(self, target: Target, precision: str) -> str | None:
@@ -230,7 +230,7 @@ class Family(ABC):
                 remedy="Use a target that can import a model at run time, or --weights float.",
             )
 
-    def pack(self, data: bytes, target: Target, wanted: Packing) -> tuple[bytes, dict[str, Any]] | None:
+    def pack(self, data: bytes, target: Target, packing: Packing) -> tuple[bytes, dict[str, Any]] | None:
         """The model file `data` with its weights in fewer bytes, as Unity imports it, and the facts about it.
 
         None: the packed file of this pipeline (`compress.job`) holds it. The facts are those of `compress.job`,

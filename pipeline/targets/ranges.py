@@ -1,9 +1,9 @@
-"""Targets that stand for a range of package versions, and rows that hold for a part of it.
+"""Targets that cover a range of package versions, and rows that apply to a part of it.
 
-A data file with `oldest` stands for all versions from there up to `package_version`, whose rules it has. A row
+A data file with `oldest` covers all versions from there up to `package_version`, whose rules it has. A row
 with `before_version` holds for the versions before that one: where that is a part of the range, its finding
-becomes a warning that says so. A row, or an operator, with `from_version` holds from that version on. A file that
-is `like` another target takes over all that it does not say itself.
+becomes a warning that says so. A row, or an operator, with `from_version` holds from that version on. A file with
+`like` inherits from that target all keys that it does not have itself.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 
 from pipeline.targets.version import order
 
-Held = dict[str, Any]
+Data = dict[str, Any]
 
 
-def resolved(data: Held, other: Callable[[str], Held]) -> Held:
+def resolved(data: Data, other: Callable[[str], Data]) -> Data:
     """The data of a target with `like` followed (by `other`), and rows of other versions left out."""
     if "like" in data:
         data = {**other(data["like"]), **data}
     newest = order(data["package_version"])
     oldest = order(data.get("oldest") or data["package_version"])
 
-    def kept(rows: list[Held]) -> list[Held]:
-        held = []
+    def kept(rows: list[Data]) -> list[Data]:
+        result = []
         for row in rows:
             before, since = row.get("before_version"), row.get("from_version")
             if since is not None and newest < order(since):
@@ -33,8 +33,8 @@ def resolved(data: Held, other: Callable[[str], Held]) -> Held:
                 if oldest >= order(before):
                     continue
                 row = {**row, "versions": f"in versions before {short(before)}"}
-            held.append(row)
-        return held
+            result.append(row)
+        return result
 
     operators, added = {}, []
     for name, facts in data["operators"].items():
@@ -52,7 +52,7 @@ def resolved(data: Held, other: Callable[[str], Held]) -> Held:
     return {**data, "graph_rules": kept(data["graph_rules"]), "rules": rules + added, "operators": operators}
 
 
-def _added(since: str, source: str) -> Held:
+def _added(since: str, source: str) -> Data:
     return {
         "kind": "always",
         "code": "added-operator",

@@ -10,10 +10,10 @@ Order = tuple[tuple[int, int, int], bool, tuple[tuple[bool, int, str], ...]]
 
 
 def order(version: str) -> Order:
-    """A key that sorts versions such as "1.6.0-pre.1" < "1.6.0" < "2.1.3". Raises ValueError for what is not one.
+    """A sort key: "1.6.0-pre.1" < "1.6.0" < "2.1.3". Raises ValueError if `version` is not such a version.
 
-    A pre-release comes before its release; its parts compare as numbers where both are, and numbers come before
-    words (https://semver.org, rule 11). Build metadata behind a plus sign has no influence.
+    A pre-release comes before its release; its parts compare as numbers if both are numbers, and numbers come
+    before words (https://semver.org, rule 11). Build metadata behind a plus sign has no influence.
     """
     found = _VERSION.fullmatch(version)
     if found is None:

@@ -1,4 +1,4 @@
-"""What layers cost Barracuda's workers: the kernels that they pick, what they fuse, and what they move."""
+"""The cost of layers on Barracuda's workers: the kernels they pick, what they fuse, the memory they move."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.cost.model import Conv, Device, Layer, Worker, read_devices
 _FUSED = frozenset(["LeakyRelu", "Relu", "Sigmoid", "Tanh"])
 _FUSE_INTO = frozenset(["Add", "BatchNormalization", "Conv", "ConvTranspose", "InstanceNormalization", "Upsample"])
 """Activations that are computed inside the layer before them, and such layers (importer.md section 4)."""
-_OF_PHONES = {"compute-arm": "arm", "compute-qualcomm": "qualcomm"}
-"""Workers whose kernels are chosen by the GPU's maker, and what these are called here."""
+_PHONE_WORKERS = {"compute-arm": "arm", "compute-qualcomm": "qualcomm"}
+"""Workers whose kernels depend on the GPU's vendor, and the prefix of these kernels' names here."""
 _PLAIN_LOOPS = frozenset(
     ["ConvTranspose", "DepthToSpace", "InstanceNormalization", "LRN", "Resize", "SpaceToDepth", "Upsample"]
 )
@@ -23,7 +23,7 @@ _PLAIN_LOOPS = frozenset(
 
 @dataclass(frozen=True)
 class Tile:
-    """What a kernel rounds its work up to: output channels, pixels (of a row, and rows, or in all) and inputs."""
+    """Multiples to which a kernel rounds up: output channels, pixels (in a row, and rows; or all), inputs."""
 
     outputs: int = 1
     pixels: int | tuple[int, int] = 1
@@ -85,8 +85,8 @@ def kernel(conv: Conv, worker: str = "compute") -> str:
         return "depthwise"
     if worker == "compute-qualcomm" and _is_small_square(conv):
         return "qualcomm-winograd"
-    if worker in _OF_PHONES:
-        return _OF_PHONES[worker] + ("-1x1" if conv.kernel == (1, 1) else "-4x4")
+    if worker in _PHONE_WORKERS:
+        return _PHONE_WORKERS[worker] + ("-1x1" if conv.kernel == (1, 1) else "-4x4")
     c, k, h, w = conv.inputs, conv.outputs, conv.height, conv.width
     pixels = h * w
     square = conv.kernel == (3, 3) and conv.stride == 1
@@ -179,5 +179,5 @@ class Compute(_Unity):
 @functools.cache
 def devices() -> tuple[Device, ...]:
     """The classes of devices of costs.json beside this module."""
-    workers = [Burst(), *(Compute(name) for name in ("compute", "compute-nchw", *_OF_PHONES))]
+    workers = [Burst(), *(Compute(name) for name in ("compute", "compute-nchw", *_PHONE_WORKERS))]
     return read_devices(Path(__file__).with_name("costs.json"), workers)

@@ -1,10 +1,10 @@
-"""Barracuda's dialect: the forms of opset 9 for everything that opset 9 has, beside newer operators as they are.
+"""Barracuda's dialect: the forms of opset 9 for all that opset 9 has, and newer operators unchanged.
 
 Barracuda's importer checks no opset. It was written for opset 9 and reads parameters as attributes: a Pad-11 is
 not padded at all in 1.0, a Clip-11 loses its bounds, an axes input of 2.0 reduces axis 0 (importer.md sections 1
-and 11, measured.md). What opset 9 cannot say it takes in a later form: Resize-11 with scales, DepthToSpace with a
-mode, operators that are newer. So a file may mix forms that no single opset has: each node is in the form of
-opset 9 or in that of the opset that the file declares, and anything else is not in the dialect (`check`).
+and 11, measured.md). What opset 9 cannot express it reads in a later form: Resize-11 with scales,
+DepthToSpace with a mode, newer operators. So a file may mix forms that no single opset has: each node is in the
+form of opset 9 or in that of the opset that the file declares, and anything else is not in the dialect (`check`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _NEUTRAL = {
     ("storage_order", 0),
     ("training_mode", 0),
 }
-"""Attributes that say what is the case without them, and that some importers warn of."""
+"""Attributes with the default value, which some importers warn about."""
 
 
 # --- writing -------------------------------------------------------------------------------------------------
@@ -57,8 +57,8 @@ _NEUTRAL = {
 def write(graph: gs.Graph, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
     """The model of a graph of the one valid form, in Barracuda's dialect; the graph is not changed.
 
-    Each node is written by itself and keeps its name. What has no form in the dialect (computed pads, a Slice with
-    steps) is written as it is: validation says what Barracuda makes of it.
+    Each node is written by itself and keeps its name. What the dialect cannot express (computed pads, a Slice with
+    steps) is written unchanged: validation reports how Barracuda reads it.
     """
     copy = graph.copy()
     copy.name = graph.name
@@ -84,7 +84,7 @@ def _write_node(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> None:
                 _attributes(node, pads=list(pads), value=value or None)
         case "Clip":
             bounds = {name: parameter(node, name) for name in ("min", "max")}
-            if all(held is not None or not has(node, name) for name, held in bounds.items()):
+            if all(bound is not None or not has(node, name) for name, bound in bounds.items()):
                 _attributes(node, **{k: None if v is None else float(v.reshape(())) for k, v in bounds.items()})
         case "Slice":
             _write_slice(node, shapes)
@@ -126,12 +126,12 @@ def _write_node(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> None:
                 node.inputs, _ = node.inputs[:1], node.attrs.pop("axes", None)
 
 
-def _attributes(node: gs.Node, **held: Any) -> None:
-    """Parameters become attributes, and the inputs after the first go; None is left out."""
-    given = {name: value for name, value in held.items() if value is not None}
-    if len(given) or len(node.inputs) == 1 or all(tensor.is_empty() for tensor in node.inputs[1:]):
+def _attributes(node: gs.Node, **parameters: Any) -> None:
+    """Write parameters as attributes and remove the inputs after the first; a parameter of None is omitted."""
+    known = {name: value for name, value in parameters.items() if value is not None}
+    if len(known) or len(node.inputs) == 1 or all(tensor.is_empty() for tensor in node.inputs[1:]):
         node.inputs = [node.inputs[0]]
-        node.attrs |= given
+        node.attrs |= known
 
 
 def _from_the_front(node: gs.Node, shapes: LazyShapes) -> list[int] | None:
@@ -153,10 +153,10 @@ def _write_slice(node: gs.Node, shapes: LazyShapes) -> None:
     rank = shapes.here.rank(node.inputs[0])
     axes = axes if rank is None else [axis % rank for axis in axes]
     bounds = sorted(zip(axes, starts, (min(end, TO_THE_END) for end in ends), strict=True))
-    held = dict(
+    columns = dict(
         zip(("axes", "starts", "ends"), (list(column) for column in zip(*bounds, strict=True)), strict=True)
     )
-    _attributes(node, starts=held["starts"], ends=held["ends"], axes=held["axes"])
+    _attributes(node, starts=columns["starts"], ends=columns["ends"], axes=columns["axes"])
 
 
 def _opset_of(node: gs.Node, shapes: LazyShapes) -> int:
@@ -164,15 +164,15 @@ def _opset_of(node: gs.Node, shapes: LazyShapes) -> int:
     if node.op in ("Softmax", "LogSoftmax"):
         rank, axis = shapes.here.rank(node.inputs[0]), node.attrs.get("axis", -1)
         return 13 if rank is not None and axis not in (-1, rank - 1) else LOWEST_OPSET
-    given = tuple(n.given(node, index) is not None for index in range(len(node.inputs)))
+    present = tuple(n.given(node, index) is not None for index in range(len(node.inputs)))
     for opset in range(LOWEST_OPSET, onnx.defs.onnx_opset_version() + 1):
-        if fits(node.op, given, len(node.outputs), frozenset(node.attrs), opset):
+        if fits(node.op, present, len(node.outputs), frozenset(node.attrs), opset):
             return opset
     return LOWEST_OPSET
 
 
 @functools.cache
-def fits(operator: str, given: tuple[bool, ...], outputs: int, attributes: frozenset[str], opset: int) -> bool:
+def fits(operator: str, present: tuple[bool, ...], outputs: int, attributes: frozenset[str], opset: int) -> bool:
     """Whether an opset's definition of an operator takes a node with these inputs, outputs and attributes."""
     try:
         schema = onnx.defs.get_schema(operator, opset)
@@ -180,16 +180,21 @@ def fits(operator: str, given: tuple[bool, ...], outputs: int, attributes: froze
         return False
     single = onnx.defs.OpSchema.FormalParameterOption.Single
     required = [index for index, formal in enumerate(schema.inputs) if formal.option == single]
-    counts = len(given) <= schema.max_input and outputs <= schema.max_output
-    complete = all(index < len(given) and given[index] for index in required)
-    named = {name for name, held in schema.attributes.items() if held.required}
-    return counts and complete and not schema.deprecated and named <= attributes <= set(schema.attributes)
+    counts = len(present) <= schema.max_input and outputs <= schema.max_output
+    complete = all(index < len(present) and present[index] for index in required)
+    required_attributes = {name for name, definition in schema.attributes.items() if definition.required}
+    return (
+        counts
+        and complete
+        and not schema.deprecated
+        and required_attributes <= attributes <= set(schema.attributes)
+    )
 
 
 # --- what is in the dialect ----------------------------------------------------------------------------------
 
 _OWN = frozenset(["ImageScaler", "Swish"])
-"""Operators that Barracuda has and ONNX has not, or not as early."""
+"""Operators that Barracuda has but ONNX lacks, or added later."""
 
 
 def check(model: onnx.ModelProto) -> None:
@@ -216,11 +221,11 @@ def form_of(node: onnx.NodeProto, declared: int) -> int | None:
     """
     if node.op_type in _OWN or not _is_known(node.op_type):
         return declared
-    given = tuple(bool(name) for name in node.input)
-    names = frozenset(held.name for held in node.attribute)
+    present = tuple(bool(name) for name in node.input)
+    names = frozenset(attribute.name for attribute in node.attribute)
     later = 13 if node.op_type == "Resize" and declared in (11, 12) else declared
     for opset in (later, LOWEST_OPSET):
-        if fits(node.op_type, given, len(node.output), names, opset) and _typed(node, opset):
+        if fits(node.op_type, present, len(node.output), names, opset) and _typed(node, opset):
             return opset
     return None
 
@@ -233,4 +238,4 @@ def _is_known(operator: str) -> bool:
 def _typed(node: onnx.NodeProto, opset: int) -> bool:
     """Whether the attributes hold what the opset's definition says: numbers, lists, text."""
     attributes = onnx.defs.get_schema(node.op_type, opset).attributes
-    return all(int(attributes[held.name].type) == held.type for held in node.attribute)  # type: ignore[call-overload]
+    return all(int(attributes[attribute.name].type) == attribute.type for attribute in node.attribute)  # type: ignore[call-overload]

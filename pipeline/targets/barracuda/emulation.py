@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["EMULATIONS", "ROUNDING", "emulate"]
 
 ROUNDING = ("variance-in-one-pass",)
-"""Emulations of what only rounds otherwise than ONNX Runtime: what a model means is the same without them."""
+"""Emulations of differences in rounding only; `meaning` leaves them out."""
 
 
 def emulate(model: onnx.ModelProto, target: Target, leave_out: Collection[str] = ()) -> onnx.ModelProto:
     """A model that computes in ONNX Runtime what `model` computes on `target`; names of inputs and outputs stay.
 
-    `model` is not changed; `leave_out` names emulations to leave out. Sizes and values that are not known are left
-    as they are. Raises PipelineError `not-in-dialect` for a node in a form that neither the declared opset nor
+    `model` is not changed; `leave_out` names emulations to leave out. Nodes whose sizes or values are unknown stay
+    unchanged. Raises PipelineError `not-in-dialect` for a node in a form that neither the declared opset nor
     Barracuda's dialect has; a model with `error` findings may give an emulation that does not load.
     """
     dialect.check(model)

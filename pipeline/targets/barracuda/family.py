@@ -1,4 +1,4 @@
-"""What the shared machinery asks of Barracuda."""
+"""Barracuda's implementation of `Family`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FORM = (
 
 
 def _is_valid(model: onnx.ModelProto) -> bool:
-    """Whether the file is what ONNX says, which is what other tools read."""
+    """Whether the file is valid ONNX, which other tools can read."""
     import onnx
 
     try:

@@ -25,8 +25,8 @@ def _dropped(scene: Scene) -> None:
     """Inputs that are not constant at import become their defaults (ONNXNodeWrapper.cs:84@3.0.0)."""
     for node, rule in list(scene.hits("optional-input-dropped")):
         index, default = rule.options["input"], rule.options["default"]
-        held = n.given(node, index)
-        if held is None or (scene.constant(held) and "max_rank" not in rule.options):
+        tensor = n.given(node, index)
+        if tensor is None or (scene.constant(tensor) and "max_rank" not in rule.options):
             continue
         if default in ("zeros", "ones") and node.op in ("InstanceNormalization", "BatchNormalization"):
             sizes = [scene.shapes.static(n.given(node, other)) for other in range(1, len(node.inputs))]
@@ -116,8 +116,8 @@ def _operand(scene: Scene, node: gs.Node) -> tuple[np.ndarray | None, gs.Tensor 
 
 
 def _add_bias(scene: Scene, conv: gs.Node, shift: np.ndarray, count: int) -> None:
-    held = n.value(n.given(conv, 2))
-    bias = (np.zeros(count) if held is None else held) + shift
+    old = n.value(n.given(conv, 2))
+    bias = (np.zeros(count) if old is None else old) + shift
     conv.inputs = [*conv.inputs[:2], n.Builder(scene.graph, conv, pieces.STEM).const(bias, "bias")]
 
 
@@ -150,9 +150,9 @@ def _swapped(scene: Scene) -> None:
     }
     for node in scene.of(*swapped):
         for name in swapped[node.op]:
-            held = n.ints(node, name)
-            if held is not None and len(held) == 2:
-                node.attrs[name] = list(held[::-1])
+            pair = n.ints(node, name)
+            if pair is not None and len(pair) == 2:
+                node.attrs[name] = list(pair[::-1])
         strides = n.ints(node, "strides", (1, 1))
         if node.op == "ConvTranspose" and len(strides) == 2 and strides[0] != strides[1]:
             _rows_by_width(scene, node)
@@ -172,13 +172,13 @@ def _rows_by_width(scene: Scene, node: gs.Node) -> None:
     kernel = weight[2]
     height = (shape[2] - 1) * rows - pads[0] - pads[2] + kernel + extra[0]
     n.room(height + kernel, item=8)
-    place = np.arange(height + kernel - 1) - (kernel - pads[0] - 1)
-    source = np.fix(place / rows).astype(np.int64)
-    read = (np.fmod(place, columns) == 0) & (source >= 0) & (source < shape[2])
+    position = np.arange(height + kernel - 1) - (kernel - pads[0] - 1)
+    source = np.fix(position / rows).astype(np.int64)
+    read = (np.fmod(position, columns) == 0) & (source >= 0) & (source < shape[2])
     make = n.Builder(scene.graph, node, pieces.STEM)
     index = make.const(np.clip(source, 0, shape[2] - 1), "rows", np.int64)
-    taken = make.op("Gather", node.inputs[0], index, axis=2)
-    node.inputs[0] = make.op("Mul", taken, make.const(read.astype(np.float32).reshape(1, 1, -1, 1), "read"))
+    gathered = make.op("Gather", node.inputs[0], index, axis=2)
+    node.inputs[0] = make.op("Mul", gathered, make.const(read.astype(np.float32).reshape(1, 1, -1, 1), "read"))
     node.attrs.update(
         strides=[1, columns], pads=[kernel - 1, pads[1], kernel - 1, pads[3]], output_padding=[0, extra[1]]
     )
@@ -255,7 +255,7 @@ def _drop_pads(scene: Scene, axes: int) -> None:
         pads = pads_of(node, rank, scene.shapes)
         if pads is None or not any(pads[axis] or pads[axis + rank] for axis in range(axes)):
             continue
-        kept = [0 if place % rank < axes else pad for place, pad in enumerate(pads)]
+        kept = [0 if index % rank < axes else pad for index, pad in enumerate(pads)]
         pieces.set_pads(scene.graph, node, kept)
 
 
@@ -276,11 +276,11 @@ def _reflection(scene: Scene) -> None:
         make, tensor = n.Builder(scene.graph, node, pieces.STEM), node.inputs[0]
         for axis, size in sizes.items():
             n.room(size + pads[axis] + pads[axis + rank], item=8)
-            place = np.arange(-pads[axis], size + pads[axis + rank])
-            beyond = 2 * (size - 1) - place
-            place = np.clip(np.where(place < 0, -place, np.where(place < size, place, beyond)), 0, size - 1)
+            source = np.arange(-pads[axis], size + pads[axis + rank])
+            beyond = 2 * (size - 1) - source
+            source = np.clip(np.where(source < 0, -source, np.where(source < size, source, beyond)), 0, size - 1)
             out = node.outputs[0] if axis == padded[-1] else None
-            tensor = make.op("Gather", tensor, make.const(place, "place", np.int64), out=out, axis=axis)
+            tensor = make.op("Gather", tensor, make.const(source, "place", np.int64), out=out, axis=axis)
 
 
 # ------------------------------------------------------------------------------------------------ resizing
@@ -304,8 +304,8 @@ def _rounded(scene: Scene) -> None:
         scales = scales_of(node, scene.shapes)
         if scales is None or n.given(node, 3) is not None:
             continue
-        held = pieces.scales_input(node)
-        early = held is None or scene.constant(held) or scene.view.target.constants is None
+        scales_tensor = pieces.scales_input(node)
+        early = scales_tensor is None or scene.constant(scales_tensor) or scene.view.target.constants is None
         used = np.round(scales) if early else np.floor(scales)
         used[:2] = 1
         if not used.all():

@@ -25,10 +25,10 @@ def _memory(scene: Scene) -> None:
         if before is None or after is None:
             continue
         make = n.Builder(scene.graph, node, pieces.STEM)
-        turned = make.op("Transpose", node.inputs[0], perm=_last(before))
-        wanted = make.const([after[axis] for axis in _last(len(after))], "shape", np.int64)
-        shaped = make.op("Reshape", turned, wanted)
-        make.op("Transpose", shaped, out=node.outputs[0], perm=_first(len(after)))
+        transposed = make.op("Transpose", node.inputs[0], perm=_last(before))
+        new_shape = make.const([after[axis] for axis in _last(len(after))], "shape", np.int64)
+        reshaped = make.op("Reshape", transposed, new_shape)
+        make.op("Transpose", reshaped, out=node.outputs[0], perm=_first(len(after)))
 
 
 @emulation("flatten-channels-last")
@@ -140,10 +140,10 @@ def _softmax_flattens(scene: Scene) -> None:
         rank = scene.shapes.rank(node.inputs[0])
         if rank is None or rank < 3:
             continue
-        made, make = node.outputs[0], n.Builder(scene.graph, node, pieces.STEM)
-        node.outputs = [gs.Variable(f"{made.name}/normalised")]
-        turned = make.op("Transpose", node.outputs[0], perm=_last(rank))
-        make.op("Reshape", turned, make.const([0, -1, *[1] * (rank - 2)], "row", np.int64), out=made)
+        result, make = node.outputs[0], n.Builder(scene.graph, node, pieces.STEM)
+        node.outputs = [gs.Variable(f"{result.name}/normalised")]
+        transposed = make.op("Transpose", node.outputs[0], perm=_last(rank))
+        make.op("Reshape", transposed, make.const([0, -1, *[1] * (rank - 2)], "row", np.int64), out=result)
 
 
 @emulation("softmax-over-everything")

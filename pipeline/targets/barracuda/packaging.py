@@ -1,4 +1,4 @@
-"""Barracuda's importer as Unity's files and logs show it: its meta, its main object, its complaints."""
+"""Barracuda's importer in Unity's files and logs: its meta, its main object, its error messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NN_MODEL = file_id("MonoBehaviour", "main obj")
 """5022602860645237092: the NNModel inside an imported .onnx (formats.md, section 2)."""
 
 _IMPORT_ERROR = re.compile(r"^Asset import failed, \"[^\"\n]+\.onnx\"[^\n]*(?:\n[^\n]+)?", re.MULTILINE)
-"""The reason of an OnnxImportException stands on the line after."""
+"""The message of an OnnxImportException is on the next line."""
 
 
 def importer_meta(guid: str, target: Target) -> bytes:
@@ -27,6 +27,6 @@ def importer_meta(guid: str, target: Target) -> bytes:
 
 
 def import_error(log: str) -> str:
-    """The first complaint about an .onnx file in a log of the editor, "" where there is none."""
+    """The first import error of an .onnx file in a log of the editor; "" if there is none."""
     found = _IMPORT_ERROR.search(log)
     return " ".join(found[0].split()) if found else ""

@@ -1,6 +1,6 @@
-"""Pieces that the imitations are made of: inputs left out, resizes with other scales, integers kept as floats.
+"""Helpers of the emulations: removing inputs, resizing with other scales, keeping integers as floats.
 
-They change nodes as a file has them, in whatever form, to forms that hold from opset 13 on.
+They take nodes in the form that the file has and write forms that are valid from opset 13 on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.graph import Shapes
 
 STEM = "emulated"
-"""In the names of what the emulation makes."""
+"""Part of the names of nodes that the emulation adds."""
 # fmt: off
 _FLAT = {
     "Add", "Sub", "Mul", "Div", "Pow", "Neg", "Abs", "Max", "Min", "Sum", "Mean", "Clip", "Relu",
@@ -27,12 +27,12 @@ _FLAT = {
     "Tile", "Gather", "Where", "Flatten", "Sign", "Floor", "Ceil", "Round",
 }
 # fmt: on
-"""Operators that compute on integers as on floats: behind a Cast that does nothing they see floats."""
+"""Operators that compute on integers as on floats: after a Cast that does nothing they compute on floats."""
 _COMPARISONS = frozenset(["Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"])
 
 
 def leave_out(node: gs.Node, index: int) -> None:
-    """Take away an optional input."""
+    """Remove an optional input."""
     if index < len(node.inputs):
         node.inputs[index] = gs.Variable.empty()
         while node.inputs and node.inputs[-1].is_empty():
@@ -40,14 +40,14 @@ def leave_out(node: gs.Node, index: int) -> None:
 
 
 def set_pads(graph: gs.Graph, node: gs.Node, pads: Any) -> None:
-    """Give a Pad these pads over all axes, as inputs."""
+    """Set the pads of a Pad for all axes, as inputs."""
     make = n.Builder(graph, node, STEM)
     value = node.attrs.pop("value", None)
     node.attrs.pop("pads", None)
-    held = make.const(value, "value") if value is not None else n.given(node, 2)
+    fill = make.const(value, "value") if value is not None else n.given(node, 2)
     node.inputs = [node.inputs[0], make.const(list(pads), "pads", np.int64)]
-    if held is not None and n.text(node, "mode", "constant") == "constant":
-        node.inputs.append(held)
+    if fill is not None and n.text(node, "mode", "constant") == "constant":
+        node.inputs.append(fill)
 
 
 # ------------------------------------------------------------------------------------------------ resizing
@@ -57,7 +57,7 @@ def scales_input(node: gs.Node) -> gs.Tensor | None:
 
 
 def set_scales(graph: gs.Graph, node: gs.Node, scales: np.ndarray) -> None:
-    """Turn a node into a Resize with these literal scales."""
+    """Turn a node into a Resize with these constant scales."""
     make = n.Builder(graph, node, STEM)
     for name in ("scales", "height_scale", "width_scale"):
         node.attrs.pop(name, None)
@@ -68,7 +68,7 @@ def set_scales(graph: gs.Graph, node: gs.Node, scales: np.ndarray) -> None:
 
 
 def to_resize(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
-    """Upsample and Resize-10 become Resize-11, which says itself that they are asymmetric and rounded down."""
+    """Upsample and Resize-10 become Resize-11, whose attributes say asymmetric and rounded down."""
     if node.op == "Resize" and len(node.inputs) > 2:
         sizes = n.given(node, 3)
         scales = n.given(node, 2)
@@ -100,12 +100,12 @@ def flat_softmax(graph: gs.Graph, node: gs.Node, axis: int) -> None:
     make = n.Builder(graph, node, STEM)
     shape = make.op("Shape", node.inputs[0])
     flat = make.op("Flatten", node.inputs[0], axis=axis)
-    done = make.op(node.op, flat, axis=-1)
-    make.op("Reshape", done, shape, out=node.outputs[0])
+    normalised = make.op(node.op, flat, axis=-1)
+    make.op("Reshape", normalised, shape, out=node.outputs[0])
 
 
 def shorten(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
-    """Let a Slice lose what does not fill a step, and a backward one give its first element."""
+    """Drop from a Slice the rest that does not fill a step, and reduce a backward one to its first element."""
     spec, shape = slice_spec(node, shapes), shapes.of(node.inputs[0])
     if spec is None or shape is None:
         return
@@ -128,7 +128,7 @@ def shorten(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
 
 
 def keep_floats(graph: gs.Graph, seeds: list[gs.Node], type_of: Callable[[str], int | None]) -> None:
-    """Let `seeds` (Casts to integers, Divs of integers) give floats, and what computes with them too.
+    """Make `seeds` (Casts to integers, Divs of integers) and everything computed from them floats.
 
     Where an operator needs integers (indices, shapes) they are converted there.
     """

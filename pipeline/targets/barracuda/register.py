@@ -1,4 +1,4 @@
-"""The register of Barracuda's semantic differences, by the name that its data files list among `semantics`."""
+"""The emulations of Barracuda's semantic differences, by their names under `semantics` in its data files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of Barracuda that are code: how its importer and its layers read a node."""
+"""Barracuda's rules that need code: how its importer and its layers read a node."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What 1.0.4 believes of the numbers that a graph computes from sizes, and where that matters.
+"""The values that 1.0.4 assumes for numbers that a graph computes from sizes, and where they are wrong.
 
 Its importer folds all that follows from a Shape, and takes -1 for every size but the channels; integers are floats
 (ONNXModelImporter.cs:151@1.0.4). `(H * 2) / H` comes out right that way, `H * 2` does not. The same sub-graphs are
-computed as ONNX means them, at trial sizes where the file leaves sizes open, and compared.
+also computed as ONNX defines them, at trial sizes where the file leaves sizes open, and compared.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from pipeline.targets.barracuda.rules.register import kind
-from pipeline.targets.barracuda.rules.slicing import asked, taken_cut
+from pipeline.targets.barracuda.rules.slicing import onnx_range, truncated_range
 from pipeline.validation.findings import Severity
 from pipeline.validation.kinds import Hit, variable
 from pipeline.validation.view import View, attribute, given
@@ -41,9 +41,9 @@ def computed(view: View, sizes: Callable[[str], Shape | None], exact: bool) -> V
         node = view.nodes[index]
         if not node.output or node.op_type == "Constant":
             continue
-        held = [values.get(name, _stored(view, name)) for name in node.input if name]
+        inputs = [values.get(name, _stored(view, name)) for name in node.input if name]
         try:
-            result = _compute(node, held, sizes, exact)
+            result = _compute(node, inputs, sizes, exact)
         except (ArithmeticError, IndexError, TypeError, ValueError):
             continue
         if result is not None:
@@ -60,35 +60,35 @@ def _stored(view: View, name: str) -> np.ndarray | None:
 
 
 def _compute(
-    node: onnx.NodeProto, held: list[np.ndarray | None], sizes: Callable[[str], Shape | None], exact: bool
+    node: onnx.NodeProto, inputs: list[np.ndarray | None], sizes: Callable[[str], Shape | None], exact: bool
 ) -> np.ndarray | None:
     if node.op_type == "Shape":
         shape = sizes(node.input[0])
         if shape is None or None in shape:
             return None
         return np.asarray(shape, dtype=np.int64 if exact else np.float64)
-    if not held or held[0] is None or any(value is None for value in held):
+    if not inputs or inputs[0] is None or any(value is None for value in inputs):
         return None
-    first = held[0]
+    first = inputs[0]
     with np.errstate(all="ignore"):
         match node.op_type:
             case name if name in _SAME:
                 return first
             case name if name in _ARITHMETIC:
-                return _ARITHMETIC[name](*held)
+                return _ARITHMETIC[name](*inputs)
             case "Div":
-                whole = exact and all(value.dtype.kind in "iu" for value in held)  # type: ignore[union-attr]
-                return np.fix(first / held[1]).astype(np.int64) if whole else first / held[1]
+                whole = exact and all(value.dtype.kind in "iu" for value in inputs)  # type: ignore[union-attr]
+                return np.fix(first / inputs[1]).astype(np.int64) if whole else first / inputs[1]
             case "Cast":
                 kind_of = onnx.helper.tensor_dtype_to_np_dtype(attribute(node, "to"))
                 return first.astype(kind_of) if exact else first.astype(np.float64)
             case "Concat":
-                return np.concatenate(held)  # type: ignore[arg-type]
+                return np.concatenate(inputs)  # type: ignore[arg-type]
             case "Gather":
-                return first[held[1].astype(np.int64)]  # type: ignore[union-attr]
+                return first[inputs[1].astype(np.int64)]  # type: ignore[union-attr]
             case "Slice":
-                if len(held) > 2:
-                    start, end = int(held[1][0]), int(held[2][0])  # type: ignore[index]
+                if len(inputs) > 2:
+                    start, end = int(inputs[1][0]), int(inputs[2][0])  # type: ignore[index]
                 else:
                     start, end = attribute(node, "starts")[0], attribute(node, "ends")[0]
                 return first[start:end]
@@ -97,10 +97,10 @@ def _compute(
 
 def _pair(view: View) -> tuple[Values, Values]:
     """(what 1.0.4 believes, what is meant), kept with the view."""
-    held = view.__dict__.get("believed")
-    if held is None and not any(node.op_type == "Shape" for node in view.nodes):
-        held = view.__dict__["believed"] = ({}, {})
-    if held is None:
+    pair = view.__dict__.get("believed")
+    if pair is None and not any(node.op_type == "Shape" for node in view.nodes):
+        pair = view.__dict__["believed"] = ({}, {})
+    if pair is None:
         from pipeline.graph import infer
         from pipeline.targets.barracuda.rules.consequences import trial_inputs
 
@@ -113,8 +113,8 @@ def _pair(view: View) -> tuple[Values, Values]:
 
         graph = view.surgeon
         known = infer(graph, trial_inputs(graph)).known if graph is not None else {}
-        held = view.__dict__["believed"] = (computed(view, fake, False), computed(view, known.get, True))
-    return held
+        pair = view.__dict__["believed"] = (computed(view, fake, False), computed(view, known.get, True))
+    return pair
 
 
 @kind("shape-believed")
@@ -127,25 +127,25 @@ def _believed(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if not all(name in believed for name in names):
         return
     numbers = [believed[name] for name in names]
-    told = f"-1 is used for every size except the channels, and {node.op_type} computes with it"
+    message = f"-1 is used for every size except the channels, and {node.op_type} computes with it"
     if node.op_type == "Reshape":
         if (numbers[0] < 0).sum() > 1 and not _like_its_source(view, node, numbers[0]):
             unknown = "ArgumentException: Can only specify one unknown dimension"
-            yield Hit(told, "shape", Severity.ERROR, {"text": unknown})
+            yield Hit(message, "shape", Severity.ERROR, {"text": unknown})
         return
-    wanted = [meant.get(name) for name in names]
+    correct = [meant.get(name) for name in names]
     if node.op_type == "Slice":
-        verdict = _slice(view, node, numbers, wanted)
+        verdict = _slice(view, node, numbers, correct)
     else:
         used = numbers[0][2:]
-        same = wanted[0] is not None and np.allclose(used, wanted[0][2:])
+        same = correct[0] is not None and np.allclose(used, correct[0][2:])
         verdict = None if same else Severity.WRONG
         if node.op_type == "Upsample" and (used < 1).all():
             verdict = Severity.ERROR  # taken for a pool, whose pads are missing (ONNXModelImporter.cs:945@1.0.4)
     if verdict == Severity.WRONG and view.joins_later(node):
         verdict = Severity.ERROR
     if verdict is not None:
-        yield Hit(told, severity=verdict)
+        yield Hit(message, severity=verdict)
 
 
 def _like_its_source(view: View, node: onnx.NodeProto, shape: np.ndarray) -> bool:
@@ -156,22 +156,22 @@ def _like_its_source(view: View, node: onnx.NodeProto, shape: np.ndarray) -> boo
 
 
 def _slice(
-    view: View, node: onnx.NodeProto, numbers: list[np.ndarray], wanted: list[np.ndarray | None]
+    view: View, node: onnx.NodeProto, numbers: list[np.ndarray], correct: list[np.ndarray | None]
 ) -> Severity | None:
     shape, axes = view.shape(given(node, 0)), view.value(given(node, 3)) if given(node, 3) else None
-    if shape is None or wanted[0] is None or wanted[1] is None:
+    if shape is None or correct[0] is None or correct[1] is None:
         return None
     places = range(len(numbers[0])) if axes is None else [int(axis) for axis in axes.reshape(-1)]
     for at, axis in enumerate(places):
         size = shape[axis]
         start, end = (int(np.fix(value[at])) for value in numbers)
         if size is None:
-            if (start, end) != (int(wanted[0][at]), int(wanted[1][at])):
+            if (start, end) != (int(correct[0][at]), int(correct[1][at])):
                 return Severity.WRONG
             continue
-        taken = taken_cut(size, start, end, 1, False)
-        if taken is None:
+        selected = truncated_range(size, start, end, 1, False)
+        if selected is None:
             return Severity.ERROR
-        if taken != asked(size, int(wanted[0][at]), int(wanted[1][at]), 1):
+        if selected != onnx_range(size, int(correct[0][at]), int(correct[1][at]), 1):
             return Severity.WRONG
     return None

@@ -1,4 +1,4 @@
-"""Rules of operators with several operands: which axis of one meets which axis of another.
+"""Rules of operators with several operands: which axes are aligned with each other.
 
 ONNX aligns the last axes. Barracuda gives every tensor places in N, C, H, W by its own rank, and 1.0.4 gives a
 constant other places than data.
@@ -74,7 +74,7 @@ def _filled(shape: Shape, shapes: list[Shape]) -> Shape:
 def _collide(operands: list[dict[str, int | None]]) -> bool:
     """Whether a place has two known sizes that differ and are not 1."""
     for place in "NCHW":
-        sizes = {held.get(place, 1) for held in operands} - {1, None}
+        sizes = {operand.get(place, 1) for operand in operands} - {1, None}
         if len(sizes) > 1:
             return True
     return False

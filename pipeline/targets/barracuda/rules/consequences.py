@@ -1,4 +1,4 @@
-"""The sizes that follow when the target ignores what a graph asks for.
+"""Conflicts of sizes that follow where the target ignores an attribute.
 
 An ignored pad or a rounded scale is `wrong` where it happens, and an `error` where tensors of different size meet
 later (1.0.4 imports a network with Pad-11 and throws at the first residual addition, measured.md section 3).
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.targets.barracuda.rules.shaping import slice_of
-from pipeline.targets.barracuda.rules.slicing import INT32_MAX, asked, taken_cut, taken_rounded
+from pipeline.targets.barracuda.rules.slicing import INT32_MAX, onnx_range, rounded_range, truncated_range
 
 if TYPE_CHECKING:
     import onnx
@@ -44,19 +44,19 @@ def disagreements(view: View) -> list[tuple[str, str]]:
         copy = graph.copy()
         for node in copy.nodes:
             _change(node, view, meant)
-        made = infer(copy, inputs)
-        found = made.problems + [
-            (node.name, f"data of rank {made.rank(node.inputs[0])} meets a matrix")
+        inferred = infer(copy, inputs)
+        problems = inferred.problems + [
+            (node.name, f"data of rank {inferred.rank(node.inputs[0])} meets a matrix")
             for node in copy.nodes
-            if node.op == "Gemm" and made.rank(node.inputs[0]) not in (2, meant.rank(node.inputs[0]), None)
+            if node.op == "Gemm" and inferred.rank(node.inputs[0]) not in (2, meant.rank(node.inputs[0]), None)
         ]
-        return [(name, what) for name, what in found if name not in before and "kernel" not in what]
+        return [(name, what) for name, what in problems if name not in before and "kernel" not in what]
     except Exception:  # a graph too odd to be read here has its own finding
         return []
 
 
 TRIAL = (1, 3, 64, 96)
-"""Sizes along the axes of a picture that stand for sizes which are left open."""
+"""Sizes along the axes of a picture, used where sizes are unknown."""
 
 
 def trial_inputs(graph: gs.Graph) -> dict[str, list[int | None]]:
@@ -93,7 +93,7 @@ _CHANGED: dict[str, tuple[str, ...]] = {
 
 
 def _stand_in(node: gs.Node) -> Any:
-    """What `_change` looks at and changes of a node, apart from its graph."""
+    """A copy of the parts of a node that `_change` reads and writes, detached from the graph."""
     return SimpleNamespace(
         op=node.op,
         name=node.name,
@@ -104,7 +104,7 @@ def _stand_in(node: gs.Node) -> Any:
 
 
 def _change(node: gs.Node, view: View, meant: Shapes) -> bool:
-    """Give the node the attributes that the target computes with. Whether anything changed."""
+    """Set the attributes that the target computes with; return whether anything changed."""
     has = view.target.semantics.__contains__
     old = {key: value for key, value in node.attrs.items() if isinstance(value, (int, float, str, list, tuple))}
     if node.op in ("Conv", "ConvTranspose", "MaxPool", "AveragePool") and has("height-width-swapped"):
@@ -142,14 +142,14 @@ def _change(node: gs.Node, view: View, meant: Shapes) -> bool:
 def _round_scales(node: gs.Node) -> bool:
     import onnx_graphsurgeon as gs
 
-    place = 1 if node.op == "Upsample" or len(node.inputs) == 2 else 2
-    scales = node.inputs[place] if place < len(node.inputs) else None
+    index = 1 if node.op == "Upsample" or len(node.inputs) == 2 else 2
+    scales = node.inputs[index] if index < len(node.inputs) else None
     if not isinstance(scales, gs.Constant) or len(node.inputs) > 3 or scales.values.size < 3:
         return False
-    held = np.array(scales.values, dtype=np.float32)
+    values = np.array(scales.values, dtype=np.float32)
     with contextlib.suppress(ValueError):
-        if (held[2:] >= 1).all() and (held != np.round(held)).any():
-            node.inputs[place] = gs.Constant(f"{scales.name}/rounded/{node.name}", np.round(held))
+        if (values[2:] >= 1).all() and (values != np.round(values)).any():
+            node.inputs[index] = gs.Constant(f"{scales.name}/rounded/{node.name}", np.round(values))
             return True
     return False
 
@@ -165,12 +165,12 @@ def backwards(node: gs.Node, view: View, shape: Shape | None) -> bool:
         size = shape[axis]
         if size is None:
             return False
-        count, first = asked(size, start, end, step)
+        count, first = onnx_range(size, start, end, step)
         if step < 0:
             one = "slice-steps-rounded" in view.target.semantics
-            taken = 1 if one else taken_rounded(size, start, end, step)[0]
-            changed |= taken != count
-            count, first = taken, 0
+            selected = 1 if one else rounded_range(size, start, end, step)[0]
+            changed |= selected != count
+            count, first = selected, 0
         starts.append(first)
         ends.append(first + count)
     if changed:
@@ -192,13 +192,15 @@ def overflow(node: gs.Node, view: View, known: Shape | None = None) -> bool:
     bounds = slice_of(view, proto) if proto is not None else None
     if shape is None or bounds is None or len(node.inputs) < 3:
         return False
-    held, changed = [], False
+    new_ends, changed = [], False
     for axis, start, end, step in bounds:
         size = shape[axis] if -len(shape) <= axis < len(shape) else None
-        taken = taken_cut(size, start, end, step, False) if end > INT32_MAX and step > 0 and size else None
-        if size and taken is not None and taken[1] + (taken[0] - 1) * step < size:
-            end, changed = taken[1] + (taken[0] - 1) * step + 1, True
-        held.append(end)
+        selected = (
+            truncated_range(size, start, end, step, False) if end > INT32_MAX and step > 0 and size else None
+        )
+        if size and selected is not None and selected[1] + (selected[0] - 1) * step < size:
+            end, changed = selected[1] + (selected[0] - 1) * step + 1, True
+        new_ends.append(end)
     if changed:
-        node.inputs[2] = gs.Constant(f"{node.name}/ends", np.asarray(held, dtype=np.int64))
+        node.inputs[2] = gs.Constant(f"{node.name}/ends", np.asarray(new_ends, dtype=np.int64))
     return changed

@@ -10,7 +10,7 @@ import onnx
 
 from pipeline.targets.barracuda.rules.register import kind
 from pipeline.targets.barracuda.rules.shaping import slice_of
-from pipeline.targets.barracuda.rules.slicing import asked, taken_rounded
+from pipeline.targets.barracuda.rules.slicing import onnx_range, rounded_range
 from pipeline.validation.findings import Severity
 from pipeline.validation.kinds import Hit, plain
 from pipeline.validation.view import View, attribute, given
@@ -78,8 +78,8 @@ def _symmetric_pads(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
         if any(total % 2 for total in used):
             yield Hit("auto_pad asks for one more row or column on one side", "auto_pad")
         elif used != meant:
-            told = f"auto_pad at a width of {width}: the pads are those of a convolution, not of its transpose"
-            yield Hit(told, "auto_pad", Severity.WRONG)
+            message = f"auto_pad at a width of {width}: the pads are those of a convolution, not of its transpose"
+            yield Hit(message, "auto_pad", Severity.WRONG)
         return
     if pads and pads[: len(pads) // 2] != pads[len(pads) // 2 :]:
         yield Hit(f"pads={plain(pads)} differ between begin and end", "pads")
@@ -112,21 +112,21 @@ def _one_dimensional(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
 
 def pads_of(view: View, node: onnx.NodeProto) -> list[int] | None:
     """A Pad's pads, all begins then all ends over all axes; None when they are not known."""
-    held = attribute(node, "pads") or attribute(node, "paddings")
+    listed = attribute(node, "pads") or attribute(node, "paddings")
     rank = view.rank(given(node, 0))
-    if held is None:
+    if listed is None:
         value = view.value(given(node, 1))
         if value is None:
             return None
-        held = [int(v) for v in value.reshape(-1)]
+        listed = [int(v) for v in value.reshape(-1)]
     axes = view.value(given(node, 3)) if given(node, 3) else None
     if axes is not None and rank is not None:
         full = [0] * (2 * rank)
         for index, axis in enumerate(int(a) % rank for a in axes.reshape(-1)):
-            if index + len(axes) < len(held):
-                full[axis], full[axis + rank] = held[index], held[index + len(axes)]
+            if index + len(axes) < len(listed):
+                full[axis], full[axis + rank] = listed[index], listed[index + len(axes)]
         return full
-    return held if len(held) % 2 == 0 else None
+    return listed if len(listed) % 2 == 0 else None
 
 
 def _from_input(node: onnx.NodeProto) -> bool:
@@ -160,7 +160,7 @@ def _pads_fold(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 def _reversed_slice(view: View, name: str, how: str) -> bool:
     """Whether the constants behind a tensor pass through a Slice with a negative step that comes out wrong.
 
-    `how` is "any" where all such slices do, "rounded" where it depends on the size (`slicing.taken_rounded`).
+    `how` is "any" where all such slices do, "rounded" where it depends on the size (`slicing.rounded_range`).
     """
     if not how:
         return False
@@ -183,7 +183,7 @@ def _loses(view: View, node: onnx.NodeProto) -> bool:
     if shape is None:
         return False
     bounds = [(shape[axis], start, end, step) for axis, start, end, step in slice_of(view, node) or ()]
-    return any(size and taken_rounded(size, *cut) != asked(size, *cut) for size, *cut in bounds)
+    return any(size and rounded_range(size, *cut) != onnx_range(size, *cut) for size, *cut in bounds)
 
 
 @kind("pad-rank")
@@ -235,8 +235,8 @@ def _axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     axes, rank = view.value(given(node, 3)), view.rank(given(node, 0))
     if axes is None or rank is None or [int(a) % rank for a in axes.reshape(-1)] != list(range(rank)):
         fails = axes is not None and rank is not None and axes.size < rank
-        told = "the axes input is not read: the pads are applied to other axes"
-        yield Hit(told, "axes", Severity.ERROR if fails else None)
+        message = "the axes input is not read: the pads are applied to other axes"
+        yield Hit(message, "axes", Severity.ERROR if fails else None)
 
 
 @kind("pad-rank5-mode")

@@ -73,9 +73,9 @@ def _gemm_transposed(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
 @kind("lstm-weights")
 def _lstm_weights(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """W, R and B are all constant, or none is; a B that is left out counts as computed."""
-    held = {what: given(node, index) in view.constants for index, what in ((1, "W"), (2, "R"), (3, "B"))}
-    if len(set(held.values())) > 1:
-        odd = [what for what, constant in held.items() if not constant]
+    is_constant = {what: given(node, index) in view.constants for index, what in ((1, "W"), (2, "R"), (3, "B"))}
+    if len(set(is_constant.values())) > 1:
+        odd = [what for what, constant in is_constant.items() if not constant]
         yield Hit(f"{' and '.join(odd)} must be given as constants beside the other weights", odd[0])
 
 
@@ -90,11 +90,11 @@ def _transpose_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterato
     if order == [0, 2, 3, 1] and _turned_inputs(view):
         return  # fed and read channels-last, as the file says
     if not vector(shape) and stays(view, node.output[0]):
-        told = f"perm={plain(order)} at the output is only a note about the layout: the values stay as they are"
-        yield Hit(told, "perm", silent=silent)
+        message = f"perm={plain(order)} at the output is only a note about the layout: the values stay as they are"
+        yield Hit(message, "perm", silent=silent)
     elif not vector(shape) and order == [0, 2, 3, 1] and not _flattened(view, node.output[0]):
-        told = f"perm={plain(order)} is only a note about the layout: operators after it see the old order"
-        yield Hit(told, "perm", silent=silent)
+        message = f"perm={plain(order)} is only a note about the layout: operators after it see the old order"
+        yield Hit(message, "perm", silent=silent)
     elif not silent:
         yield cosmetic(f"perm={plain(order)} is only a note about the layout", "perm")
 
@@ -121,8 +121,8 @@ def _flatten_gemm(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
     if not any(reader.op_type in ("Gemm", "MatMul") for reader in view.consumers(node.output[0])):
         return
     if all(size == 1 for size in shape[2:]):
-        told = "Flatten of a map is read as a change of layout; at 1x1 the values are correct"
-        yield Hit(told, severity=Severity.NOTE)
+        message = "Flatten of a map is read as a change of layout; at 1x1 the values are correct"
+        yield Hit(message, severity=Severity.NOTE)
     else:
         yield Hit(f"Flatten of a map of {text(shape)} before a Gemm gives the values in channels-last order")
 
@@ -211,28 +211,28 @@ def _is_whole(view: View, name: str) -> bool:
 
 @kind("cast-truncates")
 def _cast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    wanted, name = attribute(node, "to"), given(node, 0)
-    have = view.dtype(name)
+    to_type, name = attribute(node, "to"), given(node, 0)
+    from_type = view.dtype(name)
     readers = view.consumers(node.output[0]) if node.output and node.output[0] not in view.outputs else []
     if readers and all(reader.op_type == "Gather" and given(reader, 0) != node.output[0] for reader in readers):
         return  # indices are cut to whole numbers where they are used
-    if wanted in _NARROW and have not in _NARROW:
-        yield Hit(f"Cast to {onnx.TensorProto.DataType.Name(wanted)} does nothing: values are not rounded", "to")
+    if to_type in _NARROW and from_type not in _NARROW:
+        yield Hit(f"Cast to {onnx.TensorProto.DataType.Name(to_type)} does nothing: values are not rounded", "to")
         return
-    if have not in _FLOATS or (wanted not in _INTEGERS and wanted != onnx.TensorProto.BOOL):
+    if from_type not in _FLOATS or (to_type not in _INTEGERS and to_type != onnx.TensorProto.BOOL):
         return
     value = view.value(name)
     if value is not None and value.dtype.kind == "f":
         whole = (
-            np.isin(value, (0, 1)).all() if wanted == onnx.TensorProto.BOOL else (value == np.trunc(value)).all()
+            np.isin(value, (0, 1)).all() if to_type == onnx.TensorProto.BOOL else (value == np.trunc(value)).all()
         )
         if whole:
             return
-    if wanted != onnx.TensorProto.BOOL and _is_whole(view, name):
+    if to_type != onnx.TensorProto.BOOL and _is_whole(view, name):
         return
     if name in view.folds and value is None:
         return
-    kind_name = onnx.TensorProto.DataType.Name(wanted)
+    kind_name = onnx.TensorProto.DataType.Name(to_type)
     yield Hit(f"Cast to {kind_name} does nothing: the fraction stays", "to")
 
 
@@ -311,17 +311,17 @@ def _softmax(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     default = 1 if old else -1
     axis = attribute(node, "axis", default)
     axis = axis + rank if axis < 0 else axis
-    asked = set(range(axis, rank)) if old else {axis}
+    required = set(range(axis, rank)) if old else {axis}
     written = attribute(node, "axis", 1)
     written = written + rank if written < 0 else written
-    here = set(range(1, rank)) if rule.options["normalises"] == "all" else {written}
-    if list(asked) in ([0], [2] if rank == 4 else [0]) and rule.options.get("channels_and_width"):
-        yield Hit(f"axis {next(iter(asked))} of rank {rank} is not normalised over: another is", "axis")
+    computed = set(range(1, rank)) if rule.options["normalises"] == "all" else {written}
+    if list(required) in ([0], [2] if rank == 4 else [0]) and rule.options.get("channels_and_width"):
+        yield Hit(f"axis {next(iter(required))} of rank {rank} is not normalised over: another is", "axis")
         return
     wide = {place for place, size in enumerate(shape) if size != 1}
-    if asked & wide != here & wide:
+    if required & wide != computed & wide:
         yield Hit(
-            f"over axis {' and '.join(map(str, sorted(asked)))} is asked for, "
-            f"over {' and '.join(map(str, sorted(here)))} is computed",
+            f"over axis {' and '.join(map(str, sorted(required)))} is asked for, "
+            f"over {' and '.join(map(str, sorted(computed)))} is computed",
             "axis",
         )

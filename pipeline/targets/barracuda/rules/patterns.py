@@ -160,7 +160,7 @@ _TO_LAST, _TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
 @graph_kind("channels-last")
 def _channels_last(view: View, rule: Rule) -> Found:
-    turns = [
+    transposes = [
         node
         for node in view.nodes
         if node.op_type == "Transpose"
@@ -168,10 +168,10 @@ def _channels_last(view: View, rule: Rule) -> Found:
         and node.output
         and variable(view, given(node, 0))
     ]
-    if not turns or not any(node.op_type in ("Conv", "ConvTranspose") for node in view.nodes):
+    if not transposes or not any(node.op_type in ("Conv", "ConvTranspose") for node in view.nodes):
         return
     behind = _behind(view)
-    for node in turns:
+    for node in transposes:
         if attribute(node, "perm") == _TO_FIRST:
             if given(node, 0) in view.inputs:
                 yield (
@@ -183,13 +183,13 @@ def _channels_last(view: View, rule: Rule) -> Found:
         if not operators:
             continue
         if "product" in operators:
-            told = "a matrix product on channels-last data between two transposes throws when it runs"
-            yield node, Hit(told, severity=Severity.ERROR)
+            message = "a matrix product on channels-last data between two transposes throws when it runs"
+            yield node, Hit(message, severity=Severity.ERROR)
         elif "reduction" in operators:
-            told = (
+            message = (
                 "a reduction with a negative axis on channels-last data between two transposes reduces the batch"
             )
-            yield node, Hit(told, severity=Severity.WRONG)
+            yield node, Hit(message, severity=Severity.WRONG)
         else:
             yield (
                 node,
@@ -202,7 +202,7 @@ def _channels_last(view: View, rule: Rule) -> Found:
 
 def _behind(view: View) -> dict[str, frozenset[str]]:
     """What lies behind a tensor, up to the next transpose or to where it is not an image any more."""
-    found: dict[str, frozenset[str]] = {}
+    behind: dict[str, frozenset[str]] = {}
     for index in reversed(view.order):
         node = view.nodes[index]
         for output in node.output:
@@ -212,10 +212,10 @@ def _behind(view: View) -> dict[str, frozenset[str]]:
                     continue
                 kinds.add(_role(view, reader))
                 for later in reader.output:
-                    kinds |= found.get(later, frozenset())
+                    kinds |= behind.get(later, frozenset())
             if output and kinds:
-                found[output] = frozenset(kinds)
-    return found
+                behind[output] = frozenset(kinds)
+    return behind
 
 
 def _role(view: View, node: onnx.NodeProto) -> str:

@@ -1,4 +1,4 @@
-"""Rules of Resize and Upsample: what the target samples, against what ONNX says.
+"""Rules of Resize and Upsample: where the target samples, compared with ONNX.
 
 Barracuda samples linear always with half-pixel coordinates clamped at the edge (Generic.compute:263@3.0.0) and
 nearest always asymmetric and rounded down (BarracudaReferenceImpl.compute:1553@3.0.0). Whether that differs is
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.targets import Rule
 
 _TRIAL = 12
-"""Input size that stands for an unknown one when coordinates are compared."""
+"""Input size used in place of an unknown one when coordinates are compared."""
 _LINEAR = ("linear", "bilinear")
 _TORCH = ("pytorch", "unity-bridge-pipeline")
 """Producers whose Upsample and Resize-10 in linear mode mean half-pixel coordinates: torch's
@@ -33,9 +33,9 @@ align_corners=False, which those opsets cannot say (measured.md, key finding 6).
 
 def scales_of(view: View, node: onnx.NodeProto) -> np.ndarray | None:
     """The scales per axis, from attribute or input; None when absent or not known."""
-    held = attribute(node, "scales")
-    if held is not None:
-        return np.asarray(held, dtype=np.float64)
+    listed = attribute(node, "scales")
+    if listed is not None:
+        return np.asarray(listed, dtype=np.float64)
     high, wide = attribute(node, "height_scale"), attribute(node, "width_scale")
     if high is not None and wide is not None:
         return np.asarray([1, 1, high, wide], dtype=np.float64)
@@ -70,13 +70,13 @@ def _spatial(values: np.ndarray | None) -> list[float] | None:
 @kind("resize-rank")
 def _rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     rank = view.rank(given(node, 0))
-    held = view.value(sizes_name(node)) if sizes_name(node) else scales_of(view, node)
+    factors = view.value(sizes_name(node)) if sizes_name(node) else scales_of(view, node)
     if rank is not None and rank != 4 and not (rank == 5 and not sizes_name(node)):
         yield Hit(f"the input has rank {rank}, the target resizes rank 4", given(node, 0), values={"rank": rank})
-    elif held is not None and rank is not None and held.size != rank:
-        ignored = rule.options.get("two_scales_ignored") and held.size == 2 and not sizes_name(node)
+    elif factors is not None and rank is not None and factors.size != rank:
+        ignored = rule.options.get("two_scales_ignored") and factors.size == 2 and not sizes_name(node)
         yield Hit(
-            f"{held.size} scales or sizes are given for rank {rank}: all axes must be listed",
+            f"{factors.size} scales or sizes are given for rank {rank}: all axes must be listed",
             "scales",
             Severity.WRONG if ignored else None,
             {"text": rule.options["two_scales_ignored"]} if ignored else {},
@@ -109,8 +109,8 @@ def _shrinks(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     rounded = {"text": _ROUNDED} if early else {}
     if not rule.options["averages"]:
         if not both and 0 not in used:
-            told = f"scales below 1 are rounded to {plain(used)}"
-            yield Hit(told, "scales", Severity.WRONG, rounded, silent=True)
+            message = f"scales below 1 are rounded to {plain(used)}"
+            yield Hit(message, "scales", Severity.WRONG, rounded, silent=True)
         else:
             yield _fails(scales)
         return
@@ -118,13 +118,13 @@ def _shrinks(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         whole = all(abs(1 / scale - round(1 / scale)) < 1e-6 for scale in scales if scale > 0)
         mode = attribute(node, "coordinate_transformation_mode", "half_pixel")
         if not whole:
-            told = "scales below 1 are rounded"
-            yield Hit(told, "scales", Severity.WRONG, {"text": _ROUNDED_INVERSE} if early else {}, silent=True)
+            message = "scales below 1 are rounded"
+            yield Hit(message, "scales", Severity.WRONG, {"text": _ROUNDED_INVERSE} if early else {}, silent=True)
         elif any(round(1 / scale) != 2 for scale in scales) or (
             mode not in ("half_pixel", "pytorch_half_pixel") and _strict(view, node)
         ):
-            told = "the mean over each block is computed, which is linear sampling only at 0.5 half-pixel"
-            yield Hit(told, "scales", Severity.WRONG, silent=True)
+            message = "the mean over each block is computed, which is linear sampling only at 0.5 half-pixel"
+            yield Hit(message, "scales", Severity.WRONG, silent=True)
     elif 0 not in used:
         yield Hit(f"scales below 1 are rounded to {plain(used)}", "scales", Severity.WRONG, rounded, silent=True)
     else:
@@ -180,19 +180,19 @@ def _coordinates(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     shape = view.shape(given(node, 0))
     sizes = view.value(sizes_name(node)) if sizes_name(node) else None
     scales = scales_of(view, node)
-    held = _spatial(sizes if sizes is not None else scales)
+    factors = _spatial(sizes if sizes is not None else scales)
     if sizes is None and sizes_name(node):
-        held = [2 * _TRIAL - 3] * 2  # sizes that are computed: some others than those of the input
-        sizes, shape = np.asarray([1, 1, *held]), None
-    if held is None or (sizes is None and any(scale < 1 or scale != round(scale) for scale in held)):
+        factors = [2 * _TRIAL - 3] * 2  # sizes that are computed: some others than those of the input
+        sizes, shape = np.asarray([1, 1, *factors]), None
+    if factors is None or (sizes is None and any(scale < 1 or scale != round(scale) for scale in factors)):
         return  # other rules speak of those
-    for axis, value in enumerate(held):
+    for axis, value in enumerate(factors):
         known = shape[axis + 2] if shape is not None and axis + 2 < len(shape) else None
         size = known or _TRIAL
-        wanted = int(value) if sizes is not None else int(size * value)
-        if wanted < 1 or size < 1 or max(size, wanted) > 1 << 16:
+        new_size = int(value) if sizes is not None else int(size * value)
+        if new_size < 1 or size < 1 or max(size, new_size) > 1 << 16:
             continue
-        if not _same(size, wanted, mode, transform, rounding):
+        if not _same(size, new_size, mode, transform, rounding):
             break
     else:
         return
@@ -207,29 +207,29 @@ def _coordinates(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     computed = "half-pixel coordinates are" if mode != "nearest" else "asymmetric coordinates, rounded down, are"
     where = "coordinate_transformation_mode" if not old else "mode"
-    asked = transform if mode != "nearest" else f"{transform}, {rounding}"
+    coordinates = transform if mode != "nearest" else f"{transform}, {rounding}"
     yield Hit(
-        f"{mode} with {asked} is asked for, {computed} computed",
+        f"{mode} with {coordinates} is asked for, {computed} computed",
         where,
         silent=old or transform == "half_pixel",
         values={"attribute": "coordinate_transformation_mode", "default": "half_pixel"},
     )
 
 
-def _same(size: int, wanted: int, mode: str, transform: str, rounding: str) -> bool:
+def _same(size: int, new_size: int, mode: str, transform: str, rounding: str) -> bool:
     """Whether one axis is sampled at the same places by ONNX and by the target."""
-    out = np.arange(wanted, dtype=np.float64)
-    scale = wanted / size
+    out = np.arange(new_size, dtype=np.float64)
+    scale = new_size / size
     half = (out + 0.5) / scale - 0.5
     match transform:
         case "half_pixel" | "half_pixel_symmetric":
-            asked = half
+            source = half
         case "pytorch_half_pixel":
-            asked = half if wanted > 1 else np.zeros(1)
+            source = half if new_size > 1 else np.zeros(1)
         case "align_corners":
-            asked = out * (size - 1) / (wanted - 1) if wanted > 1 else np.zeros(1)
+            source = out * (size - 1) / (new_size - 1) if new_size > 1 else np.zeros(1)
         case "asymmetric":
-            asked = out / scale
+            source = out / scale
         case _:
             return False
     if mode == "nearest":
@@ -242,9 +242,9 @@ def _same(size: int, wanted: int, mode: str, transform: str, rounding: str) -> b
         rounds = known.get(rounding)
         if rounds is None:
             return False
-        here = np.clip(np.floor(out * size / wanted + 1e-9), 0, size - 1)
-        return bool((np.clip(rounds(np.round(asked, 9)), 0, size - 1) == here).all())
-    return bool(np.allclose(np.clip(asked, 0, size - 1), np.clip(half, 0, size - 1), atol=1e-6))
+        computed = np.clip(np.floor(out * size / new_size + 1e-9), 0, size - 1)
+        return bool((np.clip(rounds(np.round(source, 9)), 0, size - 1) == computed).all())
+    return bool(np.allclose(np.clip(source, 0, size - 1), np.clip(half, 0, size - 1), atol=1e-6))
 
 
 @kind("resize-warnings")

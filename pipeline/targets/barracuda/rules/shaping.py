@@ -1,4 +1,4 @@
-"""Rules of operators that move values about: reductions, shapes, slices and gathers."""
+"""Rules of operators that move values: reductions, shapes, slices and gathers."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def vector(shape: Shape | None) -> bool:
 
 def axes_of(view: View, node: onnx.NodeProto) -> list[int] | None:
     """The axes as given, from attribute or input; None when absent or not known."""
-    held = attribute(node, "axes")
-    if held is None and given(node, 1):
+    listed = attribute(node, "axes")
+    if listed is None and given(node, 1):
         value = view.value(given(node, 1))
         return None if value is None else [int(v) for v in value.reshape(-1)]
-    return held
+    return listed
 
 
 # ------------------------------------------------------------------------------------------------ reductions
@@ -265,16 +265,16 @@ def _as_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         reader.op_type == "Concat" for reader in view.consumers(layer_output(node))
     )
     if stacked and not (view.rank(given(node, 0)) == 3 and axes in ([2], [-2])):
-        told = (
+        message = (
             f"Unsqueeze of axes {plain(axes)} does nothing: a Concat along the new axis concatenates along an old "
             "one"
         )
-        yield Hit(told, "axes", Severity.WRONG, warned)
+        yield Hit(message, "axes", Severity.WRONG, warned)
     elif warned:
-        told = (
+        message = (
             f"{node.op_type} of axes {plain(axes)} does nothing, which is correct if the tensor is effectively 4-D"
         )
-        yield cosmetic(told, "axes", **warned)
+        yield cosmetic(message, "axes", **warned)
 
 
 @kind("unsqueeze-of-input")
@@ -374,14 +374,14 @@ def slice_of(view: View, node: onnx.NodeProto) -> list[tuple[int, int, int, int]
         starts, ends = attribute(node, "starts"), attribute(node, "ends", [])
         axes, steps = attribute(node, "axes"), None
     else:
-        held = [view.value(given(node, index)) if given(node, index) else None for index in (1, 2, 3, 4)]
+        bounds = [view.value(given(node, index)) if given(node, index) else None for index in (1, 2, 3, 4)]
         if (
-            held[0] is None
-            or held[1] is None
-            or any(held[index - 1] is None and given(node, index) for index in (3, 4))
+            bounds[0] is None
+            or bounds[1] is None
+            or any(bounds[index - 1] is None and given(node, index) for index in (3, 4))
         ):
             return None
-        starts, ends, axes, steps = (None if h is None else [int(v) for v in h.reshape(-1)] for h in held)
+        starts, ends, axes, steps = (None if h is None else [int(v) for v in h.reshape(-1)] for h in bounds)
     axes = axes or list(range(len(starts)))
     steps = steps or [1] * len(starts)
     return list(zip(axes, starts, ends, steps, strict=False))
@@ -393,8 +393,8 @@ def _split_outputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
         for reader in view.consumers(name) if name else ():
             operands = 2 if reader.op_type in ("Gather", "MatMul") else 1
             if reader.op_type in rule.options["readers"] and name in reader.input[:operands]:
-                told = f"{reader.op_type} reads {name}: only the first output's rank and channels are known"
-                yield Hit(told, name, values={"tensor": name})
+                message = f"{reader.op_type} reads {name}: only the first output's rank and channels are known"
+                yield Hit(message, name, values={"tensor": name})
                 return
 
 
@@ -449,8 +449,8 @@ def _gather_variable(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
     if name in view.constants:
         return
     if given(node, 0) in view.constants:
-        told = f"the indices into a constant must be constant while the node is imported, {name} is not"
-        yield Hit(told, "indices", Severity.ERROR)
+        message = f"the indices into a constant must be constant while the node is imported, {name} is not"
+        yield Hit(message, "indices", Severity.ERROR)
     else:
         yield Hit(f"the indices {name} are data: one of them is used", "indices")
 
@@ -458,17 +458,17 @@ def _gather_variable(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
 @kind("expand-rank")
 def _expand_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     data, result = view.shape(given(node, 0)), view.shape(node.output[0]) if node.output else None
-    wanted = view.value(given(node, 1)) if given(node, 1) else None
+    shape = view.value(given(node, 1)) if given(node, 1) else None
     if data is None or result is None or not variable(view, given(node, 0)) or given(node, 0) in view.folds:
         return
-    asked = len(result) if wanted is None else wanted.size
+    rank = len(result) if shape is None else shape.size
     added = result[: len(result) - len(data)]
     if rule.options["only_rank_four"]:
-        if asked != 4 or len(data) != 4:
-            yield Hit(f"{text(data)} to rank {asked}: only rank 4 to rank 4 runs", "shape", Severity.ERROR)
+        if rank != 4 or len(data) != 4:
+            yield Hit(f"{text(data)} to rank {rank}: only rank 4 to rank 4 runs", "shape", Severity.ERROR)
         elif data[0] == 1 and result[0] not in (1, None):
             yield Hit(f"the batch stays 1, {result[0]} is asked for", "shape")
-    elif asked < len(data) or (len(added) > 1 and wanted is not None):
-        yield Hit(f"a shape of rank {asked} for data of rank {len(data)} throws", "shape", Severity.ERROR)
+    elif rank < len(data) or (len(added) > 1 and shape is not None):
+        yield Hit(f"a shape of rank {rank} for data of rank {len(data)} throws", "shape", Severity.ERROR)
     elif any(size != 1 for size in added):
         yield Hit(f"{text(data)} to {text(result)}: added axes stay 1", "shape")

@@ -1,4 +1,4 @@
-"""Rules of Slice: what the target's own arithmetic takes, against what ONNX takes."""
+"""Rules of Slice: the elements that the target selects compared with those that ONNX selects."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 INT32_MAX, INT32_MIN = 2**31 - 1, -(2**31)
 _TRIAL = 64
-"""Stands for a size that is left open."""
+"""Used in place of an unknown size."""
 Part = tuple[int, int, int, int, int]
 """Axis, its size, start, end and step as written."""
 
 
-def asked(size: int, start: int, end: int, step: int) -> tuple[int, int]:
-    """(number of elements, first one) that ONNX takes of an axis."""
-    taken = range(*slice(start, end, step).indices(size))
-    return len(taken), taken[0] if taken else 0
+def onnx_range(size: int, start: int, end: int, step: int) -> tuple[int, int]:
+    """(number of elements, index of the first) that ONNX selects along an axis."""
+    selected = range(*slice(start, end, step).indices(size))
+    return len(selected), selected[0] if selected else 0
 
 
-def taken_rounded(size: int, start: int, end: int, step: int) -> tuple[int, int]:
-    """The same of 3.0.0: the number of steps is rounded, and nothing is one element.
+def rounded_range(size: int, start: int, end: int, step: int) -> tuple[int, int]:
+    """The same in 3.0.0, where the number of steps is rounded, and an empty slice has one element.
 
     TensorExtensions.cs:1051@3.0.0.
     """
@@ -45,8 +45,8 @@ def taken_rounded(size: int, start: int, end: int, step: int) -> tuple[int, int]
     return max(int(math.copysign(math.floor(abs(count) + 0.5), count)), 1), first
 
 
-def taken_cut(size: int, start: int, end: int, step: int, attributes: bool) -> tuple[int, int] | None:
-    """The same of 1.0.4 for forward steps (TensorExtensions.cs:507@1.0.4); None when it throws.
+def truncated_range(size: int, start: int, end: int, step: int, attributes: bool) -> tuple[int, int] | None:
+    """The same in 1.0.4 for forward steps (TensorExtensions.cs:507@1.0.4); None when it throws.
 
     The number of steps is rounded down, and is at least one. An end beyond 32 bits becomes -1 in an attribute and
     the lowest number in an input.
@@ -104,12 +104,18 @@ def _to_the_end(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         if end <= INT32_MAX or step < 1:
             continue
         size = sizes.get(axis, _TRIAL)
-        taken = taken_cut(size, start, end, step, attributes)
-        if taken is None or taken != asked(size, start, end, step):
-            known = f"{taken[0]} of {size} are taken" if taken and axis in sizes else "the slice comes out shorter"
-            told = known if taken else "it reads beyond the data"
-            fails = taken is None and view.rank(given(node, 0)) != 3
-            yield Hit(f"the end {end} on axis {axis} overflows: {told}", "ends", Severity.ERROR if fails else None)
+        selected = truncated_range(size, start, end, step, attributes)
+        if selected is None or selected != onnx_range(size, start, end, step):
+            shorter = (
+                f"{selected[0]} of {size} are taken"
+                if selected and axis in sizes
+                else "the slice comes out shorter"
+            )
+            message = shorter if selected else "it reads beyond the data"
+            fails = selected is None and view.rank(given(node, 0)) != 3
+            yield Hit(
+                f"the end {end} on axis {axis} overflows: {message}", "ends", Severity.ERROR if fails else None
+            )
             return
 
 
@@ -119,7 +125,9 @@ def _backwards(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     sizes = {axis: size for axis, size, *_ in _parts(view, node)}
     for axis, start, end, step in slice_of(view, node) or ():
-        if step < 0 and not (axis in sizes and asked(sizes[axis], start, end, step) == (1, start % sizes[axis])):
+        if step < 0 and not (
+            axis in sizes and onnx_range(sizes[axis], start, end, step) == (1, start % sizes[axis])
+        ):
             yield Hit("a negative step gives one element", "steps")
             return
 
@@ -130,9 +138,9 @@ def _steps(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     for axis, size, start, end, step in _parts(view, node):
         if step <= 1 or end > INT32_MAX or start >= size:
             continue
-        taken, wanted = taken_cut(size, start, end, step, True), asked(size, start, end, step)
-        if taken is not None and taken != wanted and wanted[0]:
-            yield Hit(f"{start}:{end}:{step} on axis {axis}: {taken[0]} are taken, not {wanted[0]}", "steps")
+        selected, correct = truncated_range(size, start, end, step, True), onnx_range(size, start, end, step)
+        if selected is not None and selected != correct and correct[0]:
+            yield Hit(f"{start}:{end}:{step} on axis {axis}: {selected[0]} are taken, not {correct[0]}", "steps")
             return
 
 
@@ -140,9 +148,9 @@ def _steps(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 def _rounded(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """3.0.0 and any step but 1."""
     for axis, size, start, end, step in _parts(view, node):
-        taken, wanted = taken_rounded(size, start, end, step), asked(size, start, end, step)
-        if step != 1 and taken != wanted and wanted[0]:
-            yield Hit(f"{start}:{end}:{step} on axis {axis}: {taken[0]} are taken, not {wanted[0]}", "steps")
+        selected, correct = rounded_range(size, start, end, step), onnx_range(size, start, end, step)
+        if step != 1 and selected != correct and correct[0]:
+            yield Hit(f"{start}:{end}:{step} on axis {axis}: {selected[0]} are taken, not {correct[0]}", "steps")
             return
 
 
@@ -159,7 +167,7 @@ def _slice_empty(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if not variable(view, given(node, 0)):
         return
     for axis, size, start, end, step in _parts(view, node):
-        if not asked(size, start, end, step)[0]:
+        if not onnx_range(size, start, end, step)[0]:
             yield Hit(f"{start}:{end} on axis {axis} is empty, but the result has at least one element", "ends")
             return
     for axis, start, end, _ in slice_of(view, node) or ():
