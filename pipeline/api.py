@@ -189,7 +189,8 @@ def _show_options(function: Callable[..., Any], known: Sequence[Option]) -> None
     ]
     function.__signature__ = parts.replace(parameters=named)  # type: ignore[attr-defined]
     lines = [
-        f"    {held.name}: {'False: ' if held.told.off else ''}{python_words(held.told.help)}" for held in known
+        f"    {held.name}: {'False: ' if held.declaration.off else ''}{python_words(held.declaration.help)}"
+        for held in known
     ]
     function.__doc__ = f"{function.__doc__}\n    Options:\n\n" + "\n".join(lines) + "\n    "
 
@@ -232,7 +233,7 @@ def python_words(text: str) -> str:
     return _OPTION.sub(keyword, text)
 
 
-_show_options(build_unity, [held for held in all_options() if "build-unity" in held.told.commands])
-_show_options(convert, [held for held in all_options() if "convert" in held.told.commands])
+_show_options(build_unity, [held for held in all_options() if "build-unity" in held.declaration.commands])
+_show_options(convert, [held for held in all_options() if "convert" in held.declaration.commands])
 _show_options(compare, source_options())
 _show_options(inspect, source_options())

@@ -31,7 +31,7 @@ def test_dir_tells_the_public_names():
 )
 def test_every_option_of_a_command_is_a_keyword_that_help_explains(name, command, held):
     function = getattr(pipeline, name)
-    known = {option.name for option in all_options() if command in option.told.commands}
+    known = {option.name for option in all_options() if command in option.declaration.commands}
     assert known <= set(inspect.signature(function).parameters)
     assert known == set(typing.get_type_hints(held))
     assert all(f"    {option}: " in function.__doc__ for option in known)

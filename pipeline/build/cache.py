@@ -1,11 +1,10 @@
-"""Remembers finished builds, so that an unchanged source costs no torch, no export and no proof.
+"""Caches finished builds, so that an unchanged source needs no torch, no export and no proof.
 
 An entry is one zip file named after a digest of the source's bytes, the options, this tool's own files and the
-versions of the packages that do the work. It holds what the work came to: the model, pictures and the report, and
-an index with the digest of each. Files of a bundle, with the C# that Unity runs, are never taken from it: they are
-made again from the templates of this tool. Damaged or outdated entries are ignored. The folder is
-`PIPELINE_CACHE`, else the user's cache folder of the platform; who shares it signs entries with
-`PIPELINE_CACHE_KEY`.
+versions of the libraries that it uses. It holds the results: the model, pictures and the report, and an index with
+the digest of each. Files of a bundle, with the C# that Unity runs, are never taken from it: they are generated
+again from the templates of this tool. Damaged or outdated entries are ignored. The folder is `PIPELINE_CACHE`,
+else the user's cache folder of the platform; for a shared folder, entries are signed with `PIPELINE_CACHE_KEY`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from typing import Any
 from pipeline.support.inside import problem_of
 
 KEY = "PIPELINE_CACHE_KEY"
-"""A secret that entries are signed with, for a folder that others can write into."""
+"""Environment variable with the secret that entries are signed with, for a folder that others can write to."""
 _INDEX = "index"
 _REPORT = "report"
 _COMPANIONS = "companions"
@@ -40,7 +39,7 @@ _MAX_ENTRIES = 64
 
 
 def folder() -> Path:
-    """Where entries lie: $PIPELINE_CACHE, else the platform's place for caches."""
+    """The folder of the entries: $PIPELINE_CACHE, else the platform's folder for caches."""
     if chosen := os.environ.get("PIPELINE_CACHE"):
         return Path(chosen)
     if sys.platform == "win32":
@@ -66,7 +65,7 @@ def key(source: Path, options: Mapping[str, Any]) -> str:
 
 @functools.cache
 def _engine() -> dict[str, str]:
-    """What does the work: the bytes of this package and its templates, and the versions of its libraries."""
+    """Identifies the code: a digest of this package and its templates, and the versions of its libraries."""
     from pipeline.support.resources import resource
 
     digest = hashlib.sha256()
@@ -84,11 +83,11 @@ def _engine() -> dict[str, str]:
 
 
 def load(name: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
-    """The parts and the report of the entry, or None when there is none that can be trusted.
+    """The parts and the report of an entry, or None if there is none that can be trusted.
 
-    Trusted is an entry that is a plain file, names the key that it was made for and the digest of each of its
-    members, and holds these and no others; with PIPELINE_CACHE_KEY set, its index must be signed with that, too.
-    Whatever else lies there is no entry, and never an error.
+    An entry is trusted if it is a plain file, names the key that it was stored under and the digest of each
+    member, and contains exactly these members; if PIPELINE_CACHE_KEY is set, its index must be signed with it.
+    Anything else is ignored and never raises.
     """
     path = folder() / f"{name}.zip"
     try:
@@ -103,12 +102,12 @@ def load(name: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
             if len(members) > _MOST_MEMBERS or sorted(m.filename for m in members) != sorted([*digests, _INDEX]):
                 return None
             contents = {member: _member(archive, member) for member in digests}
-        if any(problem_of(member) or digest(held) != digests[member] for member, held in contents.items()):
+        if any(problem_of(member) or digest(content) != digests[member] for member, content in contents.items()):
             return None
         report = json.loads(contents.pop(_REPORT))
         companions = json.loads(contents.pop(_COMPANIONS))
         if not isinstance(report, dict) or not all(
-            _is_same(Path(file), held) for file, held in companions.items()
+            _is_same(Path(file), content) for file, content in companions.items()
         ):
             return None
         os.utime(path)
@@ -118,15 +117,15 @@ def load(name: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A member that is stored as it is: entries are not compressed, so none is larger than the file."""
-    held = archive.getinfo(name)
+    """Read an uncompressed member; entries are not compressed, so no member is larger than the file."""
+    info = archive.getinfo(name)
     if (
-        held.compress_type != zipfile.ZIP_STORED
-        or held.file_size != held.compress_size
-        or held.file_size > _LARGEST
+        info.compress_type != zipfile.ZIP_STORED
+        or info.file_size != info.compress_size
+        or info.file_size > _LARGEST
     ):
         raise ValueError("not in the form that this tool writes")
-    return archive.read(held)
+    return archive.read(info)
 
 
 def _is_same(file: Path, digest: str) -> bool:
@@ -139,9 +138,9 @@ def digest(content: bytes) -> str:
 
 
 def _signature(name: str, digests: Mapping[str, str]) -> str:
-    """Of the index, with PIPELINE_CACHE_KEY: whoever can write into the folder and has no key forges no entry."""
-    told = json.dumps([name, dict(sorted(digests.items()))]).encode()
-    return hmac.new(os.environ.get(KEY, "").encode(), told, "sha256").hexdigest()
+    """The signature of an index with PIPELINE_CACHE_KEY; without the key, nobody can forge an entry."""
+    signed = json.dumps([name, dict(sorted(digests.items()))]).encode()
+    return hmac.new(os.environ.get(KEY, "").encode(), signed, "sha256").hexdigest()
 
 
 def store(
@@ -153,18 +152,18 @@ def store(
     """
     try:
         folder().mkdir(parents=True, exist_ok=True)
-        held = {
+        members = {
             **files,
             _REPORT: json.dumps(report).encode(),
             _COMPANIONS: json.dumps({str(Path(c).resolve()): file_digest(c) for c in companions}).encode(),
         }
-        digests = {member: digest(content) for member, content in held.items()}
+        digests = {member: digest(content) for member, content in members.items()}
         index = {"key": name, "members": digests, "signature": _signature(name, digests)}
         handle, temporary = tempfile.mkstemp(dir=folder(), suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                 archive.writestr(_INDEX, json.dumps(index))
-                for member, content in held.items():
+                for member, content in members.items():
                     archive.writestr(member, content)
             os.replace(temporary, folder() / f"{name}.zip")
         except BaseException:

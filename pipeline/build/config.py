@@ -1,4 +1,4 @@
-"""pipeline.toml: what the options say, for several models.
+"""Reads pipeline.toml: the options of builds, for several models.
 
     [build-unity]              # defaults for every model
     target = "barracuda-3.0"
@@ -8,8 +8,8 @@
     source = "mosaic.pth"      # paths are relative to the file
     name = "Mosaic"
 
-The keys are the options of a build (`pipeline.build.options`). Every key of `[build-unity]` may stand in a model
-too, where it wins. Options on the command line win over both.
+The keys are the options of a build (`pipeline.build.options`). A model may repeat any key of `[build-unity]` and
+overrides it. Options on the command line override both.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _SOURCE = "source"
 
 
 def keys(where: str) -> dict[str, Option]:
-    """The options that may stand in a section, by key: `build-unity`, for every model, or `models`."""
+    """The options that a section accepts, by key; `where` is `build-unity` (for every model) or `models`."""
     allowed = ("both",) if where == "build-unity" else ("both", "model")
-    return {held.key: held for held in all_options() if held.told.config in allowed}
+    return {option.key: option for option in all_options() if option.declaration.config in allowed}
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _job(
     for place, other in (("output", "project"), ("project", "output")):
         if place in model:
             merged.pop(other, None)
-    options = {held.name: _here(path, held, merged[key]) for key, held in known.items() if key in merged}
+    options = {option.name: _here(path, option, merged[key]) for key, option in known.items() if key in merged}
     places = {place: options.pop(place, None) for place in ("output", "project")}
     for place, chosen in places.items():
         if chosen is not None and output is None and project is None:
@@ -111,7 +111,7 @@ def _job(
 
 
 def _check_inside(path: Path, key: str, chosen: Path) -> None:
-    """Refuse a place outside the folder of the file, links followed: a file from elsewhere may name any."""
+    """Refuse a destination outside the folder of the file (links are followed): the file may be untrusted."""
     folder = path.parent.resolve()
     if not chosen.resolve().is_relative_to(folder):
         raise PipelineError(
@@ -122,11 +122,11 @@ def _check_inside(path: Path, key: str, chosen: Path) -> None:
         )
 
 
-def _here(path: Path, held: Option, value: Any) -> Any:
-    """A value with its paths taken from the folder of the file."""
-    if not held.is_path:
+def _here(path: Path, option: Option, value: Any) -> Any:
+    """A value with its paths resolved relative to the folder of the file."""
+    if not option.is_path:
         return value
-    return [path.parent / item for item in value] if held.repeated else path.parent / value
+    return [path.parent / item for item in value] if option.repeated else path.parent / value
 
 
 def check_jobs(jobs: list[Job]) -> None:
@@ -152,10 +152,10 @@ def _check(path: Path, where: str, table: dict[str, Any], allowed: dict[str, Opt
         if key not in allowed:
             near = difflib.get_close_matches(key, [*allowed, _SOURCE], 1)
             raise _wrong(path, f"{where}.{key}", "is not known" + (f"; did you mean {near[0]}?" if near else ""))
-        held = allowed[key]
-        values = value if held.repeated and isinstance(value, list) else [value]
-        right = (isinstance(value, list) == held.repeated) and all(
-            isinstance(item, KINDS[held.item].toml) and (not isinstance(item, bool) or held.item is bool)
+        option = allowed[key]
+        values = value if option.repeated and isinstance(value, list) else [value]
+        right = (isinstance(value, list) == option.repeated) and all(
+            isinstance(item, KINDS[option.item].toml) and (not isinstance(item, bool) or option.item is bool)
             for item in values
         )
         if not right:

@@ -289,7 +289,11 @@ def _becomes_sigmoid(tensor: gs.Tensor) -> bool:
     if tanh is None or tanh.op != "Tanh" or len(tensor.outputs) > 1 or len(tanh.inputs[0].outputs) != 1:
         return False
     conv = tanh.inputs[0].inputs[0] if tanh.inputs[0].inputs else None
-    if conv is None or conv.op != "Conv" or not all(isinstance(held, gs.Constant) for held in conv.inputs[1:]):
+    if (
+        conv is None
+        or conv.op != "Conv"
+        or not all(isinstance(constant, gs.Constant) for constant in conv.inputs[1:])
+    ):
         return False
     for index, what in enumerate(("weight", "bias")[: len(conv.inputs) - 1], start=1):
         _set_constant(conv, index, 2 * conv.inputs[index].values.astype(np.float64), what)
@@ -309,8 +313,8 @@ def _append_clip(graph: gs.Graph, value: gs.Tensor) -> gs.Tensor:
     import onnx_graphsurgeon as gs
 
     bounds = [
-        gs.Constant(f"image_contract/{side}", np.array(held, np.float32))
-        for side, held in (("min", 0), ("max", 1))
+        gs.Constant(f"image_contract/{side}", np.array(bound, np.float32))
+        for side, bound in (("min", 0), ("max", 1))
     ]
     clamped = gs.Variable("image_contract/clamped", dtype=np.float32)
     graph.nodes.append(gs.Node("Clip", "image_contract/Clip", inputs=[value, *bounds], outputs=[clamped]))
@@ -358,7 +362,7 @@ def _compose_tail(
         node = tensor.inputs[0]
         if node.op == "Clip":
             bounds = [parameter(node, name) for name in ("min", "max")]
-            if any(held is None and has(node, name) for held, name in zip(bounds, ("min", "max"), strict=True)):
+            if any(bound is None and has(node, name) for bound, name in zip(bounds, ("min", "max"), strict=True)):
                 break
             low = slope * (-np.inf if bounds[0] is None else float(bounds[0].reshape(()))) + offset
             high = slope * (np.inf if bounds[1] is None else float(bounds[1].reshape(()))) + offset

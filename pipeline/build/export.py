@@ -117,16 +117,18 @@ class _Attempt:
 
         picture = np.random.default_rng(0).random((1, self.channels, *size.hw), np.float32)
         try:
-            wanted = run_module(self.module, picture)
+            expected = run_module(self.module, picture)
         except Exception:  # whatever the network raises at a size that it does not take
             return True
         copy = type(model)()
         copy.CopyFrom(model)
         try:
-            got = run(session(free_size(copy)), picture)
+            actual = run(session(free_size(copy)), picture)
         except Exception:  # whatever ONNX Runtime raises for sizes that do not meet
             return False
-        return got.shape == wanted.shape and bool(np.abs(got - wanted).mean() <= 1e-3 * np.abs(wanted).mean())
+        return actual.shape == expected.shape and bool(
+            np.abs(actual - expected).mean() <= 1e-3 * np.abs(expected).mean()
+        )
 
 
 def _channels(network: Network) -> int:

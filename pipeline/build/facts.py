@@ -1,4 +1,4 @@
-"""The facts of a build as plain data: what every face of the report shows.
+"""The facts of a build as plain data, which every format of the report renders.
 
 Deterministic: no times, no paths of the machine.
 """
@@ -31,13 +31,14 @@ def describe(network: Network) -> str:
     return f"{network.architecture}{', ' + details if details else ''}, {weights}"
 
 
-def arranged(told: dict[str, Any]) -> str:
-    """What arranging a graph for a class of devices gains, in a sentence."""
-    gain = 1 - told["after_ms"] / told["before_ms"] if told["before_ms"] else 0.0
-    places = len(told["done"])
+def arranged(arrangement: dict[str, Any]) -> str:
+    """The predicted gain of rearranging a graph for a class of devices, in a sentence."""
+    gain = 1 - arrangement["after_ms"] / arrangement["before_ms"] if arrangement["before_ms"] else 0.0
+    places = len(arrangement["done"])
     return (
-        f"{places} layer{'' if places == 1 else 's'} rearranged for the device class {told['device']}; predicted "
-        f"{told['before_ms']:.2f} -> {told['after_ms']:.2f} ms at {told['size']} ({gain:.0%} less)"
+        f"{places} layer{'' if places == 1 else 's'} rearranged for the device class {arrangement['device']}; "
+        f"predicted {arrangement['before_ms']:.2f} -> {arrangement['after_ms']:.2f} ms at {arrangement['size']} "
+        f"({gain:.0%} less)"
     )
 
 
@@ -52,7 +53,7 @@ def title(name: str) -> str:
 
 
 def metadata(network: Network, target: Target, baked: bool) -> dict[str, str]:
-    """What goes into the file's metadata_props: Barracuda 2.1+ hands them to C# as Model.Metadata."""
+    """The file's metadata_props; Barracuda 2.1+ exposes them in C# as Model.Metadata."""
     contract = network.contract
     if baked and contract is not None:
         side = {"range": "0..1", "order": "rgb", "layout": "nchw"}
@@ -77,11 +78,11 @@ def metadata(network: Network, target: Target, baked: bool) -> dict[str, str]:
 
 
 _MOST_ADVISED = 5_000
-"""Nodes up to which a graph is also written and validated for the other families, a fifth of the time."""
+"""Most nodes of a graph that is also validated for the other families, which takes a fifth of the time."""
 
 
 def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
-    """Everything known before validation, as data: no times, no paths of this machine."""
+    """Everything known before validation, as plain data without times or paths of this machine."""
     from pipeline.cost.advice import advice
 
     model = lowered.model
@@ -143,31 +144,31 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
 
 
 def _form(model: onnx.ModelProto) -> dict[str, str]:
-    """`form`: what the file says of itself where it is not the ONNX that other tools read."""
+    """`form`: a note in the file if it is not the ONNX that other tools read."""
     from pipeline.targets.family import FORM
 
-    found = next((held.value for held in model.metadata_props if held.key == FORM), "")
+    found = next((entry.value for entry in model.metadata_props if entry.key == FORM), "")
     return {FORM: found} if found else {}
 
 
 def predicted(lowered: Lowered) -> dict[str, Any]:
-    """What a picture costs at each of the usual sizes, counted and predicted; or at the one that it has."""
+    """Counted and predicted cost of one picture at each of the usual sizes, or at the fixed size."""
     from collections import Counter
 
     from pipeline.cost.model import SIZES, at_size, counted, devices_of
 
     built = lowered.graph
     sizes = SIZES if lowered.fixed_size is None else (lowered.fixed_size,)
-    on = devices_of(lowered.target)
-    told = {}
-    for wanted in sizes:
-        size = wanted.rounded(lowered.size_multiple)
-        told[str(size)] = counted(built, size, on)
+    devices = devices_of(lowered.target)
+    costs = {}
+    for nominal in sizes:
+        size = nominal.rounded(lowered.size_multiple)
+        costs[str(size)] = counted(built, size, devices)
     family = lowered.target.family
     convolutions = [layer.conv for layer in at_size(built, lowered.size) if layer.conv]
     return {
-        "sizes": told,
-        "devices": [{**held.as_dict(), "error": held.error} for held in on],
+        "sizes": costs,
+        "devices": [{**device.as_dict(), "error": device.error} for device in devices],
         "kernels": dict(sorted(Counter(filter(None, map(family.kernel, convolutions))).items())),
     }
 
@@ -177,7 +178,7 @@ _DEEP = 32
 
 
 def _plan(data: bytes, target: Target) -> dict[str, Any]:
-    """`plan`: what the target's engine runs, a row for each dispatch, where that is known before Unity."""
+    """`plan`: one row for each dispatch of the target's engine, if that is known before Unity runs it."""
     rows = target.family.table(data, target)
     return {"plan": rows} if rows else {}
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def inspect(
     source: str | Path, reading: ReadOptions | None = None, *, target: str = targets.DEFAULT
 ) -> dict[str, Any]:
-    """What a model file is, and what it costs once lowered for `target`, as plain data; nothing in it is run.
+    """Describe a model file and its cost once lowered for `target`, as plain data; nothing in it is run.
 
     `reading` says how it is read. Where the file fits several architectures, `architecture` in the answer says
     which.

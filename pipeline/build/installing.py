@@ -1,4 +1,4 @@
-"""The two ends of a build that touch the disk: what can be known before the work, and installing the bundle."""
+"""The checks of the destination before a build, and the installation of the bundle after it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """Where a bundle will go: a folder, a project that was looked at, or a new project of an edition."""
+    """The destination of a bundle: a folder, an existing project, or a new project of an edition."""
 
     name: str
     source: Path
@@ -38,9 +38,9 @@ class Site:
 def prepare(
     source: Path, name: str, options: BuildOptions, to: Placement, *, target_is_chosen: bool
 ) -> tuple[Site, BuildOptions]:
-    """Looks at the place before any work is done, and refuses what would fail after it.
+    """Check the destination before any work is done, and refuse what would fail after it.
 
-    A project decides the target where nobody has chosen one. Raises PipelineError: `bad-model-name`, `name-taken`
+    Without a chosen target, the project's package decides it. Raises PipelineError: `bad-model-name`, `name-taken`
     and what `destination.choose`, `project_facts.read`, `fit`, `editions.choose` and `writer.check` raise.
     """
     from pipeline.unity import destination, editions, fit, package, project_facts, writer
@@ -89,11 +89,11 @@ def prepare(
 
 
 def _check_list_of_packages(project: Path, target: Target, to: Placement) -> None:
-    """Tries on paper what `install` will do to Packages/manifest.json."""
+    """Check, without writing, the changes that `install` will make to Packages/manifest.json."""
     from pipeline.unity import package, packages
 
-    wanted = target.family.packages(target) | packages.MODULES
-    changes = packages.add(project, wanted, replace=to.switch_package, dry_run=True)
+    needed = target.family.packages(target) | packages.MODULES
+    changes = packages.add(project, needed, replace=to.switch_package, dry_run=True)
     if to.package:
         packages.show_tests(project, package.NAME, dry_run=True)
     if changes or to.package:
@@ -103,7 +103,7 @@ def _check_list_of_packages(project: Path, target: Target, to: Placement) -> Non
 def install(
     files: Mapping[str, bytes], site: Site, options: BuildOptions, to: Placement, result: BuildResult
 ) -> None:
-    """Makes the project where there is none, writes the bundle, asks for packages; fills in `result`."""
+    """Create the project if needed, write the bundle and add the packages; fills in `result`."""
     from pipeline.unity import demo_project, fit, package, packages, project_facts, writer
     from pipeline.unity.bundle import model_folder
     from pipeline.unity.project import create_project
@@ -131,9 +131,9 @@ def install(
         result.next_step = f"{result.next_step} {targets.get(options.target).family.successor}".strip()
         return
     result.project = place.project
-    wanted = target.family.packages(target) | packages.MODULES
-    exchange = place.create or to.switch_package
-    result.notes += packages.add(place.project, wanted, replace=exchange, dry_run=to.dry_run)
+    needed = target.family.packages(target) | packages.MODULES
+    replace = place.create or to.switch_package
+    result.notes += packages.add(place.project, needed, replace=replace, dry_run=to.dry_run)
     if site.as_package and not to.dry_run:
         packages.show_tests(place.project, package.NAME)
     if site.project is None:
@@ -154,21 +154,21 @@ def install_with_package(
     force: bool,
     dry_run: bool,
 ) -> InstallResult:
-    """The models go into Assets, the runtime into Packages/ of the project, or beside Assets' folder."""
+    """Write the models to Assets and the runtime to Packages/ of the project, or next to Assets."""
     from pipeline.unity import package, packages, writer
     from pipeline.unity.bundle import model_folder
 
     assets, shared = package.split(files, name)
     parts = [writer.install(assets, place.assets, force=force, dry_run=dry_run)]
     folder = place.assets if place.project is None else place.project / "Packages"
-    asked = packages.asked(place.project) if place.project is not None else {}
-    if package.NAME in asked:
+    listed = packages.requested(place.project) if place.project is not None else {}
+    if package.NAME in listed:
         result.notes.append(
-            f"the runtime is the package {package.NAME} {asked[package.NAME]}, which is not changed"
+            f"the runtime is the package {package.NAME} {listed[package.NAME]}, which is not changed"
         )
     else:
         shown = files[f"{model_folder(name)}/{name}Camera.prefab"].decode("ascii")
-        made = package.render(shared, target, name, shown)
-        parts.append(writer.install(made, folder, force=force, dry_run=dry_run, root=package.NAME))
+        package_files = package.render(shared, target, name, shown)
+        parts.append(writer.install(package_files, folder, force=force, dry_run=dry_run, root=package.NAME))
         result.notes.append(f"the runtime is the package {folder / package.NAME}")
     return writer.together(parts)

@@ -48,16 +48,16 @@ def build_unity(
     name = names.checked(options.name) if options.name else names.identifier(path.stem)
     _check_inputs(options)
     site, options = installing.prepare(path, name, options, to, target_is_chosen=target_is_chosen)
-    made = _from_cache(path, options, name, to.use_cache)
-    cached = made is not None
-    if made is None:
+    earlier = _from_cache(path, options, name, to.use_cache)
+    cached = earlier is not None
+    if earlier is None:
         parts, companions = make_parts(path, options, name, step)
         files = bundle(parts, options, name)
         step("package", f"{len(files)} files, {len(parts.network):,} bytes of model")
         if to.use_cache and companions is not None:
             cache.store(_cache_key(path, options, name), parts.members(), parts.report, companions)
     else:
-        parts, files = made
+        parts, files = earlier
         step("cache", "result of the last build, because nothing relevant has changed since")
     report = parts.report
 
@@ -96,18 +96,18 @@ def convert(
     targets.get(options.target)
     several_styles.refuse(options)
     _check_inputs(options)
-    held = _converted_before(path, options) if to.use_cache else None
-    refuse_output(written, path, to.force, None if held is None else held[0])
-    if held is not None:
+    earlier = _converted_before(path, options) if to.use_cache else None
+    refuse_output(written, path, to.force, None if earlier is None else earlier[0])
+    if earlier is not None:
         step("cache", "result of the last conversion, because nothing relevant has changed since")
-        content, report = held
+        content, report = earlier
     else:
         declared = options.input_range or options.output_range
         network, lowered, _, report = proven.make(path, options, step, bake_contract=bool(declared))
         content = lowered.serialised
         if to.use_cache and ":" not in network.architecture:
             cache.store(_cache_key(path, options, _CONVERT), {_MODEL: content}, report, network.companions)
-    result = BuildResult(report, bundle=written, cached=held is not None)
+    result = BuildResult(report, bundle=written, cached=earlier is not None)
     result.notes += [str(report["model"][FORM])] if FORM in report["model"] else []
     if written.exists() and written.is_file() and written.read_bytes() == content:
         result.notes.append("the file already exists and is identical")
@@ -117,12 +117,12 @@ def convert(
 
 
 _CONVERT = "convert/"
-"""In place of a bundle's name, in the keys of the cache: no bundle is called so."""
+"""Stands for a bundle's name in the keys of the cache; no bundle can have this name."""
 _MODEL = "model"
 
 
 def _converted_before(path: Path, options: BuildOptions) -> tuple[bytes, dict[str, Any]] | None:
-    """The model file and the report of the same conversion before; None where there is none to be trusted."""
+    """The model file and the report of an identical earlier conversion; None if there is no trusted entry."""
     members, report = cache.load(_cache_key(path, options, _CONVERT)) or ({}, {})
     model = report.get("model")
     content = members.get(_MODEL)
@@ -132,8 +132,7 @@ def _converted_before(path: Path, options: BuildOptions) -> tuple[bytes, dict[st
 
 
 def _check_inputs(options: BuildOptions) -> None:
-    """Raise PipelineError, before any work, for files beside the source that cannot be read, and for rewrites to
-    skip that there are not."""
+    """Raise PipelineError before any work for unreadable pictures and unknown rewrites in --skip."""
     if options.skip:
         from pipeline.rewrites import check_skipped
 
@@ -153,9 +152,9 @@ def _check_inputs(options: BuildOptions) -> None:
 def make_parts(
     path: Path, options: BuildOptions, name: str, step: Step, origin: Mapping[str, Any] | None = None
 ) -> tuple[Parts, tuple[Path, ...] | None]:
-    """What the build came to, and the companion files (None: the result must not be cached).
+    """Run the build; returns its parts and the companion files (None: the result must not be cached).
 
-    `origin` is the report of the bundle that `path` is the model of, where it is made for another target.
+    `origin` is the report of the original bundle, if its model `path` is ported to another target.
     """
     from pipeline import targets
     from pipeline.build import live_styles, looks, several_styles
@@ -186,20 +185,20 @@ def make_parts(
         report["source"], report["contract"] = origin["source"], origin.get("contract")
     golden_picture, packed = proof.golden_output, None
     if options.weights != FLOAT:
-        made = pack_lowered(path, lowered, options, proof.golden_input, step)
-        golden_picture, packed, report["packed"] = made.golden_output, made, made.facts
-        report["model"]["digest"] = made.facts["model_digest"]
+        packing = pack_lowered(path, lowered, options, proof.golden_input, step)
+        golden_picture, packed, report["packed"] = packing.golden_output, packing, packing.facts
+        report["model"]["digest"] = packing.facts["model_digest"]
     report["rebuild"] = rebuild_arguments(options) if origin is None else origin.get("rebuild", [])
     golden_input, golden_output = pictures.png(proof.golden_input), pictures.png(golden_picture)
     report["flicker"] = steadiness(lowered, options.picture)
     pair = golden_input, pictures.png(proof.golden_output)
-    painted = report_pictures(pair, lowered, proof, options.picture, options.size, report["look"])
+    pictures_by_caption = report_pictures(pair, lowered, proof, options.picture, options.size, report["look"])
     if packed is not None:
-        painted["the output of the packed network for it, which is the golden picture of this bundle"] = (
-            golden_output
-        )
-    for number, made_of_it in enumerate(styled.golden_outputs if styled else ()):
-        painted[f"style {number}, {report['styles'][number]['name']}"] = pictures.png(made_of_it)
+        pictures_by_caption[
+            "the output of the packed network for it, which is the golden picture of this bundle"
+        ] = golden_output
+    for number, golden in enumerate(styled.golden_outputs if styled else ()):
+        pictures_by_caption[f"style {number}, {report['styles'][number]['name']}"] = pictures.png(golden)
     own_code = ":" in network.architecture
     parts = Parts(
         report,
@@ -207,7 +206,7 @@ def make_parts(
         packed is None or packed.imported,
         golden_input,
         golden_output,
-        painted,
+        pictures_by_caption,
         tuple(map(pictures.png, styled.golden_outputs)) if styled else (),
         *(live.members() if live is not None else ()),
     )
@@ -237,12 +236,12 @@ def _write_preview(
 
 
 def _first_style(vectors: bytes | None, count: int) -> list[float] | None:
-    """What a network of several styles takes for the first: its numbers, or a weight for each; None for one."""
+    """The second input that selects the first style: its numbers, or one weight per style; None for one style."""
     import numpy as np
 
     if vectors:
-        held = np.frombuffer(vectors, "<f4")
-        return [float(value) for value in held[: held.size // max(1, count)]]
+        values = np.frombuffer(vectors, "<f4")
+        return [float(value) for value in values[: values.size // max(1, count)]]
     return [1.0, *[0.0] * (count - 1)] if count > 1 else None
 
 
@@ -265,12 +264,12 @@ def _cache_key(path: Path, options: BuildOptions, name: str) -> str:
 def _from_cache(
     path: Path, options: BuildOptions, name: str, use_cache: bool
 ) -> tuple[Parts, dict[str, bytes]] | None:
-    """The parts of the same build before, and its files made of them; None where there is none to be trusted."""
-    held = cache.load(_cache_key(path, options, name)) if use_cache else None
-    if held is None:
+    """The parts of an identical earlier build and its files; None if there is no trusted entry."""
+    entry = cache.load(_cache_key(path, options, name)) if use_cache else None
+    if entry is None:
         return None
     try:
-        parts = Parts.of(*held)
+        parts = Parts.of(*entry)
         return parts, bundle(parts, options, name)
     except Exception:  # whatever an entry that was not made here leads to: it is built again
         return None

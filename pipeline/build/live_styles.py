@@ -1,4 +1,4 @@
-"""Styles that a game gives while it runs: a predictor for each style, a transfer network for each frame.
+"""Styles chosen at run time: a predictor runs once per style, a transfer network once per frame.
 
 The source is cut where only the style goes in (`sources.style_split`), and both parts are lowered for the target.
 The bound values of the style's input are its examples: each is proven, from the style itself through the predictor
@@ -33,7 +33,7 @@ _PICTURE = "examples/picture.jpg"
 
 @dataclass(frozen=True)
 class LiveStyles:
-    """What a bundle has for styles of the game: the names are those of `report["styles"]`."""
+    """The files of a bundle for styles chosen at run time; their names are in `report["styles"]`."""
 
     predictor: bytes | None
     """The model file of the predictor; None where the styles are numbers, all of which are in `vectors`."""
@@ -52,8 +52,8 @@ class LiveStyles:
 @dataclass(frozen=True)
 class _Example:
     name: str
-    told: tuple[str, ...]
-    """As it was given; nothing for the bundled picture."""
+    given: tuple[str, ...]
+    """The binding as the user gave it; empty for the bundled picture."""
     binding: tuple[str, ...]
 
 
@@ -69,31 +69,33 @@ def make(path: Path, options: BuildOptions, step: Step) -> tuple[several_styles.
     network, lowered, _, report = proven.make(path, single, step, bake_contract=True, refits=False)
     style = network.style
     assert style is not None
-    others = [_value(path, style, held, options) for held in examples]
+    others = [_value(path, style, example, options) for example in examples]
     predicted = _predict(path, network, style, others, target, step)
 
     run = target.family.style_runner(lowered.serialised, target)
     proofs, truths = [], []
-    for held, vector in zip(examples, predicted.vectors, strict=True):
-        bound = dataclasses.replace(_read_options(options), bind=held.binding)
+    for example, vector in zip(examples, predicted.vectors, strict=True):
+        bound = dataclasses.replace(_read_options(options), bind=example.binding)
         truths.append(several_styles.truth(sources.read(path, bound), lowered))
         mixed = several_styles.mixed(run, vector.tolist())
         proofs.append(several_styles.proved(truths[-1], mixed, lowered, options))
-    told = [(held.name, proof) for held, proof in zip(examples, proofs, strict=True)]
+    named_proofs = [(example.name, proof) for example, proof in zip(examples, proofs, strict=True)]
     if len(examples) > 1:
         middle = np.mean(predicted.exact[:2], axis=0).reshape(style.vector.shape)
         half = dataclasses.replace(network, style=dataclasses.replace(style, vector=middle))
         mixed = several_styles.mixed(run, predicted.vectors[:2].mean(axis=0).tolist())
-        told.append(
+        named_proofs.append(
             ("a blend of two", several_styles.proved(several_styles.truth(half, lowered), mixed, lowered, options))
         )
-    several_styles.require(told, path, report, step, "Bind the styles when you build, without --style-input.")
+    several_styles.require(
+        named_proofs, path, report, step, "Bind the styles when you build, without --style-input."
+    )
     report["proof"] = proofs[0].as_dict()
     report["styles"] = [
-        {"name": held.name, "bound": list(held.told), "proof": proof.as_dict()}
-        for held, proof in zip(examples, proofs, strict=True)
+        {"name": example.name, "bound": list(example.given), "proof": proof.as_dict()}
+        for example, proof in zip(examples, proofs, strict=True)
     ]
-    report["style_blend"] = told[-1][1].as_dict() if len(examples) > 1 else None
+    report["style_blend"] = named_proofs[-1][1].as_dict() if len(examples) > 1 else None
     report["model"]["style_input"] = [value.name for value in lowered.model.graph.input][1]
     report["live_style"] = {"input": name, "kind": style.kind, "values": style.vector.size, **predicted.facts}
     candidate = several_styles.mixed(run, predicted.vectors[0].tolist())
@@ -137,13 +139,13 @@ def _read_options(options: BuildOptions) -> Any:
 
 
 def _examples(path: Path, name: str, options: BuildOptions) -> list[_Example]:
-    """The styles that the bundle has from the start, each with the bindings that give it to the source."""
+    """The styles included in the bundle, each with its bindings for the source."""
     from pipeline.sources import onnx_file, style_split, triage
     from pipeline.support.resources import resource
 
     file_format = triage.identify(path)
-    others = tuple(held for held in options.bind if held.partition("=")[0] != name)
-    mine = tuple(held for held in options.bind if held.partition("=")[0] == name)
+    others = tuple(binding for binding in options.bind if binding.partition("=")[0] != name)
+    mine = tuple(binding for binding in options.bind if binding.partition("=")[0] == name)
     if file_format.name != "onnx":
         raise PipelineError(
             "conflicting-options",
@@ -173,8 +175,8 @@ def _examples(path: Path, name: str, options: BuildOptions) -> list[_Example]:
             subject="--bind" if len(mine) == len(options.bind) - len(others) else "--style-input",
             remedy=f"Choose some of them: --bind {ports.plain(name)}=VALUE, once for each.",
         )
-    names = several_styles.names_of([(held,) for held in mine]) if len(mine) > 1 else [_name_of(mine[0])]
-    return [_Example(told, (held,), (*others, held)) for told, held in zip(names, mine, strict=True)]
+    names = several_styles.names_of([(binding,) for binding in mine]) if len(mine) > 1 else [_name_of(mine[0])]
+    return [_Example(label, (binding,), (*others, binding)) for label, binding in zip(names, mine, strict=True)]
 
 
 def _name_of(binding: str) -> str:
@@ -183,14 +185,14 @@ def _name_of(binding: str) -> str:
 
 
 def _count_of(model: onnx.ModelProto, name: str) -> int:
-    """How many styles a network has that takes their number: rows of the tables that it is looked up in."""
+    """The number of styles of a network with a style index: the rows of the tables that the index selects from."""
     tables = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     same, rows = {name}, []
     for node in model.graph.node:
         if node.op_type in ("Cast", "Reshape", "Unsqueeze", "Squeeze", "Identity") and node.input[0] in same:
             same.update(node.output)
         if node.op_type == "Gather" and node.input[1] in same and node.input[0] in tables:
-            axis = next((held.i for held in node.attribute if held.name == "axis"), 0)
+            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
             rows.append(tables[node.input[0]][axis])
     if not rows:
         raise PipelineError(
@@ -207,7 +209,7 @@ def _count_of(model: onnx.ModelProto, name: str) -> int:
 
 @dataclass(frozen=True)
 class _Value:
-    """A style, as the bundle's predictor takes it and as the source does."""
+    """A style: `given` is what the bundle's predictor takes, `exact` the vector that the source computes."""
 
     given: np.ndarray
     exact: np.ndarray
@@ -226,8 +228,8 @@ def _value(path: Path, style: StyleInput, example: _Example, options: BuildOptio
     from pipeline.sources import onnx_file, style_split, triage
 
     model, _, _ = onnx_file.read_onnx(path, triage.identify(path))
-    value = next(held for held in ports.of_the_caller(model) if held.name == style.name)
-    text = next(held for held in example.binding if held.partition("=")[0] == style.name).partition("=")[2]
+    value = next(item for item in ports.of_the_caller(model) if item.name == style.name)
+    text = next(item for item in example.binding if item.partition("=")[0] == style.name).partition("=")[2]
     exact = ports.value_of(value, text, options.input_range, options.channel_order)
     vector = style_split.run_predictor(style.predictor, style.name, exact).reshape(-1)
     if style.kind == "picture":
@@ -238,8 +240,8 @@ def _value(path: Path, style: StyleInput, example: _Example, options: BuildOptio
 def _predict(
     path: Path, network: Network, style: StyleInput, values: list[_Value], target: Target, step: Step
 ) -> _Predicted:
-    """The predictor's model file for the target, and what it makes of each example there."""
-    exact = np.stack([held.exact for held in values])
+    """The predictor's model file for the target, and its output for each example."""
+    exact = np.stack([style_value.exact for style_value in values])
     if style.kind == "number":
         step("predict", f"{len(values)} styles of {style.vector.size:,} numbers, in the bundle as they are")
         return _Predicted(None, exact.astype(np.float32), exact, (), {"predictor": None})
@@ -247,7 +249,7 @@ def _predict(
     report = facts.report(path, network, lowered)
     _require_valid(path, lowered, target, report)
     run = target.family.runner(lowered.serialised, target)
-    vectors = np.stack([run(held.given).reshape(-1) for held in values]).astype(np.float32)
+    vectors = np.stack([run(style_value.given).reshape(-1) for style_value in values]).astype(np.float32)
     span = float(np.abs(exact).max()) or 1.0
     off = float(np.abs(vectors - exact).max()) / span
     step(
@@ -256,13 +258,13 @@ def _predict(
         f"{report['model']['giga_macs']:g} billion multiply-adds once for each style",
     )
     kept = ("bytes", "digest", "width", "height", "input_name", "output_name", "weights", "giga_macs", "operators")
-    told = {key: report["model"][key] for key in kept} | {
+    facts_of_predictor = {key: report["model"][key] for key in kept} | {
         "input_channels": int(values[0].given.shape[1]),
         "largest_difference": off,
         "findings": report["findings"],
     }
-    pictures = tuple(held.given for held in values) if style.kind == "picture" else ()
-    return _Predicted(lowered.serialised, vectors, exact, pictures, {"predictor": told})
+    pictures = tuple(style_value.given for style_value in values) if style.kind == "picture" else ()
+    return _Predicted(lowered.serialised, vectors, exact, pictures, {"predictor": facts_of_predictor})
 
 
 def _lowered(network: Network, style: StyleInput, given: np.ndarray, target: Target) -> Lowered:

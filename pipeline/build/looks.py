@@ -15,14 +15,13 @@ def of_options(options: BuildOptions) -> dict[str, Any]:
 
 
 def of_report(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The same from a report, which may be of another version or not one of ours: what is missing or not a share
-    has the default."""
-    held = report.get("look")
-    told = held if isinstance(held, Mapping) else {}
+    """The same from a report, which may be of another version or malformed: invalid values get the defaults."""
+    recorded = report.get("look")
+    look = recorded if isinstance(recorded, Mapping) else {}
     return {
-        "mask": told.get("mask") is True,
-        "strength": _share(told.get("strength"), 1.0),
-        "keep_colors": _share(told.get("keep_colors"), 0.0),
+        "mask": look.get("mask") is True,
+        "strength": _share(look.get("strength"), 1.0),
+        "keep_colors": _share(look.get("keep_colors"), 0.0),
     }
 
 

@@ -1,6 +1,6 @@
-"""From a network to the graph that the target computes right: export, simplify, lower, bake.
+"""Turns a network into a graph that the target computes correctly: export, simplify, lower, bake.
 
-`lower_network` also finds out what no file says: at which sizes the result runs, and how large its output is.
+`lower_network` also measures what no file declares: at which sizes the result runs, and the size of its output.
 """
 
 from __future__ import annotations
@@ -199,19 +199,19 @@ def _lower_at(
     smallest = network.contract.size_multiple if network.contract else 1
     fit = _fit(graph, target, channels, smallest, network.style, written)
     del written
-    arranged, plain, on = None, graph, device_for(target, device)
-    if on is not None and fit.candidate is not None:
+    arranged, plain, devices = None, graph, device_for(target, device)
+    if devices is not None and fit.candidate is not None:
         alone_at = (own_size or size) if fit.multiple is None or alone else None
         nominal = alone_at or size.rounded(fit.multiple or 1)
         runs_at = [alone_at] if alone_at else _trials(fit.multiple or 1)
-        made = arrange(graph, target, on, nominal, runs_at)
-        graph, arranged = made.graph, made.as_dict()
-        if made.edits:
-            rewritten.edits.extend(made.edits)
+        arrangement = arrange(graph, target, devices, nominal, runs_at)
+        graph, arranged = arrangement.graph, arrangement.as_dict()
+        if arrangement.edits:
+            rewritten.edits.extend(arrangement.edits)
             fit = _fit(graph, target, channels, smallest, network.style)
         give_back()
     notes = [*rewritten.notes, *fit.notes]
-    if on is None and device not in (None, NONE):
+    if devices is None and device not in (None, NONE):
         notes.append(
             f"the device class {device} has no effect: networks for {target.name} are the same for all classes"
         )
@@ -313,13 +313,13 @@ def rewrite(
 
 
 def _contract_of(graph: gs.Graph, network: Network, baked: bool) -> ImageContract | None:
-    """What a rewritten graph takes and gives, channels first: RGB 0..1 where that is baked in."""
+    """The contract of a rewritten graph, channels first; RGB 0..1 if that is baked in."""
     from pipeline.contract import ImageSide
 
-    held = network.contract
-    if held is None or not baked:
-        return None if held is None else _channels_first(held)
-    return ImageContract(ImageSide("0..1", held.input.channels), ImageSide("0..1", held.output.channels))
+    contract = network.contract
+    if contract is None or not baked:
+        return None if contract is None else _channels_first(contract)
+    return ImageContract(ImageSide("0..1", contract.input.channels), ImageSide("0..1", contract.output.channels))
 
 
 def _channels_first(contract: ImageContract) -> ImageContract:
@@ -330,7 +330,7 @@ def _channels_first(contract: ImageContract) -> ImageContract:
 
 @dataclass(frozen=True)
 class _Fit:
-    """How a graph runs: as a function, and at multiples of what; None is only at its own size."""
+    """A runnable graph, and the multiple that its sizes must have (None: it runs only at its own size)."""
 
     candidate: Picture2Picture | None
     multiple: int | None
@@ -405,7 +405,7 @@ def _channels(graph: gs.Graph, *, only_pictures: bool) -> int:
 
 
 def _what_helps(network: Network, model: onnx.ModelProto, target: Target, size: Size) -> str:
-    """What to do about a lowered graph that does not run at a size: the target's matter, the size's, or ours."""
+    """The remedy for a lowered graph that does not run: the cause is the target, the size, or this tool."""
     from pipeline.sources.running import reference
     from pipeline.validation import validate
 
@@ -482,12 +482,12 @@ def _output_of(candidate: Picture2Picture, channels: int, size: Size, *, only_pi
 
 
 def is_half(model: onnx.ModelProto) -> bool:
-    """Whether a model holds weights in half precision: then its own run rounds where the target's does not."""
+    """Whether a model has half precision weights; ONNX Runtime then rounds where the target does not."""
     return any(tensor.data_type in (tensor.FLOAT16, tensor.BFLOAT16) for tensor in model.graph.initializer)
 
 
 def _float_behind(model: onnx.ModelProto) -> Picture2Picture:
-    """A quantised or half precision model in float32, as ONNX Runtime runs it: what the proof holds to."""
+    """A quantised or half precision model in float32, run by ONNX Runtime: the reference of the proof."""
     from pipeline.graph import from_model, to_model
     from pipeline.graph.runtime import free_size, run, session
     from pipeline.quantisation.rewrite import undo

@@ -1,4 +1,4 @@
-"""What is done to normalisations once their inputs have been looked at: on pictures, not only in the graph.
+"""Changes to normalisations that depend on measured activations, not only on the graph.
 
 Two things, the first for targets that compute the variance in one pass, the second for those that compute
 InstanceNormalization in one layer, whatever stands before it:
@@ -67,12 +67,12 @@ def _pictures(graph: gs.Graph, contract: ImageContract) -> list[np.ndarray]:
     channels = contract.input.channels
     whole = pictures.load(None, 4 * _SIZE[0], 4 * _SIZE[1], channels)
     noise = np.random.default_rng(0).random((1, channels, *_SIZE))
-    shown = [
+    samples = [
         pictures.load(None, *_SIZE, channels),
         whole[:, :, _SIZE[0] : 2 * _SIZE[0], _SIZE[1] : 2 * _SIZE[1]],
         noise,
     ]
-    return [to_network(held.astype(np.float64), contract.input).astype(np.float32) for held in shown]
+    return [to_network(picture.astype(np.float64), contract.input).astype(np.float32) for picture in samples]
 
 
 def _run(graph: gs.Graph, tensors: Sequence[gs.Tensor], pictures: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
@@ -81,11 +81,11 @@ def _run(graph: gs.Graph, tensors: Sequence[gs.Tensor], pictures: Sequence[np.nd
     from pipeline.graph.runtime import free_size, session
 
     copy = graph.copy()
-    held = copy.tensors()
+    tensors_by_name = copy.tensors()
     for tensor in tensors:
-        made = held[tensor.name]
-        made.dtype = made.dtype or np.dtype(np.float32)
-    copy.outputs = [held[tensor.name] for tensor in tensors]
+        watched = tensors_by_name[tensor.name]
+        watched.dtype = watched.dtype or np.dtype(np.float32)
+    copy.outputs = [tensors_by_name[tensor.name] for tensor in tensors]
     try:
         opened = session(free_size(to_model(copy.cleanup())))
         return [opened.run(None, {graph.inputs[0].name: picture}) for picture in pictures]
@@ -105,10 +105,10 @@ def _centre(graph: gs.Graph, pictures: Sequence[np.ndarray]) -> list[Edit]:
         )
         if known and n.read_only_by(graph, conv.outputs[0], norm):
             found.append(conv)
-    held = _run(graph, [conv.outputs[0] for conv in found], pictures) if found else []
+    results = _run(graph, [conv.outputs[0] for conv in found], pictures) if found else []
     edits = []
-    for place, conv in enumerate(found if held else ()):
-        values = [values[place].astype(np.float64) for values in held]
+    for place, conv in enumerate(found if results else ()):
+        values = [values[place].astype(np.float64) for values in results]
         mean = np.mean([value.mean(axis=(0, 2, 3)) for value in values], axis=0)
         spread = np.mean([value.std(axis=(0, 2, 3)) for value in values], axis=0)
         ratio = float((np.abs(mean) / np.maximum(spread, 1e-6)).max())
@@ -146,14 +146,14 @@ def _fuse(graph: gs.Graph, pictures: Sequence[np.ndarray], contract: ImageContra
     found = list(_by_deviation(graph))
     if not found:
         return []
-    held = _run(graph, [graph.outputs[0], *(norm.source for norm in found)], pictures)
-    if not held:
+    results = _run(graph, [graph.outputs[0], *(norm.source for norm in found)], pictures)
+    if not results:
         return []
     before, edits = graph.copy(), []
     for place, norm in enumerate(found, 1):
         usual = [
             np.sqrt(norm.factor * values[place].astype(np.float64).var(axis=(2, 3)) + norm.epsilon).mean(axis=0)
-            for values in held
+            for values in results
         ]
         deviation = np.exp(np.mean(np.log(np.maximum(usual, 1e-6)), axis=0))
         scale = np.sqrt(deviation**2 + _EPSILON) / (deviation + norm.added)
@@ -172,7 +172,9 @@ def _fuse(graph: gs.Graph, pictures: Sequence[np.ndarray], contract: ImageContra
         edits.append((norm.node.name, *names))
     graph.cleanup(remove_unused_graph_inputs=False).toposort()
     after = _run(graph, graph.outputs[:1], pictures)
-    off = _levels([values[0] for values in held], [values[0] for values in after], contract) if after else np.inf
+    off = (
+        _levels([values[0] for values in results], [values[0] for values in after], contract) if after else np.inf
+    )
     if off > _TOLERANCE:
         graph.nodes, graph.inputs, graph.outputs = before.nodes, before.inputs, before.outputs
         return []
@@ -185,8 +187,8 @@ def _by_deviation(graph: gs.Graph) -> list[_ByDeviation]:
         return []
     shapes, found = LazyShapes(graph), []
     for node in n.nodes_of(graph, "Div"):
-        made = n.producer(node.inputs[1])
-        for root, constant in orders(made) if made is not None and made.op == "Add" else ():
+        divisor = n.producer(node.inputs[1])
+        for root, constant in orders(divisor) if divisor is not None and divisor.op == "Add" else ():
             added = n.scalar(constant)
             if added is None or added <= 0:
                 continue
@@ -195,11 +197,11 @@ def _by_deviation(graph: gs.Graph) -> list[_ByDeviation]:
     return found
 
 
-def _levels(wanted: list[np.ndarray], got: list[np.ndarray], contract: ImageContract) -> float:
+def _levels(expected: list[np.ndarray], actual: list[np.ndarray], contract: ImageContract) -> float:
     from pipeline.verify.proof import from_network
 
     pairs = [
         [np.clip(from_network(value.astype(np.float64), contract.output), 0, 1) for value in pair]
-        for pair in zip(wanted, got, strict=True)
+        for pair in zip(expected, actual, strict=True)
     ]
     return max(float(np.abs(one - other).max()) * 255 for one, other in pairs)

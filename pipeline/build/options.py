@@ -1,8 +1,8 @@
 """The options of a build, each declared once.
 
 A field of `BuildOptions` or of `Placement` is one option: its name, type, default and what `option` says of it
-make the option of the command line (`pipeline.cli.options`), the key of pipeline.toml (`build.config`), the words
-that build a style again (`build.rebuild`), the keyword of `pipeline.build_unity`, and the table in
+generate the option of the command line (`pipeline.cli.options`), the key of pipeline.toml (`build.config`), the
+arguments that rebuild a style (`build.rebuild`), the keyword of `pipeline.build_unity`, and the table in
 docs/configuration.md.
 """
 
@@ -33,25 +33,25 @@ RANGES = "0..255, 0..1, -1..1 or imagenet"
 _ALL = ("build-unity", "convert")
 
 Step = Callable[[str, str], None]
-"""Told of each step: its name and what it found. The report holds the same facts."""
+"""Called after each step with its name and a summary; the report contains the same facts."""
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What is said of an option beside its name, type and default."""
+    """The properties of an option besides its name, type and default."""
 
     help: str
     metavar: str = ""
     commands: tuple[str, ...] = _ALL
     """The commands that have it."""
     config: str = "both"
-    """Where it may stand in pipeline.toml: `both`, `model`, or nowhere ("")."""
+    """The sections of pipeline.toml that accept it: `both`, `model`, or none ("")."""
     per_machine: bool = False
-    """Left out of the words that build a style again: chosen again there, or a path of one machine."""
+    """Left out of the arguments that rebuild a style: it is chosen again there, or is a path of one machine."""
     short: str = ""
     """Its one-letter form on the command line."""
     reads: bool = False
-    """Says how a source is read: every command that opens one has it (`ReadOptions`)."""
+    """Controls how a source is read; every command that opens one has it (`ReadOptions`)."""
     off: str = ""
     """For a yes/no option that is on by default: the option that turns it off."""
 
@@ -219,7 +219,7 @@ class BuildOptions:
         """How the source is read."""
         from pipeline.sources import ReadOptions
 
-        chosen = {held.name: getattr(self, held.name) for held in source_options()}
+        chosen = {option.name: getattr(self, option.name) for option in source_options()}
         return ReadOptions(**chosen, style_input=self.style_input)
 
     @classmethod
@@ -282,9 +282,9 @@ class Placement:
 
 @dataclass(frozen=True)
 class Kind:
-    """A type that an option can have: how it is called, what it is in pipeline.toml, and an example of that."""
+    """A type that an option can have: its description, its types in pipeline.toml, and an example."""
 
-    told: str
+    description: str
     toml: tuple[type, ...]
     example: str
 
@@ -301,14 +301,14 @@ KINDS: dict[Any, Kind] = {
 
 @dataclass(frozen=True)
 class Option:
-    """One option, as the command line, the configuration and the docs need it."""
+    """One option with what the command line, the configuration and the docs need."""
 
     name: str
     """As a keyword of Python: `input_range`."""
     type: Any
     """One of KINDS, or a tuple of str or Path."""
     default: Any
-    told: Declaration
+    declaration: Declaration
 
     @property
     def is_path(self) -> bool:
@@ -318,7 +318,7 @@ class Option:
     @property
     def flag(self) -> str:
         """On the command line: `--input-range`."""
-        return self.told.off or f"--{self.key}"
+        return self.declaration.off or f"--{self.key}"
 
     @property
     def key(self) -> str:
@@ -349,15 +349,17 @@ def options_of(owner: type) -> tuple[Option, ...]:
     """The options that a dataclass declares, in their order."""
     hints = typing.get_type_hints(owner)
     found = []
-    for held in dataclasses.fields(owner):
-        kind = hints[held.name]
+    for entry in dataclasses.fields(owner):
+        kind = hints[entry.name]
         choices = [part for part in typing.get_args(kind) if part is not type(None)]
         if typing.get_origin(kind) is not tuple and choices:
             kind = choices[0]
-        made = Option(held.name, kind, held.default, held.metadata["option"])
-        if made.item not in KINDS:
-            raise TypeError(f"{owner.__name__}.{held.name} cannot be {made.item}: KINDS has what an option can be")
-        found.append(made)
+        declared = Option(entry.name, kind, entry.default, entry.metadata["option"])
+        if declared.item not in KINDS:
+            raise TypeError(
+                f"{owner.__name__}.{entry.name} cannot be {declared.item}: KINDS has what an option can be"
+            )
+        found.append(declared)
     return tuple(found)
 
 
@@ -368,16 +370,16 @@ def all_options() -> tuple[Option, ...]:
 
 def source_options() -> tuple[Option, ...]:
     """The options that say how a source is read."""
-    return tuple(held for held in options_of(BuildOptions) if held.told.reads)
+    return tuple(option for option in options_of(BuildOptions) if option.declaration.reads)
 
 
 def split(options: BuildOptions | None, chosen: Mapping[str, Any]) -> tuple[BuildOptions, Placement]:
-    """The two kinds of options that `chosen` holds; what it says of the build is put over `options`."""
-    known = {held.name for held in all_options()}
+    """Separate `chosen` into build options, which override those of `options`, and placement options."""
+    known = {option.name for option in all_options()}
     for name in chosen:
         if name not in known:
             raise unknown(name, known)
-    places = {held.name for held in options_of(Placement)}
+    places = {option.name for option in options_of(Placement)}
     placement = Placement(**converted(Placement, {name: chosen[name] for name in chosen if name in places}))
     built = converted(BuildOptions, {name: chosen[name] for name in chosen if name not in places})
     if options is None:
@@ -390,7 +392,7 @@ def converted(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises PipelineError `unknown-option` and `bad-option`.
     """
-    known = {held.name: held for held in options_of(owner)}
+    known = {option.name: option for option in options_of(owner)}
     result = {}
     for name, value in values.items():
         if name not in known:
@@ -409,16 +411,16 @@ def unknown(name: str, known: Iterable[str]) -> PipelineError:
     return PipelineError("unknown-option", "no such option exists", subject=name, remedy=remedy)
 
 
-def _converted(held: Option, value: Any) -> Any:
-    if not held.repeated:
-        return _one(held, value)
+def _converted(option: Option, value: Any) -> Any:
+    if not option.repeated:
+        return _one(option, value)
     if isinstance(value, (str, Path)) or not isinstance(value, Sequence):
         value = (value,)
-    return tuple(_one(held, item) for item in value)
+    return tuple(_one(option, item) for item in value)
 
 
-def _one(held: Option, value: Any) -> Any:
-    kind = held.item
+def _one(option: Option, value: Any) -> Any:
+    kind = option.item
     if isinstance(value, kind) and (kind not in (int, float) or not isinstance(value, bool)):
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -426,7 +428,7 @@ def _one(held: Option, value: Any) -> Any:
     if kind is Path and isinstance(value, str):
         return Path(value)
     if kind is Size and isinstance(value, str):
-        return Size.parse(value, held.flag)
+        return Size.parse(value, option.flag)
     if (
         kind is Size
         and isinstance(value, (tuple, list))
@@ -434,5 +436,7 @@ def _one(held: Option, value: Any) -> Any:
         and all(type(v) is int for v in value)
     ):
         return Size(*value)
-    told = KINDS[kind].told
-    raise PipelineError("bad-option", f"{value!r} is not {told}", subject=held.flag, remedy=f"Use {told}.")
+    description = KINDS[kind].description
+    raise PipelineError(
+        "bad-option", f"{value!r} is not {description}", subject=option.flag, remedy=f"Use {description}."
+    )

@@ -1,4 +1,4 @@
-"""What lies where a result is to go: a bundle of another source, or a file that this tool did not write."""
+"""Checks a destination for a bundle of another source, or a file that this tool did not write."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pipeline.support.parsing import from_json
 
 
 def refuse_taken_name(assets: Path, name: str, source: Path, force: bool) -> None:
-    """Two sources must not overwrite each other's bundle: PipelineError `name-taken`.
+    """Raise PipelineError `name-taken` if the bundle would overwrite that of another source.
 
     A source of the same file name is the same one, trained on, unless this machine remembers that the bundle was
     built from another file that is still there.
     """
     place = assets / "StyleTransfer" / "Models" / name
     try:
-        held = from_json((place / "report.json").read_text(encoding="utf-8"))["source"]
-        file, digest = held["file"], held["digest"]
+        recorded = from_json((place / "report.json").read_text(encoding="utf-8"))["source"]
+        file, digest = recorded["file"], recorded["digest"]
     except (OSError, ValueError, KeyError, TypeError):
         return
     other = str(file) if file != source.name else _other_source(assets, name, source, digest)
@@ -56,7 +56,7 @@ def refuse_output(written: Path, source: Path, force: bool, known: bytes | None)
 
 
 def remember(assets: Path, name: str, source: Path) -> None:
-    """Remembers on this machine which file a bundle was built from: the bundle itself says no path."""
+    """Store on this machine which file a bundle was built from; the bundle itself contains no path."""
     path = _memory(assets, name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Made from the declarations of a build's options: a table in docs/configuration.md, and the keywords' types.
+"""Generates the table in docs/configuration.md and the types of the keywords from the declared options.
 
 python -m pipeline.build.pages          # write both
 """
@@ -14,24 +14,24 @@ BEGIN, END = "<!-- options: made by `python -m pipeline.build.pages` -->", "<!--
 
 
 def options_table() -> str:
-    """Every key of pipeline.toml: where it may stand, and what it means."""
+    """Every key of pipeline.toml: the sections that accept it, and its meaning."""
     lines = ["| key | where | value | meaning |", "|---|---|---|---|"]
     lines.append('| `source` | model | `"..."` | the checkpoint or model; required |')
-    for held in all_options():
-        if held.told.config:
-            value = KINDS[held.item].example
-            where = "both" if held.told.config == "both" else "model"
-            meaning = held.told.help.rstrip(".")
-            default = f"; default `{held.default}`" if held.default not in (None, (), False) else ""
-            shown = f"[{value}]" if held.repeated else value
-            lines.append(f"| `{held.key}` | {where} | `{shown}` | {meaning}{default} |")
+    for option in all_options():
+        if option.declaration.config:
+            value = KINDS[option.item].example
+            where = "both" if option.declaration.config == "both" else "model"
+            meaning = option.declaration.help.rstrip(".")
+            default = f"; default `{option.default}`" if option.default not in (None, (), False) else ""
+            shown = f"[{value}]" if option.repeated else value
+            lines.append(f"| `{option.key}` | {where} | `{shown}` | {meaning}{default} |")
     return "\n".join(lines)
 
 
 def with_table(page: str) -> str:
-    """docs/configuration.md with its table made again."""
-    made = f"{BEGIN}\n\n{options_table()}\n\n{END}"
-    return re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: made, page, flags=re.DOTALL)
+    """docs/configuration.md with its table regenerated."""
+    table = f"{BEGIN}\n\n{options_table()}\n\n{END}"
+    return re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: table, page, flags=re.DOTALL)
 
 
 def keywords() -> str:
@@ -50,16 +50,16 @@ def keywords() -> str:
         "",
         "from pipeline.support.size import Size",
     ]
-    both = [held for held in all_options() if "convert" in held.told.commands]
-    more = [held for held in all_options() if held not in both]
-    reads = [held for held in both if held.told.reads]
-    for name, base, told, options in (
+    both = [option for option in all_options() if "convert" in option.declaration.commands]
+    more = [option for option in all_options() if option not in both]
+    reads = [option for option in both if option.declaration.reads]
+    for name, base, summary, options in (
         ("ReadKeywords", "TypedDict", "How a model file is read", reads),
         ("ConvertKeywords", "ReadKeywords", "Options of `pipeline convert`", [h for h in both if h not in reads]),
         ("BuildKeywords", "ConvertKeywords", "Options of `pipeline build-unity`", more),
     ):
-        lines += ["", "", f"class {name}({base}, total=False):", f'    """{told}."""', ""]
-        lines += [f"    {held.name}: {held.annotation}" for held in options]
+        lines += ["", "", f"class {name}({base}, total=False):", f'    """{summary}."""', ""]
+        lines += [f"    {option.name}: {option.annotation}" for option in options]
     return "\n".join(lines) + "\n"
 
 

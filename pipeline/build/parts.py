@@ -1,7 +1,7 @@
-"""What a build came to, apart from its files: the model, the pictures and the report.
+"""The results of a build before they become files: the model, the pictures and the report.
 
-The cache keeps these, and the files of the bundle are made from them each time: what Unity runs (C#, shaders,
-scenes) comes only from the templates of this tool, whoever could write into the cache.
+The cache stores these, and the files of the bundle are generated from them each time: what Unity runs (C#,
+shaders, scenes) comes only from the templates of this tool, even if somebody else can write to the cache.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class Parts:
             "golden_input.png": self.golden_input,
             "golden_output.png": self.golden_output,
             _CAPTIONS: json.dumps(list(self.pictures)).encode(),
-            **{f"picture_{number}.png": held for number, held in enumerate(self.pictures.values())},
-            **{f"style_{number}.png": held for number, held in enumerate(self.styles)},
+            **{f"picture_{number}.png": png for number, png in enumerate(self.pictures.values())},
+            **{f"style_{number}.png": png for number, png in enumerate(self.styles)},
             **({_VECTORS: self.vectors} if self.vectors else {}),
             **({_PREDICTOR: self.predictor} if self.predictor else {}),
-            **{f"of_style_{number}.png": held for number, held in enumerate(self.style_pictures)},
+            **{f"of_style_{number}.png": png for number, png in enumerate(self.style_pictures)},
         }
 
     @classmethod
@@ -68,7 +68,7 @@ class Parts:
         """What `members` gave. Raises ValueError, KeyError or TypeError for anything else."""
         captions = json.loads(members[_CAPTIONS])
         imported = "network.imported" in members
-        made = cls(
+        parts = cls(
             report,
             members["network.imported" if imported else "network.packed"],
             imported,
@@ -78,9 +78,9 @@ class Parts:
             tuple(members[f"style_{number}.png"] for number in range(len(report.get("styles", ())))),
             members.get(_VECTORS, b""),
             members.get(_PREDICTOR, b""),
-            tuple(held for name, held in sorted(members.items(), key=_numbered) if name.startswith(_OF_STYLE)),
+            tuple(png for name, png in sorted(members.items(), key=_numbered) if name.startswith(_OF_STYLE)),
         )
-        if set(made.members()) != set(members):
+        if set(parts.members()) != set(members):
             raise ValueError("it has unexpected members")
         model, source = report["model"], report["source"]
         kinds: list[tuple[Any, Any]] = [(model[key], int) for key in _WHOLE]
@@ -91,26 +91,26 @@ class Parts:
         for value, kind in kinds:
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise TypeError("a fact of the model has the wrong type")
-        return made
+        return parts
 
 
 def _predictor(parts: Parts) -> PredictorSpec | None:
     from pipeline.unity.bundle import PredictorSpec
 
-    told = parts.report.get("live_style", {}).get("predictor")
-    if not parts.predictor or not isinstance(told, dict):
+    predictor = parts.report.get("live_style", {}).get("predictor")
+    if not parts.predictor or not isinstance(predictor, dict):
         return None
     return PredictorSpec(
         onnx=parts.predictor,
-        model_digest=str(told["digest"]),
-        input_name=str(told["input_name"]),
-        output_name=str(told["output_name"]),
-        input_channels=int(told["input_channels"]),
+        model_digest=str(predictor["digest"]),
+        input_name=str(predictor["input_name"]),
+        output_name=str(predictor["output_name"]),
+        input_channels=int(predictor["input_channels"]),
         values=int(parts.report["live_style"]["values"]),
-        width=int(told["width"]),
-        height=int(told["height"]),
-        weights=int(told["weights"]),
-        giga_macs=float(told["giga_macs"]),
+        width=int(predictor["width"]),
+        height=int(predictor["height"]),
+        weights=int(predictor["weights"]),
+        giga_macs=float(predictor["giga_macs"]),
         pngs=parts.style_pictures,
     )
 
@@ -153,7 +153,7 @@ def bundle(parts: Parts, options: BuildOptions, name: str) -> dict[str, bytes]:
             golden_output_png=parts.golden_output,
             golden_tolerance=max(1.0, report["proof"]["tolerance_levels"] + 0.5),
             style_input=str(model.get("style_input", "")),
-            style_names=tuple(str(held["name"]) for held in report.get("styles", ())),
+            style_names=tuple(str(style["name"]) for style in report.get("styles", ())),
             style_pngs=parts.styles,
             style_vectors=parts.vectors,
             predictor=_predictor(parts),

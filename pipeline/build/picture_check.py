@@ -1,8 +1,8 @@
-"""Looks at the picture that was proven: a wrong value range gives a white, black or grey one without a difference.
+"""Detects wrong value ranges: the proof passes with them, but the output is white, black or grey.
 
 The proof says that Unity shows what the source network gives under the declared ranges; whether those are the
-ranges that the network was trained with stands in no file. The output tells: under the right range a photograph
-becomes a picture that is neither clipped nearly everywhere nor nearly flat.
+ranges that the network was trained with stands in no file. The output shows it: with the right range, the
+output for a photograph is neither clipped nearly everywhere nor nearly flat.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Raw = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Look:
-    """What a picture looks like under a pair of ranges: shares of values above 1 and below 0, and the spread."""
+    """Statistics of an output under a pair of ranges: shares of values above 1 and below 0, and the spread."""
 
     input_range: str
     output_range: str
@@ -45,8 +45,8 @@ class Look:
         return self.clipped > CLIPPED or self.spread < FLAT
 
     @property
-    def told(self) -> str:
-        """What is odd about it, as a clause."""
+    def description(self) -> str:
+        """The reason for suspicion, as a clause."""
         if self.clipped > CLIPPED:
             kind = "clipped"
             if max(self.white, self.black) > 0.8 * self.clipped:
@@ -56,16 +56,19 @@ class Look:
 
 
 def look(raw: Raw, contract: ImageContract, picture: np.ndarray) -> Look:
-    """What `raw` makes of a picture (1, C, H, W), RGB 0..1, under a contract. Raises what the engine raises."""
+    """Statistics of the output of `raw` for a picture (1, C, H, W), RGB 0..1, under a contract.
+
+    Raises what the engine raises.
+    """
     from pipeline.verify.proof import around
 
-    made = around(raw, contract)(picture).astype(np.float64)
-    low, high = np.percentile(made, (5, 95))
+    output = around(raw, contract)(picture).astype(np.float64)
+    low, high = np.percentile(output, (5, 95))
     return Look(
         contract.input.value_range,
         contract.output.value_range,
-        float((made >= 1).mean()),
-        float((made <= 0).mean()),
+        float((output >= 1).mean()),
+        float((output <= 0).mean()),
         float(np.clip(high, 0, 1) - np.clip(low, 0, 1)),
     )
 
@@ -90,9 +93,11 @@ def warning(raw: Raw, contract: ImageContract, picture: np.ndarray) -> str:
         if (given, gives) != (declared.input_range, declared.output_range):
             others.append(look(raw, tried, picture))
     usual = [other for other in others if not other.suspicious]
-    said = f"{declared.told} with --input-range {declared.input_range} --output-range {declared.output_range}"
+    finding = (
+        f"{declared.description} with --input-range {declared.input_range} --output-range {declared.output_range}"
+    )
     if not usual:
-        return f"{said}; no other value ranges look better, so this may not be an image-to-image network"
+        return f"{finding}; no other value ranges look better, so this may not be an image-to-image network"
     best = min(usual, key=lambda o: (o.input_range != declared.input_range, round(o.clipped, 1), -o.spread))
     changes = [
         f"{option} {tried}"
@@ -103,6 +108,6 @@ def warning(raw: Raw, contract: ImageContract, picture: np.ndarray) -> str:
         if tried != was
     ]
     return (
-        f"{said}; with {' '.join(changes)} {best.clipped:.0%} is clipped: check which ranges the training code "
+        f"{finding}; with {' '.join(changes)} {best.clipped:.0%} is clipped: check which ranges the training code "
         "uses"
     )

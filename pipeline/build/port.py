@@ -1,8 +1,8 @@
-"""Turning the styles of a folder into ones for another target: from Barracuda to Inference Engine and back.
+"""Converts the styles of a folder to another target, such as from Barracuda to Inference Engine.
 
-A bundle holds all that is needed: its model, with the image contract in it, and its report. The model is raised to
-what it computes, lowered for the other target, and proven against what it was; all styles are ready before the
-first file is replaced. What the reports say of the source stays; component, names and GUIDs too, so that scenes
+A bundle contains all that is needed: its model, with the image contract baked in, and its report. The model is
+raised to valid ONNX, lowered for the other target, and proven against the original; all styles are ready before
+the first file is replaced. The reports' facts about the source, component, names and GUIDs stay, so that scenes
 keep their references.
 """
 
@@ -31,7 +31,7 @@ _LONGEST = 1 << 16
 
 @dataclass(frozen=True)
 class Style:
-    """One style that is there: its name, what its report says, and its model as ONNX of what it computes."""
+    """One existing style: its name, its report, and its model as valid ONNX."""
 
     name: str
     report: Mapping[str, Any]
@@ -52,7 +52,7 @@ def port(
     dry_run: bool = False,
     step: Step = _silent,
 ) -> list[BuildResult]:
-    """Build every style below `where` for `target`, in the place where it is.
+    """Rebuild every style below `where` for `target`, in place.
 
     `where` is a Unity project, its Assets, or any folder that holds StyleTransfer/. A project's list of packages
     loses the package of another target only with `switch_package`. Raises PipelineError `no-styles`,
@@ -66,42 +66,42 @@ def port(
     from pipeline.unity.destination import Destination
     from pipeline.unity.project import find_project
 
-    wanted = targets.get(target)
+    chosen = targets.get(target)
     assets = _assets(Path(where))
-    project, gone, exchange = find_project(assets), [], False
+    project, removed, replace = find_project(assets), [], False
     if project is not None:
-        held = project_facts.read(project)
-        gone = fit.check_switch(held, wanted, switch_package=switch_package)
-        exchange = switch_package and not fit.has_it(held, wanted)
+        facts = project_facts.read(project)
+        removed = fit.check_switch(facts, chosen, switch_package=switch_package)
+        replace = switch_package and not fit.has_package(facts, chosen)
     styles = [_style(folder) for folder in _folders(assets)]
-    made = []
+    built = []
     with tempfile.TemporaryDirectory() as scratch:
         for style in styles:
-            step("port", f"{style.name}: from {style.target.name} to {wanted.name}")
+            step("port", f"{style.name}: from {style.target.name} to {chosen.name}")
             source = Path(scratch) / f"{style.name}.onnx"
             model, left = _plain(style)
             source.write_bytes(model)
-            options, note = _options(style, wanted, left)
+            options, note = _options(style, chosen, left)
             parts, _ = make_parts(source, options, style.name, step, origin=style.report)
             files, report = bundle(parts, options, style.name), parts.report
             result = BuildResult(report, bundle=assets / model_folder(style.name))
             result.notes += [note] if note else []
-            made.append((files, result))
+            built.append((files, result))
     has_package = project is not None and package.NAME in packages.present(project)
-    for style, (files, result) in zip(styles, made, strict=True):
+    for style, (files, result) in zip(styles, built, strict=True):
         if has_package:
             place = Destination(assets, project, create=False)
             result.install = install_with_package(
-                files, style.name, place, wanted, result, force=force, dry_run=dry_run
+                files, style.name, place, chosen, result, force=force, dry_run=dry_run
             )
         else:
             result.install = writer.install(files, assets, force=force, dry_run=dry_run)
     if project is not None:
-        asked = wanted.family.packages(wanted) | packages.MODULES
-        notes = packages.remove(project, gone, dry_run=dry_run)
-        made[0][1].notes += notes + packages.add(project, asked, replace=exchange, dry_run=dry_run)
-        made[0][1].project = project
-    return [result for _, result in made]
+        needed = chosen.family.packages(chosen) | packages.MODULES
+        notes = packages.remove(project, removed, dry_run=dry_run)
+        built[0][1].notes += notes + packages.add(project, needed, replace=replace, dry_run=dry_run)
+        built[0][1].project = project
+    return [result for _, result in built]
 
 
 def _assets(where: Path) -> Path:
@@ -189,7 +189,7 @@ def _broken(folder: Path, why: str) -> PipelineError:
 
 
 def _plain(style: Style) -> tuple[bytes, int]:
-    """The model without what was arranged for a class of devices, and how many of these places stay arranged."""
+    """The model with the rearrangements for a class of devices undone, and how many could not be undone."""
     done = (style.report.get("arranged") or {}).get("done") or []
     if not done:
         return style.model, 0
@@ -207,9 +207,9 @@ def _plain(style: Style) -> tuple[bytes, int]:
 
 
 def _options(style: Style, target: Target, left: int) -> tuple[BuildOptions, str]:
-    """How the style is built for the other target, and what could not stay as it was.
+    """The options that build the style for the other target, and a note on what changes.
 
-    `left` are the places that stay arranged.
+    `left` is the number of rearranged layers that could not be undone.
     """
     from pipeline.compress.bundling import check_target
     from pipeline.compress.kinds import FLOAT

@@ -53,7 +53,7 @@ def make(
             lowered, proof, report = alone
     worst = proof.worst
     if proof.too_far and worst.max_levels <= proof.tolerance:
-        far = min(proof.too_far, key=lambda held: held.psnr or 0.0)
+        far = min(proof.too_far, key=lambda result: result.psnr or 0.0)
         raise ProofFailed(
             "proof-failed",
             f"on {far.name} at {far.width}x{far.height}, the built graph matches the source with only "
@@ -118,18 +118,18 @@ def _lower_and_prove(
     step("lower", f"{plural(len(lowered.edits), 'edit')}; {facts.counts(lowered.after['operators'])}")
     if lowered.size != options.size:
         rule = f"width and height must be multiples of {lowered.size_multiple}"
-        told = (
+        summary = (
             f"{lowered.size} instead of {options.size}: "
             f"{'the network runs only at this size' if lowered.fixed_size else rule}"
         )
-        step("size", told)
-        lowered = replace(lowered, notes=(f"made for {told}", *lowered.notes))
+        step("size", summary)
+        lowered = replace(lowered, notes=(f"made for {summary}", *lowered.notes))
     if lowered.arranged is not None and lowered.arranged["done"]:
         step("arrange", facts.arranged(lowered.arranged))
     if lowered.checks is not None:
         undone = sorted({check.rewrite for check in lowered.checks if check.outcome == "undone"})
-        told = f"undone: {', '.join(undone)}" if undone else "none changed the result"
-        step("check", f"{plural(len(lowered.checks), 'application')} of rewrites; {told}")
+        summary = f"undone: {', '.join(undone)}" if undone else "none changed the result"
+        step("check", f"{plural(len(lowered.checks), 'application')} of rewrites; {summary}")
     findings = validate(lowered.model, target)
     report = facts.report(path, network, lowered)
     report["findings"] = [f.as_dict() for f in findings]
@@ -202,10 +202,10 @@ def _lower_and_prove(
         + (f", and {proof.least_psnr:g} dB" if proof.least_psnr is not None else ""),
     )
     if bake_contract and network.contract is not None and proof.passed and options.mask is None:
-        odd = picture_check.warning(reference, network.contract, proof.golden_input)
-        report["proof"]["picture"] = odd
-        if odd:
-            step("warning", odd)
+        suspicion = picture_check.warning(reference, network.contract, proof.golden_input)
+        report["proof"]["picture"] = suspicion
+        if suspicion:
+            step("warning", suspicion)
     return lowered, proof, report
 
 

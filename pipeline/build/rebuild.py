@@ -1,4 +1,4 @@
-"""The options of a build as words of the command line, so that Unity's inspector can build a style again."""
+"""The options of a build as command-line arguments, with which Unity's inspector rebuilds a style."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from pipeline.build.options import BuildOptions, options_of
 
 
 def rebuild_arguments(options: BuildOptions) -> list[str]:
-    """What differs from the defaults, as `pipeline build-unity` takes it: ["--input-range", "0..255"].
+    """The options that differ from the defaults as command-line arguments: ["--input-range", "0..255"].
 
-    Without what a later build chooses again (`Declaration.per_machine`): the target that is installed by then, the
-    name that the style's folder has, and pictures, whose paths are of one machine.
+    Leaves out what a later build chooses again (`Declaration.per_machine`): the target, which depends on the
+    installed package, the name, which is that of the style's folder, and pictures, whose paths belong to one
+    machine.
     """
     words: list[str] = []
-    for held in options_of(BuildOptions):
-        value = getattr(options, held.name)
-        if held.told.per_machine or value == held.default:
+    for option in options_of(BuildOptions):
+        value = getattr(options, option.name)
+        if option.declaration.per_machine or value == option.default:
             continue
-        if held.type is bool:
-            words.append(held.flag)
+        if option.type is bool:
+            words.append(option.flag)
         else:
-            for item in value if held.repeated else (value,):
-                words += [held.flag, _word(item)]
+            for item in value if option.repeated else (value,):
+                words += [option.flag, _word(item)]
     return words
 
 

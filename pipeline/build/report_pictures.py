@@ -46,18 +46,18 @@ def report_pictures(
 def _nominal_pictures(
     lowered: Lowered, picture: Path | None, nominal: Size, look: Mapping[str, Any]
 ) -> dict[str, bytes]:
-    """What the built graph makes of the picture at the size that it is meant for, whole and in detail."""
+    """The output of the built graph at its nominal size, whole and in detail."""
     from pipeline.verify import look as looks
     from pipeline.verify import pictures
 
     assert lowered.candidate is not None
     size = lowered.fixed_size if lowered.fixed_size else nominal.rounded(lowered.size_multiple)
-    given = pictures.load(picture, *size.hw, lowered.input_channels)
-    made = looks.of_style(given, lowered.candidate(given), look)
-    top, left = (max(0, (whole - part) // 2) for whole, part in zip(made.shape[2:], _DETAIL.hw, strict=True))
-    detail = made[:, :, top : top + _DETAIL.height, left : left + _DETAIL.width]
+    picture01 = pictures.load(picture, *size.hw, lowered.input_channels)
+    output = looks.of_style(picture01, lowered.candidate(picture01), look)
+    top, left = (max(0, (whole - part) // 2) for whole, part in zip(output.shape[2:], _DETAIL.hw, strict=True))
+    detail = output[:, :, top : top + _DETAIL.height, left : left + _DETAIL.width]
     return {
-        f"the input at {size}": pictures.jpeg(given),
-        f"the picture in Unity at {size}": pictures.jpeg(made),
+        f"the input at {size}": pictures.jpeg(picture01),
+        f"the picture in Unity at {size}": pictures.jpeg(output),
         "a detail at full resolution": pictures.png(detail),
     }

@@ -1,4 +1,4 @@
-"""What a build did, as data."""
+"""The result of a build, as data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class BuildResult:
-    """What a build did. `report` is deterministic data; the rest is about this one run."""
+    """The result of a build. `report` is deterministic; the other fields describe this one run."""
 
     report: dict[str, Any]
     bundle: Path | None = None
@@ -22,7 +22,7 @@ class BuildResult:
     cached: bool = False
     notes: list[str] = field(default_factory=list)
     preview: Path | None = None
-    """The picture that was asked for."""
+    """The file that --preview named."""
     next_step: str = ""
     """What to do in Unity, in a sentence."""
 

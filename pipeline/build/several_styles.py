@@ -33,7 +33,7 @@ MOST = 32
 
 @dataclass(frozen=True)
 class Styled:
-    """What came out; `lowered` and `proof` are of the first style, with the model that holds all."""
+    """The result; `lowered` and `proof` are those of the first style, with the model that contains all styles."""
 
     network: Network
     lowered: Lowered
@@ -55,14 +55,14 @@ def make(path: Path, options: BuildOptions, bindings: Sequence[tuple[str, ...]],
             remedy="Build some of them as another bundle, with another --name.",
         )
     target = targets.get(options.target)
-    told = names_of(bindings)
-    held = []
-    for name, binding in zip(told, bindings, strict=True):
+    names = names_of(bindings)
+    builds = []
+    for name, binding in zip(names, bindings, strict=True):
         step("style", name)
         single = dataclasses.replace(options, bind=binding)
-        held.append(proven.make(path, single, step, bake_contract=True, refits=False))
-    network, first = held[0][:2]
-    lowereds = [made[1] for made in held]
+        builds.append(proven.make(path, single, step, bake_contract=True, refits=False))
+    network, first = builds[0][:2]
+    lowereds = [build[1] for build in builds]
     metadata = facts.metadata(network, target, True)
     data = target.family.write_styles([lowered.graph for lowered in lowereds], target, metadata)
     model = target.family.read(data)
@@ -70,28 +70,28 @@ def make(path: Path, options: BuildOptions, bindings: Sequence[tuple[str, ...]],
     _validated(path, model, first, report, options)
 
     run = target.family.style_runner(data, target)
-    truths = [truth(made[0], made[1]) for made in held]
+    truths = [truth(build[0], build[1]) for build in builds]
     proofs = [
         proved(truth, mixed(run, weights), first, options)
-        for truth, weights in zip(truths, np.eye(len(held)).tolist(), strict=True)
+        for truth, weights in zip(truths, np.eye(len(builds)).tolist(), strict=True)
     ]
-    blend = _blended([made[0] for made in held])
+    blend = _blended([build[0] for build in builds])
     blended = None
     if blend is not None:
-        half = [0.5, 0.5, *[0.0] * (len(held) - 2)]
+        half = [0.5, 0.5, *[0.0] * (len(builds) - 2)]
         blended = proved(truth(blend, first), mixed(run, half), first, options)
-    every = [*zip(told, proofs, strict=True), *([("a blend of two", blended)] if blended else [])]
+    every = [*zip(names, proofs, strict=True), *([("a blend of two", blended)] if blended else [])]
     require(every, path, report, step, "Build each style by itself, with one --bind and a --name of its own.")
     report["proof"] = proofs[0].as_dict()
     report["styles"] = [
         {"name": name, "bound": list(binding), "proof": one.as_dict()}
-        for name, binding, one in zip(told, bindings, proofs, strict=True)
+        for name, binding, one in zip(names, bindings, proofs, strict=True)
     ]
     report["style_blend"] = None if blended is None else blended.as_dict()
     inputs = [value.name for value in model.graph.input]
     report["model"]["style_input"] = inputs[1] if len(inputs) > 1 else ""
     combined = dataclasses.replace(
-        first, model=model, serialised=data, candidate=mixed(run, np.eye(len(held))[0].tolist())
+        first, model=model, serialised=data, candidate=mixed(run, np.eye(len(builds))[0].tolist())
     )
     return Styled(network, combined, proofs[0], report, tuple(one.golden_output for one in proofs))
 
@@ -99,7 +99,7 @@ def make(path: Path, options: BuildOptions, bindings: Sequence[tuple[str, ...]],
 def require(
     proofs: Sequence[tuple[str, Proof]], path: Path, report: dict[str, Any], step: Step, remedy: str
 ) -> None:
-    """Tell what came out of the proof of each style, by its name; raise ProofFailed for the first that failed."""
+    """Report the proof of each style by its name; raise ProofFailed for the first that failed."""
     for name, one in proofs:
         step("verify", f"{name}: largest difference {one.worst.max_levels:.4f} of 255 levels")
         if not one.passed:
@@ -145,7 +145,7 @@ def refuse(options: BuildOptions) -> None:
 
 
 def names_of(bindings: Sequence[tuple[str, ...]]) -> list[str]:
-    """A name for each style: what its bindings differ in, a picture's by its file, `wave` or `style 2`."""
+    """A name for each style from the bindings that differ: a picture's file name (`wave`), or `style 2`."""
     shared = set(bindings[0]).intersection(*map(set, bindings[1:]))
     found = []
     for binding in bindings:
@@ -202,7 +202,7 @@ def proved(truth: Picture2Picture, candidate: Picture2Picture, lowered: Lowered,
 
 
 def _blended(networks: Sequence[Network]) -> Network | None:
-    """The source with the constants of its first two styles interpolated halfway; None where it has no such."""
+    """The source with the constants of its first two styles interpolated halfway; None if there are none."""
     from onnx import numpy_helper
 
     first, second = networks[0].model, networks[1].model
@@ -215,11 +215,11 @@ def _blended(networks: Sequence[Network]) -> Network | None:
         other = others.get(tensor.name)
         if other is None or list(other.dims) != list(tensor.dims):
             return None
-        held, there = numpy_helper.to_array(tensor), numpy_helper.to_array(other)
-        if np.array_equal(held, there):
+        values, other_values = numpy_helper.to_array(tensor), numpy_helper.to_array(other)
+        if np.array_equal(values, other_values):
             continue
-        if held.dtype.kind != "f":
+        if values.dtype.kind != "f":
             return None
-        middle = ((held.astype(np.float64) + there) / 2).astype(held.dtype)
+        middle = ((values.astype(np.float64) + other_values) / 2).astype(values.dtype)
         tensor.CopyFrom(numpy_helper.from_array(middle, tensor.name))
     return dataclasses.replace(networks[0], model=model)

@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def build_options(name: str) -> Callable[[F], F]:
     """The options that the command `name` has, as an `options` dictionary of those that were given."""
-    return _gathered("options", [held for held in all_options() if name in held.told.commands])
+    return _gathered("options", [held for held in all_options() if name in held.declaration.commands])
 
 
 def reading_options(command: F) -> F:
@@ -44,15 +44,17 @@ def _gathered(keyword: str, known: list[Option]) -> Callable[[F], F]:
 
 
 def _click_option(held: Option) -> Callable[[F], F]:
-    words = [word for word in (held.told.short, held.flag, held.name) if word]
+    words = [word for word in (held.declaration.short, held.flag, held.name) if word]
     if held.type is bool:
-        return click.option(*words, flag_value=not held.default, is_flag=True, default=None, help=held.told.help)
+        return click.option(
+            *words, flag_value=not held.default, is_flag=True, default=None, help=held.declaration.help
+        )
     shown = f" [default: {held.default}]" if held.default not in (None, ()) else ""
     return click.option(
         *words,
         type=click.Path(path_type=Path) if held.is_path else held.item if held.item in (int, float) else str,
-        metavar=held.told.metavar,
+        metavar=held.declaration.metavar,
         multiple=held.repeated,
         default=None,
-        help=held.told.help + shown,
+        help=held.declaration.help + shown,
     )

@@ -1,4 +1,4 @@
-"""Runs the golden frame tests of a Unity project in batch mode, and explains what came out.
+"""Runs the golden frame tests of a Unity project in batch mode, and explains the result.
 
 Unity compares each style with its golden frame, on the worker CSharpBurst, so that no graphics device is needed.
 A project of another Unity version is tested in a copy, because opening it would upgrade it.
@@ -42,12 +42,12 @@ _REMEDIES = {
     "FAILED on": "The installed package computes something else than the source. Check that its version "
     "is the one that the style was built for, then run `pipeline compare SOURCE MODEL --bisect`, and report it.",
 }
-"""What GoldenFrames.cs says, by a part of the sentence, and what to do."""
+"""Part of a message of GoldenFrames.cs -> the remedy."""
 
 
 @dataclass(frozen=True)
 class UnityVerdict:
-    """What Unity found. `editor` is None where only a results file was read."""
+    """The result of Unity's tests. `editor` is None if only a results file was read."""
 
     tests: tuple[TestCase, ...]
     project: Path | None
@@ -60,12 +60,12 @@ class UnityVerdict:
 
     @property
     def failures(self) -> tuple[TestCase, ...]:
-        """Whatever did not pass."""
+        """The tests that did not pass."""
         return tuple(test for test in self.tests if test.outcome != "passed")
 
     @property
     def exit_code(self) -> int:
-        """0 when every golden frame is right, else 1."""
+        """0 if every golden frame passed, else 1."""
         return 1 if self.failures else 0
 
     def remedy(self, test: TestCase) -> str:
@@ -96,24 +96,24 @@ class UnityVerdict:
 
 
 def verdict_of(results: Path, log: Path | None = None) -> UnityVerdict:
-    """What a results file of an earlier run says, such as game-ci's `editmode-results.xml`.
+    """Read the results file of an earlier run, such as game-ci's `editmode-results.xml`.
 
     Raises PipelineError `unity-results-broken`, `file-not-found`, `unity-no-tests`.
     """
-    tests = _must_have_tests(read_results(results), results)
+    tests = _require_tests(read_results(results), results)
     importing = editor_log.import_error(editor_log.read_log(log)) if log else ""
     return UnityVerdict(tests, None, None, results, log, importing=importing)
 
 
 def run_tests(project: Path, editor: Editor, *, timeout: float = TIMEOUT) -> UnityVerdict:
-    """Starts Unity on the project and reads what its tests found; may take minutes.
+    """Run Unity on the project and read the results of its tests; may take minutes.
 
     Results and log go to the project's `Logs/StyleTransfer/`. Raises PipelineError `not-a-unity-project`,
     `no-style-in-project`, `unity-does-not-start`, `unity-timeout`, and what `editor_log.no_result` finds.
     """
     check_project(project)
     project = project.resolve()
-    _must_have_a_style(project)
+    _require_a_style(project)
     reports = project / REPORTS
     reports.mkdir(parents=True, exist_ok=True)
     results, log = reports / "results.xml", reports / "editor.log"
@@ -125,13 +125,13 @@ def run_tests(project: Path, editor: Editor, *, timeout: float = TIMEOUT) -> Uni
         text = editor_log.read_log(log) + console.read().decode("utf-8", "replace")
     if not results.exists():
         raise editor_log.no_result(text, exit_code, log, place)
-    tests = _must_have_tests(read_results(results), results)
+    tests = _require_tests(read_results(results), results)
     in_copy = place != project
     return UnityVerdict(tests, project, editor, results, log, in_copy, editor_log.import_error(text))
 
 
 def command(unity: Path, project: Path, results: Path, log: Path) -> list[str]:
-    """The words that start the tests. Never with -quit: Unity would end before they run."""
+    """The command that starts the tests; without -quit, with which Unity would end before they run."""
     return [
         str(unity),
         "-batchmode",
@@ -145,7 +145,7 @@ def command(unity: Path, project: Path, results: Path, log: Path) -> list[str]:
     ]
 
 
-def _must_have_a_style(project: Path) -> None:
+def _require_a_style(project: Path) -> None:
     if any((project / "Assets").rglob("StyleTransfer/Models/*/*.asset")):
         return
     raise PipelineError(
@@ -156,7 +156,7 @@ def _must_have_a_style(project: Path) -> None:
     )
 
 
-def _must_have_tests(tests: list[TestCase], results: Path) -> tuple[TestCase, ...]:
+def _require_tests(tests: list[TestCase], results: Path) -> tuple[TestCase, ...]:
     if any(test.outcome in ("passed", "failed") for test in tests):
         return tuple(tests)
     raise PipelineError(
@@ -183,7 +183,7 @@ def _workspace(project: Path, editor: Editor) -> Iterator[Path]:
 
 
 def _start(words: list[str], log: Path, timeout: float, console: IO[bytes]) -> int:
-    """Runs Unity to its end and returns its exit code; its whole family is ended when time is up.
+    """Run Unity and return its exit code; after `timeout` seconds its whole process group is killed.
 
     `console` gets what it prints: some failures come before it has a log.
     """
@@ -210,10 +210,10 @@ def _start(words: list[str], log: Path, timeout: float, console: IO[bytes]) -> i
         ) from None
     finally:
         if process.poll() is None:
-            _end_family(process)
+            _kill_process_group(process)
 
 
-def _end_family(process: subprocess.Popen[bytes]) -> None:
+def _kill_process_group(process: subprocess.Popen[bytes]) -> None:
     if sys.platform == "win32":
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
     else:

@@ -274,8 +274,8 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
         own = family.meta(PurePosixPath(path).name, guid(path), spec.target)
         metas[f"{path}.meta"] = meta.file_meta(path, guid(path)) if own is None else own
     metas[f"{stub}.meta"] = meta.script_meta(guid(stub), links)
-    for made in (folder, SHARED) if shared_files else (folder,):
-        metas[f"{made}.meta"] = meta.folder_meta(guid(made))
+    for created in (folder, SHARED) if shared_files else (folder,):
+        metas[f"{created}.meta"] = meta.folder_meta(guid(created))
     facts = {"target": spec.target.name} | ({"arranged_for": spec.arranged_for} if spec.arranged_for else {})
     return with_manifest(folder, files | metas, facts)
 
@@ -288,13 +288,13 @@ def _style_files(spec: BundleSpec, folder: str) -> tuple[dict[str, bytes], dict[
         path = f"{folder}/{spec.name}Styles.bytes"
         files[path] = spec.style_vectors
         links["style_vectors"] = reference(ids.TEXT, guid(path), ids.IMPORTED)
-    made = spec.predictor
-    if made is None:
+    predictor = spec.predictor
+    if predictor is None:
         return files, links
     name, family = f"{spec.name}Predictor", spec.target.family
-    model_files = family.model_files(name, made.onnx, spec.target)
+    model_files = family.model_files(name, predictor.onnx, spec.target)
     files |= {f"{folder}/{file}": data for file, data in model_files.items()}
-    pictures = {f"{folder}/style_{number}.png": png for number, png in enumerate(made.pngs)}
+    pictures = {f"{folder}/style_{number}.png": png for number, png in enumerate(predictor.pngs)}
     files |= pictures
     asset = f"{folder}/{name}.asset"
     files[asset] = fill(
@@ -302,18 +302,18 @@ def _style_files(spec: BundleSpec, folder: str) -> tuple[dict[str, bytes], dict[
         spec=replace(
             spec,
             title=f"{spec.title} Predictor",
-            model_digest=made.model_digest,
-            input_name=made.input_name,
-            output_name=made.output_name,
-            input_channels=made.input_channels,
-            output_channels=made.values,
-            nominal_width=made.width,
-            nominal_height=made.height,
+            model_digest=predictor.model_digest,
+            input_name=predictor.input_name,
+            output_name=predictor.output_name,
+            input_channels=predictor.input_channels,
+            output_channels=predictor.values,
+            nominal_width=predictor.width,
+            nominal_height=predictor.height,
             size_multiple=1,
             fixed_size=True,
             output_scale=1.0,
-            weights=made.weights,
-            giga_macs=made.giga_macs,
+            weights=predictor.weights,
+            giga_macs=predictor.giga_macs,
             style_input="",
             style_names=(),
             is_mask=False,
@@ -321,14 +321,14 @@ def _style_files(spec: BundleSpec, folder: str) -> tuple[dict[str, bytes], dict[
             keep_colors=0.0,
         ),
         name=name,
-        file_bytes=len(made.onnx),
+        file_bytes=len(predictor.onnx),
         script=reference(ids.MONO_SCRIPT, guid(MODEL_SCRIPT), ids.IMPORTED),
         model=family.model_reference(guid(f"{folder}/{next(iter(model_files))}"), spec.target),
         packed=ids.NOTHING,
         golden_input=ids.NOTHING,
         golden_output=ids.NOTHING,
         style_goldens=[],
-        predictor_spec=made,
+        predictor_spec=predictor,
         style_vectors=ids.NOTHING,
         predictor=ids.NOTHING,
         style_pictures=[],

@@ -1,4 +1,4 @@
-"""Makes what of a whole Unity project is not written by hand: the demo scene, its materials, settings and metas.
+"""Generates the files of a Unity project that are not written by hand: demo scene, materials, settings and metas.
 
 `UnityProject/` of this repository is such a project with the example in it (`python dev.py bundle` calls `write`);
 a user's new project is a copy of its hand-written files with what `overlay` makes for one style and one edition.
@@ -55,19 +55,19 @@ def write(project: Path) -> None:
 
 
 def show(project: Path, style: str, prefab: str) -> bool:
-    """Lets the demo scene of a project show a style, if it is there and as we made it. Whether it was changed."""
+    """Make the demo scene show a style if the user has not edited it; returns whether it was changed."""
     path = project / SCENE
     try:
         there = path.read_bytes().replace(b"\r\n", b"\n")
     except OSError:
         return False
-    wanted = demo_scene.render(style, prefab)
-    if there == wanted:
+    expected = demo_scene.render(style, prefab)
+    if there == expected:
         return False
-    for made in sorted((project / "Assets" / ROOT / "Models").glob("*/*Camera.prefab")):
-        other, text = made.parent.name, made.read_text("ascii", "replace")
-        if made.name == f"{other}Camera.prefab" and there == demo_scene.render(other, text):
-            path.write_bytes(wanted)
+    for candidate in sorted((project / "Assets" / ROOT / "Models").glob("*/*Camera.prefab")):
+        other, text = candidate.parent.name, candidate.read_text("ascii", "replace")
+        if candidate.name == f"{other}Camera.prefab" and there == demo_scene.render(other, text):
+            path.write_bytes(expected)
             return True
     return False
 
@@ -82,11 +82,11 @@ def hand_written(project: Path) -> list[str]:
 
 
 def overlay(style: str, prefab: str, edition: Edition) -> dict[str, bytes]:
-    """What a new project has beside the hand-written files and the bundle: path in the project -> bytes."""
-    made = render(hand_written(resource("UnityProject")), style, prefab, edition)
+    """The generated files of a new project, without the bundle: path in the project -> bytes."""
+    files = render(hand_written(resource("UnityProject")), style, prefab, edition)
     listed = packages.sorted_by_kind(packages.modules() | edition.packages)
-    made[packages.LIST] = (json.dumps({"dependencies": listed}, indent=2) + "\n").encode("ascii")
-    return made
+    files[packages.LIST] = (json.dumps({"dependencies": listed}, indent=2) + "\n").encode("ascii")
+    return files
 
 
 def render(by_hand: Sequence[str], style: str, prefab: str, edition: Edition) -> dict[str, bytes]:

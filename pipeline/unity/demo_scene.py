@@ -1,7 +1,7 @@
-"""What stands in the demo scene: for judging stylised video.
+"""The objects of the demo scene, which is made for judging stylised video.
 
-The camera goes round, thin and thick things pass in front of each other, some move by themselves, stripes and
-highlights show flicker. All meshes are Unity's own.
+The camera circles, thin and thick objects occlude each other, some move, and stripes and highlights show flicker.
+All meshes are Unity's own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a bundle goes: a folder, a Unity project, or a new one; and whether the name there is another model's."""
+"""Chooses the destination of a bundle: a folder, a Unity project, or a new one."""
 
 from __future__ import annotations
 
@@ -53,28 +53,34 @@ def choose(output: str | Path | None, project: str | Path | None) -> Destination
 
 
 def refuse_other_package(assets: Path, name: str, target: Target) -> None:
-    """Models for two packages must not lie in one folder: PipelineError `packages-mixed`.
+    """Raise PipelineError `packages-mixed` if the folder already has styles for another package.
 
     Two packages that import `.onnx` cannot be in one project: Unity lets neither import it (formats.md, 1.3).
     A model that is replaced, and targets without a package, do not matter.
     """
     for report in sorted((assets / "StyleTransfer" / "Models").glob("*/report.json")):
-        held = _target_of(report)
-        if report.parent.name == name or not target.package or held.get("package") in ("", None, target.package):
+        recorded = _target_of(report)
+        if (
+            report.parent.name == name
+            or not target.package
+            or recorded.get("package") in ("", None, target.package)
+        ):
             continue
         raise PipelineError(
             "packages-mixed",
-            f"the existing style {report.parent.name} is for {held['package']}, but this one would be for "
+            f"the existing style {report.parent.name} is for {recorded['package']}, but this one would be for "
             f"{target.package}, and a project cannot have both packages",
             subject=str(assets / "StyleTransfer"),
-            remedy=f"Build for the existing package with --target {held.get('name', '?')}, or first convert all "
-            f"existing styles for {target.package}: pipeline port {assets} --target {target.name}.",
+            remedy=f"Build for the existing package with --target {recorded.get('name', '?')}, or first convert "
+            f"all existing styles for {target.package}: pipeline port {assets} --target {target.name}.",
         )
 
 
 def _target_of(report: Path) -> dict[str, str]:
     try:
-        held = from_json(report.read_text(encoding="utf-8"))["target"]
+        target = from_json(report.read_text(encoding="utf-8"))["target"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return {key: value for key, value in held.items() if isinstance(value, str)} if isinstance(held, dict) else {}
+    return (
+        {key: value for key, value in target.items() if isinstance(value, str)} if isinstance(target, dict) else {}
+    )

@@ -20,7 +20,7 @@ PRODUCT = "Style Transfer"
 
 @dataclass(frozen=True)
 class Edition:
-    """A kind of project. `editor` opens it without a question; `packages` come beside those of the target."""
+    """A kind of project. `editor` opens it without an upgrade; `packages` are added to those of the target."""
 
     name: str
     editor: str
@@ -51,19 +51,19 @@ EDITIONS = (
 that of Sentis 2.1.3 (its package.json)."""
 
 
-def choose(target: str, wanted: str | None = None) -> Edition:
+def choose(target: str, version: str | None = None) -> Edition:
     """The edition of a name, or the oldest one that has what the target needs.
 
     Raises PipelineError `unknown-project-version`, `editor-too-old`.
     """
     needed = _needed(targets.get(target))
-    if wanted is None:
+    if version is None:
         return next(edition for edition in EDITIONS if edition.unity >= needed)
-    found = [edition for edition in EDITIONS if edition.name == wanted or edition.editor.startswith(wanted)]
+    found = [edition for edition in EDITIONS if edition.name == version or edition.editor.startswith(version)]
     if not found:
         raise PipelineError(
             "unknown-project-version",
-            f"there is no template project for Unity {wanted}",
+            f"there is no template project for Unity {version}",
             subject="--project-version",
             remedy=f"Available are: {', '.join(edition.name for edition in EDITIONS)}.",
         )
@@ -77,12 +77,12 @@ def choose(target: str, wanted: str | None = None) -> Edition:
     return found[0]
 
 
-def own_target(wanted: str) -> str:
+def own_target(version: str) -> str:
     """The target for a new project: of the newest package where the edition's Unity has it, else the default.
 
     Raises PipelineError `unknown-project-version`.
     """
-    edition = choose(targets.DEFAULT, wanted)
+    edition = choose(targets.DEFAULT, version)
     known = [target for target in map(targets.get, targets.names()) if target.package]
     newest = max(known, key=lambda target: (_needed(target), _numbers(target.package_version)))
     return newest.name if _needed(newest) <= edition.unity else targets.DEFAULT
@@ -100,27 +100,27 @@ def _needed(target: Target) -> tuple[int, int]:
 def files(edition: Edition, scenes: list[tuple[str, str]]) -> dict[str, bytes]:
     """ProjectSettings/ and, for URP, the pipeline's assets: path in the project -> bytes."""
     product_guid = project_guid("product")
-    made = settings.render(PRODUCT, product_guid, scenes) | settings.version(edition.editor, edition.revision)
-    made |= settings.later(edition.unity)
+    result = settings.render(PRODUCT, product_guid, scenes) | settings.version(edition.editor, edition.revision)
+    result |= settings.later(edition.unity)
     if not edition.universal:
-        return made
-    made[f"{settings.FOLDER}/GraphicsSettings.asset"] = settings.graphics(_asset_reference(_PIPELINE), 16)
-    made[f"{settings.FOLDER}/QualitySettings.asset"] = settings.one_quality("PC", _asset_reference(_PIPELINE))
-    made[f"{settings.FOLDER}/ProjectSettings.asset"] = settings.player(
+        return result
+    result[f"{settings.FOLDER}/GraphicsSettings.asset"] = settings.graphics(_asset_reference(_PIPELINE), 16)
+    result[f"{settings.FOLDER}/QualitySettings.asset"] = settings.one_quality("PC", _asset_reference(_PIPELINE))
+    result[f"{settings.FOLDER}/ProjectSettings.asset"] = settings.player(
         PRODUCT, product_guid, 28, input_system=True
     )
-    made[f"{settings.FOLDER}/URPProjectSettings.asset"] = asset(
+    result[f"{settings.FOLDER}/URPProjectSettings.asset"] = asset(
         behaviour(_script(_URP_PROJECT_SETTINGS), "", {"m_LastMaterialVersion": _MATERIAL_VERSION}, 1, hidden=61)
     )
-    made[f"{settings.FOLDER}/ShaderGraphSettings.asset"] = asset(
+    result[f"{settings.FOLDER}/ShaderGraphSettings.asset"] = asset(
         behaviour(_script(_SHADER_GRAPH_SETTINGS), "", _SHADER_GRAPH, 1, hidden=61)
     )
     assets = {_PIPELINE: _pipeline(), _RENDERER: _renderer()}
     for path, data in assets.items():
-        made[path] = data
-        made[f"{path}.meta"] = meta.file_meta(path, project_guid(path))
-    made[f"{_SETTINGS}.meta"] = meta.folder_meta(project_guid(_SETTINGS))
-    return made
+        result[path] = data
+        result[f"{path}.meta"] = meta.file_meta(path, project_guid(path))
+    result[f"{_SETTINGS}.meta"] = meta.folder_meta(project_guid(_SETTINGS))
+    return result
 
 
 # --- URP ---------------------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def _asset_reference(path: str) -> Verbatim:
 
 
 def _pipeline() -> bytes:
-    """The pipeline's asset: what is not said here has URP's defaults. Depth is asked for, for masks and motion."""
+    """The pipeline's asset; other fields have URP's defaults. The depth texture is on, for masks and motion."""
     fields = {
         "k_AssetVersion": 12,
         "k_AssetPreviousVersion": 12,

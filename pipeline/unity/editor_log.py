@@ -1,4 +1,4 @@
-"""Why a Unity in batch mode ended without a test result, from its log: the cause, and what to do about it.
+"""Finds in the log why Unity ended in batch mode without a test result, and the remedy.
 
 The phrases are those that Unity 2019.4 to 6000.0 writes, as far as public CI logs and issue threads show them.
 """
@@ -48,14 +48,14 @@ def read_log(path: Path) -> str:
 
 
 def import_error(log: str) -> str:
-    """The first complaint of any family's importer about a model file, "" where there is none."""
+    """The first error message of any family's importer about a model file, "" if there is none."""
     from pipeline import targets
 
     return next((found for name in targets.families() if (found := targets.family_of(name).import_error(log))), "")
 
 
 def no_result(log: str, exit_code: int, log_path: Path, project: Path | None = None) -> PipelineError:
-    """The error that says why there is no result.
+    """The error that explains why there is no result.
 
     `log` is what Unity wrote, into its log and to the console; `project` the folder that it was to open.
     """

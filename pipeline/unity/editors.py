@@ -1,4 +1,4 @@
-"""Unity editors on this computer: where Unity Hub puts them, what version one is, which one a project wants.
+"""Finds the Unity editors on this computer, their versions, and the one that fits a project.
 
 Places: the default folders of Unity Hub on Linux, macOS and Windows, the second folder that can be chosen in the
 Hub's preferences (secondaryInstallPath.json), and `/opt/unity/editors`, where the images of game-ci have theirs.
@@ -26,7 +26,7 @@ _VERSION_TIMEOUT = 60
 
 @dataclass(frozen=True)
 class Editor:
-    """One installed editor. `version` is "" where it does not tell it."""
+    """One installed editor. `version` is "" if it is unknown."""
 
     path: Path
     version: str
@@ -73,23 +73,23 @@ def editor_at(path: Path) -> Editor:
     return Editor(program, _ask_version(program))
 
 
-def choose(wanted: str) -> Editor:
+def choose(version: str) -> Editor:
     """The installed editor for a project of the version `wanted` ("" for any).
 
     The same version, else the nearest later one of the same stream (2021.3), else the nearest later one at all:
     Unity opens projects of older versions, not of newer ones. Raises PipelineError `unity-not-found`.
     """
     editors = installed()
-    later = [editor for editor in editors if not wanted or _key(editor.version) >= _key(wanted)]
+    later = [editor for editor in editors if not version or _key(editor.version) >= _key(version)]
     if later:
-        return later[0] if wanted else later[-1]
-    told = ", ".join(editor.version for editor in editors)
+        return later[0] if version else later[-1]
+    versions = ", ".join(editor.version for editor in editors)
     raise PipelineError(
         "unity-not-found",
-        f"the project needs Unity {wanted}, but only older versions are installed: {told}"
+        f"the project needs Unity {version}, but only older versions are installed: {versions}"
         if editors
         else "no Unity editor was found where Unity Hub installs them",
-        remedy=f"Install {wanted or 'one'} in Unity Hub, or name an editor with --unity.",
+        remedy=f"Install {version or 'one'} in Unity Hub, or name an editor with --unity.",
     )
 
 

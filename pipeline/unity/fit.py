@@ -1,4 +1,4 @@
-"""Whether a target fits a Unity project, which target does, and the one step that its render pipeline needs."""
+"""Checks whether a target fits a Unity project, chooses one that does, and names the next step in Unity."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ def choose_target(project: ProjectFacts) -> str:
 
     Raises PipelineError `onnx-importers-collide` where it has several, `package-too-old`.
     """
-    held = sorted(set(project.packages) & _importers())
-    if len(held) > 1:
+    installed = sorted(set(project.packages) & _importers())
+    if len(installed) > 1:
         raise PipelineError(
             "onnx-importers-collide",
-            f"the project has {' and '.join(held)}; with more than one such package, Unity lets none of them "
+            f"the project has {' and '.join(installed)}; with more than one such package, Unity lets none of them "
             "import .onnx files",
             subject=str(project.root),
             remedy="Remove all but one of them in Window > Package Manager.",
         )
-    if not held:
+    if not installed:
         return targets.DEFAULT
-    fitting = _fitting(held[0], project.packages[held[0]])
+    fitting = _fitting(installed[0], project.packages[installed[0]])
     if fitting is None:
-        raise _too_old(project, held[0])
+        raise _too_old(project, installed[0])
     return fitting.name
 
 
 def check(project: ProjectFacts, target: Target, *, switch_package: bool = False) -> None:
-    """Refuses what cannot work in the project.
+    """Refuse a target that cannot work in the project.
 
     Raises PipelineError `editor-too-old`, `onnx-importers-collide`, `package-too-old`, `package-differs`.
     """
     _check_editor(project, target)
     if not target.package:
         return
-    others = _in_the_way(project, target)
+    others = _other_importers(project, target)
     if others:
         fitting = _fitting(others[0], project.packages[others[0]])
         for_it = (
@@ -57,7 +57,7 @@ def check(project: ProjectFacts, target: Target, *, switch_package: bool = False
             remedy=f"{for_it} {others[0]} in Window > Package Manager.",
         )
     there = project.packages.get(target.package)
-    if there is None or switch_package or _holds(target, there):
+    if there is None or switch_package or _covers(target, there):
         return
     fitting = _fitting(target.package, there)
     if fitting is None:
@@ -72,7 +72,7 @@ def check(project: ProjectFacts, target: Target, *, switch_package: bool = False
 
 
 def check_switch(project: ProjectFacts, target: Target, *, switch_package: bool) -> list[str]:
-    """The packages that must leave the list of a project whose styles are turned into ones for `target`.
+    """The packages that must be removed from a project whose styles are ported to `target`.
 
     Raises PipelineError what `check` does, and `onnx-importers-collide` only where `switch_package` does not allow
     it, or where such a package is not in the list but in the folder Packages.
@@ -80,8 +80,8 @@ def check_switch(project: ProjectFacts, target: Target, *, switch_package: bool)
     from pipeline.unity import packages
 
     _check_editor(project, target)
-    others = _in_the_way(project, target)
-    listed = packages.asked(project.root)
+    others = _other_importers(project, target)
+    listed = packages.requested(project.root)
     fixed = [name for name in others if name not in listed]
     if others and (fixed or not switch_package):
         old = " and ".join(fixed or others)
@@ -102,9 +102,9 @@ def check_switch(project: ProjectFacts, target: Target, *, switch_package: bool)
     return others
 
 
-def has_it(project: ProjectFacts, target: Target) -> bool:
+def has_package(project: ProjectFacts, target: Target) -> bool:
     """Whether the project has a version of the target's package that the target is meant for."""
-    return target.package in project.packages and _holds(target, project.packages[target.package])
+    return target.package in project.packages and _covers(target, project.packages[target.package])
 
 
 def _check_editor(project: ProjectFacts, target: Target) -> None:
@@ -119,13 +119,13 @@ def _check_editor(project: ProjectFacts, target: Target) -> None:
         )
 
 
-def _in_the_way(project: ProjectFacts, target: Target) -> list[str]:
+def _other_importers(project: ProjectFacts, target: Target) -> list[str]:
     """The packages of the project that import .onnx files and are not the target's; none where it needs none."""
     return sorted((set(project.packages) & _importers()) - {target.package}) if target.package else []
 
 
 def next_step(project: ProjectFacts, prefab: str) -> str:
-    """What to do in Unity to see the style, in one sentence; `prefab` is the name of the camera's prefab."""
+    """The next step in Unity, in one sentence; `prefab` is the file name of the camera's prefab."""
     show = f"drag {prefab} into a scene and press Play"
     if project.pipelines == (BUILT_IN,):
         return f"Open {project.root} in Unity, {show}."
@@ -154,24 +154,24 @@ def _all() -> Iterator[Target]:
 
 
 def _fitting(package: str, version: str) -> Target | None:
-    """The newest target that holds for a version of a package, None for a version before all of them.
+    """The newest target that supports a version of a package, None if the version is too old for all of them.
 
     A path or the address of a repository, which says no version, counts as the newest one.
     """
-    wanted = _version(version)
+    installed = _version(version)
     found = [
         target
         for target in _all()
-        if target.package == package and (not wanted or _version(target.oldest) <= wanted)
+        if target.package == package and (not installed or _version(target.oldest) <= installed)
     ]
     return max(found, key=lambda target: _version(target.package_version), default=None)
 
 
-def _holds(target: Target, version: str) -> bool:
-    """Whether a target is meant for this version of its package. Where no version is said, it may be."""
-    wanted, fitting = _version(version), _fitting(target.package, version)
-    within = _version(target.oldest) <= wanted <= _version(target.package_version)
-    return not wanted or within or (fitting is not None and fitting.name == target.name)
+def _covers(target: Target, version: str) -> bool:
+    """Whether a target supports this version of its package; True for a path or URL, whose version is unknown."""
+    installed, fitting = _version(version), _fitting(target.package, version)
+    within = _version(target.oldest) <= installed <= _version(target.package_version)
+    return not installed or within or (fitting is not None and fitting.name == target.name)
 
 
 def _too_old(project: ProjectFacts, package: str) -> PipelineError:

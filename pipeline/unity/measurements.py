@@ -78,17 +78,17 @@ def read_rows(path: Path) -> list[Measurement]:
 
 
 def read_measurements(path: Path) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
-    """What was measured, as {style: {"1280x720": {worker: {"median": ms, "p95": ms, ...}}}}.
+    """The measured times, as {style: {"1280x720": {worker: {"median": ms, "p95": ms, ...}}}}.
 
     Failed cases are left out; of a case that stands twice, the last counts. Raises as `read_rows` does, and
     `bad-measurements` where nothing was measured.
     """
-    told: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    measured: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
     rows = read_rows(path)
     for row in rows:
         if row.error or row.median_ms is None:
             continue
-        sizes = told.setdefault(row.style, {}).setdefault(f"{row.width}x{row.height}", {})
+        sizes = measured.setdefault(row.style, {}).setdefault(f"{row.width}x{row.height}", {})
         sizes[row.worker] = {
             "median": row.median_ms,
             "p95": row.p95_ms,
@@ -104,10 +104,10 @@ def read_measurements(path: Path) -> dict[str, dict[str, dict[str, dict[str, Any
             "source": row.source,
             "source_digest": row.source_digest,
         }
-    if not told:
+    if not measured:
         failed = f"every case failed, the first with: {rows[0].error}" if rows else "it has no rows"
         raise _bad(path, failed)
-    return told
+    return measured
 
 
 def _text(path: Path) -> str:

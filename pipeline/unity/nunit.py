@@ -1,4 +1,4 @@
-"""Reads the NUnit 3 results that Unity's test runner writes, as what it is: a file from outside."""
+"""Reads the NUnit 3 results of Unity's test runner, as an untrusted file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The shared runtime as a package of Unity's package manager, for those who do not want it in Assets.
+"""Writes the shared runtime as a package of Unity's package manager instead of into Assets.
 
-What lies in `StyleTransfer/` but the models becomes the package, with the same GUIDs, so that styles refer to the
-runtime in either place alike. The models stay in Assets.
+Everything in `StyleTransfer/` except the models becomes the package, with the same GUIDs, so that styles refer to
+the runtime in the same way in both cases. The models stay in Assets.
 """
 
 from __future__ import annotations
@@ -52,17 +52,19 @@ def split(files: Mapping[str, bytes], style: str) -> tuple[dict[str, bytes], dic
 
 def _including_package(files: Mapping[str, bytes], folder: str) -> dict[str, bytes]:
     """The files of a style, its compute shaders with the package's files instead of those in Assets."""
-    made = {
+    rewritten = {
         path: data.replace(b'#include "../', b'#include "Packages/%b/' % NAME.encode())
         if path.endswith(".compute")
         else data
         for path, data in files.items()
     }
-    if made == files:
-        return made
+    if rewritten == files:
+        return rewritten
     manifest = f"{folder}/{MANIFEST}"
-    facts = {key: told for key, told in json.loads(made[manifest]).items() if key not in ("format", "files")}
-    return with_manifest(folder, {p: d for p, d in made.items() if not p.startswith(manifest)}, facts)
+    facts = {
+        key: value for key, value in json.loads(rewritten[manifest]).items() if key not in ("format", "files")
+    }
+    return with_manifest(folder, {p: d for p, d in rewritten.items() if not p.startswith(manifest)}, facts)
 
 
 def render(shared: Mapping[str, bytes], target: Target, style: str, prefab: str) -> dict[str, bytes]:
@@ -83,15 +85,15 @@ def render(shared: Mapping[str, bytes], target: Target, style: str, prefab: str)
         files |= {path: data, f"{path}.meta": meta.file_meta(path, guid(path))}
     files |= _sample(style, prefab)
     engines = {path.split("/")[2] for path in files if path.startswith(f"{NAME}/Engines/") and path.count("/") > 2}
-    made: dict[str, bytes] = {}
+    engine_files: dict[str, bytes] = {}
     for engine in sorted(engines):
         folder = f"{NAME}/Engines/{engine}"
         unit = {
             path: data for path, data in files.items() if path.startswith(f"{folder}/") or path == f"{folder}.meta"
         }
-        made |= with_manifest(folder, unit)
-    rest = {path: data for path, data in files.items() if path not in made}
-    return dict(sorted((made | with_manifest(NAME, rest)).items()))
+        engine_files |= with_manifest(folder, unit)
+    rest = {path: data for path, data in files.items() if path not in engine_files}
+    return dict(sorted((engine_files | with_manifest(NAME, rest)).items()))
 
 
 def _version() -> str:
@@ -135,5 +137,5 @@ def _sample(style: str, prefab: str) -> dict[str, bytes]:
 
 
 def embedded(project: Path) -> Path:
-    """Where the package lies in a project that holds it itself."""
+    """The folder of the package in a project that embeds it."""
     return project / "Packages" / NAME

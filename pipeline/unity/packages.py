@@ -1,4 +1,4 @@
-"""The packages of a Unity project: those that its list asks for, those that are there, and adding to the list."""
+"""The packages of a Unity project: requested, present, added to and removed from Packages/manifest.json."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ MODULES = {"com.unity.modules.imgui": "1.0.0", "com.unity.modules.jsonserialize"
 _MODULE = "com.unity.modules."
 
 
-def asked(project: Path) -> dict[str, str]:
-    """The packages that the project's list asks for: name -> version, path or URL. Empty without a list.
+def requested(project: Path) -> dict[str, str]:
+    """The packages listed in Packages/manifest.json: name -> version, path or URL. Empty without a list.
 
     Raises PipelineError `package-manifest-broken`.
     """
@@ -37,10 +37,10 @@ def asked(project: Path) -> dict[str, str]:
 def present(project: Path) -> dict[str, str]:
     """All packages of the project that can be known without Unity: name -> version, path or URL.
 
-    Those asked for, those that Unity resolved when it last opened the project (what a package depends on counts
-    too), and those that lie in Packages/ as folders. Raises PipelineError `package-manifest-broken`.
+    Those listed, those that Unity resolved when it last opened the project (including dependencies), and those
+    embedded in Packages/ as folders. Raises PipelineError `package-manifest-broken`.
     """
-    found = asked(project)
+    found = requested(project)
     for name, entry in _object(project / LOCK, "dependencies").items():
         version = entry.get("version") if isinstance(entry, dict) else None
         if isinstance(version, str) and (name not in found or not version.startswith("file:")):
@@ -53,8 +53,8 @@ def present(project: Path) -> dict[str, str]:
     return found
 
 
-def add(project: Path, wanted: Mapping[str, str], *, replace: bool = False, dry_run: bool = False) -> list[str]:
-    """Adds packages to the project's list where they are not in it; returns what was done, in words.
+def add(project: Path, needed: Mapping[str, str], *, replace: bool = False, dry_run: bool = False) -> list[str]:
+    """Add missing packages to the project's list; returns a line of text for each change.
 
     Each is one line, inserted where the list's order puts it; every other byte stays. Another version of a
     package is kept, unless `replace` asks for the one in `wanted`; modules of Unity are never replaced. A project
@@ -66,10 +66,10 @@ def add(project: Path, wanted: Mapping[str, str], *, replace: bool = False, dry_
     is_new = text is None
     if text is None:
         text = json.dumps({"dependencies": modules()}, indent=2) + "\n"
-    held = _dependencies_of(text, path)
+    listed = _dependencies_of(text, path)
     lines, changed = [], text
-    for package, version in wanted.items():
-        there = held.get(package)
+    for package, version in needed.items():
+        there = listed.get(package)
         if there is None:
             changed = insert(changed, package, version)
             lines.append(f"added {package} {version} to {path}")
@@ -85,7 +85,7 @@ def add(project: Path, wanted: Mapping[str, str], *, replace: bool = False, dry_
 
 
 def remove(project: Path, names: Iterable[str], *, dry_run: bool = False) -> list[str]:
-    """Takes packages out of the project's list; returns what was done, in words.
+    """Remove packages from the project's list; returns a line of text for each change.
 
     Only the lines of these packages are changed. Raises `package-manifest-broken`, `destination-not-writable`.
     """
@@ -93,14 +93,14 @@ def remove(project: Path, names: Iterable[str], *, dry_run: bool = False) -> lis
     text = _read(path)
     if text is None:
         return []
-    held, lines = _dependencies_of(text, path), []
+    listed, lines = _dependencies_of(text, path), []
     for name in names:
-        if name not in held:
+        if name not in listed:
             continue
-        version = held.pop(name)
+        version = listed.pop(name)
         entry = re.escape(json.dumps(name)) + r"\s*:\s*" + re.escape(json.dumps(version))
         shorter, count = re.subn(rf"\s*{entry}\s*,|,\s*{entry}|\s*{entry}", "", text, count=1)
-        if count != 1 or _dependencies_of(shorter, path) != held:
+        if count != 1 or _dependencies_of(shorter, path) != listed:
             raise _broken(path, f"{name} cannot be removed from it")
         text = shorter
         lines.append(f"removed {name} {version} from {path}")
@@ -133,7 +133,7 @@ def show_tests(project: Path, package: str, *, dry_run: bool = False) -> None:
 
 
 def modules() -> dict[str, str]:
-    """What the bundled project asks for beside the package of its example: all built-in modules."""
+    """The test framework and all built-in modules, as the bundled project lists them."""
     listed = json.loads((resource("UnityProject") / LIST).read_text("utf-8"))["dependencies"]
     kept = {name: version for name, version in listed.items() if name.startswith(_MODULE)}
     return {"com.unity.test-framework": listed["com.unity.test-framework"]} | kept
@@ -161,8 +161,8 @@ def _object(path: Path, key: str = "") -> dict[str, Any]:
         content = from_json(path.read_text("utf-8-sig"))
     except (OSError, ValueError):
         return {}
-    held = content.get(key) if key and isinstance(content, dict) else content
-    return held if isinstance(held, dict) else {}
+    found = content.get(key) if key and isinstance(content, dict) else content
+    return found if isinstance(found, dict) else {}
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Unity projects: finding one, and making one from the bundled project."""
+"""Finds Unity projects, and creates one from the bundled project."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def check_project(path: Path) -> Path:
 
 
 def create_project(destination: Path, overlay: Mapping[str, bytes], *, dry_run: bool = False) -> bool:
-    """Makes a project, as a whole or not at all: the hand-written files of the bundled one, and `overlay`.
+    """Create a project atomically from the hand-written files of the bundled one, and `overlay`.
 
     The shared bundle and the example in the bundled project are left out: `writer.install` brings what was built.
     Returns whether it did (or would): False where a project is already. An empty folder is filled; one with

@@ -1,4 +1,4 @@
-"""What a Unity project is: its editor, its packages, its render pipeline. Read from its files, without Unity."""
+"""Reads the editor version, packages and render pipeline of a Unity project from its files, without Unity."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LARGEST_SETTINGS = 4_000_000
 
 @dataclass(frozen=True)
 class ProjectFacts:
-    """What is known of a project.
+    """Facts about a project.
 
     `editor` is (2022, 3, 17) for 2022.3.17f1, and None where the project does not say. `packages` holds direct,
     resolved and embedded packages: name -> version, path or URL. `pipelines` are the render pipelines that it
@@ -41,8 +41,8 @@ class ProjectFacts:
 
 def read(project: Path) -> ProjectFacts:
     """The facts of the project in a folder. Raises PipelineError `package-manifest-broken`."""
-    held = packages.present(project)
-    return ProjectFacts(project, _editor(project), held, _pipelines(project, held))
+    installed = packages.present(project)
+    return ProjectFacts(project, _editor(project), installed, _pipelines(project, installed))
 
 
 def _editor(project: Path) -> tuple[int, int, int] | None:

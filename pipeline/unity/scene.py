@@ -80,12 +80,12 @@ class Item:
 def render_scene(path: str, items: Sequence[Item], *, ambient: Color = (0.45, 0.5, 0.6)) -> bytes:
     """The text of a scene. `path` is its stable name; names of items are unique; `ambient` is flat ambient light.
 
-    Raises ValueError for a name that stands twice, or a parent that does not stand before its child.
+    Raises ValueError for a duplicate name, or a parent that does not precede its child.
     """
     by_name: dict[str, Item] = {}
     for item in items:
         if item.name in by_name or (item.parent and item.parent not in by_name):
-            raise ValueError(f"{item.name}: a name must be unique, and a parent stand before its children")
+            raise ValueError(f"{item.name}: a name must be unique, and a parent must precede its children")
         by_name[item.name] = item
     orders: dict[str, int] = {}
     texts = [fill("yaml/scene/settings.j2", ambient=_color(ambient))]

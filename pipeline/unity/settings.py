@@ -1,8 +1,8 @@
 """ProjectSettings/ of a new Unity project: the files that Unity itself would write when it is first opened.
 
-Values are those of a new project of Unity 2019.4, in its layout, which later editors read (formats.md, 6.2): but
-for linear colour space, text serialisation and visible metas. What Unity knows and does not find, it writes, and a
-project under version control then begins with twenty untracked files.
+The values are those of a new project of Unity 2019.4, in its layout, which later editors read (formats.md, 6.2),
+except for linear colour space, text serialisation and visible metas. Unity writes the files that are missing, so a
+project under version control would otherwise start with twenty untracked files.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def render(product: str, product_guid: str, scenes: list[tuple[str, str]]) -> di
     """Path in the project -> bytes. `scenes` are (path, GUID) of the scenes of a build, the first one first."""
     table = _table()
     files = {
-        f"{name}.asset": asset(document(held["class_id"], held["type"], _values(held["fields"])))
-        for name, held in table.items()
+        f"{name}.asset": asset(document(file["class_id"], file["type"], _values(file["fields"])))
+        for name, file in table.items()
     }
     files |= {
         "EditorBuildSettings.asset": asset(document(1045, "EditorBuildSettings", _scenes(scenes))),
@@ -42,16 +42,16 @@ def render(product: str, product_guid: str, scenes: list[tuple[str, str]]) -> di
 
 
 def _table() -> dict[str, Any]:
-    held: dict[str, Any] = json.loads((templates_folder() / "yaml" / "project_settings.json").read_text("utf-8"))
-    return held["files"]
+    table: dict[str, Any] = json.loads((templates_folder() / "yaml" / "project_settings.json").read_text("utf-8"))
+    return table["files"]
 
 
 def _values(value: Any) -> Any:
     """The table's values; a text that begins with = is YAML already."""
     if isinstance(value, dict):
-        return {key: _values(held) for key, held in value.items()}
+        return {key: _values(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_values(held) for held in value]
+        return [_values(item) for item in value]
     return Verbatim(value[1:]) if isinstance(value, str) and value.startswith("=") else value
 
 

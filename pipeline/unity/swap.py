@@ -1,6 +1,6 @@
-"""Replacing a folder as a whole, so that whoever looks sees the old one or the new one.
+"""Replaces a folder atomically: at any moment either the old or the new one is there.
 
-The new folder is made complete in `.<name>.new~` beside the old one (Unity imports nothing whose name starts
+The new folder is first completed in `.<name>.new~` beside the old one (Unity imports nothing whose name starts
 with a dot or ends with a tilde), then takes its place:
 
 * nothing there yet: one rename;
@@ -32,22 +32,22 @@ _PATIENCE = 60.0
 
 
 def staging(folder: Path, name: str) -> Path:
-    """Where the new content is made before it becomes `folder/name`."""
+    """The folder in which the new content is completed before it becomes `folder/name`."""
     return folder / f".{name}.new~"
 
 
 def backup(folder: Path, name: str) -> Path:
-    """Where the old content is between the two renames of a system without an exchange."""
+    """The folder of the old content between the two renames on a system without an atomic exchange."""
     return folder / f".{name}.old~"
 
 
 def has_leftovers(folder: Path, name: str) -> bool:
-    """Whether a killed process left something that `recover` has to see to."""
+    """Whether a killed process left folders that `recover` must handle."""
     return os.path.lexists(staging(folder, name)) or os.path.lexists(backup(folder, name))
 
 
 def recover(folder: Path, name: str) -> None:
-    """Puts back or deletes what a killed process left. Call it under the lock."""
+    """Restore or delete what a killed process left; requires the lock."""
     old = backup(folder, name)
     if os.path.lexists(old):
         if os.path.lexists(folder / name):
@@ -189,7 +189,7 @@ def _lock(folder: Path, name: str) -> int:
 
 
 def failure(error: OSError, place: Path) -> PipelineError:
-    """The error of the system as one that the user can act on: `disk-full`, `destination-is-file`, ..."""
+    """Convert an error of the operating system to a PipelineError: `disk-full`, `destination-is-file`, ..."""
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return PipelineError(

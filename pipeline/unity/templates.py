@@ -79,7 +79,7 @@ def yaml_float(value: float) -> str:
     """A number as Unity writes a C# float: the shortest decimal that reads back as the same float32."""
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")
-    wanted = c_float(value).value
+    rounded = c_float(value).value
     texts = (f"{value:.{digits}g}" for digits in range(1, 10))
-    shortest = next(text for text in texts if c_float(float(text)).value == wanted)
+    shortest = next(text for text in texts if c_float(float(text)).value == rounded)
     return format(Decimal(shortest), "f") if 1e-4 <= abs(value) < 1e7 else shortest

@@ -1,10 +1,10 @@
-"""Puts a bundle into a folder: as a whole or not at all, and never over what the user has edited.
+"""Installs a bundle into a folder atomically, and never overwrites files that the user has edited.
 
-A file is ours while it still has the digest that the `bundle.json` there gives it. Ours are replaced, and
-removed when no longer made; one in `Kernels/` only when no other model's `bundle.json` lists it. Any other stays;
-the new version goes beside it as `<file>.new`, a suffix that no importer of Unity takes. `StyleTransfer/` is
-swapped as one folder (`swap.py`), with everything in it that is not of this bundle, other models and files of the
-user, carried over as hard links.
+A file counts as unedited if it still has the digest that the `bundle.json` there lists. Unedited files are
+replaced, and removed when no longer generated; one in `Kernels/` only if no other model's `bundle.json` lists it.
+Any other file stays, and the new version is written next to it as `<file>.new`, a suffix that no importer of Unity
+takes. `StyleTransfer/` is swapped as one folder (`swap.py`), with everything in it that is not of this bundle,
+other models and files of the user, carried over as hard links.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ BESIDE = ".new"
 
 @dataclass(frozen=True)
 class InstallResult:
-    """What an install did, or would do: paths from the destination, POSIX style, sorted.
+    """The changes of an install or of a dry run: paths relative to the destination, POSIX style, sorted.
 
-    `kept`: edited by the user and left alone. `beside`: the new versions of those. `unchanged` also holds metas
-    that the Unity editor wrote again while we have nothing new to say.
+    `kept`: edited by the user and left alone. `beside`: the new versions of those. `unchanged` also contains
+    metas that the Unity editor rewrote and whose content is not new.
     """
 
     written: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ def install(
         plan = _plan(files, place, force, root)
         if dry_run or (plan.is_empty and not swap.has_leftovers(place, root)):
             return plan.result()
-        made = _make_folder(place)
+        created = _make_folder(place)
         try:
             with swap.locked(place, root):
                 swap.recover(place, root)
@@ -79,7 +79,7 @@ def install(
                 if not plan.is_empty:
                     _apply(plan, place, root)
         except BaseException:
-            _remove_folders(made)
+            _remove_folders(created)
             raise
         return plan.result()
     except OSError as error:
@@ -87,20 +87,20 @@ def install(
 
 
 def together(parts: Iterable[InstallResult]) -> InstallResult:
-    """Several installs as one."""
-    held = list(parts)
+    """The results of several installs combined."""
+    results = list(parts)
     return InstallResult(
-        *(tuple(path for part in held for path in getattr(part, kind.name)) for kind in fields(InstallResult))
+        *(tuple(path for part in results for path in getattr(part, kind.name)) for kind in fields(InstallResult))
     )
 
 
 def check(paths: Iterable[str], destination: Path) -> None:
-    """Refuses what `install` of files with these paths would refuse, as far as it can be known without them."""
+    """Refuse what `install` would refuse for files with these paths, as far as the paths alone determine it."""
     place, folders = Path(os.path.realpath(destination)), {}
     try:
         _check_folders(paths, place)
         for path in paths:
-            _look(place / path)
+            _entry_at(place / path)
             folders[(place / path).parent] = place / path
         for file in folders.values():
             check_writable(file)
@@ -129,7 +129,7 @@ class _Plan:
 
 
 class _Link:
-    """A symbolic link where a file of ours belongs: the user's, and not read."""
+    """A symbolic link at the path of a file of the bundle; it belongs to the user and is not read."""
 
 
 def _plan(files: Mapping[str, bytes], place: Path, force: bool, root: str) -> _Plan:
@@ -137,7 +137,7 @@ def _plan(files: Mapping[str, bytes], place: Path, force: bool, root: str) -> _P
     used = _used_elsewhere(files, place)
     known = _known(files, place, root) | {path: used[path] for path in used.keys() & files.keys()}
     for path, data in files.items():
-        there = _look(place / path)
+        there = _entry_at(place / path)
         if there is None:
             plan.write[path] = data
         elif _is(there, data):
@@ -149,7 +149,7 @@ def _plan(files: Mapping[str, bytes], place: Path, force: bool, root: str) -> _P
         else:
             _keep(plan, path, data, place, known.get(path))
         if path not in plan.kept:
-            _drop_beside(plan, path, place, (digest(data), known.get(path)))
+            _drop_new_version(plan, path, place, (digest(data), known.get(path)))
     _drop_obsolete(plan, {path: known[path] for path in known.keys() - files.keys() - used.keys()}, place, force)
     return plan
 
@@ -164,7 +164,7 @@ def _known(files: Mapping[str, bytes], place: Path, root: str) -> dict[str, str]
         folder, _, name = path.rpartition("/")
         if name != MANIFEST:
             continue
-        there = _look(place / path)
+        there = _entry_at(place / path)
         for listed, value in read_manifest(there if isinstance(there, bytes) else b"").items():
             inside = listed == f"{folder}.meta" or listed.startswith(f"{folder}/")
             inside |= folder.startswith(_MODELS) and _is_shared(listed)
@@ -190,7 +190,7 @@ def _used_elsewhere(files: Mapping[str, bytes], place: Path) -> dict[str, str]:
     return used
 
 
-def _look(path: Path) -> bytes | _Link | None:
+def _entry_at(path: Path) -> bytes | _Link | None:
     """The bytes of a file, `_Link` for a symbolic link, None where nothing is."""
     try:
         mode = os.lstat(path).st_mode
@@ -229,7 +229,7 @@ def _keep(plan: _Plan, path: str, data: bytes, place: Path, known: str | None) -
     """
     plan.kept.add(path)
     beside = path + BESIDE
-    there = _look(place / beside)
+    there = _entry_at(place / beside)
     if there is None or (not _is(there, data) and _is_ours(there, known)):
         plan.write[beside] = data
     elif not _is(there, data):
@@ -238,11 +238,11 @@ def _keep(plan: _Plan, path: str, data: bytes, place: Path, known: str | None) -
     plan.beside.add(beside)
 
 
-def _drop_beside(plan: _Plan, path: str, place: Path, ours: tuple[str | None, ...]) -> None:
+def _drop_new_version(plan: _Plan, path: str, place: Path, ours: tuple[str | None, ...]) -> None:
     beside = path + BESIDE
     if not os.path.lexists(place / beside):
         return
-    there = _look(place / beside)
+    there = _entry_at(place / beside)
     if any(_is_ours(there, value) for value in ours if there is not None):
         plan.drop.add(beside)
         if os.path.lexists(place / f"{beside}.meta"):  # written by the Unity editor
@@ -254,19 +254,19 @@ def _drop_obsolete(plan: _Plan, obsolete: Mapping[str, str], place: Path, force:
     for path, value in obsolete.items():
         if path.endswith(".meta"):
             continue
-        there = _look(place / path)
+        there = _entry_at(place / path)
         if there is not None and (force or _is_ours(there, value)):
             plan.drop.add(path)
         elif there is not None:
             plan.kept.add(path)
-        _drop_beside(plan, path, place, (value,))
+        _drop_new_version(plan, path, place, (value,))
     for path in obsolete:
         owner = path.removesuffix(".meta")
-        if owner != path and os.path.lexists(place / path) and _will_be_gone(plan, owner, place):
+        if owner != path and os.path.lexists(place / path) and _will_be_removed(plan, owner, place):
             plan.drop.add(path)
 
 
-def _will_be_gone(plan: _Plan, path: str, place: Path) -> bool:
+def _will_be_removed(plan: _Plan, path: str, place: Path) -> bool:
     if any(written.startswith(f"{path}/") for written in plan.write):
         return False
     if not (place / path).is_dir():
@@ -400,8 +400,8 @@ def _make_folder(place: Path) -> list[Path]:
     return missing
 
 
-def _remove_folders(made: Iterable[Path]) -> None:
-    for folder in made:
+def _remove_folders(folders: Iterable[Path]) -> None:
+    for folder in folders:
         try:
             folder.rmdir()
         except OSError:

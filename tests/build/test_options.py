@@ -25,7 +25,7 @@ def test_the_command_line_has_each_option_of_its_command(command):
     flags = {flag for parameter in made.params for flag in parameter.opts}
     own = {"--output", "--explain"} if command == "convert" else set()
     shared = {"--verbose", "--quiet", "--json", "--help"}
-    declared = {held.flag for held in all_options() if command in held.told.commands}
+    declared = {held.flag for held in all_options() if command in held.declaration.commands}
     assert {flag for flag in flags if flag.startswith("--")} - own - shared == declared
 
 

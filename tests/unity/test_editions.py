@@ -113,7 +113,7 @@ def test_the_project_is_of_the_editor_and_the_pipeline(
     assert facts.editor is not None and facts.editor[:2] == edition.unity
     assert facts.pipelines == (("URP",) if edition.universal else ("built-in",))
     assert facts.packages.items() >= edition.packages.items()
-    kinds = [name.startswith("com.unity.modules.") for name in packages.asked(tmp_path / "P")]
+    kinds = [name.startswith("com.unity.modules.") for name in packages.requested(tmp_path / "P")]
     assert kinds == sorted(kinds), "modules stand last"
     assert "com.unity.modules.vr" not in facts.packages and "com.unity.modules.androidjni" in facts.packages
     player = object_of(files, "ProjectSettings/ProjectSettings.asset", "PlayerSettings")

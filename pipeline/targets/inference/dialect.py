@@ -39,7 +39,7 @@ _DEFAULTS = {"antialias": 0, "keep_aspect_ratio_policy": "stretch"}
 def write(graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:
     """The model file of a graph in the valid form. The graph is not changed.
 
-    What the target cannot compute is written all the same, for validation to find.
+    What the target cannot compute is written too; validation reports it.
     """
     copy = graph.copy()
     shapes = LazyShapes(graph).here
@@ -82,9 +82,9 @@ def _values_fit(node: gs.Node, opset: int) -> bool:
 
 def _number(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
     """A constant of one element gets rank 1: up to 2.3, only numbers of rank 0 and 1 are merged into layers."""
-    held = [shapes.value(tensor) for tensor in node.inputs]
-    for place, value in enumerate(held):
-        rank = shapes.rank(node.inputs[1 - place]) if len(held) == 2 else None
+    constants = [shapes.value(tensor) for tensor in node.inputs]
+    for place, value in enumerate(constants):
+        rank = shapes.rank(node.inputs[1 - place]) if len(constants) == 2 else None
         if value is not None and value.size == 1 and value.ndim > 1 and rank is not None and rank >= value.ndim:
             node.inputs[place] = n.Builder(graph, node, _STEM).const(value.reshape(1), "number", value.dtype)
 
@@ -123,8 +123,8 @@ def _pad(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
 def _resize(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
     """One scale or size per axis, without what is only reported."""
     mode, transform = n.text(node, "mode", "nearest"), n.text(node, "coordinate_transformation_mode")
-    for name, wanted in _REPORTED.items():
-        if wanted not in (mode, transform):
+    for name, applies_to in _REPORTED.items():
+        if applies_to not in (mode, transform):
             node.attrs.pop(name, None)
     for name, value in _DEFAULTS.items():
         if node.attrs.get(name) == value:
@@ -135,14 +135,14 @@ def _resize(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
     if axes is None or rank is None:
         return
     place = 3 if n.given(node, 3) is not None else 2
-    held = shapes.value(n.given(node, place))
-    if held is None:
+    values = shapes.value(n.given(node, place))
+    if values is None:
         return
     shape = shapes.of(node.inputs[0])
     if place == 3 and (shape is None or any(shape[axis] is None for axis in set(range(rank)) - set(axes))):
         return
     every = np.ones(rank, np.float32) if place == 2 else np.asarray([size or 1 for size in shape or ()], np.int64)
-    for value, axis in zip(held.reshape(-1), axes, strict=True):
+    for value, axis in zip(values.reshape(-1), axes, strict=True):
         every[axis % rank] = value
     del node.attrs["axes"]
     node.inputs[place] = n.Builder(graph, node, _STEM).const(

@@ -49,7 +49,7 @@ def _refuse_other_forms(model: onnx.ModelProto) -> None:
     """Raise for the first node that its opset does not define as it is written."""
     context = onnx.checker.C.CheckerContext()
     context.ir_version = model.ir_version or 8
-    context.opset_imports = {held.domain: held.version for held in model.opset_import} or {"": 15}
+    context.opset_imports = {entry.domain: entry.version for entry in model.opset_import} or {"": 15}
     for node in model.graph.node:
         try:
             onnx.checker.check_node(node, context)
@@ -136,13 +136,15 @@ def _nearest_places(graph: gs.Graph, shapes: Shapes) -> None:
         sizes = {axis: size for axis in changed if (size := shape[axis]) is not None}
         if len(sizes) < len(changed) or any(size * factors[axis] > _MOST for axis, size in sizes.items()):
             continue
-        make, held = n.Builder(graph, node, _STEM), node.inputs[0]
+        make, gathered = n.Builder(graph, node, _STEM), node.inputs[0]
         for axis, size in sizes.items():
             count = int(np.floor(np.float32(size) * factors[axis]))
             rows = taken(size, count, factors[axis], transform, rounding).astype(np.int64)
             last = axis == changed[-1]
             indices = make.const(rows, "rows", np.int64)
-            held = make.op("Gather", held, indices, axis=axis, **({"out": node.outputs[0]} if last else {}))
+            gathered = make.op(
+                "Gather", gathered, indices, axis=axis, **({"out": node.outputs[0]} if last else {})
+            )
         make.drop() if changed else None
 
 

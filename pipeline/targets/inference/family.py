@@ -1,4 +1,4 @@
-"""What the shared machinery asks of Sentis 2.1 and Inference Engine 2."""
+"""The family of Sentis 2.1 and Inference Engine 2."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Inference(Family):
     suffixes = (".onnx", ".sentis")
 
     def advice(self, name: str) -> str:
-        return next((told for pattern, told in _ADVICE.items() if re.fullmatch(pattern, name)), "")
+        return next((text for pattern, text in _ADVICE.items() if re.fullmatch(pattern, name)), "")
 
     def write(self, graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:
         from pipeline.targets.inference.dialect import write
@@ -70,10 +70,10 @@ class Inference(Family):
 
         check_kind(kind)
 
-    def pack(self, data: bytes, target: Target, wanted: Packing) -> tuple[bytes, dict[str, Any]]:
+    def pack(self, data: bytes, target: Target, packing: Packing) -> tuple[bytes, dict[str, Any]]:
         from pipeline.targets.inference.packing import pack
 
-        return pack(data, wanted)
+        return pack(data, packing)
 
     def model_files(self, name: str, data: bytes, target: Target) -> dict[str, bytes]:
         from pipeline.targets.inference.sentis.format import is_sentis

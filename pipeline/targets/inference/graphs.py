@@ -27,14 +27,14 @@ def _constants(view: View) -> Iterator[tuple[onnx.NodeProto | None, str, onnx.Te
     for tensor in view.graph.initializer:
         yield None, tensor.name, tensor
     for node in view.nodes:
-        held = attribute(node, "value") if node.op_type == "Constant" else None
-        if isinstance(held, onnx.TensorProto):
-            yield node, label(node), held
+        tensor_value = attribute(node, "value") if node.op_type == "Constant" else None
+        if isinstance(tensor_value, onnx.TensorProto):
+            yield node, label(node), tensor_value
 
 
 def opset_domain(view: View, rule: Rule) -> Found:
     """The opset declared only for `ai.onnx`, which is read as 15."""
-    if view.opset != 15 and importer_opset(view) == 15 and all(held.domain for held in view.model.opset_import):
+    if view.opset != 15 and importer_opset(view) == 15 and all(entry.domain for entry in view.model.opset_import):
         yield (
             None,
             Hit(
@@ -50,24 +50,24 @@ def external_offset(view: View, rule: Rule) -> Found:
     for node, name, tensor in _constants(view):
         if tensor.data_location != onnx.TensorProto.EXTERNAL and not tensor.external_data:
             continue
-        held = {entry.key: entry.value for entry in tensor.external_data}
+        location = {entry.key: entry.value for entry in tensor.external_data}
         try:
-            offset, length = int(held.get("offset", 0) or 0), int(held.get("length", 0) or 0)
+            offset, length = int(location.get("offset", 0) or 0), int(location.get("length", 0) or 0)
         except ValueError:
             continue
-        expected = 0 if node is not None else ends[held.get("location", "")]
+        expected = 0 if node is not None else ends[location.get("location", "")]
         if offset != expected:
             yield (
                 node,
                 Hit(
-                    f"the values of {name} lie at byte {offset} of {held.get('location', '?')}, and are read at "
-                    f"byte {expected}: the offset is ignored",
+                    f"the values of {name} lie at byte {offset} of {location.get('location', '?')}, and are "
+                    f"read at byte {expected}: the offset is ignored",
                     name,
                 ),
             )
             return
         if node is None:
-            ends[held.get("location", "")] = offset + length
+            ends[location.get("location", "")] = offset + length
 
 
 def typed_fields(view: View, rule: Rule) -> Found:
@@ -76,7 +76,7 @@ def typed_fields(view: View, rule: Rule) -> Found:
     for node, name, tensor in _constants(view):
         if tensor.raw_data or tensor.external_data:
             continue
-        field = next((held for held in _FIELDS if len(getattr(tensor, held))), None)
+        field = next((candidate for candidate in _FIELDS if len(getattr(tensor, candidate))), None)
         if field is None or tensor.data_type not in onnx.TensorProto.DataType.values():
             continue
         kind = onnx.TensorProto.DataType.Name(tensor.data_type)
@@ -93,15 +93,17 @@ def wide_integers(view: View, rule: Rule) -> Found:
     for node, name, tensor in _constants(view):
         if tensor.data_type not in (onnx.TensorProto.INT64, onnx.TensorProto.UINT32, onnx.TensorProto.UINT64):
             continue
-        made = name if node is None else next((held for held in node.output if held), name)
-        value = view.value(made)
+        tensor_name = name if node is None else next((output for output in node.output if output), name)
+        value = view.value(tensor_name)
         if value is None or not value.size or value.dtype.kind not in "iu":
             continue
         low, high = int(value.min()), int(value.max())
-        readers = {reader.op_type for reader in view.consumers(made)}
+        readers = {reader.op_type for reader in view.consumers(tensor_name)}
         if (low < _INT32[0] or high > _INT32[1]) and readers - {"Slice", "Identity", "Concat", "Unsqueeze"}:
-            told = f"{name} holds integers beyond 32 bits ({low if low < _INT32[0] else high}), which are cut off"
-            yield node, Hit(told, name)
+            reason = (
+                f"{name} holds integers beyond 32 bits ({low if low < _INT32[0] else high}), which are cut off"
+            )
+            yield node, Hit(reason, name)
 
 
 def subtracted_sum(view: View, rule: Rule) -> Found:
@@ -124,10 +126,10 @@ def subtracted_sum(view: View, rule: Rule) -> Found:
         if first == second:
             continue
         if left and first:
-            told = (
+            reason = (
                 f"{node.input[0]} - ({inner.input[0]} + x) is merged into ({node.input[0]} + {inner.input[0]}) - x"
             )
-            yield node, Hit(told, node.input[0], Severity.WRONG)
+            yield node, Hit(reason, node.input[0], Severity.WRONG)
         elif left or first:
             yield node, Hit(f"the sum in {label(inner)} and this difference cannot be merged: the import throws")
 
@@ -156,19 +158,19 @@ def product_and_number(view: View, rule: Rule) -> Found:
     for node in view.nodes:
         if node.op_type != "MatMul" or len(node.input) != 2 or not node.output:
             continue
-        shape, made = view.shape(node.input[1]), node.output[0]
-        reader = view.only_consumer(made)
+        shape, result = view.shape(node.input[1]), node.output[0]
+        reader = view.only_consumer(result)
         while reader is not None and reader.output and _no_layer(view, reader):
-            made = reader.output[0]
-            reader = view.only_consumer(made)
+            result = reader.output[0]
+            reader = view.only_consumer(result)
         if node.input[1] not in view.folds or shape is None or len(shape) < 3 or reader is None:
             continue
-        number = next((name for name in reader.input if name != made), "")
+        number = next((name for name in reader.input if name != result), "")
         if reader.op_type not in ("Add", "Sub") or number not in view.folds or _array(view, number):
             continue
-        if reader.op_type == "Add" or reader.input[0] == made:
-            told = f"the product with {node.input[1]} of rank {len(shape)} plus one number is computed as rank 2"
-            yield node, Hit(told, node.input[1])
+        if reader.op_type == "Add" or reader.input[0] == result:
+            reason = f"the product with {node.input[1]} of rank {len(shape)} plus one number is computed as rank 2"
+            yield node, Hit(reason, node.input[1])
 
 
 def _no_layer(view: View, node: onnx.NodeProto) -> bool:
@@ -180,9 +182,9 @@ def _no_layer(view: View, node: onnx.NodeProto) -> bool:
 
 def output_without_maker(view: View, rule: Rule) -> Found:
     """Optional outputs that no layer has are read by another node or by the graph."""
-    held = rule.options["outputs"]
+    counts = rule.options["outputs"]
     for node in view.nodes:
-        for name in node.output[held.get(node.op_type, len(node.output)) :]:
+        for name in node.output[counts.get(node.op_type, len(node.output)) :]:
             if name and (name in view.readers or name in view.outputs):
                 yield node, Hit(f"the output {name} does not exist in the target's layer", name)
 
@@ -200,8 +202,8 @@ def dynamic_names(view: View, rule: Rule) -> Found:
     """More names of free sizes than a byte counts."""
     names = {
         dim.dim_param
-        for held in view.graph.input
-        for dim in held.type.tensor_type.shape.dim
+        for graph_input in view.graph.input
+        for dim in graph_input.type.tensor_type.shape.dim
         if dim.HasField("dim_param")
     }
     if len(names) > rule.options["max"]:

@@ -1,4 +1,4 @@
-"""Kinds of rule that only this family's data files name: what one node asks for that its importer does not do.
+"""Kinds of rule that only this family's data files name: what its importer does not support of one node.
 
 This importer lets the opset that the file declares decide whether attributes or inputs are read.
 """
@@ -50,7 +50,7 @@ def importer_opset(view: View) -> int:
 
     The domain spelled `ai.onnx` is not recognised (ONNXModelConverter.cs:1517@2.4.0).
     """
-    found = [held.version for held in view.model.opset_import if not held.domain]
+    found = [entry.version for entry in view.model.opset_import if not entry.domain]
     return int(found[-1]) if found else 15
 
 
@@ -94,8 +94,8 @@ def _all_axes(view: View, node: onnx.NodeProto, axes: object) -> bool:
     if shape is None or axes is None:
         return False
     named = {int(axis) % max(len(shape), 1) for axis in axes}  # type: ignore[attr-defined]
-    wanted = {axis for axis, size in enumerate(shape) if size in (1, None)}
-    return named == (wanted if node.op_type == "Squeeze" else set(range(len(shape))))
+    size_one = {axis for axis, size in enumerate(shape) if size in (1, None)}
+    return named == (size_one if node.op_type == "Squeeze" else set(range(len(shape))))
 
 
 def softmax_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -135,8 +135,8 @@ def prelu_broadcast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
     if aligned is None or any(
         mine not in (1, None, data) and data is not None for mine, data in zip(slope, aligned, strict=True)
     ):
-        told = f"a slope of shape {plain(list(slope))} does not fit the last axes of {plain(list(shape))}"
-        yield Hit(told, "slope")
+        reason = f"a slope of shape {plain(list(slope))} does not fit the last axes of {plain(list(shape))}"
+        yield Hit(reason, "slope")
 
 
 def float_indices(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -148,9 +148,9 @@ def float_indices(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
 def integer_data(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """Operators that run on floats only."""
     name = given(node, rule.options["input"])
-    held = view.dtype(name)
-    if held is not None and held not in _FLOATS and held != onnx.TensorProto.UNDEFINED:
-        yield Hit(f"{name} holds {onnx.TensorProto.DataType.Name(held).lower()}; only floats run", name)
+    dtype = view.dtype(name)
+    if dtype is not None and dtype not in _FLOATS and dtype != onnx.TensorProto.UNDEFINED:
+        yield Hit(f"{name} holds {onnx.TensorProto.DataType.Name(dtype).lower()}; only floats run", name)
 
 
 def unnamed_outputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -164,8 +164,8 @@ def cast_to_bool(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """A Cast of floats to BOOL cuts the fraction: 0.5 becomes false."""
     if attribute(node, "to") != onnx.TensorProto.BOOL or view.dtype(given(node, 0)) not in _FLOATS:
         return
-    held, maker = view.value(given(node, 0)), view.maker(given(node, 0))
-    if held is not None and not ((held != 0) & (abs(held) < 1)).any():
+    values, maker = view.value(given(node, 0)), view.maker(given(node, 0))
+    if values is not None and not ((values != 0) & (abs(values) < 1)).any():
         return
     whole = maker is not None and (maker.op_type in _FALSE_OR_TRUE or _from_whole_numbers(view, maker))
     if not whole:
@@ -179,11 +179,11 @@ def _from_whole_numbers(view: View, maker: onnx.NodeProto) -> bool:
 
 
 def cast_type(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    wanted = attribute(node, "to")
+    target_type = attribute(node, "to")
     try:
-        name = onnx.TensorProto.DataType.Name(wanted)
+        name = onnx.TensorProto.DataType.Name(target_type)
     except (TypeError, ValueError):
-        name = str(wanted)
+        name = str(target_type)
     if name in ("STRING", "UNDEFINED") or name.startswith(
         ("COMPLEX", "FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4")
     ):
@@ -214,8 +214,8 @@ def output_shape(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if value is None:
         return
     if HARMLESS["natural-output-shape"](view, node):
-        told = f"output_shape={plain(value)} is not read; at this size it is what the pads give"
-        yield Hit(told, "output_shape", Severity.NOTE)
+        reason = f"output_shape={plain(value)} is not read; at this size it is what the pads give"
+        yield Hit(reason, "output_shape", Severity.NOTE)
     else:
         yield Hit(f"output_shape={plain(value)} is not read: what the pads give is computed", "output_shape")
 

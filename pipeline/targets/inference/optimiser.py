@@ -110,8 +110,8 @@ def _contracted(layers: list[_Layer], outputs: set[str]) -> list[_Layer]:
         if layer.kind != "Mul" or len(layer.data) != 2:
             continue
         for gate, data in (layer.data, layer.data[::-1]):
-            made = makers.get(gate)
-            if made is None or made.kind != "Sigmoid" or made.data != [data] or gate in outputs:
+            producer = makers.get(gate)
+            if producer is None or producer.kind != "Sigmoid" or producer.data != [data] or gate in outputs:
                 continue
             if len(readers[gate]) == 1:
                 layer.kind, layer.data = "Swish", [data]

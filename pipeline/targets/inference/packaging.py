@@ -1,4 +1,4 @@
-"""The package's importers as Unity's files and logs show them: their metas, the main object, the complaints."""
+"""The package's importers in Unity's files and logs: metas, the main object, error messages."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def importer_meta(file_name: str, guid: str, target: Target) -> bytes | None:
 
 
 def import_error(log: str) -> str:
-    """The first complaint about a model file in a log of the editor, "" where there is none."""
+    """The first error message about a model file in a log of the editor, "" if there is none."""
     found = _IMPORT_ERROR.search(log)
     return " ".join(found[0].split()) if found else ""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _WAYS = ("int8", "half")
 """Ways to store weights in a `.sentis` file, smallest first."""
 KINDS = ("half", "int8", "auto")
-"""What can be asked for."""
+"""Values of --weights that this family supports."""
 
 
 _CONSEQUENCE = (
@@ -38,7 +38,7 @@ _CONSEQUENCE = (
 )
 
 
-def pack(model: bytes, wanted: Packing) -> tuple[bytes, dict[str, Any]]:
+def pack(model: bytes, packing: Packing) -> tuple[bytes, dict[str, Any]]:
     """A `.sentis` file of an ONNX model in this family's dialect, its weights stored as wanted, and the facts.
 
     `auto` takes the smaller of int8, half and float32 that keeps the PSNR. Integers that the source came with are
@@ -56,16 +56,16 @@ def pack(model: bytes, wanted: Packing) -> tuple[bytes, dict[str, Any]]:
     from pipeline.targets.inference.sentis.format import encode
     from pipeline.targets.inference.sentis.layers import program_of
 
-    options = wanted.options
+    options = packing.options
     check_kind(options.weights)
     proto = onnx.load_from_string(model)
     plain = encode(program_of(proto))
-    running = Running(proto, wanted.contract, options.calibrate, options.picture)
+    running = Running(proto, packing.contract, options.calibrate, options.picture)
     sites = find_sites(running.model)
     moments = measure(running.model, sites, running.weights, running.calibration)
     data = with_raw_data(proto)
-    held = collect(data, find_holes(data), sites, [], moments, list(wanted.given), {})
-    weights = [weight for weight in held if weight.site is not None]
+    collected = collect(data, find_holes(data), sites, [], moments, list(packing.given), {})
+    weights = [weight for weight in collected if weight.site is not None]
     ways = {}
     for way in _WAYS if options.table or options.weights == "auto" else (options.weights,):
         try:
@@ -82,8 +82,8 @@ def pack(model: bytes, wanted: Packing) -> tuple[bytes, dict[str, Any]]:
         "weights": chosen,
         "bytes": len(content),
         "float_bytes": len(plain),
-        "psnr": _told(worst(found)),
-        "measured": {name: _told(value) for name, value in found.items()},
+        "psnr": _finite(worst(found)),
+        "measured": {name: _finite(value) for name, value in found.items()},
         "calibration": [path.name for path in options.calibrate] or "drawn pictures",
         "own_integers": sum(weight.given is not None for weight in weights),
         "tensors": [{"name": weight.name, "shape": list(weight.hole.shape), "kind": chosen} for weight in weights],
@@ -93,7 +93,7 @@ def pack(model: bytes, wanted: Packing) -> tuple[bytes, dict[str, Any]]:
         facts["min_psnr"] = options.min_psnr
     if options.table:
         facts["table"] = [
-            {"weights": way, "bytes": len(data), "psnr": _told(worst(found))}
+            {"weights": way, "bytes": len(data), "psnr": _finite(worst(found))}
             for way, (data, found) in ways.items()
             if way not in (chosen, "float")
         ]
@@ -127,15 +127,15 @@ def check_kind(kind: str) -> None:
 
 def _filling(weight: Weight, kind: str) -> Filling:
     if kind == "half":
-        held = weight.half()
-        if held is None:
+        half = weight.half()
+        if half is None:
             raise PipelineError(
                 "bad-weights",
                 f"a number of {weight.name} is too large for float16",
                 subject="--weights",
                 remedy="Use --weights int8 or float.",
             )
-        return held
+        return half
     if weight.given is not None:
         own = weight.own()
         if int(own.integers.max(initial=0)) - int(own.integers.min(initial=0)) < 256:
@@ -158,7 +158,7 @@ def _packed(weight: Weight, filling: Filling) -> Packed:
     return Packed(integers + zero, zero, scales, axis)
 
 
-def _told(psnr: float) -> float | None:
+def _finite(psnr: float) -> float | None:
     from pipeline.verify.compare import FLOAT_NOISE
 
     return None if psnr > FLOAT_NOISE else round(psnr, 1)

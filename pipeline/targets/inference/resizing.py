@@ -1,4 +1,4 @@
-"""Kinds of rule about Resize: what of it this family's importer does not compute, decided by the sizes at hand.
+"""Kinds of rule about Resize: what this family's importer computes differently, decided for the actual sizes.
 
 half_pixel, pytorch_half_pixel, align_corners and asymmetric are exact, for nearest and linear, whatever the scale
 (importer.md, section 4). What differs: cubic, antialias, sizes that come out one short, ties, and the rest below.
@@ -30,19 +30,19 @@ _MOST = 16384
 """Largest size for which every place is compared."""
 
 
-def short_size(size: int, wanted: int) -> bool:
+def short_size(size: int, output_size: int) -> bool:
     """Whether `sizes` asks for `wanted` and the target gives another size.
 
     Sizes become float32 scales, and the output is floor(size * scale) (ShapeInferenceHelper.cs:368@2.4.0).
     """
-    scale = np.float32(np.float32(wanted) / np.float32(size))
-    return math.floor(np.float32(np.float32(size) * scale)) != wanted
+    scale = np.float32(np.float32(output_size) / np.float32(size))
+    return math.floor(np.float32(np.float32(size) * scale)) != output_size
 
 
 def axes_of(view: View, node: onnx.NodeProto, rank: int) -> list[int]:
     """The axes that scales and sizes speak of."""
-    held = attribute(node, "axes")
-    return [axis % rank for axis in held] if held else list(range(rank))
+    named = attribute(node, "axes")
+    return [axis % rank for axis in named] if named else list(range(rank))
 
 
 def pairs(view: View, node: onnx.NodeProto) -> list[tuple[int, int | None, int | None, float | None]]:
@@ -65,9 +65,9 @@ def pairs(view: View, node: onnx.NodeProto) -> list[tuple[int, int | None, int |
             (axis, shape[axis], None, float(scale)) for axis, scale in zip(axes, scales.reshape(-1), strict=True)
         ]
     return [
-        (axis, size, wanted, scale)
-        for axis, size, wanted, scale in found
-        if not (scale == 1 or (wanted is not None and wanted == size))
+        (axis, size, output_size, scale)
+        for axis, size, output_size, scale in found
+        if not (scale == 1 or (output_size is not None and output_size == size))
     ]
 
 
@@ -87,8 +87,8 @@ def _shrinks(view: View, node: onnx.NodeProto) -> bool:
     if not _known(view, node):
         return True
     return any(
-        (scale is not None and scale < 1) or (wanted is not None and (size is None or wanted < size))
-        for _, size, wanted, scale in pairs(view, node)
+        (scale is not None and scale < 1) or (output_size is not None and (size is None or output_size < size))
+        for _, size, output_size, scale in pairs(view, node)
     )
 
 
@@ -103,16 +103,16 @@ def form(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def mode(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    held = attribute(node, "mode", "nearest")
-    if held not in ("nearest", *rule.options["linear"]) and not _same(view, node):
-        yield Hit(f"mode={held} is computed as nearest", "mode")
+    value = attribute(node, "mode", "nearest")
+    if value not in ("nearest", *rule.options["linear"]) and not _same(view, node):
+        yield Hit(f"mode={value} is computed as nearest", "mode")
 
 
 def coordinates(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    held = attribute(node, "coordinate_transformation_mode", "half_pixel")
-    if importer_opset(view) >= 11 and held not in _EXACT and not _same(view, node):
+    value = attribute(node, "coordinate_transformation_mode", "half_pixel")
+    if importer_opset(view) >= 11 and value not in _EXACT and not _same(view, node):
         yield Hit(
-            f"coordinate_transformation_mode={held} is computed as half_pixel", "coordinate_transformation_mode"
+            f"coordinate_transformation_mode={value} is computed as half_pixel", "coordinate_transformation_mode"
         )
 
 
@@ -122,28 +122,28 @@ def antialias(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def aspect(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    held = attribute(node, "keep_aspect_ratio_policy", "stretch")
-    if held != "stretch" and given(node, 3):
+    policy = attribute(node, "keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch" and given(node, 3):
         yield Hit(
-            f"keep_aspect_ratio_policy={held} is not read: the picture is stretched", "keep_aspect_ratio_policy"
+            f"keep_aspect_ratio_policy={policy} is not read: the picture is stretched", "keep_aspect_ratio_policy"
         )
 
 
 def axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    shape, held = view.shape(given(node, 0)), attribute(node, "axes")
-    if held and given(node, 2) and not given(node, 3):
+    shape, named = view.shape(given(node, 0)), attribute(node, "axes")
+    if named and given(node, 2) and not given(node, 3):
         if shape is not None and axes_of(view, node, len(shape)) == list(range(len(shape))):
             return
-        yield Hit(f"axes={plain(held)} with scales: the scales are applied to the first axes", "axes")
+        yield Hit(f"axes={plain(named)} with scales: the scales are applied to the first axes", "axes")
 
 
 def sizes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    for axis, size, wanted, _ in pairs(view, node):
-        if wanted is None:
+    for axis, size, output_size, _ in pairs(view, node):
+        if output_size is None:
             continue
-        if size is not None and short_size(size, wanted):
-            yield Hit(f"axis {axis}: from {size} to {wanted} comes out as {wanted - 1}", "sizes")
-        elif size is None and short_size(_TRIAL, wanted) and wanted % _TRIAL:
+        if size is not None and short_size(size, output_size):
+            yield Hit(f"axis {axis}: from {size} to {output_size} comes out as {output_size - 1}", "sizes")
+        elif size is None and short_size(_TRIAL, output_size) and output_size % _TRIAL:
             continue
 
 
@@ -159,34 +159,38 @@ def ties(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     transform = attribute(node, "coordinate_transformation_mode", "half_pixel")
     if transform not in _EXACT or attribute(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
         return
-    ratios = [wanted / size if wanted and size else scale or 0.5 for _, size, wanted, scale in pairs(view, node)]
+    ratios = [
+        output_size / size if output_size and size else scale or 0.5
+        for _, size, output_size, scale in pairs(view, node)
+    ]
     repeats = transform == "align_corners" and rounding.startswith("round") and view.rank(given(node, 0)) == 4
     repeats = repeats and all(float(ratio).is_integer() for ratio in ratios)
-    for (axis, size, wanted, scale), ratio in zip(pairs(view, node), ratios, strict=True):
+    for (axis, size, output_size, scale), ratio in zip(pairs(view, node), ratios, strict=True):
         if axis < 2:
             continue
-        place = "sizes" if wanted is not None else "scales"
+        place = "sizes" if output_size is not None else "scales"
         if repeats and ratio > 2:
             yield Hit(f"axis {axis}: the CPU worker repeats each pixel {ratio:g} times instead", place)
             continue
         if size is None:
             continue
-        factor = np.float32(scale) if wanted is None else np.float32(wanted) / np.float32(size)
+        factor = np.float32(scale) if output_size is None else np.float32(output_size) / np.float32(size)
         count = math.floor(np.float32(size) * factor)
         if not 0 < count <= _MOST:
             continue
         off = np.flatnonzero(
-            _asked(size, count, factor, transform, rounding) != taken(size, count, factor, transform, rounding)
+            _as_onnx_selects(size, count, factor, transform, rounding)
+            != taken(size, count, factor, transform, rounding)
         )
         if off.size:
-            told = (
+            reason = (
                 f"{off.size} of {count} sampling positions are so close to the middle between two pixels that "
                 "float32 selects the wrong one"
             )
-            yield Hit(f"axis {axis}, from {size}: {told}", place)
+            yield Hit(f"axis {axis}, from {size}: {reason}", place)
 
 
-def _asked(size: int, count: int, factor: np.float32, transform: str, rounding: str) -> np.ndarray:
+def _as_onnx_selects(size: int, count: int, factor: np.float32, transform: str, rounding: str) -> np.ndarray:
     """The pixel of every place as ONNX says, in float64 with ties seen as ties."""
     at, scale = np.arange(count, dtype=np.float64), _simple(float(factor))
     if transform == "align_corners":
@@ -201,9 +205,9 @@ def _asked(size: int, count: int, factor: np.float32, transform: str, rounding: 
     rounded: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "floor": np.floor,
         "ceil": np.ceil,
-        "round_prefer_ceil": lambda held: np.floor(held + 0.5),
+        "round_prefer_ceil": lambda position: np.floor(position + 0.5),
     }
-    index = rounded.get(rounding, lambda held: np.ceil(held - 0.5))(place)
+    index = rounded.get(rounding, lambda position: np.ceil(position - 0.5))(place)
     return np.clip(index, 0, size - 1)
 
 
@@ -241,10 +245,10 @@ def corners(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
             continue
         exact = size * float(np.float32(scale))
         if abs(exact - round(exact)) > 1e-4 * max(exact, 1):
-            told = (
+            reason = (
                 f"axis {axis}: {size} times {scale:g} is not a whole number, and align_corners takes {int(exact)}"
             )
-            yield Hit(told, "scales")
+            yield Hit(reason, "scales")
 
 
 def outer(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:

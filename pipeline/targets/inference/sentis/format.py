@@ -121,41 +121,41 @@ class _Writer:
         self.values.append(self.table(("Uint8", 0, kind), ("offset", 1, offset)))
         return len(self.values) - 1
 
-    def argument(self, held: Argument) -> int:
-        if held is None:
+    def argument(self, value: Argument) -> int:
+        if value is None:
             return self.value(_NULL, None)
-        if isinstance(held, bool):
-            return self.value(_BOOL, self.table(("Bool", 0, held)))
-        if isinstance(held, int):
-            return self.value(_INT, self.table(("Int32", 0, held)))
-        if isinstance(held, float):
-            return self.value(_FLOAT, self.table(("Float32", 0, held)))
-        if isinstance(held, str):
-            return self.value(_STRING, self.table(("offset", 0, self.builder.CreateString(held))))
-        if held and isinstance(held[0], float):
-            return self.value(_FLOATS, self.table(("offset", 0, self.floats(held))))  # type: ignore[arg-type]
-        return self.value(_INTS, self.table(("offset", 0, self.ints(held))))  # type: ignore[arg-type]
+        if isinstance(value, bool):
+            return self.value(_BOOL, self.table(("Bool", 0, value)))
+        if isinstance(value, int):
+            return self.value(_INT, self.table(("Int32", 0, value)))
+        if isinstance(value, float):
+            return self.value(_FLOAT, self.table(("Float32", 0, value)))
+        if isinstance(value, str):
+            return self.value(_STRING, self.table(("offset", 0, self.builder.CreateString(value))))
+        if value and isinstance(value[0], float):
+            return self.value(_FLOATS, self.table(("offset", 0, self.floats(value))))  # type: ignore[arg-type]
+        return self.value(_INTS, self.table(("offset", 0, self.ints(value))))  # type: ignore[arg-type]
 
-    def tensor(self, held: Input) -> int:
-        if all(isinstance(size, int) for size in held.shape):
-            sizes = [int(size) for size in held.shape]
+    def tensor(self, graph_input: Input) -> int:
+        if all(isinstance(size, int) for size in graph_input.shape):
+            sizes = [int(size) for size in graph_input.shape]
             length = 4 * int(np.prod(sizes))
             fixed = self.ints(sizes)
-            return self.table(("Int8", 0, held.kind), ("Int32", 1, length), ("offset", 2, fixed))
+            return self.table(("Int8", 0, graph_input.kind), ("Int32", 1, length), ("offset", 2, fixed))
         dims = []
-        for size in held.shape:
+        for size in graph_input.shape:
             if isinstance(size, int):
                 dims.append(self.table(("Uint8", 0, 1), ("offset", 1, self.table(("Int32", 0, size)))))
             else:
                 dims.append(self.table(("Uint8", 0, 2), ("offset", 1, self.table(("Uint8", 0, int(size))))))
-        return self.table(("Int8", 0, held.kind), ("Int8", 5, 1), ("offset", 6, self.tables(dims)))
+        return self.table(("Int8", 0, graph_input.kind), ("Int8", 5, 1), ("offset", 6, self.tables(dims)))
 
 
 def encode(program: Program) -> bytes:
     """The file of a program. The same program gives the same bytes."""
     writer = _Writer()
-    for held in program.inputs:
-        writer.index[held.name] = writer.value(_TENSOR, writer.tensor(held))
+    for item in program.inputs:
+        writer.index[item.name] = writer.value(_TENSOR, writer.tensor(item))
     places, length = {}, 0
     for name, weight in program.weights.items():
         places[name] = length
@@ -165,7 +165,7 @@ def encode(program: Program) -> bytes:
     for layer in program.layers:
         number = operators.setdefault(layer.kernel, len(operators))
         inputs = [-1 if not name else _constant(writer, program, places, name) for name in layer.inputs]
-        arguments = [writer.argument(held) for held in layer.arguments]
+        arguments = [writer.argument(item) for item in layer.arguments]
         for name in layer.outputs:
             writer.index[name] = writer.value(_TENSOR, writer.table())
         outputs = writer.ints([writer.index[name] for name in layer.outputs])
@@ -180,8 +180,8 @@ def encode(program: Program) -> bytes:
     plan = writer.table(
         ("offset", 0, builder.CreateString(program.producer)),
         ("offset", 1, writer.tables(writer.values)),
-        ("offset", 2, writer.ints([writer.index[held.name] for held in program.inputs])),
-        ("offset", 3, writer.tables([builder.CreateString(held.name) for held in program.inputs])),
+        ("offset", 2, writer.ints([writer.index[item.name] for item in program.inputs])),
+        ("offset", 3, writer.tables([builder.CreateString(item.name) for item in program.inputs])),
         ("offset", 4, writer.ints([writer.index[tensor] for _, tensor in program.outputs])),
         ("offset", 5, writer.tables([builder.CreateString(name) for name, _ in program.outputs])),
         ("offset", 6, writer.tables(chains)),
@@ -198,14 +198,14 @@ def _constant(writer: _Writer, program: Program, places: dict[str, int], name: s
     if name not in writer.index:
         weight = program.weights[name]
         shape = writer.ints([int(size) for size in weight.values.shape])
-        held = writer.table(
+        tensor = writer.table(
             ("Int8", 0, weight.kind),
             ("Int32", 1, len(weight.stored)),
             ("offset", 2, shape),
             ("Uint32", 3, 1),
             ("Int32", 4, places[name]),
         )
-        writer.index[name] = writer.value(_TENSOR, held)
+        writer.index[name] = writer.value(_TENSOR, tensor)
     return writer.index[name]
 
 
@@ -244,10 +244,10 @@ class _Table:
         return None if slot is None else _Table(self.data, slot + self._read("<I", slot))
 
     def needed(self, number: int) -> _Table:
-        held = self.table(number)
-        if held is None:
+        found = self.table(number)
+        if found is None:
             raise _broken("a table is missing")
-        return held
+        return found
 
     def vector(self, number: int) -> tuple[int, int] | None:
         """Where the elements of a vector begin, and how many there are."""
@@ -258,10 +258,10 @@ class _Table:
         return start + 4, self._read("<I", start)
 
     def numbers(self, number: int, form: str = "<i4") -> tuple[Any, ...] | None:
-        held = self.vector(number)
-        if held is None:
+        vector = self.vector(number)
+        if vector is None:
             return None
-        start, count = held
+        start, count = vector
         if count > _MOST or start + count * np.dtype(form).itemsize > len(self.data):
             raise _broken("a list is longer than the file")
         return tuple(np.frombuffer(self.data, form, count, start).tolist())
@@ -314,7 +314,7 @@ def decode(data: bytes) -> Program:
         raise _broken(f"its format is {version}, format {VERSION} is read")
     weights = _weights(data[size + 4 :])
     plan = root.needed(1)
-    values, kernels = plan.tables(1), [held.text(0) for held in plan.tables(7)]
+    values, kernels = plan.tables(1), [kernel.text(0) for kernel in plan.tables(7)]
     names: dict[int, str] = {}
     inputs = []
     for index, name in zip(plan.numbers(2) or (), plan.texts(3), strict=True):
@@ -356,37 +356,37 @@ def _weights(data: bytes) -> tuple[bytes, int, int]:
     """The bytes of the first chunk, and where in them the storage begins and how long it is."""
     if len(data) < 8:
         return data, 0, 0
-    held = _Table(data, 4 + struct.unpack_from("<I", data, 4)[0]).vector(0) or (0, 0)
-    if held[0] + held[1] > len(data):
+    storage = _Table(data, 4 + struct.unpack_from("<I", data, 4)[0]).vector(0) or (0, 0)
+    if storage[0] + storage[1] > len(data):
         raise _broken("the weights are cut off")
-    return data, *held
+    return data, *storage
 
 
-def _weight(held: _Table, chunk: tuple[bytes, int, int]) -> Weight:
+def _weight(tensor: _Table, chunk: tuple[bytes, int, int]) -> Weight:
     data, start, length = chunk
-    kind, shape, offset = held.scalar(0, "<b"), held.numbers(2) or (), held.scalar(4, "<i")
+    kind, shape, offset = tensor.scalar(0, "<b"), tensor.numbers(2) or (), tensor.scalar(4, "<i")
     if kind not in _NUMPY or any(size < 0 for size in shape):
         raise _broken("a constant is of no known type")
     count = int(np.prod(shape, dtype=np.float64))
-    if held.scalar(3, "<I") != 1 or not 0 <= offset <= length - count * _NUMPY[kind].itemsize:
+    if tensor.scalar(3, "<I") != 1 or not 0 <= offset <= length - count * _NUMPY[kind].itemsize:
         raise _broken("a constant lies outside the weights")
     return Weight(np.frombuffer(data, _NUMPY[kind], count, start + offset).reshape(shape), kind)
 
 
-def _input(name: str, held: _Table) -> Input:
-    if held.scalar(5, "<b") == 0:
-        return Input(name, held.scalar(0, "<b"), held.numbers(2) or ())
+def _input(name: str, tensor: _Table) -> Input:
+    if tensor.scalar(5, "<b") == 0:
+        return Input(name, tensor.scalar(0, "<b"), tensor.numbers(2) or ())
     sizes: list[int | str] = []
-    for dim in held.tables(6):
+    for dim in tensor.tables(6):
         kind, value = dim.scalar(0, "<B"), dim.table(1)
         if value is None:
             raise _broken("a dimension of an input is missing")
         sizes.append(value.scalar(0, "<i") if kind == 1 else str(value.scalar(0, "<B")))
-    return Input(name, held.scalar(0, "<b"), tuple(sizes))
+    return Input(name, tensor.scalar(0, "<b"), tuple(sizes))
 
 
-def _argument(held: _Table) -> Argument:
-    kind, value = held.scalar(0, "<B"), held.table(1)
+def _argument(entry: _Table) -> Argument:
+    kind, value = entry.scalar(0, "<B"), entry.table(1)
     if kind == _NULL or value is None:
         return None
     match kind:

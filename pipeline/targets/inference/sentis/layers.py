@@ -69,7 +69,7 @@ class Packed:
 
 @dataclass
 class _Maker:
-    """Collects the layers and weights of a model on the way."""
+    """Collects the layers and weights of a model during the conversion."""
 
     constants: dict[str, np.ndarray]
     packed: Mapping[str, Packed]
@@ -100,23 +100,27 @@ class _Maker:
             self.weights[name] = _weight(values)
         return name
 
-    def _expand(self, name: str, held: Packed) -> None:
+    def _expand(self, name: str, packed: Packed) -> None:
         """DequantizeUint8 has one scale: with one for each slice, the product with them is a layer of its own."""
-        self.weights[f"{name}/bytes"] = Weight(held.values.astype(np.uint8), BYTE)
-        if held.scales.size == 1:
-            arguments: tuple[Argument, ...] = (float(held.scales.reshape(())), held.zero)
+        self.weights[f"{name}/bytes"] = Weight(packed.values.astype(np.uint8), BYTE)
+        if packed.scales.size == 1:
+            arguments: tuple[Argument, ...] = (float(packed.scales.reshape(())), packed.zero)
             self.layers.append(Layer("DequantizeUint8", (f"{name}/bytes",), (name,), arguments))
             return
-        shape = [1] * held.values.ndim
-        shape[held.axis] = -1
-        self.weights[f"{name}/scales"] = Weight(held.scales.astype("<f4").reshape(shape), FLOAT)
-        self.layers.append(Layer("DequantizeUint8", (f"{name}/bytes",), (f"{name}/steps",), (1.0, held.zero)))
+        shape = [1] * packed.values.ndim
+        shape[packed.axis] = -1
+        self.weights[f"{name}/scales"] = Weight(packed.scales.astype("<f4").reshape(shape), FLOAT)
+        self.layers.append(Layer("DequantizeUint8", (f"{name}/bytes",), (f"{name}/steps",), (1.0, packed.zero)))
         self.layers.append(Layer("Mul", (f"{name}/steps", f"{name}/scales"), (name,)))
 
     def number(self, name: str) -> float | None:
         """The one float of a constant, None where it is none."""
-        held = self.constants.get(name)
-        return float(held.reshape(())) if held is not None and held.size == 1 and held.dtype.kind == "f" else None
+        constant = self.constants.get(name)
+        return (
+            float(constant.reshape(()))
+            if constant is not None and constant.size == 1 and constant.dtype.kind == "f"
+            else None
+        )
 
     def values(self, name: str, values: list[int] | np.ndarray) -> str:
         self.constants[name] = np.asarray(values)
@@ -138,7 +142,7 @@ def program_of(
     `packed` and `halves` name constants that are stored as bytes and as float16. Raises PipelineError
     `no-sentis-layer` for an operator that is not written.
     """
-    constants = {held.name: numpy_helper.to_array(held) for held in model.graph.initializer}
+    constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     readers: dict[str, int] = {}
     for node in model.graph.node:
         for name in node.input:
@@ -146,7 +150,7 @@ def program_of(
     for node in model.graph.node:
         if node.op_type == "Constant":
             constants[node.output[0]] = numpy_helper.to_array(helper.get_attribute_value(node.attribute[0]))
-    outputs = frozenset(held.name for held in model.graph.output)
+    outputs = frozenset(item.name for item in model.graph.output)
     maker = _Maker(constants, packed or {}, halves, readers, outputs)
     for node in model.graph.node:
         if node.op_type != "Constant":
@@ -154,17 +158,17 @@ def program_of(
     layers = _with_relus(maker)
     free: dict[str, str] = {}
     inputs = []
-    for held in model.graph.input:
-        kind = FLOAT if held.type.tensor_type.elem_type == onnx.TensorProto.FLOAT else INT
+    for item in model.graph.input:
+        kind = FLOAT if item.type.tensor_type.elem_type == onnx.TensorProto.FLOAT else INT
         sizes: list[int | str] = []
-        for place, dim in enumerate(held.type.tensor_type.shape.dim):
+        for place, dim in enumerate(item.type.tensor_type.shape.dim):
             known = dim.HasField("dim_value") and dim.dim_value > 0
-            name = dim.dim_param or f"{held.name}/{place}"
+            name = dim.dim_param or f"{item.name}/{place}"
             sizes.append(int(dim.dim_value) if known else free.setdefault(name, str(len(free))))
-        inputs.append(Input(held.name, kind, tuple(sizes)))
+        inputs.append(Input(item.name, kind, tuple(sizes)))
     return Program(
         tuple(inputs),
-        tuple((held.name, held.name) for held in model.graph.output),
+        tuple((item.name, item.name) for item in model.graph.output),
         tuple(layers),
         maker.weights,
         model.producer_name or "unity-bridge-pipeline",
@@ -177,21 +181,21 @@ def _with_relus(maker: _Maker) -> list[Layer]:
     layers: list[Layer | None] = list(maker.layers)
     for index, layer in enumerate(maker.layers):
         before = makers.get(layer.inputs[0]) if layer.kernel == "Relu" else None
-        held = None if before is None else layers[before]
-        if held is None or before is None or held.kernel not in ("Conv", "ConvTranspose", "Dense"):
+        producer = None if before is None else layers[before]
+        if producer is None or before is None or producer.kernel not in ("Conv", "ConvTranspose", "Dense"):
             continue
         name = layer.inputs[0]
-        if maker.readers.get(name) == 1 and name not in maker.outputs and held.arguments[-1] == 0:
-            layers[before] = Layer(held.kernel, held.inputs, layer.outputs, (*held.arguments[:-1], 1))
+        if maker.readers.get(name) == 1 and name not in maker.outputs and producer.arguments[-1] == 0:
+            layers[before] = Layer(producer.kernel, producer.inputs, layer.outputs, (*producer.arguments[:-1], 1))
             layers[index] = None
     return [layer for layer in layers if layer is not None]
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    held = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     return {
         name: value.decode() if isinstance(value, bytes) else tuple(value) if _listed(value) else value
-        for name, value in held.items()
+        for name, value in attributes.items()
     }
 
 
@@ -200,28 +204,28 @@ def _listed(value: object) -> bool:
 
 
 def _add(maker: _Maker, node: onnx.NodeProto) -> None:
-    held, name = _attributes(node), node.op_type
+    attributes, name = _attributes(node), node.op_type
     inputs, output = list(node.input), node.output[0] if node.output else ""
     if name in _FROM_ONNX:
-        _FROM_ONNX[name](maker, node, held)
+        _FROM_ONNX[name](maker, node, attributes)
     elif name in PLAIN:
         if _scalar(maker, name, inputs, output):
             return
         maker.add(name, inputs + [""] * (PLAIN[name] - len(inputs)), output)
     elif name in FLOATS:
-        maker.add(name, inputs, output, *(float(held.get(key, default)) for key, default in FLOATS[name]))
+        maker.add(name, inputs, output, *(float(attributes.get(key, default)) for key, default in FLOATS[name]))
     elif name in AXIS:
-        maker.add(name, inputs, output, int(held.get("axis", AXIS[name])))
+        maker.add(name, inputs, output, int(attributes.get("axis", AXIS[name])))
     elif name in REDUCE:
-        axes = held.get("axes")
+        axes = attributes.get("axes")
         if axes is not None:
             inputs = [inputs[0], maker.values(f"{output}/axes", list(axes))]
         maker.add(
             name,
             [*inputs, ""][:2],
             output,
-            bool(held.get("keepdims", 1)),
-            bool(held.get("noop_with_empty_axes", 0)),
+            bool(attributes.get("keepdims", 1)),
+            bool(attributes.get("noop_with_empty_axes", 0)),
         )
     else:
         raise PipelineError(
@@ -236,7 +240,7 @@ def _scalar(maker: _Maker, name: str, inputs: list[str], output: str) -> bool:
     """Arithmetic with one number as ScalarMad: scale * x + shift."""
     if name not in ("Add", "Sub", "Mul", "Div") or len(inputs) != 2:
         return False
-    left, right = (maker.number(held) for held in inputs)
+    left, right = (maker.number(name_of_input) for name_of_input in inputs)
     if (left is None) == (right is None) or (name == "Div" and right is None):
         return False
     rank = maker.constants[inputs[0] if left is not None else inputs[1]].ndim
@@ -257,48 +261,52 @@ def _scalar(maker: _Maker, name: str, inputs: list[str], output: str) -> bool:
     return True
 
 
-def _spatial(held: dict[str, Any], count: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+def _spatial(attributes: dict[str, Any], count: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Pads, strides and dilations, written out."""
     return (
-        tuple(held.get("pads", (0,) * 2 * count)),
-        tuple(held.get("strides", (1,) * count)),
-        tuple(held.get("dilations", (1,) * count)),
+        tuple(attributes.get("pads", (0,) * 2 * count)),
+        tuple(attributes.get("strides", (1,) * count)),
+        tuple(attributes.get("dilations", (1,) * count)),
     )
 
 
-def _conv(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
+def _conv(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     kernel = maker.constants[node.input[1]].shape[2:]
-    pads, strides, dilations = _spatial(held, len(kernel))
+    pads, strides, dilations = _spatial(attributes, len(kernel))
     inputs = [*node.input, ""][:3]
-    padding = PADS.index(held.get("auto_pad", "NOTSET"))
+    padding = PADS.index(attributes.get("auto_pad", "NOTSET"))
     if node.op_type == "Conv":
-        group = int(held.get("group", 1))
+        group = int(attributes.get("group", 1))
         maker.add("Conv", inputs, node.output[0], padding, dilations, group, pads, strides, tuple(kernel), 0)
         return
-    if int(held.get("group", 1)) != 1 or any(step != 1 for step in dilations) or "output_shape" in held:
+    if (
+        int(attributes.get("group", 1)) != 1
+        or any(step != 1 for step in dilations)
+        or "output_shape" in attributes
+    ):
         raise _no_layer("a ConvTranspose with groups, dilations or output_shape has no layer in a .sentis file")
-    extra = tuple(held.get("output_padding", (0,) * len(kernel)))
+    extra = tuple(attributes.get("output_padding", (0,) * len(kernel)))
     maker.add("ConvTranspose", inputs, node.output[0], padding, extra, pads, strides, tuple(kernel), 0)
 
 
-def _pool(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
-    kernel = tuple(held["kernel_shape"])
-    pads, strides, _ = _spatial(held, len(kernel))
-    padding = PADS.index(held.get("auto_pad", "NOTSET"))
+def _pool(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    kernel = tuple(attributes["kernel_shape"])
+    pads, strides, _ = _spatial(attributes, len(kernel))
+    padding = PADS.index(attributes.get("auto_pad", "NOTSET"))
     maker.add(node.op_type, list(node.input), node.output[0], kernel, strides, pads, padding)
 
 
-def _norm(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
-    maker.add(node.op_type, list(node.input), node.output[0], float(held.get("epsilon", 1e-5)))
+def _norm(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    maker.add(node.op_type, list(node.input), node.output[0], float(attributes.get("epsilon", 1e-5)))
 
 
-def _batch_norm(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
+def _batch_norm(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     values = [maker.constants.get(name) for name in node.input[1:5]]
     if any(value is None for value in values):
-        _norm(maker, node, held)
+        _norm(maker, node, attributes)
         return
     scale, bias, mean, variance = (np.asarray(value, np.float64) for value in values)
-    factor = scale / np.sqrt(variance + float(held.get("epsilon", 1e-5)))
+    factor = scale / np.sqrt(variance + float(attributes.get("epsilon", 1e-5)))
     parts = [
         maker.values(f"{node.output[0]}/{part}", value.astype(np.float32))
         for part, value in (("scale", factor), ("bias", bias - mean * factor))
@@ -306,54 +314,58 @@ def _batch_norm(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> No
     maker.add("ScaleBias", [node.input[0], *parts], node.output[0])
 
 
-def _pad(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
-    maker.add("Pad", [*node.input, "", ""][:4], node.output[0], PAD_MODES.index(held.get("mode", "constant")))
+def _pad(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    maker.add(
+        "Pad", [*node.input, "", ""][:4], node.output[0], PAD_MODES.index(attributes.get("mode", "constant"))
+    )
 
 
-def _resize(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
+def _resize(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     by_scales = len(node.input) < 4 or not node.input[3]
     maker.add(
         "Resize",
         [node.input[0], node.input[2] if by_scales else node.input[3]],
         node.output[0],
         int(by_scales),
-        PLACES.index(held.get("coordinate_transformation_mode", "half_pixel")),
-        RESIZES.index(held.get("mode", "nearest")),
-        ROUNDINGS.index(held.get("nearest_mode", "round_prefer_floor")),
-        held.get("axes"),
+        PLACES.index(attributes.get("coordinate_transformation_mode", "half_pixel")),
+        RESIZES.index(attributes.get("mode", "nearest")),
+        ROUNDINGS.index(attributes.get("nearest_mode", "round_prefer_floor")),
+        attributes.get("axes"),
     )
 
 
-def _depth(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
-    mode = (BLOCKS.index(held.get("mode", "DCR")),) if node.op_type == "DepthToSpace" else ()
-    maker.add(node.op_type, list(node.input), node.output[0], int(held["blocksize"]), *mode)
+def _depth(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    mode = (BLOCKS.index(attributes.get("mode", "DCR")),) if node.op_type == "DepthToSpace" else ()
+    maker.add(node.op_type, list(node.input), node.output[0], int(attributes["blocksize"]), *mode)
 
 
-def _reshape(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
-    maker.add("Reshape", list(node.input), node.output[0], bool(held.get("allowzero", 0)))
+def _reshape(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    maker.add("Reshape", list(node.input), node.output[0], bool(attributes.get("allowzero", 0)))
 
 
-def _transpose(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
-    maker.add("Transpose", list(node.input), node.output[0], held.get("perm"))
+def _transpose(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    maker.add("Transpose", list(node.input), node.output[0], attributes.get("perm"))
 
 
-def _split(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
+def _split(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     sized = len(node.input) > 1 and bool(node.input[1])
-    count = -1 if sized else int(held.get("num_outputs", len(node.output)))
-    maker.add("Split", [*node.input, ""][:2], list(node.output), int(held.get("axis", 0)), count)
+    count = -1 if sized else int(attributes.get("num_outputs", len(node.output)))
+    maker.add("Split", [*node.input, ""][:2], list(node.output), int(attributes.get("axis", 0)), count)
 
 
-def _shape(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
-    maker.add("Shape", list(node.input), node.output[0], int(held.get("start", 0)), int(held.get("end", 8)))
+def _shape(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    maker.add(
+        "Shape", list(node.input), node.output[0], int(attributes.get("start", 0)), int(attributes.get("end", 8))
+    )
 
 
-def _cast(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
+def _cast(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     kinds = onnx.TensorProto
     floats = (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.BFLOAT16)
-    maker.add("Cast", list(node.input), node.output[0], FLOAT if held["to"] in floats else INT)
+    maker.add("Cast", list(node.input), node.output[0], FLOAT if attributes["to"] in floats else INT)
 
 
-def _dropout(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
+def _dropout(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     maker.add("Identity", [node.input[0]], node.output[0])
 
 
@@ -366,22 +378,22 @@ def _no_layer(what: str) -> PipelineError:
     )
 
 
-def _gemm(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
+def _gemm(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     """Dense: (N, K) times (K, M) and a bias of M."""
     weight = maker.constants.get(node.input[1])
     bias = maker.constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1, np.float32)
-    if weight is None or bias is None or held.get("transA", 0):
+    if weight is None or bias is None or attributes.get("transA", 0):
         raise _no_layer("a Gemm whose matrix is computed from the picture has no layer in a .sentis file")
-    alpha, beta = float(held.get("alpha", 1.0)), float(held.get("beta", 1.0))
+    alpha, beta = float(attributes.get("alpha", 1.0)), float(attributes.get("beta", 1.0))
     name = node.input[1]
-    if held.get("transB", 0) or alpha != 1:
-        weight = alpha * (weight.T if held.get("transB", 0) else weight)
+    if attributes.get("transB", 0) or alpha != 1:
+        weight = alpha * (weight.T if attributes.get("transB", 0) else weight)
         name = maker.values(f"{node.output[0]}/weight", weight.astype(np.float32))
     full = np.broadcast_to(beta * bias.reshape(-1), (weight.shape[1],)).astype(np.float32)
     maker.add("Dense", [node.input[0], name, maker.values(f"{node.output[0]}/bias", full)], node.output[0], 0)
 
 
-def _many(maker: _Maker, node: onnx.NodeProto, held: dict[str, Any]) -> None:
+def _many(maker: _Maker, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     """Max, Min and Sum of more than two operands, one after the other."""
     kernel = {"Sum": "Add"}.get(node.op_type, node.op_type)
     left = node.input[0]

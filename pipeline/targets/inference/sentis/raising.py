@@ -1,4 +1,4 @@
-"""A `.sentis` file as an ONNX model of opset 18: what the rules look at, and what the emulation starts from."""
+"""Converts a `.sentis` file to an ONNX model of opset 18, for the rules and the emulation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Raised:
         self.program = program
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
-        self.types: dict[str, int] = {held.name: held.kind for held in program.inputs}
+        self.types: dict[str, int] = {graph_input.name: graph_input.kind for graph_input in program.inputs}
         self.renamed = {tensor: name for name, tensor in program.outputs}
 
     def name(self, tensor: str) -> str:
@@ -59,9 +59,9 @@ class _Raised:
         names = [self.given(tensor) for tensor in layer.inputs] if inputs is None else inputs
         while names and not names[-1]:
             names.pop()
-        held = {name: value for name, value in attributes.items() if value is not None}
+        present = {name: value for name, value in attributes.items() if value is not None}
         outputs = [self.name(tensor) for tensor in layer.outputs]
-        self.nodes.append(helper.make_node(operator, names, outputs, outputs[0], **held))
+        self.nodes.append(helper.make_node(operator, names, outputs, outputs[0], **present))
 
     def const(self, name: str, values: Any) -> str:
         self.constants[name] = np.asarray(values)
@@ -69,7 +69,7 @@ class _Raised:
 
 
 def model_of(program: Program) -> onnx.ModelProto:
-    """An ONNX model that means what the layers of a file compute. Packed weights are expanded.
+    """The ONNX model that is equivalent to the layers of a file; packed weights are expanded.
 
     Raises PipelineError `bad-sentis-file` for a layer that this pipeline does not write.
     """
@@ -79,11 +79,11 @@ def model_of(program: Program) -> onnx.ModelProto:
     known = {name for node in raised.nodes for name in node.input}
     inputs = [
         helper.make_tensor_value_info(
-            held.name,
-            _KINDS.get(held.kind, onnx.TensorProto.FLOAT),
-            [size if isinstance(size, int) else f"free_{size}" for size in held.shape],
+            graph_input.name,
+            _KINDS.get(graph_input.kind, onnx.TensorProto.FLOAT),
+            [size if isinstance(size, int) else f"free_{size}" for size in graph_input.shape],
         )
-        for held in program.inputs
+        for graph_input in program.inputs
     ]
     outputs = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name, _ in program.outputs]
     graph = helper.make_graph(
@@ -132,17 +132,17 @@ def _unreadable(what: str) -> PipelineError:
 def _convolution(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) -> None:
     if layer.kernel == "Conv":
         padding, dilations, group, pads, strides, kernel, fused = arguments
-        held = {"dilations": dilations, "group": group}
+        attributes = {"dilations": dilations, "group": group}
     else:
         padding, extra, pads, strides, kernel, fused = arguments
-        held = {"output_padding": extra}
-    held |= {"strides": strides, "kernel_shape": kernel}
-    held |= {"pads": pads} if not padding else {"auto_pad": PADS[int(padding)]}  # type: ignore[arg-type]
+        attributes = {"output_padding": extra}
+    attributes |= {"strides": strides, "kernel_shape": kernel}
+    attributes |= {"pads": pads} if not padding else {"auto_pad": PADS[int(padding)]}  # type: ignore[arg-type]
     if not fused:
-        raised.add(layer.kernel, layer, None, **held)
+        raised.add(layer.kernel, layer, None, **attributes)
         return
     inner = Layer(layer.kernel, layer.inputs, (f"{layer.outputs[0]}/linear",), arguments)
-    raised.add(layer.kernel, inner, None, **held)
+    raised.add(layer.kernel, inner, None, **attributes)
     raised.add("Relu", layer, [inner.outputs[0]])
 
 
@@ -168,7 +168,7 @@ def _scale_bias(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) 
 
 
 def _scalar_mad(raised: _Raised, layer: Layer, arguments: tuple[Argument, ...]) -> None:
-    scale, shift = (float(held) for held in arguments[1:3])  # type: ignore[arg-type]
+    scale, shift = (float(argument) for argument in arguments[1:3])  # type: ignore[arg-type]
     name = layer.outputs[0]
     inner = Layer("Mul", (), (f"{name}/scaled",))
     raised.add("Mul", inner, [raised.given(layer.inputs[0]), raised.const(f"{name}/scale", np.float32(scale))])
