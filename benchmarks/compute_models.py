@@ -57,7 +57,7 @@ def row(path: Path, ranges: dict[str, Any]) -> str:
             min(difference(right(held), painted, "").max_levels for right in rights)
             for held, painted in ((held, executor.run(held)) for held in pictures)
         )
-    if not executor.guards_hold():
+    if not executor.guards_intact():
         raise AssertionError(f"{path.name}: a kernel wrote behind a buffer")
     cost = described.counts(plan, plan.size if fixed else Size(960, 540 // multiple * multiple))
     levels = " | ".join(f"{held:.4f}" for held in worst.values())

@@ -1,6 +1,6 @@
-"""The compute family: a network compiled into compute shaders, for Unity projects without an inference package.
+"""The compute family: networks compiled into compute shaders, for Unity projects without an inference package.
 
-`operators` reads the one valid form into steps, `compiler` folds steps into a `plan` of dispatches, `kernels`
-writes the `.compute` file, `file` the `.bytes` asset; `emulation` computes what a plan means and `execution` runs
-it on a GPU. docs/compute.md describes all of it.
+`operators` reads a valid graph into steps, `compiler` fuses steps into a `plan` of dispatches, `kernels` writes
+the `.compute` file and `file` the `.bytes` asset; `emulation` computes a plan with NumPy, `execution` runs it on a
+GPU. docs/compute.md describes the family.
 """

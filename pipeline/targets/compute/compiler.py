@@ -1,8 +1,8 @@
-"""Folds steps into dispatches: which kernel reads what with which norm, activation, sum, padding folded in.
+"""Compiles steps into a plan of dispatches, with elementwise steps, padding and upsampling fused.
 
-A step that works on single pixels costs nothing by itself: it becomes part of the view through which the next
-kernel reads (`views`), or of what the kernel before it writes. A normalisation asks the kernel that wrote its
-input for statistics, and puts a merge behind it.
+An elementwise step becomes part of the view through which the next kernel reads its input (`views`), or of the
+output of the kernel before it. A normalisation makes the kernel that writes its input also compute statistics,
+which a merge dispatch combines.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.support.size import Size
 from pipeline.targets.compute import channels, convolutions, memory, pixels, statistics
-from pipeline.targets.compute.assembly import Assembly
+from pipeline.targets.compute.builder import PlanBuilder
 from pipeline.targets.compute.operators import read
 from pipeline.targets.compute.plan import Plan
 from pipeline.targets.compute.steps import ELSEWHERE, Refused, Step, Steps, Unsupported
@@ -21,7 +21,7 @@ from pipeline.targets.compute.steps import ELSEWHERE, Refused, Step, Steps, Unsu
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-_HANDLERS: dict[str, Callable[[Assembly, int, Step], None]] = {
+_HANDLERS: dict[str, Callable[[PlanBuilder, int, Step], None]] = {
     "conv": convolutions.convolve,
     "transposed": convolutions.convolve,
     "affine": pixels.affine,
@@ -35,33 +35,33 @@ _HANDLERS: dict[str, Callable[[Assembly, int, Step], None]] = {
     "pool": channels.pool,
     "softmax": channels.softmax,
     "layer": channels.layer,
-    "mixed": channels.mixed,
+    "mixed": channels.channel_shuffle,
     "shuffle": channels.shuffle,
     "unshuffle": channels.unshuffle,
     "channels": channels.channels,
     "concat": channels.concat,
 }
-"""What compiles each kind of step."""
+"""The handler of each kind of step."""
 
-MOST_STEPS = 4096
-"""More operations than any network of pictures has; compiling takes the square of them."""
+MAX_STEPS = 4096
+"""More operations than any image network has; compile time is quadratic in their number."""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A plan, or why there is none: one `Refused` for each node that is not carried."""
+    """A plan, or None and one `Refused` for each node that is not supported."""
 
     plan: Plan | None
     refused: tuple[Refused, ...]
 
 
 def compile_graph(graph: gs.Graph, size: Size | None = None, *, half: bool = False) -> Compiled:
-    """Compile a graph of one picture in and one picture out, its values RGB 0..1 on both sides.
+    """Compile a graph with one input and one output, both pictures with RGB values in 0..1.
 
-    `size` is the nominal one; by default it is the declared one. The graph is not changed.
+    `size` is the nominal size of the input, by default the declared one. The graph is not changed.
     """
     if len(graph.inputs) != 1:
-        reason = f"it has {len(graph.inputs)} inputs, and one picture is what a kernel reads"
+        reason = f"it has {len(graph.inputs)} inputs, but kernels read one picture"
         return Compiled(
             None, (Refused(graph.inputs[-1].name if graph.inputs else "", "Network", reason, ELSEWHERE),)
         )
@@ -85,23 +85,23 @@ def compile_graph(graph: gs.Graph, size: Size | None = None, *, half: bool = Fal
 
 
 def _compiled(steps: Steps, half: bool) -> Compiled:
-    if len(steps.steps) > MOST_STEPS:
-        reason = f"it has {len(steps.steps):,} operations; at most {MOST_STEPS:,} are supported"
+    if len(steps.steps) > MAX_STEPS:
+        reason = f"it has {len(steps.steps):,} operations; at most {MAX_STEPS:,} are supported"
         return Compiled(None, (Refused(steps.result, "Network", reason, ELSEWHERE),))
-    assembly = Assembly(steps)
+    builder = PlanBuilder(steps)
     for number, step in enumerate(steps.steps):
-        if number in assembly.done:
+        if number in builder.done:
             continue
         try:
-            _HANDLERS[step.kind](assembly, number, step)
+            _HANDLERS[step.kind](builder, number, step)
         except Unsupported as error:
             return Compiled(None, (Refused(step.node, step.operator, error.reason, error.fix),))
-    result = assembly.paint()
+    result = builder.finish()
     plan = Plan(
-        assembly.dispatches,
-        assembly.values,
-        assembly.weights,
-        assembly.tables,
+        builder.dispatches,
+        builder.values,
+        builder.weights,
+        builder.tables,
         Size.of_hw(steps.shapes[steps.picture][1:]),
         (steps.shapes[steps.picture][0], steps.shapes[steps.result][0]),
         result,
@@ -121,5 +121,5 @@ def _compiled(steps: Steps, half: bool) -> Compiled:
             return Compiled(None, (Refused(value.name, "Network", reason, ELSEWHERE),))
     memory.assign(plan)
     if clash := memory.clash(plan):
-        raise AssertionError(f"{clash!r} reads and writes one buffer")
+        raise AssertionError(f"{clash!r} reads and writes the same buffer")
     return Compiled(plan, ())

@@ -1,4 +1,4 @@
-"""The constants of a dispatch at a size of the picture, in the order in which the kernels hold them (Common.hlsl).
+"""Computes the uniforms of a dispatch for a size of the picture, in the order of the cbuffer in Common.hlsl.
 
 The C# engine computes the same from a plan file (ComputeConstants.cs).
 """
@@ -31,35 +31,35 @@ REAL_PLACE = {name: 4 * row for row, name in enumerate(REAL) if name} | {
 }
 
 Sizes = list[Size]
-"""Of each value of a plan, by its number."""
+"""The size of each value of a plan, by its number."""
 
 
 def tiles(plan: Plan, dispatch: Dispatch, sizes: Sizes) -> tuple[int, int]:
-    """Thread groups across and down a picture: (across, down), slices and blocks aside."""
+    """The number of tiles (across, down) that cover a dispatch's output; slices and blocks are not included."""
     height, width = sizes[dispatch.output].hw
     across, down = dispatch.macro("THREADS_X", 1), dispatch.macro("THREADS_Y", 1)
     if dispatch.grid == "tiles":
         shuffle = dispatch.macro("SHUFFLE", 1)
-        height = -(-(height + dispatch.fixed.get("CROP_TOP", 0)) // shuffle)
-        width = -(-(width + dispatch.fixed.get("CROP_LEFT", 0)) // shuffle)
+        height = -(-(height + dispatch.int_constants.get("CROP_TOP", 0)) // shuffle)
+        width = -(-(width + dispatch.int_constants.get("CROP_LEFT", 0)) // shuffle)
         across, down = 2 * across, 2 * down
     return -(-width // across), -(-height // down)
 
 
 def groups(plan: Plan, dispatch: Dispatch, sizes: Sizes) -> tuple[int, int, int]:
-    """How many thread groups are dispatched, in each direction."""
+    """The number of thread groups in x, y and z."""
     if dispatch.grid == "blocks":
-        return dispatch.fixed["OUTPUT_BLOCKS"], 1, 1
+        return dispatch.int_constants["OUTPUT_BLOCKS"], 1, 1
     if dispatch.grid == "threads":
-        return -(-dispatch.fixed["OUTPUT_BLOCKS"] // 64), 1, 1
+        return -(-dispatch.int_constants["OUTPUT_BLOCKS"] // 64), 1, 1
     across, down = tiles(plan, dispatch, sizes)
     if dispatch.grid == "tiles":
-        return across * dispatch.fixed["SLICES"], down, 1
+        return across * dispatch.int_constants["SLICES"], down, 1
     return across, down, plan.values[dispatch.output].blocks if dispatch.grid == "pixels" else 1
 
 
 def constants(plan: Plan, dispatch: Dispatch, sizes: Sizes, flip: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """(int32 of shape (10, 4), float32 of shape (7, 4)); `flip` where rows of the pictures begin at the bottom."""
+    """The uniforms: int32 of shape (10, 4) and float32 of shape (7, 4). `flip`: pictures are stored bottom-up."""
     shape = np.zeros(4 * len(SHAPE), np.int32)
     real = np.zeros(4 * len(REAL), np.float32)
 
@@ -88,14 +88,14 @@ def constants(plan: Plan, dispatch: Dispatch, sizes: Sizes, flip: bool = False) 
         put("SECOND_WIDTH", size.width)
         put("SECOND_HEIGHT", size.height)
         put("FIRST_BLOCK_B", value.first_block)
-    if dispatch.of is not None:
-        across, down = tiles(plan, dispatch.of, sizes)
+    if dispatch.statistics_of is not None:
+        across, down = tiles(plan, dispatch.statistics_of, sizes)
         put("TILES_ACROSS", across)
         put("TILES", across * down)
-    for name, number in dispatch.fixed.items():
+    for name, number in dispatch.int_constants.items():
         put(name, number)
     put("FLIP_ROWS", int(flip))
-    for name, numbers in dispatch.real.items():
+    for name, numbers in dispatch.float_constants.items():
         at = REAL_PLACE[name]
         real[at : at + len(numbers)] = numbers
     if dispatch.align_corners:
@@ -106,13 +106,13 @@ def constants(plan: Plan, dispatch: Dispatch, sizes: Sizes, flip: bool = False) 
 
 
 def partial_elements(plan: Plan, sizes: Sizes) -> int:
-    """Elements that the largest set of statistics takes."""
+    """The number of float4 elements that the largest set of partial statistics needs."""
     most = 1
     for dispatch in plan.dispatches:
         if dispatch.macro("STATISTICS"):
             across, down = tiles(plan, dispatch, sizes)
             written = plan.values[dispatch.output].blocks * dispatch.macro("SHUFFLE", 1) ** 2
             if dispatch.kernel == "Conv":
-                written = dispatch.fixed["SLICES"] * dispatch.macros["BLOCKS"]
+                written = dispatch.int_constants["SLICES"] * dispatch.macros["BLOCKS"]
             most = max(most, 3 * across * down * written)
     return most

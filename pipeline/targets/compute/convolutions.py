@@ -1,4 +1,4 @@
-"""Compiles convolutions: what is folded into their weights and around them, and which variant of the kernel."""
+"""Compiles convolutions: operations fused into their weights, input and output, and the kernel variant."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.targets.compute.assembly import Assembly
+from pipeline.targets.compute.builder import PlanBuilder
 from pipeline.targets.compute.plan import PICTURE, Dispatch, Extent, Weight, blocks
 from pipeline.targets.compute.steps import ELSEWHERE, Step, Unsupported
-from pipeline.targets.compute.views import NEUTRAL, Act, Affine, Table, Term, View
+from pipeline.targets.compute.views import NEUTRAL, Activation, Affine, Table, Term, View
 
 SHARED_BYTES = 16384
-"""Groupshared memory that a group of 128 threads may take: a quarter of what a compute unit has on phones."""
+"""Most groupshared memory of a group of 128 threads: what Vulkan guarantees."""
 SMALL_SHARED_BYTES = 20480
 """The same for a group of 64 threads; D3D11 allows 32,768 (X4586)."""
-MOST_SPREAD = 1 << 22
-"""Weights that a grouped convolution may have when it is computed as one over all channels."""
+MAX_DENSE_WEIGHTS = 1 << 22
+"""Most weights of a grouped convolution that is computed as a dense one."""
 
 
 @dataclass
 class _Convolution:
-    """A convolution as the kernel computes it: output channels phase by phase, and what follows it."""
+    """A convolution as the kernel computes it: `shuffle`^2 phases of output channels, written interleaved.
+
+    `crop` (top, left) is cut off the interleaved output. `phased`: each phase reads its own window of the input.
+    """
 
     weight: np.ndarray
     bias: np.ndarray
@@ -40,51 +43,51 @@ class _Convolution:
         return self.weight.shape[0] // (self.shuffle * self.shuffle)
 
 
-def convolve(assembly: Assembly, number: int, step: Step) -> None:
-    """Emit the dispatch of a convolution step; steps behind it that are folded in are marked as done."""
-    view = _readable(assembly, step)
+def convolve(builder: PlanBuilder, number: int, step: Step) -> None:
+    """Emit the dispatch of a convolution step; steps after it that are fused into it are marked as done."""
+    view = _readable(builder, step)
     conv = _transposed(step) if step.kind == "transposed" else _plain(step, view)
-    if step.kind == "transposed" and not view.unmoved:
-        assembly.stored(step.inputs[0])
-        view = assembly.views[step.inputs[0]]
-    tail, output_name, nodes = _tail(assembly, step, conv)
-    centred = _centred(assembly, conv, view, tail, output_name)
+    if step.kind == "transposed" and not view.pixel_aligned:
+        builder.stored(step.inputs[0])
+        view = builder.views[step.inputs[0]]
+    tail, output_name, nodes = _tail(builder, step, conv)
+    centred = _centred(builder, conv, view, tail, output_name)
     view = centred or view
-    if _upsampled(conv, view) and not _normalised(assembly, output_name):
+    if _upsampled(conv, view) and not _normalised(builder, output_name):
         conv, view = _as_phases(conv, view)
     depthwise = conv.group > 1 and conv.weight.shape[1] == 1 and conv.weight.shape[0] == conv.group
-    many = max(conv.weight.shape[2:]) > 1
+    windowed = max(conv.weight.shape[2:]) > 1
     if depthwise and conv.shuffle == 1:
-        if view.costly and many:
-            view = _written_before(assembly, step, view)
-        dispatch = _depthwise(assembly, conv, view)
+        if view.costly and windowed:
+            view = _stored_first(builder, step, view)
+        dispatch = _depthwise(builder, conv, view)
     else:
-        dispatch = _dense(assembly, conv, view)
-        if dispatch.macros["SHARE"] == 0 and many and view.costly:
-            view = _written_before(assembly, step, view)
-    output = assembly.value(output_name, conv.channels, view.a.value, conv.height, conv.width)
+        dispatch = _dense(builder, conv, view)
+        if dispatch.macros["SHARE"] == 0 and windowed and view.costly:
+            view = _stored_first(builder, step, view)
+    output = builder.value(output_name, conv.channels, view.a.value, conv.height, conv.width)
     dispatch.output = output.number
     dispatch.nodes = (step.node, *nodes)
     dispatch.title = _title(conv, view, tail, depthwise)
-    assembly.reading(view, dispatch)
+    builder.bind_inputs(view, dispatch)
     if centred is not None:
         dispatch.macros["CENTRED"] = 1
-    _write_tail(assembly, tail, dispatch)
-    if _keeps(assembly, number, step, view, dispatch, conv):
+    _write_tail(builder, tail, dispatch)
+    if _keeps(builder, number, step, view, dispatch, conv):
         origin = view.origin or step.inputs[0]
-        kept = assembly.like(replace(view, pads=(0, 0, 0, 0)), origin)
+        kept = builder.like(replace(view, pads=(0, 0, 0, 0)), origin)
         dispatch.kept, dispatch.macros["KEEP"] = kept.number, 1
-        dispatch.title += ", keep what is read"
-        assembly.views[origin] = View(Term(kept.number))
-    assembly.emit(dispatch)
-    assembly.views[output_name] = View(Term(output.number))
+        dispatch.title += ", store the sum"
+        builder.views[origin] = View(Term(kept.number))
+    builder.emit(dispatch)
+    builder.views[output_name] = View(Term(output.number))
 
 
-def pixel_mean(assembly: Assembly, number: int, step: Step) -> None:
-    """The mean of a pixel's channels: a 1x1 convolution to one channel."""
-    channels = assembly.steps.shapes[step.inputs[0]][0]
+def pixel_mean(builder: PlanBuilder, number: int, step: Step) -> None:
+    """Emit the mean over the channels of each pixel, as a 1x1 convolution to one channel."""
+    channels = builder.steps.shapes[step.inputs[0]][0]
     weight, bias = np.full((1, channels, 1, 1), 1 / channels), np.zeros(1)
-    held = {
+    attrs = {
         "weight": weight,
         "bias": bias,
         "group": 1,
@@ -92,61 +95,61 @@ def pixel_mean(assembly: Assembly, number: int, step: Step) -> None:
         "dilations": (1, 1),
         "pads": (0, 0, 0, 0),
     }
-    convolve(assembly, number, replace(step, kind="conv", held=held))
+    convolve(builder, number, replace(step, kind="conv", attrs=attrs))
 
 
-def _readable(assembly: Assembly, step: Step) -> View:
-    """The input as a view whose padding joins the convolution's own."""
-    view, pads = assembly.views[step.inputs[0]], step.held["pads"]
+def _readable(builder: PlanBuilder, step: Step) -> View:
+    """The input as a view whose padding can be added to the convolution's own."""
+    view, pads = builder.views[step.inputs[0]], step.attrs["pads"]
     own = any(pads) or step.kind == "transposed"
     zero = view.mode == "constant" and view.pad_value == 0 and all(pad >= 0 for pad in view.pads)
     if own and any(view.pads) and not zero:
-        assembly.stored(step.inputs[0])
-        view = assembly.views[step.inputs[0]]
+        builder.stored(step.inputs[0])
+        view = builder.views[step.inputs[0]]
     return view
 
 
-def _written_before(assembly: Assembly, step: Step, view: View) -> View:
-    """The same view of a value that is written first: what is read many times is computed once."""
+def _stored_first(builder: PlanBuilder, step: Step, view: View) -> View:
+    """The same view of a value that is stored first, so that it is computed once per pixel, not once per tap."""
     origin = view.origin or step.inputs[0]
-    if assembly.views[origin].plain:
-        made = assembly.views[origin].a.value
+    if builder.views[origin].plain:
+        value = builder.views[origin].a.value
     else:
-        made = assembly.written(replace(view, up=1, pads=(0, 0, 0, 0), mode="constant"), origin).number
-        assembly.views[origin] = View(Term(made))
+        value = builder.store_view(replace(view, up=1, pads=(0, 0, 0, 0), mode="constant"), origin).number
+        builder.views[origin] = View(Term(value))
     return View(
-        Term(made), up=view.up, pads=view.pads, mode=view.mode, pad_value=view.pad_value, origin=view.origin
+        Term(value), up=view.up, pads=view.pads, mode=view.mode, pad_value=view.pad_value, origin=view.origin
     )
 
 
 def _plain(step: Step, view: View) -> _Convolution:
-    held = step.held
-    weight, strides, dilations = held["weight"], held["strides"], held["dilations"]
-    pads = tuple(own + other for own, other in zip(held["pads"], view.pads, strict=True))
+    attrs = step.attrs
+    weight, strides, dilations = attrs["weight"], attrs["strides"], attrs["dilations"]
+    pads = tuple(own + other for own, other in zip(attrs["pads"], view.pads, strict=True))
     extents = []
     for axis in (0, 1):
         reach = (weight.shape[2 + axis] - 1) * dilations[axis] + 1
         extents.append(Extent(view.up, pads[axis] + pads[axis + 2] - reach + strides[axis], strides[axis]))
-    return _Convolution(weight, held["bias"], held["group"], strides, dilations, pads, extents[0], extents[1])
+    return _Convolution(weight, attrs["bias"], attrs["group"], strides, dilations, pads, extents[0], extents[1])
 
 
 def _transposed(step: Step) -> _Convolution:
-    """A transposed convolution of stride s: s x s phases, each a convolution of the small picture.
+    """A transposed convolution of stride s as s x s phases, each a convolution of the input.
 
-    Row y of the result, counted with its padding, is q * s + phase and reads rows q, q - 1, ... with the weights
-    phase, phase + s, ...
+    Row y = q * s + phase of the uncropped output reads rows q, q - 1, ... of the input with the kernel rows phase,
+    phase + s, ...
     """
-    held = step.held
-    group, dilations, (top, left, bottom, right) = held["group"], held["dilations"], held["pads"]
-    if held["strides"][0] != held["strides"][1]:
+    attrs = step.attrs
+    group, dilations, (top, left, bottom, right) = attrs["group"], attrs["dilations"], attrs["pads"]
+    if attrs["strides"][0] != attrs["strides"][1]:
         raise Unsupported(
             "transposed convolutions with different strides for height and width are not supported", ELSEWHERE
         )
-    s = held["strides"][0]
-    inputs, each, height, width = held["weight"].shape
+    s = attrs["strides"][0]
+    inputs, each, height, width = attrs["weight"].shape
     size = [(height - 1) * dilations[0] + 1, (width - 1) * dilations[1] + 1]
     full = np.zeros((inputs, each, *size))
-    full[:, :, :: dilations[0], :: dilations[1]] = held["weight"]
+    full[:, :, :: dilations[0], :: dilations[1]] = attrs["weight"]
     taps = [-(-length // s) for length in size]
     per_group = inputs // group
     weight = np.zeros((s, s, group * each, per_group, *taps))
@@ -156,21 +159,24 @@ def _transposed(step: Step) -> _Convolution:
             grouped = part.reshape(group, per_group, each, *part.shape[2:]).transpose(0, 2, 1, 3, 4)
             grouped = grouped.reshape(group * each, per_group, *part.shape[2:])[:, :, ::-1, ::-1]
             weight[py, px, :, :, taps[0] - part.shape[2] :, taps[1] - part.shape[3] :] = grouped
-    more = held["more"]
-    rows = Extent(s, -s - top - bottom + size[0] + more[0])
-    columns = Extent(s, -s - left - right + size[1] + more[1])
+    output_padding = attrs["more"]
+    rows = Extent(s, -s - top - bottom + size[0] + output_padding[0])
+    columns = Extent(s, -s - left - right + size[1] + output_padding[1])
     stacked = weight.reshape(s * s * group * each, per_group, *taps)
     pads = (taps[0] - 1, taps[1] - 1, 0, 0)
     if group > 1 and s > 1:
-        stacked, group = _spread(stacked, group, s * s), 1
-    bias = np.tile(held["bias"], s * s)
+        stacked, group = _ungrouped(stacked, group, s * s), 1
+    bias = np.tile(attrs["bias"], s * s)
     return _Convolution(stacked, bias, group, (1, 1), (1, 1), pads, rows, columns, s, (top, left))
 
 
-def _spread(weight: np.ndarray, group: int, phases: int = 1) -> np.ndarray:
-    """The weight of a grouped convolution as that of one over all channels, zeros elsewhere."""
+def _ungrouped(weight: np.ndarray, group: int, phases: int = 1) -> np.ndarray:
+    """The weight of a grouped convolution as that of a dense one, with zeros outside the groups.
+
+    Raises Unsupported if that has more than MAX_DENSE_WEIGHTS weights.
+    """
     outputs, inputs, height, width = weight.shape
-    if weight.size * group > MOST_SPREAD:
+    if weight.size * group > MAX_DENSE_WEIGHTS:
         raise Unsupported(f"a convolution of {group} groups is too large to be computed without them", ELSEWHERE)
     full = np.zeros((outputs, inputs * group, height, width))
     each = outputs // phases // group
@@ -180,64 +186,67 @@ def _spread(weight: np.ndarray, group: int, phases: int = 1) -> np.ndarray:
     return full
 
 
-# --- what follows the convolution ----------------------------------------------------------------------------
+# --- operations on the output --------------------------------------------------------------------------------
 
 
 @dataclass
 class _Tail:
-    act: Act | None = None
+    act: Activation | None = None
     later: Affine | None = None
-    act_later: Act | None = None
+    act_later: Activation | None = None
 
 
-def _tail(assembly: Assembly, step: Step, conv: _Convolution) -> tuple[_Tail, str, list[str]]:
-    """Steps that are folded into what the convolution writes: scales, activations, a depth to space."""
+def _tail(builder: PlanBuilder, step: Step, conv: _Convolution) -> tuple[_Tail, str, list[str]]:
+    """Fuse following steps into the output: scales, activations, depth to space. Returns (tail, tensor, nodes)."""
     tail, name, nodes = _Tail(), step.output, []
-    while (found := assembly.only_reader(name)) is not None:
-        place, after = found
+    while (reader := builder.sole_reader(name)) is not None:
+        place, after = reader
         if after.kind == "affine" and tail.act is None:
-            scale, shift = after.held["scale"], after.held["shift"]
+            scale, shift = after.attrs["scale"], after.attrs["shift"]
             phases = conv.weight.shape[0] // scale.size
             conv.weight = conv.weight * np.tile(scale, phases)[:, None, None, None]
             conv.bias = conv.bias * np.tile(scale, phases) + np.tile(shift, phases)
         elif after.kind == "affine" and tail.act_later is None:
-            affine = Affine(after.held["scale"], after.held["shift"])
+            affine = Affine(after.attrs["scale"], after.attrs["shift"])
             tail.later = affine if tail.later is None else tail.later.then(affine)
         elif after.kind == "act" and tail.act is None:
-            tail.act = Act(after.held["act"], after.held["bounds"], after.held.get("slopes"))
-        elif after.kind == "act" and tail.act_later is None and after.held.get("slopes") is None:
-            tail.act_later = Act(after.held["act"], after.held["bounds"])
+            tail.act = Activation(after.attrs["act"], after.attrs["bounds"], after.attrs.get("slopes"))
+        elif after.kind == "act" and tail.act_later is None and after.attrs.get("slopes") is None:
+            tail.act_later = Activation(after.attrs["act"], after.attrs["bounds"])
         elif after.kind == "shuffle" and _shuffles(conv, tail):
             _fold_shuffle(conv, after)
         else:
             break
-        assembly.done.add(place)
+        builder.done.add(place)
         nodes.append(after.node)
         name = after.output
-    if _mean_taken_off(assembly, tail, name):
-        # What the phases of a channel have in common; a depth to space may have joined channels of different bias.
+    if _mean_removed(builder, tail, name):
+        # Only what the phases of a channel have in common: a depth to space joins channels of different bias.
         phases = conv.bias.reshape(conv.shuffle**2, -1)
         conv.bias = (phases - phases.mean(axis=0)).reshape(-1)
     return tail, name, nodes
 
 
-def _mean_taken_off(assembly: Assembly, tail: _Tail, tensor: str) -> bool:
-    """Whether all that reads a convolution's output is a norm of each channel, which takes any mean off again."""
-    found = assembly.only_reader(tensor)
-    return found is not None and tail.act is None and found[1].kind == "norm" and found[1].held["channels"] == 1
+def _mean_removed(builder: PlanBuilder, tail: _Tail, tensor: str) -> bool:
+    """Whether the only reader of a tensor is a norm of each channel, which removes any constant."""
+    reader = builder.sole_reader(tensor)
+    return (
+        reader is not None and tail.act is None and reader[1].kind == "norm" and reader[1].attrs["channels"] == 1
+    )
 
 
-def _centred(assembly: Assembly, conv: _Convolution, view: View, tail: _Tail, output: str) -> View | None:
-    """The picture as it is read relative to one of its pixels; None where that would change the result.
+def _centred(builder: PlanBuilder, conv: _Convolution, view: View, tail: _Tail, output: str) -> View | None:
+    """The view of the picture if it may be read relative to one of its pixels; None if that changes the result.
 
-    In float32 a convolution of a picture of low contrast loses what a norm behind it raises again. What all pixels
-    have in common shifts each channel, which the norm takes off, if padding repeats pixels of the picture.
+    A float32 convolution of a picture of low contrast loses digits that a following norm amplifies. Subtracting a
+    constant from all pixels shifts each output channel by a constant, which the norm removes, provided that the
+    padding repeats pixels of the picture.
     """
     padded = any(pad > 0 for pad in conv.pads)
     plain = view.single and view.a.act is None and not isinstance(view.a.norm, Table)
     if view.a.value != PICTURE or not plain or (padded and view.mode not in NEUTRAL) or conv.shuffle > 1:
         return None
-    if not _mean_taken_off(assembly, tail, output):
+    if not _mean_removed(builder, tail, output):
         return None
     if not isinstance(view.a.norm, Affine):
         return view
@@ -246,17 +255,17 @@ def _centred(assembly: Assembly, conv: _Convolution, view: View, tail: _Tail, ou
 
 
 def _shuffles(conv: _Convolution, tail: _Tail) -> bool:
-    """Whether a depth to space can be done by where the kernel writes."""
+    """Whether a depth to space can be fused: the kernel then writes its phases interleaved."""
     slopes = any(act is not None and act.slopes is not None for act in (tail.act, tail.act_later))
     uniform = tail.later is None or tail.later.uniform
     return conv.shuffle == 1 and conv.strides == (1, 1) and conv.group == 1 and not slopes and uniform
 
 
 def _fold_shuffle(conv: _Convolution, step: Step) -> None:
-    size, phases = step.held["size"], step.held["size"] ** 2
+    size, phases = step.attrs["size"], step.attrs["size"] ** 2
     outputs = conv.weight.shape[0]
     order = np.arange(outputs)
-    if step.held["mode"] == "CRD":
+    if step.attrs["mode"] == "CRD":
         order = order.reshape(outputs // phases, phases).T.reshape(-1)
     conv.weight, conv.bias = conv.weight[order], conv.bias[order]
     conv.shuffle = size
@@ -264,24 +273,24 @@ def _fold_shuffle(conv: _Convolution, step: Step) -> None:
     conv.width = Extent(conv.width.mul * size, conv.width.add * size)
 
 
-def _write_tail(assembly: Assembly, tail: _Tail, dispatch: Dispatch) -> None:
-    assembly.act(tail.act, "ACT_OUTPUT", "BOUNDS_OUTPUT", "SLOPES_OUTPUT", dispatch)
+def _write_tail(builder: PlanBuilder, tail: _Tail, dispatch: Dispatch) -> None:
+    builder.bind_activation(tail.act, "ACT_OUTPUT", "BOUNDS_OUTPUT", "SLOPES_OUTPUT", dispatch)
     if tail.later is not None:
         later = tail.later
-        size = assembly.values[dispatch.output].channels
+        size = builder.values[dispatch.output].channels
         if later.scale.size != size:
             later = Affine(later.scale[:size], later.shift[:size])
         dispatch.macros["NORM_OUTPUT"] = 2
-        dispatch.fixed["TABLE_OUTPUT"] = assembly.rows(later.scale, later.shift)
+        dispatch.int_constants["TABLE_OUTPUT"] = builder.rows(later.scale, later.shift)
     if tail.act_later is not None:
-        assembly.act(tail.act_later, "ACT_LATER", "BOUNDS_LATER", "", dispatch)
+        builder.bind_activation(tail.act_later, "ACT_LATER", "BOUNDS_LATER", "", dispatch)
 
 
-# --- upsampling in front of the convolution -------------------------------------------------------------------
+# --- upsampling of the input ----------------------------------------------------------------------------------
 
 
 def _upsampled(conv: _Convolution, view: View) -> bool:
-    """Nearest x2 and then 3x3 with a padding of 1: exactly four 2x2 convolutions of the small picture."""
+    """Whether this is a padded 3x3 convolution of a nearest x2 upsampling, which equals four 2x2 convolutions."""
     return (
         view.up == 2
         and conv.weight.shape[2:] == (3, 3)
@@ -294,19 +303,21 @@ def _upsampled(conv: _Convolution, view: View) -> bool:
     )
 
 
-def _normalised(assembly: Assembly, tensor: str) -> bool:
+def _normalised(builder: PlanBuilder, tensor: str) -> bool:
     """Whether a normalisation reads the tensor.
 
-    Phases round their weights differently: on a flat picture they differ in the last bit, which a normalisation of
-    a flat channel raises to whole levels. One convolution adds up the same numbers at every pixel.
+    The weights of the four phases are rounded differently, so on a flat picture the phases differ in the last bit,
+    which normalising a flat channel amplifies to whole levels. A single convolution adds the same numbers at every
+    pixel.
     """
-    return any(step.kind in ("norm", "layer") for step in assembly.readers(tensor))
+    return any(step.kind in ("norm", "layer") for step in builder.readers(tensor))
 
 
 def _as_phases(conv: _Convolution, view: View) -> tuple[_Convolution, View]:
-    """Phase 0 reads rows q - 1, q with weights w0, w1 + w2; phase 1 rows q, q + 1 with weights w0 + w1, w2.
+    """The four 2x2 convolutions that equal a 3x3 convolution of an upsampled picture.
 
-    Reflecting one row of the large picture is repeating the edge of the small one.
+    Phase 0 has weights w0, w1 + w2 on rows q - 1, q; phase 1 w0 + w1, w2 on rows q, q + 1. Reflecting one row of
+    the upsampled picture equals repeating the edge of the small one.
     """
     low = np.array([[1.0, 0, 0], [0, 1, 1]])
     high = np.array([[1.0, 1, 0], [0, 0, 1]])
@@ -315,7 +326,7 @@ def _as_phases(conv: _Convolution, view: View) -> tuple[_Convolution, View]:
         for rows in (low, high)
         for columns in (low, high)
     ]
-    made = replace(
+    phases = replace(
         conv,
         weight=np.concatenate(parts),
         bias=np.tile(conv.bias, 4),
@@ -326,7 +337,7 @@ def _as_phases(conv: _Convolution, view: View) -> tuple[_Convolution, View]:
         phased=True,
     )
     mode = "edge" if view.mode == "reflect" else view.mode
-    return made, replace(view, up=1, pads=(0, 0, 0, 0), mode=mode)
+    return phases, replace(view, up=1, pads=(0, 0, 0, 0), mode=mode)
 
 
 # --- variants -------------------------------------------------------------------------------------------------
@@ -344,34 +355,36 @@ def _geometry(conv: _Convolution) -> dict[str, int]:
     }
 
 
-def _dense(assembly: Assembly, conv: _Convolution, view: View) -> Dispatch:
+def _dense(builder: PlanBuilder, conv: _Convolution, view: View) -> Dispatch:
     weight, group = conv.weight, conv.group
     outputs, inputs = weight.shape[:2]
     if group > 1 and (inputs % 4 or outputs // group % 8):
-        weight, group = _spread(weight, group), 1
+        weight, group = _ungrouped(weight, group), 1
         inputs = weight.shape[1]
     phases = conv.shuffle * conv.shuffle
     phase_blocks = blocks(outputs // phases)
-    together = 2 if phase_blocks * phases > 1 and (phases == 1 or phase_blocks % 2 == 0 or not conv.phased) else 1
-    slices = -(-phase_blocks * phases // together)
+    blocks_per_thread = (
+        2 if phase_blocks * phases > 1 and (phases == 1 or phase_blocks % 2 == 0 or not conv.phased) else 1
+    )
+    slices = -(-phase_blocks * phases // blocks_per_thread)
     lanes = inputs if inputs < 4 and group == 1 else 4
     form = {
         "slices": slices,
         "step_blocks": blocks(inputs),
         "lanes": lanes,
-        "blocks": together,
+        "blocks": blocks_per_thread,
         "phase_blocks": phase_blocks,
         "phases": phases,
     }
-    macros = _geometry(conv) | _threads(conv) | {"BLOCKS": together, "LANES": lanes}
+    macros = _geometry(conv) | _threads(conv) | {"BLOCKS": blocks_per_thread, "LANES": lanes}
     if conv.shuffle > 1:
         macros["SHUFFLE"] = conv.shuffle
     if conv.phased:
         macros["PHASED"] = 1
     dispatch = Dispatch("Conv", macros, "tiles")
-    dispatch.fixed |= {
-        "WEIGHTS_AT": assembly.add_weight(Weight("conv", weight, form)),
-        "BIAS_AT": assembly.rows(conv.bias, phases=phases, length=slices * together),
+    dispatch.int_constants |= {
+        "WEIGHTS_AT": builder.add_weight(Weight("conv", weight, form)),
+        "BIAS_AT": builder.rows(conv.bias, phases=phases, length=slices * blocks_per_thread),
         "SLICES": slices,
         "BLOCKS_A_PHASE": phase_blocks,
         "SLICES_A_GROUP": slices // group,
@@ -386,7 +399,7 @@ def _dense(assembly: Assembly, conv: _Convolution, view: View) -> Dispatch:
 
 
 def _threads(conv: _Convolution) -> dict[str, int]:
-    """Threads of a group, and whether its input lies in groupshared memory."""
+    """The thread group, and whether it caches its input in groupshared memory."""
     _, _, height, width = conv.weight.shape
     if height * width == 1:
         return {"THREADS_X": 16, "THREADS_Y": 8, "SHARE": 0}
@@ -398,11 +411,11 @@ def _threads(conv: _Convolution) -> dict[str, int]:
     return {"THREADS_X": 8, "THREADS_Y": 8, "SHARE": 0}
 
 
-def _depthwise(assembly: Assembly, conv: _Convolution, view: View) -> Dispatch:
+def _depthwise(builder: PlanBuilder, conv: _Convolution, view: View) -> Dispatch:
     dispatch = Dispatch("Depthwise", _geometry(conv) | {"THREADS_X": 8, "THREADS_Y": 8}, "pixels")
-    dispatch.fixed |= {
-        "WEIGHTS_AT": assembly.add_weight(Weight("depthwise", conv.weight[:, 0], {})),
-        "BIAS_AT": assembly.rows(conv.bias),
+    dispatch.int_constants |= {
+        "WEIGHTS_AT": builder.add_weight(Weight("depthwise", conv.weight[:, 0], {})),
+        "BIAS_AT": builder.rows(conv.bias),
         "PAD_TOP": conv.pads[0],
         "PAD_LEFT": conv.pads[1],
     }
@@ -410,14 +423,14 @@ def _depthwise(assembly: Assembly, conv: _Convolution, view: View) -> Dispatch:
 
 
 def _keeps(
-    assembly: Assembly, number: int, step: Step, view: View, dispatch: Dispatch, conv: _Convolution
+    builder: PlanBuilder, number: int, step: Step, view: View, dispatch: Dispatch, conv: _Convolution
 ) -> bool:
-    """Whether a sum that others read too is written by this, its first reader: stride 1, whole tiles."""
+    """Whether this dispatch also stores the sum that it reads, because later dispatches read it too."""
     covered = view.up == 1 and not any(pad < 0 for pad in view.pads) and not conv.phased
     covered = covered and conv.strides == (1, 1) and conv.shuffle == 1
     covered = covered and conv.height.add >= 0 and conv.width.add >= 0 and view.a.value != PICTURE
     shared = dispatch.macro("SHARE") == 1 and conv.group == 1
-    return view.b is not None and covered and shared and assembly.read_later(number, view.origin or step.inputs[0])
+    return view.b is not None and covered and shared and builder.read_later(number, view.origin or step.inputs[0])
 
 
 def _title(conv: _Convolution, view: View, tail: _Tail, depthwise: bool) -> str:
@@ -440,7 +453,7 @@ def _title(conv: _Convolution, view: View, tail: _Tail, depthwise: bool) -> str:
 
 
 def _words(term: Term) -> list[str]:
-    """What is done to a stored value when it is read, in words."""
+    """The operations applied to a stored value when it is read, in words."""
     words = ["norm"] if isinstance(term.norm, Table) else ["scaled"] if term.norm is not None else []
     words += [term.act.kind.lower()] if term.act is not None else []
     return words or ["stored"]

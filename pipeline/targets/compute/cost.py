@@ -1,8 +1,8 @@
-"""What layers cost the compiled kernels: only what is a dispatch of its own costs anything.
+"""The cost model of the compiled kernels: an operator costs something only if it is a dispatch of its own.
 
-The weights of a multiply-add are instructions, counted in compiled shaders (docs/compute.md), against those of a
-GPU's usual matrix kernels; how fast a GPU carries them out is taken from classes that are anchored to published
-frame rates. Nothing here is measured on a GPU.
+The weight of a multiply-add is the number of instructions counted in compiled shaders (docs/compute.md), relative
+to a GPU's usual matrix kernels; the speed of a GPU is that of device classes anchored to published frame rates.
+Nothing here was measured on a GPU.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _OWN_DISPATCH = frozenset(
 """Operators that are at least one dispatch; the others are mostly fused into the dispatches around them."""
 _BINARY = frozenset(["Add", "Sub", "Mul", "Div"])
 _LARGE = 5
-"""Kernels from this width on read more of the groupshared tile for each multiply-add."""
+"""From this kernel size on, a multiply-add reads more of the groupshared tile."""
 
 
 def kernel(conv: Conv) -> str:
-    """Which kind of kernel a convolution is compiled to."""
+    """The kind of kernel that a convolution is compiled to, as costs.json names it."""
     if conv.group > 1 and conv.group == conv.inputs == conv.outputs:
         return "depthwise"
     if conv.outputs <= 4:
@@ -47,12 +47,12 @@ def kernel(conv: Conv) -> str:
 
 
 def _of_two_pictures(layer: Layer) -> bool:
-    """Whether a sum or product has two operands of full size, not a constant or one number for each channel."""
+    """Whether both operands of a sum or product are feature maps of full size."""
     return layer.operator in _BINARY and 2 * layer.read >= 3 * layer.written
 
 
 class Compiled(Worker):
-    """The kernels of a plan."""
+    """The cost of the kernels of a plan."""
 
     name = "compiled"
 
@@ -60,7 +60,7 @@ class Compiled(Worker):
         return layer.operator not in _OWN_DISPATCH and not _of_two_pictures(layer)
 
     def weight(self, layer: Layer, terms: Mapping[str, float]) -> float:
-        """A thread computes 8 output channels, or 4 where there are no more; inputs are taken four at a time."""
+        """Relative cost of a multiply-add: threads compute 8 output channels (or 4), in steps of 4 inputs."""
         conv = layer.conv
         if conv is None:
             return 1.0
@@ -75,7 +75,7 @@ class Compiled(Worker):
         return terms[kernel(conv)] * wasted
 
     def traffic(self, layer: Layer, terms: Mapping[str, float]) -> float:
-        """What is read and written; statistics leave three numbers for a tile, and a merge reads them."""
+        """Elements read and written; statistics are three numbers per tile, which are not counted."""
         if layer.operator == "InstanceNormalization":
             return 0.0
         # What reads the result reads both operands instead of it.
@@ -84,5 +84,5 @@ class Compiled(Worker):
 
 @functools.cache
 def devices() -> tuple[Device, ...]:
-    """The classes of devices of costs.json beside this module."""
+    """The device classes of costs.json."""
     return read_devices(Path(__file__).with_name("costs.json"), [Compiled()])

@@ -1,6 +1,6 @@
-"""A plan as an ONNX model, for everything that reports on models: operators, weights, names, metadata.
+"""Describes a plan: as an ONNX model for the reports, as a table for people, and by its costs.
 
-Its nodes are the dispatches, in a domain of their own: nothing runs it.
+The nodes of the model are dispatches, in a domain of their own; it cannot be run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DOMAIN = "unity-bridge.compute"
 
 
 def model(plan: Plan) -> onnx.ModelProto:
-    """The model. Sizes are the nominal ones of the input."""
+    """The plan as a model of one node per dispatch, with the nominal size of the input."""
     sizes = plan.sizes(plan.size)
 
     def tensor(number: int) -> str:
@@ -26,20 +26,23 @@ def model(plan: Plan) -> onnx.ModelProto:
             return plan.names[0]
         return plan.names[1] if number == plan.result else f"value{number}"
 
-    made = {PICTURE, *(v for dispatch in plan.dispatches for v in (dispatch.output, dispatch.kept) if v >= 0)}
+    written_values = {
+        PICTURE,
+        *(v for dispatch in plan.dispatches for v in (dispatch.output, dispatch.kept) if v >= 0),
+    }
 
     def read_as(number: int) -> list[str]:
-        """A value that no dispatch writes is a part of one, or parts joined."""
+        """Names of a value that is read; one that no dispatch writes is a part of another, or a concatenation."""
         root = plan.values[number].root
-        whole = [held for held in (number, root) if held in made]
-        return [tensor(held) for held in whole[:1] or sorted(v for v in made if plan.values[v].root == root)]
+        whole = [n for n in (number, root) if n in written_values]
+        return [tensor(n) for n in whole[:1] or sorted(v for v in written_values if plan.values[v].root == root)]
 
     place = {id(dispatch): number for number, dispatch in enumerate(plan.dispatches)}
     nodes = []
     for number, dispatch in enumerate(plan.dispatches):
-        read = [name for held in (dispatch.first, dispatch.second) if held >= 0 for name in read_as(held)]
-        read += [f"statistics{place[id(dispatch.of)]}"] if dispatch.of is not None else []
-        written = [tensor(held) for held in (dispatch.output, dispatch.kept) if held >= 0]
+        read = [name for n in (dispatch.first, dispatch.second) if n >= 0 for name in read_as(n)]
+        read += [f"statistics{place[id(dispatch.statistics_of)]}"] if dispatch.statistics_of is not None else []
+        written = [tensor(n) for n in (dispatch.output, dispatch.kept) if n >= 0]
         written += [f"statistics{number}"] if dispatch.macro("STATISTICS") else []
         nodes.append(
             onnx.helper.make_node(
@@ -50,7 +53,9 @@ def model(plan: Plan) -> onnx.ModelProto:
     for name, value, channels in zip(plan.names, (PICTURE, plan.result), plan.channels, strict=True):
         shape = [1, channels, *sizes[value].hw] if value == PICTURE else [1, channels, None, None]
         ends.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
-    weights = [onnx.numpy_helper.from_array(held.data, f"weight{at}") for at, held in enumerate(plan.weights)]
+    weights = [
+        onnx.numpy_helper.from_array(weight.data, f"weight{number}") for number, weight in enumerate(plan.weights)
+    ]
     graph = onnx.helper.make_graph(nodes, "plan", ends[:1], ends[1:], weights)
     opsets = [onnx.helper.make_opsetid(DOMAIN, 1)]
     whole = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
@@ -59,34 +64,35 @@ def model(plan: Plan) -> onnx.ModelProto:
 
 
 def table(plan: Plan) -> list[dict[str, Any]]:
-    """The plan for people: one row for each dispatch, at the nominal size."""
+    """The plan as a table, one row per dispatch, with sizes at the nominal size of the input."""
     sizes = plan.sizes(plan.size)
     rows = []
     for number, dispatch in enumerate(plan.dispatches):
-        shown = sizes[dispatch.output] if dispatch.output >= 0 else Size(0, 0)
+        output_size = sizes[dispatch.output] if dispatch.output >= 0 else Size(0, 0)
         rows.append(
             {
                 "dispatch": number,
                 "kernel": kernel_name(dispatch, plan.half),
                 "does": dispatch.title,
                 "reads": [_place(plan, v) for v in (dispatch.first, dispatch.second) if v >= 0],
-                "writes": [_place(plan, v) for v in (dispatch.output, dispatch.kept) if v >= 0 and _kept(plan, v)],
+                "writes": [
+                    _place(plan, v) for v in (dispatch.output, dispatch.kept) if v >= 0 and _stored(plan, v)
+                ],
                 "channels": plan.values[dispatch.output].channels if dispatch.output >= 0 else 0,
-                "width": shown.width,
-                "height": shown.height,
+                "width": output_size.width,
+                "height": output_size.height,
                 "nodes": list(dispatch.nodes),
             }
         )
     return rows
 
 
-def _kept(plan: Plan, number: int) -> bool:
-    value = plan.values[number]
-    return value.stored
+def _stored(plan: Plan, number: int) -> bool:
+    return plan.values[number].stored
 
 
 def _place(plan: Plan, number: int) -> str:
-    """The picture, the result, or the buffer that a value lies in."""
+    """Where a value is stored: "picture", "result" or the number of its buffer."""
     value = plan.values[number]
     if number == PICTURE:
         return "picture"
@@ -98,11 +104,11 @@ def _place(plan: Plan, number: int) -> str:
 
 
 def counts(plan: Plan, size: Size) -> dict[str, float]:
-    """What a picture of this size costs, counted in the plan.
+    """Count the work of a picture of this size.
 
-    `dispatches`; `giga_fma`: multiply-adds that threads of convolutions issue, with those at the edges of tiles
-    and in channels that do not exist, in billions; `moved_megabytes`: activations read and written, each value
-    once for each dispatch (what a cache can do at best); `alive_megabytes`: the buffers that the values share.
+    `dispatches`; `giga_fma`: billions of multiply-adds that the threads of convolutions issue, including those
+    outside the picture and in padding channels; `moved_megabytes`: activations read and written, each value once
+    per dispatch (a perfect cache); `alive_megabytes`: the buffers that values share.
     """
     sizes = plan.sizes(size)
     each = 8 if plan.half else 16
@@ -113,14 +119,14 @@ def counts(plan: Plan, size: Size) -> dict[str, float]:
     issued, moved = 0, 0
     for dispatch in plan.dispatches:
         m = dispatch.macros
-        stored = dispatch.macro("STORE", 1) and dispatch.of is None
+        stored = dispatch.macro("STORE", 1) and dispatch.statistics_of is None
         moved += elements(dispatch.first) + elements(dispatch.second) + elements(dispatch.kept)
         moved += elements(dispatch.output) if stored else 0
         x, y, _ = groups(plan, dispatch, sizes)
         if dispatch.kernel == "Conv":
             pixels = x * y * 4 * m["THREADS_X"] * m["THREADS_Y"]
             channels = 3 if m.get("PAINT") == 3 else 4 * m["BLOCKS"]
-            inputs = dispatch.fixed["BLOCKS_A_GROUP"] * m["LANES"]
+            inputs = dispatch.int_constants["BLOCKS_A_GROUP"] * m["LANES"]
             issued += pixels * channels * inputs * m["KERNEL_X"] * m["KERNEL_Y"]
         elif dispatch.kernel == "Depthwise":
             issued += elements(dispatch.output) * 4 * m["KERNEL_X"] * m["KERNEL_Y"]

@@ -1,8 +1,8 @@
-"""What a plan means, computed with NumPy: what the proof runs where no GPU is at hand.
+"""Emulates a plan with NumPy, so that a build is proven without a GPU.
 
-It follows the plan, not the network: buffers are shared as the plan shares them and begin as not-a-number,
-constants are read from the buffer of weights as the kernels read them, and every macro and constant means what it
-means in the kernels. Tests hold it against the kernels themselves, executed.
+It emulates the plan, not the network: buffers are shared as the plan assigns them and initialised with NaN,
+weights are read from the packed weight buffer, and macros and uniforms have the meaning that they have in the
+kernels. Tests compare it with the executed kernels.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ Channels = np.ndarray
 """A picture as float32 of shape (4 * blocks, height, width)."""
 
 
-Seen = Callable[[Dispatch, int, Channels], None]
-"""Called with what a convolution reads: the dispatch, the group of its rows, the padded input (channels, H, W)."""
+Observer = Callable[[Dispatch, int, Channels], None]
+"""A callback for the input of each convolution: dispatch, number of its group, padded input (channels, H, W)."""
 
 
-def runner(plan: Plan, seen: Seen | None = None) -> Callable[[np.ndarray], np.ndarray]:
+def runner(plan: Plan, seen: Observer | None = None) -> Callable[[np.ndarray], np.ndarray]:
     """The plan as a function from pictures (1, C, H, W) to pictures, RGB 0..1, float32, of any size.
 
-    ValueError for sizes at which the network has no picture.
+    The function raises ValueError for sizes that the network does not support.
     """
     weights = buffer(plan)
     return lambda picture: _Run(plan, weights, picture, seen).result()
 
 
-class _Constants:
-    """The constants of one dispatch, by name."""
+class _ConstantBuffer:
+    """The uniforms of one dispatch, by name."""
 
     def __init__(self, plan: Plan, dispatch: Dispatch, sizes: Sizes) -> None:
         shape, real = constants(plan, dispatch, sizes)
@@ -49,12 +49,12 @@ class _Constants:
     def __getitem__(self, name: str) -> int:
         return int(self._shape[SHAPE_PLACE[name]])
 
-    def real(self, name: str) -> np.ndarray:
+    def floats(self, name: str) -> np.ndarray:
         return self._real[REAL_PLACE[name] :][:4]
 
 
 class _Run:
-    def __init__(self, plan: Plan, weights: np.ndarray, picture: np.ndarray, seen: Seen | None) -> None:
+    def __init__(self, plan: Plan, weights: np.ndarray, picture: np.ndarray, seen: Observer | None) -> None:
         self.plan, self.weights, self.seen = plan, weights, seen
         if picture.shape[0] != 1 or picture.shape[1] != plan.channels[0]:
             raise ValueError(f"pictures of shape (1, {plan.channels[0]}, H, W) are taken, not {picture.shape}")
@@ -64,15 +64,15 @@ class _Run:
         self.tables = np.full((plan.table_elements, 4), np.nan, np.float32)
         self.picture = np.zeros((4, *picture.shape[2:]), np.float32)
         self.picture[: picture.shape[1]] = picture[0]
-        self.painted = np.zeros((1, 1, 1), np.float32)
+        self.output = np.zeros((1, 1, 1), np.float32)
         self.statistics: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
     def result(self) -> np.ndarray:
         with np.errstate(all="ignore"):
             for dispatch in self.plan.dispatches:
-                held = _Constants(self.plan, dispatch, self.sizes)
-                _KERNELS[dispatch.kernel](self, dispatch, held)
-        return self.painted[None, : self.plan.channels[1]]
+                cbuffer = _ConstantBuffer(self.plan, dispatch, self.sizes)
+                _KERNELS[dispatch.kernel](self, dispatch, cbuffer)
+        return self.output[None, : self.plan.channels[1]]
 
     # --- buffers ---
 
@@ -82,8 +82,8 @@ class _Run:
         value = self.plan.values[number]
         height, width = self.sizes[number].hw
         at, end = value.first_block * height * width, (value.first_block + value.blocks) * height * width
-        held = self.slots[self.plan.values[value.root].slot][at:end]
-        return held.reshape(value.blocks, height, width, 4).transpose(0, 3, 1, 2).reshape(-1, height, width)
+        elements = self.slots[self.plan.values[value.root].slot][at:end]
+        return elements.reshape(value.blocks, height, width, 4).transpose(0, 3, 1, 2).reshape(-1, height, width)
 
     def write(self, number: int, data: Channels) -> None:
         value = self.plan.values[number]
@@ -93,74 +93,74 @@ class _Run:
         self.slots[self.plan.values[value.root].slot][at:end] = _half(stored) if self.plan.half else stored
 
     def finish(self, dispatch: Dispatch, data: Channels) -> None:
-        """Write what a dispatch made to its buffer or picture, and leave its statistics."""
+        """Store the result of a dispatch in its buffer or in the output picture, and compute its statistics."""
         if dispatch.macro("STATISTICS"):
             flat = data.reshape(data.shape[0], -1).astype(np.float64)
             mean = flat.mean(1)
-            spread = ((flat - mean[:, None]) ** 2).sum(1)
-            self.statistics[id(dispatch)] = mean, spread, np.full(len(mean), flat.shape[1], np.float64)
+            m2 = ((flat - mean[:, None]) ** 2).sum(1)
+            self.statistics[id(dispatch)] = mean, m2, np.full(len(mean), flat.shape[1], np.float64)
         if dispatch.macro("PAINT"):
-            self.painted = data[: self.plan.channels[1]].astype(np.float32)
+            self.output = data[: self.plan.channels[1]].astype(np.float32)
         elif dispatch.macro("STORE", 1):
             self.write(dispatch.output, data)
 
     # --- constants for channels ---
 
     def rows(self, at: int, rows: int, count: int, buffer_: np.ndarray | None = None) -> list[np.ndarray]:
-        """`rows` numbers for each of `count` blocks of channels, from element `at` on: (4 * count, 1, 1) each."""
-        held = (self.weights if buffer_ is None else buffer_)[at : at + rows * count].reshape(count, rows, 4)
-        return [held[:, row].reshape(-1, 1, 1) for row in range(rows)]
+        """Constants of `count` blocks from element `at` on: `rows` arrays of shape (4 * count, 1, 1)."""
+        elements = (self.weights if buffer_ is None else buffer_)[at : at + rows * count].reshape(count, rows, 4)
+        return [elements[:, row].reshape(-1, 1, 1) for row in range(rows)]
 
     def scaled(self, data: Channels, at: int) -> Channels:
         scale, shift = self.rows(at, 2, data.shape[0] // 4)
         return data * scale + shift
 
     def activated(
-        self, dispatch: Dispatch, held: _Constants, macro: str, bounds: str, slopes: str, x: Channels
+        self, dispatch: Dispatch, cbuffer: _ConstantBuffer, macro: str, bounds: str, slopes: str, x: Channels
     ) -> Channels:
         kind = dispatch.macro(macro)
         if kind == 0:
             return x
-        slope = self.rows(held[slopes], 1, x.shape[0] // 4)[0] if kind == _PRELU else np.zeros(1, np.float32)
-        return _ACTIVATIONS[kind](x, held.real(bounds), slope).astype(np.float32)
+        slope = self.rows(cbuffer[slopes], 1, x.shape[0] // 4)[0] if kind == _PRELU else np.zeros(1, np.float32)
+        return _ACTIVATIONS[kind](x, cbuffer.floats(bounds), slope).astype(np.float32)
 
     # --- reading ---
 
-    def term(self, dispatch: Dispatch, held: _Constants, side: str, number: int) -> Channels:
+    def term(self, dispatch: Dispatch, cbuffer: _ConstantBuffer, side: str, number: int) -> Channels:
         data = self.read(number)
         if number == PICTURE and dispatch.macro("CENTRED"):
             data = data - data[:, data.shape[1] // 2, data.shape[2] // 2][:, None, None]
         norm = dispatch.macro(f"NORM_{side}")
         if norm == 1:
-            mean, scale, shift = self.rows(held[f"TABLE_{side}"], 3, data.shape[0] // 4, self.tables)
+            mean, scale, shift = self.rows(cbuffer[f"TABLE_{side}"], 3, data.shape[0] // 4, self.tables)
             data = (data - mean) * scale + shift
         elif norm == 2:
-            data = self.scaled(data, held[f"TABLE_{side}"])
-        data = self.activated(dispatch, held, f"ACT_{side}", f"BOUNDS_{side}", f"SLOPES_{side}", data)
+            data = self.scaled(data, cbuffer[f"TABLE_{side}"])
+        data = self.activated(dispatch, cbuffer, f"ACT_{side}", f"BOUNDS_{side}", f"SLOPES_{side}", data)
         if dispatch.macro(f"LATER_{side}"):
-            data = self.scaled(data, held[f"TABLE_{side}_LATER"])
+            data = self.scaled(data, cbuffer[f"TABLE_{side}_LATER"])
         return data
 
-    def value(self, dispatch: Dispatch, held: _Constants) -> Channels:
-        data = self.term(dispatch, held, "A", dispatch.first)
+    def value(self, dispatch: Dispatch, cbuffer: _ConstantBuffer) -> Channels:
+        data = self.term(dispatch, cbuffer, "A", dispatch.first)
         combine = dispatch.macro("COMBINE")
         if combine:
-            other = self.term(dispatch, held, "B", dispatch.second)
+            other = self.term(dispatch, cbuffer, "B", dispatch.second)
             spread = dispatch.macro("SPREAD_B")
             if spread == 2:
                 other = other[:1]
             if spread != 1:
-                top, left = held["SECOND_TOP"], held["SECOND_LEFT"]
+                top, left = cbuffer["SECOND_TOP"], cbuffer["SECOND_LEFT"]
                 other = other[:, top : top + data.shape[1], left : left + data.shape[2]]
             data = (np.add, np.subtract, np.multiply, np.divide)[combine - 1](data, other)
             if combine == 4:
-                data[held["SOURCE_CHANNELS"] :] = 0
+                data[cbuffer["SOURCE_CHANNELS"] :] = 0
         if dispatch.macro("NORM_SUM"):
-            data = self.scaled(data, held["TABLE_SUM"])
-        return self.activated(dispatch, held, "ACT_SUM", "BOUNDS_SUM", "SLOPES_SUM", data)
+            data = self.scaled(data, cbuffer["TABLE_SUM"])
+        return self.activated(dispatch, cbuffer, "ACT_SUM", "BOUNDS_SUM", "SLOPES_SUM", data)
 
     def padded(
-        self, dispatch: Dispatch, held: _Constants, rows: np.ndarray, columns: np.ndarray, data: Channels
+        self, dispatch: Dispatch, cbuffer: _ConstantBuffer, rows: np.ndarray, columns: np.ndarray, data: Channels
     ) -> Channels:
         """The padded and upsampled value at these rows and columns."""
         up, mode = dispatch.macro("UPSAMPLE", 1), dispatch.macro("PADDING")
@@ -171,115 +171,117 @@ class _Run:
                 at = np.where(at >= size, 2 * size - 2 - at, at)
             outside.append((at < 0) | (at >= size))
             places.append(np.clip(at, 0, size - 1) // up)
-        found = data[:, places[0]][:, :, places[1]]
+        pixels = data[:, places[0]][:, :, places[1]]
         if mode == 0 and (outside[0].any() or outside[1].any()):
-            found = np.where(outside[0][:, None] | outside[1][None], held.real("PAD_VALUE")[0], found)
-        return found
+            pixels = np.where(outside[0][:, None] | outside[1][None], cbuffer.floats("PAD_VALUE")[0], pixels)
+        return pixels
 
-    def finished(self, dispatch: Dispatch, held: _Constants, data: Channels) -> Channels:
-        data = self.activated(dispatch, held, "ACT_OUTPUT", "BOUNDS_OUTPUT", "SLOPES_OUTPUT", data)
+    def finished(self, dispatch: Dispatch, cbuffer: _ConstantBuffer, data: Channels) -> Channels:
+        data = self.activated(dispatch, cbuffer, "ACT_OUTPUT", "BOUNDS_OUTPUT", "SLOPES_OUTPUT", data)
         if dispatch.macro("NORM_OUTPUT"):
-            data = self.scaled(data, held["TABLE_OUTPUT"])
-        return self.activated(dispatch, held, "ACT_LATER", "BOUNDS_LATER", "SLOPES_OUTPUT", data)
+            data = self.scaled(data, cbuffer["TABLE_OUTPUT"])
+        return self.activated(dispatch, cbuffer, "ACT_LATER", "BOUNDS_LATER", "SLOPES_OUTPUT", data)
 
 
 # --- kernels -------------------------------------------------------------------------------------------------
 
 
-def _conv(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+def _conv(run: _Run, dispatch: Dispatch, cbuffer: _ConstantBuffer) -> None:
     m = dispatch.macros
     shuffle, phased = m.get("SHUFFLE", 1), m.get("PHASED", 0)
     height, width = run.sizes[dispatch.output].hw
-    rows = -(-(height + held["CROP_TOP"]) // shuffle)
-    columns = -(-(width + held["CROP_LEFT"]) // shuffle)
-    value = run.value(dispatch, held)
+    rows = -(-(height + cbuffer["CROP_TOP"]) // shuffle)
+    columns = -(-(width + cbuffer["CROP_LEFT"]) // shuffle)
+    value = run.value(dispatch, cbuffer)
     if m.get("KEEP"):
         run.write(dispatch.kept, value)
-    steps, slices, lanes, together = held["BLOCKS_A_GROUP"], held["SLICES"], m["LANES"], m["BLOCKS"]
+    steps, slices, lanes, blocks_per_thread = cbuffer["BLOCKS_A_GROUP"], cbuffer["SLICES"], m["LANES"], m["BLOCKS"]
     taps = m["KERNEL_Y"], m["KERNEL_X"]
-    size = slices * steps * taps[0] * taps[1] * lanes * together
-    weights = run.weights[held["WEIGHTS_AT"] : held["WEIGHTS_AT"] + size]
-    weights = weights.reshape(slices, steps, *taps, lanes, together, 4).transpose(0, 5, 6, 1, 4, 2, 3)
-    weights = weights.reshape(slices, together * 4, steps * lanes, *taps)
-    phase_blocks = held["BLOCKS_A_PHASE"]
-    made = np.zeros((slices, together * 4, rows, columns), np.float32)
-    for group, runs in enumerate(_runs(dispatch, held, slices, together)):
-        first, phase = runs[0][1], runs[0][2]
-        numbers = [number for number, _, _ in runs]
+    size = slices * steps * taps[0] * taps[1] * lanes * blocks_per_thread
+    weights = run.weights[cbuffer["WEIGHTS_AT"] : cbuffer["WEIGHTS_AT"] + size]
+    weights = weights.reshape(slices, steps, *taps, lanes, blocks_per_thread, 4).transpose(0, 5, 6, 1, 4, 2, 3)
+    weights = weights.reshape(slices, blocks_per_thread * 4, steps * lanes, *taps)
+    phase_blocks = cbuffer["BLOCKS_A_PHASE"]
+    accumulated = np.zeros((slices, blocks_per_thread * 4, rows, columns), np.float32)
+    for group, same_input in enumerate(_slices_by_input(dispatch, cbuffer, slices, blocks_per_thread)):
+        first, phase = same_input[0][1], same_input[0][2]
+        numbers = [number for number, _, _ in same_input]
         offset = (phase // 2, phase % 2) if phased else (0, 0)
         channels = value[first * 4 : (first + steps) * 4].reshape(steps, 4, *value.shape[1:])[:, :lanes]
         channels = channels.reshape(steps * lanes, *value.shape[1:])
         chosen = weights[numbers].reshape(-1, *weights.shape[2:])
-        padded = _window(run, dispatch, held, channels, (rows, columns), offset)
+        padded = _window(run, dispatch, cbuffer, channels, (rows, columns), offset)
         if run.seen is not None:
             run.seen(dispatch, group, padded)
         session = _session((m["STRIDE_Y"], m["STRIDE_X"]), (m["DILATION_Y"], m["DILATION_X"]))
         (summed,) = session.run(None, {"x": padded[None], "w": np.ascontiguousarray(chosen)})
-        made[numbers] = summed[0].reshape(len(numbers), together * 4, rows, columns)
-    flat = made.reshape(-1, rows, columns)
-    bias = run.rows(held["BIAS_AT"], 1, slices * together)[0]
+        accumulated[numbers] = summed[0].reshape(len(numbers), blocks_per_thread * 4, rows, columns)
+    flat = accumulated.reshape(-1, rows, columns)
+    bias = run.rows(cbuffer["BIAS_AT"], 1, slices * blocks_per_thread)[0]
     flat = (flat + bias)[: phase_blocks * 4 * shuffle * shuffle]
     if shuffle > 1:
         spread = flat.reshape(shuffle, shuffle, phase_blocks * 4, rows, columns).transpose(2, 3, 0, 4, 1)
         flat = spread.reshape(phase_blocks * 4, rows * shuffle, columns * shuffle)
-        top, left = held["CROP_TOP"], held["CROP_LEFT"]
+        top, left = cbuffer["CROP_TOP"], cbuffer["CROP_LEFT"]
         flat = flat[:, top : top + height, left : left + width]
-    run.finish(dispatch, run.finished(dispatch, held, np.ascontiguousarray(flat)))
+    run.finish(dispatch, run.finished(dispatch, cbuffer, np.ascontiguousarray(flat)))
 
 
-def _runs(dispatch: Dispatch, held: _Constants, slices: int, together: int) -> list[list[tuple[int, int, int]]]:
-    """Slices (number, first input block, phase) that read the same input, together."""
-    found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-    per_group, groups_ = held["SLICES_A_GROUP"], held["GROUPS"]
+def _slices_by_input(
+    dispatch: Dispatch, cbuffer: _ConstantBuffer, slices: int, blocks_per_thread: int
+) -> list[list[tuple[int, int, int]]]:
+    """Slices of output channels, as (number, first input block, phase), grouped by the input that they read."""
+    by_input: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    per_group, groups_ = cbuffer["SLICES_A_GROUP"], cbuffer["GROUPS"]
     for number in range(slices):
-        first = number % (per_group * groups_) // per_group * held["BLOCKS_A_GROUP"]
-        phase = number * together // held["BLOCKS_A_PHASE"] if dispatch.macro("PHASED") else 0
-        found.setdefault((first, phase), []).append((number, first, phase))
-    return list(found.values())
+        first = number % (per_group * groups_) // per_group * cbuffer["BLOCKS_A_GROUP"]
+        phase = number * blocks_per_thread // cbuffer["BLOCKS_A_PHASE"] if dispatch.macro("PHASED") else 0
+        by_input.setdefault((first, phase), []).append((number, first, phase))
+    return list(by_input.values())
 
 
 def _window(
     run: _Run,
     dispatch: Dispatch,
-    held: _Constants,
+    cbuffer: _ConstantBuffer,
     channels: Channels,
     size: tuple[int, int],
     offset: tuple[int, int] = (0, 0),
 ) -> Channels:
-    """All that a convolution reads of its input for `size` (rows, columns) of its output, padding included."""
+    """The part of its padded input that a convolution reads for an output of `size` (rows, columns)."""
     m = dispatch.macros
     reach_y, reach_x = (m["KERNEL_Y"] - 1) * m["DILATION_Y"], (m["KERNEL_X"] - 1) * m["DILATION_X"]
-    rows = np.arange((size[0] - 1) * m["STRIDE_Y"] + reach_y + 1) + offset[0] - held["PAD_TOP"]
-    columns = np.arange((size[1] - 1) * m["STRIDE_X"] + reach_x + 1) + offset[1] - held["PAD_LEFT"]
-    return run.padded(dispatch, held, rows, columns, channels)
+    rows = np.arange((size[0] - 1) * m["STRIDE_Y"] + reach_y + 1) + offset[0] - cbuffer["PAD_TOP"]
+    columns = np.arange((size[1] - 1) * m["STRIDE_X"] + reach_x + 1) + offset[1] - cbuffer["PAD_LEFT"]
+    return run.padded(dispatch, cbuffer, rows, columns, channels)
 
 
 @functools.cache
 def _session(strides: tuple[int, int], dilations: tuple[int, int]) -> onnxruntime.InferenceSession:
-    """ONNX Runtime's convolution of given inputs, without padding: it is what takes the time."""
+    """A session that runs one unpadded convolution, of inputs x and w: NumPy would be too slow."""
     import onnx
 
     from pipeline.graph.runtime import session
 
     kind = onnx.TensorProto.FLOAT
-    made = onnx.helper.make_graph(
+    graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Conv", ["x", "w"], ["y"], strides=strides, dilations=dilations)],
         "convolution",
         [onnx.helper.make_tensor_value_info(name, kind, [None] * 4) for name in ("x", "w")],
         [onnx.helper.make_tensor_value_info("y", kind, [None] * 4)],
     )
     opset = onnx.helper.make_opsetid("", 18)
-    return session(onnx.helper.make_model(made, opset_imports=[opset], ir_version=8))
+    return session(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8))
 
 
-def _depthwise(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+def _depthwise(run: _Run, dispatch: Dispatch, cbuffer: _ConstantBuffer) -> None:
     m = dispatch.macros
     height, width = run.sizes[dispatch.output].hw
-    value = run.value(dispatch, held)
+    value = run.value(dispatch, cbuffer)
     count, taps = value.shape[0] // 4, m["KERNEL_Y"] * m["KERNEL_X"]
-    weights = run.weights[held["WEIGHTS_AT"] : held["WEIGHTS_AT"] + count * taps].reshape(count, taps, 4)
-    total = np.zeros((value.shape[0], height, width), np.float32) + run.rows(held["BIAS_AT"], 1, count)[0]
-    padded = _window(run, dispatch, held, value, (height, width))
+    weights = run.weights[cbuffer["WEIGHTS_AT"] : cbuffer["WEIGHTS_AT"] + count * taps].reshape(count, taps, 4)
+    total = np.zeros((value.shape[0], height, width), np.float32) + run.rows(cbuffer["BIAS_AT"], 1, count)[0]
+    padded = _window(run, dispatch, cbuffer, value, (height, width))
     if run.seen is not None:
         run.seen(dispatch, 0, padded)
     for tap in range(taps):
@@ -288,22 +290,22 @@ def _depthwise(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
         rows = slice(top, top + (height - 1) * m["STRIDE_Y"] + 1, m["STRIDE_Y"])
         columns = slice(left, left + (width - 1) * m["STRIDE_X"] + 1, m["STRIDE_X"])
         total += padded[:, rows, columns] * weights[:, tap].reshape(-1, 1, 1)
-    run.finish(dispatch, run.finished(dispatch, held, total))
+    run.finish(dispatch, run.finished(dispatch, cbuffer, total))
 
 
-def _pointwise(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+def _pointwise(run: _Run, dispatch: Dispatch, cbuffer: _ConstantBuffer) -> None:
     height, width = run.sizes[dispatch.output].hw
-    value = run.value(dispatch, held)
+    value = run.value(dispatch, cbuffer)
     sample = dispatch.macro("SAMPLE")
     if sample == 1:
-        rows, columns = np.arange(height) - held["PAD_TOP"], np.arange(width) - held["PAD_LEFT"]
-        value = run.padded(dispatch, held, rows, columns, value)
+        rows, columns = np.arange(height) - cbuffer["PAD_TOP"], np.arange(width) - cbuffer["PAD_LEFT"]
+        value = run.padded(dispatch, cbuffer, rows, columns, value)
     elif sample >= 2:
-        scale_x, scale_y, shift_x, shift_y = held.real("SAMPLING")
+        scale_x, scale_y, shift_x, shift_y = cbuffer.floats("SAMPLING")
         y = np.arange(height, dtype=np.float32) * scale_y + shift_y
         x = np.arange(width, dtype=np.float32) * scale_x + shift_x
-        value = _nearest(value, y, x, held["OPTION"]) if sample == 2 else _bilinear(value, y, x)
-    run.finish(dispatch, run.finished(dispatch, held, value))
+        value = _nearest(value, y, x, cbuffer["OPTION"]) if sample == 2 else _bilinear(value, y, x)
+    run.finish(dispatch, run.finished(dispatch, cbuffer, value))
 
 
 def _nearest(value: Channels, y: np.ndarray, x: np.ndarray, option: int) -> Channels:
@@ -329,16 +331,16 @@ def _bilinear(value: Channels, y: np.ndarray, x: np.ndarray) -> Channels:
     return value
 
 
-def _gather(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+def _gather(run: _Run, dispatch: Dispatch, cbuffer: _ConstantBuffer) -> None:
     height, width = run.sizes[dispatch.output].hw
-    move, n, option = dispatch.macro("MOVE"), dispatch.macro("FACTOR", 1), held["OPTION"]
-    count, source_count = held["OUTPUT_CHANNELS"], held["SOURCE_CHANNELS"]
+    move, n, option = dispatch.macro("MOVE"), dispatch.macro("FACTOR", 1), cbuffer["OPTION"]
+    count, source_count = cbuffer["OUTPUT_CHANNELS"], cbuffer["SOURCE_CHANNELS"]
     if move == 4:
-        one = run.term(dispatch, held, "A", dispatch.first)[:source_count]
-        other = run.term(dispatch, held, "B", dispatch.second)
+        one = run.term(dispatch, cbuffer, "A", dispatch.first)[:source_count]
+        other = run.term(dispatch, cbuffer, "B", dispatch.second)
         moved = np.concatenate([one, other])[:count]
     else:
-        value = run.value(dispatch, held)[:source_count]
+        value = run.value(dispatch, cbuffer)[:source_count]
         if move == 0:
             moved = value[option : option + count]
         elif move in (1, 2):
@@ -355,23 +357,23 @@ def _gather(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
             )
     full = np.zeros((blocks(count) * 4, height, width), np.float32)
     full[:count] = moved
-    run.finish(dispatch, run.finished(dispatch, held, full))
+    run.finish(dispatch, run.finished(dispatch, cbuffer, full))
 
 
-def _pool(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
+def _pool(run: _Run, dispatch: Dispatch, cbuffer: _ConstantBuffer) -> None:
     m = dispatch.macros
     height, width = run.sizes[dispatch.output].hw
-    value = run.value(dispatch, held)
+    value = run.value(dispatch, cbuffer)
     largest = m["POOL"] == 0
     total = np.full((value.shape[0], height, width), -np.inf if largest else 0.0, np.float32)
     counts = np.zeros((height, width), np.float32)
-    limits = (held["SOURCE_HEIGHT"], held["SOURCE_WIDTH"])
+    limits = (cbuffer["SOURCE_HEIGHT"], cbuffer["SOURCE_WIDTH"])
     if m["POOL"] == 2:
-        limits = limits[0] + held["SECOND_TOP"], limits[1] + held["SECOND_LEFT"]
+        limits = limits[0] + cbuffer["SECOND_TOP"], limits[1] + cbuffer["SECOND_LEFT"]
     for ky in range(m["KERNEL_Y"]):
         for kx in range(m["KERNEL_X"]):
-            rows = np.arange(height) * m["STRIDE_Y"] - held["PAD_TOP"] + ky
-            columns = np.arange(width) * m["STRIDE_X"] - held["PAD_LEFT"] + kx
+            rows = np.arange(height) * m["STRIDE_Y"] - cbuffer["PAD_TOP"] + ky
+            columns = np.arange(width) * m["STRIDE_X"] - cbuffer["PAD_LEFT"] + kx
             inside = ((rows >= 0) & (rows < value.shape[1]))[:, None] & (
                 (columns >= 0) & (columns < value.shape[2])
             )
@@ -382,62 +384,67 @@ def _pool(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
                 total += np.where(inside, seen, 0)
             counted = inside if m["POOL"] == 1 else (rows < limits[0])[:, None] & (columns < limits[1])
             counts += counted
-    run.finish(dispatch, run.finished(dispatch, held, total if largest else (total / counts).astype(np.float32)))
+    run.finish(
+        dispatch, run.finished(dispatch, cbuffer, total if largest else (total / counts).astype(np.float32))
+    )
 
 
-def _merge(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
-    mean, spread, count = run.statistics[id(dispatch.of)]
-    number = held["OUTPUT_BLOCKS"]
+def _merge(run: _Run, dispatch: Dispatch, cbuffer: _ConstantBuffer) -> None:
+    mean, m2, count = run.statistics[id(dispatch.statistics_of)]
+    number = cbuffer["OUTPUT_BLOCKS"]
     result = dispatch.macro("RESULT")
     if result == 2:
         data = mean.astype(np.float32).reshape(-1, 1, 1)
-        run.finish(dispatch, run.finished(dispatch, held, data))
+        run.finish(dispatch, run.finished(dispatch, cbuffer, data))
         return
-    second, third = spread, count
+    second, third = m2, count
     if result == 0:
-        gamma, beta = (row.reshape(-1) for row in run.rows(held["WEIGHTS_AT"], 2, number))
-        deviation = np.sqrt(spread / count + held.real("EPSILON")[0]) + held.real("EPSILON_OUTSIDE")[0]
+        gamma, beta = (row.reshape(-1) for row in run.rows(cbuffer["WEIGHTS_AT"], 2, number))
+        deviation = np.sqrt(m2 / count + cbuffer.floats("EPSILON")[0]) + cbuffer.floats("EPSILON_OUTSIDE")[0]
         second, third = gamma / np.maximum(deviation, 1e-20), beta
-    _to_table(run, held["TABLE_OUTPUT"], mean, second, third)
+    _write_table(run, cbuffer["TABLE_OUTPUT"], mean, second, third)
 
 
-def _to_table(run: _Run, at: int, *rows: np.ndarray) -> None:
+def _write_table(run: _Run, at: int, *rows: np.ndarray) -> None:
     table = np.stack([np.asarray(row, np.float32).reshape(-1, 4) for row in rows], 1).reshape(-1, 4)
     run.tables[at : at + len(table)] = table
 
 
-def _merge_channels(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
-    number, channels, each = held["OUTPUT_BLOCKS"], held["OUTPUT_CHANNELS"], held["OPTION"]
-    mean, spread, count = (
-        row.reshape(-1)[:channels].astype(np.float64) for row in run.rows(held["TABLE_A"], 3, number, run.tables)
+def _merge_channels(run: _Run, dispatch: Dispatch, cbuffer: _ConstantBuffer) -> None:
+    number, channels, each = cbuffer["OUTPUT_BLOCKS"], cbuffer["OUTPUT_CHANNELS"], cbuffer["OPTION"]
+    mean, m2, count = (
+        row.reshape(-1)[:channels].astype(np.float64)
+        for row in run.rows(cbuffer["TABLE_A"], 3, number, run.tables)
     )
     means, variances = np.zeros(number * 4), np.ones(number * 4)
     for first in range(0, channels, each):
         part = slice(first, min(first + each, channels))
         total = count[part].sum()
         middle = (mean[part] * count[part]).sum() / total
-        apart = (spread[part] + count[part] * (mean[part] - middle) ** 2).sum()
+        apart = (m2[part] + count[part] * (mean[part] - middle) ** 2).sum()
         means[part], variances[part] = middle, apart / total
-    gamma, beta = (row.reshape(-1) for row in run.rows(held["WEIGHTS_AT"], 2, number))
-    scale = gamma / np.sqrt(variances + held.real("EPSILON")[0])
-    _to_table(run, held["TABLE_OUTPUT"], means, scale, beta)
+    gamma, beta = (row.reshape(-1) for row in run.rows(cbuffer["WEIGHTS_AT"], 2, number))
+    scale = gamma / np.sqrt(variances + cbuffer.floats("EPSILON")[0])
+    _write_table(run, cbuffer["TABLE_OUTPUT"], means, scale, beta)
 
 
-def _across(run: _Run, dispatch: Dispatch, held: _Constants) -> None:
-    value, count = run.value(dispatch, held), held["OUTPUT_CHANNELS"]
-    real = value[:count]
-    made = np.zeros_like(value)
+def _across(run: _Run, dispatch: Dispatch, cbuffer: _ConstantBuffer) -> None:
+    value, count = run.value(dispatch, cbuffer), cbuffer["OUTPUT_CHANNELS"]
+    channels = value[:count]
+    normalised = np.zeros_like(value)
     if dispatch.macro("ACROSS") == 0:
-        powers = np.exp(real - real.max(0))
-        made[:count] = powers / powers.sum(0)
+        powers = np.exp(channels - channels.max(0))
+        normalised[:count] = powers / powers.sum(0)
     else:
-        mean = real.mean(0)
-        made[:count] = (real - mean) / np.sqrt(((real - mean) ** 2).mean(0) + held.real("EPSILON")[0])
-        made = run.scaled(made, held["WEIGHTS_AT"])
-    run.finish(dispatch, run.finished(dispatch, held, made))
+        mean = channels.mean(0)
+        normalised[:count] = (channels - mean) / np.sqrt(
+            ((channels - mean) ** 2).mean(0) + cbuffer.floats("EPSILON")[0]
+        )
+        normalised = run.scaled(normalised, cbuffer["WEIGHTS_AT"])
+    run.finish(dispatch, run.finished(dispatch, cbuffer, normalised))
 
 
-_KERNELS: dict[str, Callable[[_Run, Dispatch, _Constants], None]] = {
+_KERNELS: dict[str, Callable[[_Run, Dispatch, _ConstantBuffer], None]] = {
     "Conv": _conv,
     "Depthwise": _depthwise,
     "Pointwise": _pointwise,
@@ -455,7 +462,7 @@ _PRELU = 10
 
 
 def _half(data: np.ndarray) -> np.ndarray:
-    """What float16 storage keeps: to the nearest, ties away from zero, as Packed of Common.hlsl rounds."""
+    """Round to float16: to nearest, ties away from zero, like Packed in Common.hlsl."""
     bits = (np.ascontiguousarray(data, np.float32).view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)
     return bits.view(np.float32).astype(np.float16).astype(np.float32)
 

@@ -40,7 +40,7 @@ def device(prefer_software: bool = False) -> Any:
             subject="--gpu",
             remedy="Install the extra: pip install 'unity-bridge-pipeline[gpu]'.",
         ) from error
-    adapters = [held for held in wgpu.gpu.enumerate_adapters_sync() if held.info["backend_type"] != "OpenGL"]
+    adapters = [each for each in wgpu.gpu.enumerate_adapters_sync() if each.info["backend_type"] != "OpenGL"]
     if not adapters:
         raise PipelineError(
             "no-gpu",
@@ -49,7 +49,7 @@ def device(prefer_software: bool = False) -> Any:
             remedy="Install a driver; a software one is Debian's mesa-vulkan-drivers.",
         )
     order = ("CPU", "DiscreteGPU", "IntegratedGPU") if prefer_software else ("DiscreteGPU", "IntegratedGPU")
-    adapter = min(adapters, key=lambda held: (*order, held.info["adapter_type"]).index(held.info["adapter_type"]))
+    adapter = min(adapters, key=lambda each: (*order, each.info["adapter_type"]).index(each.info["adapter_type"]))
     limits = {
         name: adapter.limits[name]
         for name in ("max-storage-buffer-binding-size", "max-buffer-size", "max-storage-buffers-per-shader-stage")
@@ -59,7 +59,7 @@ def device(prefer_software: bool = False) -> Any:
 
 
 def device_name() -> str:
-    """What the device calls itself."""
+    """The name of the device in use, with its API."""
     info = device_in_use().adapter.info
     return f"{info['device']} ({info['backend_type']})"
 
@@ -69,7 +69,7 @@ def device_name() -> str:
 
 @functools.cache
 def spirv(kernel: str, name: str, macros: tuple[tuple[str, int], ...]) -> bytes:
-    """A variant of a kernel as SPIR-V. Raises PipelineError `no-shader-compiler`, `kernel-does-not-compile`."""
+    """Compile a variant to SPIR-V. Raises PipelineError `no-shader-compiler`, `kernel-does-not-compile`."""
     compiler = shutil.which("glslangValidator")
     if compiler is None:
         raise PipelineError(
@@ -102,9 +102,9 @@ def spirv(kernel: str, name: str, macros: tuple[tuple[str, int], ...]) -> bytes:
             timeout=120,
         )
         if done.returncode:
-            told = [line for line in done.stdout.splitlines() if line.startswith("ERROR")]
+            errors = [line for line in done.stdout.splitlines() if line.startswith("ERROR")]
             raise PipelineError(
-                "kernel-does-not-compile", f"glslangValidator refuses {name}: {(told or ['?'])[0][:300]}"
+                "kernel-does-not-compile", f"glslangValidator refuses {name}: {(errors or ['?'])[0][:300]}"
             )
         return out.read_bytes()
 
@@ -114,9 +114,9 @@ _HEADER_WORDS = 5
 
 
 def _bound(module: bytes) -> tuple[bytes, dict[str, int]]:
-    """The module with the painted picture declared as never read, and the binding of each resource by its name.
+    """A SPIR-V module with its output texture decorated NonReadable, and bindings of resources by name.
 
-    A format that may be written need not be one that may be read.
+    Storage textures of most formats may only be written.
     """
     words = list(struct.unpack(f"<{len(module) // 4}I", module))
     names, bindings = {}, {}
@@ -143,15 +143,15 @@ class _Kernel:
 
         module, self.bindings = _bound(module)
         entries = []
-        for held, place in self.bindings.items():
-            entry: dict[str, Any] = {"binding": place, "visibility": wgpu.ShaderStage.COMPUTE}
-            if held in _READ:
+        for resource, binding in self.bindings.items():
+            entry: dict[str, Any] = {"binding": binding, "visibility": wgpu.ShaderStage.COMPUTE}
+            if resource in _READ:
                 entry["buffer"] = {"type": "read-only-storage"}
-            elif held in _WRITTEN:
+            elif resource in _WRITTEN:
                 entry["buffer"] = {"type": "storage"}
-            elif held == "_Picture":
+            elif resource == "_Picture":
                 entry["texture"] = {"sample_type": "unfilterable-float"}
-            elif held == "_Painted":
+            elif resource == "_Painted":
                 entry["storage_texture"] = {"access": "write-only", "format": "rgba32float"}
             else:
                 entry["buffer"] = {"type": "uniform"}
@@ -168,7 +168,7 @@ _software = False
 
 
 def use_software() -> None:
-    """Run on the software device from now on: what tests do."""
+    """Use the software device from now on, as tests do."""
     global _software
     _software = True
 
@@ -184,14 +184,15 @@ def _kernel(kernel: str, name: str, macros: tuple[tuple[str, int], ...]) -> _Ker
 
 # --- timing --------------------------------------------------------------------------------------------------
 
-_MOST_RUNS = 200
+_MAX_RUNS = 200
 
 
 def timed(plan: Plan, size: Size, seconds: float) -> dict[str, Any]:
-    """Milliseconds of a picture of `size`: median and fastest of as many runs as `seconds` allow.
+    """Time the plan for a picture of `size`: median and minimum of its runs in milliseconds.
 
-    A run is given to the device as a whole and waited for; the picture is on the device before and after. The
-    first two runs warm up and are not counted, but where the first takes all of the time: then it is the only one.
+    Runs are repeated for `seconds`. Each is submitted as a whole and waited for; the picture stays on the device.
+    The first two runs warm up and are not counted, unless the first one alone takes `seconds`: then it is the
+    result.
     """
     executor = Executor(plan, size)
 
@@ -202,16 +203,16 @@ def timed(plan: Plan, size: Size, seconds: float) -> dict[str, Any]:
         return time.perf_counter() - start
 
     first = run()
-    found = [first]
+    times = [first]
     if first < seconds:
         run()
-        found, end = [run()], time.perf_counter() + seconds
-        while len(found) < _MOST_RUNS and time.perf_counter() < end:
-            found.append(run())
+        times, end = [run()], time.perf_counter() + seconds
+        while len(times) < _MAX_RUNS and time.perf_counter() < end:
+            times.append(run())
     return {
-        "median": round(1000 * float(np.median(found)), 3),
-        "minimum": round(1000 * min(found), 3),
-        "runs": len(found),
+        "median": round(1000 * float(np.median(times)), 3),
+        "minimum": round(1000 * min(times), 3),
+        "runs": len(times),
         "device": device_name(),
     }
 
@@ -220,10 +221,11 @@ def timed(plan: Plan, size: Size, seconds: float) -> dict[str, Any]:
 
 
 class Executor:
-    """A plan on the device, for pictures of one size.
+    """A plan with its buffers and bind groups on the device, for pictures of one size.
 
-    `guard` elements of not-a-number lie behind each buffer, and every buffer begins as not-a-number: what is read
-    before it is written, or outside, spoils the picture. `guards_hold` tells whether anything was written there.
+    Every buffer is initialised with NaN and followed by `guard` elements of NaN, so that a read of uninitialised
+    or out-of-bounds memory shows in the output. `guards_intact` tells whether a kernel wrote behind a buffer.
+    `flip`: rows of the input and output textures are stored bottom-up.
     """
 
     def __init__(self, plan: Plan, size: Size, guard: int = 0, flip: bool = False) -> None:
@@ -233,22 +235,22 @@ class Executor:
         self._sizes = plan.sizes(size)
         usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
         self._usage = usage
-        made = device_in_use()
-        self._weights = made.create_buffer_with_data(data=buffer(plan).tobytes(), usage=usage)
+        gpu = device_in_use()
+        self._weights = gpu.create_buffer_with_data(data=buffer(plan).tobytes(), usage=usage)
         each = 8 if plan.half else 16
         self._slots = [self._poisoned(count, each) for count in plan.slot_elements(size)]
         self._tables = self._poisoned(plan.table_elements, 16)
         self._partials = self._poisoned(partial_elements(plan, self._sizes), 16)
         flags = wgpu.TextureUsage
         out = self._sizes[plan.result]
-        self._picture = made.create_texture(
+        self._picture = gpu.create_texture(
             size=(size.width, size.height, 1), format="rgba32float", usage=flags.TEXTURE_BINDING | flags.COPY_DST
         )
-        self._painted = made.create_texture(
+        self._painted = gpu.create_texture(
             size=(out.width, out.height, 1), format="rgba32float", usage=flags.STORAGE_BINDING | flags.COPY_SRC
         )
         self._views = self._picture.create_view(), self._painted.create_view()
-        self._work = [self._prepared(dispatch) for dispatch in plan.dispatches]
+        self._passes = [self._prepared(dispatch) for dispatch in plan.dispatches]
 
     def _poisoned(self, elements: int, each: int) -> Any:
         data = np.full((max(1, elements) + self.guard) * each // 4, 0x7FC07FC0, np.uint32)
@@ -262,44 +264,48 @@ class Executor:
         kernel = _kernel(dispatch.kernel, name, tuple(kernels.macros(dispatch, plan.half).items()))
         shape, real = constants(plan, dispatch, self._sizes, self.flip)
         assert shape.shape[0] == len(SHAPE)
-        held = shape.tobytes() + real.tobytes()
-        bound: dict[str, Any] = {
+        uniforms = shape.tobytes() + real.tobytes()
+        resources: dict[str, Any] = {
             "_Weights": self._weights,
             "_Tables": self._tables,
             "_NewTables": self._tables,
             "_Partials": self._partials,
             "_Tiles": self._partials,
-            "_SourceA": self._of(dispatch.first),
-            "_SourceB": self._of(dispatch.second),
-            "_Output": self._of(dispatch.output),
-            "_Kept": self._of(dispatch.kept),
+            "_SourceA": self._buffer_of(dispatch.first),
+            "_SourceB": self._buffer_of(dispatch.second),
+            "_Output": self._buffer_of(dispatch.output),
+            "_Kept": self._buffer_of(dispatch.kept),
             "_Picture": self._views[0],
             "_Painted": self._views[1],
         }
         entries = []
         for resource, place in kernel.bindings.items():
-            if resource in bound:
-                given = bound[resource]
+            if resource in resources:
+                bound_resource = resources[resource]
             else:
-                given = device_in_use().create_buffer_with_data(data=held, usage=wgpu.BufferUsage.UNIFORM)
+                bound_resource = device_in_use().create_buffer_with_data(
+                    data=uniforms, usage=wgpu.BufferUsage.UNIFORM
+                )
             view = resource in ("_Picture", "_Painted")
             entries.append(
                 {
                     "binding": place,
-                    "resource": given if view else {"buffer": given, "offset": 0, "size": given.size},
+                    "resource": bound_resource
+                    if view
+                    else {"buffer": bound_resource, "offset": 0, "size": bound_resource.size},
                 }
             )
         group = device_in_use().create_bind_group(layout=kernel.layout, entries=entries)
         return kernel, group, groups(plan, dispatch, self._sizes)
 
-    def _of(self, number: int) -> Any:
+    def _buffer_of(self, number: int) -> Any:
         if number < 0 or number == PICTURE:
             return None
         root = self.plan.values[self.plan.values[number].root]
         return self._slots[root.slot] if root.slot >= 0 else None
 
     def run(self, picture: np.ndarray) -> np.ndarray:
-        """What the plan makes of a picture (1, C, H, W), as (1, C, H', W'); both RGB 0..1, float32."""
+        """The output of the plan for a picture (1, C, H, W), as (1, C, H', W'); both RGB 0..1, float32."""
         height, width = self.size.hw
         channels = picture.shape[1]
         pixels = np.zeros((height, width, 4), np.float32)
@@ -310,39 +316,41 @@ class Executor:
         rows = {"bytes_per_row": width * 16, "rows_per_image": height}
         queue.write_texture({"texture": self._picture}, pixels.tobytes(), rows, (width, height, 1))
         self.submit()
-        tall, wide = self._sizes[self.plan.result].hw
-        rows = {"bytes_per_row": wide * 16, "rows_per_image": tall}
-        data = queue.read_texture({"texture": self._painted}, rows, (wide, tall, 1))
-        made = np.frombuffer(data, np.float32).reshape(tall, wide, 4)
+        out_height, out_width = self._sizes[self.plan.result].hw
+        rows = {"bytes_per_row": out_width * 16, "rows_per_image": out_height}
+        data = queue.read_texture({"texture": self._painted}, rows, (out_width, out_height, 1))
+        pixels_out = np.frombuffer(data, np.float32).reshape(out_height, out_width, 4)
         if self.flip:
-            made = made[::-1]
-        return np.ascontiguousarray(made[None, :, :, : self.plan.channels[1]].transpose(0, 3, 1, 2))
+            pixels_out = pixels_out[::-1]
+        return np.ascontiguousarray(pixels_out[None, :, :, : self.plan.channels[1]].transpose(0, 3, 1, 2))
 
     def submit(self) -> None:
-        """Run all dispatches once, without waiting."""
+        """Submit all dispatches once, without waiting."""
         encoder = device_in_use().create_command_encoder()
-        work = encoder.begin_compute_pass()
-        for kernel, group, count in self._work:
-            work.set_pipeline(kernel.pipeline)
-            work.set_bind_group(0, group)
-            work.dispatch_workgroups(*count)
-        work.end()
+        compute_pass = encoder.begin_compute_pass()
+        for kernel, group, count in self._passes:
+            compute_pass.set_pipeline(kernel.pipeline)
+            compute_pass.set_bind_group(0, group)
+            compute_pass.dispatch_workgroups(*count)
+        compute_pass.end()
         device_in_use().queue.submit([encoder.finish()])
 
     def wait(self) -> None:
-        """Wait until everything that was submitted has run."""
+        """Wait until all submitted work has finished."""
         device_in_use().queue.read_buffer(self._tables, 0, 16)
 
-    def guards_hold(self) -> bool:
-        """Whether nothing was written behind the buffers."""
+    def guards_intact(self) -> bool:
+        """Whether the guard elements behind all buffers are unchanged."""
         each = 8 if self.plan.half else 16
-        held = [(slot, n * each) for slot, n in zip(self._slots, self.plan.slot_elements(self.size), strict=True)]
-        held += [
+        buffers = [
+            (slot, n * each) for slot, n in zip(self._slots, self.plan.slot_elements(self.size), strict=True)
+        ]
+        buffers += [
             (self._tables, self.plan.table_elements * 16),
             (self._partials, partial_elements(self.plan, self._sizes) * 16),
         ]
-        for one, end in held:
-            data = np.frombuffer(device_in_use().queue.read_buffer(one), np.uint32)[max(end, each) // 4 :]
+        for gpu_buffer, end in buffers:
+            data = np.frombuffer(device_in_use().queue.read_buffer(gpu_buffer), np.uint32)[max(end, each) // 4 :]
             if not np.all(data == 0x7FC07FC0):
                 return False
         return True

@@ -1,4 +1,4 @@
-"""What the shared machinery asks of the compute family."""
+"""Implements the family protocol (`pipeline.targets.family`) for compiled networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.validation.kinds import Kind
 
 MAGICS = (b"STCP", b"STPK")
-"""What the file of a plan begins with: as it is, or packed."""
+"""First bytes of a plan file: unpacked, packed."""
 
 
 class Compute(Family):
@@ -36,7 +36,7 @@ class Compute(Family):
         return "Use --target compute: it has no versions." if name.startswith("compute") else ""
 
     def write(self, graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:
-        """The file of the plan; where the compiler refuses the graph, the graph, for the rules to say why."""
+        """The plan file; for a graph that the compiler refuses, the graph, for which the rules report findings."""
         from pipeline.graph import to_model
         from pipeline.targets.compute import file
         from pipeline.targets.compute.compiler import compile_graph
@@ -51,7 +51,7 @@ class Compute(Family):
     def write_styles(
         self, graphs: Sequence[gs.Graph], target: Target, metadata: Mapping[str, str] | None = None
     ) -> bytes:
-        """The weights of all styles are in the plan, and mixed there: no kernel runs for a style."""
+        """One plan with the weights of all styles, which the engine mixes."""
         from pipeline.targets.compute import file, styles
 
         written = [self.write(graph, target, metadata) for graph in graphs]
@@ -72,7 +72,7 @@ class Compute(Family):
         return described.model(packing.plan_of(data)) if data.startswith(MAGICS) else super().read(data)
 
     def emulate(self, data: bytes, target: Target) -> onnx.ModelProto:
-        """Only a graph that was not compiled is one that ONNX Runtime runs; a plan is run by `runner`."""
+        """Raises PipelineError `plan-has-no-graph` for a plan: `runner` emulates it without ONNX Runtime."""
         from pipeline.support.errors import PipelineError
 
         if not data.startswith(MAGICS):
@@ -89,9 +89,9 @@ class Compute(Family):
 
         return emulation.runner(packing.plan_of(data)) if data.startswith(MAGICS) else super().runner(data, target)
 
-    def tolerance(self, target: Target, wanted: float) -> float:
-        """Activations stored as float16 differ in single pixels; the data file holds how far."""
-        return max(wanted, float(target.own.get("tolerance", wanted)))
+    def tolerance(self, target: Target, requested: float) -> float:
+        """The larger of the requested and the target's own tolerance: float16 storage has outliers in pixels."""
+        return max(requested, float(target.own.get("tolerance", requested)))
 
     def least_psnr(self, target: Target) -> float | None:
         return target.own.get("least_psnr")
@@ -147,10 +147,10 @@ class Compute(Family):
     def check_weights(self, kind: str, target: Target) -> None:
         """Every kind: a plan is unpacked when the game runs."""
 
-    def pack(self, data: bytes, target: Target, wanted: Packing) -> tuple[bytes, dict[str, Any]] | None:
+    def pack(self, data: bytes, target: Target, request: Packing) -> tuple[bytes, dict[str, Any]] | None:
         from pipeline.targets.compute import packing
 
-        return packing.pack_plan(data, wanted)
+        return packing.pack_plan(data, request)
 
 
 FAMILY = Compute()

@@ -1,8 +1,8 @@
-"""The `.bytes` file of a plan: what the C# engine reads (ComputePlan.cs), and what is packed for small weights.
+"""Reads and writes the `.bytes` file of a plan, which the C# engine loads (ComputePlan.cs).
 
-A whole number n is 2n, or -2n - 1 where it is negative, in seven bits a byte, the lowest first; the highest bit
-says that another byte follows. Other numbers are little-endian float32; texts are a count of bytes and UTF-8.
-Constants lie in it as they are in the network, without padding; `layout` tells how they lie in the GPU's buffer.
+Integers are zigzag-encoded varints: n is 2n, or -2n - 1 if negative, in groups of seven bits, the lowest first,
+with the highest bit of a byte set if another follows. Other numbers are little-endian float32; strings are a
+length in bytes and UTF-8. Weights are stored without padding; `layout` pads them for the GPU.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.targets.compute.plan import Dispatch, Extent, Plan, Value, Weight
 MAGIC = b"STCP"
 VERSION = 2
 STYLED = 3
-"""The version of a file that holds several styles: it has one more part, at its end."""
+"""The version of a file with several styles, which has one more section at its end."""
 GRIDS = ("tiles", "pixels", "flat", "blocks", "threads")
 WEIGHTS = ("conv", "rows", "depthwise")
 FORMS = {
@@ -29,8 +29,8 @@ FORMS = {
     "rows": ("phases", "length"),
     "depthwise": (),
 }
-_MOST = 1 << 28
-"""No count in a file may be larger: it would not fit into a GPU's buffer."""
+_MAX_COUNT = 1 << 28
+"""Upper bound of every count in a file: anything larger would not fit into a GPU buffer."""
 
 
 class _Writer:
@@ -47,9 +47,9 @@ class _Writer:
             self.data.append(left)
 
     def text(self, text: str) -> None:
-        held = text.encode()
-        self.ints(len(held))
-        self.data += held
+        encoded = text.encode()
+        self.ints(len(encoded))
+        self.data += encoded
 
     def floats(self, numbers: np.ndarray) -> None:
         self.holes.append((len(self.data), numbers.size))
@@ -57,12 +57,12 @@ class _Writer:
 
 
 def write(plan: Plan) -> bytes:
-    """The file of a plan; the same plan gives the same bytes."""
+    """Serialise a plan, deterministically."""
     return bytes(_written(plan).data)
 
 
 def holes(plan: Plan) -> list[tuple[int, int]]:
-    """(first byte, how many numbers) of each weight in the file, in the order of `plan.weights`."""
+    """(byte offset, number of float32) of each weight in the file, in the order of `plan.weights`."""
     return _written(plan).holes
 
 
@@ -94,9 +94,9 @@ def _written(plan: Plan) -> _Writer:
     for name, dispatch in names.items():
         to.text(name)
         to.text(dispatch.kernel)
-        held = macros(dispatch, plan.half)
-        to.ints(len(held))
-        for macro, number in held.items():
+        variant = macros(dispatch, plan.half)
+        to.ints(len(variant))
+        for macro, number in variant.items():
             to.text(macro)
             to.ints(number)
     order = {name: number for number, name in enumerate(names)}
@@ -104,25 +104,25 @@ def _written(plan: Plan) -> _Writer:
     to.ints(len(plan.dispatches))
     for dispatch in plan.dispatches:
         to.text(dispatch.title)
-        of = -1 if dispatch.of is None else numbers[id(dispatch.of)]
+        of = -1 if dispatch.statistics_of is None else numbers[id(dispatch.statistics_of)]
         to.ints(
             order[kernel_name(dispatch, plan.half)], GRIDS.index(dispatch.grid), dispatch.first, dispatch.second
         )
         to.ints(dispatch.output, dispatch.kept, of, int(dispatch.align_corners))
-        fixed = sorted((SHAPE_PLACE[name], number) for name, number in dispatch.fixed.items())
-        to.ints(len(fixed), *(number for pair in fixed for number in pair))
-        real = sorted(
+        integers = sorted((SHAPE_PLACE[name], number) for name, number in dispatch.int_constants.items())
+        to.ints(len(integers), *(number for pair in integers for number in pair))
+        floats = sorted(
             (REAL_PLACE[name] + at, number)
-            for name, held in dispatch.real.items()
-            for at, number in enumerate(held)
+            for name, variant in dispatch.float_constants.items()
+            for at, number in enumerate(variant)
         )
-        to.ints(len(real))
-        for place, amount in real:
+        to.ints(len(floats))
+        for place, amount in floats:
             to.ints(place)
             to.data += struct.pack("<f", amount)
     to.ints(len(plan.weights))
     for weight in plan.weights:
-        to.ints(WEIGHTS.index(weight.kind), weight.at, *(weight.form[name] for name in FORMS[weight.kind]))
+        to.ints(WEIGHTS.index(weight.kind), weight.offset, *(weight.form[name] for name in FORMS[weight.kind]))
         to.ints(weight.data.ndim, *weight.data.shape)
         to.floats(weight.data)
     if plan.style_count > 1:
@@ -156,40 +156,40 @@ class _Reader:
 
     def count(self) -> int:
         number = self.ints(1)[0]
-        if not 0 <= number <= _MOST:
+        if not 0 <= number <= _MAX_COUNT:
             raise ValueError("a count is out of range")
         return number
 
     def text(self) -> str:
         length = self.count()
-        held = self.data[self.at : self.at + length]
-        if len(held) != length:
+        encoded = self.data[self.at : self.at + length]
+        if len(encoded) != length:
             raise ValueError("a text ends too early")
         self.at += length
-        return held.decode()
+        return encoded.decode()
 
     def pairs(self) -> list[tuple[int, float]]:
         count = self.count()
         if count > len(self.data) // 5:
             raise ValueError("a count is larger than the file")
-        found = []
+        pairs = []
         for _ in range(count):
             place = self._number()
-            found.append((place, struct.unpack_from("<f", self.data, self.at)[0]))
+            pairs.append((place, struct.unpack_from("<f", self.data, self.at)[0]))
             self.at += 4
-        return found
+        return pairs
 
     def floats(self, shape: Sequence[int]) -> np.ndarray:
-        size = int(np.prod([int(s) for s in shape], dtype=object)) if min(shape, default=1) >= 0 else _MOST
+        size = int(np.prod([int(s) for s in shape], dtype=object)) if min(shape, default=1) >= 0 else _MAX_COUNT
         if size > (len(self.data) - self.at) // 4:
             raise ValueError("a weight is larger than the file")
-        held = np.frombuffer(self.data, "<f4", size, self.at).reshape(shape).astype(np.float32)
+        values = np.frombuffer(self.data, "<f4", size, self.at).reshape(shape).astype(np.float32)
         self.at += 4 * size
-        return held
+        return values
 
 
 def parse(data: bytes, subject: str = "") -> Plan:
-    """The plan in a file. Raises PipelineError `damaged-plan` for anything else."""
+    """Parse a plan file. Raises PipelineError `damaged-plan` if it is not one."""
     try:
         if data[:4] != MAGIC:
             raise ValueError("it does not begin with STCP")
@@ -212,10 +212,12 @@ def _parsed(source: _Reader) -> Plan:
     metadata = {source.text(): source.text() for _ in range(source.count())}
     values = []
     for number in range(source.count()):
-        held = source.ints(12)
-        rows, columns = Extent(*held[2:5]), Extent(*held[5:8])
+        fields = source.ints(12)
+        rows, columns = Extent(*fields[2:5]), Extent(*fields[5:8])
         values.append(
-            Value(number, held[0], held[1], rows, columns, "", held[8], held[9], bool(held[11]), held[10])
+            Value(
+                number, fields[0], fields[1], rows, columns, "", fields[8], fields[9], bool(fields[11]), fields[10]
+            )
         )
     kernels = []
     for _ in range(source.count()):
@@ -237,11 +239,11 @@ def _parsed(source: _Reader) -> Plan:
                 real[name] = (*real[name], value)
             else:
                 real[name] = (value,)
-        file, held_macros = kernels[kernel]
+        file, macros_of_file = kernels[kernel]
         dispatches.append(
             Dispatch(
                 file,
-                {name: number for name, number in held_macros.items() if name != "HALF"},
+                {name: number for name, number in macros_of_file.items() if name != "HALF"},
                 GRIDS[grid],
                 first,
                 second,
@@ -257,7 +259,7 @@ def _parsed(source: _Reader) -> Plan:
         )
         merged.append(of)
     for dispatch, of in zip(dispatches, merged, strict=True):
-        dispatch.of = dispatches[of] if of >= 0 else None
+        dispatch.statistics_of = dispatches[of] if of >= 0 else None
     weights = []
     for _ in range(source.count()):
         kind = WEIGHTS[source.ints(1)[0]]

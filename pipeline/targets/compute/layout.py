@@ -1,6 +1,6 @@
-"""How constants lie in the buffer of weights: what kernels read, from what a plan file holds.
+"""Lays out weights for the GPU: from the plain arrays of a plan file to the padded weight buffer.
 
-The C# engine does the same when it loads a plan (ComputeWeights.cs); a test holds the two together.
+The C# engine does the same when it loads a plan (ComputeWeights.cs); a test compares the two.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pipeline.targets.compute.plan import Plan, Weight, blocks
 
 
 def length(weight: Weight) -> int:
-    """Elements of four numbers that a weight takes in the buffer."""
+    """The number of float4 elements that a weight occupies in the weight buffer."""
     form = weight.form
     if weight.kind == "conv":
         _, _, height, width = weight.data.shape
@@ -22,7 +22,7 @@ def length(weight: Weight) -> int:
 
 
 def laid_out(weight: Weight) -> np.ndarray:
-    """The weight as elements of four float32, shape (length, 4)."""
+    """The weight as float4 elements: float32 of shape (length, 4)."""
     if weight.kind == "conv":
         return _conv(weight)
     if weight.kind == "rows":
@@ -34,7 +34,7 @@ def laid_out(weight: Weight) -> np.ndarray:
 
 
 def _conv(weight: Weight) -> np.ndarray:
-    """Slice by slice of output channels; in it input blocks, kernel rows, columns, lanes, output blocks."""
+    """Order: slice of output channels, input block, kernel row, kernel column, lane, output block, channel."""
     form, data = weight.form, weight.data
     outputs, inputs, height, width = data.shape
     phases, each = form["phases"], outputs // form["phases"]
@@ -45,7 +45,6 @@ def _conv(weight: Weight) -> np.ndarray:
         padded[at : at + each, :inputs] = data[phase * each : (phase + 1) * each]
     shaped = padded.reshape(form["slices"], form["blocks"], 4, form["step_blocks"], 4, height, width)
     shaped = shaped[:, :, :, :, : form["lanes"]]
-    # slice, step, ky, kx, lane, block, channel
     return np.ascontiguousarray(shaped.transpose(0, 3, 5, 6, 4, 1, 2)).reshape(-1, 4)
 
 
@@ -61,6 +60,6 @@ def _rows(weight: Weight) -> np.ndarray:
 
 
 def buffer(plan: Plan) -> np.ndarray:
-    """The whole buffer of weights, shape (elements, 4), float32."""
+    """The weight buffer of a plan: float32 of shape (elements, 4)."""
     parts = [laid_out(weight) for weight in plan.weights]
     return np.concatenate(parts) if parts else np.zeros((1, 4), np.float32)

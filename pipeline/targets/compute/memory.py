@@ -1,4 +1,4 @@
-"""Which values share a buffer: each lives from the dispatch that writes it to the last that reads it."""
+"""Assigns values to buffers: a value is live from the dispatch that writes it to the last that reads it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pipeline.targets.compute.plan import PICTURE, Plan
 
 
 def assign(plan: Plan) -> None:
-    """Give every stored value a slot; two values share one when one is dead before the other is written.
+    """Assign a slot (buffer) to every stored value; values with disjoint lifetimes may share one.
 
-    The largest free slot is taken first where none fits exactly: fewest bytes at the nominal size.
+    A value takes the smallest free slot that is large enough at the nominal size, or else the largest free one.
     """
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -23,29 +23,29 @@ def assign(plan: Plan) -> None:
             last[root] = number
     sizes = plan.sizes(plan.size)
     needs = {root: plan.values[root].blocks * sizes[root].pixels for root in first}
-    held: list[int] = []
+    capacities: list[int] = []
     free: list[int] = []
     for number in range(len(plan.dispatches)):
         for root in sorted((r for r in first if first[r] == number), key=lambda r: -needs[r]):
-            slot = _fitting(free, held, needs[root])
+            slot = _fitting(free, capacities, needs[root])
             if slot < 0:
-                slot = len(held)
-                held.append(0)
+                slot = len(capacities)
+                capacities.append(0)
             else:
                 free.remove(slot)
-            held[slot] = max(held[slot], needs[root])
+            capacities[slot] = max(capacities[slot], needs[root])
             plan.values[root].slot = slot
-        # What is read here for the last time is free from the next dispatch on.
+        # A slot whose value is read here for the last time is free from the next dispatch on.
         free += [plan.values[r].slot for r in first if last[r] == number]
-    plan.slots = len(held)
+    plan.slots = len(capacities)
 
 
 def clash(plan: Plan) -> str:
-    """The title of a dispatch that reads and writes one buffer, which no API allows; "" where there is none."""
+    """The title of a dispatch that reads and writes the same buffer, which no API allows; "" if there is none."""
 
     def slots(*values: int) -> set[int]:
-        found = {plan.values[plan.values[value].root].slot for value in values if value > PICTURE}
-        return found - {-1}
+        used = {plan.values[plan.values[value].root].slot for value in values if value > PICTURE}
+        return used - {-1}
 
     for dispatch in plan.dispatches:
         if slots(dispatch.first, dispatch.second) & slots(dispatch.output, dispatch.kept):
@@ -53,9 +53,9 @@ def clash(plan: Plan) -> str:
     return ""
 
 
-def _fitting(free: list[int], held: list[int], needed: int) -> int:
+def _fitting(free: list[int], capacities: list[int], needed: int) -> int:
     """The smallest free slot that is large enough, else the largest one, else -1."""
-    enough = [slot for slot in free if held[slot] >= needed]
+    enough = [slot for slot in free if capacities[slot] >= needed]
     if enough:
-        return min(enough, key=lambda slot: (held[slot], slot))
-    return max(free, key=lambda slot: (held[slot], slot)) if free else -1
+        return min(enough, key=lambda slot: (capacities[slot], slot))
+    return max(free, key=lambda slot: (capacities[slot], slot)) if free else -1

@@ -1,7 +1,7 @@
-"""Reads a valid graph into steps: what each node means for pictures, or why it is not carried.
+"""Reads a graph in the valid form into steps, or reports why a node is not supported.
 
-Forms of every opset from 9 on are taken (attributes or inputs for pads, bounds, scales, axes), because a graph may
-come from a file as well as from the rewrites. A step has one output; shapes are those at the declared size.
+The forms of all opsets from 9 on are read (attributes or inputs for pads, bounds, scales, axes), because a graph
+may come from a file as well as from the rewrites. A step has one output; shapes are those at the declared size.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def read(graph: gs.Graph) -> Steps:
-    """The steps of a graph with one picture in and out; nodes that are not carried are in `refused`."""
+    """The steps of a graph with one input and one output; nodes that are not supported are in `refused`."""
     shapes = infer(graph)
     result = graph.outputs[0].name
-    found = Steps([], [], graph.inputs[0].name, result, {}, result)
-    same: dict[str, str] = {}
+    steps = Steps([], [], graph.inputs[0].name, result, {}, result)
+    aliases: dict[str, str] = {}
     for tensor in graph.tensors().values():
         shape = shapes.static(tensor)
         if shape is not None and 0 < len(shape) <= 4 and not hasattr(tensor, "values"):
             sizes = picture_shape(shape)
             if sizes is not None:
-                found.shapes[tensor.name] = sizes
+                steps.shapes[tensor.name] = sizes
     wholes, parts = patterns(graph, shapes)
     for node in graph.nodes:
         if not node.outputs or node.op == "Constant" or id(node) in parts:
@@ -37,26 +37,28 @@ def read(graph: gs.Graph) -> Steps:
         try:
             if id(node) in wholes:
                 step = wholes[id(node)]
-                step.inputs = tuple(same.get(name, name) for name in step.inputs)
-                found.steps.append(step)
+                step.inputs = tuple(aliases.get(name, name) for name in step.inputs)
+                steps.steps.append(step)
                 continue
             reader = _READERS.get(node.op)
             if reader is None or node.domain not in (None, "", "ai.onnx"):
                 raise Unsupported(f"{node.op} has no kernel here", ELSEWHERE)
-            for made in node.outputs:
-                if made.name not in found.shapes:
-                    raise Unsupported(f"the shape of {made.name} is not known, or it is not a picture", ELSEWHERE)
+            for output in node.outputs:
+                if output.name not in steps.shapes:
+                    raise Unsupported(
+                        f"the shape of {output.name} is not known, or it is not a picture", ELSEWHERE
+                    )
             for step in reader(node, shapes):
-                step.inputs = tuple(same.get(name, name) for name in step.inputs)
+                step.inputs = tuple(aliases.get(name, name) for name in step.inputs)
                 if step.kind == "same":
-                    same[step.output] = step.inputs[0]
+                    aliases[step.output] = step.inputs[0]
                 else:
-                    found.steps.append(step)
+                    steps.steps.append(step)
         except Unsupported as error:
-            found.refused.append(Refused(node.name, node.op, error.reason, error.fix))
-    found.result = same.get(found.result, found.result)
-    recognise(found)
-    return found
+            steps.refused.append(Refused(node.name, node.op, error.reason, error.fix))
+    steps.result = aliases.get(steps.result, steps.result)
+    recognise(steps)
+    return steps
 
 
 _READERS = {
@@ -85,8 +87,8 @@ _READERS = {
     "Sqrt": values.activation("SQUARE_ROOT"),
     "Exp": values.activation("EXPONENTIAL"),
     "Clip": values.clip,
-    "Max": values.extreme,
-    "Min": values.extreme,
+    "Max": values.min_max,
+    "Min": values.min_max,
     "Pow": values.power,
     "Add": values.binary,
     "Sub": values.binary,
@@ -94,7 +96,7 @@ _READERS = {
     "Div": values.binary,
     "Neg": values.negative,
     "Pad": spatial.pad,
-    "Slice": spatial.cut,
+    "Slice": spatial.slice_,
     "Split": spatial.split,
     "Concat": spatial.concat,
     "Resize": spatial.resize,
@@ -111,6 +113,6 @@ _READERS = {
     "Squeeze": spatial.reshape,
     "Unsqueeze": spatial.reshape,
     "Transpose": spatial.transpose,
-    "Identity": spatial.unchanged,
-    "Dropout": spatial.unchanged,
+    "Identity": spatial.identity,
+    "Dropout": spatial.identity,
 }

@@ -1,4 +1,4 @@
-"""A compiled network as Unity's files show it: an asset that holds the kernels and the plan together."""
+"""Writes the Unity files of a compiled network: an asset that references the kernels and the plan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMPUTE_SHADER = 7200000
 """The file ID of the ComputeShader in an imported .compute: its class ID, 72, times 100000."""
 SCRIPT = "StyleTransfer/Engines/Compute/CompiledNetwork.cs"
 _DIGITS = 12
-"""Of the SHA-256 of the text of a `.compute` file, in its name."""
+"""Hexadecimal digits of the SHA-256 of the `.compute` file that its name contains."""
 
 _ASSET = """\
 %YAML 1.1
@@ -36,7 +36,7 @@ MonoBehaviour:
 
 
 def model_files(name: str, plan: Plan, data: bytes) -> dict[str, bytes]:
-    """The asset that the model's asset refers to, and the file of the plan, `data`."""
+    """The network asset, which the model's asset references, and the plan file with content `data`."""
     (kernels_name,) = shared_files(plan)
     asset = _ASSET.format(
         name=name,
@@ -48,6 +48,6 @@ def model_files(name: str, plan: Plan, data: bytes) -> dict[str, bytes]:
 
 
 def shared_files(plan: Plan) -> dict[str, bytes]:
-    """The kernels: plans that need the same variants share one ComputeShader, whatever their weights are."""
+    """The `.compute` file; plans that use the same variants share it, whatever their weights."""
     text = kernels.compute_file(plan).encode()
     return {f"Kernels_{hashlib.sha256(text).hexdigest()[:_DIGITS]}.compute": text}

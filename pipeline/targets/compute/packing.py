@@ -1,8 +1,8 @@
-"""Plans whose weights are small integers at rest: a packed file, which the engine unpacks when it loads.
+"""Packs the weights of a plan as small integers; the engine unpacks the file when it loads.
 
-Weights are rounded as those of an ONNX file are (`pipeline.compress`): errors are passed on, `auto` measures how
-much each layer tolerates. The numbers of a packed plan are computed with as they are unpacked, so the emulation
-shows exactly what they cost.
+Weights are rounded like those of an ONNX file (`pipeline.compress`), with error compensation; `auto` measures how
+much error each layer tolerates. The emulation computes with the unpacked weights, so it measures exactly the loss
+that players see.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.compress.weights import Weight
 
 KINDS = ("int4", "int5", "int6", "int7", "int8", "half")
-"""Ways to store all weights in the same number of bits, smallest first."""
+"""Storage formats that are the same for all weights, smallest first."""
 _CONSEQUENCE = (
     "This saves space in the download, on disk and in the repository. It saves neither time nor memory, because "
     "the weights are unpacked to float32 once, when the style is loaded."
@@ -31,43 +31,43 @@ _CONSEQUENCE = (
 
 
 def plan_of(data: bytes) -> Plan:
-    """The plan in a file, packed or not. PipelineError `damaged-plan` or `damaged-packed-file` for others."""
+    """Parse a plan file, packed or not. Raises PipelineError `damaged-plan` or `damaged-packed-file`."""
     return file.parse(unpack(data).model if is_packed(data) else data)
 
 
-def pack_plan(data: bytes, wanted: Packing) -> tuple[bytes, dict[str, Any]]:
-    """A plan's file packed as wanted, and the facts for the report.
+def pack_plan(data: bytes, request: Packing) -> tuple[bytes, dict[str, Any]]:
+    """Pack a plan file as requested; returns the packed file and the facts for the report.
 
-    Raises PipelineError `quality-not-reached` where `auto` cannot keep what is asked for.
+    Raises PipelineError `quality-not-reached` if `auto` cannot reach the requested PSNR.
     """
     from pipeline.compress.choose import by_effect, worst
     from pipeline.compress.job import stored
     from pipeline.compress.lean import UNUSED_METADATA
     from pipeline.compress.weights import replaced
 
-    plan, options = file.parse(data), wanted.options
-    whole = len(data)
+    plan, options = file.parse(data), request.options
+    float_bytes = len(data)
     plan.metadata = {key: text for key, text in plan.metadata.items() if key not in UNUSED_METADATA}
     data = file.write(plan)
-    running = Running(plan, wanted)
-    weights = _weights(plan, running, wanted)
+    running = Running(plan, request)
+    weights = _weights(plan, running, request)
 
-    def made(fillings: Sequence[Filling]) -> tuple[bytes, dict[str, float]]:
+    def encoded(fillings: Sequence[Filling]) -> tuple[bytes, dict[str, float]]:
         return _packed(data, fillings), running.psnr(replaced(weights, fillings))
 
     if options.weights == "auto":
         fillings = by_effect(running, weights, options.min_psnr, lambda _: None)
     else:
         fillings = stored(weights, options.weights)
-    packed, found = made(fillings)
+    packed, measured = encoded(fillings)
     unpacked = unpack(packed)
     facts: dict[str, Any] = {
         "weights": options.weights,
         "bytes": len(packed),
         "plan_bytes": unpacked.template_bytes,
-        "float_bytes": whole,
-        "psnr": _told(worst(found)),
-        "measured": {name: _told(value) for name, value in found.items()},
+        "float_bytes": float_bytes,
+        "psnr": _reported_psnr(worst(measured)),
+        "measured": {name: _reported_psnr(value) for name, value in measured.items()},
         "calibration": [path.name for path in options.calibrate] or "drawn pictures",
         "own_integers": sum(weight.given is not None for weight in weights),
         "tensors": _tensors(plan, weights, unpacked.fillings, unpacked.bits),
@@ -76,31 +76,32 @@ def pack_plan(data: bytes, wanted: Packing) -> tuple[bytes, dict[str, Any]]:
     if options.weights == "auto":
         facts["min_psnr"] = options.min_psnr
     if options.table:
-        rows = {kind: made(stored(weights, kind)) for kind in KINDS if kind != options.weights}
+        rows = {kind: encoded(stored(weights, kind)) for kind in KINDS if kind != options.weights}
         facts["table"] = [
-            {"weights": kind, "bytes": len(way), "psnr": _told(worst(psnr))} for kind, (way, psnr) in rows.items()
+            {"weights": kind, "bytes": len(way), "psnr": _reported_psnr(worst(psnr))}
+            for kind, (way, psnr) in rows.items()
         ]
     return packed, facts
 
 
-def _weights(plan: Plan, running: Running, wanted: Packing) -> list[Weight]:
-    """The weights of a plan as what can be rounded, in the order in which they lie in its file."""
+def _weights(plan: Plan, running: Running, request: Packing) -> list[Weight]:
+    """The weights of a plan that can be rounded, in the order of its file."""
     from pipeline.compress.holes import Hole
     from pipeline.compress.known import known
     from pipeline.compress.weights import Weight
 
-    of = sites(plan)
-    given = list(wanted.given)
-    moments = running.moments(of) if wanted.options.weights != "half" or wanted.options.table else {}
-    found = []
-    for number, ((offset, _), held) in enumerate(zip(file.holes(plan), plan.weights, strict=True)):
-        if not np.isfinite(held.data).all():
+    conv_sites = sites(plan)
+    quantised_sources = list(request.given)
+    moments = running.moments(conv_sites) if request.options.weights != "half" or request.options.table else {}
+    weights = []
+    for number, ((offset, _), weight) in enumerate(zip(file.holes(plan), plan.weights, strict=True)):
+        if not np.isfinite(weight.data).all():
             continue
-        hole = Hole(name_of(number), held.data.shape, offset)
-        own = known(held.data, hole.name, given) if number in of else None
-        parts = 1 if number in of else held.data.shape[0]
-        found.append(Weight(hole, held.data, of.get(number), moments.get(number), own, parts))
-    return found
+        hole = Hole(name_of(number), weight.data.shape, offset)
+        own = known(weight.data, hole.name, quantised_sources) if number in conv_sites else None
+        parts = 1 if number in conv_sites else weight.data.shape[0]
+        weights.append(Weight(hole, weight.data, conv_sites.get(number), moments.get(number), own, parts))
+    return weights
 
 
 def _packed(data: bytes, fillings: Sequence[Filling]) -> bytes:
@@ -114,18 +115,20 @@ def _packed(data: bytes, fillings: Sequence[Filling]) -> bytes:
 def _tensors(
     plan: Plan, weights: Sequence[Weight], fillings: Sequence[Filling], bits: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """For each weight how it is stored, and the bytes that it takes in the packed file."""
+    """How each weight is stored, with its bytes in the packed file, for the report."""
     named = {weight.hole.offset: weight for weight in weights}
-    used = {f"{d.fixed['WEIGHTS_AT']}": d.title for d in plan.dispatches if "WEIGHTS_AT" in d.fixed}
-    at = {name_of(number): held.at for number, held in enumerate(plan.weights)}
-    found = []
+    used = {
+        f"{d.int_constants['WEIGHTS_AT']}": d.title for d in plan.dispatches if "WEIGHTS_AT" in d.int_constants
+    }
+    offsets = {name_of(number): weight.offset for number, weight in enumerate(plan.weights)}
+    tensors = []
     for filling, count in zip(fillings, bits, strict=True):
         weight = named[filling.offset]
         most = int(np.abs(filling.integers).max(initial=0))
-        found.append(
+        tensors.append(
             {
                 "name": weight.name,
-                "of": used.get(str(at[weight.name]), ""),
+                "of": used.get(str(offsets[weight.name]), ""),
                 "shape": list(weight.hole.shape),
                 "kind": "half" if filling.kind == HALVES else "integers",
                 "bits": 16 if filling.kind == HALVES else math.ceil(math.log2(2 * most + 1)),
@@ -133,10 +136,10 @@ def _tensors(
                 "bytes": round(count / 8),
             }
         )
-    return found
+    return tensors
 
 
-def _told(psnr: float) -> float | None:
+def _reported_psnr(psnr: float) -> float | None:
     from pipeline.verify.compare import FLOAT_NOISE
 
     return None if psnr > FLOAT_NOISE else round(psnr, 1)

@@ -1,4 +1,4 @@
-"""Several nodes, or several steps, that are one operation on pictures."""
+"""Recognises operations that were exported as several nodes or read as several steps."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipeline.targets.compute.steps import Step, Steps, Unsupported
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
-# --- several nodes that are one step ---------------------------------------------------------------------------
+# --- nodes to steps --------------------------------------------------------------------------------------------
 
 
 def patterns(graph: gs.Graph, shapes: Shapes) -> tuple[dict[int, Step], set[int]]:
-    """Steps that several nodes are, by the id of their middle node, and the ids of the nodes around these."""
+    """Match three nodes that are one step: the step by the id of the middle node, and the ids of the others."""
     wholes: dict[int, Step] = {}
     parts: set[int] = set()
     for node in n.nodes_of(graph, "InstanceNormalization", "LayerNormalization", "Transpose"):
@@ -45,8 +45,8 @@ def _grouped_norm(before: gs.Node, node: gs.Node, after: gs.Node, shapes: Shapes
     each = shape[1] // grouped[1]
     gamma, beta = (np.repeat(required(node, place, "scale"), each) for place in (1, 2))
     epsilon = float(node.attrs.get("epsilon", 1e-5))
-    held = {"gamma": gamma, "beta": beta, "epsilon": epsilon, "channels": each}
-    return Step("norm", node.name, "GroupNormalization", (before.inputs[0].name,), after.outputs[0].name, held)
+    attrs = {"gamma": gamma, "beta": beta, "epsilon": epsilon, "channels": each}
+    return Step("norm", node.name, "GroupNormalization", (before.inputs[0].name,), after.outputs[0].name, attrs)
 
 
 def _layer_norm(before: gs.Node, node: gs.Node, after: gs.Node, shapes: Shapes) -> Step | None:
@@ -56,12 +56,12 @@ def _layer_norm(before: gs.Node, node: gs.Node, after: gs.Node, shapes: Shapes) 
         return None
     gamma = required(node, 1, "scale")
     beta = constant(node, 2)
-    held = {
+    attrs = {
         "gamma": gamma.reshape(-1),
         "beta": np.zeros(gamma.size) if beta is None else beta.reshape(-1).astype(np.float64),
         "epsilon": float(node.attrs.get("epsilon", 1e-5)),
     }
-    return Step("layer", node.name, node.op, (before.inputs[0].name,), after.outputs[0].name, held)
+    return Step("layer", node.name, node.op, (before.inputs[0].name,), after.outputs[0].name, attrs)
 
 
 def _channel_shuffle(before: gs.Node, node: gs.Node, after: gs.Node, shapes: Shapes) -> Step | None:
@@ -73,8 +73,8 @@ def _channel_shuffle(before: gs.Node, node: gs.Node, after: gs.Node, shapes: Sha
         return None
     if shapes.static(after.outputs[0]) != shape or split[1] * split[2] != shape[1]:
         return None
-    held = {"groups": split[1]}
-    return Step("mixed", node.name, "ChannelShuffle", (before.inputs[0].name,), after.outputs[0].name, held)
+    attrs = {"groups": split[1]}
+    return Step("mixed", node.name, "ChannelShuffle", (before.inputs[0].name,), after.outputs[0].name, attrs)
 
 
 _PATTERNS = {
@@ -84,112 +84,112 @@ _PATTERNS = {
 }
 
 
-# --- what several steps are together -------------------------------------------------------------------------
+# --- steps to steps ------------------------------------------------------------------------------------------
 
 
-def recognise(found: Steps) -> None:
-    """Operations that were exported in pieces: gated activations and normalisations."""
-    makers = {step.output: step for step in found.steps}
-    for step in list(found.steps):
-        if step.kind == "binary" and step.held["combine"] == "Mul":
-            if not _gated(found, step, makers):
-                _gelu(found, step, makers)
-        elif step.kind == "binary" and step.held["combine"] == "Div":
-            _normalised(found, step, makers)
+def recognise(steps: Steps) -> None:
+    """Replace groups of steps by one: gated activations, GELU and normalisations. `steps` is changed in place."""
+    producers = {step.output: step for step in steps.steps}
+    for step in list(steps.steps):
+        if step.kind == "binary" and step.attrs["combine"] == "Mul":
+            if not _gated(steps, step, producers):
+                _gelu(steps, step, producers)
+        elif step.kind == "binary" and step.attrs["combine"] == "Div":
+            _normalised(steps, step, producers)
 
 
-def _gated(found: Steps, step: Step, makers: dict[str, Step]) -> bool:
+def _gated(steps: Steps, step: Step, producers: dict[str, Step]) -> bool:
     """x * sigmoid(x) and x * hard_sigmoid(x, 1/6, 1/2) as one activation; whether it was one."""
     for place in (0, 1):
-        gate = makers.get(step.inputs[1 - place])
+        gate = producers.get(step.inputs[1 - place])
         if gate is None or gate.kind != "act" or gate.inputs != (step.inputs[place],):
             continue
-        kind = {"SIGMOID": "SILU", "HARD_SIGMOID": "HARD_SWISH"}.get(gate.held["act"])
-        hard = gate.held["act"] == "HARD_SIGMOID"
-        if kind is None or (hard and not np.allclose(gate.held["bounds"], (1 / 6, 0.5), atol=1e-4)):
+        kind = {"SIGMOID": "SILU", "HARD_SIGMOID": "HARD_SWISH"}.get(gate.attrs["act"])
+        hard = gate.attrs["act"] == "HARD_SIGMOID"
+        if kind is None or (hard and not np.allclose(gate.attrs["bounds"], (1 / 6, 0.5), atol=1e-4)):
             continue
-        if len(found.readers(gate.output)) == 1 and gate.output != found.result:
-            step.kind, step.inputs, step.held = "act", (step.inputs[place],), {"act": kind, "bounds": ()}
-            found.steps.remove(gate)
+        if len(steps.readers(gate.output)) == 1 and gate.output != steps.result:
+            step.kind, step.inputs, step.attrs = "act", (step.inputs[place],), {"act": kind, "bounds": ()}
+            steps.steps.remove(gate)
             return True
     return False
 
 
-def _gelu(found: Steps, step: Step, makers: dict[str, Step]) -> None:
+def _gelu(steps: Steps, step: Step, producers: dict[str, Step]) -> None:
     """x * (1 + erf(x / sqrt(2))), times 1/2 before or after it, as one activation."""
 
     def alone(tensor: str, kind: str) -> Step | None:
-        held = makers.get(tensor)
-        single = held is not None and held.kind == kind and len(found.readers(tensor)) == 1
-        return held if single and tensor != found.result else None
+        step_above = producers.get(tensor)
+        single = step_above is not None and step_above.kind == kind and len(steps.readers(tensor)) == 1
+        return step_above if single and tensor != steps.result else None
 
     for place in (0, 1):
         one = alone(step.inputs[1 - place], "affine")
         erf = alone(one.inputs[0], "act") if one is not None and _is(one, 1.0, 1.0) else None
-        inner = alone(erf.inputs[0], "affine") if erf is not None and erf.held["act"] == "ERF" else None
+        inner = alone(erf.inputs[0], "affine") if erf is not None and erf.attrs["act"] == "ERF" else None
         if one is None or erf is None or inner is None or not _is(inner, 0.5**0.5, 0.0):
             continue
         before = alone(step.inputs[place], "affine")
-        after = next((held for held in found.readers(step.output) if held.kind == "affine"), None)
+        after = next((reader for reader in steps.readers(step.output) if reader.kind == "affine"), None)
         halved_before = before is not None and before.inputs == inner.inputs and _is(before, 0.5, 0.0)
-        halved_after = after is not None and len(found.readers(step.output)) == 1 and _is(after, 0.5, 0.0)
+        halved_after = after is not None and len(steps.readers(step.output)) == 1 and _is(after, 0.5, 0.0)
         if halved_before:
             gone = [one, erf, inner, before]
-        elif step.inputs[place] == inner.inputs[0] and halved_after and step.output != found.result:
+        elif step.inputs[place] == inner.inputs[0] and halved_after and step.output != steps.result:
             gone = [one, erf, inner, step]
             step = after  # type: ignore[assignment]
         else:
             continue
-        step.kind, step.inputs, step.held = "act", inner.inputs, {"act": "GELU", "bounds": ()}
-        found.steps[:] = [held for held in found.steps if not any(held is piece for piece in gone)]
+        step.kind, step.inputs, step.attrs = "act", inner.inputs, {"act": "GELU", "bounds": ()}
+        steps.steps[:] = [kept for kept in steps.steps if not any(kept is piece for piece in gone)]
         return
 
 
 def _is(step: Step, scale: float, shift: float) -> bool:
-    """Whether an affine step is this one for all channels."""
-    near = np.allclose(step.held["scale"], scale, rtol=1e-5, atol=0)
-    return bool(near and np.allclose(step.held["shift"], shift, rtol=1e-5, atol=0))
+    """Whether an affine step has this scale and shift in all channels."""
+    near = np.allclose(step.attrs["scale"], scale, rtol=1e-5, atol=0)
+    return bool(near and np.allclose(step.attrs["shift"], shift, rtol=1e-5, atol=0))
 
 
-def _normalised(found: Steps, step: Step, makers: dict[str, Step]) -> None:
+def _normalised(steps: Steps, step: Step, producers: dict[str, Step]) -> None:
     """(x - mean) / (sqrt(mean((x - mean)^2) + e) + f): the normalisation of each channel, or of each pixel."""
     pieces = []
 
     def above(tensor: str, kind: str) -> Step | None:
-        held = makers.get(tensor)
-        if held is None or held.kind != kind:
+        step_above = producers.get(tensor)
+        if step_above is None or step_above.kind != kind:
             return None
-        pieces.append(held)
-        return held
+        pieces.append(step_above)
+        return step_above
 
     apart = above(step.inputs[0], "binary")
-    if apart is None or apart.held["combine"] != "Sub":
+    if apart is None or apart.attrs["combine"] != "Sub":
         return
-    over = getattr(makers.get(apart.inputs[1]), "kind", "")
+    over = getattr(producers.get(apart.inputs[1]), "kind", "")
     middle = above(apart.inputs[1], over) if over in ("mean", "pixel_mean") else None
     if middle is None or middle.inputs != (apart.inputs[0],):
         return
     tensor, outside, inside = step.inputs[1], 0.0, 0.0
     for root in (False, True):
-        held = makers.get(tensor)
-        if held is not None and held.kind == "affine" and np.all(held.held["scale"] == 1):
-            shift = held.held["shift"]
+        source = producers.get(tensor)
+        if source is not None and source.kind == "affine" and np.all(source.attrs["scale"] == 1):
+            shift = source.attrs["shift"]
             if np.any(shift != shift[0]):
                 return
-            pieces.append(held)
-            tensor = held.inputs[0]
+            pieces.append(source)
+            tensor = source.inputs[0]
             outside, inside = (outside, float(shift[0])) if root else (float(shift[0]), inside)
         if not root:
-            held = above(tensor, "act")
-            if held is None or held.held["act"] != "SQUARE_ROOT":
+            source = above(tensor, "act")
+            if source is None or source.attrs["act"] != "SQUARE_ROOT":
                 return
-            tensor = held.inputs[0]
+            tensor = source.inputs[0]
     variance = above(tensor, over)
-    square = makers.get(variance.inputs[0]) if variance is not None else None
+    square = producers.get(variance.inputs[0]) if variance is not None else None
     if square is None:
         return
-    product = square.kind == "binary" and square.held["combine"] == "Mul" and set(square.inputs) == {apart.output}
-    power = square.kind == "act" and square.held["act"] == "SQUARE" and square.inputs == (apart.output,)
+    product = square.kind == "binary" and square.attrs["combine"] == "Mul" and set(square.inputs) == {apart.output}
+    power = square.kind == "act" and square.attrs["act"] == "SQUARE" and square.inputs == (apart.output,)
     if not (product or power):
         return
     pieces.append(square)
@@ -197,10 +197,10 @@ def _normalised(found: Steps, step: Step, makers: dict[str, Step]) -> None:
         return
     gone = {piece.output for piece in pieces}
     for piece in pieces:
-        readers = {id(reader) for reader in found.readers(piece.output)}
-        if piece.output == found.result or not readers <= {id(p) for p in pieces} | {id(step)}:
+        readers = {id(reader) for reader in steps.readers(piece.output)}
+        if piece.output == steps.result or not readers <= {id(p) for p in pieces} | {id(step)}:
             return
-    ones = np.ones(found.shapes[step.output][0])
+    ones = np.ones(steps.shapes[step.output][0])
     step.kind, step.inputs = "norm" if over == "mean" else "layer", (apart.inputs[0],)
-    step.held = {"gamma": ones, "beta": 0 * ones, "epsilon": inside, "outside": outside, "channels": 1}
-    found.steps[:] = [held for held in found.steps if held.output not in gone]
+    step.attrs = {"gamma": ones, "beta": 0 * ones, "epsilon": inside, "outside": outside, "channels": 1}
+    steps.steps[:] = [kept for kept in steps.steps if kept.output not in gone]

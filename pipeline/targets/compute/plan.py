@@ -1,7 +1,7 @@
 """A plan: which kernels run in which order on which buffers, as data.
 
-Sizes are not in it: every value says how its size follows from another's, so that a plan runs at any size of the
-picture. Tables of dispatches are for people; `file` writes the same data for the C# engine.
+It contains no sizes: the size of each value is a function of the size of another, so that a plan runs at any size
+of the picture. `described` prints it as a table; `file` writes it for the C# engine.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 from pipeline.support.size import Size
 
 PICTURE = 0
-"""The number of the value that is the camera's picture."""
+"""The number of the value that is the input picture."""
 
 
 def blocks(channels: int) -> int:
-    """How many elements of four channels hold these channels."""
+    """The number of four-channel elements that store this many channels."""
     return -(-channels // 4)
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How a length follows from another: floor((length * mul + add) / div)."""
+    """A side length as a function of another: floor((length * mul + add) / div)."""
 
     mul: int = 1
     add: int = 0
@@ -36,10 +36,11 @@ class Extent:
 
 @dataclass
 class Value:
-    """A picture of `channels` channels that some kernel writes. Its size follows from that of value `source`.
+    """A feature map of `channels` channels that a kernel writes; its size is computed from that of value `source`.
 
-    It lies in the buffer of value `root` from block `first_block` on (its own, unless it is a part of a joined
-    value). `stored` is False for values of which only the statistics are wanted.
+    It is stored in the buffer of value `root`, starting at block `first_block`; `root` is the value itself unless
+    it is a part of a concatenation. `slot` is the buffer it is assigned to (-1: none). `stored` is False if only
+    its statistics are needed.
     """
 
     number: int
@@ -64,7 +65,7 @@ class Value:
 
 @dataclass
 class Weight:
-    """Constants in the buffer of weights, from element `at` on, and how they are laid out there (`layout`).
+    """Constants in the weight buffer, starting at element `offset`, and their layout there (module `layout`).
 
     kind "conv": data (O, I, KY, KX) with O output channels of all phases; `form` has slices, step_blocks, lanes,
     blocks, phase_blocks, phases. kind "rows": data (rows, channels of all `phases`), for each block of channels
@@ -74,17 +75,19 @@ class Weight:
     kind: str
     data: np.ndarray
     form: Mapping[str, int]
-    at: int = 0
+    offset: int = 0
 
 
 @dataclass
 class Dispatch:
-    """One kernel run. `macros` specialise the kernel file, `fixed` and `real` are constants by name.
+    """The execution of one kernel.
 
-    `first` and `second` are the values read, `output` the one written, `kept` the one that is written on the way
-    of reading. `of` is the dispatch whose statistics a merge reads. `grid` says how many thread groups there are:
-    tiles and slices; pixels and blocks; flat (pixels); blocks; threads (one for each block). `align_corners` is
-    how a resize computes positions (see `constants`).
+    `macros` specialise the kernel's file; `int_constants` and `float_constants` are uniforms by name. `first` and
+    `second` are the numbers of the values read, `output` that of the value written, `kept` that of a fused sum
+    which the kernel also stores because later dispatches read it (-1: none). `statistics_of` is the dispatch whose
+    statistics a merge combines. `grid` selects the number of thread groups: "tiles" (tiles x slices), "pixels"
+    (tiles x blocks of channels), "flat" (tiles), "blocks" (one per block of channels), "threads" (one thread per
+    block). `align_corners`: how a resize maps positions (see `constants`).
     """
 
     kernel: str
@@ -94,9 +97,9 @@ class Dispatch:
     second: int = -1
     output: int = -1
     kept: int = -1
-    of: Dispatch | None = None
-    fixed: dict[str, int] = field(default_factory=dict)
-    real: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    statistics_of: Dispatch | None = None
+    int_constants: dict[str, int] = field(default_factory=dict)
+    float_constants: dict[str, tuple[float, ...]] = field(default_factory=dict)
     align_corners: bool = False
     nodes: tuple[str, ...] = ()
     title: str = ""
@@ -107,7 +110,7 @@ class Dispatch:
 
 @dataclass
 class Plan:
-    """A compiled network. `size` is the nominal one; `channels` are those of picture and result."""
+    """A compiled network. `size`: nominal size of the input; `channels`: those of the input and the output."""
 
     dispatches: list[Dispatch]
     values: list[Value]
@@ -119,35 +122,35 @@ class Plan:
     half: bool = False
     slots: int = 0
     names: tuple[str, str] = ("input", "output")
-    """What the graph called its input and its output."""
+    """Names of the graph's input and output."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     styles: Mapping[int, np.ndarray] = field(default_factory=dict)
-    """By the number of a weight, its data for each of several styles: (styles, *shape of the weight)."""
+    """For each weight that differs between styles, by its number: an array (styles, *shape of the weight)."""
     style_count: int = 1
 
     def sizes(self, size: Size) -> list[Size]:
-        """The size of every value for a picture of this size.
+        """The size of every value for a picture of this size, by the value's number.
 
-        ValueError where one would be empty, or parts of a joined value would not fit together: some sizes in the
-        graph are constants.
+        Raises ValueError if a value would be empty, or if the parts of a concatenation would differ in size, which
+        happens when the graph contains constant sizes.
         """
-        found: list[Size] = []
+        sizes: list[Size] = []
         for value in self.values:
             if value.number == PICTURE:
-                found.append(size)
+                sizes.append(size)
                 continue
-            above = found[value.source]
-            made = Size(value.width.of(above.width), value.height.of(above.height))
-            if min(made.hw) < 1:
+            source = sizes[value.source]
+            computed = Size(value.width.of(source.width), value.height.of(source.height))
+            if min(computed.hw) < 1:
                 raise ValueError(f"a picture of {size} is too small for this network")
-            found.append(made)
+            sizes.append(computed)
         for value in self.values:
-            if found[value.number] != found[value.root]:
+            if sizes[value.number] != sizes[value.root]:
                 raise ValueError(f"parts of the network do not fit together for a picture of {size}")
-        return found
+        return sizes
 
     def slot_elements(self, size: Size) -> list[int]:
-        """Elements of four channels that each buffer needs for a picture of this size."""
+        """The number of four-channel elements each buffer must have for a picture of this size."""
         sizes = self.sizes(size)
         elements = [0] * self.slots
         for value in self.values:

@@ -1,4 +1,4 @@
-"""The rules of the compute family: what its compiler refuses."""
+"""The validation rules of the compute family: one finding for each node that its compiler refuses."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
     from pipeline.validation.kinds import Kind
     from pipeline.validation.view import View
 
-_KEPT = "_compute_refused"
-"""Under which name a view keeps what the compiler said."""
+_CACHE = "_compute_refused"
+"""Attribute of a view that caches the result of the compiler."""
 _TRIAL = Size(512, 512)
-"""At what a graph is compiled that declares no size: whatever it halves, it can be halved."""
+"""The size at which a graph without a declared size is compiled; it can be halved nine times."""
 
 
 def compiles(view: View, rule: Rule) -> Found:
-    """What the compiler refuses of the network as a whole."""
+    """Findings about the network as a whole."""
     for refused in _refused(view):
         if refused.operator == "Network":
             yield None, Hit(refused.reason, fix=refused.fix)
 
 
 def compiled(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """What the compiler refuses at this node."""
+    """Findings about this node."""
     for refused in _refused(view):
         if refused.node == node.name and refused.operator == node.op_type:
             yield Hit(refused.reason, fix=refused.fix)
 
 
 def _refused(view: View) -> tuple[Refused, ...]:
-    """What the compiler says of a model, found out once; a plan was compiled already, and has nothing here."""
-    held: tuple[Refused, ...] | None = getattr(view, _KEPT, None)
-    if held is None:
-        held = _compiled(view)
-        setattr(view, _KEPT, held)
-    return held
+    """What the compiler refuses of a model, cached in the view; nothing for a plan, which is compiled already."""
+    refused: tuple[Refused, ...] | None = getattr(view, _CACHE, None)
+    if refused is None:
+        refused = _compiled(view)
+        setattr(view, _CACHE, refused)
+    return refused
 
 
 def _compiled(view: View) -> tuple[Refused, ...]:
     from pipeline.targets.compute.compiler import compile_graph
     from pipeline.targets.compute.described import DOMAIN
 
-    whole = len(view.inputs) == len(view.outputs) == 1 and not any(node.domain == DOMAIN for node in view.nodes)
-    graph = view.surgeon if whole else None
+    is_graph = len(view.inputs) == len(view.outputs) == 1 and not any(node.domain == DOMAIN for node in view.nodes)
+    graph = view.surgeon if is_graph else None
     if graph is None:
         return ()
     shape = graph.inputs[0].shape
@@ -62,10 +62,10 @@ def _compiled(view: View) -> tuple[Refused, ...]:
 
 
 def one_picture(view: View, rule: Rule) -> Found:
-    """One picture goes in and one comes out."""
+    """A finding if the model has not exactly one input and one output."""
     for what, names in (("input", list(view.inputs)), ("output", view.outputs)):
         if len(names) != 1:
-            yield None, Hit(f"it has {len(names)} {what}s, and one picture is what a kernel reads and paints")
+            yield None, Hit(f"it has {len(names)} {what}s, but kernels read one picture and write one")
 
 
 KINDS: dict[str, Kind] = {"compiled": compiled}

@@ -1,4 +1,4 @@
-"""Reads operators that move or gather pixels and channels: convolutions, pools, padding, resizing, reshapes."""
+"""Reads operators that combine or move pixels and channels: convolutions, pools, padding, resizing, reshapes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _pads(
     node: gs.Node, shapes: Shapes, kernel: tuple[int, ...], strides: tuple[int, ...], dilations: Any
 ) -> tuple:
-    """(top, left, bottom, right) of a window operator."""
+    """Pads (top, left, bottom, right) of a convolution or pool; raises Unsupported if they depend on the size."""
     auto = n.text(node, "auto_pad", "NOTSET")
     if auto == "VALID":
         return (0, 0, 0, 0)
@@ -51,8 +51,8 @@ def convolution(node: gs.Node, shapes: Shapes) -> list[Step]:
     strides, dilations = n.ints(node, "strides", (1, 1)), n.ints(node, "dilations", (1, 1))
     kernel = (weight.shape[2], weight.shape[3])
     if transposed:
-        more = n.ints(node, "output_padding", (0, 0))
-        pads = _transposed_pads(node, kernel, strides, dilations, more)
+        output_padding = n.ints(node, "output_padding", (0, 0))
+        pads = _transposed_pads(node, kernel, strides, dilations, output_padding)
         return [
             step(
                 "transposed",
@@ -63,7 +63,7 @@ def convolution(node: gs.Node, shapes: Shapes) -> list[Step]:
                 strides=strides,
                 dilations=dilations,
                 pads=pads,
-                more=more,
+                more=output_padding,
             )
         ]
     pads = _pads(node, shapes, kernel, strides, dilations)
@@ -73,9 +73,9 @@ def convolution(node: gs.Node, shapes: Shapes) -> list[Step]:
 
 
 def _transposed_pads(
-    node: gs.Node, kernel: tuple[int, int], strides: Any, dilations: Any, more: Any
+    node: gs.Node, kernel: tuple[int, int], strides: Any, dilations: Any, output_padding: Any
 ) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right) that a transposed convolution takes off; SAME_* gives stride times the size."""
+    """Rows and columns (top, left, bottom, right) that a transposed convolution crops; SAME_*: stride x size."""
     auto = n.text(node, "auto_pad", "NOTSET")
     if "output_shape" in node.attrs:
         raise Unsupported(
@@ -87,7 +87,7 @@ def _transposed_pads(
         return (top, left, bottom, right) if auto == "NOTSET" else (0, 0, 0, 0)
     sides = []
     for axis in (0, 1):
-        total = max(0, (kernel[axis] - 1) * dilations[axis] + 1 - strides[axis] + more[axis])
+        total = max(0, (kernel[axis] - 1) * dilations[axis] + 1 - strides[axis] + output_padding[axis])
         small, large = total // 2, total - total // 2
         sides.append((small, large) if auto == "SAME_UPPER" else (large, small))
     return sides[0][0], sides[1][0], sides[0][1], sides[1][1]
@@ -110,10 +110,10 @@ def pad(node: gs.Node, shapes: Shapes) -> list[Step]:
     return [step("pad", node, pads=(pads[2], pads[3], pads[6], pads[7]), mode=mode, value=value)]
 
 
-def cut(node: gs.Node, shapes: Shapes) -> list[Step]:
+def slice_(node: gs.Node, shapes: Shapes) -> list[Step]:
     shape = shapes.static(node.inputs[0])
     if shape is None or len(shape) != 4:
-        raise Unsupported("only slices of pictures are carried", ELSEWHERE)
+        raise Unsupported("only slices of pictures are supported", ELSEWHERE)
     starts, ends = constant(node, 1, "starts"), constant(node, 2, "ends")
     if starts is None or ends is None:
         raise Unsupported("its starts or ends are missing")
@@ -126,20 +126,20 @@ def cut(node: gs.Node, shapes: Shapes) -> list[Step]:
         ranges[axis] = slice(int(start), int(end)).indices(shape[axis])[:2]
     if ranges[0] != (0, shape[0]):
         raise Unsupported("a slice of the batch is not a picture", ELSEWHERE)
-    steps_made = []
-    cut = [(ranges[axis][0], shape[axis] - ranges[axis][1]) for axis in (2, 3)]
-    spatial = any(side for pair in cut for side in pair)
+    slices = []
+    cropped = [(ranges[axis][0], shape[axis] - ranges[axis][1]) for axis in (2, 3)]
+    spatial = any(side for pair in cropped for side in pair)
     if ranges[1] != (0, shape[1]):
-        made = step("channels", node, first=ranges[1][0], count=ranges[1][1] - ranges[1][0])
+        channels = step("channels", node, first=ranges[1][0], count=ranges[1][1] - ranges[1][0])
         if spatial:
             raise Unsupported("a slice of channels and pixels at once has no kernel here", "Split it in two.")
-        steps_made.append(made)
+        slices.append(channels)
     elif spatial:
-        pads = (-cut[0][0], -cut[1][0], -cut[0][1], -cut[1][1])
-        steps_made.append(step("pad", node, pads=pads, mode="constant", value=0.0))
+        pads = (-cropped[0][0], -cropped[1][0], -cropped[0][1], -cropped[1][1])
+        slices.append(step("pad", node, pads=pads, mode="constant", value=0.0))
     else:
-        steps_made.append(step("same", node))
-    return steps_made
+        slices.append(step("same", node))
+    return slices
 
 
 def split(node: gs.Node, shapes: Shapes) -> list[Step]:
@@ -147,13 +147,13 @@ def split(node: gs.Node, shapes: Shapes) -> list[Step]:
     axis = int(node.attrs.get("axis", 0))
     if shape is None or len(shape) != 4 or axis % 4 != 1:
         raise Unsupported("only channels are split here", ELSEWHERE)
-    made, first = [], 0
+    parts, first = [], 0
     for tensor in node.outputs:
         part = shapes.static(tensor)
         if part is None:
             raise Unsupported("the number of channels is not known")
         count = part[1]
-        made.append(
+        parts.append(
             Step(
                 "channels",
                 node.name,
@@ -164,7 +164,7 @@ def split(node: gs.Node, shapes: Shapes) -> list[Step]:
             )
         )
         first += count
-    return made
+    return parts
 
 
 def concat(node: gs.Node, shapes: Shapes) -> list[Step]:
@@ -201,7 +201,7 @@ def resize(node: gs.Node, shapes: Shapes) -> list[Step]:
 
 
 def _scale_of(node: gs.Node, axis: int, before: int, after: int) -> float:
-    """The factor along an axis: the declared one, or what the declared sizes come to."""
+    """The scale along an axis: the declared one, or the ratio of the declared sizes."""
     place = 1 if node.op == "Upsample" or len(node.inputs) == 2 else 2
     scales = constant(node, place, "scales")
     if scales is not None and scales.size == 4:
@@ -246,7 +246,7 @@ def mean(node: gs.Node, shapes: Shapes) -> list[Step]:
 
 
 def dense(node: gs.Node, shapes: Shapes) -> list[Step]:
-    """A dense layer on the one pixel that a global pooling left: a 1x1 convolution."""
+    """A dense layer after global pooling, as a 1x1 convolution of one pixel."""
     weight = required(node, 1, "weight")
     shape = shapes.static(node.inputs[0])
     if shape is None or len(shape) != 2 or shape[0] != 1 or weight.ndim != 2:
@@ -281,7 +281,7 @@ def reshape(node: gs.Node, shapes: Shapes) -> list[Step]:
         one, other = picture_shape(tuple(before)), picture_shape(tuple(after))
         if one is not None and one == other:
             return [step("same", node)]
-    raise Unsupported("it moves data between channels and pixels in a way that no kernel here has", LOWERED)
+    raise Unsupported("it moves data between channels and pixels in a way that no kernel supports", LOWERED)
 
 
 def transpose(node: gs.Node, shapes: Shapes) -> list[Step]:
@@ -290,8 +290,8 @@ def transpose(node: gs.Node, shapes: Shapes) -> list[Step]:
     moved = [size for size in (after or ()) if size != 1] == [size for size in (before or ()) if size != 1]
     if before is not None and moved and picture_shape(tuple(before)) == picture_shape(tuple(after or ())):
         return [step("same", node)]
-    raise Unsupported("only a transposition that moves nothing is carried", LOWERED)
+    raise Unsupported("only a transposition that moves no data is supported", LOWERED)
 
 
-def unchanged(node: gs.Node, shapes: Shapes) -> list[Step]:
+def identity(node: gs.Node, shapes: Shapes) -> list[Step]:
     return [step("same", node)]

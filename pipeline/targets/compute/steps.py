@@ -1,4 +1,4 @@
-"""What a graph is to the compiler: steps on pictures, and nodes that are not carried."""
+"""The compiler's view of a graph: a list of steps on feature maps, and the nodes that are not supported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Refused:
-    """A node that the compiler does not carry, why, and what can be done."""
+    """A node that the compiler does not support, the reason, and a remedy."""
 
     node: str
     operator: str
@@ -26,14 +26,14 @@ class Unsupported(Exception):
 
 @dataclass
 class Step:
-    """One operation on pictures. `kind` names it, `held` are its constants by name (see `operators`)."""
+    """An operation on feature maps. `kind` selects its handler in `compiler`; `attrs`: constants by name."""
 
     kind: str
     node: str
     operator: str
     inputs: tuple[str, ...]
     output: str
-    held: dict[str, Any] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Steps:
     result: str
     shapes: dict[str, tuple[int, int, int]]
     declared_result: str = ""
-    """The name of the graph's output, where `result` is the tensor that it is the same as."""
+    """The name of the graph's output, which may be an alias of the tensor `result`."""
 
     def readers(self, tensor: str) -> list[Step]:
         """The steps that read a tensor."""

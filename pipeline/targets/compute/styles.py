@@ -1,4 +1,4 @@
-"""Plans that differ only in weights become one that holds the weights of all, mixed when a style is chosen."""
+"""Joins plans that differ only in their weights into one plan with several styles, and mixes styles."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from pipeline.targets.compute.plan import Plan
 
 
 def joined(plans: Sequence[Plan]) -> Plan:
-    """The first plan with the weights of all (`Plan.styles`). The plans' order is that of the styles.
+    """The first plan, with the weights of all plans as its styles (`Plan.styles`), in the order of the plans.
 
-    What a kernel reads is linear in each weight, and weights that depend on the style are interpolated by
-    themselves: a mix is the network with interpolated constants where no product of two of them was folded; the
-    proof says so. Raises PipelineError `styles-differ` where the plans differ in more.
+    A mix interpolates each weight that differs. This is the network with interpolated constants as long as no
+    product of two style-dependent constants was folded into one weight; the proof checks that. Raises
+    PipelineError `styles-differ` if the plans differ in more than weights.
     """
     first = plans[0]
-    whole = [file.write(replace(plan, weights=[])) for plan in plans]
-    shapes = [[(held.kind, held.at, dict(held.form), held.data.shape) for held in plan.weights] for plan in plans]
-    if any(held != whole[0] for held in whole) or any(held != shapes[0] for held in shapes):
+    plan_files = [file.write(replace(plan, weights=[])) for plan in plans]
+    shapes = [
+        [(weight.kind, weight.offset, dict(weight.form), weight.data.shape) for weight in plan.weights]
+        for plan in plans
+    ]
+    if any(plan_file != plan_files[0] for plan_file in plan_files) or any(shape != shapes[0] for shape in shapes):
         raise PipelineError(
             "styles-differ",
             "the bound styles do not make one network: their kernels differ",
@@ -31,16 +34,18 @@ def joined(plans: Sequence[Plan]) -> Plan:
         )
     styles = {}
     for number in range(len(first.weights)):
-        held = np.stack([plan.weights[number].data for plan in plans])
-        if (held != held[0]).any():
-            styles[number] = held
+        stacked = np.stack([plan.weights[number].data for plan in plans])
+        if (stacked != stacked[0]).any():
+            styles[number] = stacked
     return replace(first, styles=styles, style_count=len(plans))
 
 
 def mixed(plan: Plan, weights: Sequence[float]) -> Plan:
-    """The plan of a mix of its styles, a plan of one style."""
+    """A plan of one style: the weighted sum of the styles of a plan; `weights` has one factor per style."""
     share = np.asarray(weights, np.float32)
-    held = list(plan.weights)
+    weights_of_mix = list(plan.weights)
     for number, values in plan.styles.items():
-        held[number] = replace(held[number], data=np.tensordot(share, values, axes=1).astype(np.float32))
-    return replace(plan, weights=held, styles={}, style_count=1)
+        weights_of_mix[number] = replace(
+            weights_of_mix[number], data=np.tensordot(share, values, axes=1).astype(np.float32)
+        )
+    return replace(plan, weights=weights_of_mix, styles={}, style_count=1)

@@ -1,4 +1,4 @@
-"""Reads operators that change each value by itself, or by statistics: normalisations, activations, arithmetic."""
+"""Reads elementwise operators and normalisations."""
 
 from __future__ import annotations
 
@@ -43,13 +43,15 @@ def group_norm(node: gs.Node, shapes: Shapes) -> list[Step]:
 def mean_variance(node: gs.Node, shapes: Shapes) -> list[Step]:
     shape = shapes.static(node.inputs[0])
     if shape is None or sorted(n.ints(node, "axes", (0, 2, 3))) not in ([0, 2, 3], [2, 3]):
-        raise Unsupported("only the normalisation of each channel by itself is carried", ELSEWHERE)
+        raise Unsupported("only the normalisation of each channel by itself is supported", ELSEWHERE)
     ones = np.ones(shape[1])
     return [step("norm", node, gamma=ones, beta=0 * ones, epsilon=1e-9, channels=1)]
 
 
 def layer_norm(node: gs.Node, shapes: Shapes) -> list[Step]:
-    raise Unsupported("layer norm is carried over channels, between transpositions that put them last", ELSEWHERE)
+    raise Unsupported(
+        "layer norm is supported over channels only, between transpositions that put them last", ELSEWHERE
+    )
 
 
 def activation(kind: str, *bounds: tuple[str, float]) -> Any:
@@ -78,29 +80,29 @@ def prelu(node: gs.Node, shapes: Shapes) -> list[Step]:
     return [step("act", node, act="PRELU", bounds=(), slopes=_per_channel(slope, node, shapes))]
 
 
-def _per_channel(held: np.ndarray, node: gs.Node, shapes: Shapes) -> np.ndarray:
-    """A constant that broadcasts only along channels, as one number for each channel."""
+def _per_channel(constant: np.ndarray, node: gs.Node, shapes: Shapes) -> np.ndarray:
+    """A constant as a vector of one number per channel; raises Unsupported if it varies along other axes."""
     shape = shapes.static(node.outputs[0])
     if shape is None:
         raise Unsupported("the number of channels is not known")
     channels = shape[1] if len(shape) > 1 else shape[0]
-    held = np.asarray(held, np.float64)
-    if held.size == 1:
-        return np.full(channels, float(held.reshape(())))
-    along = held.ndim - len(shape) + 1 if len(shape) > 1 else 0
-    if held.size == channels and 0 <= along < held.ndim and held.shape[along] == channels:
-        return held.reshape(-1)
-    raise Unsupported(f"a constant of shape {held.shape} is not one number for each channel", ELSEWHERE)
+    constant = np.asarray(constant, np.float64)
+    if constant.size == 1:
+        return np.full(channels, float(constant.reshape(())))
+    along = constant.ndim - len(shape) + 1 if len(shape) > 1 else 0
+    if constant.size == channels and 0 <= along < constant.ndim and constant.shape[along] == channels:
+        return constant.reshape(-1)
+    raise Unsupported(f"a constant of shape {constant.shape} is not one number for each channel", ELSEWHERE)
 
 
 def binary(node: gs.Node, shapes: Shapes) -> list[Step]:
     left, right = (n.value(tensor) for tensor in node.inputs)
     first = left is not None
-    held = left if left is not None else right
-    if held is None:
+    constant = left if left is not None else right
+    if constant is None:
         return [step("binary", node, list(node.inputs), combine=node.op)]
     variable = node.inputs[1 if first else 0]
-    value = _per_channel(held, node, shapes)
+    value = _per_channel(constant, node, shapes)
     one = np.ones_like(value)
     if node.op == "Add":
         scale, shift = one, value
@@ -120,14 +122,14 @@ def negative(node: gs.Node, shapes: Shapes) -> list[Step]:
     return [step("affine", node, scale=-one, shift=0 * one)]
 
 
-def extreme(node: gs.Node, shapes: Shapes) -> list[Step]:
-    held = [(tensor, n.value(tensor)) for tensor in node.inputs]
-    constants = [value for _, value in held if value is not None]
-    if len(held) != 2 or len(constants) != 1 or constants[0].size != 1:
-        raise Unsupported(f"{node.op} is carried against one number", ELSEWHERE)
+def min_max(node: gs.Node, shapes: Shapes) -> list[Step]:
+    operands = [(tensor, n.value(tensor)) for tensor in node.inputs]
+    constants = [value for _, value in operands if value is not None]
+    if len(operands) != 2 or len(constants) != 1 or constants[0].size != 1:
+        raise Unsupported(f"{node.op} is supported with one constant number only", ELSEWHERE)
     bound = float(constants[0].reshape(()))
     bounds = (bound, 3.0e38) if node.op == "Max" else (-3.0e38, bound)
-    return [step("act", node, [next(t for t, value in held if value is None)], act="CLIP", bounds=bounds)]
+    return [step("act", node, [next(t for t, value in operands if value is None)], act="CLIP", bounds=bounds)]
 
 
 def power(node: gs.Node, shapes: Shapes) -> list[Step]:

@@ -1,4 +1,7 @@
-"""What is folded into reading a value: at most two terms, each with scales and activations, then padding."""
+"""Views: operations that are fused into reading a value, instead of being dispatched.
+
+A view has at most two terms, each a stored value with scales and activations, combined and then padded.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 NEUTRAL = ("reflect", "edge")
-"""Ways of padding with pixels of the picture itself, with which whatever works on single pixels commutes."""
+"""Padding modes that repeat pixels of the picture, so that elementwise operations commute with them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """A constant scale and shift for each channel."""
+    """A constant scale and shift per channel: x * scale + shift."""
 
     scale: np.ndarray
     shift: np.ndarray
@@ -27,14 +30,14 @@ class Affine:
 
 @dataclass(frozen=True)
 class Table:
-    """A normalisation: a merge of statistics leaves mean, scale and shift from element `at` of the tables on."""
+    """A normalisation: a merge writes mean, scale and shift to the table buffer, starting at element `offset`."""
 
-    at: int
+    offset: int
 
 
 @dataclass(frozen=True, eq=False)
-class Act:
-    """An activation: its kind, bounds as its kernel reads them, and slopes for each channel where it has them."""
+class Activation:
+    """An activation: its kind, its parameters in the order of Common.hlsl, and slopes per channel for PReLU."""
 
     kind: str
     bounds: tuple[float, ...] = ()
@@ -47,11 +50,11 @@ class Act:
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """A stored value, and what happens to it when it is read."""
+    """A stored value and the operations applied when it is read: `norm`, `act`, then `later`."""
 
     value: int
     norm: Table | Affine | None = None
-    act: Act | None = None
+    act: Activation | None = None
     later: Affine | None = None
 
     @property
@@ -59,7 +62,7 @@ class Term:
         return self.norm is None and self.act is None and self.later is None
 
     def scaled(self, affine: Affine) -> Term:
-        """This term with a scale and shift after everything."""
+        """This term followed by a scale and shift."""
         if self.later is not None:
             return replace(self, later=self.later.then(affine))
         if self.act is None and isinstance(self.norm, Affine):
@@ -68,16 +71,18 @@ class Term:
             return replace(self, norm=affine)
         return replace(self, later=affine)
 
-    def activated(self, act: Act) -> Term | None:
-        """This term with an activation after everything; None where there is no room."""
+    def activated(self, act: Activation) -> Term | None:
+        """This term followed by an activation; None if the term already has one."""
         return replace(self, act=act) if self.act is None and self.later is None else None
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A tensor of the graph as stored values and what is done on reading them.
+    """A tensor of the graph, as stored values and the operations applied when it is read.
 
-    `up` repeats pixels, then `pads` (top, left, bottom, right; negative crops) of `mode` are added.
+    Terms `a` and `b` are combined by `combine` ("Add", "Sub", "Mul", "Div"), then follow `norm` and `act`, nearest
+    upsampling by `up`, and padding by `pads` (top, left, bottom, right; negative: crop) in `mode`. `spread`: `b`
+    is broadcast over pixels (1) or over channels (2).
     """
 
     a: Term
@@ -85,36 +90,36 @@ class View:
     b: Term | None = None
     spread: int = 0
     corner: tuple[int, int] = (0, 0)
-    """Row and column of the second value at which the first one's first pixel lies."""
+    """Row and column of `b` that align with the first pixel of `a`."""
     norm: Affine | None = None
-    act: Act | None = None
+    act: Activation | None = None
     up: int = 1
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     mode: str = "constant"
     pad_value: float = 0.0
     origin: str = ""
-    """The tensor that this is before upsampling and padding, where it has some."""
+    """The tensor before upsampling and padding, if there are any."""
 
     @property
     def plain(self) -> bool:
-        return self.single and self.a.plain and self.unmoved
+        return self.single and self.a.plain and self.pixel_aligned
 
     @property
     def single(self) -> bool:
         return self.b is None and self.norm is None and self.act is None
 
     @property
-    def unmoved(self) -> bool:
+    def pixel_aligned(self) -> bool:
         return self.up == 1 and not any(self.pads)
 
     @property
     def commutes(self) -> bool:
-        """Whether what works on single pixels may be done before the padding."""
+        """Whether an elementwise operation may be applied before the padding instead of after it."""
         return not any(self.pads) or self.mode in NEUTRAL or all(pad <= 0 for pad in self.pads)
 
     @property
     def costly(self) -> bool:
-        """Whether reading a pixel many times should be avoided."""
+        """Whether it is cheaper to store the view than to evaluate it several times per pixel."""
         acts = [self.a.act, self.act, self.b.act if self.b is not None else None]
         return self.b is not None or any(act is not None and act.costly for act in acts)
 
@@ -127,7 +132,7 @@ class View:
             return None
         return replace(self, norm=affine if self.norm is None else self.norm.then(affine))
 
-    def activated(self, act: Act) -> View | None:
+    def activated(self, act: Activation) -> View | None:
         if not self.commutes:
             return None
         if self.single:

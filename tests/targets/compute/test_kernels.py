@@ -38,7 +38,7 @@ def test_kernels_and_emulation_compute_the_network(name):
         executor = execution.Executor(plan, size, guard=GUARD)
         for _ in range(2):
             painted = executor.run(picture)
-        assert executor.guards_hold()
+        assert executor.guards_intact()
         assert painted.shape == expected.shape
         assert 255 * np.abs(painted - expected).max() < 0.05
         assert 255 * np.abs(emulated(picture) - expected).max() < 0.05
@@ -51,7 +51,7 @@ def test_half_precision_is_what_the_emulation_computes():
     picture = np.random.default_rng(2).random((1, 3, *plan.size.hw), dtype=np.float32)
     executor = execution.Executor(plan, plan.size, guard=GUARD)
     painted = executor.run(picture)
-    assert executor.guards_hold()
+    assert executor.guards_intact()
     apart = np.sqrt(((painted - emulation.runner(plan)(picture)) ** 2).mean())
     rounded = np.sqrt(((painted - run(session(model(graph)), picture)) ** 2).mean())
     assert 0 < 2 * apart < rounded < 10 ** (-55 / 20)

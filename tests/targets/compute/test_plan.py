@@ -10,7 +10,7 @@ from pipeline.graph import to_model
 from pipeline.graph.runtime import run, session
 from pipeline.support.size import Size
 from pipeline.targets.compute import described, emulation, execution
-from pipeline.targets.compute.assembly import KINDS
+from pipeline.targets.compute.builder import KINDS
 from pipeline.targets.compute.compiler import compile_graph
 from pipeline.targets.compute.kernels import variants
 from pipeline.targets.compute.plan import PICTURE
@@ -34,10 +34,10 @@ def test_a_style_network_is_a_convolution_and_a_merge_for_each_layer():
 
 def test_biases_in_front_of_a_norm_are_left_out():
     plan = plan_of("style")
-    rows = {weight.at: weight.data for weight in plan.weights}
+    rows = {weight.offset: weight.data for weight in plan.weights}
     for dispatch in plan.dispatches:
         if dispatch.kernel == "Conv" and dispatch.macro("STATISTICS"):
-            assert not rows[dispatch.fixed["BIAS_AT"]].any()
+            assert not rows[dispatch.int_constants["BIAS_AT"]].any()
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))

@@ -1,4 +1,4 @@
-"""A plan under construction: values, weights and dispatches, and reading and writing through views."""
+"""Builds a plan: adds values, weights and dispatches, and reads and writes tensors through views."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy as np
 from pipeline.targets.compute.layout import length as length_of
 from pipeline.targets.compute.plan import PICTURE, Dispatch, Extent, Value, Weight, blocks
 from pipeline.targets.compute.steps import Step, Steps
-from pipeline.targets.compute.views import Act, Table, Term, View
+from pipeline.targets.compute.views import Activation, Table, Term, View
 
 _COMBINES = {"Add": 1, "Sub": 2, "Mul": 3, "Div": 4}
 _WORDS = {1: "+", 2: "-", 3: "*", 4: "/"}
 PIXELS = {"THREADS_X": 8, "THREADS_Y": 8}
-"""Threads of kernels that compute one pixel in each."""
+"""Thread group of kernels that compute one pixel per thread."""
 STATISTICS_PIXELS = {"THREADS_X": 16, "THREADS_Y": 8}
-"""The same where they leave statistics: fewer, larger tiles."""
+"""Thread group of the same kernels if they compute statistics: fewer, larger tiles."""
 KINDS = {
     "RELU": 1,
     "LEAKY": 2,
@@ -39,11 +39,11 @@ KINDS = {
 """The number of each activation in the kernels (Common.hlsl)."""
 
 
-class Assembly:
-    """A plan under construction, and the helpers that steps are compiled with.
+class PlanBuilder:
+    """A plan under construction, with helpers for the handlers of steps.
 
-    `views` says for each tensor how it is read; `makers` which dispatch writes a value; `done` are the numbers of
-    steps that were folded into an earlier one.
+    `views`: how each tensor is read, by its name; `producers`: the dispatch that writes a value, by its number;
+    `done`: the numbers of steps that were fused into an earlier one.
     """
 
     def __init__(self, steps: Steps) -> None:
@@ -52,7 +52,7 @@ class Assembly:
         self.values: list[Value] = []
         self.weights: list[Weight] = []
         self.tables = 0
-        self.makers: dict[int, Dispatch] = {}
+        self.producers: dict[int, Dispatch] = {}
         self.views: dict[str, View] = {}
         self.done: set[int] = set()
         self._known: dict[tuple[str, bytes, tuple[int, ...]], int] = {}
@@ -65,10 +65,10 @@ class Assembly:
         self.values.append(Value(PICTURE, channels, -1, Extent(), Extent(), steps.picture))
         self.views[steps.picture] = View(Term(PICTURE))
 
-    # --- looking around ---
+    # --- readers of tensors ---
 
-    def only_reader(self, tensor: str) -> tuple[int, Step] | None:
-        """The one step that reads a tensor which nobody else sees."""
+    def sole_reader(self, tensor: str) -> tuple[int, Step] | None:
+        """The number and step of the only reader of a tensor; None if there are others or it is the result."""
         readers = self._readers.get(tensor, [])
         if len(readers) != 1 or tensor == self.steps.result or readers[0][1].inputs.count(tensor) > 1:
             return None
@@ -79,19 +79,19 @@ class Assembly:
         return [step for _, step in self._readers.get(tensor, [])]
 
     def read_later(self, number: int, tensor: str) -> bool:
-        """Whether a step behind this one, or the result, still needs a tensor."""
+        """Whether a step after step `number` reads a tensor, or it is the result."""
         later = (i for i, _ in self._readers.get(tensor, []) if i > number and i not in self.done)
         return tensor == self.steps.result or any(True for _ in later)
 
-    # --- making values and constants ---
+    # --- values and constants ---
 
     def value(self, name: str, channels: int, source: int, height: Extent, width: Extent) -> Value:
-        made = Value(len(self.values), channels, source, height, width, name)
-        self.values.append(made)
-        return made
+        value = Value(len(self.values), channels, source, height, width, name)
+        self.values.append(value)
+        return value
 
     def like(self, view: View, name: str, channels: int | None = None) -> Value:
-        """A value of the size of what a view shows."""
+        """Add a value with the size (and by default the channels) of a view."""
         top, left, bottom, right = view.pads
         return self.value(
             name,
@@ -105,31 +105,31 @@ class Assembly:
         return self.values[view.a.value].channels
 
     def add_weight(self, weight: Weight) -> int:
-        """The element at which a weight begins; equal ones are held once."""
+        """The element offset of a weight in the weight buffer; equal weights are stored once."""
         key = (
             weight.kind + repr(sorted(weight.form.items())) + repr(weight.data.shape),
             np.ascontiguousarray(weight.data, np.float32).tobytes(),
             (),
         )
         if key not in self._known:
-            weight.at = self._weights_end
+            weight.offset = self._weights_end
             weight.data = np.ascontiguousarray(weight.data, np.float32)
             self._weights_end += length_of(weight)
             self.weights.append(weight)
-            self._known[key] = weight.at
+            self._known[key] = weight.offset
         return self._known[key]
 
     def rows(self, *rows: np.ndarray, phases: int = 1, length: int = 0) -> int:
-        """Rows of numbers for each channel (phase by phase), padded to `length` blocks of channels."""
+        """Add rows of one number per channel (phase by phase), padded to `length` blocks; returns their offset."""
         data = np.stack([np.asarray(row, np.float64) for row in rows])
         needed = blocks(data.shape[1] // phases) * phases
         return self.add_weight(Weight("rows", data, {"phases": phases, "length": max(length, needed)}))
 
     # --- reading through a view ---
 
-    def reading(self, view: View, dispatch: Dispatch, nodes: bool = True) -> None:
-        """Tell a dispatch what it reads and what is folded in."""
-        m, fixed, real = dispatch.macros, dispatch.fixed, dispatch.real
+    def bind_inputs(self, view: View, dispatch: Dispatch) -> None:
+        """Let a dispatch read a view: sets its inputs, and macros and uniforms for the fused operations."""
+        m, fixed, real = dispatch.macros, dispatch.int_constants, dispatch.float_constants
         dispatch.first = view.a.value
         if view.a.value == PICTURE:
             m["PICTURE"] = self.values[PICTURE].channels
@@ -146,7 +146,7 @@ class Assembly:
         if view.norm is not None:
             m["NORM_SUM"] = 2
             fixed["TABLE_SUM"] = self.rows(view.norm.scale, view.norm.shift)
-        self.act(view.act, "ACT_SUM", "BOUNDS_SUM", "SLOPES_SUM", dispatch)
+        self.bind_activation(view.act, "ACT_SUM", "BOUNDS_SUM", "SLOPES_SUM", dispatch)
         if view.up > 1:
             m["UPSAMPLE"] = view.up
         if view.mode != "constant":
@@ -155,89 +155,95 @@ class Assembly:
             real["PAD_VALUE"] = (view.pad_value,)
 
     def _term(self, term: Term, side: str, dispatch: Dispatch) -> None:
-        m, fixed = dispatch.macros, dispatch.fixed
+        m, fixed = dispatch.macros, dispatch.int_constants
         if isinstance(term.norm, Table):
-            m[f"NORM_{side}"], fixed[f"TABLE_{side}"] = 1, term.norm.at
+            m[f"NORM_{side}"], fixed[f"TABLE_{side}"] = 1, term.norm.offset
         elif term.norm is not None:
             m[f"NORM_{side}"] = 2
             fixed[f"TABLE_{side}"] = self.rows(term.norm.scale, term.norm.shift)
-        self.act(term.act, f"ACT_{side}", f"BOUNDS_{side}", f"SLOPES_{side}", dispatch)
+        self.bind_activation(term.act, f"ACT_{side}", f"BOUNDS_{side}", f"SLOPES_{side}", dispatch)
         if term.later is not None:
             m[f"LATER_{side}"] = 1
             fixed[f"TABLE_{side}_LATER"] = self.rows(term.later.scale, term.later.shift)
 
-    def act(self, act: Act | None, macro: str, bounds: str, slopes: str, dispatch: Dispatch) -> None:
+    def bind_activation(
+        self, act: Activation | None, macro: str, bounds: str, slopes: str, dispatch: Dispatch
+    ) -> None:
         if act is None:
             return
         dispatch.macros[macro] = KINDS[act.kind]
         if act.bounds:
-            dispatch.real[bounds] = act.bounds
+            dispatch.float_constants[bounds] = act.bounds
         if act.slopes is not None:
-            dispatch.fixed[slopes] = self.rows(act.slopes)
+            dispatch.int_constants[slopes] = self.rows(act.slopes)
 
     def emit(self, dispatch: Dispatch) -> Dispatch:
         self.dispatches.append(dispatch)
         if dispatch.output >= 0:
-            self.makers[dispatch.output] = dispatch
+            self.producers[dispatch.output] = dispatch
         return dispatch
 
-    # --- writing a view out ---
+    # --- storing views ---
 
-    def written(self, view: View, name: str, into: Value | None = None, *, statistics: bool = False) -> Value:
-        """A stored value of what a view shows: a pointwise dispatch."""
+    def store_view(self, view: View, name: str, into: Value | None = None, *, statistics: bool = False) -> Value:
+        """Emit a pointwise dispatch that stores a view; returns the value (`into`, if given)."""
         output = into or self.like(view, name)
-        macros = {"SAMPLE": 0 if view.unmoved else 1, "STORE": 1, **(STATISTICS_PIXELS if statistics else PIXELS)}
+        macros = {
+            "SAMPLE": 0 if view.pixel_aligned else 1,
+            "STORE": 1,
+            **(STATISTICS_PIXELS if statistics else PIXELS),
+        }
         if statistics:
             macros["STATISTICS"] = 1
-        dispatch = Dispatch("Pointwise", macros, "pixels", output=output.number, nodes=(name,), title="write out")
-        dispatch.fixed |= {"PAD_TOP": view.pads[0], "PAD_LEFT": view.pads[1]}
-        self.reading(view, dispatch)
+        dispatch = Dispatch("Pointwise", macros, "pixels", output=output.number, nodes=(name,), title="store")
+        dispatch.int_constants |= {"PAD_TOP": view.pads[0], "PAD_LEFT": view.pads[1]}
+        self.bind_inputs(view, dispatch)
         if view.b is not None:
-            dispatch.title = f"write out a {_WORDS[_COMBINES[view.combine]]} b"
+            dispatch.title = f"store a {_WORDS[_COMBINES[view.combine]]} b"
         self.emit(dispatch)
         return output
 
     def stored(self, tensor: str) -> Value:
-        """The tensor as a value that lies in a buffer as it is."""
+        """The tensor as a value in a buffer; emits a dispatch that stores it if necessary."""
         view = self.views[tensor]
         if not view.plain or view.a.value == PICTURE:
-            made = self.written(view, tensor)
-            self.views[tensor] = View(Term(made.number))
+            value = self.store_view(view, tensor)
+            self.views[tensor] = View(Term(value.number))
         return self.values[self.views[tensor].a.value]
 
-    def unmoved(self, tensor: str) -> View:
-        """The tensor as a view without padding and upsampling."""
+    def pixel_aligned(self, tensor: str) -> View:
+        """The tensor as a view without padding and upsampling; stores it if necessary."""
         view = self.views[tensor]
-        if view.unmoved:
+        if view.pixel_aligned:
             return view
         self.stored(tensor)
         return self.views[tensor]
 
     def term(self, tensor: str) -> View:
-        """The tensor as a view of one term, without padding and upsampling."""
+        """The tensor as a view of one term without padding and upsampling; stores it if necessary."""
         view = self.views[tensor]
-        if view.single and view.unmoved:
+        if view.single and view.pixel_aligned:
             return view
         self.stored(tensor)
         return self.views[tensor]
 
-    def paint(self) -> int:
-        """The result goes to the picture that is painted: by the kernel that makes it, or by one more."""
+    def finish(self) -> int:
+        """Let the dispatch that computes the result write the output picture, or add one; returns the result."""
         view = self.views[self.steps.result]
         channels = self.steps.shapes[self.steps.result][0]
         value = self.values[view.a.value]
-        maker = self.makers.get(value.number)
+        producer = self.producers.get(value.number)
         read = any(value.number in (d.first, d.second) for d in self.dispatches)
         alone = view.plain and not read and value.root == value.number
         if (
             not alone
-            or maker is None
-            or maker.kernel == "Merge"
-            or maker.output != value.number
-            or maker.macro("STATISTICS")
+            or producer is None
+            or producer.kernel == "Merge"
+            or producer.output != value.number
+            or producer.macro("STATISTICS")
         ):
-            value = self.written(view, self.steps.result)
-            maker = self.makers[value.number]
-        maker.macros["PAINT"] = channels
-        maker.title += ", paint"
+            value = self.store_view(view, self.steps.result)
+            producer = self.producers[value.number]
+        producer.macros["PAINT"] = channels
+        producer.title += ", to picture"
         return value.number
