@@ -21,7 +21,7 @@ from pipeline.shrink import losses as lost
 from pipeline.shrink import students
 from pipeline.shrink.data import Crops, Pictures
 from pipeline.shrink.distill import DistillOptions, Weights, distill
-from pipeline.shrink.loop import LoopOptions, Painting
+from pipeline.shrink.loop import GreyLevels, LoopOptions
 from pipeline.shrink.teacher import LEVELS
 from pipeline.support.picture_files import picture_files
 
@@ -32,7 +32,7 @@ def bare(teacher: torch.nn.Module, student: torch.nn.Module, pictures: Pictures,
     """Milliseconds of a step of the bare loop."""
     weights, count = Weights(), 65_536 // SIDE**2
     crops, texture, critic = Crops(pictures, 1), lost.Texture(), lost.Critic()
-    painter, painting = Painting(teacher, LEVELS).requires_grad_(False), Painting(student, LEVELS).train()
+    painter, painting = GreyLevels(teacher, LEVELS).requires_grad_(False), GreyLevels(student, LEVELS).train()
     eyes = lost.TeacherEyes(teacher, painter.to_network)
     hints = lost.Hints(teacher, student, torch.device("cpu"))
     optimiser = torch.optim.Adam([*student.parameters(), *hints.parameters()], 1e-3)
@@ -64,7 +64,7 @@ def bare(teacher: torch.nn.Module, student: torch.nn.Module, pictures: Pictures,
 def ours(teacher: sources.Network, student: torch.nn.Module, pictures: Pictures, options: DistillOptions) -> float:
     """Milliseconds of a step of the pipeline's loop."""
     begun: list[float] = []
-    distill(teacher, student, pictures, options, tell=lambda history, done: begun.append(time.process_time()))
+    distill(teacher, student, pictures, options, progress=lambda history, done: begun.append(time.process_time()))
     return (begun[-1] - begun[0]) / (len(begun) - 1) * 1000
 
 

@@ -1,1 +1,1 @@
-"""What models cost side by side: counted, predicted, and measured here in ONNX Runtime."""
+"""Compares the cost of models: counted, predicted, and measured here in ONNX Runtime."""

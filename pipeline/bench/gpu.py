@@ -1,4 +1,4 @@
-"""Timing on this machine's GPU, in bounded time: what would take long is left out, and said."""
+"""Timing on this machine's GPU in bounded time: runs that would take too long are left out and reported."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from pipeline.bench.job import Subject
 
 LONGEST = 20.0
-"""Seconds that a single run may take: a software device needs minutes where a GPU needs milliseconds."""
+"""Maximum seconds of a single run: a software device needs minutes where a GPU needs milliseconds."""
 PROBE = 4
-"""Part of each side of the picture with which the pace of an unknown device is found."""
+"""Divisor of the picture's sides for the first run, which estimates the speed of the device."""
 
 
 class OnGpu:
-    """A model on this machine's GPU. What a run takes at one size tells, by pixels, what the next would take."""
+    """A model on this machine's GPU. The time of the next run is estimated from the last one, per pixel."""
 
     def __init__(self, subject: Subject, seconds: float, longest: float = LONGEST) -> None:
         self._subject, self._seconds, self._longest = subject, seconds, longest
         self._pace: float | None = None
-        """Milliseconds of a pixel, in the last run."""
+        """Milliseconds per pixel in the last run."""
 
-    def measured(self, wanted: Size) -> dict[str, Any] | None:
-        """Milliseconds as `Family.time_on_gpu` gives them; None where only Unity runs the model.
+    def measured(self, requested: Size) -> dict[str, Any] | None:
+        """Milliseconds as `Family.time_on_gpu` returns them; None if only Unity runs the model.
 
-        Where one run would take longer than allowed: {"left_out_seconds": what it would take}.
+        If a run would take too long: {"left_out_seconds": the estimated time}.
         """
-        size = self._subject.sized(wanted)
+        size = self._subject.sized(requested)
         if self._pace is None and self._subject.lowered.fixed_size is None:
             part = Size(max(1, size.width // PROBE), max(1, size.height // PROBE))
             with contextlib.suppress(ValueError):  # too small for this network
@@ -41,7 +41,7 @@ class OnGpu:
         return self._timed(size, self._seconds)
 
     def _timed(self, size: Size, seconds: float) -> dict[str, Any] | None:
-        told = self._subject.on_gpu(size, seconds)
-        if told is not None:
-            self._pace = told["minimum"] / size.pixels
-        return told
+        timing = self._subject.on_gpu(size, seconds)
+        if timing is not None:
+            self._pace = timing["minimum"] / size.pixels
+        return timing

@@ -1,6 +1,6 @@
-"""Benching: what models cost side by side, counted, predicted and measured here in ONNX Runtime.
+"""Benchmarks models: their cost counted, predicted and measured here in ONNX Runtime.
 
-What is timed is the lowered graph with its contract baked in: what Unity would get, so that measured and predicted
+The lowered graph with its contract baked in is timed, as Unity would get it, so that measured and predicted
 numbers are about the same layers.
 """
 
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from pipeline.network import Network
     from pipeline.sources import ReadOptions
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """How to bench. `seconds` bounds the timing of each picture size; `memory` measures in further processes."""
+    """How to benchmark. `seconds` limits the timing of each picture size; `memory` is measured in separate
+    processes."""
 
     sizes: tuple[Size, ...] = SIZES
     target: str = targets.DEFAULT
@@ -44,11 +45,11 @@ class BenchOptions:
     seconds: float = 60.0
     memory: bool = True
     gpu: float = 0.0
-    """Seconds to time each model on this machine's GPU at each size, where its family has kernels of its own.
+    """Seconds for timing each model on this machine's GPU at each size, if its family has kernels of its own.
 
-    Sizes at which a single run would take much longer are left out (`pipeline.bench.gpu`)."""
+    Sizes at which a single run would take too long are left out (`pipeline.bench.gpu`)."""
     device: str | None = None
-    """The class of devices that graphs are arranged for, as in a build; `none` leaves them as they are."""
+    """The device class for which graphs are rearranged, as in a build; `none` disables that."""
 
     def __post_init__(self) -> None:
         targets.get(self.target)
@@ -62,7 +63,7 @@ class BenchOptions:
 
 @dataclass(frozen=True)
 class Subject:
-    """One model, lowered: what is counted, predicted and timed."""
+    """One lowered model, which is counted, predicted and timed."""
 
     label: str
     file: str
@@ -77,7 +78,7 @@ class Subject:
         return size.rounded(self.lowered.size_multiple)
 
     def model(self, size: Size) -> onnx.ModelProto:
-        """The graph, declared at `size`."""
+        """The graph with its input declared at `size`."""
         from pipeline.graph import to_model
 
         graph = self.graph.copy()
@@ -85,9 +86,8 @@ class Subject:
         return to_model(graph)
 
     def on_gpu(self, size: Size, seconds: float) -> dict[str, Any] | None:
-        """Milliseconds of the built model on this machine's GPU at a size at which it runs; None where only Unity
-        runs it.
-        """
+        """Milliseconds of the built model on this machine's GPU at a size at which it runs; None if only Unity
+        runs it."""
         target = self.lowered.target
         return target.family.time_on_gpu(self.lowered.serialised, target, size, seconds)
 
@@ -100,7 +100,7 @@ def prepare(
     device: str | None = "none",
     label: str = "",
 ) -> Subject:
-    """Read a model and lower it; its contract is baked in where it is known."""
+    """Read a model and lower it; its contract is baked in if it is known."""
     from pipeline import sources
     from pipeline.comparison.sides import model_file
 
@@ -110,7 +110,7 @@ def prepare(
 
 
 def lower(network: Network, target: str, label: str, device: str | None = "none") -> Subject:
-    """A network, lowered."""
+    """Lower a network."""
     from pipeline import targets
     from pipeline.build.lowering import lower_network
 
@@ -129,11 +129,11 @@ def bench(
     paths: Sequence[Path | str],
     options: BenchOptions = BenchOptions(),
     read: ReadOptions | None = None,
-    tell: Tell = lambda told: None,
+    progress: Progress = lambda message: None,
 ) -> dict[str, Any]:
-    """Bench the models at each size, as plain data (docs/shrink.md describes it).
+    """Benchmark the models at each size; returns plain data (described in docs/shrink.md).
 
-    `read` holds for the models that it can hold for (`pipeline.sources.several`). Raises PipelineError for a model
+    `read` applies to the models that accept it (`pipeline.sources.several`). Raises PipelineError for a model
     that cannot be read or does not run.
     """
     from pipeline.comparison.sides import model_file
@@ -143,13 +143,13 @@ def bench(
     subjects = []
     own = for_each([model_file(path) for path in paths], read or ReadOptions())
     for path, label, reading in zip(paths, labels([Path(path) for path in paths]), own, strict=True):
-        tell(f"reading {path}")
+        progress(f"reading {path}")
         subjects.append(prepare(path, options.target, reading, options.device, label))
-    return bench_subjects(subjects, options, tell)
+    return bench_subjects(subjects, options, progress)
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """A short name for each file: its stem, with its folder, suffix or number where stems are alike."""
+    """A short name for each file: its stem, with its folder, suffix or number if stems are equal."""
     for name in (lambda p: p.stem, lambda p: p.name, lambda p: f"{p.parent.name}/{p.name}"):
         found = [name(path) for path in paths]
         if len(set(found)) == len(found):
@@ -158,33 +158,33 @@ def labels(paths: Sequence[Path]) -> list[str]:
 
 
 def bench_subjects(
-    subjects: Sequence[Subject], options: BenchOptions = BenchOptions(), tell: Tell = lambda told: None
+    subjects: Sequence[Subject], options: BenchOptions = BenchOptions(), progress: Progress = lambda message: None
 ) -> dict[str, Any]:
-    """Bench what is prepared already."""
+    """Benchmark models that are already prepared."""
     from pipeline.bench.timing import measure, peak_megabytes
 
     models = [_about(subject) for subject in subjects]
     gpus = [OnGpu(subject, options.gpu) for subject in subjects]
-    for wanted in options.sizes:
-        name = str(wanted)
-        sized = {subject.label: subject.model(subject.sized(wanted)) for subject in subjects}
+    for requested in options.sizes:
+        name = str(requested)
+        sized = {subject.label: subject.model(subject.sized(requested)) for subject in subjects}
         times = measure(
             sized,
             runs=options.runs,
             threads=options.threads,
             seconds=options.seconds,
-            tell=partial(_tell_of, tell, name),
+            progress=partial(_progress_of, progress, name),
         )
         for subject, about, gpu in zip(subjects, models, gpus, strict=True):
-            entry = counted(subject, wanted)
+            entry = counted(subject, requested)
             entry["measured"] = times[subject.label].as_dict()
             if options.gpu:
-                tell(f"{name}: {subject.label} on the GPU")
-                entry["gpu"] = gpu.measured(wanted)
+                progress(f"{name}: {subject.label} on the GPU")
+                entry["gpu"] = gpu.measured(requested)
                 if entry["gpu"] is not None and "left_out_seconds" in entry["gpu"]:
-                    tell(f"{name}: left out, a run would take about {entry['gpu']['left_out_seconds']:.0f} s")
+                    progress(f"{name}: left out, a run would take about {entry['gpu']['left_out_seconds']:.0f} s")
             if options.memory:
-                tell(f"{name}: memory of {subject.label}")
+                progress(f"{name}: memory of {subject.label}")
                 entry["grown_megabytes"] = peak_megabytes(sized[subject.label])
             about["sizes"][name] = entry
     return {
@@ -192,28 +192,30 @@ def bench_subjects(
         "target": options.target,
         "threads": options.threads,
         "machine": machine(),
-        "devices": [{**held.as_dict(), "error": held.error} for held in devices_of(targets.get(options.target))],
+        "devices": [
+            {**device.as_dict(), "error": device.error} for device in devices_of(targets.get(options.target))
+        ],
         "sizes": [str(size) for size in options.sizes],
         "models": models,
     }
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on, and how busy it was."""
+    """The machine on which times were measured, and its load."""
     import onnxruntime
 
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "onnxruntime": onnxruntime.__version__,
     }
     if hasattr(os, "getloadavg"):
-        told["load"] = round(os.getloadavg()[0], 2)
-    return told
+        facts["load"] = round(os.getloadavg()[0], 2)
+    return facts
 
 
-def _tell_of(tell: Tell, name: str, told: str) -> None:
-    tell(f"{name}: {told}")
+def _progress_of(progress: Progress, name: str, message: str) -> None:
+    progress(f"{name}: {message}")
 
 
 def _about(subject: Subject) -> dict[str, Any]:
@@ -234,11 +236,11 @@ def _about(subject: Subject) -> dict[str, Any]:
     }
 
 
-def counted(subject: Subject, wanted: Size) -> dict[str, Any]:
-    """What is counted and predicted at a size."""
+def counted(subject: Subject, requested: Size) -> dict[str, Any]:
+    """Counted and predicted cost at a size."""
     from pipeline.cost.model import counted as count
 
-    size = subject.sized(wanted)
+    size = subject.sized(requested)
     return {"run_at": str(size), **count(subject.graph, size, devices_of(subject.lowered.target))}
 
 
@@ -248,14 +250,16 @@ def _style(file: str) -> str:
 
 
 def merge_unity(report: dict[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Put Unity's own measurements beside the predictions; the styles that are none of these models.
+    """Add Unity's own measurements to the predictions; returns the styles that match none of the models.
 
     `measured` is {style: {size: {worker: {"median": ms, ...}}}} as `pipeline.unity.measurements` reads it. A style
     is the model whose source file has its digest, else the one whose file gives a bundle that name.
     """
     strangers = []
     for style, sizes in measured.items():
-        digests = {held.get("source_digest") for workers in sizes.values() for held in workers.values()}
+        digests = {
+            measurement.get("source_digest") for workers in sizes.values() for measurement in workers.values()
+        }
         same = [model for model in report["models"] if model.get("digest") in digests - {None}]
         same = same or [model for model in report["models"] if style in (model["label"], _style(model["file"]))]
         if not same:

@@ -1,4 +1,4 @@
-"""Measuring here: milliseconds of a graph in ONNX Runtime with their spread, and the memory that a run takes."""
+"""Measures a graph in ONNX Runtime: milliseconds with their spread, and the memory of a run."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Spread:
-    """Wall times of one picture in milliseconds: as the user waits, with whatever else the machine did."""
+    """Wall times of one picture in milliseconds, including other load on the machine."""
 
     runs: int
     minimum: float
     median: float
     p95: float
     cpu: float
-    """Least processor time of a run, in milliseconds; with one thread it is what the work itself took, however
-    busy the machine is."""
+    """Minimum processor time of a run in milliseconds; with one thread it is independent of other load."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -43,7 +42,7 @@ class Spread:
 
 
 def timed_session(model: onnx.ModelProto, threads: int = 1) -> onnxruntime.InferenceSession:
-    """A session as whoever wants speed would open it: every optimisation, `threads` threads."""
+    """A session with all optimisations and `threads` threads."""
     import onnxruntime as ort
 
     from pipeline.graph import valid
@@ -61,12 +60,13 @@ def measure(
     runs: int = 5,
     threads: int = 1,
     seconds: float = 60.0,
-    tell: Callable[[str], None] = lambda told: None,
+    progress: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Spread]:
-    """Each model's time for the picture size that it declares, in turn: A B C A B C ..., after one warm-up each.
+    """The time of each model at the picture size that it declares, interleaved (A B C A B C ...), after one
+    warm-up each.
 
-    Taking turns lets the ratios hold where the machine's speed drifts. Stops early, after at least two rounds,
-    once `seconds` have passed. Raises PipelineError `graph-does-not-run`.
+    Interleaving keeps the ratios valid if the machine's speed changes. Stops after `seconds`, but not before two
+    rounds. Raises PipelineError `graph-does-not-run`.
     """
     from pipeline.graph import valid
     from pipeline.graph.runtime import check
@@ -98,7 +98,7 @@ def measure(
             session.run(None, feed)
             used[name].append((time.process_time() - processor) * 1e3)
             wall[name].append((time.perf_counter() - started) * 1e3)
-        tell(f"round {done + 1} of {runs}")
+        progress(f"round {done + 1} of {runs}")
     return {name: _spread(wall[name], used[name]) for name in models}
 
 
@@ -123,7 +123,7 @@ import pathlib, re, resource, sys
 import onnx
 from pipeline.bench.timing import _feed, timed_session
 
-def held(key):
+def resident(key):
     found = re.search(key + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())
     return int(found[1])
 
@@ -131,9 +131,9 @@ session = timed_session(onnx.load(sys.argv[1]), 1)
 feed = _feed(session)
 try:
     pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak so far, which importing made, is forgotten
-    before = held("VmRSS")
+    before = resident("VmRSS")
     session.run(None, feed)
-    print(max(0, held("VmHWM") - before))
+    print(max(0, resident("VmHWM") - before))
 except OSError:  # not Linux
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     session.run(None, feed)
@@ -142,10 +142,10 @@ except OSError:  # not Linux
 
 
 def peak_megabytes(model: onnx.ModelProto) -> float | None:
-    """How much a process grows by one picture, in MB, measured in a process of its own; None where that fails.
+    """The growth of a process by one run, in MB, measured in a separate process; None if that fails.
 
-    The system counts resident memory by the page; what ONNX Runtime itself takes is not in it. A system short of
-    memory takes pages back meanwhile, which hides the growth: what seems not to grow is measured again.
+    Resident memory, without that of ONNX Runtime itself. A system that is short of memory reclaims pages, which
+    hides the growth; if there seems to be none, it is measured again.
     """
     import onnx
 

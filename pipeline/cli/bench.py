@@ -105,7 +105,7 @@ def command(console: Console, files: tuple[Path, ...], reading: dict[str, Any], 
             files,
             chosen,
             ReadOptions(**reading),
-            tell=lambda told: console.say(f"  {told}", level=1),
+            progress=lambda told: console.say(f"  {told}", level=1),
         )
     for style in merge_unity(report, measured) if measured is not None else ():
         console.note(f"the imported table contains {style}, which is not one of these models")

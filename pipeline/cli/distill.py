@@ -141,7 +141,7 @@ def command(
             goal=goal,
             target=target,
             started=lambda told: console.step("student", told),
-            tell=tell,
+            progress=tell,
         )
     if os.environ.get("RANK", "0") != "0":
         return

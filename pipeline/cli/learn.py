@@ -101,7 +101,7 @@ def command(
             output,
             holdout=holdout,
             started=lambda told: console.step("student", told),
-            tell=tell,
+            progress=tell,
             **places,
         )
     say_trained(console, report)

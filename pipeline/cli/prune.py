@@ -85,7 +85,7 @@ def command(console: Console, file: Path, reading: dict[str, Any], **options: An
 
     with console.working(f"pruning {file.name}"):
         report = prune_file(
-            file, reading=ReadOptions(**reading), tell=lambda told: console.step("prune", told), **options
+            file, reading=ReadOptions(**reading), progress=lambda told: console.step("prune", told), **options
         )
     for note in report["notes"]:
         console.note(note)

@@ -88,7 +88,7 @@ def command(
             teacher,
             images=images,
             reading=ReadOptions(**reading),
-            tell=lambda told: console.say(f"  {told}"),
+            progress=lambda told: console.say(f"  {told}"),
             **options,
         )
     for note in report["notes"]:

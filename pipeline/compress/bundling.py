@@ -65,8 +65,8 @@ def pack_lowered(
 
     chosen = CompressOptions(options.weights, options.min_psnr, options.calibrate, options.picture, table=True)
     contract = ImageContract(ImageSide("0..1", lowered.input_channels), ImageSide("0..1", lowered.output_channels))
-    wanted = Packing(chosen, contract, lowered.source_integers, path.name)
-    own = lowered.target.family.pack(lowered.serialised, lowered.target, wanted)
+    packing = Packing(chosen, contract, lowered.source_integers, path.name)
+    own = lowered.target.family.pack(lowered.serialised, lowered.target, packing)
     if own is not None:
         packed, facts = own
         facts |= {"source_bytes": path.stat().st_size, "model_digest": hashlib.sha256(packed).hexdigest()}

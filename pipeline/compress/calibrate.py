@@ -117,12 +117,12 @@ def moments(
 
 
 def _add(sums: dict[str, list[np.ndarray]], site: Site, value: np.ndarray, seed: list[int], pictures: int) -> None:
-    held = sums.setdefault(site.weight, [])
+    seconds = sums.setdefault(site.weight, [])
     for group, second in enumerate(second_moments(site, value, seed, pictures)):
-        if group == len(held):
-            held.append(second)
+        if group == len(seconds):
+            seconds.append(second)
         else:
-            held[group] += second
+            seconds[group] += second
 
 
 def second_moments(site: Site, value: np.ndarray, seed: Sequence[int], pictures: int) -> Iterator[np.ndarray]:

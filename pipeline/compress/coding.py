@@ -100,9 +100,9 @@ class Encoder:
             context = contexts[number]
             if context.seen == context.next:
                 context.renew()
-            held = context.starts
-            starts.append(held[symbol])
-            ends.append(held[symbol + 1])
+            cumulative = context.starts
+            starts.append(cumulative[symbol])
+            ends.append(cumulative[symbol + 1])
             context.counts[symbol] += _INCREMENT
             context.seen += 1
         counts = low_count + (magnitudes > 0)

@@ -138,8 +138,8 @@ def stored(weights: Sequence[Weight], kind: str) -> list[Filling]:
         if weight.hole.offset in as_given:
             found.append(as_given[weight.hole.offset])
         elif kind == "half":
-            held = weight.half()
-            found += [] if held is None else [held]
+            half = weight.half()
+            found += [] if half is None else [half]
         else:
             found.append(weight.in_bits(int(kind.removeprefix("int"))))
     return found

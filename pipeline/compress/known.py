@@ -18,22 +18,22 @@ def known(values: np.ndarray, name: str, given: Sequence[QuantizedTensor]) -> Qu
     Exactly under the same name; else scaled, when lowering has multiplied the weight by a number, or by one for
     each output or input channel (the value range of a picture). Then the scales are those of the product.
     """
-    same = [held for held in given if held.ints.shape == values.shape]
-    for held in same:
-        if held.name == name and np.array_equal(held.real(), values):
-            return held
-    for held in same:
-        if np.array_equal(held.real(), values):
-            return held
-    for held in same:
-        found = _scaled(values, name, held) if values.size >= 16 else None
+    same = [tensor for tensor in given if tensor.ints.shape == values.shape]
+    for tensor in same:
+        if tensor.name == name and np.array_equal(tensor.real(), values):
+            return tensor
+    for tensor in same:
+        if np.array_equal(tensor.real(), values):
+            return tensor
+    for tensor in same:
+        found = _scaled(values, name, tensor) if values.size >= 16 else None
         if found is not None:
             return found
     return None
 
 
-def _scaled(values: np.ndarray, name: str, held: QuantizedTensor) -> QuantizedTensor | None:
-    steps = held.ints.astype(np.int64) - along(held.zero_point, held.ints.ndim, held.axis).astype(np.int64)
+def _scaled(values: np.ndarray, name: str, tensor: QuantizedTensor) -> QuantizedTensor | None:
+    steps = tensor.ints.astype(np.int64) - along(tensor.zero_point, tensor.ints.ndim, tensor.axis).astype(np.int64)
     if (values[steps == 0] != 0).any() or (values[steps != 0] == 0).any():
         return None
     for axis in (None, 0, 1)[: 1 + min(values.ndim, 2)]:

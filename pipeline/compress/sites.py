@@ -133,8 +133,8 @@ def find_sites(model: onnx.ModelProto) -> list[Site]:
         if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm") or node.input[1] not in weights:
             continue
         shape = tuple(weights[node.input[1]].dims)
-        held = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        site = _site(node, shape, held)
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        site = _site(node, shape, attributes)
         if site is not None:
             after = readers.get(node.output[0], [])
             normalised, gain = _normalised(after)
@@ -147,15 +147,15 @@ def find_sites(model: onnx.ModelProto) -> list[Site]:
     return sites
 
 
-def _site(node: onnx.NodeProto, shape: tuple[int, ...], held: dict) -> Site | None:
+def _site(node: onnx.NodeProto, shape: tuple[int, ...], attributes: dict) -> Site | None:
     operator = node.op_type
-    if operator == "MatMul" or (operator == "Gemm" and not held.get("transB", 0)):
-        plain = len(shape) == 2 and not held.get("transA", 0)
+    if operator == "MatMul" or (operator == "Gemm" and not attributes.get("transB", 0)):
+        plain = len(shape) == 2 and not attributes.get("transA", 0)
         return Site(node.input[1], "MatMul", node.input[0], shape) if plain else None
     if operator == "Gemm":
-        return None if held.get("transA", 0) else Site(node.input[1], "Gemm", node.input[0], shape)
-    groups = held.get("group", 1)
-    if len(shape) != 4 or held.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        return None if attributes.get("transA", 0) else Site(node.input[1], "Gemm", node.input[0], shape)
+    groups = attributes.get("group", 1)
+    if len(shape) != 4 or attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
         return None
     if operator == "ConvTranspose" and groups != 1:
         return None
@@ -165,9 +165,9 @@ def _site(node: onnx.NodeProto, shape: tuple[int, ...], held: dict) -> Site | No
         node.input[0],
         shape,
         groups,
-        tuple(held.get("strides", (1, 1))),
-        tuple(held.get("dilations", (1, 1))),
-        tuple(held.get("pads", (0, 0, 0, 0))),
+        tuple(attributes.get("strides", (1, 1))),
+        tuple(attributes.get("dilations", (1, 1))),
+        tuple(attributes.get("pads", (0, 0, 0, 0))),
     )
 
 

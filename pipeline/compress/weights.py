@@ -48,13 +48,13 @@ class Weight:
     def own(self) -> Filling:
         """The integers and scales that it came with."""
         assert self.given is not None
-        held = self.given
-        zero, scale = held.zero_point.astype(np.int64), np.atleast_1d(held.scale)
-        if held.axis is None:
-            return self.filled(held.ints.astype(np.int64) - zero, scale.reshape(-1), held.ints.size)
-        shape = [-1 if axis == held.axis else 1 for axis in range(held.ints.ndim)]
-        shifted = held.ints.astype(np.int64) - (zero if zero.ndim == 0 else zero.reshape(shape))
-        return self.filled(shifted, scale.reshape(-1), int(np.prod(held.ints.shape[held.axis + 1 :])))
+        tensor = self.given
+        zero, scale = tensor.zero_point.astype(np.int64), np.atleast_1d(tensor.scale)
+        if tensor.axis is None:
+            return self.filled(tensor.ints.astype(np.int64) - zero, scale.reshape(-1), tensor.ints.size)
+        shape = [-1 if axis == tensor.axis else 1 for axis in range(tensor.ints.ndim)]
+        shifted = tensor.ints.astype(np.int64) - (zero if zero.ndim == 0 else zero.reshape(shape))
+        return self.filled(shifted, scale.reshape(-1), int(np.prod(tensor.ints.shape[tensor.axis + 1 :])))
 
     def half(self) -> Filling | None:
         """As float16, where that can hold it."""
@@ -100,7 +100,7 @@ class Weight:
         assert self.site is not None
         if not self.site.normalised or self.moments is None:
             return np.ones(sum(len(rows) for rows in self.site.rows(self.values)))
-        energy = np.sqrt(np.concatenate([held.energy for held in self.moments]))
+        energy = np.sqrt(np.concatenate([moments.energy for moments in self.moments]))
         gain = np.abs(self.site.gain) if self.site.gain is not None else np.ones(energy.size)
         # A channel that is next to silent, or is scaled to next to nothing, does not get its way entirely.
         energy = np.maximum(energy, 1e-2 * max(energy.max(), 1e-30))

@@ -1,4 +1,4 @@
-"""Which family of targets would be how fast with a network, and which one is recommended, with the reasons."""
+"""Compares the families of targets for a network by predicted time, and recommends one, with reasons."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
 
 CLASSES = ("desktop", "laptop", "phone")
-"""The classes of GPUs that every family has a cost model for."""
+"""The classes of GPUs for which every family has a cost model."""
 SIZE = Size(1280, 720)
 _LITTLE = 1.15
-"""Below this factor two predictions are the same: then the target that was built for stays."""
+"""Factor below which two predictions count as equal; then the target of the build is recommended."""
 
 
 def advice(
@@ -25,29 +25,28 @@ def advice(
 ) -> dict[str, Any]:
     """Predicted milliseconds of a lowered graph for each family, and a recommendation, as data.
 
-    `graph` was lowered for `target`, which stands for its family; the others are represented by the default target
-    or by the newest of theirs, and predicted from `plain`, the graph before it was arranged for a class of
-    devices of `target` (None: it was not). `classes` are those of devices. `rows`: name of a target, `predicted`
-    by class (empty without a cost model), the factor by which that may be off (`error`), `refused`, what it does
-    not take of the graph as it is now ("" where it takes all), and `needs`. `recommended` is a target's name,
-    `reasons` are sentences.
+    `graph` was lowered for `target`, which represents its family; the others are represented by the default target
+    or their newest one, and predicted from `plain`, the graph before it was rearranged for a device class of
+    `target` (None: it was not). `classes` are device classes. `rows`: name of a target, `predicted` by class
+    (empty without a cost model), the factor by which that may be off (`error`), `refused` (the first finding for
+    the graph as it is now, or ""), and `needs`. `recommended` is a target's name, `reasons` are sentences.
     """
     size = size or SIZE
     own, plain = at_size(graph, size), plain or graph
     others = own if plain is graph else at_size(plain, size)
     rows: list[dict[str, Any]] = []
     for name in targets.families():
-        held = target if name == target.family_name else targets.get(_representative(name))
-        layers = own if held is target else others
-        named = {device.name: device for device in held.family.devices()}
-        on = {kind: named[its] for kind in CLASSES if (its := class_for(kind, held)) in named}
+        candidate = target if name == target.family_name else targets.get(_representative(name))
+        layers = own if candidate is target else others
+        named = {device.name: device for device in candidate.family.devices()}
+        on = {kind: named[its] for kind in CLASSES if (its := class_for(kind, candidate)) in named}
         rows.append(
             {
-                "target": held.name,
+                "target": candidate.name,
                 "predicted": {kind: round(on[kind].milliseconds(layers), 1) for kind in CLASSES if kind in on},
                 "error": max((on[kind].error for kind in CLASSES if kind in on), default=0.0),
-                "refused": "" if held is target else _refused(plain, held),
-                "needs": held.family.needs,
+                "refused": "" if candidate is target else _refused(plain, candidate),
+                "needs": candidate.family.needs,
             }
         )
     able = [row for row in rows if not row["refused"] and len(row["predicted"]) == len(CLASSES)]
@@ -61,13 +60,13 @@ def advice(
 
 
 def _representative(family: str) -> str:
-    """The target that a family is judged by: the default one, or its newest."""
+    """The target that represents a family: the default one, or its newest."""
     names = targets.names(family)
     return targets.DEFAULT if targets.DEFAULT in names else names[-1]
 
 
 def _whole(row: dict[str, Any]) -> float:
-    """One number for all classes: a factor counts the same on a fast and on a slow device."""
+    """Geometric mean over the classes, so that a factor has the same weight on fast and slow devices."""
     product = 1.0
     for milliseconds in row["predicted"].values():
         product *= max(milliseconds, 0.01)
@@ -75,25 +74,25 @@ def _whole(row: dict[str, Any]) -> float:
 
 
 def _refused(graph: gs.Graph, target: Target) -> str:
-    """The first thing that a target does not take of a graph in the valid form; "" where it takes all."""
+    """The first error that a target finds in a graph in the valid form; "" if there is none."""
     from pipeline.validation import validate
 
     model = target.family.read(target.family.write(graph.copy(), target))
-    broken = [held for held in validate(model, target) if held.severity in ("error", "wrong")]
+    broken = [finding for finding in validate(model, target) if finding.severity in ("error", "wrong")]
     return f"{broken[0].operator or 'the graph'}: {broken[0].reason}" if broken else ""
 
 
 def _reasons(best: dict[str, Any], able: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[str]:
     others = sorted((row for row in able if row is not best), key=_whole)
     mine = best["predicted"]
-    told = ", ".join(f"{mine[kind]:g} ms on a {kind}" for kind in CLASSES)
-    reasons = [f"Predicted: {told}."]
+    predicted = ", ".join(f"{mine[kind]:g} ms on a {kind}" for kind in CLASSES)
+    reasons = [f"Predicted: {predicted}."]
     if others:
         other = others[0]
         theirs = "/".join(f"{other['predicted'][kind]:g}" for kind in CLASSES)
         off = max(best["error"], other["error"])
         reasons = [
-            f"Predicted: {told}, compared with {theirs} ms for {other['target']}.",
+            f"Predicted: {predicted}, compared with {theirs} ms for {other['target']}.",
             f"Predictions may be off by a factor of {off:g}: measure both.",
         ]
     reasons += [

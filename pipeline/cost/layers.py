@@ -1,7 +1,7 @@
-"""No more layers than the source has, where the package's layers are counted.
+"""Keeps the number of layers at that of the source, for packages whose layers are counted.
 
-Taking the picture's mean off and mapping its value range can cost a layer each. A layer is saved elsewhere where
-the same numbers can be computed by fewer.
+Subtracting the picture's mean and mapping its value range can add a layer each. Layers are merged elsewhere if
+that computes the same numbers.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def count(model: onnx.ModelProto, target: Target) -> int | None:
-    """Layers that run of a model; None where the family does not count them, and for a quantised model.
+    """Number of layers of a model that run; None if the family does not count them, and for a quantised model.
 
-    No package that is counted imports those.
+    No package whose layers are counted imports quantised models.
     """
     if is_quantised(model):
         return None
@@ -31,11 +31,12 @@ def count(model: onnx.ModelProto, target: Target) -> int | None:
 
 
 def keep_to(graph: gs.Graph, target: Target, most: int | None, plain: bytes | None = None) -> list[Edit]:
-    """Merge layers, in place, while there are more than `most`; as few places as will do, the last ones first.
+    """Merge layers, in place, while there are more than `most`; in as few places as necessary, the last ones
+    first.
 
-    Behind all rewrites. Of the same width per pixel, the last place saves the largest pictures from being written.
-    Where `most` is not known, the layers of `plain` count: the file as it would be without the picture's mean
-    taken off; without either, nothing is done.
+    Runs after all rewrites. The last place has the largest pictures, so merging there saves the most memory
+    traffic. If `most` is None, the layers of `plain` are counted: the file without the subtraction of the
+    picture's mean. If both are None, nothing is done.
     """
     edits: list[Edit] = []
     if most is None and plain is not None:

@@ -1,9 +1,10 @@
-"""What a picture costs: a graph's layers, and from them predicted milliseconds per worker and device class.
+"""The cost model: a graph's layers, and the milliseconds predicted from them per worker and device class.
 
-Two terms carry the prediction: arithmetic (multiply-adds, weighed by the kernel that the worker picks for each
-convolution) and traffic (activation elements read and written). A GPU adds a third, the launch of each layer. What
-a layer costs a worker of Unity, its family says (`Family.devices`). The terms stand in files costs.json with where
-each is known from; those of `here` are fitted to ONNX Runtime by benchmarks/cost_model.py (docs/cost.md).
+The prediction has two terms: arithmetic (multiply-adds, weighted by the kernel that the worker uses for each
+convolution) and traffic (activation elements read and written). For a GPU there is a third, the launch of each
+layer. The cost of a layer on a worker of Unity is defined by its family (`Family.devices`). The terms are in files
+costs.json, with their sources; those of `here` are fitted to ONNX Runtime by benchmarks/cost_model.py
+(docs/cost.md).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
 
 SIZES = (Size(720, 540), Size(1280, 720), Size(1920, 1080))
-"""Of the pictures whose cost is given."""
+"""The picture sizes for which costs are reported."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,13 @@ class Layer:
     read: int
     written: int
     behind: str = ""
-    """The operator of the layer that makes its first input, where nothing else reads that."""
+    """The operator that writes its first input, if no other layer reads that; else ""."""
     conv: Conv | None = None
 
 
 @dataclass(frozen=True)
 class Conv:
-    """What the choice of a kernel depends on: channels in and out, kernel, stride, group, output size."""
+    """The properties of a convolution that determine its kernel: channels, kernel, stride, groups, output size."""
 
     inputs: int
     outputs: int
@@ -63,14 +64,14 @@ class Conv:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds that the convolution needs."""
+        """Number of multiply-adds of the convolution."""
         return self.outputs * self.height * self.width * (self.inputs // self.group) * math.prod(self.kernel)
 
 
 def layers(graph: gs.Graph, shapes: Shapes | None = None) -> list[Layer]:
-    """The layers of a graph at the size that its input declares; nodes of unknown shape count as nothing.
+    """The layers of a graph at the size that its input declares; nodes of unknown shape have no cost.
 
-    `shapes` are those at that size, where they are known already.
+    `shapes` are the shapes at that size, if they are already known.
     """
     shapes = infer(graph) if shapes is None else shapes
     return [_layer(graph, node, shapes) for node in graph.nodes if node.op not in VIEWS and node.outputs]
@@ -87,7 +88,7 @@ def _layer(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> Layer:
 
 
 def _operator(node: gs.Node) -> str:
-    """The operator; a Resize that repeats pixels is called Upsample, whose cost is another."""
+    """The operator; a Resize that repeats pixels is called Upsample, because it has a different cost."""
     return "Upsample" if is_nearest_enlarging(node) else str(node.op)
 
 
@@ -118,20 +119,20 @@ def _conv(node: gs.Node, shapes: Shapes) -> Conv | None:
 
 
 class Worker(ABC):
-    """What computes a graph's layers: how much each of them costs it. `terms` are a device's weights by kernel."""
+    """A backend that computes layers, and its cost for each of them. `terms` are a device's weights by kernel."""
 
     name: str
 
     @abstractmethod
     def weight(self, layer: Layer, terms: Mapping[str, float]) -> float:
-        """How much a multiply-add of this layer costs against the worker's plain kernel."""
+        """Cost of a multiply-add of this layer relative to the worker's plain kernel."""
 
     @abstractmethod
     def traffic(self, layer: Layer, terms: Mapping[str, float]) -> float:
-        """Activation elements that are moved, in those that `Device.gelem` counts."""
+        """Activation elements that are moved, in the unit of `Device.gelem`."""
 
     def fuses(self, layer: Layer) -> bool:
-        """Whether the layer is computed inside the one before it, and costs nothing."""
+        """Whether the layer is fused into the previous one, and has no cost."""
         return False
 
 
@@ -146,12 +147,13 @@ class OnnxRuntime(Worker):
         return terms["blocked-8" if self._blocked(layer.conv) else "plain"]
 
     def traffic(self, layer: Layer, terms: Mapping[str, float]) -> float:
-        """Written elements; what convolutions read and write is reordered into blocks of channels and back."""
+        """Written elements; the inputs and outputs of convolutions are reordered into blocks of channels and
+        back."""
         return layer.written * (terms["reordered"] if layer.conv else 1.0)
 
     @staticmethod
     def _blocked(conv: Conv) -> bool:
-        """Whether there is a convolution over blocks of 8 channels for it; a picture's 3 may stay."""
+        """Whether the kernel for blocks of 8 channels is used; the input may also have less than 8 channels."""
         return conv.outputs % 8 == 0 and (conv.inputs % 8 == 0 or conv.inputs < 8) and conv.group == 1
 
 
@@ -181,7 +183,7 @@ class Device:
         return sum(self.of_layer(layer) for layer in graph_layers)
 
     def of_layer(self, layer: Layer) -> float:
-        """Predicted milliseconds of one layer; 0 for one that is computed inside another."""
+        """Predicted milliseconds of one layer; 0 if it is fused into another."""
         if self.worker.fuses(layer):
             return 0.0
         arithmetic = self.gmac * layer.macs * 1e-9 * self.worker.weight(layer, self.kernels)
@@ -192,29 +194,29 @@ class Device:
 
 
 def read_devices(path: Path, workers: Iterable[Worker]) -> tuple[Device, ...]:
-    """The device classes of a costs.json, whose workers are given by the names that these have."""
+    """The device classes of a costs.json; `workers` are found by their names."""
     named = {worker.name: worker for worker in workers}
-    held = json.loads(path.read_text(encoding="utf-8"))
-    return tuple(Device(**{**entry, "worker": named[entry["worker"]]}) for entry in held["devices"])
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(Device(**{**entry, "worker": named[entry["worker"]]}) for entry in entries["devices"])
 
 
 HERE = read_devices(Path(__file__).with_name("costs.json"), [OnnxRuntime()])
-"""This machine, in ONNX Runtime."""
+"""This machine with ONNX Runtime."""
 
 
 def devices_of(target: Target) -> tuple[Device, ...]:
-    """This machine, and the classes of devices that the target's family has a cost model for."""
+    """This machine, and the device classes for which the target's family has a cost model."""
     return (*HERE, *target.family.devices())
 
 
 def devices() -> dict[str, Device]:
-    """Every device class by name, of all families: `here` first. Raises ValueError for a name that two have."""
-    found = {held.name: held for held in HERE}
+    """All device classes of all families by name, `here` first. Raises ValueError for duplicate names."""
+    found = {entry.name: entry for entry in HERE}
     for name in targets.families():
-        for held in targets.family_of(name).devices():
-            if held.name in found:
-                raise ValueError(f"the device class {held.name!r} of {name} is defined twice")
-            found[held.name] = held
+        for entry in targets.family_of(name).devices():
+            if entry.name in found:
+                raise ValueError(f"the device class {entry.name!r} of {name} is defined twice")
+            found[entry.name] = entry
     return found
 
 
@@ -232,16 +234,16 @@ def device(name: str) -> Device:
 
 
 def class_for(name: str, target: Target) -> str:
-    """A class of devices as a target's family calls it: `phone` is `x-phone` for a family that has only that."""
-    names = [held.name for held in target.family.devices()]
-    return name if name in names else next((held for held in names if held.endswith(f"-{name}")), name)
+    """The name of a device class in a target's family: `phone` becomes `x-phone` if the family has only that."""
+    names = [entry.name for entry in target.family.devices()]
+    return name if name in names else next((entry for entry in names if entry.endswith(f"-{name}")), name)
 
 
 def at_size(graph: gs.Graph, size: Size, shapes: Shapes | None = None) -> list[Layer]:
-    """The layers at a picture size; the graph's declared input size is left as it was.
+    """The layers at a picture size; the graph's declared input size is restored afterwards.
 
-    Where the network's halvings do not divide the size, the nearest multiple of 32 is taken. `shapes` are those at
-    `size`, where they are known already.
+    If the network cannot run at the size, the nearest multiple of 32 is used. `shapes` are the shapes at `size`,
+    if they are already known.
     """
     image = graph.inputs[0]
     declared = image.shape
@@ -257,8 +259,8 @@ def at_size(graph: gs.Graph, size: Size, shapes: Shapes | None = None) -> list[L
 
 
 def counted(graph: gs.Graph, size: Size, on: Iterable[Device]) -> dict[str, Any]:
-    """What a picture of this size costs, as data: billions of multiply-adds, megabytes of activations written and
-    (with the weights) alive at once, and predicted milliseconds on each of the devices.
+    """The cost of a picture of this size as data: billions of multiply-adds, megabytes of activations written and
+    peak megabytes in use (with the weights), and predicted milliseconds on each device.
     """
     from pipeline.graph.statistics import count
 
@@ -266,25 +268,25 @@ def counted(graph: gs.Graph, size: Size, on: Iterable[Device]) -> dict[str, Any]
     declared = image.shape
     image.shape = [1, declared[1], *size.hw]
     shapes = infer(graph)
-    told = count(graph, shapes)
+    statistics = count(graph, shapes)
     image.shape = declared
     found = at_size(graph, size, shapes)
     return {
-        "giga_macs": round(told.macs * 1e-9, 3),
-        "written_megabytes": round(told.activation_elements * 4e-6, 1),
-        "peak_megabytes": round(told.peak_elements * 4e-6 + told.weight_bytes * 1e-6, 1),
-        "predicted": {held.name: round(held.milliseconds(found), 2) for held in on},
+        "giga_macs": round(statistics.macs * 1e-9, 3),
+        "written_megabytes": round(statistics.activation_elements * 4e-6, 1),
+        "peak_megabytes": round(statistics.peak_elements * 4e-6 + statistics.weight_bytes * 1e-6, 1),
+        "predicted": {entry.name: round(entry.milliseconds(found), 2) for entry in on},
     }
 
 
 MOST_NODES = 5_000
-"""Nodes up to which a file's cost is predicted while it is validated."""
+"""Maximum number of nodes of a file whose cost is predicted during validation."""
 
 
 def of_file(model: onnx.ModelProto, on: Iterable[Device]) -> dict[str, Any] | None:
-    """What a model file costs as it is: `size`, its own or the first of `SIZES`, and `milliseconds` by device.
+    """The cost of a model file as it is: `size`, its own or the first of `SIZES`, and `milliseconds` by device.
 
-    None where it does not take one picture, has more than `MOST_NODES` nodes, or is not valid ONNX.
+    None if its input is not one picture, if it has more than `MOST_NODES` nodes, or if it is not valid ONNX.
     """
     from pipeline.graph import from_model
 
@@ -300,4 +302,4 @@ def of_file(model: onnx.ModelProto, on: Iterable[Device]) -> dict[str, Any] | No
     own = all(isinstance(side, int) and side > 0 for side in shape[2:])
     size = Size(shape[3], shape[2]) if own else SIZES[0]
     found = at_size(graph, size)
-    return {"size": str(size), "milliseconds": {held.name: round(held.milliseconds(found), 2) for held in on}}
+    return {"size": str(size), "milliseconds": {entry.name: round(entry.milliseconds(found), 2) for entry in on}}

@@ -1,8 +1,8 @@
-"""Arranging a lowered graph for the class of devices that a build is for, where the cost model says that it pays.
+"""Rearranges a lowered graph for the device class of a build, if the cost model predicts a gain.
 
-Every place of every rearrangement (pipeline.rewrites.cheaper) is tried on a copy, lowered again, predicted,
-validated, compared with the graph before it, and kept when it gains at least a hundredth of the whole and the file
-grows by no more than that is worth. What was left as it is, and why, is reported too.
+Each rearrangement (pipeline.rewrites.cheaper) is tried at each place on a copy, lowered again, predicted,
+validated, and compared with the graph before it. It is kept if it saves at least one per cent of the total time
+and the file does not grow too much. Rejected rearrangements are reported with the reason.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from pipeline.targets import Target
 
 LEAST_GAIN = 0.01
-"""Part of the predicted time below which a gain is not worth a change of the graph."""
+"""Minimum gain, as a part of the predicted time."""
 MOST_GROWTH = 10.0
-"""How many hundredths of further weights a hundredth of the predicted time is worth."""
+"""Maximum relative growth of the weights per relative gain of time."""
 NONE = "none"
-"""What `--device` takes beside the classes: the graph stays as it was lowered."""
+"""The value of `--device` that disables rearranging."""
 
 
 @dataclass
 class Arranged:
-    """The graph, and what was done and left. Milliseconds are predicted, at `size`."""
+    """The graph, and the rearrangements done and rejected. Milliseconds are predicted, at `size`."""
 
     graph: gs.Graph
     device: Device
@@ -60,12 +60,12 @@ class Arranged:
 
 
 def classes() -> list[str]:
-    """The names of device classes that graphs are arranged for, of all families."""
-    return [held.name for held in devices().values() if held.arranged]
+    """The names of the device classes for which graphs are rearranged, of all families."""
+    return [entry.name for entry in devices().values() if entry.arranged]
 
 
 def check_device(name: str | None) -> None:
-    """Raise PipelineError `unknown-device` for what `--device` does not take."""
+    """Raise PipelineError `unknown-device` for an invalid value of `--device`."""
     if name is not None and name not in (NONE, *classes()):
         raise PipelineError(
             "unknown-device",
@@ -76,12 +76,12 @@ def check_device(name: str | None) -> None:
 
 
 def device_for(target: Target, name: str | None) -> Device | None:
-    """The class of devices of the target's family with that name, for None its first one.
+    """The device class of the target's family with that name, or its first one for None.
 
-    None where the graph is not to be arranged: for the name `none`, and for a family that has no such class.
+    Returns None, for no rearranging, for the name `none` and for a family without such a class.
     """
-    arranged = [held for held in target.family.devices() if held.arranged]
-    return next((held for held in arranged if name in (None, held.name)), None)
+    arranged = [entry for entry in target.family.devices() if entry.arranged]
+    return next((entry for entry in arranged if name in (None, entry.name)), None)
 
 
 def arrange(
@@ -94,11 +94,11 @@ def arrange(
 ) -> Arranged:
     """A rearranged copy of a graph that is lowered for `target`; `graph` itself is not changed.
 
-    `size` is that of the pictures that it should be fast at, `runs_at` are the sizes at which its
-    output must keep its size.
+    `size` is the picture size for which the cost is predicted; at the sizes `runs_at`, the size of the output must
+    not change.
     """
     found = at_size(graph, size)
-    layers = {held.name: held for held in found}
+    layers = {entry.name: entry for entry in found}
     nodes = {node.name: node for node in graph.nodes}
     now = device.milliseconds(found)
     result = Arranged(graph, device, str(size), now, now)
@@ -112,7 +112,7 @@ def arrange(
             if _may_gain(rewrite, layers.get(place), device, LEAST_GAIN * now):
                 tries.append((_gain(result, rewrite, place, size), rewrite, place))
     least = LEAST_GAIN * now
-    for gain, rewrite, place in sorted(tries, key=lambda held: -held[0]):
+    for gain, rewrite, place in sorted(tries, key=lambda entry: -entry[0]):
         if place not in rewrite.places(result.graph):
             continue  # another rearrangement took this place
         _try(result, target, rewrite, place, size, runs_at) if gain >= least else _leave(
@@ -129,7 +129,7 @@ def _try(
     size: Size,
     runs_at: Sequence[Size],
 ) -> None:
-    """Do it at one place, and keep it if it is cheaper, accepted by the target, and proven."""
+    """Apply a rearrangement at one place; keep it if it is cheaper, accepted by the target, and proven."""
     from pipeline.rewrites import lower
     from pipeline.verify.each_rewrite import compare
 
@@ -159,12 +159,12 @@ def _try(
 
 
 def _leave(result: Arranged, rewrite: Cheaper, place: str, gain: float, why: str = "no gain is predicted") -> None:
-    told = {"rewrite": rewrite.name, "nodes": place.split(), "gain_ms": round(gain, 3), "why": why}
-    result.left.append(told)
+    refusal = {"rewrite": rewrite.name, "nodes": place.split(), "gain_ms": round(gain, 3), "why": why}
+    result.left.append(refusal)
 
 
 def _applied(graph: gs.Graph, rewrite: Cheaper, place: str, size: Size) -> tuple[gs.Graph, Edit]:
-    """A copy in which it is done; a rewrite that needs sizes sees those at `size`."""
+    """A copy with the rearrangement applied, with shapes for `size`."""
     candidate = graph.copy()
     image = candidate.inputs[0]
     declared, image.shape = image.shape, [1, image.shape[1], *size.hw]
@@ -181,15 +181,15 @@ def _weights(graph: gs.Graph) -> int:
 
 
 def _gain(result: Arranged, rewrite: Cheaper, place: str, size: Size) -> float:
-    """Predicted, before it is lowered again, which can only add to the cost."""
+    """The predicted gain before lowering again, which can only increase the cost."""
     candidate, _ = _applied(result.graph, rewrite, place, size)
     return result.before - result.device.milliseconds(at_size(candidate, size))
 
 
 def _at_most(place: str, nodes: Mapping[str, gs.Node], layers: Mapping[str, Layer], device: Device) -> float:
-    """More than a rearrangement can gain at a place: what its layer and the two in front of it cost.
+    """An upper bound of the gain at a place: the cost of its layer and the two before it.
 
-    Infinite for a place that is no single layer.
+    Infinite for a place that is not a single layer.
     """
     node = nodes.get(place)
     if node is None:
@@ -204,7 +204,7 @@ def _at_most(place: str, nodes: Mapping[str, gs.Node], layers: Mapping[str, Laye
 
 
 def _may_gain(rewrite: Cheaper, layer: Layer | None, device: Device, least: float) -> bool:
-    """Whether trying is worth it: the new convolution and the moving of its pixels against what is there."""
+    """Whether the new convolution and the rearranging of its pixels are predicted to be cheaper by `least`."""
     becomes = getattr(rewrite, "becomes", None)
     if becomes is None or layer is None or layer.conv is None:
         return True
@@ -215,7 +215,7 @@ def _may_gain(rewrite: Cheaper, layer: Layer | None, device: Device, least: floa
 
 
 def _output_shapes(graph: gs.Graph, sizes: Sequence[Size]) -> list[Any]:
-    """The output's shape at each of the sizes; the declared input size is left as it was."""
+    """The shape of the output at each of the sizes; the declared input size is restored afterwards."""
     from pipeline.graph import infer
 
     image, found = graph.inputs[0], []
@@ -228,7 +228,7 @@ def _output_shapes(graph: gs.Graph, sizes: Sequence[Size]) -> list[Any]:
 
 
 def _refused(graph: gs.Graph, target: Target) -> set[str]:
-    """The codes of what the target would refuse or compute wrong."""
+    """The codes of the findings that the target would refuse or compute wrong."""
     from pipeline.validation import validate
 
     found = validate(target.family.read(target.family.write(graph, target)), target)

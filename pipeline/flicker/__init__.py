@@ -1,1 +1,2 @@
-"""How much styles flicker while the picture moves: clips of known movement, and what is drawn of them."""
+"""Flicker of a network's output while the picture moves: clips with known motion, measurements, strips and
+charts."""

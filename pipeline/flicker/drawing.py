@@ -1,4 +1,4 @@
-"""What flicker looks like: strips of frames, and the errors as lines. Needs only Pillow."""
+"""Draws flicker: strips of frames, and charts of the errors. Needs only Pillow."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pipeline.flicker.flow import warp
 from pipeline.flicker.measure import Clip, Stability
 
 SHOWN = 4
-"""Neighbouring frames in a strip."""
+"""Number of consecutive frames in a strip."""
 AMPLIFIED = 4
-"""How much differences are enlarged, so that they can be seen."""
+"""Factor by which differences are amplified."""
 WIDTH = 240
 """Width of a frame in a strip, in pixels."""
 COLOURS = ("#888888", "#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b")
-"""One for each line; the frames themselves come first."""
+"""Colours of the lines; the first one is for the frames themselves."""
 
 
-def strip(clip: Clip, held: Sequence[Stability]) -> bytes:
-    """A PNG: for each model a row of neighbouring paintings, then what the last of them changed beyond the
-    movement, amplified, and a column of pixels over all frames (time runs to the right: steady styles make lines).
+def strip(clip: Clip, results: Sequence[Stability]) -> bytes:
+    """A PNG with a row for each model: consecutive outputs, the last change beyond the motion, amplified, and one
+    column of pixels over all frames (time runs to the right: a steady style gives continuous lines).
     """
     height = round(WIDTH * clip.frames[0].shape[2] / clip.frames[0].shape[3])
     label, gap = 16, 4
     count = min(SHOWN, len(clip.frames))
-    sheet = Image.new("RGB", ((count + 2) * (WIDTH + gap), len(held) * (height + label + gap)), "white")
+    sheet = Image.new("RGB", ((count + 2) * (WIDTH + gap), len(results) * (height + label + gap)), "white")
     draw = ImageDraw.Draw(sheet)
-    for row, model in enumerate(held):
+    for row, model in enumerate(results):
         top = row * (height + label + gap)
         errors = model.errors[clip.name]
         draw.text(
@@ -53,13 +53,13 @@ def strip(clip: Clip, held: Sequence[Stability]) -> bytes:
     return _png(sheet)
 
 
-def plot(clips: Sequence[Clip], held: Sequence[Stability]) -> bytes:
-    """A PNG: the error of each step, a chart for each clip and a line for each model."""
+def plot(clips: Sequence[Clip], results: Sequence[Stability]) -> bytes:
+    """A PNG with a chart for each clip: the error of each step, one line for each model."""
     width, height, left, bottom, top = 420, 260, 44, 28, 24
-    legend = 18 * len(held) + 12
+    legend = 18 * len(results) + 12
     sheet = Image.new("RGB", (width * len(clips), height + legend), "white")
     draw = ImageDraw.Draw(sheet)
-    most = max(max(model.errors[clip.name]) for model in held for clip in clips) * 1.05 or 1.0
+    most = max(max(model.errors[clip.name]) for model in results for clip in clips) * 1.05 or 1.0
     for place, clip in enumerate(clips):
         x0, x1 = place * width + left, (place + 1) * width - 12
         y0, y1 = height - bottom, top
@@ -70,7 +70,7 @@ def plot(clips: Sequence[Clip], held: Sequence[Stability]) -> bytes:
             draw.text((place * width + 4, y - 6), f"{most * part / 4:.1f}", fill="black")
         draw.text((x0, height - bottom + 6), "frame 1", fill="black")
         draw.text((x1 - 50, height - bottom + 6), f"frame {len(clip.frames)}", fill="black")
-        for index, model in enumerate(held):
+        for index, model in enumerate(results):
             values = model.errors[clip.name]
             points = [
                 (x0 + (x1 - x0) * i / max(len(values) - 1, 1), y0 + (y1 - y0) * value / most)
@@ -81,7 +81,7 @@ def plot(clips: Sequence[Clip], held: Sequence[Stability]) -> bytes:
                 draw.line(points, fill=colour, width=2)
             for x, y in points:
                 draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
-    for index, model in enumerate(held):
+    for index, model in enumerate(results):
         y = height + 6 + 18 * index
         draw.line((left, y + 6, left + 24, y + 6), fill=COLOURS[index % len(COLOURS)], width=3)
         draw.text((left + 32, y), f"{model.name}: {model.flicker:.2f} on average", fill="black")

@@ -1,8 +1,8 @@
-"""Dense optical flow between two frames: iterated Lucas-Kanade from coarse to fine, in NumPy.
+"""Dense optical flow between two frames: iterative Lucas-Kanade from coarse to fine, in NumPy.
 
-Good enough to say where a pixel of a game's frame went in the next one, for movements up to about a tenth of the
-picture; where it is not (new things, mirrors, flat walls), going there and back does not end where it began, and
-`reliable` says so. Lucas and Kanade 1981; pyramids after Bouguet 2001.
+Tracks pixels between consecutive frames of a game for motion up to about a tenth of the picture. Where it fails
+(occlusions, reflections, flat areas), forward and backward flow do not agree, and `reliable` is False. Lucas and
+Kanade 1981; pyramids after Bouguet 2001.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from __future__ import annotations
 import numpy as np
 
 SMALLEST = 20
-"""Shorter side of the coarsest picture, in pixels."""
+"""Minimum side of the coarsest pyramid level, in pixels."""
 WINDOW = 9
-"""Side of the box over which a movement is taken to be one, in pixels of each level."""
+"""Side of the window in which the motion is assumed constant, in pixels of each level."""
 ITERATIONS = 8
 STIFFNESS = 0.001
-"""Of the average structure; it keeps what nothing can be seen of from moving anywhere."""
+"""Regularisation relative to the mean gradient energy: keeps the motion of areas without structure small."""
 SPREAD = 15
-"""Side of the box over which places with structure tell those without where they go."""
+"""Side of the window over which motion is propagated from areas with structure to those without, in pixels."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Where each pixel of `first` lies in `second`: (2, H, W) float32, down and right in pixels.
+    """The displacement of each pixel of `first` in `second`: (2, H, W) float32, down and right in pixels.
 
     The frames are (1, 3, H, W) or (1, 1, H, W), 0..1, of one size.
     """
@@ -38,7 +38,8 @@ def flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def warp(picture: np.ndarray, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`picture` (1, C, H, W) fetched at each pixel plus `moved`, bilinear; and where that lies inside (H, W)."""
+    """`picture` (1, C, H, W) sampled at each pixel plus `moved`, bilinear, and a mask (H, W) of samples inside
+    it."""
     height, width = picture.shape[2:]
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     at_row, at_column = rows + moved[0], columns + moved[1]
@@ -47,14 +48,14 @@ def warp(picture: np.ndarray, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def reliable(there: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """Where going there and back ends within a pixel of the start: (H, W) of bool (Sundaram et al. 2010)."""
+    """Mask (H, W) of pixels whose forward and backward flow agree within about a pixel (Sundaram et al. 2010)."""
     returned, inside = warp(back[None], there)
     miss = ((there + returned[0]) ** 2).sum(0)
     return inside & (miss <= 0.5 + 0.01 * ((there**2).sum(0) + (returned[0] ** 2).sum(0)))
 
 
 def _refined(a: np.ndarray, b: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """A flow of one level made better by Gauss-Newton steps over boxes."""
+    """The flow of one pyramid level after Gauss-Newton steps."""
     down, right = np.gradient(a)
     aa, ab, bb = (_box(v) for v in (down * down, down * right, right * right))
     stiff = STIFFNESS * float((aa + bb).mean()) + 1e-9
@@ -84,13 +85,14 @@ def _half(plane: np.ndarray) -> np.ndarray:
 
 
 def _larger(moved: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A flow at another size, its numbers unchanged."""
+    """A flow resampled to another size; its values are not scaled."""
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     return fetch(moved, (rows - 0.5) / 2, (columns - 0.5) / 2)
 
 
 def fetch(planes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Planes (C, H, W) at fractional places, bilinear, the edge continued: (C, *rows.shape) float32."""
+    """Planes (C, H, W) sampled at fractional positions, bilinear, clamped at the edge: (C, *rows.shape)
+    float32."""
     height, width = planes.shape[1:]
     flat = planes.reshape(len(planes), -1).astype(np.float32, copy=False)
     rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
@@ -106,7 +108,7 @@ def fetch(planes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarr
 
 
 def _box(plane: np.ndarray, side: int = WINDOW) -> np.ndarray:
-    """Averages over a square of odd side, the edge continued."""
+    """Mean over a square of odd side, clamped at the edge."""
     reach = side // 2
     padded = np.pad(plane.astype(np.float64), ((reach + 1, reach), (reach + 1, reach)), mode="edge")
     padded[0], padded[:, 0] = 0, 0

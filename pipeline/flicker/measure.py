@@ -1,14 +1,15 @@
-"""Temporal stability: how much a style crawls and flickers while the picture under it moves.
+"""Temporal stability: how much a network's output flickers while the picture moves.
 
-A frame's painting, moved as the frame itself moved, should be the painting of the next frame. How far it is from
-that, on average over the pixels that both frames show, is the warping error (Lai et al. 2018), in levels of 255.
-The movement is known where the frames are made from one picture, and estimated by optical flow between the frames
-of a folder. The unpainted frames have an error too (resampling, noise, a wrong flow): it stands beside the others.
+The output for a frame, warped by the motion of the frame, should be the output for the next frame. The mean
+absolute difference over the pixels that are visible in both is the warping error (Lai et al. 2018), in levels of
+255. The motion is known for clips made from one picture, and estimated by optical flow between the frames of a
+folder. The frames themselves have an error too (resampling, noise, a wrong flow), which is reported for
+comparison.
 
-Movements made from one picture:
-    still   the camera stands, the sensor has noise of one level: what trembles without a reason
-    pan     whole pixels a frame, so nothing is resampled: what depends on where the pixel grid lies
-    zoom    one per cent a frame with a slight turn: what depends on size and direction
+Clips made from one picture:
+    still   no motion, noise with a standard deviation of one level: sensitivity to noise
+    pan     whole pixels per frame, so that nothing is resampled: dependence on the pixel grid
+    zoom    one per cent per frame with a slight rotation: dependence on scale and direction
 """
 
 from __future__ import annotations
@@ -27,23 +28,23 @@ from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 
 Paint = Callable[[np.ndarray], np.ndarray]
-"""A picture (1, 3, H, W), RGB 0..1, to a painting of the same size."""
+"""A network as a function of a picture (1, 3, H, W), RGB 0..1, with an output of the same size."""
 
 FRAMES = 8
 SIZE = Size(480, 272)
-"""Of the frames, where nothing else is wanted."""
+"""Default size of the frames."""
 NOISE = 1.0
 PAN = (1, 3)
-"""Pixels a frame, down and right."""
+"""Motion in pixels per frame, down and right."""
 ZOOM, TURN = 0.01, math.radians(0.3)
 EDGE = 8
-"""Pixels at the frame's edge that are not compared: padding paints them."""
+"""Pixels at the edge of a frame that are not compared, because padding affects them."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Two neighbouring frames: `moved` (2, H, W) says where each pixel of the second was in the first, in pixels;
-    `shown` (H, W) is true where both show the same thing."""
+    """Two consecutive frames: `moved` (2, H, W) is the displacement of each pixel of the second to its position in
+    the first, in pixels; `shown` (H, W) is the mask of pixels that are visible in both."""
 
     first: int
     moved: np.ndarray
@@ -52,7 +53,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames (1, 3, H, W), RGB 0..1, and how each came from the one before."""
+    """Frames (1, 3, H, W), RGB 0..1, and the motion between them."""
 
     name: str
     frames: tuple[np.ndarray, ...]
@@ -61,7 +62,7 @@ class Clip:
 
 @dataclass
 class Stability:
-    """The warping errors of one model: for each clip one number a step, in levels of 255."""
+    """The warping errors of one model: for each clip one number per step, in levels of 255."""
 
     name: str
     errors: dict[str, list[float]] = field(default_factory=dict)
@@ -73,7 +74,7 @@ class Stability:
 
     @property
     def flicker(self) -> float:
-        """The average over the clips."""
+        """The mean over the clips."""
         means = self.means
         return sum(means.values()) / len(means)
 
@@ -90,7 +91,7 @@ class Stability:
 
 
 def clips_of_picture(picture: np.ndarray, size: Size = SIZE, frames: int = FRAMES) -> tuple[Clip, ...]:
-    """The three movements over one picture (1, 3, H, W); it is enlarged where it is too small for them.
+    """The three clips made from one picture (1, 3, H, W), which is enlarged if it is too small.
 
     Raises PipelineError `bad-size` for fewer than two frames.
     """
@@ -99,8 +100,8 @@ def clips_of_picture(picture: np.ndarray, size: Size = SIZE, frames: int = FRAME
             "bad-size", "flicker needs at least two frames", subject="--count", remedy="Use at least 2."
         )
     height, width = size.hw
-    wanted = Size(width + PAN[1] * frames + 2, height + PAN[0] * frames + 2)
-    picture = _covering(picture, wanted)
+    covered = Size(width + PAN[1] * frames + 2, height + PAN[0] * frames + 2)
+    picture = _covering(picture, covered)
     everywhere, unmoved = np.ones(size.hw, bool), np.zeros((2, height, width), np.float32)
     rng = np.random.default_rng(20202)
 
@@ -128,7 +129,7 @@ def clips_of_picture(picture: np.ndarray, size: Size = SIZE, frames: int = FRAME
 
 
 def clips_of_file(picture: Path | None, size: Size = SIZE, frames: int = FRAMES) -> tuple[Clip, ...]:
-    """The three movements over a picture file, None being the bundled photograph; see `clips_of_picture`.
+    """The three clips made from a picture file (None: the bundled photograph); see `clips_of_picture`.
 
     Raises PipelineError `bad-picture`.
     """
@@ -140,7 +141,7 @@ def clips_of_file(picture: Path | None, size: Size = SIZE, frames: int = FRAMES)
 
 
 def clip_of_frames(files: Sequence[Path], size: Size | None = None, frames: int = FRAMES) -> Clip:
-    """Neighbouring frames of a video or a game, with the flow between them.
+    """Consecutive frames of a video or a game, with the optical flow between them.
 
     Raises PipelineError: no-pictures for fewer than two, bad-picture.
     """
@@ -170,7 +171,7 @@ def clip_of_frames(files: Sequence[Path], size: Size | None = None, frames: int 
 
 
 def _covering(picture: np.ndarray, size: Size) -> np.ndarray:
-    """The picture, enlarged so far that it has at least this height and width."""
+    """The picture, enlarged to at least this height and width."""
     factor = max(size.height / picture.shape[2], size.width / picture.shape[3], 1.0)
     if factor == 1:
         return picture
@@ -180,7 +181,8 @@ def _covering(picture: np.ndarray, size: Size) -> np.ndarray:
 
 
 def _map(size: Size, scale: float, turn: float) -> np.ndarray:
-    """Where a pixel was before a zoom by 1/scale and a turn about the middle, as a movement (2, H, W)."""
+    """The displacement (2, H, W) of each pixel to its position before a zoom by 1/scale and a rotation about the
+    centre."""
     height, width = size.hw
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     y, x = rows - (height - 1) / 2, columns - (width - 1) / 2
@@ -200,7 +202,7 @@ def _zoomed(picture: np.ndarray, size: Size, scale: float, turn: float) -> np.nd
 
 
 def stability(name: str, paint: Paint, clips: Sequence[Clip]) -> Stability:
-    """The warping errors of what `paint` makes of each clip's frames."""
+    """The warping errors of the outputs of `paint` for each clip's frames."""
     result = Stability(name)
     for clip in clips:
         painted = [np.clip(paint(frame), 0, 1).astype(np.float32) for frame in clip.frames]
@@ -210,12 +212,12 @@ def stability(name: str, paint: Paint, clips: Sequence[Clip]) -> Stability:
 
 
 def unpainted(clips: Sequence[Clip]) -> Stability:
-    """The same numbers for the frames themselves: what no network can go below by painting as they are."""
+    """The warping errors of the frames themselves, for comparison."""
     return stability("the frames themselves", lambda frame: frame, clips)
 
 
 def _error(first: np.ndarray, second: np.ndarray, step: Step) -> float:
-    """Mean difference in levels of 255 between a painting and the one before, moved, where both show the same."""
+    """Mean difference in levels of 255 between an output and the previous one, warped, where both are visible."""
     warped, inside = flow.warp(first, step.moved)
     shown = inside & step.shown
     shown[:EDGE], shown[-EDGE:], shown[:, :EDGE], shown[:, -EDGE:] = False, False, False, False

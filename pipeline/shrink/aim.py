@@ -1,4 +1,4 @@
-"""What a student is aimed at: the target that runs it, its predicted cost there, and a goal that it must meet."""
+"""The predicted cost of a student on a target, and goals that it must meet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Predicted = dict[str, dict[str, float]]
 
 
 def predicted(network: Network, target: Target) -> Predicted:
-    """What the cost model says of a network, lowered for the target, on each class of devices of its family.
+    """The predicted cost of a network, lowered for the target, on each device class of its family.
 
     Empty for a family without a cost model. Raises what lowering raises.
     """
@@ -30,18 +30,18 @@ def predicted(network: Network, target: Target) -> Predicted:
     return {str(size): counted(subject.graph, subject.sized(size), on)["predicted"] for size in SIZES}
 
 
-def told(costs: Predicted, target: Target) -> str:
-    """The predicted cost at the first size, for people; "" where nothing is predicted."""
+def describe(costs: Predicted, target: Target) -> str:
+    """The predicted cost at the first size as text; "" if there is no prediction."""
     if not costs:
         return ""
     size, each = next(iter(costs.items()))
-    titles = {held.name: held.title for held in devices_of(target)}
+    titles = {device.name: device.title for device in devices_of(target)}
     times = ", ".join(f"{ms:.1f} ms on {titles.get(name, name)}" for name, ms in each.items())
     return f"predicted for {target.name} at {size}: {times}"
 
 
 def student_for(text: str, teacher: Network, target: Target) -> tuple[Goal, str]:
-    """The goal in a text, and the largest student that meets it on the target's kernels, as its spec.
+    """Parse a goal; returns it and the spec of the largest student that meets it on the target's kernels.
 
     Raises PipelineError: what `goals.parse` raises, and `goal-out-of-reach`.
     """
@@ -54,7 +54,7 @@ def student_for(text: str, teacher: Network, target: Target) -> tuple[Goal, str]
 
 
 def check(text: str, student: Network, teacher: Network, target: Target) -> Goal:
-    """The goal in a text. Raises PipelineError `goal-missed` for a student that does not meet it."""
+    """Parse a goal and check that a student meets it. Raises PipelineError `goal-missed`."""
     from pipeline.bench.job import lower
 
     goal = parse(text, target=target)
@@ -64,7 +64,7 @@ def check(text: str, student: Network, teacher: Network, target: Target) -> Goal
     if value > limit:
         raise PipelineError(
             "goal-missed",
-            f"the student would have {goal.told(value)}, and the goal is {goal.told(limit)}",
+            f"the student would have {goal.describe(value)}, and the goal is {goal.describe(limit)}",
             subject="--student",
             remedy="Leave --student out: the largest student that meets the goal is then trained.",
         )
@@ -72,7 +72,7 @@ def check(text: str, student: Network, teacher: Network, target: Target) -> Goal
 
 
 def _limit(goal: Goal, teacher: Network, target: Target) -> float:
-    """The goal's limit; only a share of what the teacher has asks for the teacher's graph."""
+    """The goal's limit in its unit; the teacher is lowered only for a relative goal."""
     if not goal.part:
         return goal.limit
     from pipeline.bench.job import lower

@@ -1,4 +1,4 @@
-"""Which students of every width and depth meet a goal, by predicted cost."""
+"""Enumerates the students that meet a goal, by predicted cost."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from pipeline.support.size import Size
 
 FAMILY = "fast-neural-style-skips"
-"""What students of any teacher can be made of: the style network with three long skips, which cost no weights."""
+"""The architecture of students for any teacher: the style network with three long skips, which cost no weights."""
 FIRST = (4, 6, 8, 12, 16, 24, 32)
-"""First widths that are tried."""
+"""The widths of the first stage that are tried."""
 SHAPES = ((1, 2, 4), (1, 2, 2), (1, 1, 1))
-"""How the three widths grow."""
+"""Ratios of the widths of the three stages."""
 BLOCKS = (1, 2, 3, 5)
 WIDEST = (32, 64, 128)
 NODE_BYTES = 220
-"""What a node takes of a style network's ONNX file beside its weights, and a little more."""
+"""Upper estimate of the bytes of a node in a style network's ONNX file, without weights."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A student that meets the goal. `value` is what it has of the goal's kind."""
+    """A student that meets the goal. `value` is in the unit of the goal."""
 
     student: Student
     value: float
@@ -45,7 +45,7 @@ class Candidate:
 
 
 def families(teacher: Network) -> tuple[str, ...]:
-    """What students of this teacher are made of: its own architecture first, where students can have it."""
+    """The architectures for students of this teacher: first its own, if that is one of students."""
     try:
         students.parse(f"{teacher.architecture}:4x1")
     except PipelineError:
@@ -54,10 +54,10 @@ def families(teacher: Network) -> tuple[str, ...]:
 
 
 def meeting(goal: Goal, limit: float, slowest: float = math.inf, of: Sequence[str] = (FAMILY,)) -> list[Candidate]:
-    """Every student that meets the goal, without training one; the one with the most multiply-adds first.
+    """All students that meet the goal, untrained, sorted by multiply-adds in descending order.
 
-    `slowest` is the most predicted milliseconds, at the goal's size and on its device class; `of` are the
-    architectures that students are made of.
+    `slowest` is the maximum predicted time in milliseconds at the goal's size and on its device class; `of` are
+    the architectures of students.
     """
     from pipeline.cost.model import device
 
@@ -73,7 +73,7 @@ def meeting(goal: Goal, limit: float, slowest: float = math.inf, of: Sequence[st
         else:
             value = float(4 * student.weights + NODE_BYTES * nodes)
         if value <= limit and device(goal.device).milliseconds(layers) < slowest:
-            found.append(Candidate(student, value, student.weights, float(sum(held.macs for held in layers))))
+            found.append(Candidate(student, value, student.weights, float(sum(layer.macs for layer in layers))))
     return sorted(found, key=lambda candidate: (-candidate.macs, candidate.student.spec))
 
 
@@ -89,7 +89,7 @@ def _layers(family: str, blocks: int, widths: tuple[int, ...], size: Size) -> tu
 
 @functools.cache
 def _base(family: str, blocks: int) -> Prunable:
-    """The widest student of a family with so many blocks, to be cut to all others."""
+    """The widest student of a family with this number of blocks, from which all others are cut."""
     from pipeline.shrink.prunable import prunable
 
     return prunable(fresh(students.parse(f"{family}:{','.join(map(str, WIDEST))}x{blocks}")))
@@ -124,10 +124,11 @@ def fresh(student: Student, seed: int = 0) -> Network:
 
 
 def chosen(found: Sequence[Candidate], count: int, of: Sequence[str] = (FAMILY,)) -> list[Candidate]:
-    """The few that are worth training, unlike each other: the most multiply-adds, the most weights, then between.
+    """Select up to `count` different candidates for training: most multiply-adds, most weights, then the next
+    ones.
 
-    Of several that are alike, one of the architecture that comes first in `of` is taken.
-    Raises PipelineError `goal-out-of-reach` where none meets the goal.
+    Among similar ones, the architecture that comes first in `of` is preferred.
+    Raises PipelineError `goal-out-of-reach` if `found` is empty.
     """
     if not found:
         raise PipelineError(
@@ -150,5 +151,5 @@ def chosen(found: Sequence[Candidate], count: int, of: Sequence[str] = (FAMILY,)
 
 
 def _alike(one: Candidate, other: Candidate) -> bool:
-    """Whether two differ by less than a tenth in weights and in multiply-adds."""
+    """Whether two candidates differ by less than a tenth both in weights and in multiply-adds."""
     return abs(one.weights - other.weights) < 0.1 * other.weights and abs(one.macs - other.macs) < 0.1 * other.macs

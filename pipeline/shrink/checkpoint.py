@@ -1,7 +1,7 @@
 """Checkpoints of unfinished trainings: named arrays and plain values in one safetensors file, without pickle.
 
-The file is read by the project's own reader: nothing in it is run, every size is checked against the file and the
-memory, and each value is checked before it is used.
+The file is read by the project's own reader: nothing in it is executed, every size is checked against the file
+size and the memory budget, and each value is validated before it is used.
 """
 
 from __future__ import annotations
@@ -32,22 +32,23 @@ _DTYPES = {"f4": "F32", "i8": "I64"}
 
 @dataclass(frozen=True)
 class Run:
-    """Where a training is kept. `identity` is what a resumed run must share with the one that it goes on from."""
+    """Where the state of a training is saved. `identity` is what a resumed run must share with the interrupted
+    one."""
 
     folder: Path | None = None
-    """For the checkpoint and the samples; None keeps nothing."""
+    """For the checkpoint and the samples; None saves nothing."""
     resume: bool = False
-    """Go on from the folder's checkpoint, if there is one."""
+    """Continue from the folder's checkpoint, if there is one."""
     identity: Mapping[str, Any] = field(default_factory=dict)
 
 
 UNKEPT = Run()
-"""A training of which nothing is kept but its result."""
+"""A training that saves neither checkpoint nor samples."""
 
 
 @dataclass
 class State:
-    """What a training is at one step. `arrays` are float32 or int64, by names with slashes."""
+    """The state of a training at one step. `arrays` are float32 or int64, by names with slashes."""
 
     identity: dict[str, Any]
     step: int
@@ -57,7 +58,7 @@ class State:
     since: int
     sums: dict[str, float]
     scales: list[float]
-    """What the rate of each group of parameters is multiplied by."""
+    """The factor on the learning rate of each parameter group."""
     records: list[dict[str, Any]]
     arrays: dict[str, np.ndarray]
 
@@ -107,23 +108,23 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> State:
 
 @contextmanager
 def checked(path: Path) -> Iterator[None]:
-    """Around work on what a checkpoint holds: whatever it stumbles over is PipelineError `damaged-file`."""
+    """Context manager for reading a checkpoint: turns any error into PipelineError `damaged-file`."""
     try:
         yield
     except Exception as error:
         if isinstance(error, PipelineError) and error.code not in ("damaged-file", "truncated-file"):
             raise
-        told = error.message if isinstance(error, PipelineError) else " ".join(str(error).split())[:160]
+        reason = error.message if isinstance(error, PipelineError) else " ".join(str(error).split())[:160]
         raise PipelineError(
             "damaged-file",
-            f"this checkpoint cannot be read ({told})",
+            f"this checkpoint cannot be read ({reason})",
             subject=str(path),
             remedy="Start the training again with --force.",
         ) from error
 
 
 def _values(text: str) -> dict[str, Any]:
-    """The plain values, each of the kind that it must be. Raises ValueError."""
+    """The plain values, each validated. Raises ValueError."""
     values = json.loads(text) if text else None
     if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
         raise ValueError("it is not a checkpoint of this version")
@@ -135,7 +136,7 @@ def _values(text: str) -> dict[str, Any]:
         "skipped": _count,
         "since": _count,
         "sums": _losses,
-        "scales": lambda value: isinstance(value, list) and all(_number(held) and held > 0 for held in value),
+        "scales": lambda value: isinstance(value, list) and all(_number(scale) and scale > 0 for scale in value),
         "records": lambda value: isinstance(value, list) and all(map(_record, value)),
     }
     wrong = [name for name, right in kinds.items() if name not in values or not right(values[name])]
@@ -164,7 +165,7 @@ def _record(value: Any) -> bool:
         _losses(value.get("losses"))
         and set(value) <= {"step", "minutes", "losses", "quality"}
         and isinstance(quality, list)
-        and all(isinstance(held, dict) and all(map(_measure, held.items())) for held in quality)
+        and all(isinstance(entry, dict) and all(map(_measure, entry.items())) for entry in quality)
     )
 
 
@@ -175,15 +176,15 @@ def _measure(item: tuple[str, Any]) -> bool:
 
 
 def pictures_identity(files: Iterable[Path]) -> str:
-    """A digest of the names and sizes of pictures, in their order: the same files give the same."""
-    told = [f"{file.name}\0{file.stat().st_size}" for file in files]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    """A digest of the names and sizes in bytes of picture files, in their order."""
+    entries = [f"{file.name}\0{file.stat().st_size}" for file in files]
+    return hashlib.sha256("\n".join(entries).encode()).hexdigest()[:16]
 
 
 def check_free(place: Path, checkpoints: Iterable[Path], resume: bool, force: bool, run: str = "--run") -> None:
-    """Whether a training may write the result `place` and these checkpoints, before there is work to lose.
+    """Check, before the training starts, that its result `place` and these checkpoints may be written.
 
-    Raises PipelineError `nothing-to-resume` where there is no checkpoint to go on from, `file-exists` where an
+    Raises PipelineError `nothing-to-resume` if there is no checkpoint to continue from, `file-exists` if an
     earlier result or an unfinished run would be overwritten, and what `check_writable` raises.
     """
     checkpoints = list(checkpoints)

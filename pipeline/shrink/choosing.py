@@ -1,10 +1,10 @@
-"""Chooses which channels a pruned network keeps: those that the others cannot make up for.
+"""Selects the channels that a pruned network keeps: those that the others cannot compensate for.
 
-A layer that reads a narrowed tensor can make up for a removed channel with the ones that stay, as far as they
+A layer that reads a narrowed tensor can compensate for a removed channel with the remaining ones, as far as they
 are correlated. For a layer with the patch covariance G = E[x x^T] and the weights W, removing the block of inputs
 c and refitting the rest (pipeline.shrink.refit) raises its squared error by tr(W_c^T ((G^-1)_cc)^-1 W_c): the
-structured form of Hassibi and Stork, Optimal Brain Surgeon (1993). Channels go one by one, the cheapest first, and
-each removal changes what the next ones cost.
+structured form of Hassibi and Stork, Optimal Brain Surgeon (1993). Channels are removed one by one, the cheapest
+first, and each removal changes the cost of the next ones.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pipeline.graph.channels import constants
 from pipeline.shrink.refit import (
     RIDGE,
     Moments,
+    Progress,
     Reader,
-    Tell,
     Values,
     moments_of,
     observe,
@@ -33,34 +33,34 @@ if TYPE_CHECKING:
     from pipeline.shrink.prunable import Prunable
 
 TRIED = 0.25
-"""Part of a width that is removed to see how much the picture minds."""
+"""Part of a width that is removed to measure the change of the output."""
 
 
 def scores(
-    held: Prunable, pictures: Sequence[np.ndarray], seed: int = 0, tell: Tell = lambda told: None
+    network: Prunable, pictures: Sequence[np.ndarray], seed: int = 0, progress: Progress = lambda message: None
 ) -> list[np.ndarray]:
-    """For each group the importance of its channels: how much the picture changes by a removal, after refitting.
+    """For each group the importance of its channels: the change of the output by a removal, after refitting.
 
-    The numbers compare between groups: the mean squared change of the output, in the network's own range.
+    Comparable between groups: the mean squared change of the output, in the network's own range.
     `pictures` are (1, C, H, W), in that range too.
     """
     from pipeline.shrink.overridable import overridable
 
-    orders, costs = choose(held, pictures, seed, tell)
+    orders, costs = choose(network, pictures, seed, progress)
     few = pictures[:2]
-    aims = original_outputs(held, few)
-    original = overridable(held.graph, set())
-    wanted = [original(picture, {}) for picture in few]
+    aims = original_outputs(network, few)
+    original = overridable(network.graph, set())
+    originals = [original(picture, {}) for picture in few]
     result = []
-    for number, (group, order, cost) in enumerate(zip(held.groups, orders, costs, strict=True), start=1):
-        tell(f"width {number} of {len(held.groups)}: importance of {group.width} channels")
+    for number, (group, order, cost) in enumerate(zip(network.groups, orders, costs, strict=True), start=1):
+        progress(f"width {number} of {len(network.groups)}: importance of {group.width} channels")
         count = max(1, int(group.width * TRIED))
         units = [group.units[index] for index in order[:count]]
-        narrow = held.without(units)
-        for name, value in refit(held, units, few, seed, wanted=aims).items():
+        narrow = network.without(units)
+        for name, value in refit(network, units, few, seed, wanted=aims).items():
             constants(narrow)[name].values = value
         run = overridable(narrow, set())
-        change = np.mean([np.mean((run(p, {}) - w) ** 2) for p, w in zip(few, wanted, strict=True)])
+        change = np.mean([np.mean((run(p, {}) - w) ** 2) for p, w in zip(few, originals, strict=True)])
         rising = np.maximum.accumulate(np.array(cost))
         score = np.zeros(group.width)
         score[order] = rising * float(change) / max(float(np.sum(cost[:count])), 1e-30)
@@ -90,8 +90,8 @@ class _Surgeon:
 
     def loss(self, channel: int) -> float:
         rows = self.rows(channel)
-        held = self.weights[rows]
-        return float(np.einsum("ij,ij->", held, np.linalg.solve(self.inverse[rows, rows], held)))
+        weights = self.weights[rows]
+        return float(np.einsum("ij,ij->", weights, np.linalg.solve(self.inverse[rows, rows], weights)))
 
     def remove(self, channel: int) -> None:
         rows = self.rows(channel)
@@ -118,20 +118,20 @@ def _scales(reader: Reader, moments: Moments, values: Values) -> np.ndarray:
 
 
 def choose(
-    held: Prunable, pictures: Sequence[np.ndarray], seed: int = 0, tell: Tell = lambda told: None
+    network: Prunable, pictures: Sequence[np.ndarray], seed: int = 0, progress: Progress = lambda message: None
 ) -> tuple[list[list[int]], list[list[float]]]:
-    """For each group the order in which its channels go, and what each removal costs after refitting.
+    """For each group the order in which its channels are removed, and the cost of each removal after refitting.
 
-    The first of an order is the channel whose removal is made up for best. The cost is the rise of the readers'
-    squared error as a part of their variance, added over the readers.
+    The first channel is the one that is compensated for best. The cost is the increase of the readers' squared
+    error relative to their variance, summed over the readers.
     """
-    graph = held.graph
+    graph = network.graph
     rng = np.random.default_rng(seed)
     values = {name: np.asarray(tensor.values) for name, tensor in constants(graph).items()}
     by_weights = {reader.weights: reader for reader in readers(graph)}
     orders, costs = [], []
-    for number, group in enumerate(held.groups, start=1):
-        tell(f"width {number} of {len(held.groups)}: {group.width} channels")
+    for number, group in enumerate(network.groups, start=1):
+        progress(f"width {number} of {len(network.groups)}: {group.width} channels")
         names = dict.fromkeys(slot[0] for unit in group.units for _, _, slot in unit.seen)
         surgeons: dict[str, _Surgeon] = {}
         for name in names:

@@ -1,7 +1,7 @@
-"""Training pictures: which files, and endless random crops of them that follow from a seed and a number.
+"""Training pictures: files, and random crops of them that are determined by a seed and a number.
 
-Crop number n is the same whoever asks for it and when: a run can be resumed, spread over processes, or fed by
-several loaders. Arrays are (3, H, W) uint8, RGB.
+Crop number n is the same in every process and at any time, so that a run can be resumed, distributed over
+processes, or fed by several loaders. Arrays are (3, H, W) uint8, RGB.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from pipeline.support.errors import PipelineError
 from pipeline.support.picture_files import check_picture, open_picture
 
 SMALLEST = 64
-"""Pictures with a shorter side are left out."""
+"""Pictures with a shorter side, in pixels, are skipped."""
 CACHE_PIXELS = 64_000_000
-"""Decoded pictures that are kept: 192 MB."""
+"""Maximum number of decoded pixels in the cache: 192 MB."""
 
 
 class Pictures:
-    """Picture files, opened when they are needed; the ones used last stay decoded.
+    """Picture files, decoded on demand; the most recently used ones stay decoded.
 
-    All are decoded once at the start, so that a broken one ends the work before it begins and not in its middle.
+    All are decoded once at the start, so that a damaged file is reported before the training and not during it.
     Raises PipelineError `bad-picture` for a file that cannot be read, `no-pictures` when all are too small.
     """
 
@@ -68,9 +68,9 @@ class Pictures:
 
 
 class Ahead:
-    """Makes what will be asked for next in other threads; with none, when it is asked for.
+    """Computes the next batches in other threads; with 0 threads, on request.
 
-    `make(number)` must give the same whenever it is called.
+    `make(number)` must always return the same for a number.
     """
 
     def __init__(self, make: Callable[[int], np.ndarray], threads: int) -> None:
@@ -79,7 +79,7 @@ class Ahead:
         self._coming: dict[int, Future[np.ndarray]] = {}
 
     def get(self, number: int) -> np.ndarray:
-        """What belongs to `number`; the numbers after it are begun."""
+        """The result for `number`; computing the next ones begins."""
         if self._pool is None:
             return self.make(number)
         for later in range(number, number + 2 * self.threads):
@@ -90,7 +90,7 @@ class Ahead:
 
 
 class Crops:
-    """Random crops: scaled, turned, mixed and recoloured, so that few pictures last for a long training."""
+    """Random crops with augmentation: scaled, rotated, mixed and recoloured, so that few pictures are enough."""
 
     def __init__(self, pictures: Pictures, seed: int, *, recolour: bool = True) -> None:
         self.pictures = pictures
@@ -118,7 +118,7 @@ class Crops:
         return _recoloured(rng, crop)
 
     def _photograph(self, rng: np.random.Generator, height: int, width: int) -> Image.Image:
-        """A part of a random picture, shrunk or enlarged by 0.4 to 2.5, turned and flipped."""
+        """A part of a random picture, scaled by 0.4 to 2.5, rotated by multiples of 90 degrees and flipped."""
         picture = self.pictures[int(rng.integers(len(self.pictures)))]
         turn = int(rng.integers(8)) if self.recolour else int(rng.integers(2))
         if turn >= 4:  # a quarter turn: cut with the sides exchanged
@@ -147,7 +147,7 @@ _TURNS = (
 
 
 def _shapes(rng: np.random.Generator, height: int, width: int) -> Image.Image:
-    """Smooth colours with a few flat polygons and lines."""
+    """A smooth gradient with a few flat polygons and lines."""
     colours = rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)
     crop = Image.fromarray(colours).resize((width, height), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(crop)
@@ -162,7 +162,7 @@ def _shapes(rng: np.random.Generator, height: int, width: int) -> Image.Image:
 
 
 def _recoloured(rng: np.random.Generator, crop: Image.Image) -> np.ndarray:
-    """Random blur or JPEG traces, saturation, gains, gamma and noise."""
+    """Random blur or JPEG artefacts, saturation, gains, gamma and noise."""
     if rng.random() < 0.1:
         crop = crop.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 2.0))))
     if rng.random() < 0.15:

@@ -1,7 +1,7 @@
-"""Distillation: a student learns to paint what a teacher paints. Imports torch: import it inside a function.
+"""Distillation: trains a student to reproduce the output of a teacher. Imports torch: import it inside a function.
 
-Nothing is needed but the teacher and some pictures: no loss network, no style picture, no data set. The teacher
-paints random crops of the pictures; the student is pulled towards these paintings by the losses of `losses`. The
+Only the teacher and some pictures are needed: no loss network, no style picture, no data set. The teacher runs on
+random crops of the pictures, and the losses of `losses` compare the student's output with the teacher's. The
 teacher may be any network that the pipeline reads; an ONNX file is run by ONNX Runtime.
 """
 
@@ -31,60 +31,64 @@ from pipeline.support.picture_files import picture_files
 from pipeline.support.size import Size
 
 MARGIN = 8
-"""Pixels that a painted crop is larger than what the student sees of it, so that it can be seen shifted."""
+"""Pixels by which the teacher's crops are larger than the student's, so that the student sees shifted windows."""
 GROWN_AT = 0.5
-"""Part of the training at which texture counts in full, from a tenth at the start. A student that is made to paint
-strokes before it knows where they lie paints them anywhere, and does not find the places later."""
+"""Part of the training after which the texture losses have their full weight; they start with a tenth of it. A
+student that is trained on texture before it has learnt the positions of strokes puts them anywhere, and does not
+recover."""
 HINTS_UNTIL = 0.5
-"""Part of the training at which the hints have faded away: a smaller network must go its own way."""
+"""Part of the training after which the weight of the hints is zero: a smaller network needs features of its
+own."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each loss counts; 0 leaves it out."""
+    """Weight of each loss; 0 disables it."""
 
     pixels: float = 1.0
     fine: float = 0.5
-    """How much of that the finest scale counts, where strokes have to lie exactly."""
+    """Weight of the finest scale within `pixels`, where strokes have to match exactly."""
     energy: float = 2.0
     """Local energies of fixed random filters."""
     gram: float = 1.0
     """Their Gram matrices."""
     hints: float = 1.0
-    """Inner layers against the teacher's, fading to nothing half way, for teachers that are torch modules."""
+    """Inner layers compared with the teacher's, decreasing to 0 at half of the training; torch teachers only."""
     features: float = 0.1
-    """The teacher's first convolutions, for teachers that are torch modules."""
+    """Outputs of the teacher's first convolutions; torch teachers only."""
     statistics: float = 1.0
     """Their local energies and Gram matrices."""
     critic: float = 0.1
     """A patch discriminator."""
     flicker: float = 0.5
-    """Difference of what the student paints of the same thing, shifted by a few pixels and with noise on it."""
+    """Difference between the student's outputs for the same content, shifted by a few pixels and with noise
+    added."""
 
 
 TUNING = Weights(energy=1.0, gram=0.5, hints=0, features=0, statistics=0, critic=0, flicker=0)
-"""For a pruned network, which is near enough to its original to put the strokes where they are: pixels, and as
-much structure as keeps them sharp. A step takes half as long as with all losses."""
+"""For a pruned network, which is close enough to its original to reproduce the positions of strokes: the pixel
+loss, and texture losses that keep it sharp. A step takes half as long as with all losses."""
 
 
 @dataclass(frozen=True)
 class DistillOptions:
-    """How a student is distilled. `loop` says how long; the rest is what each step sees."""
+    """How a student is distilled: `loop` is the length of the training, the other fields describe one step."""
 
     loop: LoopOptions = field(default_factory=LoopOptions)
     weights: Weights = field(default_factory=Weights)
     sides: tuple[int, ...] = (128, 192)
-    """Sides of the square crops that the teacher paints; one of them at random in each batch, enlarged to what the
-    teacher's size must be a multiple of. The student sees `MARGIN` less."""
+    """Sides of the teacher's square crops in pixels, one chosen at random for each batch, rounded up to the
+    multiple that the teacher needs. The student's windows are `margin` smaller."""
     pixels: int = 65_536
-    """Pixels that each step sees, about."""
+    """Approximate number of pixels per step."""
     margin: int = MARGIN
-    """Pixels that a painted crop is larger than what the student sees of it. With 0 the student sees what the
-    teacher saw, and its norms can compute the same statistics: for a network that is nearly its teacher."""
+    """Pixels by which the teacher's crops are larger than the student's windows. With 0 both see the same crop,
+    and the student's norms can compute the same statistics: for a network that is close to its teacher."""
     reuse: int = 3
-    """How often a painting of the teacher is used, about: each in a new shift and with other neighbours."""
+    """Approximate number of times an output of the teacher is used, each time with a new shift and in a new
+    batch."""
     pool: int = 48
-    """Painted batches that are kept for that."""
+    """Number of the teacher's batches that are kept for reuse."""
     inner: float = 0.0
     """Part of the training, from its start, in which only the layers up to the teacher's coarsest features are
     trained, and on these features (pipeline.shrink.inner): for students that begin as their teacher. Where the
@@ -104,17 +108,17 @@ def distill(
     student_contract: ImageContract = LEVELS,
     holdout: Sequence[Path] = (),
     run: Run = UNKEPT,
-    tell: Callable[[History, float], None] = lambda history, done: None,
+    progress: Callable[[History, float], None] = lambda history, done: None,
 ) -> History:
-    """Train `student` in place to paint what `teacher` paints; it ends in eval mode, on the CPU. A teacher that is
-    a torch module comes back on the CPU too, in eval mode and without gradients.
+    """Train `student` in place to reproduce the output of `teacher`; it ends in eval mode, on the CPU. A teacher
+    that is a torch module is returned to the CPU too, in eval mode and without gradients.
 
     A trained student (a pruned network) is fine-tuned the same way, with a lower `options.loop.rate`, such as
     1e-3. `images` are files and folders. The contracts are 0..255 RGB where nothing is said. Of each picture in
     `holdout` PSNR, SSIM, detail and texture against the teacher stand in the history (quality.py). `run` says
     where the checkpoint and sample pictures are written, and whether to go on from that checkpoint: then the
-    student is, to the bit, what it would be without the interruption. `tell(history, done)` is called after each
-    step.
+    student is bit-identical to one trained without the interruption. `progress(history, done)` is called after
+    each step.
     Raises PipelineError: no-pictures, bad-picture, channels-differ, sizes-differ, no-such-device, run-differs,
     damaged-file, training-diverged.
     """
@@ -137,16 +141,16 @@ def distill(
         shown = [_Shown(path, painter, where) for path in holdout] if where.first else []
 
         def measure(painting: nn.Module) -> dict[str, Any]:
-            results = [held.measure(painting) for held in shown]
+            results = [entry.measure(painting) for entry in shown]
             if run.folder is not None and shown:
                 write_file(
                     run.folder / "samples" / f"{loop.step:06d}.jpg",
-                    sheet([(held.picture, held.wanted, held.painted) for held in shown]),
+                    sheet([(entry.picture, entry.wanted, entry.painted) for entry in shown]),
                 )
             return {"quality": results}
 
         try:
-            history = loop.run(distilling.losses, measure, tell)
+            history = loop.run(distilling.losses, measure, progress)
         finally:
             distilling.close()
             student.to("cpu")
@@ -154,14 +158,14 @@ def distill(
 
 
 def _identity(options: DistillOptions) -> dict[str, Any]:
-    """What a resumed run must share with the one that wrote the checkpoint, as plain values."""
+    """The options that a resumed run must share with the one that wrote the checkpoint, as plain values."""
     values = asdict(replace(options, loop=replace(options.loop, device="auto", every=1)))
     values = {**values.pop("loop"), **values.pop("weights"), **values}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 class _Distilling:
-    """The losses of each step, over paintings of the teacher that are used a few times each."""
+    """The losses of each step, on outputs of the teacher that are reused a few times."""
 
     def __init__(self, teacher: Teacher, pictures: Pictures, options: DistillOptions, where: Place) -> None:
         self.teacher, self.options, self.where = teacher, options, where
@@ -169,7 +173,7 @@ class _Distilling:
         self.ahead = Ahead(self._crops_of, 4 if where.device.type == "cuda" else 0)
         self.texture = lost.Texture().to(where.device)
         self.pool: list[tuple[Tensor, Tensor, Tensor | None]] = []
-        """Batches: pictures, what the teacher paints of them, and its inner features while these are trained."""
+        """Batches: pictures, the teacher's outputs for them, and its inner features while these are trained."""
         self.loop: Loop
         self.inner: Inner | None = None
         self.hints: lost.Hints | None = None
@@ -181,12 +185,12 @@ class _Distilling:
             self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=5e-4, betas=(0.5, 0.99))
 
     def join(self, loop: Loop) -> None:
-        """Train in this loop: once, before it runs or resumes."""
+        """Attach the teacher's hooks to this loop: called once, before it runs or resumes."""
         self.loop = loop
         if self.teacher.module is not None and self.options.inner and self.where.size == 1:
             size = self.teacher.fixed_size or Size(128, 128)
             pictures = torch.from_numpy(self.crops.batch(0, 4, *size.hw)).to(self.where.device).float()
-            inner = Inner(self.teacher.module, loop.painting, pictures)
+            inner = Inner(self.teacher.module, loop.model, pictures)
             if inner.found:
                 if self.options.original_decoder:
                     inner.restore_decoder()
@@ -207,15 +211,15 @@ class _Distilling:
 
     def close(self) -> None:
         """Leave teacher and student without hooks, the teacher on the CPU."""
-        for held in (self.hints, self.inner):
-            if held is not None:
-                held.close()
+        for hooked in (self.hints, self.inner):
+            if hooked is not None:
+                hooked.close()
         self.teacher.close()
 
-    # --- paintings ---
+    # --- the teacher's outputs ---
 
     def fill(self, step: int) -> None:
-        """Paint again what the pool held before this step, each batch in the precision that it was painted in."""
+        """Recompute the pool as it was before this step, each batch in the precision in which it was computed."""
         newest = (step - 1) // self.options.reuse
         for number in range(max(newest - self.options.pool + 1, 0), newest + 1):
             with self.loop.autocast(self.loop.done(number * self.options.reuse)):
@@ -231,23 +235,23 @@ class _Distilling:
         return self.crops.batch(number * self.where.size + self.where.rank, count, height, width)
 
     def _paint(self, number: int) -> None:
-        """Have the teacher paint batch `number` of this process, and keep it."""
+        """Run the teacher on batch `number` of this process, and keep the result in the pool."""
         crops = self.ahead.get(number)
         pictures = torch.from_numpy(crops).to(self.where.device)
         given = pictures.float().contiguous(memory_format=torch.channels_last)
         features = None
         if self.inner is None or self.loop.done() >= self.options.inner:
-            painted = self.teacher.paint(given)
+            painted = self.teacher.run(given)
         else:
             with self.inner.watching():
-                painted = self.teacher.paint(given)
+                painted = self.teacher.run(given)
             features = self.inner.taken()
         self.pool.append((pictures, painted.round().to(torch.uint8), features))
         del self.pool[: -self.options.pool]
 
     def _batch(self, step: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Pictures and paintings of this step, uint8, and inner features: new ones each `reuse` steps, else some
-        of the pool."""
+        """Pictures and teacher outputs of this step, uint8, and inner features: a new batch every `reuse` steps,
+        else one of the pool."""
         if step % self.options.reuse == 0:
             self._paint(step // self.options.reuse)
             return self.pool[-1]
@@ -279,7 +283,7 @@ class _Distilling:
         hint = weights.hints * max(0.0, 1 - done / HINTS_UNTIL) if self.hints is not None else 0.0
         if self.hints is not None:
             self.hints.listening = hint > 0
-        painted = lost.leaky_clamp(self.loop.painting(pictures))
+        painted = lost.leaky_clamp(self.loop.model(pictures))
         grown = min(1.0, 0.1 + 0.9 * done / GROWN_AT)
         fine = 1 - (1 - weights.fine) * grown
         parts = {"pixels": weights.pixels * lost.pixels(painted, wanted, fine)}
@@ -311,14 +315,14 @@ class _Distilling:
 
 
 def _window(value: Tensor, shift: np.ndarray, margin: int) -> Tensor:
-    """What is seen of a painted crop at a shift (down, right) of 0..margin, as float."""
+    """The window of a crop at a shift (down, right) of 0..margin pixels, as float."""
     height, width = ((size - margin) // 8 * 8 for size in value.shape[2:])
     down, right = int(shift[0]), int(shift[1])
     return value[:, :, down : down + height, right : right + width].float()
 
 
 def _flicker(first: Tensor, second: Tensor, shifts: np.ndarray) -> Tensor:
-    """Difference of two paintings of the same thing, seen at two shifts, where both see it."""
+    """Difference between the outputs for two shifted windows of one crop, in their common part."""
     down, right = (int(b - a) for a, b in zip(*shifts, strict=True))
     height, width = first.shape[2:]
     a = first[:, :, max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
@@ -326,20 +330,20 @@ def _flicker(first: Tensor, second: Tensor, shifts: np.ndarray) -> Tensor:
     return lost.charbonnier((a - b) / lost.UNIT)
 
 
-# --- pictures that are not trained on -------------------------------------------------------------------------
+# --- held-out pictures -----------------------------------------------------------------------------------------
 
 
 class _Shown:
-    """A picture to measure with: itself, the teacher's painting and, once measured, the student's."""
+    """A held-out picture with the teacher's output and, once measured, the student's."""
 
     def __init__(self, path: Path, teacher: Teacher, where: Place) -> None:
         self.name = path.name
         self.picture = as_tensor(path, teacher.fixed_size, teacher.multiple).to(where.device)
-        self.wanted = teacher.paint(self.picture)
+        self.wanted = teacher.run(self.picture)
         self.painted = self.wanted
 
     def measure(self, painting: nn.Module) -> dict[str, Any]:
         with torch.no_grad():
             self.painted = painting(self.picture).float().clamp(0, 255)
-        held = quality(self.painted.cpu().numpy() / 255, self.wanted.cpu().numpy() / 255)
-        return {"picture": self.name, **held.as_dict()}
+        result = quality(self.painted.cpu().numpy() / 255, self.wanted.cpu().numpy() / 255)
+        return {"picture": self.name, **result.as_dict()}

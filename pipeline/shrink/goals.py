@@ -1,4 +1,4 @@
-"""Goals as people say them: `60 fps at 720x540 on desktop`, `50 KB`, `20k weights`, `5 GMAC`, `50%`."""
+"""Parses goals such as `60 fps at 720x540 on desktop`, `50 KB`, `20k weights`, `5 GMAC`, `50%`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GOAL = re.compile(
 )
 EXAMPLES = "'60 fps at 720x540', '16 ms at 1280x720 on desktop', '50 KB', '20k weights', '5 GMAC', '50%'"
 USUAL = "desktop"
-"""The device class that frames a second are of where none is named: a game on a desktop."""
+"""The device class of goals that name none."""
 _BYTES = {"b": 1, "bytes": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2}
 _SCALE = {None: 1, "k": 1000, "m": 1000**2}
 
@@ -47,13 +47,13 @@ class Goal:
     part: bool = False
 
     def value(self, graph: gs.Graph, file_bytes: int | None = None) -> float:
-        """What a graph has of it. `file_bytes` is the size of its file where that is known already."""
+        """The value of this kind for a graph. `file_bytes` is the size of its file, if it is already known."""
         if self.kind == "bytes":
             from pipeline.graph import to_model
 
             return float(file_bytes or to_model(graph).ByteSize())
         if self.kind == "weights":
-            return float(sum(held.size for held in held_weights(graph)))
+            return float(sum(weight.size for weight in held_weights(graph)))
         return self.of_layers(at_size(graph, self.size))
 
     def of_layers(self, found: list[Layer]) -> float:
@@ -63,11 +63,11 @@ class Goal:
         return device(self.device).milliseconds(found)
 
     def for_original(self, original: float) -> float:
-        """The limit in the kind's own unit, given what the original has."""
+        """The limit in the unit of the kind, given the original network's value."""
         return original * self.limit if self.part else self.limit
 
-    def told(self, value: float) -> str:
-        """A value of this kind in words."""
+    def describe(self, value: float) -> str:
+        """A value of this kind as text, with its unit."""
         match self.kind:
             case "weights":
                 return f"{value:,.0f} weights"
@@ -80,7 +80,7 @@ class Goal:
 
 
 def parse(text: str, default_device: str = USUAL, target: Target | None = None) -> Goal:
-    """The goal that a text says, on a device class as the family of `target` calls it.
+    """Parse a goal; device classes have the names of the family of `target`.
 
     Raises PipelineError `bad-goal`, `unknown-device`.
     """

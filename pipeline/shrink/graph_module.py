@@ -1,7 +1,7 @@
-"""A graph as a torch module whose weights can be trained, and its weights back into the graph.
+"""A graph as a torch module whose weights can be trained and copied back into the graph.
 
-For fine-tuning networks that are only there as .onnx files. Imports torch: import it inside a function. The graph
-is the valid form (opset 18); height and width stay free as far as the graph allows it.
+For fine-tuning networks that exist only as .onnx files. Imports torch: import it inside a function. The graph is
+in the valid form (opset 18); height and width remain variable as far as the graph allows it.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ TRAINED = {
     "Gemm": (1, 2),
     "MatMul": (1,),
 }
-"""Inputs of each operator that are trained where they are constant."""
+"""Inputs of each operator that are trained if they are constant."""
 
 Run = Callable[[list[Any]], Tensor | tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One node: what it computes, the names that it reads ("" for a missing input) and the names that it makes."""
+    """One node: its function, the names of its inputs ("" for a missing one) and of its outputs."""
 
     run: Run
     inputs: tuple[str, ...]
@@ -48,16 +48,17 @@ class Step:
 
 
 class GraphModule(nn.Module):
-    """A graph with one picture in and one out, as a torch module; (N, C, H, W) float32 in the graph's own ranges.
+    """A graph with one input and one output picture as a torch module; (N, C, H, W) float32 in the graph's own
+    ranges.
 
-    Raises PipelineError `cannot-train-graph` for an operator, or a form of one, that has no counterpart here.
+    Raises PipelineError `cannot-train-graph` for an operator, or a form of one, that is not supported here.
     """
 
     def __init__(self, graph: gs.Graph) -> None:
         super().__init__()
         self.names: dict[str, str] = {}
-        """Names of the constants by the module's own names of them."""
-        held: dict[str, str] = {}
+        """The graph's names of the constants, by the module's names."""
+        own_names: dict[str, str] = {}
         trained = _trained(graph)
         for name, tensor in graph.tensors().items():
             value = n.value(tensor)
@@ -65,13 +66,13 @@ class GraphModule(nn.Module):
                 continue
             own = f"t{len(self.names)}"
             self.names[own] = name
-            held[name] = own
+            own_names[name] = own
             values = torch.from_numpy(np.array(value))
             if name in trained:
                 self.register_parameter(own, nn.Parameter(values.float()))
             else:
                 self.register_buffer(own, values.float() if values.is_floating_point() else values)
-        self.held = held
+        self.held = own_names
         self.steps = [
             Step(
                 _step(node),
@@ -87,8 +88,10 @@ class GraphModule(nn.Module):
         values: dict[str, Any] = {self.source: picture, "": None}
         for step in self.steps:
             given = [getattr(self, self.held[name]) if name in self.held else values[name] for name in step.inputs]
-            made = step.run(given)
-            for name, value in zip(step.outputs, made if isinstance(made, tuple) else (made,), strict=False):
+            outputs = step.run(given)
+            for name, value in zip(
+                step.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=False
+            ):
                 values[name] = value
         result: Tensor = values[self.result]
         return result
@@ -148,7 +151,7 @@ _PLAIN: dict[str, Callable[..., Tensor]] = {
 
 
 def _step(node: gs.Node) -> Run:
-    """What a node computes, as a function of its inputs."""
+    """The function that a node computes."""
     if node.domain not in (None, "", "ai.onnx"):
         raise _refuse(node, f"the operator is of the domain {node.domain}")
     if node.op in _PLAIN:
@@ -161,7 +164,7 @@ def _step(node: gs.Node) -> Run:
 
 
 def _symmetric(node: gs.Node) -> tuple[list[int], list[int]]:
-    """Pads of a convolution or pool as (what torch takes: one number an axis, what is left for F.pad)."""
+    """Pads of a convolution or pool as (one number for each axis, as torch takes them; the rest, for F.pad)."""
     weights = node.inputs[1].shape if node.op in ("Conv", "ConvTranspose") else None
     kernel = list(weights[2:]) if weights is not None else list(n.ints(node, "kernel_shape") or ())
     if len(kernel) != 2:
@@ -309,14 +312,14 @@ def _transpose(node: gs.Node) -> Run:
 
 
 def _reshape(node: gs.Node) -> Run:
-    held = n.value(n.given(node, 1))
-    if held is None:
+    value = n.value(n.given(node, 1))
+    if value is None:
         raise _refuse(node, "its shape is computed")
-    shape = [int(size) for size in held.reshape(-1)]
+    shape = [int(size) for size in value.reshape(-1)]
 
     def run(given: list[Any]) -> Tensor:
-        wanted = [given[0].shape[i] if size == 0 else size for i, size in enumerate(shape)]
-        return given[0].reshape(wanted)
+        resolved = [given[0].shape[i] if size == 0 else size for i, size in enumerate(shape)]
+        return given[0].reshape(resolved)
 
     return run
 

@@ -1,8 +1,8 @@
-"""How much each channel matters, by several criteria.
+"""The importance of each channel, by several criteria.
 
-`reconstruction` asks how well the channels that stay can make up for one that goes (pipeline.shrink.choosing);
-`ablation` how much the picture changes when only that channel goes. Both need pictures (the bundled one where none
-are given), and so does `activation`. The rest look only at the weights.
+`reconstruction` measures how well the remaining channels can compensate for a removed one
+(pipeline.shrink.choosing), `ablation` how much the output changes if only that channel is removed. Both, and
+`activation`, need pictures (by default the bundled one). The other criteria use only the weights.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CRITERIA = {
 }
 NEED_PICTURES = ("reconstruction", "activation", "ablation")
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def check_criterion(name: str) -> None:
@@ -49,27 +49,27 @@ def check_criterion(name: str) -> None:
 
 
 def importance(
-    held: Prunable,
+    network: Prunable,
     criterion: str,
     pictures: Sequence[np.ndarray] = (),
     seed: int = 0,
-    tell: Tell = lambda told: None,
+    progress: Progress = lambda message: None,
 ) -> list[np.ndarray]:
     """For each group the importance of its channels, as an array.
 
-    In each group the mean is 1, so that widths shrink by what their channels are among themselves; for `ablation`
-    and `reconstruction` the numbers compare between groups: the mean squared change of the output. `pictures` are
+    The mean of each group is 1, so that channels are compared within their group; the numbers of `ablation` and
+    `reconstruction` are comparable between groups: the mean squared change of the output. `pictures` are
     (1, C, H, W), in the network's own range. Raises PipelineError `unknown-criterion`.
     """
     check_criterion(criterion)
     if criterion == "reconstruction":
         from pipeline.shrink.choosing import scores as after_refitting
 
-        return after_refitting(held, pictures, seed, tell)
-    graph, found = held.graph, held.groups
+        return after_refitting(network, pictures, seed, progress)
+    graph, found = network.graph, network.groups
     values = {name: np.asarray(tensor.values, np.float64) for name, tensor in constants(graph).items()}
     if criterion == "ablation":
-        return _ablation(graph, found, values, pictures, tell)
+        return _ablation(graph, found, values, pictures, progress)
     if criterion == "random":
         rng = np.random.default_rng(seed)
         return [rng.permutation(np.linspace(0.5, 1.5, group.width)) for group in found]
@@ -81,7 +81,7 @@ def importance(
 
 
 def row(values: Values, slot: Slot) -> np.ndarray:
-    """The numbers at a place, flat."""
+    """The values at a slot, flattened."""
     name, axis, index = slot
     return np.take(values[name], index, axis=axis).ravel()
 
@@ -93,11 +93,11 @@ def _by_weights(group: Group, criterion: str, values: Values) -> np.ndarray:
         criterion = "l2"
     if criterion == "geometric-median":
         rows = [np.concatenate([row(values, slot) for slot in unit.makes]) for unit in group.units]
-        if len({held.size for held in rows}) != 1:
+        if len({weights.size for weights in rows}) != 1:
             criterion = "l2"
         else:
             stack = np.stack(rows)
-            return np.array([np.sqrt(((stack - held) ** 2).sum(axis=1)).sum() for held in stack])
+            return np.array([np.sqrt(((stack - weights) ** 2).sum(axis=1)).sum() for weights in stack])
     power = 1 if criterion == "l1" else 2
     return np.array(
         [
@@ -115,16 +115,16 @@ def _activation(
     from pipeline.graph.runtime import free_size, session
 
     names = sorted({tensor for group in found for unit in group.units for tensor, _, _ in unit.seen})
-    held = graph.copy()
-    tensors = held.tensors()
-    own = {output.name for output in held.outputs}
-    held.outputs += [tensors[name] for name in names if name not in own]
-    opened = session(free_size(to_model(held)))
-    wanted = [name for name in names if name not in {image.name for image in graph.inputs}]
+    observed = graph.copy()
+    tensors = observed.tensors()
+    own = {output.name for output in observed.outputs}
+    observed.outputs += [tensors[name] for name in names if name not in own]
+    opened = session(free_size(to_model(observed)))
+    observed_names = [name for name in names if name not in {image.name for image in graph.inputs}]
     means: dict[str, np.ndarray] = {}
     for picture in pictures:
-        made = opened.run(wanted, {opened.get_inputs()[0].name: picture})
-        for name, result in zip(wanted, made, strict=True):
+        outputs = opened.run(observed_names, {opened.get_inputs()[0].name: picture})
+        for name, result in zip(observed_names, outputs, strict=True):
             means[name] = means.get(name, 0) + np.abs(result).mean(axis=(0, 2, 3))
     scores = []
     for group in found:
@@ -140,14 +140,14 @@ def _activation(
 
 
 def _ablation(
-    graph: gs.Graph, found: Sequence[Group], values: Values, pictures: Sequence[np.ndarray], tell: Tell
+    graph: gs.Graph, found: Sequence[Group], values: Values, pictures: Sequence[np.ndarray], progress: Progress
 ) -> list[np.ndarray]:
-    """Mean squared change of the output when the weights that read a channel are zero."""
+    """Mean squared change of the output if the weights that read a channel are zero."""
     paint = overridable(graph, {slot[0] for group in found for unit in group.units for slot in unit.reads})
     originals = [paint(picture, {}) for picture in pictures]
     scores = []
     for number, group in enumerate(found, start=1):
-        tell(f"layer {number} of {len(found)}: {group.width} channels")
+        progress(f"layer {number} of {len(found)}: {group.width} channels")
         changes = []
         for unit in group.units:
             without = zeroed(values, [unit])
@@ -164,10 +164,10 @@ def _ablation(
 
 
 def zeroed(values: Values, units: Sequence[Unit]) -> Values:
-    """The weights that read these channels, with zeros there; what a graph without the channels computes."""
+    """The weights that read these channels, set to zero there: equivalent to a graph without the channels."""
     changed: Values = {}
     for unit in units:
         for name, axis, index in unit.reads:
-            held = changed.setdefault(name, values[name].astype(np.float32))
-            np.moveaxis(held, axis, 0)[index] = 0
+            weights = changed.setdefault(name, values[name].astype(np.float32))
+            np.moveaxis(weights, axis, 0)[index] = 0
     return changed

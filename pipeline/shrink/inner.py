@@ -1,10 +1,10 @@
-"""Trains the inside of a student against its teacher's, before the pictures are compared. Imports torch: import it
-inside a function.
+"""Trains a student's inner layers on its teacher's features, before the outputs are compared. Imports torch:
+import it inside a function.
 
-What a style network gives behind its last layer at the coarsest resolution holds all that its decoder paints from.
-A student that begins as its teacher (pruned, or narrowed by pipeline.shrink.start) has its layers up to there
-brought to the teacher's values first: the loss is a plain mean square, the targets come with the painting that the
-teacher makes anyway, and neither the decoder nor any loss network runs.
+The features after the last layer at the lowest resolution are all that the decoder of a style network reads. A
+student that starts from its teacher (pruned, or narrowed by pipeline.shrink.start) is first trained up to there:
+the loss is a mean square, the targets are computed with the teacher's output anyway, and neither the decoder nor
+any loss network runs.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 UNTIL = 0.4
-"""Part of a training in which the inside is trained, where a student begins as its teacher."""
+"""Part of a training in which the inner layers are trained, for a student that starts from its teacher."""
 COARSEST = 8
-"""Pixels to a feature beyond which the coarsest features are those of a U-Net, whose decoder paints from the finer
-ones that go around them."""
+"""Maximum downscaling factor of the coarsest features. Beyond it the network is a U-Net, whose decoder also reads
+finer features."""
 LEAST_ALIKE = 0.5
-"""Mean correlation of a trained student's channels with the teacher's from which on it counts as made from it."""
+"""Mean correlation with the teacher's channels from which a trained student counts as derived from the teacher."""
 
 
 class _Enough(Exception):
-    """Ends a forward pass when the wanted layer has been computed."""
+    """Ends a forward pass after the layer that is needed."""
 
 
 class Inner(nn.Module):
-    """Holds a student's innermost features against those of its teacher.
+    """Compares a student's innermost features with those of its teacher.
 
-    `teacher` and `student` take `pictures` in grey levels (N, 3, H, W). `channels` are the teacher's channels that
-    the student's are held against, found by correlation over the pictures: each at most once; `alike` is the mean
-    of these correlations. `found` is False where the two do not go through the same resolutions, where the
-    coarsest is too coarse, and where the student is wider; nothing can be trained then.
+    `teacher` and `student` take `pictures` in grey levels (N, 3, H, W). `channels` are the teacher's channels with
+    which the student's are compared, matched by correlation over the pictures, each at most once; `alike` is the
+    mean of these correlations. `found` is False, and nothing can be trained, if the two have different
+    resolutions, if the lowest one is below `COARSEST`, or if the student is wider.
     """
 
     channels: Tensor
@@ -65,8 +65,8 @@ class Inner(nn.Module):
         if not self.found:
             return
         self.channels, self.alike = _matched(ours, theirs)
-        wanted = theirs[:, self.channels]
-        self.variance = (wanted - wanted.mean((2, 3), keepdim=True)).square().mean().clamp_min(1e-12)
+        targets = theirs[:, self.channels]
+        self.variance = (targets - targets.mean((2, 3), keepdim=True)).square().mean().clamp_min(1e-12)
 
     def _keep(self, name: str) -> Callable[..., None]:
         def hook(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -79,7 +79,7 @@ class Inner(nn.Module):
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Within it, each picture that the teacher paints leaves its features for `taken`."""
+        """Context manager in which the features of the teacher's runs are recorded for `taken`."""
         self._watched, self._only = "teacher", False
         try:
             yield
@@ -87,11 +87,11 @@ class Inner(nn.Module):
             self._watched = ""
 
     def taken(self) -> Tensor:
-        """The targets (N, C, h, w) of the pictures that the teacher has just painted, in bfloat16."""
+        """The targets (N, C, h, w) for the pictures of the teacher's last run, in bfloat16."""
         return self._kept.pop("teacher")[:, self.channels].to(torch.bfloat16)
 
     def of(self, name: str, pictures: Tensor) -> Tensor:
-        """The features of the `teacher` or of the `student`; the layers behind them do not run."""
+        """The features of the `teacher` or of the `student`; the layers after them do not run."""
         self._watched, self._only = name, True
         try:
             self._networks[name](pictures)
@@ -102,9 +102,10 @@ class Inner(nn.Module):
         return self._kept.pop(name)
 
     def restore_decoder(self) -> int:
-        """Give the student's layers behind the features the teacher's weights, where they have the same shape.
+        """Copy the teacher's weights into the student's layers after the features, if the shapes are equal.
 
-        Refitting has adapted these layers to features that were still far from the teacher's. Gives how many.
+        Refitting has adapted these layers to features that were still far from the teacher's. Returns the number
+        of layers.
         """
         theirs = dict(self._networks["teacher"].named_modules())
         restored = 0
@@ -117,9 +118,10 @@ class Inner(nn.Module):
                 restored += 1
         return restored
 
-    def loss(self, pictures: Tensor, wanted: Tensor) -> Tensor:
-        """How far the student's features of `pictures` are from `wanted`: a part of the teacher's variance."""
-        return (self.of("student", pictures).float() - wanted.float()).square().mean() / self.variance
+    def loss(self, pictures: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared difference of the student's features for `pictures` from `targets`, relative to the
+        teacher's variance."""
+        return (self.of("student", pictures).float() - targets.float()).square().mean() / self.variance
 
     def close(self) -> None:
         """Leave teacher and student as they were."""
@@ -128,8 +130,8 @@ class Inner(nn.Module):
 
 
 def _innermost(network: nn.Module, picture: Tensor) -> nn.Module | None:
-    """The module whose call ends last among those that give the coarsest feature map; None if that is as fine as
-    the picture, or coarser than `COARSEST`."""
+    """The module that ends last among those whose output has the lowest resolution; None if that is the resolution
+    of the picture, or below `COARSEST`."""
     ended: list[tuple[nn.Module, int]] = []
 
     def note(layer: nn.Module, _inputs: Any, output: Any) -> None:
@@ -173,7 +175,8 @@ def _behind(network: nn.Module, innermost: nn.Module | None, picture: Tensor) ->
 
 
 def _matched(ours: Tensor, theirs: Tensor) -> tuple[Tensor, float]:
-    """For each of our channels one of theirs, the most correlated first, and the mean of these correlations."""
+    """For each of our channels one of theirs, matched greedily by correlation, and the mean of these
+    correlations."""
     centred = ((x - x.mean((0, 2, 3), keepdim=True)).transpose(0, 1).flatten(1) for x in (ours, theirs))
     a, b = (f.normalize(x, dim=1) for x in centred)
     alike = a @ b.T

@@ -1,4 +1,4 @@
-"""`pipeline prune` as one call: read, prune, fine-tune where pictures are given, measure the distance, write."""
+"""`pipeline prune` as one call: reads, prunes, fine-tunes if asked to, measures the difference, writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.network import Network
     from pipeline.sources import ReadOptions
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @on_a_file
@@ -43,16 +43,16 @@ def prune_file(
     run: Path | None = None,
     resume: bool = False,
     force: bool = False,
-    tell: Tell = lambda told: None,
+    progress: Progress = lambda message: None,
 ) -> dict[str, Any]:
-    """Prune the network in a file and write the smaller one; the report as plain data.
+    """Prune the network in a file and write the smaller one; returns the report as plain data.
 
-    Fine-tuning (`tune`) keeps a checkpoint in the folder `run`, by default OUTPUT.run. With `resume` the network
-    is pruned again, which takes the same channels, and fine-tuning goes on from there; the result is the same, to
-    the bit.
-    Raises PipelineError: what reading, the goal and pruning raise, `file-exists`, `destination-not-writable`;
-    where fine-tuning lacks pictures `conflicting-options`, value ranges `contract-missing`, a trainable graph
-    `cannot-train-graph`; what `check_free` and `read_checkpoint` raise (pipeline.shrink.checkpoint).
+    Fine-tuning (`tune`) saves a checkpoint in the folder `run`, by default OUTPUT.run. With `resume`, the network
+    is pruned again, which removes the same channels, and fine-tuning continues from there; the result is
+    bit-identical. Raises PipelineError: what reading, the goal and pruning raise, `file-exists`,
+    `destination-not-writable`; where fine-tuning lacks pictures `conflicting-options`, value ranges
+    `contract-missing`, a trainable graph `cannot-train-graph`; what `check_free` and `read_checkpoint` raise
+    (pipeline.shrink.checkpoint).
     """
     from pipeline import sources
     from pipeline.shrink.tuning import duration
@@ -70,7 +70,7 @@ def prune_file(
         )
     if tune is not None:
         duration(tune, "--tune")
-    wanted = parse(goal, device)
+    parsed_goal = parse(goal, device)
     options = PruneOptions(criterion, multiple, _folder(images), seed, refit=refit)
     path = existing_file(file)
     network = sources.read_one(path, reading or sources.ReadOptions())
@@ -94,17 +94,17 @@ def prune_file(
 
         check_trainable(network)
     pictures = Pictures(picture_files([images])) if tune is not None and images is not None else None
-    done = prune(network, wanted, options, tell)
+    done = prune(network, parsed_goal, options, progress)
     report = done.report
     for key in ("before", "after", "limit"):
-        report["goal"][f"told_{key}"] = wanted.told(report["goal"][key])
+        report["goal"][f"told_{key}"] = parsed_goal.describe(report["goal"][key])
     if tune is not None:
         from pipeline.shrink.tuning import fine_tune
 
         assert pictures is not None
         identity = {
             "network": network.digest,
-            "goal": wanted.text,
+            "goal": parsed_goal.text,
             "device": device,
             "criterion": criterion,
             "multiple": multiple,
@@ -112,7 +112,7 @@ def prune_file(
         }
         length = duration(tune, "--tune")
         report["training"] = fine_tune(
-            done.network, network, pictures, length, seed, tell, Run(folder, resume, identity)
+            done.network, network, pictures, length, seed, progress, Run(folder, resume, identity)
         )
     report["tuned"] = tune is not None
     report["apart"] = apart(network, done.network)
@@ -129,15 +129,15 @@ def _folder(images: Path | None) -> tuple[Path, ...]:
     return () if images is None else (images,)
 
 
-def apart(original: Network, made: Network, picture: Path | None = None) -> dict[str, Any]:
-    """How far what the two paint is apart, in levels of 255, on one picture."""
+def apart(original: Network, pruned: Network, picture: Path | None = None) -> dict[str, Any]:
+    """The difference between the outputs of two networks for one picture, in levels of 255."""
     from pipeline.contract import ImageContract, ImageSide
     from pipeline.sources import reference
     from pipeline.verify import pictures
     from pipeline.verify.compare import difference
     from pipeline.verify.proof import around
 
-    first, second = reference(original), reference(made)
+    first, second = reference(original), reference(pruned)
     channels = original.contract.input.channels if original.contract else _channels(original)
     contract = original.contract or ImageContract(ImageSide("0..255", channels), ImageSide("0..255", channels))
     size = first.fixed_size or Size(352, 256)

@@ -1,8 +1,9 @@
-"""Learning from painted frames: a handful of pairs of a frame and how somebody painted it. Imports torch.
+"""Trains a network on a few pairs of a frame and its painting. Imports torch.
 
-As in few-shot patch-based training (Texler et al. 2020) a network sees small patches of the pairs, so that a few
-pictures give many examples and what is learnt holds for other frames of the same scene. The losses need no trained
-network: colours at four scales, statistics of fixed random filters, and, if asked for, a patch discriminator.
+As in few-shot patch-based training (Texler et al. 2020), the network is trained on small patches of the pairs, so
+that a few pictures give many examples and the result generalises to other frames of the same scene. The losses
+need no trained network: colours at four scales, statistics of fixed random filters, and, if asked for, a patch
+discriminator.
 """
 
 from __future__ import annotations
@@ -34,16 +35,17 @@ from pipeline.support.picture_files import open_picture, picture_files
 from pipeline.support.untrusted import on_a_file
 
 MOST_PIXELS = 200_000_000
-"""Decoded pixels of all pairs together: 1.2 GB."""
+"""Maximum number of decoded pixels of all pairs together: 1.2 GB."""
 SMALLEST = 48
-"""Least side of a patch: the fixed filters see it at an eighth of its size too."""
+"""Smallest side of a patch in pixels: the fixed filters also run at an eighth of its size."""
 _ASPECT = 0.02
-"""Part by which the proportions of a frame and its painting may differ: rounding of a smaller copy."""
+"""Largest relative difference between the aspect ratios of a frame and its painting: rounding of a smaller
+copy."""
 
 
 @dataclass(frozen=True)
 class LearnOptions:
-    """How a network learns from pairs."""
+    """How a network is trained on pairs."""
 
     loop: LoopOptions = field(default_factory=LoopOptions)
     batch: int = 16
@@ -51,9 +53,9 @@ class LearnOptions:
     side: int = 64
     """Side of the square patches, a multiple of 8 and at least `SMALLEST`."""
     texture: float = 1.0
-    """Weight of the statistics of fixed random filters."""
+    """Weight of the texture loss: the statistics of fixed random filters."""
     critic: float = 0.0
-    """Weight of a patch discriminator; 0 is none."""
+    """Weight of a patch discriminator; 0 disables it."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,11 @@ class Pair:
 
 
 def pairs_of(frames: Path, painted: Path, subject: str = "--painted") -> tuple[list[Pair], list[Path]]:
-    """The pairs of two folders, by file names without their endings, and the frames that nobody painted.
+    """The pairs of two folders, matched by file name without extension, and the frames without a painting.
 
-    Of a video, a painting's frame is the one whose number, from 0, its name ends in.
-
-    A painting of another size but the frame's proportions is brought to the frame's size. Raises PipelineError
-    `no-pairs`, `pair-differs`, `no-pictures`, `bad-picture`, `file-not-found`.
+    If `frames` is a video, the name of a painting ends in the number of its frame, counted from 0. A painting of
+    another size but the same aspect ratio is resized to its frame. Raises PipelineError `no-pairs`,
+    `pair-differs`, `too-many-pixels`, `no-pictures`, `bad-picture`, `file-not-found`.
     """
     paintings = {_key(path, painted): path for path in picture_files([painted])}
     if frames.is_file() and video.is_video(frames):
@@ -90,17 +91,17 @@ def pairs_of(frames: Path, painted: Path, subject: str = "--painted") -> tuple[l
         )
     pairs, pixels = [], 0
     for key, path in sorted(paintings.items()):
-        frame, made = open_picture(whole[key]), open_picture(path)
-        if abs(frame.width / frame.height / (made.width / made.height) - 1) > _ASPECT:
+        frame, painting = open_picture(whole[key]), open_picture(path)
+        if abs(frame.width / frame.height / (painting.width / painting.height) - 1) > _ASPECT:
             raise PipelineError(
                 "pair-differs",
-                f"{path.name} is {made.width}x{made.height} and its frame {frame.width}x{frame.height}: the "
-                "aspect ratios differ",
+                f"{path.name} is {painting.width}x{painting.height} and its frame {frame.width}x{frame.height}: "
+                "the aspect ratios differ",
                 subject=str(path),
                 remedy="Paint the whole frame, and do not crop the result.",
             )
-        if made.size != frame.size:
-            made = made.resize(frame.size, Image.Resampling.LANCZOS)
+        if painting.size != frame.size:
+            painting = painting.resize(frame.size, Image.Resampling.LANCZOS)
         pixels += frame.width * frame.height
         if pixels > MOST_PIXELS:
             raise PipelineError(
@@ -109,12 +110,12 @@ def pairs_of(frames: Path, painted: Path, subject: str = "--painted") -> tuple[l
                 subject=subject,
                 remedy="Use smaller pictures, or fewer: a handful is enough.",
             )
-        pairs.append(Pair(path.stem, _array(frame), _array(made)))
+        pairs.append(Pair(path.stem, _array(frame), _array(painting)))
     return pairs, [path for key, path in sorted(whole.items()) if key not in paintings]
 
 
 def _of_video(path: Path, paintings: Mapping[str, Path], subject: str) -> dict[str, Path]:
-    """The frames of a video under the names of their paintings, and one between each two paintings."""
+    """The frames of a video by the names of their paintings, and one unpainted frame between each two of them."""
     numbers: dict[str, int] = {}
     for key, painting in paintings.items():
         digits = re.search(r"(\d{1,9})$", key)
@@ -126,9 +127,9 @@ def _of_video(path: Path, paintings: Mapping[str, Path], subject: str) -> dict[s
                 remedy="Name each painting by the number of its frame, counted from 0: 0040.png.",
             )
         numbers[key] = int(digits[1])
-    held = sorted(set(numbers.values()))
-    between = {(a + b) // 2 for a, b in itertools.pairwise(held)} - set(held)
-    found = video.numbered(path, frozenset(held) | between)
+    known = sorted(set(numbers.values()))
+    between = {(a + b) // 2 for a, b in itertools.pairwise(known)} - set(known)
+    found = video.numbered(path, frozenset(known) | between)
     unpainted = {f"{number:04} (unpainted)": found[number] for number in sorted(between)}
     return unpainted | {key: found[number] for key, number in numbers.items() if number in found}
 
@@ -143,9 +144,10 @@ def _array(picture: Image.Image) -> np.ndarray:
 
 
 def patches(pairs: Sequence[Pair], seed: int, number: int, count: int, side: int) -> np.ndarray:
-    """`count` patches of the pairs, (2, count, 3, side, side) uint8: of the frames, and of the paintings there.
+    """`count` random patches of the pairs as (2, count, 3, side, side) uint8: frames, and paintings at the same
+    place.
 
-    Every pixel of all pairs is as likely. The same for the same number.
+    Uniform over the pixels of all pairs; determined by `seed` and `number`.
     """
     rng = np.random.default_rng([seed, number])
     areas = np.array([pair.frame.shape[1] * pair.frame.shape[2] for pair in pairs], np.float64)
@@ -153,7 +155,7 @@ def patches(pairs: Sequence[Pair], seed: int, number: int, count: int, side: int
     for index in rng.choice(len(pairs), count, p=areas / areas.sum()):
         pair = pairs[index]
         top, left = (int(rng.integers(max(size - side, 0) + 1)) for size in pair.frame.shape[1:])
-        found.append([held[:, top : top + side, left : left + side] for held in (pair.frame, pair.painted)])
+        found.append([picture[:, top : top + side, left : left + side] for picture in (pair.frame, pair.painted)])
     return np.stack([np.stack([one[which] for one in found]) for which in (0, 1)])
 
 
@@ -166,13 +168,13 @@ def learn(
     holdout: Sequence[Pair] = (),
     unpainted: Sequence[Path] = (),
     run: Run = UNKEPT,
-    tell: Callable[[History, float], None] = lambda history, done: None,
+    progress: Callable[[History, float], None] = lambda history, done: None,
 ) -> History:
-    """Train `module` in place to paint as the pairs are painted; it ends in eval mode, on the CPU.
+    """Train `module` in place to reproduce the paintings of the pairs; it ends in eval mode, on the CPU.
 
-    Of each pair in `holdout` PSNR, SSIM, detail and texture stand in the history; samples show those, and what the
-    network makes of frames that nobody painted. The rest is as in `distill`. Raises PipelineError:
-    patch-too-large, no-such-device, run-differs, training-diverged.
+    The history records PSNR, SSIM, detail and texture of each pair in `holdout`; samples show those, and the
+    output for `unpainted` frames. Everything else is as in `distill`. Raises PipelineError: patch-too-large,
+    no-such-device, run-differs, training-diverged.
     """
     smallest = min(min(pair.frame.shape[1:]) for pair in pairs)
     if options.side < SMALLEST or options.side % 8:
@@ -200,32 +202,32 @@ def learn(
             rows: list[tuple[Tensor, ...]] = []
             found = []
             with torch.no_grad():
-                for pair, (frame, wanted) in zip(holdout, shown, strict=True):
-                    made = painting(frame).float().clamp(0, 255)
-                    held = quality(made.cpu().numpy() / 255, wanted.cpu().numpy() / 255)
-                    found.append({"picture": pair.name, **held.as_dict()})
-                    rows.append((frame, wanted, made))
+                for pair, (frame, reference) in zip(holdout, shown, strict=True):
+                    output = painting(frame).float().clamp(0, 255)
+                    result = quality(output.cpu().numpy() / 255, reference.cpu().numpy() / 255)
+                    found.append({"picture": pair.name, **result.as_dict()})
+                    rows.append((frame, reference, output))
                 rows += [(frame, painting(frame).float().clamp(0, 255)) for frame in others]
             if run.folder is not None and rows:
                 write_file(run.folder / "samples" / f"{learning.loop.step:06d}.jpg", sheet(rows))
             return {"quality": found} if found else {}
 
-        history = learning.loop.run(learning.losses, measure, tell)
+        history = learning.loop.run(learning.losses, measure, progress)
     module.to("cpu")
     return history
 
 
 def _shown(pair: Pair, device: torch.device) -> tuple[Tensor, Tensor]:
     height, width = (size // 8 * 8 for size in pair.frame.shape[1:])
-    frame, wanted = (
-        torch.from_numpy(held[None, :, :height, :width].astype(np.float32)).to(device)
-        for held in (pair.frame, pair.painted)
+    frame, reference = (
+        torch.from_numpy(picture[None, :, :height, :width].astype(np.float32)).to(device)
+        for picture in (pair.frame, pair.painted)
     )
-    return frame, wanted
+    return frame, reference
 
 
 class _Learning:
-    """What one training has: its loop, the fixed filters, and the discriminator if there is one."""
+    """The state of one training: its loop, the fixed filters, and the discriminator if there is one."""
 
     def __init__(
         self, module: nn.Module, contract: Any, pairs: Sequence[Pair], options: LearnOptions, where: Any, run: Run
@@ -246,21 +248,21 @@ class _Learning:
     def losses(self, step: int, done: float) -> dict[str, Tensor]:
         options, where = self.options, self.where
         number = step * where.size + where.rank
-        held = torch.from_numpy(patches(self.pairs, options.loop.seed, number, options.batch, options.side))
-        frames, wanted = held.to(where.device).float()
+        batch = torch.from_numpy(patches(self.pairs, options.loop.seed, number, options.batch, options.side))
+        frames, references = batch.to(where.device).float()
         frames = frames.contiguous(memory_format=torch.channels_last)
-        painted = lost.leaky_clamp(self.loop.painting(frames))
-        parts = {"pixels": lost.pixels(painted, wanted)}
+        outputs = lost.leaky_clamp(self.loop.model(frames))
+        parts = {"pixels": lost.pixels(outputs, references)}
         if options.texture:
-            energy, grams = self.texture.loss(painted, wanted)
+            energy, grams = self.texture.loss(outputs, references)
             parts |= {"energy": options.texture * energy, "gram": 0.5 * options.texture * grams}
         if self.critic is not None:
-            loss = lost.critic_loss(self.critic, frames, painted.detach(), wanted)
+            loss = lost.critic_loss(self.critic, frames, outputs.detach(), references)
             self.critic_optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self.critic_optimiser.step()
             self.critic.requires_grad_(False)
-            parts["critic"] = -options.critic * self.critic(frames, painted).float().mean()
+            parts["critic"] = -options.critic * self.critic(frames, outputs).float().mean()
             self.critic.requires_grad_(True)
         return parts
 
@@ -277,15 +279,15 @@ def learn_file(
     run: Path | None = None,
     resume: bool = False,
     force: bool = False,
-    started: Callable[[str], None] = lambda told: None,
-    tell: Callable[[History, float], None] = lambda history, done: None,
+    started: Callable[[str], None] = lambda message: None,
+    progress: Callable[[History, float], None] = lambda history, done: None,
 ) -> dict[str, Any]:
-    """Train a network on the pairs of two folders, and write it; a report as plain data.
+    """Train a network on the pairs of two folders, and write it; returns a report as plain data.
 
-    `output` is a .pth; None is PAINTED.pth in the current folder. `holdout` names pairs that are measured with and
-    not learnt from. Raises what `pairs_of`, `learn` and `students.parse` raise, and `no-pairs` where none is left.
+    `output` is a .pth; None is PAINTED.pth in the current folder. `holdout` names pairs that are used to measure
+    and not to train. Raises what `pairs_of`, `learn` and `students.parse` raise, and `no-pairs` if none is left.
     """
-    made = Output(output or Path.cwd() / f"{painted.resolve().name}.pth", run, resume, force)
+    files = Output(output or Path.cwd() / f"{painted.resolve().name}.pth", run, resume, force)
     chosen = students.parse(student)
     pairs, unpainted = pairs_of(frames, painted)
     names = [pair.name for pair in pairs]
@@ -313,8 +315,8 @@ def learn_file(
         options,
         holdout=[pair for pair in pairs if pair.name in holdout],
         unpainted=unpainted,
-        run=Run(made.folder, resume, {"student": chosen.spec, "pairs": digests, "holdout": sorted(holdout)}),
-        tell=tell,
+        run=Run(files.folder, resume, {"student": chosen.spec, "pairs": digests, "holdout": sorted(holdout)}),
+        progress=progress,
     )
     used = [pair.name for pair in learnt]
-    return made.write(module, chosen, history.as_dict(), pairs=used, holdout=sorted(holdout))
+    return files.write(module, chosen, history.as_dict(), pairs=used, holdout=sorted(holdout))

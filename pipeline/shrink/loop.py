@@ -1,7 +1,7 @@
 """The training loop that distilling and perceptual training share. Imports torch: import it inside a function.
 
-Adam with a rising and falling rate, gradients clipped, a moving average of the weights that is what comes out,
-bfloat16 for most of the way where the hardware has it, checkpoints that a killed run goes on from, and as many
+Adam with warm-up and cosine decay, clipped gradients, a moving average of the weights as the result, bfloat16 for
+most of the training if the hardware supports it, checkpoints from which a killed run continues, and as many
 processes as `torchrun` starts (DistributedDataParallel; gloo on CPUs, nccl on GPUs).
 """
 
@@ -25,10 +25,12 @@ from pipeline.shrink.losses import learning_rate
 from pipeline.support.errors import PipelineError
 
 FULL_FROM = 0.85
-"""Part of the way that is computed in bfloat16 where that is on; the rest settles in float32."""
+"""Part of the training that uses bfloat16, if that is enabled; the rest uses float32."""
 LARGEST_LAST = 64.0
+"""Largest factor on the learning rate of the last convolution."""
 STATISTICS_UNTIL = 0.5
-"""Part of the way on which batch norm follows the batches; then it does as it will when the network is used."""
+"""Part of the training in which batch norm uses the statistics of the batch; then it uses its running statistics,
+as in eval mode."""
 SAVE_SECONDS = 60.0
 """Longest time between checkpoints."""
 MOST_SKIPPED = 50
@@ -39,8 +41,8 @@ MOST_SKIPPED = 50
 class LoopOptions:
     """How long and how a network is trained. Either `steps` or `minutes` ends it.
 
-    With `steps` the result follows from the seed (on CPUs with the same number of threads, to the bit); with
-    `minutes` the rate follows the clock, and the result the machine.
+    With `steps`, the seed determines the result (bit-identical on CPUs with the same number of threads); with
+    `minutes`, the learning rate follows the clock, and the result depends on the speed of the machine.
     """
 
     steps: int = 4000
@@ -57,16 +59,16 @@ class LoopOptions:
 
 
 def identity_of(options: Any) -> dict[str, Any]:
-    """What a resumed run must share with the one that wrote the checkpoint, as plain values.
+    """The options that a resumed run must share with the one that wrote the checkpoint, as plain values.
 
-    `options` is a dataclass with a `loop`: everything counts but where it runs and how often it is measured.
+    `options` is a dataclass with a field `loop`. Device and `every` may differ.
     """
     values = asdict(replace(options, loop=replace(options.loop, device="auto", every=1)))
     return {**values.pop("loop"), **values}
 
 
 class Keeps(Protocol):
-    """Something whose state belongs into a checkpoint."""
+    """Something whose state is saved in a checkpoint."""
 
     def state_dict(self) -> Mapping[str, Tensor]: ...
     def load_state_dict(self, state: Any) -> Any: ...
@@ -74,7 +76,7 @@ class Keeps(Protocol):
 
 @dataclass
 class History:
-    """What happened: one record for each measurement, and how it ended."""
+    """The course of a training: one record for each measurement, and totals."""
 
     records: list[dict[str, Any]] = field(default_factory=list)
     steps: int = 0
@@ -88,8 +90,9 @@ class History:
         return asdict(self)
 
 
-class Painting(nn.Module):
-    """A network as a function of grey levels: (N, 3, H, W) 0..255 RGB to the same, whatever its own range is."""
+class GreyLevels(nn.Module):
+    """A network with input and output converted to RGB in grey levels 0..255, (N, 3, H, W), from its own
+    ranges."""
 
     def __init__(self, network: nn.Module, contract: ImageContract) -> None:
         super().__init__()
@@ -121,7 +124,7 @@ class Painting(nn.Module):
 
 @dataclass(frozen=True)
 class Place:
-    """The device of this process, and which of how many processes it is."""
+    """The device of this process, its rank, and the number of processes."""
 
     device: torch.device
     rank: int = 0
@@ -133,15 +136,15 @@ class Place:
 
 
 @contextmanager
-def place(wanted: str) -> Iterator[Place]:
-    """The device to train on; under torchrun joins the other processes, and leaves them at the end.
+def place(requested: str) -> Iterator[Place]:
+    """The device to train on; under torchrun, the process group is joined, and left at the end.
 
     Raises PipelineError `no-such-device`.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    name = wanted
-    if wanted == "auto":
+    name = requested
+    if requested == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and size > 1:
         name = f"cuda:{local}"
@@ -151,7 +154,7 @@ def place(wanted: str) -> Iterator[Place]:
     except (RuntimeError, AssertionError) as error:
         raise PipelineError(
             "no-such-device",
-            f"torch cannot use {wanted!r} here ({str(error).splitlines()[0][:160]})",
+            f"torch cannot use {requested!r} here ({str(error).splitlines()[0][:160]})",
             subject="--device",
             remedy="Use cpu, or install torch with support for your GPU.",
         ) from error
@@ -167,7 +170,7 @@ def place(wanted: str) -> Iterator[Place]:
 
 
 def can_half(device: torch.device) -> bool:
-    """Whether bfloat16 is computed by the hardware, so that it saves time."""
+    """Whether the hardware supports bfloat16, so that it saves time."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
@@ -198,8 +201,8 @@ class Loop:
         self.identity, self.also = {**(identity or {}), **run.identity}, dict(also or {})
         self.layout = torch.channels_last
         self.student = student.to(where.device).to(memory_format=self.layout).train()  # type: ignore[call-overload]
-        self.painting: nn.Module = Painting(self.student, contract).to(where.device)
-        self.shown = copy.deepcopy(self.painting).eval()
+        self.model: nn.Module = GreyLevels(self.student, contract).to(where.device)
+        self.averaged_model = copy.deepcopy(self.model).eval()
         self.rate = usual_rate(self.student) if options.rate is None else options.rate
         self.optimiser = torch.optim.Adam(_groups(self.student), lr=self.rate, betas=(0.9, 0.99))
         self.average = {k: v.detach().clone() for k, v in self.student.state_dict().items()}
@@ -212,7 +215,7 @@ class Loop:
         self._started = time.monotonic()
         if where.size > 1:
             on = [where.device] if where.device.type == "cuda" else None
-            self.painting = nn.parallel.DistributedDataParallel(self.painting, device_ids=on)
+            self.model = nn.parallel.DistributedDataParallel(self.model, device_ids=on)
 
     # --- time ---
 
@@ -222,9 +225,9 @@ class Loop:
         return self._before + time.monotonic() - self._started
 
     def done(self, step: int | None = None) -> float:
-        """The part of the training that is behind, 0..1; the same in every process.
+        """The part of the training that is done, 0..1; the same in every process.
 
-        At another step than the present one only where steps, and not minutes, end the training.
+        `step` (default: the current one) may only be given if the training has a number of steps.
         """
         if self.options.minutes is None:
             return min((self.step if step is None else step) / self.options.steps, 1.0)
@@ -241,14 +244,13 @@ class Loop:
         self,
         losses: Callable[[int, float], dict[str, Tensor]],
         measure: Callable[[nn.Module], dict[str, Any]],
-        tell: Callable[[History, float], None] = lambda history, done: None,
+        progress: Callable[[History, float], None] = lambda history, done: None,
     ) -> History:
-        """Train to the end; the averaged weights are then in the student, in eval mode.
+        """Train to the end; the student then has the averaged weights, and is in eval mode.
 
-        `losses(step, done)` gives the weighted parts whose sum is minimised. `measure(painting)` is called in the
-        first process with the averaged network, now and then and at the end; what it gives stands in the history.
-        `tell(history, done)` is called after each step.
-        Raises PipelineError `training-diverged`.
+        `losses(step, done)` returns the weighted losses whose sum is minimised. `measure(model)` is called in the
+        first process with the averaged network, every `every` steps and at the end; its result goes into the
+        history. `progress(history, done)` is called after each step. Raises PipelineError `training-diverged`.
         """
         self._started = saved = time.monotonic()
         if self.where.first:
@@ -288,23 +290,23 @@ class Loop:
             elif self.where.first and time.monotonic() - saved > SAVE_SECONDS:
                 self.save()
                 saved = time.monotonic()
-            tell(self.history, done)
+            progress(self.history, done)
         self.student.load_state_dict(self.average)
         self.student.eval()
         return self.history
 
     def autocast(self, done: float = 0.0) -> Any:
-        """bfloat16 while it is on and until the last part of the way."""
+        """bfloat16 if it is enabled, except in the last part of the training."""
         on = self.half and done < FULL_FROM
         return torch.autocast(self.where.device.type, torch.bfloat16, enabled=on)
 
     def averaged(self) -> nn.Module:
         """The network with the averaged weights, as a function of grey levels, in eval mode."""
-        self.shown.network.load_state_dict(self.average)  # type: ignore[union-attr]
-        return self.shown
+        self.averaged_model.network.load_state_dict(self.average)  # type: ignore[union-attr]
+        return self.averaged_model
 
     def restart_average(self) -> None:
-        """Let the average follow what the student holds now."""
+        """Restart the moving average from the student's current weights."""
         for name, value in self.student.state_dict().items():
             self.average[name].copy_(value)
 
@@ -319,7 +321,8 @@ class Loop:
                     self.average[name].copy_(value)
 
     def _check(self, means: Mapping[str, float], taken: int) -> None:
-        """Refuse to go on where the losses are not numbers, or where none of the last steps could be taken."""
+        """Raise `training-diverged` if losses or weights are not finite, or if all of the last steps were
+        skipped."""
         whole = all(bool(value.isfinite().all()) for value in self.average.values())
         if taken and whole and self.skipped < MOST_SKIPPED and all(map(math.isfinite, means.values())):
             return
@@ -339,8 +342,8 @@ class Loop:
         """Write the state of the run in one rename."""
         if self.path is None:
             return
-        held = {"student": self.student, "adam": Adam(self.optimiser), **self.also}
-        tensors = {f"{name}/{k}": v for name, part in held.items() for k, v in part.state_dict().items()}
+        stateful = {"student": self.student, "adam": Adam(self.optimiser), **self.also}
+        tensors = {f"{name}/{k}": v for name, part in stateful.items() for k, v in part.state_dict().items()}
         tensors |= {f"average/{name}": value for name, value in self.average.items()}
         state = State(
             self.identity,
@@ -357,17 +360,17 @@ class Loop:
         write_checkpoint(self.path, state)
 
     def resume(self) -> bool:
-        """Go on from the folder's checkpoint; False where there is none.
+        """Continue from the folder's checkpoint; False if there is none.
 
-        Raises PipelineError `run-differs` where it is of another run, `damaged-file` where it cannot be read.
+        Raises PipelineError `run-differs` if it belongs to another run, `damaged-file` if it cannot be read.
         """
         if self.path is None or not self.path.is_file():
             return False
         state = read_checkpoint(self.path, self.identity)
         with checked(self.path), torch.no_grad():
-            for name, held in {"student": self.student, "adam": Adam(self.optimiser), **self.also}.items():
+            for name, stateful in {"student": self.student, "adam": Adam(self.optimiser), **self.also}.items():
                 tensors = {key: torch.from_numpy(value) for key, value in state.part(name).items()}
-                held.load_state_dict(tensors)
+                stateful.load_state_dict(tensors)
             for group, scale in zip(self.optimiser.param_groups, state.scales, strict=True):
                 group["scale"] = scale
             average = state.part("average")
@@ -394,7 +397,7 @@ class Adam:
         return {f"{n}.{key}": value for n, state in states for key, value in state.items()}
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take such a state over. Raises ValueError or KeyError where it is not of these parameters."""
+        """Load such a state. Raises ValueError or KeyError if it does not fit these parameters."""
         self.optimiser.state.clear()
         for number, parameter in enumerate(self.parameters):
             if f"{number}.exp_avg" not in tensors:  # none of its gradients came yet
@@ -413,23 +416,23 @@ def _fill(place: Tensor, value: Tensor) -> None:
 
 
 def usual_rate(student: nn.Module) -> float:
-    """Adam's rate by default: the wider a layer, the smaller its weights, and the steps that suit them."""
+    """The default learning rate of Adam: lower for wide layers, because their weights are smaller."""
     widest = max((m.out_channels for m in student.modules() if isinstance(m, nn.Conv2d)), default=32)
     return 4e-3 * min(1.0, 32 / widest)
 
 
 def _hold_statistics(student: nn.Module) -> None:
-    """Put batch norm into eval mode: what it normalises by no longer depends on the batch."""
+    """Put batch norm into eval mode: it then normalises with its running statistics."""
     for module in student.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
 
 
 def _groups(student: nn.Module) -> list[dict[str, Any]]:
-    """Parameters for Adam, whose steps have one size whatever a weight's size is.
+    """Parameter groups for Adam, whose steps do not depend on the size of a weight.
 
-    A last convolution that gives grey levels by itself has weights 64 times as large as the others and needs steps
-    as large; how much is read off its weights, against what torch initialises (standard deviation 1/sqrt(3 n)).
+    A last convolution that outputs grey levels has weights 64 times as large as the others, and needs steps as
+    much larger; the factor is the ratio of its weights to torch's initial ones (standard deviation 1/sqrt(3 n)).
     """
     convolutions = [m for m in student.modules() if isinstance(m, nn.Conv2d)]
     if not convolutions:

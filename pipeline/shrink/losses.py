@@ -1,11 +1,10 @@
-"""What a student is pulled towards. Imports torch: import it inside a function.
+"""The losses of distillation and of learning from pairs. Imports torch: import it inside a function.
 
-Pictures are float tensors (N, 3, H, W) in grey levels of 255. A network of few weights cannot place every stroke
-as its teacher does; pulled only towards the teacher's pixels it paints the average of all places, a blur. So the
-losses ask three things: the right pixels, where they can be had (`pixels`); as much structure of every
-orientation and size as the teacher has, in every neighbourhood (`Texture`: local energies and correlations of
-filters), wherever exactly it lies; and the same as the teacher's own first layers see it (`TeacherEyes`), where
-those are at hand.
+Pictures are float tensors (N, 3, H, W) in grey levels 0..255. A network with few weights cannot put every stroke
+where its teacher puts it; trained on the teacher's pixels only, it outputs the average of all positions, a blur.
+So there are three kinds of losses: colours and edges (`pixels`); the amount of structure of every orientation and
+size in every neighbourhood, wherever exactly it is (`Texture`: local energies and correlations of filters); and
+the outputs of the teacher's own first layers (`TeacherEyes`), if the teacher is a torch module.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 UNIT = 64.0
-"""Grey levels that count as one in every loss."""
+"""Grey levels that are one unit in every loss."""
 FLOOR = 0.1
-"""Size of a feature below which it is nearly nothing."""
+"""Smallest amplitude of a feature that relative differences are divided by."""
 
 
 def leaky_clamp(pictures: Tensor) -> Tensor:
-    """Clamps to 0..255 and keeps a twentieth of what goes beyond, so that gradients find their way back."""
+    """Clamps to 0..255, with a slope of 0.05 outside so that gradients do not vanish there."""
     clamped = pictures.clamp(0, 255)
     return clamped + 0.05 * (pictures - clamped)
 
@@ -34,9 +33,9 @@ def charbonnier(difference: Tensor) -> Tensor:
     return torch.sqrt(difference.square() + 1e-4).mean()
 
 
-def pixels(painted: Tensor, wanted: Tensor, fine: float = 1.0) -> Tensor:
-    """Difference of colours at four scales, and of gradients at the finest, which counts `fine` as much."""
-    difference = (painted - wanted) / UNIT
+def pixels(outputs: Tensor, references: Tensor, fine: float = 1.0) -> Tensor:
+    """Difference of colours at four scales, and of gradients at the finest one, whose weight is `fine`."""
+    difference = (outputs - references) / UNIT
     loss = charbonnier(difference)
     loss = loss + charbonnier(difference[..., 1:] - difference[..., :-1])
     loss = fine * (loss + charbonnier(difference[..., 1:, :] - difference[..., :-1, :]))
@@ -53,10 +52,11 @@ def gram(features: Tensor) -> Tensor:
 
 
 def statistics(ours: Tensor, theirs: Tensor, tile: int) -> tuple[Tensor, Tensor]:
-    """How differently two feature maps are made: (local energies, Gram matrices), each relative to theirs.
+    """Differences between the statistics of two feature maps: (local energies, Gram matrices), relative to
+    `theirs`.
 
-    An energy is the root of the mean square over a tile of `tile` pixels; tiles overlap by half. Where there is
-    next to no structure (`FLOOR`), differences count as if there were a little.
+    An energy is the root of the mean square over a tile of `tile` pixels; tiles overlap by half. `FLOOR` is added
+    to the divisors, for places with almost no structure.
     """
     ours, theirs = ours.float(), theirs.float()
     step = max(tile // 2, 1)
@@ -66,14 +66,14 @@ def statistics(ours: Tensor, theirs: Tensor, tile: int) -> tuple[Tensor, Tensor]
 
     goal = energy(theirs)
     energies = (energy(ours) - goal).abs().mean() / (goal.mean() + FLOOR)
-    wanted = gram(theirs)
-    size = torch.diagonal(wanted, dim1=1, dim2=2).sqrt() + FLOOR
+    reference_gram = gram(theirs)
+    size = torch.diagonal(reference_gram, dim1=1, dim2=2).sqrt() + FLOOR
     scale = size[:, :, None] * size[:, None, :]
-    return energies, ((gram(ours) - wanted) / scale).abs().mean()
+    return energies, ((gram(ours) - reference_gram) / scale).abs().mean()
 
 
 class Texture(nn.Module):
-    """Fixed random filters at four scales, and what they see: texture statistics without any trained network.
+    """Fixed random filters at four scales, whose statistics describe textures without a trained network.
 
     Random filters tell textures apart nearly as well as VGG's (Ustyuzhaninov et al. 2016, "Texture synthesis using
     shallow convolutional networks with random filters"). The filters are the same in every run.
@@ -102,11 +102,12 @@ class Texture(nn.Module):
             pictures = f.avg_pool2d(pictures, 2)
         return seen
 
-    def loss(self, painted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """(local energies, Gram matrices) of a painting and the teacher's, averaged over the scales."""
+    def loss(self, outputs: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+        """Differences of (local energies, Gram matrices) between outputs and references, averaged over the
+        scales."""
         with torch.no_grad():
-            goals = self(wanted)
-        pairs = [statistics(ours, theirs, self.TILE) for ours, theirs in zip(self(painted), goals, strict=True)]
+            goals = self(references)
+        pairs = [statistics(ours, theirs, self.TILE) for ours, theirs in zip(self(outputs), goals, strict=True)]
         return torch.stack([p[0] for p in pairs]).mean(), torch.stack([p[1] for p in pairs]).mean()
 
 
@@ -122,15 +123,15 @@ def usual_picture() -> Tensor:
 
 
 class _Enough(Exception):
-    """Ends a forward pass when the last wanted layer has been seen."""
+    """Ends a forward pass after the last layer that is needed."""
 
 
 class TeacherEyes:
-    """What the first convolutions of a teacher give, before any norm takes their size away.
+    """The outputs of a teacher's first convolutions, before a norm removes their scale.
 
-    `convert` brings pictures in grey levels to the teacher's own range. Works for modules that call their
-    convolutions in the order in which they hold them. Features are counted in units of what a layer gives for
-    `usual_picture`, so that a flat crop, of which the teacher makes next to nothing, does not outweigh the others.
+    `convert` converts pictures from grey levels to the teacher's own range. Works for modules that call their
+    convolutions in the order in which they are registered. Features are divided by the standard deviation of the
+    layer's output for `usual_picture`, so that a flat crop, with almost no features, does not outweigh the others.
     """
 
     LAYERS = 3
@@ -158,7 +159,7 @@ class TeacherEyes:
         return hook
 
     def close(self) -> None:
-        """Leave the teacher as it was."""
+        """Remove the hooks from the teacher."""
         for hook in self.hooks:
             hook.remove()
 
@@ -174,12 +175,12 @@ class TeacherEyes:
         seen, self.seen = self.seen, []
         return seen
 
-    def loss(self, painted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """(features, their statistics) of a painting and the teacher's."""
+    def loss(self, outputs: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+        """Differences of (features, their statistics) between outputs and references."""
         with torch.no_grad():
-            goals = self(wanted)
+            goals = self(references)
         features, textures = [], []
-        for ours, theirs, unit in zip(self(painted), goals, self.units, strict=True):
+        for ours, theirs, unit in zip(self(outputs), goals, self.units, strict=True):
             ours, theirs = ours.float() / unit, theirs.float() / unit
             features.append((ours - theirs).abs().mean())
             middle = theirs.mean((2, 3), keepdim=True)
@@ -188,11 +189,11 @@ class TeacherEyes:
 
 
 class Hints(nn.Module):
-    """Pulls what a student's layers give towards what its teacher's give (FitNets, Romero et al. 2015).
+    """Compares the outputs of a student's layers with those of its teacher (FitNets, Romero et al. 2015).
 
-    A stage is a run of convolutions that give one size of picture; what is compared is the first convolution of
-    each, without its mean and size, through a learnt 1x1 convolution where the student is narrower. Nothing is
-    compared (`pairs` is empty) where the two go through different sizes.
+    A stage is a sequence of convolutions with outputs of one size. The outputs of the first convolution of each
+    stage are compared, normalised to mean 0 and deviation 1, through a learnt 1x1 convolution if the student is
+    narrower. `pairs` is empty if the two networks have different sequences of sizes; then nothing is compared.
     """
 
     def __init__(self, teacher: nn.Module, student: nn.Module, device: torch.device) -> None:
@@ -218,14 +219,14 @@ class Hints(nn.Module):
             self.seen[layer] = output
 
     def close(self) -> None:
-        """Leave teacher and student as they were."""
+        """Remove the hooks from teacher and student."""
         for hook in self.hooks:
             hook.remove()
 
     def loss(self, given: Tensor) -> Tensor:
-        """Average difference of the layers' outputs; `given` is what the student saw, in the teacher's range.
+        """Mean difference of the layers' outputs; `given` is the student's input, in the teacher's range.
 
-        The student must have run while `listening` was on.
+        The student must have run with `listening` set.
         """
         with torch.no_grad():
             self.teacher[0](given)
@@ -257,7 +258,8 @@ def _stages(network: nn.Module, device: torch.device) -> list[tuple[nn.Module, i
 
 
 class Critic(nn.Module):
-    """A small patch discriminator: looks at a picture and a painting of it, and says of each patch whose it is."""
+    """A small patch discriminator: sees a picture and an output for it, and classifies each patch as teacher or
+    student."""
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
@@ -271,19 +273,20 @@ class Critic(nn.Module):
             nn.Conv2d(2 * width, 1, 3),
         )
 
-    def forward(self, pictures: Tensor, painted: Tensor) -> Tensor:
-        """One number for each patch of about 30 pixels; high for the teacher's."""
-        return self.layers(torch.cat((pictures, painted), 1) / 127.5 - 1)
+    def forward(self, pictures: Tensor, outputs: Tensor) -> Tensor:
+        """One number for each patch of about 30 pixels: high for the teacher's output."""
+        return self.layers(torch.cat((pictures, outputs), 1) / 127.5 - 1)
 
 
-def critic_loss(critic: Critic, pictures: Tensor, painted: Tensor, wanted: Tensor) -> Tensor:
-    """What the critic learns by: hinge loss (Lim and Ye 2017)."""
-    real, made = critic(pictures, wanted), critic(pictures, painted)
-    return f.relu(1 - real).mean() + f.relu(1 + made).mean()
+def critic_loss(critic: Critic, pictures: Tensor, outputs: Tensor, references: Tensor) -> Tensor:
+    """The discriminator's own loss: hinge loss (Lim and Ye 2017)."""
+    real, fake = critic(pictures, references), critic(pictures, outputs)
+    return f.relu(1 - real).mean() + f.relu(1 + fake).mean()
 
 
 def learning_rate(done: float) -> float:
-    """A factor for the part of the training that is done, 0..1: rises over 3 %, then falls along a cosine."""
+    """Factor on the learning rate for the part of the training that is done, 0..1: warm-up over 3 %, then
+    cosine."""
     if done < 0.03:
         return 0.05 + 0.95 * done / 0.03
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (done - 0.03) / 0.97))

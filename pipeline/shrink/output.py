@@ -1,4 +1,4 @@
-"""What a training writes: the network, the folder of its run, and the report in it. Imports torch."""
+"""The files that a training writes: the network, and its run folder with the report. Imports torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Output:
     def write(
         self, module: nn.Module, student: students.Student, history: dict[str, Any], **facts: Any
     ) -> dict[str, Any]:
-        """Write the trained network and the report; the report."""
+        """Write the trained network and the report; returns the report."""
         report = {
             "schema": 1,
             **facts,

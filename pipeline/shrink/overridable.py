@@ -1,4 +1,4 @@
-"""A graph as a function of a picture and of other values for some of its constants."""
+"""Runs a graph with other values for some of its constants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Values = dict[str, np.ndarray]
 
 
 def overridable(graph: gs.Graph, names: set[str]) -> Callable[[np.ndarray, Values], np.ndarray]:
-    """The graph as a function of a picture and of other values for some of its constants."""
+    """The graph as a function of a picture and of new values for the constants in `names`."""
     from onnx import helper
 
     from pipeline.graph import to_model
@@ -27,8 +27,8 @@ def overridable(graph: gs.Graph, names: set[str]) -> Callable[[np.ndarray, Value
     image = graph.inputs[0].name
     opened = session(model)
 
-    def paint(picture: np.ndarray, others: Values) -> np.ndarray:
-        made: np.ndarray = opened.run(None, {image: picture, **others})[0]
-        return made
+    def run(picture: np.ndarray, others: Values) -> np.ndarray:
+        output: np.ndarray = opened.run(None, {image: picture, **others})[0]
+        return output
 
-    return paint
+    return run

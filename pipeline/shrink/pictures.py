@@ -15,14 +15,14 @@ from pipeline.support.picture_files import open_picture
 from pipeline.support.size import Size
 
 LARGEST = (540, 960)
-"""Height and width that pictures are shrunk to fit."""
+"""Maximum height and width in pixels; larger pictures are downscaled."""
 ROWS = 3
-"""Pictures on a sheet."""
+"""Maximum number of rows on a sheet."""
 
 
 def as_tensor(path: Path, exactly: Size | None = None, multiple: int = 8) -> Tensor:
-    """A picture as (1, 3, H, W) in grey levels: shrunk to fit `LARGEST` and cut to multiples of `multiple`, or
-    brought to exactly a height and width. Raises PipelineError `bad-picture`."""
+    """A picture as (1, 3, H, W) in grey levels 0..255: downscaled to fit `LARGEST` and cropped to multiples of
+    `multiple`, or resized to the size `exactly`. Raises PipelineError `bad-picture`."""
     picture = open_picture(path)
     if exactly is not None:
         picture = picture.resize((exactly.width, exactly.height), Image.Resampling.LANCZOS)
@@ -33,7 +33,7 @@ def as_tensor(path: Path, exactly: Size | None = None, multiple: int = 8) -> Ten
 
 
 def sheet(rows: Sequence[Sequence[Tensor]]) -> bytes:
-    """A JPEG of rows of pictures (1, 3, H, W) in grey levels, side by side; the first few rows."""
+    """A JPEG with one row for each sequence of pictures (1, 3, H, W) in grey levels; at most `ROWS` rows."""
     joined = [torch.cat(list(row), 3)[0] for row in rows[:ROWS]]
     images = [Image.fromarray(row.round().byte().permute(1, 2, 0).contiguous().cpu().numpy()) for row in joined]
     whole = Image.new("RGB", (max(i.width for i in images), sum(i.height for i in images)), "white")

@@ -1,4 +1,5 @@
-"""A network as something whose channels can be taken out: its graph, and the way back to what it was read from."""
+"""A network whose channels can be removed: its graph, and how the graph's constants map to the original
+tensors."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 TRACE_SIZE = Size(80, 64)
 LOWERED_FOR = targets.DEFAULT
-"""What a graph is lowered for whose layers are not seen as it is; the result is plain ONNX all the same."""
+"""The target for which a graph is lowered whose layers are not recognised; the result is still plain ONNX."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,13 @@ class Prunable:
     tensors: dict[str, np.ndarray]
 
     def without(self, units: list[Unit], refitted: Mapping[str, np.ndarray] = {}) -> gs.Graph:
-        """A copy of the graph without these channels; `refitted` replaces constants of that copy."""
+        """A copy of the graph without these channels; `refitted` replaces constants of the copy."""
         graph = self.graph.copy()
-        held = constants(graph)
-        values = removed({name: np.asarray(tensor.values) for name, tensor in held.items()}, units)
+        weights = constants(graph)
+        values = removed({name: np.asarray(tensor.values) for name, tensor in weights.items()}, units)
         values.update(refitted)
         for name, value in values.items():
-            held[name].values = value
+            weights[name].values = value
         for node in graph.nodes:
             group = int(node.attrs.get("group", 1))
             if node.op == "Conv" and group > 1 and node.inputs[1].name in values:
@@ -59,9 +60,9 @@ class Prunable:
     def pruned(self, units: list[Unit], refitted: Mapping[str, np.ndarray] = {}) -> Network:
         """The network without these channels: a torch module of its own architecture, or an ONNX model.
 
-        `refitted` are other values for what is left of the graph's constants (pipeline.shrink.refit).
+        `refitted` are new values for the remaining constants of the graph (pipeline.shrink.refit).
 
-        Raises PipelineError `cannot-prune` where the architecture has no form with these widths.
+        Raises PipelineError `cannot-prune` if the architecture has no form with these widths.
         """
         from pipeline.graph import to_model
 
@@ -107,10 +108,10 @@ class Prunable:
 
 
 def prunable(network: Network) -> Prunable:
-    """Read which channels of a network belong together.
+    """Find the groups of coupled channels of a network.
 
-    Raises PipelineError `cannot-prune` for one without a width that can change, and for torch modules whose
-    weights cannot be followed into their graph.
+    Raises PipelineError `cannot-prune` if it has no width that can change, and for torch modules whose weights
+    cannot be found in their exported graph.
     """
     from pipeline import architectures
     from pipeline.build.export import export
@@ -119,7 +120,7 @@ def prunable(network: Network) -> Prunable:
     from pipeline.rewrites.layout import to_channels_first
 
     if network.module is not None and network.architecture in architectures.names():
-        made = _of_module(network)
+        result = _of_module(network)
     else:
         exported = export(network, TRACE_SIZE)
         if declared_size(exported) is None:
@@ -128,22 +129,23 @@ def prunable(network: Network) -> Prunable:
         to_channels_first(graph)
         constants(graph)
         as_model = replace(network, module=None, model=exported)
-        made = Prunable(as_model, graph, groups(graph), {}, {})
-        if not made.groups:  # quantised, or norms written out: lowering makes plain layers of them
+        result = Prunable(as_model, graph, groups(graph), {}, {})
+        if not result.groups:  # quantised, or norms written out: lowering makes plain layers of them
             graph = rewrite(exported, None, targets.get(LOWERED_FOR)).graph
-            made = Prunable(as_model, graph, groups(graph), {}, {})
-    if not any(group.width > 1 for group in made.groups):
+            result = Prunable(as_model, graph, groups(graph), {}, {})
+    if not any(group.width > 1 for group in result.groups):
         raise PipelineError(
             "cannot-prune",
             "it has no layer from which channels can be removed without changing its input or output",
             subject=network.source.name,
             remedy="`pipeline inspect` shows its layers.",
         )
-    return made
+    return result
 
 
 def _of_module(network: Network) -> Prunable:
-    """A known architecture: traced with weights that are all different, so that each is found again by its values.
+    """A known architecture: exported with weights that are all different, so that each is recognised by its
+    values.
 
     (The exporter renames and reshapes; batch norm is kept from being folded.)
     """
@@ -191,7 +193,7 @@ def _fill(module: Any, rng: np.random.Generator) -> None:
 
 
 def _axes(constant: tuple[int, ...], tensor: tuple[int, ...]) -> dict[int, int]:
-    """Which axis of the tensor each axis of its reshaped copy is; axes of size 1 have none."""
+    """Maps each axis of a reshaped copy to an axis of the tensor; axes of size 1 have none."""
     if constant == tensor:
         return {axis: axis for axis in range(len(tensor))}
     wide = [axis for axis, size in enumerate(constant) if size > 1] or [max(len(constant) - 3, 0)]
@@ -199,7 +201,7 @@ def _axes(constant: tuple[int, ...], tensor: tuple[int, ...]) -> dict[int, int]:
 
 
 def _traced(module: Any, network: Network) -> onnx.ModelProto:
-    """The module in opset 9, evaluated as it is but with batch norm left as a node of its own."""
+    """The module exported in opset 9, in its current mode, with batch norm kept as a separate node."""
     import onnx
     import torch
 

@@ -1,8 +1,8 @@
-"""Structured pruning: whole channels go, until a budget is met, and the network that is left is a smaller one.
+"""Structured pruning: removes whole channels until a goal is met.
 
-Masks (zeros among the weights) make no network faster, as nothing skips them. Here the tensors themselves get
-narrower, together with everything that is coupled to them (pipeline.graph.channels), and the layers that read
-them are refitted on what the original computes (pipeline.shrink.refit).
+Masks (zeros among the weights) do not make a network faster, because no kernel skips them. Here the tensors
+themselves become narrower, together with all tensors that are coupled to them (pipeline.graph.channels), and the
+layers that read them are refitted to the original's output (pipeline.shrink.refit).
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ if TYPE_CHECKING:
     from pipeline.network import Network
 
 PICTURE_SIZE = Size(256, 192)
-"""Height and width at which pictures are run: multiples of 64."""
+"""Size of the pictures that are run: multiples of 64."""
 MOST_PICTURES = 6
 LEAST = 0.125
-"""No width goes below this part of itself: a layer of no channels is not a layer."""
+"""Smallest part of a width that remains."""
 NEARLY = 1.1
-"""How much further from the original a network may be that is only narrower inside its blocks: its decoder keeps
-its widths, so that fine-tuning can begin with the original's."""
-Tell = Callable[[str], None]
+"""Factor on the error within which a network that is narrower only inside its blocks is preferred: its decoder
+keeps its widths, so that fine-tuning can start with the original's."""
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """How to prune. `multiple` rounds widths; 0 rounds to what the goal's worker has fast kernels for."""
+    """How to prune. Widths are rounded to `multiple`; 0 rounds to those for which the goal's worker has fast
+    kernels."""
 
     criterion: str = "reconstruction"
     multiple: int = 0
@@ -51,7 +52,7 @@ class PruneOptions:
     seed: int = 0
     target: str = targets.DEFAULT
     refit: bool = True
-    """Refit the layers that read narrowed tensors, by least squares on the pictures."""
+    """Whether layers that read narrowed tensors are refitted by least squares on the pictures."""
 
     def __post_init__(self) -> None:
         check_criterion(self.criterion)
@@ -66,136 +67,140 @@ class PruneOptions:
 
 @dataclass
 class Pruned:
-    """A pruned network and the account of it."""
+    """A pruned network and its report."""
 
     network: Network
     report: dict[str, Any] = field(default_factory=dict)
 
 
 def prune(
-    network: Network, goal: Goal, options: PruneOptions = PruneOptions(), tell: Tell = lambda told: None
+    network: Network, goal: Goal, options: PruneOptions = PruneOptions(), progress: Progress = lambda message: None
 ) -> Pruned:
-    """Take channels out of a network until `goal` is met, the least important first.
+    """Remove channels from a network until `goal` is met, the least important first.
 
-    Raises PipelineError `cannot-prune`, `unknown-criterion`, and `goal-out-of-reach` naming what the smallest
-    network has; a network that meets the goal already comes back as it is.
+    A network that already meets the goal is returned unchanged. Raises PipelineError `cannot-prune`,
+    `unknown-criterion`, and `goal-out-of-reach`, which names the value of the smallest network.
     """
-    held = prunable(network)
-    tell(f"{plural(sum(g.width for g in held.groups), 'channel')} in {plural(len(held.groups), 'width')}")
+    whole = prunable(network)
+    progress(f"{plural(sum(g.width for g in whole.groups), 'channel')} in {plural(len(whole.groups), 'width')}")
     looking = options.criterion in NEED_PICTURES or options.refit
-    pictures = load_pictures(held, options.images) if looking else []
-    scores = importance(held, options.criterion, pictures, options.seed, tell)
+    pictures = load_pictures(whole, options.images) if looking else []
+    scores = importance(whole, options.criterion, pictures, options.seed, progress)
     order = [np.argsort(score, kind="stable") for score in scores]
-    overhead = _overhead(network, held, options) if goal.kind == "bytes" else 0
-    original = _value(goal, held, [], overhead)
+    overhead = _overhead(network, whole, options) if goal.kind == "bytes" else 0
+    original = _value(goal, whole, [], overhead)
     if options.criterion in ("reconstruction", "ablation") or goal.kind in ("macs", "milliseconds"):
-        scores = [score / saved for score, saved in zip(scores, _savings(goal, held, original), strict=True)]
+        scores = [score / saved for score, saved in zip(scores, _savings(goal, whole, original), strict=True)]
     limit = goal.for_original(original)
 
     def removed(widths: Sequence[int]) -> list[Unit]:
         return [
             group.units[int(index)]
-            for group, ranks, width in zip(held.groups, order, widths, strict=True)
+            for group, ranks, width in zip(whole.groups, order, widths, strict=True)
             for index in ranks[: group.width - width]
         ]
 
-    full = [group.width for group in held.groups]
+    full = [group.width for group in whole.groups]
 
     def meeting(scores: list[np.ndarray]) -> list[int]:
-        """The widest widths that meet the goal, or the narrowest that there are."""
-        steps = _steps(held, scores, goal, options.multiple)
+        """The largest widths that meet the goal, or the smallest possible ones."""
+        steps = _steps(whole, scores, goal, options.multiple)
         low, high = 0, len(steps) - 1
         while low < high:
             middle = (low + high) // 2
-            if _value(goal, held, removed(steps[middle]), overhead) <= limit:
+            if _value(goal, whole, removed(steps[middle]), overhead) <= limit:
                 high = middle
             else:
                 low = middle + 1
         return steps[low]
 
     widths = full if original <= limit else meeting(scores)
-    smallest = _value(goal, held, removed(widths), overhead)
+    smallest = _value(goal, whole, removed(widths), overhead)
     if smallest > limit:
         raise PipelineError(
             "goal-out-of-reach",
-            f"the goal is {goal.told(limit)}, but the most pruned network has {goal.told(smallest)} (the original "
-            f"has {goal.told(original)})",
+            f"the goal is {goal.describe(limit)}, but the most pruned network has {goal.describe(smallest)} (the "
+            f"original has {goal.describe(original)})",
             subject=network.source.name,
             remedy="Distil a student with fewer layers instead (pipeline shrink), or use a weaker goal.",
         )
     if widths != full and options.refit:
-        few = _few(held, _savings(goal, held, original))
+        few = _few(whole, _savings(goal, whole, original))
         inside = meeting([s if number in few else np.full_like(s, np.inf) for number, s in enumerate(scores)])
-        if inside != widths and _value(goal, held, removed(inside), overhead) <= limit:
-            apart = [_apart(held, removed(tried), pictures, options.seed, tell) for tried in (widths, inside)]
-            widths = inside if apart[1] <= NEARLY * apart[0] else widths
-    tell(f"widths {'/'.join(map(str, full))} -> {'/'.join(map(str, widths))}")
+        if inside != widths and _value(goal, whole, removed(inside), overhead) <= limit:
+            errors = [
+                _apart(whole, removed(tried), pictures, options.seed, progress) for tried in (widths, inside)
+            ]
+            widths = inside if errors[1] <= NEARLY * errors[0] else widths
+    progress(f"widths {'/'.join(map(str, full))} -> {'/'.join(map(str, widths))}")
     gone = removed(widths)
-    refitted = refit(held, gone, pictures, options.seed, tell) if gone and options.refit else {}
-    made = held.pruned(gone, refitted) if gone else network
-    report = _report(network, made, goal, options, held, widths)
-    report["goal"] |= {"limit": limit, "before": original, "after": _value(goal, held, gone, overhead)}
-    return Pruned(made, report)
+    refitted = refit(whole, gone, pictures, options.seed, progress) if gone and options.refit else {}
+    pruned = whole.pruned(gone, refitted) if gone else network
+    report = _report(network, pruned, goal, options, whole, widths)
+    report["goal"] |= {"limit": limit, "before": original, "after": _value(goal, whole, gone, overhead)}
+    return Pruned(pruned, report)
 
 
-def _few(held: Prunable, saved: Sequence[float]) -> set[int]:
-    """The groups inside the blocks: made by one layer each, and with much to save.
+def _few(network: Prunable, saved: Sequence[float]) -> set[int]:
+    """The groups inside the blocks: written by one layer each, and with large savings.
 
-    The channels of a residual stream are missed in every block, and what the outer layers lose no block can bring
-    back; the importance of a channel by itself does not tell. `saved` is what a channel of each group saves.
+    Channels of a residual stream are missing in every block, and no block can restore what the outer layers lose;
+    the importance of a single channel does not show that. `saved` is the saving by a channel of each group.
     """
     whole = {
         number: saved[number] * group.width
-        for number, group in enumerate(held.groups)
+        for number, group in enumerate(network.groups)
         if all(len({name for name, _, _ in unit.makes}) <= 1 for unit in group.units)
     }
     return {number for number, value in whole.items() if value >= 0.5 * max(whole.values())}
 
 
-def _apart(held: Prunable, units: Sequence[Unit], pictures: Sequence[np.ndarray], seed: int, tell: Tell) -> float:
-    """Root mean square of how the output changes without these channels: refitted on some of the pictures,
-    measured on two others if there are as many."""
+def _apart(
+    network: Prunable, units: Sequence[Unit], pictures: Sequence[np.ndarray], seed: int, progress: Progress
+) -> float:
+    """Root mean square change of the output without these channels: refitted on some of the pictures, measured on
+    two others if there are enough."""
     from pipeline.shrink.overridable import overridable
 
     shown, fitted = pictures[:2], pictures[2:] or pictures
-    narrow = held.without(list(units), refit(held, units, fitted, seed, tell))
-    before, after = overridable(held.graph, set()), overridable(narrow, set())
+    narrow = network.without(list(units), refit(network, units, fitted, seed, progress))
+    before, after = overridable(network.graph, set()), overridable(narrow, set())
     return math.sqrt(np.mean([np.mean((before(picture, {}) - after(picture, {})) ** 2) for picture in shown]))
 
 
-def _value(goal: Goal, held: Prunable, units: Sequence[Unit], overhead: int) -> float:
-    graph = held.without(list(units)) if units else held.graph
+def _value(goal: Goal, network: Prunable, units: Sequence[Unit], overhead: int) -> float:
+    graph = network.without(list(units)) if units else network.graph
     if goal.kind == "bytes":
         return 4 * Goal("", "weights", 0).value(graph) + overhead
     return goal.value(graph)
 
 
-def _savings(goal: Goal, held: Prunable, original: float) -> list[float]:
-    """What a channel of each group saves of the goal's kind, as a part of the average over the groups.
+def _savings(goal: Goal, network: Prunable, original: float) -> list[float]:
+    """What a channel of each group saves in the goal's unit, relative to the average over the groups.
 
-    Time goes where weights do not: a channel at full resolution saves much, one of a block little. Measured by
-    removing only half of the group; a channel that saves nothing counts as a hundredth.
+    Time and weights differ: a channel at full resolution saves much time, one inside a block little. Measured by
+    removing half of the group; at least 0.01.
     """
     saved = []
-    for group in held.groups:
+    for group in network.groups:
         count = max(1, group.width // 2)
-        saved.append((original - _value(goal, held, group.units[:count], 0)) / count)
+        saved.append((original - _value(goal, network, group.units[:count], 0)) / count)
     average = max(sum(saved) / len(saved), 1e-30)
     return [max(value / average, 0.01) for value in saved]
 
 
-def _overhead(network: Network, held: Prunable, options: PruneOptions) -> int:
-    """Bytes of the built file that are not weights."""
+def _overhead(network: Network, whole: Prunable, options: PruneOptions) -> int:
+    """Bytes of the built file beside the weights."""
     from pipeline.bench.job import lower
 
     lowered = lower(network, options.target, "").lowered
-    return int(len(lowered.serialised) - 4 * Goal("", "weights", 0).value(held.graph))
+    return int(len(lowered.serialised) - 4 * Goal("", "weights", 0).value(whole.graph))
 
 
 def fitting(width: float, full: int, multiple: int, blocks: bool) -> int:
-    """The width to take for a wish of `width`, at least 1 and at most `full`.
+    """`width` rounded to a suitable multiple, at least 1 and at most `full`.
 
-    With `blocks`, of a worker whose fast kernels begin at 16 channels: multiples of 16 from there on, of 4 below.
+    With `blocks`, for a worker whose fast kernels start at 16 channels: multiples of 16 from there on, of 4 below.
     """
     if not multiple:
         step = 16 if blocks and width >= 12 else 4
@@ -204,17 +209,17 @@ def fitting(width: float, full: int, multiple: int, blocks: bool) -> int:
     return max(1, min(full, rounded))
 
 
-def _steps(held: Prunable, scores: list[np.ndarray], goal: Goal, multiple: int) -> list[list[int]]:
-    """Ever narrower networks: widths for ever higher thresholds of importance, without repetitions."""
+def _steps(network: Prunable, scores: list[np.ndarray], goal: Goal, multiple: int) -> list[list[int]]:
+    """Widths for increasing thresholds of importance, from the full ones to the narrowest, without repetitions."""
     blocks = device(goal.device).worker.name != "onnxruntime" or goal.kind != "milliseconds"
     thresholds = np.unique(np.concatenate(scores))
     thresholds = thresholds[np.isfinite(thresholds)]
     if len(thresholds) > 400:
         thresholds = np.quantile(thresholds, np.linspace(0, 1, 400))
-    steps: list[list[int]] = [[group.width for group in held.groups]]
+    steps: list[list[int]] = [[group.width for group in network.groups]]
     for threshold in thresholds:
         widths = []
-        for group, score in zip(held.groups, scores, strict=True):
+        for group, score in zip(network.groups, scores, strict=True):
             least = max(1, math.ceil(group.width * LEAST))
             wish = max(int((score > threshold).sum()), least)
             widths.append(group.width if wish == group.width else fitting(wish, group.width, multiple, blocks))
@@ -224,20 +229,20 @@ def _steps(held: Prunable, scores: list[np.ndarray], goal: Goal, multiple: int) 
 
 
 def load_pictures(
-    held: Prunable, images: Sequence[Path] = (), exclude: Sequence[Path] = (), most: int = MOST_PICTURES
+    whole: Prunable, images: Sequence[Path] = (), exclude: Sequence[Path] = (), most: int = MOST_PICTURES
 ) -> list[np.ndarray]:
     """Up to `most` pictures of these files and folders (none: the bundled one), in the network's own range.
 
-    Arrays are (1, C, H, W), of `PICTURE_SIZE`, or of the only size at which the network runs.
+    Arrays are (1, C, H, W), in `PICTURE_SIZE` or the only size at which the network runs.
     Raises PipelineError `file-not-found`, `no-pictures`, `bad-picture`.
     """
     from pipeline.sources import reference
     from pipeline.support.picture_files import picture_files
     from pipeline.verify import pictures
 
-    network = held.network
+    network = whole.network
     size = reference(network).fixed_size or PICTURE_SIZE
-    channels = int(held.graph.inputs[0].shape[1])
+    channels = int(whole.graph.inputs[0].shape[1])
     paths: list[Path | None] = [None]
     if images:
         found = picture_files(images, exclude)
@@ -250,19 +255,19 @@ def load_pictures(
     return [p[:, ::-1].copy() if network.contract.input.order == "bgr" else p for p in ranged]
 
 
-def masked_share(network: Network, held: Prunable) -> float:
-    """The share of single zeros among the convolutions' weights: an unstructured mask that was baked."""
+def masked_share(network: Network, whole: Prunable) -> float:
+    """The share of zeros among the convolutions' weights: a sign of unstructured pruning."""
     from pipeline.graph.channels import constants
 
-    kernels = [np.asarray(t.values) for t in constants(held.graph).values() if len(t.shape) == 4]
+    kernels = [np.asarray(t.values) for t in constants(whole.graph).values() if len(t.shape) == 4]
     count = sum(kernel.size for kernel in kernels)
     return sum(int((kernel == 0).sum()) for kernel in kernels) / count if count else 0.0
 
 
 def _report(
-    before: Network, after: Network, goal: Goal, options: PruneOptions, held: Prunable, widths: Sequence[int]
+    before: Network, after: Network, goal: Goal, options: PruneOptions, whole: Prunable, widths: Sequence[int]
 ) -> dict[str, Any]:
-    zeros = masked_share(before, held)
+    zeros = masked_share(before, whole)
     notes = []
     if zeros >= 0.05:
         notes.append(mask_sentence(zeros))
@@ -277,14 +282,14 @@ def _report(
         "details": after.details,
         "widths": [
             {"layer": group.name, "before": group.width, "after": width}
-            for group, width in zip(held.groups, widths, strict=True)
+            for group, width in zip(whole.groups, widths, strict=True)
         ],
         "notes": notes,
     }
 
 
 def mask_sentence(zeros: float) -> str:
-    """What an unstructured mask is worth."""
+    """A note on zeros from unstructured pruning, for the report."""
     return (
         f"{zeros:.0%} of the convolutions' weights are zeros of a mask, which do not make the network faster, "
         "because every kernel multiplies by them as by any other number"

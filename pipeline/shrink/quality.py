@@ -1,12 +1,12 @@
-"""How near a student's painting is to its teacher's: PSNR, SSIM, and whether the texture is still there.
+"""Similarity of a student's output to its teacher's: PSNR, SSIM, and two measures of texture.
 
-Paintings are float arrays (1, 3, H, W), RGB 0..1; what goes beyond is clamped first, as a screen does. Only NumPy.
+Outputs are float arrays (1, 3, H, W), RGB 0..1, clamped before they are compared. Needs only NumPy.
 
-PSNR rewards blur: where a stroke cannot be placed exactly, the average of all places it could be in costs least.
-The two texture numbers do not ask where a stroke is. `detail` is how much fine structure there is compared with
-the teacher (1 is as much, a blur is far below 1). `texture` is how differently that structure is made: the
-relative distance of the teacher's and the student's correlations between 12 oriented filters on luma and two on
-colour, at three scales, in tiles (0 is the same; what two unlike pictures have is around 1).
+PSNR rewards blur: if the position of a stroke is uncertain, the average of all positions has the smallest error.
+The two measures of texture do not depend on the positions of strokes. `detail` is the amount of fine structure
+relative to the teacher's (1 is equal, a blur is far below 1). `texture` is the relative distance between the
+correlations of 12 oriented filters on luma and two on chroma, at three scales, in tiles (0 is equal; two unrelated
+pictures have about 1).
 """
 
 from __future__ import annotations
@@ -23,36 +23,31 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True)
 class Quality:
-    """Numbers of one picture; see the module."""
+    """The measures for one picture; see the module."""
 
     psnr: float
     """dB over all channels; higher is better."""
     ssim: float
     """Structural similarity of luma, at most 1 (Wang et al. 2004: Gaussian window 11, sigma 1.5)."""
     detail: float
-    """Fine structure, as a part of the teacher's: 1 is as much."""
+    """Amount of fine structure relative to the teacher's; 1 is equal."""
     texture: float
-    """Distance of the texture, 0 is the same."""
+    """Distance of the texture; 0 is equal."""
 
     def as_dict(self) -> dict[str, float]:
         return {key: round(value, 4) for key, value in asdict(self).items()}
 
 
-def quality(painted: np.ndarray, wanted: np.ndarray) -> Quality:
-    """How near `painted` is to `wanted`, the teacher's painting of the same picture.
+def quality(output: np.ndarray, reference: np.ndarray) -> Quality:
+    """Compare a student's `output` with `reference`, the teacher's output for the same picture.
 
     Raises ValueError for other shapes than (1, 3, H, W), for shapes that differ, and for sides under 64.
     """
-    if (
-        painted.shape != wanted.shape
-        or painted.ndim != 4
-        or painted.shape[1] != 3
-        or min(painted.shape[2:]) < TILE
-    ):
+    if output.shape != reference.shape or output.ndim != 4 or output.shape[1] != 3 or min(output.shape[2:]) < TILE:
         raise ValueError(
-            f"two pictures (1, 3, H, W) of at least {TILE} pixels, not {painted.shape}, {wanted.shape}"
+            f"two pictures (1, 3, H, W) of at least {TILE} pixels, not {output.shape}, {reference.shape}"
         )
-    a, b = (np.clip(np.asarray(image[0], np.float32), 0, 1) for image in (painted, wanted))
+    a, b = (np.clip(np.asarray(image[0], np.float32), 0, 1) for image in (output, reference))
     return Quality(psnr(a, b), ssim(a, b), detail(a, b), texture(a, b))
 
 
@@ -74,7 +69,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def detail(a: np.ndarray, b: np.ndarray) -> float:
-    """Energy of what a blur of three pixels takes away from `a`, over that of `b`; as amplitudes."""
+    """Ratio of the RMS of `a` minus its 3-pixel blur to that of `b`."""
 
     def fine(image: np.ndarray) -> float:
         bell = np.array([0.25, 0.5, 0.25], np.float32)

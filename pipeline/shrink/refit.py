@@ -1,9 +1,10 @@
-"""Refits the layers that read narrowed tensors, by least squares on what the original network computes.
+"""Refits the layers that read narrowed tensors, by least squares on the original network's features.
 
-`refit` goes through the narrowed network from the input to the output. Each convolution gets the weights that
-bring its output, on what the narrowed network feeds it, closest to what the original's layer gives on the same
-picture (He, Zhang, Sun, Channel Pruning, ICCV 2017; Luo, Wu, Lin, ThiNet, ICCV 2017). In front of an instance norm
-each picture's mean is taken off both sides first: the norm removes it anyway. Needs pictures and no gradients.
+`refit` goes through the narrowed network from the input to the output. Each convolution gets the weights with
+which its output, for its inputs in the narrowed network, is closest to the output of the original's layer for the
+same picture (He, Zhang, Sun, Channel Pruning, ICCV 2017; Luo, Wu, Lin, ThiNet, ICCV 2017). Before an instance
+norm, the mean of each picture is subtracted from both sides first, as the norm does. Needs pictures and no
+gradients.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from pipeline.shrink.prunable import Prunable
 
 RIDGE = 1e-4
-"""Part of the mean variance of a layer's inputs that is added to their covariance, so that it can be inverted."""
+"""Ridge added to the covariance of a layer's inputs, relative to their mean variance, so that it can be
+inverted."""
 PATCHES = 6000
-"""Most positions of one picture at which a layer is observed."""
-Tell = Callable[[str], None]
+"""Maximum number of positions of one picture at which a layer is observed."""
+Progress = Callable[[str], None]
 Values = dict[str, np.ndarray]
 _NORMS = ("InstanceNormalization",)
 
@@ -47,7 +49,7 @@ class Reader:
 
 
 def readers(graph: gs.Graph) -> list[Reader]:
-    """The convolutions of a graph that can be refitted, in its order; grouped and transposed ones cannot."""
+    """The convolutions of a graph that can be refitted, in order; grouped and transposed ones cannot."""
     found = []
     for node in graph.nodes:
         if node.op != "Conv" or int(node.attrs.get("group", 1)) != 1 or n.value(node.inputs[1]) is None:
@@ -70,28 +72,28 @@ def readers(graph: gs.Graph) -> list[Reader]:
 
 
 def observe(graph: gs.Graph, names: Sequence[str], pictures: Sequence[np.ndarray]) -> list[Values]:
-    """What these tensors of a graph hold, for each picture: arrays (1, C, H, W)."""
+    """The values of these tensors of a graph for each picture: arrays (1, C, H, W)."""
     from pipeline.graph import to_model
     from pipeline.graph.runtime import free_size, session
 
-    held = graph.copy()
-    tensors = held.tensors()
+    observed_graph = graph.copy()
+    tensors = observed_graph.tensors()
     images = {image.name for image in graph.inputs}
     if images.issuperset(names):
         return [{name: picture for name in names} for picture in pictures]
-    held.outputs = [tensors[name] for name in dict.fromkeys(names) if name not in images]
-    held.cleanup(remove_unused_graph_inputs=False)
-    opened = session(free_size(to_model(held)))
-    wanted = [name for name in dict.fromkeys(names) if name not in images]
+    observed_graph.outputs = [tensors[name] for name in dict.fromkeys(names) if name not in images]
+    observed_graph.cleanup(remove_unused_graph_inputs=False)
+    opened = session(free_size(to_model(observed_graph)))
+    fetched = [name for name in dict.fromkeys(names) if name not in images]
     observed = []
     for picture in pictures:
-        made = dict(zip(wanted, opened.run(wanted, {opened.get_inputs()[0].name: picture}), strict=True))
-        observed.append(made | {name: picture for name in names if name in images})
+        outputs = dict(zip(fetched, opened.run(fetched, {opened.get_inputs()[0].name: picture}), strict=True))
+        observed.append(outputs | {name: picture for name in names if name in images})
     return observed
 
 
 def patches(values: np.ndarray, node: gs.Node, at: np.ndarray) -> np.ndarray:
-    """What a convolution sees at the flat output positions `at`: (len(at), C * kh * kw) float32."""
+    """The input patches of a convolution at the flat output positions `at`: (len(at), C * kh * kw) float32."""
     kernel = node.inputs[1].shape[2:]
     strides = n.ints(node, "strides") or (1, 1)
     dilations = n.ints(node, "dilations") or (1, 1)
@@ -106,13 +108,13 @@ def patches(values: np.ndarray, node: gs.Node, at: np.ndarray) -> np.ndarray:
 
 
 def positions(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Some of the flat positions of a picture, at most `PATCHES`, in order."""
+    """A random selection of the flat positions of a picture, at most `PATCHES`, in order."""
     count = height * width
     return np.arange(count) if count <= PATCHES else np.sort(rng.choice(count, PATCHES, replace=False))
 
 
 class Moments:
-    """Sums over patches from which least squares are solved: x^T x and x^T y, with a constant input at the end."""
+    """Sums over patches for least squares: x^T x and x^T y, with a constant input as the last one."""
 
     def __init__(self, inputs: int, outputs: int, centred: bool) -> None:
         self.centred = centred
@@ -120,17 +122,17 @@ class Moments:
         self.cross = np.zeros((inputs + 1, outputs))
         self.count = 0
 
-    def add(self, seen: np.ndarray, wanted: np.ndarray) -> None:
-        """Take in one picture: patches (N, inputs) and outputs (N, outputs)."""
+    def add(self, seen: np.ndarray, targets: np.ndarray) -> None:
+        """Add the patches (N, inputs) and outputs (N, outputs) of one picture."""
         if self.centred:
-            seen, wanted = seen - seen.mean(0), wanted - wanted.mean(0)
+            seen, targets = seen - seen.mean(0), targets - targets.mean(0)
         seen = np.concatenate([seen, np.full((len(seen), 1), 0.0 if self.centred else 1.0, seen.dtype)], axis=1)
         self.gram += seen.T @ seen
-        self.cross += seen.T @ wanted
+        self.cross += seen.T @ targets
         self.count += len(seen)
 
     def ridge(self) -> np.ndarray:
-        """The diagonal that makes the covariance invertible."""
+        """The diagonal that is added to make the covariance invertible."""
         size = len(self.gram) - 1
         return np.full(size, RIDGE * max(float(np.trace(self.gram[:-1, :-1])) / size, 1e-12))
 
@@ -151,16 +153,17 @@ def moments_of(
     reader: Reader,
     node: gs.Node,
     seen: Sequence[Values],
-    wanted: Sequence[Values],
+    targets: Sequence[Values],
     kept: Sequence[int],
     rng: np.random.Generator,
 ) -> Moments:
-    """The sums for one reader: what `node` (it, in the narrowed graph) reads against its outputs in the original.
+    """The sums for one reader: the inputs of `node` (the same layer in the narrowed graph) and the original's
+    outputs.
 
-    `seen` and `wanted` are what `observe` gave of the two graphs; `kept` are the output channels that are left.
+    `seen` and `targets` are results of `observe` for the two graphs; `kept` are the remaining output channels.
     """
     moments = Moments(int(np.prod(node.inputs[1].shape[1:])), len(kept), reader.centred)
-    for given, goal in zip(seen, wanted, strict=True):
+    for given, goal in zip(seen, targets, strict=True):
         output = goal[reader.output][0][kept]
         at = positions(output.shape[1], output.shape[2], rng)
         moments.add(
@@ -170,40 +173,40 @@ def moments_of(
     return moments
 
 
-def original_outputs(held: Prunable, pictures: Sequence[np.ndarray]) -> list[Values]:
-    """What the layers of the original network give on each picture: what `refit` aims at."""
-    return observe(held.graph, [reader.output for reader in readers(held.graph)], pictures)
+def original_outputs(network: Prunable, pictures: Sequence[np.ndarray]) -> list[Values]:
+    """The outputs of the original network's layers for each picture: the targets of `refit`."""
+    return observe(network.graph, [reader.output for reader in readers(network.graph)], pictures)
 
 
 def refit(
-    held: Prunable,
+    network: Prunable,
     units: Sequence[Unit],
     pictures: Sequence[np.ndarray],
     seed: int = 0,
-    tell: Tell = lambda told: None,
+    progress: Progress = lambda message: None,
     wanted: Sequence[Values] | None = None,
 ) -> Values:
-    """New values for the weights and biases of the graph without `units`, by the name of the constant.
+    """New weights and biases for the graph without `units`, by the name of the constant.
 
-    Layers are refitted from the input to the output, each on what the narrowed and so far refitted network feeds
-    it. Layers in front of the first one that loses an input channel keep their values. `wanted` is what
-    `original_outputs` gives for the same pictures, where the caller has it already.
+    Layers are refitted from the input to the output, each with its inputs in the network that is narrowed and
+    refitted so far. Layers before the first one that loses an input channel keep their values. `targets` is the
+    result of `original_outputs` for the same pictures, if the caller already has it.
     """
-    wanted = original_outputs(held, pictures) if wanted is None else wanted
-    narrow = held.without(list(units))
+    wanted = original_outputs(network, pictures) if wanted is None else wanted
+    narrow = network.without(list(units))
     gone: dict[tuple[str, int], set[int]] = {}
     for unit in units:
         for name, axis, index in unit.slots:
             gone.setdefault((name, axis), set()).add(index)
-    full = {name: np.asarray(tensor.values) for name, tensor in constants(held.graph).items()}
+    full = {name: np.asarray(tensor.values) for name, tensor in constants(network.graph).items()}
     changed: Values = {}
-    todo = readers(held.graph)
+    todo = readers(network.graph)
     started = False
     for number, reader in enumerate(todo, start=1):
         started = started or bool(gone.get((reader.weights, 1)))
         if not started:
             continue
-        tell(f"layer {number} of {len(todo)}")
+        progress(f"layer {number} of {len(todo)}")
         outputs = len(full[reader.weights])
         kept = [i for i in range(outputs) if i not in gone.get((reader.weights, 0), ())]
         node = next(node for node in narrow.nodes if node.op == "Conv" and node.inputs[1].name == reader.weights)

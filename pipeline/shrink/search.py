@@ -1,8 +1,8 @@
-"""`pipeline shrink`: smaller networks that meet a goal, trained from a teacher, with their numbers side by side.
+"""`pipeline shrink`: trains several smaller networks that meet a goal, and compares them.
 
-Predicted cost chooses which few are trained (pipeline.shrink.candidates, and the pruned teacher); then everything
-is measured: time in ONNX Runtime, distance from the teacher's painting of a picture that was not trained on, and
-flicker. What is known to buy nothing stands beside it, measured too.
+The predicted cost selects the networks to train (pipeline.shrink.candidates, and the pruned teacher). Then all of
+them are measured: time in ONNX Runtime, similarity to the teacher's output for a held-out picture, and flicker.
+For comparison, so are two changes of the teacher that do not make it faster.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from pipeline.sources import ReadOptions
 
 SHOWN = Size(480, 360)
-"""Of the pictures that are compared and shown: multiples of 8."""
+"""Size of the pictures that are compared and shown: multiples of 8."""
 LARGE = Size(512, 384)
-"""Of the picture that the clips for flicker move over."""
+"""Size of the picture from which the clips for flicker are made."""
 RUNS = "runs"
-"""Folder in the result for the checkpoint of each training."""
+"""Folder in the output for the checkpoint of each training."""
 FRAMES = 4
-"""Frames of each clip that flicker is measured on."""
-Tell = Callable[[str], None]
+"""Number of frames of each clip for flicker."""
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class ShrinkOptions:
-    """How to search. `time` is for all trainings together, as `tuning.duration` gives it."""
+    """How to search. `time` is the time of all trainings together, as returned by `tuning.duration`."""
 
     goal: Goal
     images: tuple[Path, ...]
@@ -53,9 +53,9 @@ class ShrinkOptions:
     seed: int = 0
     runs: int = 3
     sizes: tuple[Size, ...] = SIZES
-    """Width and height of the pictures that are timed."""
+    """Picture sizes that are timed."""
     resume: bool = False
-    """Go on with the trainings whose checkpoints lie in `output`."""
+    """Continue the trainings whose checkpoints are in `output`."""
 
 
 @dataclass
@@ -65,15 +65,15 @@ class Entry:
     label: str
     network: Network
     what: str
-    """teacher, student, pruned, or what bought nothing."""
+    """teacher, student, pruned, or the name of a change that brings nothing."""
     training: dict[str, Any] | None = None
     file: str = ""
     start: str = ""
-    """What the first weights of a student are: the teacher's, or noise."""
+    """Initial weights of a student: `teacher` or `noise`."""
 
 
-def shrink(teacher: Network, options: ShrinkOptions, tell: Tell = lambda told: None) -> dict[str, Any]:
-    """Search, train, measure, and write the networks and the report into `options.output`; the report as data.
+def shrink(teacher: Network, options: ShrinkOptions, progress: Progress = lambda message: None) -> dict[str, Any]:
+    """Search, train, measure, and write the networks and the report into `options.output`; returns the report.
 
     Raises PipelineError: contract-missing, channels-differ, goal-out-of-reach, no-pictures, missing-dependency,
     and what training and lowering raise. Nothing is written before the search has found something to train.
@@ -94,22 +94,22 @@ def shrink(teacher: Network, options: ShrinkOptions, tell: Tell = lambda told: N
     files = picture_files(options.images)
     held_out = files[-1] if len(files) > 1 else None
     training = Pictures([file for file in files if file != held_out])
-    entries, notes = find(teacher, options, training.files, tell)
+    entries, notes = find(teacher, options, training.files, progress)
     each = shared(dict(options.time), len(entries))
     for entry in entries:
-        tell(f"training {entry.label}: {_told(each)}")
+        progress(f"training {entry.label}: {_told(each)}")
         place = options.output / RUNS / entry.network.name
         run = Run(place, options.resume, _identity(teacher, options))
         if entry.what == "pruned":
-            entry.training = fine_tune(entry.network, teacher, training, each, options.seed, tell, run)
+            entry.training = fine_tune(entry.network, teacher, training, each, options.seed, progress, run)
         else:
             if entry.start == "teacher" and not (run.resume and (place / CHECKPOINT).is_file()):
-                _begin(entry.network, teacher, training.files, tell)
+                _begin(entry.network, teacher, training.files, progress)
             fresh = entry.start != "teacher"
-            entry.training = train(entry.network, teacher, training, each, options.seed, tell, fresh, run)
+            entry.training = train(entry.network, teacher, training, each, options.seed, progress, fresh, run)
         entry.file = f"{entry.network.name}.{'onnx' if entry.network.module is None else 'pth'}"
         save(entry.network, options.output / entry.file)
-    report = measured(teacher, entries, options, held_out, tell)
+    report = measured(teacher, entries, options, held_out, progress)
     longer = [entry.label for entry in entries if entry.training and entry.training["falling"]]
     if longer:
         notes.append(f"still improving when the time was over, so train longer: {', '.join(longer)}")
@@ -122,19 +122,19 @@ def shrink(teacher: Network, options: ShrinkOptions, tell: Tell = lambda told: N
     return report
 
 
-def _begin(network: Network, teacher: Network, files: Sequence[Path], tell: Tell) -> None:
-    """Give a student the teacher's weights, narrowed and refitted."""
+def _begin(network: Network, teacher: Network, files: Sequence[Path], progress: Progress) -> None:
+    """Initialise a student with the teacher's weights, narrowed and refitted."""
     from pipeline.shrink.prunable import prunable
     from pipeline.shrink.prune import load_pictures
     from pipeline.shrink.start import from_teacher
     from pipeline.shrink.students import parse, spec_of
 
     student = parse(spec_of(network.architecture, network.details))
-    network.module = from_teacher(teacher, student, load_pictures(prunable(teacher), files), tell)
+    network.module = from_teacher(teacher, student, load_pictures(prunable(teacher), files), progress)
 
 
 def _identity(teacher: Network, options: ShrinkOptions) -> dict[str, Any]:
-    """What a resumed search must share with the one that it goes on from: which networks are trained, and how."""
+    """The options that a resumed search must share with the interrupted one."""
     goal = options.goal
     return {
         "teacher": teacher.digest,
@@ -168,13 +168,13 @@ def _told(time: dict[str, Any]) -> str:
     return f"{time['steps']} steps" if "steps" in time else f"{time['minutes']:.1f} minutes"
 
 
-# --- what is tried -------------------------------------------------------------------------------------------
+# --- candidates ----------------------------------------------------------------------------------------------
 
 
 def find(
-    teacher: Network, options: ShrinkOptions, files: Sequence[Path], tell: Tell
+    teacher: Network, options: ShrinkOptions, files: Sequence[Path], progress: Progress
 ) -> tuple[list[Entry], list[str]]:
-    """The networks that are worth training on these pictures, and what else is to be told."""
+    """The networks to train on these pictures, and notes for the report."""
     from pipeline.shrink.candidates import chosen, families, fresh, meeting
     from pipeline.shrink.start import corresponds
 
@@ -182,16 +182,16 @@ def find(
     notes: list[str] = []
     before, before_ms = _of_teacher(teacher, options)
     limit = goal.for_original(before)
-    notes.append(f"the goal is {goal.told(limit)}; the teacher has {goal.told(before)}")
+    notes.append(f"the goal is {goal.describe(limit)}; the teacher has {goal.describe(before)}")
     if before <= limit:
         notes.append("the teacher already meets the goal")
     entries: list[Entry] = []
-    pruned = _pruned(teacher, goal, limit, options, files, tell, notes) if before > limit else None
+    pruned = _pruned(teacher, goal, limit, options, files, progress, notes) if before > limit else None
     if pruned is not None:
         entries.append(pruned)
     of = families(teacher)
     found = meeting(goal, limit, before_ms, of)
-    tell(f"{len(found)} students meet the goal ({goal.told(limit)}) and are faster than the teacher")
+    progress(f"{len(found)} students meet the goal ({goal.describe(limit)}) and are faster than the teacher")
     for candidate in chosen(found, max(1, options.tries - len(entries)), of):
         network = fresh(candidate.student, options.seed)
         start = "noise" if corresponds(teacher, candidate.student) else "teacher"
@@ -200,7 +200,7 @@ def find(
 
 
 def _of_teacher(teacher: Network, options: ShrinkOptions) -> tuple[float, float]:
-    """What the teacher has of the goal's kind, and its predicted milliseconds."""
+    """The teacher's value in the goal's unit, and its predicted milliseconds."""
     from pipeline.bench.job import lower
 
     subject = lower(teacher, options.target, "teacher")
@@ -214,19 +214,19 @@ def _pruned(
     limit: float,
     options: ShrinkOptions,
     files: Sequence[Path],
-    tell: Tell,
+    progress: Progress,
     notes: list[str],
 ) -> Entry | None:
-    """The teacher, pruned to the goal on these pictures; None for a graph that cannot be trained, and where
-    pruning does not reach that far."""
+    """The teacher, pruned to the goal on these pictures; None if its graph cannot be trained, or if pruning cannot
+    reach the goal."""
     from pipeline.shrink.prune import PruneOptions, prune
 
-    tell("pruning the teacher")
+    progress("pruning the teacher")
     try:
         if teacher.module is None:
             check_trainable(teacher)
         pruning = PruneOptions(seed=options.seed, images=tuple(files))
-        done = prune(teacher, replace(goal, limit=limit, part=False), pruning, tell)
+        done = prune(teacher, replace(goal, limit=limit, part=False), pruning, progress)
     except PipelineError as error:
         if error.code not in ("goal-out-of-reach", "cannot-prune", "cannot-train-graph"):
             raise
@@ -236,13 +236,13 @@ def _pruned(
     return Entry(network.name, network, "pruned")
 
 
-# --- what is measured ----------------------------------------------------------------------------------------
+# --- measurements --------------------------------------------------------------------------------------------
 
 
 def measured(
-    teacher: Network, entries: Sequence[Entry], options: ShrinkOptions, picture: Path | None, tell: Tell
+    teacher: Network, entries: Sequence[Entry], options: ShrinkOptions, picture: Path | None, progress: Progress
 ) -> dict[str, Any]:
-    """Every network and what buys nothing, benched and painted; `pictures` holds PNG bytes by name."""
+    """Measurements of all networks as the report; its key `pictures` has PNG bytes by name."""
     from pipeline.bench.job import BenchOptions, bench_subjects, lower
     from pipeline.flicker.measure import clips_of_picture, stability
     from pipeline.shrink.quality import quality
@@ -254,21 +254,21 @@ def measured(
     everything += [Entry(subject.label, teacher, why) for subject, why in nothing]
     subjects += [subject for subject, _ in nothing]
     report = bench_subjects(
-        subjects, BenchOptions(options.sizes, options.target, runs=options.runs, memory=False), tell
+        subjects, BenchOptions(options.sizes, options.target, runs=options.runs, memory=False), progress
     )
     shown = pictures.load(picture, *SHOWN.hw)
-    painted = {subject.label: paint(subject, shown) for subject in subjects}
+    outputs = {subject.label: paint(subject, shown) for subject in subjects}
     found = {"picture": pictures.png(shown)}
     goal = options.goal
     clips = clips_of_picture(pictures.load(picture, *LARGE.hw), SHOWN, FRAMES)
     for entry, subject, model in zip(everything, subjects, report["models"], strict=True):
-        result = painted[subject.label]
+        result = outputs[subject.label]
         model |= {"what": entry.what, "start": entry.start, "training": entry.training, "path": entry.file}
-        model["quality"] = quality(result, painted["teacher"]).as_dict()
-        tell(f"flicker of {subject.label}")
+        model["quality"] = quality(result, outputs["teacher"]).as_dict()
+        progress(f"flicker of {subject.label}")
         model["flicker"] = round(stability(subject.label, partial(paint, subject), clips).flicker, 3)
         value = goal.value(subject.graph, len(subject.lowered.serialised))
-        model["goal"] = {"value": value, "told": goal.told(value)}
+        model["goal"] = {"value": value, "told": goal.describe(value)}
         if entry.what in ("teacher", "student", "pruned"):
             found[entry.label] = pictures.png(result)
     report["goal"] = {"text": goal.text, "kind": goal.kind, "device": goal.device}
@@ -279,16 +279,16 @@ def measured(
 
 
 def paint(subject: Subject, picture: np.ndarray) -> np.ndarray:
-    """What a lowered network makes of a picture (1, 3, H, W) 0..1, as its target computes it."""
+    """The output of a lowered network for a picture (1, 3, H, W) 0..1, as its target computes it."""
     assert subject.lowered.candidate is not None
     return np.clip(subject.lowered.candidate(picture), 0, 1)
 
 
 def bought_nothing(teacher: Subject) -> list[tuple[Subject, str]]:
-    """The teacher with half of its weights masked, and with weights of 8 bits: what is sold as faster."""
+    """The teacher with half of its weights masked, and with 8-bit weights: neither makes it faster."""
     from pipeline.graph.channels import constants
 
-    made = []
+    results = []
     for label, change, why in (
         ("half masked", _masked, "mask pruning: zeros are multiplied like any other number"),
         (
@@ -301,18 +301,18 @@ def bought_nothing(teacher: Subject) -> list[tuple[Subject, str]]:
         for tensor in constants(graph).values():
             if len(tensor.shape) == 4:
                 tensor.values = change(np.asarray(tensor.values))
-        made.append((_again(teacher, graph, label), why))
-    return made
+        results.append((_again(teacher, graph, label), why))
+    return results
 
 
 def _masked(weights: np.ndarray) -> np.ndarray:
-    """The smaller half of the weights is zero."""
+    """Sets the smaller half of the weights to zero."""
     middle = np.median(np.abs(weights))
     return np.where(np.abs(weights) > middle, weights, 0).astype(weights.dtype)
 
 
 def _rounded(weights: np.ndarray) -> np.ndarray:
-    """Weights in 255 steps for each output channel, as symmetric int8 quantisation has them."""
+    """Weights rounded to 255 steps for each output channel, as in symmetric int8 quantisation."""
     scale = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / 127
     scale[scale == 0] = 1
     return (np.rint(weights / scale) * scale).astype(weights.dtype)
@@ -334,7 +334,7 @@ def _again(subject: Subject, graph: Any, label: str) -> Subject:
 
 
 def front(models: Sequence[dict[str, Any]], goal: Goal) -> list[str]:
-    """Labels of the networks that no other beats in both the goal's number and the texture of their painting."""
+    """Labels of the Pareto-optimal networks, by the goal's value and the texture distance."""
     tried = [model for model in models if model["what"] in ("teacher", "student", "pruned")]
 
     def beaten(model: dict[str, Any]) -> bool:
@@ -365,19 +365,19 @@ def shrink_file(
     seed: int = 0,
     resume: bool = False,
     force: bool = False,
-    tell: Tell = lambda told: None,
+    progress: Progress = lambda message: None,
 ) -> tuple[dict[str, Any], Path]:
-    """`pipeline shrink` as one call: the report, and the folder that it was written into.
+    """`pipeline shrink` as one call: returns the report and the output folder.
 
-    With `resume`, trainings that are finished are not repeated, one that was interrupted goes on from its
-    checkpoint, and the networks are the same, to the bit, as without the interruption.
+    With `resume`, finished trainings are not repeated, an interrupted one continues from its checkpoint, and the
+    networks are bit-identical to those of an uninterrupted search.
     Raises PipelineError: what `shrink`, `check_free` and `read_checkpoint` raise (pipeline.shrink.checkpoint).
     """
     from pipeline import sources, targets
     from pipeline.support.files import existing_file
 
     path = existing_file(file)
-    wanted = parse(goal, device, targets.get(target))
+    parsed_goal = parse(goal, device, targets.get(target))
     length = duration(time)
     place = output or Path.cwd() / f"{path.stem}-smaller"
     begun = sorted(place.glob(f"{RUNS}/*/{CHECKPOINT}"))
@@ -387,7 +387,7 @@ def shrink_file(
         for checkpoint in begun:
             checkpoint.unlink()
     options = ShrinkOptions(
-        wanted,
+        parsed_goal,
         tuple(images),
         place,
         max(1, tries),
@@ -397,4 +397,4 @@ def shrink_file(
         sizes=tuple(sizes),
         resume=resume,
     )
-    return shrink(network, options, tell), place
+    return shrink(network, options, progress), place

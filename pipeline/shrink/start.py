@@ -1,10 +1,10 @@
-"""A student that begins as its teacher, narrower: channels chosen, layers refitted, before any gradient.
+"""Computes a student's initial weights from its teacher's: channels selected, layers refitted, without gradients.
 
-Where the student's layers correspond to the teacher's (the same family and kernels, no width or number of blocks
-larger), its first weights come from the teacher: residual blocks whose removal changes the picture least are left
-out, channels are chosen as for pruning (pipeline.shrink.choosing), and each layer is refitted to what the
-teacher's layer gives (pipeline.shrink.refit). A student with long skips can begin as a teacher without them: the
-layers behind the skips are refitted to what they now read. Imports torch inside functions.
+If the student's layers correspond to the teacher's (the same family and kernels, no larger width or number of
+blocks), the residual blocks whose removal changes the output least are removed, channels are selected as for
+pruning (pipeline.shrink.choosing), and each layer is refitted to the output of the teacher's layer
+(pipeline.shrink.refit). A student with long skips can start from a teacher without them: the layers after the
+skips are refitted to their new inputs. Imports torch inside functions.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from pipeline.network import Network
     from pipeline.shrink.students import Student
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 _FAMILY = "fast-neural-style"
 _BLOCK = re.compile(r"^res(\d+)\.")
 
 
 def corresponds(teacher: Network, student: Student) -> str:
-    """Why the student's layers do not correspond to the teacher's, as a clause; "" where they do."""
+    """The reason why the student's layers do not correspond to the teacher's, as a clause; "" if they do."""
     ours, theirs = student.params, teacher.details
     if teacher.module is None or not teacher.architecture.startswith(_FAMILY):
         return f"the teacher is not a {_FAMILY} network"
@@ -60,37 +60,37 @@ def _inner(params: dict[str, Any]) -> list[int]:
 
 
 def from_teacher(
-    teacher: Network, student: Student, pictures: Sequence[np.ndarray], tell: Tell = lambda told: None
+    teacher: Network, student: Student, pictures: Sequence[np.ndarray], progress: Progress = lambda message: None
 ) -> nn.Module:
-    """The student's torch module with weights made from the teacher's, in eval mode.
+    """The student's torch module with weights computed from the teacher's, in eval mode.
 
-    `pictures` are (1, C, H, W) in the teacher's own range; several of them give sound statistics. `teacher` and
-    `student` must correspond (see `corresponds`).
+    `pictures` are (1, C, H, W) in the teacher's own range; several are needed for reliable statistics. `teacher`
+    and `student` must correspond (see `corresponds`).
     """
     from pipeline.shrink.overridable import overridable
 
     whole = prunable(teacher)
     run = overridable(whole.graph, set())
-    wanted = [run(picture, {}) for picture in pictures]
+    originals = [run(picture, {}) for picture in pictures]
     blocks = list(range(1, teacher.details["blocks"] + 1))
     while len(blocks) > student.params["blocks"]:
-        tell(f"choosing residual blocks: {len(blocks)} of {student.params['blocks']}")
+        progress(f"choosing residual blocks: {len(blocks)} of {student.params['blocks']}")
         changes = []
         for block in blocks:
             fewer = overridable(
                 _variant(teacher, teacher.architecture, [b for b in blocks if b != block]).graph, set()
             )
             changes.append(
-                np.mean([np.mean((fewer(p, {}) - w) ** 2) for p, w in zip(pictures, wanted, strict=True)])
+                np.mean([np.mean((fewer(p, {}) - w) ** 2) for p, w in zip(pictures, originals, strict=True)])
             )
         del blocks[int(np.argmin(changes))]
-    held = _variant(teacher, student.architecture, blocks)
-    units = _removed(held, student, pictures, tell)
-    values = refit(held, units, pictures, tell=tell, wanted=_aims(whole, held, blocks, pictures))
-    made = held.pruned(units, values)
+    shallow = _variant(teacher, student.architecture, blocks)
+    units = _removed(shallow, student, pictures, progress)
+    values = refit(shallow, units, pictures, progress=progress, wanted=_aims(whole, shallow, blocks, pictures))
+    narrowed = shallow.pruned(units, values)
     module = student.build()
-    assert made.module is not None
-    module.load_state_dict(made.module.state_dict())
+    assert narrowed.module is not None
+    module.load_state_dict(narrowed.module.state_dict())
     return module.eval()
 
 
@@ -115,24 +115,29 @@ def _variant(teacher: Network, architecture: str, blocks: Sequence[int]) -> Prun
     return prunable(replace(teacher, module=module.eval(), architecture=architecture, details=params))
 
 
-def _removed(held: Prunable, student: Student, pictures: Sequence[np.ndarray], tell: Tell) -> list[Unit]:
-    """The channels that must go for the student's widths."""
-    orders, _ = choose(held, pictures, tell=tell)
+def _removed(
+    shallow: Prunable, student: Student, pictures: Sequence[np.ndarray], progress: Progress
+) -> list[Unit]:
+    """The channels to remove for the student's widths."""
+    orders, _ = choose(shallow, pictures, progress=progress)
     units = []
-    for group, order in zip(held.groups, orders, strict=True):
+    for group, order in zip(shallow.groups, orders, strict=True):
         name, axis, _ = group.units[0].makes[0]
-        key, axes = held.places[name]
+        key, axes = shallow.places[name]
         width = student.shapes[key][axes[axis]]
         units += [group.units[index] for index in order[: group.width - width]]
     return units
 
 
-def _aims(whole: Prunable, held: Prunable, blocks: Sequence[int], pictures: Sequence[np.ndarray]) -> list[Values]:
-    """What the teacher's layers give on each picture, by the names of the same layers' outputs in `held`."""
+def _aims(
+    whole: Prunable, shallow: Prunable, blocks: Sequence[int], pictures: Sequence[np.ndarray]
+) -> list[Values]:
+    """The outputs of the teacher's layers for each picture, by the names of the same layers' outputs in
+    `shallow`."""
     theirs = {whole.places[reader.weights][0]: reader.output for reader in readers(whole.graph)}
     names = {}
-    for reader in readers(held.graph):
-        key = held.places[reader.weights][0]
+    for reader in readers(shallow.graph):
+        key = shallow.places[reader.weights][0]
         names[reader.output] = theirs[_BLOCK.sub(lambda match: f"res{blocks[int(match[1]) - 1]}.", key)]
     seen = observe(whole.graph, list(names.values()), pictures)
     return [{mine: held_values[other] for mine, other in names.items()} for held_values in seen]

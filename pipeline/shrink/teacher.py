@@ -1,5 +1,5 @@
-"""The teacher of a distillation: whatever the pipeline reads, as a function from pictures to paintings. Imports
-torch: import it inside a function."""
+"""The teacher of a distillation: any network that the pipeline reads, as a function of pictures. Imports torch:
+import it inside a function."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.network import Network
-from pipeline.shrink.loop import Painting
+from pipeline.shrink.loop import GreyLevels
 from pipeline.shrink.losses import TeacherEyes
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
@@ -22,20 +22,21 @@ if TYPE_CHECKING:
 
 LEVELS = ImageContract(ImageSide("0..255"), ImageSide("0..255"))
 MULTIPLES = (8, 16, 32, 64)
-"""What sizes are tried as multiples of, until the teacher keeps them."""
+"""Size multiples that are tried until the teacher's output has the size of its input."""
 MOST_BLOCKS = 64
-"""Residual blocks up to which a graph without names is looked through."""
+"""Maximum number of residual blocks for which a graph without names is examined."""
 ALIKE = 0.05
-"""Levels of 255 up to which a rebuilt network is the graph that it was rebuilt from."""
+"""Maximum difference, in levels of 255, between a rebuilt network and its graph."""
 
 
 class Teacher:
-    """A network that paints for the student: pictures (N, 3, H, W) in grey levels to paintings, clamped.
+    """A network whose output the student learns: pictures (N, 3, H, W) in grey levels to the same, clamped to
+    0..255.
 
-    A torch module paints on `device`, and its layers can be looked at (`eyes`, `module`). So can an ONNX file
-    whose weights are those of a known network, if that paints the same; any other one is run by ONNX Runtime.
-    `fixed_size` is the size of one that runs at one size only, else None; its sizes are multiples of
-    `multiple`. Raises PipelineError: channels-differ, sizes-differ.
+    A torch module runs on `device`, and its inner layers are available (`eyes`, `module`). So are those of an ONNX
+    file whose weights and output are those of a known network; any other file is run by ONNX Runtime. `fixed_size`
+    is the only size at which it runs, or None; then sizes must be multiples of `multiple`. Raises PipelineError:
+    channels-differ, sizes-differ.
     """
 
     def __init__(self, teacher: Network | nn.Module, device: torch.device, contract: ImageContract | None = None):
@@ -55,9 +56,9 @@ class Teacher:
         module = network.module if network is not None else teacher
         self.fixed_size: Size | None = None
         self.eyes: TeacherEyes | None = None
-        self.module: Painting | None = None
+        self.module: GreyLevels | None = None
         if isinstance(module, nn.Module):
-            self.module = Painting(module, contract).to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+            self.module = GreyLevels(module, contract).to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
             self.module.requires_grad_(False)
             if any(isinstance(m, nn.Conv2d) for m in module.modules()):
                 self.eyes = TeacherEyes(module, self.module.to_network)
@@ -70,47 +71,47 @@ class Teacher:
             self._paint = around(plain, contract)
         self.multiple = self._multiple(device)
 
-    def paint(self, pictures: Tensor) -> Tensor:
-        """What it makes of pictures, 0..255."""
+    def run(self, pictures: Tensor) -> Tensor:
+        """The output for pictures in grey levels, 0..255."""
         if self.module is not None:
             with torch.no_grad():
                 return self.module(pictures).float().clamp(0, 255)
         arrays = (pictures.float() / 255).cpu().numpy()
-        painted = np.concatenate([self._paint(array[None]) for array in arrays])
-        return torch.from_numpy(np.clip(painted, 0, 1) * 255).float().to(pictures.device)
+        outputs = np.concatenate([self._paint(array[None]) for array in arrays])
+        return torch.from_numpy(np.clip(outputs, 0, 1) * 255).float().to(pictures.device)
 
     def close(self) -> None:
-        """Leave it without hooks, on the CPU."""
+        """Remove the hooks, and move the network to the CPU."""
         if self.eyes is not None:
             self.eyes.close()
         if self.module is not None:
             self.module.to("cpu")
 
     def _multiple(self, device: torch.device) -> int:
-        """The smallest multiple at which a painting has its picture's size, as a student's will."""
-        made = ""
+        """The smallest size multiple at which the output has the size of the input, as a student's will."""
+        problem = ""
         for multiple in MULTIPLES:
             size = self.fixed_size or Size(multiple * -(-72 // multiple), multiple * -(-64 // multiple))
             try:
-                shape = tuple(self.paint(torch.full((1, 3, *size.hw), 128.0, device=device)).shape[2:])
+                shape = tuple(self.run(torch.full((1, 3, *size.hw), 128.0, device=device)).shape[2:])
             except PipelineError:
                 raise
             except Exception as error:  # whatever an engine raises for a size that does not fit
-                made = made or f"it does not run ({str(error).splitlines()[0][:120]})"
+                problem = problem or f"it does not run ({str(error).splitlines()[0][:120]})"
                 continue
             if shape == size.hw:
                 return multiple
-            made = made or f"the output is {shape[1]}x{shape[0]}"
+            problem = problem or f"the output is {shape[1]}x{shape[0]}"
         raise PipelineError(
             "sizes-differ",
-            f"the teacher's output does not have the size of its input: for 72x64 {made}",
+            f"the teacher's output does not have the size of its input: for 72x64 {problem}",
             remedy="Only networks that keep the size can be distilled.",
         )
 
 
 def rebuilt(network: Network) -> Network | None:
-    """An ONNX network as the torch module of a known architecture, where the graph's weights carry the names of
-    one, or stand in the order of one, and the module paints the same as the graph; else None."""
+    """An ONNX network as the torch module of a known architecture; None unless the graph's weights have the names
+    or the order of one, and the module's output equals the graph's."""
     from onnx import numpy_helper
 
     from pipeline.architectures import build, load, names, recognise
@@ -130,7 +131,7 @@ def rebuilt(network: Network) -> Network | None:
     try:
         plain = reference(network)
         picture = pictures.load(None, *(plain.fixed_size or Size(80, 64)).hw)
-        wanted = around(plain, contract)(picture)
+        expected = around(plain, contract)(picture)
     except Exception:  # a graph that does not run: nothing to hold a module against
         return None
     for name in names():
@@ -139,16 +140,16 @@ def rebuilt(network: Network) -> Network | None:
             module = load(build(name, found.params), found.tensors)
         except PipelineError:
             continue
-        held = replace(network, module=module, model=None, architecture=name, details=found.params)
-        painted = around(reference(held), contract)(picture)
-        if painted.shape == wanted.shape and np.abs(painted - wanted).max() * 255 <= ALIKE:
-            return held
+        candidate = replace(network, module=module, model=None, architecture=name, details=found.params)
+        output = around(reference(candidate), contract)(picture)
+        if output.shape == expected.shape and np.abs(output - expected).max() * 255 <= ALIKE:
+            return candidate
     return None
 
 
 def _in_order(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """The weights of a graph whose exporter dropped their names, by those of fast_neural_style: old versions of
-    PyTorch number the tensors of a checkpoint in its order. Empty where their number does not fit."""
+    """The weights of a graph without tensor names, by the names of fast_neural_style: old versions of PyTorch
+    export the tensors in the order of the checkpoint. Empty if their number does not fit."""
     from onnx import numpy_helper
 
     from pipeline.architectures import fast_neural_style

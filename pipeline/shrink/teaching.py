@@ -1,4 +1,5 @@
-"""`pipeline distill` as one call: read the teacher, make or read the student, distil, write. Imports torch."""
+"""`pipeline distill` as one call: reads the teacher, builds or reads the student, distils, writes. Imports
+torch."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
 from pipeline.shrink.distill import DistillOptions, distill
 from pipeline.shrink.goals import parse
 from pipeline.shrink.inner import LEAST_ALIKE, UNTIL, Inner
-from pipeline.shrink.loop import History, Painting
+from pipeline.shrink.loop import GreyLevels, History
 from pipeline.shrink.teacher import rebuilt
 from pipeline.shrink.tuning import TUNING_RATE
 from pipeline.support.errors import PipelineError
@@ -47,16 +48,16 @@ def distill_file(
     start: str = "auto",
     target: str = targets.DEFAULT,
     goal: str = "",
-    started: Callable[[str], None] = lambda told: None,
-    tell: Callable[[History, float], None] = lambda history, done: None,
+    started: Callable[[str], None] = lambda description: None,
+    progress: Callable[[History, float], None] = lambda history, done: None,
 ) -> dict[str, Any]:
     """Distil the network in the file `teacher` into a student, and write the student; a report as plain data.
 
     `student` is a text for `students.parse`, or the file of a network that is trained on; "" is the largest
     student that meets `goal` (pipeline.shrink.goals). Its cost is predicted for `target`. `output` is a .pth; None
     is TEACHER.student.pth in the current folder. `run` is the folder for checkpoint, samples and history.json, by
-    default OUTPUT.run. `start` says what a described student begins with: `noise`, `teacher`
-    (pipeline.shrink.start), or `auto`, which is the teacher wherever their layers correspond.
+    default OUTPUT.run. `start` are the initial weights of a described student: `noise`, `teacher`
+    (pipeline.shrink.start), or `auto`, which is the teacher if their layers correspond.
     `holdout` are pictures to measure with; none: the bundled photograph.
     Raises PipelineError: what reading and `distill` raise, and file-exists, contract-missing, bad-student,
     cannot-start-from-teacher, no-student, bad-goal, unknown-device, goal-out-of-reach, goal-missed.
@@ -69,7 +70,7 @@ def distill_file(
     if not student and not goal:
         raise PipelineError(
             "no-student",
-            "which network to train is not said",
+            "there is neither a student nor a goal",
             subject="--student",
             remedy=f"Describe it (such as {students.EXAMPLES}), or give a --goal that it must meet.",
         )
@@ -92,17 +93,17 @@ def distill_file(
             "0..255, 0..1, -1..1, imagenet.",
         )
     network = rebuilt(network) or network
-    wanted = None
+    parsed_goal = None
     if not student:
-        wanted, student = aim.student_for(goal, network, aimed)
+        parsed_goal, student = aim.student_for(goal, network, aimed)
         started(f"{student} is the largest student that meets the goal")
-    architecture, module, contract, told = _student(student, options.loop.seed)
+    architecture, module, contract, description = _student(student, options.loop.seed)
     shown = sources.read(Path(student)) if Path(student).is_file() else fresh(students.parse(student))
-    if goal and wanted is None:
-        wanted = aim.check(goal, shown, network, aimed)
+    if goal and parsed_goal is None:
+        parsed_goal = aim.check(goal, shown, network, aimed)
     costs = aim.predicted(shown, aimed)
     if costs:
-        started(aim.told(costs, aimed))
+        started(aim.describe(costs, aimed))
     narrowed = not Path(student).is_file() and _starts_from_teacher(network, student, start)
     if narrowed and not resume:
         from pipeline.shrink.prunable import prunable
@@ -119,7 +120,8 @@ def distill_file(
         options = replace(options, loop=replace(options.loop, rate=usual_rate(module) * TUNING_RATE))
     weights = sum(p.numel() for p in module.parameters())
     started(
-        f"student of {weights:,} weights ({told}), teacher of {network.weights:,} weights ({network.architecture})"
+        f"student of {weights:,} weights ({description}), teacher of {network.weights:,} weights "
+        f"({network.architecture})"
     )
     started(f"the network is written to {place}, samples and checkpoint to {folder}")
     history = distill(
@@ -132,18 +134,20 @@ def distill_file(
         run=Run(
             folder,
             resume,
-            {"teacher": network.digest, "student": told, "start": "teacher" if narrowed else "noise"},
+            {"teacher": network.digest, "student": description, "start": "teacher" if narrowed else "noise"},
         ),
-        tell=tell,
+        progress=progress,
     )
     report = {
         "schema": 1,
         "teacher": {"file": path.name, "architecture": network.architecture, "weights": network.weights},
-        "student": {"file": str(place), "architecture": architecture, "spec": told, "weights": weights},
+        "student": {"file": str(place), "architecture": architecture, "spec": description, "weights": weights},
         "target": aimed.name,
         "predicted": costs,
         **(
-            {} if wanted is None else {"goal": {"text": wanted.text, "kind": wanted.kind, "device": wanted.device}}
+            {}
+            if parsed_goal is None
+            else {"goal": {"text": parsed_goal.text, "kind": parsed_goal.kind, "device": parsed_goal.device}}
         ),
         "history": history.as_dict(),
         "quality": history.records[-1]["quality"] if history.records else [],
@@ -155,7 +159,7 @@ def distill_file(
 
 
 def _starts_from_teacher(teacher: Network, student: str, start: str) -> bool:
-    """Whether the student's first weights are made from the teacher's."""
+    """Whether the student's initial weights are computed from the teacher's."""
     from pipeline.shrink.start import corresponds
 
     if start == "noise":
@@ -182,9 +186,9 @@ def _made_from(
     if not file.is_file() or teacher.module is None or teacher.contract is None:
         return False
     picture = as_tensor(picture_files(images)[0], Size(256, 256), 1)
-    held = Inner(Painting(teacher.module, teacher.contract), Painting(module, contract), picture)
-    held.close()
-    return held.found and held.alike >= LEAST_ALIKE
+    inner = Inner(GreyLevels(teacher.module, teacher.contract), GreyLevels(module, contract), picture)
+    inner.close()
+    return inner.found and inner.alike >= LEAST_ALIKE
 
 
 def _student(text: str, seed: int) -> tuple[str, nn.Module, ImageContract, str]:

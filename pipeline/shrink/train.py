@@ -1,10 +1,10 @@
-"""Perceptual training: a network learns a style from one picture of it, with no teacher. Imports torch.
+"""Perceptual training: a network learns a style from one picture of it, without a teacher. Imports torch.
 
-As in pytorch/examples fast_neural_style (Johnson, Alahi, Fei-Fei 2016): a loss network that was trained to name
-things looks at what the student paints. Its features at relu2_2 should be those of the photograph (content), and
-the Gram matrices of its features at relu1_2, relu2_2, relu3_3 and relu4_3 those of the style picture. The numbers
-are those of neural_style.py: content weight 1e5, style weight 1e10, Gram matrices divided by
-channels * height * width, pictures as torchvision normalises them.
+As in pytorch/examples fast_neural_style (Johnson, Alahi, Fei-Fei 2016), a classification network (VGG16) compares
+the student's output: its features at relu2_2 with those of the photograph (content), and the Gram matrices of its
+features at relu1_2, relu2_2, relu3_3 and relu4_3 with those of the style picture. The constants are those of
+neural_style.py: content weight 1e5, style weight 1e10, Gram matrices divided by channels * height * width,
+pictures as torchvision normalises them.
 """
 
 from __future__ import annotations
@@ -40,31 +40,31 @@ CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
 """Indices in torchvision's `features` of VGG16's convolutions up to relu4_3; pooling lies before 5, 10 and 17."""
 POOLED = (5, 10, 17)
 SEEN = {2: "relu1_2", 7: "relu2_2", 14: "relu3_3", 21: "relu4_3"}
-"""What is looked at, after these convolutions."""
+"""Names of the feature maps that are compared, by the index of the convolution before them."""
 CONTENT = "relu2_2"
 RATE = 1e-3
 
 
 @dataclass(frozen=True)
 class StyleOptions:
-    """How a style is learnt; the numbers of fast_neural_style where nothing else is said."""
+    """How a style is trained; the defaults are those of fast_neural_style."""
 
     loop: LoopOptions
     content: float = 1e5
     style: float = 1e10
     variation: float = 0.0
-    """Weight of the differences of neighbouring pixels; more is smoother."""
+    """Weight of the total variation loss; more is smoother."""
     flicker: float = 0.0
-    """Weight of what changes when the picture moves by a few pixels."""
+    """Weight of the difference between the outputs for shifted pictures."""
     batch: int = 4
     side: int = 256
-    """Side of the square pictures that a step sees, a multiple of 8."""
+    """Side of the square training pictures in pixels, a multiple of 8."""
     style_side: int | None = None
-    """Longer side that the style picture is brought to; None leaves it: strokes have its size."""
+    """Longer side to which the style picture is resized, in pixels; None does not resize it."""
 
 
 class LossNetwork(nn.Module):
-    """VGG16 up to relu4_3, of any widths: pictures (N, 3, H, W) in grey levels to its four feature maps."""
+    """VGG16 up to relu4_3, of any widths: pictures (N, 3, H, W) in grey levels to four feature maps."""
 
     def __init__(self, tensors: dict[str, np.ndarray], subject: str) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ def read_loss_network(path: Path) -> tuple[LossNetwork, str, bool]:
 
 
 def style_grams(features: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Gram matrices as neural_style.py has them: divided by channels * height * width."""
+    """Gram matrices divided by channels * height * width, as in neural_style.py."""
     return {name: gram(value) / value.shape[1] for name, value in features.items()}
 
 
@@ -133,11 +133,10 @@ def train_style(
     *,
     holdout: Sequence[Path] = (),
     run: Run = UNKEPT,
-    tell: Callable[[History, float], None] = lambda history, done: None,
+    progress: Callable[[History, float], None] = lambda history, done: None,
 ) -> History:
-    """Train `module` in place to paint in the style of a picture (1, 3, H, W) in grey levels; it ends in eval
-    mode, on the CPU. The rest is as in `distill`. Raises PipelineError: no-such-device, run-differs,
-    training-diverged.
+    """Train `module` in place in the style of a picture (1, 3, H, W) in grey levels; it ends in eval mode, on the
+    CPU. The rest is as in `distill`. Raises PipelineError: no-such-device, run-differs, training-diverged.
     """
     loop_options = options.loop if options.loop.rate is not None else replace(options.loop, rate=RATE)
     with place(loop_options.device) as where:
@@ -166,27 +165,28 @@ def train_style(
         def losses(step: int, done: float) -> dict[str, Tensor]:
             given = torch.from_numpy(ahead.get(step)).to(where.device).float()
             pictures = given[:, :, : options.side, : options.side].contiguous(memory_format=torch.channels_last)
-            painted = loop.painting(pictures)
-            seen = network(painted)
+            outputs = loop.model(pictures)
+            seen = network(outputs)
             with torch.no_grad():
-                wanted = network(pictures)[CONTENT]
+                content = network(pictures)[CONTENT]
             count = len(pictures)
             styled = [
-                f.mse_loss(held, goals[name].expand_as(held)) * count for name, held in style_grams(seen).items()
+                f.mse_loss(grams, goals[name].expand_as(grams)) * count
+                for name, grams in style_grams(seen).items()
             ]
             parts = {
-                "content": options.content * f.mse_loss(seen[CONTENT].float(), wanted.float()),
+                "content": options.content * f.mse_loss(seen[CONTENT].float(), content.float()),
                 "style": options.style * torch.stack(styled).sum(),
             }
             if options.variation:
-                across, down = painted[..., 1:] - painted[..., :-1], painted[..., 1:, :] - painted[..., :-1, :]
+                across, down = outputs[..., 1:] - outputs[..., :-1], outputs[..., 1:, :] - outputs[..., :-1, :]
                 parts["variation"] = options.variation * (across.abs().mean() + down.abs().mean())
             if margin:
                 down, right = (int(v) for v in np.random.default_rng([loop_options.seed, step]).integers(1, 9, 2))
                 moved = given[:, :, down : down + options.side, right : right + options.side]
-                again = loop.painting(moved.contiguous(memory_format=torch.channels_last))
-                apart = painted[:, :, down:, right:] - again[:, :, : options.side - down, : options.side - right]
-                parts["flicker"] = options.flicker * charbonnier(apart)
+                again = loop.model(moved.contiguous(memory_format=torch.channels_last))
+                change = outputs[:, :, down:, right:] - again[:, :, : options.side - down, : options.side - right]
+                parts["flicker"] = options.flicker * charbonnier(change)
             return parts
 
         shown = [as_tensor(path).to(where.device) for path in holdout] if where.first else []
@@ -199,7 +199,7 @@ def train_style(
             write_file(run.folder / "samples" / f"{loop.step:06d}.jpg", sheet(rows))
             return {}
 
-        history = loop.run(losses, measure, tell)
+        history = loop.run(losses, measure, progress)
     module.to("cpu")
     return history
 
@@ -217,20 +217,20 @@ def train_file(
     run: Path | None = None,
     resume: bool = False,
     force: bool = False,
-    started: Callable[[str], None] = lambda told: None,
-    tell: Callable[[History, float], None] = lambda history, done: None,
+    started: Callable[[str], None] = lambda message: None,
+    progress: Callable[[History, float], None] = lambda history, done: None,
 ) -> dict[str, Any]:
-    """Train a network in the style of the picture `style`, and write it; a report as plain data.
+    """Train a network in the style of the picture `style`, and write it; returns a report as plain data.
 
     `output` is a .pth; None is STYLE.trained.pth in the current folder. The other arguments are as in
     teaching.distill_file. Raises what `train_style`, `read_loss_network` and `students.parse` raise.
     """
     from pipeline.support.resources import resource
 
-    made = Output(output or Path.cwd() / f"{style.stem}.trained.pth", run, resume, force)
+    files = Output(output or Path.cwd() / f"{style.stem}.trained.pth", run, resume, force)
     chosen = students.parse(student)
-    for held in (style, *holdout):
-        check_picture(held)
+    for file in (style, *holdout):
+        check_picture(file)
     network, digest, known = read_loss_network(vgg)
     pictures = Pictures(picture_files(images, [*holdout, style]))
     picture = open_picture(style)
@@ -241,7 +241,7 @@ def train_file(
     module = chosen.build(options.loop.seed)
     kind = "torchvision's VGG16" if known else "not torchvision's VGG16"
     started(f"{chosen.weights:,} weights ({chosen.spec}); the loss network is {kind} (sha256 {digest[:12]})")
-    started(f"the network is written to {made.file}, samples and checkpoint to {made.folder}")
+    started(f"the network is written to {files.file}, samples and checkpoint to {files.folder}")
     history = train_style(
         module,
         chosen.contract,
@@ -250,8 +250,8 @@ def train_file(
         pictures,
         options,
         holdout=tuple(holdout) or (resource("examples/picture.jpg"),),
-        run=Run(made.folder, resume, {"student": chosen.spec, "style": file_digest(style), "vgg": digest}),
-        tell=tell,
+        run=Run(files.folder, resume, {"student": chosen.spec, "style": file_digest(style), "vgg": digest}),
+        progress=progress,
     )
     loss_network = {"file": vgg.name, "sha256": digest, "is_torchvision_vgg16": known}
-    return made.write(module, chosen, history.as_dict(), style=style.name, loss_network=loss_network)
+    return files.write(module, chosen, history.as_dict(), style=style.name, loss_network=loss_network)

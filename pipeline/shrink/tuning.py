@@ -1,4 +1,4 @@
-"""How long: times as people write them, and fine-tuning a pruned network from what the original paints."""
+"""Parses training times, and fine-tunes a pruned network on the original's output."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _TIME = re.compile(
 )
 _MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
 TUNING_RATE = 0.5
-"""Part of the usual learning rate for a student that can paint already."""
+"""Factor on the default learning rate for a student that is already trained."""
 EVERY = 100
-"""Steps between the records of a training, from which it is read whether it was still improving."""
+"""Steps between the records of a training, which show whether it was still improving."""
 FALLING = 0.02
-"""How much lower a loss is at the end than at three quarters of a training that would have gone on improving."""
-Tell = Callable[[str], None]
+"""Relative decrease of the loss over the last quarter from which a training counts as still improving."""
+Progress = Callable[[str], None]
 
 
 def duration(text: str, option: str = "--time") -> dict[str, Any]:
@@ -50,7 +50,7 @@ def duration(text: str, option: str = "--time") -> dict[str, Any]:
 
 
 def shared(time: dict[str, Any], parts: int) -> dict[str, Any]:
-    """A part of a time; every part has a step at least."""
+    """A time divided into `parts`; each has at least one step."""
     if "steps" in time:
         return {"steps": max(1, time["steps"] // parts)}
     return {"minutes": time["minutes"] / parts}
@@ -62,15 +62,15 @@ def train(
     pictures: Pictures,
     time: dict[str, Any],
     seed: int,
-    tell: Tell,
+    progress: Progress,
     fresh: bool = True,
     run: Run = UNKEPT,
     pruned: bool = False,
 ) -> dict[str, Any]:
-    """Train `student.module` in place on what `teacher` paints over the pictures; how it went, as data.
+    """Train `student.module` in place on the output of `teacher` for the pictures; returns a summary as data.
 
-    `fresh` is False for a network that can paint already. `run` keeps checkpoints, and goes on from one.
-    `pruned` is for what was the teacher before it was pruned.
+    `fresh` is False for a network that is already trained, `pruned` is True if it is the pruned teacher. `run`
+    saves checkpoints, and continues from one.
     """
     from pipeline.shrink.distill import TUNING, DistillOptions, distill
     from pipeline.shrink.inner import UNTIL
@@ -85,10 +85,10 @@ def train(
         distilling = replace(distilling, weights=TUNING, sides=(192,), margin=0, original_decoder=True)
     last = [-1]
 
-    def progress(history: Any, done: float) -> None:
+    def each_step(history: Any, done: float) -> None:
         if int(done * 10) > last[0]:
             last[0] = int(done * 10)
-            tell(f"{student.name}: {done:.0%}, step {history.steps}")
+            progress(f"{student.name}: {done:.0%}, step {history.steps}")
 
     try:
         history = distill(
@@ -98,20 +98,20 @@ def train(
             distilling,
             student_contract=student.contract,
             run=run,
-            tell=progress,
+            progress=each_step,
         )
     except PipelineError as error:
         if error.code == "training-diverged":  # the commands that fine-tune have no option for the rate
             error.subject = student.name
             error.remedy = "Omit this training, and use `pipeline distill` with a low --rate instead."
         raise
-    told = {"steps": history.steps, "minutes": round(history.minutes, 2), "device": history.device}
-    return told | {"falling": falling(history.records)}
+    result = {"steps": history.steps, "minutes": round(history.minutes, 2), "device": history.device}
+    return result | {"falling": falling(history.records)}
 
 
 def falling(records: Sequence[dict[str, Any]]) -> bool:
-    """Whether the difference of the pictures was still getting smaller at the end of a training: a longer one
-    gives a better network. False where too little was recorded to say."""
+    """Whether the pixel loss was still decreasing at the end of a training, so that a longer one would give a
+    better network. False if there are too few records."""
     pixels = [(r["step"], r["losses"]["pixels"]) for r in records if "pixels" in r["losses"]]
     if len(pixels) < 4:
         return False
@@ -125,23 +125,23 @@ def fine_tune(
     pictures: Pictures,
     time: dict[str, Any],
     seed: int,
-    tell: Tell = lambda told: None,
+    progress: Progress = lambda result: None,
     run: Run = UNKEPT,
 ) -> dict[str, Any]:
-    """Train a pruned network, in place, on the original's output over pictures, for so long.
+    """Train a pruned network, in place, on the original's output for the pictures.
 
-    An ONNX graph is trained as a torch module made from it (graph_module.py), and gets the weights back.
+    An ONNX graph is trained as a torch module built from it (graph_module.py); the weights are then copied back.
     """
     from pipeline.shrink import require_torch
 
     require_torch("fine-tuning")
     if network.module is not None:
-        return train(network, original, pictures, time, seed, tell, fresh=False, run=run, pruned=True)
+        return train(network, original, pictures, time, seed, progress, fresh=False, run=run, pruned=True)
     from pipeline.graph import to_model
 
     graph, module = _as_module(network)
     shown = replace(network, module=module, model=None)
-    told = train(shown, original, pictures, time, seed, tell, fresh=False, run=run, pruned=True)
+    result = train(shown, original, pictures, time, seed, progress, fresh=False, run=run, pruned=True)
     tensors = graph.tensors()
     for name, value in module.values().items():
         tensors[name].values = value
@@ -149,7 +149,7 @@ def fine_tune(
     ir_version = network.model.ir_version
     network.model = to_model(graph)
     network.model.ir_version = max(network.model.ir_version, ir_version)
-    return told
+    return result
 
 
 def check_trainable(network: Network) -> None:
@@ -161,7 +161,7 @@ def check_trainable(network: Network) -> None:
 
 
 def _as_module(network: Network) -> tuple[gs.Graph, GraphModule]:
-    """A network's graph, and the torch module of it whose trained values go back into that graph by name."""
+    """A network's graph, and a torch module of it whose trained values correspond to the graph's by name."""
     from pipeline.graph import from_model
     from pipeline.graph.channels import constants
     from pipeline.shrink.graph_module import GraphModule

@@ -15,7 +15,7 @@ def test_models_take_turns_and_the_spread_is_in_order(tmp_path) -> None:
     small = onnx.load(style_onnx(tmp_path / "a.onnx", (32, 48)))
     large = onnx.load(style_onnx(tmp_path / "b.onnx", (256, 384)))
     told: list[str] = []
-    times = measure({"small": small, "large": large}, runs=3, tell=told.append)
+    times = measure({"small": small, "large": large}, runs=3, progress=told.append)
     assert told == ["round 1 of 3", "round 2 of 3", "round 3 of 3"]
     for held in times.values():
         assert held.runs == 3

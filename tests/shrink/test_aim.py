@@ -26,7 +26,7 @@ def test_cost_is_predicted_for_the_kernels_of_the_target():
     costs = {target.name: aim.predicted(student, target) for target in (COMPUTE, BARRACUDA)}
     assert set(costs["compute"][SIZE]) == {held.name for held in COMPUTE.family.devices()}
     assert costs["compute"][SIZE]["compiled-phone"] < costs["barracuda-3.0"][SIZE]["phone"]
-    text = aim.told(costs["compute"], COMPUTE)
+    text = aim.describe(costs["compute"], COMPUTE)
     assert f"compute at {SIZE}" in text and "compiled, GPU of a phone" in text
 
 

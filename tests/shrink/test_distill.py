@@ -14,7 +14,7 @@ from pipeline import sources
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.shrink.checkpoint import CHECKPOINT, Run, read_checkpoint
 from pipeline.shrink.distill import DistillOptions, distill
-from pipeline.shrink.loop import LoopOptions, Painting
+from pipeline.shrink.loop import GreyLevels, LoopOptions
 from pipeline.shrink.students import parse
 from pipeline.support.errors import PipelineError
 from tests.conftest import REPOSITORY
@@ -91,7 +91,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(teacher, images, tmp_
                 raise Stopped
 
         with pytest.raises(Stopped):
-            run(teacher, images, options, run=Run(tmp_path, number > 0), tell=stop)
+            run(teacher, images, options, run=Run(tmp_path, number > 0), progress=stop)
     resumed, again = run(teacher, images, options, run=Run(tmp_path, True))
     assert same(whole, resumed)
     assert [r["step"] for r in again.records] == [r["step"] for r in history.records] == [3, 6, 9, 10]
@@ -140,7 +140,7 @@ def test_an_onnx_teacher_that_no_architecture_fits_gives_no_hints_and_no_eyes(im
 def test_a_module_is_painted_with_in_its_contract():
     contract = ImageContract(ImageSide("-1..1", order="bgr"), ImageSide("0..1"))
     levels = torch.tensor([0.0, 127.5, 255.0]).view(1, 3, 1, 1)
-    painting = Painting(torch.nn.Identity(), contract)
+    painting = GreyLevels(torch.nn.Identity(), contract)
     assert painting.to_network(levels).flatten().tolist() == pytest.approx([1.0, 0.0, -1.0])
     assert painting(levels).flatten().tolist() == pytest.approx([255.0, 0.0, -255.0])
 
@@ -180,7 +180,7 @@ def test_a_place_where_nothing_can_be_written_is_found_before_the_work(teacher, 
     (tmp_path / "run").write_text("a file, not a folder")
     steps = []
     with pytest.raises(PipelineError) as caught:
-        run(teacher, images, run=Run(tmp_path / "run"), tell=lambda history, done: steps.append(done))
+        run(teacher, images, run=Run(tmp_path / "run"), progress=lambda history, done: steps.append(done))
     assert caught.value.code == "destination-not-writable" and steps == []
 
 
@@ -191,5 +191,5 @@ def test_checkpoints_are_written_by_the_clock_too(teacher, images, tmp_path, mon
     def look(history, done):
         saved.append(read_checkpoint(tmp_path / CHECKPOINT, {}).step)
 
-    run(teacher, images, run=Run(tmp_path), tell=look)
+    run(teacher, images, run=Run(tmp_path), progress=look)
     assert saved == [1, 2, 3, 4, 5, 6]

@@ -45,5 +45,5 @@ def test_a_device_that_does_not_exist_is_named() -> None:
 
 
 def test_values_are_told_in_the_goals_own_unit() -> None:
-    assert parse("60 fps at 720x540 on desktop").told(12.34) == "12.3 ms at 720x540 on desktop"
-    assert parse("50 KB").told(49_512) == "49.5 KB"
+    assert parse("60 fps at 720x540 on desktop").describe(12.34) == "12.3 ms at 720x540 on desktop"
+    assert parse("50 KB").describe(49_512) == "49.5 KB"

@@ -15,7 +15,7 @@ from pipeline.shrink import students
 from pipeline.shrink.checkpoint import Run
 from pipeline.shrink.distill import TUNING, distill
 from pipeline.shrink.inner import Inner
-from pipeline.shrink.loop import Painting
+from pipeline.shrink.loop import GreyLevels
 from pipeline.shrink.teacher import LEVELS
 from tests.networks import style_checkpoint
 from tests.shrink.test_distill import SMALL, Stopped, images, same  # noqa: F401
@@ -44,7 +44,7 @@ def narrowed(teacher: sources.Network) -> torch.nn.Module:
 
 def held(teacher: sources.Network, student: torch.nn.Module) -> Inner:
     given = torch.from_numpy(np.concatenate(pictures()))
-    return Inner(Painting(teacher.module, LEVELS), Painting(student, LEVELS), given)
+    return Inner(GreyLevels(teacher.module, LEVELS), GreyLevels(student, LEVELS), given)
 
 
 def test_the_teacher_is_no_distance_from_itself(teacher):
@@ -52,7 +52,7 @@ def test_the_teacher_is_no_distance_from_itself(teacher):
     inner = held(teacher, again.module)
     given = torch.from_numpy(pictures(1)[0])
     with inner.watching():
-        Painting(teacher.module, LEVELS)(given)
+        GreyLevels(teacher.module, LEVELS)(given)
     wanted = inner.taken()
     assert inner.found and inner.alike > 0.999 and wanted.shape == (1, 12, 10, 12)
     assert sorted(inner.channels.tolist()) == list(range(12))
@@ -138,7 +138,7 @@ def test_a_resumed_run_keeps_its_channels(teacher, images, tmp_path):  # noqa: F
             raise Stopped
 
     with pytest.raises(Stopped):
-        distill(teacher, narrowed(teacher), [images], options, run=Run(tmp_path / "run"), tell=stop)
+        distill(teacher, narrowed(teacher), [images], options, run=Run(tmp_path / "run"), progress=stop)
     resumed = build("fast-neural-style", dict(teacher.details) | {"inner": [11] * 3})
     distill(teacher, resumed, [images], options, run=Run(tmp_path / "run", True))
     part = narrowed(teacher)

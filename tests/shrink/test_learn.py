@@ -124,12 +124,12 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     options = replace(SMALL, critic=critic)
 
     def run(name: str, resume: bool = False, stop: int = 99) -> bytes:
-        def tell(history: object, done: float) -> None:
+        def progress(history: object, done: float) -> None:
             if history.steps >= stop:  # type: ignore[attr-defined]
                 raise KeyboardInterrupt
 
         place = tmp_path / f"{name}.pth"
-        report = learn_file(*folders, STUDENT, options, place, holdout=("0002",), resume=resume, tell=tell)
+        report = learn_file(*folders, STUDENT, options, place, holdout=("0002",), resume=resume, progress=progress)
         assert report["pairs"] == ["0000", "0001"]
         losses = report["history"]["records"][-1]["losses"]
         assert ("critic" in losses) == bool(critic) and {"pixels", "energy", "gram"} <= set(losses)

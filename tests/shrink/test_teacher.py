@@ -33,7 +33,7 @@ def test_an_onnx_teacher_of_another_range_paints_in_onnx_runtime(tmp_path):
     painter = Teacher(network, CPU)
     assert painter.eyes is None and painter.module is None
     expected = np.concatenate([sources.reference(network)(p[None].numpy() / 255) for p in pictures()])
-    assert np.abs(painter.paint(pictures()).numpy() - np.clip(expected, 0, 1) * 255).max() < 0.01
+    assert np.abs(painter.run(pictures()).numpy() - np.clip(expected, 0, 1) * 255).max() < 0.01
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_an_onnx_file_with_the_weights_of_a_known_network_becomes_that_network(e
     assert found is not None and found.architecture == "fast-neural-style"
     painter = Teacher(read, CPU)
     assert painter.eyes is not None
-    assert torch.allclose(painter.paint(pictures()), Teacher(network, CPU).paint(pictures()), atol=0.01)
+    assert torch.allclose(painter.run(pictures()), Teacher(network, CPU).run(pictures()), atol=0.01)
 
 
 def test_numbered_weights_in_the_order_of_a_checkpoint_become_that_network(exported, tmp_path):

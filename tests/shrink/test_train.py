@@ -154,7 +154,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(vgg, images, tmp_path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        learnt(vgg, images, options, run=Run(tmp_path / "run"), tell=stop)
+        learnt(vgg, images, options, run=Run(tmp_path / "run"), progress=stop)
     resumed, _ = learnt(vgg, images, options, run=Run(tmp_path / "run", True))
     pairs = zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
