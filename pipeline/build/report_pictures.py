@@ -26,20 +26,19 @@ def report_pictures(
 ) -> dict[str, bytes]:
     """Image bytes by caption: the nominal size first, then the pair of the proof and their difference."""
     from pipeline.verify import pictures
-    from pipeline.verify.difference_picture import against_bar
+    from pipeline.verify.difference_picture import difference_map
 
     assert lowered.candidate is not None
     built = lowered.candidate(proof.golden_input)
     tolerance = f"{proof.tolerance:g} levels"
     small = Size.of_hw(proof.golden_input.shape[2:])
+    apart = difference_map(proof.golden_output, built, proof.tolerance)
     return {
         **_nominal_pictures(lowered, picture, nominal, look),
         f"the picture of the proof at {small}: small, so that every build can run both networks": golden[0],
         f"the output of the source network at {small}": golden[1],
         f"the output of the built graph, as computed by {lowered.target.name}": pictures.png(built),
-        f"their difference: black is below a sixteenth of {tolerance}, white is {tolerance} or more": against_bar(
-            proof.golden_output, built, proof.tolerance
-        ),
+        f"their difference: black is below a sixteenth of {tolerance}, white is {tolerance} or more": apart,
     }
 
 

@@ -90,7 +90,7 @@ def _show(console: Console, result: Comparison) -> None:
         )
         console.data(f"{'written':<8} {result.difference_file}: A, B, {factor}")
     if result.bisected_at is not None:
-        found = result.parting.sentence if result.parting else "no node differs: the graphs compute the same"
+        found = result.divergence.sentence if result.divergence else "no node differs: the graphs compute the same"
         console.data(f"{'parts at':<8} {found} (at {result.bisected_at})")
     worst = result.as_dict()["would_have_passed_at"]
     if result.passed:

@@ -120,7 +120,7 @@ def _read(models: tuple[Path, ...], reading: dict[str, Any]) -> tuple[list[tuple
                 remedy="Leave this model out; `pipeline paint` shows what it makes of pictures.",
             )
         bound = side.fixed or bound
-        subjects.append((path.name, side.paint))
+        subjects.append((path.name, side.run))
     return subjects, bound
 
 

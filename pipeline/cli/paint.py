@@ -85,7 +85,7 @@ def command(
     for job in jobs:
         started = time.monotonic()
         with console.counting(f"{job.source.name}") as tell:
-            count = paint(painter, job, size=wanted, beside=side_by_side, tell=tell)
+            count = paint(painter, job, size=wanted, beside=side_by_side, report=tell)
         seconds = time.monotonic() - started
         console.step("painted", f"{job.source.name}: {plural(count, 'picture')}, {seconds:.1f} s")
         report.append({"source": str(job.source), "output": str(job.output), "kind": job.kind, "pictures": count})

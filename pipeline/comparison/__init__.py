@@ -1,7 +1,7 @@
-"""Comparing two models by what they paint, each run as itself or as a target computes it.
+"""Comparing two models by their outputs, each run as itself or as a target computes it.
 
-`compare` feeds both with a picture and with noise and measures in levels of 255; on request it names the first
-node where they part (`verify.bisect`) and writes a picture of the difference (`verify.difference_picture`).
+`compare` runs both on a picture and on noise and measures in levels of 255; on request it names the first node
+where they diverge (`verify.bisect`) and writes a picture of the difference (`verify.difference_picture`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pipeline.support.size import Size
 from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
-    from pipeline.verify.bisect import Parting
+    from pipeline.verify.bisect import Divergence
     from pipeline.verify.compare import Difference
 
 _SIZE = Size(320, 180)
-"""Where nothing else is wanted: the golden frame's size (lowering)."""
+"""The default size: that of the golden frame (`build.lowering`)."""
 _SMALL = Size(80, 64)
 """For bisecting, which holds every tensor in memory."""
 
@@ -41,7 +41,7 @@ class CompareOptions:
     both: bool = False
     """So is A."""
     size: Size | None = None
-    """None is a size near 320x180 at which both run, or the one at which one runs."""
+    """None: a size near 320x180 at which both run, or the only one at which one of them runs."""
     tolerance: float = 0.5
     """Largest difference that passes, in levels of 255."""
     picture: Path | None = None
@@ -49,29 +49,29 @@ class CompareOptions:
     difference: Path | None = None
     """A PNG to write: A, B and their amplified difference."""
     bisect: bool = False
-    """Name the first node where they part."""
+    """Name the first node where they diverge."""
     reading: ReadOptions = field(default_factory=ReadOptions)
     """How the two are read; each holds for the side that it can hold for (`pipeline.sources.several`)."""
 
 
 @dataclass
 class Comparison:
-    """How far A and B are apart. `report` (`as_dict`) is data without paths or times of this machine."""
+    """The differences between A and B. `as_dict` is data without paths or times of this machine."""
 
     a: Side
     b: Side
     tolerance: float
     differences: tuple[Difference, ...] = ()
-    parting: Parting | None = None
+    divergence: Divergence | None = None
     bisected_at: Size | None = None
-    """The size at which the first parting node was looked for, None where it was not asked for."""
+    """The size of the bisection; None without `CompareOptions.bisect`."""
     difference_file: Path | None = None
     amplification: float | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
     def worst(self) -> Difference:
-        return max(self.differences, key=lambda held: held.max_levels)
+        return max(self.differences, key=lambda difference: difference.max_levels)
 
     @property
     def passed(self) -> bool:
@@ -87,7 +87,7 @@ class Comparison:
             "passed": self.passed,
             "tolerance_levels": self.tolerance,
             "would_have_passed_at": round_up(self.worst.max_levels) if self.differences else None,
-            "comparisons": [held.as_dict() for held in self.differences],
+            "comparisons": [difference.as_dict() for difference in self.differences],
         }
         if self.difference_file is not None:
             report["difference_picture"] = {
@@ -96,11 +96,11 @@ class Comparison:
                 "amplification": None if self.amplification is None else round(self.amplification, 3),
             }
         if self.bisected_at is not None:
-            held = self.parting.as_dict() if self.parting else None
+            first_parting = self.divergence.as_dict() if self.divergence else None
             report["bisect"] = {
                 "height": self.bisected_at.height,
                 "width": self.bisected_at.width,
-                "first_parting": held,
+                "first_parting": first_parting,
             }
         return report | {"notes": self.notes}
 
@@ -139,7 +139,7 @@ def compare(a: str | Path, b: str | Path, options: CompareOptions | None = None)
         name = result.worst.name
         for size in dict.fromkeys((_small(options, trial, first, second), trial.size)):
             _bisect(result, size, _inputs(size, first, options)[name])
-            if result.parting is not None or result.passed:
+            if result.divergence is not None or result.passed:
                 break
     if options.difference is not None:
         _write_difference(result, trial, options.difference)
@@ -186,10 +186,12 @@ def _notes(result: Comparison, options: CompareOptions) -> list[str]:
         if side is result.a or side.network.digest != result.a.network.digest:
             notes += [f"{side.label}: {note}" for note in side.network.notes]
         if side.target is None:
-            held = side.file.metadata_props if side.file is not None and not options.target else ()
-            made = next((entry.value for entry in held if entry.key == "target"), "")
-            if made:
-                notes.append(f"{side.label} was built for {made}; use --target {made} to run it as Unity does")
+            metadata = side.file.metadata_props if side.file is not None and not options.target else ()
+            built_for = next((entry.value for entry in metadata if entry.key == "target"), "")
+            if built_for:
+                notes.append(
+                    f"{side.label} was built for {built_for}; use --target {built_for} to run it as Unity does"
+                )
         elif side.file is None:
             notes.append(
                 f"{side.label}: exported to ONNX without rewrites, as {side.target.name} would compute it"
@@ -209,7 +211,7 @@ def _notes(result: Comparison, options: CompareOptions) -> list[str]:
 
 @dataclass(frozen=True)
 class _Trial:
-    """What both made of the inputs at one size; a text says why one of them does not run."""
+    """The outputs of both at one size, by the input's name; a text instead says why one of them does not run."""
 
     size: Size
     inputs: dict[str, np.ndarray]
@@ -244,7 +246,7 @@ def _first_that_runs(a: Side, b: Side, options: CompareOptions) -> _Trial:
     first: _Trial | None = None
     for size in _sizes(a, b, options):
         inputs = _inputs(size, a, options)
-        trial = _Trial(size, inputs, _painted(a, inputs), _painted(b, inputs))
+        trial = _Trial(size, inputs, _outputs(a, inputs), _outputs(b, inputs))
         if trial.pairs:
             return trial
         first = first or trial
@@ -253,7 +255,7 @@ def _first_that_runs(a: Side, b: Side, options: CompareOptions) -> _Trial:
 
 
 def _sizes(a: Side, b: Side, options: CompareOptions) -> list[Size]:
-    """What to try: the size asked for, the one that a side is bound to, or some near `_SIZE`."""
+    """The sizes to try: that of the options, the only one at which a side runs, or some near `_SIZE`."""
     fixed = {side.fixed: side for side in (b, a) if side.fixed}
     if a.fixed and b.fixed and a.fixed != b.fixed:
         raise PipelineError(
@@ -263,16 +265,15 @@ def _sizes(a: Side, b: Side, options: CompareOptions) -> list[Size]:
             remedy="Export one of them again, at the size of the other.",
         )
     if options.size is not None:
-        wanted = options.size
         for size, side in fixed.items():
-            if size != wanted:
+            if size != options.size:
                 raise PipelineError(
                     "size-does-not-run",
                     f"{side.label} runs only at {size}",
                     subject=str(side.path),
                     remedy=f"Omit --size, or use --size {size}.",
                 )
-        return [wanted]
+        return [options.size]
     if fixed:
         return list(fixed)  # type: ignore[arg-type]
     multiple = math.lcm(a.contract.size_multiple, b.contract.size_multiple)
@@ -297,18 +298,18 @@ def _inputs(size: Size, side: Side, options: CompareOptions) -> dict[str, np.nda
     }
 
 
-def _painted(side: Side, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray] | str:
+def _outputs(side: Side, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray] | str:
     try:
-        painted = {name: side.paint(value) for name, value in inputs.items()}
+        outputs = {name: side.run(value) for name, value in inputs.items()}
     except PipelineError:
         raise
     except Exception as error:  # whatever torch or ONNX Runtime raises for a size that does not fit
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return (lines[-1] if lines else type(error).__name__)[:200]
-    shape = painted["picture"].shape
+    shape = outputs["picture"].shape
     if len(shape) != 4 or shape[1] not in (1, 3):
         return f"its output has the shape {_sizes_of(shape)}, which is not a picture"
-    return painted
+    return outputs
 
 
 def _not_comparable(result: Comparison, trial: _Trial) -> PipelineError:
@@ -322,15 +323,15 @@ def _not_comparable(result: Comparison, trial: _Trial) -> PipelineError:
                 remedy="Use another --size.",
             )
     if b.target is not None:
-        made = [
+        outcomes = [
             outcome if isinstance(outcome, str) else _sizes_of(outcome["picture"].shape)
             for outcome in (trial.a, trial.b)
         ]
-        where = f". They diverge at {result.parting.sentence}" if result.parting else ""
+        where = f". They diverge at {result.divergence.sentence}" if result.divergence else ""
         return ProofFailed(
             "target-differs",
             f"at {size}, the output of B as computed by {b.target.name} cannot be compared with A's: A has "
-            f"{made[0]}, B {made[1]}{where}",
+            f"{outcomes[0]}, B {outcomes[1]}{where}",
             subject=str(b.path),
             remedy="" if where else "--bisect names the first node where they diverge.",
             report=result.as_dict(),
@@ -363,23 +364,25 @@ def _channels(count: int) -> str:
     return plural(count, "channel")
 
 
-# --- what was asked for besides -------------------------------------------------------------------------------
+# --- bisection and the picture of the difference --------------------------------------------------------------
 
 
 def _bisect(result: Comparison, size: Size, picture: np.ndarray) -> None:
-    """Find the first parting node and put it into `result`."""
+    """Find the first node where the two diverge and store it in `result`."""
     from pipeline.verify.bisect import TOLERANCE, by_name, by_value
     from pipeline.verify.compare import difference
 
     a, b = result.a, result.b
-    bar = min(TOLERANCE, result.tolerance / 255 / 2) or 1e-7
+    tolerance = min(TOLERANCE, result.tolerance / 255 / 2) or 1e-7
     if a.network.digest == b.network.digest:
-        result.parting = by_name(a.fed(picture), b.fed(picture), bar)
+        result.divergence = by_name(a.with_input(picture), b.with_input(picture), tolerance)
     else:
         inputs = {"picture": picture}
-        pair = _Trial(size, inputs, _painted(a, inputs), _painted(b, inputs)).pairs.get("picture")
+        pair = _Trial(size, inputs, _outputs(a, inputs), _outputs(b, inputs)).pairs.get("picture")
         agree = pair is not None and difference(*pair, "picture").max_levels <= result.tolerance
-        result.parting = by_value(a.fed(picture), b.fed(picture), outputs_agree=agree, tolerance=bar)
+        result.divergence = by_value(
+            a.with_input(picture), b.with_input(picture), outputs_agree=agree, tolerance=tolerance
+        )
     result.bisected_at = size
 
 

@@ -1,7 +1,7 @@
-"""Runs a network on pictures, folders of pictures and videos: what people want to see first.
+"""Runs a network on pictures, folders of pictures and videos (`pipeline paint`).
 
-Pictures keep their own size unless one is asked for. Where a network needs multiples of some number of pixels, the
-picture is extended by its edge and the output cut again.
+Pictures keep their own size unless a size is given. If a network needs sizes that are multiples of some number of
+pixels, the picture is padded by repeating its edge and the output is cropped.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ MULTIPLES = (1, 4, 8, 16, 32, 64)
 """Multiples of pixels that are tried, until the network runs and keeps the picture's proportions."""
 _GAP = 8
 """White pixels between the two pictures of a side-by-side."""
-Tell = Callable[[str, int, int | None], None]
-"""Told of each picture: the name of the source, how many are done, and of how many where that is known."""
+Progress = Callable[[str, int, int | None], None]
+"""Called after each picture: the name of the source, how many are done, and of how many (None: not known)."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One source and where its painting goes: a picture file, a folder of them, or a video."""
+    """One source and its output: a picture file, a folder of them, or a video."""
 
     source: Path
     output: Path
@@ -41,7 +41,7 @@ class Job:
 
 
 def plan(sources: list[Path], stem: str, output: Path | None) -> list[Job]:
-    """Where each source's painting goes: beside the current folder's files, or under `output`.
+    """The output path of each source: in the current folder, or under `output`.
 
     `output` is a file where there is one picture or video, else a folder. Raises PipelineError `file-not-found`,
     `no-pictures`, `not-a-picture`, `bad-output`, `conflicting-options`.
@@ -115,7 +115,7 @@ class Painter:
         return self.side.fixed
 
     def __call__(self, levels: np.ndarray) -> np.ndarray:
-        """An (H, W, 3) uint8 RGB picture to what the network makes of it, (H', W', 3) uint8.
+        """The network's output for an (H, W, 3) uint8 RGB picture, as (H', W', 3) uint8.
 
         Raises PipelineError `size-does-not-run` where it runs at no multiple that is tried.
         """
@@ -128,15 +128,15 @@ class Painter:
             tall, wide = (-(-size // multiple) * multiple for size in (height, width))
             extended = np.pad(picture, ((0, 0), (0, 0), (0, tall - height), (0, wide - width)), mode="edge")
             try:
-                made = self.side.paint(extended)
+                output = self.side.run(extended)
             except Exception as raised:  # whatever the engine raises for a size that does not fit
                 error = raised
                 continue
-            scale = made.shape[3] / wide
-            if made.ndim != 4 or made.shape[2] != round(tall * scale) or made.shape[1] not in (1, 3):
+            scale = output.shape[3] / wide
+            if output.ndim != 4 or output.shape[2] != round(tall * scale) or output.shape[1] not in (1, 3):
                 continue
             self._multiple = multiple
-            cut = made[0, :, : round(height * scale), : round(width * scale)]
+            cut = output[0, :, : round(height * scale), : round(width * scale)]
             result = np.rint(np.clip(np.nan_to_num(cut), 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
             return np.repeat(result, 3, axis=2) if result.shape[2] == 1 else result
         raise PipelineError(
@@ -154,58 +154,57 @@ def paint(
     *,
     size: Size | None,
     beside: bool,
-    tell: Tell = lambda name, done, all: None,
+    report: Progress = lambda name, done, all: None,
 ) -> int:
-    """Paint one source and write the result; how many pictures there were.
+    """Run the network on one source and write the outputs; returns the number of pictures.
 
-    `size` is None for each picture's own (or the only one at which the network runs). `beside`
-    puts the source to the left of its painting. Raises PipelineError `bad-picture`, `bad-video`,
-    `size-does-not-run`.
+    `size` is None for each picture's own (or the only one at which the network runs). `beside` puts the source to
+    the left of the output. Raises PipelineError `bad-picture`, `bad-video`, `size-does-not-run`.
     """
     from pipeline.support.files import write_file
     from pipeline.support.picture_files import open_picture, picture_files
 
-    wanted = painter.fixed or size
+    run_size = painter.fixed or size
 
-    def made(image: Image.Image) -> np.ndarray:
-        if wanted is not None:
+    def run(image: Image.Image) -> np.ndarray:
+        if run_size is not None:
             from PIL import Image, ImageOps
 
-            image = ImageOps.fit(image, (wanted.width, wanted.height), Image.Resampling.LANCZOS)
+            image = ImageOps.fit(image, (run_size.width, run_size.height), Image.Resampling.LANCZOS)
         levels = np.asarray(image)
-        painted = painter(levels)
-        return _beside(levels, painted) if beside else painted
+        output_levels = painter(levels)
+        return _beside(levels, output_levels) if beside else output_levels
 
     if job.kind == "picture":
-        write_file(job.output, _png(made(open_picture(job.source))))
-        tell(job.source.name, 1, 1)
+        write_file(job.output, _png(run(open_picture(job.source))))
+        report(job.source.name, 1, 1)
         return 1
     if job.kind == "folder":
         files = picture_files([job.source])
         for number, file in enumerate(files, start=1):
             place = job.output / file.relative_to(job.source).with_suffix(".png")
-            write_file(place, _png(made(open_picture(file))))
-            tell(job.source.name, number, len(files))
+            write_file(place, _png(run(open_picture(file))))
+            report(job.source.name, number, len(files))
         return len(files)
-    return video.write(job.output, _painted_frames(job, made, tell), video.rate(job.source))
+    return video.write(job.output, _output_frames(job, run, report), video.rate(job.source))
 
 
-def _painted_frames(job: Job, made: Callable[[Any], np.ndarray], tell: Tell) -> Iterator[np.ndarray]:
+def _output_frames(job: Job, run: Callable[[Any], np.ndarray], report: Progress) -> Iterator[np.ndarray]:
     from PIL import Image
 
     for number, frame in enumerate(video.frames(job.source), start=1):
-        yield made(Image.fromarray(frame))
-        tell(job.source.name, number, None)
+        yield run(Image.fromarray(frame))
+        report(job.source.name, number, None)
 
 
-def _beside(levels: np.ndarray, painted: np.ndarray) -> np.ndarray:
-    """Source and painting in one picture, at the painting's size."""
+def _beside(levels: np.ndarray, output: np.ndarray) -> np.ndarray:
+    """Source and output in one picture, at the size of the output."""
     from PIL import Image
 
-    height, width = painted.shape[:2]
+    height, width = output.shape[:2]
     source = np.asarray(Image.fromarray(levels).resize((width, height), Image.Resampling.BICUBIC))
     gap = np.full((height, _GAP, 3), 255, np.uint8)
-    return np.concatenate([source, gap, painted], axis=1)
+    return np.concatenate([source, gap, output], axis=1)
 
 
 def _png(levels: np.ndarray) -> bytes:

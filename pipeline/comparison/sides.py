@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.network import Network
     from pipeline.sources import ReadOptions
     from pipeline.targets import Target
-    from pipeline.verify.bisect import Fed
+    from pipeline.verify.bisect import ModelWithInput
     from pipeline.verify.proof import Picture2Picture
 
 
@@ -41,42 +41,42 @@ class Side:
     fixed: Size | None
     """The one size at which it runs."""
 
-    def paint(self, picture: np.ndarray) -> np.ndarray:
+    def run(self, picture: np.ndarray) -> np.ndarray:
         """What it makes of a picture (1, C, H, W), RGB 0..1 on both sides. Raises whatever the engine raises."""
         from pipeline.verify.proof import around
 
-        given = self.contract.output
-        if given.value_range != "imagenet":  # what a file does not declare: any number of channels may come
-            given = replace(given, channels=1)
-        contract = replace(self.contract, output=given)
+        side = self.contract.output
+        if side.value_range != "imagenet":  # what a file does not declare: any number of channels may come
+            side = replace(side, channels=1)
+        contract = replace(self.contract, output=side)
         if self.target is None:
             return around(self.plain, contract)(picture)
 
         def emulated(value: np.ndarray) -> np.ndarray:
-            fed = self._feed(value)
-            (result,) = fed.run([fed.output])
+            bound = self._with_input(value)
+            (result,) = bound.run([bound.output])
             return result.transpose(0, 3, 1, 2) if self.contract.output.layout == "nhwc" else result
 
         return around(emulated, contract)(picture)
 
-    def fed(self, picture: np.ndarray) -> Fed:
+    def with_input(self, picture: np.ndarray) -> ModelWithInput:
         """The graph that is run, with `picture` (RGB 0..1) as its input; a torch network's export."""
         from pipeline.verify.proof import around
 
-        given: list[np.ndarray] = []
+        fed: list[np.ndarray] = []
 
-        def keep(value: np.ndarray) -> np.ndarray:
-            given.append(value)
+        def record(value: np.ndarray) -> np.ndarray:
+            fed.append(value)
             return np.zeros((1, self.contract.output.channels, 1, 1))
 
-        around(keep, self.contract)(picture)
-        return self._feed(given[0])
+        around(record, self.contract)(picture)
+        return self._with_input(fed[0])
 
-    def _feed(self, value: np.ndarray) -> Fed:
+    def _with_input(self, value: np.ndarray) -> ModelWithInput:
         """The graph at the size of `value`, an NCHW array in the network's range, and that in its own layout."""
         from pipeline.build.export import export
         from pipeline.graph import declare_size, valid
-        from pipeline.verify.bisect import Fed
+        from pipeline.verify.bisect import ModelWithInput
 
         size = Size(value.shape[3], value.shape[2])
         if self.target is not None:
@@ -84,7 +84,9 @@ class Side:
             model = self.target.family.emulate(data, self.target)
         else:
             model = valid(declare_size(self.network.model or export(self.network, size), *size.hw))
-        return Fed(model, value.transpose(0, 2, 3, 1) if self.contract.input.layout == "nhwc" else value)
+        return ModelWithInput(
+            model, value.transpose(0, 2, 3, 1) if self.contract.input.layout == "nhwc" else value
+        )
 
     @property
     def ran_as(self) -> str:

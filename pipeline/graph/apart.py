@@ -1,8 +1,8 @@
-"""Runs a model in a process of its own, which the system's memory limit and a clock can end.
+"""Runs a model in a separate process, under a memory limit and a time limit.
 
 For networks from files whose cost cannot be estimated from their shapes, and for libraries that a hostile graph
-can crash. Both sides talk through pipes in numpy's own format, in which nothing is ever unpickled: a process that
-a hostile file took over can send arrays and no more.
+can crash. Both sides exchange arrays in numpy's own format through pipes and unpickle nothing: a process that a
+hostile file took over can send only arrays.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BROKE_DOWN = (-signal.SIGSEGV, -signal.SIGFPE, -signal.SIGILL) if sys.platform 
 
 
 class ApartError(RuntimeError):
-    """What a library raised in the other process, as text."""
+    """An exception that a library raised in the other process, as text."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Declared:
 
 
 class Process:
-    """Another Python process that runs `module` and answers questions, within limits of memory and time.
+    """Another Python process that runs `module` and answers requests, within limits of memory and time.
 
-    `what` names in errors what it is there for. Errors of the other side are ApartError.
+    `memory` is in bytes, `seconds` is the limit for one request. `what` says in errors what the process does.
     """
 
     def __init__(self, module: str, what: str, memory: int, seconds: float) -> None:
@@ -62,7 +62,7 @@ class Process:
 
     @property
     def ended(self) -> bool:
-        """Whether the other process is no more."""
+        """Whether the other process has ended."""
         return self._process.poll() is not None
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class Process:
                 self.close()
 
     def ask(self, question: bytes) -> bytes:
-        """The answer to one question. Raises LimitReached, and ApartError for what was raised there."""
+        """The answer to one request. Raises LimitReached, and ApartError for an exception in the other process."""
         assert self._process.stdin is not None and self._process.stdout is not None
         late = threading.Event()
 
@@ -124,14 +124,14 @@ class Process:
 
 
 class Apart(Process):
-    """A session in another process; `why` names the node for which it is there."""
+    """An ONNX Runtime session in another process; `why` names the node whose cost is not known in advance."""
 
     def __init__(self, model: bytes, what: str, why: str) -> None:
-        told_what = f"running {what}" + (f" (the time that {why} takes is not known in advance)" if why else "")
-        super().__init__("pipeline.graph.apart_process", told_what, limits.run_memory(), limits.run_seconds())
-        told = json.loads(self.ask(model))
-        self._inputs = [Declared(*held) for held in told["inputs"]]
-        self._outputs = [Declared(*held) for held in told["outputs"]]
+        task = f"running {what}" + (f" (the time that {why} takes is not known in advance)" if why else "")
+        super().__init__("pipeline.graph.apart_process", task, limits.run_memory(), limits.run_seconds())
+        description = json.loads(self.ask(model))
+        self._inputs = [Declared(*fields) for fields in description["inputs"]]
+        self._outputs = [Declared(*fields) for fields in description["outputs"]]
 
     def get_inputs(self) -> Sequence[Declared]:
         return self._inputs
@@ -140,8 +140,8 @@ class Apart(Process):
         return self._outputs
 
     def run(self, names: Sequence[str] | None, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """The outputs of these names (None: all). Raises LimitReached, and ApartError for what it raised there."""
-        chosen = [held.name for held in self._outputs] if names is None else list(names)
+        """The outputs of these names (None: all). Raises LimitReached, and ApartError as `ask` does."""
+        chosen = [output.name for output in self._outputs] if names is None else list(names)
         question = io.BytesIO()
         send(question, json.dumps([chosen, list(inputs)]).encode())
         for value in inputs.values():
@@ -152,9 +152,9 @@ class Apart(Process):
 
 def array_bytes(value: Any) -> bytes:
     """An array in numpy's own format."""
-    held = io.BytesIO()
-    np.save(held, np.asarray(value), allow_pickle=False)
-    return held.getvalue()
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(value), allow_pickle=False)
+    return buffer.getvalue()
 
 
 def send(stream: IO[bytes], content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The other process of `pipeline.graph.apart`: opens the model that it is sent, and runs what it is asked to."""
+"""The other process of `pipeline.graph.apart`: opens the model that it is sent and runs it on request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.support import limits
 
 
 def limit_memory(size: int) -> None:
-    """Let this process take so many bytes more, and no others."""
+    """Limit the memory of this process to what it has now and `size` bytes more."""
     try:
         import resource
     except ImportError:  # Windows: only the clock ends it
@@ -42,8 +42,8 @@ def _answer(session: Any, question: bytes) -> bytes:
     return answer.getvalue()
 
 
-def serve(answered: Callable[[bytes], bytes]) -> None:
-    """Answer the questions that come in until the other side ends; what libraries print goes nowhere."""
+def serve(answer_to: Callable[[bytes], bytes]) -> None:
+    """Answer requests from stdin until it is closed; what libraries print is discarded."""
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     while True:
@@ -52,7 +52,7 @@ def serve(answered: Callable[[bytes], bytes]) -> None:
         except EOFError:
             return
         try:
-            answer = answered(question)
+            answer = answer_to(question)
             send(sink, b"good")
             send(sink, answer)
         except Exception as error:
@@ -61,7 +61,7 @@ def serve(answered: Callable[[bytes], bytes]) -> None:
 
 
 class _Session:
-    """The model of the first question; the later ones are its runs."""
+    """Opens the model of the first request; each later request runs it."""
 
     def __init__(self) -> None:
         self.session: Any = None
@@ -75,8 +75,10 @@ class _Session:
         limit_memory(int(sys.argv[1]))
         self.session = opened(question, len(onnx.ModelProto.FromString(question).graph.node))
         sides = {"inputs": self.session.get_inputs(), "outputs": self.session.get_outputs()}
-        told = {side: [[held.name, held.type, held.shape] for held in all_] for side, all_ in sides.items()}
-        return json.dumps(told).encode()
+        description = {
+            side: [[value.name, value.type, value.shape] for value in all_] for side, all_ in sides.items()
+        }
+        return json.dumps(description).encode()
 
 
 if __name__ == "__main__":

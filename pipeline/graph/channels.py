@@ -159,31 +159,31 @@ class _Reader:
             return
         source = node.inputs[0] if node.inputs else None
         given = self.channels.get(source.name) if source is not None else None
-        made: list[int] | None = None
+        channels: list[int] | None = None
         if node.op in ("Conv", "ConvTranspose") and given is not None:
-            made = self._convolution(node, given)
+            channels = self._convolution(node, given)
         elif node.op in PASSING and given is not None and self._spatial(node):
-            made = given
+            channels = given
             self._per_channel(node, given)
         elif node.op in JOINING:
-            made = self._joined(node)
+            channels = self._joined(node)
         elif node.op == "Concat" and self._on_channels(node):
             parts = [self._of(tensor) for tensor in node.inputs]
-            made = [identity for part in parts for identity in part]
+            channels = [identity for part in parts for identity in part]
         elif node.op == "Concat":
-            made = self._joined(node)
+            channels = self._joined(node)
         elif node.op in ("DepthToSpace", "SpaceToDepth") and given is not None:
-            made = self._shuffled(node, given)
+            channels = self._shuffled(node, given)
         elif (
             node.op in ("ReduceMean", "ReduceSum", "ReduceMax")
             and given is not None
             and self._keeps_channels(node)
         ):
-            made = given
-        if made is None:
+            channels = given
+        if channels is None:
             self._unknown(node)
             return
-        self.channels[node.outputs[0].name] = made
+        self.channels[node.outputs[0].name] = channels
 
     def _unknown(self, node: gs.Node) -> None:
         """Everything that it reads stays as it is, and so does what it makes."""
@@ -196,11 +196,11 @@ class _Reader:
 
     def _of(self, tensor: gs.Tensor) -> list[int]:
         """A tensor's identities; fixed ones for a constant or an unknown tensor."""
-        held = self.channels.get(tensor.name)
-        if held is None:
-            held = self.ids.fresh(self.shapes.channels(tensor) or 1, kept=True)
-            self.channels[tensor.name] = held
-        return held
+        identities = self.channels.get(tensor.name)
+        if identities is None:
+            identities = self.ids.fresh(self.shapes.channels(tensor) or 1, kept=True)
+            self.channels[tensor.name] = identities
+        return identities
 
     def _slot(self, kind: str, identities: Iterable[int], tensor: gs.Tensor, axis: int) -> None:
         """Note where channels stand in a constant; one that several nodes read is kept as it is."""
@@ -218,21 +218,21 @@ class _Reader:
         transposed = node.op == "ConvTranspose"
         outputs = weights[1] * group if transposed else weights[0]
         if group == len(given) == outputs and group > 1:
-            made = given
+            channels = given
             self._slot("makes", given, node.inputs[1], 0)
         elif group > 1:
             self.ids.keep(given)
-            made = self.ids.fresh(outputs, kept=True)
+            channels = self.ids.fresh(outputs, kept=True)
         else:
-            made = self.ids.fresh(outputs)
+            channels = self.ids.fresh(outputs)
             axis = 0 if transposed else 1
             self._slot("reads", given, node.inputs[1], axis)
-            tensor, held = node.inputs[0].name, node.inputs[1].name
-            self.seen += [(identity, tensor, (held, axis, i)) for i, identity in enumerate(given)]
-            self._slot("makes", made, node.inputs[1], 1 if transposed else 0)
+            tensor, weights_name = node.inputs[0].name, node.inputs[1].name
+            self.seen += [(identity, tensor, (weights_name, axis, i)) for i, identity in enumerate(given)]
+            self._slot("makes", channels, node.inputs[1], 1 if transposed else 0)
         if n.given(node, 2) is not None:
-            self._slot("others", made, node.inputs[2], 0)
-        return made
+            self._slot("others", channels, node.inputs[2], 0)
+        return channels
 
     def _per_channel(self, node: gs.Node, given: list[int]) -> None:
         for at in _PER_CHANNEL.get(node.op, ()):
@@ -248,7 +248,7 @@ class _Reader:
         count = self.shapes.channels(node.outputs[0])
         if count is None or self.shapes.rank(node.outputs[0]) != 4:
             return None
-        made: list[int] | None = None
+        channels: list[int] | None = None
         for tensor in node.inputs:
             shape = self.shapes.of(tensor)
             if shape is None:
@@ -258,14 +258,14 @@ class _Reader:
             if len(shape) != 4 or (shape[1] == 1 and count > 1):
                 self.ids.keep(self.channels.get(tensor.name, ()))
                 continue
-            held = self._of(tensor)
-            if len(held) != count:
+            identities = self._of(tensor)
+            if len(identities) != count:
                 return None
-            if made is None:
-                made = held
+            if channels is None:
+                channels = identities
             else:
-                self.ids.join(made, held)
-        if made is None:
+                self.ids.join(channels, identities)
+        if channels is None:
             return None
         for tensor in node.inputs:
             shape = self.shapes.static(tensor)
@@ -273,10 +273,10 @@ class _Reader:
                 continue
             axis = len(shape) - 3
             if axis >= 0 and shape[axis] == count and count > 1:
-                self._slot("others", made, tensor, axis)
+                self._slot("others", channels, tensor, axis)
             elif axis >= 0 and shape[axis] != 1:
-                self.ids.keep(made)
-        return made
+                self.ids.keep(channels)
+        return channels
 
     def _on_channels(self, node: gs.Node) -> bool:
         rank = self.shapes.rank(node.outputs[0])
@@ -308,28 +308,28 @@ def removed(values: Mapping[str, np.ndarray], units: Iterable[Unit]) -> dict[str
 
     A channel that stands several times in one axis (behind a Concat of a tensor with itself) goes everywhere.
     """
-    gone: dict[str, dict[int, set[int]]] = {}
+    dropped: dict[str, dict[int, set[int]]] = {}
     for unit in units:
         for name, axis, index in unit.slots:
-            gone.setdefault(name, {}).setdefault(axis, set()).add(index)
+            dropped.setdefault(name, {}).setdefault(axis, set()).add(index)
     result = {}
-    for name, axes in gone.items():
-        held = values[name]
+    for name, axes in dropped.items():
+        array = values[name]
         for axis, indices in axes.items():
-            held = np.delete(held, sorted(indices), axis=axis)
-        result[name] = np.ascontiguousarray(held)
+            array = np.delete(array, sorted(indices), axis=axis)
+        result[name] = np.ascontiguousarray(array)
     return result
 
 
 def constants(graph: gs.Graph) -> dict[str, gs.Constant]:
-    """The graph's constants by name, those of Constant nodes made initializers first."""
+    """The graph's constants by name; Constant nodes become initializers first."""
     for node in n.nodes_of(graph, "Constant"):
-        held = n.constant_node_value(node)
-        if held is not None:
+        value = n.constant_node_value(node)
+        if value is not None:
             output = node.outputs[0]
-            made = gs.Constant(output.name, np.ascontiguousarray(held))
+            constant = gs.Constant(output.name, np.ascontiguousarray(value))
             node.outputs.clear()
             for reader in list(output.outputs):
-                reader.inputs = [made if tensor is output else tensor for tensor in reader.inputs]
+                reader.inputs = [constant if tensor is output else tensor for tensor in reader.inputs]
     graph.cleanup(remove_unused_graph_inputs=False)
     return {name: t for name, t in graph.tensors().items() if n.value(t) is not None}

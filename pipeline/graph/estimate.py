@@ -1,10 +1,10 @@
 """Estimates how large what a graph computes is before anything runs, so that nothing floods memory.
 
-    told = estimate(light(model), {"x": (1, 3, 64, 80)})
-    told.peak, told.work, told.unknown
+    result = estimate(light(model), {"x": (1, 3, 64, 80)})
+    result.peak, result.all.work, result.all.unknown
 
-What folds constants (`rewrites.constants`, onnxsim, ONNX Runtime as it loads a model) asks for `told.folded`, what
-runs a network for the rest. Weights are not looked at, so that this costs about a millisecond per hundred nodes.
+`folded` is for what folds constants (`rewrites.constants`, onnxsim, ONNX Runtime as it loads a model), the rest
+for what runs a network. Weights are not read, so that an estimate takes about a millisecond per hundred nodes.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ MOST_FOLDED = 256 << 20
 """Bytes that one folded constant may have; all of a graph's together may have four times as many."""
 _VALUES = 1024
 """Elements up to which a constant is shown to shape inference with its values: sizes, axes, pads."""
-_UNTOLD = frozenset(
+_DATA_DEPENDENT = frozenset(
     [
         *("Loop", "Scan", "RNN", "LSTM", "GRU", "Einsum", "DFT", "STFT", "RoiAlign", "MaxRoiPool"),
         *("ImageDecoder", "RegexFullMatch", "StringNormalizer", "StringSplit", "StringConcat", "TfIdfVectorizer"),
         *("SequenceMap", "NonMaxSuppression", "Unique", "Multinomial"),
     ]
 )
-"""Operators whose work or memory does not follow from the shapes of what they read and make."""
+"""Operators whose work or memory does not follow from the shapes of their inputs and outputs."""
 _CONVOLUTIONS = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3, "DeformConv": 1}
 _PRODUCTS = frozenset(["MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "FusedMatMul"])
 _VIEWS = frozenset(["Constant", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Size"])
@@ -57,7 +57,7 @@ Known = dict[str, tuple[tuple[int, ...], int]]
 
 @dataclass
 class Size:
-    """What a set of nodes makes."""
+    """Memory and work of a set of nodes."""
 
     largest: int = 0
     """Bytes of the largest result."""
@@ -67,25 +67,25 @@ class Size:
     work: int = 0
     """Multiply-adds, and 8 for each element that is read or written otherwise."""
     unknown: str = ""
-    """The first node of which none of this is known; "" where there is none."""
+    """The first node whose size is not known; "" if there is none."""
 
-    def add(self, node: onnx.NodeProto, made: int | None, work: int) -> None:
-        if made is None:
+    def add(self, node: onnx.NodeProto, result_bytes: int | None, work: int) -> None:
+        if result_bytes is None:
             self.unknown = self.unknown or f"{node.op_type} {label(node)}"
             return
-        self.total += made
+        self.total += result_bytes
         self.work += work
-        if made > self.largest:
-            self.largest, self.largest_of = made, f"{node.op_type} {label(node)}"
+        if result_bytes > self.largest:
+            self.largest, self.largest_of = result_bytes, f"{node.op_type} {label(node)}"
 
 
 @dataclass
 class Estimate:
-    """What a model would take at one size of its inputs."""
+    """Memory and work of a model at one size of its inputs."""
 
     all: Size = field(default_factory=Size)
     folded: Size = field(default_factory=Size)
-    """Those of the nodes whose result does not depend on the inputs' values."""
+    """Of the nodes whose results do not depend on the inputs' values."""
     peak: int = 0
     """Most bytes of results that are alive at one time, nodes in order, and the largest working buffer."""
 
@@ -104,9 +104,9 @@ def light(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.opset_import.extend(model.opset_import)
     copy.graph.name = "light"
     constant = {tensor.name for tensor in model.graph.initializer}
-    copy.graph.input.extend(held for held in model.graph.input if held.name not in constant)
-    for held in model.graph.output:
-        copy.graph.output.add(name=held.name).type.tensor_type.elem_type = held.type.tensor_type.elem_type
+    copy.graph.input.extend(value for value in model.graph.input if value.name not in constant)
+    for value in model.graph.output:
+        copy.graph.output.add(name=value.name).type.tensor_type.elem_type = value.type.tensor_type.elem_type
     for tensor in model.graph.initializer:
         count = math.prod(tensor.dims)
         if count <= _VALUES and tensor.data_location != onnx.TensorProto.EXTERNAL:
@@ -120,14 +120,14 @@ def light(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def estimate(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]] | None = None) -> Estimate:
-    """What a `light` model takes, with the inputs' shapes as declared or as given by name. Raises nothing.
+    """The memory and work of a `light` model, with input shapes as declared or as given by name. Raises nothing.
 
-    Where shapes are not known beforehand (loops, results whose size depends on values, foreign operators) it says
-    so.
+    `Size.unknown` names the first node whose shapes are not known in advance (loops, results whose size depends
+    on values, foreign operators).
     """
-    stored = {held.name for held in (*model.graph.value_info, *model.graph.initializer)}
+    stored = {value.name for value in (*model.graph.value_info, *model.graph.initializer)}
     known = _known(model, inputs or {})
-    told = Estimate()
+    result = Estimate()
     alive = 0
     nodes = list(model.graph.node)
     last: dict[str, int] = {}
@@ -136,19 +136,19 @@ def estimate(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]] | None 
         for attribute in node.attribute:
             for graph in _graphs(attribute):
                 last.update(dict.fromkeys(_within(graph), index))
-    for held in model.graph.output:
-        last[held.name] = len(nodes)
+    for value in model.graph.output:
+        last[value.name] = len(nodes)
     ends: dict[int, int] = {}
     for index, node in enumerate(nodes):
-        made, buffer = _node(node, known, stored, told)
-        alive += made
-        told.peak = max(told.peak, alive + buffer)
+        size, buffer = _node(node, known, stored, result)
+        alive += size
+        result.peak = max(result.peak, alive + buffer)
         for name in node.output:
             if name in known:
                 end = last.get(name, index)
                 ends[end] = ends.get(end, 0) + _bytes(known, name)
         alive -= ends.pop(index, 0)
-    return told
+    return result
 
 
 def grows_with_inputs(model: onnx.ModelProto) -> bool:
@@ -161,14 +161,14 @@ def grows_with_inputs(model: onnx.ModelProto) -> bool:
 
 def _grows(node: onnx.NodeProto) -> bool:
     if node.op_type == "Resize":  # a policy divides by the sizes of the input
-        return not any(held.name == "keep_aspect_ratio_policy" for held in node.attribute)
+        return not any(attribute.name == "keep_aspect_ratio_policy" for attribute in node.attribute)
     return node.op_type in _GROWING or node.op_type in UNARY or node.op_type in BROADCASTING
 
 
-def _node(node: onnx.NodeProto, known: Known, constant: set[str], told: Estimate) -> tuple[int, int]:
-    """Count a node and the graphs in it; the bytes that it makes and those of its working buffer."""
+def _node(node: onnx.NodeProto, known: Known, constant: set[str], totals: Estimate) -> tuple[int, int]:
+    """Add a node and its subgraphs to `totals`; returns the bytes of its results and of its working buffer."""
     operator = node.op_type
-    inner = [graph for held in node.attribute for graph in _graphs(held)]
+    inner = [graph for attribute in node.attribute for graph in _graphs(attribute)]
     names = [name for name in node.output if name]
     reads = [name for name in node.input if name]
     fixed = operator == "Constant" or (bool(reads) and not inner and constant.issuperset(reads))
@@ -177,17 +177,17 @@ def _node(node: onnx.NodeProto, known: Known, constant: set[str], told: Estimate
         constant.update(names)
     for graph in inner:
         within = set(constant) | {tensor.name for tensor in graph.initializer}
-        for held in graph.node:
-            _node(held, known, within, told)
-    told_all = operator not in _UNTOLD and all([name in known for name in names])
-    made = sum([_bytes(known, name) for name in names]) if told_all else None
+        for inner_node in graph.node:
+            _node(inner_node, known, within, totals)
+    known_sizes = operator not in _DATA_DEPENDENT and all([name in known for name in names])
+    result_bytes = sum([_bytes(known, name) for name in names]) if known_sizes else None
     work, buffer = _work(node, operator, known, names, reads)
     if operator in _VIEWS:
         work = 0
-    told.all.add(node, made, work)
+    totals.all.add(node, result_bytes, work)
     if fixed and operator != "Constant":
-        told.folded.add(node, made, work)
-    return made or 0, buffer
+        totals.folded.add(node, result_bytes, work)
+    return result_bytes or 0, buffer
 
 
 def _work(
@@ -200,15 +200,15 @@ def _work(
     if place is not None and len(node.input) > place and node.input[place] in known:
         shape = known[node.input[place]][0]
         if operator == "ConvTranspose":
-            taken = known.get(node.input[0], ((), 0))[0]
-            columns = math.prod(shape[1:]) * math.prod(taken[2:]) * max(_integer(node, "group", 1), 1)
-            return moved + columns * (taken[1] if len(taken) > 1 else 1), 4 * columns
+            source_shape = known.get(node.input[0], ((), 0))[0]
+            columns = math.prod(shape[1:]) * math.prod(source_shape[2:]) * max(_integer(node, "group", 1), 1)
+            return moved + columns * (source_shape[1] if len(source_shape) > 1 else 1), 4 * columns
         return moved + out * math.prod(shape[1:]), 0
     if operator in _PRODUCTS and reads and reads[0] in known:
         shape = known[reads[0]][0]
         return moved + out * max(shape[-2:], default=1), 0
     if operator.endswith("Pool"):
-        kernel = next((held.ints for held in node.attribute if held.name == "kernel_shape"), ())
+        kernel = next((attribute.ints for attribute in node.attribute if attribute.name == "kernel_shape"), ())
         return moved + out * math.prod(max(size, 1) for size in kernel), 0
     if operator == "LRN":
         return moved + out * max(_integer(node, "size", 1), 1), 0
@@ -216,7 +216,7 @@ def _work(
 
 
 def _integer(node: onnx.NodeProto, name: str, default: int) -> int:
-    return next((held.i for held in node.attribute if held.name == name), default)
+    return next((attribute.i for attribute in node.attribute if attribute.name == name), default)
 
 
 def _within(graph: onnx.GraphProto) -> Iterator[str]:
@@ -246,11 +246,11 @@ def _known(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]]) -> Known
     if inputs:
         sized = onnx.ModelProto()
         sized.CopyFrom(model)
-        for held in sized.graph.input:
-            if held.name in inputs:
-                shape = held.type.tensor_type.shape
+        for value in sized.graph.input:
+            if value.name in inputs:
+                shape = value.type.tensor_type.shape
                 del shape.dim[:]
-                for size in inputs[held.name]:
+                for size in inputs[value.name]:
                     shape.dim.add(dim_value=int(size))
     known: Known = {}
     try:
@@ -263,11 +263,11 @@ def _known(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]]) -> Known
 
 
 def _note(graph: onnx.GraphProto, known: Known) -> None:
-    for held in (*graph.input, *graph.value_info, *graph.output):
-        declared = declared_sizes(held) or ()
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        declared = declared_sizes(value) or ()
         shape = tuple([size for size in declared if size is not None])
-        if len(shape) == len(declared) and min(shape, default=0) >= 0 and held.type.tensor_type.HasField("shape"):
-            known[held.name] = shape, _item(held.type.tensor_type.elem_type)
+        if len(shape) == len(declared) and min(shape, default=0) >= 0 and value.type.tensor_type.HasField("shape"):
+            known[value.name] = shape, _item(value.type.tensor_type.elem_type)
     for tensor in graph.initializer:
         known[tensor.name] = tuple(tensor.dims), _item(tensor.data_type)
     for node in graph.node:
@@ -300,7 +300,7 @@ def _item(kind: int) -> int:
 
 
 def folded_elements(node: onnx.NodeProto, inputs: Mapping[str, onnx.TensorProto], opset: int) -> list[int] | None:
-    """The number of elements of each output of one node with constant inputs; None where it cannot be told.
+    """The number of elements of each output of one node with constant inputs; None if it is not known.
 
     `inputs` are by name; only those of few elements need values.
     """
@@ -310,12 +310,12 @@ def folded_elements(node: onnx.NodeProto, inputs: Mapping[str, onnx.TensorProto]
         if tensor.raw_data or not math.prod(tensor.dims):
             graph.initializer.append(tensor)
         else:
-            held = onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
-            graph.input.append(held)
+            value = onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
+            graph.input.append(value)
     for name in node.output:
         graph.output.add(name=name)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    if node.op_type in _UNTOLD:
+    if node.op_type in _DATA_DEPENDENT:
         return None
     known = _known(model, {})
     if any(name and name not in known for name in node.output):

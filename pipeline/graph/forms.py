@@ -60,7 +60,7 @@ def parameter(node: gs.Node, name: str, shapes: Shapes | None = None) -> np.ndar
 def integers(node: gs.Node, name: str, shapes: Shapes | None = None) -> list[int] | None:
     """A parameter that is a list of integers; None when absent or not known."""
     values = parameter(node, name, shapes)
-    return None if values is None else [int(held) for held in values.reshape(-1)]
+    return None if values is None else [int(value) for value in values.reshape(-1)]
 
 
 def has(node: gs.Node, name: str) -> bool:
@@ -73,17 +73,17 @@ def pads_of(node: gs.Node, rank: int | None = None, shapes: Shapes | None = None
 
     Without a `rank` the pads must name every axis.
     """
-    held = n.ints(node, "paddings") or integers(node, "pads", shapes)
-    if held is None:
+    pads = n.ints(node, "paddings") or integers(node, "pads", shapes)
+    if pads is None:
         return None
     if not has(node, "axes"):
-        return tuple(held) if rank is None or len(held) == 2 * rank else None
+        return tuple(pads) if rank is None or len(pads) == 2 * rank else None
     axes = integers(node, "axes", shapes)
     if axes is None or rank is None:
         return None
     full = [0] * (2 * rank)
     for index, axis in enumerate(axis % rank for axis in axes):
-        full[axis], full[axis + rank] = held[index], held[index + len(axes)]
+        full[axis], full[axis + rank] = pads[index], pads[index + len(axes)]
     return tuple(full)
 
 

@@ -42,14 +42,14 @@ def found_in(model: onnx.ModelProto, tensors: Iterable[QuantizedTensor]) -> tupl
     """
     from onnx import numpy_helper
 
-    wanted = {(held.ints.shape, held.real().tobytes()): held for held in tensors}
-    sizes = {held.ints.size for held in wanted.values()}
+    by_values = {(quantized.ints.shape, quantized.real().tobytes()): quantized for quantized in tensors}
+    sizes = {quantized.ints.size for quantized in by_values.values()}
     found = []
-    for tensor in model.graph.initializer if wanted else ():
+    for tensor in model.graph.initializer if by_values else ():
         if int(np.prod(tensor.dims)) in sizes and tensor.data_type == tensor.FLOAT:
             values = numpy_helper.to_array(tensor)
-            if held := wanted.get((values.shape, values.tobytes())):
-                found.append(replace(held, name=tensor.name))
+            if quantized := by_values.get((values.shape, values.tobytes())):
+                found.append(replace(quantized, name=tensor.name))
     return tuple(found)
 
 
@@ -72,8 +72,8 @@ def dequantise(
     return np.asarray(ints.astype(np.float32) * scale.astype(np.float32), dtype=np.float32)
 
 
-def along(held: np.ndarray, rank: int, axis: int | None) -> np.ndarray:
+def along(values: np.ndarray, rank: int, axis: int | None) -> np.ndarray:
     """A scalar, or one value per slice shaped to broadcast along `axis` of a tensor of `rank`."""
-    if held.size == 1 or axis is None:
-        return held.reshape(()) if held.size == 1 else held
-    return held.reshape([-1 if index == axis else 1 for index in range(rank)])
+    if values.size == 1 or axis is None:
+        return values.reshape(()) if values.size == 1 else values
+    return values.reshape([-1 if index == axis else 1 for index in range(rank)])

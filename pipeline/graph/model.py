@@ -28,9 +28,9 @@ _ODD_TYPES = frozenset(
     for name, number in onnx.TensorProto.DataType.items()
     if name.startswith(("FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4", "INT2", "UINT2", "COMPLEX"))
 )
-"""Element types that neither numpy nor graphsurgeon nor Barracuda has."""
+"""Element types that numpy, graphsurgeon and Barracuda do not support."""
 _PACKED = ("int4", "uint4", "int2", "uint2", "float4")
-"""Names of the types of which several share a byte."""
+"""Name prefixes of the element types that pack several numbers into one byte."""
 _TAKE_ODD_TYPES = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -63,9 +63,9 @@ def convert(graph: gs.Graph, opset: int) -> None:
     for node in list(graph.nodes):
         if node.domain not in (None, "", "ai.onnx") or not node.outputs:
             continue
-        for held in node.attrs.values():
-            if isinstance(held, gs.Graph):
-                convert(held, opset)
+        for attribute in node.attrs.values():
+            if isinstance(attribute, gs.Graph):
+                convert(attribute, opset)
         if opset > OPSET:
             newer.lower_node(graph, node, opset, shapes)
         if node.outputs and node.domain in (None, "", "ai.onnx"):
@@ -77,13 +77,13 @@ def convert(graph: gs.Graph, opset: int) -> None:
 
 def declared_opset(model: onnx.ModelProto) -> int:
     """The declared version of the standard operator set; 1 when none is declared."""
-    return max((held.version for held in model.opset_import if held.domain in ("", "ai.onnx")), default=1)
+    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
 
 
 def as_written(model: onnx.ModelProto) -> gs.Graph:
-    """The graph of a model, each node in the form that the file has it in; only named, and without functions.
+    """The graph of a model with each node in the opset form of the file; nodes are named, nothing is converted.
 
-    For those who look at files, or read a target's dialect; all others want `from_model`.
+    For inspecting files and reading a target's dialect; everything else uses `from_model`.
     Raises PipelineError `unsupported-tensor` as `from_model` does.
     """
     check_structure(model)
@@ -104,13 +104,16 @@ def as_written(model: onnx.ModelProto) -> gs.Graph:
 
 
 def _refuse_odd_types(model: onnx.ModelProto) -> None:
-    """Packed constants are taken where quantisation reads them: the rewrites make floats of them there."""
+    """Raise PipelineError `unsupported-tensor` for a constant of `_ODD_TYPES` that anything but Q/DQ nodes reads.
+
+    Those that Q/DQ nodes read are accepted: the rewrite `quantised` converts them to floats.
+    """
     others = [node for node in model.graph.node if node.op_type not in _TAKE_ODD_TYPES]
     read_elsewhere = {name for node in others for name in node.input}
-    constants = [held for held in model.graph.initializer if held.name in read_elsewhere]
+    constants = [tensor for tensor in model.graph.initializer if tensor.name in read_elsewhere]
     for node in model.graph.node:
         if read_elsewhere.intersection(node.output):
-            constants += [held.t for held in node.attribute if held.HasField("t")]
+            constants += [attribute.t for attribute in node.attribute if attribute.HasField("t")]
     for tensor in constants:
         if tensor.data_type in _ODD_TYPES:
             kind = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
@@ -132,7 +135,7 @@ def to_model(graph: gs.Graph, metadata: Mapping[str, str] | None = None) -> onnx
 
 
 def valid(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model itself where ONNX allows it as it stands, else a model of the one valid form that means the same.
+    """The model itself if onnx.checker accepts it, else an equivalent model in the one valid form.
 
     For files that mix the forms of several opsets, as Barracuda's do.
     """
@@ -152,7 +155,7 @@ def assemble(
 ) -> onnx.ModelProto:
     """A model that declares `opset` and holds the nodes of a graph as they are, whatever form that is.
 
-    `shapes` are those of the graph, where they are known already.
+    `shapes` are the graph's shapes, if they were inferred already.
     """
     _name_nodes(graph)
     _refuse_packed(graph)
@@ -165,20 +168,20 @@ def assemble(
     for node in proto.node:
         node.doc_string = ""
         del node.metadata_props[:]
-    for held, output in zip(proto.output, graph.outputs, strict=True):
+    for value, output in zip(proto.output, graph.outputs, strict=True):
         shape = shapes.of(output)
         if shape is not None:
             sizes = [f"{output.name}_{axis}" if size is None else size for axis, size in enumerate(shape)]
-            kind = held.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
-            held.CopyFrom(onnx.helper.make_tensor_value_info(output.name, kind, sizes))
-    for held in [*proto.input, *proto.output]:
-        held.doc_string = ""
-        del held.metadata_props[:]
+            kind = value.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
+            value.CopyFrom(onnx.helper.make_tensor_value_info(output.name, kind, sizes))
+    for value in [*proto.input, *proto.output]:
+        value.doc_string = ""
+        del value.metadata_props[:]
     tensors = [_raw(tensor) for tensor in proto.initializer]
     del proto.initializer[:]
     proto.initializer.extend(tensors)
     opsets = [onnx.helper.make_opsetid("", opset)]
-    versions = {held.domain: held.version for held in exported.opset_import}
+    versions = {entry.domain: entry.version for entry in exported.opset_import}
     foreign = sorted({node.domain for node in proto.node} - {"", "ai.onnx"})
     opsets += [onnx.helper.make_opsetid(domain, versions.get(domain, 1)) for domain in foreign]
     model = onnx.helper.make_model(proto, producer_name=PRODUCER, opset_imports=opsets, ir_version=ir_version)
@@ -187,7 +190,7 @@ def assemble(
 
 
 def packed_constants(graph: gs.Graph) -> list[gs.Constant]:
-    """The constants of types of which several numbers share a byte: only without them it can be written."""
+    """The constants of packed types (several numbers in one byte), with which a graph cannot be written."""
     constants = (tensor for tensor in graph.tensors().values() if isinstance(tensor, gs.Constant))
     return [tensor for tensor in constants if getattr(tensor.dtype, "name", "").startswith(_PACKED)]
 
@@ -217,12 +220,12 @@ def _name_nodes(graph: gs.Graph) -> None:
     taken: set[str] = set()
     last: dict[str, int] = {}
     for node in graph.nodes:
-        wanted = node.name or (node.outputs[0].name if node.outputs else "") or node.op
-        name, count = wanted, last.get(wanted, 1)
+        base = node.name or (node.outputs[0].name if node.outputs else "") or node.op
+        name, count = base, last.get(base, 1)
         while name in taken:
             count += 1
-            name = f"{wanted}_{count}"
-        last[wanted] = count
+            name = f"{base}_{count}"
+        last[base] = count
         node.name = name
         taken.add(name)
 
@@ -253,11 +256,11 @@ def declare_size(model: onnx.ModelProto, height: int, width: int, batch: int = 1
 
 def _image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [held for held in model.graph.input if held.name not in constants]
+    inputs = [value for value in model.graph.input if value.name not in constants]
     images = pictures(inputs)
     if len(images) != 1:
         raise _not_image_to_image(
-            f"it has {len(images)} inputs of rank 4 among {', '.join(held.name for held in inputs) or 'none'}"
+            f"it has {len(images)} inputs of rank 4 among {', '.join(value.name for value in inputs) or 'none'}"
         )
     return images[0]
 
@@ -270,13 +273,13 @@ def single_input_output(graph: gs.Graph) -> tuple[gs.Variable, gs.Variable]:
     Raises PipelineError `not-image-to-image`, saying what the graph is instead, when it has several inputs or
     outputs, or when one of them is known not to be a rank 4 tensor of floating point numbers or bytes.
     """
-    vectors = [held for held in graph.inputs[1:] if held.shape is not None and list(held.shape[2:]) == [1, 1]]
-    pictures_of = [held for held in graph.inputs if all(held is not other for other in vectors[:1])]
-    for side, tensors in (("input", pictures_of), ("output", graph.outputs)):
+    vectors = [value for value in graph.inputs[1:] if value.shape is not None and list(value.shape[2:]) == [1, 1]]
+    images = [value for value in graph.inputs if all(value is not other for other in vectors[:1])]
+    for side, tensors in (("input", images), ("output", graph.outputs)):
         if len(tensors) != 1:
             names = ", ".join(tensor.name for tensor in tensors) or "none"
             raise _not_image_to_image(f"it has {len(tensors)} {side}s ({names}), not one")
-    source, result = pictures_of[0], graph.outputs[0]
+    source, result = images[0], graph.outputs[0]
     shapes = infer(graph)
     for side, tensor in (("input", source), ("output", result)):
         shape = shapes.of(tensor) if shapes.of(tensor) is not None else tensor.shape

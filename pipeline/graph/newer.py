@@ -31,7 +31,7 @@ _BYTES = (int(onnx.TensorProto.INT8), int(onnx.TensorProto.UINT8))
 
 
 def expand(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with operators that opset 18 lacks replaced by what ONNX defines them as; itself without such."""
+    """The model with operators that opset 18 lacks replaced by their ONNX function bodies."""
     newer = {
         node.op_type
         for node in model.graph.node
@@ -47,23 +47,23 @@ def expand(model: onnx.ModelProto) -> onnx.ModelProto:
         typed = inferred_by_onnx(model)
         return inliner.inline_selected_functions(typed, pairs, inline_schema_functions=True)
     except (RuntimeError, onnx.shape_inference.InferenceError):
-        return model  # types that cannot be told: the operators stay, and are findings
+        return model  # types are not known: the operators stay, and validation reports them
 
 
 def _schema(operator: str) -> onnx.defs.OpSchema | None:
     try:
-        held = onnx.defs.get_schema(operator, _OPSET)
+        schema = onnx.defs.get_schema(operator, _OPSET)
     except onnx.defs.SchemaError:
         return None
-    return held if not held.deprecated else None
+    return schema if not schema.deprecated else None
 
 
 def _is_defined(operator: str) -> bool:
     try:
-        held = onnx.defs.get_schema(operator)
+        schema = onnx.defs.get_schema(operator)
     except onnx.defs.SchemaError:
         return False
-    return bool(held.has_function or held.has_context_dependent_function)  # type: ignore[attr-defined]
+    return bool(schema.has_function or schema.has_context_dependent_function)  # type: ignore[attr-defined]
 
 
 def lower_node(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> None:
@@ -71,9 +71,9 @@ def lower_node(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -
 
     Raises PipelineError `opset-too-new` where opset 18 cannot say it.
     """
-    made = _CHANGED.get(node.op)
-    if made is not None:
-        made(graph, node, opset, shapes)
+    convert = _CHANGED.get(node.op)
+    if convert is not None:
+        convert(graph, node, opset, shapes)
         if not node.outputs or node.domain not in (None, "", "ai.onnx"):
             return
     schema = _schema(node.op)
@@ -86,12 +86,12 @@ def lower_node(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -
 
 
 def _is_default(node: gs.Node, name: str) -> bool:
-    held = onnx.defs.get_schema(node.op).attributes.get(name)
-    if held is None or not held.default_value.type:
+    attribute = onnx.defs.get_schema(node.op).attributes.get(name)
+    if attribute is None or not attribute.default_value.type:
         return name == "dilations" and set(n.ints(node, name, ())) <= {1}
-    wanted = onnx.helper.get_attribute_value(held.default_value)
-    given = node.attrs[name]
-    return given == (wanted.decode() if isinstance(wanted, bytes) else wanted)
+    default = onnx.helper.get_attribute_value(attribute.default_value)
+    value = node.attrs[name]
+    return value == (default.decode() if isinstance(default, bytes) else default)
 
 
 def _too_new(node: gs.Node, what: str) -> PipelineError:
@@ -112,8 +112,8 @@ def _quantise(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) ->
     zero = n.given(node, 2)
     kind = None if zero is None or zero.dtype is None else _type_number(zero.dtype)
     if kind is None:
-        held = node.inputs[0].dtype if node.op == "DequantizeLinear" else node.attrs.get("output_dtype")
-        kind = _type_number(held) if held else _BYTES[1]
+        dtype = node.inputs[0].dtype if node.op == "DequantizeLinear" else node.attrs.get("output_dtype")
+        kind = _type_number(dtype) if dtype else _BYTES[1]
     blocks = int(node.attrs.get("block_size", 0))
     floats = node.op == "QuantizeLinear" or int(node.attrs.get("output_dtype", 0)) in (0, onnx.TensorProto.FLOAT)
     if (kind in _BYTES or (kind == onnx.TensorProto.INT32 and node.op[0] == "D")) and not blocks and floats:
@@ -123,8 +123,8 @@ def _quantise(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) ->
     node.domain = "com.microsoft"
 
 
-def _type_number(held: object) -> int:
-    return held if isinstance(held, int) else int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(held)))  # type: ignore[call-overload]
+def _type_number(dtype: object) -> int:
+    return dtype if isinstance(dtype, int) else int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))  # type: ignore[call-overload]
 
 
 def _resize(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> None:
@@ -162,13 +162,13 @@ def _sampled(graph: gs.Graph, node: gs.Node, shape: tuple[int, ...], scales: dic
         index, weight = kernel.taps(shape[axis], math.floor(shape[axis] * scale), scale)
         index = np.clip(index, 0, shape[axis] - 1)
         along = [-1 if other == axis else 1 for other in range(len(shape))]
-        parts = []
+        terms = []
         for tap in range(index.shape[1]):
-            picked = make.op("Gather", tensor, make.const(index[:, tap], "indices", np.int64), axis=axis)
-            parts.append(make.op("Mul", picked, make.const(weight[:, tap].reshape(along), "weights")))
-        tensor = parts[0]
-        for part in parts[1:]:
-            tensor = make.op("Add", tensor, part)
+            rows = make.op("Gather", tensor, make.const(index[:, tap], "indices", np.int64), axis=axis)
+            terms.append(make.op("Mul", rows, make.const(weight[:, tap].reshape(along), "weights")))
+        tensor = terms[0]
+        for term in terms[1:]:
+            tensor = make.op("Add", tensor, term)
     n.replace_output(tensor, node.outputs[0])
     make.drop()
 

@@ -50,21 +50,21 @@ def value(tensor: gs.Tensor | None) -> np.ndarray | None:
 
 
 def constant_node_value(node: gs.Node) -> np.ndarray | None:
-    """What a Constant node holds, in any of its attribute forms; None for strings and sparse tensors."""
-    for name, held in node.attrs.items():
+    """The values of a Constant node, in any of its attribute forms; None for strings and sparse tensors."""
+    for name, attribute in node.attrs.items():
         if name == "value":
-            return np.asarray(held.values)
+            return np.asarray(attribute.values)
         if name in ("value_float", "value_floats"):
-            return np.asarray(held, dtype=np.float32)
+            return np.asarray(attribute, dtype=np.float32)
         if name in ("value_int", "value_ints"):
-            return np.asarray(held, dtype=np.int64)
+            return np.asarray(attribute, dtype=np.int64)
     return None
 
 
 def scalar(tensor: gs.Tensor | None) -> float | None:
     """The one value of a constant tensor with one element, of any rank, else None."""
-    held = value(tensor)
-    return float(held.reshape(())) if held is not None and held.size == 1 else None
+    values = value(tensor)
+    return float(values.reshape(())) if values is not None and values.size == 1 else None
 
 
 def given(node: gs.Node, index: int) -> gs.Tensor | None:
@@ -101,18 +101,18 @@ def is_input(graph: gs.Graph, tensor: gs.Tensor) -> bool:
 
 
 def only_consumer(graph: gs.Graph, tensor: gs.Tensor) -> gs.Node | None:
-    """The one node that reads a tensor which nobody else sees (no other node, not an output), else None."""
+    """The only node that reads a tensor which is not an output of the graph, else None."""
     readers = consumers(tensor)
     return readers[0] if len(readers) == 1 and not is_output(graph, tensor) else None
 
 
 def read_only_by(graph: gs.Graph, tensor: gs.Tensor, node: gs.Node) -> bool:
-    """Whether `node` is the one that reads a tensor, and nobody else sees it."""
+    """Whether `node` is the only reader of a tensor, which is not an output of the graph."""
     return only_consumer(graph, tensor) is node
 
 
 def nodes_of(graph: gs.Graph, *operators: str) -> Iterator[gs.Node]:
-    """The graph's nodes of these standard operators; safe against changes of the graph on the way."""
+    """The graph's nodes of these standard operators; the graph may be changed while iterating."""
     for node in list(graph.nodes):
         if node.op in operators and node.domain in (None, "", "ai.onnx") and node.outputs:
             yield node
@@ -128,18 +128,18 @@ def ints(node: gs.Node, attribute: str, default: None = None) -> tuple[int, ...]
 
 def ints(node: gs.Node, attribute: str, default: Sequence[int] | None = None) -> tuple[int, ...] | None:
     """An integer list attribute as a tuple; `default` when it is absent."""
-    held = node.attrs.get(attribute, default)
-    return None if held is None else tuple(int(v) for v in held)
+    values = node.attrs.get(attribute, default)
+    return None if values is None else tuple(int(v) for v in values)
 
 
 def text(node: gs.Node, attribute: str, default: str = "") -> str:
     """A string attribute; `default` when it is absent."""
-    held = node.attrs.get(attribute, default)
-    return held.decode() if isinstance(held, bytes) else str(held)
+    value = node.attrs.get(attribute, default)
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 class _Names:
-    """The names of a graph's nodes and tensors, collected once, and free ones."""
+    """The names of a graph's nodes and tensors, collected once; gives out unused ones."""
 
     def __init__(self, graph: gs.Graph) -> None:
         self._taken = {node.name for node in graph.nodes}
@@ -148,42 +148,42 @@ class _Names:
             self._taken.update(tensor.name for tensor in (*node.inputs, *node.outputs))
         self._last: dict[str, int] = {}
 
-    def free(self, wanted: str) -> str:
-        name, count = wanted, self._last.get(wanted, 1)
+    def free(self, base: str) -> str:
+        name, count = base, self._last.get(base, 1)
         while name in self._taken:
             count += 1
-            name = f"{wanted}_{count}"
-        self._last[wanted] = count
+            name = f"{base}_{count}"
+        self._last[base] = count
         self._taken.add(name)
         return name
 
 
 _NAMES = "_names_taken"
-"""Where a graph keeps its `_Names`. A graph's copy has none of its own until it is asked."""
+"""The key in a graph's `__dict__` under which its `_Names` are cached; a copy of a graph starts without."""
 
 
 def forget_names(graph: gs.Graph) -> None:
-    """Have the names of a graph collected again, after nodes were added by other means."""
+    """Discard the cached names of a graph, after nodes were added without `fresh_name`."""
     graph.__dict__.pop(_NAMES, None)
 
 
-def fresh_name(graph: gs.Graph, wanted: str) -> str:
-    """`wanted`, or `wanted_2`, `wanted_3`, ... : the first that no node and no tensor has, and now has.
+def fresh_name(graph: gs.Graph, base: str) -> str:
+    """`base`, or the first of `base_2`, `base_3`, ... that no node and no tensor has; the name is then reserved.
 
-    The names are collected when a graph is first asked (and after `forget_names`), not each time: a graph of
-    20,000 nodes is lowered in time that grows with its nodes, not with their square.
+    The names are collected on the first call for a graph (and after `forget_names`), not on every call, so that
+    lowering a graph takes time linear in its nodes.
     """
-    held: _Names | None = graph.__dict__.get(_NAMES)
-    if held is None:
-        held = graph.__dict__[_NAMES] = _Names(graph)
-    return held.free(wanted)
+    names: _Names | None = graph.__dict__.get(_NAMES)
+    if names is None:
+        names = graph.__dict__[_NAMES] = _Names(graph)
+    return names.free(base)
 
 
 def bypass(graph: gs.Graph, node: gs.Node, source: gs.Tensor | None = None) -> bool:
-    """Take out a node that passes `source` (by default its first input) on unchanged; False if it must stay.
+    """Remove a node that passes `source` (by default its first input) on unchanged; False if it must stay.
 
-    It must stay when it ties a graph input or a constant, or another output, to an output of the graph: then
-    the two names are both part of the network's interface.
+    It must stay if it connects a graph input, a constant or another output to an output of the graph: both names
+    are then part of the network's interface.
     """
     source = node.inputs[0] if source is None else source
     output = node.outputs[0]
@@ -192,7 +192,7 @@ def bypass(graph: gs.Graph, node: gs.Node, source: gs.Tensor | None = None) -> b
         if maker is None or is_output(graph, source):
             return False
         readers = consumers(source)
-        position = next(i for i, made in enumerate(maker.outputs) if made is source)
+        position = next(i for i, tensor in enumerate(maker.outputs) if tensor is source)
         node.outputs.clear()
         maker.outputs[position] = output
         _redirect(readers, source, output)
@@ -218,35 +218,35 @@ def _redirect(readers: Sequence[gs.Node], old: gs.Tensor, new: gs.Tensor) -> Non
                 reader.inputs[index] = new
 
 
-def replace_output(made: gs.Tensor, output: gs.Tensor) -> None:
-    """Let the node that makes `made` make `output` instead, which keeps its name and its readers."""
-    maker = producer(made)
+def replace_output(new: gs.Tensor, output: gs.Tensor) -> None:
+    """Let the producer of `new` produce `output` instead, which keeps its name and its readers."""
+    maker = producer(new)
     if maker is None:
-        raise ValueError(f"no node makes {made.name}")
+        raise ValueError(f"no node makes {new.name}")
     for old in list(output.inputs):
         old.outputs = [tensor for tensor in old.outputs if tensor is not output]
-    maker.outputs = [output if tensor is made else tensor for tensor in maker.outputs]
+    maker.outputs = [output if tensor is new else tensor for tensor in maker.outputs]
 
 
 MOST_MADE = 256 << 20
-"""Bytes that one constant may have that a rewrite makes; all of a graph's together may have four times as many
-beside four times those that it had."""
+"""Largest number of bytes of one constant that a rewrite makes. All of them together may have four times as many,
+plus four times the bytes of the graph's own constants."""
 MOST_NODES = 4096
-"""Nodes that may take the place of one."""
+"""Largest number of nodes that may replace one node."""
 _MADE = "_bytes_made"
 
 
 def room(*sizes: int, item: int = 4) -> None:
-    """Raise PipelineError `memory-limit` where a constant of these sizes is too large to be made.
+    """Raise PipelineError `memory-limit` if a constant of shape `sizes` (`item` bytes per element) is too large.
 
-    To be called before an array is made whose sizes a file decides: dilations, groups and pads multiply them.
+    Call it before allocating an array whose size a file determines: dilations, groups and pads multiply sizes.
     """
-    size = math.prod(max(int(held), 0) for held in sizes) * item
-    if size > MOST_MADE:
-        shape = "x".join(str(held) for held in sizes)[:80]
+    total = math.prod(max(int(size), 0) for size in sizes) * item
+    if total > MOST_MADE:
+        shape = "x".join(str(size) for size in sizes)[:80]
         raise PipelineError(
             "memory-limit",
-            f"a rewrite would make constants of {limits.amount(size)} ({shape}); the limit is "
+            f"a rewrite would make constants of {limits.amount(total)} ({shape}); the limit is "
             f"{limits.amount(MOST_MADE)}",
             remedy="Use smaller dilations, strides, pads, groups or sizes there, or leave the rewrite out "
             "(--skip).",
@@ -255,16 +255,16 @@ def room(*sizes: int, item: int = 4) -> None:
 
 def _account(graph: gs.Graph, size: int) -> None:
     """Count the bytes of a constant that was made for a graph. Raises PipelineError `memory-limit`."""
-    made, most = graph.__dict__.get(_MADE, (0, 0))
-    if not most:
+    used, limit = graph.__dict__.get(_MADE, (0, 0))
+    if not limit:
         constants = (t for node in graph.nodes for t in node.inputs if isinstance(t, gs.Constant))
-        held = {id(tensor): int(getattr(tensor._values, "nbytes", 0)) for tensor in constants}
-        most = 4 * MOST_MADE + 4 * sum(held.values())
-    graph.__dict__[_MADE] = made + size, most
-    if made + size > most:
+        sizes = {id(tensor): int(getattr(tensor._values, "nbytes", 0)) for tensor in constants}
+        limit = 4 * MOST_MADE + 4 * sum(sizes.values())
+    graph.__dict__[_MADE] = used + size, limit
+    if used + size > limit:
         raise PipelineError(
             "memory-limit",
-            f"the rewrites would make constants of more than {limits.amount(most)} together",
+            f"the rewrites would make constants of more than {limits.amount(limit)} together",
             remedy="Use smaller dilations, strides, pads, groups or sizes, or leave rewrites out (--skip).",
         )
 
@@ -311,40 +311,40 @@ class Builder:
         given_ = {name: attrs.pop(name) for name in PARAMETERS.get(operator, ()) if name in attrs}
         inputs = (*inputs, *self.parameters(operator, given_)[len(inputs) - 1 :]) if given_ else inputs
         tensors = [
-            self.const([held], leaf=f"{leaf or operator}_value") if isinstance(held, (int, float)) else held
-            for held in inputs
+            self.const([value], leaf=f"{leaf or operator}_value") if isinstance(value, (int, float)) else value
+            for value in inputs
         ]
         name = self._name(leaf or operator)
         if out is None:
             out = gs.Variable(f"{name}_output", dtype=np.float32)
         else:
             for maker in list(out.inputs):
-                maker.outputs = [made for made in maker.outputs if made is not out]
-        kept = {key: held for key, held in attrs.items() if held is not None}
-        self.graph.nodes.append(gs.Node(operator, name, attrs=kept, inputs=tensors, outputs=[out]))
+                maker.outputs = [tensor for tensor in maker.outputs if tensor is not out]
+        given_attrs = {key: value for key, value in attrs.items() if value is not None}
+        self.graph.nodes.append(gs.Node(operator, name, attrs=given_attrs, inputs=tensors, outputs=[out]))
         return out
 
     def parameters(self, operator: str, given_: dict[str, Any]) -> list[gs.Tensor]:
         """The inputs after the first of an operator with these parameters (None: left out)."""
-        held: list[gs.Tensor] = []
+        tensors: list[gs.Tensor] = []
         for name in PARAMETERS[operator]:
             values = given_.get(name)
             if values is None:
-                held.append(empty())
+                tensors.append(empty())
                 continue
             array = np.asarray(values, dtype=np.float32 if name in _FLOATS else np.int64)
             shaped = array.reshape(() if name in _SCALARS else -1)
             constant = gs.Constant(self._name(name), np.ascontiguousarray(shaped).reshape(shaped.shape))
-            held.append(constant)
-        while held and held[-1].is_empty():
-            held.pop()
-        return held
+            tensors.append(constant)
+        while tensors and tensors[-1].is_empty():
+            tensors.pop()
+        return tensors
 
     def set(self, node: gs.Node, **given_: Any) -> None:
         """Give `node` these parameters, and no others that are inputs (`PARAMETERS`)."""
         node.inputs = [node.inputs[0], *self.parameters(node.op, given_)]
 
     def drop(self) -> None:
-        """Disconnect the old node; the clean-up after the rewrite removes it."""
+        """Disconnect the replaced node; the clean-up after the rewrite removes it."""
         self.node.outputs.clear()
         self.node.inputs.clear()

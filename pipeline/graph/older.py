@@ -32,13 +32,13 @@ def raise_node(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -
 
     Forms that are opset 18's already stay. What has no form there stays as it is, for the checker to name.
     """
-    made = _CHANGED.get(node.op)
+    convert = _CHANGED.get(node.op)
     if opset < 7:
         _legacy(graph, node, shapes)
     if node.op in n.PARAMETERS:
         _parameters(graph, node)
-    if made is not None:
-        made(graph, node, opset, shapes)
+    if convert is not None:
+        convert(graph, node, opset, shapes)
     for name in _ENDED:
         node.attrs.pop(name, None)
 
@@ -47,20 +47,20 @@ def _parameters(graph: gs.Graph, node: gs.Node) -> None:
     """Attributes become the inputs after the first."""
     if "paddings" in node.attrs:
         node.attrs["pads"] = node.attrs.pop("paddings")
-    held = {name: node.attrs.pop(name) for name in n.PARAMETERS[node.op] if name in node.attrs}
+    parameters = {name: node.attrs.pop(name) for name in n.PARAMETERS[node.op] if name in node.attrs}
     if node.op == "Pad" and n.text(node, "mode", "constant") != "constant":
-        held.pop("value", None)
-    if held:
-        n.Builder(graph, node, STEM).set(node, **held)
+        parameters.pop("value", None)
+    if parameters:
+        n.Builder(graph, node, STEM).set(node, **parameters)
 
 
 def _legacy(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> None:
     """Broadcasting along a named axis, slopes per channel, and names of types, as before opset 7."""
     if node.op in _ARITHMETIC and "axis" in node.attrs:
         axis, rank = int(node.attrs.pop("axis")), shapes.here.rank(node.inputs[0])
-        held = shapes.here.rank(node.inputs[1])
-        if rank is not None and held is not None:
-            _trailing(graph, node, rank - axis % rank - held)
+        operand_rank = shapes.here.rank(node.inputs[1])
+        if rank is not None and operand_rank is not None:
+            _trailing(graph, node, rank - axis % rank - operand_rank)
     if node.op == "PRelu":
         rank, slope = shapes.here.rank(node.inputs[0]), shapes.here.of(node.inputs[1])
         if slope is not None and len(slope) == 1 and slope[0] != 1:
@@ -75,9 +75,9 @@ def _trailing(graph: gs.Graph, node: gs.Node, count: int) -> None:
     """Give the second operand `count` axes of size 1 behind its own."""
     if count <= 0:
         return
-    make, held = n.Builder(graph, node, STEM), n.value(node.inputs[1])
-    if held is not None:
-        node.inputs[1] = make.const(held.reshape(*held.shape, *(1,) * count), "aligned", held.dtype)
+    make, constant = n.Builder(graph, node, STEM), n.value(node.inputs[1])
+    if constant is not None:
+        node.inputs[1] = make.const(constant.reshape(*constant.shape, *(1,) * count), "aligned", constant.dtype)
     else:
         node.inputs[1] = make.op("Unsqueeze", node.inputs[1], axes=[-1 - axis for axis in range(count)])
 
@@ -87,19 +87,19 @@ def _resize(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> N
     if node.op == "Resize" and len(node.inputs) != 2:
         crop = "crop" in n.text(node, "coordinate_transformation_mode")
         for position in range(1, len(node.inputs)):
-            held = n.value(n.given(node, position))
-            if (position == 1 and not crop) or (held is not None and held.size == 0):
+            constant = n.value(n.given(node, position))
+            if (position == 1 and not crop) or (constant is not None and constant.size == 0):
                 node.inputs[position] = n.empty()
         if n.given(node, 3) is not None:
             node.inputs[2] = n.empty()
         _tensorflow_coordinates(node)
     else:
         make, mode = n.Builder(graph, node, STEM), n.text(node, "mode", "nearest")
-        given = n.given(node, 1)
-        if given is None and scales_of(node) is None:
+        scales = n.given(node, 1)
+        if scales is None and scales_of(node) is None:
             return
-        given = given or make.const(scales_of(node), "scales")
-        node.op, node.inputs = "Resize", [node.inputs[0], n.empty(), given]
+        scales = scales or make.const(scales_of(node), "scales")
+        node.op, node.inputs = "Resize", [node.inputs[0], n.empty(), scales]
         node.attrs = {
             "mode": "linear" if mode == "bilinear" else mode,
             "coordinate_transformation_mode": "asymmetric",
@@ -137,7 +137,7 @@ def _dropout(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> 
 
 def _batch_norm(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> None:
     """Below opset 14 further outputs say that it trains (ONNX Runtime computes it so: measured)."""
-    further = [made for made in node.outputs[1:] if made.name]
+    further = [output for output in node.outputs[1:] if output.name]
     if opset < 14 and further and not node.attrs.get("is_test"):
         node.attrs["training_mode"] = 1
     if opset < 14:
@@ -148,10 +148,10 @@ def _batch_norm(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) 
     if int(node.attrs.pop("spatial", 1)) == 1:
         return
     # one mean and variance per value of the map (opset 7 and 8)
-    held = [n.value(tensor) for tensor in node.inputs[1:5]]
-    if any(value is None for value in held):
+    parameters = [n.value(tensor) for tensor in node.inputs[1:5]]
+    if any(value is None for value in parameters):
         return
-    gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in held)
+    gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in parameters)
     factor = gamma / np.sqrt(variance + float(node.attrs.get("epsilon", 1e-5)))
     make = n.Builder(graph, node, STEM)
     scaled = make.op("Mul", node.inputs[0], make.const(factor, "factor"))
@@ -174,8 +174,8 @@ def _softmax(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> 
     sizes = make.op("Shape", node.inputs[0])
     sizes.dtype = np.dtype(np.int64)
     flat = make.op("Flatten", node.inputs[0], axis=axis)
-    done = make.op(node.op, flat, axis=-1)
-    make.op("Reshape", done, sizes, out=node.outputs[0])
+    softmax = make.op(node.op, flat, axis=-1)
+    make.op("Reshape", softmax, sizes, out=node.outputs[0])
     make.drop()
 
 
@@ -223,10 +223,10 @@ def _group_norm(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) 
 
 def _along(make: n.Builder, tensor: gs.Tensor, axes: list[int]) -> gs.Tensor:
     """A vector with axes of size 1 behind it."""
-    held = n.value(tensor)
-    if held is None:
+    constant = n.value(tensor)
+    if constant is None:
         return make.op("Unsqueeze", tensor, axes=axes)
-    return make.const(held.reshape(-1, *(1,) * len(axes)), "along", held.dtype)
+    return make.const(constant.reshape(-1, *(1,) * len(axes)), "along", constant.dtype)
 
 
 def swish(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> None:

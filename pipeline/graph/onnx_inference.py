@@ -60,23 +60,23 @@ def _nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     while pending:
         for node in pending.pop():
             yield node
-            for held in node.attribute:
-                pending += [graph.node for graph in (held.g, *held.graphs) if graph.node]
+            for attribute in node.attribute:
+                pending += [graph.node for graph in (attribute.g, *attribute.graphs) if graph.node]
 
 
 def sizes_in(graph: onnx.GraphProto) -> Sizes:
     """The sizes of tensors by name, as far as they are declared; None for an open one."""
     found: dict[str, tuple[int | None, ...]] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for held in (*graph.input, *graph.value_info, *graph.output):
-        sizes = declared_sizes(held)
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        sizes = declared_sizes(value)
         if sizes is not None:
-            found[held.name] = sizes
+            found[value.name] = sizes
     return found
 
 
-def declared_sizes(held: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
+def declared_sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
     """The sizes that a tensor is declared to have, None for an open one; None where it has no shape."""
-    kind = held.type.tensor_type
+    kind = value.type.tensor_type
     if not kind.HasField("shape"):
         return None
     dims = kind.shape.dim

@@ -120,10 +120,10 @@ def resize(
     return result
 
 
-def concat(node: gs.Node, got: list[Shape | None]) -> Sequence[int | None] | None:
-    if any(shape is None for shape in got):
+def concat(node: gs.Node, shapes: list[Shape | None]) -> Sequence[int | None] | None:
+    if any(shape is None for shape in shapes):
         return None
-    parts = [shape for shape in got if shape is not None]
+    parts = [shape for shape in shapes if shape is not None]
     axis = int(node.attrs["axis"]) % len(parts[0])
     result: list[int | None] = []
     for index in range(len(parts[0])):
@@ -172,17 +172,17 @@ def split(node: gs.Node, x: Shape | None, shapes: Shapes) -> list[Sequence[int |
 
 
 def reshape(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | None] | None:
-    wanted = n.ints(node, "shape")
-    if wanted is None:
-        held = shapes.value(n.given(node, 1))
-        if held is None:
+    target = n.ints(node, "shape")
+    if target is None:
+        values = shapes.value(n.given(node, 1))
+        if values is None:
             shape = shapes.of(n.given(node, 1))
             return None if shape is None or len(shape) != 1 or shape[0] is None else [None] * shape[0]
-        wanted = tuple(int(v) for v in held)
+        target = tuple(int(v) for v in values)
     keep = not node.attrs.get("allowzero", 0)
     result: list[int | None] = [
         (x[axis] if x is not None and axis < len(x) else None) if size == 0 and keep else size
-        for axis, size in enumerate(wanted)
+        for axis, size in enumerate(target)
     ]
     total = None if x is None else product(x)
     if -1 in result:
@@ -190,9 +190,9 @@ def reshape(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | No
         position = result.index(-1)
         result[position] = None if total is None or not rest else total // rest
         if total is not None and rest and total % rest:
-            raise Contradiction(f"{total} values do not fill the shape {list(wanted)}")
+            raise Contradiction(f"{total} values do not fill the shape {list(target)}")
     elif total is not None and product(result) not in (None, total):
-        raise Contradiction(f"{total} values do not fill the shape {list(wanted)}")
+        raise Contradiction(f"{total} values do not fill the shape {list(target)}")
     return result
 
 
@@ -201,10 +201,10 @@ def squeeze(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | No
     if x is None or axes is None:
         return None
     if node.op == "Squeeze":
-        gone = {axis % len(x) for axis in axes} if axes else {axis for axis, size in enumerate(x) if size == 1}
+        removed = {axis % len(x) for axis in axes} if axes else {axis for axis, size in enumerate(x) if size == 1}
         if not axes and None in x:
             return None
-        return [size for axis, size in enumerate(x) if axis not in gone]
+        return [size for axis, size in enumerate(x) if axis not in removed]
     rank = len(x) + len(axes)
     new = {axis % rank for axis in axes}
     rest = iter(x)
@@ -242,7 +242,7 @@ def reduce(node: gs.Node, x: Shape | None, shapes: Shapes) -> Sequence[int | Non
         if node.attrs.get("noop_with_empty_axes"):
             return x
         axes = list(range(len(x)))
-    gone = {axis % len(x) for axis in axes}
+    removed = {axis % len(x) for axis in axes}
     if keep:
-        return [1 if axis in gone else size for axis, size in enumerate(x)]
-    return [size for axis, size in enumerate(x) if axis not in gone]
+        return [1 if axis in removed else size for axis, size in enumerate(x)]
+    return [size for axis, size in enumerate(x) if axis not in removed]

@@ -44,16 +44,16 @@ class Session:
         self._counted: list[dict[str, tuple[int, ...]]] = []
         self._grows = grows_with_inputs(self._light)
         probe = _probe(self._light)
-        told = estimate(self._light, probe)
-        self._refuse(told)
-        if not _needs_limits(told):
+        estimated = estimate(self._light, probe)
+        self._refuse(estimated)
+        if not _needs_limits(estimated):
             self._counted.append(probe)
-        self._refuse_folded(told)
+        self._refuse_folded(estimated)
         self._opened: onnxruntime.InferenceSession | None = None
         self._apart: Apart | None = None
-        if _needs_limits(told):
+        if _needs_limits(estimated):
             self._content = content
-            self._apart = Apart(content, what, told.all.unknown)
+            self._apart = Apart(content, what, estimated.all.unknown)
         else:
             self._opened = opened(content, len(proto.graph.node))
 
@@ -70,14 +70,14 @@ class Session:
         """
         shapes = {name: tuple(np.shape(value)) for name, value in inputs.items()}
         if not self._is_counted(shapes):
-            told = estimate(self._light, shapes)
-            self._refuse(told)
-            if self._apart is not None and _needs_limits(told):
+            estimated = estimate(self._light, shapes)
+            self._refuse(estimated)
+            if self._apart is not None and _needs_limits(estimated):
                 return self._apart.run(names, inputs)
             if self._opened is None:
-                self._refuse_folded(told)
+                self._refuse_folded(estimated)
                 self._opened = opened(self._content, len(self._light.graph.node))
-            if not told.all.unknown:
+            if not estimated.all.unknown:
                 self._counted.append(shapes)
         assert self._opened is not None  # what is counted is open here
         return self._opened.run(names, dict(inputs))  # type: ignore[no-any-return]
@@ -97,22 +97,23 @@ class Session:
             for counted in self._counted
         )
 
-    def _refuse(self, told: Estimate) -> None:
+    def _refuse(self, estimated: Estimate) -> None:
         limit = limits.run_memory()
-        if told.peak > limit:
-            which = f"{limits.amount(told.peak)} ({told.all.largest_of} alone {limits.amount(told.all.largest)})"
+        if estimated.peak > limit:
+            largest = limits.amount(estimated.all.largest)
+            which = f"{limits.amount(estimated.peak)} ({estimated.all.largest_of} alone {largest})"
             raise limits.too_much_memory(f"running {self._what}", which, limit)
 
-    def _refuse_folded(self, told: Estimate) -> None:
-        folded = told.folded
+    def _refuse_folded(self, estimated: Estimate) -> None:
+        folded = estimated.folded
         if folded.largest > MOST_FOLDED or folded.total > 4 * MOST_FOLDED:
             needed = f"{limits.amount(max(folded.largest, folded.total))} for constants ({folded.largest_of})"
             raise limits.too_much_memory(f"loading {self._what}", needed, limits.run_memory())
 
 
-def _needs_limits(told: Estimate) -> bool:
+def _needs_limits(estimated: Estimate) -> bool:
     """Whether a run's cost is not known in advance, or too high to trust that it ends soon."""
-    return bool(told.all.unknown) or told.all.work > _MOST_WORK
+    return bool(estimated.all.unknown) or estimated.all.work > _MOST_WORK
 
 
 def _both(model: onnx.ModelProto | bytes) -> tuple[bytes, onnx.ModelProto]:
@@ -130,12 +131,12 @@ def _both(model: onnx.ModelProto | bytes) -> tuple[bytes, onnx.ModelProto]:
 def _probe(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     """The declared shapes with the open sizes filled in: one picture of `_PROBE`, 3 channels."""
     found = {}
-    for held in model.graph.input:
-        kind = held.type.tensor_type
+    for value in model.graph.input:
+        kind = value.type.tensor_type
         if kind.HasField("shape"):
-            usual = (1, 3, *_PROBE) if len(kind.shape.dim) == 4 else (1,) * len(kind.shape.dim)
-            sizes = zip(kind.shape.dim, usual, strict=True)
-            found[held.name] = tuple(dim.dim_value if dim.dim_value > 0 else size for dim, size in sizes)
+            defaults = (1, 3, *_PROBE) if len(kind.shape.dim) == 4 else (1,) * len(kind.shape.dim)
+            sizes = zip(kind.shape.dim, defaults, strict=True)
+            found[value.name] = tuple(dim.dim_value if dim.dim_value > 0 else size for dim, size in sizes)
     return found
 
 
@@ -145,15 +146,15 @@ def check(model: onnx.ModelProto, what: str = "the network") -> None:
     What cannot be estimated is run once, in a process of its own. Raises LimitReached; what ONNX Runtime raises
     otherwise is for the caller to meet.
     """
-    held = Session.__new__(Session)
-    held._what, held._light = what, light(model)
-    shapes = _probe(held._light)
-    told = estimate(held._light, shapes)
-    held._refuse(told)
-    if _needs_limits(told):
-        tried = Session(model, what)
+    session = Session.__new__(Session)
+    session._what, session._light = what, light(model)
+    shapes = _probe(session._light)
+    estimated = estimate(session._light, shapes)
+    session._refuse(estimated)
+    if _needs_limits(estimated):
+        trial = Session(model, what)
         with contextlib.suppress(Exception):
-            tried.run(None, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+            trial.run(None, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
 
 
 def session(model: onnx.ModelProto | bytes, what: str = "the network") -> Session:

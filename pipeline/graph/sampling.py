@@ -80,10 +80,10 @@ class Kernel:
         phases = max(1, round(scale))
         rows = np.zeros((out, 2 * PROBE + 1))
         for position in range(out):
-            for at, held in zip(index[position], weight[position], strict=True):
+            for at, value in zip(index[position], weight[position], strict=True):
                 offset = at - position // phases * step + PROBE
                 if not 0 <= offset <= 2 * PROBE:
                     return None
-                rows[position, offset] += held
+                rows[position, offset] += value
         pattern = rows[:phases]
         return pattern if np.allclose(rows, np.tile(pattern, (out // phases, 1)), atol=1e-9) else None

@@ -84,5 +84,5 @@ class Shapes:
         """Constant values, or values computed from known shapes."""
         if tensor is None:
             return None
-        held = n.value(tensor)
-        return self.values.get(tensor.name) if held is None else held
+        constant = n.value(tensor)
+        return self.values.get(tensor.name) if constant is None else constant

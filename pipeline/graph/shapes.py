@@ -163,7 +163,7 @@ _REDUCING: dict[str, Callable[..., np.ndarray]] = {
 
 def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
     inputs = [n.given(node, index) for index in range(len(node.inputs))]
-    got = [shapes.of(tensor) for tensor in inputs]
+    input_shapes = [shapes.of(tensor) for tensor in inputs]
 
     def put(shape: Sequence[int | None] | None, output: int = 0) -> None:
         if shape is not None and output < len(node.outputs):
@@ -171,24 +171,24 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
 
     if node.domain not in (None, "", "ai.onnx") and node.op not in _SAME:
         return
-    first = got[0] if got else None
+    first = input_shapes[0] if input_shapes else None
     match node.op:
         case "Constant":
-            held = n.constant_node_value(node)
-            if held is not None:
-                put(held.shape)
+            constant = n.constant_node_value(node)
+            if constant is not None:
+                put(constant.shape)
         case op if op in _SAME:
             put(first)
             if op == "Dropout":
                 put(first, 1)
         case op if op in BROADCASTING:
-            put(broadcast(*got))
+            put(broadcast(*input_shapes))
         case "Conv" | "ConvInteger":
-            put(ops.conv(node, first, got[1]))
+            put(ops.conv(node, first, input_shapes[1]))
         case "QLinearConv":
-            put(ops.conv(node, first, got[3]))
+            put(ops.conv(node, first, input_shapes[3]))
         case "ConvTranspose":
-            put(ops.conv_transpose(node, first, got[1]))
+            put(ops.conv_transpose(node, first, input_shapes[1]))
         case "MaxPool" | "AveragePool" | "LpPool":
             put(ops.pool(node, first))
             put(ops.pool(node, first), 1)
@@ -199,7 +199,7 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
         case "Upsample" | "Resize":
             put(ops.resize(node, first, shapes, inputs))
         case "Concat":
-            put(ops.concat(node, got))
+            put(ops.concat(node, input_shapes))
         case "Slice":
             put(ops.slice_(node, first, shapes))
         case "Split":
@@ -219,36 +219,36 @@ def _infer_node(node: gs.Node, shapes: Shapes, opset: int) -> None:
         case "Squeeze" | "Unsqueeze":
             put(ops.squeeze(node, first, shapes))
         case "Gather":
-            if first is not None and got[1] is not None:
+            if first is not None and input_shapes[1] is not None:
                 axis = int(node.attrs.get("axis", 0)) % len(first)
-                put((*first[:axis], *got[1], *first[axis + 1 :]))
+                put((*first[:axis], *input_shapes[1], *first[axis + 1 :]))
         case "DepthToSpace" | "SpaceToDepth":
             put(ops.blocks(node, first))
         case "Gemm":
-            if first is not None and got[1] is not None:
+            if first is not None and input_shapes[1] is not None:
                 put(
                     (
                         first[-1 if node.attrs.get("transA") else 0],
-                        got[1][0 if node.attrs.get("transB") else 1],
+                        input_shapes[1][0 if node.attrs.get("transB") else 1],
                     )
                 )
         case "MatMul" | "MatMulInteger":
-            put(ops.matmul(first, got[1]))
+            put(ops.matmul(first, input_shapes[1]))
         case "QLinearMatMul":
-            put(ops.matmul(first, got[3]))
+            put(ops.matmul(first, input_shapes[3]))
         case "Expand":
-            wanted = shapes.value(inputs[1])
-            put(None if wanted is None else broadcast(first, tuple(int(s) for s in wanted)))
+            target = shapes.value(inputs[1])
+            put(None if target is None else broadcast(first, tuple(int(s) for s in target)))
         case "ConstantOfShape":
-            wanted = shapes.value(inputs[0])
-            put(wanted if wanted is None else tuple(int(s) for s in wanted))
+            target = shapes.value(inputs[0])
+            put(target if target is None else tuple(int(s) for s in target))
         case "Tile":
             times = shapes.value(inputs[1])
             if first is not None and times is not None:
                 put([None if s is None else s * int(t) for s, t in zip(first, times, strict=True)])
         case "Shape":
-            part = None if first is None else first[int(node.attrs.get("start", 0)) : node.attrs.get("end")]
-            put(None if part is None else (len(part),))
+            dimensions = None if first is None else first[int(node.attrs.get("start", 0)) : node.attrs.get("end")]
+            put(None if dimensions is None else (len(dimensions),))
         case "Range":
             bounds = [value for tensor in inputs if (value := shapes.value(tensor)) is not None]
             if len(bounds) == 3:
@@ -279,61 +279,63 @@ def _evaluate(node: gs.Node, inputs: list[gs.Tensor | None], shapes: Shapes) -> 
     if node.op == "Shape":
         shape = shapes.of(inputs[0])
         if shape is not None:
-            part = shape[int(node.attrs.get("start", 0)) : node.attrs.get("end")]
-            if None not in part:
-                shapes.values[name] = np.array(part, dtype=np.int64)
+            dimensions = shape[int(node.attrs.get("start", 0)) : node.attrs.get("end")]
+            if None not in dimensions:
+                shapes.values[name] = np.array(dimensions, dtype=np.int64)
         return
-    held: list[np.ndarray] = []
+    values: list[np.ndarray] = []
     for tensor in inputs:
         value = shapes.value(tensor)
         if value is None or value.size > SMALL:
             return
-        held.append(value)
-    if not held:
+        values.append(value)
+    if not values:
         return
     # The size is known before anything is made: a file may ask for any size.
-    made = shapes.known.get(name)
-    if made is None and node.op in ("ConstantOfShape", "Range", "Expand", "Tile"):
+    known_shape = shapes.known.get(name)
+    if known_shape is None and node.op in ("ConstantOfShape", "Range", "Expand", "Tile"):
         return
-    if made is not None and math.prod([size or 0 for size in made]) > SMALL:
+    if known_shape is not None and math.prod([size or 0 for size in known_shape]) > SMALL:
         return
     result: np.ndarray | None = None
     match node.op:
         case "Gather":
-            result = np.take(held[0], np.asarray(held[1], dtype=np.intp), axis=int(node.attrs.get("axis", 0)))
+            result = np.take(values[0], np.asarray(values[1], dtype=np.intp), axis=int(node.attrs.get("axis", 0)))
         case "Concat":
-            result = np.concatenate(held, axis=int(node.attrs["axis"]))
+            result = np.concatenate(values, axis=int(node.attrs["axis"]))
         case "Cast":
             kind = int(node.attrs["to"])
-            result = held[0].astype({6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}.get(kind, np.float32))
+            result = values[0].astype(
+                {6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}.get(kind, np.float32)
+            )
         case "Squeeze" | "Reshape" | "Unsqueeze":
             shape = shapes.known.get(name)
             known = [size for size in shape or () if size is not None]
-            result = None if shape is None or len(known) < len(shape) else held[0].reshape(known)
+            result = None if shape is None or len(known) < len(shape) else values[0].reshape(known)
         case "Slice":
-            result = held[0][slices(node, held[0].shape, shapes)]
+            result = values[0][slices(node, values[0].shape, shapes)]
         case "Transpose":
-            result = np.transpose(held[0], n.ints(node, "perm"))
+            result = np.transpose(values[0], n.ints(node, "perm"))
         case "Div":
-            result = _quotient(*held)
-        case "Mod" if np.all(held[1]):
-            result = np.asarray((np.fmod if node.attrs.get("fmod", 0) else np.mod)(*held))
-        case op if op in _REDUCING and held[0].ndim <= 1 and not node.attrs.get("noop_with_empty_axes"):
-            result = np.asarray(_REDUCING[op](held[0], keepdims=bool(node.attrs.get("keepdims", 1))))
+            result = _quotient(*values)
+        case "Mod" if np.all(values[1]):
+            result = np.asarray((np.fmod if node.attrs.get("fmod", 0) else np.mod)(*values))
+        case op if op in _REDUCING and values[0].ndim <= 1 and not node.attrs.get("noop_with_empty_axes"):
+            result = np.asarray(_REDUCING[op](values[0], keepdims=bool(node.attrs.get("keepdims", 1))))
         case "Expand":
-            result = held[0] * np.ones(tuple(int(s) for s in held[1]), dtype=held[0].dtype)
+            result = values[0] * np.ones(tuple(int(s) for s in values[1]), dtype=values[0].dtype)
         case "Tile":
-            result = np.tile(held[0], tuple(int(s) for s in held[1]))
+            result = np.tile(values[0], tuple(int(s) for s in values[1]))
         case "ConstantOfShape":
             fill = node.attrs.get("value")
             filler = np.zeros(1, np.float32) if fill is None else np.asarray(fill.values)
-            result = np.full(tuple(int(s) for s in held[0]), filler.reshape(-1)[0], dtype=filler.dtype)
+            result = np.full(tuple(int(s) for s in values[0]), filler.reshape(-1)[0], dtype=filler.dtype)
         case "Range":
-            result = np.arange(*(value.item() for value in held), dtype=held[0].dtype)
+            result = np.arange(*(value.item() for value in values), dtype=values[0].dtype)
         case "Max" | "Min":
-            result = np.asarray(reduce(np.maximum if node.op == "Max" else np.minimum, held))
+            result = np.asarray(reduce(np.maximum if node.op == "Max" else np.minimum, values))
         case op if op in _INTEGER_MATH:
-            result = np.asarray(_INTEGER_MATH[op](*held))
+            result = np.asarray(_INTEGER_MATH[op](*values))
     if result is not None and result.size <= SMALL:
         shapes.values[name] = result
         shapes.known[name] = result.shape

@@ -1,4 +1,4 @@
-"""Simplifying: onnxsim where there is something to simplify, and what stands in for it where it fails."""
+"""Simplifies a model with onnxsim if there is something to fold, with onnx-graphsurgeon if onnxsim fails."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FOLDABLE = frozenset(
         "Scan",
     ]
 )
-"""Operators of which onnxsim leaves few or none in a graph of known sizes."""
+"""Operators that onnxsim mostly folds away in a graph of known sizes."""
 _MOST_WORK = 10**10
 """Multiply-adds up to which constants are folded by computing them."""
 
@@ -54,16 +54,16 @@ def worth_simplifying(model: onnx.ModelProto) -> bool:
 
 
 def _without_twins(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with each initializer held once, as onnxsim leaves it; itself where none is held twice."""
+    """The model with duplicate initializers merged, as onnxsim merges them; the model itself if there are none."""
     first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
     merged: dict[str, str] = {}
     declared = {value.name for value in (*model.graph.input, *model.graph.output)}
     for tensor in model.graph.initializer:
         # Small ones are cheap, and scale vectors are often alike.
         if len(tensor.raw_data) > 64 and tensor.name not in declared:
-            kept = first.setdefault((tensor.data_type, tuple(tensor.dims), tensor.raw_data), tensor.name)
-            if kept != tensor.name:
-                merged[tensor.name] = kept
+            original = first.setdefault((tensor.data_type, tuple(tensor.dims), tensor.raw_data), tensor.name)
+            if original != tensor.name:
+                merged[tensor.name] = original
     if not merged:
         return model
     copy = onnx.ModelProto()
@@ -71,9 +71,9 @@ def _without_twins(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in copy.graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = merged.get(name, name)
-    held = [tensor for tensor in copy.graph.initializer if tensor.name not in merged]
+    remaining = [tensor for tensor in copy.graph.initializer if tensor.name not in merged]
     del copy.graph.initializer[:]
-    copy.graph.initializer.extend(held)
+    copy.graph.initializer.extend(remaining)
     return copy
 
 
@@ -85,17 +85,22 @@ def simplify(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     """
     if not worth_simplifying(model):
         return _without_twins(model), ""
-    told = estimate(light(model)).folded
-    if told.unknown or told.largest > MOST_FOLDED or told.total > 4 * MOST_FOLDED or told.work > _MOST_WORK:
-        which = told.unknown or told.largest_of
+    folded = estimate(light(model)).folded
+    if (
+        folded.unknown
+        or folded.largest > MOST_FOLDED
+        or folded.total > 4 * MOST_FOLDED
+        or folded.work > _MOST_WORK
+    ):
+        which = folded.unknown or folded.largest_of
         return model, f"not simplified: the size of {which} is not known, or too large for a constant"
     try:
-        simplified, right = _by_onnxsim(_with_output_shapes(model))
+        simplified, equivalent = _by_onnxsim(_with_output_shapes(model))
     except LimitReached as stop:
         return _without_onnxsim(model, f"onnxsim was stopped ({stop.error.message})")
     except Exception as error:  # onnxsim raises whatever its C++ parts throw
         return _without_onnxsim(model, f"onnxsim failed ({_first_line(error)})")
-    if not right:
+    if not equivalent:
         return _without_onnxsim(model, "onnxsim's result computes something else")
     return _stable(simplified), ""
 
@@ -105,7 +110,7 @@ _other: Process | None = None
 
 
 def _by_onnxsim(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
-    """onnxsim's result and whether it computes the same, made in another process: odd graphs crash its C++."""
+    """onnxsim's result, and whether it is equivalent; run in another process, since odd graphs crash its C++."""
     global _other
     content = model.SerializeToString()
     if _other is None:
@@ -125,7 +130,7 @@ def _by_onnxsim(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
 
 def _with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """onnxsim demands that each output has a shape, which not all exporters write."""
-    if all(held.type.tensor_type.HasField("shape") for held in model.graph.output):
+    if all(output.type.tensor_type.HasField("shape") for output in model.graph.output):
         return model
     return inferred_by_onnx(model)
 
@@ -154,9 +159,9 @@ def _stable(model: onnx.ModelProto) -> onnx.ModelProto:
         for name in node.input:
             order.setdefault(name, len(order))
     tensors = sorted(model.graph.initializer, key=lambda tensor: (order.get(tensor.name, len(order)), tensor.name))
-    held = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in tensors]
+    copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in tensors]
     del model.graph.initializer[:]
-    model.graph.initializer.extend(held)
+    model.graph.initializer.extend(copies)
     return model
 
 
@@ -173,7 +178,7 @@ def _silenced() -> Iterator[None]:
         with quiet(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        for descriptor, held in zip((1, 2), saved, strict=True):
-            os.dup2(held, descriptor)
-            os.close(held)
+        for descriptor, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)
         os.close(nothing)

@@ -13,9 +13,9 @@ def _simplified(question: bytes) -> bytes:
     """A model simplified, behind one byte that says whether onnxsim found that it computes the same."""
     import onnxsim
 
-    simplified, right = onnxsim.simplify(onnx.load_from_string(question))
+    simplified, equivalent = onnxsim.simplify(onnx.load_from_string(question))
     content: bytes = simplified.SerializeToString()
-    return (b"1" if right else b"0") + content
+    return (b"1" if equivalent else b"0") + content
 
 
 if __name__ == "__main__":

@@ -34,10 +34,10 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     sizes = sizes_in(inferred.graph)
     unknown, open_ = [], False
     for node in model.graph.node:
-        made = [sizes.get(name) for name in node.output if name]
-        if None in made:
+        shapes = [sizes.get(name) for name in node.output if name]
+        if None in shapes:
             unknown.append(node)
-        open_ = open_ or any([shape is not None and None in shape for shape in made])
+        open_ = open_ or any([shape is not None and None in shape for shape in shapes])
     if (unknown or open_) and _is_safe(model, sizes, unknown):
         return inferred_by_onnx(model, data_prop=True)
     return inferred
@@ -47,7 +47,7 @@ def _is_safe(model: onnx.ModelProto, sizes: Sizes, unknown: list[onnx.NodeProto]
     """Whether no tensor whose values ONNX would follow has more than `_LARGEST` elements."""
     nodes = model.graph.node
     if len(nodes) > MOST_NODES or any(
-        held.HasField("g") or held.graphs for node in nodes for held in node.attribute
+        attribute.HasField("g") or attribute.graphs for node in nodes for attribute in node.attribute
     ):
         return False
     if not all(_is_few(shape) for shape in sizes.values() if len(shape) <= 1):
@@ -61,8 +61,8 @@ def _is_safe(model: onnx.ModelProto, sizes: Sizes, unknown: list[onnx.NodeProto]
     if not suspects:
         return True
     own = _own(model)
-    made = [name for node in suspects for name in node.output if name]
-    return all(name in own and (len(own[name]) > 1 or _is_few(own[name])) for name in made)
+    outputs = [name for node in suspects for name in node.output if name]
+    return all(name in own and (len(own[name]) > 1 or _is_few(own[name])) for name in outputs)
 
 
 def _is_few(shape: tuple[int | None, ...]) -> bool:

@@ -71,7 +71,7 @@ def count(graph: gs.Graph, shapes: Shapes | None = None) -> Statistics:
     uncounted: list[str] = []
     for node in graph.nodes:
         counted = node_macs(node, shapes)
-        written = [0] if node.op in VIEWS else [_elements(shapes.static(made)) for made in node.outputs[:1]]
+        written = [0] if node.op in VIEWS else [_elements(shapes.static(output)) for output in node.outputs[:1]]
         if counted is None or None in written:
             uncounted.append(node.name)
         macs += counted or 0
@@ -79,8 +79,8 @@ def count(graph: gs.Graph, shapes: Shapes | None = None) -> Statistics:
     return Statistics(
         operators=dict(sorted(Counter(node.op for node in graph.nodes).items())),
         nodes=len(graph.nodes),
-        weights=sum(held.size for held in weights),
-        weight_bytes=sum(held.nbytes for held in weights),
+        weights=sum(array.size for array in weights),
+        weight_bytes=sum(array.nbytes for array in weights),
         macs=macs,
         activation_elements=elements,
         peak_elements=_peak(graph, shapes),
@@ -100,9 +100,9 @@ def _peak(graph: gs.Graph, shapes: Shapes) -> int:
     sizes = {id(tensor): _elements(shapes.static(tensor)) or 0 for tensor in graph.inputs}
     alive, peak = sum(sizes.values()), 0
     for position, node in enumerate(graph.nodes):
-        for made in node.outputs:
-            sizes[id(made)] = _elements(shapes.static(made)) or 0
-            alive += sizes[id(made)]
+        for output in node.outputs:
+            sizes[id(output)] = _elements(shapes.static(output)) or 0
+            alive += sizes[id(output)]
         peak = max(peak, alive)
         for read in {id(tensor) for tensor in node.inputs}:
             if last[read] == position and read not in kept:
@@ -117,9 +117,9 @@ def held_weights(graph: gs.Graph) -> list[np.ndarray]:
 
 
 def _is_weight(tensor: gs.Constant) -> bool:
-    held = np.dtype(tensor.dtype)
+    dtype = np.dtype(tensor.dtype)
     settings = all(reader.op in ("Resize", "Upsample", "Pad", "Clip", "Slice") for reader in tensor.outputs)
-    return not settings and (held.kind == "f" or held.itemsize == 1)
+    return not settings and (dtype.kind == "f" or dtype.itemsize == 1)
 
 
 def _elements(shape: tuple[int, ...] | None) -> int | None:

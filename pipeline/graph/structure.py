@@ -60,8 +60,8 @@ def check_structure(model: onnx.ModelProto) -> None:
     refer to a function outside of one, tensors whose numbers do not fill their shape) or `graph-too-large` (more
     than `MOST_NODES` nodes with all functions written out).
     """
-    functions = {(held.domain, held.name, held.overload): held for held in model.functions}
-    for nodes, inside in ((model.graph.node, False), *((held.node, True) for held in model.functions)):
+    functions = {(function.domain, function.name, function.overload): function for function in model.functions}
+    for nodes, inside in ((model.graph.node, False), *((function.node, True) for function in model.functions)):
         _check_attributes(nodes, inside)
     for tensor in tensors(model):
         if problem := tensor_problem(tensor):
@@ -164,10 +164,10 @@ def tensor_problem(tensor: onnx.TensorProto) -> str:
         return "is one segment of a tensor"
     packed = onnx.TensorProto.DataType.Name(tensor.data_type) if tensor.data_type in _NUMBERS else ""
     share = 8 // _BITS[packed] if _BITS.get(packed, 8) < 8 else 1
-    held = max((len(getattr(tensor, name)) // of(tensor) for name, of in _ITEMS.items()), default=0)
+    count_stored = max((len(getattr(tensor, name)) // of(tensor) for name, of in _ITEMS.items()), default=0)
     expected = -(-count // share)
-    if held != expected:
-        return f"has {held} numbers instead of {_number(expected)}"
+    if count_stored != expected:
+        return f"has {count_stored} numbers instead of {_number(expected)}"
     return ""
 
 

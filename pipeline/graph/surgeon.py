@@ -22,10 +22,10 @@ G_LOGGER.severity = G_LOGGER.CRITICAL + 1
 
 
 def _remove_from(self: SynchronizedList, element: Any) -> None:
-    held, owner = getattr(element, self.field_name), self.parent_obj
-    for place, other in enumerate(held):
+    nodes, owner = getattr(element, self.field_name), self.parent_obj
+    for place, other in enumerate(nodes):
         if other is owner:
-            list.__delitem__(held, place)
+            list.__delitem__(nodes, place)
             return
     raise ValueError(f"{owner.name!r} is not in the list")
 
@@ -35,10 +35,10 @@ SynchronizedList._remove_from_elem = _remove_from
 
 def _makers(node: gs.Node) -> list[gs.Node]:
     """The nodes whose results a node reads, those that its subgraphs read included."""
-    made = [maker for tensor in node.inputs for maker in tensor.inputs]
+    makers = [maker for tensor in node.inputs for maker in tensor.inputs]
     for subgraph in node.subgraphs():
-        made += [maker for tensor in subgraph._foreign_tensors().values() for maker in tensor.inputs]
-    return made
+        makers += [maker for tensor in subgraph._foreign_tensors().values() for maker in tensor.inputs]
+    return makers
 
 
 def sorted_nodes(graph: gs.Graph) -> list[gs.Node]:
@@ -47,7 +47,7 @@ def sorted_nodes(graph: gs.Graph) -> list[gs.Node]:
     makers = [[number.get(id(maker), -1) for maker in _makers(node)] for node in graph.nodes]
     if all([max(needed, default=-1) < index for index, needed in enumerate(makers)]):
         return list(graph.nodes)
-    inside = [[held for held in needed if held >= 0] for needed in makers]
+    inside = [[index for index in needed if index >= 0] for needed in makers]
     return [graph.nodes[index] for index in topological(len(graph.nodes), inside.__getitem__)]
 
 

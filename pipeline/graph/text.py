@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def repair_text(model: onnx.ModelProto) -> None:
-    """Give a model names that are text throughout, those of its subgraphs and functions too, in place.
+    """Decode every name and text of a model that is not UTF-8, in subgraphs and functions too, in place.
 
     protobuf gives text that is not UTF-8 as bytes, and the libraries behind this one expect text everywhere. It is
     decoded with U+FFFD, as Unity's protobuf library does (System.Text.Encoding.UTF8).
@@ -61,8 +61,8 @@ def repair_text(model: onnx.ModelProto) -> None:
     repair(model, "producer_name", "producer_version", "domain", "doc_string")
     for entry in (*model.metadata_props, *model.graph.metadata_props):
         repair(entry, "key", "value")
-    for held in model.opset_import:
-        repair(held, "domain")
+    for opset in model.opset_import:
+        repair(opset, "domain")
     repair_graph(model.graph)
     for function in model.functions:
         repair(function, "name", "domain", "doc_string")

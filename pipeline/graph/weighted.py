@@ -41,8 +41,9 @@ def weighted(graphs: Sequence[gs.Graph]) -> gs.Graph:
     for number, node in enumerate(list(base.nodes)):
         tables = {
             index: np.stack([np.asarray(graph.nodes[number].inputs[index].values) for graph in graphs])
-            for index, held in enumerate(node.inputs)
-            if isinstance(held, gs.Constant) and _differs([graph.nodes[number].inputs[index] for graph in graphs])
+            for index, tensor in enumerate(node.inputs)
+            if isinstance(tensor, gs.Constant)
+            and _differs([graph.nodes[number].inputs[index] for graph in graphs])
         }
         if tables:
             _Conditioned(base, node, weights).by(tables)
@@ -59,11 +60,11 @@ def same_structure(graphs: Sequence[gs.Graph]) -> None:
         same = len(first.nodes) == len(other.nodes)
         for a, b in zip(first.nodes, other.nodes, strict=False):
             same = same and a.op == b.op and len(a.inputs) == len(b.inputs) and _same_attributes(a, b)
-            for held, there in zip(a.inputs, b.inputs, strict=False):
-                constant = isinstance(held, gs.Constant)
-                same = same and constant == isinstance(there, gs.Constant)
-                same = same and (np.shape(held.values) == np.shape(there.values) if constant else True)
-                same = same and (constant or held.name == there.name)
+            for tensor, counterpart in zip(a.inputs, b.inputs, strict=False):
+                constant = isinstance(tensor, gs.Constant)
+                same = same and constant == isinstance(counterpart, gs.Constant)
+                same = same and (np.shape(tensor.values) == np.shape(counterpart.values) if constant else True)
+                same = same and (constant or tensor.name == counterpart.name)
             if not same:
                 raise _differ(f"{a.op} {a.name} is not the same in all of them")
         if not same:
@@ -73,12 +74,12 @@ def same_structure(graphs: Sequence[gs.Graph]) -> None:
 def _same_attributes(a: gs.Node, b: gs.Node) -> bool:
     if a.attrs.keys() != b.attrs.keys():
         return False
-    return all(np.array_equal(np.asarray(held), np.asarray(b.attrs[key])) for key, held in a.attrs.items())
+    return all(np.array_equal(np.asarray(value), np.asarray(b.attrs[key])) for key, value in a.attrs.items())
 
 
 def _differs(constants: Sequence[gs.Constant]) -> bool:
     first = np.asarray(constants[0].values)
-    return any(not np.array_equal(first, np.asarray(held.values)) for held in constants[1:])
+    return any(not np.array_equal(first, np.asarray(constant.values)) for constant in constants[1:])
 
 
 def _differ(what: str) -> PipelineError:

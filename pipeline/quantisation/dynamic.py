@@ -38,10 +38,10 @@ def scale_back(work: Work, node: gs.Node) -> None:
     source = n.producer(integer.inputs[0])
     if len(makers) != 1 or makers[0] is not source or source is None or source.op != "DynamicQuantizeLinear":
         return
-    scales = [held for tensor in factors if (held := constant(tensor)) is not None]
+    scales = [factor for tensor in factors if (factor := constant(tensor)) is not None]
     scale = np.asarray(np.prod([np.float32(1)], dtype=np.float32))
-    for held in scales:
-        scale = scale * held.astype(np.float32)
+    for factor in scales:
+        scale = scale * factor.astype(np.float32)
     zero_point = constant(n.given(integer, 3))
     ints = constant(integer.inputs[1])
     if ints is None or (n.given(integer, 3) is not None and zero_point is None):
@@ -67,7 +67,7 @@ def scale_back(work: Work, node: gs.Node) -> None:
     operator = INTEGER[integer.op]
     name = f"{integer.name}/{NAME}/{operator}"
     work.graph.nodes.append(gs.Node(operator, name, attrs=dict(integer.attrs), inputs=inputs, outputs=[output]))
-    work.made.append(
+    work.other_edits.append(
         Edit(
             NAME,
             tuple(nodes),
@@ -117,7 +117,9 @@ def matmul_to_float(work: Work, node: gs.Node) -> None:
         product = gs.Variable(f"{stem}/MatMul_output", dtype=np.float32)
         node.outputs = [product]
         work.graph.nodes.append(gs.Node("Add", f"{stem}/Add", inputs=[product, bias], outputs=[output]))
-    work.made.append(Edit(NAME, (node.name,), f"{node.op} became MatMul", "the target has no quantised operator"))
+    work.other_edits.append(
+        Edit(NAME, (node.name,), f"{node.op} became MatMul", "the target has no quantised operator")
+    )
     node.op, node.domain, node.inputs, node.attrs = "MatMul", None, [source, weight], {}
 
 

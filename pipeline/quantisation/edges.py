@@ -29,7 +29,7 @@ def integers_in(work: Work, node: gs.Node, tensor: gs.Tensor, encoding: Encoding
     build = n.Builder(work.graph, node, NAME)
     real = build.op("Mul", build.op("Sub", tensor, build.const(zero, "zero_point")), build.const(scale, "scale"))
     what = f"the integers of {tensor.name} are passed as floats; their scale and zero point became Sub and Mul"
-    work.made.append(Edit(NAME, (node.name,), what, _WHY))
+    work.other_edits.append(Edit(NAME, (node.name,), what, _WHY))
     return real
 
 
@@ -60,13 +60,13 @@ def integers_out(work: Work, node: gs.Node, encoding: Encoding) -> None:
         f"the integer output {output.name} became a float output with integer values, "
         f"{encoding.lowest}..{encoding.highest}"
     )
-    work.made.append(Edit(NAME, (node.name,), what, _WHY))
+    work.other_edits.append(Edit(NAME, (node.name,), what, _WHY))
 
 
 def _numbers(
     work: Work, node: gs.Node, tensor: gs.Tensor, encoding: Encoding
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Scale and zero point, shaped to broadcast with `tensor`; refused where that cannot be told."""
+    """Scale and zero point, shaped to broadcast with `tensor`; None, with a refusal, if that is not known."""
     scale, zero = encoding.scale.astype(np.float32), encoding.zero_point.astype(np.float32)
     if encoding.is_float:
         work.refuse(node, "its values are float8 or float4, which are not supported")

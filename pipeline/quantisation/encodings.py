@@ -66,26 +66,26 @@ def encoding_of(scale: np.ndarray, zero_point: np.ndarray | None, dtype: Any) ->
 
 def quantise(values: np.ndarray, encoding: Encoding, axis: int | None = None) -> np.ndarray:
     """What QuantizeLinear makes of constants: round half to even of values / scale, plus zero point, saturated."""
-    scale, zero = (along(held, values.ndim, axis) for held in (encoding.scale, encoding.zero_point))
+    scale, zero = (along(part, values.ndim, axis) for part in (encoding.scale, encoding.zero_point))
     steps = np.rint(values.astype(np.float32) / scale) + zero.astype(np.float32)
     return np.asarray(np.clip(steps, encoding.lowest, encoding.highest)).astype(encoding.zero_point.dtype)
 
 
 def constant(tensor: gs.Tensor | None) -> np.ndarray | None:
     """A tensor's values if they are constant, also through Cast, Mul, ConstantOfShape and changes of shape."""
-    held = n.value(tensor)
+    literal = n.value(tensor)
     node = n.producer(tensor)
-    if held is not None or node is None or node.op not in _FOLDED:
-        return held
-    held = constant(node.inputs[0])
-    if held is None:
+    if literal is not None or node is None or node.op not in _FOLDED:
+        return literal
+    source = constant(node.inputs[0])
+    if source is None:
         return None
     if node.op == "ConstantOfShape":
         fill = node.attrs.get("value")
-        return np.full(held.tolist(), np.float32(0) if fill is None else fill.values.reshape(-1)[0])
+        return np.full(source.tolist(), np.float32(0) if fill is None else fill.values.reshape(-1)[0])
     if node.op == "Mul":
         other = constant(node.inputs[1])
-        return None if other is None else np.asarray(held * other)
+        return None if other is None else np.asarray(source * other)
     axes: Any = None
     if n.given(node, 1) is not None:
         values = constant(n.given(node, 1))
@@ -96,14 +96,14 @@ def constant(tensor: gs.Tensor | None) -> np.ndarray | None:
         case "Cast":
             import onnx
 
-            return held.astype(onnx.helper.tensor_dtype_to_np_dtype(int(node.attrs["to"])))
+            return source.astype(onnx.helper.tensor_dtype_to_np_dtype(int(node.attrs["to"])))
         case "Reshape":
-            return held.reshape([held.shape[index] if size == 0 else size for index, size in enumerate(axes)])
+            return source.reshape([source.shape[index] if size == 0 else size for index, size in enumerate(axes)])
         case "Squeeze":
-            return held.squeeze(axes)
+            return source.squeeze(axes)
         case "Unsqueeze":
-            return np.expand_dims(held, axes)
-    return held
+            return np.expand_dims(source, axes)
+    return source
 
 
 _FOLDED = ("Identity", "Cast", "ConstantOfShape", "Mul", "Reshape", "Squeeze", "Unsqueeze")
@@ -115,13 +115,13 @@ def root(tensor: gs.Tensor) -> gs.Tensor:
     return tensor if node is None or not node.inputs else root(node.inputs[0])
 
 
-def free_name(graph: gs.Graph, wanted: str, replaced: gs.Node) -> str:
-    """`wanted` if nothing but the replaced node's own output or a lost tensor has it, else a numbered one."""
-    gone = {id(output) for output in replaced.outputs}
-    taken = {t.name for node in graph.nodes for t in [*node.inputs, *node.outputs] if id(t) not in gone}
-    if wanted not in taken:
-        return wanted
+def free_name(graph: gs.Graph, base: str, replaced: gs.Node) -> str:
+    """`base` if no tensor but an output of the node that is replaced has that name, else `base` with a number."""
+    replaced_ids = {id(output) for output in replaced.outputs}
+    taken = {t.name for node in graph.nodes for t in [*node.inputs, *node.outputs] if id(t) not in replaced_ids}
+    if base not in taken:
+        return base
     number = 2
-    while f"{wanted}_{number}" in taken:
+    while f"{base}_{number}" in taken:
         number += 1
-    return f"{wanted}_{number}"
+    return f"{base}_{number}"

@@ -70,9 +70,11 @@ def bounds(tensor: gs.Tensor | None) -> Bounds:
 
 
 def _bounds(tensor: gs.Tensor | None, known: dict[int, Bounds], depth: int) -> Bounds:
-    held = n.value(tensor)
-    if held is not None:
-        return (float(held.min()), float(held.max())) if held.size and held.dtype.kind in "fiub" else UNKNOWN
+    values = n.value(tensor)
+    if values is not None:
+        return (
+            (float(values.min()), float(values.max())) if values.size and values.dtype.kind in "fiub" else UNKNOWN
+        )
     node = n.producer(tensor)
     if node is None or depth == 0:
         return UNKNOWN
@@ -90,13 +92,13 @@ def _of(node: gs.Node, known: dict[int, Bounds], depth: int) -> Bounds:
         node.op.startswith("Reduce")
     ):
         count = 1
-    got = [_bounds(tensor, known, depth - 1) for tensor in node.inputs[:count] if not tensor.is_empty()]
-    if not got:
+    operands = [_bounds(tensor, known, depth - 1) for tensor in node.inputs[:count] if not tensor.is_empty()]
+    if not operands:
         return UNKNOWN
-    low, high = got[0]
+    low, high = operands[0]
     match node.op:
         case op if op in _KEEP:
-            return min(g[0] for g in got), max(g[1] for g in got)
+            return min(operand[0] for operand in operands), max(operand[1] for operand in operands)
         case "Relu":
             return max(low, 0.0), max(high, 0.0)
         case "Clip":
@@ -111,15 +113,15 @@ def _of(node: gs.Node, known: dict[int, Bounds], depth: int) -> Bounds:
         case "Pad":
             if n.text(node, "mode", "constant") != "constant":
                 return low, high
-            held = filler(node)
-            return UNKNOWN if held is None else (min(low, held), max(high, held))
+            fill = filler(node)
+            return UNKNOWN if fill is None else (min(low, fill), max(high, fill))
         case "Add" | "Sum":
-            return sum(g[0] for g in got), sum(g[1] for g in got)
-        case "Mul" if len(got) == 2 and min(got[0][0], got[1][0]) >= 0:
+            return sum(operand[0] for operand in operands), sum(operand[1] for operand in operands)
+        case "Mul" if len(operands) == 2 and min(operands[0][0], operands[1][0]) >= 0:
             return 0.0, math.inf
     return UNKNOWN
 
 
 def _bound(node: gs.Node, name: str) -> float:
-    held = parameter(node, name)
-    return float(held.reshape(())) if held is not None else -math.inf if name == "min" else math.inf
+    value = parameter(node, name)
+    return float(value.reshape(())) if value is not None else -math.inf if name == "min" else math.inf

@@ -25,7 +25,7 @@ from pipeline.quantisation.encodings import Encoding, constant, quantise
 from pipeline.quantisation.names import BIAS, DOMAINS, INTEGER, NAME, QLINEAR, QUANTISED, UNKNOWN
 from pipeline.quantisation.ranges import bounds
 from pipeline.quantisation.work import MOVING, Work
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite, always
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite, always
 from pipeline.rewrites.driver import settle
 from pipeline.rewrites.kernels import take_over
 
@@ -47,7 +47,7 @@ def integers(model: onnx.ModelProto) -> list[QuantizedTensor]:
 
     work = Conversion(from_model(model))
     work.run()
-    return [] if work.refusals else work.kept
+    return [] if work.refusals else work.integer_weights
 
 
 def undo(graph: gs.Graph) -> Outcome:
@@ -68,9 +68,9 @@ class Quantised(Rewrite):
     summary = "quantised operators become float ones: weights (q - zero_point) * scale, activations unrounded"
     removes = ("unknown-operator", "foreign-domain", "tensor-dtype")
 
-    def apply(self, graph: gs.Graph, target: Target | None, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target | None, needed: Needed) -> Outcome:
         quantised = [node for node in graph.nodes if node.op in QUANTISED or node.op in UNKNOWN]
-        if not quantised or not asked(*quantised):
+        if not quantised or not needed(*quantised):
             return []
         trial = Conversion(graph.copy())
         trial.run()
@@ -128,11 +128,11 @@ class Conversion(Work):
             self.refuse(node, "it converts a constant to float8 or float4, which is not supported")
             return
         if values is not None:
-            held = gs.Constant(
+            quantized = gs.Constant(
                 f"{node.inputs[0].name}_quantized", quantise(values, encoding, self.axis(node, values))
             )
-            self.encodings[held.name] = encoding
-            n.replace_everywhere(self.graph, node.outputs[0], held)
+            self.encodings[quantized.name] = encoding
+            n.replace_everywhere(self.graph, node.outputs[0], quantized)
             node.outputs.clear()
             return
         output = node.outputs[0]
@@ -155,21 +155,21 @@ class Conversion(Work):
         if encoding is None:
             return
         if values is not None:
-            held = self.weight(node, node.inputs[0], encoding, self.axis(node, values))
+            weight = self.weight(node, node.inputs[0], encoding, self.axis(node, values))
             if n.is_output(self.graph, output):
                 self.refuse(node, "an output of the network is a constant")
                 return
-            n.replace_everywhere(self.graph, output, held)
+            n.replace_everywhere(self.graph, output, weight)
             node.outputs.clear()
             return
-        known = self.encodings.get(node.inputs[0].name)
-        if known is None:
+        written = self.encodings.get(node.inputs[0].name)
+        if written is None:
             real = integers_in(self, node, node.inputs[0], encoding)
             if real is not None:
                 take_over(real, output)
                 node.outputs.clear()
             return
-        if not known.same(encoding):
+        if not written.same(encoding):
             self.refuse(
                 node,
                 "it reads its input with a scale or zero point that differs from the ones it was written with",
@@ -201,7 +201,7 @@ class Conversion(Work):
         node.op, node.domain, node.inputs = operator, None, inputs
         output = node.outputs[0]
         output.dtype = np.dtype(np.float32)
-        self.made.append(
+        self.other_edits.append(
             Edit(NAME, (node.name,), f"{old} became {operator}", "the target has no quantised operator")
         )
         if encoding is None:
@@ -222,9 +222,10 @@ class Conversion(Work):
         first = next((encoding for encoding in known if encoding is not None), None)
         if first is None:
             return
-        given = any(n.is_output(self.graph, output) for output in node.outputs)
-        if given or node.op not in (*MOVING, "Cast") or any(held and not held.same(first) for held in known):
-            self.refuse(node, "it computes with integers" if not given else "its result is integers")
+        is_output = any(n.is_output(self.graph, output) for output in node.outputs)
+        differ = any(encoding and not encoding.same(first) for encoding in known)
+        if is_output or node.op not in (*MOVING, "Cast") or differ:
+            self.refuse(node, "it computes with integers" if not is_output else "its result is integers")
             return
         if node.op == "Clip" or (node.op == "Cast" and first.fits(int(node.attrs["to"]))):
             self.pass_on(node)
@@ -237,8 +238,8 @@ class Conversion(Work):
                 node.inputs[index] = self.weight(node, tensor, first, None)
         if node.op == "Pad" and n.given(node, 2) is None and n.text(node, "mode", "constant") == "constant":
             zero = dequantise(np.zeros((), np.int64), first.scale, first.zero_point)
-            held = gs.Constant(f"{node.name}/{NAME}/value", np.asarray(zero))
-            node.inputs = [*node.inputs[:2], held, *node.inputs[3:]]
+            value = gs.Constant(f"{node.name}/{NAME}/value", np.asarray(zero))
+            node.inputs = [*node.inputs[:2], value, *node.inputs[3:]]
         for output in node.outputs:
             self.encodings[output.name] = first
             output.dtype = np.dtype(np.float32)
@@ -255,10 +256,10 @@ class Conversion(Work):
             if encoding.scale.size > 1:
                 axis = 0 if node.op == "QLinearConv" or node.attrs.get("transB") else values.ndim - 1
             return self.weight(node, tensor, encoding, axis)
-        known = self.encodings.get(tensor.name)
-        if known is None:
+        written = self.encodings.get(tensor.name)
+        if written is None:
             return integers_in(self, node, tensor, encoding)
-        if not known.same(encoding):
+        if not written.same(encoding):
             self.refuse(
                 node, "it reads an input with a scale or zero point that differs from the ones it was written with"
             )
@@ -288,7 +289,7 @@ class Conversion(Work):
         if not what:
             self.pass_on(node)
             return
-        self.made.append(
+        self.other_edits.append(
             Edit(
                 NAME,
                 (node.name,),

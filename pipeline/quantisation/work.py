@@ -1,4 +1,4 @@
-"""One conversion of one quantised graph: what is known, what was kept, and the pieces that all its cases share."""
+"""The state of one conversion of a quantised graph, and the steps that all its cases share."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ MOVING = frozenset(
         "Clip",
     ]
 )
-"""Operators that give the same numbers whether they see the integers or what these stand for."""
+"""Operators that commute with dequantisation: they move, pick or clamp values and do not compute with them."""
 
 
 @dataclass
 class Work:
-    """The state of one conversion, and what its cases share."""
+    """The state of one conversion: refusals, edits, the encodings of tensors, and the integer weights found."""
 
     graph: gs.Graph
     refusals: list[Refusal] = field(default_factory=list)
-    kept: list[QuantizedTensor] = field(default_factory=list)
+    integer_weights: list[QuantizedTensor] = field(default_factory=list)
     encodings: dict[str, Encoding] = field(default_factory=dict)
     floats: dict[tuple[str, bytes, bytes], gs.Constant] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
     weights: list[str] = field(default_factory=list)
-    made: list[Edit] = field(default_factory=list)
+    other_edits: list[Edit] = field(default_factory=list)
 
     def edits(self) -> Iterable[Edit]:
         if self.weights:
@@ -60,7 +60,7 @@ class Work:
                 f"{len(self.weights)} integer weights and biases became float32, exactly (q - zero_point) * scale",
                 "the target has no integer type; their rounding stays in the network",
             )
-        yield from self.made
+        yield from self.other_edits
         if self.dropped:
             yield Edit(
                 NAME,
@@ -83,7 +83,7 @@ class Work:
             self.floats[key] = gs.Constant(name, real)
             self.weights.append(node.name)
             if ints.dtype.itemsize < 4 and not block:
-                self.kept.append(QuantizedTensor(name, ints, encoding.scale, encoding.zero_point, axis))
+                self.integer_weights.append(QuantizedTensor(name, ints, encoding.scale, encoding.zero_point, axis))
         return self.floats[key]
 
     def bias(self, node: gs.Node, tensor: gs.Tensor, scale: np.ndarray) -> gs.Constant | None:
@@ -108,9 +108,9 @@ class Work:
 
     def narrowed(self, clip: gs.Node, encoding: Encoding) -> Encoding:
         """PyTorch's fake quantisation clamps the integers to fewer bits (0..127) behind the QuantizeLinear."""
-        held = [constant(n.given(clip, index)) for index in (1, 2)]
-        low = encoding.lowest if held[0] is None else int(held[0])
-        high = encoding.highest if held[1] is None else int(held[1])
+        limits = [constant(n.given(clip, index)) for index in (1, 2)]
+        low = encoding.lowest if limits[0] is None else int(limits[0])
+        high = encoding.highest if limits[1] is None else int(limits[1])
         return Encoding(encoding.scale, encoding.zero_point, low, high)
 
     def encoding(self, node: gs.Node, index: int) -> Encoding | None:

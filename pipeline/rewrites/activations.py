@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Refusal, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -45,11 +45,11 @@ class Activations(Rewrite):
     summary = "activation functions that the target lacks or computes wrong are composed of simpler operators"
     removes = ("unknown-operator", "softplus-overflows", "prelu-per-channel", "prelu-slope", "leaky-relu-alpha")
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, *_RECIPES, "PRelu"):
-            if not asked(node):
+            if not needed(node):
                 continue
             refused = _refusal(node)
             if refused is not None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Outcome, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -69,7 +69,7 @@ class AffineSteps(Rewrite):
     summary = "factors and shifts per channel go into the layers beside them, or become one layer"
     reason = "one layer less"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         if any(node.op in _ROUNDING for node in graph.nodes):
             return outcome
@@ -79,14 +79,14 @@ class AffineSteps(Rewrite):
             if id(node) in seen:
                 continue
             chain = _chain_from(graph, node, shapes)
-            seen.update(id(held) for held in chain.nodes)
+            seen.update(id(step) for step in chain.nodes)
             if not chain.nodes or _ends_gelu(chain):
                 continue
-            told = _taken_out(graph, chain) or _behind(graph, chain) or _in_front(graph, chain)
-            if not told and target.can("batch-norm-of-any-channel-count"):
-                told = _as_one(graph, chain, shapes, self.name)
-            if told:
-                outcome += self.edit(chain.names, told, self.reason)
+            change = _taken_out(graph, chain) or _behind(graph, chain) or _in_front(graph, chain)
+            if not change and target.can("batch-norm-of-any-channel-count"):
+                change = _as_one(graph, chain, shapes, self.name)
+            if change:
+                outcome += self.edit(chain.names, change, self.reason)
         return outcome
 
 
@@ -95,8 +95,10 @@ def _ends_gelu(chain: _Chain) -> bool:
     gate = n.producer(chain.source)
     if chain.per_channel or gate is None or gate.op != "Mul":
         return False
-    made = [n.producer(tensor) for tensor in gate.inputs]
-    read = [n.producer(tensor) for node in made if node is not None and node.op == "Add" for tensor in node.inputs]
+    producers = [n.producer(tensor) for tensor in gate.inputs]
+    read = [
+        n.producer(tensor) for node in producers if node is not None and node.op == "Add" for tensor in node.inputs
+    ]
     return any(node is not None and node.op in ("Erf", "Tanh") for node in read)
 
 
@@ -124,33 +126,33 @@ def _chain_from(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> _Chain:
 
 
 def _step(
-    node: gs.Node, shapes: LazyShapes, wanted: gs.Tensor | None = None
+    node: gs.Node, shapes: LazyShapes, source: gs.Tensor | None = None
 ) -> tuple[gs.Tensor, np.ndarray, np.ndarray] | None:
     """What a node reads, and its scale and shift, float64; None where it is no such step on a rank 4 tensor."""
     if node.op == "BatchNormalization":
-        held = [n.value(tensor) for tensor in node.inputs[1:5]]
-        if len(node.outputs) > 1 or node.attrs.get("training_mode") or any(value is None for value in held):
+        parameters = [n.value(tensor) for tensor in node.inputs[1:5]]
+        if len(node.outputs) > 1 or node.attrs.get("training_mode") or any(value is None for value in parameters):
             return None
-        if shapes.here.rank(node.inputs[0]) != 4 or (wanted is not None and node.inputs[0] is not wanted):
+        if shapes.here.rank(node.inputs[0]) != 4 or (source is not None and node.inputs[0] is not source):
             return None
-        gamma, beta, mean, variance = (np.asarray(value, np.float64).reshape(-1) for value in held)
+        gamma, beta, mean, variance = (np.asarray(value, np.float64).reshape(-1) for value in parameters)
         factor = gamma / np.sqrt(variance + float(node.attrs.get("epsilon", 1e-5)))
         return node.inputs[0], factor, beta - factor * mean
     if len(node.inputs) != 2 or node.inputs[0] is node.inputs[1]:
         return None
-    for place in (0, 1):
-        data, constant = node.inputs[place], n.value(node.inputs[1 - place])
-        if constant is None or n.value(data) is not None or (wanted is not None and data is not wanted):
+    for position in (0, 1):
+        data, constant = node.inputs[position], n.value(node.inputs[1 - position])
+        if constant is None or n.value(data) is not None or (source is not None and data is not source):
             continue
         numbers = _numbers(constant, shapes.here.of(data))
-        if numbers is None or (node.op == "Div" and (place == 1 or not numbers.all())):
+        if numbers is None or (node.op == "Div" and (position == 1 or not numbers.all())):
             return None
-        nothing, one = np.zeros(1), np.ones(1)
+        zero, one = np.zeros(1), np.ones(1)
         return {
             "Add": (data, one, numbers),
-            "Sub": (data, one, -numbers) if place == 0 else (data, -one, numbers),
-            "Mul": (data, numbers, nothing),
-            "Div": (data, 1 / np.where(numbers == 0, 1, numbers), nothing),
+            "Sub": (data, one, -numbers) if position == 0 else (data, -one, numbers),
+            "Mul": (data, numbers, zero),
+            "Div": (data, 1 / np.where(numbers == 0, 1, numbers), zero),
         }[node.op]
     return None
 
@@ -160,11 +162,11 @@ def _numbers(constant: np.ndarray, shape: tuple[int | None, ...] | None) -> np.n
     if shape is None or len(shape) != 4 or constant.dtype.kind != "f" or constant.ndim > 4:
         return None
     if constant.size != 1:
-        whole = (1,) * (4 - constant.ndim) + constant.shape
-        if whole[1] != constant.size or shape[1] != constant.size:
+        padded_shape = (1,) * (4 - constant.ndim) + constant.shape
+        if padded_shape[1] != constant.size or shape[1] != constant.size:
             return None
-    held = constant.reshape(-1).astype(np.float64)
-    return held if np.isfinite(held).all() and np.abs(held).max(initial=0) <= _LARGEST else None
+    values = constant.reshape(-1).astype(np.float64)
+    return values if np.isfinite(values).all() and np.abs(values).max(initial=0) <= _LARGEST else None
 
 
 # --- into the layer before it --------------------------------------------------------------------------------
@@ -186,9 +188,9 @@ def _behind(graph: gs.Graph, chain: _Chain) -> str:
 
 
 def _into_convolution(graph: gs.Graph, conv: gs.Node, chain: _Chain) -> bool:
-    weights, held = n.value(n.given(conv, 1)), n.given(conv, 2)
-    bias = n.value(held)
-    if weights is None or weights.ndim != 4 or (held is not None and bias is None):
+    weights, bias_tensor = n.value(n.given(conv, 1)), n.given(conv, 2)
+    bias = n.value(bias_tensor)
+    if weights is None or weights.ndim != 4 or (bias_tensor is not None and bias is None):
         return False
     group = int(conv.attrs.get("group", 1))
     outputs = weights.shape[0] if conv.op == "Conv" else weights.shape[1] * group
@@ -201,8 +203,8 @@ def _into_convolution(graph: gs.Graph, conv: gs.Node, chain: _Chain) -> bool:
     old = np.zeros(outputs) if bias is None else bias.reshape(-1).astype(np.float64)
     make = n.Builder(graph, conv, AffineSteps.name)
     new = scale * old + shift
-    more = [make.const(new, "bias")] if bias is not None or new.any() else []
-    conv.inputs = [conv.inputs[0], make.const(scaled, "weights"), *more]
+    bias_inputs = [make.const(new, "bias")] if bias is not None or new.any() else []
+    conv.inputs = [conv.inputs[0], make.const(scaled, "weights"), *bias_inputs]
     return True
 
 
@@ -211,11 +213,11 @@ def _into_norm(graph: gs.Graph, norm: gs.Node, chain: _Chain) -> bool:
     if scale is None or bias is None:
         return False
     make = n.Builder(graph, norm, AffineSteps.name)
-    held = scale.reshape(-1).astype(np.float64), bias.reshape(-1).astype(np.float64)
+    old_scale, old_bias = scale.reshape(-1).astype(np.float64), bias.reshape(-1).astype(np.float64)
     norm.inputs = [
         norm.inputs[0],
-        make.const(held[0] * chain.scale, "scale"),
-        make.const(held[1] * chain.scale + chain.shift, "bias"),
+        make.const(old_scale * chain.scale, "scale"),
+        make.const(old_bias * chain.scale + chain.shift, "bias"),
     ]
     return True
 
@@ -233,9 +235,9 @@ def _in_front(graph: gs.Graph, chain: _Chain) -> str:
     conv = n.only_consumer(graph, chain.output)
     if conv is None or conv.op != "Conv" or conv.inputs[0] is not chain.output:
         return ""
-    weights, held = n.value(n.given(conv, 1)), n.given(conv, 2)
-    bias = n.value(held)
-    if weights is None or weights.ndim != 4 or (held is not None and bias is None):
+    weights, bias_tensor = n.value(n.given(conv, 1)), n.given(conv, 2)
+    bias = n.value(bias_tensor)
+    if weights is None or weights.ndim != 4 or (bias_tensor is not None and bias is None):
         return ""
     padded = any(n.ints(conv, "pads", ())) or n.text(conv, "auto_pad", "NOTSET").startswith("SAME")
     if chain.shift.any() and padded:
@@ -249,8 +251,8 @@ def _in_front(graph: gs.Graph, chain: _Chain) -> str:
     make = n.Builder(graph, conv, AffineSteps.name)
     added = (split * shift).sum(axis=(2, 3, 4)).reshape(-1)
     old = np.zeros(weights.shape[0]) if bias is None else bias.reshape(-1).astype(np.float64)
-    more = [make.const(old + added, "bias")] if bias is not None or added.any() else []
-    conv.inputs = [chain.source, make.const((split * scale).reshape(weights.shape), "weights"), *more]
+    bias_inputs = [make.const(old + added, "bias")] if bias is not None or added.any() else []
+    conv.inputs = [chain.source, make.const((split * scale).reshape(weights.shape), "weights"), *bias_inputs]
     return "folded into the Conv behind it"
 
 
@@ -273,8 +275,8 @@ def _as_one(graph: gs.Graph, chain: _Chain, shapes: LazyShapes, name: str) -> st
         return "became one shift per channel"
     zeros, ones = np.zeros(channels), np.ones(channels)
     parts = ((scale, "scale"), (shift, "shift"), (zeros, "mean"), (ones, "variance"))
-    held = [make.const(values, leaf) for values, leaf in parts]
-    make.op("BatchNormalization", chain.source, *held, epsilon=0.0, out=output)
+    constants = [make.const(values, leaf) for values, leaf in parts]
+    make.op("BatchNormalization", chain.source, *constants, epsilon=0.0, out=output)
     return "became one BatchNormalization, which is a factor and a shift per channel in one layer"
 
 

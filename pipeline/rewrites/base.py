@@ -1,8 +1,8 @@
-"""What a rewrite is: a class that changes a graph in place and returns what it did (`driver` runs them).
+"""The base class of rewrites. A rewrite changes a graph in place and returns what it did; `driver` runs them.
 
-What it did are edits, and refusals where a place matches but cannot be rewritten. A finding of the target's rules
-asks for it at a node (`removes`: the codes), or it has a `reason` of its own, whatever the target: a layer less,
-no picture size in the graph, digits that would be lost.
+The outcome is a list of edits, and of refusals where a node matches but cannot be rewritten. A rewrite is applied
+to nodes with findings whose codes are in `removes`, or to all that match if it has a `reason` of its own: one
+layer less, no picture size in the graph, digits that would be lost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A rewrite's "I can't, because": stable code, node, operator, reason, and what the user can do."""
+    """Why a rewrite could not be applied to a node: stable code, node, operator, reason, and the user's remedy."""
 
     rewrite: str
     code: str
@@ -57,8 +57,8 @@ Outcome = list[Edit | Refusal]
 """What a rewrite did to a graph."""
 
 
-Asked = Callable[..., bool]
-"""`asked(*nodes)`: whether a finding asks for the rewrite at one of these nodes; true if it has its own reason."""
+Needed = Callable[..., bool]
+"""`needed(*nodes)`: whether one of these nodes has a finding that the rewrite removes; true if it has a reason."""
 
 
 class Rewrite(ABC):
@@ -72,19 +72,19 @@ class Rewrite(ABC):
     summary: ClassVar[str]
     """What it does, in one line."""
     removes: ClassVar[tuple[str, ...]] = ()
-    """The codes of findings that ask for it."""
+    """The codes of the findings that it removes, and that trigger it."""
     reason: ClassVar[str] = ""
-    """Why it is done whatever the target; empty if findings ask for it."""
+    """Why it is done for every target; empty if findings trigger it."""
     after: ClassVar[tuple[str, ...]] = ()
-    """The names of the rewrites that must run before it in each round: in another order the result is another."""
+    """The names of the rewrites that must run before it in each round: in another order the result differs."""
     last: ClassVar[bool] = False
     """Whether it runs only once no other rewrite changes anything any more."""
     changes_numbers: ClassVar[str] = ""
     """Why the graphs before and after it are not compared; empty if they are."""
 
     @abstractmethod
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        """Change `graph` in place wherever the rewrite matches and is asked for; an Edit for each change."""
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
+        """Change `graph` in place wherever the rewrite matches and is needed; an Edit for each change."""
 
     @classmethod
     def edit(cls, nodes: gs.Node | tuple[str, ...], what: str, why: str) -> Outcome:
@@ -98,5 +98,5 @@ class Rewrite(ABC):
 
 
 def always(*_: gs.Node) -> bool:
-    """`asked` of a rewrite with its own reason."""
+    """The predicate `needed` of a rewrite with its own reason."""
     return True

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -32,11 +32,11 @@ class PictureStatistics(Rewrite):
     summary = "BatchNormalization by the picture's own statistics becomes InstanceNormalization"
     reason = "for a batch of one picture, the batch statistics are those of the picture"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, "BatchNormalization"):
-            read = any(made.outputs or n.is_output(graph, made) for made in node.outputs[1:])
+            read = any(output.outputs or n.is_output(graph, output) for output in node.outputs[1:])
             if not node.attrs.get("training_mode") or read or not one_picture(node, shapes.here):
                 continue
             make = n.Builder(graph, node, self.name)
@@ -64,15 +64,15 @@ class FoldBatchNorm(Rewrite):
     summary = "BatchNormalization after a convolution is folded into its weights and bias"
     reason = "one layer less"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         for node in n.nodes_of(graph, "BatchNormalization"):
             if len(node.outputs) > 1 or node.attrs.get("training_mode"):
                 continue
-            held = [n.value(tensor) for tensor in node.inputs[1:5]]
-            if any(value is None for value in held):
+            parameters = [n.value(tensor) for tensor in node.inputs[1:5]]
+            if any(value is None for value in parameters):
                 continue
-            outcome += self._fold(graph, node, [np.asarray(value, np.float64) for value in held])
+            outcome += self._fold(graph, node, [np.asarray(value, np.float64) for value in parameters])
         return outcome
 
     def _fold(self, graph: gs.Graph, node: gs.Node, parameters: list[np.ndarray]) -> Outcome:

@@ -91,7 +91,7 @@ class Blocks:
         conv = named(graph, place)
         kernel, bias = weights_and_bias(conv)
         make = n.Builder(graph, conv, self.name)
-        given, size = conv.inputs[0], self.size
+        source, size = conv.inputs[0], self.size
         height, width = _pixels(graph, conv)
         more = -height % size, -width % size
         top, left, bottom, right = n.ints(conv, "pads", (0, 0, 0, 0))
@@ -100,11 +100,11 @@ class Blocks:
         attrs: dict[str, Any] = {"strides": [size, size], "pads": pads}
         if self.folded:
             if any(pads):
-                given = make.op("Pad", given, pads=[0, 0, *pads[:2], 0, 0, *pads[2:]], mode="constant")
-            given = make.op("SpaceToDepth", given, blocksize=size)
+                source = make.op("Pad", source, pads=[0, 0, *pads[:2], 0, 0, *pads[2:]], mode="constant")
+            source = make.op("SpaceToDepth", source, blocksize=size)
             spread, attrs = fold(spread, size), {"strides": [1, 1]}
-        held = [make.const(spread, "weights"), make.const(np.tile(bias, size * size), "bias")]
-        wide = make.op("Conv", given, *held, kernel_shape=list(spread.shape[2:]), **attrs)
+        constants = [make.const(spread, "weights"), make.const(np.tile(bias, size * size), "bias")]
+        wide = make.op("Conv", source, *constants, kernel_shape=list(spread.shape[2:]), **attrs)
         if any(more):
             large = make.op("DepthToSpace", wide, blocksize=size, mode="DCR")
             make.op("Slice", large, starts=[0, 0], ends=[height, width], axes=[2, 3], out=conv.outputs[0])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -29,22 +29,24 @@ class BroadcastConstants(Rewrite):
     summary = "constants that are combined with pictures get four dimensions if the target guesses by their rank"
     removes = ("broadcast-by-rank",)
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, *_BROADCASTING):
-            misread = asked(node)
+            misread = needed(node)
             low = []
             for index, tensor in enumerate(node.inputs):
-                held = n.value(tensor)
+                constant = n.value(tensor)
                 first = index == 0 and not target.can("rank-of-all-inputs")
-                if held is not None and held.ndim < 4 and (misread or first):
-                    low.append((index, held))
+                if constant is not None and constant.ndim < 4 and (misread or first):
+                    low.append((index, constant))
             if not low or shapes.here.rank(node.outputs[0]) != 4:
                 continue
             make = n.Builder(graph, node, self.name)
-            for index, held in low:
-                node.inputs[index] = make.const(held.reshape((1,) * (4 - held.ndim) + held.shape), "constant")
+            for index, constant in low:
+                node.inputs[index] = make.const(
+                    constant.reshape((1,) * (4 - constant.ndim) + constant.shape), "constant"
+                )
             why = (
                 "1.0 takes the rank from the first input and a vector as per channel; 2.0 takes a matrix as "
                 "height and channels"

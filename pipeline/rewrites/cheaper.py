@@ -117,9 +117,9 @@ class UpsampledConvolutions:
             attrs = {"pads": [1, 1, 1, 1]}
         else:
             small = make.op("Pad", small, pads=[0, 0, 1, 1, 0, 0, 1, 1], mode="edge")
-        held = [make.const(merged(kernel, self.taps), "weights"), make.const(np.tile(bias, 4), "bias")]
+        constants = [make.const(merged(kernel, self.taps), "weights"), make.const(np.tile(bias, 4), "bias")]
         shape = [self.taps, self.taps]
-        wide = make.op("Conv", small, *held, kernel_shape=shape, strides=[1, 1], **attrs)
+        wide = make.op("Conv", small, *constants, kernel_shape=shape, strides=[1, 1], **attrs)
         if self.taps == 2:
             large = make.op("DepthToSpace", wide, blocksize=2, mode="DCR")
             make.op("Slice", large, starts=[1, 1], ends=[-1, -1], axes=[2, 3], out=conv.outputs[0])
@@ -172,8 +172,8 @@ class WideOutputs:
         count = kernel.shape[0]
         make = n.Builder(graph, conv, self.name)
         more = [(0, BLOCK - count), (0, 0), (0, 0), (0, 0)]
-        held = [make.const(np.pad(kernel, more), "weights"), make.const(np.pad(bias, more[0]), "bias")]
-        wide = make.op("Conv", conv.inputs[0], *held, **conv.attrs)
+        constants = [make.const(np.pad(kernel, more), "weights"), make.const(np.pad(bias, more[0]), "bias")]
+        wide = make.op("Conv", conv.inputs[0], *constants, **conv.attrs)
         make.op("Slice", wide, starts=[0], ends=[count], axes=[1], out=conv.outputs[0])
         make.drop()
         return Edit(self.name, (place,), f"{count} outputs became {BLOCK} and a Slice", "a kernel over blocks")
@@ -217,16 +217,16 @@ class WideInputs:
         _node_of(wide).attrs["kernel_shape"] = [1, 1]
         padded = make.op("Pad", wide, *pad.inputs[1:], **pad.attrs)
         more = [(0, 0), (0, BLOCK - count), (0, 0), (0, 0)]
-        held = [make.const(np.pad(kernel, more), "weights"), make.const(bias, "bias")]
-        make.op("Conv", padded, *held, out=conv.outputs[0], **conv.attrs)
+        constants = [make.const(np.pad(kernel, more), "weights"), make.const(bias, "bias")]
+        make.op("Conv", padded, *constants, out=conv.outputs[0], **conv.attrs)
         make.drop()
         return Edit(self.name, (pad.name, place), f"{count} inputs became {BLOCK}", "a kernel over blocks")
 
 
 def _node_of(tensor: gs.Tensor) -> gs.Node:
-    made = n.producer(tensor)
-    assert made is not None
-    return made
+    node = n.producer(tensor)
+    assert node is not None
+    return node
 
 
 class WideLayers:
@@ -261,12 +261,12 @@ class WideLayers:
     def apply(self, graph: gs.Graph, place: str) -> Edit:
         chosen = place.split()
         tensors = {t.name: t for node in graph.nodes for t in node.inputs if n.value(t) is not None}
-        for group in [held for held in self._groups(graph) if held.name in chosen]:
+        for group in [group for group in self._groups(graph) if group.name in chosen]:
             for name, axis, index in group.units[-1].slots:
                 more = np.zeros(BLOCK - group.width)
-                held = tensors[name].values
+                values = tensors[name].values
                 at = np.full(more.shape, index + 1)
-                tensors[name].values = np.insert(held, at, 0, axis=axis).astype(held.dtype)
+                tensors[name].values = np.insert(values, at, 0, axis=axis).astype(values.dtype)
         for node in graph.nodes:
             for tensor in node.outputs:
                 if not n.is_output(graph, tensor):

@@ -18,7 +18,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.estimate import MOST_FOLDED, folded_elements
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import SMALL, LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Refusal, Rewrite
 
 if TYPE_CHECKING:
     from pipeline.targets import Target
@@ -70,24 +70,24 @@ class Constants(Rewrite):
     summary = "folds constants into float32 initializers and removes Identity, Dropout and other no-ops"
     reason = "everything that does not depend on the picture is stored in initializers, regardless of the exporter"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        done: Outcome = []
-        done += _passing_nodes(graph)
-        done += _constant_nodes(graph)
-        done += _fold(graph)
-        done += to_float32(graph)
-        done += _casts(graph)
-        done += _neutral_arithmetic(graph)
-        done += _batch_norm_outputs(graph)
-        done += _unused_inputs(graph)
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
+        outcome: Outcome = []
+        outcome += _passing_nodes(graph)
+        outcome += _constant_nodes(graph)
+        outcome += _fold(graph)
+        outcome += to_float32(graph)
+        outcome += _casts(graph)
+        outcome += _neutral_arithmetic(graph)
+        outcome += _batch_norm_outputs(graph)
+        outcome += _unused_inputs(graph)
         for node in n.nodes_of(graph, *sorted(_RANDOM - {"Dropout"})):
-            done += self.refuse(
+            outcome += self.refuse(
                 node,
                 "random-values",
                 "it gives different random numbers each time",
                 "export the network without noise",
             )
-        return done
+        return outcome
 
 
 class BakedSizes(Rewrite):
@@ -110,8 +110,8 @@ class BakedSizes(Rewrite):
     )
     last = True
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        if not any(True for _ in n.nodes_of(graph, "Shape", "Size")) or not asked(*graph.nodes):
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
+        if not any(True for _ in n.nodes_of(graph, "Shape", "Size")) or not needed(*graph.nodes):
             return []
         shapes = LazyShapes(graph).here
         names = _replace_known(graph, shapes, shapes.values)
@@ -143,17 +143,17 @@ _EVAL = "export the network in eval mode"
 
 
 def _passing_nodes(graph: gs.Graph) -> Outcome:
-    done: Outcome = []
+    outcome: Outcome = []
     removed: list[str] = []
     for node in n.nodes_of(graph, "Identity", "Dropout"):
         if node.op == "Dropout":
             training = n.value(n.given(node, 2))
             if training is not None and bool(training.any()):
                 fix = "put the dropout layers into eval mode before the export"
-                done += Constants.refuse(node, "dropout-in-training-mode", "it drops values at random", fix)
+                outcome += Constants.refuse(node, "dropout-in-training-mode", "it drops values at random", fix)
                 continue
-            if any(made.outputs or n.is_output(graph, made) for made in node.outputs[1:]):
-                done.append(
+            if any(output.outputs or n.is_output(graph, output) for output in node.outputs[1:]):
+                outcome.append(
                     Refusal(
                         Constants.name, "dropout-mask-used", node.name, node.op, "its mask is read by other nodes"
                     )
@@ -165,7 +165,7 @@ def _passing_nodes(graph: gs.Graph) -> Outcome:
         if n.bypass(graph, node):
             removed.append(node.name)
     if removed:
-        done.append(
+        outcome.append(
             Edit(
                 Constants.name,
                 tuple(removed),
@@ -173,17 +173,17 @@ def _passing_nodes(graph: gs.Graph) -> Outcome:
                 "it returns its input unchanged, and the importer does not recognise constants behind it",
             )
         )
-    return done
+    return outcome
 
 
 def _constant_nodes(graph: gs.Graph) -> list[Edit]:
     replaced: list[str] = []
     for node in n.nodes_of(graph, "Constant"):
-        held = n.constant_node_value(node)
+        values = n.constant_node_value(node)
         output = node.outputs[0]
-        if held is None or n.is_output(graph, output):
+        if values is None or n.is_output(graph, output):
             continue
-        _become_constant(graph, output, held)
+        _become_constant(graph, output, values)
         replaced.append(node.name)
     if not replaced:
         return []
@@ -202,7 +202,7 @@ def _become_constant(graph: gs.Graph, tensor: gs.Tensor, values: np.ndarray) -> 
     constant = gs.Constant(tensor.name, np.ascontiguousarray(values).reshape(values.shape))
     readers = n.consumers(tensor)
     for maker in list(tensor.inputs):
-        maker.outputs = [made for made in maker.outputs if made is not tensor]
+        maker.outputs = [output for output in maker.outputs if output is not tensor]
     for reader in readers:
         for index, read in enumerate(reader.inputs):
             if read is tensor:
@@ -212,10 +212,10 @@ def _become_constant(graph: gs.Graph, tensor: gs.Tensor, values: np.ndarray) -> 
 def _fold(graph: gs.Graph) -> list[Edit]:
     """Fold nodes with constant inputs, and integer sub-graphs that come out the same at every picture size."""
     folded: list[str] = []
-    held = {
+    constants = {
         id(tensor): tensor for node in graph.nodes for tensor in node.inputs if isinstance(tensor, gs.Constant)
     }
-    room = 4 * MOST_FOLDED + sum(tensor.values.nbytes for tensor in held.values())
+    room = 4 * MOST_FOLDED + sum(tensor.values.nbytes for tensor in constants.values())
     if any(True for _ in n.nodes_of(graph, "Shape", "ConstantOfShape", "Size", "Range")):
         lazy = LazyShapes(graph)
         shapes, elsewhere = lazy.here, lazy.elsewhere.values
@@ -238,17 +238,17 @@ def _fold(graph: gs.Graph) -> list[Edit]:
             continue
         if any(tensor is not None and not isinstance(tensor, gs.Constant) for tensor in tensors):
             continue
-        if any(n.is_output(graph, made) for made in node.outputs):
+        if any(n.is_output(graph, output) for output in node.outputs):
             continue
-        if any(isinstance(held, gs.Graph) for held in node.attrs.values()):
+        if any(isinstance(attribute, gs.Graph) for attribute in node.attrs.values()):
             continue
         results = _evaluate(graph, node, tensors) if room > 0 else None
         if results is None:
             continue
         room -= sum(values.nbytes for values in results)
         folded.append(node.name)
-        for made, values in zip(list(node.outputs), results, strict=True):
-            _become_constant(graph, made, values)
+        for output, values in zip(list(node.outputs), results, strict=True):
+            _become_constant(graph, output, values)
     if not folded:
         return []
     return [
@@ -284,14 +284,16 @@ def _evaluate(graph: gs.Graph, node: gs.Node, tensors: list[gs.Tensor | None]) -
     constants = {tensor.name: tensor for tensor in tensors if tensor is not None}
     if not _is_small(node, constants, graph.opset):
         return None
-    made = gs.exporters.onnx_exporter.OnnxExporter.export_node(node)
+    exported = gs.exporters.onnx_exporter.OnnxExporter.export_node(node)
     inputs = {name: np.asarray(tensor.values) for name, tensor in constants.items()}
     proto = onnx.helper.make_graph(
-        [made],
+        [exported],
         "fold",
         [
-            onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(held.dtype), held.shape)
-            for name, held in inputs.items()
+            onnx.helper.make_tensor_value_info(
+                name, onnx.helper.np_dtype_to_tensor_dtype(values.dtype), values.shape
+            )
+            for name, values in inputs.items()
         ],
         [onnx.helper.make_empty_tensor_value_info(output.name) for output in node.outputs],
     )
@@ -308,21 +310,21 @@ def _evaluate(graph: gs.Graph, node: gs.Node, tensors: list[gs.Tensor | None]) -
 
 def _is_small(node: gs.Node, constants: dict[str, gs.Constant], opset: int) -> bool:
     """Whether computing the node's result takes little memory and time, as far as its inputs' shapes tell."""
-    most = _LARGEST if node.op in _FOLDED else _SLOW_LARGEST
+    limit = _LARGEST if node.op in _FOLDED else _SLOW_LARGEST
     sizes = [math.prod(tensor.shape) for tensor in constants.values()]
-    if sum(sizes) > most or int(node.attrs.get("group", 1)) > max(sizes):
+    if sum(sizes) > limit or int(node.attrs.get("group", 1)) > max(sizes):
         return False
-    told = {}
+    inputs = {}
     for name, tensor in constants.items():
         if math.prod(tensor.shape) <= SMALL:
-            told[name] = onnx.numpy_helper.from_array(np.asarray(tensor.values), name)
+            inputs[name] = onnx.numpy_helper.from_array(np.asarray(tensor.values), name)
         else:
-            told[name] = onnx.TensorProto(name=name, dims=tensor.shape, data_type=_type_number(tensor.dtype))
+            inputs[name] = onnx.TensorProto(name=name, dims=tensor.shape, data_type=_type_number(tensor.dtype))
     try:
-        elements = folded_elements(gs.exporters.onnx_exporter.OnnxExporter.export_node(node), told, opset)
+        elements = folded_elements(gs.exporters.onnx_exporter.OnnxExporter.export_node(node), inputs, opset)
     except Exception:  # a type or an attribute that has no form in ONNX: the node stays
         return False
-    return elements is not None and sum(elements) <= most
+    return elements is not None and sum(elements) <= limit
 
 
 def to_float32(graph: gs.Graph) -> list[Edit]:
@@ -342,19 +344,19 @@ def to_float32(graph: gs.Graph) -> list[Edit]:
             if key in node.attrs and node.op not in _QUANTISED and _type_number(node.attrs[key]) in _OTHER_FLOATS:
                 node.attrs[key] = FLOAT
                 changed.append(node.name)
-        held = node.attrs.get("value")
-        if isinstance(held, gs.Constant) and _is_other_float(held.dtype):
-            node.attrs["value"] = gs.Constant(held.name, np.asarray(held.values).astype(np.float32))
+        value = node.attrs.get("value")
+        if isinstance(value, gs.Constant) and _is_other_float(value.dtype):
+            node.attrs["value"] = gs.Constant(value.name, np.asarray(value.values).astype(np.float32))
             changed.append(node.name)
     if not changed:
         return []
     return [Edit(Constants.name, tuple(changed), "became float32", "the target computes only in float32")]
 
 
-def _type_number(held: object) -> int:
-    if isinstance(held, int):
-        return held
-    return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(held)))  # type: ignore[call-overload]
+def _type_number(dtype: object) -> int:
+    if isinstance(dtype, int):
+        return dtype
+    return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))  # type: ignore[call-overload]
 
 
 def _is_other_float(dtype: object) -> bool:
@@ -438,18 +440,20 @@ def _neutral_arithmetic(graph: gs.Graph) -> list[Edit]:
         if len(node.inputs) != 2:
             continue
         order = ((0, 1), (1, 0)) if node.op == "Add" else ((0, 1),)
-        for keep, drop in order:
-            held = node.inputs[drop]
-            if not isinstance(held, gs.Constant) or (held.shape and any(size != 1 for size in held.shape)):
+        for kept, dropped in order:
+            operand = node.inputs[dropped]
+            if not isinstance(operand, gs.Constant) or (
+                operand.shape and any(size != 1 for size in operand.shape)
+            ):
                 continue
             neutral = 0.0 if node.op in ("Add", "Sub") else 1.0
-            if n.scalar(held) != neutral:
+            if n.scalar(operand) != neutral:
                 continue
             shapes = shapes or LazyShapes(graph).here
-            rank = shapes.rank(node.inputs[keep])
-            if rank is None or rank < len(held.shape) or kind_of(node.inputs[keep]) != "f":
+            rank = shapes.rank(node.inputs[kept])
+            if rank is None or rank < len(operand.shape) or kind_of(node.inputs[kept]) != "f":
                 continue
-            if n.bypass(graph, node, node.inputs[keep]):
+            if n.bypass(graph, node, node.inputs[kept]):
                 removed.append(node.name)
             break
     if not removed:
@@ -458,7 +462,7 @@ def _neutral_arithmetic(graph: gs.Graph) -> list[Edit]:
 
 
 def _batch_norm_outputs(graph: gs.Graph) -> Outcome:
-    done: Outcome = []
+    outcome: Outcome = []
     for node in n.nodes_of(graph, "BatchNormalization"):
         if node.attrs.get("training_mode"):
             reason = (
@@ -466,14 +470,14 @@ def _batch_norm_outputs(graph: gs.Graph) -> Outcome:
                 "statistics"
             )
             fix = "export it for a batch of one picture"
-            done += Constants.refuse(node, "batch-norm-in-training-mode", reason, fix)
+            outcome += Constants.refuse(node, "batch-norm-in-training-mode", reason, fix)
         elif len(node.outputs) > 1:
-            if any(made.outputs or n.is_output(graph, made) for made in node.outputs[1:]):
+            if any(output.outputs or n.is_output(graph, output) for output in node.outputs[1:]):
                 reason = "its running statistics are read by other nodes"
-                done += Constants.refuse(node, "batch-norm-in-training-mode", reason, _EVAL)
+                outcome += Constants.refuse(node, "batch-norm-in-training-mode", reason, _EVAL)
                 continue
             node.outputs = [node.outputs[0]]
-            done.append(
+            outcome.append(
                 Edit(
                     Constants.name,
                     (node.name,),
@@ -481,7 +485,7 @@ def _batch_norm_outputs(graph: gs.Graph) -> Outcome:
                     "the target has only the first output",
                 )
             )
-    return done
+    return outcome
 
 
 def _unused_inputs(graph: gs.Graph) -> list[Edit]:

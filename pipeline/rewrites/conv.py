@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Refusal, Rewrite
 from pipeline.rewrites.kernels import (
     Axis,
     block_diagonal,
@@ -58,11 +58,11 @@ class Convolutions(Rewrite):
     summary = "grouped, non-square-strided and auto-padded convolutions become plain or depthwise ones"
     removes = ("grouped-convolution", "height-width-swapped", "same-padding-from-width", "dilations-not-square")
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, "Conv"):
-            if asked(node):
+            if needed(node):
                 outcome += self._lower(graph, node, target, shapes)
         return outcome
 
@@ -199,7 +199,7 @@ class NarrowConvolutions(Rewrite):
     summary = "convolutions that may give a single column are padded before they run"
     reason = "with a stride and a single output column, it fails an assertion of the CPU backends (measured)"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         if not target.can("one-column-assertion"):
             return outcome
@@ -224,13 +224,13 @@ class SamePads(Rewrite):
     summary = "pads that depend on the picture's size become explicit"
     removes = ("same-padding-differs",)
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, "Conv"):
             weights, here = n.value(n.given(node, 1)), shapes.here.of(node.inputs[0])
             kernel = weights.shape[2:] if weights is not None else n.ints(node, "kernel_shape")
-            if not asked(node) or kernel is None:
+            if not needed(node) or kernel is None:
                 continue
             spatial = here[2:] if here is not None else (None,) * len(kernel)
             outcome.append(_write_pads(self.name, node, kernel, spatial, "the target computes different pads"))
@@ -258,11 +258,11 @@ class TransposedConvolutions(Rewrite):
         "not-compiled",
     )
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         shapes: Shapes | None = None
         for node in n.nodes_of(graph, "ConvTranspose"):
-            if not asked(node):
+            if not needed(node):
                 continue
             if "output_shape" in node.attrs:
                 shapes = shapes or LazyShapes(graph).here
@@ -289,15 +289,15 @@ class TransposedConvolutions(Rewrite):
         axes = self._axes(node, kernel, spatial[2:] if spatial else (None, None))
         if isinstance(axes, Refusal):
             return [axes]
-        original, what = weights, []
+        original, changes = weights, []
         if group > 1:
             weights = block_diagonal(weights, group)
-            what.append(f"group {group} became dense weights")
+            changes.append(f"group {group} became dense weights")
         if set(dilations) != {1}:
             weights = zero_stuff(weights, dilations)
-            what.append("dilations became zeros in the kernel")
+            changes.append("dilations became zeros in the kernel")
         if not resolved:
-            what.append("output_shape/auto_pad became pads")
+            changes.append("output_shape/auto_pad became pads")
         build = n.Builder(graph, node, self.name)
         begins, ends = tuple(a.begin for a in axes), tuple(a.end for a in axes)
         if len(set(strides)) == 1 and begins == ends and len({a.extra for a in axes}) == 1 and min(begins) >= 0:
@@ -307,8 +307,8 @@ class TransposedConvolutions(Rewrite):
                 node.attrs.pop(attribute, None)
             node.attrs |= {"kernel_shape": list(weights.shape[2:]), "pads": [*begins, *ends]}
             why = "the target ignores group, dilations and output_shape of ConvTranspose"
-            return self.edit(node, "; ".join(what) or "kernel_shape added", why)
-        return [self._phases(build, node, weights, axes, what)]
+            return self.edit(node, "; ".join(changes) or "kernel_shape added", why)
+        return [self._phases(build, node, weights, axes, changes)]
 
     def _axes(
         self, node: gs.Node, kernel: tuple[int, ...], spatial: tuple[int | None, ...]
@@ -317,7 +317,7 @@ class TransposedConvolutions(Rewrite):
         except for SAME_UPPER)."""
         mode = n.text(node, "auto_pad", "NOTSET")
         pads = n.ints(node, "pads", (0, 0, 0, 0))
-        wanted = n.ints(node, "output_shape")
+        output_shape = n.ints(node, "output_shape")
         result = []
         for axis in (0, 1):
             stride = n.ints(node, "strides", (1, 1))[axis]
@@ -326,17 +326,17 @@ class TransposedConvolutions(Rewrite):
             begin, end = pads[axis], pads[axis + 2]
             size = spatial[axis]
             total = None
-            if wanted is not None:
+            if output_shape is not None:
                 if size is None:
                     return Refusal(
                         self.name,
                         "output-shape-of-unknown-size",
                         node.name,
                         node.op,
-                        f"output_shape {list(wanted)} depends on the input size, which is not known",
+                        f"output_shape {list(output_shape)} depends on the input size, which is not known",
                         "Export with a fixed size, or with pads and output_padding.",
                     )
-                total = stride * (size - 1) + extra + reach - wanted[axis - 2]
+                total = stride * (size - 1) + extra + reach - output_shape[axis - 2]
             elif mode.startswith("SAME"):
                 total = max(0, extra + reach - stride)
             elif mode == "VALID":
@@ -349,7 +349,7 @@ class TransposedConvolutions(Rewrite):
         return tuple(result)
 
     def _phases(
-        self, build: n.Builder, node: gs.Node, weights: np.ndarray, axes: tuple[Axis, ...], what: list[str]
+        self, build: n.Builder, node: gs.Node, weights: np.ndarray, axes: tuple[Axis, ...], changes: list[str]
     ) -> Edit | Refusal:
         common = math.lcm(axes[0].stride, axes[1].stride)
         factors = tuple(common // axis.stride for axis in axes)
@@ -384,20 +384,20 @@ class TransposedConvolutions(Rewrite):
         )
         if common > 1:
             x = build.op("DepthToSpace", x, blocksize=common)
-        cut = [(axis + 2, -half.crop) for axis, half in enumerate(spread) if half.crop]
-        if cut:
-            axes_cut, ends = [axis for axis, _ in cut], [end for _, end in cut]
-            x = build.op("Slice", x, axes=axes_cut, starts=[0] * len(cut), ends=ends)
+        crops = [(axis + 2, -half.crop) for axis, half in enumerate(spread) if half.crop]
+        if crops:
+            axes_cut, ends = [axis for axis, _ in crops], [end for _, end in crops]
+            x = build.op("Slice", x, axes=axes_cut, starts=[0] * len(crops), ends=ends)
         if len(set(factors)) > 1:
             x = keep_pixels(build, x, factors)
         take_over(x, node.outputs[0])
         build.drop()
-        made = f"one {kernel.shape[2]}x{kernel.shape[3]} Conv to {kernel.shape[0]} channels"
-        made += f" and DepthToSpace {common}" if common > 1 else ""
+        change = f"one {kernel.shape[2]}x{kernel.shape[3]} Conv to {kernel.shape[0]} channels"
+        change += f" and DepthToSpace {common}" if common > 1 else ""
         return Edit(
             self.name,
             (node.name,),
-            "; ".join([*what, made]),
+            "; ".join([*changes, change]),
             "the target supports only square strides, symmetric pads and square output_padding of ConvTranspose",
         )
 

@@ -1,4 +1,4 @@
-"""Runs rewrites: where the target's rules ask for them, in order, until nothing changes."""
+"""Runs rewrites in order, at the nodes with findings that they remove, until nothing changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.graph.nodes import forget_names
 from pipeline.graph.shapes import LazyShapes, forget_shapes, keep_shapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite, always
+from pipeline.rewrites.base import Edit, Needed, Outcome, Refusal, Rewrite, always
 from pipeline.support.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ MAX_ROUNDS = 50
 """Rounds after which a set of rewrites that still changes the graph is reported as a bug."""
 
 
-class Faults:
-    """What a target's rules find in a graph, as `write` would write it: the codes by node.
+class FindingsByNode:
+    """The codes of a target's findings in a graph, as `write` would write it, by node.
 
-    The rules are evaluated when first asked, once per round of rewriting, so that lowering takes time that grows
-    with the nodes. What an edit of the round touched counts as free of faults until the next.
+    The rules are evaluated on first use, once per round of rewriting, so that lowering takes time linear in the
+    nodes. Nodes that an edit of the round named count as free of findings until the next round.
     """
 
     def __init__(
@@ -33,21 +33,21 @@ class Faults:
         self._graph, self._target = graph, target
         self.written = written
         """The graph's file, once it was written."""
-        self._wanted = {code for rewrite in rewrites for code in rewrite.removes}
+        self._all_codes = {code for rewrite in rewrites for code in rewrite.removes}
         self._codes: dict[str, set[str]] | None = None
-        self._touched: set[str] = set()
+        self._edited: set[str] = set()
 
-    def touched(self, edits: Iterable[Edit]) -> None:
-        """Let what these edits named be free of faults."""
+    def mark_edited(self, edits: Iterable[Edit]) -> None:
+        """Treat the nodes that these edits name as free of findings."""
         for edit in edits:
-            self._touched.update(edit.nodes)
+            self._edited.update(edit.nodes)
 
-    def asked(self, rewrite: Rewrite) -> Asked:
-        """The question that a rewrite may ask of nodes."""
+    def needed_by(self, rewrite: Rewrite) -> Needed:
+        """The predicate that `Rewrite.apply` is given: `always` for a rewrite with its own reason."""
         if rewrite.reason:
             return always
-        wanted = set(rewrite.removes)
-        return lambda *nodes: any(wanted & self._of(node.name) for node in nodes)
+        codes = set(rewrite.removes)
+        return lambda *nodes: any(codes & self._of(node.name) for node in nodes)
 
     def _of(self, name: str) -> set[str]:
         if self._codes is None:
@@ -58,15 +58,15 @@ class Faults:
             if self.written is None:
                 self.written = family.write(self._graph, self._target)
             for finding in validate(
-                family.read(self.written), self._target, self._wanted, LazyShapes(self._graph).here
+                family.read(self.written), self._target, self._all_codes, LazyShapes(self._graph).here
             ):
                 self._codes.setdefault(finding.node, set()).add(finding.code)
-        return set() if name in self._touched else self._codes.get(name, set())
+        return set() if name in self._edited else self._codes.get(name, set())
 
 
 @dataclass(frozen=True)
 class Check:
-    """What comparing the graph before and after a rewrite showed: same, undone or not compared, and why."""
+    """The comparison of the graphs before and after a rewrite: same, undone or not compared, and why."""
 
     rewrite: str
     outcome: str
@@ -88,7 +88,7 @@ Compare = Callable[["gs.Graph", "gs.Graph"], tuple[str, str]]
 
 @dataclass
 class LoweringResult:
-    """All edits in the order made, the refusals that still hold at the end (deduplicated), and the checks."""
+    """All edits in order, the refusals that still hold at the end (without duplicates), and the checks."""
 
     edits: list[Edit] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
@@ -111,10 +111,10 @@ def run(
 ) -> LoweringResult:
     """Apply the rewrites, in order, again and again until a round changes nothing.
 
-    The target's rules are evaluated once per round, and ask for rewrites where they find fault (`Faults`). Dead
-    nodes are removed and the graph is sorted after each rewrite that changed it. With `compare`, what a rewrite
-    did is compared with the graph before it; where they differ it is undone and the rewrite left out. A rewrite
-    with `changes_numbers` is not compared. `written` is the graph's file, where that is known already.
+    The target's rules are evaluated once per round, and a rewrite is applied to nodes with findings that it
+    removes (`FindingsByNode`). Dead nodes are removed and the graph is sorted after each rewrite that changed it.
+    With `compare`, the graphs before and after a rewrite are compared; if they differ, it is undone and left out
+    from then on. A rewrite with `changes_numbers` is not compared. `written` is the graph's file, if known.
     """
     rewrites = tuple(rewrites)
     result = LoweringResult(written=written)
@@ -131,7 +131,7 @@ def _settle(
     undone: set[str] = set()
     for _ in range(MAX_ROUNDS):
         changed = False
-        faults = Faults(graph, target, rewrites, result.written)
+        findings = FindingsByNode(graph, target, rewrites, result.written)
         refusals: dict[Refusal, None] = {}
         keep_shapes(graph)
         for rewrite in rewrites:
@@ -139,11 +139,11 @@ def _settle(
                 continue
             before = graph.copy() if compare is not None else None
             forget_names(graph)
-            outcome = _applied(rewrite, graph, target, faults)
+            outcome = _applied(rewrite, graph, target, findings)
             edits = [o for o in outcome if isinstance(o, Edit)]
             refusals.update(dict.fromkeys(o for o in outcome if isinstance(o, Refusal)))
             if edits:
-                faults.touched(edits)
+                findings.mark_edited(edits)
                 settle(graph)
                 keep_shapes(graph)
                 if compare is not None and before is not None:
@@ -157,7 +157,7 @@ def _settle(
                         continue
                 changed = True
                 result.edits.extend(edits)
-        result.written = None if changed else faults.written
+        result.written = None if changed else findings.written
         if not changed:
             result.refusals = list(refusals)
             return
@@ -169,16 +169,16 @@ def _settle(
     )
 
 
-def _applied(rewrite: Rewrite, graph: gs.Graph, target: Target, faults: Faults) -> Outcome:
+def _applied(rewrite: Rewrite, graph: gs.Graph, target: Target, findings: FindingsByNode) -> Outcome:
     try:
-        return rewrite.apply(graph, target, faults.asked(rewrite))
+        return rewrite.apply(graph, target, findings.needed_by(rewrite))
     except (PipelineError, MemoryError, NameError, ImportError):
         raise
     except Exception as error:  # whatever a graph that no exporter writes leads to
-        told = " ".join(str(error).split())[:200]
+        message = " ".join(str(error).split())[:200]
         raise PipelineError(
             "not-handled",
-            f"the rewrite {rewrite.name} cannot handle this graph ({type(error).__name__}: {told})",
+            f"the rewrite {rewrite.name} cannot handle this graph ({type(error).__name__}: {message})",
             remedy=f"Skip that rewrite with --skip {rewrite.name}, and please report it with the output of -vv.",
         ) from error
 

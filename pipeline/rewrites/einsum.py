@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
-from pipeline.rewrites.base import Asked, Outcome, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -25,16 +25,16 @@ class Einsums(Rewrite):
     summary = "an Einsum of two tensors becomes Transpose and MatMul"
     removes = ("unknown-operator",)
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Einsum"):
-            if asked(node):
+            if needed(node):
                 outcome += self._rewrite(graph, node)
         return outcome
 
     def _rewrite(self, graph: gs.Graph, node: gs.Node) -> Outcome:
-        plan = matrix_product(n.text(node, "equation", ""))
-        if plan is None or len(node.inputs) != 2:
+        axis_orders = matrix_product(n.text(node, "equation", ""))
+        if axis_orders is None or len(node.inputs) != 2:
             return self.refuse(
                 node,
                 "einsum-no-product",
@@ -42,7 +42,7 @@ class Einsums(Rewrite):
                 "write it as MatMul, Transpose and Reshape in the network",
             )
         make = n.Builder(graph, node, self.name)
-        left, right, result = plan
+        left, right, result = axis_orders
         sides = [
             tensor if order == sorted(order) else make.op("Transpose", tensor, perm=order)
             for tensor, order in zip(node.inputs, (left, right), strict=True)
@@ -60,10 +60,10 @@ def matrix_product(equation: str) -> tuple[list[int], list[int], list[int]] | No
     [batch..., sum, column], and from [batch..., row, column] to the result's own. None for what is not one matrix
     product."""
     words = equation.replace(" ", "")
-    given, arrow, result = words.partition("->")
-    left, comma, right = given.partition(",")
+    operands, arrow, result = words.partition("->")
+    left, comma, right = operands.partition(",")
     letters = (left, right, result)
-    if not (arrow and comma) or not all(held.isalpha() and len(set(held)) == len(held) for held in letters):
+    if not (arrow and comma) or not all(term.isalpha() and len(set(term)) == len(term) for term in letters):
         return None
     batch = [letter for letter in result if letter in left and letter in right]
     summed = [letter for letter in left if letter in right and letter not in result]
@@ -71,9 +71,9 @@ def matrix_product(equation: str) -> tuple[list[int], list[int], list[int]] | No
     columns = [letter for letter in right if letter not in left]
     if [len(summed), len(rows), len(columns)] != [1, 1, 1] or set(result) != {*batch, *rows, *columns}:
         return None
-    made = [*batch, *rows, *columns]
+    product = [*batch, *rows, *columns]
     return (
         [left.index(letter) for letter in (*batch, *rows, *summed)],
         [right.index(letter) for letter in (*batch, *summed, *columns)],
-        [made.index(letter) for letter in result],
+        [product.index(letter) for letter in result],
     )

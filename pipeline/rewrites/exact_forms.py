@@ -15,7 +15,7 @@ import onnx
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -30,7 +30,7 @@ class ExactForms(Rewrite):
     summary = "nodes that the target misreads are written in a form that it reads correctly"
     removes = ("input-missing", "resize-size-short", "subtracted-sum", "product-and-number", "cast-to-bool")
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         shapes, edits = LazyShapes(graph), []
         changes = {
             "LayerNormalization": self._bias,
@@ -40,7 +40,7 @@ class ExactForms(Rewrite):
             "Cast": self._compared,
         }
         for node in n.nodes_of(graph, *changes):
-            if asked(node) and (what := changes[node.op](graph, node, shapes)):
+            if needed(node) and (what := changes[node.op](graph, node, shapes)):
                 edits.append(Edit(self.name, (node.name,), what, "the target misreads the other form"))
         return list(edits)
 
@@ -56,7 +56,7 @@ class ExactForms(Rewrite):
         sizes, shape = shapes.here.value(n.given(node, 3)), shapes.here.static(node.inputs[0])
         if sizes is None or shape is None or sizes.size != len(shape) or "axes" in node.attrs:
             return ""
-        scales = np.asarray([_scale(size, int(wanted)) for size, wanted in zip(shape, sizes, strict=True)])
+        scales = np.asarray([_scale(size, int(new_size)) for size, new_size in zip(shape, sizes, strict=True)])
         node.inputs = [node.inputs[0], n.empty(), n.Builder(graph, node, self.name).const(scales, "scales")]
         return "its sizes became scales"
 
@@ -66,10 +66,12 @@ class ExactForms(Rewrite):
         inner = n.producer(node.inputs[1] if left is not None else node.inputs[0])
         if (left is None) == (right is None) or inner is None or inner.op != "Add":
             return ""
-        held = [n.value(tensor) for tensor in inner.inputs]
-        if (held[0] is None) == (held[1] is None):
+        operands = [n.value(tensor) for tensor in inner.inputs]
+        if (operands[0] is None) == (operands[1] is None):
             return ""
-        constant, data = (held[0], inner.inputs[1]) if held[0] is not None else (held[1], inner.inputs[0])
+        constant, data = (
+            (operands[0], inner.inputs[1]) if operands[0] is not None else (operands[1], inner.inputs[0])
+        )
         make = n.Builder(graph, node, self.name)
         if left is not None:
             node.inputs = [make.const(left - constant, "difference", left.dtype), data]
@@ -82,11 +84,11 @@ class ExactForms(Rewrite):
         reader, width = n.only_consumer(graph, node.outputs[0]), shapes.here.of(node.outputs[0])
         if reader is None or reader.op not in ("Add", "Sub") or not width or not isinstance(width[-1], int):
             return ""
-        for place, tensor in enumerate(reader.inputs):
-            held = n.value(tensor)
-            if held is not None and held.size == 1:
-                full = np.full(max(width[-1], 2) if width[-1] > 1 else 1, held.reshape(()), held.dtype)
-                reader.inputs[place] = n.Builder(graph, reader, self.name).const(full, "array", held.dtype)
+        for position, tensor in enumerate(reader.inputs):
+            constant = n.value(tensor)
+            if constant is not None and constant.size == 1:
+                full = np.full(max(width[-1], 2) if width[-1] > 1 else 1, constant.reshape(()), constant.dtype)
+                reader.inputs[position] = n.Builder(graph, reader, self.name).const(full, "array", constant.dtype)
                 return "the number added after it became an array"
         return ""
 
@@ -101,9 +103,9 @@ class ExactForms(Rewrite):
         return "it tests whether the value is 0"
 
 
-def _scale(size: int, wanted: int) -> np.float32:
-    """The float32 scale nearest to wanted / size from which size * scale, rounded down in float32, is `wanted`."""
-    scale = np.float32(np.float32(wanted) / np.float32(size))
-    while math.floor(np.float32(size) * scale) < wanted:
+def _scale(size: int, new_size: int) -> np.float32:
+    """The float32 scale nearest to new_size / size for which floor(size * scale), in float32, is `new_size`."""
+    scale = np.float32(np.float32(new_size) / np.float32(size))
+    while math.floor(np.float32(size) * scale) < new_size:
         scale = np.nextafter(scale, np.float32(np.inf))
     return scale

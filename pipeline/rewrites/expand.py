@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.graph import nodes as n
 from pipeline.graph.shape import Contradiction, Shape, broadcast
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -31,7 +31,7 @@ class Expands(Rewrite):
     summary = "Expand in front of arithmetic is removed"
     reason = "arithmetic broadcasts small operands without it, at every picture size"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Expand"):

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of, has, parameter
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 from pipeline.rewrites.constants import kind_of
 
 if TYPE_CHECKING:
@@ -53,19 +53,21 @@ class Forms(Rewrite):
         "unknown-operator",
     )
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, *_FORMS):
             read = n.is_output(graph, node.outputs[0]) or node.outputs[0].outputs or len(node.outputs) > 1
-            if read and asked(node):
+            if read and needed(node):
                 outcome += _FORMS[node.op](graph, node, target, shapes)
         return outcome
 
 
 def _clip(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
     bounds = [parameter(node, name) for name in ("min", "max")]
-    if any(held is None and has(node, name) for held, name in zip(bounds, ("min", "max"), strict=True)):
+    if any(
+        bound_values is None and has(node, name) for bound_values, name in zip(bounds, ("min", "max"), strict=True)
+    ):
         make = n.Builder(graph, node, Forms.name)
         tensor, output = node.inputs[0], node.outputs[0]
         given = [n.given(node, 1), n.given(node, 2)]
@@ -74,7 +76,7 @@ def _clip(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) ->
             tensor = make.op(op, tensor, bound, out=output if index == len(steps) - 1 else None)
         make.drop()
         return Forms.edit(node, "became Max and Min", "its bounds are not constant")
-    low, high = (None if held is None else float(held.reshape(())) for held in bounds)
+    low, high = (None if bound_values is None else float(bound_values.reshape(())) for bound_values in bounds)
     if low is not None and high is not None and low > high:
         make = n.Builder(graph, node, Forms.name)
         make.op("Min", make.op("Max", node.inputs[0], low), high, out=node.outputs[0])
@@ -193,7 +195,7 @@ class NoOps(Rewrite):
     )
     reason = "one layer fewer"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Clip", "Concat", "Sum", "Mean", "Max", "Min", "Resize", "Unsqueeze"):
             what = self._clip(graph, node) if node.op == "Clip" else self._passes(graph, node)
@@ -203,9 +205,9 @@ class NoOps(Rewrite):
 
     def _clip(self, graph: gs.Graph, node: gs.Node) -> str:
         bounds = {name: parameter(node, name) for name in ("min", "max")}
-        if any(held is None and has(node, name) for name, held in bounds.items()):
+        if any(value is None and has(node, name) for name, value in bounds.items()):
             return ""
-        low, high = (None if held is None else float(held.reshape(())) for held in bounds.values())
+        low, high = (None if value is None else float(value.reshape(())) for value in bounds.values())
         low = None if low is None or low <= -LARGEST_FLOAT else low
         high = None if high is None or high >= LARGEST_FLOAT else high
         if low is None and high is None:

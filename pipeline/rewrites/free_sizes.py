@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes, infer
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -32,7 +32,7 @@ class FreeSizes(Rewrite):
     summary = "sizes of the picture in Resize and around group normalisation become ratios and copied sizes"
     reason = "no picture size in the graph, and no layers that compute one"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         sized = [node for node in n.nodes_of(graph, "Resize") if n.given(node, 3) is not None]
         norms = [pair for node in n.nodes_of(graph, "InstanceNormalization") if (pair := _around(graph, node))]
         if not target.can("declared-size-binds") or not (sized or norms):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -36,10 +36,10 @@ class Functions(Rewrite):
     summary = "trigonometric functions and rounding are composed of simpler operators for 1.0"
     removes = ("unknown-operator", "round-does-nothing")
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         for node in n.nodes_of(graph, *_RECIPES):
-            if not asked(node):
+            if not needed(node):
                 continue
             make = n.Builder(graph, node, self.name)
             result = _RECIPES[node.op](make, node.inputs[0])

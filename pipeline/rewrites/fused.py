@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.newer import gelu
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Outcome, Refusal, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Refusal, Rewrite
 from pipeline.rewrites.kernels import take_over
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ class FusedOperators(Rewrite):
     summary = "ONNX Runtime's fused operators become the standard operators that they were made from"
     removes = ("unknown-operator", "foreign-domain")
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         shapes = LazyShapes(graph)
         for node in list(graph.nodes):
-            if node.outputs and node.domain in _DOMAINS and asked(node):
+            if node.outputs and node.domain in _DOMAINS and needed(node):
                 outcome += self._lower(graph, node, shapes)
         return outcome
 
@@ -94,15 +94,15 @@ class FusedOperators(Rewrite):
                     "Use the model as it was exported.",
                 )
             ]
-        made = f"{node.op} became {', '.join(other.op for other in graph.nodes[before:])}"
+        change = f"{node.op} became {', '.join(other.op for other in graph.nodes[before:])}"
         take_over(x, result)
         build.drop()
-        return self.edit(node, made, _WHY)
+        return self.edit(node, change, _WHY)
 
     def _convolution(self, build: n.Builder, node: gs.Node) -> gs.Tensor | None:
         """Conv (+ the sum with input 3) or Gemm, then the activation."""
         activation = n.text(node, "activation")
-        attrs = {key: held for key, held in node.attrs.items() if not key.startswith("activation")}
+        attrs = {key: value for key, value in node.attrs.items() if not key.startswith("activation")}
         if activation and activation not in _ACTIVATIONS:
             return None
         plain = node.op.removeprefix("Fused")
@@ -122,8 +122,10 @@ class FusedOperators(Rewrite):
             "HardSigmoid": ("alpha", "beta"),
         }
         values: dict[str, Any] = dict(zip(names.get(activation, ()), parameters, strict=False))
-        held_attrs: dict[str, Any] = {key: float(held) for key, held in values.items() if held is not None}
-        return build.op(activation, x, **held_attrs)
+        activation_attrs: dict[str, Any] = {
+            key: float(value) for key, value in values.items() if value is not None
+        }
+        return build.op(activation, x, **activation_attrs)
 
     def _matmul(self, build: n.Builder, node: gs.Node, shapes: LazyShapes) -> gs.Tensor | None:
         """MatMul of transposed operands, times alpha; constants are transposed and scaled here."""
@@ -131,21 +133,21 @@ class FusedOperators(Rewrite):
             return None
         operands = []
         for tensor, flag in zip(node.inputs, ("transA", "transB"), strict=True):
-            held, rank = n.value(tensor), shapes.here.rank(tensor)
+            constant, rank = n.value(tensor), shapes.here.rank(tensor)
             if not node.attrs.get(flag):
                 operands.append(tensor)
-            elif held is not None:
-                operands.append(build.const(np.swapaxes(held, -1, -2), "transposed"))
+            elif constant is not None:
+                operands.append(build.const(np.swapaxes(constant, -1, -2), "transposed"))
             elif rank is None:
                 return None
             else:
                 operands.append(build.op("Transpose", tensor, perm=[*range(rank - 2), rank - 1, rank - 2]))
         alpha = float(node.attrs.get("alpha", 1.0))
-        held = n.value(operands[1])
-        if alpha != 1 and held is not None:
-            operands[1] = build.const(held * np.float32(alpha), "scaled")
+        constant = n.value(operands[1])
+        if alpha != 1 and constant is not None:
+            operands[1] = build.const(constant * np.float32(alpha), "scaled")
         x = build.op("MatMul", *operands)
-        return x if alpha == 1 or held is not None else build.op("Mul", x, build.const([alpha]))
+        return x if alpha == 1 or constant is not None else build.op("Mul", x, build.const([alpha]))
 
 
 _WHY = "the target does not have ONNX Runtime's own operators"

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Outcome, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -50,18 +50,18 @@ class GroupNorms(Rewrite):
     )
     after = ("constants",)
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, "InstanceNormalization"):
             around = (n.producer(node.inputs[0]), n.only_consumer(graph, node.outputs[0]))
-            if asked(node, *(other for other in around if other is not None)):
+            if needed(node, *(other for other in around if other is not None)):
                 outcome += self._reshaped(graph, node, shapes)
         for node in n.nodes_of(graph, "LayerNormalization"):
-            if asked(node):
+            if needed(node):
                 outcome += self._layer(graph, node, target, shapes)
         for node in n.nodes_of(graph, "MeanVarianceNormalization"):
-            if asked(node):
+            if needed(node):
                 outcome += self._mean_variance(graph, node, shapes)
         return outcome
 
@@ -71,19 +71,19 @@ class GroupNorms(Rewrite):
         if before is None or after is None or before.op not in _RESHAPING or after.op not in _RESHAPING:
             return []
         source = before.inputs[0]
-        whole, rows = shapes.here.of(source), shapes.here.of(node.inputs[0])
-        if whole is None or rows is None or len(whole) != 4 or len(rows) < 3:
+        shape, rows = shapes.here.of(source), shapes.here.of(node.inputs[0])
+        if shape is None or rows is None or len(shape) != 4 or len(rows) < 3:
             return []
-        channels, groups = whole[1], rows[1]
+        channels, groups = shape[1], rows[1]
         scale, bias = n.value(node.inputs[1]), n.value(node.inputs[2])
-        if channels is None or groups is None or rows[0] != whole[0] or channels % groups or scale is None:
+        if channels is None or groups is None or rows[0] != shape[0] or channels % groups or scale is None:
             return []
         if bias is None or not _returns(after, source, shapes):
             return []
         make = n.Builder(graph, node, self.name)
         epsilon = float(node.attrs.get("epsilon", 1e-5))
         result = _normalised(make, source, channels, groups, epsilon)
-        repeated = [np.repeat(held, channels // groups).reshape(1, -1, 1, 1) for held in (scale, bias)]
+        repeated = [np.repeat(values, channels // groups).reshape(1, -1, 1, 1) for values in (scale, bias)]
         result = _affine(make, result, *repeated)
         n.replace_output(result, after.outputs[0])
         make.drop()
@@ -114,8 +114,10 @@ class GroupNorms(Rewrite):
             if (scale.size != 1 or bias is not None) and size is None:
                 return self.refuse(node, _CODE, "it scales every pixel, and the picture's size is not declared")
             shape = None if size is None else (1, *size[1:])
-            held = [None if part is None else np.broadcast_to(part, shape or (1,)) for part in (scale, bias)]
-            result = _affine(make, result, held[0], held[1])
+            factors = [
+                None if values is None else np.broadcast_to(values, shape or (1,)) for values in (scale, bias)
+            ]
+            result = _affine(make, result, factors[0], factors[1])
         elif axis == rank - 1 and (rank == 4 or target.can("reduce-over-any-axis")):
             centred = source
             if _centres(node):
@@ -148,8 +150,8 @@ class GroupNorms(Rewrite):
             centred = make.op("Sub", source, make.op("Conv", source, average, kernel_shape=[1, 1]))
         variance = make.op("Conv", make.op("Mul", centred, centred), average, kernel_shape=[1, 1])
         result = make.op("Div", centred, make.op("Sqrt", make.op("Add", variance, epsilon)))
-        held = [None if part is None else part.reshape(1, -1, 1, 1) for part in (scale, bias)]
-        result = _affine(make, result, held[0], held[1])
+        factors = [None if values is None else values.reshape(1, -1, 1, 1) for values in (scale, bias)]
+        result = _affine(make, result, factors[0], factors[1])
         n.replace_output(result, after.outputs[0])
         make.drop()
         return self.edit((before.name, node.name, after.name), "composed over the channels of each pixel", _WHY)
@@ -177,8 +179,8 @@ def _centres(node: gs.Node) -> bool:
 
 def _returns(after: gs.Node, source: gs.Tensor, shapes: LazyShapes) -> bool:
     """Whether the reshape behind gives the source's shape again, at every picture size."""
-    wanted = n.given(after, 1)
-    maker = n.producer(wanted)
+    shape = n.given(after, 1)
+    maker = n.producer(shape)
     if maker is not None and maker.op == "Shape" and maker.inputs[0] is source:
         return True
     here = shapes.here.static(after.outputs[0])
@@ -199,8 +201,8 @@ def _normalised(
     Without `centre` no mean is taken away, and the mean square stands for the variance.
     """
     if groups == channels and not outside and centre:
-        held = (make.const(np.ones(channels), "ones"), make.const(np.zeros(channels), "zeros"))
-        return make.op("InstanceNormalization", source, *held, epsilon=epsilon)
+        parameters = (make.const(np.ones(channels), "ones"), make.const(np.zeros(channels), "zeros"))
+        return make.op("InstanceNormalization", source, *parameters, epsilon=epsilon)
     average = None
     if groups != channels:
         n.room(channels, channels, item=8)

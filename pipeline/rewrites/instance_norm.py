@@ -18,7 +18,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Outcome, Refusal, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Refusal, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -43,7 +43,7 @@ class FuseInstanceNorm(Rewrite):
     summary = "instance normalisation that an exporter decomposed becomes InstanceNormalization again"
     reason = "one fused layer instead of several, and no picture size in the graph"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         if not any(True for _ in n.nodes_of(graph, "ReduceMean", "GlobalAveragePool")):
             return outcome
@@ -56,13 +56,15 @@ class FuseInstanceNorm(Rewrite):
 
     def _divided(self, graph: gs.Graph, node: gs.Node, found: _Finder) -> Outcome:
         for centred, divisor in orders(node):
-            made = n.producer(centred)
+            subtraction = n.producer(centred)
             if found.shapes.rank(divisor) != 4 or found.shapes.rank(centred) != 4:
                 continue
-            if made is None or not any(source is made.inputs[0] for source in found.centred(centred)):
+            if subtraction is None or not any(
+                source is subtraction.inputs[0] for source in found.centred(centred)
+            ):
                 continue
             for spread in found.spread(divisor, inverse=node.op == "Mul"):
-                if spread.source is made.inputs[0]:
+                if spread.source is subtraction.inputs[0]:
                     return self._fuse(graph, node, spread, found, node.outputs[0])
         return []
 
@@ -80,12 +82,12 @@ class FuseInstanceNorm(Rewrite):
                 if not means or not found.is_mean(means[0], source):
                     continue
                 gamma, core = np.ones(1, np.float32), inverse
-                made = n.producer(inverse)
-                if made is not None and made.op == "Mul":
-                    for constant, rest in orders(made):
-                        held = found.per_channel(constant)
-                        if held is not None:
-                            gamma, core = held, rest
+                inverse_node = n.producer(inverse)
+                if inverse_node is not None and inverse_node.op == "Mul":
+                    for constant, rest in orders(inverse_node):
+                        factor = found.per_channel(constant)
+                        if factor is not None:
+                            gamma, core = factor, rest
                 for spread in found.spread(core, inverse=True):
                     if spread.source is source:
                         return self._fuse(graph, node, spread, found, node.outputs[0], gamma, beta)
@@ -137,16 +139,16 @@ def absorb(
 ) -> tuple[gs.Tensor, np.ndarray, np.ndarray, list[str]]:
     """Follow constant Mul and Add per channel behind `output`; where they end, and what they come to."""
     names: list[str] = []
-    for wanted in ("Mul", "Add"):
+    for operator in ("Mul", "Add"):
         reader = n.only_consumer(graph, output)
-        if reader is None or reader.op != wanted:
+        if reader is None or reader.op != operator:
             continue
-        held = next((_Finder.per_channel(other) for given, other in orders(reader) if given is output), None)
-        if held is None:
+        values = next((_Finder.per_channel(other) for operand, other in orders(reader) if operand is output), None)
+        if values is None:
             continue
-        if held.size not in (1, scale.size):
+        if values.size not in (1, scale.size):
             continue
-        scale, bias = (scale * held, bias) if wanted == "Mul" else (scale, bias + held)
+        scale, bias = (scale * values, bias) if operator == "Mul" else (scale, bias + values)
         names.append(reader.name)
         output = reader.outputs[0]
     return output, scale, bias, names
@@ -163,12 +165,12 @@ class _Spread:
 
 def spreads_of(lazy: LazyShapes, centred: gs.Tensor, root: gs.Tensor) -> list[_Spread]:
     """The deviations that `root` may be of what `centred` is, less its mean."""
-    found, made = _Finder(lazy), n.producer(centred)
-    if found.shapes.rank(root) != 4 or found.shapes.rank(centred) != 4 or made is None:
+    finder, subtraction = _Finder(lazy), n.producer(centred)
+    if finder.shapes.rank(root) != 4 or finder.shapes.rank(centred) != 4 or subtraction is None:
         return []
-    if not any(source is made.inputs[0] for source in found.centred(centred)):
+    if not any(source is subtraction.inputs[0] for source in finder.centred(centred)):
         return []
-    return [spread for spread in found.spread(root, inverse=False) if spread.source is made.inputs[0]]
+    return [spread for spread in finder.spread(root, inverse=False) if spread.source is subtraction.inputs[0]]
 
 
 class _Finder:
@@ -180,13 +182,13 @@ class _Finder:
     @staticmethod
     def per_channel(tensor: gs.Tensor) -> np.ndarray | None:
         """A constant that is one number, or one per channel of a rank 4 tensor, flat."""
-        held = n.value(tensor)
-        if held is None or held.dtype.kind != "f":
+        values = n.value(tensor)
+        if values is None or values.dtype.kind != "f":
             return None
-        if held.size == 1:
-            return held.reshape(-1)
-        whole = (1,) * (4 - held.ndim) + held.shape
-        return held.reshape(-1) if len(whole) == 4 and whole[1] == held.size else None
+        if values.size == 1:
+            return values.reshape(-1)
+        shape = (1,) * (4 - values.ndim) + values.shape
+        return values.reshape(-1) if len(shape) == 4 and shape[1] == values.size else None
 
     def _bases(self, tensor: gs.Tensor) -> list[gs.Tensor]:
         """The tensors whose pictures this tensor holds: itself, and the rank 4 one that was reshaped to it."""
@@ -223,8 +225,8 @@ class _Finder:
             if rank is None or not axes or min(axis % rank for axis in axes) < 2:
                 return []
             node = n.producer(rows)
-        held = self.shapes.of(rows)
-        return self._bases(rows) if held is not None and held[:2] == shape[:2] else []
+        rows_shape = self.shapes.of(rows)
+        return self._bases(rows) if rows_shape is not None and rows_shape[:2] == shape[:2] else []
 
     def is_mean(self, tensor: gs.Tensor, source: gs.Tensor) -> bool:
         """Whether `tensor` is the mean of `source` over height and width."""
@@ -264,9 +266,11 @@ class _Finder:
         if sources or node is None or node.op != "Mul":
             return sources
         for base, other in orders(node):
-            made = n.producer(other)
-            if made is not None and made.op == "Add":
-                other = next((given for given, shift in orders(made) if n.scalar(shift) is not None), other)
+            addition = n.producer(other)
+            if addition is not None and addition.op == "Add":
+                other = next(
+                    (operand for operand, shift in orders(addition) if n.scalar(shift) is not None), other
+                )
             twice = self.centred(other)
             sources += [source for source in self.centred(base) if any(source is x for x in twice)]
         return sources
@@ -289,7 +293,7 @@ class _Finder:
                 factor = n.scalar(constant)
                 if factor is not None and factor > 0:
                     scale = factor if node.op == "Mul" else 1.0 / factor
-                    found += [(source, held * scale) for source, held in self.variance(inner)]
+                    found += [(source, inner_factor * scale) for source, inner_factor in self.variance(inner)]
         return found
 
     def spread(self, tensor: gs.Tensor, inverse: bool) -> list[_Spread]:
@@ -310,9 +314,9 @@ class _Finder:
             return []
         radicand = node.inputs[0]
         found = [_Spread(source, factor, 0.0) for source, factor in self.variance(radicand)]
-        made = n.producer(radicand)
-        if not found and made is not None and made.op == "Add":
-            for inner, constant in orders(made):
+        addition = n.producer(radicand)
+        if not found and addition is not None and addition.op == "Add":
+            for inner, constant in orders(addition):
                 epsilon = n.scalar(constant)
                 if epsilon is not None and epsilon >= 0:
                     found += [_Spread(source, factor, epsilon) for source, factor in self.variance(inner)]
@@ -333,11 +337,11 @@ class InstanceNormInputs(Rewrite):
     removes = ("stale-feature-count", "input-not-constant", "optional-input-dropped")
     after = ("group-norm",)
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, "InstanceNormalization", "BatchNormalization"):
-            if not asked(node):
+            if not needed(node):
                 continue
             if node.op == "BatchNormalization":
                 outcome += self._stale(graph, node)
@@ -373,7 +377,7 @@ class InstanceNormInputs(Rewrite):
 
     def _stale(self, graph: gs.Graph, node: gs.Node) -> Outcome:
         cause = _stale_cause(node.inputs[0])
-        if cause is None or any(n.value(held) is None for held in node.inputs[1:]):
+        if cause is None or any(n.value(tensor) is None for tensor in node.inputs[1:]):
             return []  # what is still to be folded may show that it is a group norm
         make = n.Builder(graph, node, self.name)
         node.inputs[0] = make.op("Mul", make.const([1.0], "one"), node.inputs[0], leaf="reset")
@@ -400,9 +404,9 @@ def _stale_cause(tensor: gs.Tensor) -> gs.Node | None:
 
 def _as_map(make: n.Builder, vector: gs.Tensor, channels: int, shapes: Shapes) -> gs.Tensor:
     """A tensor of one number per channel as [1, C, 1, 1], from before the Reshape that flattened it if it can."""
-    held = n.value(vector)
-    if held is not None:
-        return make.const(held.reshape(1, channels, 1, 1), "per_channel")
+    values = n.value(vector)
+    if values is not None:
+        return make.const(values.reshape(1, channels, 1, 1), "per_channel")
     node = n.producer(vector)
     while node is not None and node.op in _RESHAPING:
         if shapes.of(node.inputs[0]) == (1, channels, 1, 1):

@@ -60,8 +60,8 @@ def weights_and_bias(conv: gs.Node) -> tuple[np.ndarray, np.ndarray]:
     kernel = n.value(conv.inputs[1])
     assert kernel is not None
     bias = n.given(conv, 2)
-    held = np.zeros(kernel.shape[0], np.float32) if bias is None else n.value(bias)
-    return np.asarray(kernel), np.asarray(held)
+    values = np.zeros(kernel.shape[0], np.float32) if bias is None else n.value(bias)
+    return np.asarray(kernel), np.asarray(values)
 
 
 @dataclass(frozen=True)
@@ -193,11 +193,11 @@ def keep_pixels(build: n.Builder, x: gs.Tensor, factors: tuple[int, ...]) -> gs.
     return build.op("MaxPool", x, leaf="keep", kernel_shape=[1, 1], strides=[common, common], pads=[0, 0, 0, 0])
 
 
-def take_over(made: gs.Tensor, result: gs.Tensor) -> None:
-    """Let the node that makes `made` make `result` instead, the output of the node that is replaced."""
-    maker = made.inputs[0]
-    result.inputs.clear()
-    maker.outputs[0] = result
+def take_over(new: gs.Tensor, old: gs.Tensor) -> None:
+    """Let the producer of `new` produce `old` instead, the output of the node that is replaced."""
+    maker = new.inputs[0]
+    old.inputs.clear()
+    maker.outputs[0] = old
 
 
 def same_pads(

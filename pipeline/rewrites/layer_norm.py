@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import integers
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Outcome, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -30,7 +30,7 @@ class FuseLayerNorm(Rewrite):
     summary = "layer normalisation that is spelled out becomes LayerNormalization where the target has it"
     reason = "one layer instead of up to nine"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         if not target.accepts("LayerNormalization"):
             return outcome
@@ -44,8 +44,8 @@ class FuseLayerNorm(Rewrite):
             output, scale, names = _next(graph, output, "Mul", scale, names)
             output, bias, names = _next(graph, output, "Add", np.zeros(size), names)
             make = n.Builder(graph, node, self.name)
-            held = make.const(scale, "scale"), make.const(bias, "bias")
-            make.op("LayerNormalization", source, *held, axis=-1, epsilon=epsilon, out=output)
+            parameters = make.const(scale, "scale"), make.const(bias, "bias")
+            make.op("LayerNormalization", source, *parameters, axis=-1, epsilon=epsilon, out=output)
             outcome += self.edit(tuple(names), "became LayerNormalization", self.reason)
         return outcome
 
@@ -61,16 +61,16 @@ def _normalised(node: gs.Node, shapes: LazyShapes) -> tuple[gs.Tensor, float, in
         return None
     if not _is_mean(centred.inputs[1], source, len(shape)):
         return None
-    for place in (0, 1):
-        epsilon, variance = n.scalar(added.inputs[1 - place]), n.producer(added.inputs[place])
+    for position in (0, 1):
+        epsilon, variance = n.scalar(added.inputs[1 - position]), n.producer(added.inputs[position])
         if epsilon is None or epsilon <= 0 or variance is None or variance.op != "ReduceMean":
             continue
         square = n.producer(variance.inputs[0])
-        made = centred.outputs[0]
-        if square is None or not _is_mean(added.inputs[place], variance.inputs[0], len(shape)):
+        difference = centred.outputs[0]
+        if square is None or not _is_mean(added.inputs[position], variance.inputs[0], len(shape)):
             continue
-        powered = square.op == "Pow" and square.inputs[0] is made and n.scalar(square.inputs[1]) == 2
-        if powered or (square.op == "Mul" and all(tensor is made for tensor in square.inputs)):
+        powered = square.op == "Pow" and square.inputs[0] is difference and n.scalar(square.inputs[1]) == 2
+        if powered or (square.op == "Mul" and all(tensor is difference for tensor in square.inputs)):
             return source, epsilon, shape[-1]
     return None
 
@@ -97,12 +97,12 @@ def _next(
     if reader is None or reader.op != operator or len(reader.inputs) != 2:
         return output, values, names
     other = reader.inputs[1] if reader.inputs[0] is output else reader.inputs[0]
-    held = n.value(other)
+    constant = n.value(other)
     if (
-        held is None
-        or held.dtype.kind != "f"
-        or held.size not in (1, values.size)
-        or held.shape[-1:] != (held.size,)
+        constant is None
+        or constant.dtype.kind != "f"
+        or constant.size not in (1, values.size)
+        or constant.shape[-1:] != (constant.size,)
     ):
         return output, values, names
-    return reader.outputs[0], np.broadcast_to(held.reshape(-1), values.size), [*names, reader.name]
+    return reader.outputs[0], np.broadcast_to(constant.reshape(-1), values.size), [*names, reader.name]

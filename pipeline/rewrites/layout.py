@@ -18,7 +18,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
 from pipeline.graph.shape import Shape, Shapes
 from pipeline.graph.shapes import infer
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 from pipeline.rewrites.driver import run
 from pipeline.rewrites.remapping import MOVED, remap
 
@@ -71,7 +71,7 @@ class ChannelsLast(Rewrite):
         "graph"
     )
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         if not any(node.op in (*_RESHAPING, "Transpose") for node in graph.nodes):
             return []
         outcome: Outcome = []
@@ -111,8 +111,8 @@ def _channels_out(graph: gs.Graph, tensor: gs.Variable, shapes: Shapes) -> list[
     before = list(tensor.shape) if tensor.shape is not None else list(shape)
     inner = gs.Variable(n.fresh_name(graph, f"{tensor.name}/layout/channels_last"), np.float32, before)
     for reader in n.consumers(tensor):
-        reader.inputs = [inner if given is tensor else given for given in reader.inputs]
-    maker.outputs = [inner if made is tensor else made for made in maker.outputs]
+        reader.inputs = [inner if source is tensor else source for source in reader.inputs]
+    maker.outputs = [inner if output is tensor else output for output in maker.outputs]
     tensor.shape = [before[axis] for axis in TO_FIRST]
     name = n.fresh_name(graph, f"{tensor.name}/layout/Transpose")
     graph.nodes.append(gs.Node("Transpose", name, {"perm": list(TO_FIRST)}, [inner], [tensor]))
@@ -212,7 +212,7 @@ def _comes_from(tensor: gs.Tensor, shapes: Shapes) -> bool:
         if _perm(node, shapes) == TO_LAST:
             return True
         if node.op in MOVED:
-            behind += [given for given in node.inputs if n.value(given) is None]
+            behind += [source for source in node.inputs if n.value(source) is None]
     return False
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Refusal, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -32,10 +32,10 @@ class ShiftsBeforeConvolutions(Rewrite):
     summary = "adding a number in front of a zero-padded Conv becomes subtracting the negated number"
     removes = ("shift-before-padded-conv",)
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Add"):
-            if not asked(node):
+            if not needed(node):
                 continue
             constant = next((tensor for tensor in node.inputs if n.scalar(tensor) is not None), None)
             if constant is None or len(node.inputs) != 2:
@@ -44,8 +44,8 @@ class ShiftsBeforeConvolutions(Rewrite):
             if n.value(other) is not None:
                 continue
             make = n.Builder(graph, node, self.name)
-            held = np.asarray(n.value(constant))
-            make.op("Sub", other, make.const(-held, "shift"), out=node.outputs[0])
+            shift = np.asarray(n.value(constant))
+            make.op("Sub", other, make.const(-shift, "shift"), out=node.outputs[0])
             make.drop()
             why = "the addition would be fused into the bias without regard to the zeros at the borders"
             outcome.append(Edit(self.name, (node.name,), "became Sub of the negated number", why))
@@ -75,27 +75,27 @@ class ConstantsAlongWidth(Rewrite):
     summary = "adding or multiplying by a constant along the width next to a Conv becomes subtracting or dividing"
     removes = ("constant-along-width",)
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Add", "Mul"):
-            if not asked(node):
+            if not needed(node):
                 continue
             for constant, other in (tuple(node.inputs), tuple(reversed(node.inputs))):
-                held = n.value(constant)
-                if held is None or n.value(other) is not None or not _along_width(held):
+                values = n.value(constant)
+                if values is None or n.value(other) is not None or not _along_width(values):
                     continue
-                if held.size in _neighbouring_channels(node, other):
-                    outcome.append(self._replace(graph, node, held, other))
+                if values.size in _neighbouring_channels(node, other):
+                    outcome.append(self._replace(graph, node, values, other))
                 break
         return outcome
 
-    def _replace(self, graph: gs.Graph, node: gs.Node, held: np.ndarray, other: gs.Tensor) -> Edit | Refusal:
-        if node.op == "Mul" and np.any(held == 0):
+    def _replace(self, graph: gs.Graph, node: gs.Node, values: np.ndarray, other: gs.Tensor) -> Edit | Refusal:
+        if node.op == "Mul" and np.any(values == 0):
             reason = "its constant along the width would be read as one per channel, and contains zeros"
             return Refusal(self.name, "constant-along-width", node.name, node.op, reason)
         make = n.Builder(graph, node, self.name)
         operator = "Sub" if node.op == "Add" else "Div"
-        opposite = -held if node.op == "Add" else 1.0 / held.astype(np.float64)
+        opposite = -values if node.op == "Add" else 1.0 / values.astype(np.float64)
         make.op(operator, other, make.const(opposite.reshape(1, 1, 1, -1), "opposite"), out=node.outputs[0])
         make.drop()
         why = (
@@ -105,8 +105,8 @@ class ConstantsAlongWidth(Rewrite):
         return Edit(self.name, (node.name,), f"became {operator} with the inverse constant", why)
 
 
-def _along_width(held: np.ndarray) -> bool:
-    return held.size > 1 and held.shape[-1] == held.size and held.ndim in (1, 2, 4)
+def _along_width(values: np.ndarray) -> bool:
+    return values.size > 1 and values.shape[-1] == values.size and values.ndim in (1, 2, 4)
 
 
 def _neighbouring_channels(node: gs.Node, source: gs.Tensor) -> set[int]:
@@ -114,4 +114,4 @@ def _neighbouring_channels(node: gs.Node, source: gs.Tensor) -> set[int]:
     makers = [n.producer(source)]
     neighbours = [maker for maker in makers if maker is not None] + n.consumers(node.outputs[0])
     weights = [n.value(conv.inputs[1]) for conv in neighbours if conv.op == "Conv"]
-    return {size for held in weights if held is not None for size in held.shape[:2]}
+    return {size for kernel in weights if kernel is not None for size in kernel.shape[:2]}

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import pads_of
-from pipeline.rewrites.base import Asked, Outcome, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Rewrite
 from pipeline.rewrites.one_colour import REPEATING, planes
 
 if TYPE_CHECKING:
@@ -58,19 +58,23 @@ class LowContrast(Rewrite):
     summary = "the picture's mean is removed and biases are changed where instance normalisation cancels both"
     removes = (CODE,)
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         norms = list(n.nodes_of(graph, "InstanceNormalization"))
         outcome: Outcome = []
-        found = []
-        for norm in norms if asked(*norms) else ():  # the finding stands at the first of them, for all
+        convolutions = []
+        for norm in norms if needed(*norms) else ():  # the finding stands at the first of them, for all
             conv = n.producer(norm.inputs[0])
             if conv is None or conv.op not in ("Conv", "ConvTranspose"):
                 continue
             if n.only_consumer(graph, conv.outputs[0]) is norm:
-                found.append(conv)
+                convolutions.append(conv)
                 outcome += _picture(graph, conv, target)
-        held = planes(graph) if found else {}
-        biased = tuple(conv.name for conv in found if _set_bias(graph, conv, held.get(conv.outputs[0].name)))
+        values_of_planes = planes(graph) if convolutions else {}
+        biased = tuple(
+            conv.name
+            for conv in convolutions
+            if _set_bias(graph, conv, values_of_planes.get(conv.outputs[0].name))
+        )
         if biased:
             what = "its bias was changed" if len(biased) == 1 else f"{len(biased)} biases were changed"
             why = "the normalisation after it cancels any constant, and with a mean near 0 its variance is precise"
@@ -102,16 +106,16 @@ def _picture(graph: gs.Graph, conv: gs.Node, target: Target) -> Outcome:
         return []
     if weights.shape[1] * int(conv.attrs.get("group", 1)) > _MOST_CHANNELS or _adds_zeros(conv):
         return []
-    reader, place = conv, conv.inputs[0]
-    pad = n.producer(place)
+    reader, tensor = conv, conv.inputs[0]
+    pad = n.producer(tensor)
     if pad is not None and pad.op == "Pad":
         pads = pads_of(pad, 4)
         if pads is None or any((*pads[:2], *pads[4:6])) or n.text(pad, "mode", "constant") not in REPEATING:
             return []
-        if n.only_consumer(graph, place) is not conv:
+        if n.only_consumer(graph, tensor) is not conv:
             return []
-        reader, place = pad, pad.inputs[0]
-    if not _is_the_picture(graph, place):
+        reader, tensor = pad, pad.inputs[0]
+    if not _is_the_picture(graph, tensor):
         return []
     make = n.Builder(graph, reader, LowContrast.name)
     if target.can("native-instance-norm"):
@@ -120,11 +124,11 @@ def _picture(graph: gs.Graph, conv: gs.Node, target: Target) -> Outcome:
         scale, zeros = (
             make.const(np.full(channels, value), leaf) for value, leaf in ((_ROOT, "one"), (0, "zero"))
         )
-        made = make.op("InstanceNormalization", place, scale, zeros, leaf="centred", epsilon=_ROOT * _ROOT)
-        reader.inputs[0] = made
+        centred = make.op("InstanceNormalization", tensor, scale, zeros, leaf="centred", epsilon=_ROOT * _ROOT)
+        reader.inputs[0] = centred
     else:
-        mean = make.op("GlobalAveragePool", place, leaf="mean")
-        reader.inputs[0] = make.op("Sub", place, mean, leaf="centred")
+        mean = make.op("GlobalAveragePool", tensor, leaf="mean")
+        reader.inputs[0] = make.op("Sub", tensor, mean, leaf="centred")
     why = (
         "for pictures of low contrast: the normalisation after the convolution cancels the mean anyway, and "
         "without it the variance is precise"
@@ -142,8 +146,8 @@ def _is_the_picture(graph: gs.Graph, tensor: gs.Tensor) -> bool:
         maker = n.producer(tensor)
         if maker is None or maker.op not in _POINTWISE:
             return False
-        held = [other for other in maker.inputs if n.value(other) is None]
-        if len(held) != 1:
+        variables = [other for other in maker.inputs if n.value(other) is None]
+        if len(variables) != 1:
             return False
-        tensor = held[0]
+        tensor = variables[0]
     return True

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.graph import nodes as n
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 from pipeline.rewrites.free_sizes import shapes_at
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ class MixedChannels(Rewrite):
     summary = "a constant matrix times the channels of every pixel becomes a 1x1 Conv"
     reason = "a convolution runs at every size, and needs no reshapes"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
-        found = [held for node in n.nodes_of(graph, "MatMul") if (held := _around(graph, node))]
-        if not found:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
+        matches = [match for node in n.nodes_of(graph, "MatMul") if (match := _around(graph, node))]
+        if not matches:
             return []
         at = shapes_at(graph)
-        return [edit for held in found if (edit := self._convolution(graph, *held, at))]
+        return [edit for match in matches if (edit := self._convolution(graph, *match, at))]
 
     def _convolution(
         self, graph: gs.Graph, first: gs.Node, product: gs.Node, last: gs.Node, at: list[Shapes]

@@ -48,11 +48,11 @@ def planes(graph: gs.Graph) -> Planes:
     for node in sorted_nodes(graph):
         if node.domain in (None, "", "ai.onnx") and len(node.outputs) >= 1:
             with np.errstate(all="ignore"):
-                held = _of(node, found)
-            if not isinstance(held, str):
-                usable = held is None or bool(np.isfinite(held).all())
+                plane = _of(node, found)
+            if not isinstance(plane, str):
+                usable = plane is None or bool(np.isfinite(plane).all())
                 if usable:
-                    found[node.outputs[0].name] = held
+                    found[node.outputs[0].name] = plane
     return found
 
 
@@ -64,37 +64,37 @@ def _of(node: gs.Node, found: Planes) -> np.ndarray | str | None:
         return _NOT
     if node.op in _BINARY:
         return _binary(node, found)
-    given = found[node.inputs[0].name]
+    plane = found[node.inputs[0].name]
     if node.op in _SAME:
-        return given
+        return plane
     if node.op in _UNARY:
-        return None if given is None else _UNARY[node.op](given, node)
+        return None if plane is None else _UNARY[node.op](plane, node)
     if node.op == "Pad":
         pads = pads_of(node, 4)
         whole = pads is not None and not any((*pads[:2], *pads[4:6]))
-        return given if whole and n.text(node, "mode", "constant") in REPEATING else _NOT
+        return plane if whole and n.text(node, "mode", "constant") in REPEATING else _NOT
     if node.op == "InstanceNormalization":
         bias = n.value(n.given(node, 2))
         return None if bias is None else bias.reshape(-1).astype(np.float64)
     if node.op == "Conv":
-        return _convolved(node, given)
+        return _convolved(node, plane)
     return _NOT
 
 
 def _binary(node: gs.Node, found: Planes) -> np.ndarray | str | None:
-    made = n.producer(node.inputs[1])
-    averaged = made is not None and made.op == "GlobalAveragePool" and made.inputs[0] is node.inputs[0]
+    second = n.producer(node.inputs[1])
+    averaged = second is not None and second.op == "GlobalAveragePool" and second.inputs[0] is node.inputs[0]
     if node.op == "Sub" and averaged and node.inputs[0].name in found:
         return np.zeros(1)
     sides: list[np.ndarray | None] = []
     for tensor in node.inputs:
-        held = n.value(tensor)
-        if held is None:
+        constant = n.value(tensor)
+        if constant is None:
             if tensor.name not in found:
                 return _NOT
             sides.append(found[tensor.name])
-        elif held.size == 1 or (held.ndim in (3, 4) and held.shape[-3] == held.size):
-            sides.append(held.reshape(-1).astype(np.float64))
+        elif constant.size == 1 or (constant.ndim in (3, 4) and constant.shape[-3] == constant.size):
+            sides.append(constant.reshape(-1).astype(np.float64))
         else:
             return _NOT
     if sides[0] is None or sides[1] is None:
@@ -102,20 +102,20 @@ def _binary(node: gs.Node, found: Planes) -> np.ndarray | str | None:
     return _BINARY[node.op](sides[0], sides[1]) if len({1, sides[0].size, sides[1].size}) <= 2 else _NOT
 
 
-def _convolved(conv: gs.Node, given: np.ndarray | None) -> np.ndarray | str | None:
+def _convolved(conv: gs.Node, plane: np.ndarray | None) -> np.ndarray | str | None:
     weights, bias = n.value(n.given(conv, 1)), n.value(n.given(conv, 2))
     padded = any(n.ints(conv, "pads", ())) or n.text(conv, "auto_pad", "NOTSET").startswith("SAME")
     if padded or weights is None or weights.ndim != 4 or (bias is None and n.given(conv, 2) is not None):
         return _NOT
-    if given is None:
+    if plane is None:
         return None
     group = int(conv.attrs.get("group", 1))
-    inputs = np.broadcast_to(given, weights.shape[1] * group).reshape(group, 1, -1)
+    inputs = np.broadcast_to(plane, weights.shape[1] * group).reshape(group, 1, -1)
     taps = weights.astype(np.float64).sum(axis=(2, 3)).reshape(group, -1, weights.shape[1])
     sums = (taps * inputs).sum(axis=2).reshape(-1)
     return sums if bias is None else sums + bias.reshape(-1)
 
 
 def _bound(node: gs.Node, name: str) -> float:
-    held = parameter(node, name)
-    return {"min": -np.inf, "max": np.inf}[name] if held is None else float(held.reshape(()))
+    value = parameter(node, name)
+    return {"min": -np.inf, "max": np.inf}[name] if value is None else float(value.reshape(()))

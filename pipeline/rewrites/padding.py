@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, filler, pads_of
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 from pipeline.rewrites.kernels import narrow
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ class Paddings(Rewrite):
         "not-compiled",
     )
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Pad"):
-            if asked(node):
+            if needed(node):
                 outcome += self._pad(graph, node, shapes)
         return outcome
 
@@ -99,8 +99,8 @@ class Paddings(Rewrite):
         bias = np.full(total, value)
         bias[pads[1] : pads[1] + channels] = 0
         rest = [0 if axis in (1, 5) else pad for axis, pad in enumerate(pads)]
-        held = [make.const(weights, "weights"), make.const(bias, "bias")]
-        wide = make.op("Conv", node.inputs[0], *held, kernel_shape=[1, 1])
+        constants = [make.const(weights, "weights"), make.const(bias, "bias")]
+        wide = make.op("Conv", node.inputs[0], *constants, kernel_shape=[1, 1])
         if any(rest):
             wide = make.op("Pad", wide, pads=rest, mode="constant", value=value or None)
         n.replace_output(wide, node.outputs[0])
@@ -118,7 +118,7 @@ class MergedPads(Rewrite):
     summary = "zero pads are merged into the Conv after them, and consecutive pads are merged"
     reason = "one layer less"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Pad"):

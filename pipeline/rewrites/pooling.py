@@ -17,7 +17,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 from pipeline.rewrites.conv import STRIDE_LIMIT
 from pipeline.rewrites.kernels import keep_pixels, repeat_pixels, same_pads, take_over
 
@@ -79,11 +79,11 @@ class Pools(Rewrite):
         "not-compiled",
     )
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         shapes: Shapes | None = None
         for node in n.nodes_of(graph, "MaxPool", "AveragePool", "LpPool", "GlobalLpPool"):
-            if not asked(node):
+            if not needed(node):
                 continue
             if node.op.endswith("LpPool"):
                 outcome += self.refuse(node, "pool-unknown", f"{target.name} does not have {node.op}", _FIX)
@@ -127,12 +127,12 @@ class Pools(Rewrite):
             why = f"a {rank}-dimensional pool in this form has no equivalent here"
             return [*edits, *self.refuse(node, "pool-not-2d", why, _FIX)]
         shape = shapes.of(node.inputs[0]) or (None,) * 4
-        what = []
+        changes = []
         if mode in ("NOTSET", ""):
             pads = n.ints(node, "pads", (0, 0, 0, 0))
         else:
             pads, sizes = same_pads(node, kernel, shape[2:])
-            what.append(f"auto_pad {mode} became pads {list(pads)}, right for {sizes}")
+            changes.append(f"auto_pad {mode} became pads {list(pads)}, right for {sizes}")
         pool = _Pool(
             kernel,
             n.ints(node, "strides", unit),
@@ -143,16 +143,16 @@ class Pools(Rewrite):
             bool(node.attrs.get("count_include_pad", 0)) and node.op == "AveragePool" and any(pads),
         )
         build = n.Builder(graph, node, self.name)
-        refused = self._rewrite(build, node, pool, shape, what)
+        refused = self._rewrite(build, node, pool, shape, changes)
         if refused:
             return [*edits, *refused]
         why = (
             "the target ignores ceil_mode, dilations and count_include_pad, and swaps height and width of kernels"
         )
-        return [*edits, Edit(self.name, (node.name,), "; ".join(what), why)]
+        return [*edits, Edit(self.name, (node.name,), "; ".join(changes), why)]
 
     def _rewrite(
-        self, build: n.Builder, node: gs.Node, pool: _Pool, shape: tuple[int | None, ...], what: list[str]
+        self, build: n.Builder, node: gs.Node, pool: _Pool, shape: tuple[int | None, ...], changes: list[str]
     ) -> Outcome:
         """Make what takes the pool's place, and say in `what` what was done; refusals where that cannot be."""
         x, result = node.inputs[0], node.outputs[0]
@@ -160,31 +160,33 @@ class Pools(Rewrite):
             shape[2:] == pool.kernel and not any(pool.begins) and not any(pool.ends) and set(pool.dilations) == {1}
         )
         if whole:
-            what.append("a kernel of the whole map became a global pool")
+            changes.append("a kernel of the whole map became a global pool")
             build.op("Global" + node.op, x, out=result)
             build.drop()
             return []
         inside = pool.ends
         if pool.ceil:
-            refused = self._round_up(node, pool, shape, what)
+            refused = self._round_up(node, pool, shape, changes)
             if refused:
                 return refused
         if pool.counted:
             zeros = [min(old, new) for old, new in zip(inside, pool.ends, strict=True)]
             x = build.op("Pad", x, mode="constant", pads=[0, 0, *pool.begins, 0, 0, *zeros], value=0.0)
-            what.append("the counted pads became a Pad of zeros")
+            changes.append("the counted pads became a Pad of zeros")
             beyond = (pool.ends[0] - zeros[0], pool.ends[1] - zeros[1])
             pool.begins, pool.ends = (0, 0), beyond
         factors = _ratio(pool)
         if pool.square or factors is not None:
             if factors is not None and set(factors) != {1}:
                 x = repeat_pixels(build, x, factors)
-                what.append(f"kernel {list(pool.kernel)} became square on an input with repeated rows or columns")
+                changes.append(
+                    f"kernel {list(pool.kernel)} became square on an input with repeated rows or columns"
+                )
                 pool.kernel, pool.strides = (
-                    (held[0] * factors[0], held[1] * factors[1]) for held in (pool.kernel, pool.strides)
+                    (pair[0] * factors[0], pair[1] * factors[1]) for pair in (pool.kernel, pool.strides)
                 )
                 pool.begins, pool.ends = (
-                    (held[0] * factors[0], held[1] * factors[1]) for held in (pool.begins, pool.ends)
+                    (pair[0] * factors[0], pair[1] * factors[1]) for pair in (pool.begins, pool.ends)
                 )
             x = build.op(
                 node.op,
@@ -199,18 +201,18 @@ class Pools(Rewrite):
                     node, "stride-not-square", f"strides {list(pool.strides)} are too far apart", _FIX
                 )
             x = _shifted_max(build, x, pool)
-            what.append(f"kernel {list(pool.kernel)} became the Max of shifted Slices")
+            changes.append(f"kernel {list(pool.kernel)} became the Max of shifted Slices")
         else:
             channels = shape[1]
             if channels is None:
                 return self.refuse(node, "channels-unknown", "the number of its channels is not known", _FIX)
             x = _average(build, x, pool, channels)
-            what.append(f"kernel {list(pool.kernel)} became a depthwise Conv")
+            changes.append(f"kernel {list(pool.kernel)} became a depthwise Conv")
         take_over(x, result)
         build.drop()
         return []
 
-    def _round_up(self, node: gs.Node, pool: _Pool, shape: tuple[int | None, ...], what: list[str]) -> Outcome:
+    def _round_up(self, node: gs.Node, pool: _Pool, shape: tuple[int | None, ...], changes: list[str]) -> Outcome:
         """ceil_mode as pads at the end. Where kernel >= stride + end pad, stride - 1 more pixels make every size
         come out right: no window starts in them, and floor((x + s - 1) / s) = ceil(x / s)."""
         ends = list(pool.ends)
@@ -234,7 +236,7 @@ class Pools(Rewrite):
             return self.refuse(node, "ceil-mode-of-unknown-size", "its last window would omit pixels", _FIX)
         pool.ends, pool.ceil = (ends[0], ends[1]), False
         sizes = "the declared size" if exact else "every size"
-        what.append(f"ceil_mode became pads {[*pool.begins, *pool.ends]}, right for {sizes}")
+        changes.append(f"ceil_mode became pads {[*pool.begins, *pool.ends]}, right for {sizes}")
         return []
 
 

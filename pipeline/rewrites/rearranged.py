@@ -70,10 +70,10 @@ def _blocks(graph: gs.Graph, node: gs.Node, conv: gs.Node, size: int) -> bool:
     if not np.array_equal(np.tile(bias[:outputs], size * size), bias):
         return False
     make = n.Builder(graph, node, _NAME)
-    given = before.inputs[0] if folded and before is not None else conv.inputs[0]
-    held = [make.const(kernel, "weights"), make.const(bias[:outputs], "bias")]
+    source = before.inputs[0] if folded and before is not None else conv.inputs[0]
+    constants = [make.const(kernel, "weights"), make.const(bias[:outputs], "bias")]
     pads = list(n.ints(conv, "pads", (0, 0, 0, 0)))
-    make.op("Conv", given, *held, kernel_shape=[high, wide], strides=[1, 1], pads=pads, out=node.outputs[0])
+    make.op("Conv", source, *constants, kernel_shape=[high, wide], strides=[1, 1], pads=pads, out=node.outputs[0])
     make.drop()
     return True
 
@@ -110,7 +110,11 @@ def _enlarged(graph: gs.Graph, node: gs.Node, conv: gs.Node) -> bool:
     if taps == 2:
         cut = n.only_consumer(graph, node.outputs[0])
         spec = slice_spec(cut) if cut is not None and cut.op == "Slice" else None
-        if cut is None or spec is None or [list(held) for held in spec] != [[1, 1], [-1, -1], [2, 3], [1, 1]]:
+        if (
+            cut is None
+            or spec is None
+            or [list(constants) for constants in spec] != [[1, 1], [-1, -1], [2, 3], [1, 1]]
+        ):
             return False
         last = cut
     small = pad.inputs[0] if edges and pad is not None else conv.inputs[0]
@@ -119,9 +123,9 @@ def _enlarged(graph: gs.Graph, node: gs.Node, conv: gs.Node) -> bool:
     large = make.op("Resize", small, scales=[1.0, 1.0, 2.0, 2.0], **mode)
     if edges:
         large = make.op("Pad", large, pads=[0, 0, 1, 1, 0, 0, 1, 1], mode="edge")
-    held = [make.const(kernel, "weights"), make.const(bias[:outputs], "bias")]
+    constants = [make.const(kernel, "weights"), make.const(bias[:outputs], "bias")]
     own = [0] * 4 if edges else [1] * 4
-    make.op("Conv", large, *held, kernel_shape=[3, 3], strides=[1, 1], pads=own, out=last.outputs[0])
+    make.op("Conv", large, *constants, kernel_shape=[3, 3], strides=[1, 1], pads=own, out=last.outputs[0])
     make.drop()
     return True
 

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Refusal, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Refusal, Rewrite
 from pipeline.rewrites.constants import kind_of
 
 if TYPE_CHECKING:
@@ -47,17 +47,17 @@ class Reductions(Rewrite):
         "unknown-operator",
     )
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, *COMPOSED):
-            if asked(node):
+            if needed(node):
                 outcome += self._compose(graph, node, target)
         for node in n.nodes_of(graph, "LpNormalization"):
-            if asked(node):
+            if needed(node):
                 outcome += self._unit(graph, node, target)
         for node in n.nodes_of(graph, *PLAIN):
-            if asked(node) and kind_of(node.inputs[0]) not in ("i", "u"):
+            if needed(node) and kind_of(node.inputs[0]) not in ("i", "u"):
                 outcome += self._reduce(graph, node, target, shapes)
         return outcome
 
@@ -116,11 +116,11 @@ class Reductions(Rewrite):
                     pooled = make.op(operator, pooled, axes=[1], keepdims=1)
                 if not keep:
                     batch, channels = (shapes.here.of(source) or (None, None))[:2]
-                    wanted = [-1] if 1 in axes else [batch, -1] if batch else [-1, channels]
-                    if None in wanted:
+                    new_shape = [-1] if 1 in axes else [batch, -1] if batch else [-1, channels]
+                    if None in new_shape:
                         pooled = make.op("Flatten", pooled, axis=1)
                     else:
-                        pooled = make.op("Reshape", pooled, make.const(wanted, "shape", np.int64))
+                        pooled = make.op("Reshape", pooled, make.const(new_shape, "shape", np.int64))
                 n.replace_output(pooled, output)
                 make.drop()
                 size = shapes.here.of(source) if operator == "ReduceSum" and old else None
@@ -174,11 +174,11 @@ class Softmaxes(Rewrite):
     summary = "softmax gets an explicit axis, and over channels a form that every version computes correctly"
     removes = ("softmax-axis", "softmax-axis-warning")
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Softmax", "LogSoftmax"):
-            if not asked(node):
+            if not needed(node):
                 continue
             outcome += self._softmax(graph, node, target, shapes)
         return outcome

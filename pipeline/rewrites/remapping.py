@@ -95,13 +95,13 @@ def _everywhere(
     """All first `count` inputs are Transposes, or constants that are transposed here."""
     sources: list[gs.Tensor] = []
     for tensor in node.inputs[:count]:
-        held = n.value(tensor)
+        constant = n.value(tensor)
         source = _source(tensor)
-        if source is not None or tensor.is_empty() or (held is not None and held.size == 1):
+        if source is not None or tensor.is_empty() or (constant is not None and constant.size == 1):
             sources.append(tensor if source is None else source)
-        elif held is not None and held.ndim <= 4:
-            full = held.reshape((1,) * (4 - held.ndim) + held.shape)
-            sources.append(build.const(full.transpose(_LAST_TO_FIRST), "constant", held.dtype))
+        elif constant is not None and constant.ndim <= 4:
+            full = constant.reshape((1,) * (4 - constant.ndim) + constant.shape)
+            sources.append(build.const(full.transpose(_LAST_TO_FIRST), "constant", constant.dtype))
         elif set(shapes.static(tensor) or ()) == {1}:
             sources.append(tensor)
         else:
@@ -172,12 +172,12 @@ def _resize(build: n.Builder, node: gs.Node) -> bool:
     changed = {}
     for position in (2, 3):
         tensor = n.given(node, position)
-        held = n.value(tensor)
-        if tensor is None or (held is not None and held.size == 0):
+        values = n.value(tensor)
+        if tensor is None or (values is not None and values.size == 0):
             continue
-        if held is None or held.size != 4:
+        if values is None or values.size != 4:
             return False
-        changed[position] = build.const(held[list(_LAST_TO_FIRST)], "size", held.dtype)
+        changed[position] = build.const(values[list(_LAST_TO_FIRST)], "size", values.dtype)
     for position, tensor in changed.items():
         node.inputs[position] = tensor
     return bool(changed)

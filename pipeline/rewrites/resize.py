@@ -19,7 +19,7 @@ from pipeline.graph.forms import is_nearest_enlarging, scales_of
 from pipeline.graph.sampling import PROBE, Kernel
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Edit, Outcome, Rewrite
+from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 from pipeline.rewrites.kernels import nearest
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ class Resizes(Rewrite):
         "resize-tie",
     )
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, "Resize"):
-            if asked(node) and not _is_canonical(node):
+            if needed(node) and not _is_canonical(node):
                 outcome += self._resize(graph, node, shapes)
         return outcome
 
@@ -75,7 +75,7 @@ class Resizes(Rewrite):
         if found is None:
             reason = "its sizes are computed from the picture"
             return self.refuse(node, "resize-size-unknown", reason, "declare the picture's size")
-        scales, steady = found
+        scales, holds_everywhere = found
         if node.attrs.get("exclude_outside") and (kernel.mode == "cubic" or min(scales) < 1):
             # of two taps the one inside is the border pixel itself: enlarging linearly is the same
             return self.refuse(node, "resize-exclude-outside", "it weights its taps differently at the borders")
@@ -83,14 +83,14 @@ class Resizes(Rewrite):
             return self.refuse(node, "resize-antialias", "antialiased downscaling has no equivalent")
         if any(abs(scale - 1) > 1e-6 for scale in scales[:2]):
             return self.refuse(node, "resize-outer-axes", "it resizes the batch or the channels")
-        factors = [_whole(scale) if steady else None for scale in scales[2:]]
+        factors = [_whole(scale) if holds_everywhere else None for scale in scales[2:]]
         if factors == [1, 1]:
             return self.edit(node, "removed", "it resizes by 1") if n.bypass(graph, node) else []
         make = n.Builder(graph, node, self.name)
         if all(factor is not None for factor in factors):
-            made = self._whole_factors(make, node, kernel, factors, shapes)  # type: ignore[arg-type]
-            if made is not None:
-                tensor, what = made
+            grown = self._whole_factors(make, node, kernel, factors, shapes)  # type: ignore[arg-type]
+            if grown is not None:
+                tensor, what = grown
                 n.replace_output(tensor, node.outputs[0])
                 make.drop()
                 return self.edit(node, what, "correct at any picture size in every version")
@@ -115,17 +115,17 @@ class Resizes(Rewrite):
         patterns = [_pattern(kernel, 1 / k) for k in down]
         if down != [1, 1] and (channels is None or any(p is None for p in patterns)):
             return None
-        what: list[str] = []
+        changes: list[str] = []
         if up != [1, 1]:
             grown = _grow(make, source, kernel, up, channels)
             if grown is None:
                 return None
-            source, said = grown
-            what.append(said)
+            source, change = grown
+            changes.append(change)
         if down != [1, 1]:
             source = _shrink(make, source, patterns, down, channels)  # type: ignore[arg-type]
-            what.append("became a strided pool or depthwise convolution")
-        return source, ", ".join(what)
+            changes.append("became a strided pool or depthwise convolution")
+        return source, ", ".join(changes)
 
     def _gathered(
         self, make: n.Builder, node: gs.Node, kernel: Kernel, scales: list[float], shapes: LazyShapes
@@ -212,10 +212,10 @@ def _ratios(node: gs.Node, shapes: Shapes) -> list[float] | None:
     if sizes is None or shape is None or not sizes.size:
         return None
     for axis, size in zip(axes, sizes.reshape(-1), strict=True):
-        held = shape[axis]
-        if held is None:
+        input_size = shape[axis]
+        if input_size is None:
             return None
-        full[axis] = int(size) / held
+        full[axis] = int(size) / input_size
     return full
 
 
@@ -251,15 +251,16 @@ def _grow(
         return None
     linear = kernel.mode == "linear"
     native = Kernel("linear", "half_pixel") if linear else Kernel("nearest", "asymmetric", "floor")
-    wanted = [_pattern(native, k) for k in up]
-    if all(np.allclose(held, want) for held, want in zip(patterns, wanted, strict=True)):  # type: ignore[arg-type]
+    native_patterns = [_pattern(native, k) for k in up]
+    pairs = zip(patterns, native_patterns, strict=True)
+    if all(np.allclose(pattern, native_pattern) for pattern, native_pattern in pairs):  # type: ignore[arg-type]
         if not linear:
             return nearest(make, source, tuple(up)), "became nearest, rounded down"
         return make.op("Resize", source, scales=[1, 1, *up], **LINEAR), "became half-pixel linear with scales"
     if up[0] != up[1] or up[0] ** 2 > _MOST_PHASES or channels is None:
         return None
-    made = _phases(make, source, patterns, up[0], channels)  # type: ignore[arg-type]
-    return made, f"became {up[0] ** 2} phase convolutions and DepthToSpace"
+    tensor = _phases(make, source, patterns, up[0], channels)  # type: ignore[arg-type]
+    return tensor, f"became {up[0] ** 2} phase convolutions and DepthToSpace"
 
 
 def _shrink(
@@ -278,9 +279,15 @@ def _shrink(
     if any(pad for pair in pads for pad in pair):
         ends = [0, 0, pads[0][0], pads[1][0], 0, 0, pads[0][1], pads[1][1]]
         source = make.op("Pad", source, mode="edge", pads=ends)
-    held = make.const(np.broadcast_to(weights, (channels, 1, *weights.shape)), "weights")
+    kernel = make.const(np.broadcast_to(weights, (channels, 1, *weights.shape)), "weights")
     return make.op(
-        "Conv", source, held, kernel_shape=list(weights.shape), strides=list(down), group=channels, leaf="strided"
+        "Conv",
+        source,
+        kernel,
+        kernel_shape=list(weights.shape),
+        strides=list(down),
+        group=channels,
+        leaf="strided",
     )
 
 
@@ -300,9 +307,9 @@ def _phases(
                 for pattern, phase, low, high in zip(patterns, (row, column), before, after, strict=True)
             ]
             weights = np.outer(*kernels)
-            held = make.const(np.broadcast_to(weights, (channels, 1, *weights.shape)), "weights")
+            kernel = make.const(np.broadcast_to(weights, (channels, 1, *weights.shape)), "weights")
             shape = list(weights.shape)
-            parts.append(make.op("Conv", padded, held, kernel_shape=shape, group=channels, leaf="phase"))
+            parts.append(make.op("Conv", padded, kernel, kernel_shape=shape, group=channels, leaf="phase"))
     joined = make.op("Concat", *parts, axis=1)
     return make.op("DepthToSpace", joined, blocksize=scale)
 
@@ -318,7 +325,7 @@ class FuseUpsample(Rewrite):
     summary = "nearest upsampling written with Reshape and Concat or Expand becomes a Resize"
     reason = "one layer, and no picture size in the graph"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         shapes: Shapes | None = None
         for node in n.nodes_of(graph, "Reshape"):
@@ -348,11 +355,11 @@ def _repeats(node: gs.Node | None, shapes: Shapes) -> tuple[gs.Tensor, int] | No
         return None
     first = node.inputs[0]
     for tensor in node.inputs:
-        made = n.producer(tensor)
+        maker = n.producer(tensor)
         same = tensor is first or (
-            made is not None
-            and made.op == "Add"
-            and any(a is first and n.scalar(b) == 0 for a, b in (made.inputs, reversed(made.inputs)))
+            maker is not None
+            and maker.op == "Add"
+            and any(a is first and n.scalar(b) == 0 for a, b in (maker.inputs, reversed(maker.inputs)))
         )
         if not same:
             return None
@@ -387,9 +394,9 @@ def _expanded(last: gs.Node, copy: gs.Node, shapes: Shapes) -> Found:
     """[N, C, H, W] as [N, C, H, 1, W, 1], expanded to [N, C, H, m, W, k], as [N, C, m H, k W]."""
     thin, wide = shapes.static(copy.inputs[0]), shapes.static(copy.outputs[0])
     tensor, names = copy.inputs[0], [copy.name, last.name]
-    while (made := n.producer(tensor)) is not None and made.op in ("Reshape", "Unsqueeze"):
-        tensor = made.inputs[0]
-        names.append(made.name)
+    while (maker := n.producer(tensor)) is not None and maker.op in ("Reshape", "Unsqueeze"):
+        tensor = maker.inputs[0]
+        names.append(maker.name)
         if shapes.rank(tensor) == 4:
             break
     source = shapes.static(tensor)

@@ -17,7 +17,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, slice_spec
 from pipeline.graph.shape import Shape, Shapes
 from pipeline.graph.shapes import LazyShapes, infer
-from pipeline.rewrites.base import Asked, Outcome, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -44,7 +44,7 @@ class Shuffles(Rewrite):
     summary = "pixel and channel shuffles become DepthToSpace, SpaceToDepth or Gather, without sizes in the graph"
     reason = "one layer of rank 4, and no picture size in the graph"
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         views: list[Shapes] = []
         for node in n.nodes_of(graph, "Transpose", "DepthToSpace", "Concat"):
@@ -68,14 +68,14 @@ class Shuffles(Rewrite):
         build = n.Builder(graph, node, self.name)
         match kind:
             case "crd" | "dcr":
-                made = self._grow(graph, build, source, source_reader, result, block, channels, kind)
+                change = self._grow(graph, build, source, source_reader, result, block, channels, kind)
             case "unshuffle" | "space-to-depth":
-                made = self._shrink(graph, build, source, result, block, channels, kind)
+                change = self._shrink(graph, build, source, result, block, channels, kind)
             case _:
                 picks = np.arange(block * channels).reshape(block, channels).T.reshape(-1)
-                made = self._reorder(graph, build, source, source_reader, result, picks)
+                change = self._reorder(graph, build, source, source_reader, result, picks)
         build.drop()
-        return self.edit(names, f"Reshape, Transpose, Reshape became {made}", _WHY)
+        return self.edit(names, f"Reshape, Transpose, Reshape became {change}", _WHY)
 
     def _grow(
         self,

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, slice_spec, split_sizes
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Outcome, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Rewrite
 from pipeline.rewrites.constants import kind_of
 from pipeline.rewrites.kernels import nearest
 
@@ -53,11 +53,11 @@ class Slices(Rewrite):
         "not-compiled",
     )
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         shapes = LazyShapes(graph)
         outcome: Outcome = []
         for node in n.nodes_of(graph, *_FORMS):
-            if asked(node) and kind_of(node.inputs[0]) not in ("i", "u"):
+            if needed(node) and kind_of(node.inputs[0]) not in ("i", "u"):
                 outcome += _FORMS[node.op](graph, node, shapes)
         return outcome
 
@@ -99,13 +99,13 @@ def _slice(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
 
 
 def _stepped_pool(
-    graph: gs.Graph, node: gs.Node, cut: tuple[list[int], list[int], list[int]], steps: dict[int, int]
+    graph: gs.Graph, node: gs.Node, bounds: tuple[list[int], list[int], list[int]], steps: dict[int, int]
 ) -> Outcome:
     """Every k-th row and column: MaxPool with kernel 1 and stride k; unequal strides after repeating rows."""
     make = n.Builder(graph, node, Slices.name)
     tensor, output = node.inputs[0], node.outputs[0]
-    if cut[2]:
-        tensor = make.op("Slice", tensor, starts=cut[0], ends=cut[1], axes=cut[2])
+    if bounds[2]:
+        tensor = make.op("Slice", tensor, starts=bounds[0], ends=bounds[1], axes=bounds[2])
     rows, columns = steps.get(2, 1), steps.get(3, 1)
     stride = math.lcm(rows, columns)
     if rows != columns:
@@ -137,9 +137,9 @@ def _stepped_gather(
         stop = max(end, -size - 1) if step < 0 else end
         n.room(size, item=8)
         indices.append((axis, np.arange(size)[slice(start, None if stop == -size - 1 else stop, step)]))
-    for position, (axis, held) in enumerate(indices):
+    for position, (axis, picks) in enumerate(indices):
         out = output if position == len(indices) - 1 else None
-        tensor = make.op("Gather", tensor, make.const(held, "indices", np.int64), axis=axis, out=out)
+        tensor = make.op("Gather", tensor, make.const(picks, "indices", np.int64), axis=axis, out=out)
     make.drop()
     note = " only for the declared picture size" if baked else ""
     return Slices.edit(

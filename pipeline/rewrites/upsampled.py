@@ -53,7 +53,7 @@ def apply(graph: gs.Graph, place: str) -> Edit:
     border = -(-parts.edge // factor)
     if border:
         small = make.op("Pad", small, pads=[0, 0, border, border, 0, 0, border, border], mode="edge")
-    # The small, padded picture would be enlarged by `border * factor` pixels at each side; `edge` are wanted.
+    # The padded small picture is enlarged by `border * factor` pixels at each side, of which `edge` are needed.
     pad = taps - 1 - (parts.zeros or parts.edge) + border * factor
     weights = make.const(_spread(kernel, factor), "weights")
     make.op(

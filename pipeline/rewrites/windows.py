@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Asked, Outcome, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -33,17 +33,19 @@ class Windows(Rewrite):
     summary = "LRN and Col2Im become convolutions with constant weights"
     removes = ("main-thread", "unknown-operator")
 
-    def apply(self, graph: gs.Graph, target: Target, asked: Asked) -> Outcome:
+    def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         shapes = LazyShapes(graph)
         for node in n.nodes_of(graph, "LRN", "Col2Im"):
-            if not asked(node):
+            if not needed(node):
                 continue
             make = n.Builder(graph, node, self.name)
-            done = _normalised(make, node, shapes) if node.op == "LRN" else _put_back(make, node, shapes)
-            if done:
+            change = _normalised(make, node, shapes) if node.op == "LRN" else _put_back(make, node, shapes)
+            if change:
                 make.drop()
-                outcome += self.edit(node, done, f"{target.name} runs {node.op} not at all, or on the main thread")
+                outcome += self.edit(
+                    node, change, f"{target.name} runs {node.op} not at all, or on the main thread"
+                )
         return outcome
 
 

@@ -70,16 +70,16 @@ def validate(
     counts: dict[str, int] = defaultdict(int)
     for node in view.nodes:
         counts[node.op_type] += 1
-    told: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     for index, node in enumerate(view.nodes):
         facts = target.operators.get(node.op_type)
         for rule in facts.rules if facts is not None else ():
             if only is not None and rule.code not in only:
                 continue
             if rule.options.get("once"):
-                if (rule.code, node.op_type) in told:
+                if (rule.code, node.op_type) in reported:
                     continue
-                told.add((rule.code, node.op_type))
+                reported.add((rule.code, node.op_type))
             for hit in _guarded(kinds[rule.kind](view, node, rule)):
                 found.append((index, _finding(view, node, rule, hit, counts[node.op_type])))
     found.sort(key=lambda item: (item[1].severity.rank, item[0], item[1].code, str(item[1].where)))
@@ -117,20 +117,20 @@ _BY_SIZE = (
 )
 
 
-def _fix(view: View, node: onnx.NodeProto | None, hit: Hit, told: str) -> str:
+def _fix(view: View, node: onnx.NodeProto | None, hit: Hit, fix: str) -> str:
     """What to do: arithmetic on sizes is gone after the lowering, which knows them, whatever its operators are."""
-    if node is None or "build-unity" in told:
-        return told
-    made = [name for name in node.output if name]
-    arithmetic = bool(made) and all(name in view.sizes for name in made)
-    return _BY_SIZE if arithmetic or hit.values.get("tensor") in view.sizes else told
+    if node is None or "build-unity" in fix:
+        return fix
+    outputs = [name for name in node.output if name]
+    arithmetic = bool(outputs) and all(name in view.sizes for name in outputs)
+    return _BY_SIZE if arithmetic or hit.values.get("tensor") in view.sizes else fix
 
 
 def _finding(view: View, node: onnx.NodeProto | None, rule: Rule, hit: Hit, count: int = 1) -> Finding:
     from pipeline.validation.view import label, layer
 
-    told = codes()[rule.code]
-    reason = hit.reason or rule.reason or told["title"]
+    texts = codes()[rule.code]
+    reason = hit.reason or rule.reason or texts["title"]
     if rule.options.get("once") and count > 1:
         reason = f"{reason} ({count} nodes)"
     if rule.versions:
@@ -150,7 +150,7 @@ def _finding(view: View, node: onnx.NodeProto | None, rule: Rule, hit: Hit, coun
         severity=severity,
         target=view.target.name,
         reason=reason,
-        fix=_fix(view, None if rule.kind == "malformed" else node, hit, hit.fix or rule.fix or told["remedy"]),
+        fix=_fix(view, None if rule.kind == "malformed" else node, hit, hit.fix or rule.fix or texts["remedy"]),
         node=_text(label(node)) if node is not None else "",
         operator=_text(node.op_type) if node is not None else "",
         where=_text(hit.where),

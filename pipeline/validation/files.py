@@ -85,16 +85,16 @@ class Verdict:
         """What happens to the file in Unity, in a few words."""
         if self.error is not None:
             return f"cannot be read ({self.error.code})"
-        told = [_counted(severity, count) for severity, count in self.counts.items()]
+        parts = [_counted(severity, count) for severity, count in self.counts.items()]
         if self.waivers:
-            told.append(f"{len(self.waivers)} waived")
+            parts.append(f"{len(self.waivers)} waived")
         what = {
             "fails": "does not import or run",
             "wrong": "imports and computes something else",
             "warns": "computes correctly, the console warns",
             "right": "computes right",
         }[self.verdict]
-        return f"{what} ({', '.join(told)})" if told else what
+        return f"{what} ({', '.join(parts)})" if parts else what
 
     def failing(self, fail_on: Severity) -> list[Finding]:
         """The findings that are as bad as `fail_on` or worse, and not waived."""
@@ -193,8 +193,8 @@ def check_files(
         for name, findings in checked.findings.items():
             waived = {f: w for f in findings if (w := waiver_of(f, place, waivers)) is not None}
             used.update(waived.values())
-            told = checked.told.get(name, (None, None))
-            verdicts.append(Verdict(place, name, findings, waived, checked.lines, None, *told))
+            layers_and_cost = checked.layers_and_cost.get(name, (None, None))
+            verdicts.append(Verdict(place, name, findings, waived, checked.lines, None, *layers_and_cost))
     read = [verdict for verdict in verdicts if verdict.error is None]
     unused = tuple(
         waiver
@@ -234,17 +234,19 @@ def _expand(files: Iterable[Path]) -> Iterator[Path | PipelineError]:
 
 @dataclass(frozen=True)
 class _Checked:
-    """What one file came to, as it crosses from one process to another."""
+    """The result of checking one file, as it is passed between processes."""
 
     findings: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
     lines: dict[str, PythonLine] = field(default_factory=dict)
     error: dict[str, str] = field(default_factory=dict)
-    told: dict[str, tuple[Mapping[str, int] | None, Mapping[str, Any] | None]] = field(default_factory=dict)
-    """Layers and cost, by target."""
+    layers_and_cost: dict[str, tuple[Mapping[str, int] | None, Mapping[str, Any] | None]] = field(
+        default_factory=dict
+    )
+    """By target."""
 
 
-def _error(held: dict[str, str]) -> PipelineError:
-    return PipelineError(held["code"], held["message"], subject=held["subject"], remedy=held["remedy"])
+def _error(fields: dict[str, str]) -> PipelineError:
+    return PipelineError(fields["code"], fields["message"], subject=fields["subject"], remedy=fields["remedy"])
 
 
 def _check_all(paths: list[Path], targets: tuple[str, ...], measure: bool, jobs: int | None) -> list[_Checked]:
@@ -293,10 +295,10 @@ def _check_one(path: Path, targets: tuple[str, ...], measure: bool) -> _Checked:
         if measure:
             from pipeline.validation.visible import measured
 
-            findings = {name: measured(held, model, known.get(name)) for name, held in findings.items()}
-        told = {name: _cost(model, known.get(name)) for name in targets}
-    lines = _lines(model, {f.node for held in findings.values() for f in held if f.node})
-    return _Checked(findings, lines, told=told)
+            findings = {name: measured(of_target, model, known.get(name)) for name, of_target in findings.items()}
+        layers_and_cost = {name: _cost(model, known.get(name)) for name in targets}
+    lines = _lines(model, {f.node for of_target in findings.values() for f in of_target if f.node})
+    return _Checked(findings, lines, layers_and_cost=layers_and_cost)
 
 
 def _cost(model: onnx.ModelProto, target: Target) -> tuple[Mapping[str, int] | None, Mapping[str, Any] | None]:
@@ -307,12 +309,12 @@ def _cost(model: onnx.ModelProto, target: Target) -> tuple[Mapping[str, int] | N
         return None, None
 
 
-def _lines(model: onnx.ModelProto, wanted: set[str]) -> dict[str, PythonLine]:
-    if not wanted or not any(node.doc_string or node.metadata_props for node in model.graph.node):
+def _lines(model: onnx.ModelProto, names: set[str]) -> dict[str, PythonLine]:
+    if not names or not any(node.doc_string or node.metadata_props for node in model.graph.node):
         return {}
     from pipeline.validation.view import label
 
-    nodes = {name: node for node in model.graph.node if (name := label(node)) in wanted}
+    nodes = {name: node for node in model.graph.node if (name := label(node)) in names}
     return {name: line for name, node in sorted(nodes.items()) if (line := python_line(node)) is not None}
 
 

@@ -27,7 +27,7 @@ GRAPH_KINDS = graph_kind
 # ------------------------------------------------------------------------------------------------ form
 @graph_kind("unknown-operators")
 def _unknown(view: View, rule: Rule) -> Found:
-    functions = {held.name for held in view.model.functions}
+    functions = {function.name for function in view.model.functions}
     for node in view.nodes:
         if view.target.accepts(node.op_type) or node.op_type in functions:
             continue
@@ -38,7 +38,7 @@ def _unknown(view: View, rule: Rule) -> Found:
 
 @graph_kind("local-functions")
 def _functions(view: View, rule: Rule) -> Found:
-    functions = {held.name for held in view.model.functions}
+    functions = {function.name for function in view.model.functions}
     for node in view.nodes:
         if node.op_type in functions and not view.target.accepts(node.op_type):
             values = {
@@ -94,27 +94,22 @@ def _malformed(view: View, rule: Rule) -> Found:
     for name in view.outputs:
         if name not in known:
             yield None, Hit(f"the graph's output {name[:80]} is made by no node", name[:80])
-    for held in view.graph.input:
-        if any(dim.dim_value > 1 << 31 or dim.dim_value < -1 for dim in held.type.tensor_type.shape.dim):
-            yield None, Hit(f"the input {held.name[:80]} declares an impossible size", held.name[:80])
+    for value in view.graph.input:
+        if any(dim.dim_value > 1 << 31 or dim.dim_value < -1 for dim in value.type.tensor_type.shape.dim):
+            yield None, Hit(f"the input {value.name[:80]} declares an impossible size", value.name[:80])
     for tensor in view.graph.initializer:
         if problem := tensor_problem(tensor):
             yield None, Hit(f"the initializer {tensor.name[:80]} {problem}", tensor.name[:80])
     for node in view.nodes:
-        for held in node.attribute:
-            if held.HasField("t") and (problem := tensor_problem(held.t)):
-                yield node, Hit(f"the tensor in its attribute {held.name[:80]} {problem}", held.name[:80])
-            if held.ref_attr_name:
-                yield (
-                    node,
-                    Hit(
-                        f"its attribute {held.name[:80]} is taken from a function's, and it is in no function",
-                        held.name[:80],
-                    ),
-                )
-            whole = [held.i] if held.name in _COUNTS and not held.ints else held.ints
-            if held.name in _POSITIVE and any(size < 1 for size in whole):
-                yield node, Hit(f"its attribute {held.name} is {list(whole)[:8]}", held.name)
+        for entry in node.attribute:
+            key = entry.name[:80]
+            if entry.HasField("t") and (problem := tensor_problem(entry.t)):
+                yield node, Hit(f"the tensor in its attribute {key} {problem}", key)
+            if entry.ref_attr_name:
+                yield node, Hit(f"its attribute {key} is taken from a function's, and it is in no function", key)
+            values = [entry.i] if key in _COUNTS and not entry.ints else entry.ints
+            if key in _POSITIVE and any(size < 1 for size in values):
+                yield node, Hit(f"its attribute {key} is {list(values)[:8]}", key)
         for name in node.output:
             shape = view.shape(name) if name else None
             count = 1
@@ -132,19 +127,19 @@ def _malformed(view: View, rule: Rule) -> Found:
 
 @graph_kind("duplicate-names")
 def _duplicates(view: View, rule: Rule) -> Found:
-    made = Counter(name for node in view.nodes for name in node.output if name)
-    for name in sorted(name for name, count in made.items() if count > 1):
-        yield view.maker(name), Hit(f"{made[name]} outputs are called {name}", name)
+    counts = Counter(name for node in view.nodes for name in node.output if name)
+    for name in sorted(name for name, count in counts.items() if count > 1):
+        yield view.maker(name), Hit(f"{counts[name]} outputs are called {name}", name)
     stored = Counter(tensor.name for tensor in view.graph.initializer)
     for name in sorted(name for name, count in stored.items() if count > 1):
         yield None, Hit(f"{stored[name]} initializers are called {name}", name)
-    for name in sorted((set(view.initializers) | set(view.inputs)) & set(made)):
+    for name in sorted((set(view.initializers) | set(view.inputs)) & set(counts)):
         yield view.maker(name), Hit(f"{name} is an output of a node and an input or initializer too", name)
 
 
 @graph_kind("duplicate-metadata")
 def _metadata(view: View, rule: Rule) -> Found:
-    keys = Counter(held.key for held in view.model.metadata_props)
+    keys = Counter(entry.key for entry in view.model.metadata_props)
     for key in sorted(key for key, count in keys.items() if count > 1):
         yield None, Hit(f"the metadata key {key} occurs {keys[key]} times", key)
 
@@ -158,22 +153,22 @@ def _unsorted(view: View, rule: Rule) -> Found:
 
 @graph_kind("input-shapes")
 def _input_shapes(view: View, rule: Rule) -> Found:
-    for name, held in view.inputs.items():
-        if not held.type.tensor_type.HasField("shape"):
+    for name, value in view.inputs.items():
+        if not value.type.tensor_type.HasField("shape"):
             yield None, Hit(f"the input {name} declares no shape", name)
 
 
 @graph_kind("input-dtype")
 def _input_dtype(view: View, rule: Rule) -> Found:
-    for name, held in view.inputs.items():
-        if held.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+    for name, value in view.inputs.items():
+        if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
             yield None, Hit(f"the input {name} holds text, and tensors hold numbers", name)
 
 
 @graph_kind("input-rank")
 def _input_rank(view: View, rule: Rule) -> Found:
-    for name, held in view.inputs.items():
-        rank = len(held.type.tensor_type.shape.dim)
+    for name, value in view.inputs.items():
+        rank = len(value.type.tensor_type.shape.dim)
         if rank > rule.options["max"]:
             yield (
                 None,
@@ -183,8 +178,8 @@ def _input_rank(view: View, rule: Rule) -> Found:
 
 @graph_kind("unknown-dims")
 def _unknown_dims(view: View, rule: Rule) -> Found:
-    for name, held in view.inputs.items():
-        dims = held.type.tensor_type.shape.dim
+    for name, value in view.inputs.items():
+        dims = value.type.tensor_type.shape.dim
         unknown = [axis for axis, dim in enumerate(dims) if axis and dim.dim_value <= 0]
         if unknown:
             yield (
@@ -203,9 +198,9 @@ def _tensors(view: View) -> Iterator[tuple[onnx.NodeProto | None, onnx.TensorPro
         yield None, tensor
     for node in view.nodes:
         if node.op_type == "Constant":
-            held = attribute(node, "value")
-            if isinstance(held, onnx.TensorProto):
-                yield node, held
+            value = attribute(node, "value")
+            if isinstance(value, onnx.TensorProto):
+                yield node, value
 
 
 def _name(node: onnx.NodeProto | None, tensor: onnx.TensorProto) -> str:

@@ -35,7 +35,7 @@ def _same_size(view: View, node: onnx.NodeProto) -> str:
     dilations = attribute(node, "dilations", [1] * count)
     if min(len(strides), len(dilations)) < count or len(pads) < 2 * count or min(strides) < 1:
         return ""
-    told = "the size is the same here"
+    reason = "the size is the same here"
     for axis, size in enumerate(shape[2:]):
         if strides[axis] == 1:
             continue
@@ -46,14 +46,14 @@ def _same_size(view: View, node: onnx.NodeProto) -> str:
         extra = -(-span // strides[axis])
         if span % strides[axis] and extra * strides[axis] < size + pads[axis]:
             return ""
-        told = where if told == "the size is the same here" else told
-    return told
+        reason = where if reason == "the size is the same here" else reason
+    return reason
 
 
 def _natural_output_shape(view: View, node: onnx.NodeProto) -> str:
     """Whether a ConvTranspose's output_shape is what its pads give anyway."""
     shape, weight = view.shape(given(node, 0)), view.shape(given(node, 1))
-    wanted = attribute(node, "output_shape")
+    declared = attribute(node, "output_shape")
     if shape is None or weight is None or attribute(node, "auto_pad", "NOTSET") != "NOTSET":
         return ""
     spatial = [size for size in shape[2:] if size is not None]
@@ -70,7 +70,7 @@ def _natural_output_shape(view: View, node: onnx.NodeProto) -> str:
         ]
     except (IndexError, TypeError):
         return ""
-    return "it is what the pads give" if natural == wanted[-count:] else ""
+    return "it is what the pads give" if natural == declared[-count:] else ""
 
 
 def _flatten_same_shape(view: View, node: onnx.NodeProto) -> str:
@@ -92,8 +92,8 @@ def _average_mode(view: View, node: onnx.NodeProto) -> str:
 
 
 def _no_zero_in_shape(view: View, node: onnx.NodeProto) -> str:
-    wanted = view.value(given(node, 1))
-    return "the shape holds no 0" if wanted is not None and 0 not in wanted else ""
+    target = view.value(given(node, 1))
+    return "the shape holds no 0" if target is not None and 0 not in target else ""
 
 
 def _end_is_rank(view: View, node: onnx.NodeProto) -> str:

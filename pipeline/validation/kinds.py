@@ -98,8 +98,8 @@ def _folds(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     for index in rule.options["inputs"]:
         name = given(node, index)
         if name and name not in view.folds:
-            told = f"{name} does not follow from constants and static shapes"
-            yield Hit(told, f"input {index}", values={"tensor": name})
+            reason = f"{name} does not follow from constants and static shapes"
+            yield Hit(reason, f"input {index}", values={"tensor": name})
 
 
 @kind("optional-constant")
@@ -185,16 +185,16 @@ def _attribute_in(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
     beside = rule.options.get("error_beside", ())
     fails = any(reader.op_type in beside for reader in view.consumers(layer_output(node)))
     runs = "wrong_without_input" in rule.options and not given(node, rule.options["wrong_without_input"])
-    told = f"{name}={plain(value)} is not read{computed}"
-    yield Hit(told, name, Severity.ERROR if fails else Severity.WRONG if runs else None, values=values)
+    reason = f"{name}={plain(value)} is not read{computed}"
+    yield Hit(reason, name, Severity.ERROR if fails else Severity.WRONG if runs else None, values=values)
 
 
 @kind("attribute-length")
 def _attribute_length(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     name, value = rule.options["attribute"], attribute(node, rule.options["attribute"])
     if isinstance(value, list) and len(value) != rule.options["length"] and all(item == 1 for item in value):
-        told = f"{name}={plain(value)} is ignored; it is what is computed"
-        yield cosmetic(told, name, attribute=name, default=rule.options["default"])
+        reason = f"{name}={plain(value)} is ignored; it is what is computed"
+        yield cosmetic(reason, name, attribute=name, default=rule.options["default"])
 
 
 def _among(item: Any, allowed: list[Any]) -> bool:
@@ -219,11 +219,11 @@ def _attribute_required(view: View, node: onnx.NodeProto, rule: Rule) -> Iterato
 
 @kind("attribute-default")
 def _attribute_default(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    name, wanted = rule.options["attribute"], rule.options["target_default"]
-    onnx_default = rule.options["onnx_default"] if view.opset >= rule.options["since"] else wanted
+    name, expected = rule.options["attribute"], rule.options["target_default"]
+    onnx_default = rule.options["onnx_default"] if view.opset >= rule.options["since"] else expected
     value = attribute(node, name, onnx_default)
-    if value != wanted:
-        yield Hit(f"{name} is {value} for ONNX, {wanted} is computed", name)
+    if value != expected:
+        yield Hit(f"{name} is {value} for ONNX, {expected} is computed", name)
 
 
 @kind("square")
@@ -245,8 +245,8 @@ def _rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     if rule.options.get("axis_by_axis"):
         rank += max(0, len(attribute(node, "axes", [])) - 1)
-    written = rule.options.get("right_without", ())
-    if written and rank == 3 and all(attribute(node, key) is None for key in written):
+    allowed_at_rank_3 = rule.options.get("right_without", ())
+    if allowed_at_rank_3 and rank == 3 and all(attribute(node, key) is None for key in allowed_at_rank_3):
         return
     low, high = rule.options.get("min", 0), rule.options.get("max", 99)
     if low <= rank <= high:

@@ -78,11 +78,11 @@ class PythonLine:
 def python_line(node: onnx.NodeProto) -> PythonLine | None:
     """The innermost frame that is the user's own; of a library where there is no other; None without a trace."""
     frames: list[PythonLine] = []
-    for held in node.metadata_props:
-        if held.key == STACK_TRACE and isinstance(held.value, str):
+    for entry in node.metadata_props:
+        if entry.key == STACK_TRACE and isinstance(entry.value, str):
             frames = [
                 PythonLine(file, int(line), function.strip(), (code or "").strip())
-                for file, line, function, code in _TRACEBACK_FRAME.findall(held.value)
+                for file, line, function, code in _TRACEBACK_FRAME.findall(entry.value)
                 if len(line) < 10
             ]
             frames.reverse()

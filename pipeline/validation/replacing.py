@@ -13,8 +13,8 @@ _CONTROL_FLOW = frozenset(["If", "Loop", "Scan", "SequenceMap", "Optional", "Opt
 def replaced() -> dict[str, str]:
     """Operators that the lowering replaces, and by which rewrite; all their forms or those in use."""
     path = Path(__file__).resolve().parent / "replaced.json"
-    held = json.loads(path.read_text(encoding="utf-8"))
-    return {operator: rewrite for rewrite, operators in held.items() for operator in operators}
+    table = json.loads(path.read_text(encoding="utf-8"))
+    return {operator: rewrite for rewrite, operators in table.items() for operator in operators}
 
 
 def what_replaces(operator: str, domain: str) -> str:

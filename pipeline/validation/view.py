@@ -1,4 +1,4 @@
-"""A model as the rules look at it: who makes and who reads a tensor, what is constant, shapes, small values.
+"""A model indexed for the rules: producers and readers of tensors, what is constant, shapes, small values.
 
 Built once per model and target, in time linear in the nodes. Weights stay in the protobuf: only tensors of up to
 `SMALL` elements are ever turned into arrays.
@@ -31,7 +31,7 @@ _ELEMENT_LIMIT = 1024
 
 
 class View:
-    """A model seen with a target's eyes. Nothing in here raises on a malformed graph."""
+    """A model indexed for the rules of one target. No method raises on a malformed graph."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class View:
         graph: gs.Graph | None = None,
         own: Shapes | None = None,
     ) -> None:
-        """`graph` is the model as a graph, `own` what our inference says of it, where these are known already."""
+        """`graph` is the model as a graph and `own` its inferred shapes, if they are known already."""
         if graph is not None:
             self.__dict__["surgeon"] = graph
         if own is not None:
@@ -50,11 +50,11 @@ class View:
         self.graph = model.graph
         self.nodes = list(model.graph.node)
         self.opset = max(
-            (held.version for held in model.opset_import if held.domain in ("", "ai.onnx")), default=1
+            (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1
         )
         self.initializers = {tensor.name: tensor for tensor in self.graph.initializer}
-        self.inputs = {held.name: held for held in self.graph.input if held.name not in self.initializers}
-        self.outputs = [held.name for held in self.graph.output]
+        self.inputs = {value.name: value for value in self.graph.input if value.name not in self.initializers}
+        self.outputs = [value.name for value in self.graph.output]
         self.producer: dict[str, int] = {}
         self.readers: dict[str, list[tuple[int, int]]] = {}
         for index, node in enumerate(self.nodes):
@@ -103,7 +103,7 @@ class View:
             names = [name for name in node.input if name]
             if node.op_type == "Constant":
                 fixed.update(node.output)
-            elif any(held.type in (held.GRAPH, held.GRAPHS) for held in node.attribute):
+            elif any(attribute.type in (attribute.GRAPH, attribute.GRAPHS) for attribute in node.attribute):
                 continue
             elif (node.op_type in ("Shape", "Size") and names) or (
                 names and all(name in known or name in fixed for name in names)
@@ -145,7 +145,7 @@ class View:
 
     @cached_property
     def own(self) -> Shapes | None:
-        """What our own inference knows; None for a graph that is too odd."""
+        """The shapes that `pipeline.graph.infer` finds; None for a graph that it cannot read."""
         from pipeline.graph import infer
 
         if self.surgeon is None or len(self.order) < len(self.nodes):
@@ -159,12 +159,12 @@ class View:
         shapes: dict[str, Shape] = {}
         values: dict[str, np.ndarray] = {}
         kinds: dict[str, int] = {}
-        for name, held in self.inputs.items():
-            self._note(held, name, shapes, kinds)
-        for held in self.graph.value_info:
-            self._note(held, held.name, shapes, kinds)
-        for held in self._standard_inference():
-            self._note(held, held.name, shapes, kinds)
+        for name, value in self.inputs.items():
+            self._note(value, name, shapes, kinds)
+        for value in self.graph.value_info:
+            self._note(value, value.name, shapes, kinds)
+        for value in self._standard_inference():
+            self._note(value, value.name, shapes, kinds)
         if self.own is not None:
             shapes.update(self.own.known)
             values = self.own.values
@@ -174,8 +174,8 @@ class View:
         return shapes, values, kinds
 
     @staticmethod
-    def _note(held: onnx.ValueInfoProto, name: str, shapes: dict[str, Shape], kinds: dict[str, int]) -> None:
-        kind = held.type.tensor_type
+    def _note(value: onnx.ValueInfoProto, name: str, shapes: dict[str, Shape], kinds: dict[str, int]) -> None:
+        kind = value.type.tensor_type
         if kind.HasField("shape"):
             shapes[name] = tuple(
                 int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None
@@ -200,11 +200,11 @@ class View:
             ):
                 light.graph.initializer.append(tensor)
             else:
-                held = light.graph.value_info.add(name=tensor.name)
-                held.type.tensor_type.elem_type = tensor.data_type
-                held.type.tensor_type.shape.SetInParent()
+                value = light.graph.value_info.add(name=tensor.name)
+                value.type.tensor_type.elem_type = tensor.data_type
+                value.type.tensor_type.shape.SetInParent()
                 for size in tensor.dims:
-                    held.type.tensor_type.shape.dim.add(dim_value=size)
+                    value.type.tensor_type.shape.dim.add(dim_value=size)
         light.graph.node.extend(self.nodes[index] for index in self.order)
         try:
             inferred = infer_shapes(light)
@@ -240,7 +240,7 @@ class View:
             if maker is not None and maker.op_type == "Constant":
                 tensor = attribute(maker, "value")
                 if not isinstance(tensor, onnx.TensorProto):
-                    plain = next(
+                    literal = next(
                         (
                             attribute(maker, key)
                             for key in ("value_float", "value_floats", "value_int", "value_ints")
@@ -248,7 +248,7 @@ class View:
                         ),
                         None,
                     )
-                    return None if plain is None else np.asarray(plain)
+                    return None if literal is None else np.asarray(literal)
         if tensor is None:
             return self._inferred[1].get(name)
         if float(np.prod(tensor.dims, dtype=np.float64)) > SMALL or tensor.data_location == tensor.EXTERNAL:
@@ -273,21 +273,21 @@ class View:
         return found[0] if len(found) == 1 and name not in self.outputs else None
 
     def joins_later(self, node: onnx.NodeProto) -> bool:
-        """Whether what a node makes meets data that does not come from it: sizes must fit there.
+        """Whether data computed from a node is combined with other data, so that sizes must match there.
 
-        Looks at the `_NEARBY` next readers, which keeps graphs with many such nodes linear.
+        Looks at the next `_NEARBY` readers only, which keeps the time linear in the nodes.
         """
         readers: list[onnx.NodeProto] = []
-        made, todo = set(node.output), [node]
+        derived, todo = set(node.output), [node]
         while todo and len(readers) < _NEARBY:
             for name in todo.pop().output:
                 for reader in self.consumers(name):
                     readers.append(reader)
-                    if not made.issuperset(reader.output):
-                        made.update(reader.output)
+                    if not derived.issuperset(reader.output):
+                        derived.update(reader.output)
                         todo.append(reader)
         return any(
-            name and name not in made and name not in self.folds and (self.rank(name) or 0) > 1
+            name and name not in derived and name not in self.folds and (self.rank(name) or 0) > 1
             for reader in readers
             for name in reader.input
         )
@@ -312,10 +312,10 @@ def given(node: onnx.NodeProto, index: int) -> str:
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     """An attribute's value as Python data (text decoded, lists as lists), or the default."""
-    for held in node.attribute:
-        if held.name == name:
+    for entry in node.attribute:
+        if entry.name == name:
             try:
-                value = onnx.helper.get_attribute_value(held)
+                value = onnx.helper.get_attribute_value(entry)
             except Exception:  # an attribute without a type
                 return default
             if isinstance(value, bytes):

@@ -27,11 +27,11 @@ def measured(findings: Iterable[Finding], model: onnx.ModelProto, target: Target
     severities = {f.severity for f in findings}
     if Severity.WRONG not in severities or Severity.ERROR in severities:
         return findings
-    told = visible_error(model, target)
-    if not told:
+    error = visible_error(model, target)
+    if not error:
         return findings
     return tuple(
-        replace(finding, reason=f"{finding.reason} ({told})") if finding.severity == Severity.WRONG else finding
+        replace(finding, reason=f"{finding.reason} ({error})") if finding.severity == Severity.WRONG else finding
         for finding in findings
     )
 
@@ -53,11 +53,11 @@ def visible_error(model: onnx.ModelProto, target: Target) -> str:
             for value in model.graph.input
             if value.name not in constants
         }
-        asked = session(valid(model))
-        built = session(target.family.emulate(model.SerializeToString(), target))
+        reference = session(valid(model))
+        emulated = session(target.family.emulate(model.SerializeToString(), target))
         feed = {name: rng.random(shape, dtype=np.float32) for name, shape in shapes.items()}
-        expected = np.asarray(asked.run(None, feed)[0], dtype=np.float64)
-        result = np.asarray(built.run(None, feed)[0], dtype=np.float64)
+        expected = np.asarray(reference.run(None, feed)[0], dtype=np.float64)
+        result = np.asarray(emulated.run(None, feed)[0], dtype=np.float64)
     except (Exception, LimitReached):  # ONNX Runtime's many kinds, for graphs that nobody promised would run
         return ""
     if expected.shape != result.shape:

@@ -1,4 +1,4 @@
-"""The first node where two graphs part.
+"""The first node where two graphs diverge.
 
 `by_name` is for two forms of one graph, such as a file and its emulation: tensors of one name must be equal.
 `by_value` is for two graphs that ought to compute the same, such as a source and what was lowered from it: nodes
@@ -25,7 +25,7 @@ TOLERANCE = 1e-3
 computation stay below, and it is half of the half level of 255 that the proof allows."""
 _AT_ONCE = 64
 """Tensors that `by_name` fetches in one run: bounds its memory."""
-_TELLING = 16
+_DISTINCTIVE = 16
 """Elements that a tensor must have to be found only by its values; fewer agree by chance."""
 
 _OF_NORMS = frozenset(["GlobalAveragePool", "Mul", "ReduceMean", "Sub"])
@@ -36,8 +36,8 @@ _TYPES = {10: np.float16, 11: np.float64}
 Shape = tuple[int, ...]
 
 
-class Fed:
-    """A model that ONNX Runtime takes, with what goes into its one input: the shape that the model declares.
+class ModelWithInput:
+    """A model that ONNX Runtime runs, and the value of its one input, of the shape that the model declares.
 
     Local functions are inlined, so that all tensors are seen; tensors inside subgraphs (If, Loop) are not.
     """
@@ -51,7 +51,7 @@ class Fed:
         self.nodes = list(model.graph.node)
         self.makers = {name: place for place, node in enumerate(self.nodes) for name in node.output if name}
         constants = {tensor.name for tensor in model.graph.initializer}
-        image = next(held for held in model.graph.input if held.name not in constants)
+        image = next(entry for entry in model.graph.input if entry.name not in constants)
         self.input = image.name
         self.value = np.ascontiguousarray(value, _TYPES.get(image.type.tensor_type.elem_type, np.float32))
         self.output = model.graph.output[0].name
@@ -72,11 +72,11 @@ class Fed:
 
     def behind(self, names: Iterable[str], *, by_value: bool = False) -> set[str]:
         """The tensors that these depend on, and they themselves; `by_value` leaves out those that give a size."""
-        wanted = set(names)
+        needed = set(names)
         for node in reversed(self.nodes):
-            if wanted.intersection(node.output) and not (by_value and node.op_type in ("Shape", "Size")):
-                wanted.update(_read(node))
-        return wanted
+            if needed.intersection(node.output) and not (by_value and node.op_type in ("Shape", "Size")):
+                needed.update(_read(node))
+        return needed
 
     def readers(self, name: str) -> list[str]:
         """The nodes that read a tensor, as `operator name`."""
@@ -102,17 +102,17 @@ class Fed:
         """These tensors' values. Raises whatever ONNX Runtime raises."""
         import onnx
 
-        wanted = self.behind(names)
-        part = onnx.ModelProto()
-        part.CopyFrom(self.model)
-        del part.graph.node[:], part.graph.output[:], part.graph.value_info[:]
-        part.graph.node.extend(node for node in self.nodes if wanted.intersection(node.output))
-        part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-        return session(part).run(list(names), {self.input: self.value})
+        needed = self.behind(names)
+        subgraph = onnx.ModelProto()
+        subgraph.CopyFrom(self.model)
+        del subgraph.graph.node[:], subgraph.graph.output[:], subgraph.graph.value_info[:]
+        subgraph.graph.node.extend(node for node in self.nodes if needed.intersection(node.output))
+        subgraph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+        return session(subgraph).run(list(names), {self.input: self.value})
 
 
 @dataclass(frozen=True)
-class Parting:
+class Divergence:
     """The first node of A whose output is not B's, and what was still the same before it.
 
     `difference` is the largest absolute difference from the tensor of B that stands for it (`counterpart`), in
@@ -156,7 +156,7 @@ class Parting:
 
     @property
     def sentence(self) -> str:
-        """The parting in a line or two."""
+        """The divergence in a line or two."""
         words = [f"{self.operator} {self.node}"]
         if self.difference is not None and self.relative is not None:
             words.append(f"differs by up to {self.difference:.4g} ({self.relative:.2%} of its range)")
@@ -181,7 +181,7 @@ def label(node: onnx.NodeProto) -> str:
 # --- one graph in two forms -----------------------------------------------------------------------------------
 
 
-def by_name(a: Fed, b: Fed, tolerance: float = TOLERANCE) -> Parting | None:
+def by_name(a: ModelWithInput, b: ModelWithInput, tolerance: float = TOLERANCE) -> Divergence | None:
     """The first node, in the order of A's file, whose output in B differs or cannot be computed.
 
     All its inputs are then the same in both. Tensors that one of the two does not have are passed over: the node
@@ -193,9 +193,9 @@ def by_name(a: Fed, b: Fed, tolerance: float = TOLERANCE) -> Parting | None:
         for name in names:
             if isinstance(left[name], str) or not _numbers(left[name]):
                 continue
-            found = _parted(left[name], right[name], tolerance)
+            found = _diverged(left[name], right[name], tolerance)
             if found is not None:
-                return _parting(a, b, name, agreed, counterpart=name, **found)
+                return _divergence(a, b, name, agreed, counterpart=name, **found)
             agreed[name] = name
     return None
 
@@ -205,8 +205,8 @@ def _batches(names: list[str]) -> Iterator[list[str]]:
         yield names[start : start + _AT_ONCE]
 
 
-def _parted(left: Any, right: Any, tolerance: float) -> dict[str, Any] | None:
-    """How B's tensor differs, as fields of Parting; None where it does not."""
+def _diverged(left: Any, right: Any, tolerance: float) -> dict[str, Any] | None:
+    """How B's tensor differs, as fields of Divergence; None where it does not."""
     if isinstance(right, str):
         return {"shape_a": left.shape, "hint": f"B cannot compute it ({right})"}
     if not _numbers(right) or left.shape != right.shape:
@@ -226,25 +226,31 @@ def _parted(left: Any, right: Any, tolerance: float) -> dict[str, Any] | None:
     }
 
 
-def _parting(a: Fed, b: Fed, name: str, same: dict[str, str], **fields: Any) -> Parting:
+def _divergence(
+    a: ModelWithInput, b: ModelWithInput, name: str, same: dict[str, str], **fields: Any
+) -> Divergence:
     node = a.nodes[a.makers[name]]
     last = _before(a, name, same | {a.input: b.input})
     continues = tuple(b.readers(last[1])) if last is not None and fields.get("counterpart") != name else ()
-    agreed = sum(a.makers[held] < a.makers[name] for held in same)
-    return Parting(label(node), node.op_type, name, agreed, last, continues, **fields)
+    agreed = sum(a.makers[tensor] < a.makers[name] for tensor in same)
+    return Divergence(label(node), node.op_type, name, agreed, last, continues, **fields)
 
 
-def _before(a: Fed, name: str, same: dict[str, str]) -> tuple[str, str] | None:
+def _before(a: ModelWithInput, name: str, same: dict[str, str]) -> tuple[str, str] | None:
     """The last tensor that `name` depends on and that is in `same`, there and in B."""
     behind = a.behind([name])
     known = [a.input, *a.makers]
-    return next(((held, same[held]) for held in reversed(known) if held in behind and held in same), None)
+    return next(
+        ((tensor, same[tensor]) for tensor in reversed(known) if tensor in behind and tensor in same), None
+    )
 
 
 # --- two graphs -----------------------------------------------------------------------------------------------
 
 
-def by_value(a: Fed, b: Fed, *, outputs_agree: bool, tolerance: float = TOLERANCE) -> Parting | None:
+def by_value(
+    a: ModelWithInput, b: ModelWithInput, *, outputs_agree: bool, tolerance: float = TOLERANCE
+) -> Divergence | None:
     """The first node of A from which on B holds nothing that A computes.
 
     A tensor of A is found in B under its name, or else by its values among those with the same sizes in any order
@@ -252,36 +258,38 @@ def by_value(a: Fed, b: Fed, *, outputs_agree: bool, tolerance: float = TOLERANC
     where something computed from it is found again: B then only gets there another way. So the answer is the first
     tensor that is not found, and nothing made of it either.
     `outputs_agree` says whether the two outputs are the same picture, be it in different value ranges; then
-    nothing is named but what B lacks and does not need, which is None. All tensors are held in memory at once.
+    tensors that B lacks do not matter, and the answer is None. All tensors are in memory at the same time.
     """
-    left, right = _all(a), _all(b)
+    left, right = _float_tensors(a), _float_tensors(b)
     index: dict[tuple[int, ...], list[str]] = {}
     for name, value in right.items():
-        index.setdefault(_bag(value), []).append(name)
-    facts = {name: _facts(value) for name, value in right.items()}
+        index.setdefault(_sorted_sizes(value), []).append(name)
+    summaries = {name: _summary(value) for name, value in right.items()}
     same: dict[str, str] = {}
     missing: list[str] = []
     for name, value in left.items():
-        found = _find(name, value, right, index, facts, tolerance)
+        found = _find(name, value, right, index, summaries, tolerance)
         if found is None and value.ndim == 4 and a.only_normalised(name):
             found = _find_centred(value, right, b, tolerance)
         if found is not None:
             same[name] = found
-        elif _telling(value) or (name in right and right[name].shape == value.shape):
+        elif _is_distinctive(value) or (name in right and right[name].shape == value.shape):
             missing.append(name)
     if outputs_agree:
         same[a.output] = b.output
-    regained = a.behind(same, by_value=True)
-    lost = next((name for name in missing if name not in regained), None)
-    if lost is None:
+    recomputed = a.behind(same, by_value=True)
+    first_missing = next((name for name in missing if name not in recomputed), None)
+    if first_missing is None:
         return None
-    return _parting(a, b, lost, same, **_nearest(lost, left[lost], right, index, tolerance))
+    return _divergence(
+        a, b, first_missing, same, **_nearest(first_missing, left[first_missing], right, index, tolerance)
+    )
 
 
-def _all(fed: Fed) -> dict[str, np.ndarray]:
+def _float_tensors(model: ModelWithInput) -> dict[str, np.ndarray]:
     """The tensors of floating point numbers on the way from input to output, in the order of the nodes."""
-    names = [name for name in fed.makers if name in fed.from_input and name in fed.to_output]
-    values = fed.values(names)
+    names = [name for name in model.makers if name in model.from_input and name in model.to_output]
+    values = model.values(names)
     return {n: v for n, v in values.items() if not isinstance(v, str) and _numbers(v) and v.dtype.kind == "f"}
 
 
@@ -290,22 +298,24 @@ def _find(
     value: np.ndarray,
     right: dict[str, np.ndarray],
     index: dict[tuple[int, ...], list[str]],
-    facts: dict[str, np.ndarray],
+    summaries: dict[str, np.ndarray],
     tolerance: float,
 ) -> str | None:
     """The tensor of B that holds the same, in whatever order of axes; the one of the same name first."""
     if name in right and right[name].shape == value.shape and _same(value, right[name], tolerance):
         return name
-    if not _telling(value):
+    if not _is_distinctive(value):
         return None
-    mine, slack = _facts(value), tolerance * _range(value)
-    for other in index.get(_bag(value), ()):
-        if np.abs(facts[other] - mine).max() <= slack and _turned_same(value, right[other], tolerance):
+    summary, slack = _summary(value), tolerance * _range(value)
+    for other in index.get(_sorted_sizes(value), ()):
+        if np.abs(summaries[other] - summary).max() <= slack and _turned_same(value, right[other], tolerance):
             return other
     return None
 
 
-def _find_centred(value: np.ndarray, right: dict[str, np.ndarray], b: Fed, tolerance: float) -> str | None:
+def _find_centred(
+    value: np.ndarray, right: dict[str, np.ndarray], b: ModelWithInput, tolerance: float
+) -> str | None:
     """The tensor of B that only a normalisation reads and that differs by no more than a constant per channel."""
     centred = _centred(value)
     for name, other in right.items():
@@ -315,8 +325,8 @@ def _find_centred(value: np.ndarray, right: dict[str, np.ndarray], b: Fed, toler
 
 
 def _centred(value: np.ndarray) -> np.ndarray:
-    held = value.astype(np.float64)
-    return held - held.mean(axis=(2, 3), keepdims=True)
+    floats = value.astype(np.float64)
+    return floats - floats.mean(axis=(2, 3), keepdims=True)
 
 
 def _turned_same(value: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
@@ -340,13 +350,13 @@ def _nearest(
 ) -> dict[str, Any]:
     """B's tensor that most likely stands for this one: of the same name, or the nearest of the same shape."""
     if name in right:
-        return {"counterpart": name, **(_parted(value, right[name], tolerance) or {})}
-    alike = [other for other in index.get(_bag(value), ()) if right[other].shape == value.shape]
+        return {"counterpart": name, **(_diverged(value, right[name], tolerance) or {})}
+    alike = [other for other in index.get(_sorted_sizes(value), ()) if right[other].shape == value.shape]
     scaled = next((other for other in alike if _affine_hint(value, right[other], tolerance)), None)
     best = scaled or min(alike, key=lambda other: float(_gap(value, right[other]).max()), default=None)
     if best is None:
         return {"shape_a": value.shape}
-    return {"counterpart": best, **(_parted(value, right[best], tolerance) or {})}
+    return {"counterpart": best, **(_diverged(value, right[best], tolerance) or {})}
 
 
 # --- numbers --------------------------------------------------------------------------------------------------
@@ -365,9 +375,9 @@ def _numbers(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
 
 
-def _telling(value: np.ndarray) -> bool:
+def _is_distinctive(value: np.ndarray) -> bool:
     """Whether a tensor can be known by its values: enough of them, and not all the same."""
-    return value.size >= _TELLING and bool(np.ptp(value) > 0)
+    return value.size >= _DISTINCTIVE and bool(np.ptp(value) > 0)
 
 
 def _range(value: np.ndarray) -> float:
@@ -389,20 +399,24 @@ def _same(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
     return bool(_gap(a, b).max(initial=0) <= tolerance * _range(a))
 
 
-def _bag(value: np.ndarray) -> tuple[int, ...]:
+def _sorted_sizes(value: np.ndarray) -> tuple[int, ...]:
     return tuple(sorted(size for size in value.shape if size != 1))
 
 
-def _facts(value: np.ndarray) -> np.ndarray:
+def _summary(value: np.ndarray) -> np.ndarray:
     """Mean, smallest and largest value: the same in any order of elements."""
-    held = np.nan_to_num(value.astype(np.float64), posinf=0.0, neginf=0.0)
-    return np.array([held.mean(), held.min(), held.max()]) if held.size else np.zeros(3)
+    finite = np.nan_to_num(value.astype(np.float64), posinf=0.0, neginf=0.0)
+    return np.array([finite.mean(), finite.min(), finite.max()]) if finite.size else np.zeros(3)
 
 
 def _affine_hint(a: np.ndarray, b: np.ndarray, tolerance: float) -> str:
     """`B has scale * it + shift` where that is so within the tolerance, else nothing."""
     x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
-    if x.size < _TELLING or not (np.isfinite(x).all() and np.isfinite(y).all()) or not (np.ptp(x) and np.ptp(y)):
+    if (
+        x.size < _DISTINCTIVE
+        or not (np.isfinite(x).all() and np.isfinite(y).all())
+        or not (np.ptp(x) and np.ptp(y))
+    ):
         return ""
     centred = x - x.mean()
     scale = float(centred @ y / (centred @ centred))

@@ -1,4 +1,4 @@
-"""What the proof measures on a picture of low contrast, with the cure for it and without."""
+"""The proof's measurement on a picture of low contrast, with and without the rewrite `low-contrast`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def measure(
 ) -> dict[str, Any]:
     """The differences from `source` on the picture faded to white, at a size, as data.
 
-    `without` is the built graph without the cure (rewrite `low-contrast`), None where that changed nothing.
-    `mean_taken_off` is None where the cure was left out by choice. `levels` and `levels_without` are in 8-bit
+    `without` is the built graph without the rewrite `low-contrast`, None if that changed nothing.
+    `mean_taken_off` is None if the rewrite was skipped by an option. `levels` and `levels_without` are in 8-bit
     levels, rounded up to a step.
     """
     from pipeline.verify import pictures
@@ -40,15 +40,15 @@ def measure(
     faded = (1 - CONTRAST * (1 - shown)).astype(np.float32)
     expected = source(faded)
 
-    def off(made: Picture2Picture) -> float:
-        levels = difference(expected, made(faded), "low contrast").max_levels
+    def levels_off(run: Picture2Picture) -> float:
+        levels = difference(expected, run(faded), "low contrast").max_levels
         return next((step for step in _STEPS if levels <= step), _STEPS[-1])
 
     return {
         "contrast": CONTRAST,
         "height": size.height,
         "width": size.width,
-        "levels": off(candidate),
-        "levels_without": None if without is None else off(without),
+        "levels": levels_off(candidate),
+        "levels_without": None if without is None else levels_off(without),
         "mean_taken_off": mean_taken_off,
     }

@@ -32,11 +32,11 @@ def difference_picture(a: np.ndarray, b: np.ndarray) -> tuple[bytes, float | Non
     return pictures.png(np.concatenate([parts[0], white, parts[1], white, parts[2]], axis=3)), factor
 
 
-def against_bar(a: np.ndarray, b: np.ndarray, tolerance: float) -> bytes:
-    """PNG bytes of only the difference, in grey: white is `tolerance` levels of 255 and more, in sixteenths, down.
+def difference_map(a: np.ndarray, b: np.ndarray, tolerance: float) -> bytes:
+    """PNG bytes of the difference in grey, from black (none) to white (`tolerance` levels of 255 or more).
 
-    What is below a sixteenth is black, so that the order of additions, which depends on the processor, does not
-    show. Shapes and clamping as for `difference_picture`.
+    Rounded down to sixteenths, so that the order of additions, which depends on the processor, does not show.
+    Shapes and clamping as for `difference_picture`.
     """
     if a.shape != b.shape:
         raise ValueError(f"the pictures have shapes {a.shape} and {b.shape}")

@@ -37,7 +37,7 @@ def compare(before: gs.Graph, after: gs.Graph) -> tuple[str, str]:
     except Exception as error:
         return "different", f"ONNX Runtime does not accept the graph after it ({_line(error)})"
     reason = "ONNX Runtime does not run the graph before it"
-    missed = ""
+    failure = ""
     for size in (*SIZES, None):
         feeds = _noise(before, size)
         if feeds is None:
@@ -48,13 +48,13 @@ def compare(before: gs.Graph, after: gs.Graph) -> tuple[str, str]:
             reason = f"ONNX Runtime does not run the graph before it ({_line(error)})"
             continue
         try:
-            made = second.run(None, {held.name: feeds[held.name] for held in second.get_inputs()})
+            result = second.run(None, {value.name: feeds[value.name] for value in second.get_inputs()})
         except Exception as error:
-            missed = f"the graph after it does not run ({_line(error)})"
+            failure = f"the graph after it does not run ({_line(error)})"
             continue
-        off = _difference(expected, made)
-        return ("different", off) if off else ("same", "")
-    return ("different", missed) if missed else ("not compared", reason)
+        difference = _difference(expected, result)
+        return ("different", difference) if difference else ("same", "")
+    return ("different", failure) if failure else ("not compared", reason)
 
 
 def _open(graph: gs.Graph) -> onnxruntime.InferenceSession:
@@ -62,8 +62,8 @@ def _open(graph: gs.Graph) -> onnxruntime.InferenceSession:
     from pipeline.graph.runtime import free_size, session
 
     model = to_model(graph.copy())
-    for held in model.graph.output:
-        held.type.tensor_type.ClearField("shape")
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
     return session(free_size(model))
 
 
@@ -72,26 +72,28 @@ def _noise(graph: gs.Graph, size: Size | None) -> dict[str, np.ndarray] | None:
     generator = np.random.default_rng(0)
     feeds = {}
     for tensor in graph.inputs:
-        shape = [held if isinstance(held, int) and held > 0 else None for held in tensor.shape or ()]
+        shape = [dim if isinstance(dim, int) and dim > 0 else None for dim in tensor.shape or ()]
         if size is not None and len(shape) == 4:
             shape[2:] = size.hw
         if None in shape[1:]:
             return None
         kind = np.dtype(tensor.dtype or np.float32)
-        numbers = generator.uniform(0, 1, [held or 1 for held in shape])
+        numbers = generator.uniform(0, 1, [dim or 1 for dim in shape])
         feeds[tensor.name] = (numbers * (255 if kind.kind in "iu" else 1)).astype(kind)
     return feeds
 
 
-def _difference(expected: list[np.ndarray], made: list[np.ndarray]) -> str:
-    for wanted, got in zip(expected, made, strict=True):
-        if wanted.shape != got.shape:
-            return f"the output has the shape {got.shape} instead of {wanted.shape}"
-        wanted, got = wanted.astype(np.float64), got.astype(np.float64)
-        scale = np.abs(wanted[np.isfinite(wanted)]).max(initial=1.0)
-        if not np.allclose(got, wanted, rtol=0, atol=TOLERANCE * scale, equal_nan=True):
+def _difference(expected: list[np.ndarray], results: list[np.ndarray]) -> str:
+    for reference, result in zip(expected, results, strict=True):
+        if reference.shape != result.shape:
+            return f"the output has the shape {result.shape} instead of {reference.shape}"
+        reference, result = reference.astype(np.float64), result.astype(np.float64)
+        scale = np.abs(reference[np.isfinite(reference)]).max(initial=1.0)
+        if not np.allclose(result, reference, rtol=0, atol=TOLERANCE * scale, equal_nan=True):
             with np.errstate(invalid="ignore"):
-                return f"the output differs by {np.abs(got - wanted).max():.2g}, its values reach {scale:.2g}"
+                return (
+                    f"the output differs by {np.abs(result - reference).max():.2g}, its values reach {scale:.2g}"
+                )
     return ""
 
 

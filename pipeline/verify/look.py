@@ -21,7 +21,7 @@ def shown(camera: np.ndarray, picture: np.ndarray, strength: float = 1.0, keep_c
     differences from the camera. `strength` 0 is the camera's picture.
     """
     weights = np.reshape(LUMA, (1, 3, 1, 1))
-    luma = [np.sum(held * weights, axis=1, keepdims=True) for held in (camera, picture)]
+    luma = [np.sum(image * weights, axis=1, keepdims=True) for image in (camera, picture)]
     own = np.clip(camera + luma[1] - luma[0], 0, 1)
     colored = picture + (own - picture) * keep_colors
     return (camera + (colored - camera) * strength).astype(np.float32)

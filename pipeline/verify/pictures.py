@@ -21,10 +21,10 @@ NOISE_SEED = 20201
 def load(path: Path | None, height: int, width: int, channels: int = 3) -> np.ndarray:
     """A picture as (1, channels, height, width) float32, RGB 0..1 in exact 8-bit steps.
 
-    The centre of the file at `path` (None: the bundled photograph) with the wanted aspect, resized with a
-    bicubic filter. One channel is the average of red, green and blue, as Barracuda's `Tensor(texture, 1)`
-    makes it (TextureUtils.compute:101@3.0.0). Of other numbers the first three are the picture, and each further
-    one is the average, moved by eight pixels more: stand-ins for depth, a mask and the like.
+    The centre of the file at `path` (None: the bundled photograph), cropped to the aspect of height x width and
+    resized with a bicubic filter. One channel is the average of red, green and blue, as Barracuda's
+    `Tensor(texture, 1)` makes it (TextureUtils.compute:101@3.0.0). With more than three, the first three are the
+    picture and each further one is the average, shifted by eight pixels more: stand-ins for depth, a mask etc.
     Raises PipelineError `bad-picture` when Pillow cannot read the file.
     """
     from PIL import Image, ImageOps

@@ -148,8 +148,10 @@ def prove(
                 golden = image, expected
             result = candidate(image)
             if result.shape != expected.shape:
-                told = f"the output of the source is {_size(expected)}, that of the built graph {_size(result)}"
-                notes = (*notes, f"at {size} {told}")
+                sizes_differ = (
+                    f"the output of the source is {_size(expected)}, that of the built graph {_size(result)}"
+                )
+                notes = (*notes, f"at {size} {sizes_differ}")
                 differences.append(Difference(name, height, width, LEVELS, LEVELS, 0.0, (0, 0, 0)))
                 continue
             differences.append(difference(expected, result, name))

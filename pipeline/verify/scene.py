@@ -37,19 +37,19 @@ class Scene:
         from pipeline.validation.findings import Severity
 
         kinds, graph_kinds = kinds_of(self.view.target)
-        made = {tensor.name: node for node in self.graph.nodes for tensor in node.outputs}
+        producers = {tensor.name: node for node in self.graph.nodes for tensor in node.outputs}
         for rule in self.view.target.graph_rules:
             for proto, _ in graph_kinds[rule.kind](self.view, rule) if rule.code == code else ():
-                if proto is not None and layer(proto) in made:
-                    yield made[layer(proto)], rule
+                if proto is not None and layer(proto) in producers:
+                    yield producers[layer(proto)], rule
         for proto in self.view.nodes:
             facts = self.view.target.operators.get(proto.op_type)
             for rule in facts.rules if facts is not None else ():
-                if rule.code != code or layer(proto) not in made:
+                if rule.code != code or layer(proto) not in producers:
                     continue
                 for hit in kinds[rule.kind](self.view, proto, rule):
                     if (hit.severity or rule.severity) in (Severity.ERROR, Severity.WRONG):
-                        yield made[layer(proto)], rule
+                        yield producers[layer(proto)], rule
 
 
 Emulation = Callable[[Scene], None]

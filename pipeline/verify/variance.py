@@ -44,7 +44,7 @@ def _mean(make: n.Builder, tensor: gs.Tensor, axes: list[int]) -> gs.Tensor:
 
 
 def _per_channel(make: n.Builder, tensor: gs.Tensor, ones: list[int]) -> gs.Tensor:
-    held = n.value(tensor)
-    if held is not None:
-        return make.const(held.reshape(-1, *ones), "per_channel", held.dtype)
+    constant = n.value(tensor)
+    if constant is not None:
+        return make.const(constant.reshape(-1, *ones), "per_channel", constant.dtype)
     return make.op("Reshape", tensor, make.const([-1, *ones], "shape", np.int64))

@@ -1,4 +1,4 @@
-"""A model as one of two that are compared: found, read, fed."""
+"""A model as one of two that are compared: found, read, run."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path):
 
 def test_the_contract_is_around_what_runs(tmp_path):
     side = read_side("A", style_onnx(tmp_path / "n.onnx"), DECLARED)
-    fed = side.fed(picture())
-    assert fed.value.max() > 100
-    raw = fed.run([fed.output])[0]
-    assert np.allclose(side.paint(picture()), np.clip((raw + 1) / 2, 0, 1), atol=1e-6)
+    bound = side.with_input(picture())
+    assert bound.value.max() > 100
+    raw = bound.run([bound.output])[0]
+    assert np.allclose(side.run(picture()), np.clip((raw + 1) / 2, 0, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("target", [None, "barracuda-3.0"])
 def test_a_channels_last_network_is_fed_in_its_own_layout(channels_last, target):
     ranges = ReadOptions(input_range="0..1", output_range="0..1")
     side = read_side("B", channels_last, ranges, targets.get(target) if target else None)
-    assert side.fed(picture()).value.shape == (1, 16, 24, 3)
+    assert side.with_input(picture()).value.shape == (1, 16, 24, 3)
     expected = np.clip(picture() * np.array([2, 1, 1]).reshape(1, 3, 1, 1), 0, 1)
-    assert np.allclose(side.paint(picture()), expected, atol=1e-6)
+    assert np.allclose(side.run(picture()), expected, atol=1e-6)
 
 
 def test_an_output_of_undeclared_channels_keeps_those_it_has(tmp_path):
@@ -81,7 +81,7 @@ def test_an_output_of_undeclared_channels_keeps_those_it_has(tmp_path):
     )
     path = tmp_path / "mask.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4), path)
-    assert read_side("A", path, DECLARED).paint(picture()).shape == (1, 1, 16, 24)
+    assert read_side("A", path, DECLARED).run(picture()).shape == (1, 1, 16, 24)
 
 
 def test_a_file_in_the_dialect_of_barracuda_is_run(tmp_path):
@@ -89,10 +89,10 @@ def test_a_file_in_the_dialect_of_barracuda_is_run(tmp_path):
     model = onnx.load(style_onnx(tmp_path / "n.onnx"))
     model.opset_import[0].version = 10
     onnx.save(model, tmp_path / "dialect.onnx")
-    plain = read_side("A", tmp_path / "n.onnx", DECLARED).paint(picture())
+    plain = read_side("A", tmp_path / "n.onnx", DECLARED).run(picture())
     dialect = read_side("B", tmp_path / "dialect.onnx", DECLARED)
-    assert np.allclose(dialect.paint(picture()), plain, atol=1e-5)
-    assert dialect.fed(picture()).values(["painted"])["painted"].shape == (1, 3, 16, 24)
+    assert np.allclose(dialect.run(picture()), plain, atol=1e-5)
+    assert dialect.with_input(picture()).values(["painted"])["painted"].shape == (1, 3, 16, 24)
 
 
 def test_an_architecture_is_only_asked_of_a_state_dict(tmp_path):
@@ -115,4 +115,4 @@ def test_more_than_a_picture_is_refused(tmp_path):
     with pytest.raises(PipelineError) as caught:
         read_side("A", path, DECLARED)
     assert caught.value.code == "auxiliary-inputs"
-    assert read_side("A", path, DECLARED, planes=True).paint(np.zeros((1, 9, 16, 24), np.float32)).shape[1] == 9
+    assert read_side("A", path, DECLARED, planes=True).run(np.zeros((1, 9, 16, 24), np.float32)).shape[1] == 9

@@ -82,8 +82,8 @@ def apply(
     """
     edits: list[Edit] = []
     for _ in range(20):
-        asked = driver.Faults(graph, target, (rewrite,)).asked(rewrite) if found else base.always
-        outcome = rewrite.apply(graph, target, asked)
+        needed = driver.FindingsByNode(graph, target, (rewrite,)).needed_by(rewrite) if found else base.always
+        outcome = rewrite.apply(graph, target, needed)
         made = [entry for entry in outcome if isinstance(entry, Edit)]
         edits += made
         if not made:

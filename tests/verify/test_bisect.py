@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipeline import targets
 from pipeline.targets.barracuda.emulation import emulate
-from pipeline.verify.bisect import Fed, by_name, by_value
+from pipeline.verify.bisect import ModelWithInput, by_name, by_value
 from tests.networks import style_onnx
 
 SHAPE = (1, 3, 12, 16)
@@ -59,7 +59,7 @@ def changed(model: onnx.ModelProto, name: str, by: float) -> onnx.ModelProto:
 
 def on_target(model: onnx.ModelProto, target: str):
     value = noise()
-    return by_name(Fed(model, value), Fed(emulate(model, targets.get(target)), value))
+    return by_name(ModelWithInput(model, value), ModelWithInput(emulate(model, targets.get(target)), value))
 
 
 # --- one graph in two forms -----------------------------------------------------------------------------------
@@ -81,25 +81,25 @@ def test_align_corners_is_named(target):
         mode="linear",
         coordinate_transformation_mode="align_corners",
     )
-    parting = on_target(chain(resize, opset=13, s=np.array([1.0, 1, 2, 2])), target)
-    assert (parting.operator, parting.node, parting.tensor) == ("Resize", "bigger", "m")
-    assert parting.shape_a == parting.shape_b == (1, 4, 24, 32)
-    assert parting.difference > 0.01 and parting.relative > 0.01
-    assert (parting.agreed, parting.last) == (1, ("a", "a"))
+    divergence = on_target(chain(resize, opset=13, s=np.array([1.0, 1, 2, 2])), target)
+    assert (divergence.operator, divergence.node, divergence.tensor) == ("Resize", "bigger", "m")
+    assert divergence.shape_a == divergence.shape_b == (1, 4, 24, 32)
+    assert divergence.difference > 0.01 and divergence.relative > 0.01
+    assert (divergence.agreed, divergence.last) == (1, ("a", "a"))
 
 
 def test_an_old_linear_upsample_is_named():
     upsample = helper.make_node("Upsample", ["a", "s"], ["m"], mode="linear")
-    parting = on_target(chain(upsample, s=np.array([1.0, 1, 2, 2])), "barracuda-3.0")
-    assert (parting.operator, parting.node) == ("Upsample", "m")
+    divergence = on_target(chain(upsample, s=np.array([1.0, 1, 2, 2])), "barracuda-3.0")
+    assert (divergence.operator, divergence.node) == ("Upsample", "m")
 
 
 def test_strides_that_differ_are_named_with_both_shapes():
     conv = helper.make_node("Conv", ["a", "w3"], ["m"], name="tall", strides=[2, 1], kernel_shape=[1, 1])
-    parting = on_target(chain(conv, w3=np.eye(4).reshape(4, 4, 1, 1)), "barracuda-3.0")
-    assert (parting.node, parting.difference) == ("tall", None)
-    assert (parting.shape_a, parting.shape_b) == ((1, 4, 6, 16), (1, 4, 12, 8))
-    assert "has the shape 1x4x6x16 in A and 1x4x12x8 in B" in parting.sentence
+    divergence = on_target(chain(conv, w3=np.eye(4).reshape(4, 4, 1, 1)), "barracuda-3.0")
+    assert (divergence.node, divergence.difference) == ("tall", None)
+    assert (divergence.shape_a, divergence.shape_b) == ((1, 4, 6, 16), (1, 4, 12, 8))
+    assert "has the shape 1x4x6x16 in A and 1x4x12x8 in B" in divergence.sentence
 
 
 def test_a_graph_that_fails_behind_the_culprit_still_has_it_named():
@@ -118,9 +118,9 @@ def test_a_node_that_b_cannot_compute_is_named_with_the_reason():
     broken = onnx.ModelProto()
     broken.CopyFrom(model)
     broken.graph.node[1].op_type = "NoSuchOperator"
-    parting = by_name(Fed(model, noise()), Fed(broken, noise()))
-    assert (parting.node, parting.shape_b) == ("act", None)
-    assert "B cannot compute it" in parting.hint and "NoSuchOperator" in parting.hint
+    divergence = by_name(ModelWithInput(model, noise()), ModelWithInput(broken, noise()))
+    assert (divergence.node, divergence.shape_b) == ("act", None)
+    assert "B cannot compute it" in divergence.hint and "NoSuchOperator" in divergence.hint
 
 
 def test_a_tensor_that_the_emulation_drops_is_passed_over():
@@ -130,18 +130,18 @@ def test_a_tensor_that_the_emulation_drops_is_passed_over():
         helper.make_node("Conv", ["s", "w1", "b1"], ["y"], name="padded", pads=[1] * 4),
     ]
     model = graph(nodes, {"c": np.array(0.5), "w1": W1, "b1": B1})
-    parting = on_target(model, "barracuda-3.0")
-    assert parting.node == "padded" and parting.last == ("x", "x")
-    row, column = parting.place[2:]
+    divergence = on_target(model, "barracuda-3.0")
+    assert divergence.node == "padded" and divergence.last == ("x", "x")
+    row, column = divergence.place[2:]
     assert row in (0, 11) or column in (0, 15)
 
 
 def test_the_largest_difference_is_measured_where_it_is():
     model = chain(helper.make_node("Relu", ["a"], ["m"], name="act"))
-    parting = by_name(Fed(model, noise()), Fed(changed(model, "b1", 0.25), noise()))
-    assert parting.node == "first" and parting.difference == pytest.approx(0.25, abs=1e-5)
-    assert "B has 1 times that value + 0.25" in parting.hint
-    assert parting.last == ("x", "x") and parting.agreed == 0
+    divergence = by_name(ModelWithInput(model, noise()), ModelWithInput(changed(model, "b1", 0.25), noise()))
+    assert divergence.node == "first" and divergence.difference == pytest.approx(0.25, abs=1e-5)
+    assert "B has 1 times that value + 0.25" in divergence.hint
+    assert divergence.last == ("x", "x") and divergence.agreed == 0
 
 
 def test_single_numbers_and_values_that_are_not_finite_are_compared():
@@ -151,14 +151,14 @@ def test_single_numbers_and_values_that_are_not_finite_are_compared():
         helper.make_node("Add", ["inf", "top"], ["y"], name="sum"),
     ]
     model = graph(nodes, {"zero": np.zeros(1)})
-    assert by_name(Fed(model, noise()), Fed(model, noise())) is None
+    assert by_name(ModelWithInput(model, noise()), ModelWithInput(model, noise())) is None
     other = onnx.ModelProto()
     other.CopyFrom(model)
     other.graph.node[0].op_type = "ReduceMin"
-    parting = by_name(Fed(model, noise()), Fed(other, noise()))
-    assert (parting.node, parting.shape_a, parting.place) == ("top", (), ())
+    divergence = by_name(ModelWithInput(model, noise()), ModelWithInput(other, noise()))
+    assert (divergence.node, divergence.shape_a, divergence.place) == ("top", (), ())
     finite = changed(model, "zero", 2.0)
-    assert by_name(Fed(model, noise()), Fed(finite, noise())).difference == np.inf
+    assert by_name(ModelWithInput(model, noise()), ModelWithInput(finite, noise())).difference == np.inf
 
 
 def test_more_tensors_than_are_fetched_at_once_are_compared():
@@ -168,14 +168,16 @@ def test_more_tensors_than_are_fetched_at_once_are_compared():
     model, other = (graph(nodes, {"c": np.array(0.01)}) for _ in range(2))
     node = other.graph.node[130]
     node.op_type = "Sub"
-    assert by_name(Fed(model, noise()), Fed(other, noise())).node == "n131"
+    assert by_name(ModelWithInput(model, noise()), ModelWithInput(other, noise())).node == "n131"
 
 
 # --- two graphs -----------------------------------------------------------------------------------------------
 
 
 def found(a: onnx.ModelProto, b: onnx.ModelProto, value: np.ndarray | None = None, agree: bool = False):
-    return by_value(Fed(a, noise() if value is None else value), Fed(b, noise()), outputs_agree=agree)
+    return by_value(
+        ModelWithInput(a, noise() if value is None else value), ModelWithInput(b, noise()), outputs_agree=agree
+    )
 
 
 def renamed(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -209,13 +211,13 @@ def test_a_changed_bias_is_found_in_its_convolution(rename):
     )
     model.graph.node[-1].input[0] = "n"
     other = changed(model, "b3", 0.1)
-    parting = found(model, renamed(other) if rename else other)
-    assert (parting.operator, parting.node) == ("Conv", "culprit")
-    assert parting.last == ("m", "other_m" if rename else "m")
-    assert parting.difference == pytest.approx(0.1, abs=1e-5)
-    assert "B has 1 times that value + 0.1" in parting.hint
+    divergence = found(model, renamed(other) if rename else other)
+    assert (divergence.operator, divergence.node) == ("Conv", "culprit")
+    assert divergence.last == ("m", "other_m" if rename else "m")
+    assert divergence.difference == pytest.approx(0.1, abs=1e-5)
+    assert "B has 1 times that value + 0.1" in divergence.hint
     if rename:
-        assert parting.counterpart == "other_n" and parting.continues == ("Conv other_culprit",)
+        assert divergence.counterpart == "other_n" and divergence.continues == ("Conv other_culprit",)
 
 
 def test_a_fused_node_is_not_named_when_what_follows_is_found_again():
@@ -230,8 +232,8 @@ def test_a_fused_node_is_not_named_when_what_follows_is_found_again():
         if tensor.name in weights:
             tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].astype(np.float32), tensor.name))
     assert found(model, fused) is None
-    parting = found(model, changed(fused, "w2", 0.2))
-    assert parting.node == "last" and parting.last == ("m", "m")
+    divergence = found(model, changed(fused, "w2", 0.2))
+    assert divergence.node == "last" and divergence.last == ("m", "m")
 
 
 def test_another_order_of_axes_is_no_difference():
@@ -242,8 +244,8 @@ def test_another_order_of_axes_is_no_difference():
     ]
     other = chain(RELU)
     assert found(chain(*nodes), other) is None
-    parting = found(chain(*nodes), changed(other, "w2", 0.2))
-    assert parting.node == "last" and parting.last == ("m", "m")
+    divergence = found(chain(*nodes), changed(other, "w2", 0.2))
+    assert divergence.node == "last" and divergence.last == ("m", "m")
 
 
 def test_the_last_agreement_may_be_in_another_order_of_axes():
@@ -259,9 +261,9 @@ def test_the_last_agreement_may_be_in_another_order_of_axes():
     relu, scale = helper.make_node("Relu", ["a"], ["z"], name="act"), helper.make_node("Mul", ["z", "k"], ["m"])
     other = chain(relu, scale, k=np.full((1, 4, 1, 1), 2.0))
     assert found(channels_last(2.0), other) is None
-    parting = found(channels_last(3.0), other)
-    assert (parting.node, parting.last) == ("scale", ("r", "z"))
-    assert parting.continues == ("Mul m",)
+    divergence = found(channels_last(3.0), other)
+    assert (divergence.node, divergence.last) == ("scale", ("r", "z"))
+    assert divergence.continues == ("Mul m",)
 
 
 def test_what_only_lends_its_size_is_no_agreement():
@@ -286,17 +288,17 @@ def test_another_value_range_at_both_ends_is_no_difference_where_the_pictures_ag
             array = numpy_helper.to_array(tensor) * np.float32(factor)
             tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float32), tensor.name))
     assert found(wide, chain(RELU), noise() * 255, agree=True) is None
-    parting = found(wide, changed(chain(RELU), "b1", 0.3), noise() * 255)
-    assert (parting.node, parting.last) == ("first", ("x", "x"))
+    divergence = found(wide, changed(chain(RELU), "b1", 0.3), noise() * 255)
+    assert (divergence.node, divergence.last) == ("first", ("x", "x"))
 
 
 def test_a_shape_that_b_has_nowhere_is_said():
     pool = helper.make_node("AveragePool", ["a"], ["m"], name="half", kernel_shape=[2, 2], strides=[2, 2])
-    parting = found(chain(pool), chain(helper.make_node("Relu", ["a"], ["z"]), RELU))
-    assert (parting.node, parting.counterpart, parting.shape_a) == ("half", "m", (1, 4, 6, 8))
-    parting = found(chain(pool), renamed(chain(RELU)))
-    assert (parting.node, parting.counterpart) == ("half", None)
-    assert "1x4x6x8 in A, and no counterpart in B" in parting.sentence
+    divergence = found(chain(pool), chain(helper.make_node("Relu", ["a"], ["z"]), RELU))
+    assert (divergence.node, divergence.counterpart, divergence.shape_a) == ("half", "m", (1, 4, 6, 8))
+    divergence = found(chain(pool), renamed(chain(RELU)))
+    assert (divergence.node, divergence.counterpart) == ("half", None)
+    assert "1x4x6x8 in A, and no counterpart in B" in divergence.sentence
 
 
 def test_the_report_is_plain_numbers():
@@ -329,5 +331,5 @@ def test_what_a_norm_takes_off_is_no_difference(written_out):
     a, b = normalised(B1), normalised(np.zeros(4), 0.3, centred=True)
     if written_out:
         b = emulate(b, targets.get("barracuda-3.0"))
-    parting = by_value(Fed(a, noise()), Fed(b, noise()), outputs_agree=False)
-    assert (parting.node, parting.last) == ("norm", ("k", "a"))
+    divergence = by_value(ModelWithInput(a, noise()), ModelWithInput(b, noise()), outputs_agree=False)
+    assert (divergence.node, divergence.last) == ("norm", ("k", "a"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.verify.difference_picture import GAP, against_bar, difference_picture
+from pipeline.verify.difference_picture import GAP, difference_map, difference_picture
 
 
 def pixels(content: bytes) -> np.ndarray:
@@ -70,9 +70,9 @@ def test_against_the_bar_white_is_the_bar_and_noise_is_black() -> None:
     b[0, 1, 0, 0] = 0.5 / 255
     b[0, 2, 0, 1] = 0.25 / 255
     b[0, 0, 1, 0] = 0.03 / 255
-    shown = np.asarray(Image.open(io.BytesIO(against_bar(a, b, 0.5))))
+    shown = np.asarray(Image.open(io.BytesIO(difference_map(a, b, 0.5))))
     assert shown.tolist() == [[255, 128], [0, 0]]
     b[0, 0, 1, 1] = np.nan
-    assert np.asarray(Image.open(io.BytesIO(against_bar(a, b, 0.5))))[1, 1] == 255
+    assert np.asarray(Image.open(io.BytesIO(difference_map(a, b, 0.5))))[1, 1] == 255
     with pytest.raises(ValueError, match="shapes"):
-        against_bar(a, b[:, :, :1], 0.5)
+        difference_map(a, b[:, :, :1], 0.5)

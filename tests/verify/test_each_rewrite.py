@@ -33,7 +33,7 @@ class Mistakes(Rewrite):
     summary = "takes HardSwish for Relu"
     removes = ("nothing",)
 
-    def apply(self, graph, target, asked):
+    def apply(self, graph, target, needed):
         done = []
         for made in graph.nodes:
             if made.op == "HardSwish":
