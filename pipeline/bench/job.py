@@ -133,12 +133,12 @@ def bench(
 ) -> dict[str, Any]:
     """Benchmark the models at each size; returns plain data (described in docs/shrink.md).
 
-    `read` applies to the models that accept it (`pipeline.sources.several`). Raises PipelineError for a model
-    that cannot be read or does not run.
+    `read` applies to the models that accept it (`pipeline.sources.shared_options`). Raises PipelineError for a
+    model that cannot be read or does not run.
     """
     from pipeline.comparison.sides import model_file
     from pipeline.sources import ReadOptions
-    from pipeline.sources.several import for_each
+    from pipeline.sources.shared_options import for_each
 
     subjects = []
     own = for_each([model_file(path) for path in paths], read or ReadOptions())

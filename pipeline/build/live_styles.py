@@ -228,7 +228,7 @@ def _value(path: Path, style: StyleInput, example: _Example, options: BuildOptio
     from pipeline.sources import onnx_file, style_split, triage
 
     model, _, _ = onnx_file.read_onnx(path, triage.identify(path))
-    value = next(item for item in ports.of_the_caller(model) if item.name == style.name)
+    value = next(item for item in ports.required_inputs(model) if item.name == style.name)
     text = next(item for item in example.binding if item.partition("=")[0] == style.name).partition("=")[2]
     exact = ports.value_of(value, text, options.input_range, options.channel_order)
     vector = style_split.run_predictor(style.predictor, style.name, exact).reshape(-1)
@@ -270,7 +270,7 @@ def _predict(
 def _lowered(network: Network, style: StyleInput, given: np.ndarray, target: Target) -> Lowered:
     from pipeline.build.lowering import lower_network
     from pipeline.contract import ImageContract, ImageSide
-    from pipeline.sources.style_split import around
+    from pipeline.sources.style_split import bundle_predictor
     from pipeline.support.size import Size
 
     height, width = given.shape[2:]
@@ -278,7 +278,7 @@ def _lowered(network: Network, style: StyleInput, given: np.ndarray, target: Tar
         ImageSide("0..1", given.shape[1]), ImageSide("0..1", style.vector.size), size_multiple=1
     )
     side = network.contract.input if network.contract is not None else None
-    model = around(style, given.shape, side)
+    model = bundle_predictor(style, given.shape, side)
     alone = dataclasses.replace(network, model=model, style=None, contract=contract, graph={})
     return lower_network(
         alone,

@@ -90,7 +90,7 @@ def _lower_and_prove(
     from pipeline.build import picture_check
     from pipeline.build.lowering import lower_network, trial_sizes
     from pipeline.rewrites.low_contrast import CODE, MEAN, LowContrast, takes_mean_off
-    from pipeline.sources.onnx_file import takes_bytes
+    from pipeline.sources.onnx_file import takes_uint8
     from pipeline.validation import validate
     from pipeline.verify import contrast
     from pipeline.verify import proof as proving
@@ -152,7 +152,7 @@ def _lower_and_prove(
 
     def shown(function: Picture2Picture, held: ImageContract | None) -> Picture2Picture:
         made = function if held is None else proving.around(function, held)
-        return _of_whole_levels(made) if network.model is not None and takes_bytes(network.model) else made
+        return _of_whole_levels(made) if network.model is not None and takes_uint8(network.model) else made
 
     outside = None if bake_contract else contract
     candidate, truth = shown(lowered.candidate, outside), shown(lowered.quantised or reference, contract)

@@ -106,7 +106,7 @@ def _read(models: tuple[Path, ...], reading: dict[str, Any]) -> tuple[list[tuple
     """(name, painting function) of each model, and the one size at which one of them runs."""
     from pipeline.comparison.sides import model_file, read_side
     from pipeline.sources import ReadOptions
-    from pipeline.sources.several import for_each
+    from pipeline.sources.shared_options import for_each
 
     subjects, bound = [], None
     own = for_each([model_file(path) for path in models], ReadOptions(**reading))

@@ -51,7 +51,7 @@ class CompareOptions:
     bisect: bool = False
     """Name the first node where they diverge."""
     reading: ReadOptions = field(default_factory=ReadOptions)
-    """How the two are read; each holds for the side that it can hold for (`pipeline.sources.several`)."""
+    """How the two are read; each option applies to the sides whose format it fits (`sources.shared_options`)."""
 
 
 @dataclass
@@ -115,7 +115,7 @@ def compare(a: str | Path, b: str | Path, options: CompareOptions | None = None)
     another size of it or none at all.
     """
     from pipeline import targets
-    from pipeline.sources.several import for_each
+    from pipeline.sources.shared_options import for_each
     from pipeline.verify.compare import difference
 
     options = options or CompareOptions()

@@ -1,10 +1,10 @@
-"""Reading: a source file becomes a `Network`, and no code in the file is run (docs/security.md).
+"""Read a source file into a `Network`, without running code from the file (docs/security.md).
 
     network = read(Path("mosaic.pth"))
-    paint = reference(network)              # NCHW float32 in, NCHW float32 out, in the network's own ranges
+    run = reference(network)                # NCHW float32 in, NCHW float32 out, in the network's own value ranges
 
-`identify` tells by content what a file is; each kind has its reader. torch is imported only where a torch module
-is made: `.onnx` files never need it.
+`identify` determines the format from the content; each format has its reader. torch is imported only where a torch
+module is built: `.onnx` files never need it.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ PROGRAMS = tuple(name for name, known in FORMATS.items() if known.graph)
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the user declares. Each overrides what the architecture or the file says.
+    """What the user declares. Each option overrides what the architecture or the file says.
 
-    `architecture` is the name of a known one, or `package.module:factory`; the ranges are among contract.RANGES;
-    `channel_order` (rgb or bgr) holds for both sides; `name` replaces the file's stem; `prefix` says which network
-    of a state dict that holds several. Of an ONNX model `take` names the output to keep, `bind` gives values to
-    inputs beside the picture (ports.py), `mask` says what its output marks (masks.py), and `style_input` names the
-    input that the game gives (style_split.py), of which `bind` has an example. With `describe`, the
-    network of a state dict comes without its module where torch is not installed: what it is can be seen all the
-    same. With `where_unknown` ranges and order hold only where the file does not tell its own (several.py).
+    `architecture` is the name of a known architecture, or `package.module:factory`; the ranges are among
+    contract.RANGES; `channel_order` (rgb or bgr) applies to input and output; `name` replaces the file's stem;
+    `prefix` selects one network of a state dict that contains several. For ONNX models, `take` names the output to
+    keep, `bind` gives values to the inputs other than the picture (ports.py), `mask` says what the output marks
+    (masks.py), and `style_input` names the input that stays open for the game (style_split.py); `bind` then has an
+    example value for it. With `describe`, a state dict is described even where torch is not installed: its network
+    has no module then. With `where_unknown`, ranges and channel order apply only where the file does not contain
+    its own (shared_options.py).
     """
 
     architecture: str | None = None
@@ -57,9 +58,9 @@ class ReadOptions:
 
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
-    """The network in a file, with its image contract as far as it is known.
+    """Read the network in a file, with its image contract as far as it is known.
 
-    Raises PipelineError for whatever cannot be read, with a code for each reason (docs/errors.md).
+    Raises PipelineError for whatever cannot be read, with one code for each reason (docs/errors.md).
     """
     path = Path(path)
     _check_options(options)
@@ -68,7 +69,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
         file_format.name, _read_state_dict
     )
     of_onnx = (options.take, options.mask, options.style_input)
-    if file_format.name != "onnx" and (options.bind or any(held is not None for held in of_onnx)):
+    if file_format.name != "onnx" and (options.bind or any(value is not None for value in of_onnx)):
         raise PipelineError(
             "conflicting-options",
             "--take, --bind, --style-input and --mask apply to .onnx files, but this is "
@@ -97,9 +98,10 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
 
 
 def read_one(path: Path, options: ReadOptions = ReadOptions()) -> Network:
-    """`read`, of a network that takes one thing and gives one.
+    """Read a network that must have one input and one output; an open style input is allowed beside the picture.
 
-    Raises PipelineError `several-inputs` and `several-outputs` too, with the option that helps.
+    Raises what `read` raises, and PipelineError `several-inputs` and `several-outputs`, whose remedy names the
+    option that selects one.
     """
     from pipeline.sources import ports
 
@@ -154,9 +156,9 @@ def _digest(*paths: Path) -> str:
 def _declare(
     path: Path, options: ReadOptions, known: ImageContract | None, sides: tuple[dict[str, Any], dict[str, Any]]
 ) -> ImageContract | None:
-    """The contract with the user's declarations over what is known; None where no value range is known.
+    """The image contract: the user's declarations over what is known. None where no value range is known.
 
-    `sides` says channels and layout of input and output for a contract that only the user declares.
+    `sides` has channels and layout of input and output, for a contract that only the user declares.
     """
     ranges = (options.input_range, options.output_range)
     if known is not None and options.where_unknown:
@@ -183,37 +185,38 @@ def _declare(
     else:
         _refuse_contradiction(path, options, known)
     sources = dict(known.sources)
-    given, gives = known.input, known.output
+    input_side, output_side = known.input, known.output
     if options.input_range:
-        given = replace(given, value_range=options.input_range)
+        input_side = replace(input_side, value_range=options.input_range)
         sources["input_range"] = "--input-range"
     if options.output_range:
-        gives = replace(gives, value_range=options.output_range)
+        output_side = replace(output_side, value_range=options.output_range)
         sources["output_range"] = "--output-range"
     if options.channel_order:
         order: ChannelOrder = "bgr" if options.channel_order == "bgr" else "rgb"
-        given = replace(given, order=order) if given.channels == 3 else given
-        gives = replace(gives, order=order) if gives.channels == 3 else gives
+        input_side = replace(input_side, order=order) if input_side.channels == 3 else input_side
+        output_side = replace(output_side, order=order) if output_side.channels == 3 else output_side
         sources["channel_order"] = "--channel-order"
-    return replace(known, input=given, output=gives, sources=sources)
+    return replace(known, input=input_side, output=output_side, sources=sources)
 
 
 def _refuse_contradiction(path: Path, options: ReadOptions, known: ImageContract) -> None:
-    """Raise PipelineError `contract-contradicted` where a declaration differs from what the network is known by.
+    """Raise PipelineError `contract-contradicted` where a declaration differs from the known value.
 
-    A network that was trained otherwise than its architecture usually is says so by naming the architecture too.
+    For a network that was trained with other ranges than its architecture's usual ones, --architecture must be
+    given too; that permits the difference.
     """
     if options.architecture is not None:
         return
-    for option, said, held in (
+    for option, declared, known_value in (
         ("--input-range", options.input_range, known.input.value_range),
         ("--output-range", options.output_range, known.output.value_range),
         ("--channel-order", options.channel_order, known.input.order),
     ):
-        if said is not None and said != held:
+        if declared is not None and declared != known_value:
             raise PipelineError(
                 "contract-contradicted",
-                f"{option} {said} contradicts the known value for this network, {held}",
+                f"{option} {declared} contradicts the known value for this network, {known_value}",
                 subject=str(path),
                 remedy=f"Leave {option} out. If your own training code changed it, say so by naming the network "
                 "too: --architecture NAME (pipeline inspect says which it is).",
@@ -232,11 +235,11 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
         state = read_keras(path)
     else:
         state = read_state(path, file_format, prefix=options.prefix)
-    from pipeline.sources import company
+    from pipeline.sources import subnetworks
 
     prefix = options.prefix if state.prefix is None else state.prefix
     if prefix:
-        state = company.under(state, prefix)
+        state = subnetworks.under(state, prefix)
     if options.architecture and ":" in options.architecture:
         return _read_own(path, state, options)
 
@@ -246,7 +249,7 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
     declared = state.attributes.get(ARCHITECTURE)
     by_file = options.architecture is None and declared in names()
     named = declared if by_file else options.architecture
-    state, recognised = company.found(state, lambda part: recognise(part, named))
+    state, recognised = subnetworks.find_known(state, lambda part: recognise(part, named))
     notes = [*state.notes, *recognised.notes]
     module, model = None, None
     try:
@@ -280,12 +283,12 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
 
 def _read_own(path: Path, state: StateDict, options: ReadOptions) -> Network:
     from pipeline.architectures import STATISTICS, load
-    from pipeline.sources import company, own_module, quantised_state
+    from pipeline.sources import own_module, quantised_state, subnetworks
 
     spec = str(options.architecture)
     module, code = own_module.make(spec)
     module = own_module.plain(module)
-    state = company.fitting(state, list(module.state_dict()))
+    state = subnetworks.fit_names(state, list(module.state_dict()))
     notes = [*state.notes, f"{spec} was imported and called: your own code was run"]
     if state.integers:
         notes += quantised_state.fit(module, state.tensors, f"--architecture {spec}")
@@ -310,8 +313,8 @@ def _read_own(path: Path, state: StateDict, options: ReadOptions) -> Network:
 def _probe(path: Path, module: Any, shape: list[int] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     from pipeline.sources.running import probe_channels
 
-    given, gives = probe_channels(module, path, shape)
-    return {"channels": given}, {"channels": gives}
+    inputs, outputs = probe_channels(module, path, shape)
+    return {"channels": inputs}, {"channels": outputs}
 
 
 def _read_torchscript(path: Path, file_format: FileFormat, options: ReadOptions) -> Network:
@@ -362,19 +365,19 @@ def _program(
 
 def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Network:
     from pipeline.sources import masks, onnx_file, ports, stored_contract
-    from pipeline.sources.old_linear import settle
+    from pipeline.sources.old_linear import make_explicit
 
     model, companions, about = onnx_file.read_onnx(path, file_format)
     onnx_file.check_finite(model, path)
-    left_open, bind = options.style_input, options.bind
-    if left_open is not None:
-        bind = tuple(held for held in bind if held.partition("=")[0] != left_open)
+    live_input, bind = options.style_input, options.bind
+    if live_input is not None:
+        bind = tuple(item for item in bind if item.partition("=")[0] != live_input)
     ports.bind(model, bind, options.input_range, path, options.channel_order)
     if options.take is not None:
         ports.take(model, options.take, path)
-    model, note = settle(model)
+    model, note = make_explicit(model)
     notes = [note] if note else []
-    model, batch = onnx_file.one_picture(model)
+    model, batch = onnx_file.with_batch_of_one(model)
     if batch > 1:
         notes.append(f"the file declares a batch of {batch} pictures; it is built for one")
     notes += ["the input {} is bound to {}".format(*binding.partition("=")[::2]) for binding in bind]
@@ -387,15 +390,15 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         notes.append(masks.as_mask(model, options.mask, options.output_range, path))
         options = replace(options, output_range="0..1")
     style = None
-    if left_open is not None:
-        from pipeline.sources.style_split import part
+    if live_input is not None:
+        from pipeline.sources.style_split import separate_style
 
-        model, style = part(model, left_open, options, path)
-        notes.append(f"the input {left_open} is left to the game: {style.vector.size:,} numbers for each style")
+        model, style = separate_style(model, live_input, options, path)
+        notes.append(f"the input {live_input} is left to the game: {style.vector.size:,} numbers for each style")
     known = stored_contract.stored_contract(model, path)
     if known is not None:
         notes.append("the image contract was read from the file's metadata, where this pipeline wrote it")
-    known = known or onnx_file.contract_of_bytes(model)
+    known = known or onnx_file.uint8_contract(model)
     sides: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     image = onnx_file.image_input(model)
     if image is not None and model.graph.output:
@@ -411,8 +414,8 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         ports.require_one(model, path)
         raise PipelineError(
             "not-image-to-image",
-            f"its input {ports.described(ports.of_the_caller(model))} is not a picture, which is (N, C, H, W), so "
-            "value ranges of one cannot be declared",
+            f"its input {ports.described(ports.required_inputs(model))} is not a picture (N, C, H, W), so no "
+            "value ranges can be declared",
             subject=str(path),
             remedy="Use a network with one picture as input and one as output.",
         )

@@ -1,7 +1,7 @@
-"""The containers that hold tensors: torch zip files, legacy torch files, plain pickles, safetensors.
+"""Open the containers of tensors: torch zip files, legacy torch files, plain pickles, safetensors.
 
-Each opener gives an `Archive`: the object tree that the file describes (dicts, inert records, `TensorRef`s) and
-a function that turns one reference into a NumPy array after checking every number in it against the file.
+Each opener returns an `Archive`: the object tree that the file describes (dicts, inert records, `TensorRef`s) and
+a reader that turns one reference into a NumPy array after checking every number of the reference against the file.
 Formats: torch/serialization.py (torch 2.13: `_load`, `_legacy_load`), huggingface/safetensors README.
 """
 
@@ -30,11 +30,11 @@ from pipeline.sources.arrays import (
     stored_dtype,
     unsupported,
     widen,
-    widened_size,
+    widened_item_size,
 )
 from pipeline.sources.budget import Budget
 from pipeline.sources.failures import damaged, guarded
-from pipeline.sources.pickled import Global, Malformed, Storage, count, shown
+from pipeline.sources.pickled import Global, Malformed, Storage, is_count, shown
 from pipeline.sources.triage import TORCH_LEGACY_MAGIC
 
 MAX_PICKLE = 256 << 20
@@ -45,21 +45,21 @@ MAX_HEADER = 100 << 20
 
 @dataclass(frozen=True)
 class Archive:
-    """`root` is the described object; `reader` reads one tensor of it."""
+    """An opened file: `root` is the object that it describes, `reader` reads single tensors of it."""
 
     root: Any
     reader: Reader | _SafeReader
     metadata: dict[str, str]
 
     def tensor(self, name: str, reference: Any) -> np.ndarray | QuantizedTensor:
-        """The tensor as float32 or int64, a quantised one as its integers and scales."""
+        """The tensor as float32 or int64; a quantised tensor as its integers and scales."""
         return self.reader.tensor(name, reference)
 
 
 def open_archive(path: Path, format_name: str) -> Archive:
     """Open a file of format torch-zip, torch-legacy, pickle or safetensors.
 
-    Raises PipelineError: truncated-file, damaged-file, zip-bomb, unsafe-pickle, unsupported-format.
+    Raises PipelineError: truncated-file, damaged-file, zip-bomb, ambiguous-archive, unsafe-pickle.
     """
     opener = {
         "torch-zip": _open_zip,
@@ -81,7 +81,7 @@ def _open_zip(path: Path) -> Archive:
 def open_torch_zip(
     path: Path, archive: zipfile.ZipFile, size: int, budget: Budget, allowed: Callable[[str], bool] | None = None
 ) -> Archive:
-    """The archive that torch.save writes; `allowed` says which globals its pickle may name."""
+    """Open an archive that torch.save wrote; `allowed` decides which globals its pickle may name."""
     zipped.check_sizes(path, archive, size)
     zipped.check_agreement(path, archive)
     pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
@@ -110,7 +110,10 @@ def _small(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def scan_storage(identifier: Any) -> Any:
-    """The answer to a persistent id: ('storage', type, key, device, numel[, view]) or ('module', class, ...)."""
+    """Resolve a persistent id: ('storage', type, key, device, numel[, view]) or ('module', class, ...).
+
+    Raises Malformed.
+    """
     if not isinstance(identifier, tuple) or not identifier:
         raise Malformed("a persistent id is not a tuple")
     if identifier[0] == "module" and len(identifier) >= 2:
@@ -118,18 +121,19 @@ def scan_storage(identifier: Any) -> Any:
     if identifier[0] != "storage" or len(identifier) not in (5, 6):
         raise Malformed("a persistent id is of an unknown kind")
     _, kind, key, _, numel, *view = identifier
-    if not isinstance(kind, Global) or not isinstance(key, (str, int)) or not count(numel):
+    if not isinstance(kind, Global) or not isinstance(key, (str, int)) or not is_count(numel):
         raise Malformed("a persistent id is malformed")
     start = 0
     if view and view[0] is not None:
         _, start, numel = view[0]
-        if not count(start) or not count(numel):
+        if not is_count(start) or not is_count(numel):
             raise Malformed("a view of a storage is malformed")
     return Storage(str(key), kind.name.rpartition(".")[2], numel, start)
 
 
 def _nested(path: Path) -> Callable[[bytes], Any]:
-    """Storages inside the pickle itself, as plain pickle.dump writes them (torch.storage._load_from_bytes)."""
+    """A loader of storages inside the pickle itself, as pickle.dump writes them
+    (torch.storage._load_from_bytes)."""
 
     def load(data: bytes) -> Storage:
         if not isinstance(data, bytes):
@@ -154,7 +158,7 @@ def _open_legacy(path: Path) -> Archive:
 def _legacy(
     data: bytes | mmap.mmap, path: Path, nested: Callable[[bytes], Any] | None
 ) -> tuple[Any, Callable[[Storage], bytes]]:
-    """The object of a legacy torch file, and the reader of its storages."""
+    """The object in a legacy torch file, and the reader of its storages."""
     subject = str(path)
     storages: dict[str, Storage] = {}
 
@@ -255,7 +259,7 @@ class _SafeReader:
         values = math.prod(reference.shape)
         if values * dtype.itemsize != reference.end - reference.begin:
             raise Malformed(f"tensor {shown(name)} has a number of values that contradicts its shape")
-        self.budget.take(values * widened_size(kind))
+        self.budget.take(values * widened_item_size(kind))
         with self.path.open("rb") as file:
             file.seek(reference.begin)
             data = file.read(reference.end - reference.begin)
@@ -275,7 +279,7 @@ def _open_safetensors(path: Path) -> Archive:
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
         shape = tuple(entry["shape"])
-        if not all(count(v) for v in (begin, end, *shape)) or len(shape) > MAX_RANK or begin > end:
+        if not all(is_count(v) for v in (begin, end, *shape)) or len(shape) > MAX_RANK or begin > end:
             raise Malformed(f"tensor {shown(name)} has an impossible shape or position")
         if start + end > size:
             raise EOFError(f"the numbers of tensor {shown(name)} are missing")
@@ -295,8 +299,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_apart(tensors: dict[str, SafeRef]) -> None:
-    """Refuse tensors that share bytes, as the format does (huggingface/safetensors README, "no overlapping")."""
-    held = sorted((t.begin, t.end, name) for name, t in tensors.items() if t.end > t.begin)
-    for (_, end, name), (begin, _, other) in itertools.pairwise(held):
+    """Refuse tensors that share bytes, as the format requires (huggingface/safetensors README, "no
+    overlapping")."""
+    spans = sorted((t.begin, t.end, name) for name, t in tensors.items() if t.end > t.begin)
+    for (_, end, name), (begin, _, other) in itertools.pairwise(spans):
         if begin < end:
             raise Malformed(f"the tensors {shown(name)} and {shown(other)} share their bytes")

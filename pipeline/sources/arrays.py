@@ -1,7 +1,7 @@
-"""References to tensors become NumPy arrays, after every number in them was checked against the file.
+"""Turn tensor references into NumPy arrays after checking every number in them against the file.
 
-A reference comes out of a pickle or a table that anybody can write: its shape, strides and offset may point
-anywhere. Nothing is allocated before the file's budget was asked (budget.py).
+A reference comes from a pickle or a table that anybody can write: its shape, strides and offset may point
+anywhere. The file's budget (budget.py) is charged before anything is allocated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.sources.pickled import (
     Storage,
     TensorRef,
     Unsupported,
-    count,
+    is_count,
     shown,
 )
 from pipeline.support.errors import PipelineError
@@ -41,7 +41,7 @@ DTYPES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-"""torch's storage classes as NumPy types; bf16 is widened by hand."""
+"""torch's storage classes as NumPy types; `widen` converts bf16, which NumPy does not have."""
 INTEGERS = {"QInt8Storage": "i1", "QUInt8Storage": "u1", "QInt32Storage": "i4"}
 """The storage classes of quantised tensors."""
 _PACKED = ("QUInt4x2Storage", "QUInt2x4Storage")
@@ -50,7 +50,7 @@ MAX_RANK = 8
 
 @dataclass(frozen=True)
 class SafeRef:
-    """A tensor of a safetensors file: its type there, shape, and place in bytes from the start of the file."""
+    """A tensor in a safetensors file: its type name, shape, and byte range from the start of the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -73,30 +73,30 @@ def item_size(dtype: str) -> int:
 
 
 def stored_dtype(kind: str, order: str = "<") -> np.dtype[Any]:
-    """The NumPy type of values as they lie in the file; bf16 as its 16 bits."""
+    """The NumPy type of values as stored in the file; bf16 as its 16 bits."""
     return np.dtype(order + ("u2" if kind == "bf16" else kind))
 
 
 class Reader:
-    """Reads the tensors of one file. `load` gives the bytes of a storage, `order` is "<" or ">"."""
+    """Reads the tensors of one file. `load` returns the bytes of a storage; `order` is "<" or ">"."""
 
     def __init__(self, path: Path, load: Callable[[Storage], bytes], budget: Budget, order: str = "<") -> None:
         self.path, self.load, self.budget, self.order = path, load, budget, order
         self._last: dict[str, bytes] = {}
 
     def tensor(self, name: str, reference: Any) -> np.ndarray | QuantizedTensor:
-        """The tensor as float32 or int64, a quantised one as its integers and scales.
+        """The tensor as float32 or int64; a quantised tensor as its integers and scales.
 
         Raises PipelineError: damaged-file, truncated-file, unsupported-tensor, over-budget.
         """
         return guarded(self.path, lambda: self._tensor(name, reference))
 
     def stored(self, name: str, reference: Any) -> tuple[np.ndarray, str]:
-        """The numbers in the type that the file has, and its kind (f4, i8, bf16 as 16 bits, ...)."""
+        """The values in the type that the file has, and the type's name (f4, i8, bf16 as 16 bits, ...)."""
         return guarded(self.path, lambda: self._stored(name, reference))
 
     def check(self, name: str, reference: TensorRef) -> None:
-        """Refuse a tensor that is not inside its storage, without reading it."""
+        """Refuse a tensor that reaches beyond its storage, without reading it."""
         storage = self._storage(name, reference, DTYPES)
         strided(self.path, name, reference, storage.numel)
 
@@ -117,7 +117,7 @@ class Reader:
             return self._dense(name, reference)
         view = self._view(name, reference, DTYPES)
         kind = DTYPES[reference.storage.dtype]
-        self.budget.take(view.size * widened_size(kind))
+        self.budget.take(view.size * widened_item_size(kind))
         return widen(view, kind)
 
     def _storage(self, name: str, reference: Any, kinds: dict[str, str]) -> Storage:
@@ -129,7 +129,7 @@ class Reader:
         return storage
 
     def _view(self, name: str, reference: Any, kinds: dict[str, str]) -> np.ndarray:
-        """The numbers where they lie in their storage."""
+        """A view of the tensor's values in its storage."""
         storage = self._storage(name, reference, kinds)
         dtype = stored_dtype(kinds[storage.dtype], self.order)
         shape, stride = strided(self.path, name, reference, storage.numel)
@@ -153,7 +153,7 @@ class Reader:
 
     def _quantised(self, name: str, reference: QuantisedRef) -> QuantizedTensor:
         view = self._view(name, reference.integers, INTEGERS)
-        self.budget.take(view.size * (view.itemsize + 4))  # the integers, and the floats that they stand for
+        self.budget.take(view.size * (view.itemsize + 4))  # the integers, and the dequantised floats
         ints = np.array(view, order="C")
         scale, zero_point = (
             np.asarray(self._tensor(f"{name}.{part}", value) if isinstance(value, TensorRef) else _number(value))
@@ -171,14 +171,18 @@ class Reader:
         return QuantizedTensor(name, ints, scale.astype(np.float32), zero_point.astype(ints.dtype), axis)
 
     def _dense(self, name: str, reference: SparseRef) -> np.ndarray:
-        """A sparse tensor written out: coordinates (COO) or compressed rows (CSR) with one number each."""
+        """The dense form of a sparse tensor with coordinates (COO) or compressed rows (CSR)."""
         shape = reference.shape
-        if not isinstance(shape, (tuple, list)) or not 1 <= len(shape) <= MAX_RANK or not all(map(count, shape)):
+        if (
+            not isinstance(shape, (tuple, list))
+            or not 1 <= len(shape) <= MAX_RANK
+            or not all(map(is_count, shape))
+        ):
             raise damaged(self.path, f"tensor {shown(name)} has an impossible shape")
         self.budget.take(8 * math.prod(shape))
         values, *indices = (
-            np.asarray(self._tensor(f"{name}.{part}", held))
-            for part, held in (
+            np.asarray(self._tensor(f"{name}.{part}", value))
+            for part, value in (
                 ("values", reference.values),
                 *zip(("indices", "columns"), reference.indices, strict=False),
             )
@@ -216,13 +220,13 @@ def _number(value: Any) -> Any:
 
 
 def strided(path: Path, name: str, reference: Any, numel: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shape and strides, after checking that the view stays inside its storage of `numel` values."""
+    """Shape and strides (in values) of a view, after checking that it stays within a storage of `numel` values."""
     shape, stride = reference.shape, reference.stride
     sound = (
         isinstance(shape, (tuple, list))
         and isinstance(stride, (tuple, list))
         and len(shape) == len(stride) <= MAX_RANK
-        and all(count(v) for v in (*shape, *stride, reference.offset))
+        and all(is_count(v) for v in (*shape, *stride, reference.offset))
     )
     if not sound:
         raise damaged(path, f"tensor {shown(name)} has an impossible shape")
@@ -232,13 +236,13 @@ def strided(path: Path, name: str, reference: Any, numel: int) -> tuple[tuple[in
     return tuple(shape), tuple(stride)
 
 
-def widened_size(kind: str) -> int:
+def widened_item_size(kind: str) -> int:
     """Bytes of one value after `widen`."""
     return 4 if kind == "bf16" or kind.startswith("f") else 8
 
 
 def widen(values: np.ndarray, kind: str) -> np.ndarray:
-    """A contiguous float32 copy of floating point values (bf16 given as its 16 bits), int64 of integers."""
+    """A contiguous copy: float32 of floating-point values (bf16 given as its 16 bits), int64 of integers."""
     if kind == "bf16":
         return (np.ascontiguousarray(values).astype(np.uint32) << 16).view(np.float32).reshape(values.shape)
     if kind.startswith("f"):
@@ -257,12 +261,12 @@ def unsupported(path: Path, name: str, what: str) -> PipelineError:
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether an object of an archive's tree is a tensor, readable or not."""
+    """Whether an object in an archive's tree is a tensor reference, readable or not."""
     return isinstance(value, (TensorRef, QuantisedRef, SparseRef, Unsupported, SafeRef))
 
 
 def rank(value: Any) -> int:
-    """The number of dimensions that a tensor reference claims to have; 2 for a kind that cannot be read."""
+    """The number of dimensions that a tensor reference claims; 2 for a kind that cannot be read."""
     if isinstance(value, Unsupported):
         return 2
     if isinstance(value, QuantisedRef):

@@ -1,7 +1,7 @@
-"""One budget per file: how many bytes its tensors may take together, whatever its format.
+"""One memory budget per file: how many bytes all of its tensors may take, whatever the format.
 
-A small file can describe tensors without end: strides of 0, overlapping places, chunks that were never written,
-many tensors on the same data, compression. Every reader asks the budget before it makes an array.
+A small file can describe endless tensors: strides of 0, overlapping ranges, chunks that were never written, many
+tensors on the same data, compression. Every reader charges the budget before it allocates an array.
 """
 
 from __future__ import annotations
@@ -24,34 +24,36 @@ class Budget:
     free; PIPELINE_MEMORY_LIMIT replaces all three.
     """
 
-    def __init__(self, subject: Path | str, held: int) -> None:
+    def __init__(self, subject: Path | str, file_size: int) -> None:
         self.subject = str(subject)
-        self.held = 0
+        self.file_size = 0
         self.limit = 0
         self.taken = 0
-        self.more(held)
+        self.add_file(file_size)
 
-    def more(self, held: int) -> None:
-        """Another file belongs to the first, with `held` bytes of its own."""
-        self.held += held
+    def add_file(self, file_size: int) -> None:
+        """Count a companion file of `file_size` bytes (external data) as part of the file."""
+        self.file_size += file_size
         declared = limits.declared_memory()
-        self.limit = min(max(FLOOR, RATIO * self.held), limits.memory_limit()) if declared is None else declared
+        self.limit = (
+            min(max(FLOOR, RATIO * self.file_size), limits.memory_limit()) if declared is None else declared
+        )
 
     def take(self, size: int) -> None:
-        """Count `size` bytes more. Raises PipelineError `over-budget` before they are allocated."""
+        """Charge `size` bytes before they are allocated. Raises PipelineError `over-budget`."""
         self.taken += size
         if self.taken > self.limit:
             raise PipelineError(
                 "over-budget",
-                f"the tensors of this file of {self.held:,} bytes need at least {shown_size(self.taken)}; the "
-                f"limit is {shown_size(self.limit)}",
+                f"the tensors of this file of {self.file_size:,} bytes need at least {shown_size(self.taken)}; "
+                f"the limit is {shown_size(self.limit)}",
                 subject=self.subject,
                 remedy=f"If you trust the file and have enough memory, set {limits.MEMORY}={_enough(self.taken)}.",
             )
 
 
 def shown_size(size: int) -> str:
-    """A number of bytes as people read it: 64 MiB, 4.0 GiB."""
+    """A number of bytes for people: 64 MiB, 4.0 GiB."""
     if size < 10 << 30:
         return f"{size / (1 << 20):.0f} MiB" if size < 1 << 30 else f"{size / (1 << 30):.1f} GiB"
     return f"{size >> 30:,} GiB" if size < 1 << 80 else "more than 10^24 bytes"

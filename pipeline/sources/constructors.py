@@ -1,6 +1,7 @@
-"""The few functions that a state dict's pickle calls, answered here: they build data and nothing else.
+"""Inert replacements for the few functions that the pickle of a state dict calls: they only build data.
 
-torch/_utils.py, torch/_tensor.py, collections (torch 2.13). What is not in `CONSTRUCTORS` is never called.
+They stand in for functions of torch/_utils.py, torch/_tensor.py and collections (torch 2.13). A function that is
+not in `CONSTRUCTORS` is never called.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ _SCALARS = (
     Unsupported,
 )
 MAX_KEY = 64
-"""Parts of a tuple that is a key: tuples are hashed again each time."""
+"""Most items of a tuple that is a dict key: a tuple is hashed again at each use."""
 
 
 def hashable(key: Any) -> Any:
-    """The key, if it can be hashed without walking a deep structure (which can exhaust the C stack)."""
+    """The key itself. Raises Malformed for one whose hashing would walk a deep structure (and exhaust the C
+    stack)."""
     if isinstance(key, _SCALARS):
         return key
     if isinstance(key, tuple) and len(key) <= MAX_KEY and all(isinstance(part, _SCALARS) for part in key):

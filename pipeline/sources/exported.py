@@ -1,11 +1,11 @@
-"""torch.export archives (.pt2): read, checked and run without torch's own loader.
+"""Read and check torch.export archives (.pt2) without torch's own loader.
 
 torch.export.load unpickles members, evaluates size expressions with sympy, resolves any dotted name, and pastes
 the names in the file into Python source that it executes (torch 2.13: torch/export/pt2_archive/_package.py
 `_load_state_dict`, `_load_constants`; torch/_export/serde/serialize.py `deserialize_operator`, `_parse_sym_expr`,
 `deserialize_metadata`, `sync_fx_node`; torch/utils/_pytree.py `treespec_loads`; torch/export/_unlift.py,
-`guards_code`). Here the program is read as the table that it is: a list of operators of a fixed set
-(operators.py), their arguments, and which tensor is which. Nothing in it is evaluated, imported or unpickled.
+`guards_code`). Here the program is read as a table: operators of a fixed set (operators.py), their arguments, and
+the tensors by name. Nothing in it is evaluated, imported or unpickled by torch.
 
 Layouts: `models/<name>.json` with tensors beside it (torch 2.8 and newer, schema 8), with tensors in one torch
 file (2.7), and `serialized_exported_program.json` (2.2 to 2.6).
@@ -30,9 +30,9 @@ from pipeline.sources.arrays import stored_dtype, strided
 from pipeline.sources.budget import Budget
 from pipeline.sources.expressions import check_expression
 from pipeline.sources.failures import damaged, guarded
-from pipeline.sources.pickled import TensorRef, count, shown
+from pipeline.sources.pickled import TensorRef, is_count, shown
 from pipeline.sources.size_arithmetic import NUMBERS
-from pipeline.sources.zipped import WAY_OUT, read_members
+from pipeline.sources.zipped import SAVE_WEIGHTS_REMEDY, read_members
 from pipeline.support.errors import PipelineError
 from pipeline.support.parsing import from_json
 
@@ -48,7 +48,7 @@ _MEMBERS = re.compile(
 )
 _UNREAD = re.compile(r"extra(?:_files)?/.*|\.data/.*")
 _DTYPES = {1: "u1", 2: "i1", 3: "i2", 4: "i4", 5: "i8", 6: "f2", 7: "f4", 8: "f8", 12: "?", 13: "bf16"}
-"""ScalarType of torch/_export/serde/schema.py as kinds of arrays.py."""
+"""ScalarType of torch/_export/serde/schema.py, as the type names of arrays.py."""
 _STRIDED = 7
 MAX_NODES = 20_000
 MAX_TEXT = 1000
@@ -56,7 +56,7 @@ MAX_TEXT = 1000
 
 @dataclass(frozen=True)
 class Name:
-    """The value of a name, as an argument."""
+    """An argument that refers to a value of the program by name."""
 
     name: str
 
@@ -71,36 +71,36 @@ class Constant:
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a program: the operator's full name, arguments by name, and what its results are called."""
+    """One call of a program: the operator's full name, its arguments by name, and the names of its results."""
 
     target: str
     inputs: tuple[tuple[str, Any], ...]
     outputs: tuple[Any, ...]
-    """Names; a tuple of names for a list of tensors; None for a result without one."""
-    one: bool
-    """Whether the call gives the one output itself, and not a tuple of outputs."""
+    """A name; a tuple of names for a list of tensors; None for a result that is not used."""
+    single_output: bool
+    """Whether the call returns its only output itself, not a tuple of outputs."""
 
 
 @dataclass
 class Program:
-    """A checked program: one picture in, and its steps."""
+    """A checked program with one picture as input (`image` is its name)."""
 
     image: str
     steps: list[Step]
     outputs: list[Any]
     weights: dict[str, str] = field(default_factory=dict)
-    """Names in the program of parameters and buffers, with the names in the state dict."""
+    """Parameters and buffers: the name in the program, and the name in the state dict."""
     parameters: set[str] = field(default_factory=set)
     constants: dict[str, Any] = field(default_factory=dict)
-    """Names of inputs that are plain values."""
+    """The inputs that are plain values, by name."""
     tensors: dict[str, tuple[np.ndarray, str]] = field(default_factory=dict)
-    """By the names in the state dict."""
+    """Values and type name (f4, bf16, ...) by the names in the state dict."""
     example: tuple[int, ...] | None = None
     mutated: int = 0
 
 
 def read_program(path: Path) -> Program:
-    """The program in a .pt2 file with its tensors.
+    """Read the program in a .pt2 file with its tensors.
 
     Raises PipelineError: zip-bomb, ambiguous-archive, damaged-file, truncated-file, unsafe-program, unsafe-pickle,
     over-budget, unsupported-format.
@@ -148,7 +148,7 @@ class _Archive:
         return from_json(self.members[name])
 
     def _tensors(self, group: str, model: str) -> dict[str, tuple[np.ndarray, str]]:
-        """The tensors of the state dict or the constants, by their names there."""
+        """The tensors of the state dict ("weights") or of the constants, by name."""
         old = {"weights": "serialized_state_dict.pt", "constants": "serialized_constants.pt"}[group]
         whole = old if not model else f"data/{group}/{model}.pt"
         config = f"data/{group}/{model}_{group}_config.json"
@@ -196,7 +196,7 @@ class _Archive:
         return np.array(np.lib.stride_tricks.as_strided(flat, sizes, steps, writeable=False), order="C"), kind
 
     def _torch_file(self, name: str) -> tuple[Any, Callable[[str, Any], tuple[np.ndarray, str]]]:
-        """A nested file of torch.save, which may hold tensors and nothing else."""
+        """A nested file written by torch.save, which may contain only tensors."""
         data = self.members[name]
         if not data.startswith(b"PK"):
             raise unsafe(self.path, f"the archive contains a bare pickle ({name!r})")
@@ -207,18 +207,18 @@ class _Archive:
 
 def _fixed(size: Any) -> int:
     value = size["as_int"]
-    if not count(value):
+    if not is_count(value):
         raise ValueError("a tensor has an impossible shape")
     return int(value)
 
 
 def unsafe(path: Path, detail: str) -> PipelineError:
-    """A program with something that is not among what networks are known to need."""
+    """The error for a program that contains something that image networks do not need."""
     return PipelineError(
         "unsafe-program",
         f"{detail}, which is not on the list of what image networks need, so the file is not loaded",
         subject=str(path),
-        remedy=WAY_OUT,
+        remedy=SAVE_WEIGHTS_REMEDY,
     )
 
 
@@ -229,7 +229,7 @@ _SKIPPED = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_c
 
 
 class _ProgramReader:
-    """Turns the JSON of one program into steps; whatever is not known is refused."""
+    """Turns the JSON of one program into steps, and refuses everything unknown."""
 
     def __init__(self, path: Path, data: Any) -> None:
         from pipeline.sources.operators import is_tensor_operator
@@ -260,7 +260,7 @@ class _ProgramReader:
         return program
 
     def _check_expressions(self) -> None:
-        """Every symbolic size must be arithmetic of sizes; none is evaluated. Objects and guards are refused."""
+        """Require that every symbolic size is arithmetic on sizes (none is evaluated), and refuse objects."""
         pending = [self.data]
         while pending:
             value = pending.pop()
@@ -282,7 +282,7 @@ class _ProgramReader:
 
     def _inputs(self, program: Program, inputs: list[Any], specs: list[Any]) -> None:
         images = []
-        for spec, held in zip(specs, inputs, strict=True):
+        for spec, value in zip(specs, inputs, strict=True):
             ((kind, body),) = spec.items()
             if kind in ("parameter", "buffer", "tensor_constant"):
                 name = self._define(body["arg"]["name"])
@@ -292,11 +292,11 @@ class _ProgramReader:
                 program.weights[name] = key
                 if kind == "parameter":
                     program.parameters.add(key)
-            elif kind == "user_input" and "as_tensor" in held:
-                images.append(self._define(held["as_tensor"]["name"]))
+            elif kind == "user_input" and "as_tensor" in value:
+                images.append(self._define(value["as_tensor"]["name"]))
             elif kind == "constant_input":
                 program.constants[self._define(body["name"])] = self._value(body["value"])
-            elif kind != "user_input" or held.keys() & {"as_sym_int", "as_custom_obj"}:
+            elif kind != "user_input" or value.keys() & {"as_sym_int", "as_custom_obj"}:
                 raise unsafe(self.path, f"the program takes an input of the kind {shown(kind)}")
         if len(images) != 1:
             raise PipelineError(
@@ -320,12 +320,14 @@ class _ProgramReader:
             raise unsafe(self.path, f"the program calls {shown(target)}")
         if match is not None and not self.is_operator(match[1]):
             raise unsafe(self.path, f"the program calls {shown(target)}")
-        inputs = tuple((str(given["name"])[:MAX_TEXT], self._value(given["arg"])) for given in node["inputs"])
-        held = node["outputs"]
-        outputs = tuple(self._output(output) for output in held)
+        inputs = tuple(
+            (str(argument["name"])[:MAX_TEXT], self._value(argument["arg"])) for argument in node["inputs"]
+        )
+        results = node["outputs"]
+        outputs = tuple(self._output(output) for output in results)
         if match is not None and match[1].startswith(_SKIPPED):
             return None
-        return Step(target, inputs, outputs, len(held) == 1)
+        return Step(target, inputs, outputs, len(results) == 1)
 
     def _output(self, output: Any) -> Any:
         ((kind, body),) = output.items()
@@ -365,8 +367,8 @@ class _ProgramReader:
             return [[self._name(tensor["name"]) for tensor in row] for row in body]
         if kind in ("as_optional_tensors", "as_optional_tensor"):
             rows = body if isinstance(body, list) else [body]
-            made = [self._value(row) for row in rows]
-            return made if isinstance(body, list) else made[0]
+            values = [self._value(row) for row in rows]
+            return values if isinstance(body, list) else values[0]
         if kind in ("as_sym_int", "as_sym_float", "as_sym_bool"):
             return self._size(body)
         if kind in ("as_sym_ints", "as_sym_floats", "as_sym_bools"):
@@ -388,7 +390,7 @@ class _ProgramReader:
         return self._name(body) if kind == "as_name" else _PLAIN[kind](body)
 
     def _example(self, graph: Any, image: str) -> tuple[int, ...] | None:
-        """The shape of the picture that it was exported with, 0 for symbolic sizes."""
+        """The shape of the example picture at export, with 0 for symbolic sizes; None where it is not stored."""
         meta = graph["tensor_values"].get(image)
         if meta is None:
             return None

@@ -1,7 +1,7 @@
-"""A checked torch.export program as a torch module that runs its steps one after the other.
+"""A checked torch.export program as a torch module that runs its steps in order.
 
-The operators are torch's own; nothing is compiled or generated from what the file says. torch's exporter traces it
-like any module, sizes included.
+The operators are torch's own; nothing in the file is compiled or turned into code. torch's exporter traces the
+module like any other, with dynamic sizes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FORMATS = {
 
 
 class ExportedNetwork(nn.Module):
-    """Runs a program: one picture in, what the program gives out. Training and evaluation are the same."""
+    """Runs a program on one picture (N, C, H, W). Training and evaluation mode are the same."""
 
     from_file = True
 
@@ -71,19 +71,19 @@ class ExportedNetwork(nn.Module):
             owner.register_buffer(last, value)
 
     def train(self, mode: bool = True) -> ExportedNetwork:
-        """Nothing: the mode is part of the program."""
+        """Do nothing: the mode is fixed in the program."""
         return self
 
     def forward(self, picture: torch.Tensor) -> Any:
         values: dict[str, Any] = dict(self._constants)
-        held = dict(self.named_parameters(remove_duplicate=False)) | dict(
+        tensors = dict(self.named_parameters(remove_duplicate=False)) | dict(
             self.named_buffers(remove_duplicate=False)
         )
-        values.update({name: held[key] for name, key in self._places.items()})
+        values.update({name: tensors[key] for name, key in self._places.items()})
         values[self._image] = picture
         for function, step in self._steps:
             result = function(step, values)
-            if step.one:
+            if step.single_output:
                 _keep(values, step.outputs[0], result)
             elif step.outputs:
                 for name, part in zip(step.outputs, result, strict=True):
@@ -137,13 +137,13 @@ def _function(step: Step) -> Callable[[Step, dict[str, Any]], Any]:
     order = [(argument.name, argument.kwarg_only) for argument in found._schema.arguments]
 
     def call(step: Step, values: dict[str, Any]) -> Any:
-        given = {key: _resolve(value, values) for key, value in step.inputs}
+        arguments = {key: _resolve(value, values) for key, value in step.inputs}
         positional: list[Any] = []
         for key, keyword_only in order:
-            if keyword_only or key not in given:
+            if keyword_only or key not in arguments:
                 break
-            positional.append(given.pop(key))
-        return found(*positional, **given)
+            positional.append(arguments.pop(key))
+        return found(*positional, **arguments)
 
     return call
 

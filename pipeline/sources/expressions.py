@@ -1,8 +1,7 @@
-"""Symbolic sizes of torch.export files: a parser that tells arithmetic of sizes from everything else.
+"""Check the symbolic sizes in torch.export files: a parser that accepts only arithmetic on sizes.
 
-torch gives these texts to sympy.sympify, which evaluates them as Python (torch/_export/serde/serialize.py,
-`_parse_sym_expr`). This pipeline needs no value of them; it reads them to be sure that they are what they should
-be.
+torch passes these texts to sympy.sympify, which evaluates them as Python (torch/_export/serde/serialize.py,
+`_parse_sym_expr`). This pipeline does not need their values; it parses them to refuse everything else.
 
     sum     = product, {("+" | "-"), product}        comparison = sum, [("<" | "<=" | ... ), sum]
     product = power, {("*" | "/" | "//" | "%"), power}
@@ -74,7 +73,7 @@ _SYMBOL = re.compile(r"[a-z]{1,4}\d{0,9}(?:_\d{1,9})?", re.ASCII)
 
 
 def check_expression(text: Any) -> bool:
-    """Whether a text is arithmetic of whole-number sizes, and nothing else."""
+    """Whether a text contains only arithmetic on integer sizes."""
     if not isinstance(text, str) or len(text) > MAX_LENGTH:
         return False
     try:

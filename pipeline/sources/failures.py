@@ -1,4 +1,4 @@
-"""What a parser of untrusted bytes stumbles over becomes one error of one line."""
+"""Turn any exception of a parser of untrusted bytes into one PipelineError of one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def guarded(path: Path, action: Callable[[], T]) -> T:
-    """Run a parser of untrusted bytes: whatever it stumbles over becomes one PipelineError."""
+    """Run a parser of untrusted bytes, and turn whatever it raises into a PipelineError."""
     try:
         return action()
     except PipelineError:
@@ -23,7 +23,7 @@ def guarded(path: Path, action: Callable[[], T]) -> T:
     except (EOFError, IndexError) as error:
         raise damaged(path, _first_line(error) or "it ends too early", "truncated-file") from error
     except Exception as error:
-        # Any other exception means bytes that no honest writer makes: the file is damaged, not this program.
+        # Any other exception means bytes that no real writer produces: the fault is in the file.
         raise damaged(path, _first_line(error) or type(error).__name__) from error
 
 

@@ -1,8 +1,8 @@
-"""Keras .h5 files of Fritz's style network: the weights in layer order, as a state dict.
+"""Read Keras .h5 files of Fritz's style network into a state dict, with the weights in layer order.
 
-No Keras, and none of the configuration is run. Where a `model_config` is there, its layers are checked against the
-architecture before anything is believed. The file itself is read by a process of its own (keras_file.py): HDF5's
-library does not always come back from a damaged file.
+Keras is not needed, and no configuration is executed. If the file has a `model_config`, its layers are checked
+against the architecture. The file is read in a separate process (keras_file.py), because the HDF5 library can
+crash or hang on a damaged file.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from pipeline.support.untrusted import out_of_memory
 _KINDS = {frozenset({"kernel"}): "conv", frozenset({"gamma", "beta"}): "norm"}
 """Layers with weights in Fritz's network, by the names of their tensors."""
 SECONDS = 30.0
-"""Time for reading a file, where PIPELINE_TIME_LIMIT does not say another one."""
+"""Time limit for reading a file, unless PIPELINE_TIME_LIMIT is set."""
 
 
 def read_keras(path: Path) -> StateDict:
-    """The state dict of a Keras file, named `convN.weight` (out, in, kh, kw), `normN.weight`, `normN.bias`.
+    """The state dict of a Keras file: `convN.weight` (out, in, kh, kw), `normN.weight`, `normN.bias`.
 
     Raises PipelineError: truncated-file, damaged-file, not-a-keras-model, unknown-architecture (another Keras
     network), not-finite-weights, over-budget, time-limit; MissingDependency without h5py.
@@ -48,11 +48,11 @@ def read_keras(path: Path) -> StateDict:
 
 
 Layer = tuple[str, dict[str, np.ndarray]]
-"""Name of a layer and its tensors by their leaf names (kernel, gamma, beta)."""
+"""The name of a layer, and its tensors by their leaf names (kernel, gamma, beta)."""
 
 
 def _layers(path: Path) -> tuple[list[Layer], str | None]:
-    """The layers of the file in their order, and its model_config, read by another process."""
+    """The layers of the file in order, and its model_config or None, read by another process."""
     budget = Budget(path, path.stat().st_size)
     seconds = limits.time_limit() if os.environ.get(limits.TIME) else SECONDS
     command = [sys.executable, "-m", "pipeline.sources.keras_file", str(budget.limit), str(path.absolute())]
@@ -77,9 +77,9 @@ def _layers(path: Path) -> tuple[list[Layer], str | None]:
                 remedy="It is most likely damaged. If not, allow more time: "
                 f"{limits.TIME}={max(600, round(4 * seconds))}.",
             ) from None
-    told = io.BytesIO(answer)
+    stream = io.BytesIO(answer)
     try:
-        about = json.loads(told.readline())
+        about = json.loads(stream.readline())
     except ValueError:
         if process.returncode == -9:
             raise out_of_memory(str(path)) from None
@@ -88,12 +88,12 @@ def _layers(path: Path) -> tuple[list[Layer], str | None]:
         raise _refusal(path, about, budget)
     layers: list[Layer] = []
     for name, leaves in about["layers"]:
-        layers.append((name, {leaf: np.load(told, allow_pickle=False) for leaf in leaves}))
+        layers.append((name, {leaf: np.load(stream, allow_pickle=False) for leaf in leaves}))
     return layers, about["config"]
 
 
 def _refusal(path: Path, about: dict[str, str], budget: Budget) -> PipelineError:
-    """What the other process had to say about the file."""
+    """The refusal of the reading process as a PipelineError."""
     code, detail = str(about["code"]), str(about["detail"])[:400]
     if code == "not-a-keras-model":
         return PipelineError(
@@ -117,9 +117,9 @@ def _state(path: Path, layers: list[Layer], config: str | None) -> StateDict:
         kind = _KINDS.get(frozenset(leaves), "")
         if leaves and not kind:
             raise _foreign(path, f"layer {shown(name)} with the tensors {', '.join(sorted(leaves))[:200]}")
-        for leaf, held in sorted(leaves.items(), reverse=True):
+        for leaf, array in sorted(leaves.items(), reverse=True):
             count[kind] += leaf != "beta"
-            values = held.astype(np.float32)
+            values = array.astype(np.float32)
             if leaf == "kernel" and values.ndim == 4:
                 values = np.ascontiguousarray(values.transpose(3, 2, 0, 1))
             part = "bias" if leaf == "beta" else "weight"
@@ -142,20 +142,20 @@ def _foreign(path: Path, difference: str) -> PipelineError:
 
 
 def _check_config(path: Path, config: str | None) -> list[str]:
-    """Compare the stored layers with those of Fritz's network; notes. A file with only weights has no config."""
+    """Compare the stored layers with those of Fritz's network; returns notes. A file of weights has no config."""
     if config is None:
         return ["the file contains only weights: the layers are assumed to be those of Fritz's network"]
     layers = from_json(config)["config"]["layers"]
     kinds = [str(layer["class_name"]) for layer in layers]
     convolutions = kinds.count("Conv2D")
     expected = _expected(max(convolutions - 6, 0) // 2)
-    for layer, wanted in zip(layers, expected, strict=False):
+    for layer, known in zip(layers, expected, strict=False):
         settings = layer["config"]
-        for key, value in wanted.items():
-            held = layer["class_name"] if key == "class_name" else settings.get(key, value)
-            if held != value and not (key == "axis" and held == 3):
+        for key, value in known.items():
+            found = layer["class_name"] if key == "class_name" else settings.get(key, value)
+            if found != value and not (key == "axis" and found == 3):
                 name = shown(layer.get("name"))
-                raise _foreign(path, f"layer {name} ({key} {shown(held)} instead of {value!r})")
+                raise _foreign(path, f"layer {name} ({key} {shown(found)} instead of {value!r})")
     if len(layers) != len(expected):
         raise _foreign(path, f"the number of layers ({len(layers)} instead of {len(expected)})")
     shape = layers[0]["config"].get("batch_input_shape") or [None] * 4
@@ -163,7 +163,7 @@ def _check_config(path: Path, config: str | None) -> list[str]:
 
 
 def _expected(blocks: int) -> list[dict[str, Any]]:
-    """The layers of Fritz's network (style_transfer/models.py) with what matters of their configuration."""
+    """The layers of Fritz's network (style_transfer/models.py), with the settings that affect the result."""
 
     def layer(stride: int, kernel: int, activation: str = "relu") -> list[dict[str, Any]]:
         conv = {"strides": [stride] * 2, "kernel_size": [kernel] * 2, "padding": "same", "use_bias": False}

@@ -1,8 +1,8 @@
-"""Reads one Keras .h5 file, as a process of its own: `python -m pipeline.sources.keras_file LIMIT PATH`.
+"""Read one Keras .h5 file in a separate process: `python -m pipeline.sources.keras_file LIMIT PATH`.
 
-HDF5 is a large library in C. Damaged files make it loop without end or touch memory that is not its own, so it
-works here under limits of memory and processor time, without a right to open a second file. The answer on stdout
-is a line of JSON (layers and their tensors' names, or the refusal), then the tensors in numpy's format.
+HDF5 is a large C library. Damaged files can make it loop forever or access invalid memory, so it runs here under
+limits of memory and processor time, and may not open a second file. The answer on stdout is one line of JSON (the
+layers with the names of their tensors, or the refusal), then the tensors in NumPy's format.
 
 Files: `model_weights/<layer>/...` with the layers in the order of the `layer_names` attribute (names sort as
 conv2d_1, conv2d_10, ...), kernels as (kh, kw, in, out).
@@ -23,13 +23,13 @@ from pipeline.sources.pickled import shown
 from pipeline.support import limits
 
 SECONDS = 600
-"""Processor time; the clock of the other side allows less."""
+"""Limit of processor time; the calling process usually stops this one earlier."""
 _FILTERS = {1, 2, 3, 6, 32000}
-"""deflate, shuffle, fletcher32, scale-offset and LZF: others are plugins, which HDF5 loads from disk."""
+"""deflate, shuffle, fletcher32, scale-offset and LZF. All others are plugins, which HDF5 loads from disk."""
 
 
 class Refused(Exception):
-    """A refusal: code, and what is wrong."""
+    """The file is refused: (error code, detail)."""
 
 
 def main() -> int:
@@ -38,7 +38,7 @@ def main() -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     import h5py
 
-    load_everything()
+    preload()
     try:
         with open(path, "rb") as source:
             restrict(limit)
@@ -56,15 +56,16 @@ def main() -> int:
         sink.write(json.dumps({"code": code, "detail": detail}).encode() + b"\n")
     except MemoryError:
         sink.write(json.dumps({"code": "out-of-memory", "detail": ""}).encode() + b"\n")
-    except Exception as error:  # whatever HDF5 stumbles over is a damaged file
+    except Exception as error:  # whatever HDF5 raises means a damaged file
         text = " ".join(str(error).split())[:300] or type(error).__name__
         sink.write(json.dumps({"code": "damaged-file", "detail": text}).encode() + b"\n")
     sink.flush()
     return 0
 
 
-def load_everything() -> None:
-    """Read a small file in memory, so that Python and h5py load now what they load at first use."""
+def preload() -> None:
+    """Read a small file in memory, so that Python and h5py load everything they need before files are
+    forbidden."""
     import h5py
 
     with h5py.File(io.BytesIO(), "w") as file:
@@ -79,20 +80,20 @@ def load_everything() -> None:
 
 
 def restrict(limit: int) -> None:
-    """Take from this process what reading one open file does not need; nothing where the system cannot."""
+    """Remove all rights that reading one open file does not need, where the system supports it."""
     try:
         import resource
-    except ImportError:  # Windows: the clock of the other side ends it
+    except ImportError:  # Windows: the calling process stops this one after its time limit
         return
     used = limits.address_space()
-    wanted = (
+    maxima = (
         (resource.RLIMIT_AS, used + 2 * limit + (256 << 20) if used else resource.RLIM_INFINITY),
         (resource.RLIMIT_CPU, SECONDS),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 0),
         (resource.RLIMIT_CORE, 0),
     )
-    for kind, most in wanted:
+    for kind, most in maxima:
         _, hard = resource.getrlimit(kind)
         if hard != resource.RLIM_INFINITY:
             most = hard if most == resource.RLIM_INFINITY else min(most, hard)
@@ -101,7 +102,7 @@ def restrict(limit: int) -> None:
 
 
 def answer(file: Any, limit: int, sink: IO[bytes]) -> None:
-    """Write the layers of an open file. Raises Refused, and whatever h5py raises."""
+    """Write the layers of an open file to `sink`. Raises Refused, and whatever h5py raises."""
     import h5py
 
     group = inside(file, "model_weights") if "model_weights" in file else file
@@ -112,23 +113,24 @@ def answer(file: Any, limit: int, sink: IO[bytes]) -> None:
         )
     config = file.attrs.get("model_config")
     layers = [(text(name), datasets(inside(group, text(name)))) for name in names]
-    total = sum(checked(name, held) for name, leaves in layers for held in leaves.values())
+    total = sum(checked(name, dataset) for name, leaves in layers for dataset in leaves.values())
     if total > limit:
         raise Refused("over-budget", str(total))
-    told = {
+    header = {
         "config": None if config is None else text(config),
         "layers": [(name, list(leaves)) for name, leaves in layers],
     }
-    sink.write(json.dumps(told).encode() + b"\n")
+    sink.write(json.dumps(header).encode() + b"\n")
     for _, leaves in layers:
-        for held in leaves.values():
-            made = io.BytesIO()  # numpy writes to a pipe in a way that needs a second descriptor
-            np.save(made, np.asarray(held[()], dtype=np.float32), allow_pickle=False)
-            sink.write(made.getvalue())
+        for dataset in leaves.values():
+            buffer = io.BytesIO()  # numpy writes to a pipe in a way that needs a second descriptor
+            np.save(buffer, np.asarray(dataset[()], dtype=np.float32), allow_pickle=False)
+            sink.write(buffer.getvalue())
 
 
 def checked(name: str, dataset: Any) -> int:
-    """Bytes that a data set takes, after making sure that it is floating point numbers in this file."""
+    """The bytes that a data set takes in memory, after checking that it has floating-point numbers in this
+    file."""
     if dataset.is_virtual or dataset.external:
         raise Refused("damaged-file", f"layer {shown(name)} stores its numbers in another file")
     if dataset.dtype.kind != "f" or dataset.dtype.itemsize > 8 or dataset.shape is None or dataset.ndim > 8:
@@ -141,20 +143,20 @@ def checked(name: str, dataset: Any) -> int:
 
 
 def datasets(group: Any) -> dict[str, Any]:
-    """The data sets of a layer by leaf name: kernel, gamma, beta, ..."""
+    """The data sets of a layer, by leaf name: kernel, gamma, beta, ..."""
     import h5py
 
     found = {}
     for name in map(text, group.attrs.get("weight_names", ())):
-        held = inside(group, name)
-        if not isinstance(held, h5py.Dataset):
+        dataset = inside(group, name)
+        if not isinstance(dataset, h5py.Dataset):
             raise Refused("damaged-file", f"{shown(name)} is not a data set")
-        found[name.rpartition("/")[2].partition(":")[0]] = held
+        found[name.rpartition("/")[2].partition(":")[0]] = dataset
     return found
 
 
 def inside(group: Any, name: str) -> Any:
-    """What lies under a path inside the file itself: a soft or external link anywhere on the way is refused."""
+    """The object at a path inside the file. Raises Refused for a soft or external link anywhere on the path."""
     import h5py
 
     for part in filter(None, name.split("/")):
@@ -165,7 +167,7 @@ def inside(group: Any, name: str) -> Any:
 
 
 def text(value: Any) -> str:
-    """A name or text of the file."""
+    """A name or text in the file, decoded. Raises Refused for another type."""
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if not isinstance(value, str):

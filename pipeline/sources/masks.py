@@ -1,4 +1,4 @@
-"""Masks: the output of a segmentation network becomes one channel, 1 at the subject and 0 in the background."""
+"""Masks: convert the output of a segmentation network to one channel, 1 at the subject, 0 in the background."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ if TYPE_CHECKING:
 MARKS = ("subject", "background")
 """What the values of a mask can mark."""
 LOGITS = "logits"
-"""As --output-range: the mask before its sigmoid or softmax."""
+"""Value of --output-range: the mask before its sigmoid or softmax."""
 _PROBABILITIES = ("Sigmoid", "HardSigmoid", "Softmax")
 _PASSED = ("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Resize", "Upsample", "Slice")
-"""Operators that leave values between 0 and 1 there."""
+"""Operators whose output is within 0..1 where their input is."""
 
 
-def as_mask(model: onnx.ModelProto, marks: str, output_range: str | None, path: Path) -> str:
-    """Append the nodes that make the one output a mask in 0..1, in place; what was done, in a sentence.
+def as_mask(model: onnx.ModelProto, meaning: str, output_range: str | None, path: Path) -> str:
+    """Append the nodes that turn the only output into a mask in 0..1, in place; returns a sentence for the notes.
 
-    `marks` says what the output marks: of one channel its values, of two channels (background, subject, as
-    training code orders classes) those of the second. The result marks the subject: (N, 1, H, W), or (N, H, W, 1)
-    for one channel of a channels-last network. `output_range` is 0..1, 0..255 or logits; None takes 0..1 where the
-    graph ends in a sigmoid or softmax. Raises PipelineError `bad-mask` and `contract-missing`.
+    `meaning` (subject or background) says what high values mark: those of the one channel, or those of the second
+    of two channels (background, subject, as training code orders classes). The result marks the subject:
+    (N, 1, H, W), or (N, H, W, 1) for one channel of a channels-last network. `output_range` is 0..1, 0..255 or
+    logits; None means 0..1 where the graph ends in a sigmoid or softmax. Raises PipelineError `bad-mask` and
+    `contract-missing`.
     """
-    if marks not in MARKS:
+    if meaning not in MARKS:
         raise PipelineError(
             "bad-mask",
-            f"{marks!r} is not something that a mask can mark",
+            f"{meaning!r} is not something that a mask can mark",
             subject="--mask",
             remedy="Use subject or background.",
         )
@@ -46,48 +47,48 @@ def as_mask(model: onnx.ModelProto, marks: str, output_range: str | None, path: 
             subject=str(path),
             remedy="Keep another output with --take, or omit --mask.",
         )
-    found = output_range or ("0..1" if _gives_probabilities(model, output.name) else None)
-    if found not in ("0..1", "0..255", LOGITS):
+    value_range = output_range or ("0..1" if _gives_probabilities(model, output.name) else None)
+    if value_range not in ("0..1", "0..255", LOGITS):
         raise PipelineError(
             "contract-missing",
             "the graph does not end in a sigmoid or softmax, so the range of its mask must be declared"
-            if found is None
-            else f"{found} is not a value range of a mask",
+            if value_range is None
+            else f"{value_range} is not a value range of a mask",
             subject=str(path),
             remedy=f"Use --output-range {LOGITS} (before the sigmoid or softmax), 0..1 or 0..255.",
         )
     if channels == 1:
-        _one_channel(model, marks, found)
+        _one_channel(model, meaning, value_range)
     else:
-        _two_channels(model, marks, found, layout)
-    scale = "" if found == "0..1" else f", from {found}"
-    return f"the values of {output.name} mark the {marks}{scale}; the built mask is 1 at the subject"
+        _two_channels(model, meaning, value_range, layout)
+    scale = "" if value_range == "0..1" else f", from {value_range}"
+    return f"the values of {output.name} mark the {meaning}{scale}; the built mask is 1 at the subject"
 
 
-def _one_channel(model: onnx.ModelProto, marks: str, found: str) -> None:
-    reversed_ = marks == "background"
-    if found == LOGITS:
+def _one_channel(model: onnx.ModelProto, meaning: str, value_range: str) -> None:
+    reversed_ = meaning == "background"
+    if value_range == LOGITS:
         if reversed_:
             _append(model, "Neg")
         _append(model, "Sigmoid")
         return
-    if found == "0..255":
+    if value_range == "0..255":
         _append(model, "Div", constant=np.array(255))
     if reversed_:
         _append(model, "Sub", constant=np.array(1), constant_first=True)
 
 
-def _two_channels(model: onnx.ModelProto, marks: str, found: str, layout: str) -> None:
+def _two_channels(model: onnx.ModelProto, meaning: str, value_range: str, layout: str) -> None:
     if layout == "nhwc":
         _append(model, "Transpose", perm=[0, 3, 1, 2])
-    subject = {"subject": 1, "background": 0}[marks]
+    subject = {"subject": 1, "background": 0}[meaning]
     weight = np.zeros((1, 2, 1, 1))
-    weight[0, subject] = 1 / 255 if found == "0..255" else 1
-    if found == LOGITS:
+    weight[0, subject] = 1 / 255 if value_range == "0..255" else 1
+    if value_range == LOGITS:
         # The softmax of two values is the sigmoid of their difference.
         weight[0, 1 - subject] = -1
     _append(model, "Conv", constant=weight, kernel_shape=[1, 1])
-    if found == LOGITS:
+    if value_range == LOGITS:
         _append(model, "Sigmoid")
     dims = model.graph.output[0].type.tensor_type.shape.dim
     height, width = (dims[1], dims[2]) if layout == "nhwc" else (dims[2], dims[3])
@@ -104,15 +105,15 @@ def _append(
     constant_first: bool = False,
     **attributes: Any,
 ) -> None:
-    """Put one node behind the output, which keeps its name."""
+    """Append one node after the output; the new output keeps its name."""
     from onnx import helper, numpy_helper
 
     name = model.graph.output[0].name
     number = sum(1 for node in model.graph.node if node.name.startswith("mask/"))
     before = f"mask/{number}/before"
     for node in model.graph.node:
-        node.input[:] = [before if held == name else held for held in node.input]
-        node.output[:] = [before if held == name else held for held in node.output]
+        node.input[:] = [before if tensor_name == name else tensor_name for tensor_name in node.input]
+        node.output[:] = [before if tensor_name == name else tensor_name for tensor_name in node.output]
     inputs = [before]
     if constant is not None:
         dtype = helper.tensor_dtype_to_np_dtype(model.graph.output[0].type.tensor_type.elem_type or 1)
@@ -123,9 +124,9 @@ def _append(
 
 
 def _gives_probabilities(model: onnx.ModelProto, name: str) -> bool:
-    makers = {held: node for node in model.graph.node for held in node.output}
+    producers = {output: node for node in model.graph.node for output in node.output}
     for _ in range(len(model.graph.node)):
-        node = makers.get(name)
+        node = producers.get(name)
         if node is None:
             return False
         if node.op_type in _PROBABILITIES:

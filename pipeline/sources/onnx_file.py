@@ -1,4 +1,4 @@
-"""ONNX files: read as they are, with their external data, and never believed before they are checked."""
+"""Read ONNX files with their external data, and check them before use."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ TRAINED = {
     "DequantizeLinear": (0,),
     "DynamicQuantizeLinear": (),
 }
-"""Inputs of operators that hold trained values; below, elementwise constants that are not scalars count too."""
+"""Input indices of trained values, by operator; `trained_values` also counts non-scalar elementwise constants."""
 _WEIGHT_TYPES = (1, 2, 3, 6, 10, 11, 16)
 """FLOAT, UINT8, INT8, INT32, FLOAT16, DOUBLE, BFLOAT16 of onnx.TensorProto."""
 ELEMENTWISE = ("Mul", "Add", "Sub", "Div")
 
 
 def load_model(path: Path) -> onnx.ModelProto:
-    """The model in an .onnx file, external data loaded, nothing else changed.
+    """The model in an .onnx file with its external data loaded; nothing else is changed.
 
-    Not checked by onnx.checker: Barracuda takes older forms under a newer opset, and so does this pipeline's own
-    output; what the target makes of a node is for `validate` to say. Raises PipelineError: what `identify` raises,
-    unsupported-format (a model of another kind), truncated-file, invalid-onnx, missing-external-data,
-    external-data-outside.
+    It is not checked with onnx.checker: some targets accept older operator forms under a newer opset, and this
+    pipeline's own output uses them; `validate` reports what the target does with each node. Raises what
+    `identify_onnx` raises, and PipelineError: truncated-file, invalid-onnx, missing-external-data,
+    external-data-outside, over-budget.
     """
     path = Path(path)
     return read_onnx(path, identify_onnx(path), strict=False)[0]
@@ -56,10 +56,10 @@ def load_model(path: Path) -> onnx.ModelProto:
 def read_onnx(
     path: Path, file_format: FileFormat, *, strict: bool = True
 ) -> tuple[onnx.ModelProto, list[Path], dict[str, Any]]:
-    """The model, the external data files that were read, and with `strict` what the file's own graph is.
+    """The model, the external data files that were read, and with `strict` a description of the file's own graph.
 
-    `strict` holds it against onnx.checker; a file that this pipeline wrote in Barracuda's mixture of forms is then
-    brought to one opset first.
+    With `strict`, the model is checked with onnx.checker; a file that this pipeline wrote in a target's mixture of
+    operator forms is converted to one opset first. Raises PipelineError as `load_model` does.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -100,8 +100,10 @@ def read_onnx(
 
 
 def _raise_ir_version(model: onnx.ModelProto) -> None:
-    """Before IR 4 every initializer had to be an input too. Files that say 3 and leave the inputs out (waifu2x,
-    quantisers) are taken by ONNX Runtime and Barracuda; what they mean is what IR 4 says."""
+    """Declare IR 4 where initializers are not graph inputs, which IR versions before 4 require.
+
+    Such files (waifu2x, output of quantisers) declare IR 3 and are accepted by ONNX Runtime and Barracuda.
+    """
     if 0 < model.ir_version < 4:
         inputs = {value.name for value in model.graph.input}
         if any(tensor.name not in inputs for tensor in model.graph.initializer):
@@ -109,13 +111,13 @@ def _raise_ir_version(model: onnx.ModelProto) -> None:
 
 
 def _sort(graph: onnx.GraphProto) -> None:
-    """Bring the nodes into an order in which each reads what was made before; float16 converters append theirs.
+    """Sort the nodes topologically, in place: float16 converters append nodes at the end.
 
-    Graphs with subgraphs, which read from outside, and those that cannot be sorted stay as they are.
+    Graphs with subgraphs, which read outer values, and graphs with cycles are not changed.
     """
-    makers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
-    reads = [sorted({makers[name] for name in node.input if name in makers}) for node in graph.node]
-    if all(made < index for index, needed in enumerate(reads) for made in needed):
+    producers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    reads = [sorted({producers[name] for name in node.input if name in producers}) for node in graph.node]
+    if all(producer < index for index, needed in enumerate(reads) for producer in needed):
         return
     if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
         return
@@ -129,70 +131,70 @@ def _sort(graph: onnx.GraphProto) -> None:
 
 
 def _declare_outputs(model: onnx.ModelProto) -> None:
-    """Give outputs without a shape the inferred one: ONNX's checker wants one, the runtimes do not."""
+    """Give outputs without a declared shape the inferred one: onnx.checker requires one, the runtimes do not."""
     from pipeline.graph.estimate import light
     from pipeline.graph.standard import infer_shapes
 
-    bare = [held for held in model.graph.output if not held.type.tensor_type.HasField("shape")]
-    if not bare:
+    without_shape = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
+    if not without_shape:
         return
     try:
-        inferred = {held.name: held for held in infer_shapes(light(model)).graph.output}
-    except Exception:  # whatever onnx raises for a graph that is not right: its checker says more
+        inferred = {value.name: value for value in infer_shapes(light(model)).graph.output}
+    except Exception:  # whatever onnx raises for an invalid graph: onnx.checker reports it better
         return
-    for held in bare:
-        found = inferred.get(held.name)
+    for value in without_shape:
+        found = inferred.get(value.name)
         if found is not None and found.type.tensor_type.HasField("shape"):
-            held.CopyFrom(found)
+            value.CopyFrom(found)
 
 
 def tensors(message: Any) -> Iterator[onnx.TensorProto]:
-    """Every tensor in a model, graph or node, wherever it stands: initializers, attributes, sparse tensors,
-    subgraphs, functions, training graphs."""
+    """Every tensor in a model, graph or node: in initializers, attributes, sparse tensors, subgraphs, functions
+    and training graphs."""
     import onnx
 
     pending = [message]
     while pending:
-        held = pending.pop()
-        if isinstance(held, onnx.TensorProto):
-            yield held
+        current = pending.pop()
+        if isinstance(current, onnx.TensorProto):
+            yield current
             continue
-        for name, repeated in _message_fields(held.DESCRIPTOR):
+        for name, repeated in _message_fields(current.DESCRIPTOR):
             if repeated:
-                pending += reversed(getattr(held, name))
-            elif held.HasField(name):
-                pending.append(getattr(held, name))
+                pending += reversed(getattr(current, name))
+            elif current.HasField(name):
+                pending.append(getattr(current, name))
 
 
 @cache
 def _message_fields(descriptor: Any) -> tuple[tuple[str, bool], ...]:
-    """The fields of a protobuf message that hold messages, last first, and whether each holds many."""
+    """The message fields of a protobuf message, last first, each with whether it is repeated."""
     found = [field for field in descriptor.fields if field.type == field.TYPE_MESSAGE]
     return tuple((field.name, _is_repeated(field)) for field in reversed(found))
 
 
 def _is_repeated(field: Any) -> bool:
-    told = getattr(field, "is_repeated", None)  # protobuf 6; `label` before
-    return bool(field.label == field.LABEL_REPEATED if told is None else told)
+    repeated = getattr(field, "is_repeated", None)  # protobuf 6; `label` before
+    return bool(field.label == field.LABEL_REPEATED if repeated is None else repeated)
 
 
-def forget_places(model: onnx.ModelProto) -> None:
-    """Take the file names out of external tensors that were not read, so that nothing else looks for them: onnx
-    and ONNX Runtime would, in the current folder."""
+def drop_external_locations(model: onnx.ModelProto) -> None:
+    """Remove the file locations of external tensors that were not read: onnx and ONNX Runtime would otherwise look
+    for these files in the current folder."""
     for tensor in tensors(model):
         del tensor.external_data[:]
 
 
 def _load_external_data(path: Path, model: onnx.ModelProto, budget: Budget) -> list[Path]:
-    """Fetch external tensors from files beside the model, and from nowhere else."""
+    """Load external tensors, only from files in the model's folder; returns these files."""
     import onnx
 
     read: dict[Path, None] = {}
     for tensor in tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            file, offset, length = external_place(path, tensor)
+            file, offset, length = external_location(path, tensor)
             if file not in read:
-                budget.more(file.stat().st_size)
+                budget.add_file(file.stat().st_size)
             budget.take(length)
             with file.open("rb") as data:
                 data.seek(offset)
@@ -203,8 +205,8 @@ def _load_external_data(path: Path, model: onnx.ModelProto, budget: Budget) -> l
     return list(read)
 
 
-def external_place(path: Path, tensor: onnx.TensorProto) -> tuple[Path, int, int]:
-    """File, offset and length in bytes of an external tensor of the model at `path`; nothing is read.
+def external_location(path: Path, tensor: onnx.TensorProto) -> tuple[Path, int, int]:
+    """(file, offset, length in bytes) of an external tensor of the model at `path`; the file is not read.
 
     Raises PipelineError: external-data-outside, missing-external-data, damaged-file, truncated-file.
     """
@@ -214,7 +216,7 @@ def external_place(path: Path, tensor: onnx.TensorProto) -> tuple[Path, int, int
     name = shown(tensor.name)
     try:
         file = (folder / location).resolve() if location and "\0" not in location else folder
-    except (OSError, RuntimeError, ValueError):  # longer than a name may be, links that lead to themselves
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, links that form a cycle
         file = folder
     if not file.is_relative_to(folder) or Path(location).is_absolute() or file == folder:
         raise PipelineError(
@@ -244,7 +246,7 @@ def external_place(path: Path, tensor: onnx.TensorProto) -> tuple[Path, int, int
 
 
 def _check_tensors(path: Path, model: onnx.ModelProto, budget: Budget) -> None:
-    """Refuse tensors without their numbers, and sparse ones that are absurdly large when written out."""
+    """Refuse tensors whose data does not match their shape, and sparse tensors whose dense form is too large."""
     for sparse in model.graph.sparse_initializer:
         budget.take(8 * math.prod(max(size, 0) for size in sparse.dims))
     for tensor in tensors(model):
@@ -258,13 +260,13 @@ def _check_tensors(path: Path, model: onnx.ModelProto, budget: Budget) -> None:
         bits, field, packed = _STORED[tensor.data_type]
         values = math.prod(tensor.dims)
         if tensor.HasField("raw_data"):
-            held, expected, unit = len(tensor.raw_data), (values * bits + 7) // 8, "bytes"
+            stored, expected, unit = len(tensor.raw_data), (values * bits + 7) // 8, "bytes"
         else:
-            held, expected, unit = len(getattr(tensor, field)), -(-values // packed), "values"
+            stored, expected, unit = len(getattr(tensor, field)), -(-values // packed), "values"
             if tensor.data_type in _COMPLEX:
                 expected *= 2
-        if held != expected:
-            raise _invalid(path, f"tensor {name} has {held} {unit} instead of {expected}")
+        if stored != expected:
+            raise _invalid(path, f"tensor {name} has {stored} {unit} instead of {expected}")
 
 
 _COMPLEX = (14, 15)
@@ -296,19 +298,19 @@ _STORED = {
     25: (2, "int32_data", 4),
     26: (2, "int32_data", 4),
 }
-"""Element types of onnx.TensorProto: bits of one value, the field that holds values beside raw_data, and how many
-values lie in one entry of it (onnx/onnx.proto)."""
+"""Element types of onnx.TensorProto: bits per value, the typed field that can be used instead of raw_data, and the
+number of values in one entry of that field (onnx/onnx.proto)."""
 
 
 def _check_nodes(path: Path, model: onnx.ModelProto) -> None:
-    """Refuse models that ONNX does not allow."""
+    """Refuse models that onnx.checker rejects, except for operators of older opsets."""
     import onnx
 
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         text = str(error).splitlines()[0]
-        # Barracuda takes operators of older opsets (Upsample beyond 9): validate says what it makes of them.
+        # Targets accept operators of older opsets (Upsample after opset 9); validate reports how they treat them.
         if "deprecated" not in text and "No Op registered" not in text:
             raise _invalid(path, text[:300]) from None
     except Exception as error:
@@ -324,12 +326,12 @@ def _invalid(path: Path, detail: str) -> PipelineError:
     )
 
 
-# --- what is in it --------------------------------------------------------------------------------------------
+# --- contents -------------------------------------------------------------------------------------------------
 
 
 def trained_values(model: onnx.ModelProto) -> int:
-    """The number of trained values: weights, biases, norm scales, and constants of elementwise operators that
-    are one per channel. Shapes, scales of resizes, clip bounds and batch-norm statistics are not."""
+    """The number of trained values: weights, biases, norm parameters, and non-scalar constants of elementwise
+    operators. Shapes, resize scales, clip bounds and batch-norm statistics do not count."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = [node for node in model.graph.node if node.output]
     for node in nodes:
@@ -358,7 +360,7 @@ def trained_values(model: onnx.ModelProto) -> int:
 
 
 def check_finite(model: onnx.ModelProto, path: Path) -> None:
-    """Raise `not-finite-weights` for a Conv, Gemm or norm whose weights hold NaN or infinity."""
+    """Raise PipelineError `not-finite-weights` for trained weights that contain NaN or infinity."""
     from onnx import numpy_helper
 
     from pipeline.sources import plain
@@ -378,7 +380,7 @@ def check_finite(model: onnx.ModelProto, path: Path) -> None:
 
 
 def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto | None:
-    """The one graph input that is not an initializer and that may be a picture, or None."""
+    """The only graph input that can be a picture (initializers excluded); None where there is not exactly one."""
     from pipeline.graph.structure import pictures
 
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -386,10 +388,11 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto | None:
     return images[0] if len(images) == 1 else None
 
 
-def one_picture(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
-    """The model with a declared batch of several pictures made a batch of one, and the batch that it declared.
+def with_batch_of_one(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
+    """The model with a declared batch size above 1 replaced by 1, and the batch size that it declared.
 
-    Exporters write the batch of their example. The model itself, and 1 or 0 (open), where it declares no more.
+    Exporters write the batch size of their example input. A model with a batch of 1, or 0 for a free one, is
+    returned itself.
     """
     image = image_input(model)
     batch = 0 if image is None else int(image.type.tensor_type.shape.dim[0].dim_value)
@@ -407,7 +410,10 @@ def one_picture(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
 
 
 def layout_of(value: onnx.ValueInfoProto, fallback: Layout = "nchw") -> tuple[Layout, int]:
-    """(layout, channels) of a rank-4 tensor from its declared shape; channels 0 where they are not declared."""
+    """(layout, channels) of a rank-4 tensor from its declared shape; 0 channels where they are not declared.
+
+    `fallback` is the layout for shapes from which it cannot be determined.
+    """
     dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
     if len(dims) != 4:
         return fallback, 0
@@ -420,32 +426,32 @@ def layout_of(value: onnx.ValueInfoProto, fallback: Layout = "nchw") -> tuple[La
     return fallback, dims[3] if fallback == "nhwc" else dims[1]
 
 
-def takes_bytes(model: onnx.ModelProto) -> bool:
-    """Whether the picture that a model takes is of uint8."""
+def takes_uint8(model: onnx.ModelProto) -> bool:
+    """Whether the model's input picture has the type uint8."""
     import onnx
 
     image = image_input(model)
     return image is not None and image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
 
 
-def contract_of_bytes(model: onnx.ModelProto) -> ImageContract | None:
-    """The contract of a network that takes and gives uint8 pictures: their type says 0..255; else None."""
+def uint8_contract(model: onnx.ModelProto) -> ImageContract | None:
+    """The contract of a network whose input and output pictures are uint8, so 0..255; None for other networks."""
     import onnx
 
     image, output = image_input(model), next(iter(model.graph.output), None)
-    if image is None or output is None or not takes_bytes(model):
+    if image is None or output is None or not takes_uint8(model):
         return None
     if output.type.tensor_type.elem_type != onnx.TensorProto.UINT8:
         return None
     layout, channels = layout_of(image)
     out_layout, out_channels = layout_of(output, layout)
-    told = "the type of the pictures is uint8"
+    source = "the type of the pictures is uint8"
     return ImageContract(
         ImageSide("0..255", channels=channels or 3, layout=layout),
         ImageSide("0..255", channels=out_channels or channels or 3, layout=out_layout),
         sources={
-            "input_range": told,
-            "output_range": told,
+            "input_range": source,
+            "output_range": source,
             "channel_order": "the usual order, not declared",
             "size_multiple": "the usual multiple, not declared",
         },

@@ -1,8 +1,8 @@
-"""The operators that a program from a file may name: those of networks, and nothing that reaches outside of them.
+"""The operators that a program from a file may call: only those that networks need.
 
-A TorchScript or torch.export file is a program. What it may call stands here by name (torch 2.13,
-aten/src/ATen/native/native_functions.yaml and torch/csrc/jit/runtime/register_prim_ops.cpp); `save`, `from_file`,
-custom operators, Python calls and whatever else is not here is refused before anything is loaded.
+A TorchScript or torch.export file is a program. The operators that it may call are listed here by name (torch
+2.13, aten/src/ATen/native/native_functions.yaml and torch/csrc/jit/runtime/register_prim_ops.cpp). Everything else
+(`save`, `from_file`, custom operators, Python calls) is refused before anything is loaded.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ SHAPES = _words(
     "squeeze_copy view_copy permute_copy expand_copy select_copy slice_copy transpose_copy unsqueeze_copy "
     "t_copy alias_copy detach_copy split_copy split_with_sizes_copy unbind_copy diagonal_copy as_strided_copy"
 )
-MAKING = _words(
+CREATION = _words(
     "arange eye full full_like linspace logspace new_full new_ones new_zeros ones ones_like scalar_tensor tensor "
     "as_tensor zeros zeros_like empty empty_like new_empty empty_strided _to_copy "
     "to type_as _cast_Float _cast_Long rand rand_like randn "
@@ -71,7 +71,7 @@ MAKING = _words(
     "hamming_window blackman_window stft istft fft_fft fft_ifft fft_fft2 fft_ifft2 fft_rfft fft_irfft fft_rfft2 "
     "fft_irfft2 fft_fftn fft_ifftn fft_rfftn fft_irfftn fft_fftshift fft_ifftshift _fft_r2c _fft_c2r _fft_c2c"
 )
-ASKING = _words(
+QUERIES = _words(
     "dim numel size sym_size sym_numel sym_stride sym_storage_offset stride storage_offset is_floating_point "
     "is_complex is_contiguous is_nonzero is_signed item _local_scalar_dense "
     "_assert_scalar _assert_async _assert_tensor_metadata "
@@ -79,7 +79,7 @@ ASKING = _words(
     "is_grad_enabled is_autocast_enabled is_scripting device element_size cpu get_device "
     "len _shape_as_tensor"
 )
-TENSORS = NEURAL | ELEMENTWISE | REDUCTIONS | SHAPES | MAKING | ASKING
+TENSORS = NEURAL | ELEMENTWISE | REDUCTIONS | SHAPES | CREATION | QUERIES
 """Names of ATen operators, without `aten::` and without an overload."""
 
 LANGUAGE = _words(
@@ -89,7 +89,7 @@ LANGUAGE = _words(
     "ComplexImplicit format str percentFormat gcd degrees radians factorial floor ceil copysign gamma lower upper "
     "startswith endswith find replace strip split join _set_item index count remove reverse clear update"
 )
-"""What TorchScript's own lists, dicts, numbers and strings need beside tensors."""
+"""Operators on TorchScript's own lists, dicts, numbers and strings."""
 PRIMITIVES = _words(
     "NumToTensor RaiseException device dtype layout is_cuda is_cpu is_mps is_xla requires_grad min max abs "
     "unchecked_unwrap_optional is_quantized is_sparse is_nested itemsize tolist"

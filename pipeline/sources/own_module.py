@@ -1,6 +1,6 @@
-"""The user's own torch module: `package.module:factory` gives it, a state dict fills it.
+"""The user's own torch module: `package.module:factory` creates it, and a state dict provides its weights.
 
-This is the one place that runs code from outside, because the user named it: the module is imported from the
+This is the only place that runs code from outside, because the user named it: the module is imported from the
 current folder or the Python path, and the factory is called without arguments. The weights are still only read.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def make(spec: str) -> tuple[nn.Module, Path | None]:
-    """The module that `package.module:factory` makes, and the file that its code lies in.
+    """Create the module with `package.module:factory`; returns it and the file that defines the factory.
 
     Raises PipelineError: own-module-not-found, own-module-failed; MissingDependency without torch.
     """
@@ -78,7 +78,8 @@ def make(spec: str) -> tuple[nn.Module, Path | None]:
 
 
 def plain(module: nn.Module) -> nn.Module:
-    """The module without weight norm, spectral norm and pruning masks, which the reader bakes into the weights."""
+    """Remove weight norm, spectral norm and pruning from the module, in place: the reader bakes them into
+    weights."""
     from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
     from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
     from torch.nn.utils.weight_norm import WeightNorm

@@ -1,4 +1,4 @@
-"""What a pickle describes, as inert data: names, objects that were not built, tensors that were not read."""
+"""The content of a pickle as inert data: names, objects that are not built, tensors that are not read yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Malformed(ValueError):
 
 @dataclass(frozen=True)
 class Global:
-    """The name of a class or function in a pickle: nothing is imported."""
+    """The name of a class or function in a pickle; it is never imported."""
 
     module: str
     name: str
@@ -38,15 +38,15 @@ class Record:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Storage:
-    """A block of numbers that lies beside the pickle: its key, torch type name and number of values."""
+    """A block of numbers stored beside the pickle: its key, torch type name and number of values."""
 
     key: str
     dtype: str
     numel: int
     start: int = 0
-    """First value, for a view of the storage named `key` (legacy files)."""
+    """Index of the first value, for a view of the storage named `key` (legacy files)."""
     load: Callable[[Storage], bytes] | None = None
-    """Reads the bytes, for a storage inside another file than the pickle's own."""
+    """Reads the bytes of a storage that is embedded in the pickle."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,9 +61,10 @@ class TensorRef:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class QuantisedRef:
-    """A quantised tensor as the pickle describes it: integers, and what one step and zero stand for.
+    """A quantised tensor as the pickle describes it: integers, scale and zero point.
 
-    `scale` and `zero_point` are numbers (per_tensor_affine), or references to one per slice along `axis`.
+    `scale` and `zero_point` are numbers (per_tensor_affine), or references to 1-d tensors with one value per slice
+    along `axis` (per_channel_affine).
     """
 
     integers: TensorRef
@@ -74,9 +75,9 @@ class QuantisedRef:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SparseRef:
-    """A sparse tensor as the pickle describes it: where its numbers are, the numbers, and the whole shape.
+    """A sparse tensor as the pickle describes it: indices, values and dense shape.
 
-    `indices` is one tensor for sparse_coo (a row for each dimension), two for sparse_csr (row starts, columns).
+    `indices` is one tensor for sparse_coo (one row per dimension), two for sparse_csr (row starts, columns).
     """
 
     layout: str
@@ -87,19 +88,23 @@ class SparseRef:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Unsupported:
-    """A tensor of a kind that cannot be taken as plain numbers (sparse, nested, ...)."""
+    """A tensor of a kind that cannot be read as plain numbers (nested, meta, ...); `what` is for the message."""
 
     what: str
 
 
-def count(value: Any) -> bool:
-    """Whether a value is an int that can count something in a file: no bool, no float, below 2^40."""
+def is_count(value: Any) -> bool:
+    """Whether a value is an int from 0 to 2^40 - 1, as sizes and offsets in a file are (bool and float are
+    not)."""
     return type(value) is int and 0 <= value < 1 << 40
 
 
 def shown(value: Any, limit: int = 80) -> str:
-    """A value out of a file as text of bounded length. Objects are shown by their type: what they hold may be
-    nested and shared so that its text doubles at every level."""
+    """A value from a file as text of bounded length, for messages.
+
+    Objects are shown by their type only: their contents may be nested and shared so that the text doubles at every
+    level.
+    """
     if isinstance(value, (str, bytes)):
         text = repr(value[:limit])
         return text if len(value) <= limit else f"{text}..."

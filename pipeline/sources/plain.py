@@ -1,4 +1,4 @@
-"""Makes a state dict plain: wrapper prefixes off the names, hooks and parametrisations baked into the weights.
+"""Normalise a state dict: remove wrapper prefixes from names, bake hooks and parametrisations into weights.
 
 Sources: torch/nn/utils/prune.py, weight_norm.py, spectral_norm.py, parametrizations.py (torch 2.13).
 """
@@ -15,14 +15,15 @@ from pipeline.support.errors import PipelineError
 Tensors = dict[str, np.ndarray]
 
 WRAPPERS = ("module", "_orig_mod", "model", "net", "network", "netG", "generator", "transformer", "state_dict")
-"""Prefixes that training wrappers put before every name (DataParallel, torch.compile, Lightning, ...)."""
+"""Prefixes that training wrappers add to every name (DataParallel, torch.compile, Lightning, ...)."""
 
 
 PRUNED, WEIGHT_NORM, SPECTRAL_NORM = "pruning masks", "weight_norm", "spectral_norm"
 
 
 def names(tensors: Tensors, notes: list[str]) -> tuple[Tensors, str]:
-    """The tensors without the prefixes that all names share because of a wrapper, noted, and these prefixes."""
+    """The tensors without the wrapper prefixes that all names share, and the removed prefix; appends to
+    `notes`."""
     removed: list[str] = []
     while tensors:
         firsts = {name.partition(".")[0] for name in tensors}
@@ -43,10 +44,10 @@ def names(tensors: Tensors, notes: list[str]) -> tuple[Tensors, str]:
 
 
 def weights(tensors: Tensors, notes: list[str], subject: str) -> Tensors:
-    """The tensors with pruning masks, weight_norm and spectral_norm multiplied out, as in eval mode; noted.
+    """The tensors with pruning masks, weight_norm and spectral_norm baked in, as in eval mode; appends to `notes`.
 
     Raises PipelineError `unsupported-parametrization` for any other parametrisation, `damaged-file` where the
-    parts do not fit each other.
+    shapes of the parts do not match.
     """
     try:
         return _weights(tensors, notes, subject)
@@ -96,7 +97,7 @@ def _weights(tensors: Tensors, notes: list[str], subject: str) -> Tensors:
 
 
 def _parts(name: str, tensors: Tensors, subject: str) -> tuple[str, str, tuple[str, ...]] | None:
-    """(plain name, kind, the tensors it is made of) if `name` is the first part of a hooked weight."""
+    """(usual name, kind, names of the parts) if `name` is the first part of a parametrised weight, else None."""
     if match := re.fullmatch(r"(.*\.|)parametrizations\.([^.]+)\.original(0?)", name):
         inner = f"{match[1]}parametrizations.{match[2]}"
         parts = (name, f"{inner}.original1") if match[3] else (name, f"{inner}.0._u", f"{inner}.0._v")
@@ -136,7 +137,7 @@ def _weight_norm(g: np.ndarray, v: np.ndarray) -> np.ndarray:
 def _spectral_norm(weight: np.ndarray, u: np.ndarray, v: np.ndarray | None = None) -> np.ndarray:
     """w / sigma with sigma = u . W v, without a power iteration, as in eval mode.
 
-    u's length tells along which dimension W was laid out as a matrix: 0, or 1 for transposed convolutions.
+    The length of u shows which dimension of W became the matrix rows: 0, or 1 for transposed convolutions.
     """
     dim = 0 if u.size == weight.shape[0] else 1
     matrix = np.moveaxis(weight, dim, 0).reshape(weight.shape[dim], -1)
@@ -147,7 +148,7 @@ def _spectral_norm(weight: np.ndarray, u: np.ndarray, v: np.ndarray | None = Non
 
 
 def check_finite(tensors: Tensors, subject: str) -> None:
-    """Raise `not-finite-weights` naming the first tensor that holds NaN or infinity."""
+    """Raise PipelineError `not-finite-weights` for the first tensor that contains NaN or infinity."""
     for name, value in tensors.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             bad = int(np.sum(~np.isfinite(value)))

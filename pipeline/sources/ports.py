@@ -1,8 +1,9 @@
-"""Inputs and outputs of an ONNX model beside the picture: outputs are chosen, inputs bound to a value.
+"""Keep one output of an ONNX model (--take), and bind its other inputs to values (--bind).
 
-A network with a second input (a style picture, a style number, a blend of styles) becomes one from picture to
-picture when that input is bound: its value is put into the graph, and everything that depends only on it is
-computed once and stored as constants. Of several outputs one is kept, and what only the others need goes away.
+A network with a second input (a style picture, a style number, a blend of styles) becomes an image-to-image
+network when that input is bound: its value is stored in the graph, and everything that depends only on bound
+inputs is computed once and stored as constants. One of several outputs is kept; what only the others need is
+removed.
 """
 
 from __future__ import annotations
@@ -23,19 +24,20 @@ if TYPE_CHECKING:
     import onnx
 
 STYLE_SIDE = 256
-"""Height and width of a picture for an input whose size is free."""
+"""Height and width in pixels of a bound picture, for an input without a declared size."""
 _HARMLESS = re.compile(r"[\w./:-]{1,60}")
 LARGEST = 64 * 2**20
-"""Most bytes of the constants that a bound input may become."""
+"""Most bytes of the constants that bound inputs may become."""
 
 
 def plain(name: str) -> str:
-    """A name from a file or an option as it is where it is harmless and short, else quoted and cut."""
+    """A name from a file or an option for a message: unchanged if short and harmless, else quoted and
+    shortened."""
     return name if _HARMLESS.fullmatch(name) else shown(name)
 
 
-def of_the_caller(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """The inputs that are not initializers: what a caller has to give."""
+def required_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """The graph inputs that are not initializers: those that a caller must give."""
     constants = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in constants]
 
@@ -51,8 +53,8 @@ def _shape(value: onnx.ValueInfoProto) -> str:
 
 
 def require_one(model: onnx.ModelProto, path: Path) -> None:
-    """Raise PipelineError `several-inputs` or `several-outputs`, with the option that helps."""
-    inputs, outputs = of_the_caller(model), list(model.graph.output)
+    """Require one input and one output. Raises PipelineError `several-inputs` and `several-outputs`."""
+    inputs, outputs = required_inputs(model), list(model.graph.output)
     if len(inputs) > 1:
         others = [value for value in inputs if len(value.type.tensor_type.shape.dim) != 4] or inputs[1:]
         raise PipelineError(
@@ -72,7 +74,7 @@ def require_one(model: onnx.ModelProto, path: Path) -> None:
 
 
 def take(model: onnx.ModelProto, name: str, path: Path) -> None:
-    """Keep one output, in place; nodes and initializers that only others need go away.
+    """Keep only the output `name`, in place, and remove what only the other outputs need.
 
     Raises PipelineError `no-such-output`.
     """
@@ -90,7 +92,8 @@ def take(model: onnx.ModelProto, name: str, path: Path) -> None:
 
 
 def drop_unneeded(model: onnx.ModelProto) -> None:
-    makers = {name: node for node in model.graph.node for name in node.output if name}
+    """Remove nodes, initializers and inputs that no output depends on, in place."""
+    producers = {name: node for node in model.graph.node for name in node.output if name}
     needed: set[str] = set()
     pending = [value.name for value in model.graph.output]
     while pending:
@@ -98,7 +101,7 @@ def drop_unneeded(model: onnx.ModelProto) -> None:
         if name in needed:
             continue
         needed.add(name)
-        node = makers.get(name)
+        node = producers.get(name)
         if node is not None:
             needed.update(node.output)
             pending += [*node.input, *captured(node)]
@@ -110,7 +113,7 @@ def drop_unneeded(model: onnx.ModelProto) -> None:
         (model.graph.initializer, tensors),
         (model.graph.input, inputs),
     ):
-        copies = [type(held).FromString(held.SerializeToString()) for held in kept]
+        copies = [type(message).FromString(message.SerializeToString()) for message in kept]
         del field[:]
         field.extend(copies)
 
@@ -120,15 +123,15 @@ def _names(model: onnx.ModelProto) -> set[str]:
 
 
 def captured(node: onnx.NodeProto) -> list[str]:
-    """Names that the subgraphs of a node may read from outside."""
+    """Names that the subgraphs of a node may read from the enclosing graph."""
     found: list[str] = []
-    pending = [held for attribute in node.attribute for held in (attribute.g, *attribute.graphs)]
+    pending = [subgraph for attribute in node.attribute for subgraph in (attribute.g, *attribute.graphs)]
     while pending:
         graph = pending.pop()
         found += [value.name for value in graph.output]
         for inner in graph.node:
             found += inner.input
-            pending += [held for attribute in inner.attribute for held in (attribute.g, *attribute.graphs)]
+            pending += [subgraph for attribute in inner.attribute for subgraph in (attribute.g, *attribute.graphs)]
     return found
 
 
@@ -138,19 +141,19 @@ def captured(node: onnx.NodeProto) -> list[str]:
 def bind(
     model: onnx.ModelProto, bindings: Sequence[str], value_range: str | None, path: Path, order: str | None = None
 ) -> list[Path]:
-    """Bind inputs to values, in place; the picture files that were read.
+    """Bind inputs to values, in place; returns the picture files that were read.
 
-    Each binding is `NAME=VALUE`: a picture file (brought to the input's size, to `value_range`, 0..1 where none is
-    declared, and to the channel order, RGB where none is), or as many numbers as the input has, with commas. What
-    depends only on bound inputs becomes constants. Raises PipelineError `bad-binding`, `bad-picture`, and what
-    running the graph raises.
+    Each binding is `NAME=VALUE`. VALUE is a picture file, which is converted to the input's size, value range
+    (`value_range`, default 0..1) and channel order (`order`, default RGB), or as many numbers as the input has,
+    separated by commas. What depends only on bound inputs becomes constants. Raises PipelineError `bad-binding`,
+    `bad-picture`, and what running the graph raises.
     """
     from onnx import numpy_helper
 
     if not bindings:
         return []
     files: list[Path] = []
-    inputs = {value.name: value for value in of_the_caller(model)}
+    inputs = {value.name: value for value in required_inputs(model)}
     for binding in bindings:
         name, equals, text = binding.partition("=")
         if not equals or name not in inputs:
@@ -162,8 +165,8 @@ def bind(
         if is_picture(value, text):
             files.append(Path(text))
         tensor = numpy_helper.from_array(value_of(value, text, value_range, order), name)
-        kept = [held for held in model.graph.input if held.name != name]
-        copies = [type(held).FromString(held.SerializeToString()) for held in kept]
+        kept = [other for other in model.graph.input if other.name != name]
+        copies = [type(other).FromString(other.SerializeToString()) for other in kept]
         del model.graph.input[:]
         model.graph.input.extend(copies)
         model.graph.initializer.append(tensor)
@@ -172,37 +175,42 @@ def bind(
 
 
 def styles(bindings: Sequence[str]) -> list[tuple[str, ...]]:
-    """The bindings of each style: an input that is bound several times has a value for each.
+    """Group the bindings by style: an input that is bound several times has one value per style.
 
-    Inputs that are bound once have the same value in all. Raises PipelineError `bad-binding` where two inputs are
-    bound a different number of times.
+    Inputs that are bound once have the same value in every style. Raises PipelineError `bad-binding` where two
+    inputs are bound several times, but not equally often.
     """
     by_name: dict[str, list[str]] = {}
     for binding in bindings:
         by_name.setdefault(binding.partition("=")[0], []).append(binding)
-    counts = {name: len(held) for name, held in by_name.items() if len(held) > 1}
+    counts = {name: len(values) for name, values in by_name.items() if len(values) > 1}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{plain(name)} {count} times" for name, count in counts.items())
-        raise _bad(f"{told}: it is not clear which values belong together", "Bind each of them once per style.")
+        uneven = ", ".join(f"{plain(name)} {count} times" for name, count in counts.items())
+        raise _bad(f"{uneven}: it is not clear which values belong together", "Bind each of them once per style.")
     count = next(iter(counts.values()), 1)
     return [
-        tuple(held[number] if len(held) > 1 else held[0] for held in by_name.values()) for number in range(count)
+        tuple(values[number] if len(values) > 1 else values[0] for values in by_name.values())
+        for number in range(count)
     ]
 
 
 def is_picture(value: onnx.ValueInfoProto, text: str) -> bool:
-    """Whether `text` names a picture file for an input, and gives no numbers."""
+    """Whether `text`, the value of a binding, names a picture file (and is not a list of numbers)."""
     return len(value.type.tensor_type.shape.dim) == 4 and not numbers_in(text)
 
 
 def value_of(value: onnx.ValueInfoProto, text: str, value_range: str | None, order: str | None) -> np.ndarray:
-    """What `text` says for an input, as it takes it. Raises PipelineError `bad-binding` and `bad-picture`."""
+    """The array for an input from the text of a binding, in the input's shape, type and range.
+
+    Raises PipelineError `bad-binding` and `bad-picture`.
+    """
     if not is_picture(value, text):
         return number_value(value, text)
     return as_input(value, picture_pixels(value, Path(text)), value_range, order)
 
 
 def numbers_in(text: str) -> list[float]:
+    """The comma-separated numbers in `text`; [] where it is something else."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
@@ -210,6 +218,7 @@ def numbers_in(text: str) -> list[float]:
 
 
 def number_value(value: onnx.ValueInfoProto, text: str) -> np.ndarray:
+    """The numbers in `text` in the shape and type of an input. Raises PipelineError `bad-binding`."""
     import onnx
 
     numbers = numbers_in(text)
@@ -230,7 +239,8 @@ def number_value(value: onnx.ValueInfoProto, text: str) -> np.ndarray:
 
 
 def picture_size(value: onnx.ValueInfoProto) -> tuple[int, int, int]:
-    """Channels, height and width of the picture that an input takes; `STYLE_SIDE` where a side is open."""
+    """(channels, height, width) of the picture that an input takes; `STYLE_SIDE` for a side that is not
+    declared."""
     from pipeline.sources.onnx_file import layout_of
 
     layout, channels = layout_of(value)
@@ -240,7 +250,10 @@ def picture_size(value: onnx.ValueInfoProto) -> tuple[int, int, int]:
 
 
 def picture_pixels(value: onnx.ValueInfoProto, file: Path) -> np.ndarray:
-    """The middle of a picture file at an input's size: (1, C, H, W) of RGB 0..1, float64."""
+    """A picture file cropped and resized to an input's size: (1, C, H, W), RGB in 0..1, float64.
+
+    Raises PipelineError `bad-picture` and what `existing_file` raises.
+    """
     from PIL import Image, ImageOps
 
     from pipeline.support.files import existing_file
@@ -255,13 +268,13 @@ def picture_pixels(value: onnx.ValueInfoProto, file: Path) -> np.ndarray:
 def as_input(
     value: onnx.ValueInfoProto, pixels: np.ndarray, value_range: str | None, order: str | None
 ) -> np.ndarray:
-    """RGB 0..1 (1, C, H, W) in the range, channel order and layout that an input takes."""
+    """Convert (1, C, H, W) RGB in 0..1 to the range, channel order and layout of an input; float32."""
     from pipeline.contract import ImageSide
     from pipeline.sources.onnx_file import layout_of
 
     layout, channels = layout_of(value)
     side = ImageSide(value_range or "0..1", channels or 3)
-    scale, shift = (np.reshape(held, (1, -1, 1, 1)) for held in side.affine())
+    scale, shift = (np.reshape(values, (1, -1, 1, 1)) for values in side.affine())
     array = (pixels * scale + shift).astype(np.float32)
     if order == "bgr" and array.shape[1] == 3:
         array = array[:, ::-1]
@@ -273,7 +286,7 @@ def _bad(what: str, remedy: str) -> PipelineError:
 
 
 def _fold(model: onnx.ModelProto) -> None:
-    """Compute what depends on no input that is left, and store it as constants, in place."""
+    """Compute what depends on none of the remaining inputs, and store it as constants, in place."""
     import onnx
     from onnx import numpy_helper
 
@@ -287,17 +300,17 @@ def _fold(model: onnx.ModelProto) -> None:
         (rest if depends else fixed).append(node)
         if not depends:
             known.update(name for name in node.output if name)
-    made = {name for node in fixed for name in node.output if name}
+    computed = {name for node in fixed for name in node.output if name}
     read = {name for node in rest for name in (*node.input, *captured(node))}
-    wanted = sorted(made & (read | {value.name for value in model.graph.output}))
-    if not wanted:
+    folded = sorted(computed & (read | {value.name for value in model.graph.output}))
+    if not folded:
         return
     part = onnx.ModelProto()
     part.CopyFrom(model)
     del part.graph.node[:], part.graph.output[:], part.graph.input[:], part.graph.value_info[:]
     part.graph.node.extend(fixed)
-    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-    values: list[Any] = session(part, "the result of the bound inputs").run(wanted, {})
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in folded)
+    values: list[Any] = session(part, "the result of the bound inputs").run(folded, {})
     size = sum(value.nbytes for value in values)
     if size > LARGEST:
         raise _bad(
@@ -309,6 +322,6 @@ def _fold(model: onnx.ModelProto) -> None:
     del model.graph.node[:]
     model.graph.node.extend(copies)
     model.graph.initializer.extend(
-        numpy_helper.from_array(np.asarray(value), name) for name, value in zip(wanted, values, strict=True)
+        numpy_helper.from_array(np.asarray(value), name) for name, value in zip(folded, values, strict=True)
     )
     drop_unneeded(model)

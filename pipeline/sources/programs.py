@@ -1,8 +1,8 @@
-"""TorchScript (.pt) and torch.export (.pt2) files: networks that bring their own graph.
+"""Read TorchScript (.pt) and torch.export (.pt2) files: networks that contain their own graph.
 
-Both are programs, and what torch's own loaders do with them is more than reading. A TorchScript archive is read
-once, checked member by member (script_code.py, script_data.py) and rewritten; torch gets the new one. A
-torch.export archive is not given to torch at all (exported.py).
+Both are programs, and torch's own loaders execute parts of them. A TorchScript archive is read once, checked
+member by member (script_code.py, script_data.py) and rewritten; torch opens only the rewritten archive. A
+torch.export archive is not passed to torch at all (exported.py).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNREAD = re.compile(
     rf"|\.data/version|bytecode\.pkl|mobile_debug_handles\.pkl|bytecode/\d{{1,6}}|extra/[\w.-]{{1,100}}",
     re.ASCII,
 )
-"""What torch writes beside the network: none of it is unpacked."""
+"""Members that torch writes beside the network; they are not unpacked."""
 EMPTY = b"\x80\x02)."
 """The pickle of an empty tuple: a network without constants."""
 
@@ -55,7 +55,7 @@ def read_torchscript(path: Path) -> tuple[nn.Module, list[str]]:
 
 
 def checked_script(path: Path) -> bytes:
-    """A new TorchScript archive of what was checked in the file, and of nothing else.
+    """A new TorchScript archive that contains only what was checked in the file.
 
     Raises PipelineError as `read_torchscript` does; torch is not needed.
     """
@@ -85,7 +85,7 @@ def _checked_script(path: Path) -> bytes:
         with quiet():
             code, classes = rewrite({name: text for name, text in members.items() if _CODE.fullmatch(name)})
         pickles = ScriptData(path, members, classes, Budget(path, len(data)))
-        made = {
+        contents = {
             **pickles.rewrite("data.pkl", "data"),
             **code,
             **pickles.rewrite("constants.pkl", "constants"),
@@ -94,7 +94,7 @@ def _checked_script(path: Path) -> bytes:
         }
     except Refused as refusal:
         raise unsafe(path, str(refusal)) from None
-    return rebuilt(made)
+    return rebuilt(contents)
 
 
 def _torch(purpose: str) -> Any:
@@ -113,7 +113,8 @@ def is_program(module: Any) -> bool:
 
 
 def trained_tensors(module: Any) -> dict[str, np.ndarray]:
-    """The parameters as arrays; for a frozen TorchScript module, which has none, its code's float constants."""
+    """The parameters as float32 arrays; for a frozen TorchScript module, which has none, the constants in its
+    code."""
     tensors = {name: value.detach().float().numpy() for name, value in module.named_parameters()}
     if not tensors and hasattr(module, "inlined_graph"):
         graph = module.inlined_graph  # its nodes live as long as it does

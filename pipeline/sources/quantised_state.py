@@ -1,8 +1,8 @@
-"""State dicts of networks that PyTorch quantised (torch.ao.quantization: eager static, dynamic, QAT, FX).
+"""Read state dicts of networks that PyTorch quantised (torch.ao.quantization: eager static, dynamic, QAT, FX).
 
-A converted network keeps its convolutions' weights as quantised tensors, its linear layers' in `_packed_params`,
-and beside every layer the scale and zero point of what it gives. What remains for a network that computes in float
-are the weights; batch normalisation that was folded into a convolution before is gone from the file.
+A converted network stores its convolutions' weights as quantised tensors, its linear layers' in `_packed_params`,
+and for every layer the scale and zero point of its output. Only the weights matter for a float network; batch
+normalisation that was folded into a convolution before quantising is no longer in the file.
 Sources: torch/ao/nn/quantized/modules/{conv,linear}.py, torch/ao/quantization/fx/convert.py (torch 2.13).
 """
 
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 _PACKED = "_packed_params._packed_params"
 _PACKED_WEIGHT, _PACKED_BIAS = 10, 11
-"""Places of weight and bias in the state that a quantised convolution pickles (conv.py, `__getstate__`)."""
+"""Positions of weight and bias in the state that a quantised convolution pickles (conv.py, `__getstate__`)."""
 _OBSERVER = re.compile(r"(^|.*[._])(activation_post_process|fake_quant)(_\d+)?\..+")
 _SCALE = re.compile(r"(.*(?:^|[._]))scale((?:_\d+)?)")
 
 
 def unpacked(entries: dict[Any, Any]) -> dict[Any, Any]:
-    """The entries of a state dict with the (weight, bias) of every linear layer under their plain names."""
+    """The entries of a state dict, with the packed (weight, bias) of every linear layer under their usual
+    names."""
     result: dict[Any, Any] = {}
     for key, value in entries.items():
         if isinstance(key, str) and key.endswith(_PACKED) and isinstance(value, tuple) and len(value) == 2:
@@ -46,7 +47,8 @@ def unpacked(entries: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def module_tensors(record: Record) -> dict[str, Any]:
-    """The references of a pickled quantised convolution, which saves its state as a tuple; {} for others."""
+    """Weight and bias references of a pickled quantised convolution, whose state is a tuple; {} for other
+    records."""
     if not record.cls.module.startswith(("torch.ao.nn.", "torch.nn.")) or len(record.packed) <= _PACKED_BIAS:
         return {}
     parts = {"weight": record.packed[_PACKED_WEIGHT], "bias": record.packed[_PACKED_BIAS]}
@@ -54,10 +56,9 @@ def module_tensors(record: Record) -> dict[str, Any]:
 
 
 def without_activations(tensors: Tensors, integers: int, notes: list[str]) -> Tensors:
-    """The tensors without the scales and zero points of activations, and without observers; noted.
+    """The tensors without observers and without the scales and zero points of activations; appends to `notes`.
 
-    `integers` is the number of quantised weights; without any only the observers of quantisation-aware training
-    are dropped.
+    `integers` is the number of quantised weights; where it is 0, only observers are dropped.
     """
     observers = {name for name in tensors if _OBSERVER.fullmatch(name)}
     pairs: set[str] = set()
@@ -81,11 +82,11 @@ def without_activations(tensors: Tensors, integers: int, notes: list[str]) -> Te
 
 
 def fit(module: nn.Module, tensors: Tensors, subject: str) -> list[str]:
-    """Make a float module fit the weights of its quantised self, in place; what was done, as notes.
+    """Adapt a float module to the state dict of its quantised version, in place; returns notes.
 
-    Batch normalisation without any tensor was folded into the convolution before it: it does nothing any more.
-    That convolution may have got a bias. Raises PipelineError `own-module-failed` for a module that is quantised
-    itself.
+    Batch normalisation without tensors was folded into the convolution before it, so it becomes nn.Identity; that
+    convolution may have got a bias. Raises PipelineError `own-module-failed` for a module that is itself
+    quantised.
     """
     from torch import nn, zeros
 

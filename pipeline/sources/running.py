@@ -1,4 +1,4 @@
-"""The source network as a function: what `verify` takes for the truth."""
+"""The source network as a function: the reference that `verify` compares with."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     import onnx
     from torch import nn
 
-Paint = Callable[[np.ndarray], np.ndarray]
+Run = Callable[[np.ndarray], np.ndarray]
 
 PROBES = (Size(80, 64), Size(512, 256))
 """Sizes at which a network of unknown channels is tried."""
 
 
 class Reference:
-    """A painting function with the size that it is bound to."""
+    """The source network as a function; `fixed_size` is the only size that it runs at, or None."""
 
-    def __init__(self, function: Paint, fixed_size: Size | None) -> None:
+    def __init__(self, function: Run, fixed_size: Size | None) -> None:
         self.function = function
         self.fixed_size = fixed_size
 
@@ -60,9 +60,8 @@ class Reference:
 def reference(network: Network) -> Reference:
     """The source network as a function from NCHW float32 to NCHW float32, in the network's own value ranges.
 
-    The function's attribute `fixed_size` is the size of a source that runs at one size only, else None.
-    torch modules run under inference_mode; ONNX models in ONNX Runtime as they were read, channels-last ones
-    behind a transposition, and declared sizes are relaxed where the file still runs.
+    torch modules run under inference_mode. ONNX models run in ONNX Runtime as they were read; a channels-last
+    model gets transposed pictures, and declared sizes are relaxed where the file runs at other sizes too.
     """
     if network.module is not None:
         return _torch_reference(network)
@@ -108,7 +107,7 @@ def _torch_reference(network: Network) -> Reference:
 
 
 def probe_channels(module: nn.Module, path: Path, shape: list[int] | None = None) -> tuple[int, int]:
-    """Channels in and out of a module, found by running it. Raises PipelineError `not-image-to-image`."""
+    """Input and output channels of a module, found by running it. Raises PipelineError `not-image-to-image`."""
     first = next((p.shape[1] for p in module.parameters() if p.ndim == 4), None)
     sizes: tuple[Size, ...] = PROBES
     choices = [c for c in dict.fromkeys((first, 3, 1)) if c]
@@ -119,7 +118,7 @@ def probe_channels(module: nn.Module, path: Path, shape: list[int] | None = None
     for size, channels in itertools.product(sizes, choices):
         try:
             output = run_module(module, np.zeros((1, channels, *size.hw), np.float32))
-        except Exception as error:  # whatever the network raises: it does not take this picture
+        except Exception as error:  # whatever the network raises: it does not accept this picture
             reason = reason or f"{type(error).__name__}: {_last_line(error)}"
             continue
         if output.ndim == 4:
@@ -148,7 +147,7 @@ _DTYPES = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(
 def _onnx_reference(network: Network) -> Reference:
     from pipeline.graph.runtime import session
     from pipeline.sources.onnx_file import image_input, layout_of
-    from pipeline.sources.ports import described, of_the_caller
+    from pipeline.sources.ports import described, required_inputs
 
     model = network.model
     assert model is not None
@@ -157,7 +156,7 @@ def _onnx_reference(network: Network) -> Reference:
     if image is None:
         raise PipelineError(
             "not-image-to-image",
-            f"it has no input that is a picture (N, C, H, W); its inputs are: {described(of_the_caller(model))}",
+            f"it has no input that is a picture (N, C, H, W); its inputs are: {described(required_inputs(model))}",
             subject=subject,
             remedy="Use a network with one picture as input and one as output.",
         )
@@ -170,35 +169,37 @@ def _onnx_reference(network: Network) -> Reference:
     axes = (1, 2) if layout == "nhwc" else (2, 3)
     dims = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
     height, width = (max(dims[axis], 0) for axis in axes)
-    # where one side alone is declared, the other is taken to be as long
+    # where only one side is declared, the other is assumed to be equal
     declared = Size(width or height, height or width) if height or width else None
 
-    def painter(model: onnx.ModelProto) -> Paint:
-        opened = session(model)
-        name = opened.get_inputs()[0].name
-        dtype = _DTYPES.get(opened.get_inputs()[0].type, np.float32)
-        output = opened.get_outputs()[0].name
-        further = {} if network.style is None else {opened.get_inputs()[1].name: network.style.vector}
+    def make_run(model: onnx.ModelProto) -> Run:
+        runtime = session(model)
+        name = runtime.get_inputs()[0].name
+        dtype = _DTYPES.get(runtime.get_inputs()[0].type, np.float32)
+        output = runtime.get_outputs()[0].name
+        style_inputs = {} if network.style is None else {runtime.get_inputs()[1].name: network.style.vector}
 
-        def paint(picture: np.ndarray) -> np.ndarray:
-            given = picture.transpose(0, 2, 3, 1) if layout == "nhwc" else picture
+        def run(picture: np.ndarray) -> np.ndarray:
+            array = picture.transpose(0, 2, 3, 1) if layout == "nhwc" else picture
             if dtype is np.uint8:
-                given = np.clip(np.rint(given), 0, 255)
-            result = np.asarray(opened.run([output], {name: np.ascontiguousarray(given, dtype), **further})[0])
+                array = np.clip(np.rint(array), 0, 255)
+            result = np.asarray(
+                runtime.run([output], {name: np.ascontiguousarray(array, dtype), **style_inputs})[0]
+            )
             return result.transpose(0, 3, 1, 2) if out_layout == "nhwc" and result.ndim == 4 else result
 
-        return paint
+        return run
 
     if declared is not None:
         relaxed = _relaxed(model, image.name, axes)
         try:
-            paint = painter(relaxed)
-            if _scales_alike(paint, channels):
-                return Reference(paint, None)
+            run = make_run(relaxed)
+            if _scales_alike(run, channels):
+                return Reference(run, None)
         except Exception:  # baked sizes: ONNX Runtime refuses to load or to run at another size
             pass
     try:
-        paint = painter(model)
+        run = make_run(model)
     except Exception as error:
         raise PipelineError(
             "source-does-not-run",
@@ -207,11 +208,11 @@ def _onnx_reference(network: Network) -> Reference:
             remedy="Without its output nothing can be proven. Export the network again for a batch of one "
             "picture, with operators that ONNX Runtime supports.",
         ) from error
-    return Reference(paint, declared)
+    return Reference(run, declared)
 
 
 def _relaxed(model: onnx.ModelProto, name: str, axes: tuple[int, int]) -> onnx.ModelProto:
-    """A copy whose input has symbolic height and width; shapes derived from the declared size are forgotten."""
+    """A copy whose input has symbolic height and width, without the shapes derived from the declared size."""
     import onnx
 
     copy = onnx.ModelProto()
@@ -226,11 +227,11 @@ def _relaxed(model: onnx.ModelProto, name: str, axes: tuple[int, int]) -> onnx.M
     return copy
 
 
-def _scales_alike(paint: Paint, channels: int) -> bool:
-    """Whether output over input is the same ratio at two small sizes."""
+def _scales_alike(run: Run, channels: int) -> bool:
+    """Whether the ratio of output size to input size is the same at two small sizes."""
     scales = set()
     for height, width in ((96, 64), (64, 128)):
-        output = paint(np.zeros((1, channels, height, width), np.float32))
+        output = run(np.zeros((1, channels, height, width), np.float32))
         if output.ndim != 4:
             return False
         scales.add((output.shape[2] / height, output.shape[3] / width))

@@ -1,9 +1,9 @@
-"""TorchScript source: parsed, checked against a small grammar, and rewritten from what was understood.
+"""Parse TorchScript source, check it against a small grammar, and write it again from the parsed tree.
 
-torch interprets the text in the archive with a tokenizer of its own. A filter over that text is not a check:
-spaces, line continuations and comments make two readers see two programs. So the text is parsed (it is Python by
-syntax), every construct and every name that it calls must be one that networks need, and torch gets a text that is
-written from the parsed tree. Written after torch/csrc/jit/serialization/python_print.cpp (torch 2.13).
+torch reads the source in the archive with its own tokenizer. Filtering that text is not a safe check: spaces, line
+continuations and comments can make two readers see two programs. So the text is parsed (its syntax is Python's),
+only constructs and calls that networks need are accepted, and torch gets new text written from the parsed tree.
+The output follows torch/csrc/jit/serialization/python_print.cpp (torch 2.13).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.sources.operators import LANGUAGE, PRIMITIVES, is_tensor_operator
 from pipeline.sources.pickled import shown
 
 MAX_CODE = 16 << 20
-"""Bytes of source text in one archive."""
+"""Most bytes of source text in one archive."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}", re.ASCII)
 _CONSTANT = re.compile(r"c\d{1,6}", re.ASCII)
 _ROOTS = ("torch", "ops", "CONSTANTS", "__torch__")
@@ -32,7 +32,7 @@ _TYPES = frozenset(
 )
 _GENERIC = frozenset(["Optional", "List", "Tuple", "Dict", "Final", "Union"])
 _METHODS = re.compile(r"(?!__)\w+|__len__|__contains__|__getitem__|__call__", re.ASCII)
-"""Names of methods: those that Python or torch call by themselves (`__setstate__`, `__init__`) are refused."""
+"""Allowed method names: those that Python or torch call implicitly (`__setstate__`, `__init__`) are refused."""
 _BINARY = {
     ast.Add: "+",
     ast.Sub: "-",
@@ -60,21 +60,22 @@ _UNARY = {ast.USub: "-", ast.UAdd: "+", ast.Not: "not "}
 
 
 class Refused(Exception):
-    """The code does what no image network needs; the message says what."""
+    """The code contains something that no image network needs; the message says what."""
 
 
 @dataclass
 class Class:
-    """A module's class: types of its attributes (a class's full name, "" for plain values), and its methods."""
+    """A module's class: the types of its attributes (full name of a class, "" for plain values) and its
+    methods."""
 
     attributes: dict[str, str] = field(default_factory=dict)
     slots: set[str] = field(default_factory=set)
-    """The attributes that every object has its own value of: all but constants."""
+    """The attributes that are stored per object: all but constants."""
     methods: set[str] = field(default_factory=set)
 
 
 def rewrite(sources: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[str, Class]]:
-    """The source files rewritten, under the same member names, and the classes that they define.
+    """The rewritten source files, under the same member names, and the classes that they define by full name.
 
     `sources` are members such as `code/__torch__/torch/nn/modules/conv.py`. Raises Refused, or what Python's
     parser raises for text that is not Python.
@@ -113,20 +114,20 @@ def _type_attributes(module: str, tree: ast.Module, classes: dict[str, Class]) -
     for part in tree.body:
         if not isinstance(part, ast.ClassDef):
             continue
-        held = classes[f"{module}.{part.name}"].attributes
+        attributes = classes[f"{module}.{part.name}"].attributes
         for line in part.body:
             name, annotation = _attribute(line)
             if annotation is not None:
-                if name in held:
+                if name in attributes:
                     raise Refused(f"its code declares {shown(name)} twice")
                 dotted = _dotted(annotation)
-                held[name] = dotted if dotted in classes else ""
+                attributes[name] = dotted if dotted in classes else ""
                 if not isinstance(line, ast.AnnAssign) or line.value is None:
                     classes[f"{module}.{part.name}"].slots.add(name)
 
 
 def _attribute(line: ast.stmt) -> tuple[str, ast.expr | None]:
-    """Name and type that a line of a class declares: `weight : Tensor` or `__annotations__["0"] = Type`."""
+    """Name and type of the attribute that a line declares: `weight : Tensor` or `__annotations__["0"] = Type`."""
     if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
         return line.target.id, line.annotation
     if isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Subscript):
@@ -142,7 +143,7 @@ def _attribute(line: ast.stmt) -> tuple[str, ast.expr | None]:
 
 
 def _dotted(node: ast.expr) -> str:
-    """`a.b.c` as text, "" for anything else."""
+    """`a.b.c` as text; "" for any other expression."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -151,7 +152,8 @@ def _dotted(node: ast.expr) -> str:
 
 
 def quoted(text: str) -> str:
-    """A string literal that torch's tokenizer and Python's read alike. Raises Refused for unusual characters."""
+    """A string literal that torch's tokenizer and Python's read identically. Raises Refused for other
+    characters."""
     if any(not (" " <= character <= "~" or character in "\n\t") for character in text):
         raise Refused("its code has a text with control characters")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
@@ -164,7 +166,7 @@ class _Writer:
     def __init__(self, module: str, classes: Mapping[str, Class], functions: set[str]) -> None:
         self.module_name, self.classes, self.functions = module, classes, functions
         self.kinds: dict[str, str] = {}
-        """What local names hold: a class's or function's full name, "" for plain values."""
+        """The kinds of local names: the full name of a class or function, "" for plain values."""
 
     def module(self, tree: ast.Module) -> Iterator[str]:
         for part in tree.body:
@@ -207,7 +209,7 @@ class _Writer:
         return f"[{''.join(f'{self.literal(item)}, ' for item in node.elts)}]"
 
     def literal(self, node: ast.expr) -> str:
-        """A constant, or a list, tuple or dict of them."""
+        """A constant, or a list or tuple of constants."""
         if isinstance(node, ast.Constant):
             return _constant(node.value)
         if (
@@ -238,37 +240,39 @@ class _Writer:
     # --- functions and statements
 
     def function(self, part: ast.FunctionDef, indent: str, owner: str) -> Iterator[str]:
-        given = part.args
+        arguments = part.args
         if (
             not _METHODS.fullmatch(part.name)
             or part.decorator_list
-            or given.posonlyargs
-            or given.vararg
-            or given.kwarg
+            or arguments.posonlyargs
+            or arguments.vararg
+            or arguments.kwarg
             or part.returns is None
         ):
             raise Refused(f"its code defines the function {shown(part.name)}")
         self.kinds = {}
-        defaults = [None] * (len(given.args) - len(given.defaults)) + list(given.defaults)
-        parts = [self.argument(arg, default) for arg, default in zip(given.args, defaults, strict=True)]
-        if given.kwonlyargs:
+        defaults = [None] * (len(arguments.args) - len(arguments.defaults)) + list(arguments.defaults)
+        parts = [self.argument(arg, default) for arg, default in zip(arguments.args, defaults, strict=True)]
+        if arguments.kwonlyargs:
             parts.append("*")
-            parts += [self.argument(a, d) for a, d in zip(given.kwonlyargs, given.kw_defaults, strict=True)]
-        if owner and (not given.args or self.kinds.get(given.args[0].arg) != owner):
+            parts += [
+                self.argument(a, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+            ]
+        if owner and (not arguments.args or self.kinds.get(arguments.args[0].arg) != owner):
             raise Refused(f"its method {shown(part.name)} is not one of its own class")
         yield f"{indent}def {_name(part.name)}({', '.join(parts)}) -> {self.type(part.returns)}:"
         yield from self.block(part.body, indent + "  ")
 
-    def argument(self, given: ast.arg, default: ast.expr | None) -> str:
-        if given.annotation is None:
+    def argument(self, argument: ast.arg, default: ast.expr | None) -> str:
+        if argument.annotation is None:
             raise Refused("its code has an argument without a type")
-        dotted = _dotted(given.annotation)
-        self.bind(given.arg, dotted if dotted in self.classes else "")
+        dotted = _dotted(argument.annotation)
+        self.bind(argument.arg, dotted if dotted in self.classes else "")
         value = "" if default is None else f"={self.literal(default)}"
-        return f"{_name(given.arg)}: {self.type(given.annotation)}{value}"
+        return f"{_name(argument.arg)}: {self.type(argument.annotation)}{value}"
 
     def bind(self, name: str, kind: str) -> None:
-        """Remember what a name holds. A name that holds a module or function never holds anything else."""
+        """Record the kind of a name. Raises Refused where a name changes its kind."""
         if name in _RESERVED or self.kinds.setdefault(name, kind) != kind:
             raise Refused(f"its code gives the name {shown(name)} another meaning")
 
@@ -325,7 +329,7 @@ class _Writer:
     # --- expressions
 
     def kind(self, node: ast.expr) -> str:
-        """The class or function that an expression gives, "" for a plain value."""
+        """The full name of the class or function that an expression evaluates to; "" for a plain value."""
         match node:
             case ast.Name(name):
                 return self.kinds.get(name, "")
@@ -400,8 +404,8 @@ class _Writer:
         if isinstance(function, ast.Name) and function.id == "getattr":
             return self.getattr(node)
         keywords = [f"{_name(keyword.arg or '')}={self.expression(keyword.value)}" for keyword in node.keywords]
-        given = ", ".join([*map(self.expression, node.args), *keywords])
-        return f"{self.callee(function)}({given})"
+        arguments = ", ".join([*map(self.expression, node.args), *keywords])
+        return f"{self.callee(function)}({arguments})"
 
     def callee(self, function: ast.expr) -> str:
         dotted = _dotted(function)
@@ -433,9 +437,9 @@ class _Writer:
         first, second = node.args
         if name == "isinstance":
             types = second.elts if isinstance(second, (ast.List, ast.Tuple)) else [second]
-            held = ", ".join(map(self.type, types))
-            opened = {ast.List: "[{}]", ast.Tuple: "({},)"}.get(type(second), "{}")
-            return f"isinstance({self.expression(first)}, {opened.format(held)})"
+            names = ", ".join(map(self.type, types))
+            brackets = {ast.List: "[{}]", ast.Tuple: "({},)"}.get(type(second), "{}")
+            return f"isinstance({self.expression(first)}, {brackets.format(names)})"
         return f"{name}({self.type(first)}, {self.expression(second)})"
 
     def getattr(self, node: ast.Call) -> str:

@@ -1,8 +1,8 @@
-"""The pickles of a TorchScript archive: read by our unpickler, checked, and rewritten for torch.
+"""Read the pickles of a TorchScript archive with the inert unpickler, check them, and rewrite them for torch.
 
 torch's own unpickler (torch/csrc/jit/serialization/unpickler.cpp, torch 2.13) sets a tensor's sizes and strides
-without asking whether its storage is that large, and calls `__setstate__`. What it gets here are modules of the
-classes that the archive's code defines, with tensors that were checked against their storages, and plain values.
+without checking the size of its storage, and calls `__setstate__`. The rewritten pickles contain only modules of
+the classes that the archive's code defines, tensors that were checked against their storages, and plain values.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REBUILD = "torch._utils._rebuild_tensor_v2"
 
 @dataclass(eq=False)
 class TypedList:
-    """A list of one type: `maker` is the function of torch.jit._pickle that makes it."""
+    """A typed list; `maker` is the function of torch.jit._pickle that creates it."""
 
     maker: str
     items: Any
@@ -42,18 +42,18 @@ def _constructors() -> Mapping[str, Callable[..., Any]]:
     def untagged(value: Any, _: Any) -> Any:  # torch knows the type from the attribute that holds the value
         return value
 
-    made: dict[str, Callable[..., Any]] = {f"torch.jit._pickle.{name}": typed(name) for name in _LISTS}
-    made["torch.jit._pickle.restore_type_tag"] = untagged
-    made[_REBUILD] = CONSTRUCTORS[_REBUILD]
-    made["collections.OrderedDict"] = CONSTRUCTORS["collections.OrderedDict"]
-    return made
+    constructors: dict[str, Callable[..., Any]] = {f"torch.jit._pickle.{name}": typed(name) for name in _LISTS}
+    constructors["torch.jit._pickle.restore_type_tag"] = untagged
+    constructors[_REBUILD] = CONSTRUCTORS[_REBUILD]
+    constructors["collections.OrderedDict"] = CONSTRUCTORS["collections.OrderedDict"]
+    return constructors
 
 
 _CONSTRUCTORS = _constructors()
 
 
 class ScriptData:
-    """Rewrites the pickles of one archive and collects the storages that their tensors lie in."""
+    """Rewrites the pickles of one archive, and collects the storages of their tensors."""
 
     def __init__(
         self, path: Path, members: Mapping[str, bytes], classes: Mapping[str, Class], budget: Budget
@@ -61,7 +61,7 @@ class ScriptData:
         self.path, self.members, self.classes, self.budget = path, members, classes, budget
 
     def rewrite(self, pickle: str, folder: str) -> dict[str, bytes]:
-        """The members for a pickle (`data.pkl`) and its storages (`data/0`, ...), rewritten."""
+        """The rewritten members of a pickle (`data.pkl`) and of its storages (`data/0`, ...)."""
 
         def allowed(name: str) -> bool:
             return name in self.classes or name in _CONSTRUCTORS or name.removeprefix("torch.") in DTYPES
@@ -74,13 +74,16 @@ class ScriptData:
             constructors=_CONSTRUCTORS,
         )
         writer = _PickleWriter(self, folder)
-        made = {pickle: writer.whole(root)}
+        members = {pickle: writer.pickle(root)}
         for key, number in writer.storages.items():
-            made[f"{folder}/{number}"] = self.members[f"{folder}/{key}"]
-        return made
+            members[f"{folder}/{number}"] = self.members[f"{folder}/{key}"]
+        return members
 
     def checked(self, reference: TensorRef, folder: str) -> Storage:
-        """The storage of a tensor that lies inside of it."""
+        """The storage of a tensor, after checking that the tensor lies within it.
+
+        Raises Refused, EOFError, Malformed, and PipelineError `over-budget`.
+        """
         storage = reference.storage
         if not isinstance(storage, Storage) or storage.dtype not in DTYPES or storage.start:
             raise Refused("it has a tensor of an unsupported type")
@@ -102,10 +105,10 @@ class _PickleWriter:
         self.data, self.folder = data, folder
         self.out = bytearray()
         self.memo: dict[int, int] = {}
-        self.held: list[Any] = []
+        self.remembered: list[Any] = []
         self.storages: dict[str, int] = {}
 
-    def whole(self, root: Any) -> bytes:
+    def pickle(self, root: Any) -> bytes:
         self.out += b"\x80\x02"
         self.value(root, 0)
         self.out += b"."
@@ -153,8 +156,8 @@ class _PickleWriter:
             self.out += end
 
     def remember(self, value: Any) -> None:
-        self.memo[id(value)] = len(self.held)
-        self.held.append(value)  # keeps the object alive, so that its id stays its own
+        self.memo[id(value)] = len(self.remembered)
+        self.remembered.append(value)  # keeps the object alive, so that its id is not reused
         self.out += b"r" + struct.pack("<I", self.memo[id(value)])
 
     def plain(self, value: Any) -> None:

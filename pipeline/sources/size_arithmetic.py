@@ -1,4 +1,4 @@
-"""Arithmetic on sizes: the functions that an exported program may call besides tensor operators."""
+"""Arithmetic on sizes: the functions that an exported program may call in addition to tensor operators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OPERATORS = "add sub mul truediv floordiv mod neg pos eq ne lt le gt ge and_ or
 
 
 def small(value: Any) -> Any:
-    """A size, refused where it grows beyond what a size can be."""
+    """The size itself. Raises ValueError for one that does not fit into 64 bits."""
     if isinstance(value, int) and abs(value) >= _LARGEST:
         raise ValueError("a size of the program grows beyond 64 bits")
     return value

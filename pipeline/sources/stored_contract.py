@@ -1,4 +1,5 @@
-"""The image contract that this pipeline wrote into an .onnx file, or that somebody else claims it did."""
+"""Read the image contract that this pipeline stored in an .onnx file's metadata (untrusted, like all of the
+file)."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     import onnx
 
 CONTRACT_KEY = "image_contract"
-"""metadata_props entry in which this pipeline keeps the image contract (JSON of ImageContract.as_dict)."""
+"""The metadata_props entry with the image contract (JSON of ImageContract.as_dict)."""
 
 
 def stored_contract(model: onnx.ModelProto, path: Path) -> ImageContract | None:
-    """The contract that this pipeline wrote into the file's metadata, if it did."""
+    """The contract in the file's metadata, or None. Raises PipelineError `damaged-file` for a malformed entry."""
     text = next((entry.value for entry in model.metadata_props if entry.key == CONTRACT_KEY), None)
     if text is None:
         return None
@@ -32,23 +33,23 @@ def stored_contract(model: onnx.ModelProto, path: Path) -> ImageContract | None:
                 raise ValueError("fixed_size is not a pair of sizes")
             size = Size.of_hw((_whole(fixed[0], 1, 1 << 16), _whole(fixed[1], 1, 1 << 16)))
         facts = ("input_range", "output_range", "channel_order", "size_multiple")
-        given, gives = _side(_table(data.get("input"))), _side(_table(data.get("output")))
-        for value, side in ((image_input(model), given), (next(iter(model.graph.output), None), gives)):
+        input_side, output_side = _side(_table(data.get("input"))), _side(_table(data.get("output")))
+        for value, side in ((image_input(model), input_side), (next(iter(model.graph.output), None), output_side)):
             dims = [] if value is None else [dim.dim_value for dim in value.type.tensor_type.shape.dim]
             if len(dims) == 4 and dims[1 if side.layout == "nchw" else 3] not in (0, side.channels):
                 raise ValueError(f"{side.channels} channels in {side.layout}, but the graph has different ones")
         return ImageContract(
-            given,
-            gives,
+            input_side,
+            output_side,
             _whole(data.get("size_multiple", 4), 1, 1 << 12),
             size,
             dict.fromkeys(facts, f"the file's metadata ({CONTRACT_KEY})"),
         )
     except (ValueError, PipelineError) as error:
-        told = error.message if isinstance(error, PipelineError) else str(error)
+        reason = error.message if isinstance(error, PipelineError) else str(error)
         raise PipelineError(
             "damaged-file",
-            f"its metadata entry {CONTRACT_KEY} is not in the form that this tool writes ({told[:200]})",
+            f"its metadata entry {CONTRACT_KEY} is not in the form that this tool writes ({reason[:200]})",
             subject=str(path),
             remedy="Convert the source again, or remove that entry from the model's metadata_props and declare "
             "--input-range and --output-range.",

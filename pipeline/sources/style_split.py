@@ -1,8 +1,8 @@
-"""A network with a picture and a style as inputs is cut into two where only the style goes in.
+"""Split a network with a picture and a style as inputs into a style predictor and a transfer network.
 
-The predictor turns the style into one vector, once for each style; the transfer network takes the picture and that
-vector, for each frame. What the predictor computes is all that depends on the style and not on the picture; the
-vector holds the tensors that the rest of the network reads of it, one behind the other.
+The predictor turns the style into one vector, once per style; the transfer network takes the picture and that
+vector, once per frame. The predictor computes everything that depends on the style but not on the picture; the
+vector is the concatenation of the tensors that the rest of the network reads from it.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from pipeline.sources import ReadOptions
 
 VECTOR = "style_vector"
-"""The predictor's output and the transfer network's second input, of the shape (1, K, 1, 1)."""
+"""Name of the predictor's output and of the transfer network's second input, of shape (1, K, 1, 1)."""
 PREDICTOR_INPUT = "style_given"
-"""The predictor's input: a picture (1, 3, H, W) of RGB 0..1, or a vector (1, N, 1, 1)."""
+"""Name of the predictor's input: a picture (1, 3, H, W), RGB in 0..1, or a vector (1, N, 1, 1)."""
 MOST_VALUES = 65_536
-"""Numbers of a style: what a game keeps for each, and what is uploaded when a blend changes."""
+"""Most numbers per style: a game stores them for each style, and uploads them when the style or blend changes."""
 _SLICE_INPUTS = 10
-"""The opset from which Slice takes its bounds as inputs."""
+"""First opset in which Slice takes its bounds as inputs."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Both parts; `predictor` takes the style as the source does, under its name, in its own range and layout."""
+    """The two networks; `predictor` takes the style as the source does: same input name, range and layout."""
 
     predictor: onnx.ModelProto
     transfer: onnx.ModelProto
     length: int
-    """K, numbers of a style."""
+    """K, the numbers per style."""
 
 
 def style_value(model: onnx.ModelProto, name: str, path: object) -> onnx.ValueInfoProto:
-    """The style's input. Raises PipelineError `no-style-input`."""
-    inputs = ports.of_the_caller(model)
+    """The style input named `name` of a network with two inputs. Raises PipelineError `no-style-input`."""
+    inputs = ports.required_inputs(model)
     found = next((value for value in inputs if value.name == name), None)
     if found is None or len(inputs) != 2:
         what = f"there is no input {name}" if found is None else f"there are {len(inputs)} inputs"
@@ -55,34 +55,34 @@ def style_value(model: onnx.ModelProto, name: str, path: object) -> onnx.ValueIn
             "no-style-input",
             f"{what}; the network's inputs are {ports.described(inputs)}",
             subject=str(path),
-            remedy="Name the style's input of a network that takes a picture and a style; --bind the others.",
+            remedy="Name the style input of a network that takes a picture and a style; --bind all other inputs.",
         )
     return found
 
 
-def part(
+def separate_style(
     model: onnx.ModelProto, name: str, options: ReadOptions, path: Path
 ) -> tuple[onnx.ModelProto, StyleInput]:
-    """The transfer network of a model, and its style with the first value that `options.bind` has for it.
+    """Split a model into the transfer network and the style input with its first value in `options.bind`.
 
     Raises what `split` and `ports.value_of` raise.
     """
     from pipeline.network import StyleInput
 
     value = style_value(model, name, path)
-    bound = next(held for held in options.bind if held.partition("=")[0] == name).partition("=")[2]
+    bound = next(binding for binding in options.bind if binding.partition("=")[0] == name).partition("=")[2]
     example = ports.value_of(value, bound, options.input_range, options.channel_order)
     kind = kind_of(value)
     chance = np.random.default_rng(1)
-    # A number has few values: 0 is one of them, and no more is known.
+    # Of a whole-number input only the value 0 is known to be valid.
     other = np.zeros_like(example) if kind == "number" else chance.random(example.shape).astype(example.dtype)
-    made = split(model, name, [example, other], path)
-    vector = run_predictor(made.predictor, name, example)
-    return made.transfer, StyleInput(name, kind, made.predictor, example, vector)
+    parts = split(model, name, [example, other], path)
+    vector = run_predictor(parts.predictor, name, example)
+    return parts.transfer, StyleInput(name, kind, parts.predictor, example, vector)
 
 
 def kind_of(value: onnx.ValueInfoProto) -> Literal["picture", "vector", "number"]:
-    """What a style input takes: a whole number, a picture, or a vector."""
+    """The kind of a style input: a whole number, a picture, or a vector."""
     import onnx
 
     kind, dims = value.type.tensor_type.elem_type, value.type.tensor_type.shape.dim
@@ -92,16 +92,16 @@ def kind_of(value: onnx.ValueInfoProto) -> Literal["picture", "vector", "number"
 
 
 def run_predictor(predictor: onnx.ModelProto, name: str, value: np.ndarray) -> np.ndarray:
-    """The vector (1, K, 1, 1) of a style's value, as the source's input takes it."""
+    """The style vector (1, K, 1, 1), float32, for a value of the source's style input."""
     from pipeline.graph.runtime import session
 
     return np.asarray(session(predictor, "the style predictor").run([VECTOR], {name: value})[0], np.float32)
 
 
-def around(style: StyleInput, shape: tuple[int, ...], side: ImageSide | None) -> onnx.ModelProto:
-    """The predictor as the bundle has it: its input is (1, C, H, W) of RGB 0..1, or a vector (1, N, 1, 1).
+def bundle_predictor(style: StyleInput, shape: tuple[int, ...], side: ImageSide | None) -> onnx.ModelProto:
+    """The predictor for the bundle: its input is a picture (1, C, H, W), RGB in 0..1, or a vector (1, N, 1, 1).
 
-    `shape` is that of the input; `side` says the range and channel order of the pictures of the source.
+    `shape` is the shape of that input; `side` has the range and channel order that the source expects.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -110,18 +110,18 @@ def around(style: StyleInput, shape: tuple[int, ...], side: ImageSide | None) ->
 
     model = onnx.ModelProto()
     model.CopyFrom(style.predictor)
-    (value,) = [held for held in ports.of_the_caller(model) if held.name == style.name]
+    (value,) = [item for item in ports.required_inputs(model) if item.name == style.name]
     nodes: list[onnx.NodeProto] = []
-    held = given = PREDICTOR_INPUT
+    current = input_name = PREDICTOR_INPUT
 
     def then(op: str, inputs: dict[str, np.ndarray], **attributes: Any) -> None:
-        nonlocal held
+        nonlocal current
         for name, values in inputs.items():
-            model.graph.initializer.append(numpy_helper.from_array(values, f"{given}/{name}"))
-        made = f"{given}/{len(nodes)}"
-        names = [held, *(f"{given}/{name}" for name in inputs)]
-        nodes.append(helper.make_node(op, names, [made], name=made, **attributes))
-        held = made
+            model.graph.initializer.append(numpy_helper.from_array(values, f"{input_name}/{name}"))
+        output = f"{input_name}/{len(nodes)}"
+        names = [current, *(f"{input_name}/{name}" for name in inputs)]
+        nodes.append(helper.make_node(op, names, [output], name=output, **attributes))
+        current = output
 
     if style.kind == "picture":
         if side is not None:
@@ -143,71 +143,76 @@ def around(style: StyleInput, shape: tuple[int, ...], side: ImageSide | None) ->
     if nodes:
         nodes[-1].output[0] = style.name
     else:
-        nodes.append(helper.make_node("Identity", [given], [style.name], name=given))
+        nodes.append(helper.make_node("Identity", [input_name], [style.name], name=input_name))
     rest = [type(node).FromString(node.SerializeToString()) for node in model.graph.node]
     del model.graph.node[:], model.graph.input[:], model.graph.value_info[:]
     model.graph.node.extend([*nodes, *rest])
-    model.graph.input.append(helper.make_tensor_value_info(given, TensorProto.FLOAT, list(shape)))
+    model.graph.input.append(helper.make_tensor_value_info(input_name, TensorProto.FLOAT, list(shape)))
     return model
 
 
 def split(model: onnx.ModelProto, name: str, examples: list[np.ndarray], path: object) -> Split:
-    """Cut `model` at what depends on its input `name` only; `model` is not changed.
+    """Split `model` where tensors depend only on the input `name`; `model` is not changed.
 
-    `examples` are two values of that input, as it takes them: what the cut tensors' shapes are is seen with the
-    first, and that no size depends on the style with both. Raises PipelineError `no-style-input`,
-    `style-not-separable` and `style-too-large`.
+    `examples` are two values of that input: the first determines the shapes of the tensors at the cut, both
+    together show that no shape depends on the style. Raises PipelineError `no-style-input`, `style-not-separable`
+    and `style-too-large`.
     """
     from onnx import numpy_helper
 
     style_value(model, name, path)
     constant = {tensor.name for tensor in model.graph.initializer}
-    of_style = {name}
-    before: list[onnx.NodeProto] = []
+    style_tensors = {name}
+    style_nodes: list[onnx.NodeProto] = []
     rest: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        read = {held for held in (*node.input, *ports.captured(node)) if held}
-        if read <= constant | of_style:
-            before.append(node)
-            made = {held for held in node.output if held}
-            (of_style if read & of_style else constant).update(made)
+        read = {tensor_name for tensor_name in (*node.input, *ports.captured(node)) if tensor_name}
+        if read <= constant | style_tensors:
+            style_nodes.append(node)
+            outputs = {tensor_name for tensor_name in node.output if tensor_name}
+            (style_tensors if read & style_tensors else constant).update(outputs)
         else:
             rest.append(node)
-    read_by_rest = [held for node in rest for held in (*node.input, *ports.captured(node)) if held]
-    cut = [held for held in dict.fromkeys(read_by_rest) if held in of_style]
+    read_by_rest = [
+        tensor_name for node in rest for tensor_name in (*node.input, *ports.captured(node)) if tensor_name
+    ]
+    cut = [tensor_name for tensor_name in dict.fromkeys(read_by_rest) if tensor_name in style_tensors]
     if not cut or not any(value.name in set(read_by_rest) for value in model.graph.input if value.name != name):
         raise PipelineError(
             "style-not-separable",
-            f"nothing of {name} reaches the picture" if not cut else "the output depends on the style only",
+            f"the output does not depend on {name}" if not cut else "the output depends only on the style",
             subject=str(path),
             remedy="Name the input that holds the style with --style-input.",
         )
-    first, second = (_values(model, before, name, cut, example) for example in examples)
-    fixed = {held: value for held, value in first.items() if value.dtype.kind != "f"}
-    moving = [held for held in cut if held not in fixed]
-    for held, value in first.items():
-        if value.shape != second[held].shape or (held in fixed and not np.array_equal(value, second[held])):
+    first, second = (_values(model, style_nodes, name, cut, example) for example in examples)
+    fixed = {tensor_name: value for tensor_name, value in first.items() if value.dtype.kind != "f"}
+    variable = [tensor_name for tensor_name in cut if tensor_name not in fixed]
+    for tensor_name, value in first.items():
+        if value.shape != second[tensor_name].shape or (
+            tensor_name in fixed and not np.array_equal(value, second[tensor_name])
+        ):
             raise PipelineError(
                 "style-not-separable",
-                f"{ports.plain(held)}, which is read beside the picture, has another size or other whole numbers "
-                "with another style",
+                f"{ports.plain(tensor_name)} has another shape, or other integer values, for another style",
                 subject=str(path),
-                remedy="Bind the styles when you build: --bind, once for each.",
+                remedy="Bind the styles at build time instead: --bind, once for each style.",
             )
-    length = sum(first[held].size for held in moving)
-    if not moving or length > MOST_VALUES:
+    length = sum(first[tensor_name].size for tensor_name in variable)
+    if not variable or length > MOST_VALUES:
         raise PipelineError(
             "style-too-large",
-            f"a style is {length:,} numbers for this network, {MOST_VALUES:,} at most are kept"
-            if moving
-            else f"the network takes only whole numbers from {ports.plain(name)}",
+            f"a style of this network has {length:,} numbers, but at most {MOST_VALUES:,} are supported"
+            if variable
+            else f"the network uses {ports.plain(name)} only to compute integers",
             subject=str(path),
-            remedy="Bind the styles when you build: --bind, once for each.",
+            remedy="Bind the styles at build time instead: --bind, once for each style.",
         )
-    shapes = {held: first[held].shape for held in moving}
-    predictor = _predictor(model, before, name, shapes)
-    transfer = _transfer(model, [node for node in before if set(node.output) & constant], rest, name, shapes)
-    transfer.graph.initializer.extend(numpy_helper.from_array(value, held) for held, value in fixed.items())
+    shapes = {tensor_name: first[tensor_name].shape for tensor_name in variable}
+    predictor = _predictor(model, style_nodes, name, shapes)
+    transfer = _transfer(model, [node for node in style_nodes if set(node.output) & constant], rest, name, shapes)
+    transfer.graph.initializer.extend(
+        numpy_helper.from_array(value, tensor_name) for tensor_name, value in fixed.items()
+    )
     for part in (predictor, transfer):
         ports.drop_unneeded(part)
     return Split(predictor, transfer, length)
@@ -216,7 +221,7 @@ def split(model: onnx.ModelProto, name: str, examples: list[np.ndarray], path: o
 def _values(
     model: onnx.ModelProto, nodes: list[onnx.NodeProto], name: str, cut: list[str], example: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The cut tensors of one value of the style."""
+    """The values of the tensors at the cut for one value of the style."""
     import onnx
 
     from pipeline.graph.runtime import session
@@ -225,18 +230,18 @@ def _values(
     part.CopyFrom(model)
     del part.graph.node[:], part.graph.output[:], part.graph.value_info[:]
     part.graph.node.extend(nodes)
-    inputs = [held for held in part.graph.input if held.name == name]
-    copies = [type(held).FromString(held.SerializeToString()) for held in inputs]
+    inputs = [item for item in part.graph.input if item.name == name]
+    copies = [type(item).FromString(item.SerializeToString()) for item in inputs]
     del part.graph.input[:]
     part.graph.input.extend(copies)
-    found = {name: example} if name in cut else {}
-    made = [held for held in cut if held != name]
-    if made:
-        part.graph.output.extend(onnx.ValueInfoProto(name=held) for held in made)
+    values_of = {name: example} if name in cut else {}
+    computed = [tensor_name for tensor_name in cut if tensor_name != name]
+    if computed:
+        part.graph.output.extend(onnx.ValueInfoProto(name=tensor_name) for tensor_name in computed)
         ports.drop_unneeded(part)
-        values = session(part, "what depends on the style").run(made, {name: example})
-        found |= {held: np.asarray(value) for held, value in zip(made, values, strict=True)}
-    return {held: found[held] for held in cut}
+        values = session(part, "what depends on the style").run(computed, {name: example})
+        values_of |= {tensor_name: np.asarray(value) for tensor_name, value in zip(computed, values, strict=True)}
+    return {tensor_name: values_of[tensor_name] for tensor_name in cut}
 
 
 def _predictor(
@@ -249,16 +254,16 @@ def _predictor(
     part.CopyFrom(model)
     del part.graph.node[:], part.graph.output[:], part.graph.value_info[:]
     part.graph.node.extend(nodes)
-    kept = [type(held).FromString(held.SerializeToString()) for held in part.graph.input if held.name == name]
+    kept = [type(item).FromString(item.SerializeToString()) for item in part.graph.input if item.name == name]
     del part.graph.input[:]
     part.graph.input.extend(kept)
     pieces = []
-    for number, (held, shape) in enumerate(shapes.items()):
+    for number, (tensor_name, shape) in enumerate(shapes.items()):
         piece = VECTOR if len(shapes) == 1 else f"{VECTOR}/piece_{number}"
         target = f"{VECTOR}/shape_{number}"
         flat = np.array([1, math.prod(shape), 1, 1], np.int64)
         part.graph.initializer.append(numpy_helper.from_array(flat, target))
-        part.graph.node.append(helper.make_node("Reshape", [held, target], [piece], name=piece))
+        part.graph.node.append(helper.make_node("Reshape", [tensor_name, target], [piece], name=piece))
         pieces.append(piece)
     if len(pieces) > 1:
         part.graph.node.append(helper.make_node("Concat", pieces, [VECTOR], name=VECTOR, axis=1))
@@ -282,7 +287,7 @@ def _transfer(
     part = onnx.ModelProto()
     part.CopyFrom(model)
     del part.graph.node[:], part.graph.value_info[:]
-    kept = [type(held).FromString(held.SerializeToString()) for held in part.graph.input if held.name != name]
+    kept = [type(item).FromString(item.SerializeToString()) for item in part.graph.input if item.name != name]
     del part.graph.input[:]
     part.graph.input.extend(kept)
     length = sum(map(math.prod, shapes.values()))
@@ -291,12 +296,12 @@ def _transfer(
     nodes: list[onnx.NodeProto] = []
 
     def numbers(values: list[int], of: str) -> str:
-        held = f"{VECTOR}/{of}"
-        if all(tensor.name != held for tensor in part.graph.initializer):
-            part.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), held))
-        return held
+        constant = f"{VECTOR}/{of}"
+        if all(tensor.name != constant for tensor in part.graph.initializer):
+            part.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), constant))
+        return constant
 
-    for number, (held, shape) in enumerate(shapes.items()):
+    for number, (tensor_name, shape) in enumerate(shapes.items()):
         end, piece = start + math.prod(shape), VECTOR
         if len(shapes) > 1:
             piece = f"{VECTOR}/slice_{number}"
@@ -307,28 +312,31 @@ def _transfer(
                 nodes.append(
                     helper.make_node("Slice", [VECTOR], [piece], name=piece, starts=[start], ends=[end], axes=[1])
                 )
-        wanted = numbers(list(shape), f"shape_{number}")
-        nodes.append(helper.make_node("Reshape", [piece, wanted], [held], name=f"{VECTOR}/{held}"))
+        shape_name = numbers(list(shape), f"shape_{number}")
+        nodes.append(
+            helper.make_node("Reshape", [piece, shape_name], [tensor_name], name=f"{VECTOR}/{tensor_name}")
+        )
         start = end
     part.graph.node.extend(nodes)
     part.graph.node.extend(constants)
-    part.graph.node.extend(_apart(part, rest, shapes))
+    part.graph.node.extend(_separate_norms(part, rest, shapes))
     return part
 
 
-def _apart(
+def _separate_norms(
     part: onnx.ModelProto, nodes: list[onnx.NodeProto], shapes: dict[str, tuple[int, ...]]
 ) -> list[onnx.NodeProto]:
-    """`nodes` with norms that take scale or shift from the style as a norm of 1 and 0, a product and a sum."""
+    """`nodes` with each norm whose scale or shift comes from the style replaced by a plain norm, a Mul and an
+    Add."""
     from onnx import helper, numpy_helper
 
-    found: list[onnx.NodeProto] = []
+    result: list[onnx.NodeProto] = []
     for node in nodes:
-        moving = [held for held in node.input[1:3] if held in shapes]
-        if node.op_type != "InstanceNormalization" or not moving:
-            found.append(node)
+        from_style = [input_name for input_name in node.input[1:3] if input_name in shapes]
+        if node.op_type != "InstanceNormalization" or not from_style:
+            result.append(node)
             continue
-        channels = math.prod(shapes[moving[0]])
+        channels = math.prod(shapes[from_style[0]])
         stem = f"{VECTOR}/{node.output[0]}"
         names = [f"{stem}/ones", f"{stem}/zeros", f"{stem}/shape"]
         for values, named in zip(
@@ -340,17 +348,17 @@ def _apart(
         norm = type(node).FromString(node.SerializeToString())
         norm.input[1], norm.input[2] = names[:2]
         norm.output[0] = f"{stem}/plain"
-        found.append(norm)
+        result.append(norm)
         for index, named in ((1, "scale"), (2, "shift")):
-            found.append(
+            result.append(
                 helper.make_node(
                     "Reshape", [node.input[index], names[2]], [f"{stem}/{named}"], name=f"{stem}/{named}"
                 )
             )
-        found.append(
+        result.append(
             helper.make_node("Mul", [norm.output[0], f"{stem}/scale"], [f"{stem}/scaled"], name=f"{stem}/scaled")
         )
-        found.append(
+        result.append(
             helper.make_node("Add", [f"{stem}/scaled", f"{stem}/shift"], [node.output[0]], name=f"{stem}/shifted")
         )
-    return found
+    return result

@@ -1,7 +1,7 @@
-"""State dicts: named NumPy tensors out of checkpoints, without torch and without running anything.
+"""Read state dicts: named NumPy tensors from checkpoints, without torch and without running code.
 
-`read_state` opens the container (archive.py), finds the state dict in whatever was saved around it, and hands
-the plain tensors on to be made plain names and plain weights (plain.py).
+`read_state` opens the container (archive.py), finds the state dict in whatever was saved around it, and normalises
+the names and weights (plain.py).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pipeline.sources.triage import FileFormat, identify
 from pipeline.support.errors import PipelineError
 
 MAX_ENTRIES = 100_000
-"""Tensors and modules in one file; a nest of shared modules could otherwise grow without end."""
+"""Most tensors and modules in one file; nested shared modules could otherwise grow without end."""
 MAX_DEPTH = 100
 MAX_NAME = 2000
 
 ARCHITECTURE = "architecture"
-"""Key of a checkpoint beside the state dict, where this pipeline writes the network's name (students.save)."""
+"""Key beside the state dict under which this pipeline stores the architecture's name (students.save)."""
 NOT_WEIGHTS = (
     "optimizer",
     "optimizers",
@@ -53,16 +53,16 @@ NOT_WEIGHTS = (
     "criterion",
     "loss",
 )
-"""Keys of a checkpoint under which no image network lies."""
+"""Keys of a checkpoint that never contain the image network."""
 
 
 @dataclass
 class StateDict:
-    """Named tensors, as plain as they can be made: no wrapper prefixes, no hooks, float32 (integers as int64).
+    """Named tensors in normal form: no wrapper prefixes, no hooks, float32 (integers as int64).
 
-    `classes` and `attributes` are set for whole-module pickles: the class name of every submodule by its path
-    ("" for the module itself), and the module's own plain attributes (numbers, strings, flags). `integers` are
-    the quantised tensors among `tensors`, as the file has them, under the same names.
+    `classes` and `attributes` are set for pickles of whole modules: the class name of every submodule by its path
+    ("" for the module itself), and the module's own plain attributes (numbers, strings, flags). `integers` has the
+    original values of the tensors that are quantised in the file, under the same names.
     """
 
     tensors: dict[str, np.ndarray]
@@ -73,9 +73,10 @@ class StateDict:
     attributes: dict[str, Any] = field(default_factory=dict)
     integers: list[QuantizedTensor] = field(default_factory=list)
     removed: str = ""
-    """The prefix that a wrapper had put before every name, such as "module.model"."""
+    """The wrapper's prefix that was removed from every name, such as "module.model"."""
     prefix: str | None = None
-    """What is left to be looked for of the prefix that was asked for, where its beginning chose the state dict."""
+    """The rest of the requested prefix after its first keys have selected this state dict; None if they did
+    not."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -85,7 +86,7 @@ class StateDict:
 
 @dataclass
 class _Found:
-    """A state dict inside the file's object tree: where, and its references."""
+    """A state dict found in the file's object tree: its path and its tensor references."""
 
     where: str
     """As Python writes it: "['model']['net']"."""
@@ -100,13 +101,13 @@ def read_state(
     only: Callable[[str], bool] | None = None,
     prefix: str | None = None,
 ) -> StateDict:
-    """The state dict in a torch zip, legacy torch, pickle or safetensors file, float32.
+    """Read the state dict in a torch zip, legacy torch, pickle or safetensors file.
 
-    Wrapper prefixes are removed; pruning, weight_norm and spectral_norm are baked; quantised weights become the
-    floats that they stand for; each is noted. Raises PipelineError: unsafe-pickle, truncated-file, damaged-file,
-    zip-bomb, several-state-dicts, no-state-dict, unsupported-tensor, unsupported-parametrization,
-    not-finite-weights. `only` leaves out the tensors whose names, as the file has them, it answers with False.
-    `prefix` chooses among several state dicts by the keys under which they lie, such as "params_ema".
+    Wrapper prefixes are removed; pruning, weight_norm and spectral_norm are baked in; quantised weights are
+    dequantised to float32; each of these adds a note. Tensors for whose names in the file `only` returns False are
+    left out. `prefix` selects among several state dicts by the keys that lead to them, such as "params_ema".
+    Raises PipelineError: unsafe-pickle, truncated-file, damaged-file, zip-bomb, over-budget, several-state-dicts,
+    no-state-dict, unsupported-tensor, unsupported-parametrization, not-finite-weights.
     """
     path = Path(path)
     file_format = file_format or identify(path)
@@ -158,25 +159,27 @@ def read_state(
     )
 
 
-# --- finding it -----------------------------------------------------------------------------------------------
+# --- finding the state dict -----------------------------------------------------------------------------------
 
 
 def choose(names: list[str]) -> str:
-    """The remedy where a checkpoint holds several networks under these prefixes."""
+    """The remedy for a checkpoint that contains several networks under these prefixes."""
     average = next((name for name in names if "ema" in name.lower()), None)
-    told = f"Choose one, such as --prefix {average or names[0]}."
+    advice = f"Choose one, such as --prefix {average or names[0]}."
     return (
-        f"{told} A network named ema is an average over the last steps, and usually better." if average else told
+        f"{advice} A network named ema is an average over the last steps, and usually better."
+        if average
+        else advice
     )
 
 
 def _keys(where: str) -> str:
-    """Where a state dict lies, as a prefix of names: `model.net` for ['model']['net']."""
+    """The path of a state dict as a prefix: `model.net` for ['model']['net']."""
     return ".".join(part.strip("'\"") for part in where[1:-1].split("]["))
 
 
 def _rest(where: str, prefix: str) -> str | None:
-    """What follows in `prefix` behind the place of a state dict; None where it is not under this place."""
+    """The part of `prefix` after the path of a state dict; None where `prefix` does not begin with that path."""
     keys = _keys(where)
     if not where or not f"{prefix}.".startswith(f"{keys}."):
         return None
@@ -186,7 +189,7 @@ def _rest(where: str, prefix: str) -> str | None:
 def _find(path: Path, archive: Archive, prefix: str | None = None) -> _Found:
     found = list(_candidates(archive.root, "", 0, [0]))
     if prefix and len(found) > 1:
-        found = [held for held in found if _rest(held.where, prefix) is not None] or found
+        found = [item for item in found if _rest(item.where, prefix) is not None] or found
     if len(found) == 1:
         named = archive.root.get(ARCHITECTURE) if isinstance(archive.root, dict) else None
         if isinstance(named, str):

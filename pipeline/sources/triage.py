@@ -1,9 +1,8 @@
-"""What a file is, from its first bytes and never only from its extension.
+"""Identify the format of a file by its content, not by its extension.
 
-People hand over what their browser, git or disk gave them: Git LFS pointers, HTML pages saved as `.onnx`,
-half-downloaded archives. `identify` tells these from models before any parser sees them, so that each gets one
-clear line instead of a parser's complaint. It reads a few kilobytes, and the top-level structure of protobuf
-and zip files.
+Users pass whatever their browser, git or disk produced: Git LFS pointers, HTML pages saved as `.onnx`, partial
+downloads. `identify` recognises these before any parser sees them, so that the user gets one clear message instead
+of a parser's error. It reads a few kilobytes, and the top-level structure of protobuf and zip files.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ READABLE = ".pth/.pt/.model (PyTorch), .pt2, .safetensors, .h5 (Keras) or .onnx"
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a readable format: what people call it, and its usual extensions.
+    """A readable format: its description and usual extensions.
 
-    `graph`: it brings a graph of its own; the other formats hold named weights.
+    `graph`: the file contains its own graph; the other formats contain only named weights.
     """
 
     description: str
@@ -56,7 +55,7 @@ EXTENSIONS = frozenset(extension for known in FORMATS.values() for extension in 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """What the content of a file says that it is. `note` is set when the extension says otherwise."""
+    """The format of a file by its content. `note` is set where the extension belongs to another format."""
 
     name: str
     description: str
@@ -92,11 +91,11 @@ _NO_MODELS: tuple[tuple[bytes, str], ...] = (
 
 
 def identify(path: Path) -> FileFormat:
-    """The format of the file by its content.
+    """Identify the format of a file by its content.
 
-    Raises PipelineError for whatever is not a readable model: file-not-found, is-a-directory, unreadable-file,
-    empty-file, git-lfs-pointer, html-page, archive, truncated-file, unsupported-format (a model of another
-    system) and not-a-model.
+    Raises PipelineError for anything but a readable model: file-not-found, is-a-directory, unreadable-file,
+    empty-file, git-lfs-pointer, html-page, archive, truncated-file, damaged-file, unsupported-format (a model of
+    another system) and not-a-model.
     """
     path = Path(path)
     head, size = _head(path)
@@ -111,7 +110,7 @@ def identify(path: Path) -> FileFormat:
 
 
 def identify_onnx(path: Path) -> FileFormat:
-    """The format of an .onnx file. Raises PipelineError: what `identify` raises, and not-onnx."""
+    """Identify a file that must be an ONNX model. Raises what `identify` raises, and PipelineError `not-onnx`."""
     file_format = identify(path)
     if file_format.name != "onnx":
         raise PipelineError(
@@ -271,7 +270,8 @@ def _text(path: Path, head: bytes) -> PipelineError:
 
 
 def _is_safetensors(path: Path, head: bytes, size: int) -> bool:
-    """safetensors: u64 length of a JSON header that begins with `{` (huggingface/safetensors README)."""
+    """Whether the file begins like safetensors: the u64 length of a JSON header, then `{` (the format's
+    README)."""
     if size < 10 or head[8:9] != b"{":
         return False
     (length,) = struct.unpack_from("<Q", head)
@@ -337,7 +337,10 @@ def _varint(data: bytes, at: int) -> tuple[int, int] | None:
 
 
 def _top_level_fields(path: Path, size: int) -> tuple[list[tuple[int, int]], str]:
-    """(field, wire type) of a protobuf message's top level, and how the scan ended: '', 'cut' or 'bad'."""
+    """(field number, wire type) pairs at the top level of a protobuf message, and how the scan ended.
+
+    The end is '' (at the end of the file), 'cut' (in the middle of a field) or 'bad' (not protobuf).
+    """
     fields: list[tuple[int, int]] = []
     position = 0
     with path.open("rb") as file:

@@ -1,8 +1,8 @@
-"""Runs programs that came from a file (TorchScript, torch.export) under limits of memory and time.
+"""Run programs that came from a file (TorchScript, torch.export) under limits of memory and time.
 
-A checked program does nothing but arithmetic, and arithmetic can still run for ever or fill the memory. Its first
-run happens in a copy of this process that may neither open a file nor a connection, and that a clock ends. The
-runs that follow are held to the same memory, and to PIPELINE_TIME_LIMIT each.
+A checked program contains only arithmetic, but arithmetic can run forever or exhaust memory. Its first run happens
+in a forked process that may open neither files nor connections and that is killed after a time limit. Later runs
+have the same memory limit, and PIPELINE_TIME_LIMIT each.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from pipeline.support.untrusted import NO_MEMORY
 
 WHAT = "running the program in the file"
 _GOOD, _TOO_MUCH, _OPENED = 0, 3, 4
-"""Exit codes of the copy: it ran or failed as a network may; it got no more memory; it tried to open a file."""
+"""Exit codes of the forked process: it ran, or failed with an error that any network can have; it ran out of
+memory; it tried to open a file."""
 
 
 def first_run(path: Path, run: Callable[[], Any]) -> None:
-    """Let a copy of this process do `run`, and see that it comes back.
+    """Call `run` in a forked process, and check that it ends within the limits.
 
-    What `run` raises is not passed on: whoever runs it again here meets it. `run` cannot import a module that is
-    not loaded yet. Does nothing where the system cannot copy processes. Raises LimitReached, and PipelineError
-    `source-does-not-run` where the copy broke down or tried to open a file.
+    Exceptions of `run` are not passed on: the caller meets them when it calls `run` itself. `run` cannot import a
+    module that is not loaded yet. Does nothing on systems other than Linux. Raises LimitReached, and PipelineError
+    `source-does-not-run` where the process crashed or tried to open a file.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -89,21 +90,21 @@ def _in_copy(run: Callable[[], Any]) -> None:
 def _restrict() -> None:
     import resource
 
-    wanted = (
+    maxima = (
         (resource.RLIMIT_AS, limits.address_space() + limits.run_memory()),
         (resource.RLIMIT_CPU, int(limits.run_seconds()) + 1),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 0),
         (resource.RLIMIT_CORE, 0),
     )
-    for kind, most in wanted:
+    for kind, most in maxima:
         _, hard = resource.getrlimit(kind)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _wait(copy: int, seconds: float) -> int | None:
-    """The status of the copy when it ends; None, and its end, where that takes longer."""
+    """The exit status of the forked process; None where it took longer than `seconds`, and was killed."""
     deadline, pause = time.monotonic() + seconds, 0.001
     while True:
         ended, status = os.waitpid(copy, os.WNOHANG)
@@ -123,15 +124,15 @@ def _is_no_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def limited() -> Iterator[None]:
-    """Hold a run in this process to the limits; to time and memory where the process is the command line's own.
+    """Apply the limits to a run in this process; limits of time and memory only in the command-line program.
 
-    Raises LimitReached where there is no more memory. Nothing can interrupt torch, so too long a run ends the
-    process, with the error on stderr and exit code 2.
+    Raises LimitReached where memory is exhausted. Nothing can interrupt torch, so a run that takes too long ends
+    the process, with the error on stderr and exit code 2.
     """
     with contextlib.ExitStack() as stack:
         if memory.is_own_process():
             stack.enter_context(_clock())
-            stack.enter_context(_memory_held())
+            stack.enter_context(_memory_limit())
         try:
             yield
         except (RuntimeError, MemoryError) as error:
@@ -158,7 +159,7 @@ def _end(error: PipelineError) -> None:
 
 
 @contextlib.contextmanager
-def _memory_held() -> Iterator[None]:
+def _memory_limit() -> Iterator[None]:
     used = limits.address_space()
     try:
         import resource

@@ -1,13 +1,13 @@
-"""A pickle machine that builds data and never runs anything.
+"""An unpickler that builds data and never runs code.
 
-Python's own unpickler calls what the file tells it to call. This one has no way to: globals become inert
-`Global` names, objects become inert `Record`s, and the dozen constructors that a state dict needs
-(`OrderedDict`, torch's `_rebuild_tensor_v2`, ...) are answered by constructors.py. A call of anything
-that could run code (`os.system`, `builtins.eval`, ...) is refused with code `unsafe-pickle`: the file would
-attack whoever opens it with torch.load.
+Python's own unpickler calls what the file names. This one cannot: globals become inert `Global` names, objects
+become inert `Record`s, and the few constructors that a state dict needs (`OrderedDict`, torch's
+`_rebuild_tensor_v2`, ...) are implemented in constructors.py. A call of anything that could run code (`os.system`,
+`builtins.eval`, ...) is refused with code `unsafe-pickle`, because the file would attack whoever opens it with
+torch.load.
 
 The opcodes are those of pickletools, protocols 0 to 5. Formats: torch/serialization.py, torch/_utils.py. The time
-is linear in the length of the pickle: every opcode takes constant time, or time for bytes that it consumes.
+is linear in the length of the pickle: every opcode takes constant time, or time for the bytes that it consumes.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from pipeline.support.errors import PipelineError
 __all__ = ["Malformed", "load", "tensors_only"]
 
 MAX_WORK = 5_000_000
-"""Opcodes and copied items of one pickle: far above any checkpoint (a ResNet-50 state dict has about 10,000)."""
+"""Most opcodes and copied items of one pickle: far more than any checkpoint has (ResNet-50: about 10,000)."""
 MAX_NAME = 400
-"""Characters of a module's or class's name."""
+"""Most characters of a module's or class's name."""
 MAX_DIGITS = 1000
-"""Bytes or digits of one number: longer ones take time to read, hash and show."""
+"""Most bytes or digits of one number: longer ones take time to read, hash and print."""
 NESTED_WORK = 100
-"""What opening an embedded storage costs, in opcodes."""
+"""Cost of opening an embedded storage, in opcodes."""
 
 _STORAGE = re.compile(r"torch\.(\w+Storage|storage\.\w+Storage|device|serialization\._get_layout)")
 
@@ -48,18 +48,18 @@ def load(
     allowed: Callable[[str], bool] | None = None,
     constructors: Mapping[str, Callable[..., Any]] = CONSTRUCTORS,
 ) -> tuple[Any, int]:
-    """The object that the pickle at `start` describes, and where the pickle ends.
+    """The object that the pickle at byte `start` describes, and the byte position after the pickle.
 
-    `persistent` answers persistent ids (torch's storages), `nested` what torch.storage._load_from_bytes gives.
-    `allowed` refuses every global that it answers with False: for a pickle that torch will open next.
-    Raises PipelineError `unsafe-pickle`, and Malformed (or another ValueError) for a damaged pickle.
+    `persistent` resolves persistent ids (torch's storages), `nested` the bytes of torch.storage._load_from_bytes.
+    Globals for which `allowed` returns False are refused: for a pickle that torch will open next. Raises
+    PipelineError `unsafe-pickle`, and Malformed (or another ValueError) for a damaged pickle.
     """
     machine = _Machine(data, start, persistent, subject, nested, allowed, constructors)
     return machine.run(), machine.at
 
 
 def tensors_only(name: str) -> bool:
-    """Whether a global is one that tensors need."""
+    """Whether a pickle that contains only tensors may name this global."""
     return name in CONSTRUCTORS or _STORAGE.fullmatch(name) is not None
 
 
@@ -125,12 +125,12 @@ class _Machine:
 
     def pop(self) -> Any:
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise Malformed("the pickle takes more than it has")
+            raise Malformed("the pickle's stack is empty")
         return self.stack.pop()
 
     def top(self) -> Any:
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise Malformed("the pickle takes more than it has")
+            raise Malformed("the pickle's stack is empty")
         return self.stack[-1]
 
     def pop_mark(self) -> list[Any]:
@@ -256,7 +256,7 @@ def _unsigned(code: bytes, length: int) -> None:
 
 
 def _counted(code: bytes, length: int, make: Callable[[bytes], Any]) -> None:
-    """An opcode whose argument is `length` bytes of size, then as many bytes."""
+    """Register an opcode whose argument is a size of `length` bytes, then that many bytes."""
     _HANDLERS[code[0]] = lambda m: m.stack.append(make(m.take(m.number(length))))
 
 

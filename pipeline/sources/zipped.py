@@ -1,9 +1,9 @@
-"""Zip archives of which two readers cannot read two things.
+"""Read zip archives safely: refuse every archive that two zip readers could read differently.
 
-Readers of zip files disagree: about duplicate names (the first or the last), about upper and lower case, about
-what the two headers of a member say, about text before the archive. Whoever checks an archive with one reader and
-opens it with another has checked nothing. So an archive is read here, once, and what is handed on is made of what
-was read: `rebuilt` writes a new archive.
+Zip readers disagree about duplicate names (first or last wins), upper and lower case, contradictions between the
+two headers of a member, and data before the archive. A check with one reader proves nothing about what another
+reader sees. So each archive is read once, here, and what is passed on to torch is a new archive that `rebuilt`
+writes from the checked members.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline.sources.budget import Budget
-from pipeline.sources.zip_layout import what_is_odd
+from pipeline.sources.zip_layout import layout_fault
 from pipeline.support.errors import PipelineError
 
 MAX_TOTAL = 8 << 30
-"""Bytes that a file may unpack to."""
+"""Most bytes that an archive may unpack to."""
 MAX_RATIO = 200
-"""Unpacked size over file size above which an archive is taken for a zip bomb."""
+"""Ratio of unpacked size to file size above which an archive is treated as a zip bomb."""
 MAX_MEMBERS = 100_000
 _UNICODE_PATH = 0x7075
 """Extra field in which Info-ZIP keeps another name (APPNOTE.TXT 4.6.9)."""
 
 
 def check_sizes(path: Path, archive: zipfile.ZipFile, size: int) -> None:
-    """Refuse archives that unpack to absurd sizes (code zip-bomb), before anything is unpacked."""
+    """Refuse archives that would unpack to absurd sizes. Raises PipelineError `zip-bomb`."""
     entries = archive.infolist()
     total = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
@@ -45,8 +45,8 @@ def check_sizes(path: Path, archive: zipfile.ZipFile, size: int) -> None:
 
 
 def check_agreement(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse archives of which two readers could read two things: PipelineError `ambiguous-archive`."""
-    if odd := what_is_odd(archive):
+    """Refuse archives that two readers could read differently. Raises PipelineError `ambiguous-archive`."""
+    if odd := layout_fault(archive):
         raise _ambiguous(path, odd)
     seen: dict[str, str] = {}
     for entry in archive.infolist():
@@ -79,11 +79,12 @@ def _extra_fields(extra: bytes) -> set[int]:
 
 
 def read_members(
-    path: Path, data: bytes, allowed: Callable[[str], bool], wanted: Callable[[str], bool]
+    path: Path, data: bytes, allowed: Callable[[str], bool], needed: Callable[[str], bool]
 ) -> dict[str, bytes]:
-    """The members of an archive in memory, by their names below its one folder; only `wanted` ones are unpacked.
+    """The contents of an archive's members, by their names below its common folder.
 
-    Raises PipelineError `zip-bomb`, `ambiguous-archive`; `unsafe-program` where a name is not `allowed`.
+    Only members for which `needed` is true are unpacked. Raises PipelineError `zip-bomb`, `ambiguous-archive`,
+    `over-budget`, and `unsafe-program` for a member for which `allowed` is false.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         check_sizes(path, archive, len(data))
@@ -99,29 +100,29 @@ def read_members(
                     "unsafe-program",
                     f"the archive contains {short[:80]!r}, which is not part of a network",
                     subject=str(path),
-                    remedy=WAY_OUT,
+                    remedy=SAVE_WEIGHTS_REMEDY,
                 )
-            if wanted(short):
+            if needed(short):
                 budget.take(entry.file_size)
                 members[short] = archive.read(entry)
     return members
 
 
-WAY_OUT = (
+SAVE_WEIGHTS_REMEDY = (
     "Nothing was run. If you trust it, load it and save only the weights: torch.save(model.state_dict(), "
     "'network.pth')."
 )
 
 
 def common_folder(names: list[str]) -> str:
-    """The one folder, with its slash, in which all members lie; "" if they do not."""
+    """The folder that contains all members, with its slash; "" if there is none."""
     roots = {name.partition("/")[0] if "/" in name else "" for name in names}
     (root, *others) = roots or {""}
     return f"{root}/" if root and not others else ""
 
 
 def rebuilt(members: Mapping[str, bytes], folder: str = "archive") -> bytes:
-    """A new archive of only these members, stored uncompressed."""
+    """A new, uncompressed archive with only these members."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():

@@ -325,7 +325,7 @@ def read_as_is(path: Path) -> onnx.ModelProto:
     Text that is not UTF-8 is decoded with U+FFFD, as Unity's protobuf library does (System.Text.Encoding.UTF8).
     Raises PipelineError: what `identify_onnx` raises, truncated-file, missing-external-data.
     """
-    from pipeline.sources.onnx_file import forget_places
+    from pipeline.sources.onnx_file import drop_external_locations
     from pipeline.sources.triage import identify_onnx
 
     identify_onnx(path)
@@ -346,7 +346,7 @@ def read_as_is(path: Path) -> onnx.ModelProto:
         ) from None
     repair_text(model)
     _check_external_data(path, model)
-    forget_places(model)
+    drop_external_locations(model)
     return model
 
 
@@ -354,12 +354,12 @@ def _check_external_data(path: Path, model: onnx.ModelProto) -> None:
     """Raise `missing-external-data` where the file beside the model is not there; all else is a finding."""
     import onnx
 
-    from pipeline.sources.onnx_file import external_place, tensors
+    from pipeline.sources.onnx_file import external_location, tensors
 
     for tensor in tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             try:
-                external_place(path, tensor)
+                external_location(path, tensor)
             except PipelineError as error:
                 if error.code == "missing-external-data":
                     raise

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pipeline import targets
 from pipeline.comparison.sides import model_file, read_side
 from pipeline.sources import ReadOptions
-from pipeline.sources.several import for_each
+from pipeline.sources.shared_options import for_each
 from pipeline.support.errors import PipelineError
 from tests.networks import style_checkpoint, style_onnx
 

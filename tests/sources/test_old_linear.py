@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.graph.runtime import run, session
-from pipeline.sources.old_linear import settle
+from pipeline.sources.old_linear import make_explicit
 
 
 def model(op: str, producer: str, mode: str = "linear") -> onnx.ModelProto:
@@ -30,7 +30,7 @@ X = np.random.default_rng(2).random((1, 1, 4, 5), dtype=np.float32)
 def test_torch_meant_half_pixel(op):
     import torch
 
-    settled, note = settle(model(op, "pytorch"))
+    settled, note = make_explicit(model(op, "pytorch"))
     expected = torch.nn.functional.interpolate(torch.from_numpy(X), scale_factor=2, mode="bilinear").numpy()
     np.testing.assert_allclose(run(session(settled), X), expected, atol=1e-6)
     assert "half-pixel" in note
@@ -40,12 +40,12 @@ def test_torch_meant_half_pixel(op):
 @pytest.mark.parametrize("op", ["Upsample", "Resize"])
 def test_others_mean_what_onnx_says(op):
     given = model(op, "tf2onnx")
-    settled, note = settle(given)
+    settled, note = make_explicit(given)
     np.testing.assert_allclose(run(session(settled), X), run(session(given), X), atol=1e-6)
     assert "asymmetric" in note
 
 
 def test_nearest_is_left_alone():
     given = model("Upsample", "pytorch", mode="nearest")
-    settled, note = settle(given)
+    settled, note = make_explicit(given)
     assert settled is given and note == ""

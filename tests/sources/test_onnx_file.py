@@ -279,13 +279,13 @@ def test_nodes_out_of_order_are_sorted(tmp_path: Path) -> None:
 
 
 def test_a_batch_of_the_exporters_example_is_taken_for_one():
-    from pipeline.sources.onnx_file import one_picture
+    from pipeline.sources.onnx_file import with_batch_of_one
     from tests.rewrites import model, node
 
     source = model([node("Relu", "x", "y")], input_shape=(4, 3, 12, 16))
-    made, batch = one_picture(source)
+    made, batch = with_batch_of_one(source)
     assert batch == 4
     assert [dim.dim_value for dim in made.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 12, 16]
     assert source.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 4
     plain = model([node("Relu", "x", "y")])
-    assert one_picture(plain)[0] is plain
+    assert with_batch_of_one(plain)[0] is plain
