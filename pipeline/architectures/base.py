@@ -50,7 +50,9 @@ class Family:
     tensors that a network with these parameters has, in order. `choose` decides which variants fit, given the
     parameters, the names as they were in the file, and the class names of a whole-module pickle. `module`
     builds the torch module of a variant. `contract` gives the image contract. `graph`, where there is one, gives
-    the same network as an ONNX model with these tensors, for machines without torch.
+    the same network as an ONNX model with these tensors, for machines without torch. `factors`, where layers can
+    be factored (pipeline.shrink.factor), gives for the name of a layer's weights the names of its vertical and its
+    horizontal weights, and the names of its bias before and after.
     """
 
     variants: tuple[Variant, ...]
@@ -61,6 +63,7 @@ class Family:
     module: Callable[[str, Parameters], nn.Module]
     contract: Callable[[Parameters], ImageContract]
     graph: Callable[[Parameters, Tensors], onnx.ModelProto] | None = None
+    factors: Callable[[str], tuple[tuple[str, str], tuple[str, str]]] | None = None
 
 
 @dataclass(frozen=True)

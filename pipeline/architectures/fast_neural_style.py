@@ -8,6 +8,10 @@ convolutions halve with rounding up, and the decoder doubles twice.
 Two layouts of names are known: `res1.*` .. `res5.*` of pytorch/examples, and `resnets.0.*` .. of
 cj-mills/End-to-End-In-Game-Style-Transfer-Tutorial, whose graph has extra additions. The shapes are the same, and
 networks of that layout were shipped with 5, 8 and 13 additions, so for `resnets.N` the user is asked.
+
+Any layer can be factored, as `pipeline prune` does it: `conv2d` is then a vertical convolution (k x 1, without
+bias) to a few channels, followed by a horizontal one (1 x k) (Jaderberg, Vedaldi, Zisserman: Speeding up
+Convolutional Neural Networks with Low Rank Expansions, 2014).
 """
 
 from __future__ import annotations
@@ -51,6 +55,8 @@ SCALED = Variant(
 )
 NAMES = (PLAIN.name, SKIPS.name, RESIDUAL_SKIPS.name)
 
+WHOLE = ".conv2d.weight"
+"""Ending of the name of a layer's weights, unless the layer is factored."""
 _RUNNING = re.compile(r"(^|\.)in\d+\.(running_(mean|var)|num_batches_tracked)$")
 _RESNETS = re.compile(r"^resnets\.(\d{1,3})\.")
 
@@ -72,32 +78,48 @@ def infer(shapes: Shapes) -> Parameters:
 
     `widths` of conv1, conv2, conv3; `blocks`; `decoder` widths of deconv1 and deconv2 where they are not
     widths[1], widths[0]; `inner` widths of the blocks where they are not widths[2]; `kernels` of the outer and
-    the inner convolutions where they are not 9 and 3; `channels` in and out where they are not 3 and 3.
+    the inner convolutions where they are not 9 and 3; `channels` in and out where they are not 3 and 3; `ranks` of
+    the factored layers, by name: the channels between their vertical and their horizontal convolution.
     """
-    widths = [dimension(shapes, f"conv{i}.conv2d.weight", 0, w) for i, w in ((1, 32), (2, 64), (3, 128))]
+    widths = [_dimension(shapes, f"conv{i}", 0, width) for i, width in ((1, 32), (2, 64), (3, 128))]
     blocks = 0
     while any(name.startswith(f"res{blocks + 1}.") for name in shapes):
         blocks += 1
     params: Parameters = {"widths": widths, "blocks": blocks}
-    decoder = [dimension(shapes, f"deconv{i}.conv2d.weight", 0, widths[2 - i]) for i in (1, 2)]
+    decoder = [_dimension(shapes, f"deconv{i}", 0, widths[2 - i]) for i in (1, 2)]
     if decoder != [widths[1], widths[0]]:
         params["decoder"] = decoder
-    inner = [dimension(shapes, f"res{i + 1}.conv1.conv2d.weight", 0, widths[2]) for i in range(blocks)]
+    inner = [_dimension(shapes, f"res{i + 1}.conv1", 0, widths[2]) for i in range(blocks)]
     if any(width != widths[2] for width in inner):
         params["inner"] = inner
-    kernels = [
-        dimension(shapes, "conv1.conv2d.weight", 2, 9),
-        dimension(shapes, "conv2.conv2d.weight", 2, 3),
-    ]
+    kernels = [_dimension(shapes, "conv1", 2, 9), _dimension(shapes, "conv2", 2, 3)]
     if kernels != [9, 3]:
         params["kernels"] = kernels
-    channels = [
-        dimension(shapes, "conv1.conv2d.weight", 1, 3),
-        dimension(shapes, "deconv3.conv2d.weight", 0, 3),
-    ]
+    channels = [_dimension(shapes, "conv1", 1, 3), _dimension(shapes, "deconv3", 0, 3)]
     if channels != [3, 3]:
         params["channels"] = channels
-    return params
+    ranks = {
+        conv: dimension(shapes, factors(f"{conv}{WHOLE}")[0][0], 0, 1)
+        for conv, *_ in _layers(params)
+        if factors(f"{conv}{WHOLE}")[0][0] in shapes
+    }
+    return params | {"ranks": ranks} if ranks else params
+
+
+def factors(weight: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """What a factored layer has instead of its `weight`: the names of the vertical and the horizontal weights; and
+    the name of the bias before and after."""
+    conv = weight.removesuffix(WHOLE)
+    weights = f"{conv}.vertical.weight", f"{conv}.horizontal.weight"
+    return weights, (f"{conv}.conv2d.bias", f"{conv}.horizontal.bias")
+
+
+def _dimension(shapes: Shapes, conv: str, axis: int, default: int) -> int:
+    """Outputs (0), inputs (1) or kernel height (2) of a layer, whole or factored; the default if it is missing."""
+    (vertical, horizontal), _ = factors(f"{conv}{WHOLE}")
+    if vertical in shapes or horizontal in shapes:
+        return dimension(shapes, vertical if axis else horizontal, axis, default)
+    return dimension(shapes, f"{conv}{WHOLE}", axis, default)
 
 
 def _layers(params: Parameters) -> list[tuple[str, str, int, int, int]]:
@@ -127,8 +149,15 @@ def shapes(params: Parameters) -> Shapes:
     """The tensors of a network with these parameters: 62 for 5 blocks."""
     result: Shapes = {}
     for conv, norm, inputs, outputs, kernel in _layers(params):
-        result[f"{conv}.conv2d.weight"] = (outputs, inputs, kernel, kernel)
-        result[f"{conv}.conv2d.bias"] = (outputs,)
+        rank = params.get("ranks", {}).get(conv)
+        if rank is None:
+            result[f"{conv}{WHOLE}"] = (outputs, inputs, kernel, kernel)
+            result[f"{conv}.conv2d.bias"] = (outputs,)
+        else:
+            (vertical, horizontal), (_, bias) = factors(f"{conv}{WHOLE}")
+            result[vertical] = (rank, inputs, kernel, 1)
+            result[horizontal] = (outputs, rank, 1, kernel)
+            result[bias] = (outputs,)
         if norm:
             result[f"{norm}.weight"] = (outputs,)
             result[f"{norm}.bias"] = (outputs,)
@@ -174,13 +203,36 @@ def module(name: str, params: Parameters) -> nn.Module:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.conv2d(self.reflection_pad(x))
 
-    class ResidualBlock(nn.Module):
-        def __init__(self, channels: int, inner: int, kernel: int) -> None:
+    class FactoredLayer(nn.Module):
+        def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, rank: int) -> None:
             super().__init__()
-            self.conv1 = ConvLayer(channels, inner, kernel)
-            self.in1 = nn.InstanceNorm2d(inner, epsilon, affine=True)
-            self.conv2 = ConvLayer(inner, channels, kernel)
-            self.in2 = nn.InstanceNorm2d(channels, epsilon, affine=True)
+            self.reflection_pad = nn.ReflectionPad2d(kernel // 2)
+            self.vertical = nn.Conv2d(inputs, rank, (kernel, 1), (stride, 1), bias=False)
+            self.horizontal = nn.Conv2d(rank, outputs, (1, kernel), (1, stride))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.horizontal(self.vertical(self.reflection_pad(x)))
+
+    convs = {conv: (inputs, outputs, kernel) for conv, _, inputs, outputs, kernel in _layers(params)}
+    widths = {norm: outputs for _, norm, _, outputs, _ in _layers(params)}
+    ranks: dict[str, int] = params.get("ranks", {})
+
+    def norm(name: str) -> nn.InstanceNorm2d:
+        return nn.InstanceNorm2d(widths[name], epsilon, affine=True)
+
+    def layer(name: str, stride: int = 1) -> nn.Module:
+        rank = ranks.get(name)
+        if rank is None:
+            return ConvLayer(*convs[name], stride)
+        return FactoredLayer(*convs[name], stride, rank)
+
+    class ResidualBlock(nn.Module):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.conv1 = layer(f"{name}.conv1")
+            self.in1 = norm(f"{name}.in1")
+            self.conv2 = layer(f"{name}.conv2")
+            self.in2 = norm(f"{name}.in2")
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.in2(self.conv2(f.relu(self.in1(self.conv1(x))))) + x
@@ -189,34 +241,15 @@ def module(name: str, params: Parameters) -> nn.Module:
         def __init__(self, long_skips: bool, residual_twice: bool) -> None:
             super().__init__()
             self.long_skips, self.residual_twice = long_skips, residual_twice
-            convs, norms = {}, {}
-            for conv, norm, inputs, outputs, kernel in _layers(params):
-                convs[conv] = (inputs, outputs, kernel)
-                norms[norm] = outputs
-            self.conv1, self.in1 = (
-                ConvLayer(*convs["conv1"]),
-                nn.InstanceNorm2d(norms["in1"], epsilon, affine=True),
-            )
-            self.conv2, self.in2 = (
-                ConvLayer(*convs["conv2"], 2),
-                nn.InstanceNorm2d(norms["in2"], epsilon, affine=True),
-            )
-            self.conv3, self.in3 = (
-                ConvLayer(*convs["conv3"], 2),
-                nn.InstanceNorm2d(norms["in3"], epsilon, affine=True),
-            )
+            self.conv1, self.in1 = layer("conv1"), norm("in1")
+            self.conv2, self.in2 = layer("conv2", 2), norm("in2")
+            self.conv3, self.in3 = layer("conv3", 2), norm("in3")
             self.blocks = [f"res{i}" for i in range(1, params["blocks"] + 1)]
             for name in self.blocks:
-                self.add_module(name, ResidualBlock(*convs[f"{name}.conv1"]))
-            self.deconv1, self.in4 = (
-                ConvLayer(*convs["deconv1"]),
-                nn.InstanceNorm2d(norms["in4"], epsilon, affine=True),
-            )
-            self.deconv2, self.in5 = (
-                ConvLayer(*convs["deconv2"]),
-                nn.InstanceNorm2d(norms["in5"], epsilon, affine=True),
-            )
-            self.deconv3 = ConvLayer(*convs["deconv3"])
+                self.add_module(name, ResidualBlock(name))
+            self.deconv1, self.in4 = layer("deconv1"), norm("in4")
+            self.deconv2, self.in5 = layer("deconv2"), norm("in5")
+            self.deconv3 = layer("deconv3")
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             first = f.relu(self.in1(self.conv1(x)))
@@ -268,6 +301,7 @@ SCALED_FAMILY = Family(
     choose=choose_scaled,
     module=module,
     contract=contract_scaled,
+    factors=factors,
 )
 
 FAMILY = Family(
@@ -278,4 +312,5 @@ FAMILY = Family(
     choose=choose,
     module=module,
     contract=contract,
+    factors=factors,
 )

@@ -20,6 +20,14 @@ from pipeline.cli.options import reading_options
     "--device", default="desktop", show_default=True, help="Device class that ms and fps are predicted for."
 )
 @click.option(
+    "--method",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="factor: split convolutions into a vertical and a horizontal one; channels: remove channels; auto: the "
+    "method with the smaller error.",
+)
+@click.option(
     "--criterion",
     default="reconstruction",
     show_default=True,
@@ -28,7 +36,10 @@ from pipeline.cli.options import reading_options
     "geometric-median, random.",
 )
 @click.option(
-    "--multiple", type=int, default=0, help="Round widths to multiples of this; 0 chooses what suits the kernels."
+    "--multiple",
+    type=int,
+    default=0,
+    help="Round widths and ranks to multiples of this; 0 chooses what suits the kernels.",
 )
 @click.option(
     "--images", type=click.Path(path_type=Path, file_okay=False), help="Folder with pictures of your game."
@@ -57,12 +68,13 @@ from pipeline.cli.options import reading_options
 @reading_options
 @output_options
 def command(console: Console, file: Path, reading: dict[str, Any], **options: Any) -> None:
-    """Remove whole channels from a trained network until it meets a budget.
+    """Make a trained network smaller until it meets a budget.
 
-    The channels that matter least go, together with all that is coupled to them through additions, norms,
-    concatenations and shuffles; what is left is a network of the same kind with narrower layers, in a file that
-    every other command reads. The layers that read fewer channels are refitted by least squares, so that they
-    compute what the original's layers compute, as far as the remaining channels can; --tune then trains the pruned
+    There are two methods. `factor` replaces convolutions by a vertical and a horizontal one with few channels
+    between them, fitted by least squares to the original's layers. `channels` removes the channels that matter
+    least, together with all that is coupled to them through additions, norms, concatenations and shuffles, and
+    refits the layers that read them in the same way. The result is a network of the same kind, in a file that
+    every other command reads; an architecture without a factored form only loses channels. --tune then trains the
     network on the original's output over --images. Masks (zeros among the weights) do not make anything faster;
     the command says so if the file has one.
 

@@ -102,7 +102,7 @@ class _Surgeon:
         self.active[channel] = False
 
 
-def _scales(reader: Reader, moments: Moments, values: Values) -> np.ndarray:
+def error_scales(reader: Reader, moments: Moments, values: Values) -> np.ndarray:
     """The weight of an error of each output: a norm divides by the deviation and multiplies by its factor."""
     rows = values[reader.weights].reshape(len(values[reader.weights]), -1).astype(np.float64)
     gram = moments.gram[:-1, :-1] / moments.count
@@ -141,7 +141,7 @@ def choose(
             seen = observe(graph, [reader.tensor, reader.output], pictures)
             moments = moments_of(reader, reader.node, seen, seen, list(range(len(values[name]))), rng)
             rows = values[name].reshape(len(values[name]), -1).T.astype(np.float64)
-            scale = _scales(reader, moments, values)
+            scale = error_scales(reader, moments, values)
             surgeons[name] = _Surgeon(moments, rows, scale, int(np.prod(values[name].shape[2:])))
         order, cost = _order(group, surgeons)
         orders.append(order)

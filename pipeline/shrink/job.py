@@ -32,6 +32,7 @@ def prune_file(
     *,
     goal: str,
     device: str = USUAL,
+    method: str = "auto",
     criterion: str = "reconstruction",
     multiple: int = 0,
     refit: bool = True,
@@ -71,7 +72,7 @@ def prune_file(
     if tune is not None:
         duration(tune, "--tune")
     parsed_goal = parse(goal, device)
-    options = PruneOptions(criterion, multiple, _folder(images), seed, refit=refit)
+    options = PruneOptions(criterion, multiple, _folder(images), seed, refit=refit, method=method)
     path = existing_file(file)
     network = sources.read_one(path, reading or sources.ReadOptions())
     ending = "onnx" if network.module is None or ":" in network.architecture else "pth"
@@ -106,6 +107,7 @@ def prune_file(
             "network": network.digest,
             "goal": parsed_goal.text,
             "device": device,
+            "method": method,
             "criterion": criterion,
             "multiple": multiple,
             "refit": refit,

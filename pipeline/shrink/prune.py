@@ -1,8 +1,9 @@
-"""Structured pruning: removes whole channels until a goal is met.
+"""Structured pruning: factors layers or removes whole channels until a goal is met.
 
 Masks (zeros among the weights) do not make a network faster, because no kernel skips them. Here the tensors
-themselves become narrower, together with all tensors that are coupled to them (pipeline.graph.channels), and the
-layers that read them are refitted to the original's output (pipeline.shrink.refit).
+themselves become smaller: a convolution is factored into a vertical and a horizontal one (pipeline.shrink.factor),
+or channels are removed together with all tensors that are coupled to them (pipeline.graph.channels) and the layers
+that read them are refitted to the original's output (pipeline.shrink.refit).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from pipeline.support.plain_text import plural
 from pipeline.support.size import Size
 
 if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
     from pipeline.graph.channels import Unit
     from pipeline.network import Network
 
@@ -37,13 +40,16 @@ LEAST = 0.125
 NEARLY = 1.1
 """Factor on the error within which a network that is narrower only inside its blocks is preferred: its decoder
 keeps its widths, so that fine-tuning can start with the original's."""
+RANKS_STEP = 8
+"""Ranks are multiples of this by default. By the cost model multiples of 16 are hardly faster on any worker."""
+METHODS = ("auto", "factor", "channels")
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """How to prune. Widths are rounded to `multiple`; 0 rounds to those for which the goal's worker has fast
-    kernels."""
+    """How to prune. Widths and ranks are rounded to `multiple`; 0 rounds to those for which the goal's worker has
+    fast kernels."""
 
     criterion: str = "reconstruction"
     multiple: int = 0
@@ -53,9 +59,28 @@ class PruneOptions:
     target: str = targets.DEFAULT
     refit: bool = True
     """Whether layers that read narrowed tensors are refitted by least squares on the pictures."""
+    method: str = "auto"
+    """factor, channels, or auto: both are tried, and the one with the smaller error on pictures is taken. With
+    another criterion than the default, and without refitting, auto is channels."""
 
     def __post_init__(self) -> None:
         check_criterion(self.criterion)
+        usual = self.refit and self.criterion == PruneOptions.criterion
+        if self.method not in METHODS:
+            raise PipelineError(
+                "unknown-method",
+                f"there is no method of pruning named {self.method!r}",
+                subject="--method",
+                remedy=f"Use one of {', '.join(METHODS)}.",
+            )
+        if self.method == "factor" and not usual:
+            raise PipelineError(
+                "conflicting-options",
+                "--criterion and --no-refit apply to the removal of channels, not to --method factor",
+                remedy="Use --method channels, or omit these options.",
+            )
+        if self.method == "auto" and not usual:
+            object.__setattr__(self, "method", "channels")
         if not 0 <= self.multiple <= 256:
             raise PipelineError(
                 "bad-multiple",
@@ -76,22 +101,105 @@ class Pruned:
 def prune(
     network: Network, goal: Goal, options: PruneOptions = PruneOptions(), progress: Progress = lambda message: None
 ) -> Pruned:
-    """Remove channels from a network until `goal` is met, the least important first.
+    """Make a network smaller until `goal` is met: factor its layers, or remove its least important channels.
 
     A network that already meets the goal is returned unchanged. Raises PipelineError `cannot-prune`,
     `unknown-criterion`, and `goal-out-of-reach`, which names the value of the smallest network.
     """
+    from pipeline.shrink.factor import as_network, factored
+
     whole = prunable(network)
     progress(f"{plural(sum(g.width for g in whole.groups), 'channel')} in {plural(len(whole.groups), 'width')}")
     looking = options.criterion in NEED_PICTURES or options.refit
     pictures = load_pictures(whole, options.images) if looking else []
+    overhead = _overhead(network, whole, options) if goal.kind == "bytes" else 0
+    original = _value(goal, whole.graph, overhead)
+    limit = goal.for_original(original)
+    full = [group.width for group in whole.groups]
+    ranks: dict[str, int] | None = None
+    units: list[Unit] = []
+    if original > limit:
+        if options.method != "channels":
+            ranks = _ranks(whole, goal, limit, overhead, options)
+        if options.method != "factor":
+            try:
+                units = _channels(whole, goal, limit, overhead, pictures, options, progress)
+            except PipelineError as error:
+                if ranks is None or error.code != "goal-out-of-reach":
+                    raise
+    if ranks is not None and units:
+        shown, fitted = pictures[:2], pictures[2:] or pictures
+        graph = factored(whole, ranks, fitted, options.seed, progress).graph
+        narrower = _apart(whole, units, pictures, options.seed, progress)
+        if _difference(whole.graph, graph, shown) <= narrower:
+            units = []
+        else:
+            ranks = None
+    removed = {id(unit) for unit in units}
+    widths = [sum(id(unit) not in removed for unit in group.units) for group in whole.groups]
+    if ranks is not None:
+        progress("ranks " + ", ".join(f"{name} {rank}" for name, rank in ranks.items()))
+        result = factored(whole, ranks, pictures, options.seed, progress)
+        pruned, value = as_network(whole, result), _value(goal, result.graph, overhead)
+    else:
+        progress(f"widths {'/'.join(map(str, full))} -> {'/'.join(map(str, widths))}")
+        refitted = refit(whole, units, pictures, options.seed, progress) if units and options.refit else {}
+        pruned = whole.pruned(units, refitted) if units else network
+        value = _value(goal, whole.without(units) if units else whole.graph, overhead)
+    report = _report(network, pruned, goal, options, whole, widths)
+    report |= {"method": "channels" if ranks is None else "factor", "ranks": ranks or {}}
+    report["goal"] |= {"limit": limit, "before": original, "after": value}
+    return Pruned(pruned, report)
+
+
+def _ranks(
+    whole: Prunable, goal: Goal, limit: float, overhead: int, options: PruneOptions
+) -> dict[str, int] | None:
+    """The ranks with which the network meets the goal; None where factoring does not reach it.
+
+    With `--method factor`, raises PipelineError `goal-out-of-reach` or `cannot-prune` instead.
+    """
+    from pipeline import architectures
+    from pipeline.shrink.factor import choose_ranks
+
+    asked = options.method == "factor"
+    if whole.places and architectures.family_of(whole.network.architecture).factors is None:
+        if not asked:
+            return None
+        raise PipelineError(
+            "cannot-prune",
+            f"{whole.network.architecture} has no form with factored layers",
+            subject=whole.network.source.name,
+            remedy="Use --method channels, or export it to ONNX (pipeline convert) and prune that.",
+        )
+    step = options.multiple or RANKS_STEP
+    found = choose_ranks(whole.graph, lambda graph: _value(goal, graph, overhead), limit, step)
+    if found is None and asked:
+        raise PipelineError(
+            "goal-out-of-reach",
+            f"the goal is {goal.describe(limit)}, which factoring its layers does not reach",
+            subject=whole.network.source.name,
+            remedy="Use --method channels, or a weaker goal.",
+        )
+    return found
+
+
+def _channels(
+    whole: Prunable,
+    goal: Goal,
+    limit: float,
+    overhead: int,
+    pictures: Sequence[np.ndarray],
+    options: PruneOptions,
+    progress: Progress,
+) -> list[Unit]:
+    """The channels without which the network meets the goal. Raises PipelineError `goal-out-of-reach`."""
     scores = importance(whole, options.criterion, pictures, options.seed, progress)
     order = [np.argsort(score, kind="stable") for score in scores]
-    overhead = _overhead(network, whole, options) if goal.kind == "bytes" else 0
-    original = _value(goal, whole, [], overhead)
+    original = _value(goal, whole.graph, overhead)
+    savings = _savings(goal, whole)
     if options.criterion in ("reconstruction", "ablation") or goal.kind in ("macs", "milliseconds"):
-        scores = [score / saved for score, saved in zip(scores, _savings(goal, whole, original), strict=True)]
-    limit = goal.for_original(original)
+        scores = [score / saved for score, saved in zip(scores, savings, strict=True)]
 
     def removed(widths: Sequence[int]) -> list[Unit]:
         return [
@@ -100,7 +208,8 @@ def prune(
             for index in ranks[: group.width - width]
         ]
 
-    full = [group.width for group in whole.groups]
+    def value(widths: Sequence[int]) -> float:
+        return _value(goal, whole.without(removed(widths)), overhead)
 
     def meeting(scores: list[np.ndarray]) -> list[int]:
         """The largest widths that meet the goal, or the smallest possible ones."""
@@ -108,37 +217,31 @@ def prune(
         low, high = 0, len(steps) - 1
         while low < high:
             middle = (low + high) // 2
-            if _value(goal, whole, removed(steps[middle]), overhead) <= limit:
+            if value(steps[middle]) <= limit:
                 high = middle
             else:
                 low = middle + 1
         return steps[low]
 
-    widths = full if original <= limit else meeting(scores)
-    smallest = _value(goal, whole, removed(widths), overhead)
+    widths = meeting(scores)
+    smallest = value(widths)
     if smallest > limit:
         raise PipelineError(
             "goal-out-of-reach",
             f"the goal is {goal.describe(limit)}, but the most pruned network has {goal.describe(smallest)} (the "
             f"original has {goal.describe(original)})",
-            subject=network.source.name,
+            subject=whole.network.source.name,
             remedy="Distil a student with fewer layers instead (pipeline shrink), or use a weaker goal.",
         )
-    if widths != full and options.refit:
-        few = _few(whole, _savings(goal, whole, original))
+    if options.refit:
+        few = _few(whole, savings)
         inside = meeting([s if number in few else np.full_like(s, np.inf) for number, s in enumerate(scores)])
-        if inside != widths and _value(goal, whole, removed(inside), overhead) <= limit:
+        if inside != widths and value(inside) <= limit:
             errors = [
                 _apart(whole, removed(tried), pictures, options.seed, progress) for tried in (widths, inside)
             ]
             widths = inside if errors[1] <= NEARLY * errors[0] else widths
-    progress(f"widths {'/'.join(map(str, full))} -> {'/'.join(map(str, widths))}")
-    gone = removed(widths)
-    refitted = refit(whole, gone, pictures, options.seed, progress) if gone and options.refit else {}
-    pruned = whole.pruned(gone, refitted) if gone else network
-    report = _report(network, pruned, goal, options, whole, widths)
-    report["goal"] |= {"limit": limit, "before": original, "after": _value(goal, whole, gone, overhead)}
-    return Pruned(pruned, report)
+    return removed(widths)
 
 
 def _few(network: Prunable, saved: Sequence[float]) -> set[int]:
@@ -160,31 +263,41 @@ def _apart(
 ) -> float:
     """Root mean square change of the output without these channels: refitted on some of the pictures, measured on
     two others if there are enough."""
+    fitted = pictures[2:] or pictures
+    narrow = network.without(list(units), refit(network, units, fitted, seed, progress))
+    return _difference(network.graph, narrow, pictures[:2])
+
+
+def _difference(before: gs.Graph, after: gs.Graph, pictures: Sequence[np.ndarray]) -> float:
+    """Root mean square difference of two graphs' outputs for pictures."""
     from pipeline.shrink.overridable import overridable
 
-    shown, fitted = pictures[:2], pictures[2:] or pictures
-    narrow = network.without(list(units), refit(network, units, fitted, seed, progress))
-    before, after = overridable(network.graph, set()), overridable(narrow, set())
-    return math.sqrt(np.mean([np.mean((before(picture, {}) - after(picture, {})) ** 2) for picture in shown]))
+    first, second = overridable(before, set()), overridable(after, set())
+    return math.sqrt(np.mean([np.mean((first(picture, {}) - second(picture, {})) ** 2) for picture in pictures]))
 
 
-def _value(goal: Goal, network: Prunable, units: Sequence[Unit], overhead: int) -> float:
-    graph = network.without(list(units)) if units else network.graph
+def _value(goal: Goal, graph: gs.Graph, overhead: int) -> float:
+    """What a graph has of the goal's kind; `overhead` are the bytes of its file beside the weights."""
     if goal.kind == "bytes":
         return 4 * Goal("", "weights", 0).value(graph) + overhead
     return goal.value(graph)
 
 
-def _savings(goal: Goal, network: Prunable, original: float) -> list[float]:
+def _blocks(goal: Goal) -> bool:
+    """Whether the goal's worker has fast kernels for multiples of 16 channels."""
+    return device(goal.device).worker.name != "onnxruntime" or goal.kind != "milliseconds"
+
+
+def _savings(goal: Goal, network: Prunable) -> list[float]:
     """What a channel of each group saves in the goal's unit, relative to the average over the groups.
 
     Time and weights differ: a channel at full resolution saves much time, one inside a block little. Measured by
     removing half of the group; at least 0.01.
     """
-    saved = []
+    original, saved = _value(goal, network.graph, 0), []
     for group in network.groups:
         count = max(1, group.width // 2)
-        saved.append((original - _value(goal, network, group.units[:count], 0)) / count)
+        saved.append((original - _value(goal, network.without(group.units[:count]), 0)) / count)
     average = max(sum(saved) / len(saved), 1e-30)
     return [max(value / average, 0.01) for value in saved]
 
@@ -211,7 +324,7 @@ def fitting(width: float, full: int, multiple: int, blocks: bool) -> int:
 
 def _steps(network: Prunable, scores: list[np.ndarray], goal: Goal, multiple: int) -> list[list[int]]:
     """Widths for increasing thresholds of importance, from the full ones to the narrowest, without repetitions."""
-    blocks = device(goal.device).worker.name != "onnxruntime" or goal.kind != "milliseconds"
+    blocks = _blocks(goal)
     thresholds = np.unique(np.concatenate(scores))
     thresholds = thresholds[np.isfinite(thresholds)]
     if len(thresholds) > 400:

@@ -49,6 +49,9 @@ def test_the_published_parameter_counts_are_exact(widths: tuple[int, ...], count
         {"widths": [4, 6, 8], "blocks": 2, "inner": [5, 7]},
         {"widths": [4, 6, 8], "blocks": 1, "kernels": [7, 3]},
         {"widths": [4, 6, 8], "blocks": 1, "channels": [3, 1]},
+        {"widths": [4, 6, 8], "blocks": 2, "ranks": {"res1.conv1": 5, "res2.conv2": 3}},
+        {"widths": [4, 6, 8], "blocks": 2, "inner": [5, 7], "ranks": {"res1.conv1": 2, "res1.conv2": 3}},
+        {"widths": [4, 6, 8], "blocks": 1, "ranks": {"conv1": 2, "conv3": 4, "deconv1": 5, "deconv3": 2}},
     ],
 )
 def test_the_parameters_are_read_from_every_tensor(params: dict[str, Any]) -> None:
