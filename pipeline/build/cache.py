@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.support.inside import problem_of
+from pipeline.support.inside import path_problem
 
 KEY = "PIPELINE_CACHE_KEY"
 """Environment variable with the secret that entries are signed with, for a folder that others can write to."""
@@ -102,7 +102,7 @@ def load(name: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
             if len(members) > _MOST_MEMBERS or sorted(m.filename for m in members) != sorted([*digests, _INDEX]):
                 return None
             contents = {member: _member(archive, member) for member in digests}
-        if any(problem_of(member) or digest(content) != digests[member] for member, content in contents.items()):
+        if any(path_problem(member) or digest(content) != digests[member] for member, content in contents.items()):
             return None
         report = json.loads(contents.pop(_REPORT))
         companions = json.loads(contents.pop(_COMPANIONS))

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.contract import ImageContract
 from pipeline.cost.rearrange import NONE
 from pipeline.support.errors import LimitReached, PipelineError
-from pipeline.support.memory import give_back
+from pipeline.support.memory import release_memory
 from pipeline.support.size import Size
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _lower_at(
     from pipeline.verify.each_rewrite import compare
 
     exported = export(network, size)
-    give_back()
+    release_memory()
     before: dict[str, Any] = {"opset": opset(exported), "operators": operators(exported)}
     own_size = declared_size(exported)
     if own_size is None and not target.can("computed-sizes"):
@@ -194,7 +194,7 @@ def _lower_at(
     rewritten.edits.extend(saved)
     written = None if finished.edits or centred or saved else written
     del exported
-    give_back()
+    release_memory()
     channels = _channels(graph, only_pictures=bake_contract)
     smallest = network.contract.size_multiple if network.contract else 1
     fit = _fit(graph, target, channels, smallest, network.style, written)
@@ -209,7 +209,7 @@ def _lower_at(
         if arrangement.edits:
             rewritten.edits.extend(arrangement.edits)
             fit = _fit(graph, target, channels, smallest, network.style)
-        give_back()
+        release_memory()
     notes = [*rewritten.notes, *fit.notes]
     if devices is None and device not in (None, NONE):
         notes.append(
@@ -227,7 +227,7 @@ def _lower_at(
         graph.inputs[0].shape = [1, channels, "height", "width"]
     data = target.family.write(graph, target, metadata)
     model = target.family.read(data)
-    give_back()
+    release_memory()
     trial = fixed or Size(80, 64).rounded(fit.multiple or 1)
     scale, out_channels = 1.0, channels
     if fit.candidate is not None:

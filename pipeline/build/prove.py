@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.build import facts
 from pipeline.support.errors import PipelineError, ProofFailed
 from pipeline.support.files import existing_file
-from pipeline.support.memory import keep_what_is_loaded
+from pipeline.support.memory import freeze_loaded_objects
 from pipeline.support.plain_text import plural
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def make(
 
     target = targets.get(options.target)
     network = sources.read_one(path, options.reading)
-    keep_what_is_loaded()
+    freeze_loaded_objects()
     step("read", facts.describe(network))
     if bake_contract:
         _require_contract(network)

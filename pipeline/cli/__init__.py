@@ -1,7 +1,7 @@
 """The command line: one module per command, imported only when that command runs.
 
-Text for people goes to stderr, data to stdout. Exit codes: 0 good, 1 findings or a failed proof, 2 bad input,
-70 a bug of this tool.
+Text for people goes to stderr, data to stdout. Exit codes: 0 success, 1 findings or a failed proof, 2 bad input,
+70 a bug of this tool, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from pipeline.cli.interrupts import end_quietly
+from pipeline.cli.interrupts import stop_on_interrupt
 
-end_quietly()
+stop_on_interrupt()
 
 import click  # noqa: E402
 
@@ -38,11 +38,11 @@ COMMANDS = {
     "validate": "Check .onnx files against a target, as Unity's importer would.",
     "verify-unity": "Run Unity to check the output of each style.",
 }
-"""Every command and its line in `pipeline --help`; the module is pipeline.cli.<name with underscores>."""
+"""Every command with its line in `pipeline --help`; the module is pipeline.cli.<name with underscores>."""
 
 
 class _LazyGroup(click.Group):
-    """Knows its commands by name; a module is imported when its command runs or is asked for help."""
+    """A group that imports the module of a command only when the command runs or prints its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

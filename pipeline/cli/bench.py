@@ -105,7 +105,7 @@ def command(console: Console, files: tuple[Path, ...], reading: dict[str, Any], 
             files,
             chosen,
             ReadOptions(**reading),
-            progress=lambda told: console.say(f"  {told}", level=1),
+            progress=lambda message: console.say(f"  {message}", level=1),
         )
     for style in merge_unity(report, measured) if measured is not None else ():
         console.note(f"the imported table contains {style}, which is not one of these models")
@@ -117,15 +117,18 @@ def command(console: Console, files: tuple[Path, ...], reading: dict[str, Any], 
         return
     for line in render_text(report):
         console.data(line)
-    console.say("ms is wall time; cpu and predicted are processor time of one picture. Unity's are predictions.")
+    console.say(
+        "min, median and p95 are wall times in ms; cpu and predicted are processor times in ms per picture. The "
+        "columns of device classes are predictions for Unity."
+    )
 
 
 _GPU_SECONDS = 3.0
-"""How long each model is timed on the GPU at each size."""
+"""Seconds for which each model is timed on the GPU at each size."""
 
 
 def _check_gpu(target: str) -> None:
-    """PipelineError `no-kernels` for a target whose networks only Unity runs."""
+    """Raise PipelineError `no-kernels` for a target whose networks run only in Unity."""
     from pipeline.support.errors import PipelineError
 
     if not targets.get(target).family.has_kernels:

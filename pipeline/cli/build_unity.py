@@ -112,7 +112,7 @@ _TO_DO = _DONE | {
 
 
 def _counted(result: BuildResult, dry_run: bool) -> str:
-    """How many files were, or would be, written, left and removed."""
+    """The numbers of files that were (or would be) written, kept and removed, as text."""
     words = _TO_DO if dry_run else _DONE
     assert result.install is not None
     counts = [

@@ -82,16 +82,16 @@ def _show(console: Console, result: Comparison) -> None:
         console.say(f"{styled(side.label, bold=True)} {side.path}{as_what}: {describe(side.network)}")
     for note in result.notes:
         console.note(note)
-    for held in result.differences:
-        console.data(f"{held.name:<8} {_line(held)}")
+    for difference in result.differences:
+        console.data(f"{difference.name:<8} {_line(difference)}")
     if result.difference_file is not None:
         factor = (
             "they are identical" if result.amplification is None else f"difference x{result.amplification:.3f}"
         )
         console.data(f"{'written':<8} {result.difference_file}: A, B, {factor}")
     if result.bisected_at is not None:
-        found = result.divergence.sentence if result.divergence else "no node differs: the graphs compute the same"
-        console.data(f"{'parts at':<8} {found} (at {result.bisected_at})")
+        where = result.divergence.sentence if result.divergence else "no node differs: the graphs compute the same"
+        console.data(f"{'bisect':<8} {where} (at {result.bisected_at})")
     worst = result.as_dict()["would_have_passed_at"]
     if result.passed:
         console.say(f"within {result.tolerance:g} levels of 255", fg="green")
@@ -103,10 +103,11 @@ def _show(console: Console, result: Comparison) -> None:
         )
 
 
-def _line(held: Difference) -> str:
-    channel, row, column = held.worst
-    psnr = "equal" if held.psnr is None else f"{held.psnr:.1f} dB"
+def _line(difference: Difference) -> str:
+    channel, row, column = difference.worst
+    psnr = "equal" if difference.psnr is None else f"{difference.psnr:.1f} dB"
     return (
-        f"{held.width}x{held.height}: largest {held.max_levels:.4f}, mean {held.mean_levels:.5f} levels, {psnr}; "
+        f"{difference.width}x{difference.height}: largest {difference.max_levels:.4f}, "
+        f"mean {difference.mean_levels:.5f} levels, {psnr}; "
         f"worst at channel {channel}, row {row}, column {column}"
     )

@@ -83,9 +83,9 @@ def command(
 
 
 def summary(facts: dict[str, Any]) -> list[str]:
-    """Sizes and quality of a packed model in a few lines."""
-    told = "not measured" if not facts["measured"] else _db(facts["psnr"])
-    lines = [f"{facts['float_bytes']:,} bytes as floats, {facts['bytes']:,} packed; {told}"]
+    """Lines of text with the sizes and the quality of a packed model."""
+    quality = "not measured" if not facts["measured"] else _db(facts["psnr"])
+    lines = [f"{facts['float_bytes']:,} bytes as floats, {facts['bytes']:,} packed; {quality}"]
     lines += [
         f"{row['weights']:<6} {row['bytes']:>12,} bytes  {_db(row['psnr'])}" for row in facts.get("table", ())
     ]

@@ -1,4 +1,4 @@
-"""What every command shares: options, output, and how errors end."""
+"""Shared by all commands: output, the options -v, -q and --json, and error handling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from pipeline.cli.interrupts import STOPPED, as_usual
+from pipeline.cli.interrupts import STOPPED, restore_interrupt
 from pipeline.support.announce import listen
 from pipeline.support.errors import LimitReached, PipelineError, ProofFailed
 from pipeline.support.limits import require_address_space
@@ -20,14 +20,18 @@ from pipeline.support.untrusted import out_of_memory
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_LIGHT = ("validate", "explain", "targets", "doctor")
-"""Commands that load neither torch nor ONNX Runtime (validate loads the latter in a process that may end)."""
+_LIGHT = ("validate", "explain", "targets")
+"""Commands that load neither torch nor ONNX Runtime (validate --measure loads the latter in a separate
+process)."""
 BUG = 70
 """Exit code for a bug of this tool (EX_SOFTWARE of sysexits.h)."""
 
 
 class Console:
-    """Prints for people on stderr: steps at `verbosity` 0 and up, more at 1, only errors at -1."""
+    """Prints text for people on stderr and data on stdout.
+
+    At `verbosity` 0 steps are shown, at 1 more details, at -1 only errors.
+    """
 
     def __init__(self, verbosity: int = 0, as_json: bool = False) -> None:
         self.verbosity = verbosity
@@ -35,32 +39,32 @@ class Console:
         self._status: Any = None
 
     def say(self, text: str, *, level: int = 0, **style: Any) -> None:
-        """One line for people; text that comes from a file is made plain, whoever passes it (see plain_text)."""
+        """Print one line for people, from verbosity `level` on; untrusted text is made safe (see plain_text)."""
         if self.verbosity >= level:
             _print(styled(text, **style) if style else text, err=True)
 
     def step(self, name: str, found: str) -> None:
-        """One finished step of a build, on a line of its own."""
+        """Print a finished step of a build: its name and result."""
         self.say(f"  {styled(f'{name:<9}', fg='cyan')} {found}")
 
     def note(self, text: str) -> None:
         self.say(f"  {styled('note', fg='yellow')}      {text}")
 
     def data(self, value: Any) -> None:
-        """Data on stdout: JSON for dictionaries and lists, one line for text."""
+        """Print data on stdout: JSON for dictionaries and lists, one line for text."""
         if isinstance(value, str):
             _print(value)
         else:
             click.echo(dump_json(value))
 
     def text(self, text: str, *, commands: bool = False) -> None:
-        """Several lines on stdout, made by `plain_text.joined` or out of texts that are plain already."""
-        for held in text.removesuffix("\n").split("\n") if text else ():
-            _print(held, commands=commands)
+        """Print several lines on stdout, from `plain_text.joined` or from plain texts."""
+        for row in text.removesuffix("\n").split("\n") if text else ():
+            _print(row, commands=commands)
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
-        """A spinner while something long runs; nothing where stderr is not a terminal."""
+        """Show a spinner inside the block; nothing where stderr is not a terminal."""
         if self.verbosity < 0 or not sys.stderr.isatty():
             yield
             return
@@ -72,9 +76,9 @@ class Console:
 
     @contextmanager
     def counting(self, what: str) -> Iterator[Callable[[str, int, int | None], None]]:
-        """A function to call after each of several pieces of work: (name, how many are done, of how many or None).
+        """Show a progress bar on a terminal, and nothing elsewhere.
 
-        On a terminal a bar with the time left; nothing elsewhere.
+        Yields a function to call after each piece of work: (name, number done, total number or None).
         """
         if self.verbosity < 0 or not sys.stderr.isatty():
             yield lambda name, done, total: None
@@ -83,16 +87,16 @@ class Console:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=None)
-            yield lambda name, done, total: bar.update(task, completed=done, total=total)
+        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+            task = progress.add_task(what, total=None)
+            yield lambda name, done, total: progress.update(task, completed=done, total=total)
 
 
 def _print(text: str, *, err: bool = False, commands: bool = False) -> None:
-    """The one place where lines are written: each goes through `plain_text.line`."""
-    wanted = _colour()
+    """Write one line; the only place that does, so that each line goes through `plain_text.line`."""
+    forced = _colour()
     stream = sys.stderr if err else sys.stdout
-    colour = stream.isatty() if wanted is None else wanted
+    colour = stream.isatty() if forced is None else forced
     click.echo(line(text, colour=colour, commands=commands), err=err, color=colour)
 
 
@@ -104,7 +108,7 @@ def _colour() -> bool | None:
 
 
 def output_options(command: F) -> F:
-    """-v/-q and --json, as a `console` argument."""
+    """Decorator that adds -v, -q and --json, and passes them on as a `console` argument."""
     import functools
 
     @click.option("-v", "--verbose", count=True, help="Print more; twice for tracebacks.")
@@ -121,17 +125,17 @@ def output_options(command: F) -> F:
 
 
 def run(group: click.Group) -> int:
-    """Run the command line; the exit code. No traceback but for -vv."""
+    """Run the command line and return the exit code. Tracebacks are shown only with -vv."""
     console = Console()
     own_process()
-    listen(lambda told: console.say(f"  {styled('runs', fg='yellow')}      {told}"))
+    listen(lambda message: console.say(f"  {styled('runs', fg='yellow')}      {message}"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # names may hold what a code page does not
+            stream.reconfigure(errors="backslashreplace")  # names may contain characters that a code page lacks
     if "-vv" not in sys.argv:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read as torch is imported: its C++ warns on stderr
     try:
-        as_usual()
+        restore_interrupt()
         if sys.argv[1:2] and not sys.argv[1].startswith("-"):
             require_address_space(light=sys.argv[1] in _LIGHT)
         result = group.main(standalone_mode=False)
@@ -181,19 +185,19 @@ def run(group: click.Group) -> int:
 
 def _show_error(error: PipelineError) -> None:
     if "--json" in sys.argv[1:]:
-        held = {"report": error.report} if isinstance(error, ProofFailed) and error.report else {}
-        click.echo(dump_json({"error": error.as_dict(), **held}))
+        extra = {"report": error.report} if isinstance(error, ProofFailed) and error.report else {}
+        click.echo(dump_json({"error": error.as_dict(), **extra}))
     if "-vv" in sys.argv:
         _show_trace()
     Console().say(f"{styled('error', fg='red')} {error}")
 
 
 def _show_trace() -> None:
-    """The traceback of what is being handled, each line of it plain."""
+    """Print the traceback of the current exception, with each line made plain."""
     import traceback
 
-    for held in traceback.format_exc().splitlines():
-        _print(held, err=True)
+    for row in traceback.format_exc().splitlines():
+        _print(row, err=True)
 
 
 def _from_os_error(error: OSError) -> PipelineError:

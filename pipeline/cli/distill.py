@@ -125,7 +125,7 @@ def command(
     if pixels is not None:
         chosen = replace(chosen, pixels=pixels)
     console.say(styled(f"{teacher}", bold=True))
-    with progress(console) as tell:
+    with progress(console) as show_progress:
         report = distill_file(
             teacher,
             images,
@@ -140,26 +140,26 @@ def command(
             start=start,
             goal=goal,
             target=target,
-            started=lambda told: console.step("student", told),
-            progress=tell,
+            started=lambda message: console.step("student", message),
+            progress=show_progress,
         )
     if os.environ.get("RANK", "0") != "0":
         return
-    for held in report["quality"]:
+    for quality in report["quality"]:
         console.step(
             "quality",
-            f"{held['picture']}: {held['psnr']:.1f} dB, SSIM {held['ssim']:.3f}; "
-            f"detail {held['detail']:.2f} of the teacher's, texture {held['texture']:.2f} away",
+            f"{quality['picture']}: {quality['psnr']:.1f} dB, SSIM {quality['ssim']:.3f}; "
+            f"detail {quality['detail']:.2f} of the teacher's, texture {quality['texture']:.2f} away",
         )
     console.data(report if console.as_json else report["student"]["file"])
 
 
-def _weights(given: tuple[str, ...], kinds: Any) -> dict[str, float]:
+def _weights(texts: tuple[str, ...], kinds: Any) -> dict[str, float]:
     from dataclasses import fields
 
     known = [field.name for field in fields(kinds)]
     result = {}
-    for text in given:
+    for text in texts:
         name, _, number = text.partition("=")
         try:
             if name not in known:

@@ -61,7 +61,7 @@ def command(console: Console, codes: tuple[str, ...]) -> None:
 
 
 def _errors() -> dict[str, str]:
-    """What each error code means, from the tables of docs/errors.md."""
+    """The meaning of each error code, from the tables in docs/errors.md."""
     import re
 
     from pipeline.support.resources import resource

@@ -55,55 +55,55 @@ def command(
     for place in (strip, plot):
         if place is not None:
             check_writable(place)
-    given, frames = _frames_among(models)
-    wanted = Size.parse(size) if size is not None else None
-    subjects, bound = _read(given, reading)
-    if bound and wanted and bound != wanted:
+    model_paths, frames = _frames_among(models)
+    requested = Size.parse(size) if size is not None else None
+    subjects, bound = _read(model_paths, reading)
+    if bound and requested and bound != requested:
         raise PipelineError(
             "size-does-not-run",
             f"one of the models runs only at {bound}",
             subject="--size",
             remedy="Omit --size.",
         )
-    clips = _clips(frames, wanted or bound, count)
-    held = [unpainted(clips)]
-    for name, paint in subjects:
+    clips = _clips(frames, requested or bound, count)
+    results = [unpainted(clips)]
+    for name, run in subjects:
         with console.working(f"running {name}"):
-            held.append(_stability(name, paint, clips))
-    _write(clips, held, strip, plot)
+            results.append(_stability(name, run, clips))
+    _write(clips, results, strip, plot)
     if console.as_json:
-        console.data({"schema": 1, "frames": count, "models": [model.as_dict() for model in held]})
+        console.data({"schema": 1, "frames": count, "models": [model.as_dict() for model in results]})
         return
-    width = max(len(model.name) for model in held)
+    width = max(len(model.name) for model in results)
     console.say(f"{'':<{width}}  flicker  {'  '.join(f'{clip.name:>8}' for clip in clips)}   levels of 255")
-    for model in held:
+    for model in results:
         means = "  ".join(f"{model.means[clip.name]:8.2f}" for clip in clips)
         console.data(f"{model.name:<{width}}  {model.flicker:7.2f}  {means}")
 
 
-def _frames_among(given: tuple[Path, ...]) -> tuple[tuple[Path, ...], Path | None]:
+def _frames_among(paths: tuple[Path, ...]) -> tuple[tuple[Path, ...], Path | None]:
     """The models, and the frames if the last argument is a picture, a video or a folder of pictures."""
     from pipeline.support.picture_files import SUFFIXES
     from pipeline.support.video import is_video
 
-    last = given[-1]
+    last = paths[-1]
     picture = last.is_file() and (last.suffix.lower() in SUFFIXES or is_video(last))
     bundle = (last / f"{last.resolve().name}.onnx").is_file()
     if not picture and (bundle or not last.is_dir()):
-        return given, None
-    models, frames = given[:-1], last
+        return paths, None
+    models, frames = paths[:-1], last
     if not models:
         raise PipelineError(
             "nothing-to-measure",
-            "frames are given and no model",
+            "frames are given, but no model",
             subject=str(last),
-            remedy="Name a model before it.",
+            remedy="Name a model before the frames.",
         )
     return models, frames
 
 
 def _read(models: tuple[Path, ...], reading: dict[str, Any]) -> tuple[list[tuple[str, Any]], Size | None]:
-    """(name, painting function) of each model, and the one size at which one of them runs."""
+    """(name, run function) of each model, and the fixed size of a model that has one, or None."""
     from pipeline.comparison.sides import model_file, read_side
     from pipeline.sources import ReadOptions
     from pipeline.sources.shared_options import for_each
@@ -115,9 +115,9 @@ def _read(models: tuple[Path, ...], reading: dict[str, Any]) -> tuple[list[tuple
         if side.contract.input.channels != 3 or side.contract.output.channels != 3:
             raise PipelineError(
                 "channels-differ",
-                "only networks from a colour picture to a colour picture are measured",
+                "only networks with a colour picture as input and output can be measured",
                 subject=str(path),
-                remedy="Leave this model out; `pipeline paint` shows what it makes of pictures.",
+                remedy="Leave this model out; `pipeline paint` shows its output.",
             )
         bound = side.fixed or bound
         subjects.append((path.name, side.run))
@@ -136,28 +136,28 @@ def _clips(frames: Path | None, size: Size | None, count: int) -> Any:
     return clips_of_file(frames, size or SIZE, count)
 
 
-def _stability(name: str, paint: Any, clips: Any) -> Any:
+def _stability(name: str, run: Any, clips: Any) -> Any:
     from pipeline.flicker.measure import stability
 
-    painted = paint(clips[0].frames[0])
-    if painted.shape != clips[0].frames[0].shape:
+    output = run(clips[0].frames[0])
+    if output.shape != clips[0].frames[0].shape:
         raise PipelineError(
             "sizes-differ",
-            f"of {clips[0].frames[0].shape[3]}x{clips[0].frames[0].shape[2]} it makes "
-            f"{painted.shape[3]}x{painted.shape[2]}",
+            f"the output for a picture of {clips[0].frames[0].shape[3]}x{clips[0].frames[0].shape[2]} is "
+            f"{output.shape[3]}x{output.shape[2]}",
             subject=name,
-            remedy="Use a --size that it keeps, such as 480x272.",
+            remedy="Use a --size for which the output has the same size, such as 480x272.",
         )
-    return stability(name, paint, clips)
+    return stability(name, run, clips)
 
 
-def _write(clips: Any, held: Any, strip: Path | None, plot: Path | None) -> None:
+def _write(clips: Any, results: Any, strip: Path | None, plot: Path | None) -> None:
     if strip is None and plot is None:
         return
     from pipeline.flicker import drawing as drawn
     from pipeline.support.files import write_file
 
     if strip is not None:
-        write_file(strip, drawn.strip(clips[-1], held))
+        write_file(strip, drawn.strip(clips[-1], results))
     if plot is not None:
-        write_file(plot, drawn.plot(clips, held))
+        write_file(plot, drawn.plot(clips, results))

@@ -44,11 +44,11 @@ def command(console: Console, file: Path, target: str, reading: dict[str, Any]) 
 
 
 def _lines(key: str, value: object) -> list[str]:
-    """A fact as lines: dictionaries and lists of sentences get a line for each entry."""
+    """A fact as lines of text: one line per entry for dictionaries and lists of sentences."""
     if key == "contract" and isinstance(value, dict):
         sides = [(side, value[side]) for side in ("input", "output")]
-        told = [f"{s['range']} {s['order'].upper()}, {s['channels']} channels, {s['layout']}" for _, s in sides]
-        return [f"{sides[0][0]} {told[0]}", f"{sides[1][0]} {told[1]}", f"multiples of {value['size_multiple']}"]
+        texts = [f"{s['range']} {s['order'].upper()}, {s['channels']} channels, {s['layout']}" for _, s in sides]
+        return [f"{sides[0][0]} {texts[0]}", f"{sides[1][0]} {texts[1]}", f"multiples of {value['size_multiple']}"]
     if key == "cost" and isinstance(value, dict):
         return _cost(value)
     if key == "graph" and isinstance(value, dict):
@@ -61,7 +61,7 @@ def _lines(key: str, value: object) -> list[str]:
 
 
 def _tensors(tensors: list[dict[str, Any]]) -> list[str]:
-    """The weights of a packed file, a line each."""
+    """The weights of a packed file, one line each."""
     lines = ["bits     bytes  scales  shape         of"]
     lines += [
         f"{t['bits']:>4}  {t['bytes']:>8,}  {t['scales']:>6}  {'x'.join(map(str, t['shape'])):<12}  "
@@ -72,13 +72,13 @@ def _tensors(tensors: list[dict[str, Any]]) -> list[str]:
 
 
 def _cost(cost: dict[str, Any]) -> list[str]:
-    """Two tables: nodes per operator before and after, and what a picture costs at each size."""
+    """Two tables: nodes per operator before and after lowering, and the cost of a picture at each size."""
     operators, sizes = cost["operators"], cost["sizes"]
     width = max(len(op) for op in operators)
     lines = [f"{'lowered for ' + str(cost['target']):<{width}}  before  after"]
     lines += [f"{op:<{width}}  {n['before']:>6}  {n['after']:>5}" for op, n in operators.items()]
     lines += plan_lines(cost.get("plan", []))
-    lines += ["", "picture     GMAC  written MB  alive MB"]
+    lines += ["", "picture     GMAC  written MB   peak MB"]
     lines += [
         f"{size:<9} {n['giga_macs']:>6.2f}  {n['activation_megabytes']:>10.0f}  {n['peak_megabytes']:>8.0f}"
         for size, n in sizes.items()
@@ -87,7 +87,7 @@ def _cost(cost: dict[str, Any]) -> list[str]:
 
 
 def plan_lines(rows: list[dict[str, Any]]) -> list[str]:
-    """The dispatches of a compiled network, a line each."""
+    """The dispatches of a compiled network, one line each."""
     if not rows:
         return []
     cells = [
@@ -101,7 +101,7 @@ def plan_lines(rows: list[dict[str, Any]]) -> list[str]:
         )
         for row in rows
     ]
-    heads = ("", "does", "reads", "writes", "makes", "kernel")
+    heads = ("", "operation", "reads", "writes", "output", "kernel")
     widths = [max(len(line[place]) for line in (heads, *cells)) for place in range(len(heads))]
     return ["", *(_row(line, widths) for line in (heads, *cells))]
 

@@ -1,6 +1,6 @@
-"""Ctrl-C while the command line is still being imported: one word instead of a traceback.
+"""Handle Ctrl-C while the command line is still being imported: print one word instead of a traceback.
 
-Python raises KeyboardInterrupt wherever it is then, and nothing of this program could catch it yet.
+Python would raise KeyboardInterrupt in the middle of an import, where this program cannot catch it yet.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 STOPPED = 130
-"""Exit code of what Ctrl-C ended: 128 and the signal's number."""
+"""Exit code after Ctrl-C: 128 plus the signal's number."""
 
 
 def _stop(signal_number: int, frame: Any) -> None:
@@ -19,8 +19,9 @@ def _stop(signal_number: int, frame: Any) -> None:
     os._exit(STOPPED)
 
 
-def end_quietly() -> None:
-    """Let Ctrl-C end the process at once, where this is the program `pipeline` and not a library in another."""
+def stop_on_interrupt() -> None:
+    """Make Ctrl-C end the process at once, if this is the program `pipeline` (and not a library in another
+    one)."""
     program = os.path.basename(sys.argv[0]).removesuffix(".exe") if sys.argv else ""
     if (
         program in ("pipeline", "-m", "__main__.py")
@@ -32,7 +33,7 @@ def end_quietly() -> None:
             return
 
 
-def as_usual() -> None:
-    """Ctrl-C is KeyboardInterrupt again, from where on it is handled."""
+def restore_interrupt() -> None:
+    """Make Ctrl-C raise KeyboardInterrupt again, once it is handled."""
     if signal.getsignal(signal.SIGINT) is _stop:
         signal.signal(signal.SIGINT, signal.default_int_handler)

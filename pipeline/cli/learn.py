@@ -92,7 +92,7 @@ def command(
 
     chosen = LearnOptions(options, batch, patch, texture_weight, critic_weight)
     console.say(styled(f"{painted}", bold=True))
-    with progress(console) as tell:
+    with progress(console) as show_progress:
         report = learn_file(
             frames,
             painted,
@@ -100,8 +100,8 @@ def command(
             chosen,
             output,
             holdout=holdout,
-            started=lambda told: console.step("student", told),
-            progress=tell,
+            started=lambda message: console.step("student", message),
+            progress=show_progress,
             **places,
         )
     say_trained(console, report)

@@ -1,4 +1,4 @@
-"""Options on the command line, made from their declarations (`pipeline.build.options`)."""
+"""Command-line options, generated from their declarations (`pipeline.build.options`)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def build_options(name: str) -> Callable[[F], F]:
-    """The options that the command `name` has, as an `options` dictionary of those that were given."""
-    return _gathered("options", [held for held in all_options() if name in held.declaration.commands])
+    """Decorator that adds the options of the command `name`; those that are set are passed as `options`."""
+    return _gathered("options", [option for option in all_options() if name in option.declaration.commands])
 
 
 def reading_options(command: F) -> F:
-    """The options that say how a model is read, as a `reading` dictionary of those that were given (ReadOptions).
+    """Decorator that adds the options for reading a model; those that are set are passed as `reading`
+    (ReadOptions).
 
     Every command that opens a model has all of them.
     """
@@ -31,30 +32,30 @@ def _gathered(keyword: str, known: list[Option]) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         @functools.wraps(command)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            chosen = {held.name: kwargs.pop(held.name) for held in known}
-            given = {key: value for key, value in chosen.items() if value is not None and value != ()}
-            return command(*args, **{keyword: given}, **kwargs)
+            values = {option.name: kwargs.pop(option.name) for option in known}
+            set_values = {key: value for key, value in values.items() if value is not None and value != ()}
+            return command(*args, **{keyword: set_values}, **kwargs)
 
-        made: Any = wrapped
-        for held in reversed(known):
-            made = _click_option(held)(made)
-        return made  # type: ignore[no-any-return]
+        decorated: Any = wrapped
+        for option in reversed(known):
+            decorated = _click_option(option)(decorated)
+        return decorated  # type: ignore[no-any-return]
 
     return decorate
 
 
-def _click_option(held: Option) -> Callable[[F], F]:
-    words = [word for word in (held.declaration.short, held.flag, held.name) if word]
-    if held.type is bool:
+def _click_option(option: Option) -> Callable[[F], F]:
+    words = [word for word in (option.declaration.short, option.flag, option.name) if word]
+    if option.type is bool:
         return click.option(
-            *words, flag_value=not held.default, is_flag=True, default=None, help=held.declaration.help
+            *words, flag_value=not option.default, is_flag=True, default=None, help=option.declaration.help
         )
-    shown = f" [default: {held.default}]" if held.default not in (None, ()) else ""
+    shown = f" [default: {option.default}]" if option.default not in (None, ()) else ""
     return click.option(
         *words,
-        type=click.Path(path_type=Path) if held.is_path else held.item if held.item in (int, float) else str,
-        metavar=held.declaration.metavar,
-        multiple=held.repeated,
+        type=click.Path(path_type=Path) if option.is_path else option.item if option.item in (int, float) else str,
+        metavar=option.declaration.metavar,
+        multiple=option.repeated,
         default=None,
-        help=held.declaration.help + shown,
+        help=option.declaration.help + shown,
     )

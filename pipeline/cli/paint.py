@@ -65,7 +65,7 @@ def command(
     from pipeline.sources import ReadOptions
     from pipeline.support.files import check_writable
 
-    wanted = Size.parse(size).checked() if size is not None else None
+    requested = Size.parse(size).checked() if size is not None else None
     aim = targets.get(target) if target else None
     jobs = plan(list(sources), model_file(model).stem, output)
     for job in jobs:
@@ -84,13 +84,13 @@ def command(
     report = []
     for job in jobs:
         started = time.monotonic()
-        with console.counting(f"{job.source.name}") as tell:
-            count = paint(painter, job, size=wanted, beside=side_by_side, report=tell)
+        with console.counting(f"{job.source.name}") as report_progress:
+            count = paint(painter, job, size=requested, beside=side_by_side, report=report_progress)
         seconds = time.monotonic() - started
         console.step("painted", f"{job.source.name}: {plural(count, 'picture')}, {seconds:.1f} s")
         report.append({"source": str(job.source), "output": str(job.output), "kind": job.kind, "pictures": count})
     if console.as_json:
         console.data({"schema": 1, "model": str(model), "computed_as": side.ran_as, "painted": report})
         return
-    for held in report:
-        console.data(held["output"])
+    for entry in report:
+        console.data(entry["output"])

@@ -97,14 +97,14 @@ def command(console: Console, file: Path, reading: dict[str, Any], **options: An
 
     with console.working(f"pruning {file.name}"):
         report = prune_file(
-            file, reading=ReadOptions(**reading), progress=lambda told: console.step("prune", told), **options
+            file, reading=ReadOptions(**reading), progress=lambda text: console.step("prune", text), **options
         )
     for note in report["notes"]:
         console.note(note)
     before, after = report["weights"]["before"], report["weights"]["after"]
     console.step("goal", f"{report['goal']['told_before']} -> {report['goal']['told_after']}")
     console.step("weights", f"{before:,} -> {after:,}")
-    far = report["apart"]
-    told = f"{far['mean_levels']:.1f} levels of 255 from the original on average, {far['psnr']} dB"
-    console.step("quality", told + ("" if report["tuned"] else "; not fine-tuned"))
+    distance = report["apart"]
+    quality = f"{distance['mean_levels']:.1f} levels of 255 from the original on average, {distance['psnr']} dB"
+    console.step("quality", quality + ("" if report["tuned"] else "; not fine-tuned"))
     console.data(report if console.as_json else report["output"])

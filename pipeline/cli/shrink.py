@@ -88,7 +88,7 @@ def command(
             teacher,
             images=images,
             reading=ReadOptions(**reading),
-            progress=lambda told: console.say(f"  {told}"),
+            progress=lambda message: console.say(f"  {message}"),
             **options,
         )
     for note in report["notes"]:

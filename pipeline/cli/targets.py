@@ -25,8 +25,8 @@ def command(console: Console, operators: tuple[str, ...]) -> None:
 
     known = all_targets()
     names = {op.lower(): op for target in known for op in target.operators}
-    wanted = [names.get(op.lower(), op) for op in operators] or sorted(names.values())
-    matrix = {op: {target.name: support(target, op) for target in known} for op in wanted}
+    operators_shown = [names.get(op.lower(), op) for op in operators] or sorted(names.values())
+    matrix = {op: {target.name: support(target, op) for target in known} for op in operators_shown}
     limits = {
         op: {
             target.name: [
@@ -35,7 +35,7 @@ def command(console: Console, operators: tuple[str, ...]) -> None:
             ]
             for target in known
         }
-        for op in wanted
+        for op in operators_shown
     }
     if console.as_json:
         console.data(
@@ -46,22 +46,23 @@ def command(console: Console, operators: tuple[str, ...]) -> None:
             }
         )
         return
-    width = max(len(op) for op in wanted)
+    width = max(len(op) for op in operators_shown)
     console.data(" ".join([" " * width, *(f"{t.name:>13}" for t in known)]))
     for op, row in matrix.items():
         console.data(f"{op:<{width}} {' '.join(f'{row[t.name]:>13}' for t in known)}")
-    for op in wanted if operators else ():
-        told: dict[tuple[str, str], list[str]] = {}
+    for op in operators_shown if operators else ():
+        targets_of: dict[tuple[str, str], list[str]] = {}
         for target, rules in limits[op].items():
             for rule in rules:
-                held = told.setdefault((rule["code"], rule["severity"]), [])
-                if target not in held:
-                    held.append(target)
-        if told:
+                with_limit = targets_of.setdefault((rule["code"], rule["severity"]), [])
+                if target not in with_limit:
+                    with_limit.append(target)
+        if targets_of:
             console.text(f"\n{op}")
-        for (code, severity), where in sorted(told.items(), key=lambda item: (Severity(item[0][1]).rank, item[0])):
+        ranked = sorted(targets_of.items(), key=lambda item: (Severity(item[0][1]).rank, item[0]))
+        for (code, severity), where in ranked:
             console.data(f"  {severity:<8} {code:<30} {', '.join(where)}")
-    for op in wanted:
+    for op in operators_shown:
         if op.lower() not in names:
             near = difflib.get_close_matches(op.lower(), names, 1)
             console.say(f"No target supports {op}." + (f" Did you mean {names[near[0]]}?" if near else ""))

@@ -118,7 +118,7 @@ def command(
         options, content_weight, style_weight, variation_weight, flicker_weight, batch, side, style_size
     )
     console.say(styled(f"{style}", bold=True))
-    with progress(console) as tell:
+    with progress(console) as show_progress:
         report = train_file(
             style,
             images,
@@ -127,8 +127,8 @@ def command(
             chosen,
             output,
             holdout=holdout,
-            started=lambda told: console.step("student", told),
-            progress=tell,
+            started=lambda message: console.step("student", message),
+            progress=show_progress,
             **places,
         )
     say_trained(console, report)

@@ -1,4 +1,4 @@
-"""What the commands that train share: options, and the line that shows how far they are."""
+"""Shared by the commands that train: options, and the display of progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def loop_options(steps: int) -> Callable[[F], F]:
-    """The options of LoopOptions, and where a training is kept: `loop`, `run`, `resume` and `force`."""
+    """Decorator that adds the options of LoopOptions as `loop`, and `threads`, `run`, `resume` and `force`.
+
+    `steps` is the default length of the training.
+    """
 
     def decorate(command: F) -> F:
         @click.option(
@@ -76,7 +79,7 @@ def loop_options(steps: int) -> Callable[[F], F]:
 
 
 def to_loop(values: dict[str, Any], threads: int | None, purpose: str) -> LoopOptions:
-    """LoopOptions of the options' values; torch is imported, and limited to that many threads.
+    """Make LoopOptions from the option values. Imports torch and sets its number of threads.
 
     Raises MissingDependency.
     """
@@ -93,15 +96,18 @@ def to_loop(values: dict[str, Any], threads: int | None, purpose: str) -> LoopOp
 
 
 def say_trained(console: Console, report: dict[str, Any]) -> None:
-    """The report, or the file of the network, on stdout; of several processes, of the first only."""
+    """Print the report (with --json) or the network's file on stdout; only in the first of several processes."""
     if os.environ.get("RANK", "0") == "0":
         console.data(report if console.as_json else report["student"]["file"])
 
 
 @contextmanager
 def progress(console: Console) -> Iterator[Callable[[History, float], None]]:
-    """A function to call after each step. On a terminal a bar with the time left; elsewhere a line for each
-    measurement. Of several processes only the first says anything."""
+    """Yield a function to call after each step: (history, share done from 0 to 1).
+
+    It shows a bar with the time left on a terminal, and one line per measurement elsewhere. Only the first of
+    several processes prints.
+    """
     if console.verbosity < 0 or os.environ.get("RANK", "0") != "0":
         yield lambda history, done: None
         return
@@ -118,13 +124,14 @@ def progress(console: Console) -> Iterator[Callable[[History, float], None]]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]} left  {task.fields[found]}"),
     )
-    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0, step=0, left="?", found="")
+    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as display:
+        task = display.add_task("", total=1.0, step=0, left="?", found="")
 
         def show(history: History, done: float) -> None:
             if _measured(history):
                 _line(console, history, done)
-            bar.update(task, completed=done, step=history.steps, left=_left(history, done), found=_found(history))
+            left, found = _left(history, done), _found(history)
+            display.update(task, completed=done, step=history.steps, left=left, found=found)
 
         yield show
 
@@ -134,8 +141,8 @@ def _measured(history: History) -> bool:
 
 
 def _line(console: Console, history: History, done: float) -> None:
-    told = f"{100 * done:3.0f} %, {history.minutes:.1f} min, {_left(history, done)} left: {_found(history)}"
-    console.step(f"{history.steps:>7}", told)
+    status = f"{100 * done:3.0f} %, {history.minutes:.1f} min, {_left(history, done)} left: {_found(history)}"
+    console.step(f"{history.steps:>7}", status)
 
 
 def _found(history: History) -> str:
@@ -143,12 +150,12 @@ def _found(history: History) -> str:
         return ""
     record = history.records[-1]
     loss = f"loss {sum(record['losses'].values()):.3f}"
-    held = record.get("quality") or []
-    if not held:
+    quality = record.get("quality") or []
+    if not quality:
         return loss
     return (
-        f"{loss}, {held[0]['psnr']:.1f} dB, SSIM {held[0]['ssim']:.2f}, detail {held[0]['detail']:.2f}, "
-        f"texture {held[0]['texture']:.2f} away"
+        f"{loss}, {quality[0]['psnr']:.1f} dB, SSIM {quality[0]['ssim']:.2f}, detail {quality[0]['detail']:.2f}, "
+        f"texture {quality[0]['texture']:.2f} away"
     )
 
 

@@ -97,12 +97,12 @@ def command(
         jobs=jobs,
     )
     _write(console, render(result, form, console.verbosity), form, output)
-    _tell(console, result, form, output)
+    _print_summary(console, result, form, output)
     click.get_current_context().exit(result.exit_code)
 
 
 def render(result: Validation, form: str, verbosity: int = 0) -> str:
-    """The result in one of FORMATS; only text has colours."""
+    """Render the result in one of FORMATS; only text has colours."""
     match form:
         case "json":
             from pipeline.support.plain_text import dump_json
@@ -138,8 +138,8 @@ def _write(console: Console, text: str, form: str, output: Path | None) -> None:
         write_file(output, unstyled(text).encode("utf-8", "backslashreplace"))
 
 
-def _tell(console: Console, result: Validation, form: str, output: Path | None) -> None:
-    """Errors and unused waivers, and the summary where people read it."""
+def _print_summary(console: Console, result: Validation, form: str, output: Path | None) -> None:
+    """Print errors and unused waivers, and for people the summary."""
     from pipeline.report.text import hidden_notes, render_summary
 
     for verdict in result.verdicts:
@@ -149,8 +149,8 @@ def _tell(console: Console, result: Validation, form: str, output: Path | None) 
         head = styled("warning", fg="yellow")
         console.say(f"{head} [unused-waiver] {waiver.config}: no finding matches this waiver: {waiver}")
     if form in ("text", "github") or output is not None:
-        for held in render_summary(result).split("\n"):
-            console.say(held)
+        for row in render_summary(result).split("\n"):
+            console.say(row)
         hidden = hidden_notes(result)
         if hidden and form == "text" and console.verbosity == 0:
             console.say(f"{plural(hidden, 'note')} not shown; -v shows everything.")

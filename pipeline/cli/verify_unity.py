@@ -76,20 +76,20 @@ def command(
         verdict = batch_tests.verdict_of(results, log)
     else:
         place = project or find_project(Path.cwd()) or Path("UnityProject")
-        wanted = editors.project_version(place)
-        editor = editors.editor_at(unity) if unity else editors.choose(wanted)
+        required = editors.project_version(place)
+        editor = editors.editor_at(unity) if unity else editors.choose(required)
         console.say(f"Unity {editor.version or 'of unknown version'}: {editor.path}")
-        if editor.version and editor.version != wanted:
-            console.note(f"the project is for {wanted or 'an unknown version'}, so it is tested in a copy")
+        if editor.version and editor.version != required:
+            console.note(f"the project is for {required or 'an unknown version'}, so it is tested in a copy")
         with console.working("Unity is importing the project and running its golden frames"):
             verdict = batch_tests.run_tests(place, editor, timeout=timeout or batch_tests.TIMEOUT)
     if console.as_json:
         console.data(verdict.as_dict())
-    _tell(console, verdict)
+    _print_results(console, verdict)
     click.get_current_context().exit(verdict.exit_code)
 
 
-def _tell(console: Console, verdict: UnityVerdict) -> None:
+def _print_results(console: Console, verdict: UnityVerdict) -> None:
     for test in verdict.tests:
         good = test.outcome == "passed"
         head = styled(f"{test.outcome:<7}", fg="green" if good else "red")

@@ -1,1 +1,1 @@
-"""The report of a build: one dictionary, many faces."""
+"""Render reports and verdicts as text, Markdown, HTML, JSON, SARIF, JUnit and GitHub annotations."""

@@ -1,4 +1,4 @@
-"""A bench as text for the terminal and as an HTML page."""
+"""Render a benchmark report (`pipeline bench`) as text and as an HTML page."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pipeline.report.charts import bars, number
 
 
 def render_html(report: Mapping[str, Any]) -> bytes:
-    """The page: tables and charts, one file."""
+    """The report as one HTML file with tables and charts."""
     from pipeline.report.page import render
 
     return render("bench", r=report, measured=measured_bars(report), unity=unity_bars(report))
 
 
 def measured_bars(report: Mapping[str, Any]) -> str:
-    """Medians with their spread for each picture size, the prediction across."""
+    """A bar chart (SVG) of medians with their spread per picture size, marked with the prediction."""
     groups, marks = {}, {}
     for size in report["sizes"]:
         groups[size] = {
@@ -29,36 +29,36 @@ def measured_bars(report: Mapping[str, Any]) -> str:
 
 
 def unity_bars(report: Mapping[str, Any]) -> str:
-    """Unity's own measurements, a bar for each model, worker and size; "" where there are none."""
+    """A bar chart (SVG) of times measured in Unity, per model, worker and size; "" where there are none."""
     groups: dict[str, dict[str, float | tuple[float, float, float]]] = {}
     for model in report["models"]:
         for size, workers in model.get("unity", {}).items():
-            for worker, held in workers.items():
-                middle = held["median"]
-                low, high = (held.get(key) or middle for key in ("minimum", "p95"))
+            for worker, times in workers.items():
+                middle = times["median"]
+                low, high = (times.get(key) or middle for key in ("minimum", "p95"))
                 groups.setdefault(f"{size}, {worker}", {})[model["label"]] = (low, middle, high)
     return bars(groups, "milliseconds for a picture, measured in Unity", "ms") if groups else ""
 
 
 def render_text(report: Mapping[str, Any]) -> Iterator[str]:
-    """Lines of a table for the terminal: a row for each model at each size."""
+    """The report as lines of a table, one row per model and size."""
     width = max([5, *(len(m["label"]) for m in report["models"])])
     heads = ("weights", "KB", "GMAC", "wrote MB", "alive MB", "min ms", "median", "p95", "cpu", "predicted")
     devices = [d["name"] for d in report["devices"] if d["name"] != "here"]
     for size in report["sizes"]:
         yield f"{size:<{width}} " + " ".join(f"{head:>9}" for head in (*heads, *devices))
         for model in report["models"]:
-            held = model["sizes"][size]
-            times = held["measured"]
+            facts = model["sizes"][size]
+            times = facts["measured"]
             cells = [
                 f"{model['weights']:,}",
                 number(model["bytes"] / 1000),
-                f"{held['giga_macs']:.2f}",
-                number(held["written_megabytes"]),
-                number(held["peak_megabytes"]),
+                f"{facts['giga_macs']:.2f}",
+                number(facts["written_megabytes"]),
+                number(facts["peak_megabytes"]),
                 *(number(times[key]) for key in ("minimum", "median", "p95", "cpu")),
-                number(held["predicted"]["here"]),
-                *(number(held["predicted"][name]) for name in devices),
+                number(facts["predicted"]["here"]),
+                *(number(facts["predicted"][name]) for name in devices),
             ]
             yield f"{model['label']:<{width}} " + " ".join(f"{cell:>9}" for cell in cells)
         yield ""
@@ -67,7 +67,7 @@ def render_text(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _measured_on_gpu(report: Mapping[str, Any], width: int) -> Iterator[str]:
-    """A row for each model and size that was timed on this machine's GPU."""
+    """One row per model and size that was timed on this machine's GPU."""
     rows = [
         (model["label"], size, model["sizes"][size]["gpu"])
         for model in report["models"]
@@ -78,28 +78,29 @@ def _measured_on_gpu(report: Mapping[str, Any], width: int) -> Iterator[str]:
         return
     width = max(width, len("on the GPU"))
     yield f"{'on the GPU':<{width}} {'size':>9} {'min ms':>9} {'median':>9}"
-    for label, size, held in rows:
-        if "left_out_seconds" in held:
-            yield f"{label:<{width}} {size:>9} left out: one run would take about {held['left_out_seconds']:.0f} s"
+    for label, size, timing in rows:
+        if "left_out_seconds" in timing:
+            seconds = timing["left_out_seconds"]
+            yield f"{label:<{width}} {size:>9} left out: one run would take about {seconds:.0f} s"
             continue
-        times = f"{number(held['minimum']):>9} {number(held['median']):>9}"
-        yield f"{label:<{width}} {size:>9} {times}  {held['device']}"
+        times = f"{number(timing['minimum']):>9} {number(timing['median']):>9}"
+        yield f"{label:<{width}} {size:>9} {times}  {timing['device']}"
     yield ""
 
 
 def _measured_in_unity(report: Mapping[str, Any], width: int) -> Iterator[str]:
-    """A row for each model, size and worker of an imported table of the benchmark scene."""
+    """One row per model, size and worker in an imported table of the benchmark scene."""
     rows = [
-        (model["label"], size, worker, held)
+        (model["label"], size, worker, measurement)
         for model in report["models"]
         for size, workers in model.get("unity", {}).items()
-        for worker, held in workers.items()
+        for worker, measurement in workers.items()
     ]
     if not rows:
         return
     longest = max(len(worker) for _, _, worker, _ in rows)
     yield f"{'in Unity':<{width}} {'size':>9}  {'worker':<{longest}} {'median':>9} {'p95':>9}"
-    for label, size, worker, held in rows:
-        times = f"{number(held['median']):>9} {number(held.get('p95', held['median'])):>9}"
-        yield f"{label:<{width}} {size:>9}  {worker:<{longest}} {times}  {held.get('device', '')}".rstrip()
+    for label, size, worker, measurement in rows:
+        times = f"{number(measurement['median']):>9} {number(measurement.get('p95', measurement['median'])):>9}"
+        yield f"{label:<{width}} {size:>9}  {worker:<{longest}} {times}  {measurement.get('device', '')}".rstrip()
     yield ""

@@ -1,7 +1,7 @@
-"""Small charts as SVG, drawn without a library: bars side by side, and points against a line.
+"""Small SVG charts, drawn without a library: horizontal bars and scatter plots.
 
-Colours are CSS variables (`--ink`, `--quiet`, `--line`, `--c0` ...), so that a page's light or dark theme holds
-for its charts too; `standalone` wraps one for a file of its own.
+Colours are CSS variables (`--ink`, `--quiet`, `--line`, `--c0` ...), so that a page's light or dark theme applies
+to its charts; `standalone` wraps a chart for a file of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 SERIES = 6
-"""The colours; more series start over."""
+"""The number of colours; further series repeat them."""
 _STYLE = (
     ":root{--ink:#1c2128;--quiet:#59636e;--line:#d8dee4;--paper:#fff;--c0:#0969da;--c1:#bc4c00;--c2:#1a7f37;"
     "--c3:#8250df;--c4:#bf3989;--c5:#9a6700}"
@@ -21,12 +21,12 @@ _STYLE = (
 
 
 def palette() -> str:
-    """The CSS variables, for a page that shows charts."""
+    """The CSS variables for a page that shows charts."""
     return _STYLE
 
 
 def standalone(svg: str) -> str:
-    """An SVG that stands in a file of its own, with its colours and a background."""
+    """A chart as a complete SVG file, with its colours and a background."""
     head, _, rest = svg.partition(">")
     return f'{head}><style>{_STYLE}</style><rect width="100%" height="100%" fill="var(--paper)"/>{rest}\n'
 
@@ -47,7 +47,7 @@ def _open(width: int, height: float, label: str) -> str:
 
 
 def number(value: float) -> str:
-    """Three figures: 1,543 or 60.2 or 0.123."""
+    """A number with about three significant digits: 1,543 or 60.2 or 0.12."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
@@ -59,23 +59,23 @@ def bars(
     unit: str = "",
     marks: Mapping[str, Mapping[str, float]] | None = None,
 ) -> str:
-    """Horizontal bars: for each group (a title) a bar for each name.
+    """A chart of horizontal bars: one per name in each group, whose key is its title.
 
-    A value of three numbers is low, middle, high: the bar reaches to the middle, a whisker from low to high.
-    `marks` gives a second number to some bars, drawn as a line across (a prediction beside a measurement).
+    A value of three numbers is (low, middle, high): the bar ends at the middle, with a whisker from low to high.
+    `marks` has a second number for some bars, drawn as a dashed line (a prediction beside a measurement).
     """
-    names = list(dict.fromkeys(name for held in groups.values() for name in held))
+    names = list(dict.fromkeys(name for entries in groups.values() for name in entries))
     wide, left, row = 720, 190, 20
     marks = marks or {}
-    values = [max(v) if isinstance(v, tuple) else v for held in groups.values() for v in held.values()]
-    values += [v for held in marks.values() for v in held.values()]
+    values = [max(v) if isinstance(v, tuple) else v for entries in groups.values() for v in entries.values()]
+    values += [v for entries in marks.values() for v in entries.values()]
     largest = max([*values, 1e-9])
     scale = (wide - left - 90) / largest
     parts, y = [], 6.0
-    for title, held in groups.items():
+    for title, entries in groups.items():
         parts.append(_text(0, y + 13, title, quiet=True))
         y += row
-        for name, value in held.items():
+        for name, value in entries.items():
             low, middle, high = value if isinstance(value, tuple) else (value, value, value)
             colour = f"var(--c{names.index(name) % SERIES})"
             parts.append(_text(left - 8, y + 13, _short(name), "end"))
@@ -118,10 +118,10 @@ def scatter(
     diagonal: bool = False,
     named: bool = False,
 ) -> str:
-    """Points (x, y, series) on two logarithmic axes; both positive.
+    """A scatter plot of points (x, y, series) with two logarithmic axes; x and y are positive.
 
-    With `diagonal` both axes are the same and the line x = y is drawn, with one for 20 % to either side. With
-    `named` every point has the name of its series, else a legend explains the colours.
+    With `diagonal`, both axes have the same scale, and the lines x = y and 20 % to either side are drawn. With
+    `named`, every point is labelled with its series; otherwise a legend explains the colours.
     """
     wide, high, left, bottom = 640, 420, 62, 46
     xs, ys = [p[0] for p in points], [p[1] for p in points]
@@ -156,8 +156,8 @@ def scatter(
     for x_value, y_value, name in points:
         x, y = at(x_value, y_value)
         colour = f"var(--c{series.index(name) % SERIES})"
-        told = escape(f"{name}: {number(x_value)}, {number(y_value)}")
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"><title>{told}</title></circle>')
+        tip = escape(f"{name}: {number(x_value)}, {number(y_value)}")
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"><title>{tip}</title></circle>')
         if named:
             end = x > wide - 150
             parts.append(_text(x - 8 if end else x + 8, y - 6, _short(name), "end" if end else "start", size=11))

@@ -1,8 +1,8 @@
-"""Verdicts as GitHub workflow commands: annotations on a commit, written to the log of a step.
+"""Render verdicts as GitHub workflow commands: annotations on a commit, written to the log of a step.
 
-Facts from docs.github.com, "Workflow commands for GitHub Actions": `::error file=,line=,title=::message`, `%`, CR
-and LF escaped, in properties `:` and `,` too. GitHub shows ten annotations of each kind for a step, so findings of
-one code and operator are one annotation, worst first.
+Source: docs.github.com, "Workflow commands for GitHub Actions": `::error file=,line=,title=::message`, with `%`,
+CR and LF escaped, in properties also `:` and `,`. GitHub shows at most ten annotations of each kind per step, so
+findings with the same code and operator become one annotation, worst first.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from pipeline.validation.findings import Severity
 
 
 def render_github(result: Validation, *, verbosity: int = 0, folder: Path | None = None) -> str:
-    """One command a line. What fails the step is an error, other findings down to `warning` are warnings, the
-    rest notices; notes only with verbosity. A finding stands at the user's Python line where `folder` has it."""
+    """One workflow command per line.
+
+    Findings that fail the step are errors, other findings down to `warning` are warnings, and the rest are
+    notices; notes are shown only with `verbosity` above 0. A finding is placed at the user's Python line if that
+    file is in `folder` (default: the current folder), else at the model file.
+    """
     folder = folder or Path.cwd()
     ranked: list[tuple[int, str]] = []
     for verdicts in result.by_file().values():
@@ -45,17 +49,17 @@ def render_github(result: Validation, *, verbosity: int = 0, folder: Path | None
 def _annotation(group: Group, verdict: Verdict, result: Validation, folder: Path) -> str:
     first = group.first
     place = group.line.below(folder) if group.line else None
-    told = [f"{group.place or 'The graph'}: {sentence(shown(first.reason, 300))}"]
+    lines = [f"{group.place or 'The graph'}: {sentence(shown(first.reason, 300))}"]
     if first.console:
-        told.append(f"Unity says: {shown(first.console, 300)}")
+        lines.append(f"Unity says: {shown(first.console, 300)}")
     if group.line:
-        told.append(f"Python: {shown(str(group.line), 300)}")
+        lines.append(f"Python: {shown(str(group.line), 300)}")
     if group.waived:
-        told.append(f"Waived: {group.waived}")
+        lines.append(f"Waived: {group.waived}")
     else:
-        told.append(f"Fix: {first.fix}")
+        lines.append(f"Fix: {first.fix}")
     if place is not None:
-        told.append(f"In {shown(verdict.name, 300)}")
+        lines.append(f"In {shown(verdict.name, 300)}")
     kind = "notice"
     if not group.waived and first.severity.rank <= result.fail_on.rank:
         kind = "error"
@@ -63,8 +67,8 @@ def _annotation(group: Group, verdict: Verdict, result: Validation, folder: Path
         kind = "warning"
     title = f"{first.severity} {first.code} ({', '.join(group.targets)})"
     if place is not None and group.line is not None:
-        return _command(kind, "\n".join(told), file=place, line=str(group.line.line), title=title)
-    return _command(kind, "\n".join(told), file=_file(verdict, folder), title=title)
+        return _command(kind, "\n".join(lines), file=place, line=str(group.line.line), title=title)
+    return _command(kind, "\n".join(lines), file=_file(verdict, folder), title=title)
 
 
 def _file(verdict: Verdict, folder: Path) -> str:
@@ -75,8 +79,8 @@ def _file(verdict: Verdict, folder: Path) -> str:
 
 
 def _command(kind: str, message: str, **properties: str) -> str:
-    held = ",".join(f"{key}={_escape(plain(value), ':,')}" for key, value in properties.items())
-    return f"::{kind} {held}::{_escape(joined(message.split(chr(10))))}"
+    joined_properties = ",".join(f"{key}={_escape(plain(value), ':,')}" for key, value in properties.items())
+    return f"::{kind} {joined_properties}::{_escape(joined(message.split(chr(10))))}"
 
 
 def _escape(text: str, more: str = "") -> str:

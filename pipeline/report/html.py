@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing beside it."""
+"""Render the build report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.report.page import data_url, render
 
 
 def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> bytes:
-    """The report with pictures (PNG bytes by caption) inside; UTF-8, the same facts give the same bytes."""
+    """The report as UTF-8 HTML with embedded pictures (PNG bytes by caption); deterministic."""
     return render(
         "report",
         r=report,
@@ -43,10 +43,10 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> byt
 
 
 def _bars(cost: Mapping[str, Any]) -> str:
-    """Predicted milliseconds for each device class, a bar for each size."""
-    titles = {held["name"]: held["title"] for held in cost["devices"]}
+    """A bar chart (SVG) of predicted milliseconds per device class and size."""
+    titles = {device["name"]: device["title"] for device in cost["devices"]}
     groups = {
-        title: {size: held["predicted"][name] for size, held in cost["sizes"].items()}
+        title: {size: facts["predicted"][name] for size, facts in cost["sizes"].items()}
         for name, title in titles.items()
         if name != "here"
     }

@@ -1,7 +1,7 @@
-"""Verdicts as JUnit XML, for GitLab, Jenkins and their like: a suite per target, a case per file.
+"""Render verdicts as JUnit XML for GitLab, Jenkins and others: one suite per target, one case per file.
 
-Valid against the schema of Jenkins' xunit plugin (junit-10.xsd), which is the strictest one in use; without times
-and host names, so that equal results are equal bytes.
+The output is valid against the schema of Jenkins' xunit plugin (junit-10.xsd), the strictest one in use. It
+contains no times and host names, so equal results have equal bytes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from pipeline.validation.files import Validation, Verdict
 
 
 def render_junit(result: Validation) -> str:
-    """A suite per target. A file that cannot be read is an error in every suite, a finding that reaches `fail_on`
-    a failure; milder and waived findings stand in the case's output."""
+    """The verdicts as JUnit XML.
+
+    A file that cannot be read is an error in every suite; a finding at least as severe as `fail_on` is a failure;
+    other findings and waived ones are in the output of the case.
+    """
     root = ET.Element("testsuites", name="pipeline validate")
     totals = {"tests": 0, "failures": 0, "errors": 0}
     for target in result.targets:
@@ -30,8 +33,8 @@ def render_junit(result: Validation) -> str:
         for verdict in verdicts:
             _case(suite, verdict, target, result)
         if result.unused:
-            told = [f"unused waiver in {w.config}: {w}" for w in result.unused]
-            ET.SubElement(suite, "system-err").text = _clean(*told) + "\n"
+            warnings = [f"unused waiver in {w.config}: {w}" for w in result.unused]
+            ET.SubElement(suite, "system-err").text = _clean(*warnings) + "\n"
     root.attrib.update({key: str(count) for key, count in totals.items()})
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
@@ -44,7 +47,7 @@ def _case(suite: ET.Element, verdict: Verdict, target: str, result: Validation) 
         error.text = _clean(str(verdict.error))
         return
     failing = set(verdict.failing(result.fail_on))
-    told: list[str] = []
+    outputs: list[str] = []
     for group in groups([verdict]):
         first = group.first
         lines = [f"{first.severity} [{first.code}] {group.place or 'the graph'}: {sentence(first.reason)}"]
@@ -55,10 +58,10 @@ def _case(suite: ET.Element, verdict: Verdict, target: str, result: Validation) 
             failure = ET.SubElement(case, "failure", type=first.code, message=_clean(lines[0]))
             failure.text = _clean(*lines)
         else:
-            told.append(_clean(*lines))
-    if told:
-        ET.SubElement(case, "system-out").text = "\n\n".join(told)
+            outputs.append(_clean(*lines))
+    if outputs:
+        ET.SubElement(case, "system-out").text = "\n\n".join(outputs)
 
 
 def _clean(*lines: str) -> str:
-    return "\n".join(line(held) for held in lines)
+    return "\n".join(line(text) for text in lines)

@@ -1,4 +1,4 @@
-"""The report as Markdown, for a pull request or a repository."""
+"""Render the build report as Markdown, for a pull request or a repository."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.support.plain_text import plain
 
 
 def render_markdown(report: Mapping[str, Any]) -> bytes:
-    """What was built from what, what was changed, what was proven: UTF-8 Markdown."""
+    """The build report as UTF-8 Markdown: source, model, proof, cost, changes and findings."""
     source, model, target = report["source"], report["model"], report["target"]
     lines = [
         f"# {_cell(report.get('name', source['file']))}",
@@ -28,7 +28,7 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         f"{model['width']}x{model['height']} |",
         *_layer_row(model),
         f"| sizes | {sizes(model)} |",
-        *([f"| shown in Unity as | {told} |"] if (told := look(report)) else []),
+        *([f"| shown in Unity as | {text} |"] if (text := look(report)) else []),
         f"| source digest | `{source['digest']}` |",
         f"| model digest | `{model['digest']}` |",
         "",
@@ -70,21 +70,21 @@ _MARKUP = re.compile(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))")
 
 
 def _cell(text: str) -> str:
-    """Text from a file as a table's cell or a list's line holds it: no markup, no HTML."""
+    """Untrusted text escaped for a table cell or list item: no markup, no HTML."""
     return _MARKUP.sub(r"\\\1", html.escape(plain(text), quote=False))
 
 
 def layers_sentence(model: Mapping[str, Any]) -> str:
-    """How many layers Unity makes of the model; "" where that is not counted."""
-    held = model.get("layers")
-    if held is None:
+    """The number of layers that Unity makes of the model, as text; "" where it is not known."""
+    layers = model.get("layers")
+    if layers is None:
         return ""
-    return f"{held['imported']} after import, {held['optimised']} after the package's optimisation"
+    return f"{layers['imported']} after import, {layers['optimised']} after the package's optimisation"
 
 
 def _layer_row(model: Mapping[str, Any]) -> list[str]:
-    told = layers_sentence(model)
-    return [f"| layers in Unity | {told} |"] if told else []
+    sentence = layers_sentence(model)
+    return [f"| layers in Unity | {sentence} |"] if sentence else []
 
 
 def _contract_rows(report: Mapping[str, Any]) -> list[str]:
@@ -100,17 +100,18 @@ def _contract_rows(report: Mapping[str, Any]) -> list[str]:
 
 
 def look(report: Mapping[str, Any]) -> str:
-    """How the style is shown, where that is not as the network paints it; "" otherwise."""
-    held = report.get("look") or {}
-    told = ["a mask, 1 at the subject: assign it to Mask Model"] if held.get("mask") else []
-    if held.get("strength", 1) != 1:
-        told.append(f"strength {held['strength']:g}")
-    if held.get("keep_colors", 0):
-        told.append(f"{held['keep_colors']:.0%} of the camera's own colours")
-    return "; ".join(told)
+    """How Unity shows the output, where it differs from the network's output; "" otherwise."""
+    appearance = report.get("look") or {}
+    parts = ["a mask, 1 at the subject: assign it to Mask Model"] if appearance.get("mask") else []
+    if appearance.get("strength", 1) != 1:
+        parts.append(f"strength {appearance['strength']:g}")
+    if appearance.get("keep_colors", 0):
+        parts.append(f"{appearance['keep_colors']:.0%} of the camera's own colours")
+    return "; ".join(parts)
 
 
 def sizes(model: Mapping[str, Any]) -> str:
+    """The picture sizes at which the model runs, as text."""
     if model["fixed_size"]:
         return f"{model['width']}x{model['height']} only"
     scale = model["output_scale"]
@@ -119,10 +120,10 @@ def sizes(model: Mapping[str, Any]) -> str:
 
 
 def styles(report: Mapping[str, Any]) -> list[tuple[str, str, float]]:
-    """Name, what is bound and the largest difference in levels, of each of several styles and of a blend."""
+    """(name, bindings, largest difference in levels of 255) of each style in the model, and of a blend of two."""
     rows = [
-        (f"{number} {held['name']}", ", ".join(held["bound"]), held["proof"]["would_have_passed_at"])
-        for number, held in enumerate(report.get("styles", ()))
+        (f"{number} {style['name']}", ", ".join(style["bound"]), style["proof"]["would_have_passed_at"])
+        for number, style in enumerate(report.get("styles", ()))
     ]
     blend = report.get("style_blend")
     if rows and blend:
@@ -165,8 +166,8 @@ def _proof(proof: Mapping[str, Any]) -> list[str]:
 
 
 def further_sentences(report: Mapping[str, Any]) -> list[str]:
-    """What was measured besides: a picture of low contrast; how far the float graph is from a quantised source as
-    it was, and from the network before quantising.
+    """Sentences on further measurements: a low-contrast picture, and for a quantised source the difference of the
+    float graph from the quantised one, and from the network before quantising.
     """
     sentences = _low_contrast(report["proof"].get("low_contrast"))
     if found := report.get("against_quantised"):
@@ -184,22 +185,22 @@ def further_sentences(report: Mapping[str, Any]) -> list[str]:
 
 
 def _low_contrast(measured: Mapping[str, Any] | None) -> list[str]:
-    """What a picture of low contrast comes to, with the cure and without, and what that is for."""
+    """Sentences on a low-contrast picture: the difference with and without the rewrite for it, and the reason."""
     if not measured:
         return []
-    told = (
+    sentence = (
         "Low contrast: GPU kernels compute a normalisation's variance as E[x^2] - E[x]^2 in float32, which loses "
         "precision if a picture hardly varies (fades, fog, loading screens). On the picture at "
         f"{measured['contrast']:.0%} of its contrast, the built graph computed in this way is within "
         f"{measured['levels']:g} levels of the source, which also rounds such a picture in float32"
     )
     if measured["levels_without"] is not None:
-        told += f" (within {measured['levels_without']:g} without the rewrite low-contrast)"
+        sentence += f" (within {measured['levels_without']:g} without the rewrite low-contrast)"
     if measured["mean_taken_off"] is not False:
-        return [told + "."]
+        return [sentence + "."]
     return [
-        f"{told}. The picture's mean is not subtracted, because that is exact only if the first convolution does "
-        "not pad with zeros and a normalisation follows it."
+        f"{sentence}. The picture's mean is not subtracted, because that is exact only if the first convolution "
+        "does not pad with zeros and a normalisation follows it."
     ]
 
 
@@ -209,7 +210,7 @@ def _far(found: Mapping[str, Any]) -> str:
 
 
 def _cost(cost: Mapping[str, Any] | None) -> list[str]:
-    """What a picture costs, counted and predicted."""
+    """The section on the cost of a picture, counted and predicted."""
     if not cost:
         return []
     devices = cost["devices"]
@@ -219,27 +220,27 @@ def _cost(cost: Mapping[str, Any] | None) -> list[str]:
         "Milliseconds are predicted, for the network only (docs/cost.md says how accurate they are).",
         "",
         "| picture | GMAC | MB written | MB alive | "
-        + " | ".join(f"{held['title']}, ms" for held in devices)
+        + " | ".join(f"{device['title']}, ms" for device in devices)
         + " |",
         "|---|---:|---:|---:|" + "---:|" * len(devices),
         *(
-            f"| {size} | {held['giga_macs']} | {held['written_megabytes']} | {held['peak_megabytes']} | "
-            + " | ".join(f"{held['predicted'][device['name']]}" for device in devices)
+            f"| {size} | {facts['giga_macs']} | {facts['written_megabytes']} | {facts['peak_megabytes']} | "
+            + " | ".join(f"{facts['predicted'][device['name']]}" for device in devices)
             + " |"
-            for size, held in cost["sizes"].items()
+            for size, facts in cost["sizes"].items()
         ),
         "",
     ]
 
 
 def built_for(target: Mapping[str, Any]) -> str:
-    """A target, and the version of its package where it has one."""
+    """The name of a target, with the version of its package if it has one."""
     package = f" ({target['package']} {target['package_version']})" if target["package"] else ""
     return f"{target['name']}{package}"
 
 
 def _advice(advice: Mapping[str, Any] | None) -> list[str]:
-    """How fast other targets would be, and which one is recommended."""
+    """The section that compares targets by predicted time and recommends one."""
     if not advice:
         return []
     classes = advice["classes"]
@@ -264,7 +265,7 @@ def _advice(advice: Mapping[str, Any] | None) -> list[str]:
 
 
 def _plan(plan: list[Mapping[str, Any]] | None) -> list[str]:
-    """What the engine runs, a row for each dispatch."""
+    """The section with the engine's plan, one row per dispatch."""
     if not plan:
         return []
     rows = [
@@ -283,12 +284,12 @@ def _plan(plan: list[Mapping[str, Any]] | None) -> list[str]:
 
 
 def plan_size(row: Mapping[str, Any]) -> str:
-    """Channels and size of what a dispatch makes; "" for statistics."""
+    """Channels and size of a dispatch's output; "" for statistics."""
     return f"{row['channels']} x {row['width']}x{row['height']}" if row["channels"] else ""
 
 
 def arranged_sentences(arranged: Mapping[str, Any] | None) -> list[str]:
-    """For which class of devices the graph is arranged, what that gains, and what holds for others."""
+    """Sentences on the device class that the graph is arranged for, the predicted gain, and other devices."""
     if not arranged:
         return []
     device = f"{arranged['title']} (device class {arranged['device']})"
@@ -305,11 +306,11 @@ def arranged_sentences(arranged: Mapping[str, Any] | None) -> list[str]:
 
 
 def _flicker(flicker: Mapping[str, Any] | None) -> list[str]:
-    """How far a painting is from the one before, moved along."""
+    """The sentence on flicker: the difference between an output and the motion-compensated previous output."""
     if not flicker:
         return []
-    told = ", ".join(f"{name} {held['painted']} ({held['frames']})" for name, held in flicker["clips"].items())
-    return [f"Flicker in levels of 255, with that of the source frames in parentheses: {told}.", ""]
+    clips = ", ".join(f"{name} {clip['painted']} ({clip['frames']})" for name, clip in flicker["clips"].items())
+    return [f"Flicker in levels of 255, with that of the source frames in parentheses: {clips}.", ""]
 
 
 def _operators(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
@@ -321,7 +322,7 @@ def _edits(edits: list[Mapping[str, Any]]) -> list[str]:
 
 
 def silence(findings: list[Mapping[str, Any]]) -> str:
-    """Whether Unity's console will say anything, in a sentence."""
+    """A sentence that says whether Unity's console will show warnings or errors."""
     loud = [f for f in findings if f["severity"] in ("error", "wrong", "warning")]
     return "Unity's console will warn." if loud else "Unity's console shows nothing."
 

@@ -1,4 +1,4 @@
-"""What packing a model's weights bought, and what it did not: sentences, a table, a plot of size against PSNR."""
+"""Report on packed weights: sentences, a table, and a plot of size against PSNR."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 REBUILDING, IMPORTING = 0.13, 0.4
-"""Seconds for a million weights: to rebuild them, under mono, and for Barracuda's import, on .NET Core 3.1; on one
-core of a server (docs/compression.md)."""
+"""Seconds per million weights: to rebuild them (in mono), and for the inference package to import them (.NET
+Core 3.1), on one core of a server (docs/compression.md)."""
 
 _WIDTH, _HEIGHT = 560, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 70, 20, 50
@@ -16,7 +16,7 @@ _PSNR_STEP = 10
 
 
 def sentences(facts: Mapping[str, Any], weights: int) -> list[str]:
-    """In plain words: how small, how near, what for, what not."""
+    """Sentences on size, quality, and the effect on loading time."""
     kept = f", required {facts['min_psnr']:g}" if "min_psnr" in facts else ""
     near = (
         f"On the worst of {len(facts['measured'])} pictures that were not used for rounding, the PSNR relative to "
@@ -44,17 +44,17 @@ def sentences(facts: Mapping[str, Any], weights: int) -> list[str]:
     ]
 
 
-def _calibration(held: Any) -> str:
-    return held if isinstance(held, str) else ", ".join(held)
+def _calibration(calibration: Any) -> str:
+    return calibration if isinstance(calibration, str) else ", ".join(calibration)
 
 
 def rows(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The table: how the weights are stored, bytes, dB; largest first. `chosen` marks what is in the bundle."""
+    """The table of ways to store the weights, with bytes and PSNR, largest first; `chosen` marks the bundle's."""
     chosen = {"weights": facts["weights"], "bytes": facts["bytes"], "psnr": facts["psnr"], "chosen": True}
     floats = {"weights": "float", "bytes": facts["float_bytes"], "psnr": None, "chosen": False}
     others = [{**row, "chosen": False} for row in facts.get("table", ())]
     found = sorted([floats, chosen, *others], key=lambda row: -row["bytes"])
-    return [{**row, "told": _db(row["psnr"]), "part": row["bytes"] / facts["float_bytes"]} for row in found]
+    return [{**row, "quality": _db(row["psnr"]), "share": row["bytes"] / facts["float_bytes"]} for row in found]
 
 
 def markdown(facts: Mapping[str, Any], weights: int) -> list[str]:
@@ -66,13 +66,13 @@ def markdown(facts: Mapping[str, Any], weights: int) -> list[str]:
     for row in rows(facts):
         mark = "**" if row["chosen"] else ""
         lines.append(
-            f"| {mark}{row['weights']}{mark} | {row['bytes']:,} | {100 * row['part']:.0f} % | {row['told']} |"
+            f"| {mark}{row['weights']}{mark} | {row['bytes']:,} | {100 * row['share']:.0f} % | {row['quality']} |"
         )
     return [*lines, ""]
 
 
 def plot(facts: Mapping[str, Any]) -> str:
-    """Size (logarithmic) against PSNR as SVG; "" where fewer than two points are measured."""
+    """A plot (SVG) of size (logarithmic) against PSNR; "" where fewer than two points are measured."""
     points = [row for row in rows(facts) if row["psnr"] is not None]
     if len(points) < 2:
         return ""

@@ -1,4 +1,4 @@
-"""HTML pages that are one file and need nothing beside it: the shared frame, its colours, and pictures inside."""
+"""Render self-contained HTML pages from this folder's templates."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **facts: Any) -> bytes:
-    """A page of this folder's `<template>.html.j2`, UTF-8; the same facts give the same bytes."""
+    """Render `<template>.html.j2` of this folder as UTF-8; deterministic."""
     from pipeline.report.charts import palette
 
-    made = _environment().get_template(f"{template}.html.j2").render(palette=palette(), **facts)
-    return made.encode("utf-8", "backslashreplace")
+    page = _environment().get_template(f"{template}.html.j2").render(palette=palette(), **facts)
+    return page.encode("utf-8", "backslashreplace")
 
 
 @functools.cache
@@ -37,6 +37,6 @@ def _environment() -> jinja2.Environment:
 
 
 def data_url(picture: bytes) -> str:
-    """The bytes of a PNG or JPEG file as an address that holds them."""
+    """A data URL with the bytes of a PNG or JPEG file."""
     kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png"
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

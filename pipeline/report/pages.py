@@ -1,6 +1,6 @@
-"""The pages of docs that are made from the data files: docs/targets.md and docs/findings.md.
+"""Generate docs/targets.md and docs/findings.md from the targets' data files.
 
-python -m pipeline.report.pages          # write them
+python -m pipeline.report.pages          # writes both
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ but not on the fast kernels) and **note**. Some rules have a lower severity for 
 
 
 def support(target: Target, operator: str) -> str:
-    """`no` without a handler, `limits` where some uses meet a rule that is more than a note, else `yes`."""
+    """`no` where the target does not import the operator, `limits` where a rule above a note applies, else
+    `yes`."""
     if not target.accepts(operator):
         return "no"
     rules = target.operators[operator].rules
@@ -37,8 +38,11 @@ def support(target: Target, operator: str) -> str:
 
 
 def rules_of(code: str) -> list[dict[str, Any]]:
-    """Where a code comes from, oldest target first: target, severity, backends, console text; and, taken together
-    where these are the same, operators (none for a rule about the whole graph) and sources."""
+    """The rules with a finding code, oldest target first.
+
+    Rules with equal target, severity, backends and console text are one row, with all their operators (none for a
+    rule about the whole graph) and sources.
+    """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def add(target: Target, rule: Rule, operator: str) -> None:
@@ -56,9 +60,9 @@ def rules_of(code: str) -> list[dict[str, Any]]:
                 "sources": [],
             },
         )
-        for held, value in ((row["operators"], operator), (row["sources"], rule.source)):
-            if value and value not in held:
-                held.append(value)
+        for values, value in ((row["operators"], operator), (row["sources"], rule.source)):
+            if value and value not in values:
+                values.append(value)
 
     for target in all_targets():
         for rule in target.graph_rules:
@@ -75,7 +79,8 @@ def all_targets() -> list[Target]:
 
 
 def targets_page() -> str:
-    """Operators down, targets across, and the limits of each operator with links to their findings."""
+    """docs/targets.md: a table of operators and targets, and the limits of each operator with links to
+    findings."""
     known = all_targets()
     operators = sorted({name for target in known for name in target.operators})
     counts = {t.name: [support(t, name) for name in operators] for t in known}
@@ -90,8 +95,8 @@ def targets_page() -> str:
         _row(["---"] * 7),
     ]
     for target in known:
-        held = counts[target.name]
-        numbers = [str(held.count(word)) for word in ("yes", "limits", "no")]
+        support_levels = counts[target.name]
+        numbers = [str(support_levels.count(word)) for word in ("yes", "limits", "no")]
         cells = [f"`{target.name}`", target.package, target.package_version, f"{target.unity} or newer", *numbers]
         lines.append(_row(cells))
     lines += ["", "## Operators", "", _row(["operator", *(f"`{t.name}`" for t in known), "limits"])]
@@ -115,8 +120,8 @@ def _codes(known: Iterable[Target], operator: str) -> list[str]:
 
 
 def findings_page() -> str:
-    """A section per code: what it means, what to do, for which targets and operators, and from where."""
-    told = codes()
+    """docs/findings.md: a section per code with meaning, remedy, targets, operators and sources."""
+    entries = codes()
     lines = [
         "# Findings",
         "",
@@ -130,8 +135,8 @@ def findings_page() -> str:
         ),
         "",
     ]
-    lines += [f"- [{code}](#{code}): {entry['title']}" for code, entry in sorted(told.items())]
-    for code, entry in sorted(told.items()):
+    lines += [f"- [{code}](#{code}): {entry['title']}" for code, entry in sorted(entries.items())]
+    for code, entry in sorted(entries.items()):
         lines += ["", f"## {code}", "", f"**{entry['title']}.** {entry['explanation']}"]
         lines += ["", f"What to do: {entry['remedy']}", ""]
         lines += [_row(["target", "operators", "severity", "Unity's console", "source"]), _row(["---"] * 5)]
@@ -158,7 +163,7 @@ PAGES = {"targets.md": targets_page, "findings.md": findings_page}
 
 
 def write_pages(folder: Path) -> list[Path]:
-    """Write the pages into a folder; the paths."""
+    """Write the pages into a folder; returns their paths."""
     paths = []
     for name, page in PAGES.items():
         path = folder / name

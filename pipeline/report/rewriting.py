@@ -1,4 +1,4 @@
-"""What the rewrites did, for people: `pipeline convert --explain`."""
+"""Render what the rewrites did as text (`pipeline convert --explain`)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _NAMES = 4
-"""Node names shown for one edit; the report has all."""
+"""Most node names shown per edit; the report has all of them."""
 
 
 def explanation(report: Mapping[str, Any]) -> list[str]:
-    """Lines: nodes per operator before and after, the edits by rewrite, what is refused, and the checks."""
+    """Lines of text: nodes per operator before and after, edits by rewrite, refusals, and checks."""
     return [*_operators(report), "", *_edits(report), *_refusals(report), *_checks(report)]
 
 
@@ -21,8 +21,8 @@ def _operators(report: Mapping[str, Any]) -> Iterator[str]:
     width = max(map(len, ("operator", *names)))
     yield f"  {'operator':<{width}}  before   after"
     for name in names:
-        was, now = (str(held.get(name, "-")) for held in counts)
-        yield f"  {name:<{width}}  {was:>6}  {now:>6}"
+        count_before, count_after = (str(operators.get(name, "-")) for operators in counts)
+        yield f"  {name:<{width}}  {count_before:>6}  {count_after:>6}"
     yield f"  {'all':<{width}}  {sum(counts[0].values()):>6}  {sum(counts[1].values()):>6}"
     yield f"  {'opset':<{width}}  {before['opset']:>6}  {after['opset']:>6}"
 

@@ -1,7 +1,7 @@
-"""Verdicts as SARIF 2.1.0, for code scanning and editors.
+"""Render verdicts as SARIF 2.1.0, for code scanning and editors.
 
-Facts from the OASIS standard (sarif-v2.1.0-errata01) and from GitHub's "SARIF support for code scanning", which
-wants a relative URI and a start line in every location and knows a result again by its partial fingerprints.
+Sources: the OASIS standard (sarif-v2.1.0-errata01), and GitHub's "SARIF support for code scanning", which requires
+a relative URI and a start line in every location, and matches results between runs by their partial fingerprints.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ LEVELS = {
     Severity.NOTE: "note",
 }
 FINGERPRINT = "pipelineFinding/v1"
-"""Of code, target, file, operator, node and attribute or input; not of reasons, which may be reworded."""
+"""Name of the fingerprint: a hash of code, target, file, operator, node and attribute or input. Reasons are not
+included, because they may be reworded."""
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
 def render_sarif(result: Validation, *, folder: Path | None = None) -> str:
-    """One run with a result per finding. URIs are relative to `folder` (the current one) for files inside it.
+    """One SARIF run with one result per finding. URIs of files in `folder` (default: the current one) are
+    relative.
 
-    A node that carries the user's Python line has it as its location where `folder` holds that file, else as a
-    related location; the model is then the other one of the two.
+    Where the user's Python line of a node is known, it is the location if that file is in `folder`, and a related
+    location otherwise; the model file is the other one of the two.
     """
     folder = (folder or Path.cwd()).resolve()
     codes = sorted({f.code for verdict in result.verdicts for f in verdict.findings})
@@ -66,33 +68,33 @@ def render_sarif(result: Validation, *, folder: Path | None = None) -> str:
 def _rule(code: str, result: Validation) -> dict[str, Any]:
     from pipeline.validation import codes
 
-    told = codes()[code]
+    entry = codes()[code]
     worst = min(
         (f.severity for verdict in result.verdicts for f in verdict.findings if f.code == code),
         key=lambda severity: severity.rank,
     )
-    remedy = sentence(told["remedy"])
+    remedy = sentence(entry["remedy"])
     return {
         "id": code,
         "name": "".join(part.capitalize() for part in code.split("-")),
-        "shortDescription": {"text": sentence(told["title"])},
-        "fullDescription": {"text": sentence(told["explanation"])},
+        "shortDescription": {"text": sentence(entry["title"])},
+        "fullDescription": {"text": sentence(entry["explanation"])},
         "help": {
-            "text": f"{sentence(told['explanation'])}\n\nWhat to do: {remedy}",
-            "markdown": f"{sentence(told['explanation'])}\n\n**What to do:** {remedy}",
+            "text": f"{sentence(entry['explanation'])}\n\nWhat to do: {remedy}",
+            "markdown": f"{sentence(entry['explanation'])}\n\n**What to do:** {remedy}",
         },
         "defaultConfiguration": {"level": LEVELS[worst]},
     }
 
 
 def _result(finding: Finding, verdict: Verdict, rule: int, folder: Path, seen: Counter[str]) -> dict[str, Any]:
-    told = [f"{finding.target}: {finding.operator} {finding.node}".rstrip(), sentence(finding.reason)]
+    sentences = [f"{finding.target}: {finding.operator} {finding.node}".rstrip(), sentence(finding.reason)]
     if finding.console:
-        told.append(f'Unity says: "{finding.console}"')
+        sentences.append(f'Unity says: "{finding.console}"')
     line = verdict.lines.get(finding.node)
     if line is not None:
-        told.append(f"Made by {line}.")
-    told.append(f"Fix: {finding.fix}")
+        sentences.append(f"Created by {line}.")
+    sentences.append(f"Fix: {finding.fix}")
     model: dict[str, Any] = {"physicalLocation": _physical(_uri(verdict.file, folder), 1)}
     python = None
     if line is not None:
@@ -105,11 +107,11 @@ def _result(finding: Finding, verdict: Verdict, rule: int, folder: Path, seen: C
             model, python = python, model | {"message": {"text": f"the model: {verdict.name}"}}
     if finding.node:
         model["logicalLocations"] = [{"name": finding.node, "kind": "node", "fullyQualifiedName": finding.node}]
-    made: dict[str, Any] = {
+    result: dict[str, Any] = {
         "ruleId": finding.code,
         "ruleIndex": rule,
         "level": LEVELS[finding.severity],
-        "message": {"text": " ".join(told)},
+        "message": {"text": " ".join(sentences)},
         "locations": [model],
         "partialFingerprints": {FINGERPRINT: _fingerprint(finding, verdict, folder, seen)},
         "properties": {
@@ -122,11 +124,11 @@ def _result(finding: Finding, verdict: Verdict, rule: int, folder: Path, seen: C
         },
     }
     if python is not None:
-        made["relatedLocations"] = [python | {"id": 0}]
+        result["relatedLocations"] = [python | {"id": 0}]
     waiver = verdict.waivers.get(finding)
     if waiver is not None:
-        made["suppressions"] = [{"kind": "external", "justification": waiver.reason}]
-    return made
+        result["suppressions"] = [{"kind": "external", "justification": waiver.reason}]
+    return result
 
 
 def _fingerprint(finding: Finding, verdict: Verdict, folder: Path, seen: Counter[str]) -> str:
@@ -138,9 +140,9 @@ def _fingerprint(finding: Finding, verdict: Verdict, folder: Path, seen: Counter
         finding.node,
         finding.where,
     )
-    made = hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:32]
-    seen[made] += 1
-    return f"{made}:{seen[made]}"
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:32]
+    seen[digest] += 1
+    return f"{digest}:{seen[digest]}"
 
 
 def _physical(uri: str, line: int) -> dict[str, Any]:
@@ -148,7 +150,7 @@ def _physical(uri: str, line: int) -> dict[str, Any]:
 
 
 def _uri(path: Path, folder: Path) -> str:
-    """Relative to the folder for a file inside it, else absolute."""
+    """The URI of a file: relative to `folder` for a file inside it, else absolute."""
     whole = path if path.is_absolute() else folder / path
     for candidate in (whole, whole.resolve()):
         if candidate.is_relative_to(folder) and ".." not in candidate.parts:
@@ -157,7 +159,7 @@ def _uri(path: Path, folder: Path) -> str:
 
 
 def _foreign(file: str) -> str:
-    """A URI for a path that the exporter wrote on some machine."""
+    """The URI of a path on the machine where the model was exported."""
     if "\\" in file or file[1:2] == ":":
         path = PureWindowsPath(file)
         return path.as_uri() if path.is_absolute() else quote(path.as_posix())
@@ -165,13 +167,13 @@ def _foreign(file: str) -> str:
 
 
 def _invocation(result: Validation, folder: Path) -> dict[str, Any]:
-    made: dict[str, Any] = {
+    invocation: dict[str, Any] = {
         "executionSuccessful": result.exit_code != 2,
         "exitCode": result.exit_code,
     }
     errors = [(v, v.error) for v in result.verdicts if v.error is not None]
     if errors:
-        made["toolExecutionNotifications"] = [
+        invocation["toolExecutionNotifications"] = [
             {
                 "level": "error",
                 "message": {"text": str(error)},
@@ -181,8 +183,8 @@ def _invocation(result: Validation, folder: Path) -> dict[str, Any]:
             for verdict, error in errors
         ]
     if result.unused:
-        made["toolConfigurationNotifications"] = [_unused(waiver) for waiver in result.unused]
-    return made
+        invocation["toolConfigurationNotifications"] = [_unused(waiver) for waiver in result.unused]
+    return invocation
 
 
 def _unused(waiver: Waiver) -> dict[str, Any]:

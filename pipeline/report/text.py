@@ -1,4 +1,4 @@
-"""Verdicts as text for people: findings grouped by code and operator, and a matrix of files and targets."""
+"""Render verdicts as text: findings grouped by code and operator, and a matrix of files and targets."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ COLOURS = {
 _CELLS = {"fails": "fails", "wrong": "computes wrong", "warns": "right, warns", "right": "right"}
 _CELL_COLOURS = {"fails": "red", "wrong": "magenta", "warns": "yellow", "right": "green", "unreadable": "red"}
 NAME = 80
-"""Longest name of a node that is shown in full; some exporters make names of thousands of characters."""
+"""Most characters of a node's name that are shown: some exporters write names of thousands of characters."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Findings of one file that say the same of several nodes or targets; the first one speaks for them."""
+    """Findings of one file with the same code and operator, on several nodes or targets; the first is shown."""
 
     findings: tuple[Finding, ...]
     waived: str = ""
@@ -42,23 +42,23 @@ class Group:
 
     @property
     def more(self) -> int:
-        """Nodes besides the first one's."""
+        """The number of further nodes."""
         return len({f.node for f in self.findings}) - 1
 
     @property
     def place(self) -> str:
-        """Operator, node and attribute or input of the first finding, and how many nodes there are besides."""
+        """Operator, node, and attribute or input of the first finding, and the number of further nodes."""
         parts = (shown(self.first.operator), shown(self.first.node), shown(self.first.where))
         place = " ".join(part for part in parts if part)
         return f"{place} and {self.more} more" if self.more else place
 
 
-def groups(verdicts: Iterable[Verdict], *, apart: bool = False) -> list[Group]:
+def groups(verdicts: Iterable[Verdict], *, separate: bool = False) -> list[Group]:
     """The findings of one file for all targets, grouped by severity, code and operator, worst first.
 
-    `apart` keeps every finding of every node in a group of its own; targets are still taken together.
+    With `separate`, each finding of each node is a group; only targets are combined.
     """
-    held: dict[tuple[object, ...], list[Finding]] = {}
+    grouped: dict[tuple[object, ...], list[Finding]] = {}
     waived: dict[tuple[object, ...], str] = {}
     lines: dict[str, PythonLine] = {}
     for verdict in verdicts:
@@ -66,43 +66,43 @@ def groups(verdicts: Iterable[Verdict], *, apart: bool = False) -> list[Group]:
         for finding in verdict.findings:
             waiver = verdict.waivers.get(finding)
             key: tuple[object, ...] = (finding.severity, finding.code, finding.operator, waiver)
-            if apart:
+            if separate:
                 key += (finding.node, finding.where)
-            held.setdefault(key, []).append(finding)
+            grouped.setdefault(key, []).append(finding)
             waived[key] = waiver.reason if waiver is not None else ""
-    made = [Group(tuple(found), waived[key], lines.get(found[0].node)) for key, found in held.items()]
-    return sorted(made, key=lambda group: group.first.severity.rank)
+    result = [Group(tuple(found), waived[key], lines.get(found[0].node)) for key, found in grouped.items()]
+    return sorted(result, key=lambda group: group.first.severity.rank)
 
 
 def shown(name: str, limit: int = NAME) -> str:
-    """A name as a terminal may show it: control characters escaped, the middle of a long one left out."""
+    """A name for the terminal: control characters escaped, and the middle of a long name left out."""
     return plain(name, limit)
 
 
 def render_text(result: Validation, *, verbosity: int = 0) -> str:
-    """The findings of all files, coloured by severity (the caller strips colours where they are not wanted).
+    """The findings of all files, coloured by severity (the caller strips unwanted colours).
 
-    At verbosity 0 equal findings are grouped and notes left out; from 1 on every finding is shown, with its
-    source; below 0 only those that fail.
+    At verbosity 0, findings are grouped and notes left out; above 0, every finding is shown with its source; below
+    0, only findings that fail.
     """
     lines: list[str] = []
     several = len(result.targets) > 1
     for verdicts in result.by_file().values():
         found = [
             line
-            for group in groups(verdicts, apart=verbosity > 0)
+            for group in groups(verdicts, separate=verbosity > 0)
             if _wanted(group, result, verbosity)
             for line in _group(group, several=several, full=verbosity > 0)
         ]
         if verbosity > 0:
-            found += [told for verdict in verdicts if (told := _layers(verdict, several=several))]
+            found += [text for verdict in verdicts if (text := _layers(verdict, several=several))]
         if found:
             lines += [styled(shown(verdicts[0].name, 300), bold=True), *found, ""]
     return joined(lines)
 
 
 def _layers(verdict: Verdict, *, several: bool) -> str:
-    """How many layers Unity makes of a file; "" where that is not counted."""
+    """The number of layers that Unity makes of a file, as text; "" where it is not known."""
     if verdict.layers is None:
         return ""
     counted = f"{verdict.layers['imported']} when it is imported, {verdict.layers['optimised']} when it runs"
@@ -122,7 +122,7 @@ def _group(group: Group, *, several: bool, full: bool) -> Iterator[str]:
     targets = f" ({', '.join(group.targets)})" if several else ""
     yield f"  {head} [{first.code}] {group.place or 'the graph'}{targets}"
     yield f"    {sentence(shown(first.reason, limit))}"
-    told = {
+    details = {
         "Unity": shown(first.console, limit),
         "Python": shown(str(group.line), limit) if group.line else "",
         "Workers": ", ".join(first.backends),
@@ -130,7 +130,7 @@ def _group(group: Group, *, several: bool, full: bool) -> Iterator[str]:
         "Waived": shown(group.waived, limit),
         "Source": first.source if full else "",
     }
-    for name, text in told.items():
+    for name, text in details.items():
         if text:
             yield f"    {styled(f'{name}:'.ljust(8), dim=True)} {text}"
 
@@ -141,18 +141,18 @@ def sentence(text: str) -> str:
 
 
 def hidden_notes(result: Validation) -> int:
-    """How many notes `render_text` leaves out at verbosity 0."""
+    """The number of notes that `render_text` leaves out at verbosity 0."""
     if result.fail_on is Severity.NOTE:
         return 0
     return sum(verdict.counts.get(Severity.NOTE, 0) for verdict in result.verdicts)
 
 
 def render_summary(result: Validation) -> str:
-    """A line for one file and one target, otherwise a matrix: files down, targets across."""
+    """One line for one file and one target, otherwise a matrix with a row per file and a column per target."""
     if len(result.verdicts) == 1:
         (verdict,) = result.verdicts
-        told = f" for {verdict.target}" if verdict.target else ""
-        return f"{styled(shown(verdict.name, 300), bold=True)}{told}: {verdict.summary}"
+        for_target = f" for {verdict.target}" if verdict.target else ""
+        return f"{styled(shown(verdict.name, 300), bold=True)}{for_target}: {verdict.summary}"
     rows = result.by_file()
     left = max(len(shown(verdicts[0].name, 60)) for verdicts in rows.values())
     cells = {(v.file, v.target): _cell(v, result) for v in result.verdicts}
@@ -192,5 +192,5 @@ def _cell(verdict: Verdict, result: Validation) -> str:
 
 
 def advice_sentence(advice: Mapping[str, Any]) -> str:
-    """Which target is recommended for a network and why (`pipeline.cost.advice`), in one line."""
+    """The recommended target for a network and the reasons (`pipeline.cost.advice`), in one line."""
     return " ".join([f"Recommended: --target {advice['recommended']}.", *advice["reasons"]])

@@ -1,1 +1,1 @@
-"""What every room uses: errors, files, identifiers, memory, quiet output, resources, the version."""
+"""Shared helpers: errors, files, identifiers, limits of memory and time, plain text, resources, the version."""

@@ -1,4 +1,4 @@
-"""Tells the user, before it happens, that code from outside will run."""
+"""Announces to the user that code from outside (their own Python module) is about to run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _listener: Callable[[str], None] | None = None
 
 
 def listen(listener: Callable[[str], None]) -> None:
-    """Have `listener` called with each sentence; the command line prints on stderr, also with --quiet."""
+    """Register the function that gets each announcement; the command line prints them on stderr, also with -q."""
     global _listener
     _listener = listener
 
 
 def announce(text: str) -> None:
-    """Pass a sentence to the listener. Without a command line there is none: the caller chose it in Python."""
+    """Pass a sentence to the listener. Used as a library there is none: the caller chose to run the module."""
     if _listener is not None:
         _listener(text)

@@ -1,3 +1,3 @@
-"""What every reader of pipeline.toml knows: the sections that it may have."""
+"""The sections that pipeline.toml may have, for every reader of the file."""
 
 SECTIONS = ("build-unity", "models", "validate")

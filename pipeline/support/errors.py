@@ -1,8 +1,8 @@
 """The exceptions for everything that the user can fix.
 
-Every error has a stable `code` (kebab-case, listed in docs/errors.md), names its `subject` (the file, node
-or option that it is about) and carries the `remedy`. The command line prints it as one line and exits with
-`exit_code`: 2 for bad input, 1 for a failed proof. Anything else that escapes is a bug of this tool.
+Every error has a stable `code` (kebab-case, listed in docs/errors.md), a `subject` (the file, node or option that
+it is about) and a `remedy`. The command line prints it as one line and exits with `exit_code`: 2 for bad input, 1
+for a failed proof. Any other exception that reaches the command line is a bug of this tool.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pipeline.support.plain_text import plain
 
 
 class PipelineError(Exception):
-    """Bad input, options or surroundings: something that the user can fix. Exit code 2."""
+    """Bad input, options or environment: something that the user can fix. Exit code 2."""
 
     exit_code = 2
 
@@ -45,18 +45,18 @@ class PipelineError(Exception):
         }
 
 
-def _again(kind: type[PipelineError], held: dict[str, Any], args: tuple[Any, ...]) -> PipelineError:
-    """An error that crossed from one process to another."""
-    made = kind.__new__(kind, *args)
-    made.__dict__.update(held)
-    made.args = args
-    return made
+def _again(kind: type[PipelineError], attributes: dict[str, Any], args: tuple[Any, ...]) -> PipelineError:
+    """Restore an error from its pickle, so that it can cross from one process to another."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    error.args = args
+    return error
 
 
 class ProofFailed(PipelineError):
-    """The built graph does not compute what the source network computes, or breaks a rule. Exit code 1.
+    """The built graph does not compute what the source network computes, or violates a rule. Exit code 1.
 
-    `report` holds what was found up to there, as `BuildResult.report` would.
+    `report` has the facts found so far, in the form of `BuildResult.report`.
     """
 
     exit_code = 1
@@ -84,11 +84,11 @@ class MissingDependency(PipelineError):
 
 
 class LimitReached(BaseException):
-    """A network from a file needs more memory or time than it may have: ends the command, exit code 2.
+    """A network from a file needs more memory or time than the limits allow; ends the command with exit code 2.
 
-    Not an Exception, for the reason for which KeyboardInterrupt is none: code that tries whether a network runs at
-    a size catches whatever that raises, and must not try the next size. The command line, and
-    `untrusted.on_a_file` around the public functions, raise the `error` in its place.
+    It is not an Exception, for the same reason as KeyboardInterrupt: code that tries whether a network runs at
+    some size catches every Exception, and must not go on to the next size. The command line, and
+    `untrusted.on_a_file` around the public functions, raise `error` in its place.
     """
 
     def __init__(self, error: PipelineError) -> None:

@@ -1,4 +1,4 @@
-"""Single files: found with a plain word where that fails, written whole or not at all."""
+"""Single files: open them with clear errors, and write them atomically."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pipeline.support.errors import PipelineError
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Replace or make the file at `path` in one rename; missing folders are made.
+    """Create or replace the file at `path` atomically; missing folders are created.
 
-    Raises PipelineError `destination-is-folder`, `disk-full` or `destination-not-writable`, with whatever was
-    at `path` untouched.
+    Raises PipelineError `destination-is-folder`, `disk-full` or `destination-not-writable`; the old file at `path`
+    is then unchanged.
     """
     if path.is_dir():
         raise _is_folder(path)
@@ -52,7 +52,7 @@ def _not_written(path: Path, error: OSError) -> PipelineError:
 
 
 def check_writable(path: Path) -> None:
-    """Whether a file can be made or replaced at `path`, before the work whose result it is; nothing stays behind.
+    """Check before long work that its result can be written to `path`. Leaves no file behind.
 
     Raises PipelineError `destination-is-folder`, `destination-not-writable` or `disk-full`.
     """
@@ -70,14 +70,14 @@ def check_writable(path: Path) -> None:
 
 
 def check_absent(path: Path, force: bool) -> None:
-    """Whether a result may be written to `path`, before the work; with `force`, whatever file is there.
+    """Check before long work that no file would be overwritten at `path`, unless `force` is given.
 
     Raises PipelineError `file-exists`, and what `check_writable` raises.
     """
     if path.is_file() and not force:
         raise PipelineError(
             "file-exists",
-            "there is a file of that name",
+            "a file of that name exists",
             subject=str(path),
             remedy="Use --force to replace it, or --output for another name.",
         )
@@ -85,7 +85,7 @@ def check_absent(path: Path, force: bool) -> None:
 
 
 def write_new(path: Path, content: bytes, force: bool) -> None:
-    """Make a file that is not there yet, or has the same bytes; with `force`, whatever is there.
+    """Write a file that does not exist yet or has the same content; with `force`, replace any file.
 
     Raises PipelineError `file-exists`, and what `write_file` raises.
     """
@@ -106,7 +106,7 @@ def _umask() -> int:
 
 
 def existing_file(source: str | Path) -> Path:
-    """`source` as a path to a file that can be read.
+    """`source` as a Path, after checking that it is a readable file.
 
     Raises PipelineError `file-not-found`, `is-a-directory` or `unreadable-file`.
     """

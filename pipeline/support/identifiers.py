@@ -1,4 +1,4 @@
-"""Names for what is made from a source file."""
+"""Identifiers (C# class and folder names) for the output built from a source file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.support.errors import PipelineError
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
 MAX_LENGTH = 60
-"""Longer names make paths that Windows refuses inside a Unity project."""
+"""Most characters of a name: longer ones lead to paths that Windows refuses inside a Unity project."""
 
 
 def identifier(stem: str) -> str:
@@ -22,7 +22,10 @@ def identifier(stem: str) -> str:
 
 
 def checked(name: str) -> str:
-    """`name` when it can be a C# identifier and a folder everywhere, else PipelineError `bad-name`."""
+    """`name` with an upper-case first letter, if it is valid as a C# identifier and as a folder name.
+
+    Raises PipelineError `bad-name`.
+    """
     if not _IDENTIFIER.match(name) or len(name) > MAX_LENGTH:
         raise PipelineError(
             "bad-name",

@@ -1,4 +1,4 @@
-"""Names of files inside a folder: the one guard that every writer asks, whoever made the names.
+"""Check that relative paths stay inside their folder on every system: used by every writer, for all names.
 
 check_inside("StyleTransfer/Models/Mosaic/Mosaic.onnx")       # or PipelineError `unsafe-path`
 """
@@ -13,12 +13,12 @@ from pipeline.support.errors import PipelineError
 _DEVICES = re.compile(
     r"(?i:con|prn|aux|nul|conin\$|conout\$|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])"
 )
-"""Names that are devices on Windows, whatever follows the first dot (learn.microsoft.com, Naming Files)."""
+"""Device names on Windows, with any extension (learn.microsoft.com, Naming Files)."""
 _FORBIDDEN = re.compile(r'[\\:*?"<>|]')
 
 
-def problem_of(path: str) -> str:
-    """Why a path may leave the folder that it is relative to, or be another file elsewhere; "" where it cannot."""
+def path_problem(path: str) -> str:
+    """Why a relative path could leave its folder or mean another file on some system; "" if it is safe."""
     if not path or len(path) > 1000:
         return "it is empty or too long"
     if not path.isprintable() or _FORBIDDEN.search(path):
@@ -34,12 +34,12 @@ def problem_of(path: str) -> str:
 
 
 def check_inside(path: str) -> str:
-    """The path itself, relative and with slashes, if it stays in its folder on every system.
+    """The path itself, which is relative and has forward slashes, if it stays inside its folder on every system.
 
     Raises PipelineError `unsafe-path` for absolute paths, drive letters, backslashes, `.` and `..`, control
-    characters and the names of devices. Links are for who opens the path to look at.
+    characters and device names. It does not look for symbolic links: whoever opens the path must.
     """
-    if problem := problem_of(path):
+    if problem := path_problem(path):
         raise PipelineError(
             "unsafe-path",
             f"this file name is not allowed: {problem}",
@@ -50,7 +50,10 @@ def check_inside(path: str) -> str:
 
 
 def check_all_inside(paths: Iterable[str], root: str) -> None:
-    """The same for several: each in the folder `root`, or its meta file, and no two that are one on Windows."""
+    """`check_inside` for several paths, which must be in the folder `root` or be its .meta file.
+
+    Raises PipelineError `unsafe-path` also for two paths that differ only in case.
+    """
     seen: dict[str, str] = {}
     for path in paths:
         check_inside(path)

@@ -1,10 +1,10 @@
-"""How much memory and time a file from somewhere else may cost, and how a user raises that.
+"""Limits of memory and time for work on untrusted files, and the variables that raise them.
 
     PIPELINE_MEMORY_LIMIT=16G pipeline inspect large.pth
     PIPELINE_TIME_LIMIT=3600 pipeline build-unity slow.onnx
 
-Both are environment variables, because a limit belongs to the machine and not to a network. Every error that a
-limit causes names the limit, its value and the variable.
+Both are environment variables, because a limit belongs to the machine, not to a network. Every error that a limit
+causes names the limit, its value and the variable.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ TIME = "PIPELINE_TIME_LIMIT"
 
 DEFAULT_SECONDS = 600.0
 LEAST_ADDRESS_SPACE = 1 << 30
-"""Bytes of address space that torch, ONNX Runtime and what they load take (torch 2.13 on Linux: 0.9 GiB)."""
+"""Bytes of address space that torch, ONNX Runtime and their libraries need (torch 2.13 on Linux: 0.9 GiB)."""
 LEAST_LIGHT = 160 << 20
-"""The same for numpy, onnx and their libraries."""
+"""Bytes of address space that numpy, onnx and their libraries need."""
 FALLBACK_MEMORY = 8 << 30
-"""Where the system does not tell how much memory is free."""
+"""Memory limit in bytes on systems where the free memory is not known."""
 RUN_SECONDS = 30.0
 """Seconds for one run of a network whose cost cannot be estimated, where PIPELINE_TIME_LIMIT is not set."""
 RUN_MEMORY = 4 << 30
@@ -36,7 +36,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def declared_memory() -> int | None:
-    """What PIPELINE_MEMORY_LIMIT says in bytes, None where it is not set. Raises PipelineError `bad-limit`."""
+    """PIPELINE_MEMORY_LIMIT in bytes; None where it is not set. Raises PipelineError `bad-limit`."""
     text = os.environ.get(MEMORY, "").strip()
     if not text:
         return None
@@ -47,7 +47,7 @@ def declared_memory() -> int | None:
 
 
 def memory_limit() -> int:
-    """Bytes that what comes from one file may take: the declared limit, else three quarters of what is free."""
+    """Bytes that the content of one file may take: the declared limit, else three quarters of the free memory."""
     declared = declared_memory()
     if declared is not None:
         return declared
@@ -66,7 +66,8 @@ def time_limit() -> float:
 
 
 def run_memory() -> int:
-    """Bytes that running a network from a file may take: the declared limit, else 4 GiB or what is free."""
+    """Bytes that running a network from a file may take: the declared limit, else `memory_limit`, at most 4
+    GiB."""
     declared = declared_memory()
     return min(RUN_MEMORY, memory_limit()) if declared is None else declared
 
@@ -77,9 +78,9 @@ def run_seconds() -> float:
 
 
 def too_much_memory(what: str, needed: str, limit: int) -> LimitReached:
-    """The stop for work that would take more memory than the limit.
+    """The LimitReached for work that would take more memory than `limit` bytes.
 
-    `needed` says how much, as "13.4 GiB (why)" or "more than the limit".
+    `what` is the work, and `needed` the amount: "13.4 GiB (why)" or "more than the limit".
     """
     known = re.match(r"([\d.,]+) GiB", needed)
     least = float(known[1].replace(",", "")) if known else 0.0
@@ -93,28 +94,28 @@ def too_much_memory(what: str, needed: str, limit: int) -> LimitReached:
 
 
 def amount(size: int) -> str:
-    """Bytes for people: MiB below one GiB."""
+    """A number of bytes for people, in MiB or GiB."""
     return f"{size / (1 << 30):,.1f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):,.1f} MiB"
 
 
 def require_address_space(light: bool) -> None:
-    """Raise PipelineError `out-of-memory` where a limit on address space leaves no room for the libraries.
+    """Raise PipelineError `out-of-memory` where a limit on address space is too low for the libraries.
 
-    Libraries of C end the whole process, each in its own way, where they get no memory while they are loaded.
-    `light` commands load numpy and protobuf, the others torch and ONNX Runtime too.
+    C libraries that get no memory while they load end the whole process without a clear message. `light` commands
+    load only numpy and protobuf, the others also torch and ONNX Runtime.
     """
     left, least = _own_limit(), LEAST_LIGHT if light else LEAST_ADDRESS_SPACE
     if left is not None and left < least:
         raise PipelineError(
             "out-of-memory",
-            f"this process may take {amount(max(left, 0))} more of address space, and the libraries that it loads "
-            f"take {amount(least)}",
-            remedy=f"Raise that limit (ulimit -v); what networks may take, {MEMORY} limits.",
+            f"this process may use only {amount(max(left, 0))} more address space, but the libraries need "
+            f"{amount(least)}",
+            remedy=f"Raise that limit (ulimit -v); to limit the memory of networks, set {MEMORY}.",
         )
 
 
 def too_much_time(what: str, limit: float) -> LimitReached:
-    """The stop for work that took, or would take, longer than the limit."""
+    """The LimitReached for work that took, or would take, longer than `limit` seconds."""
     enough = max(3600, math.ceil(4 * limit))
     error = PipelineError(
         "time-limit",
@@ -125,7 +126,7 @@ def too_much_time(what: str, limit: float) -> LimitReached:
 
 
 def available_memory() -> int | None:
-    """Bytes that this process can still get, as far as the system tells (free memory, cgroup, ulimit)."""
+    """Bytes that this process can still allocate (free memory, cgroup, ulimit); None where that is not known."""
     found = [size for size in (_free(), _cgroup(), _own_limit()) if size is not None]
     return max(min(found), 0) if found else None
 
@@ -163,7 +164,7 @@ def _own_limit() -> int | None:
 
 
 def address_space() -> int:
-    """Bytes of address space that this process has taken; 0 where the system does not tell."""
+    """Bytes of address space that this process uses; 0 where that is not known."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError, AttributeError):

@@ -1,4 +1,4 @@
-"""Gives freed memory back to the system, and spares the garbage collector what stays anyway."""
+"""Return freed memory to the system, and tune the garbage collector for graphs of many nodes."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ import sys
 
 _own_process = False
 _COLLECTED = (100_000, 20, 50)
-"""Objects made, and collections of the younger generation, between collections: a graph of many nodes is millions
-of objects that stay, and what is dropped between two steps is collected by `give_back`."""
+"""Thresholds for gc.set_threshold: a large graph is millions of long-lived objects, so collections are rare;
+garbage between two steps is collected by `release_memory`."""
 
 
 def own_process() -> None:
-    """Say that this process runs a command and nothing else, so that its collector is ours to set."""
+    """Declare that this process only runs a command of this tool, so that the garbage collector may be tuned."""
     global _own_process
     _own_process = True
     gc.set_threshold(*_COLLECTED)
 
 
 def is_own_process() -> bool:
-    """Whether this process runs a command of ours and nothing else."""
+    """Whether this process only runs a command of this tool."""
     return _own_process
 
 
-def keep_what_is_loaded() -> None:
-    """Count what is loaded now (torch has a million objects) as staying: a collection then takes milliseconds
-    instead of 80. Does nothing in somebody else's process."""
+def freeze_loaded_objects() -> None:
+    """Exclude all objects that exist now (torch has a million) from garbage collection, which becomes much faster.
+
+    Does nothing where this package is used as a library.
+    """
     if _own_process:
         gc.freeze()
 
 
-def give_back() -> None:
-    """Collect garbage and, with glibc, return free pages: weights pass through many short-lived copies here, and
-    the next step would otherwise be counted on top of them. Does nothing elsewhere."""
+def release_memory() -> None:
+    """Collect garbage and, with glibc, return free pages to the system: rewriting makes many short-lived copies of
+    the weights, which would add to the memory of the next step."""
     gc.collect()
     if sys.platform == "linux":
         import ctypes

@@ -1,4 +1,4 @@
-"""JSON and TOML from files that anybody may have written: whatever is wrong with the text is a ValueError."""
+"""Parse JSON and TOML from untrusted files: every fault of the text is a ValueError."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 _LARGEST = 1 << 20
 _DOTS = 1000
-"""In a line of TOML: a dotted key takes tomllib a time that grows with the square of its parts."""
+"""Most dots in a line of TOML: tomllib needs quadratic time for a dotted key."""
 
 
 def from_json(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError for what is not JSON, and for what is nested too deep."""
+    """Parse a JSON text. Raises ValueError for invalid or too deeply nested JSON."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -20,7 +20,7 @@ def from_json(text: str | bytes) -> Any:
 
 
 def toml_file(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file of at most 1 MiB. Raises FileNotFoundError, and ValueError for everything else."""
+    """Parse a TOML file of at most 1 MiB. Raises FileNotFoundError, and ValueError for every other fault."""
     if not path.exists():
         raise FileNotFoundError(path)
     if not path.is_file():
@@ -36,7 +36,7 @@ def toml_file(path: Path) -> dict[str, Any]:
 
 
 def from_toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises ValueError for what is not TOML, and for what is nested too deep."""
+    """Parse a TOML text. Raises ValueError for invalid or too deeply nested TOML."""
     import tomllib
 
     lines = text.splitlines()

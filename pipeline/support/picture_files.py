@@ -1,4 +1,4 @@
-"""Picture files: which there are, and reading one."""
+"""Find and read picture files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from pipeline.support.errors import PipelineError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga", ".tif", ".tiff")
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TGA", "TIFF")
-"""What may be in a file, whatever its name says: Pillow gives PostScript to Ghostscript, which runs it."""
+"""Formats that are read, whatever the file's name says: Pillow would pass PostScript to Ghostscript, which runs
+it."""
 
 MOST_STILLS = 200
-"""Frames of a video that count as pictures to learn from."""
+"""Most frames of a video that are used as training pictures."""
 
 
 def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[Path]:
-    """The picture files among `paths` and inside the folders among them, sorted, without those of `exclude`.
+    """The picture files among `paths` and in the folders among them, without those in `exclude`.
 
-    Of a video among `paths`, frames from all of it (`MOST_STILLS`). Raises PipelineError: file-not-found,
-    no-pictures, and for videos bad-video and MissingDependency.
+    A folder's files are sorted. A video becomes `MOST_STILLS` frames at equal distances. Raises PipelineError:
+    file-not-found, no-pictures, and for videos bad-video and MissingDependency.
     """
     from pipeline.support import video
 
@@ -52,22 +53,22 @@ def picture_files(paths: Iterable[Path], exclude: Iterable[Path] = ()) -> list[P
 
 
 def check_picture(file: Path) -> tuple[int, int]:
-    """(width, height) of a picture file that `open_picture` can read to its end.
+    """Check that `open_picture` can read a picture file; returns (width, height).
 
-    Raises PipelineError `file-not-found`, `bad-picture`.
-    Every byte is decoded, as only that finds a file that is cut off; of JPEG at an eighth of the size.
+    The whole file is decoded, because only that finds truncated files; a JPEG at an eighth of its size. Raises
+    PipelineError `file-not-found`, `bad-picture`.
     """
     try:
-        with _opened(file) as opened:
-            size = opened.size
-            opened.getexif()
-            opened.draft("RGB", (size[0] // 8, size[1] // 8))
-            opened.load()
-            _check_mode(opened)
+        with _opened(file) as picture:
+            size = picture.size
+            picture.getexif()
+            picture.draft("RGB", (size[0] // 8, size[1] // 8))
+            picture.load()
+            _check_mode(picture)
             return size
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's readers stumble over damaged files in many ways
+    except Exception as error:  # Pillow raises many kinds of exceptions for damaged files
         raise unreadable(file, error) from error
 
 
@@ -83,10 +84,11 @@ def _check_mode(picture: Image.Image) -> None:
 
 
 def open_picture(file: Path) -> Image.Image:
-    """A picture file as 8-bit RGB, turned upright (EXIF). Raises PipelineError `bad-picture`.
+    """Read a picture file as 8-bit RGB, rotated as its EXIF data says.
 
-    Grey pictures of 16 bits, which Pillow's own conversion clips to white, are scaled: 65535 becomes 255. Pictures
-    of 32-bit integers or floats say nothing about what is white and are refused. Transparency is left out.
+    16-bit grey pictures, which Pillow's own conversion clips to white, are scaled: 65535 becomes 255. Pictures of
+    32-bit integers or floats are refused, because their value of white is not known. Transparency is ignored.
+    Raises PipelineError `file-not-found`, `bad-picture`.
     """
     try:
         with _opened(file) as opened:
@@ -95,12 +97,12 @@ def open_picture(file: Path) -> Image.Image:
                 levels = np.rint(np.asarray(picture).astype(np.float64) / 257).astype(np.uint8)
                 return Image.fromarray(levels).convert("RGB")
             _check_mode(picture)
-            if "transparency" in picture.info:  # a palette with alpha, of which Pillow warns otherwise
+            if "transparency" in picture.info:  # a palette with alpha: Pillow warns unless it becomes RGBA first
                 picture = picture.convert("RGBA")
             return picture.convert("RGB")
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's readers stumble over damaged files in many ways
+    except Exception as error:  # Pillow raises many kinds of exceptions for damaged files
         raise unreadable(file, error) from error
 
 

@@ -1,11 +1,11 @@
-"""The one way by which text reaches a terminal, a log or a report: it cannot break out of its line there.
+"""Make text safe to print on a terminal, in a log or in a report.
 
-Operator names, tensor names, producers, file names and the messages of libraries come from files that anybody may
-have made. A line break in them would start a line of its own (`::error ...` is a command to GitHub Actions), an
-ESC would command the terminal, a bidirectional override would show something other than what is there.
+Operator names, tensor names, producers, file names and libraries' messages come from untrusted files. A line break
+in them could start a CI command (`::error ...` for GitHub Actions), an ESC could control the terminal, and a
+bidirectional override could hide the real text.
 
-`plain` makes text harmless. `Console` and `validate` print only lines, each through `line`; colours are put in by
-`styled` with a mark that no file can know, and become escape sequences in `line`.
+`plain` escapes such characters. `Console` and `validate` print only single lines, each through `line`. `styled`
+marks colours with a random token that no file can know; `line` turns these marks into escape sequences.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 LONGEST = 2000
-"""Characters of one text that are shown; of longer ones the middle is left out."""
+"""Most characters of one text that are shown; the middle of a longer text is left out."""
 _MARK = f"\x1b<{secrets.token_hex(8)}>"
 _STYLE = re.compile(re.escape(_MARK) + r"([0-9;]*m)")
 _COMMAND = re.compile(r"^(\s*)(::|##)")
 _INNER_COMMAND = re.compile(r"##(?=\w*\[)")
-"""Azure DevOps (##vso[...]) and TeamCity (##teamcity[...]) look for commands within lines too."""
+"""Azure DevOps (##vso[...]) and TeamCity (##teamcity[...]) also find commands in the middle of a line."""
 
 
 def plain(text: object, limit: int = LONGEST) -> str:
     """`text` as one line of printable characters; all others become escapes (\\x1b, \\n).
 
-    At most `limit` characters of the text are shown; of a longer one the middle is left out.
+    The middle of a text of more than `limit` characters is left out.
     """
-    told = str(text)
-    if len(told) > limit:
-        told = f"{told[: limit // 2]}...{told[len(told) - limit // 2 + 3 :]}"
-    return told if told.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in told)
+    shown = str(text)
+    if len(shown) > limit:
+        shown = f"{shown[: limit // 2]}...{shown[len(shown) - limit // 2 + 3 :]}"
+    return shown if shown.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in shown)
 
 
 def _escaped(character: str) -> str:
@@ -41,17 +41,17 @@ def _escaped(character: str) -> str:
 
 
 def styled(text: object, **style: Any) -> str:
-    """Text in a colour or weight (`fg`, `bold`, `dim`, as click.style has them); the text itself is made plain."""
+    """`text` made plain, in a colour or weight (`fg`, `bold`, `dim` of click.style)."""
     import click
 
     return click.style(plain(text), **style).replace("\x1b[", _MARK)
 
 
 def line(text: str, *, colour: bool = False, commands: bool = False) -> str:
-    """One line as it may be printed, without its end: plain, but for the styles that `styled` put in.
+    """One printable line, without line end: plain text, except for the styles of `styled`.
 
-    What looks like a command to a CI system is broken by a space. With `commands` it may be a workflow command of
-    GitHub, which its maker has escaped.
+    A space breaks everything that a CI system would take as a command. With `commands`, the line may be a GitHub
+    workflow command, whose parts the caller has escaped.
     """
     parts = [part if at % 2 else plain(part) for at, part in enumerate(_STYLE.split(text))]
     if not commands:
@@ -66,35 +66,35 @@ def _broken(command: re.Match[str]) -> str:
 
 
 def joined(lines: Iterable[str]) -> str:
-    """Lines, each kept to one and made plain but for its styles, as one text of as many lines."""
+    """Join lines with line breaks; each is made plain first, except for its styles."""
     return "\n".join(
-        "".join(f"{_MARK}{part}" if at % 2 else plain(part) for at, part in enumerate(_STYLE.split(held)))
-        for held in lines
+        "".join(f"{_MARK}{part}" if at % 2 else plain(part) for at, part in enumerate(_STYLE.split(text)))
+        for text in lines
     )
 
 
 def unstyled(text: str) -> str:
-    """Text without the styles that `styled` put in."""
+    """Text without the styles of `styled`."""
     return _STYLE.sub("", text)
 
 
 def cleaned(value: Any) -> Any:
-    """Data with all its texts made plain, keys included: what reports are rendered from."""
+    """Data with all texts made plain, including keys; reports are rendered from it."""
     if isinstance(value, str):
         return plain(value, 10 * LONGEST)
     if isinstance(value, Mapping):
-        return {plain(key, LONGEST) if isinstance(key, str) else key: cleaned(held) for key, held in value.items()}
+        return {plain(key, LONGEST) if isinstance(key, str) else key: cleaned(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [cleaned(held) for held in value]
+        return [cleaned(item) for item in value]
     return value
 
 
 def dump_json(value: Any) -> str:
-    """Data as JSON of the same meaning, with every character escaped that is not printable; no line end."""
-    told = json.dumps(value, indent=2, ensure_ascii=False).replace("##", "#\\u0023")  # no CI system's command
-    if told.replace("\n", "").isprintable():
-        return told
-    return "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in told)
+    """Data as JSON with every non-printable character escaped; no line end."""
+    encoded = json.dumps(value, indent=2, ensure_ascii=False).replace("##", "#\\u0023")  # no CI system's command
+    if encoded.replace("\n", "").isprintable():
+        return encoded
+    return "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in encoded)
 
 
 def _json_escape(character: str) -> str:

@@ -1,4 +1,4 @@
-"""Keeps libraries' warnings and log lines away from the user, whom they tell nothing."""
+"""Suppress libraries' warnings and log lines, which do not help the user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """No warning is shown and no log line written meanwhile; errors are raised as ever."""
+    """Suppress warnings and log lines inside the block; exceptions are raised as usual."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -1,4 +1,4 @@
-"""Where the files that travel with the package lie: in the repository, or inside the wheel."""
+"""Find the data files of the package: in the repository, or inside the installed wheel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 def resource(name: str) -> Path:
     """The path of `unity_templates`, `UnityProject`, `examples/picture.jpg` or `docs/errors.md`.
 
-    A checkout has them beside the package, a wheel in `pipeline/_data` (pyproject.toml, force-include).
+    They are next to the package in a checkout, and in `pipeline/_data` in a wheel (pyproject.toml, force-include).
+    Raises FileNotFoundError.
     """
     for base in (_PACKAGE / "_data", _PACKAGE.parent):
         path = base / name

@@ -1,4 +1,4 @@
-"""The report as JSON."""
+"""Serialise the report as JSON."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from pipeline.support.plain_text import dump_json
 
 
 def render_json(report: Mapping[str, Any]) -> bytes:
-    """UTF-8 JSON with two spaces of indent, keys in the order in which the report was made, LF at the end."""
+    """UTF-8 JSON, indented by two spaces, with keys in the report's order and LF at the end."""
     return (dump_json(report) + "\n").encode()

@@ -1,4 +1,4 @@
-"""The size of a picture: one type, so that width and height cannot be taken for each other."""
+"""The size of a picture: a type of its own, so that width and height cannot be swapped by mistake."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pipeline.support.errors import PipelineError
 
 SMALLEST, LARGEST = 16, 8192
-"""Pixels that a side of a picture may have."""
+"""Fewest and most pixels of a side of a picture."""
 
 
 @dataclass(frozen=True, order=True)
 class Size:
-    """Width and height in pixels. Not a tuple: arrays have height first, and people say width first."""
+    """Width and height in pixels. Not a tuple, because arrays have height first and people say width first."""
 
     width: int
     height: int
 
     @classmethod
     def parse(cls, text: str, option: str = "--size") -> Size:
-        """The size that `960x540` says. Raises PipelineError `bad-size`."""
+        """Parse `960x540` (width x height). Raises PipelineError `bad-size` about `option`."""
         found = re.fullmatch(r"\s*(\d{1,9})\s*[xX×]\s*(\d{1,9})\s*", text)
         if found is None:
             raise PipelineError(
@@ -30,11 +30,11 @@ class Size:
 
     @classmethod
     def of_hw(cls, hw: tuple[int, int]) -> Size:
-        """The size of an array's last two axes, height first."""
+        """The size from (height, width), the order of an array's last two axes."""
         return cls(hw[1], hw[0])
 
     def checked(self, option: str = "--size") -> Size:
-        """Itself, where a picture can have this size here. Raises PipelineError `bad-size`."""
+        """The size itself, if both sides are between SMALLEST and LARGEST. Raises PipelineError `bad-size`."""
         if not all(SMALLEST <= side <= LARGEST for side in (self.width, self.height)):
             raise PipelineError(
                 "bad-size",
@@ -46,16 +46,16 @@ class Size:
 
     @property
     def hw(self) -> tuple[int, int]:
-        """Height and width, the order of arrays (1, C, H, W)."""
+        """(height, width), the order of arrays (1, C, H, W)."""
         return self.height, self.width
 
     @property
     def pixels(self) -> int:
-        """How many pixels a picture of this size has."""
+        """The number of pixels."""
         return self.width * self.height
 
     def rounded(self, multiple: int) -> Size:
-        """The nearest size whose sides are multiples of `multiple`, at least one of them each."""
+        """The nearest size whose sides are positive multiples of `multiple`."""
         return Size(*(max(1, round(side / multiple)) * multiple for side in (self.width, self.height)))
 
     def __str__(self) -> str:

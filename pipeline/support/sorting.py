@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 def topological(count: int, needs: Callable[[int], Iterable[int]]) -> list[int]:
-    """The numbers below `count` so that each comes after those it `needs`; otherwise in their own order.
+    """Sort the numbers from 0 to `count` - 1 so that each comes after those it `needs`; stable otherwise.
 
-    Depth first and without recursion, in time linear in what is needed. Left out: what is on a cycle, or needs
-    something that is.
+    Depth-first without recursion, in linear time. Numbers on a cycle, and those that need one, are left out.
     """
     if all(needed < number for number in range(count) for needed in needs(number)):
         return list(range(count))  # most files are sorted
     order: list[int] = []
-    done: dict[int, bool] = {}  # False while it is on the path, and for good where it is left out
+    done: dict[int, bool] = {}  # False while it is on the path, and finally for what is left out
     for root in range(count):
         path: list[tuple[int, list[int], Iterator[int]]] = []
         following: int | None = root
@@ -22,11 +21,11 @@ def topological(count: int, needs: Callable[[int], Iterable[int]]) -> list[int]:
             if following is not None:
                 if following not in done:
                     done[following] = False
-                    held = list(needs(following))
-                    path.append((following, held, iter(held)))
+                    required = list(needs(following))
+                    path.append((following, required, iter(required)))
             elif path:
-                number, held, _ = path.pop()
-                if all(done[needed] for needed in held):
+                number, required, _ = path.pop()
+                if all(done[needed] for needed in required):
                     done[number] = True
                     order.append(number)
             following = next((needed for needed in path[-1][2] if needed not in done), None) if path else None

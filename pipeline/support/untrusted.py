@@ -1,8 +1,8 @@
-"""The edge around work on files from somewhere else: whatever it stumbles over becomes one error of one line.
+"""Turn unexpected exceptions from work on untrusted files into one PipelineError.
 
-A network may be valid and still hold what no rewrite, rule or library expected. That is the file's matter for who
-runs the command (exit code 2, with what happened and where to report it), and never a traceback. Faults that no
-file can cause (a name that does not exist, a module that is missing) go on and end as bugs.
+A network may be valid and still contain something that no rewrite, rule or library expected. The user then gets
+one line with what happened and where to report it (exit code 2), not a traceback. Exceptions that no file can
+cause (an undefined name, a missing module) are passed on, and end as bugs.
 """
 
 from __future__ import annotations
@@ -22,15 +22,12 @@ NO_MEMORY = (
     *("bad_alloc", "bad allocation", "Failed to allocate", "MemoryError", "Unable to allocate"),
     *("can't allocate memory", "not enough memory"),
 )
-"""What numpy, torch and ONNX Runtime say where they get no memory."""
+"""Parts of the messages of numpy, torch and ONNX Runtime when memory is exhausted."""
 _OURS = (NameError, ImportError, SyntaxError, NotImplementedError)
 
 
 def on_a_file(function: F) -> F:
-    """`function`, whose first argument is a path, with errors about the file in place of what it stumbles over.
-
-    LimitReached becomes the PipelineError that it stands for. A PipelineError without a subject gets the path.
-    """
+    """Decorator for a function whose first argument is a path: applies `reading` with that path."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -42,7 +39,11 @@ def on_a_file(function: F) -> F:
 
 @contextmanager
 def reading(subject: str | Path) -> Iterator[None]:
-    """The same for a part of a function: PipelineError `out-of-memory`, `not-handled`, or what was raised."""
+    """Turn exceptions inside the block into PipelineErrors about `subject`.
+
+    Memory errors become `out-of-memory`, LimitReached becomes its own error, OSError and programming errors are
+    passed on, and everything else becomes `not-handled`. A PipelineError without a subject gets `subject`.
+    """
     named = str(subject) if isinstance(subject, (str, Path)) else ""
     try:
         yield
@@ -61,12 +62,12 @@ def reading(subject: str | Path) -> Iterator[None]:
     except Exception as error:
         if any(word in str(error)[:2000] for word in NO_MEMORY):
             raise out_of_memory(named) from error
-        told = " ".join(str(error).split())[:200]
-        raise _not_handled(named, f"{type(error).__name__}{': ' if told else ''}{told}") from error
+        detail = " ".join(str(error).split())[:200]
+        raise _not_handled(named, f"{type(error).__name__}{': ' if detail else ''}{detail}") from error
 
 
 def out_of_memory(subject: str) -> PipelineError:
-    """The system gave no more memory."""
+    """The PipelineError for exhausted memory."""
     return PipelineError(
         "out-of-memory",
         "there is not enough memory (on this machine, or within its limit)",

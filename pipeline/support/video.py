@@ -1,4 +1,4 @@
-"""Video files as frames, read and written with PyAV; needs the extra `video`.
+"""Read and write video files as frames, with PyAV; needs the extra `video`.
 
 A video is an untrusted file: frames are decoded one at a time and bounded in size and number.
 """
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
-"""What may be in a file, whatever its name says: no playlists, which name further files."""
+"""Container formats that are read, whatever the file's name says. Not playlists, because they refer to other
+files."""
 LARGEST = 8192 * 8192
 """Most pixels of a frame."""
 
 
 def is_video(path: Path) -> bool:
-    """Whether the name is that of a video file."""
+    """Whether the file's extension is that of a video."""
     return path.suffix.lower() in SUFFIXES
 
 
 def require() -> None:
-    """Raise MissingDependency where no package that reads videos is installed."""
+    """Check that PyAV is installed. Raises MissingDependency."""
     _av()
 
 
@@ -45,13 +46,14 @@ def _av() -> Any:
 
 
 def rate(path: Path) -> Fraction:
-    """Frames a second, 25 where the file does not say. Raises PipelineError `bad-video`, MissingDependency."""
+    """Frames per second; 25 where the file does not contain it. Raises PipelineError `bad-video`,
+    MissingDependency."""
     with _opened(path) as container:
         return Fraction(container.streams.video[0].average_rate or 25)
 
 
 def frames(path: Path, most: int | None = None) -> Iterator[np.ndarray]:
-    """The frames of a video as (H, W, 3) uint8 RGB, in order, at most `most`.
+    """The frames of a video in order, at most `most`, as (H, W, 3) uint8 RGB.
 
     Raises PipelineError `bad-video`, MissingDependency.
     """
@@ -73,8 +75,8 @@ def frames(path: Path, most: int | None = None) -> Iterator[np.ndarray]:
 def stills(path: Path, most: int, spread: bool) -> tuple[Path, ...]:
     """At most `most` frames of a video as PNG files, in a folder that is removed when the program ends.
 
-    With `spread` they are taken from the whole video at equal distances, else they are its first ones. Raises
-    PipelineError `bad-video`, `no-pictures`, MissingDependency.
+    With `spread` they are taken at equal distances from the whole video, else from its start. Raises PipelineError
+    `bad-video`, `no-pictures`, MissingDependency.
     """
     from PIL import Image
 
@@ -99,27 +101,28 @@ def stills(path: Path, most: int, spread: bool) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def numbered(path: Path, wanted: frozenset[int]) -> dict[int, Path]:
-    """Frames of a video by their numbers, from 0, as PNG files in a folder that is removed when the program ends.
+def numbered(path: Path, numbers: frozenset[int]) -> dict[int, Path]:
+    """The frames with these numbers, from 0, as PNG files in a folder that is removed when the program ends.
 
-    Numbers beyond the end are missing. Raises PipelineError `bad-video`, MissingDependency.
+    Numbers after the last frame are left out. Raises PipelineError `bad-video`, MissingDependency.
     """
     from PIL import Image
 
     folder = Path(tempfile.mkdtemp(prefix="pipeline-video-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     found: dict[int, Path] = {}
-    for number, frame in enumerate(frames(path, max(wanted, default=-1) + 1)):
-        if number in wanted:
+    for number, frame in enumerate(frames(path, max(numbers, default=-1) + 1)):
+        if number in numbers:
             found[number] = folder / f"{path.stem[:60]}.{number:06}.png"
             Image.fromarray(frame).save(found[number], compress_level=1)
     return found
 
 
 def write(path: Path, pictures: Iterable[np.ndarray], frames_per_second: Fraction) -> int:
-    """Write (H, W, 3) uint8 RGB frames of one size as an H.264 file; how many there were.
+    """Write (H, W, 3) uint8 RGB frames of equal size as an H.264 file; returns the number of frames.
 
-    Odd sizes lose a row or a column, which the format asks for. The file appears under its name when it is whole.
+    An odd width or height loses one column or row, because the format requires even sizes. The file gets its name
+    only when it is complete.
     """
     av = _av()
     partial = path.with_name(f".{path.stem[:40]}.partial{path.suffix}")
@@ -145,10 +148,10 @@ def write(path: Path, pictures: Iterable[np.ndarray], frames_per_second: Fractio
     return count
 
 
-def _check_size(path: Path, held: Any) -> None:
-    """Raise `bad-video` where frames are too large; each can have a size of its own."""
-    if held.width * held.height > LARGEST:
-        raise _bad(path, f"its frames are {held.width}x{held.height}")
+def _check_size(path: Path, stream: Any) -> None:
+    """Raise PipelineError `bad-video` for frames that are too large; each frame can have its own size."""
+    if stream.width * stream.height > LARGEST:
+        raise _bad(path, f"its frames are {stream.width}x{stream.height}")
 
 
 def _opened(path: Path) -> Any:

@@ -105,14 +105,14 @@ class Family(ABC):
         The default runs `emulate` in ONNX Runtime at any size that the graph can take.
         """
         from pipeline.graph.runtime import free_size, run, session
-        from pipeline.support.memory import give_back
+        from pipeline.support.memory import release_memory
 
         emulated = free_size(self.emulate(data, target)).SerializeToString()
         del data
-        give_back()
+        release_memory()
         opened = session(emulated)
         del emulated
-        give_back()
+        release_memory()
         return lambda picture: run(opened, picture)
 
     # --- several styles in one file --------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import check_writable
-from pipeline.support.inside import check_all_inside, problem_of
+from pipeline.support.inside import check_all_inside, path_problem
 from pipeline.unity import swap
 from pipeline.unity.bundle import ROOT, SHARED
 from pipeline.unity.manifest import MANIFEST, digest, is_pristine, read_manifest
@@ -169,7 +169,7 @@ def _known(files: Mapping[str, bytes], place: Path, root: str) -> dict[str, str]
             inside = listed == f"{folder}.meta" or listed.startswith(f"{folder}/")
             inside |= folder.startswith(_MODELS) and _is_shared(listed)
             other_unit = folder == root and re.match(f"{re.escape(root)}/(Models|Engines)/[^/]+/", listed)
-            if inside and not other_unit and not problem_of(listed):
+            if inside and not other_unit and not path_problem(listed):
                 known[listed] = value
     return known
 
@@ -185,7 +185,7 @@ def _used_elsewhere(files: Mapping[str, bytes], place: Path) -> dict[str, str]:
         if there.relative_to(place).as_posix() in files or not there.is_file() or there.is_symlink():
             continue
         for listed, value in read_manifest(there.read_bytes()).items():
-            if _is_shared(listed) and not problem_of(listed):
+            if _is_shared(listed) and not path_problem(listed):
                 used[listed] = value
     return used
 

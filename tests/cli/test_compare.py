@@ -157,7 +157,7 @@ def test_a_difference_that_is_cut_away_is_still_named(pipeline, tmp_path):
         w=np.full((3, 3, 3, 3), 0.02),
     )
     done = pipeline("compare", source, source, *DECLARED, "--target", "barracuda-3.0", "--bisect")
-    assert done.code == 0 and "parts at Conv padded" in done.out
+    assert done.code == 0 and "bisect   Conv padded" in done.out
 
 
 def test_what_is_different_only_at_the_full_size_is_looked_for_there(pipeline, tmp_path):

@@ -43,9 +43,9 @@ def test_a_file_of_its_own_has_its_colours_for_light_and_dark() -> None:
     assert "prefers-color-scheme:dark" in text and "--c0" in text
 
 
-@pytest.mark.parametrize(("value", "told"), [(1543.2, "1,543"), (60.23, "60.2"), (0.123, "0.12")])
-def test_numbers_have_three_figures(value: float, told: str) -> None:
-    assert number(value) == told
+@pytest.mark.parametrize(("value", "expected"), [(1543.2, "1,543"), (60.23, "60.2"), (0.123, "0.12")])
+def test_numbers_have_three_figures(value: float, expected: str) -> None:
+    assert number(value) == expected
 
 
 @pytest.mark.parametrize(("low", "high"), [(6.2, 6.9), (1.0, 2.9), (0.3, 0.4), (9, 11), (3, 4000)])

@@ -49,7 +49,7 @@ def test_the_table_has_the_chosen_row_among_the_others_largest_first():
     rows = packed.rows(FACTS)
     assert [row["weights"] for row in rows] == ["float", "half", "int8", "auto", "int4"]
     assert [row["chosen"] for row in rows] == [False, False, False, True, False]
-    assert rows[1]["told"] == "the same picture" and rows[2]["told"] == "63.0 dB"
+    assert rows[1]["quality"] == "the same picture" and rows[2]["quality"] == "63.0 dB"
     text = "\n".join(packed.markdown(FACTS, 1))
     assert "| **auto** | 600,000 | 9 % | 41.2 dB |" in text
 

@@ -8,12 +8,12 @@ import sys
 import pytest
 
 FROZEN = (
-    "import gc; from pipeline.support import memory; {}; memory.keep_what_is_loaded(); "
+    "import gc; from pipeline.support import memory; {}; memory.freeze_loaded_objects(); "
     "print(gc.get_freeze_count())"
 )
 
 
 @pytest.mark.parametrize(("said", "kept"), [("memory.own_process()", True), ("pass", False)])
-def test_what_is_loaded_is_kept_in_a_process_of_our_own_alone(said, kept):
+def test_loaded_objects_are_frozen_only_in_a_process_of_our_own(said, kept):
     done = subprocess.run([sys.executable, "-c", FROZEN.format(said)], check=True, capture_output=True, text=True)
     assert (int(done.stdout) > 1000) == kept
