@@ -1,9 +1,9 @@
-"""Constants beside pictures, written in the rank of a picture.
+"""Constants combined with pictures, written in the rank of a picture.
 
-1.0.4 takes the rank of a result from its first input, also where that is a constant of a lower one, and then puts
-the axes of a Slice, Concat or Squeeze behind it in the wrong places (ONNXTensor.cs:493@1.0.4; run: a channel Slice
-behind Add([C, 1, 1], x) cuts the width). It also takes a vector for one number per channel, wherever ONNX has it
-along the width (ONNXLayout.cs:58@1.0.4). 2.0.0 takes a matrix for height and channels (measured).
+1.0.4 takes a vector for one number per channel, wherever ONNX has it along the width (ONNXLayout.cs:58@1.0.4), and
+the rank of a result from its first operand, which misplaces the axes of a Slice or Concat behind it
+(ONNXTensor.cs:493@1.0.4; run: a Slice of channels behind Add([C, 1, 1], x) keeps one column). 2.0.0 takes a matrix
+for height and channels (measured).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
+from pipeline.graph.elementwise import BROADCASTING
 from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
 
@@ -19,37 +20,27 @@ if TYPE_CHECKING:
 
     from pipeline.targets import Target
 
-_BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean")
-
 
 class BroadcastConstants(Rewrite):
     """A constant of fewer than four dimensions beside a tensor of four gets the missing ones in front."""
 
     name = "broadcast-constants"
     summary = "constants that are combined with pictures get four dimensions if the target guesses by their rank"
-    removes = ("broadcast-by-rank",)
+    removes = ("broadcast-by-rank", "rank-of-first-operand")
 
     def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         outcome: Outcome = []
         shapes = LazyShapes(graph)
-        for node in n.nodes_of(graph, *_BROADCASTING):
-            misread = needed(node)
-            low = []
-            for index, tensor in enumerate(node.inputs):
-                constant = n.value(tensor)
-                first = index == 0 and not target.can("rank-of-all-inputs")
-                if constant is not None and constant.ndim < 4 and (misread or first):
-                    low.append((index, constant))
-            if not low or shapes.here.rank(node.outputs[0]) != 4:
+        for node in n.nodes_of(graph, *sorted(BROADCASTING)):
+            if not needed(node) or shapes.here.rank(node.outputs[0]) != 4:
                 continue
+            constants = [(index, n.value(tensor)) for index, tensor in enumerate(node.inputs)]
+            low = [(index, value) for index, value in constants if value is not None and value.ndim < 4]
             make = n.Builder(graph, node, self.name)
-            for index, constant in low:
-                node.inputs[index] = make.const(
-                    constant.reshape((1,) * (4 - constant.ndim) + constant.shape), "constant"
-                )
-            why = (
-                "1.0 takes the rank from the first input and a vector as per channel; 2.0 takes a matrix as "
-                "height and channels"
-            )
-            outcome.append(Edit(self.name, (node.name,), "its constant got four dimensions", why))
+            for index, value in low:
+                whole = value.reshape((1,) * (4 - value.ndim) + value.shape)
+                node.inputs[index] = make.const(whole, "constant", value.dtype)
+            if low:
+                why = f"{target.name} reads the axes of a constant, or of the result, from its rank"
+                outcome.append(Edit(self.name, (node.name,), "its constant got four dimensions", why))
         return outcome

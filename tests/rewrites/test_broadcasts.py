@@ -16,6 +16,7 @@ from tests.rewrites import (
     model,
     node,
     random,
+    run,
 )
 
 
@@ -64,9 +65,47 @@ def test_data_of_lower_rank_is_left_alone():
     assert apply(BroadcastConstants(), from_model(source), BARRACUDA_1) == ([], [])
 
 
-def test_a_slice_behind_a_constant_that_comes_first_cuts_channels_in_1_0():
-    """Run in Barracuda 1.0.4: with a constant of rank 3 it cut the width."""
-    nodes = [node("Add", "c x", "a"), node("Slice", "a", "y", starts=[1], ends=[2], axes=[1])]
-    graph = from_model(model(nodes, {"c": random((3, 1, 1))}))
-    lower(graph, targets.get("barracuda-1.0"))
+READERS = [
+    node("Slice", "a", "y", starts=[1], ends=[3], axes=[1]),
+    node("Slice", "a", "y", starts=[1], ends=[9], axes=[2]),
+    node("Concat", "a a", "y", axis=2),
+    node("Concat", "a a", "y", axis=3),
+    node("Gather", "a i", "y", axis=2),
+]
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.op_type)
+def test_1_0_computes_what_is_meant_only_once_the_first_constant_has_four_dimensions(reader):
+    """Run in Barracuda 1.0.4: behind a constant of rank 3, a Slice of channels kept one column."""
+    target = targets.get("barracuda-1.0")
+    constants = {"c": random((3, 1, 1)), "i": np.array([0, 2, 1])}
+    source = model([node("Add", "c x", "a"), reader], constants)
+    picture = np.random.default_rng(4).random((1, 3, 12, 16), dtype=np.float32)
+
+    def computed(graph):
+        emulated = target.family.emulate(target.family.write(graph, target), target)
+        return run(emulated, {"x": picture})[0]
+
+    expected = run(source, {"x": picture})[0]
+    graph = from_model(source)
+    misread = computed(graph)
+    assert misread.shape != expected.shape or not np.allclose(misread, expected)
+    result = lower(graph, target)
+    assert [edit.rewrite for edit in result.edits] == ["broadcast-constants"]
     assert graph.nodes[0].inputs[0].shape == (1, 3, 1, 1)
+    assert np.allclose(computed(graph), expected)
+
+
+def test_a_constant_that_comes_first_stays_where_nothing_depends_on_the_rank():
+    source = model([node("Sub", "c x", "a"), node("Relu", "a", "y")], {"c": random((3, 1, 1))})
+    assert not lower(from_model(source), targets.get("barracuda-1.0")).edits
+    assert not lower(from_model(source), targets.get("barracuda-3.0")).edits
+
+
+def test_integers_keep_their_type():
+    source = model(
+        [node("Cast", "x", "n", to=7), node("Add", "n c", "m"), node("Cast", "m", "y", to=1)], {"c": np.arange(16)}
+    )
+    graph = from_model(source)
+    assert apply(BroadcastConstants(), graph, BARRACUDA_1)[0]
+    assert graph.nodes[1].inputs[1].dtype == np.int64

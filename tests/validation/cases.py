@@ -57,6 +57,11 @@ def stale(operator: onnx.NodeProto, count: int, *between: onnx.NodeProto, **cons
     return graph(CONV, operator, *between, normal, w=W, g=floats(count), b=floats(count), **constants)
 
 
+def first_operand(*after: onnx.NodeProto, operands: str = "c x", **more: object):
+    """Add of a constant of rank 3 that comes first, and what reads its result, t."""
+    return graph(node("Add", operands, "t"), *after, **({"c": floats(8, 1, 1)} | more))
+
+
 def along_width(count: int, rank: int, width: int = 16):
     constant = floats(*([1] * (rank - 1)), width)
     return graph(
@@ -253,6 +258,21 @@ CASES = [
     ("broadcast-by-rank", graph(node("Mul", "x c"), c=floats(1, 8), shape=(2, 8)), "1"),
     ("broadcast-by-rank", graph(node("Concat", "x c", axis=1), c=floats(2, 8), shape=(2, 8)), "1"),
     ("broadcast-by-rank", graph(node("Concat", "x c", axis=1), c=floats(1, 8, 12, 16)), NONE),
+    ("rank-of-first-operand", first_operand(node("Slice", "t", axes=[1], starts=[0], ends=[4])), "1"),
+    ("rank-of-first-operand", first_operand(node("Slice", "t", axes=[3], starts=[0], ends=[4])), "1"),
+    ("rank-of-first-operand", first_operand(node("Slice", "t", axes=[1], starts=[0], ends=[4]), operands="x c"), NONE),
+    ("rank-of-first-operand", first_operand(node("Slice", "t", axes=[1], starts=[0], ends=[4]), c=floats(1, 8, 1, 1)), NONE),
+    ("rank-of-first-operand", first_operand(node("Slice", "t", axes=[1], starts=[0], ends=[4]), shape=(1, 8, 12, 1)), NONE),
+    ("rank-of-first-operand", first_operand(node("Concat", "t t", axis=2)), "1"),
+    ("rank-of-first-operand", first_operand(node("Concat", "t t", axis=3)), "1"),
+    ("rank-of-first-operand", first_operand(node("Concat", "t t", axis=1)), NONE),
+    ("rank-of-first-operand", first_operand(node("Concat", "t x", axis=-1)), NONE),
+    ("rank-of-first-operand", first_operand(node("Concat", "x t", axis=2)), NONE),
+    ("rank-of-first-operand", first_operand(node("Gather", "t i", axis=3), i=ints(0, 3, 1)), "1"),
+    ("rank-of-first-operand", first_operand(node("Gather", "t i", axis=1), i=ints(0, 3, 1)), NONE),
+    ("rank-of-first-operand", first_operand(node("Relu", "t", "u"), node("Concat", "u u", axis=2)), "1"),
+    ("rank-of-first-operand", first_operand(node("Reshape", "t r", "u"), node("Concat", "u u", axis=2), r=ints(1, 8, 12, 16)), NONE),
+    ("rank-of-first-operand", first_operand(node("Relu", "t")), NONE),
     ("where-rank-from-condition", graph(node("Greater", "m z", "k"), node("Where", "k x x"), inputs={"m": (1, 8, 12, 1)}, z=floats(1)), "2"),
     ("single-operand", graph(node("Max", "x")), ALL),
     ("single-operand", graph(node("Max", "x x")), NONE),

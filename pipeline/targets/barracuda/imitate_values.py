@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 from pipeline.graph import nodes as n
 from pipeline.targets.barracuda import pieces
 from pipeline.targets.barracuda.register import emulation
+from pipeline.targets.barracuda.rules.inherited_rank import misread_axes
 from pipeline.validation.view import attribute, layer
 from pipeline.verify.scene import Scene, copy
 from pipeline.verify.variance import in_one_pass
@@ -79,6 +80,28 @@ def _by_rank(scene: Scene) -> None:
                 node.inputs[place] = make.const(value.reshape(1, -1, 1, 1), "per_channel")
             elif value is not None and value.ndim == 3:
                 node.inputs[place] = make.const(value.swapaxes(1, 2), "swapped")
+
+
+@emulation("rank-of-first-operand")
+def _rank_of_first(scene: Scene) -> None:
+    """1.0.4 looks the axes of a Slice, Concat, Gather or Reduce up in the rank of a first operand."""
+    makers = {tensor.name: node for node in scene.graph.nodes for tensor in node.outputs}
+    for found in misread_axes(scene.view):
+        node = makers.get(layer(found.reader))
+        if node is None or found.axes is None:
+            continue
+        make = n.Builder(scene.graph, node, pieces.STEM)
+        if node.op == "Slice":
+            for name in ("starts", "ends", "axes"):
+                node.attrs.pop(name, None)
+            starts, ends, steps = zip(*found.bounds, strict=True)
+            make.set(node, starts=starts, ends=ends, axes=found.axes, steps=steps)
+        elif node.op in ("Concat", "Gather"):
+            node.attrs["axis"] = found.axes[0]
+        elif "axes" in node.attrs:
+            node.attrs["axes"] = found.axes
+        else:
+            make.set(node, axes=found.axes)
 
 
 @emulation("reduce-axes-input-ignored")

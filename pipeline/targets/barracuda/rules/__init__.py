@@ -6,6 +6,7 @@ from pipeline.targets.barracuda.rules import (  # noqa: F401 - they register the
     believed,
     broadcasting,
     convolutions,
+    inherited_rank,
     operators,
     patterns,
     resizing,

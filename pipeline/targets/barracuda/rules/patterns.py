@@ -7,6 +7,7 @@ import math
 import onnx
 
 from pipeline.targets import Rule
+from pipeline.targets.barracuda.rules.inherited_rank import noted_ranks
 from pipeline.targets.barracuda.rules.register import graph_kind
 from pipeline.targets.barracuda.rules.shaping import axes_of
 from pipeline.validation.findings import Severity
@@ -19,6 +20,8 @@ from pipeline.validation.view import View, attribute, given, label
 @graph_kind("stale-features")
 def _stale(view: View, rule: Rule) -> Found:
     """The number of channels that the importer believes a tensor has, against the length of scale."""
+    concat_adds = rule.options["concat_adds"]
+    ranks = noted_ranks(view) if concat_adds else {}
     count: dict[str, int] = {}
     for name in view.inputs:
         shape = view.shape(name)
@@ -36,7 +39,9 @@ def _stale(view: View, rule: Rule) -> Found:
                 tracked = -1
             case name if not view.target.accepts(name):
                 tracked = -1
-            case "Concat" if rule.options["concat_adds"] and attribute(node, "axis") in (1, -3):
+            case "Concat" if (
+                concat_adds and attribute(node, "axis") in (1, -3) and ranks.get(given(node, 0), 4) == 4
+            ):
                 parts = [count.get(name, -1) for name in node.input]
                 tracked = -1 if -1 in parts else sum(parts)
             case _:
