@@ -67,7 +67,22 @@ from pipeline.support.plain_text import styled
     "weights",
     multiple=True,
     metavar="LOSS=NUMBER",
-    help="Weight of a loss: pixels, fine, energy, gram, hints, features, statistics, critic, flicker.",
+    help="Weight of a loss: pixels, fine, energy, gram, hints, features, statistics, critic, flicker, steady.",
+)
+@click.option(
+    "--steady",
+    type=click.FloatRange(0),
+    metavar="WEIGHT",
+    help="Weight of the loss on flicker: the difference between the outputs for two views of a moving scene. The "
+    "motion is that of a synthetic camera over each picture, and that of --sequence. 20 is usual.",
+)
+@click.option(
+    "--sequence",
+    "sequences",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder with consecutive frames of your game, or a video of it, for --steady; may be repeated. The "
+    "motion is estimated.",
 )
 @click.option("--pixels", type=click.IntRange(4096), help="Approximate pixels per step; default 65536.")
 @loop_options(steps=6000)
@@ -84,6 +99,8 @@ def command(
     output: Path | None,
     holdout: tuple[Path, ...],
     weights: tuple[str, ...],
+    steady: float | None,
+    sequences: tuple[Path, ...],
     pixels: int | None,
     threads: int | None,
     loop: dict[str, Any],
@@ -109,6 +126,7 @@ def command(
     Examples:
       pipeline distill candy.pth --images frames --student fast-neural-style-skips:9x3 --minutes 20
       pipeline distill candy.pth --images frames --student fritz:0.3 --holdout shot.png -o small.pth
+      pipeline distill candy.pth --images frames --steady 20 --sequence walk.mp4 --student small.pth
       pipeline distill candy.pth --images frames --target compute --goal '60 fps at 960x540 on laptop'
       pipeline distill net.onnx --input-range 0..255 --output-range 0..255 --images frames \\
           --student few-shot:8,16,32x4 --device cuda
@@ -117,11 +135,14 @@ def command(
     options = to_loop(loop, threads, "distilling")
     from dataclasses import replace
 
-    from pipeline.shrink.distill import DistillOptions, Weights
+    from pipeline.shrink.distill import STEADY, DistillOptions, Weights
     from pipeline.shrink.teaching import distill_file
     from pipeline.sources import ReadOptions
 
-    chosen = DistillOptions(options, replace(Weights(), **_weights(weights, Weights)))
+    losses = replace(Weights(), **_weights(weights, Weights))
+    if steady is not None or (sequences and not losses.steady):
+        losses = replace(losses, steady=STEADY if steady is None else steady)
+    chosen = DistillOptions(options, losses)
     if pixels is not None:
         chosen = replace(chosen, pixels=pixels)
     console.say(styled(f"{teacher}", bold=True))
@@ -133,6 +154,7 @@ def command(
             output,
             chosen,
             reading=ReadOptions(**reading),
+            sequences=sequences,
             holdout=holdout,
             run=run,
             resume=resume,

@@ -41,7 +41,9 @@ def command(
     clips with exactly known motion: still (with noise), pan and zoom. Between consecutive frames, the motion is
     estimated by optical flow, and pixels that cannot be tracked are ignored. The result is the difference between
     an output and the previous output, moved with the picture, in levels of 255: lower is steadier. The flicker of
-    the frames themselves is shown for comparison.
+    the frames themselves is shown for comparison. Further models are compared with the first one, usually their
+    teacher: the ratio of their flicker beyond that of the frames, and SSIM and detail of their outputs, because a
+    blurred output is steady too.
 
     \b
     Examples:
@@ -71,14 +73,34 @@ def command(
         with console.working(f"running {name}"):
             results.append(_stability(name, run, clips))
     _write(clips, results, strip, plot)
+    compared = _compared(results)
     if console.as_json:
-        console.data({"schema": 1, "frames": count, "models": [model.as_dict() for model in results]})
+        rows = [model.as_dict() | extra for model, extra in zip(results, compared, strict=True)]
+        console.data({"schema": 1, "frames": count, "models": rows})
         return
     width = max(len(model.name) for model in results)
     console.say(f"{'':<{width}}  flicker  {'  '.join(f'{clip.name:>8}' for clip in clips)}   levels of 255")
     for model in results:
         means = "  ".join(f"{model.means[clip.name]:8.2f}" for clip in clips)
         console.data(f"{model.name:<{width}}  {model.flicker:7.2f}  {means}")
+    for model, extra in zip(results, compared, strict=True):
+        if extra:
+            like = extra["compared"]
+            console.say(
+                f"{model.name}: {like['flicker']:.2f} of the flicker of {results[1].name} (beyond the frames'), "
+                f"SSIM {like['ssim']:.3f}, detail {like['detail']:.2f}"
+            )
+
+
+def _compared(results: list[Any]) -> list[dict[str, Any]]:
+    """For each result what is added to its report: from the second model on, its comparison with the first."""
+    from pipeline.shrink.steadiness import compare
+
+    found: list[dict[str, Any]] = [{} for _ in results[:2]]
+    for model in results[2:]:
+        comparison = compare(model, results[1], results[0])
+        found.append({} if comparison is None else {"compared": comparison.as_dict()})
+    return found
 
 
 def _frames_among(paths: tuple[Path, ...]) -> tuple[tuple[Path, ...], Path | None]:
@@ -130,7 +152,7 @@ def _clips(frames: Path | None, size: Size | None, count: int) -> Any:
     from pipeline.support.video import is_video, stills
 
     if frames is not None and is_video(frames):
-        return (clip_of_frames(stills(frames.resolve(), count, False), size, count),)
+        return (clip_of_frames(stills(frames.resolve(), count, False), size, count, frames.stem),)
     if frames is not None and frames.is_dir():
         return (clip_of_frames(picture_files([frames]), size, count),)
     return clips_of_file(frames, size or SIZE, count)

@@ -46,7 +46,20 @@ from pipeline.support.plain_text import styled
     show_default=True,
     help="Weight of the total variation loss (smoothness).",
 )
-@click.option("--flicker-weight", type=float, default=0.0, show_default=True, help="Weight of the flicker loss.")
+@click.option(
+    "--flicker-weight",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Weight of the loss on flicker: the difference between the outputs for two views of a moving scene.",
+)
+@click.option(
+    "--sequence",
+    "sequences",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder with consecutive frames of your game, or a video of it, for --flicker-weight; may be repeated.",
+)
 @click.option(
     "--style-size",
     type=click.IntRange(32),
@@ -79,6 +92,7 @@ def command(
     style_weight: float,
     variation_weight: float,
     flicker_weight: float,
+    sequences: tuple[Path, ...],
     style_size: int | None,
     batch: int,
     side: int,
@@ -126,6 +140,7 @@ def command(
             student,
             chosen,
             output,
+            sequences=sequences,
             holdout=holdout,
             started=lambda message: console.step("student", message),
             progress=show_progress,

@@ -140,8 +140,9 @@ def clips_of_file(picture: Path | None, size: Size = SIZE, frames: int = FRAMES)
     return clips_of_picture(pixels.transpose(2, 0, 1)[None] / 255, size, frames)
 
 
-def clip_of_frames(files: Sequence[Path], size: Size | None = None, frames: int = FRAMES) -> Clip:
-    """Consecutive frames of a video or a game, with the optical flow between them.
+def clip_of_frames(files: Sequence[Path], size: Size | None = None, frames: int = FRAMES, name: str = "") -> Clip:
+    """Consecutive frames of a video or a game, with the optical flow between them; `name` is by default the
+    folder's.
 
     Raises PipelineError: no-pictures for fewer than two, bad-picture.
     """
@@ -167,7 +168,7 @@ def clip_of_frames(files: Sequence[Path], size: Size | None = None, frames: int 
     for i, (a, b) in enumerate(itertools.pairwise(loaded)):
         back = flow.flow(b, a)
         steps.append(Step(i, back, flow.reliable(back, flow.flow(a, b))))
-    return Clip(files[0].parent.name or "frames", tuple(loaded), tuple(steps))
+    return Clip(name or files[0].parent.name or "frames", tuple(loaded), tuple(steps))
 
 
 def _covering(picture: np.ndarray, size: Size) -> np.ndarray:

@@ -23,6 +23,7 @@ from pipeline.shrink.checkpoint import UNKEPT, Run, pictures_identity
 from pipeline.shrink.data import Ahead, Crops, Pictures
 from pipeline.shrink.inner import Inner
 from pipeline.shrink.loop import Adam, History, Loop, LoopOptions, Place, place
+from pipeline.shrink.motion import Motion, Sequences, camera, noisy, warp
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.shrink.quality import quality
 from pipeline.shrink.teacher import LEVELS, Teacher
@@ -63,8 +64,13 @@ class Weights:
     flicker: float = 0.5
     """Difference between the student's outputs for the same content, shifted by a few pixels and with noise
     added."""
+    steady: float = 0.0
+    """Difference between the student's outputs for two views with a known or estimated motion (motion.py), instead
+    of `flicker`; `STEADY` is usual."""
 
 
+STEADY = 20.0
+"""Weight of `steady` that halves the flicker of a student compared with its teacher."""
 TUNING = Weights(energy=1.0, gram=0.5, hints=0, features=0, statistics=0, critic=0, flicker=0)
 """For a pruned network, which is close enough to its original to reproduce the positions of strokes: the pixel
 loss, and texture losses that keep it sharp. A step takes half as long as with all losses."""
@@ -106,6 +112,7 @@ def distill(
     *,
     teacher_contract: ImageContract | None = None,
     student_contract: ImageContract = LEVELS,
+    sequences: Sequences | None = None,
     holdout: Sequence[Path] = (),
     run: Run = UNKEPT,
     progress: Callable[[History, float], None] = lambda history, done: None,
@@ -125,14 +132,15 @@ def distill(
     pictures = images if isinstance(images, Pictures) else Pictures(picture_files(images, holdout))
     with place(options.loop.device) as where:
         painter = Teacher(teacher, where.device, teacher_contract)
-        distilling = _Distilling(painter, pictures, options, where)
+        distilling = _Distilling(painter, pictures, options, where, sequences)
         loop = Loop(
             student,
             student_contract,
             options.loop,
             where,
             run=run,
-            identity=_identity(options) | {"pictures": pictures_identity(pictures.files)},
+            identity=_identity(options)
+            | {"pictures": pictures_identity([*pictures.files, *(sequences.files if sequences else ())])},
             also=distilling.keeps(),
         )
         distilling.join(loop)
@@ -164,16 +172,37 @@ def _identity(options: DistillOptions) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Pictures (N, 3, H, W) and the teacher's outputs for them, uint8; its inner features while these are trained;
+    of a sequence, the next frames and the motion to them."""
+
+    pictures: Tensor
+    outputs: Tensor
+    features: Tensor | None = None
+    following: Tensor | None = None
+    motion: Motion | None = None
+
+
 class _Distilling:
     """The losses of each step, on outputs of the teacher that are reused a few times."""
 
-    def __init__(self, teacher: Teacher, pictures: Pictures, options: DistillOptions, where: Place) -> None:
+    def __init__(
+        self,
+        teacher: Teacher,
+        pictures: Pictures,
+        options: DistillOptions,
+        where: Place,
+        sequences: Sequences | None = None,
+    ) -> None:
         self.teacher, self.options, self.where = teacher, options, where
+        self.sequences = sequences
+        if sequences is not None:
+            sequences.check(self._size(max(options.sides)))
         self.crops = Crops(pictures, options.loop.seed)
         self.ahead = Ahead(self._crops_of, 4 if where.device.type == "cuda" else 0)
         self.texture = lost.Texture().to(where.device)
-        self.pool: list[tuple[Tensor, Tensor, Tensor | None]] = []
-        """Batches: pictures, the teacher's outputs for them, and its inner features while these are trained."""
+        self.pool: list[_Batch] = []
         self.loop: Loop
         self.inner: Inner | None = None
         self.hints: lost.Hints | None = None
@@ -225,33 +254,44 @@ class _Distilling:
             with self.loop.autocast(self.loop.done(number * self.options.reuse)):
                 self._paint(number)
 
+    def _size(self, side: int) -> Size:
+        """The size of the teacher's crops for a side of the options."""
+        side = -(-side // self.teacher.multiple) * self.teacher.multiple
+        return self.teacher.fixed_size or Size(side, side)
+
+    def _shape(self, number: int) -> tuple[int, int, int]:
+        """Number, height and width of the crops of batch `number`."""
+        rng = np.random.default_rng([self.options.loop.seed, number, 1])
+        size = self._size(int(rng.choice(self.options.sides)))
+        return max(self.options.pixels // size.pixels, 1), *size.hw
+
     def _crops_of(self, number: int) -> np.ndarray:
         """The pictures of batch `number` of this process."""
-        rng = np.random.default_rng([self.options.loop.seed, number, 1])
-        multiple = self.teacher.multiple
-        side = -(-int(rng.choice(self.options.sides)) // multiple) * multiple
-        height, width = (self.teacher.fixed_size or Size(side, side)).hw
-        count = max(self.options.pixels // (height * width), 1)
-        return self.crops.batch(number * self.where.size + self.where.rank, count, height, width)
+        return self.crops.batch(number * self.where.size + self.where.rank, *self._shape(number))
 
     def _paint(self, number: int) -> None:
         """Run the teacher on batch `number` of this process, and keep the result in the pool."""
-        crops = self.ahead.get(number)
+        following = motion = None
+        if self.sequences is not None and number % 2:  # every other batch, as the still pictures are more varied
+            count, *size = self._shape(number)
+            crops, second, motion = self.sequences.batch(number * self.where.size + self.where.rank, count, *size)
+            following, motion = torch.from_numpy(second).to(self.where.device), motion.to(self.where.device)
+        else:
+            crops = self.ahead.get(number)
         pictures = torch.from_numpy(crops).to(self.where.device)
         given = pictures.float().contiguous(memory_format=torch.channels_last)
         features = None
         if self.inner is None or self.loop.done() >= self.options.inner:
-            painted = self.teacher.run(given)
+            outputs = self.teacher.run(given)
         else:
             with self.inner.watching():
-                painted = self.teacher.run(given)
+                outputs = self.teacher.run(given)
             features = self.inner.taken()
-        self.pool.append((pictures, painted.round().to(torch.uint8), features))
+        self.pool.append(_Batch(pictures, outputs.round().to(torch.uint8), features, following, motion))
         del self.pool[: -self.options.pool]
 
-    def _batch(self, step: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Pictures and teacher outputs of this step, uint8, and inner features: a new batch every `reuse` steps,
-        else one of the pool."""
+    def _batch(self, step: int, rng: np.random.Generator) -> _Batch:
+        """The batch of this step: a new one every `reuse` steps, else one of the pool."""
         if step % self.options.reuse == 0:
             self._paint(step // self.options.reuse)
             return self.pool[-1]
@@ -263,53 +303,76 @@ class _Distilling:
         """The weighted losses of one step."""
         weights = self.options.weights
         rng = np.random.default_rng([self.options.loop.seed, step, 2, self.where.rank])
-        *pair, features = self._batch(step, rng)
-        if features is not None and done < self.options.inner:
+        batch = self._batch(step, rng)
+        if batch.features is not None and done < self.options.inner:
             assert self.inner is not None
-            given = pair[0].float().contiguous(memory_format=torch.channels_last)
-            return {"inner": self.inner.loss(given, features)}
+            given = batch.pictures.float().contiguous(memory_format=torch.channels_last)
+            return {"inner": self.inner.loss(given, batch.features)}
         shifts = rng.integers(0, self.options.margin + 1, (2, 2))
         margin = self.options.margin
-        pictures, wanted = (_window(value, shifts[0], margin) for value in pair)
-        count = len(pictures)
-        moving = weights.flicker > 0 and step % 2 == 1
-        if moving:  # half of the batch, and the same again shifted: as many pixels as without
-            count = max(count // 2, 1)
-            second, second_wanted = (_window(value[:count], shifts[1], margin) for value in pair)
-            noise = torch.from_numpy(rng.normal(0, 2, tuple(second.shape)).astype(np.float32)).to(second.device)
-            pictures = torch.cat((pictures[:count], (second + noise).clamp(0, 255)))
-            wanted = torch.cat((wanted[:count], second_wanted))
+        pictures, references = (_window(value, shifts[0], margin) for value in (batch.pictures, batch.outputs))
+        moving = step % 2 == 1 or batch.motion is not None
+        steady = moving and weights.steady > 0
+        shifted = moving and not steady and weights.flicker > 0
+        # Half of the batch, and a second view of it: as many pixels as without.
+        half = max(len(pictures) // 2, 1)
+        if steady:
+            pictures, references, motion = self._moving(batch, half, rng)
+        elif shifted:
+            second, outputs = (
+                _window(value[:half], shifts[1], margin) for value in (batch.pictures, batch.outputs)
+            )
+            pictures = torch.cat((pictures[:half], noisy(second, rng)))
+            references = torch.cat((references[:half], outputs))
         pictures = pictures.contiguous(memory_format=torch.channels_last)
         hint = weights.hints * max(0.0, 1 - done / HINTS_UNTIL) if self.hints is not None else 0.0
         if self.hints is not None:
             self.hints.listening = hint > 0
-        painted = lost.leaky_clamp(self.loop.model(pictures))
+        both = lost.leaky_clamp(self.loop.model(pictures))
+        outputs = both[: len(references)]
         grown = min(1.0, 0.1 + 0.9 * done / GROWN_AT)
         fine = 1 - (1 - weights.fine) * grown
-        parts = {"pixels": weights.pixels * lost.pixels(painted, wanted, fine)}
+        parts = {"pixels": weights.pixels * lost.pixels(outputs, references, fine)}
         if self.hints is not None and hint > 0:
             assert self.teacher.module is not None
             parts["hints"] = hint * self.hints.loss(self.teacher.module.to_network(pictures))
         if weights.energy or weights.gram:
-            energy, grams = self.texture.loss(painted, wanted)
+            energy, grams = self.texture.loss(outputs, references)
             parts |= {"energy": grown * weights.energy * energy, "gram": grown * weights.gram * grams}
         if self.teacher.eyes is not None and (weights.features or weights.statistics):
-            features, seen = self.teacher.eyes.loss(painted, wanted)
+            features, seen = self.teacher.eyes.loss(outputs, references)
             parts |= {"features": weights.features * features, "statistics": grown * weights.statistics * seen}
-        if moving:
-            parts["flicker"] = weights.flicker * _flicker(painted[:count], painted[count:], shifts)
+        if steady:
+            parts["steady"] = weights.steady * motion.loss(outputs, both[half:])
+        elif shifted:
+            parts["flicker"] = weights.flicker * _flicker(outputs[:half], outputs[half:], shifts)
         if self.critic is not None:
-            parts["critic"] = grown * weights.critic * self._critic(pictures, painted, wanted)
+            given = pictures[: len(references)]
+            parts["critic"] = grown * weights.critic * self._critic(given, outputs, references)
         return parts
 
-    def _critic(self, pictures: Tensor, painted: Tensor, wanted: Tensor) -> Tensor:
+    def _moving(self, batch: _Batch, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Motion]:
+        """`count` pictures of a batch and a second view of each, the teacher's outputs for the first views, and
+        the motion: of the sequence, or of a synthetic camera."""
+        margin = self.options.margin
+        centre = np.array([margin // 2, margin // 2])
+        pictures, references = (_window(v[:count], centre, margin) for v in (batch.pictures, batch.outputs))
+        if batch.motion is not None and batch.following is not None:
+            second = _window(batch.following[:count], centre, margin)
+            fields = (_window(v[:count], centre, margin) for v in (batch.motion.moved, batch.motion.weight))
+            return torch.cat((pictures, second)), references, Motion(*fields).inside()
+        motion = camera(rng, count, *pictures.shape[2:]).to(pictures.device)
+        second = warp(batch.pictures[:count], motion.moved, margin // 2)
+        return torch.cat((pictures, noisy(second, rng))), references, motion
+
+    def _critic(self, pictures: Tensor, outputs: Tensor, references: Tensor) -> Tensor:
         assert self.critic is not None and self.critic_optimiser is not None
-        loss = lost.critic_loss(self.critic, pictures, painted.detach(), wanted)
+        loss = lost.critic_loss(self.critic, pictures, outputs.detach(), references)
         self.critic_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.critic_optimiser.step()
         self.critic.requires_grad_(False)
-        result = -self.critic(pictures, painted).float().mean()
+        result = -self.critic(pictures, outputs).float().mean()
         self.critic.requires_grad_(True)
         return result
 

@@ -22,6 +22,7 @@ from pipeline.shrink.distill import DistillOptions, distill
 from pipeline.shrink.goals import parse
 from pipeline.shrink.inner import LEAST_ALIKE, UNTIL, Inner
 from pipeline.shrink.loop import GreyLevels, History
+from pipeline.shrink.motion import Sequences
 from pipeline.shrink.teacher import rebuilt
 from pipeline.shrink.tuning import TUNING_RATE
 from pipeline.support.errors import PipelineError
@@ -41,6 +42,7 @@ def distill_file(
     options: DistillOptions | None = None,
     *,
     reading: sources.ReadOptions | None = None,
+    sequences: Sequence[Path] = (),
     holdout: Sequence[Path] = (),
     run: Path | None = None,
     resume: bool = False,
@@ -58,6 +60,7 @@ def distill_file(
     is TEACHER.student.pth in the current folder. `run` is the folder for checkpoint, samples and history.json, by
     default OUTPUT.run. `start` are the initial weights of a described student: `noise`, `teacher`
     (pipeline.shrink.start), or `auto`, which is the teacher if their layers correspond.
+    `sequences` are folders with consecutive frames, and videos, whose motion the loss on flicker uses.
     `holdout` are pictures to measure with; none: the bundled photograph.
     Raises PipelineError: what reading and `distill` raise, and file-exists, contract-missing, bad-student,
     cannot-start-from-teacher, no-student, bad-goal, unknown-device, goal-out-of-reach, goal-missed.
@@ -124,11 +127,13 @@ def distill_file(
         f"({network.architecture})"
     )
     started(f"the network is written to {place}, samples and checkpoint to {folder}")
+    moving = Sequences(sequences, options.loop.seed, started) if sequences else None
     history = distill(
         network,
         module,
         images,
         options,
+        sequences=moving,
         student_contract=contract,
         holdout=tuple(holdout) or (resource("examples/picture.jpg"),),
         run=Run(

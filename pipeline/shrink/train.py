@@ -26,12 +26,14 @@ from pipeline.shrink import students
 from pipeline.shrink.checkpoint import UNKEPT, Run, pictures_identity
 from pipeline.shrink.data import Ahead, Crops, Pictures
 from pipeline.shrink.loop import History, Loop, LoopOptions, identity_of, place
-from pipeline.shrink.losses import charbonnier, gram
+from pipeline.shrink.losses import UNIT, gram
+from pipeline.shrink.motion import Sequences, camera, noisy, warp
 from pipeline.shrink.output import Output
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
 from pipeline.support.picture_files import check_picture, open_picture, picture_files
+from pipeline.support.size import Size
 from pipeline.support.untrusted import on_a_file
 
 VGG16 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
@@ -43,6 +45,8 @@ SEEN = {2: "relu1_2", 7: "relu2_2", 14: "relu3_3", 21: "relu4_3"}
 """Names of the feature maps that are compared, by the index of the convolution before them."""
 CONTENT = "relu2_2"
 RATE = 1e-3
+MARGIN = 16
+"""Pixels by which crops are larger than the pictures, so that a synthetic camera can move over them."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class StyleOptions:
     variation: float = 0.0
     """Weight of the total variation loss; more is smoother."""
     flicker: float = 0.0
-    """Weight of the difference between the outputs for shifted pictures."""
+    """Weight of the difference between the outputs for two views of a moving scene, in levels of 255
+    (motion.py)."""
     batch: int = 4
     side: int = 256
     """Side of the square training pictures in pixels, a multiple of 8."""
@@ -131,6 +136,7 @@ def train_style(
     images: Pictures,
     options: StyleOptions,
     *,
+    sequences: Sequences | None = None,
     holdout: Sequence[Path] = (),
     run: Run = UNKEPT,
     progress: Callable[[History, float], None] = lambda history, done: None,
@@ -149,12 +155,15 @@ def train_style(
             loop_options,
             where,
             run=run,
-            identity=identity_of(options) | {"pictures": pictures_identity(images.files)},
+            identity=identity_of(options)
+            | {"pictures": pictures_identity([*images.files, *(sequences.files if sequences else ())])},
         )
         if run.resume:
             loop.resume()
         crops = Crops(images, loop_options.seed, recolour=False)
-        margin = 8 if options.flicker else 0
+        margin = MARGIN if options.flicker else 0
+        if sequences is not None:
+            sequences.check(Size(options.side, options.side))
 
         def batch(step: int) -> np.ndarray:
             side = options.side + margin
@@ -163,9 +172,24 @@ def train_style(
         ahead = Ahead(batch, 4 if where.device.type == "cuda" else 0)
 
         def losses(step: int, done: float) -> dict[str, Tensor]:
-            given = torch.from_numpy(ahead.get(step)).to(where.device).float()
-            pictures = given[:, :, : options.side, : options.side].contiguous(memory_format=torch.channels_last)
-            outputs = loop.model(pictures)
+            rng, motion = np.random.default_rng([loop_options.seed, step]), None
+            if sequences is not None and step % 2:
+                number = step * where.size + where.rank
+                first, other, motion = sequences.batch(number, options.batch, options.side, options.side)
+                pictures, second = (torch.from_numpy(v).to(where.device).float() for v in (first, other))
+            else:
+                given = torch.from_numpy(ahead.get(step)).to(where.device).float()
+                edge = margin // 2
+                pictures = given[:, :, edge : edge + options.side, edge : edge + options.side]
+                if options.flicker:
+                    motion = camera(rng, len(given), options.side, options.side)
+                    second = warp(given, motion.moved.to(where.device), edge)
+            if motion is None:
+                both = loop.model(pictures.contiguous(memory_format=torch.channels_last))
+            else:
+                views = torch.cat((pictures, noisy(second, rng)))
+                both = loop.model(views.contiguous(memory_format=torch.channels_last))
+            outputs = both[: len(pictures)]
             seen = network(outputs)
             with torch.no_grad():
                 content = network(pictures)[CONTENT]
@@ -181,12 +205,9 @@ def train_style(
             if options.variation:
                 across, down = outputs[..., 1:] - outputs[..., :-1], outputs[..., 1:, :] - outputs[..., :-1, :]
                 parts["variation"] = options.variation * (across.abs().mean() + down.abs().mean())
-            if margin:
-                down, right = (int(v) for v in np.random.default_rng([loop_options.seed, step]).integers(1, 9, 2))
-                moved = given[:, :, down : down + options.side, right : right + options.side]
-                again = loop.model(moved.contiguous(memory_format=torch.channels_last))
-                change = outputs[:, :, down:, right:] - again[:, :, : options.side - down, : options.side - right]
-                parts["flicker"] = options.flicker * charbonnier(change)
+            if motion is not None:
+                loss = motion.to(where.device).loss(outputs, both[len(pictures) :])
+                parts["flicker"] = options.flicker * UNIT * loss
             return parts
 
         shown = [as_tensor(path).to(where.device) for path in holdout] if where.first else []
@@ -213,6 +234,7 @@ def train_file(
     options: StyleOptions,
     output: Path | None = None,
     *,
+    sequences: Sequence[Path] = (),
     holdout: Sequence[Path] = (),
     run: Path | None = None,
     resume: bool = False,
@@ -222,13 +244,21 @@ def train_file(
 ) -> dict[str, Any]:
     """Train a network in the style of the picture `style`, and write it; returns a report as plain data.
 
-    `output` is a .pth; None is STYLE.trained.pth in the current folder. The other arguments are as in
+    `output` is a .pth; None is STYLE.trained.pth in the current folder. `sequences` are folders with consecutive
+    frames, and videos, for the loss on flicker; they need `options.flicker`. The other arguments are as in
     teaching.distill_file. Raises what `train_style`, `read_loss_network` and `students.parse` raise.
     """
     from pipeline.support.resources import resource
 
     files = Output(output or Path.cwd() / f"{style.stem}.trained.pth", run, resume, force)
     chosen = students.parse(student)
+    if sequences and not options.flicker:
+        raise PipelineError(
+            "conflicting-options",
+            "--sequence is used only by the loss on flicker",
+            subject="--sequence",
+            remedy="Add --flicker-weight, such as 1e3.",
+        )
     for file in (style, *holdout):
         check_picture(file)
     network, digest, known = read_loss_network(vgg)
@@ -249,6 +279,7 @@ def train_file(
         torch.from_numpy(np.array(picture, np.float32)).permute(2, 0, 1)[None],
         pictures,
         options,
+        sequences=Sequences(sequences, options.loop.seed, started) if sequences else None,
         holdout=tuple(holdout) or (resource("examples/picture.jpg"),),
         run=Run(files.folder, resume, {"student": chosen.spec, "style": file_digest(style), "vgg": digest}),
         progress=progress,

@@ -56,6 +56,30 @@ def test_a_student_is_written_that_the_other_commands_read(pipeline, teacher, im
     assert other.code == 2 and "[run-differs]" in other.err and "steps" in other.err
 
 
+def test_a_sequence_turns_the_loss_on_flicker_on(pipeline, teacher, images, tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    picture = Image.open(REPOSITORY / "examples" / "picture.jpg")
+    for number in range(2):
+        picture.crop((300 + 3 * number, 100, 600 + 3 * number, 320)).save(frames / f"{number}.png")
+    given = ("--images", images, "--student", "fast-neural-style-skips:4x1", *QUICK, "--steps", 2, "--json")
+    report = json.loads(pipeline("distill", teacher, *given, "--sequence", frames, "-o", "a.pth").out)
+    losses = report["history"]["records"][-1]["losses"]
+    assert losses["steady"] > 0 and "flicker" not in losses
+    plain = json.loads(pipeline("distill", teacher, *given, "-o", "b.pth").out)["history"]["records"][-1]["losses"]
+    assert "steady" not in plain
+    (frames / "1.png").unlink()
+    done = pipeline("distill", teacher, *given, "--sequence", frames, "-o", "c.pth")
+    assert done.code == 2 and "[no-pictures]" in done.err and "fewer than two frames" in done.err
+
+
+def test_a_sequence_without_the_loss_on_flicker_is_refused(pipeline, images, tmp_path):
+    torch.save(tiny_vgg(), tmp_path / "vgg.pth")
+    given = ("--style", images / "left.png", "--images", images, "--vgg", tmp_path / "vgg.pth")
+    done = pipeline("train", *given, "--sequence", images)
+    assert done.code == 2 and "[conflicting-options]" in done.err and "--flicker-weight" in done.err
+
+
 def test_a_goal_chooses_the_student_for_the_target(pipeline, teacher, images):
     given = ("--images", images, *QUICK, "--steps", 2, "--target", "compute", "--goal")
     done = pipeline("distill", teacher, *given, "4k weights", "--json")

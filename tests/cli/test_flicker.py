@@ -30,11 +30,18 @@ def test_models_are_measured_beside_the_frames_themselves(pipeline, net, tmp_pat
     assert [model["model"] for model in told] == ["the frames themselves", "net.pth", "other.onnx"]
     assert all(set(model["clips"]) == {"still", "pan", "zoom"} for model in told)
     assert told[1]["flicker"] > told[0]["flicker"]
+    assert ["compared" in model for model in told] == [False, False, True]
+    like = told[2]["compared"]
+    beyond = [model["flicker"] - told[0]["flicker"] for model in told[1:]]
+    assert like["flicker"] == pytest.approx(beyond[1] / beyond[0], rel=0.02)
+    assert 0 < like["ssim"] < 1 and like["detail"] > 0
     for name in ("s.png", "p.png"):
         with Image.open(tmp_path / "here" / name) as picture:
             assert picture.format == "PNG"
     again = pipeline("flicker", net, *SMALL)
     assert again.code == 0 and again.out.count("\n") == 2
+    itself = pipeline("flicker", net, net, *SMALL)
+    assert "net.pth: 1.00 of the flicker of net.pth (beyond the frames'), SSIM 1.000, detail 1.00" in itself.err
 
 
 def test_the_last_argument_may_be_a_picture_or_a_folder_of_frames(pipeline, net, tmp_path):

@@ -15,6 +15,7 @@ from pipeline.shrink import train
 from pipeline.shrink.checkpoint import Run
 from pipeline.shrink.data import Pictures
 from pipeline.shrink.loop import LoopOptions
+from pipeline.shrink.motion import Sequences
 from pipeline.shrink.pictures import as_tensor
 from pipeline.shrink.students import parse
 from pipeline.shrink.train import LossNetwork, StyleOptions, read_loss_network, style_grams, train_style
@@ -158,3 +159,20 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(vgg, images, tmp_path
     resumed, _ = learnt(vgg, images, options, run=Run(tmp_path / "run", True))
     pairs = zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_sequence_adds_the_motion_between_its_frames(vgg, images, tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    picture = Image.open(REPOSITORY / "examples" / "picture.jpg")
+    for number in range(2):
+        picture.crop((300 + 3 * number, 100, 420 + 3 * number, 200)).save(frames / f"{number}.png")
+    options = replace(SMALL, flicker=1.0)
+    alone, _ = learnt(vgg, images, options)
+    moving, history = learnt(vgg, images, options, sequences=Sequences([frames], 1))
+    assert history.records[-1]["losses"]["flicker"] > 0
+    pairs = zip(alone.state_dict().values(), moving.state_dict().values(), strict=True)
+    assert not all(torch.equal(a, b) for a, b in pairs)
+    large = replace(options, side=128)
+    with pytest.raises(PipelineError, match="crops of 128x128"):
+        learnt(vgg, images, large, sequences=Sequences([frames], 1))
