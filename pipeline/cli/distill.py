@@ -117,7 +117,7 @@ def command(
 
     Students: fast-neural-style:8,16,32x5 (widths of the three stages, and residual blocks), its variant
     fast-neural-style-skips, which keeps fine strokes at no cost in weights, fritz:0.3 or fritz:0.3,small (alpha),
-    few-shot:8,16,32x4. docs/distill.md shows the results of each.
+    few-shot-instance-norm:8,16,32x4. docs/distill.md shows the results of each.
 
     The folder OUTPUT.run gets samples (picture, teacher, student), a checkpoint that --resume continues from, and
     history.json. With torchrun --nproc-per-node N -m pipeline distill ... it trains on N GPUs or CPUs.
@@ -129,7 +129,7 @@ def command(
       pipeline distill candy.pth --images frames --steady 20 --sequence walk.mp4 --student small.pth
       pipeline distill candy.pth --images frames --target compute --goal '60 fps at 960x540 on laptop'
       pipeline distill net.onnx --input-range 0..255 --output-range 0..255 --images frames \\
-          --student few-shot:8,16,32x4 --device cuda
+          --student few-shot-instance-norm:8,16,32x4 --device cuda
       pipeline distill candy.pth --images frames --student small.pth --steps 2000 -o better.pth
     """
     options = to_loop(loop, threads, "distilling")

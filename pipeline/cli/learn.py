@@ -104,4 +104,6 @@ def command(
             progress=show_progress,
             **places,
         )
+    for note in report["notes"]:
+        console.note(note)
     say_trained(console, report)

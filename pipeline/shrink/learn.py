@@ -20,11 +20,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from pipeline.architectures import few_shot
 from pipeline.build.cache import file_digest
 from pipeline.shrink import losses as lost
 from pipeline.shrink import students
 from pipeline.shrink.checkpoint import UNKEPT, Run
-from pipeline.shrink.loop import Adam, History, Loop, LoopOptions, identity_of, place
+from pipeline.shrink.loop import Adam, GreyLevels, History, Loop, LoopOptions, identity_of, place
 from pipeline.shrink.output import Output
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.shrink.quality import quality
@@ -38,6 +39,10 @@ MOST_PIXELS = 200_000_000
 """Maximum number of decoded pixels of all pairs together: 1.2 GB."""
 SMALLEST = 48
 """Smallest side of a patch in pixels: the fixed filters also run at an eighth of its size."""
+OFFSET = 10.0
+"""Difference of mean colours from which it is reported, in levels of 255."""
+MOST_OFFSETS = 16
+"""Maximum number of pairs whose mean colours are compared."""
 _ASPECT = 0.02
 """Largest relative difference between the aspect ratios of a frame and its painting: rounding of a smaller
 copy."""
@@ -267,6 +272,26 @@ class _Learning:
         return parts
 
 
+def colour_offset(module: nn.Module, contract: Any, pair: Pair) -> float:
+    """The difference between the mean colours of the output for a whole frame and of its painting, in levels of
+    255: the largest of the three channels."""
+    frame, painting = _shown(pair, torch.device("cpu"))
+    with torch.no_grad():
+        output = GreyLevels(module, contract).eval()(frame).clamp(0, 255)
+    return float((output.mean((2, 3)) - painting.mean((2, 3))).abs().max())
+
+
+def _colour_note(offsets: Mapping[str, float], architecture: str) -> str:
+    """What is wrong with the colours of whole frames, and what helps; "" if nothing is."""
+    name = max(offsets, key=offsets.__getitem__)
+    if offsets[name] < OFFSET:
+        return ""
+    told = f"the mean colour of {name} is {offsets[name]:.0f} levels from its painting's"
+    if architecture == few_shot.BATCH_NORM.name:
+        return f"{told}: if a network made the paintings, use --student few-shot-instance-norm; else train longer"
+    return f"{told}: train longer, or with more pairs"
+
+
 @on_a_file
 def learn_file(
     frames: Path,
@@ -319,4 +344,7 @@ def learn_file(
         progress=progress,
     )
     used = [pair.name for pair in learnt]
-    return files.write(module, chosen, history.as_dict(), pairs=used, holdout=sorted(holdout))
+    offsets = {pair.name: round(colour_offset(module, chosen.contract, pair), 1) for pair in pairs[:MOST_OFFSETS]}
+    note = _colour_note(offsets, chosen.architecture)
+    facts = {"pairs": used, "holdout": sorted(holdout), "colour_offset": offsets, "notes": [note] if note else []}
+    return files.write(module, chosen, history.as_dict(), **facts)

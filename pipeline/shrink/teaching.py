@@ -25,6 +25,7 @@ from pipeline.shrink.loop import GreyLevels, History
 from pipeline.shrink.motion import Sequences
 from pipeline.shrink.teacher import rebuilt
 from pipeline.shrink.tuning import TUNING_RATE
+from pipeline.shrink.whole_picture import check_norms
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
 from pipeline.support.picture_files import check_picture
@@ -63,7 +64,7 @@ def distill_file(
     `sequences` are folders with consecutive frames, and videos, whose motion the loss on flicker uses.
     `holdout` are pictures to measure with; none: the bundled photograph.
     Raises PipelineError: what reading and `distill` raise, and file-exists, contract-missing, bad-student,
-    cannot-start-from-teacher, no-student, bad-goal, unknown-device, goal-out-of-reach, goal-missed.
+    cannot-start-from-teacher, norms-differ, no-student, bad-goal, unknown-device, goal-out-of-reach, goal-missed.
     """
     from pipeline.support.files import existing_file
     from pipeline.support.resources import resource
@@ -101,6 +102,7 @@ def distill_file(
         parsed_goal, student = aim.student_for(goal, network, aimed)
         started(f"{student} is the largest student that meets the goal")
     architecture, module, contract, description = _student(student, options.loop.seed)
+    check_norms(network, module, contract, description)
     shown = sources.read(Path(student)) if Path(student).is_file() else fresh(students.parse(student))
     if goal and parsed_goal is None:
         parsed_goal = aim.check(goal, shown, network, aimed)

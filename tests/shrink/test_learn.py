@@ -151,3 +151,19 @@ def test_what_cannot_be_learnt_from_is_told(folders: tuple[Path, Path], tmp_path
         learn_file(*folders, STUDENT, SMALL, tmp_path / "a.pth", holdout=("0009",))
     with pytest.raises(PipelineError, match="no pair is left"):
         learn_file(*folders, STUDENT, SMALL, tmp_path / "a.pth", holdout=("0000", "0001", "0002"))
+
+
+def test_colours_that_depend_on_the_whole_picture_are_noted_after_the_training(tmp_path: Path) -> None:
+    """Each painting has one flat colour, which is not in the frame: batch norm cannot learn it from patches."""
+    frames, painted = tmp_path / "frames", tmp_path / "painted"
+    for folder in (frames, painted):
+        folder.mkdir()
+    for number, colour in enumerate(((250, 40, 40), (40, 40, 250))):
+        noise = np.random.default_rng(number).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(frames / f"{number}.png")
+        Image.new("RGB", (96, 64), colour).save(painted / f"{number}.png")
+    report = learn_file(frames, painted, "few-shot:4,4,4x1", SMALL, tmp_path / "a.pth")
+    assert min(report["colour_offset"].values()) > 50
+    assert len(report["notes"]) == 1 and "few-shot-instance-norm" in report["notes"][0]
+    other = learn_file(frames, painted, "few-shot-instance-norm:4,4,4x1", SMALL, tmp_path / "b.pth")
+    assert "few-shot-instance-norm" not in other["notes"][0] and "train longer" in other["notes"][0]
