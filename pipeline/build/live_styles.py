@@ -247,7 +247,10 @@ def _predict(
         return _Predicted(None, exact.astype(np.float32), exact, (), {"predictor": None})
     lowered = _lowered(network, style, values[0].given, target)
     report = facts.report(path, network, lowered)
-    _require_valid(path, lowered, target, report)
+    reason = _require_valid(path, lowered, target, report)
+    if reason:
+        step("predict", f"{target.name} cannot run the predictor ({reason}); the bundle has the bound styles only")
+        return _Predicted(None, exact.astype(np.float32), exact, (), {"predictor": None, "not_predicted": reason})
     run = target.family.runner(lowered.serialised, target)
     vectors = np.stack([run(style_value.given).reshape(-1) for style_value in values]).astype(np.float32)
     span = float(np.abs(exact).max()) or 1.0
@@ -291,12 +294,18 @@ def _lowered(network: Network, style: StyleInput, given: np.ndarray, target: Tar
     )
 
 
-def _require_valid(path: Path, lowered: Lowered, target: Target, report: dict[str, Any]) -> None:
+def _require_valid(path: Path, lowered: Lowered, target: Target, report: dict[str, Any]) -> str:
+    """Raise ProofFailed `target-refuses` if the target would compute the predictor wrongly.
+
+    A target that compiles networks has no other way to run it: the result is then the reason, else "".
+    """
     from pipeline.validation import validate
 
     findings = validate(lowered.model, target)
     report["findings"] = [finding.as_dict() for finding in findings]
     broken = [finding for finding in findings if finding.severity in ("error", "wrong")]
+    if broken and target.family.has_kernels:
+        return f"{broken[0].operator}: {broken[0].reason}"
     if broken:
         raise ProofFailed(
             "target-refuses",
@@ -306,3 +315,4 @@ def _require_valid(path: Path, lowered: Lowered, target: Target, report: dict[st
             remedy="Bind the styles when you build, --bind once for each, without --style-input.",
             report=report,
         )
+    return ""

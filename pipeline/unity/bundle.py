@@ -294,6 +294,8 @@ def _style_files(spec: BundleSpec, folder: str) -> tuple[dict[str, bytes], dict[
     name, family = f"{spec.name}Predictor", spec.target.family
     model_files = family.model_files(name, predictor.onnx, spec.target)
     files |= {f"{folder}/{file}": data for file, data in model_files.items()}
+    shared_files = family.shared_files(predictor.onnx, spec.target)
+    files |= {f"{SHARED}/{file}": data for file, data in shared_files.items()}
     pictures = {f"{folder}/style_{number}.png": png for number, png in enumerate(predictor.pngs)}
     files |= pictures
     asset = f"{folder}/{name}.asset"

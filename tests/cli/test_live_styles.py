@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline import targets
 from pipeline.build import live_styles
 from pipeline.sources import style_split
-from tests.cli.test_ports import W1, W2, by_number, by_picture, by_vector, given
+from tests.cli.test_ports import W1, W2, by_number, by_picture, by_vector, given, model
 
 RANGES = ("--input-range", "0..1", "--output-range", "0..1", "--size", "64x48")
 RNG = np.random.default_rng(11)
@@ -64,6 +64,57 @@ def test_any_picture_is_a_style_of_the_bundle(pipeline, tmp_path: Path, wave: Pa
     np.testing.assert_allclose(held, predict(shown).ravel(), atol=1e-5)
     assert (folder / "style_0.png.meta").is_file() and (folder / "NetPredictor.onnx.meta").is_file()
     assert Path("look.png").is_file()
+
+
+@pytest.mark.parametrize("target", ["compute", "compute-half"])
+def test_compiled_networks_upload_weights_for_a_style(pipeline, tmp_path: Path, wave: Path, target: str) -> None:
+    source = by_picture(tmp_path / "net.onnx")
+    words = ("--style-input", "style", "--bind", f"style={wave}", *RANGES, "--target", target)
+    done = pipeline("build-unity", source, *words, "-o", "out", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert report["model"]["style_input"] == style_split.VECTOR
+    folder, kernels = Path("out/StyleTransfer/Models/Net"), Path("out/StyleTransfer/Kernels")
+    chosen = targets.get(target)
+    plans = [(folder / f"{name}.bytes").read_bytes() for name in ("Net", "NetPredictor")]
+    assert {path.name for path in kernels.glob("*.compute")} == {
+        name for plan in plans for name in chosen.family.shared_files(plan, chosen)
+    }
+    assert (
+        "isPredictor: 1" in asset_of(folder, "NetPredictor") and (folder / "NetPredictorNetwork.asset").is_file()
+    )
+    predict = chosen.family.runner(plans[1], chosen)
+    run = chosen.family.style_runner(plans[0], chosen)
+    picture = RNG.random((1, 3, 48, 64)).astype(np.float32)
+    for _ in range(2):
+        style = RNG.random((1, 3, 16, 24)).astype(np.float32)
+        np.testing.assert_allclose(
+            run(picture, predict(style).ravel()),
+            given(source, style, picture),
+            atol=2e-4 if target == "compute" else 4e-3,
+        )
+
+
+def test_a_predictor_that_cannot_be_compiled_leaves_the_bound_styles(pipeline, tmp_path: Path, wave: Path) -> None:
+    """No kernel computes the largest value of a channel."""
+    nodes = [
+        helper.make_node("Conv", ["style", "ws"], ["seen"]),
+        helper.make_node("ReduceMax", ["seen"], ["gain"], axes=[2, 3], keepdims=1),
+    ]
+    source = model([1, 3, 16, 24], TensorProto.FLOAT, nodes, tmp_path / "net.onnx")
+    words = ("--style-input", "style", "--bind", f"style={wave}", *RANGES, "--target", "compute")
+    done = pipeline("build-unity", source, *words, "-o", "out", "--json")
+    assert done.code == 0 and "bound styles only" in done.err, done.err
+    report = json.loads(done.out)
+    assert report["live_style"]["predictor"] is None and report["styles"][0]["proof"]["passed"]
+    folder = Path("out/StyleTransfer/Models/Net")
+    assert not list(folder.glob("*Predictor*")) and "predictor: {fileID: 0}" in asset_of(folder)
+    chosen = targets.get("compute")
+    run = chosen.family.style_runner((folder / "Net.bytes").read_bytes(), chosen)
+    picture = RNG.random((1, 3, 48, 64)).astype(np.float32)
+    pixels = np.asarray(Image.open(wave), np.float32).transpose(2, 0, 1)[None] / 255
+    vector = np.frombuffer((folder / "NetStyles.bytes").read_bytes(), "<f4")
+    np.testing.assert_allclose(run(picture, vector), given(source, pixels, picture), atol=2e-4)
 
 
 def test_a_style_of_the_network_s_own_range_and_order(pipeline, tmp_path: Path, wave: Path) -> None:
@@ -117,7 +168,6 @@ def test_vectors_and_numbers_are_styles_too_and_the_cache_keeps_them(pipeline, t
     ("make", "words", "code", "told"),
     [
         (by_picture, ("--style-input", "stile"), 2, "[no-style-input]"),
-        (by_picture, ("--style-input", "style", "--target", "compute"), 2, "[target-needs-bound-styles]"),
         (by_picture, ("--style-input", "style", "--weights", "int8"), 2, "[conflicting-options]"),
         (by_picture, ("--style-input", "picture"), 2, "error ["),
         (by_vector, ("--style-input", "style"), 2, "[style-example-missing]"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 
 from pipeline.targets.compute.layout import length as length_of
-from pipeline.targets.compute.plan import PICTURE, Dispatch, Extent, Value, Weight, blocks
+from pipeline.targets.compute.linear import Constant, Linear
+from pipeline.targets.compute.plan import PICTURE, Dispatch, Extent, StyleTerm, Value, Weight, blocks
 from pipeline.targets.compute.steps import Step, Steps
 from pipeline.targets.compute.views import Activation, Table, Term, View
 
@@ -43,10 +46,11 @@ class PlanBuilder:
     """A plan under construction, with helpers for the handlers of steps.
 
     `views`: how each tensor is read, by its name; `producers`: the dispatch that writes a value, by its number;
-    `done`: the numbers of steps that were fused into an earlier one.
+    `done`: the numbers of steps that were fused into an earlier one; `input`: the value that is the network's
+    input, which is in a buffer if `numbers_in`.
     """
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, numbers_in: bool = False) -> None:
         self.steps = steps
         self.dispatches: list[Dispatch] = []
         self.values: list[Value] = []
@@ -55,7 +59,7 @@ class PlanBuilder:
         self.producers: dict[int, Dispatch] = {}
         self.views: dict[str, View] = {}
         self.done: set[int] = set()
-        self._known: dict[tuple[str, bytes, tuple[int, ...]], int] = {}
+        self._known: dict[tuple[str, bytes, bytes], int] = {}
         self._weights_end = 0
         self._readers: dict[str, list[tuple[int, Step]]] = {}
         for number, step in enumerate(steps.steps):
@@ -63,7 +67,10 @@ class PlanBuilder:
                 self._readers.setdefault(name, []).append((number, step))
         channels = steps.shapes[steps.picture][0]
         self.values.append(Value(PICTURE, channels, -1, Extent(), Extent(), steps.picture))
-        self.views[steps.picture] = View(Term(PICTURE))
+        self.input = PICTURE
+        if numbers_in:
+            self.input = self.value(steps.picture, channels, PICTURE, Extent(), Extent()).number
+        self.views[steps.picture] = View(Term(self.input))
 
     # --- readers of tensors ---
 
@@ -106,10 +113,11 @@ class PlanBuilder:
 
     def add_weight(self, weight: Weight) -> int:
         """The element offset of a weight in the weight buffer; equal weights are stored once."""
+        of_style = [array.tobytes() for term in weight.style for array in term]
         key = (
             weight.kind + repr(sorted(weight.form.items())) + repr(weight.data.shape),
             np.ascontiguousarray(weight.data, np.float32).tobytes(),
-            (),
+            b"".join(of_style),
         )
         if key not in self._known:
             weight.offset = self._weights_end
@@ -119,11 +127,18 @@ class PlanBuilder:
             self._known[key] = weight.offset
         return self._known[key]
 
-    def rows(self, *rows: np.ndarray, phases: int = 1, length: int = 0) -> int:
+    def rows(self, *rows: Constant, phases: int = 1, length: int = 0) -> int:
         """Add rows of one number per channel (phase by phase), padded to `length` blocks; returns their offset."""
-        data = np.stack([np.asarray(row, np.float64) for row in rows])
-        needed = blocks(data.shape[1] // phases) * phases
-        return self.add_weight(Weight("rows", data, {"phases": phases, "length": max(length, needed)}))
+        stacked: Constant = np.stack(cast(Any, rows))
+        needed = blocks(stacked.shape[1] // phases) * phases
+        form = {"phases": phases, "length": max(length, needed)}
+        if not isinstance(stacked, Linear):
+            return self.add_weight(Weight("rows", stacked, form))
+        terms = tuple(
+            StyleTerm(coefficients.astype(np.float32), np.ascontiguousarray(indices, np.int64))
+            for coefficients, indices in stacked.terms
+        )
+        return self.add_weight(Weight("rows", stacked.base, form, style=terms))
 
     # --- reading through a view ---
 
@@ -226,6 +241,13 @@ class PlanBuilder:
             return view
         self.stored(tensor)
         return self.views[tensor]
+
+    def finish_numbers(self) -> int:
+        """Let the result be a value at the start of a buffer, for a network without an output picture."""
+        value = self.stored(self.steps.result)
+        if value.number not in self.producers or value.root != value.number:
+            value = self.store_view(self.views[self.steps.result], self.steps.result)
+        return value.number
 
     def finish(self) -> int:
         """Let the dispatch that computes the result write the output picture, or add one; returns the result."""

@@ -58,9 +58,10 @@ class Compiled:
 def compile_graph(graph: gs.Graph, size: Size | None = None, *, half: bool = False) -> Compiled:
     """Compile a graph with one input and one output, both pictures with RGB values in 0..1.
 
-    `size` is the nominal size of the input, by default the declared one. The graph is not changed.
+    A second input of shape (1, K, 1, 1) is a style vector; an only input or output of that shape is one of a style
+    predictor. `size` is the nominal size of the picture, by default the declared one. The graph is not changed.
     """
-    if len(graph.inputs) != 1:
+    if len(graph.inputs) != 1 and not takes_style(graph):
         reason = f"it has {len(graph.inputs)} inputs, but kernels read one picture"
         return Compiled(
             None, (Refused(graph.inputs[-1].name if graph.inputs else "", "Network", reason, ELSEWHERE),)
@@ -75,20 +76,42 @@ def compile_graph(graph: gs.Graph, size: Size | None = None, *, half: bool = Fal
         image.shape = declared
     if steps.refused:
         return Compiled(None, tuple(steps.refused))
-    for name, what in ((steps.picture, "goes in"), (steps.result, "comes out")):
+    for name, what, numbers in (
+        (steps.picture, "goes in", is_vector(image)),
+        (steps.result, "comes out", is_vector(graph.outputs[0])),
+    ):
         shape = steps.shapes.get(name)
+        if numbers:
+            continue
         if shape is None or shape[0] not in (1, 3):
             known = "whose size is not declared" if shape is None else f"of {shape[0]} channels"
             reason = f"the picture that {what} is one {known}; 1 or 3 channels and a size are needed"
             return Compiled(None, (Refused(name, "Network", reason, ELSEWHERE),))
-    return _compiled(steps, half)
+    # Style vectors are few, and are exact: the buffers of a predictor are float32.
+    numbers_out = is_vector(graph.outputs[0])
+    compiled = _compiled(steps, half and not numbers_out, is_vector(image), numbers_out)
+    if compiled.plan is not None and len(graph.inputs) > 1:
+        compiled.plan.style_input = graph.inputs[1].name
+        compiled.plan.style_length = int(graph.inputs[1].shape[1])
+    return compiled
 
 
-def _compiled(steps: Steps, half: bool) -> Compiled:
+def is_vector(tensor: gs.Tensor) -> bool:
+    """Whether a tensor is declared as a vector of numbers, (1, K, 1, 1), instead of a picture."""
+    shape = tensor.shape
+    return shape is not None and len(shape) == 4 and list(shape[2:]) == [1, 1] and isinstance(shape[1], int)
+
+
+def takes_style(graph: gs.Graph) -> bool:
+    """Whether a graph has a style vector as its second input."""
+    return len(graph.inputs) == 2 and is_vector(graph.inputs[1]) and not is_vector(graph.inputs[0])
+
+
+def _compiled(steps: Steps, half: bool, numbers_in: bool, numbers_out: bool) -> Compiled:
     if len(steps.steps) > MAX_STEPS:
         reason = f"it has {len(steps.steps):,} operations; at most {MAX_STEPS:,} are supported"
         return Compiled(None, (Refused(steps.result, "Network", reason, ELSEWHERE),))
-    builder = PlanBuilder(steps)
+    builder = PlanBuilder(steps, numbers_in)
     for number, step in enumerate(steps.steps):
         if number in builder.done:
             continue
@@ -96,7 +119,7 @@ def _compiled(steps: Steps, half: bool) -> Compiled:
             _HANDLERS[step.kind](builder, number, step)
         except Unsupported as error:
             return Compiled(None, (Refused(step.node, step.operator, error.reason, error.fix),))
-    result = builder.finish()
+    result = builder.finish_numbers() if numbers_out else builder.finish()
     plan = Plan(
         builder.dispatches,
         builder.values,
@@ -107,6 +130,8 @@ def _compiled(steps: Steps, half: bool) -> Compiled:
         result,
         half,
         names=(steps.picture, steps.declared_result),
+        numbers_in=builder.input if numbers_in else -1,
+        numbers_out=numbers_out,
     )
     try:
         sizes = plan.sizes(plan.size)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
 from pipeline.targets.compute.builder import PlanBuilder
+from pipeline.targets.compute.linear import Constant, Linear, depends
 from pipeline.targets.compute.plan import PICTURE, Dispatch, Extent, Weight, blocks
 from pipeline.targets.compute.steps import ELSEWHERE, Step, Unsupported
 from pipeline.targets.compute.views import NEUTRAL, Activation, Affine, Table, Term, View
@@ -27,7 +29,7 @@ class _Convolution:
     """
 
     weight: np.ndarray
-    bias: np.ndarray
+    bias: Constant
     group: int
     strides: tuple[int, int]
     dilations: tuple[int, int]
@@ -201,15 +203,22 @@ def _tail(builder: PlanBuilder, step: Step, conv: _Convolution) -> tuple[_Tail, 
     tail, name, nodes = _Tail(), step.output, []
     while (reader := builder.sole_reader(name)) is not None:
         place, after = reader
-        if after.kind == "affine" and tail.act is None:
+        if (
+            after.kind == "affine"
+            and tail.act is None
+            and tail.later is None
+            and not depends(after.attrs["scale"])
+        ):
             scale, shift = after.attrs["scale"], after.attrs["shift"]
             phases = conv.weight.shape[0] // scale.size
             conv.weight = conv.weight * np.tile(scale, phases)[:, None, None, None]
             conv.bias = conv.bias * np.tile(scale, phases) + np.tile(shift, phases)
         elif after.kind == "affine" and tail.act_later is None:
             affine = Affine(after.attrs["scale"], after.attrs["shift"])
+            if tail.later is not None and not tail.later.joins(affine):
+                break
             tail.later = affine if tail.later is None else tail.later.then(affine)
-        elif after.kind == "act" and tail.act is None:
+        elif after.kind == "act" and tail.act is None and tail.later is None:
             tail.act = Activation(after.attrs["act"], after.attrs["bounds"], after.attrs.get("slopes"))
         elif after.kind == "act" and tail.act_later is None and after.attrs.get("slopes") is None:
             tail.act_later = Activation(after.attrs["act"], after.attrs["bounds"])
@@ -220,7 +229,7 @@ def _tail(builder: PlanBuilder, step: Step, conv: _Convolution) -> tuple[_Tail, 
         builder.done.add(place)
         nodes.append(after.node)
         name = after.output
-    if _mean_removed(builder, tail, name):
+    if _mean_removed(builder, tail, name) and not isinstance(conv.bias, Linear):
         # Only what the phases of a channel have in common: a depth to space joins channels of different bias.
         phases = conv.bias.reshape(conv.shuffle**2, -1)
         conv.bias = (phases - phases.mean(axis=0)).reshape(-1)
@@ -329,7 +338,7 @@ def _as_phases(conv: _Convolution, view: View) -> tuple[_Convolution, View]:
     phases = replace(
         conv,
         weight=np.concatenate(parts),
-        bias=np.tile(conv.bias, 4),
+        bias=np.tile(cast(Any, conv.bias), 4),
         pads=(1, 1, 0, 0),
         height=Extent(2),
         width=Extent(2),

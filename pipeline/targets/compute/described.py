@@ -22,12 +22,13 @@ def model(plan: Plan) -> onnx.ModelProto:
     sizes = plan.sizes(plan.size)
 
     def tensor(number: int) -> str:
-        if number == PICTURE:
+        if number in (PICTURE, plan.numbers_in):
             return plan.names[0]
         return plan.names[1] if number == plan.result else f"value{number}"
 
     written_values = {
         PICTURE,
+        max(PICTURE, plan.numbers_in),
         *(v for dispatch in plan.dispatches for v in (dispatch.output, dispatch.kept) if v >= 0),
     }
 
@@ -51,12 +52,16 @@ def model(plan: Plan) -> onnx.ModelProto:
         )
     ends = []
     for name, value, channels in zip(plan.names, (PICTURE, plan.result), plan.channels, strict=True):
-        shape = [1, channels, *sizes[value].hw] if value == PICTURE else [1, channels, None, None]
+        fixed = value == PICTURE or plan.numbers_out
+        shape = [1, channels, *sizes[value].hw] if fixed else [1, channels, None, None]
         ends.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    if plan.style_length:
+        shape = [1, plan.style_length, 1, 1]
+        ends.insert(1, onnx.helper.make_tensor_value_info(plan.style_input, onnx.TensorProto.FLOAT, shape))
     weights = [
         onnx.numpy_helper.from_array(weight.data, f"weight{number}") for number, weight in enumerate(plan.weights)
     ]
-    graph = onnx.helper.make_graph(nodes, "plan", ends[:1], ends[1:], weights)
+    graph = onnx.helper.make_graph(nodes, "plan", ends[:-1], ends[-1:], weights)
     opsets = [onnx.helper.make_opsetid(DOMAIN, 1)]
     whole = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
     onnx.helper.set_model_props(whole, dict(sorted(plan.metadata.items())))

@@ -62,8 +62,10 @@ class _Run:
         self.sizes, elements = plan.sizes(size), plan.slot_elements(size)
         self.slots = [np.full((count, 4), np.nan, np.float32) for count in elements]
         self.tables = np.full((plan.table_elements, 4), np.nan, np.float32)
-        self.picture = np.zeros((4, *picture.shape[2:]), np.float32)
+        self.picture = np.zeros((4 * blocks(picture.shape[1]), *picture.shape[2:]), np.float32)
         self.picture[: picture.shape[1]] = picture[0]
+        if plan.numbers_in >= 0:
+            self.write(plan.numbers_in, self.picture)
         self.output = np.zeros((1, 1, 1), np.float32)
         self.statistics: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
@@ -72,6 +74,8 @@ class _Run:
             for dispatch in self.plan.dispatches:
                 cbuffer = _ConstantBuffer(self.plan, dispatch, self.sizes)
                 _KERNELS[dispatch.kernel](self, dispatch, cbuffer)
+        if self.plan.numbers_out:
+            return self.read(self.plan.result)[None, : self.plan.channels[1]].copy()
         return self.output[None, : self.plan.channels[1]]
 
     # --- buffers ---

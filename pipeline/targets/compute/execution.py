@@ -306,19 +306,32 @@ class Executor:
 
     def run(self, picture: np.ndarray) -> np.ndarray:
         """The output of the plan for a picture (1, C, H, W), as (1, C, H', W'); both RGB 0..1, float32."""
+        if self.plan.numbers_in >= 0:
+            padded = np.zeros(4 * self.plan.values[self.plan.numbers_in].blocks, np.float32)
+            padded[: picture.size] = picture.reshape(-1)
+            device_in_use().queue.write_buffer(self._buffer_of(self.plan.numbers_in), 0, padded.tobytes())
+        else:
+            self._upload(picture)
+        self.submit()
+        if self.plan.numbers_out:
+            data = device_in_use().queue.read_buffer(self._buffer_of(self.plan.result))
+            return np.frombuffer(data, np.float32)[: self.plan.channels[1]].reshape(1, -1, 1, 1)
+        return self._download()
+
+    def _upload(self, picture: np.ndarray) -> None:
         height, width = self.size.hw
         channels = picture.shape[1]
         pixels = np.zeros((height, width, 4), np.float32)
         pixels[..., :3] = picture[0].transpose(1, 2, 0) if channels == 3 else picture[0, 0][..., None]
         if self.flip:
             pixels = np.ascontiguousarray(pixels[::-1])
-        queue = device_in_use().queue
         rows = {"bytes_per_row": width * 16, "rows_per_image": height}
-        queue.write_texture({"texture": self._picture}, pixels.tobytes(), rows, (width, height, 1))
-        self.submit()
+        device_in_use().queue.write_texture({"texture": self._picture}, pixels.tobytes(), rows, (width, height, 1))
+
+    def _download(self) -> np.ndarray:
         out_height, out_width = self._sizes[self.plan.result].hw
         rows = {"bytes_per_row": out_width * 16, "rows_per_image": out_height}
-        data = queue.read_texture({"texture": self._painted}, rows, (out_width, out_height, 1))
+        data = device_in_use().queue.read_texture({"texture": self._painted}, rows, (out_width, out_height, 1))
         pixels_out = np.frombuffer(data, np.float32).reshape(out_height, out_width, 4)
         if self.flip:
             pixels_out = pixels_out[::-1]

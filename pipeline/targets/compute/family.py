@@ -63,7 +63,8 @@ class Compute(Family):
         from pipeline.targets.compute import emulation, packing, styles
 
         plan = packing.plan_of(data)
-        return lambda picture, weights: emulation.runner(styles.mixed(plan, weights))(picture)
+        of_style = styles.applied if plan.style_length else styles.mixed
+        return lambda picture, weights: emulation.runner(of_style(plan, weights))(picture)
 
     def read(self, data: bytes) -> onnx.ModelProto:
         """An ONNX file, or a plan as a model whose nodes are its dispatches."""

@@ -16,12 +16,14 @@ from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 from pipeline.targets.compute.constants import REAL, REAL_PLACE, SHAPE, SHAPE_PLACE
 from pipeline.targets.compute.kernels import kernel_name, macros, variants
-from pipeline.targets.compute.plan import Dispatch, Extent, Plan, Value, Weight
+from pipeline.targets.compute.plan import Dispatch, Extent, Plan, StyleTerm, Value, Weight
 
 MAGIC = b"STCP"
 VERSION = 2
 STYLED = 3
 """The version of a file with several styles, which has one more section at its end."""
+VECTORS = 4
+"""The version of the two files of a network with style vectors, which has another section at its end."""
 GRIDS = ("tiles", "pixels", "flat", "blocks", "threads")
 WEIGHTS = ("conv", "rows", "depthwise")
 FORMS = {
@@ -70,7 +72,7 @@ def _written(plan: Plan) -> _Writer:
     to = _Writer()
     to.data += MAGIC
     to.ints(
-        STYLED if plan.style_count > 1 else VERSION,
+        _version(plan),
         int(plan.half),
         *plan.size.hw,
         *plan.channels,
@@ -130,7 +132,34 @@ def _written(plan: Plan) -> _Writer:
         for number, data in sorted(plan.styles.items()):
             to.ints(number)
             to.data += np.ascontiguousarray(data, "<f4").tobytes()
+    elif _version(plan) == VECTORS:
+        _write_vectors(to, plan)
     return to
+
+
+def _version(plan: Plan) -> int:
+    if plan.style_length or plan.numbers_in >= 0 or plan.numbers_out:
+        return VECTORS
+    return STYLED if plan.style_count > 1 else VERSION
+
+
+def _write_vectors(to: _Writer, plan: Plan) -> None:
+    """Where numbers go in and come out, and how weights depend on the style vector.
+
+    Of each term the differences between successive indices, whether all coefficients are 1, and if not, these.
+    """
+    to.ints(plan.numbers_in, int(plan.numbers_out), plan.style_length)
+    to.text(plan.style_input)
+    styled = [(number, weight) for number, weight in enumerate(plan.weights) if weight.style]
+    to.ints(len(styled))
+    for number, weight in styled:
+        to.ints(number, len(weight.style))
+        for term in weight.style:
+            to.ints(*np.diff(term.indices.reshape(-1), prepend=0).tolist())
+            ones = bool(np.all(term.coefficients == 1))
+            to.ints(int(ones))
+            if not ones:
+                to.data += np.ascontiguousarray(term.coefficients, "<f4").tobytes()
 
 
 class _Reader:
@@ -206,8 +235,8 @@ def parse(data: bytes, subject: str = "") -> Plan:
 def _parsed(source: _Reader) -> Plan:
     source.at = 4
     version, half, height, width, in_channels, out_channels, result, tables, slots = source.ints(9)
-    if version not in (VERSION, STYLED):
-        raise ValueError(f"it has version {version}, this tool reads {VERSION} and {STYLED}")
+    if version not in (VERSION, STYLED, VECTORS):
+        raise ValueError(f"it has version {version}, this tool reads {VERSION} to {VECTORS}")
     names = (source.text(), source.text())
     metadata = {source.text(): source.text() for _ in range(source.count())}
     values = []
@@ -274,6 +303,11 @@ def _parsed(source: _Reader) -> Plan:
         for _ in range(source.count()):
             number = source.count()
             styles[number] = source.floats((count, *weights[number].data.shape))
+    numbers_in, numbers_out, style_length, style_input = -1, 0, 0, ""
+    if version == VECTORS:
+        numbers_in, numbers_out, style_length = source.ints(3)
+        style_input = source.text()
+        _parse_style_terms(source, weights, style_length)
     if source.at != len(source.data):
         raise ValueError("it has data after its end")
     if len(SHAPE) * 4 < max(fixed_names):
@@ -294,4 +328,21 @@ def _parsed(source: _Reader) -> Plan:
         metadata,
         styles,
         count,
+        style_input,
+        style_length,
+        numbers_in,
+        bool(numbers_out),
     )
+
+
+def _parse_style_terms(source: _Reader, weights: Sequence[Weight], length: int) -> None:
+    for _ in range(source.count()):
+        weight = weights[source.count()]
+        shape, terms = weight.data.shape, []
+        for _ in range(source.count()):
+            indices = np.cumsum(source.ints(weight.data.size), dtype=np.int64).reshape(shape)
+            if indices.size and not 0 <= indices.min() <= indices.max() < length:
+                raise ValueError("a style vector is shorter than an index")
+            ones = source.ints(1)[0]
+            terms.append(StyleTerm(np.ones(shape, np.float32) if ones else source.floats(shape), indices))
+        weight.style = tuple(terms)

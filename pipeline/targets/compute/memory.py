@@ -21,6 +21,12 @@ def assign(plan: Plan) -> None:
             root = plan.values[value].root
             first.setdefault(root, number)
             last[root] = number
+    if plan.numbers_in >= 0:
+        first[plan.numbers_in] = 0
+        last.setdefault(plan.numbers_in, 0)
+    if plan.numbers_out:
+        first.setdefault(plan.values[plan.result].root, 0)
+        last[plan.values[plan.result].root] = len(plan.dispatches)
     sizes = plan.sizes(plan.size)
     needs = {root: plan.values[root].blocks * sizes[root].pixels for root in first}
     capacities: list[int] = []

@@ -6,20 +6,30 @@ may come from a file as well as from the rewrites. A step has one output; shapes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import infer
 from pipeline.targets.compute import spatial, values
+from pipeline.targets.compute.flattened import flattened
+from pipeline.targets.compute.flattened import reader as flattened_reader
 from pipeline.targets.compute.patterns import patterns, recognise
 from pipeline.targets.compute.reading import picture_shape
-from pipeline.targets.compute.steps import ELSEWHERE, Refused, Steps, Unsupported
+from pipeline.targets.compute.steps import ELSEWHERE, Refused, Step, Steps, Unsupported
+from pipeline.targets.compute.styled import Styled, style_constants
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
+    Reader = Callable[[gs.Node, Shapes], list[Step]]
+
 
 def read(graph: gs.Graph) -> Steps:
-    """The steps of a graph with one input and one output; nodes that are not supported are in `refused`."""
+    """The steps of a graph with one output; nodes that are not supported are in `refused`.
+
+    The first input is the picture; a second one is the style vector, of shape (1, K, 1, 1).
+    """
     shapes = infer(graph)
     result = graph.outputs[0].name
     steps = Steps([], [], graph.inputs[0].name, result, {}, result)
@@ -30,9 +40,15 @@ def read(graph: gs.Graph) -> Steps:
             sizes = picture_shape(shape)
             if sizes is not None:
                 steps.shapes[tensor.name] = sizes
+    flat = flattened(graph, shapes)
+    steps.shapes |= flat
     wholes, parts = patterns(graph, shapes)
+    styled: Styled = {}
+    if len(graph.inputs) > 1:
+        styled, refused = style_constants(graph, graph.inputs[1], shapes)
+        steps.refused += refused
     for node in graph.nodes:
-        if not node.outputs or node.op == "Constant" or id(node) in parts:
+        if not node.outputs or node.op == "Constant" or id(node) in parts or node.outputs[0].name in styled:
             continue
         try:
             if id(node) in wholes:
@@ -48,7 +64,7 @@ def read(graph: gs.Graph) -> Steps:
                     raise Unsupported(
                         f"the shape of {output.name} is not known, or it is not a picture", ELSEWHERE
                     )
-            for step in reader(node, shapes):
+            for step in flattened_reader(node, shapes, flat) or _read(reader, node, shapes, styled):
                 step.inputs = tuple(aliases.get(name, name) for name in step.inputs)
                 if step.kind == "same":
                     aliases[step.output] = step.inputs[0]
@@ -61,7 +77,19 @@ def read(graph: gs.Graph) -> Steps:
     return steps
 
 
-_READERS = {
+def _read(reader: Reader, node: gs.Node, shapes: Shapes, styled: Styled) -> list[Step]:
+    """The steps of a node, which may read constants that depend on the style."""
+    of_style = [tensor.name in styled for tensor in node.inputs]
+    if not any(of_style):
+        return reader(node, shapes)
+    if node.op in ("Add", "Sub", "Mul", "Div"):
+        return values.binary(node, shapes, styled)
+    if node.op in ("Conv", "MatMul") and not of_style[0]:
+        raise Unsupported("convolutions whose weights depend on the style are not supported", ELSEWHERE)
+    raise Unsupported(f"{node.op} of a picture and values that depend on the style is not supported", ELSEWHERE)
+
+
+_READERS: dict[str, Reader] = {
     "Conv": spatial.convolution,
     "ConvTranspose": spatial.convolution,
     "Gemm": spatial.dense,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,6 +64,13 @@ class Value:
         return blocks(self.channels)
 
 
+class StyleTerm(NamedTuple):
+    """Adds coefficients * vector[indices] to a weight, for a style vector; both have the weight's shape."""
+
+    coefficients: np.ndarray
+    indices: np.ndarray
+
+
 @dataclass
 class Weight:
     """Constants in the weight buffer, starting at element `offset`, and their layout there (module `layout`).
@@ -76,6 +84,15 @@ class Weight:
     data: np.ndarray
     form: Mapping[str, int]
     offset: int = 0
+    style: tuple[StyleTerm, ...] = ()
+    """How the weight depends on the style vector; empty if it does not."""
+
+    def at(self, vector: np.ndarray) -> np.ndarray:
+        """The data for a style vector of shape (K,), float32."""
+        data = self.data.copy()
+        for term in self.style:
+            data += term.coefficients * vector[term.indices]
+        return data
 
 
 @dataclass
@@ -127,6 +144,14 @@ class Plan:
     styles: Mapping[int, np.ndarray] = field(default_factory=dict)
     """For each weight that differs between styles, by its number: an array (styles, *shape of the weight)."""
     style_count: int = 1
+    style_input: str = ""
+    """The name of the input for style vectors, of a network with `--style-input`; "" for others."""
+    style_length: int = 0
+    """K, the length of a style vector; 0 for other networks."""
+    numbers_in: int = -1
+    """The value that a vector of numbers is uploaded to, of a predictor that has no input picture; else -1."""
+    numbers_out: bool = False
+    """Whether the result is a vector of numbers, in its buffer, instead of an output picture."""
 
     def sizes(self, size: Size) -> list[Size]:
         """The size of every value for a picture of this size, by the value's number.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.targets.compute.builder import STATISTICS_PIXELS, PlanBuilder
+from pipeline.targets.compute.linear import depends
 from pipeline.targets.compute.plan import PICTURE, Dispatch, Extent, blocks
 from pipeline.targets.compute.steps import Step
 from pipeline.targets.compute.views import Table, Term, View
@@ -14,6 +15,8 @@ def norm(builder: PlanBuilder, number: int, step: Step) -> None:
     gamma, beta = attrs["gamma"], attrs["beta"]
     while (reader := builder.sole_reader(output)) is not None and reader[1].kind == "affine":
         scale, shift = reader[1].attrs["scale"], reader[1].attrs["shift"]
+        if depends(scale) and depends(gamma, beta):
+            break
         gamma, beta, output = gamma * scale, beta * scale + shift, reader[1].output
         builder.done.add(reader[0])
     at = _table(builder, channels)

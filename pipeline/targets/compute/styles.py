@@ -40,6 +40,15 @@ def joined(plans: Sequence[Plan]) -> Plan:
     return replace(first, styles=styles, style_count=len(plans))
 
 
+def applied(plan: Plan, vector: Sequence[float]) -> Plan:
+    """A plan of one style: that of a style vector of `plan.style_length` numbers."""
+    numbers = np.asarray(vector, np.float32)
+    if numbers.shape != (plan.style_length,):
+        raise ValueError(f"a style is {plan.style_length} numbers, not {numbers.shape}")
+    weights = [replace(weight, data=weight.at(numbers), style=()) for weight in plan.weights]
+    return replace(plan, weights=weights, style_length=0)
+
+
 def mixed(plan: Plan, weights: Sequence[float]) -> Plan:
     """A plan of one style: the weighted sum of the styles of a plan; `weights` has one factor per style."""
     share = np.asarray(weights, np.float32)

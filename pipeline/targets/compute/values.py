@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shape import Shapes
+from pipeline.targets.compute.linear import Constant, Linear
 from pipeline.targets.compute.reading import number, required, step
 from pipeline.targets.compute.steps import ELSEWHERE, Step, Unsupported
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
+
+
+_NO_STYLE: Mapping[str, Linear] = MappingProxyType({})
 
 
 def batch_norm(node: gs.Node, shapes: Shapes) -> list[Step]:
@@ -80,30 +86,32 @@ def prelu(node: gs.Node, shapes: Shapes) -> list[Step]:
     return [step("act", node, act="PRELU", bounds=(), slopes=_per_channel(slope, node, shapes))]
 
 
-def _per_channel(constant: np.ndarray, node: gs.Node, shapes: Shapes) -> np.ndarray:
+def _per_channel(constant: Constant, node: gs.Node, shapes: Shapes) -> Any:
     """A constant as a vector of one number per channel; raises Unsupported if it varies along other axes."""
     shape = shapes.static(node.outputs[0])
     if shape is None:
         raise Unsupported("the number of channels is not known")
     channels = shape[1] if len(shape) > 1 else shape[0]
-    constant = np.asarray(constant, np.float64)
+    if not isinstance(constant, Linear):
+        constant = np.asarray(constant, np.float64)
     if constant.size == 1:
-        return np.full(channels, float(constant.reshape(())))
+        return np.tile(cast(Any, constant.reshape(-1)), channels)
     along = constant.ndim - len(shape) + 1 if len(shape) > 1 else 0
     if constant.size == channels and 0 <= along < constant.ndim and constant.shape[along] == channels:
         return constant.reshape(-1)
     raise Unsupported(f"a constant of shape {constant.shape} is not one number for each channel", ELSEWHERE)
 
 
-def binary(node: gs.Node, shapes: Shapes) -> list[Step]:
-    left, right = (n.value(tensor) for tensor in node.inputs)
+def binary(node: gs.Node, shapes: Shapes, styled: Mapping[str, Linear] = _NO_STYLE) -> list[Step]:
+    """A step of two feature maps, or of one and a constant, which may depend on the style."""
+    left, right = (styled.get(tensor.name, n.value(tensor)) for tensor in node.inputs)
     first = left is not None
     constant = left if left is not None else right
     if constant is None:
         return [step("binary", node, list(node.inputs), combine=node.op)]
     variable = node.inputs[1 if first else 0]
     value = _per_channel(constant, node, shapes)
-    one = np.ones_like(value)
+    one = np.ones(value.shape)
     if node.op == "Add":
         scale, shift = one, value
     elif node.op == "Sub":

@@ -9,22 +9,31 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.targets.compute.linear import Constant, depends
+
 NEUTRAL = ("reflect", "edge")
 """Padding modes that repeat pixels of the picture, so that elementwise operations commute with them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """A constant scale and shift per channel: x * scale + shift."""
+    """A constant scale and shift per channel: x * scale + shift. Either may depend on the style."""
 
-    scale: np.ndarray
-    shift: np.ndarray
+    scale: Constant
+    shift: Constant
+
+    def joins(self, other: Affine) -> bool:
+        """Whether this followed by another is one Affine: no product of two that depend on the style."""
+        return not (depends(other.scale) and depends(self.scale, self.shift))
 
     def then(self, other: Affine) -> Affine:
         return Affine(self.scale * other.scale, self.shift * other.scale + other.shift)
 
     @property
     def uniform(self) -> bool:
+        """Whether scale and shift are the same in all channels."""
+        if depends(self.scale, self.shift):
+            return False
         return bool(np.all(self.scale == self.scale[0]) and np.all(self.shift == self.shift[0]))
 
 
@@ -61,11 +70,11 @@ class Term:
     def plain(self) -> bool:
         return self.norm is None and self.act is None and self.later is None
 
-    def scaled(self, affine: Affine) -> Term:
-        """This term followed by a scale and shift."""
+    def scaled(self, affine: Affine) -> Term | None:
+        """This term followed by a scale and shift; None if they cannot be joined with those that it has."""
         if self.later is not None:
-            return replace(self, later=self.later.then(affine))
-        if self.act is None and isinstance(self.norm, Affine):
+            return replace(self, later=self.later.then(affine)) if self.later.joins(affine) else None
+        if self.act is None and isinstance(self.norm, Affine) and self.norm.joins(affine):
             return replace(self, norm=self.norm.then(affine))
         if self.act is None and self.norm is None:
             return replace(self, norm=affine)
@@ -127,8 +136,9 @@ class View:
         if not self.commutes:
             return None
         if self.single:
-            return replace(self, a=self.a.scaled(affine))
-        if self.act is not None:
+            term = self.a.scaled(affine)
+            return None if term is None else replace(self, a=term)
+        if self.act is not None or (self.norm is not None and not self.norm.joins(affine)):
             return None
         return replace(self, norm=affine if self.norm is None else self.norm.then(affine))
 

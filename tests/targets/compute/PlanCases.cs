@@ -3,7 +3,7 @@ using System.Globalization;
 using System.IO;
 using StyleTransfer.Compute;
 
-// Prints what the C# side makes of a plan file: PlanCases FILE HEIGHT WIDTH FLIP [WEIGHT OF EACH STYLE...].
+// Prints what the C# side makes of a plan file: PlanCases FILE HEIGHT WIDTH FLIP [WEIGHT OF EACH STYLE, OR STYLE VECTOR...].
 static class PlanCases
 {
     const int FirstStyle = 4;
@@ -49,6 +49,14 @@ static class PlanCases
             var mixed = new float[plan.Weights[style.Weight].Data.Length + 1];
             style.Mix(shares, mixed);
             ComputeWeights.LayOut(plan.Weights[style.Weight], mixed, weights, out first, out count);
+        }
+        foreach (var weight in plan.VectorWeights)
+        {
+            if (shares.Length == 0) break;
+            int first, count;
+            var numbers = new float[plan.Weights[weight.Weight].Data.Length + 1];
+            weight.Apply(shares, numbers);
+            ComputeWeights.LayOut(plan.Weights[weight.Weight], numbers, weights, out first, out count);
         }
         var bytes = new byte[sizeof(float) * weights.Length];
         Buffer.BlockCopy(weights, 0, bytes, 0, bytes.Length);

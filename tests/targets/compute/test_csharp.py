@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """What knows nothing of Unity, and a program that prints it."""
-    names = ("ComputePlan.cs", "ComputeConstants.cs", "ComputeWeights.cs", "StyledWeight.cs")
+    names = ("ComputePlan.cs", "ComputeConstants.cs", "ComputeWeights.cs", "StyledWeight.cs", "VectorWeight.cs")
     sources = [path for path in sources_of("Engines/Compute") if path.name in names]
     return must_compile(tmp_path_factory.mktemp("plans") / "plans.exe", [*sources, HERE / "PlanCases.cs"])
 

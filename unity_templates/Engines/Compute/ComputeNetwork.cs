@@ -1,4 +1,5 @@
 using System;
+using Unity.Collections;
 using UnityEngine;
 using UnityEngine.Rendering;
 
@@ -48,8 +49,9 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         _needs = new ComputeBuffers.Needs(_plan, _sizes);
         FillConstants(true);
         _picture = Textures.AllocateTarget(size.Width, size.Height, Textures.PreciseFormat, false);
-        _painted = Textures.AllocateTarget
-          (_sizes.WidthOf(_plan.Result), _sizes.HeightOf(_plan.Result), Textures.PreciseFormat, true);
+        if (!_plan.NumbersOut)
+            _painted = Textures.AllocateTarget
+              (_sizes.WidthOf(_plan.Result), _sizes.HeightOf(_plan.Result), Textures.PreciseFormat, true);
         ComputeBuffers.AddUser(_needs);
         _isUser = true;
     }
@@ -71,16 +73,39 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     /// <summary>Where to draw the picture.</summary>
     public override RenderTexture Input => _picture;
 
-    /// <summary>Mixes the weights of the styles, and gives those that differ to the GPU.</summary>
+    /// <summary>Mixes the weights of the styles, or computes those of a style vector, and uploads those that differ.
+    /// </summary>
     public override void SetStyle(float[] weights)
     {
         for (var i = 0; i < _plan.Styles.Length; i++)
         {
             _plan.Styles[i].Mix(weights, _mixed);
-            int first, count;
-            ComputeWeights.LayOut(_plan.Weights[_plan.Styles[i].Weight], _mixed, _numbers, out first, out count);
-            _weights.SetData(_numbers, first, first, count);
+            Upload(_plan.Styles[i].Weight);
         }
+        for (var i = 0; i < _plan.VectorWeights.Length; i++)
+        {
+            _plan.VectorWeights[i].Apply(weights, _mixed);
+            Upload(_plan.VectorWeights[i].Weight);
+        }
+    }
+
+    /// <summary>The style vector of the run that has ended, copied from the GPU.</summary>
+    public override bool FinishNumbers(float[] numbers, bool waits)
+    {
+        var asks = SystemInfo.supportsAsyncGPUReadback && !waits;
+        if (asks && !_isAsking)
+        {
+            _request = AsyncGPUReadback.Request(_buffers.Slots[SlotOf(_plan.Result)]);
+            _isAsking = true;
+        }
+        if (asks && !_request.done) return false;
+
+        if (asks && !_request.hasError)
+            NativeArray<float>.Copy(_request.GetData<float>(), numbers, numbers.Length);
+        else
+            _buffers.Slots[SlotOf(_plan.Result)].GetData(numbers, 0, 0, numbers.Length);
+        EndRun();
+        return true;
     }
 
     /// <summary>Takes buffers for a run.</summary>
@@ -125,26 +150,28 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         return _painted;
     }
 
-    /// <summary>One run on numbers, through pictures of full precision.</summary>
+    /// <summary>One run on numbers, through pictures of full precision, or through buffers for vectors.</summary>
     public override float[] Compute(float[] values, WorkingSize size, out WorkingSize result, out int channels)
     {
+        channels = _plan.OutputChannels;
+        if (_plan.NumbersIn >= 0)
+        {
+            result = size;
+            return ComputeVector(values, size);
+        }
+
         var before = _isUser ? _size : default(WorkingSize);
         AllocateBuffers(size);
-        var painted = Textures.AllocateTarget(_painted.width, _painted.height, RenderTextureFormat.ARGBFloat, true);
+        var painted = _plan.NumbersOut ? null
+          : Textures.AllocateTarget(_painted.width, _painted.height, RenderTextureFormat.ARGBFloat, true);
         var picture = AllocatePicture(values, size);
         try
         {
             FillConstants(false);
             Begin();
-            for (_next = 0; _next < _plan.Dispatches.Length; _next++)
-            {
-                _commands.Clear();
-                Record(_commands, _next, picture, painted);
-                Graphics.ExecuteCommandBuffer(_commands);
-            }
-            result = new WorkingSize(painted.width, painted.height);
-            channels = _plan.OutputChannels;
-            return AllocateValues(painted, channels);
+            RunDispatches(picture, painted);
+            result = _plan.NumbersOut ? new WorkingSize(1, 1) : new WorkingSize(painted.width, painted.height);
+            return _plan.NumbersOut ? AllocateNumbers(channels) : AllocateValues(painted, channels);
         }
         finally
         {
@@ -176,6 +203,8 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     static readonly int s_Picture = Shader.PropertyToID("_Picture");
     static readonly int s_Painted = Shader.PropertyToID("_Painted");
 
+    static readonly float[] s_Zeros = new float[PixelChannels];
+
     const int WeightStride = 16;
     const int ColorChannels = 3;
     const int PixelChannels = 4;
@@ -185,7 +214,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     int[] _kernelOf;
     ComputeBuffer _weights;
 
-    // For a network with several styles: the content of _weights, and the numbers of one weight before layout.
+    // For a network whose style can be set: the content of _weights, and the numbers of one weight before layout.
     float[] _numbers, _mixed;
     CommandBuffer _commands;
 
@@ -203,6 +232,10 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     // Of the run under way.
     ComputeBuffers _buffers;
     int _next;
+
+    // Of a predictor: the copy of its style vector from the GPU.
+    AsyncGPUReadbackRequest _request;
+    bool _isAsking;
 
     #endregion
 
@@ -236,11 +269,13 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         var weights = ComputeWeights.LayOut(plan);
         _weights = new ComputeBuffer(weights.Length / PixelChannels, WeightStride);
         _weights.SetData(weights);
-        if (plan.Styles.Length == 0) return;
+        if (plan.Styles.Length == 0 && plan.VectorWeights.Length == 0) return;
 
         _numbers = weights;
         var longest = 0;
         foreach (var style in plan.Styles) longest = Math.Max(longest, plan.Weights[style.Weight].Data.Length);
+        foreach (var weight in plan.VectorWeights)
+            longest = Math.Max(longest, plan.Weights[weight.Weight].Data.Length);
         _mixed = new float[longest];
     }
 
@@ -258,6 +293,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         ComputeBuffers.GiveBack(_buffers);
         _buffers = null;
         _next = 0;
+        _isAsking = false;
     }
 
     void FillConstants(bool flip)
@@ -297,7 +333,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         Set(commands, kernel, s_Kept, dispatch.Kept);
         if (dispatch.First == ComputePlan.Picture || dispatch.Second == ComputePlan.Picture)
             commands.SetComputeTextureParam(_kernels, kernel, s_Picture, picture);
-        if (dispatch.Output == _plan.Result)
+        if (dispatch.Output == _plan.Result && !_plan.NumbersOut)
             commands.SetComputeTextureParam(_kernels, kernel, s_Painted, painted);
         else
             Set(commands, kernel, s_Output, dispatch.Output);
@@ -309,13 +345,56 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     void Set(CommandBuffer commands, int kernel, int name, int value)
     {
         if (value <= ComputePlan.Picture) return;
-        var slot = _plan.Values[_plan.Values[value].Root].Slot;
+        var slot = SlotOf(value);
         if (slot >= 0) commands.SetComputeBufferParam(_kernels, kernel, name, _buffers.Slots[slot]);
     }
+
+    int SlotOf(int value) => _plan.Values[_plan.Values[value].Root].Slot;
 
     #endregion
 
     #region Numbers
+
+    // The part of the weight buffer that a weight occupies, with the numbers in _mixed.
+    void Upload(int weight)
+    {
+        int first, count;
+        ComputeWeights.LayOut(_plan.Weights[weight], _mixed, _numbers, out first, out count);
+        _weights.SetData(_numbers, first, first, count);
+    }
+
+    void RunDispatches(Texture picture, RenderTexture painted)
+    {
+        for (_next = 0; _next < _plan.Dispatches.Length; _next++)
+        {
+            _commands.Clear();
+            Record(_commands, _next, picture, painted);
+            Graphics.ExecuteCommandBuffer(_commands);
+        }
+    }
+
+    // The buffers stay allocated until Dispose: a style vector may be computed again every frame.
+    float[] ComputeVector(float[] values, WorkingSize size)
+    {
+        if (!_isUser) AllocateBuffers(size);
+        Begin();
+
+        // Channels that fill up the last element are 0, also if another network has used the buffer.
+        var input = _buffers.Slots[SlotOf(_plan.NumbersIn)];
+        input.SetData(s_Zeros, 0, (values.Length - 1) / PixelChannels * PixelChannels, PixelChannels);
+        input.SetData(values);
+        RunDispatches(_picture, _painted);
+        var numbers = AllocateNumbers(_plan.OutputChannels);
+        EndRun();
+        return numbers;
+    }
+
+    float[] AllocateNumbers(int count)
+    {
+        var numbers = new float[count];
+        _buffers.Slots[SlotOf(_plan.Result)].GetData(numbers, 0, 0, count);
+        return numbers;
+    }
 
     Texture2D AllocatePicture(float[] values, WorkingSize size)
     {

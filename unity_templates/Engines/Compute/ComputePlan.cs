@@ -165,6 +165,19 @@ public sealed class ComputePlan
     /// <summary>The constants that depend on the style, if the network has several; otherwise empty.</summary>
     public StyledWeight[] Styles { get; private set; }
 
+    /// <summary>The constants that depend on a style vector; empty if the network takes none.</summary>
+    public VectorWeight[] VectorWeights { get; private set; }
+
+    /// <summary>Length of a style vector; 0 if the network takes none.</summary>
+    public int StyleLength { get; private set; }
+
+    /// <summary>The value that a vector of numbers is uploaded to, if a style predictor takes one instead of a
+    /// picture; otherwise -1.</summary>
+    public int NumbersIn { get; private set; }
+
+    /// <summary>Whether the result is a style vector in the buffer of <see cref="Result"/>, and no picture.</summary>
+    public bool NumbersOut { get; private set; }
+
     #endregion
 
     #region Reading
@@ -174,6 +187,9 @@ public sealed class ComputePlan
 
     /// <summary>The version of a file with several.</summary>
     public const int StyledVersion = 3;
+
+    /// <summary>The version of the files of a network with style vectors, and of its predictor.</summary>
+    public const int VectorVersion = 4;
 
     /// <summary>Reads a plan.</summary>
     /// <param name="file">the whole file</param>
@@ -208,7 +224,7 @@ public sealed class ComputePlan
         _bytes = bytes;
         reader.ReadInt32();
         var version = ReadNumber(reader);
-        if (version != FormatVersion && version != StyledVersion)
+        if (version != FormatVersion && version != StyledVersion && version != VectorVersion)
             throw new InvalidDataException("the compiled network has another format version than this script reads; " +
               "build it again");
 
@@ -238,6 +254,9 @@ public sealed class ComputePlan
         Weights = new Weight[ReadCount(reader)];
         for (var i = 0; i < Weights.Length; i++) Weights[i] = ReadWeight(reader);
         Styles = version == StyledVersion ? ReadStyles(reader) : new StyledWeight[0];
+        NumbersIn = -1;
+        VectorWeights = new VectorWeight[0];
+        if (version == VectorVersion) ReadVectors(reader);
         Check();
     }
 
@@ -373,6 +392,41 @@ public sealed class ComputePlan
         return styles;
     }
 
+    void ReadVectors(BinaryReader reader)
+    {
+        NumbersIn = ReadNumber(reader);
+        NumbersOut = ReadNumber(reader) != 0;
+        StyleLength = ReadNumber(reader);
+
+        // The name of the network's second input, for people.
+        ReadText(reader);
+        VectorWeights = new VectorWeight[ReadCount(reader)];
+        for (var i = 0; i < VectorWeights.Length; i++)
+        {
+            var weight = ReadCount(reader);
+            if (weight >= Weights.Length) throw Damaged("a style has no weight");
+            var terms = new VectorWeight.Term[ReadCount(reader)];
+            for (var j = 0; j < terms.Length; j++) terms[j] = ReadTerm(reader, Weights[weight].Data.Length);
+            VectorWeights[i] = new VectorWeight(weight, Weights[weight].Data, terms);
+        }
+    }
+
+    // Each index is stored as the difference from the one before.
+    VectorWeight.Term ReadTerm(BinaryReader reader, int length)
+    {
+        var term = new VectorWeight.Term { Indices = new int[length] };
+        var index = 0;
+        for (var i = 0; i < length; i++)
+        {
+            index += ReadNumber(reader);
+            if (index < 0 || index >= StyleLength) throw Damaged("an index is outside of the style vector");
+            term.Indices[i] = index;
+        }
+        var isOne = ReadNumber(reader) != 0;
+        if (!isOne) term.Coefficients = ReadNumbers(reader, length);
+        return term;
+    }
+
     // Every number that is used as an index later.
     void Check()
     {
@@ -395,6 +449,8 @@ public sealed class ComputePlan
             foreach (var place in dispatch.RealPlaces)
                 known = known && place >= 0 && place < ComputeConstants.RealNumbers;
         }
+        known = known && NumbersIn >= -1 && NumbersIn < Values.Length && (NumbersIn < 0 || Values[NumbersIn].Slot >= 0) &&
+          (!NumbersOut || Values[Result].Slot >= 0);
         if (!known) throw Damaged("one of its indices is out of range");
     }
 
