@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Edit, Needed, Outcome, Refusal, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Refusal, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 NAME = "activations"
 _ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 """Abramowitz and Stegun, 7.1.26: |error| <= 1.5e-7."""
-
-
-_FAULTS = {
-    "Softplus": "overflows above 88",
-    "PRelu": "reads slopes per channel wrong",
-    "LeakyRelu": "computes max(x, alpha * x)",
-}
-"""What is wrong with operators that a target may have; the others it has or has not."""
 
 
 class Activations(Rewrite):
@@ -62,8 +54,7 @@ class Activations(Rewrite):
                 continue
             n.replace_output(result, node.outputs[0])
             make.drop()
-            fault = f"{target.name} {_FAULTS.get(node.op, 'does not have it')}"
-            outcome.append(Edit(NAME, (node.name,), f"{node.op} composed of simpler operators", fault))
+            outcome += self.edit(node, f"{node.op} composed of simpler operators")
         return outcome
 
 

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Edit:
-    """One change: which nodes (names before the change), what was done and why."""
+    """One change: which nodes (names before the change), what was done and why.
+
+    A rewrite that removes findings leaves `why` empty: `driver` puts the reasons of the findings there, so that an
+    edit says of a target only what its rules found.
+    """
 
     rewrite: str
     nodes: tuple[str, ...]
     what: str
-    why: str
+    why: str = ""
 
     def as_dict(self) -> dict[str, object]:
         return {"rewrite": self.rewrite, "nodes": list(self.nodes), "what": self.what, "why": self.why}
@@ -87,7 +91,7 @@ class Rewrite(ABC):
         """Change `graph` in place wherever the rewrite matches and is needed; an Edit for each change."""
 
     @classmethod
-    def edit(cls, nodes: gs.Node | tuple[str, ...], what: str, why: str) -> Outcome:
+    def edit(cls, nodes: gs.Node | tuple[str, ...], what: str, why: str = "") -> Outcome:
         """One edit of a node, or of nodes by name."""
         return [Edit(cls.name, nodes if isinstance(nodes, tuple) else (nodes.name,), what, why)]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.graph import nodes as n
 from pipeline.graph.elementwise import BROADCASTING
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -41,6 +41,5 @@ class BroadcastConstants(Rewrite):
                 whole = value.reshape((1,) * (4 - value.ndim) + value.shape)
                 node.inputs[index] = make.const(whole, "constant", value.dtype)
             if low:
-                why = f"{target.name} reads the axes of a constant, or of the result, from its rank"
-                outcome.append(Edit(self.name, (node.name,), "its constant got four dimensions", why))
+                outcome += self.edit(node, "its constant got four dimensions")
         return outcome

@@ -122,7 +122,6 @@ class BakedSizes(Rewrite):
                     self.name,
                     names,
                     f"computed sizes became constants: the graph now runs only at the input shape {size}",
-                    "the target cannot compute sizes at run time",
                 )
             ]
         return [
@@ -170,7 +169,7 @@ def _passing_nodes(graph: gs.Graph) -> Outcome:
                 Constants.name,
                 tuple(removed),
                 "removed: its input is read directly",
-                "it returns its input unchanged, and the importer does not recognise constants behind it",
+                "it returns its input unchanged",
             )
         )
     return outcome
@@ -192,7 +191,7 @@ def _constant_nodes(graph: gs.Graph) -> list[Edit]:
             Constants.name,
             tuple(replaced),
             "Constant nodes became initializers",
-            "the importer reads only `value`",
+            "all constants have one form",
         )
     ]
 
@@ -256,7 +255,7 @@ def _fold(graph: gs.Graph) -> list[Edit]:
             Constants.name,
             tuple(folded),
             "computed and stored as initializers",
-            "they do not depend on the picture; the importer silently uses defaults for computed constants",
+            "they do not depend on the picture",
         )
     ]
 
@@ -350,7 +349,7 @@ def to_float32(graph: gs.Graph) -> list[Edit]:
             changed.append(node.name)
     if not changed:
         return []
-    return [Edit(Constants.name, tuple(changed), "became float32", "the target computes only in float32")]
+    return [Edit(Constants.name, tuple(changed), "became float32", "all numbers of the graph are float32")]
 
 
 def _type_number(dtype: object) -> int:
@@ -482,7 +481,7 @@ def _batch_norm_outputs(graph: gs.Graph) -> Outcome:
                     Constants.name,
                     (node.name,),
                     "training outputs removed",
-                    "the target has only the first output",
+                    "nothing reads them",
                 )
             )
     return outcome

@@ -104,7 +104,6 @@ class Convolutions(Rewrite):
             self.name,
             (node.name,),
             f"dilations {list(dilations)} became a kernel of {high}x{wide} with zeros in it",
-            "1.0.4 fails at import on dilations that differ",
         )
 
     def _square_strides(
@@ -137,12 +136,10 @@ class Convolutions(Rewrite):
             self.name,
             (node.name,),
             f"strides {list(strides)} became {[common, common]} on an input with repeated rows or columns",
-            "the target swaps the two numbers of strides",
         )
 
     def _ungroup(self, graph: gs.Graph, node: gs.Node, weights: np.ndarray, group: int) -> Edit:
         out_channels, each = weights.shape[:2]
-        why = "the target runs group > 1 only when group = input channels = output channels"
         build = n.Builder(graph, node, self.name)
         if each == 1:
             times = out_channels // group
@@ -165,7 +162,6 @@ class Convolutions(Rewrite):
                 self.name,
                 (node.name,),
                 f"each channel is repeated {times} times by a 1x1 Conv; depthwise with group {out_channels}",
-                why,
             )
         if weights.size * group <= DENSE_LIMIT:
             node.inputs[1] = build.const(block_diagonal(weights, group), "weights")
@@ -174,7 +170,6 @@ class Convolutions(Rewrite):
                 self.name,
                 (node.name,),
                 f"group {group} became dense weights with zeros outside the blocks ({group}x the multiplications)",
-                why,
             )
         bias = n.value(n.given(node, 2))
         parts = []
@@ -189,7 +184,7 @@ class Convolutions(Rewrite):
             parts.append(build.op("Conv", *inputs, leaf="group", **(dict(node.attrs) | {"group": 1})))
         build.op("Concat", *parts, axis=1, out=node.outputs[0])
         build.drop()
-        return Edit(self.name, (node.name,), f"group {group} became {group} Slices and Convs, and a Concat", why)
+        return Edit(self.name, (node.name,), f"group {group} became {group} Slices and Convs, and a Concat")
 
 
 class NarrowConvolutions(Rewrite):
@@ -233,7 +228,7 @@ class SamePads(Rewrite):
             if not needed(node) or kernel is None:
                 continue
             spatial = here[2:] if here is not None else (None,) * len(kernel)
-            outcome.append(_write_pads(self.name, node, kernel, spatial, "the target computes different pads"))
+            outcome.append(_write_pads(self.name, node, kernel, spatial))
         return outcome
 
 
@@ -306,8 +301,7 @@ class TransposedConvolutions(Rewrite):
             for attribute in ("output_shape", "auto_pad", "dilations", "group"):
                 node.attrs.pop(attribute, None)
             node.attrs |= {"kernel_shape": list(weights.shape[2:]), "pads": [*begins, *ends]}
-            why = "the target ignores group, dilations and output_shape of ConvTranspose"
-            return self.edit(node, "; ".join(changes) or "kernel_shape added", why)
+            return self.edit(node, "; ".join(changes) or "kernel_shape added")
         return [self._phases(build, node, weights, axes, changes)]
 
     def _axes(
@@ -398,7 +392,6 @@ class TransposedConvolutions(Rewrite):
             self.name,
             (node.name,),
             "; ".join([*changes, change]),
-            "the target supports only square strides, symmetric pads and square output_padding of ConvTranspose",
         )
 
 
@@ -407,7 +400,6 @@ def _write_pads(
     node: gs.Node,
     kernel: tuple[int, ...],
     spatial: tuple[int | None, ...],
-    reason: str = "the target takes the pads of both axes from the width",
 ) -> Edit:
     mode = n.text(node, "auto_pad")
     pads, sizes = same_pads(node, kernel, spatial)
@@ -417,7 +409,6 @@ def _write_pads(
         rewrite,
         (node.name,),
         f"auto_pad {mode} became pads {list(pads)}, right for {sizes}",
-        reason,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipeline.graph.nodes import forget_names
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
     from pipeline.targets import Target
+    from pipeline.validation.findings import Finding
 
+_MOST_REASONS = 2
+"""Reasons of findings that an edit names."""
 MAX_ROUNDS = 50
 """Rounds after which a set of rewrites that still changes the graph is reported as a bug."""
 
 
 class FindingsByNode:
-    """The codes of a target's findings in a graph, as `write` would write it, by node.
+    """A target's findings in a graph, as `write` would write it, by node.
 
     The rules are evaluated on first use, once per round of rewriting, so that lowering takes time linear in the
     nodes. Nodes that an edit of the round named count as free of findings until the next round.
@@ -34,7 +37,7 @@ class FindingsByNode:
         self.written = written
         """The graph's file, once it was written."""
         self._all_codes = {code for rewrite in rewrites for code in rewrite.removes}
-        self._codes: dict[str, set[str]] | None = None
+        self._found: dict[str, list[Finding]] | None = None
         self._edited: set[str] = set()
 
     def mark_edited(self, edits: Iterable[Edit]) -> None:
@@ -47,11 +50,24 @@ class FindingsByNode:
         if rewrite.reason:
             return always
         codes = set(rewrite.removes)
-        return lambda *nodes: any(codes & self._of(node.name) for node in nodes)
+        return lambda *nodes: any(
+            finding.code in codes
+            for node in nodes
+            if node.name not in self._edited
+            for finding in self._of(node.name)
+        )
 
-    def _of(self, name: str) -> set[str]:
-        if self._codes is None:
-            self._codes = {}
+    def explained(self, rewrite: Rewrite, edit: Edit) -> Edit:
+        """An edit without a reason, with those of the findings at its nodes that the rewrite removes."""
+        if edit.why:
+            return edit
+        found = (finding for name in edit.nodes for finding in self._of(name) if finding.code in rewrite.removes)
+        reasons = list(dict.fromkeys(finding.reason for finding in found))
+        return replace(edit, why="; ".join(reasons[:_MOST_REASONS]) or rewrite.summary)
+
+    def _of(self, name: str) -> list[Finding]:
+        if self._found is None:
+            self._found = {}
             family = self._target.family
             from pipeline.validation import validate
 
@@ -60,8 +76,8 @@ class FindingsByNode:
             for finding in validate(
                 family.read(self.written), self._target, self._all_codes, LazyShapes(self._graph).here
             ):
-                self._codes.setdefault(finding.node, set()).add(finding.code)
-        return set() if name in self._edited else self._codes.get(name, set())
+                self._found.setdefault(finding.node, []).append(finding)
+        return self._found.get(name, [])
 
 
 @dataclass(frozen=True)
@@ -171,7 +187,7 @@ def _settle(
 
 def _applied(rewrite: Rewrite, graph: gs.Graph, target: Target, findings: FindingsByNode) -> Outcome:
     try:
-        return rewrite.apply(graph, target, findings.needed_by(rewrite))
+        outcome = rewrite.apply(graph, target, findings.needed_by(rewrite))
     except (PipelineError, MemoryError, NameError, ImportError):
         raise
     except Exception as error:  # whatever a graph that no exporter writes leads to
@@ -181,6 +197,7 @@ def _applied(rewrite: Rewrite, graph: gs.Graph, target: Target, findings: Findin
             f"the rewrite {rewrite.name} cannot handle this graph ({type(error).__name__}: {message})",
             remedy=f"Skip that rewrite with --skip {rewrite.name}, and please report it with the output of -vv.",
         ) from error
+    return [findings.explained(rewrite, entry) if isinstance(entry, Edit) else entry for entry in outcome]
 
 
 def _checked(rewrite: Rewrite, before: gs.Graph, after: gs.Graph, edits: list[Edit], compare: Compare) -> Check:

@@ -52,7 +52,7 @@ class Einsums(Rewrite):
         else:
             make.op("Transpose", make.op("MatMul", *sides), perm=result, out=node.outputs[0])
         make.drop()
-        return self.edit(node, "became Transpose and MatMul", "the target has no Einsum")
+        return self.edit(node, "became Transpose and MatMul")
 
 
 def matrix_product(equation: str) -> tuple[list[int], list[int], list[int]] | None:

@@ -15,7 +15,7 @@ import onnx
 
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -41,7 +41,7 @@ class ExactForms(Rewrite):
         }
         for node in n.nodes_of(graph, *changes):
             if needed(node) and (what := changes[node.op](graph, node, shapes)):
-                edits.append(Edit(self.name, (node.name,), what, "the target misreads the other form"))
+                edits += self.edit(node, what)
         return list(edits)
 
     def _bias(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> str:

@@ -109,11 +109,11 @@ def _squeeze(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes)
         for position, axis in enumerate(order):
             tensor = make.op(op, tensor, axes=[axis], out=output if position == len(order) - 1 else None)
         make.drop()
-        return Forms.edit(node, f"became one {op} per axis", "up to 2.2 only the first axis is read")
+        return Forms.edit(node, f"became one {op} per axis")
     if axes_of(node) is not None and has(node, "axes"):
         return []
     n.Builder(graph, node, Forms.name).set(node, axes=axes)
-    return Forms.edit(node, "its axes were made explicit", "computed axes are an error")
+    return Forms.edit(node, "its axes were made explicit")
 
 
 def _flatten(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
@@ -125,7 +125,7 @@ def _flatten(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes)
     shape = make.const([rows or -1, -1 if rows else columns], "shape", np.int64)
     make.op("Reshape", node.inputs[0], shape, out=node.outputs[0])
     make.drop()
-    return Forms.edit(node, "became Reshape", "in front of Gemm, 2.0 flattens a map in another order")
+    return Forms.edit(node, "became Reshape")
 
 
 def _gemm(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
@@ -145,9 +145,7 @@ def _gemm(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) ->
     node.inputs = [*node.inputs[:2], make.const(full, "bias")]
     node.attrs.pop("alpha", None)
     node.attrs.pop("beta", None)
-    return Forms.edit(
-        node, "alpha and beta folded, bias written as a vector", "alpha and beta are ignored (measured)"
-    )
+    return Forms.edit(node, "alpha and beta folded, bias written as a vector")
 
 
 def _comparison(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
@@ -155,7 +153,7 @@ def _comparison(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShap
     opposite = "Less" if node.op == "GreaterOrEqual" else "Greater"
     make.op("Not", make.op(opposite, *node.inputs), out=node.outputs[0])
     make.drop()
-    return Forms.edit(node, f"became Not({opposite})", f"{target.name} has no {node.op}")
+    return Forms.edit(node, f"became Not({opposite})")
 
 
 def _where(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
@@ -166,7 +164,7 @@ def _where(graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -
     rest = make.op("Mul", make.op("Sub", 1.0, mask), other)
     make.op("Add", make.op("Mul", mask, chosen), rest, out=node.outputs[0])
     make.drop()
-    return Forms.edit(node, "became a blend by the mask", f"{target.name} has no Where")
+    return Forms.edit(node, "became a blend by the mask")
 
 
 _FORMS: dict[str, Callable[[gs.Graph, gs.Node, Target, LazyShapes], Outcome]] = {

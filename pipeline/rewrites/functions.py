@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.graph import nodes as n
-from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Rewrite
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -45,8 +45,7 @@ class Functions(Rewrite):
             result = _RECIPES[node.op](make, node.inputs[0])
             n.replace_output(result, node.outputs[0])
             make.drop()
-            why = f"in {target.name} it copies" if node.op == "Round" else f"{target.name} does not have it"
-            outcome.append(Edit(self.name, (node.name,), f"{node.op} composed of simpler operators", why))
+            outcome += self.edit(node, f"{node.op} composed of simpler operators")
         return outcome
 
 

@@ -79,7 +79,7 @@ class FusedOperators(Rewrite):
                 x = gelu(build, node.inputs[0], approximate=False)
             case op if op in _RENAMED:
                 node.domain = None
-                return self.edit(node, f"com.microsoft {op} became the standard {op}", _WHY)
+                return self.edit(node, f"com.microsoft {op} became the standard {op}")
             case _:
                 return []
         if x is None:
@@ -97,7 +97,7 @@ class FusedOperators(Rewrite):
         change = f"{node.op} became {', '.join(other.op for other in graph.nodes[before:])}"
         take_over(x, result)
         build.drop()
-        return self.edit(node, change, _WHY)
+        return self.edit(node, change)
 
     def _convolution(self, build: n.Builder, node: gs.Node) -> gs.Tensor | None:
         """Conv (+ the sum with input 3) or Gemm, then the activation."""
@@ -148,6 +148,3 @@ class FusedOperators(Rewrite):
             operands[1] = build.const(constant * np.float32(alpha), "scaled")
         x = build.op("MatMul", *operands)
         return x if alpha == 1 or constant is not None else build.op("Mul", x, build.const([alpha]))
-
-
-_WHY = "the target does not have ONNX Runtime's own operators"

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 _CODE = "norm-not-supported"
-_WHY = "the target does not normalise over groups or layers"
 
 
 class GroupNorms(Rewrite):
@@ -88,7 +87,7 @@ class GroupNorms(Rewrite):
         n.replace_output(result, after.outputs[0])
         make.drop()
         names = (before.name, node.name, after.name)
-        return self.edit(names, f"composed over {groups} groups of {channels} channels", _WHY)
+        return self.edit(names, f"composed over {groups} groups of {channels} channels")
 
     def _layer(self, graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
         source = node.inputs[0]
@@ -129,7 +128,7 @@ class GroupNorms(Rewrite):
             return self.refuse(node, _CODE, f"it normalises the axes from {axis} on of {rank}")
         n.replace_output(result, node.outputs[0])
         make.drop()
-        return self.edit(node, "composed of means and differences", _WHY)
+        return self.edit(node, "composed of means and differences")
 
     def _channels(
         self,
@@ -154,7 +153,7 @@ class GroupNorms(Rewrite):
         result = _affine(make, result, factors[0], factors[1])
         n.replace_output(result, after.outputs[0])
         make.drop()
-        return self.edit((before.name, node.name, after.name), "composed over the channels of each pixel", _WHY)
+        return self.edit((before.name, node.name, after.name), "composed over the channels of each pixel")
 
     def _mean_variance(self, graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         """(x - mean) / (sqrt(var) + 1e-9), as the ONNX function of that name computes it."""
@@ -169,7 +168,7 @@ class GroupNorms(Rewrite):
         result = _normalised(make, source, shape[1], groups, 1e-9, outside=True)
         n.replace_output(result, node.outputs[0])
         make.drop()
-        return self.edit(node, "composed of means and differences", _WHY)
+        return self.edit(node, "composed of means and differences")
 
 
 def _centres(node: gs.Node) -> bool:

@@ -373,7 +373,7 @@ class InstanceNormInputs(Rewrite):
         make.op("Add", scaled, _as_map(make, bias, channels, shapes), out=output)
         make.drop()
         what = "scale and bias became Mul and Add after it"
-        return self.edit(node, what, "a computed scale is an error, and a computed bias is read as 0")
+        return self.edit(node, what)
 
     def _stale(self, graph: gs.Graph, node: gs.Node) -> Outcome:
         cause = _stale_cause(node.inputs[0])
@@ -381,8 +381,7 @@ class InstanceNormInputs(Rewrite):
             return []  # what is still to be folded may show that it is a group norm
         make = n.Builder(graph, node, self.name)
         node.inputs[0] = make.op("Mul", make.const([1.0], "one"), node.inputs[0], leaf="reset")
-        why = f"the importer's channel count is wrong after {cause.op} {cause.name}"
-        return self.edit(node, "Mul(1, x) inserted before it", why)
+        return self.edit(node, "Mul(1, x) inserted before it")
 
 
 _STALE = {"Concat", "Reshape", "DepthToSpace", "SpaceToDepth", "Slice", "Split", "Gather", "Transpose", "Expand"}

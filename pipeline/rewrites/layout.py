@@ -66,10 +66,7 @@ class ChannelsLast(Rewrite):
 
     name = "layout"
     summary = "channels-last regions become channels-first, and the Transposes around them cancel"
-    reason = (
-        "each Transpose copies the data, and the importer guesses at channels-last regions of a channels-first "
-        "graph"
-    )
+    reason = "each Transpose copies the data"
 
     def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
         if not any(node.op in (*_RESHAPING, "Transpose") for node in graph.nodes):
@@ -98,7 +95,7 @@ def _channels_in(graph: gs.Graph, tensor: gs.Variable, shapes: Shapes) -> list[E
             ChannelsLast.name,
             (tensor.name,),
             f"the input {tensor.name} is {_sizes(tensor.shape)} (was {_sizes(before)}): channels first",
-            "a Transpose at the input makes the importer guess the layout; textures fit either layout",
+            "a Transpose at the input copies the picture; textures fit either layout",
         )
     ]
 
@@ -121,7 +118,7 @@ def _channels_out(graph: gs.Graph, tensor: gs.Variable, shapes: Shapes) -> list[
             ChannelsLast.name,
             (tensor.name,),
             f"the output {tensor.name} is {_sizes(tensor.shape)} (was {_sizes(before)}): channels first",
-            "the target's output is already channels-last in memory",
+            "a Transpose at the output copies the picture; textures fit either layout",
         )
     ]
 
@@ -137,7 +134,7 @@ def _batch_in(graph: gs.Graph, tensor: gs.Variable) -> list[Edit]:
     reader.outputs.clear()
     tensor.shape = [1, *tensor.shape]
     what = f"the input {tensor.name} is {_sizes(tensor.shape)}: it includes the batch axis"
-    return [Edit(ChannelsLast.name, (tensor.name, reader.name), what, "1.0.4 fails on Unsqueeze of the picture")]
+    return [Edit(ChannelsLast.name, (tensor.name, reader.name), what, "pictures have four dimensions")]
 
 
 def _batch_out(graph: gs.Graph, tensor: gs.Variable) -> list[Edit]:
@@ -152,7 +149,7 @@ def _batch_out(graph: gs.Graph, tensor: gs.Variable) -> list[Edit]:
         return []
     tensor.shape = None if tensor.shape is None else [1, *tensor.shape]
     what = f"the output {tensor.name} keeps its batch axis"
-    return [Edit(ChannelsLast.name, (tensor.name, name), what, "the target's tensors have rank 4")]
+    return [Edit(ChannelsLast.name, (tensor.name, name), what, "pictures have four dimensions")]
 
 
 def _sizes(shape: list) -> str:

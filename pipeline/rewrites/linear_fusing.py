@@ -47,8 +47,7 @@ class ShiftsBeforeConvolutions(Rewrite):
             shift = np.asarray(n.value(constant))
             make.op("Sub", other, make.const(-shift, "shift"), out=node.outputs[0])
             make.drop()
-            why = "the addition would be fused into the bias without regard to the zeros at the borders"
-            outcome.append(Edit(self.name, (node.name,), "became Sub of the negated number", why))
+            outcome += self.edit(node, "became Sub of the negated number")
         return outcome
 
 
@@ -98,11 +97,7 @@ class ConstantsAlongWidth(Rewrite):
         opposite = -values if node.op == "Add" else 1.0 / values.astype(np.float64)
         make.op(operator, other, make.const(opposite.reshape(1, 1, 1, -1), "opposite"), out=node.outputs[0])
         make.drop()
-        why = (
-            "its length equals the Conv's number of channels, so the importer would read it as one value per "
-            "channel"
-        )
-        return Edit(self.name, (node.name,), f"became {operator} with the inverse constant", why)
+        return Edit(self.name, (node.name,), f"became {operator} with the inverse constant")
 
 
 def _along_width(values: np.ndarray) -> bool:

@@ -58,7 +58,7 @@ class Paddings(Rewrite):
             return self.refuse(node, "pad-value-not-constant", "the value that it pads with is computed")
         if pads_of(node) != pads:
             n.Builder(graph, node, self.name).set(node, pads=pads, value=filler(node) or None)
-            return self.edit(node, "its pads were made explicit", "computed pads are not read")
+            return self.edit(node, "its pads were made explicit")
         if len(pads) != 8 or not any(pads):
             return []
         if pads[0] or pads[4]:
@@ -80,7 +80,7 @@ class Paddings(Rewrite):
         ends = [min(pads[axis + 4], 0) or TO_THE_END for axis in cut]
         make.op("Slice", tensor, starts=starts, ends=ends, axes=cut, out=output)
         make.drop()
-        return self.edit(node, "the negative part became a Slice", "1.0 reads negative pads wrong (measured)")
+        return self.edit(node, "the negative part became a Slice")
 
     def _channels(
         self, graph: gs.Graph, node: gs.Node, pads: tuple[int, ...], mode: str, shapes: LazyShapes
@@ -105,7 +105,7 @@ class Paddings(Rewrite):
             wide = make.op("Pad", wide, pads=rest, mode="constant", value=value or None)
         n.replace_output(wide, node.outputs[0])
         make.drop()
-        return self.edit(node, "channel pads became a 1x1 convolution", "the target pads only height and width")
+        return self.edit(node, "channel pads became a 1x1 convolution")
 
 
 class MergedPads(Rewrite):

@@ -17,7 +17,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import LazyShapes
-from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
+from pipeline.rewrites.base import Needed, Outcome, Rewrite
 from pipeline.rewrites.conv import STRIDE_LIMIT
 from pipeline.rewrites.kernels import keep_pixels, repeat_pixels, same_pads, take_over
 
@@ -99,14 +99,7 @@ class Pools(Rewrite):
                 why = "its output Indices is read (by a MaxUnpool?), and the target does not compute it"
                 return self.refuse(node, "pool-indices", why, _FIX)
             del node.outputs[1]
-            edits.append(
-                Edit(
-                    self.name,
-                    (node.name,),
-                    "the unused output Indices was removed",
-                    "the target does not compute them",
-                )
-            )
+            edits += self.edit(node, "the unused output Indices was removed")
         kernel = n.ints(node, "kernel_shape") or ()
         rank = len(kernel)
         unit = (1,) * rank
@@ -146,10 +139,7 @@ class Pools(Rewrite):
         refused = self._rewrite(build, node, pool, shape, changes)
         if refused:
             return [*edits, *refused]
-        why = (
-            "the target ignores ceil_mode, dilations and count_include_pad, and swaps height and width of kernels"
-        )
-        return [*edits, Edit(self.name, (node.name,), "; ".join(changes), why)]
+        return [*edits, *self.edit(node, "; ".join(changes))]
 
     def _rewrite(
         self, build: n.Builder, node: gs.Node, pool: _Pool, shape: tuple[int | None, ...], changes: list[str]

@@ -79,7 +79,7 @@ class Reductions(Rewrite):
         if last:
             make.op(last, total, out=output)
         make.drop()
-        return self.edit(node, f"{node.op} composed from ReduceSum", f"{target.name} does not have it")
+        return self.edit(node, f"{node.op} composed from ReduceSum")
 
     def _unit(self, graph: gs.Graph, node: gs.Node, target: Target) -> Outcome:
         """LpNormalization: over the sum of absolute values, or the root of the sum of squares."""
@@ -89,7 +89,7 @@ class Reductions(Rewrite):
         length = make.op(norm, source, axes=[axis], keepdims=1)
         make.op("Div", source, make.op("Max", length, SMALLEST), out=node.outputs[0])
         make.drop()
-        return self.edit(node, f"composed from {norm}", f"{target.name} does not have it")
+        return self.edit(node, f"composed from {norm}")
 
     def _reduce(self, graph: gs.Graph, node: gs.Node, target: Target, shapes: LazyShapes) -> Outcome:
         source, output = node.inputs[0], node.outputs[0]
@@ -125,7 +125,7 @@ class Reductions(Rewrite):
                 make.drop()
                 size = shapes.here.of(source) if operator == "ReduceSum" and old else None
                 only = f", only for {size[2]}x{size[3]}" if size else ""
-                return self.edit(node, f"became global pooling{only}", "1.0 reduces over channels only")
+                return self.edit(node, f"became global pooling{only}")
         if old and rank == 4 and (2 in axes or 3 in axes):
             return self.refuse(
                 node,
@@ -137,14 +137,14 @@ class Reductions(Rewrite):
         kept = make.op(operator, source, axes=axes, keepdims=1)
         make.op("Squeeze", kept, axes=axes, out=output)
         make.drop()
-        return self.edit(node, "keepdims=1, then Squeeze", "reductions that drop axes drop the wrong ones")
+        return self.edit(node, "keepdims=1, then Squeeze")
 
     def _written(self, graph: gs.Graph, node: gs.Node, axes: list[int]) -> Outcome:
         """The axes as a constant, ascending and counted from the front."""
         if axes_of(node) == axes and node.attrs.get("keepdims", 1):
             return []
         n.Builder(graph, node, self.name).set(node, axes=axes)
-        return self.edit(node, "its axes were made explicit", "computed and negative axes are read differently")
+        return self.edit(node, "its axes were made explicit")
 
     def _pool(
         self, make: n.Builder, operator: str, source: gs.Tensor, target: Target, shapes: LazyShapes
@@ -201,7 +201,7 @@ class Softmaxes(Rewrite):
                 make = n.Builder(graph, node, self.name)
                 make.op("Log", make.op("Softmax", node.inputs[0], axis=axis), out=node.outputs[0])
                 make.drop()
-                return self.edit(node, "became Log(Softmax)", f"{target.name} ignores its axis")
+                return self.edit(node, "became Log(Softmax)")
             reason = f"{target.name} computes it over another axis than {axis} of {rank}"
             return [Refusal(self.name, "softmax-axis", node.name, node.op, reason)]
         return []
@@ -233,4 +233,4 @@ class Softmaxes(Rewrite):
             make.op("Div", powers, total, out=output)
         make.drop()
         what = "became Exp over its sum by a 1x1 convolution of ones"
-        return self.edit(node, what, "the target computes it over another axis (measured)")
+        return self.edit(node, what)

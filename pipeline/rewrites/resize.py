@@ -93,7 +93,7 @@ class Resizes(Rewrite):
                 tensor, what = grown
                 n.replace_output(tensor, node.outputs[0])
                 make.drop()
-                return self.edit(node, what, "correct at any picture size in every version")
+                return self.edit(node, what)
         return self._gathered(make, node, kernel, scales, shapes)
 
     def _outside(self, node: gs.Node, shapes: Shapes) -> Outcome:
@@ -158,7 +158,7 @@ class Resizes(Rewrite):
         n.replace_output(tensor, output)
         make.drop()
         what = f"became Gather and weights per tap, only for {before[2]}x{before[3]}"
-        return self.edit(node, what, "the target resizes only by integer factors")
+        return self.edit(node, what)
 
 
 def _is_canonical(node: gs.Node) -> bool:

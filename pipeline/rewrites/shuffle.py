@@ -166,7 +166,7 @@ class Shuffles(Rewrite):
             return []
         del node.attrs["mode"]
         what = "mode CRD became DCR, the convolution's outputs reordered"
-        return self.edit(node, what, "CRD requires opset 11; DCR is correct in every version")
+        return self.edit(node, what, "one form for every target")
 
     def _focus(self, graph: gs.Graph, node: gs.Node, views: list[Shapes]) -> Outcome:
         """Concat of x[..., y::r, x::r] for all y, x: every pixel of each r x r block, as channels."""
@@ -190,7 +190,7 @@ class Shuffles(Rewrite):
         rest = self._ordered(graph, build, roots[0], node.outputs[0], block, picks)
         build.drop()
         what = f"Slices and Concat became SpaceToDepth {block}{rest}"
-        return self.edit((*dict.fromkeys(names), node.name), what, "1.0.4 fails on the Slices at run time")
+        return self.edit((*dict.fromkeys(names), node.name), what, _WHY)
 
 
 _WHY = "one layer of rank 4, and no picture size in the graph"

@@ -95,7 +95,7 @@ def _slice(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
     if slice_spec(node) == (starts, ends, axes, [1] * len(axes)):
         return []
     n.Builder(graph, node, Slices.name).set(node, starts=starts, ends=ends, axes=axes)
-    return Slices.edit(node, "its bounds were made explicit", "computed and 64 bit bounds are read differently")
+    return Slices.edit(node, "its bounds were made explicit")
 
 
 def _stepped_pool(
@@ -112,7 +112,7 @@ def _stepped_pool(
         tensor = nearest(make, tensor, (stride // rows, stride // columns))
     make.op("MaxPool", tensor, kernel_shape=[1, 1], strides=[stride, stride], out=output)
     make.drop()
-    return Slices.edit(node, "became a MaxPool of kernel 1 with strides", "steps are off by one in 1.0 (measured)")
+    return Slices.edit(node, "became a MaxPool of kernel 1 with strides")
 
 
 def _stepped_gather(
@@ -142,9 +142,7 @@ def _stepped_gather(
         tensor = make.op("Gather", tensor, make.const(picks, "indices", np.int64), axis=axis, out=out)
     make.drop()
     note = " only for the declared picture size" if baked else ""
-    return Slices.edit(
-        node, f"became Gather with constant indices{note}", "backward steps are wrong up to 2.0 (measured)"
-    )
+    return Slices.edit(node, f"became Gather with constant indices{note}")
 
 
 def _split(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
@@ -165,11 +163,7 @@ def _split(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         make.op("Slice", source, starts=[start], ends=[start + size], axes=[axis], out=output)
         start += size
     note = " only for the declared picture size" if baked else ""
-    return Slices.edit(
-        node,
-        f"became Slices{note}",
-        "1.0 has no Split, and later versions know only the channels of its first output",
-    )
+    return Slices.edit(node, f"became Slices{note}")
 
 
 def _gather(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
@@ -188,7 +182,7 @@ def _gather(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
         )
         make.op("Squeeze", part, axes=[axis], out=node.outputs[0])
         make.drop()
-        return Slices.edit(node, "became Slice and Squeeze", "a single index is read as a list of one")
+        return Slices.edit(node, "became Slice and Squeeze")
     if (indices < 0).any():
         size = shapes.fixed_size(node.inputs[0], axis)
         if size is None:
@@ -197,7 +191,7 @@ def _gather(graph: gs.Graph, node: gs.Node, shapes: LazyShapes) -> Outcome:
             )
         make = n.Builder(graph, node, Slices.name)
         node.inputs[1] = make.const(np.where(indices < 0, indices + size, indices), "indices", np.int64)
-        return Slices.edit(node, "negative indices became positive", "negative indices are not supported")
+        return Slices.edit(node, "negative indices became positive")
     return []
 
 

@@ -43,9 +43,7 @@ class Windows(Rewrite):
             change = _normalised(make, node, shapes) if node.op == "LRN" else _put_back(make, node, shapes)
             if change:
                 make.drop()
-                outcome += self.edit(
-                    node, change, f"{target.name} runs {node.op} not at all, or on the main thread"
-                )
+                outcome += self.edit(node, change)
         return outcome
 
 
