@@ -66,19 +66,19 @@ def bake(graph: gs.Graph, contract: ImageContract, *, clamp: bool = True) -> Bak
 def _bake_input(graph: gs.Graph, side: ImageSide) -> str:
     scale, shift = (np.asarray(v, dtype=np.float64) for v in side.affine())
     order = _order(side)
-    if side.order == "bgr":
-        scale, shift = scale[order], shift[order]
-    if np.all(scale == 1) and np.all(shift == 0) and side.order == "rgb":
+    moved = not np.array_equal(order, np.arange(side.channels))
+    scale, shift = scale[order], shift[order]
+    if np.all(scale == 1) and np.all(shift == 0) and not moved:
         return "the network already takes RGB 0..1"
 
     tensor = graph.inputs[0]
     conv, zero_padded = _first_conv(graph, tensor)
     if conv is None:
-        _insert_in_front(graph, tensor, scale, shift, order if side.order == "bgr" else None)
+        _insert_in_front(graph, tensor, scale, shift, order if moved else None)
         return "scale, shift and channel order as nodes in front (the input is not read by only convolutions)"
     if zero_padded and np.any(shift != 0):
         # conv(scale * x + shift) = conv'(x - c) with the scale in the weights and c = -shift / scale.
-        c = (-shift / scale)[_inverse(order)] if side.order == "bgr" else -shift / scale
+        c = (-shift / scale)[_inverse(order)]
         _insert_sub(graph, tensor, c)
         _fold_into_first(conv, scale, np.zeros_like(shift), order)
         return (
@@ -90,17 +90,15 @@ def _bake_input(graph: gs.Graph, side: ImageSide) -> str:
 
 
 def _order(side: ImageSide) -> np.ndarray:
-    """For each of the network's channels, the index of the RGB channel that it holds."""
-    if side.order == "rgb":
-        return np.arange(side.channels)
-    if side.channels != 3:
+    """For each of the network's channels, the index of the bundle's channel that it holds."""
+    if side.order == "bgr" and side.color_channels != 3:
         raise PipelineError(
             "bad-channel-order",
-            f"the channel order bgr applies to 3 channels, but there are {side.channels}",
+            f"the channel order bgr applies to 3 channels, but there are {side.color_channels}",
             subject="--channel-order",
             remedy="Omit --channel-order.",
         )
-    return np.array([2, 1, 0])
+    return np.array(side.network_order())
 
 
 def _inverse(order: np.ndarray) -> np.ndarray:
@@ -177,8 +175,8 @@ def _insert_in_front(
         value = out
 
     if order is not None:
-        one_hot = np.zeros((3, 3, 1, 1), np.float32)
-        one_hot[np.arange(3), order] = 1
+        one_hot = np.zeros((order.size, order.size, 1, 1), np.float32)
+        one_hot[np.arange(order.size), order] = 1
         then("Conv", gs.Constant("image_contract/order", one_hot), kernel_shape=[1, 1])
     if np.any(shift != 0):
         then("Sub", gs.Constant("image_contract/shift", _per_channel(-shift / scale)))

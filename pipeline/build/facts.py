@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
     from pipeline.build.lowering import Lowered
+    from pipeline.contract import ImageSide
     from pipeline.network import Network
     from pipeline.targets import Target
 
@@ -58,7 +59,7 @@ def metadata(network: Network, target: Target, baked: bool) -> dict[str, str]:
     if baked and contract is not None:
         side = {"range": "0..1", "order": "rgb", "layout": "nchw"}
         declared: dict[str, Any] | None = {
-            "input": side | {"channels": contract.input.channels},
+            "input": side | {"channels": contract.input.channels} | _guides(contract.input),
             "output": side | {"channels": contract.output.channels},
         }
     else:
@@ -75,6 +76,11 @@ def metadata(network: Network, target: Target, baked: bool) -> dict[str, str]:
     if declared:
         properties["image_contract"] = json.dumps(declared, sort_keys=True)
     return properties
+
+
+def _guides(side: ImageSide) -> dict[str, list[str]]:
+    """The guides of a bundle's model, which takes them in 0..1, by name."""
+    return {"guides": [guide.name for guide in side.guides]} if side.guides else {}
 
 
 _MOST_ADVISED = 5_000
@@ -129,6 +135,7 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
             "input_name": next(i.name for i in model.graph.input if i.name not in constants),
             "output_name": model.graph.output[0].name,
             "input_channels": lowered.input_channels,
+            **_guide_facts(lowered),
             "output_channels": lowered.output_channels,
             "output_scale": lowered.output_scale,
             "opset": after["opset"],
@@ -140,6 +147,23 @@ def report(path: Path, network: Network, lowered: Lowered) -> dict[str, Any]:
             "notes": list(lowered.notes),
             **_form(model),
         },
+    }
+
+
+def _guide_facts(lowered: Lowered) -> dict[str, Any]:
+    """The guides of the model: their names and the inputs that take them, one for each texture."""
+    from pipeline.contract import input_widths
+
+    if not lowered.guides:
+        return {}
+    constants = {tensor.name for tensor in lowered.model.graph.initializer}
+    inputs = [value.name for value in lowered.model.graph.input if value.name not in constants]
+    return {
+        "guides": [guide.name for guide in lowered.guides],
+        "guide_inputs": [
+            {"name": name, "channels": channels}
+            for name, channels in zip(inputs[1:], input_widths(lowered.guides)[1:], strict=True)
+        ],
     }
 
 

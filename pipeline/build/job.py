@@ -18,6 +18,7 @@ from pipeline.build.options import BuildOptions, Step, split
 from pipeline.build.parts import Parts, bundle
 from pipeline.build.result import BuildResult
 from pipeline.support import identifiers as names
+from pipeline.support.errors import PipelineError
 from pipeline.support.files import existing_file
 from pipeline.support.untrusted import on_a_file
 
@@ -137,6 +138,7 @@ def _check_inputs(options: BuildOptions) -> None:
         from pipeline.rewrites import check_skipped
 
         check_skipped(options.skip)
+    _check_guides(options)
     for picture in (options.picture, *options.calibrate):
         if picture is not None:
             from pipeline.support.picture_files import check_picture
@@ -144,6 +146,32 @@ def _check_inputs(options: BuildOptions) -> None:
             check_picture(existing_file(picture))
     if options.original is not None:
         existing_file(options.original)
+
+
+def _check_guides(options: BuildOptions) -> None:
+    """Raise PipelineError for guides without a network or a picture that they belong to, and for wrong files."""
+    from pipeline.compress.kinds import FLOAT
+    from pipeline.sources.guides import parse
+    from pipeline.verify.guide_pictures import GuidePictures
+
+    guides = parse(options.input_channels)[0] if options.input_channels is not None else ()
+    if options.guides is not None and (options.picture is None or not guides):
+        missing = "--picture" if guides else "--input-channels"
+        raise PipelineError(
+            "conflicting-options",
+            f"guides belong to a picture and to a network that takes them, but {missing} is not given",
+            subject="--guides",
+            remedy=f"Give {missing} too, or omit --guides.",
+        )
+    if guides and options.weights != FLOAT:
+        raise PipelineError(
+            "conflicting-options",
+            "weights cannot be packed in a network with guides",
+            subject="--weights",
+            remedy="Omit --weights.",
+        )
+    if options.guides is not None and options.picture is not None:
+        GuidePictures(guides, options.guides, options.picture.stem).check(existing_file(options.picture))
 
 
 # --- steps ---------------------------------------------------------------------------------------------------
@@ -164,7 +192,7 @@ def make_parts(
     from pipeline.compress.bundling import check_target, pack_lowered
     from pipeline.compress.kinds import FLOAT
     from pipeline.sources import ports
-    from pipeline.verify import pictures
+    from pipeline.verify import guide_pictures, pictures
 
     check_target(options.weights, targets.get(options.target))
     styled, live = None, None
@@ -189,10 +217,16 @@ def make_parts(
         golden_picture, packed, report["packed"] = packing.golden_output, packing, packing.facts
         report["model"]["digest"] = packing.facts["model_digest"]
     report["rebuild"] = rebuild_arguments(options) if origin is None else origin.get("rebuild", [])
-    golden_input, golden_output = pictures.png(proof.golden_input), pictures.png(golden_picture)
+    golden_input, golden_output = pictures.png(pictures.colour(proof.golden_input)), pictures.png(golden_picture)
     report["flicker"] = steadiness(lowered, options.picture)
     pair = golden_input, pictures.png(proof.golden_output)
-    pictures_by_caption = report_pictures(pair, lowered, proof, options.picture, options.size, report["look"])
+    guides = guide_pictures.of_picture(lowered.guides, options.guides, options.picture)
+    pictures_by_caption = report_pictures(
+        pair, lowered, proof, options.picture, options.size, report["look"], guides
+    )
+    golden_guides = guide_pictures.pngs(lowered.guides, proof.golden_input)
+    for guide, png in zip(lowered.guides, golden_guides, strict=True):
+        pictures_by_caption[f"the guide {guide.name} of the proof"] = png
     if packed is not None:
         pictures_by_caption[
             "the output of the packed network for it, which is the golden picture of this bundle"
@@ -208,7 +242,8 @@ def make_parts(
         golden_output,
         pictures_by_caption,
         tuple(map(pictures.png, styled.golden_outputs)) if styled else (),
-        *(live.members() if live is not None else ()),
+        *(live.members() if live is not None else (b"", b"", ())),
+        golden_guides,
     )
     return parts, None if own_code else network.companions
 
@@ -221,8 +256,10 @@ def _write_preview(
 ) -> None:
     from pipeline import targets
     from pipeline.compress.packed import is_packed, unpack
+    from pipeline.contract import Guide
     from pipeline.support.files import write_file
     from pipeline.support.size import Size
+    from pipeline.verify import guide_pictures
     from pipeline.verify.preview import side_by_side
 
     model = report["model"]
@@ -232,7 +269,9 @@ def _write_preview(
     content = unpack(files[imported]).model if is_packed(files[imported]) else files[imported]
     size = Size(model["width"], model["height"])
     style = _first_style(files.get(f"{stem}Styles.bytes"), len(report.get("styles", ())))
-    write_file(path, side_by_side(content, target, options.picture, size, report["look"], style))
+    guides = [Guide(name) for name in model.get("guides", ())]
+    shown = guide_pictures.of_picture(guides, options.guides, options.picture)
+    write_file(path, side_by_side(content, target, options.picture, size, report["look"], style, shown))
 
 
 def _first_style(vectors: bytes | None, count: int) -> list[float] | None:
@@ -249,6 +288,9 @@ def _cache_key(path: Path, options: BuildOptions, name: str) -> str:
     chosen = asdict(options) | {"name": name}
     if options.picture is not None:
         chosen["picture"] = cache.file_digest(existing_file(options.picture))
+    if options.guides is not None:
+        files = sorted(path for path in options.guides.rglob("*") if path.is_file())
+        chosen["guides"] = {path.relative_to(options.guides).as_posix(): cache.file_digest(path) for path in files}
     if options.original is not None:
         chosen["original"] = [options.original.name, cache.file_digest(existing_file(options.original))]
     chosen["bind"] = [

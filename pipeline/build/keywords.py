@@ -20,6 +20,7 @@ class ReadKeywords(TypedDict, total=False):
     input_range: str | None
     output_range: str | None
     channel_order: str | None
+    input_channels: str | None
     take: str | None
     bind: Sequence[str]
     mask: str | None
@@ -32,6 +33,7 @@ class ConvertKeywords(ReadKeywords, total=False):
     size: Size | str
     tolerance: float
     picture: str | Path | None
+    guides: str | Path | None
     original: str | Path | None
     skip: Sequence[str]
     check: bool

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.contract import ImageContract
+from pipeline.contract import Guide, ImageContract
 from pipeline.cost.rearrange import NONE
 from pipeline.support.errors import LimitReached, PipelineError
 from pipeline.support.memory import release_memory
@@ -34,7 +34,7 @@ SIZE_MULTIPLES = (4, 8, 16, 32, 64, 128, 256)
 _GOLDEN_SIZE = Size(192, 108)
 """Of the golden frame: small enough for Unity's slowest CPU worker."""
 MOST_CHANNELS = 64
-"""Channels that the input of a model without a bundle may have: a picture with depth, normals and the like."""
+"""Most input channels of a model without a bundle."""
 _SECOND_SIZE = Size(116, 84)
 """A second size for the proof: multiples of 4 that are odd multiples, so that halving twice is just possible."""
 
@@ -80,6 +80,8 @@ class Lowered:
     integers: tuple[QuantizedTensor, ...]
     source_integers: tuple[QuantizedTensor, ...]
     notes: tuple[str, ...]
+    guides: tuple[Guide, ...] = ()
+    """Of a bundle's network: `graph` has one input with all channels, and the file one for each texture."""
 
 
 def lower_network(
@@ -155,6 +157,8 @@ def _lower_at(
     refits: bool,
 ) -> Lowered:
     from pipeline.build.export import export
+    from pipeline.build.float_source import float_behind, is_half
+    from pipeline.build.guide_inputs import cut_input
     from pipeline.build.measured_norms import centre, fuse
     from pipeline.cost import layers
     from pipeline.cost.rearrange import arrange, device_for
@@ -166,6 +170,7 @@ def _lower_at(
     from pipeline.rewrites import finish
     from pipeline.rewrites.low_contrast import LowContrast
     from pipeline.verify.each_rewrite import compare
+    from pipeline.verify.proof import as_target_computes
 
     exported = export(network, size)
     release_memory()
@@ -177,7 +182,7 @@ def _lower_at(
     if is_quantised(exported):
         integers = tuple(integer_weights(exported))
     if is_quantised(exported) or is_half(exported):
-        quantised = _float_behind(exported)
+        quantised = float_behind(exported)
     rewritten = rewrite(exported, network.contract if bake_contract else None, target, skip, check)
 
     graph = rewritten.graph
@@ -195,7 +200,8 @@ def _lower_at(
     written = None if finished.edits or centred or saved else written
     del exported
     release_memory()
-    channels = _channels(graph, only_pictures=bake_contract)
+    guides = network.contract.input.guides if network.contract is not None and bake_contract else ()
+    channels = _channels(graph, only_pictures=bake_contract and not guides)
     smallest = network.contract.size_multiple if network.contract else 1
     fit = _fit(graph, target, channels, smallest, network.style, written)
     del written
@@ -225,14 +231,17 @@ def _lower_at(
     counted = count(graph).as_dict()
     if fixed is None and target.can("declared-size-binds"):
         graph.inputs[0].shape = [1, channels, "height", "width"]
-    data = target.family.write(graph, target, metadata)
+    data = target.family.write(cut_input(graph, guides) if guides else graph, target, metadata)
     model = target.family.read(data)
+    candidate = (
+        fit.candidate if fit.candidate is None or not guides else as_target_computes(data, target, None, guides)
+    )
     release_memory()
     trial = fixed or Size(80, 64).rounded(fit.multiple or 1)
     scale, out_channels = 1.0, channels
-    if fit.candidate is not None:
+    if candidate is not None:
         try:
-            scale, out_channels = _output_of(fit.candidate, channels, trial, only_pictures=bake_contract)
+            scale, out_channels = _output_of(candidate, channels, trial, only_pictures=bake_contract)
         except PipelineError as error:
             error.remedy = error.remedy or _what_helps(network, model, target, trial)
             raise
@@ -241,7 +250,7 @@ def _lower_at(
         model=model,
         serialised=data,
         target=target,
-        candidate=fit.candidate,
+        candidate=candidate,
         size=size,
         fixed_size=fixed,
         size_multiple=1 if fixed else fit.multiple or 1,
@@ -261,6 +270,7 @@ def _lower_at(
         integers=found_in(model, integers),
         source_integers=tuple(integers),
         notes=tuple(notes),
+        guides=guides,
     )
 
 
@@ -390,15 +400,16 @@ def declared_size(model: onnx.ModelProto) -> Size | None:
 def _channels(graph: gs.Graph, *, only_pictures: bool) -> int:
     """The channels of the graph's input; PipelineError `auxiliary-inputs` where a bundle could not fill them."""
     from pipeline.graph import single_input_output
+    from pipeline.sources.guides import undeclared
 
     image, _ = single_input_output(graph)
     channels = image.shape[1]
     if channels not in (1, 3) and (only_pictures or not 1 <= channels <= MOST_CHANNELS):
         raise PipelineError(
             "auxiliary-inputs",
-            f"the network's input {image.name!r} has {channels} channels, but a bundle's component provides only "
-            "3 (or 1) from the camera",
-            remedy="Use `pipeline convert` without value ranges: it writes only the model, for your own C# code, "
+            f"the network's input {image.name!r} has {channels} channels, but a picture has 3 (or 1)",
+            remedy=undeclared(channels)
+            or "Use `pipeline convert` without value ranges: it writes only the model, for your own C# code, "
             f"which can fill up to {MOST_CHANNELS} channels.",
         )
     return int(channels)
@@ -479,22 +490,3 @@ def _output_of(candidate: Picture2Picture, channels: int, size: Size, *, only_pi
             remedy="This tool takes networks that turn a picture into a picture.",
         )
     return wide, shape[1]
-
-
-def is_half(model: onnx.ModelProto) -> bool:
-    """Whether a model has half precision weights; ONNX Runtime then rounds where the target does not."""
-    return any(tensor.data_type in (tensor.FLOAT16, tensor.BFLOAT16) for tensor in model.graph.initializer)
-
-
-def _float_behind(model: onnx.ModelProto) -> Picture2Picture:
-    """A quantised or half precision model in float32, run by ONNX Runtime: the reference of the proof."""
-    from pipeline.graph import from_model, to_model
-    from pipeline.graph.runtime import free_size, run, session
-    from pipeline.quantisation.rewrite import undo
-    from pipeline.rewrites.constants import to_float32
-
-    graph: gs.Graph = from_model(model)
-    undo(graph)
-    to_float32(graph)
-    opened = session(free_size(to_model(graph)))
-    return lambda picture: run(opened, picture)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.contract import MOST_CHANNELS
 from pipeline.graph import nodes as n
 from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Edit
@@ -36,15 +37,17 @@ _TOLERANCE = 0.3
 """Largest difference in levels of 255, of the half level that the proof allows."""
 _EPSILON = 1e-5
 _SIZE = (96, 128)
+_CHANNELS = (1, *range(3, MOST_CHANNELS + 1))
+"""Input channels of pictures, with or without guides."""
 
 
 def fuse(graph: gs.Graph, target: Target, contract: ImageContract | None) -> list[Edit]:
     """Fuse normalisations by std + epsilon. Changes the graph in place.
 
     `contract` says what the graph takes and gives; None: it is not known, and nothing is done. A graph that takes
-    no picture of 1 or 3 channels, or does not run stays as it is, too.
+    no picture, or does not run stays as it is, too.
     """
-    if contract is None or contract.input.channels not in (1, 3) or not target.can("native-instance-norm"):
+    if contract is None or contract.input.channels not in _CHANNELS or not target.can("native-instance-norm"):
         return []
     return _fuse(graph, _pictures(graph, contract), contract)
 
@@ -54,7 +57,7 @@ def centre(graph: gs.Graph, target: Target, contract: ImageContract | None) -> l
 
     Behind the rewrite `low-contrast`, which leaves out all that there are.
     """
-    if contract is None or contract.input.channels not in (1, 3):
+    if contract is None or contract.input.channels not in _CHANNELS:
         return []
     return _centre(graph, _pictures(graph, contract)) if "variance-in-one-pass" in target.semantics else []
 

@@ -102,6 +102,13 @@ class BuildOptions:
     channel_order: str | None = option(
         None, "Channel order of input and output: rgb (default) or bgr.", "ORDER", reads=True
     )
+    input_channels: str | None = option(
+        None,
+        "The input channels of a network with guides, in its order: rgb with depth, normals, mask, texture; such "
+        "as rgb,depth.",
+        "LIST",
+        reads=True,
+    )
     take: str | None = option(None, "The output to keep, if an .onnx file has several.", "NAME", reads=True)
     bind: tuple[str, ...] = option(
         (),
@@ -143,6 +150,13 @@ class BuildOptions:
         None,
         "A picture of your game, used for the proof and as golden frame; the default is a bundled photograph.",
         "PICTURE",
+        per_machine=True,
+    )
+    guides: Path | None = option(
+        None,
+        "A folder with the guides of --picture (depth.png, normals.png, mask.png, texture.png); by default, "
+        "synthetic ones are used.",
+        "FOLDER",
         per_machine=True,
     )
     original: Path | None = option(
@@ -198,6 +212,10 @@ class BuildOptions:
         if self.weights != FLOAT or self.min_psnr != DEFAULT_PSNR:
             check_weights(self.weights, self.min_psnr)
         self.size.checked()
+        if self.input_channels is not None:
+            from pipeline.sources.guides import parse
+
+            parse(self.input_channels)
         for flag, share in (("--strength", self.strength), ("--keep-colors", self.keep_colors)):
             if not 0 <= share <= 1:
                 raise PipelineError(

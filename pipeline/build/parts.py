@@ -48,6 +48,8 @@ class Parts:
     """The model file that makes such numbers of a style; nothing where a style is a number."""
     style_pictures: tuple[bytes, ...] = ()
     """Those styles, where a style is a picture."""
+    golden_guides: tuple[bytes, ...] = ()
+    """The guides of the golden input, in the order of the report's `model.guides`."""
 
     def members(self) -> dict[str, bytes]:
         """The parts but the report, as the cache keeps them."""
@@ -61,6 +63,7 @@ class Parts:
             **({_VECTORS: self.vectors} if self.vectors else {}),
             **({_PREDICTOR: self.predictor} if self.predictor else {}),
             **{f"of_style_{number}.png": png for number, png in enumerate(self.style_pictures)},
+            **{f"guide_{number}.png": png for number, png in enumerate(self.golden_guides)},
         }
 
     @classmethod
@@ -79,6 +82,7 @@ class Parts:
             members.get(_VECTORS, b""),
             members.get(_PREDICTOR, b""),
             tuple(png for name, png in sorted(members.items(), key=_numbered) if name.startswith(_OF_STYLE)),
+            tuple(members[f"guide_{number}.png"] for number in range(len(report["model"].get("guides", ())))),
         )
         if set(parts.members()) != set(members):
             raise ValueError("it has unexpected members")
@@ -87,6 +91,8 @@ class Parts:
         kinds += [(model[key], (int, float)) for key in _REAL]
         kinds += [(model[key], str) for key in _TEXTS]
         kinds += [((report.get("arranged") or {"device": ""})["device"], str)]
+        kinds += [(name, str) for name in model.get("guides", ())]
+        kinds += [(guide_input["name"], str) for guide_input in model.get("guide_inputs", ())]
         kinds += [(source[key], str) for key in ("digest", "architecture", "file")]
         for value, kind in kinds:
             if not isinstance(value, kind) or isinstance(value, bool):
@@ -140,7 +146,7 @@ def bundle(parts: Parts, options: BuildOptions, name: str) -> dict[str, bytes]:
             architecture=source["architecture"],
             input_name=parts.report["model"]["input_name"],
             output_name=parts.report["model"]["output_name"],
-            input_channels=model["input_channels"],
+            input_channels=3 if model.get("guides") else model["input_channels"],
             output_channels=model["output_channels"],
             nominal_width=model["width"],
             nominal_height=model["height"],
@@ -157,6 +163,11 @@ def bundle(parts: Parts, options: BuildOptions, name: str) -> dict[str, bytes]:
             style_pngs=parts.styles,
             style_vectors=parts.vectors,
             predictor=_predictor(parts),
+            guides=tuple(model.get("guides", ())),
+            guide_inputs=tuple(
+                guide_input["name"] for guide_input in parts.report["model"].get("guide_inputs", ())
+            ),
+            golden_guide_pngs=parts.golden_guides,
             is_mask=look["mask"],
             strength=look["strength"],
             keep_colors=look["keep_colors"],

@@ -155,6 +155,14 @@ def _style(folder: Path) -> Style:
             remedy=f"Build it from its source ({report['source'].get('file', 'the checkpoint')}) for the other "
             "target with `pipeline build-unity --target`, or move it out of the folder.",
         )
+    if report["model"].get("guides"):
+        raise PipelineError(
+            "several-inputs",
+            "its model takes guides beside the colour",
+            subject=str(folder),
+            remedy=f"Build it from its source ({report['source'].get('file', 'the checkpoint')}) for the other "
+            "target with `pipeline build-unity --target`, or move it out of the folder.",
+        )
     file = next(
         (path for suffix in (*old.family.suffixes, ".bytes") if (path := folder / f"{target}{suffix}").is_file()),
         None,

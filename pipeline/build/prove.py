@@ -37,6 +37,7 @@ def make(
     Without `refits` nothing depends on what the network makes of pictures: the graphs of two styles stay alike.
     """
     from pipeline import sources, targets
+    from pipeline.build import guide_inputs
 
     target = targets.get(options.target)
     network = sources.read_one(path, options.reading)
@@ -44,6 +45,7 @@ def make(
     step("read", facts.describe(network))
     if bake_contract:
         _require_contract(network)
+        guide_inputs.check(target, network.contract.input.guides if network.contract else ())
 
     lowered, proof, report = _lower_and_prove(path, network, target, options, step, bake_contract, refits=refits)
     if not proof.passed and lowered.fixed_size is None:
@@ -92,7 +94,7 @@ def _lower_and_prove(
     from pipeline.rewrites.low_contrast import CODE, MEAN, LowContrast, takes_mean_off
     from pipeline.sources.onnx_file import takes_uint8
     from pipeline.validation import validate
-    from pipeline.verify import contrast
+    from pipeline.verify import contrast, guide_pictures
     from pipeline.verify import proof as proving
     from pipeline.verify.compare import difference
     from pipeline.verify.original import against_original
@@ -156,6 +158,7 @@ def _lower_and_prove(
 
     outside = None if bake_contract else contract
     candidate, truth = shown(lowered.candidate, outside), shown(lowered.quantised or reference, contract)
+    guides = guide_pictures.of_picture(contract.input.guides, options.guides, options.picture)
     tried = trial_sizes(lowered, getattr(reference, "fixed_size", None))
     proof = proving.prove(
         truth,
@@ -166,6 +169,7 @@ def _lower_and_prove(
         tolerance=target.family.tolerance(target, options.tolerance),
         notes=_proof_notes(network, lowered),
         least_psnr=target.family.least_psnr(target),
+        guides=guides,
     )
     report["proof"] = proof.as_dict()
     if any(finding.code == CODE for finding in findings):
@@ -182,6 +186,7 @@ def _lower_and_prove(
             None
             if LowContrast.name in options.skip
             else any(edit.what == MEAN for edit in lowered.edits) or takes_mean_off(lowered.plain),
+            guides,
         )
     if lowered.quantised is not None:
         as_given = proving.around(reference, contract)(proof.golden_input)

@@ -10,6 +10,7 @@ from pipeline.support.size import Size
 
 if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
+    from pipeline.verify.guide_pictures import GuidePictures
     from pipeline.verify.proof import Proof
 
 _DETAIL = Size(320, 180)
@@ -23,6 +24,7 @@ def report_pictures(
     picture: Path | None,
     nominal: Size,
     look: Mapping[str, Any],
+    guides: GuidePictures | None = None,
 ) -> dict[str, bytes]:
     """Image bytes by caption: the nominal size first, then the pair of the proof and their difference."""
     from pipeline.verify import pictures
@@ -34,7 +36,7 @@ def report_pictures(
     small = Size.of_hw(proof.golden_input.shape[2:])
     apart = difference_map(proof.golden_output, built, proof.tolerance)
     return {
-        **_nominal_pictures(lowered, picture, nominal, look),
+        **_nominal_pictures(lowered, picture, nominal, look, guides),
         f"the picture of the proof at {small}: small, so that every build can run both networks": golden[0],
         f"the output of the source network at {small}": golden[1],
         f"the output of the built graph, as computed by {lowered.target.name}": pictures.png(built),
@@ -43,7 +45,11 @@ def report_pictures(
 
 
 def _nominal_pictures(
-    lowered: Lowered, picture: Path | None, nominal: Size, look: Mapping[str, Any]
+    lowered: Lowered,
+    picture: Path | None,
+    nominal: Size,
+    look: Mapping[str, Any],
+    guides: GuidePictures | None,
 ) -> dict[str, bytes]:
     """The output of the built graph at its nominal size, whole and in detail."""
     from pipeline.verify import look as looks
@@ -51,8 +57,9 @@ def _nominal_pictures(
 
     assert lowered.candidate is not None
     size = lowered.fixed_size if lowered.fixed_size else nominal.rounded(lowered.size_multiple)
-    picture01 = pictures.load(picture, *size.hw, lowered.input_channels)
-    output = looks.of_style(picture01, lowered.candidate(picture01), look)
+    given = pictures.load(picture, *size.hw, lowered.input_channels, guides)
+    picture01 = pictures.colour(given)
+    output = looks.of_style(picture01, lowered.candidate(given), look)
     top, left = (max(0, (whole - part) // 2) for whole, part in zip(output.shape[2:], _DETAIL.hw, strict=True))
     detail = output[:, :, top : top + _DETAIL.height, left : left + _DETAIL.width]
     return {

@@ -122,6 +122,13 @@ def check(options: BuildOptions) -> None:
     """Raise PipelineError `conflicting-options` for what several styles, or styles of the game, exclude."""
     from pipeline.compress.kinds import FLOAT
 
+    if options.input_channels is not None:
+        raise PipelineError(
+            "conflicting-options",
+            "guides work only for a bundle of one style",
+            subject="--input-channels",
+            remedy="Bind one style with --bind and omit --style-input, or omit --input-channels.",
+        )
     if options.weights != FLOAT:
         raise PipelineError(
             "conflicting-options",

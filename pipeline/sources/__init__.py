@@ -34,19 +34,21 @@ class ReadOptions:
     """What the user declares. Each option overrides what the architecture or the file says.
 
     `architecture` is the name of a known architecture, or `package.module:factory`; the ranges are among
-    contract.RANGES; `channel_order` (rgb or bgr) applies to input and output; `name` replaces the file's stem;
-    `prefix` selects one network of a state dict that contains several. For ONNX models, `take` names the output to
-    keep, `bind` gives values to the inputs other than the picture (ports.py), `mask` says what the output marks
-    (masks.py), and `style_input` names the input that stays open for the game (style_split.py); `bind` then has an
-    example value for it. With `describe`, a state dict is described even where torch is not installed: its network
-    has no module then. With `where_unknown`, ranges and channel order apply only where the file does not contain
-    its own (shared_options.py).
+    contract.RANGES; `channel_order` (rgb or bgr) applies to input and output; `input_channels` names guides beside
+    the colour (guides.py); `name` replaces the file's stem; `prefix` selects one network of a state dict that
+    contains several. For ONNX models, `take` names the output to keep, `bind` gives values to the inputs other
+    than the picture (ports.py), `mask` says what the output marks (masks.py), and `style_input` names the input
+    that stays open for the game (style_split.py); `bind` then has an example value for it. With `describe`, a
+    state dict is described even where torch is not installed: its network has no module then. With
+    `where_unknown`, ranges and channel order apply only where the file does not contain its own
+    (shared_options.py).
     """
 
     architecture: str | None = None
     input_range: str | None = None
     output_range: str | None = None
     channel_order: str | None = None
+    input_channels: str | None = None
     name: str | None = None
     take: str | None = None
     bind: tuple[str, ...] = ()
@@ -126,6 +128,10 @@ def _check_options(options: ReadOptions) -> None:
             subject="--channel-order",
             remedy="Use rgb or bgr.",
         )
+    if options.input_channels is not None:
+        from pipeline.sources.guides import parse
+
+        parse(options.input_channels)
     logits = options.mask is not None and options.output_range == "logits"
     for value in (options.input_range, None if logits else options.output_range):
         if value is not None:
@@ -179,13 +185,17 @@ def _declare(
             "channel_order": "the usual order, not declared",
             "size_multiple": "the usual multiple, not declared",
         }
+        given = _with_guides(path, options, ImageSide("0..1", **sides[0]), known=False)
         known = ImageContract(
-            ImageSide(str(ranges[0]), **sides[0]), ImageSide(str(ranges[1]), **sides[1]), sources=sources
+            replace(given, value_range=str(ranges[0])), ImageSide(str(ranges[1]), **sides[1]), sources=sources
         )
     else:
         _refuse_contradiction(path, options, known)
+        known = replace(known, input=_with_guides(path, options, known.input, known=True))
     sources = dict(known.sources)
     input_side, output_side = known.input, known.output
+    if options.input_channels:
+        sources["input_channels"] = "--input-channels"
     if options.input_range:
         input_side = replace(input_side, value_range=options.input_range)
         sources["input_range"] = "--input-range"
@@ -194,10 +204,19 @@ def _declare(
         sources["output_range"] = "--output-range"
     if options.channel_order:
         order: ChannelOrder = "bgr" if options.channel_order == "bgr" else "rgb"
-        input_side = replace(input_side, order=order) if input_side.channels == 3 else input_side
+        input_side = replace(input_side, order=order) if input_side.color_channels == 3 else input_side
         output_side = replace(output_side, order=order) if output_side.channels == 3 else output_side
         sources["channel_order"] = "--channel-order"
     return replace(known, input=input_side, output=output_side, sources=sources)
+
+
+def _with_guides(path: Path, options: ReadOptions, side: ImageSide, *, known: bool) -> ImageSide:
+    """`side` with the guides of --input-channels; PipelineError `input-channels-differ`."""
+    if options.input_channels is None:
+        return side
+    from pipeline.sources.guides import declared
+
+    return declared(options.input_channels, side, path, known=known)
 
 
 def _refuse_contradiction(path: Path, options: ReadOptions, known: ImageContract) -> None:
@@ -364,7 +383,7 @@ def _program(
 
 
 def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Network:
-    from pipeline.sources import masks, onnx_file, ports, stored_contract
+    from pipeline.sources import guides, masks, onnx_file, ports, stored_contract
     from pipeline.sources.old_linear import make_explicit
 
     model, companions, about = onnx_file.read_onnx(path, file_format)
@@ -375,11 +394,17 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
     ports.bind(model, bind, options.input_range, path, options.channel_order)
     if options.take is not None:
         ports.take(model, options.take, path)
+    declared_channels = options.input_channels or stored_contract.stored_channels(model)
+    is_joined = (
+        declared_channels is not None and live_input is None and guides.join_inputs(model, declared_channels, path)
+    )
     model, note = make_explicit(model)
     notes = [note] if note else []
     model, batch = onnx_file.with_batch_of_one(model)
     if batch > 1:
         notes.append(f"the file declares a batch of {batch} pictures; it is built for one")
+    if is_joined:
+        notes.append(f"the inputs hold the channels {declared_channels}; they were joined")
     notes += ["the input {} is bound to {}".format(*binding.partition("=")[::2]) for binding in bind]
     if options.take is not None:
         notes.append(f"of {len(about['outputs'])} outputs, {options.take} is kept")

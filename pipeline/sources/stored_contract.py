@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.contract import ImageContract, ImageSide
+from pipeline.contract import COLOR, ImageContract, ImageSide, parse_guide
 from pipeline.sources.onnx_file import image_input
 from pipeline.support.errors import PipelineError
 from pipeline.support.parsing import from_json
@@ -56,11 +56,29 @@ def stored_contract(model: onnx.ModelProto, path: Path) -> ImageContract | None:
         ) from None
 
 
+def stored_channels(model: onnx.ModelProto) -> str | None:
+    """The channels of a bundle's model with guides as `--input-channels` takes them; None for other models."""
+    text = next((entry.value for entry in model.metadata_props if entry.key == CONTRACT_KEY), None)
+    try:
+        guides = _table(_table(from_json(text or "{}")).get("input", {})).get("guides") or ()
+    except ValueError:
+        return None
+    words = [word for word in guides if isinstance(word, str)] if isinstance(guides, list) else []
+    return ",".join([COLOR, *words]) if words else None
+
+
 def _side(data: dict[str, Any]) -> ImageSide:
     order, layout, values = data.get("order", "rgb"), data.get("layout", "nchw"), data.get("range")
     if order not in ("rgb", "bgr") or layout not in ("nchw", "nhwc") or not isinstance(values, str):
         raise ValueError("an unknown range, order or layout")
-    return ImageSide(values, _whole(data.get("channels", 3), 1, 1 << 10), order, layout)
+    words = data.get("guides", [])
+    guides = [parse_guide(word) for word in words if isinstance(word, str)] if isinstance(words, list) else [None]
+    found = tuple(guide for guide in guides if guide is not None)
+    channels = _whole(data.get("channels", 3), 1, 1 << 10)
+    if len(found) != len(words) or channels <= sum(guide.channels for guide in found):
+        raise ValueError("guides that are not known, or more of them than channels")
+    before = _whole(data.get("guides_before_color", 0), 0, len(found))
+    return ImageSide(values, channels, order, layout, found, before)
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -115,6 +115,20 @@ class Family(ABC):
         release_memory()
         return lambda picture: run(opened, picture)
 
+    def input_runner(self, data: bytes, target: Target) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+        """The file of a network with several inputs as a function of their values, in the file's order."""
+        import numpy as np
+
+        from pipeline.graph.runtime import free_size, session
+
+        opened = session(free_size(self.emulate(data, target)))
+        names = [declared.name for declared in opened.get_inputs()]
+
+        def run(values: Sequence[np.ndarray]) -> np.ndarray:
+            return np.asarray(opened.run(None, dict(zip(names, values, strict=True)))[0])
+
+        return run
+
     # --- several styles in one file --------------------------------------------------------------------------
 
     def write_styles(

@@ -33,7 +33,7 @@ MODEL_SCRIPT = f"{ROOT}/Runtime/StyleTransferModel.cs"
 """The ScriptableObject class of `<Name>.asset`."""
 SHADERS = {
     f"{name.lower()}Shader": f"{ROOT}/Runtime/Shaders/StyleTransfer{name}.shader"
-    for name in ("Convert", "Motion", "Mask")
+    for name in ("Convert", "Motion", "Mask", "Guides")
 }
 """The component's fields that refer to shaders -> the shaders."""
 
@@ -72,6 +72,8 @@ class BundleSpec:
     `style_names`: of several styles in the one model, none for one; `style_pngs` are their golden outputs, and
     `style_input` is the input that takes a weight for each ("" where the engine mixes weights), or the numbers of
     one, where `style_vectors` holds those of each style, little-endian float32; `predictor` makes others.
+    `guides` are what the network takes beside the colour, in this order, `guide_inputs` the inputs that take them
+    (textures of up to four channels), and `golden_guide_pngs` those of the golden input, one for each guide.
     `is_mask`: the output is a mask, not a picture. `strength` and `keep_colors` are shares, 0 to 1.
     Either `onnx`, which Unity imports, or `packed`, which holds it and is imported when the game runs.
     """
@@ -105,6 +107,9 @@ class BundleSpec:
     style_pngs: tuple[bytes, ...] = ()
     style_vectors: bytes = b""
     predictor: PredictorSpec | None = None
+    guides: tuple[str, ...] = ()
+    guide_inputs: tuple[str, ...] = ()
+    golden_guide_pngs: tuple[bytes, ...] = ()
     is_mask: bool = False
     strength: float = 1.0
     keep_colors: float = 0.0
@@ -225,6 +230,9 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
     golden_input, golden_output = f"{folder}/golden_input.png", f"{folder}/golden_output.png"
     goldens = {f"{folder}/golden_output_{number}.png": png for number, png in enumerate(spec.style_pngs)}
 
+    guide_files = {
+        f"{folder}/golden_{guide}.png": png for guide, png in zip(spec.guides, spec.golden_guide_pngs, strict=True)
+    }
     style_files, style_links = _style_files(spec, folder)
 
     links = {
@@ -245,6 +253,7 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
             golden_input=reference(ids.TEXTURE, guid(golden_input), ids.IMPORTED),
             golden_output=reference(ids.TEXTURE, guid(golden_output), ids.IMPORTED),
             style_goldens=[reference(ids.TEXTURE, guid(path), ids.IMPORTED) for path in goldens],
+            golden_guides=[reference(ids.TEXTURE, guid(path), ids.IMPORTED) for path in guide_files],
             predictor_spec=None,
             **style_links,
         ),
@@ -263,6 +272,7 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
         golden_input: spec.golden_input_png,
         golden_output: spec.golden_output_png,
         **goldens,
+        **guide_files,
         **style_files,
         **{f"{folder}/{name}": data for name, data in spec.reports.items()},
     }
@@ -273,6 +283,8 @@ def _of_model(spec: BundleSpec) -> dict[str, bytes]:
     for path in files:
         own = family.meta(PurePosixPath(path).name, guid(path), spec.target)
         metas[f"{path}.meta"] = meta.file_meta(path, guid(path)) if own is None else own
+    for path in guide_files:
+        metas[f"{path}.meta"] = meta.texture_meta(guid(path), srgb=False)
     metas[f"{stub}.meta"] = meta.script_meta(guid(stub), links)
     for created in (folder, SHARED) if shared_files else (folder,):
         metas[f"{created}.meta"] = meta.folder_meta(guid(created))
@@ -318,6 +330,8 @@ def _style_files(spec: BundleSpec, folder: str) -> tuple[dict[str, bytes], dict[
             giga_macs=predictor.giga_macs,
             style_input="",
             style_names=(),
+            guides=(),
+            guide_inputs=(),
             is_mask=False,
             strength=1.0,
             keep_colors=0.0,
@@ -330,6 +344,7 @@ def _style_files(spec: BundleSpec, folder: str) -> tuple[dict[str, bytes], dict[
         golden_input=ids.NOTHING,
         golden_output=ids.NOTHING,
         style_goldens=[],
+        golden_guides=[],
         predictor_spec=predictor,
         style_vectors=ids.NOTHING,
         predictor=ids.NOTHING,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.support.size import Size
 from pipeline.verify.compare import difference
+
+if TYPE_CHECKING:
+    from pipeline.verify.guide_pictures import GuidePictures
 
 Picture2Picture = Callable[[np.ndarray], np.ndarray]
 
@@ -27,6 +30,7 @@ def measure(
     channels: int,
     picture: Path | None,
     mean_taken_off: bool | None,
+    guides: GuidePictures | None = None,
 ) -> dict[str, Any]:
     """The differences from `source` on the picture faded to white, at a size, as data.
 
@@ -36,7 +40,7 @@ def measure(
     """
     from pipeline.verify import pictures
 
-    shown = pictures.load(picture, *size.hw, channels).astype(np.float64)
+    shown = pictures.load(picture, *size.hw, channels, guides).astype(np.float64)
     faded = (1 - CONTRAST * (1 - shown)).astype(np.float32)
     expected = source(faded)
 

@@ -15,20 +15,27 @@ from pipeline.support.resources import resource
 if TYPE_CHECKING:
     from PIL import Image
 
+    from pipeline.verify.guide_pictures import GuidePictures
+
 NOISE_SEED = 20201
 
 
-def load(path: Path | None, height: int, width: int, channels: int = 3) -> np.ndarray:
+def load(
+    path: Path | None, height: int, width: int, channels: int = 3, guides: GuidePictures | None = None
+) -> np.ndarray:
     """A picture as (1, channels, height, width) float32, RGB 0..1 in exact 8-bit steps.
 
     The centre of the file at `path` (None: the bundled photograph), cropped to the aspect of height x width and
     resized with a bicubic filter. One channel is the average of red, green and blue, as Barracuda's
     `Tensor(texture, 1)` makes it (TextureUtils.compute:101@3.0.0). With more than three, the first three are the
     picture and each further one is the average, shifted by eight pixels more: stand-ins for depth, a mask etc.
+    With `guides`, the channels after the first three are these.
     Raises PipelineError `bad-picture` when Pillow cannot read the file.
     """
     from PIL import Image, ImageOps
 
+    if guides is not None:
+        return np.concatenate([load(path, height, width), guides.load(height, width)], axis=1)
     opened = _photograph() if path is None else open_picture(path)
     picture = ImageOps.fit(opened, (width, height), Image.Resampling.BICUBIC)
     levels = np.asarray(picture, dtype=np.float32).transpose(2, 0, 1)[None]
@@ -49,6 +56,11 @@ def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
     """Uniform noise as (1, channels, height, width) float32 in 0..1, the same on each call."""
     rng = np.random.default_rng([NOISE_SEED, height, width, channels])
     return rng.random((1, channels, height, width), dtype=np.float32)
+
+
+def colour(picture: np.ndarray) -> np.ndarray:
+    """The channels of a picture (1, C, H, W) that can be shown: without guides."""
+    return picture[:, :3] if picture.shape[1] > 3 else picture
 
 
 def png(picture: np.ndarray) -> bytes:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pipeline.support.size import Size
     from pipeline.targets import Target
+    from pipeline.verify.guide_pictures import GuidePictures
 
 _GAP = 8
 """White pixels between the two pictures."""
@@ -25,11 +26,12 @@ def side_by_side(
     size: Size,
     look: Mapping[str, Any],
     style: Sequence[float] | None = None,
+    guides: GuidePictures | None = None,
 ) -> bytes:
     """PNG bytes: a picture at `size`, and beside it what Unity shows of it.
 
     `model` is the file of a bundle; `look` holds `mask`, `strength` and `keep_colors` of the style, and `style` is
-    what the second input of a network of several styles takes.
+    what the second input of a network of several styles takes. `guides` are those of the picture.
     """
     from PIL import Image
 
@@ -39,8 +41,10 @@ def side_by_side(
 
     parsed = target.family.read(model)
     channels = parsed.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    before = pictures.load(picture, *size.hw, channels)
-    after = looks.of_style(before, as_target_computes(model, target, style)(before), look)
+    given = pictures.load(picture, *size.hw, channels, guides)
+    before = pictures.colour(given)
+    run = as_target_computes(model, target, style, guides.guides if guides is not None else ())
+    after = looks.of_style(before, run(given), look)
     images = [_image(p) for p in (before, after)]
     images[0] = images[0].resize(images[1].size, Image.Resampling.BICUBIC)
     both = Image.new("RGB", (images[0].width * 2 + _GAP, images[0].height), "white")

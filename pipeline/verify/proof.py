@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.contract import ImageContract, ImageSide
+from pipeline.contract import Guide, ImageContract, ImageSide, input_widths
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 from pipeline.verify.compare import LEVELS, Difference, difference, round_up
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
     from pipeline.targets import Target
+    from pipeline.verify.guide_pictures import GuidePictures
 
 Picture2Picture = Callable[[np.ndarray], np.ndarray]
 
@@ -91,8 +92,8 @@ def around(reference: Picture2Picture, contract: ImageContract) -> Picture2Pictu
 
 def to_network(rgb01: np.ndarray, side: ImageSide) -> np.ndarray:
     scale, shift = (np.array(v).reshape(1, -1, 1, 1) for v in side.affine())
-    value = rgb01 * scale + shift
-    return value[:, ::-1] if side.order == "bgr" else value
+    value, order = rgb01 * scale + shift, side.network_order()
+    return value if order == list(range(len(order))) else value[:, order]
 
 
 def from_network(value: np.ndarray, side: ImageSide) -> np.ndarray:
@@ -102,14 +103,22 @@ def from_network(value: np.ndarray, side: ImageSide) -> np.ndarray:
 
 
 def as_target_computes(
-    model: onnx.ModelProto | bytes, target: Target, style: Sequence[float] | None = None
+    model: onnx.ModelProto | bytes,
+    target: Target,
+    style: Sequence[float] | None = None,
+    guides: Sequence[Guide] = (),
 ) -> Picture2Picture:
     """A file for `target`, as bytes or parsed, as a function from picture to picture as the target computes it.
 
-    `style` is the value of the second input, for a file with styles: a weight for each, or the numbers of one. The
-    pictures may have any size that the graph can take. Raises what `Family.emulate` raises.
+    `style` is the value of the second input, for a file with styles: a weight for each, or the numbers of one.
+    With `guides`, the picture has their channels after its colour. The pictures may have any size that the graph
+    can take. Raises what `Family.emulate` raises.
     """
     data = model if isinstance(model, bytes) else model.SerializeToString()
+    if guides:
+        run_inputs = target.family.input_runner(data, target)
+        ends = np.cumsum(input_widths(guides))[:-1]
+        return lambda picture: run_inputs([np.ascontiguousarray(p) for p in np.split(picture, ends, axis=1)])
     if style is None:
         return target.family.runner(data, target)
     run = target.family.style_runner(data, target)
@@ -126,6 +135,7 @@ def prove(
     tolerance: float = DEFAULT_TOLERANCE,
     notes: tuple[str, ...] = (),
     least_psnr: float | None = None,
+    guides: GuidePictures | None = None,
 ) -> Proof:
     """Compare `source` with `candidate`, both RGB 0..1 to RGB 0..1, at each size.
 
@@ -139,7 +149,7 @@ def prove(
     for size in sizes:
         height, width = size.hw
         inputs = {
-            "picture": pictures.load(picture, height, width, channels),
+            "picture": pictures.load(picture, height, width, channels, guides),
             "noise": pictures.noise(height, width, channels),
         }
         for name, image in inputs.items():

@@ -110,7 +110,7 @@ def test_an_output_twice_as_large_is_told(tmp_path):
 def test_six_channels_make_a_model_but_no_bundle(tmp_path):
     path = save(tmp_path / "six.onnx", [helper.make_node("Relu", ["x"], ["y"])], [1, 6, 8, 8])
     assert lowered(path, baked=False).input_channels == 6
-    with pytest.raises(PipelineError, match="convert") as caught:
+    with pytest.raises(PipelineError, match="--input-channels rgb,normals") as caught:
         lowered(path)
     assert caught.value.code == "auxiliary-inputs"
     with pytest.raises(PipelineError, match="up to 64"):

@@ -4,7 +4,7 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// The depth and motion vectors that a component requests from its camera in the built-in render pipeline. Flags that
+/// The depth, normals and motion vectors that a component requests from its camera in the built-in render pipeline. Flags that
 /// others have set are not changed.
 /// </summary>
 sealed class CameraTextures
@@ -12,11 +12,12 @@ sealed class CameraTextures
     #region Public members
 
     /// <summary>Requests what the camera's next picture needs, and withdraws other requests.</summary>
-    public void Request(Camera camera, bool motion, bool depth)
+    public void Request(Camera camera, bool motion, bool depth, bool normals)
     {
         var wanted = DepthTextureMode.None;
         if (motion && SystemInfo.supportsMotionVectors) wanted = Motion;
         if (depth) wanted |= DepthTextureMode.Depth;
+        if (normals) wanted |= DepthTextureMode.DepthNormals;
 
         var dropped = _added & ~wanted;
         var added = wanted & ~camera.depthTextureMode;
@@ -30,6 +31,9 @@ sealed class CameraTextures
 
     /// <summary>Whether a camera's picture comes with depth.</summary>
     public static bool HasDepth(Camera camera) => (camera.depthTextureMode & DepthTextureMode.Depth) != 0;
+
+    /// <summary>Whether a camera's picture comes with normals.</summary>
+    public static bool HasNormals(Camera camera) => (camera.depthTextureMode & DepthTextureMode.DepthNormals) != 0;
 
     #endregion
 

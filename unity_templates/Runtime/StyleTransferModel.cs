@@ -88,6 +88,12 @@ public sealed class StyleTransferModel : ScriptableObject
     [SerializeField, Tooltip("This network computes style vectors for another network, and outputs no pictures.")]
     bool isPredictor = false;
 
+    [SerializeField, Tooltip("What the network takes beside the colour: depth, normals, mask or texture.")]
+    string[] guides = new string[0];
+
+    [SerializeField, Tooltip("Names of the model's inputs for these guides, one for each texture.")]
+    string[] guideInputs = new string[0];
+
     [SerializeField, Tooltip("The output is a mask instead of a picture: 1 on the subject, 0 in the background.")]
     bool isMask = false;
 
@@ -125,9 +131,18 @@ public sealed class StyleTransferModel : ScriptableObject
     [SerializeField, Tooltip("The pictures of these styles, if a style is a picture.")]
     Texture2D[] stylePictures = new Texture2D[0];
 
+    [SerializeField, Tooltip("The guides of the golden input, in the order of Guides.")]
+    Texture2D[] goldenGuides = new Texture2D[0];
+
     [SerializeField, Tooltip("Largest allowed difference between the model's output and the golden output, " +
       "in levels of 255, before rounding to whole levels.")]
     float goldenTolerance = 1;
+
+    #endregion
+
+    #region Private objects
+
+    GuideLayout _guideLayout;
 
     #endregion
 
@@ -167,7 +182,7 @@ public sealed class StyleTransferModel : ScriptableObject
     /// <summary>Name of the model's picture output.</summary>
     public string OutputName => outputName;
 
-    /// <summary>Channels of the input: 3 (colour) or 1 (grey, the mean of red, green and blue).</summary>
+    /// <summary>Channels of the picture input: 3 (colour) or 1 (grey, the mean of red, green and blue).</summary>
     public int InputChannels => inputChannels;
 
     /// <summary>Channels of the output: 3 (colour) or 1 (grey).</summary>
@@ -230,6 +245,31 @@ public sealed class StyleTransferModel : ScriptableObject
         System.Buffer.BlockCopy(bytes, 0, numbers, 0, bytes.Length);
         return numbers;
     }
+
+    /// <summary>Whether the network takes guides beside the colour.</summary>
+    public bool HasGuides => guides.Length > 0;
+
+    /// <summary>Whether the network takes a guide.</summary>
+    /// <param name="guide">a name of <see cref="StyleTransfer.GuideLayout"/></param>
+    public bool Takes(string guide) => System.Array.IndexOf(guides, guide) >= 0;
+
+    /// <summary>The channels of the guides. Made when it is first used.</summary>
+    /// <exception cref="System.InvalidOperationException">a guide is not known</exception>
+    public GuideLayout GuideLayout => _guideLayout ?? (_guideLayout = new GuideLayout(guides));
+
+    /// <summary>The channels of all guides; 0 without.</summary>
+    public int GuideChannels => HasGuides ? GuideLayout.ChannelCount : 0;
+
+    /// <summary>Names of the model's inputs for textures of guides, which come after the picture's; may be empty.</summary>
+    public string[] GuideInputs => guideInputs;
+
+    /// <summary>The names of the guides, in the model's order; may be empty.</summary>
+    public string[] Guides => guides;
+
+    /// <summary>A guide of <see cref="GoldenInput"/>.</summary>
+    /// <param name="number">from 0, in the order of <see cref="Guides"/></param>
+    public Texture2D GoldenGuide(int number)
+      => number >= 0 && number < goldenGuides.Length ? goldenGuides[number] : null;
 
     /// <summary>Whether the output is a mask, 1 at the subject and 0 in the background, and not a picture. See
     /// <see cref="StyleTransferSettings.MaskModel"/>.</summary>

@@ -58,6 +58,11 @@ public abstract class StyleTransferNetwork : IDisposable
     /// <summary>Where to draw the picture for the next run.</summary>
     public abstract RenderTexture Input { get; }
 
+    /// <summary>Where to draw guides for the next run, of a network that takes some.</summary>
+    /// <param name="texture">from 0; <see cref="GuideLayout"/> says which guides are in its channels</param>
+    public virtual RenderTexture GuideInput(int texture)
+      => throw new NotSupportedException("This engine runs no networks with guides.");
+
     /// <summary>Begins a run on what is drawn on <see cref="Input"/>; a run under way is given up.</summary>
     public abstract void Begin();
 
@@ -92,7 +97,7 @@ public abstract class StyleTransferNetwork : IDisposable
 
     /// <summary>One run on numbers, at once, without any texture: for proofs. Waits for the result.</summary>
     /// <param name="values">the picture in 0..1, row 0 at the top; per pixel as many values as the network has
-    /// input channels</param>
+    /// input channels, those of the guides after those of the colour</param>
     /// <param name="size">of the picture, in pixels</param>
     /// <param name="result">the size of the network's picture</param>
     /// <param name="channels">values per pixel of the network's picture</param>

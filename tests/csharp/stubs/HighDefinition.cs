@@ -24,6 +24,7 @@ public struct CustomPassContext
     public readonly HDCamera hdCamera;
     public readonly RTHandle cameraColorBuffer;
     public readonly RTHandle cameraDepthBuffer;
+    public readonly RTHandle cameraNormalBuffer;
 #if HDRP_12_OR_NEWER
     public readonly RTHandle cameraMotionVectorsBuffer;
 #endif
@@ -35,6 +36,7 @@ public struct CustomPassContext
         this.hdCamera = hdCamera;
         cameraColorBuffer = color;
         cameraDepthBuffer = depth;
+        cameraNormalBuffer = depth;
 #if HDRP_12_OR_NEWER
         cameraMotionVectorsBuffer = motion;
 #endif

@@ -433,6 +433,37 @@ public struct Vector2
 
 public struct Matrix4x4
 {
+    float m00, m01, m02, m03, m10, m11, m12, m13, m20, m21, m22, m23, m30, m31, m32, m33;
+    public static Matrix4x4 zero { get { return new Matrix4x4(); } }
+    public float this[int row, int column]
+    {
+        get
+        {
+            switch (4 * row + column)
+            {
+                case 0: return m00; case 1: return m01; case 2: return m02; case 3: return m03;
+                case 4: return m10; case 5: return m11; case 6: return m12; case 7: return m13;
+                case 8: return m20; case 9: return m21; case 10: return m22; case 11: return m23;
+                case 12: return m30; case 13: return m31; case 14: return m32; case 15: return m33;
+                default: throw new IndexOutOfRangeException();
+            }
+        }
+        set
+        {
+            switch (4 * row + column)
+            {
+                case 0: m00 = value; break; case 1: m01 = value; break;
+                case 2: m02 = value; break; case 3: m03 = value; break;
+                case 4: m10 = value; break; case 5: m11 = value; break;
+                case 6: m12 = value; break; case 7: m13 = value; break;
+                case 8: m20 = value; break; case 9: m21 = value; break;
+                case 10: m22 = value; break; case 11: m23 = value; break;
+                case 12: m30 = value; break; case 13: m31 = value; break;
+                case 14: m32 = value; break; case 15: m33 = value; break;
+                default: throw new IndexOutOfRangeException();
+            }
+        }
+    }
     public static Matrix4x4 operator *(Matrix4x4 lhs, Matrix4x4 rhs) { return lhs; }
 }
 

@@ -130,6 +130,7 @@ public class UniversalResourceData : ContextItem
     public bool isActiveTargetBackBuffer { get; internal set; }
     public TextureHandle activeColorTexture { get; internal set; }
     public TextureHandle cameraDepthTexture { get; internal set; }
+    public TextureHandle cameraNormalsTexture { get; internal set; }
     public TextureHandle motionVectorColor { get; internal set; }
 }
 

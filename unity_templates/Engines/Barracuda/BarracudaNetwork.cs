@@ -57,18 +57,28 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
     {
         ReleaseBuffers();
         _exchange = TensorExchange.Allocate(_type, size, _asset.InputChannels);
+        for (var i = 0; i < _guides.Length; i++)
+            _guides[i] = TensorExchange.Allocate(_type, size, _asset.GuideLayout.Channels(i));
     }
 
     /// <summary>Frees them.</summary>
     public override void ReleaseBuffers()
     {
         _layersLeft = null;
+        for (var i = _guides.Length - 1; i >= 0; i--)
+        {
+            if (_guides[i] != null) _guides[i].Dispose();
+            _guides[i] = null;
+        }
         if (_exchange != null) _exchange.Dispose();
         _exchange = null;
     }
 
     /// <summary>Where to draw the picture.</summary>
     public override RenderTexture Input => _exchange.Picture;
+
+    /// <summary>Where to draw guides.</summary>
+    public override RenderTexture GuideInput(int texture) => _guides[texture].Picture;
 
     /// <summary>Gives the weights, or a style's numbers, to the model's second input, as a tensor of so many channels.
     /// </summary>
@@ -89,6 +99,11 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
     /// <summary>Takes the picture into the input tensor.</summary>
     public override void Begin()
     {
+        for (var i = 0; i < _guides.Length; i++)
+        {
+            _guides[i].Load();
+            _worker.SetInput(_asset.GuideInputs[i], _guides[i].Input);
+        }
         _exchange.Load();
         _layersLeft = _worker.StartManualSchedule(_exchange.Input);
     }
@@ -111,18 +126,44 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
     /// <summary>One run on numbers, in the order that Barracuda has: row, column, channel.</summary>
     public override float[] Compute(float[] values, WorkingSize size, out WorkingSize result, out int channels)
     {
-        using (var input = new Tensor(1, size.Height, size.Width, _asset.InputChannels, values))
+        var guides = new Tensor[_guides.Length];
+        var first = _asset.InputChannels;
+        try
         {
-            _worker.Execute(input);
-            var output = _worker.PeekOutput(_asset.OutputName);
-            result = new WorkingSize(output.width, output.height);
-            channels = output.channels;
+            for (var i = 0; i < guides.Length; i++)
+            {
+                guides[i] = TensorOf(values, size, first, _asset.GuideLayout.Channels(i));
+                _worker.SetInput(_asset.GuideInputs[i], guides[i]);
+                first += _asset.GuideLayout.Channels(i);
+            }
+            using (var input = TensorOf(values, size, 0, _asset.InputChannels))
+            {
+                _worker.Execute(input);
+                var output = _worker.PeekOutput(_asset.OutputName);
+                result = new WorkingSize(output.width, output.height);
+                channels = output.channels;
 
-            // A copy: the array may be the worker's own memory, and longer than the tensor.
-            var copy = new float[output.height * output.width * output.channels];
-            Array.Copy(output.ToReadOnlyArray(), copy, copy.Length);
-            return copy;
+                // A copy: the array may be the worker's own memory, and longer than the tensor.
+                var copy = new float[output.height * output.width * output.channels];
+                Array.Copy(output.ToReadOnlyArray(), copy, copy.Length);
+                return copy;
+            }
         }
+        finally
+        {
+            foreach (var guide in guides) if (guide != null) guide.Dispose();
+        }
+    }
+
+    // A tensor of some of the channels of each pixel.
+    Tensor TensorOf(float[] values, WorkingSize size, int first, int channels)
+    {
+        var stride = _asset.InputChannels + _asset.GuideChannels;
+        if (stride == channels) return new Tensor(1, size.Height, size.Width, channels, values);
+
+        var some = new float[size.Height * size.Width * channels];
+        for (var i = 0; i < some.Length; i++) some[i] = values[i / channels * stride + first + i % channels];
+        return new Tensor(1, size.Height, size.Width, channels, some);
     }
 
     /// <summary>Frees the worker and what belongs to it.</summary>
@@ -138,6 +179,9 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
     IWorker _worker;
     TensorExchange _exchange;
 
+    // One for each texture of guides.
+    TensorExchange[] _guides;
+
     // The weights of the styles; null for a network of one.
     Tensor _style;
     IEnumerator _layersLeft;
@@ -151,6 +195,7 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
         _asset = asset;
         _model = model;
         _type = BarracudaWorkers.TypeOf(worker);
+        _guides = new TensorExchange[asset.GuideInputs.Length];
         LimitTextures();
         _worker = WorkerFactory.CreateWorker(_type, model);
         BarracudaChannels.Loaded();

@@ -60,18 +60,31 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     {
         ReleaseBuffers();
         _exchange = PictureExchange.Allocate(_backend, size, _asset.InputChannels);
+        for (var i = 0; i < _guides.Length; i++)
+        {
+            _guides[i] = PictureExchange.Allocate(_backend, size, _asset.GuideLayout.Channels(i));
+            _worker.SetInput(FirstGuide + i, _guides[i].Input);
+        }
     }
 
     /// <summary>Frees them.</summary>
     public override void ReleaseBuffers()
     {
         _layersLeft = null;
+        for (var i = _guides.Length - 1; i >= 0; i--)
+        {
+            if (_guides[i] != null) _guides[i].Dispose();
+            _guides[i] = null;
+        }
         if (_exchange != null) _exchange.Dispose();
         _exchange = null;
     }
 
     /// <summary>Where to draw the picture.</summary>
     public override RenderTexture Input => _exchange.Picture;
+
+    /// <summary>Where to draw guides.</summary>
+    public override RenderTexture GuideInput(int texture) => _guides[texture].Picture;
 
     /// <summary>Gives the weights, or a style's numbers, to the model's second input.</summary>
     public override void SetStyle(float[] weights) => AllocateStyle(weights);
@@ -97,12 +110,13 @@ public sealed class InferenceNetwork : StyleTransferNetwork
         _layersGiven = 0;
         _output = null;
         _asksForNumbers = false;
+        for (var i = 0; i < _guides.Length; i++) _guides[i].BeginLoad();
         _exchange.BeginLoad();
     }
 
     /// <summary>Whether the picture is still on its way to the CPU, or its jobs are not done.</summary>
     public override bool IsWaiting
-      => _output != null ? !_exchange.IsDone(_output) : _layersLeft == null && !_exchange.IsLoaded;
+      => _output != null ? !_exchange.IsDone(_output) : _layersLeft == null && !IsLoaded;
 
     /// <summary>One layer. After the last one, waits for what is not done.</summary>
     public override bool RunLayer()
@@ -140,6 +154,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     public override Texture Record(CommandBuffer commands)
     {
         _layersLeft = null;
+        for (var i = 0; i < _guides.Length; i++) _guides[i].RecordLoad(commands);
         _exchange.RecordLoad(commands);
         commands.ScheduleWorker(_worker, _exchange.Input);
         return _exchange.RecordShow(commands, (Tensor<float>)_worker.PeekOutput(0));
@@ -149,20 +164,35 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     /// those that become a picture are, but not the numbers of a style.</summary>
     public override float[] Compute(float[] values, WorkingSize size, out WorkingSize result, out int channels)
     {
-        var inputs = _asset.InputChannels;
-        var pixels = size.Width * size.Height;
-        var planes = new float[values.Length];
-        for (var i = 0; i < values.Length; i++) planes[i % inputs * pixels + i / inputs] = values[i];
-
-        using (var input = new Tensor<float>(new TensorShape(1, inputs, size.Height, size.Width), planes))
+        var guides = new Tensor<float>[_guides.Length];
+        var first = _asset.InputChannels;
+        try
         {
-            _worker.Schedule(input);
+            for (var i = 0; i < guides.Length; i++)
+            {
+                guides[i] = TensorOf(values, size, first, _asset.GuideLayout.Channels(i));
+                _worker.SetInput(FirstGuide + i, guides[i]);
+                first += _asset.GuideLayout.Channels(i);
+            }
+            return Compute(TensorOf(values, size, 0, _asset.InputChannels), out result, out channels);
+        }
+        finally
+        {
+            foreach (var guide in guides) if (guide != null) guide.Dispose();
+        }
+    }
+
+    float[] Compute(Tensor<float> picture, out WorkingSize result, out int channels)
+    {
+        using (picture)
+        {
+            _worker.Schedule(picture);
             var output = (Tensor<float>)_worker.PeekOutput(0);
             result = new WorkingSize(output.shape[WidthAxis], output.shape[HeightAxis]);
             channels = output.shape[ChannelAxis];
 
-            planes = output.DownloadToArray();
-            pixels = result.Width * result.Height;
+            var planes = output.DownloadToArray();
+            var pixels = result.Width * result.Height;
             var answer = new float[pixels * channels];
             for (var i = 0; i < answer.Length; i++)
             {
@@ -182,6 +212,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
 
     const int PictureRank = 4;
     const int StyleInput = 1;
+    const int FirstGuide = 1;
     internal const int ChannelAxis = 1;
     internal const int HeightAxis = 2;
     internal const int WidthAxis = 3;
@@ -191,6 +222,9 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     BackendType _backend;
     Worker _worker;
     PictureExchange _exchange;
+
+    // One for each texture of guides.
+    PictureExchange[] _guides;
 
     // The weights of the styles; null for a network of one.
     Tensor<float> _style;
@@ -213,6 +247,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
         _asset = asset;
         _model = model;
         _backend = backend;
+        _guides = new PictureExchange[asset.GuideInputs.Length];
         _worker = new Worker(model, backend);
         if (backend == BackendType.GPUCompute) _commands = new CommandBuffer { name = "Style Transfer" };
     }
@@ -247,9 +282,31 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     // The command buffer is set again for each run: Record leaves another one in the worker.
     IEnumerator Schedule()
     {
+        for (var i = 0; i < _guides.Length; i++) _guides[i].EndLoad();
         _exchange.EndLoad();
         return _commands != null
           ? _commands.ScheduleWorkerIterable(_worker, _exchange.Input) : _worker.ScheduleIterable(_exchange.Input);
+    }
+
+    bool IsLoaded
+    {
+        get
+        {
+            for (var i = 0; i < _guides.Length; i++)
+                if (!_guides[i].IsLoaded) return false;
+            return _exchange.IsLoaded;
+        }
+    }
+
+    // A tensor of some of the channels of each pixel, one plane for each.
+    Tensor<float> TensorOf(float[] values, WorkingSize size, int first, int channels)
+    {
+        var stride = _asset.InputChannels + _asset.GuideChannels;
+        var pixels = size.Width * size.Height;
+        var planes = new float[pixels * channels];
+        for (var i = 0; i < planes.Length; i++)
+            planes[i % channels * pixels + i / channels] = values[i / channels * stride + first + i % channels];
+        return new Tensor<float>(new TensorShape(1, channels, size.Height, size.Width), planes);
     }
 
     // Gives the recorded layer to the GPU.

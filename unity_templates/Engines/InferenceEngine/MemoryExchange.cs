@@ -157,9 +157,9 @@ sealed class MemoryExchange : PictureExchange
             {
                 var pixel = pixels[row * width + column];
                 values[index] = (float)pixel.r / byte.MaxValue;
-                if (_channels < ColorChannels) continue;
-                values[index + plane] = (float)pixel.g / byte.MaxValue;
-                values[index + 2 * plane] = (float)pixel.b / byte.MaxValue;
+                if (_channels > 1) values[index + plane] = (float)pixel.g / byte.MaxValue;
+                if (_channels > 2) values[index + 2 * plane] = (float)pixel.b / byte.MaxValue;
+                if (_channels > ColorChannels) values[index + ColorChannels * plane] = (float)pixel.a / byte.MaxValue;
             }
         }
     }

@@ -39,6 +39,7 @@ public sealed class StyleTransferCustomPass : CustomPass
         Copy(ctx.cmd, ctx.cameraColorBuffer.rt, picture);
 
         var moves = CopyMotion(ctx, component, width, height);
+        if (component.NeedsGuides) CopyGuides(ctx, component, width, height);
         var mask = component.NeedsMask ? DrawMask(ctx, component, width, height) : null;
         if (component.NeedsMask && mask == null) return;
 
@@ -61,6 +62,15 @@ public sealed class StyleTransferCustomPass : CustomPass
     {
         var scale = new Vector2((float)target.width / source.width, (float)target.height / source.height);
         commands.Blit(source, target, scale, new Vector2(0, 0), FirstSlice, 0);
+    }
+
+    static void CopyGuides(CustomPassContext ctx, StyleTransferCamera component, int width, int height)
+    {
+        var depth = component.Copies.PrepareDepth(width, height);
+        var normals = component.Copies.PrepareNormals(width, height);
+        Copy(ctx.cmd, ctx.cameraDepthBuffer.rt, depth);
+        if (component.NeedsNormals) Copy(ctx.cmd, ctx.cameraNormalBuffer.rt, normals);
+        component.SetGuides(GuideSource.Copies, depth, normals);
     }
 
 #if HDRP_12_OR_NEWER

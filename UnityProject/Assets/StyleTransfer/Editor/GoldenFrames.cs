@@ -128,6 +128,10 @@ public static class GoldenFrames
             if (asset.StyleGoldenOutput(style) == null)
                 return "the asset has no golden picture of its style " + asset.StyleName(style) +
                   ". Build the bundle again with pipeline build-unity.";
+        for (var i = 0; i < asset.Guides.Length; i++)
+            if (asset.GoldenGuide(i) == null || !asset.GoldenGuide(i).isReadable)
+                return "the picture of its guide " + asset.Guides[i] + " is missing or cannot be read. Build the bundle " +
+                  "again with pipeline build-unity.";
         if (!asset.GoldenInput.isReadable || !asset.GoldenOutput.isReadable)
             return "its pictures cannot be read. Enable Read/Write in their import settings.";
         return null;
@@ -176,7 +180,7 @@ public static class GoldenFrames
     {
         var load = NetworkLoad.Start(asset);
         var workers = load.Engine.ProofWorkers;
-        var values = ReadValues(asset.GoldenInput, asset.InputChannels);
+        var values = AddGuides(asset, ReadValues(asset.GoldenInput, asset.InputChannels));
         for (var i = 0; ; i++)
         {
             worker = workers[i];
@@ -222,6 +226,30 @@ public static class GoldenFrames
         using (var predictor = NetworkLoad.Start(asset.Predictor).Take(worker))
             return predictor.Compute(ReadValues(picture, asset.Predictor.InputChannels),
               new WorkingSize(picture.width, picture.height), out size, out channels);
+    }
+
+    // The channels of the guides after those of the colour, pixel by pixel.
+    static float[] AddGuides(StyleTransferModel asset, float[] values)
+    {
+        for (var i = 0; i < asset.Guides.Length; i++)
+        {
+            var more = GuideLayout.ChannelsOf(asset.Guides[i]);
+            values = Interleave(values, ReadValues(asset.GoldenGuide(i), more), more);
+        }
+        return values;
+    }
+
+    static float[] Interleave(float[] values, float[] guide, int more)
+    {
+        var pixels = guide.Length / more;
+        var channels = values.Length / pixels;
+        var joined = new float[values.Length + guide.Length];
+        for (var pixel = 0; pixel < pixels; pixel++)
+        {
+            Array.Copy(values, pixel * channels, joined, pixel * (channels + more), channels);
+            Array.Copy(guide, pixel * more, joined, pixel * (channels + more) + channels, more);
+        }
+        return joined;
     }
 
     // Row 0 of a texture is the bottom, row 0 of a tensor the top.

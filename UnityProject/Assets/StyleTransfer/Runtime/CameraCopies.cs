@@ -26,6 +26,13 @@ public sealed class CameraCopies : IDisposable
         return _depth;
     }
 
+    /// <summary>For the camera's normals as HDRP packs them: exact bytes.</summary>
+    public RenderTexture PrepareNormals(int width, int height)
+    {
+        if (!Fits(_normals, width, height)) AllocateExact(ref _normals, width, height, RenderTextureFormat.ARGB32);
+        return _normals;
+    }
+
     /// <summary>For the camera's motion vectors.</summary>
     public RenderTexture PrepareMotion(int width, int height)
     {
@@ -51,7 +58,7 @@ public sealed class CameraCopies : IDisposable
 
     #region Private members
 
-    RenderTexture _picture, _depth, _motion, _result;
+    RenderTexture _picture, _depth, _normals, _motion, _result;
 
     static bool Fits(RenderTexture texture, int width, int height)
       => texture != null && texture.width == width && texture.height == height;
@@ -83,6 +90,8 @@ public sealed class CameraCopies : IDisposable
         _result = null;
         Textures.Release(_motion);
         _motion = null;
+        Textures.Release(_normals);
+        _normals = null;
         Textures.Release(_depth);
         _depth = null;
         Textures.Release(_picture);

@@ -19,7 +19,8 @@ public static class ModelContract
     /// <param name="network">what was loaded</param>
     public static string FindMismatch(StyleTransferModel asset, NetworkDescription network)
     {
-        var inputs = string.IsNullOrEmpty(asset.StyleInput) ? PictureInputs : PictureInputs + StyleInputs;
+        var guides = asset.GuideInputs;
+        var inputs = PictureInputs + guides.Length + (string.IsNullOrEmpty(asset.StyleInput) ? 0 : StyleInputs);
         if (network.Inputs.Count != inputs)
             return Say(asset, "the network has " + Number(network.Inputs.Count) + " inputs instead of " + Number(inputs));
 
@@ -27,7 +28,12 @@ public static class ModelContract
             return Say(asset, "the network's input is called '" + network.Inputs[0] +
               "' instead of '" + asset.InputName + "'");
 
-        if (inputs > PictureInputs && network.Inputs[PictureInputs] != asset.StyleInput)
+        for (var i = 0; i < guides.Length; i++)
+            if (network.Inputs[PictureInputs + i] != guides[i])
+                return Say(asset, "the network's input for guides is called '" + network.Inputs[PictureInputs + i] +
+                  "' instead of '" + guides[i] + "'");
+
+        if (inputs > PictureInputs + guides.Length && network.Inputs[PictureInputs] != asset.StyleInput)
             return Say(asset, "the network's second input is called '" + network.Inputs[PictureInputs] +
               "' instead of '" + asset.StyleInput + "'");
 
@@ -48,6 +54,10 @@ public static class ModelContract
 
     static string FindShapeMismatch(StyleTransferModel asset, NetworkDescription network)
     {
+        if (asset.HasGuides && asset.GuideLayout.TextureCount != asset.GuideInputs.Length)
+            return Say(asset, "the asset declares " + Number(asset.GuideInputs.Length) + " inputs for guides that take " +
+              Number(asset.GuideLayout.TextureCount) + " textures");
+
         if (!asset.IsPredictor && asset.InputChannels != ColorChannels && asset.InputChannels != GreyChannels)
             return Say(asset, "the asset declares " + Number(asset.InputChannels) +
               " input channels, but a picture has 3 or 1");

@@ -40,9 +40,12 @@ sealed class PictureConverter : IDisposable
     {
         SetColorSpace();
         _material.SetFloat(GreyId, isGrey ? 1 : 0);
-        _material.SetVector(TapOffsetId, new Vector4
-          (TapOffset(sourceWidth, size.Width), TapOffset(sourceHeight, size.Height), 0, 0));
+        _material.SetVector(TapOffsetId, TapOffsets(sourceWidth, sourceHeight, size));
     }
+
+    /// <summary>How far the four taps of a reduction are from a pixel's middle, in texture coordinates (x, y).</summary>
+    public static Vector4 TapOffsets(int sourceWidth, int sourceHeight, WorkingSize size)
+      => new Vector4(TapOffset(sourceWidth, size.Width), TapOffset(sourceHeight, size.Height), 0, 0);
 
     /// <summary>Prepares <see cref="PassFromNetwork"/>.</summary>
     /// <param name="stylized">the network's picture</param>

@@ -77,6 +77,21 @@ public class StyleTransferCamera : StyleTransferSettings
       => Reproject && !IsInSceneView && ((lags && !RunsInsideFrames) || RunEveryFrames > 1 || SpreadFrames > 1 ||
          BudgetMilliseconds > 0 || Stability > 0 || Styles.Length > 1);
 
+    /// <summary>Whether the network takes the camera's depth or normals, which the pipeline must then render.</summary>
+    public bool NeedsGuides => NeedsNormals || (CurrentModel != null && CurrentModel.Takes(GuideLayout.Depth));
+
+    /// <summary>Whether the network takes the camera's normals.</summary>
+    public bool NeedsNormals => CurrentModel != null && CurrentModel.Takes(GuideLayout.Normals);
+
+    /// <summary>Says where the camera's depth and normals are in this frame; before <see cref="Record"/>.</summary>
+    /// <param name="source">the render pipeline's</param>
+    /// <param name="depth">a copy of the depth, as large as the picture; null where it is not a copy</param>
+    /// <param name="normals">a copy of the packed normals; null where they are not a copy</param>
+    public void SetGuides(GuideSource source, Texture depth = null, Texture normals = null)
+    {
+        if (_effect != null) _effect.SetGuides(source, depth, normals);
+    }
+
     /// <summary>Where to draw the objects of the stylised layers, with <see cref="MaskMaterial"/>.</summary>
     /// <param name="width">of the camera's picture</param>
     /// <param name="height">of the camera's picture</param>
@@ -154,6 +169,7 @@ public class StyleTransferCamera : StyleTransferSettings
     // The shaders that _effect was created from, or could not be created from: tried once, not every frame.
     bool _tried, _triedMask;
     bool _reportedNoModel;
+    StyleTransferModel _checkedModel;
     int _framesWithoutPass;
 
     // The pipeline has drawn the camera since the last LateUpdate: not so in a hidden Game view.
@@ -179,7 +195,7 @@ public class StyleTransferCamera : StyleTransferSettings
     {
         s_Enabled.Remove(this);
         if (s_Enabled.Count == 0) RenderPipelineManager.endCameraRendering -= s_Ended;
-        _textures.Request(_camera, false, false);
+        _textures.Request(_camera, false, false, false);
         ReleaseEffect();
     }
 
@@ -193,7 +209,8 @@ public class StyleTransferCamera : StyleTransferSettings
         {
             // Before the first picture it is not known yet whether there will be any.
             var draws = IsOn && IsActive && (!_tried || _effect != null);
-            _textures.Request(_camera, draws && NeedsMotion(false), draws && NeedsMask);
+            _textures.Request(_camera, draws && NeedsMotion(false), draws && (NeedsMask || NeedsGuides),
+                              draws && NeedsNormals);
             return;
         }
 
@@ -276,6 +293,7 @@ public class StyleTransferCamera : StyleTransferSettings
         if (_effect == null) return false;
 
         if (CurrentModel == null) ReportNoModel();
+        else if (CurrentModel != _checkedModel) ReportMissingGuides();
         _effect.Update(Time.unscaledDeltaTime * MillisecondsPerSecond);
         if (IsShowing) return true;
 
@@ -288,6 +306,7 @@ public class StyleTransferCamera : StyleTransferSettings
         var moves = NeedsMotion(false) && CameraTextures.HasMotion(_camera);
         var motion = moves ? MotionSource.BuiltIn : MotionSource.None;
         var painter = new Painter(source);
+        _effect.SetGuides(GuideSource.BuiltIn, null, null);
         _effect.Observe(painter, source.width, source.height, motion, _camera);
         _effect.Run();
         if (!NeedsMask) return _effect.Compose(painter, null, ref shown);
@@ -352,6 +371,7 @@ public class StyleTransferCamera : StyleTransferSettings
         _tried = false;
         _triedMask = false;
         _reportedNoModel = false;
+        _checkedModel = null;
         _framesWithoutPass = 0;
         _triedShader = null;
         _triedWorker = default(StyleTransferWorker);
@@ -370,6 +390,20 @@ public class StyleTransferCamera : StyleTransferSettings
         _reportedNoModel = true;
         Debug.LogWarning("Style Transfer: no model is assigned. Assign the .asset file of a style to the " +
           "Model field.", this);
+    }
+
+    void ReportMissingGuides()
+    {
+        _checkedModel = CurrentModel;
+        ReportMissingGuide(GuideLayout.Mask, GuideMask, "Guide Mask", "0 everywhere");
+        ReportMissingGuide(GuideLayout.Texture, GuideTexture, "Guide Texture", "black");
+    }
+
+    void ReportMissingGuide(string guide, Texture assigned, string field, string instead)
+    {
+        if (assigned == null && CurrentModel.Takes(guide))
+            Debug.LogWarning("Style Transfer: the network '" + CurrentModel.DisplayName + "' takes a " + guide +
+              " as a guide, and the field " + field + " is empty: it is " + instead + ".", this);
     }
 
     void ReportNoPass()

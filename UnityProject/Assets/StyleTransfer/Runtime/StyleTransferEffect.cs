@@ -68,6 +68,18 @@ sealed class StyleTransferEffect : IDisposable
         _reprojection.SetCopies(depth, motion);
     }
 
+    /// <summary>Where the camera's depth and normals are in this frame, for networks that take them.</summary>
+    /// <param name="source">the render pipeline's</param>
+    /// <param name="depth">a copy of the depth; null where it is not a copy</param>
+    /// <param name="normals">a copy of the packed normals; null where they are not a copy</param>
+    public void SetGuides(GuideSource source, Texture depth, Texture normals)
+    {
+        _guideSource = source;
+        if (source != GuideSource.Copies) return;
+        if (_guides == null) AllocateGuides();
+        _guides.SetCopies(depth, normals);
+    }
+
     /// <summary>Loads the selected styles, and adapts the resolution to the target frame rate.</summary>
     /// <param name="frameMilliseconds">what the last frame took</param>
     public void Update(float frameMilliseconds)
@@ -109,7 +121,7 @@ sealed class StyleTransferEffect : IDisposable
         next.Style = _settings.CurrentMix;
         next.PrepareStyle(Mathf.Max(_settings.SpreadFrames, FirstRunFrames), _settings.BudgetMilliseconds, false);
         if (_running != null || !IsDue(next) || _masks.IsLoading || !next.HasStyle) return;
-        TakePicture(painter, width, height, next);
+        TakePicture(painter, width, height, next, camera);
         if (painter.Commands != null && CanRunInside(next) && next.SpreadFrames == 1 &&
             (_masking == null || CanRunInside(_masking))) RecordRun(painter, next);
     }
@@ -218,6 +230,10 @@ sealed class StyleTransferEffect : IDisposable
     Reprojection _reprojection;
     Interpolation _between;
 
+    // Null until a network takes guides.
+    GuidePainter _guides;
+    GuideSource _guideSource;
+
     // The network's last finished picture: a copy, which outlives a change of size or style.
     RenderTexture _picture;
     bool _hasPicture;
@@ -254,6 +270,8 @@ sealed class StyleTransferEffect : IDisposable
 
     void AllocateBetween() => _between = new Interpolation(_settings.MotionShader);
 
+    void AllocateGuides() => _guides = new GuidePainter(_settings.GuidesShader);
+
     void AllocateNow(WorkingSize size)
     {
         Textures.Release(_now);
@@ -283,6 +301,8 @@ sealed class StyleTransferEffect : IDisposable
         _picture = null;
         Textures.Release(_now);
         _now = null;
+        if (_guides != null) _guides.Dispose();
+        _guides = null;
         if (_reprojection != null) _reprojection.Dispose();
         _reprojection = null;
         if (_masks != null) _masks.Dispose();
@@ -300,7 +320,7 @@ sealed class StyleTransferEffect : IDisposable
     bool IsDue(StyleTransferRunner next)
       => !_hasPicture || next != _styles.Shown || _framesSinceTaken >= _settings.RunEveryFrames;
 
-    void TakePicture(in Painter painter, int width, int height, StyleTransferRunner next)
+    void TakePicture(in Painter painter, int width, int height, StyleTransferRunner next, Camera camera)
     {
         var switches = _hasPicture && next != _styles.Shown;
         next.SpreadFrames = switches ? Mathf.Max(_settings.SpreadFrames, FirstRunFrames) : _settings.SpreadFrames;
@@ -310,6 +330,11 @@ sealed class StyleTransferEffect : IDisposable
           Mathf.FloorToInt(_settings.TargetHeight * ResolutionScale + 0.5f));
 
         painter.DrawCamera(next.Prepare(width, height), next.ToNetwork, PictureConverter.PassToNetwork);
+        if (next.Model.HasGuides)
+        {
+            if (_guides == null) AllocateGuides();
+            _guides.Draw(painter, next, _settings, camera, _guideSource, width, height);
+        }
         TakeMaskPicture(painter, width, height, next);
         if (_interpolates) _between.Begin();
         else if (_moves) _reprojection.Begin(painter);

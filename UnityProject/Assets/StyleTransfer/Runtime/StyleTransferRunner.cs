@@ -110,6 +110,17 @@ public sealed class StyleTransferRunner : IDisposable
     }
 
     /// <summary>
+    /// A texture for guides of a network that takes some (<see cref="StyleTransferModel.HasGuides"/>). A component draws
+    /// the camera's; a script that uses a runner by itself draws them before <see cref="Stylize"/>, at the size of this
+    /// texture, with the channels of <see cref="StyleTransferModel.GuideLayout"/>.
+    /// </summary>
+    /// <param name="texture">from 0. Valid until the next size, so call <see cref="PrepareSize"/> before</param>
+    public RenderTexture GuideInput(int texture) => _network.GuideInput(texture);
+
+    /// <summary>Makes the network's textures for a source's size, if they have another.</summary>
+    public void PrepareSize(int sourceWidth, int sourceHeight) => Prepare(sourceWidth, sourceHeight);
+
+    /// <summary>
     /// Draws the stylised source into the destination, which is always written.
     /// </summary>
     /// <param name="source">the picture, upright, in the project's colour space</param>

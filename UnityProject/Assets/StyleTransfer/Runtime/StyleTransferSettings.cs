@@ -57,6 +57,18 @@ public abstract class StyleTransferSettings : MonoBehaviour
     [SerializeField, Tooltip("Shows the style only in the background instead.")]
     bool invertMask = false;
 
+    [Header("Guides (for networks that take more than the colour)")]
+
+    [SerializeField, Tooltip("Distance from the camera at which the depth guide is 1, in world units. 0 uses the camera's " +
+      "far plane.")]
+    float depthDistance = 0;
+
+    [SerializeField, Tooltip("The mask for a network that takes one: its red channel, from 0 to 1, over the whole picture.")]
+    Texture guideMask = null;
+
+    [SerializeField, Tooltip("The texture for a network that takes one: red, green and blue, over the whole picture.")]
+    Texture guideTexture = null;
+
     [Header("Network")]
 
     [SerializeField, Tooltip("What runs the network. Auto uses the fastest worker of this machine.")]
@@ -118,6 +130,9 @@ public abstract class StyleTransferSettings : MonoBehaviour
 
     [SerializeField, Tooltip("Hidden/StyleTransfer/Mask")]
     Shader maskShader = null;
+
+    [SerializeField, Tooltip("Hidden/StyleTransfer/Guides")]
+    Shader guidesShader = null;
 
     #endregion
 
@@ -262,6 +277,27 @@ public abstract class StyleTransferSettings : MonoBehaviour
         set => invertMask = value;
     }
 
+    /// <summary>Distance at which the depth guide is 1, in world units; 0 uses the camera's far plane.</summary>
+    public float DepthDistance
+    {
+        get => depthDistance;
+        set => depthDistance = Mathf.Max(0, value);
+    }
+
+    /// <summary>The mask for a network that takes one as a guide; may be null, which is 0 everywhere.</summary>
+    public Texture GuideMask
+    {
+        get => guideMask;
+        set => guideMask = value;
+    }
+
+    /// <summary>The texture for a network that takes one as a guide; may be null, which is black.</summary>
+    public Texture GuideTexture
+    {
+        get => guideTexture;
+        set => guideTexture = value;
+    }
+
     /// <summary>The layers of the objects that are stylised.</summary>
     public LayerMask StylizedLayers
     {
@@ -363,6 +399,9 @@ public abstract class StyleTransferSettings : MonoBehaviour
     /// <summary>Hidden/StyleTransfer/Mask; null looks it up.</summary>
     public Shader MaskShader => maskShader;
 
+    /// <summary>Hidden/StyleTransfer/Guides; null looks it up.</summary>
+    public Shader GuidesShader => guidesShader;
+
     /// <summary>The current style: that of a volume, otherwise <see cref="Model"/>.</summary>
     public StyleTransferModel CurrentModel => _volumeModel != null ? _volumeModel : model;
 
@@ -441,12 +480,14 @@ public abstract class StyleTransferSettings : MonoBehaviour
         if (convertShader == null) convertShader = Shader.Find(PictureConverter.ShaderName);
         if (motionShader == null) motionShader = Shader.Find(Reprojection.ShaderName);
         if (maskShader == null) maskShader = Shader.Find(ObjectMask.ShaderName);
+        if (guidesShader == null) guidesShader = Shader.Find(GuidePainter.ShaderName);
     }
 
     /// <summary>Keeps what the inspector wrote in range.</summary>
     protected virtual void OnValidate()
     {
         Strength = strength;
+        DepthDistance = depthDistance;
         KeepColors = keepColors;
         StyleNumber = styleNumber;
         SecondStyle = secondStyle;

@@ -246,24 +246,23 @@ sealed class ArrayExchange : TensorExchange
     {
         var pixels = _readback.GetRawTextureData<Color32>();
         int width = _picture.width, height = _picture.height, index = 0;
-        var color = _input.channels == ColorChannels;
+        var channels = _input.channels;
 
         for (var row = height - 1; row >= 0; row--)
         {
             for (var column = 0; column < width; column++)
             {
                 var pixel = pixels[row * width + column];
-                if (color)
-                {
-                    _values[index++] = (float)pixel.r / byte.MaxValue;
-                    _values[index++] = (float)pixel.g / byte.MaxValue;
-                    _values[index++] = (float)pixel.b / byte.MaxValue;
-                }
-                else
+                if (channels == 1)
                 {
                     // As Barracuda does for a texture and one channel (TextureUtils.compute:101 of 3.0.0).
                     _values[index++] = (float)(pixel.r + pixel.g + pixel.b) / (ColorChannels * byte.MaxValue);
+                    continue;
                 }
+                _values[index++] = (float)pixel.r / byte.MaxValue;
+                _values[index++] = (float)pixel.g / byte.MaxValue;
+                if (channels >= ColorChannels) _values[index++] = (float)pixel.b / byte.MaxValue;
+                if (channels > ColorChannels) _values[index++] = (float)pixel.a / byte.MaxValue;
             }
         }
     }

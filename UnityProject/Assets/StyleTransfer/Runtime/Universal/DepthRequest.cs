@@ -33,7 +33,8 @@ static class DepthRequest
     static void Look(ScriptableRenderContext context, Camera camera)
     {
         var component = StyleTransferCamera.Of(camera);
-        var wanted = component != null && component.IsShowing && component.NeedsMask;
+        var wanted = component != null && component.IsShowing &&
+          (component.NeedsMask || component.NeedsGuides);
         if (wanted == s_Before.ContainsKey(camera)) return;
 
         var data = camera.GetComponent<UniversalAdditionalCameraData>();

@@ -50,12 +50,14 @@ sealed class StyleTransferPass : ScriptableRenderPass
         // read.
         var input = ScriptableRenderPassInput.Color;
     #endif
-        if (component.NeedsMask) input |= ScriptableRenderPassInput.Depth;
+        if (component.NeedsMask || component.NeedsGuides) input |= ScriptableRenderPassInput.Depth;
+        if (component.NeedsNormals) input |= ScriptableRenderPassInput.Normal;
         if (_moves) input |= ScriptableRenderPassInput.Depth | ScriptableRenderPassInput.Motion;
         ConfigureInput(input);
     #else
     #if URP_10_OR_NEWER
-        ConfigureInput(component.NeedsMask ? ScriptableRenderPassInput.Depth : ScriptableRenderPassInput.None);
+        ConfigureInput(component.NeedsMask || component.NeedsGuides
+          ? ScriptableRenderPassInput.Depth : ScriptableRenderPassInput.None);
     #endif
         // URP has no motion vectors before version 12. For the depth texture of URP 7 to 9 see DepthRequest: where a volume
         // has just changed the layers, it is there from the next frame on.
@@ -76,6 +78,13 @@ sealed class StyleTransferPass : ScriptableRenderPass
     #region Private objects
 
     const string Name = "Style Transfer";
+
+    // Before URP 12, normals are in another form, which does not tell the direction of their z.
+#if URP_12_OR_NEWER
+    const GuideSource Guides = GuideSource.Universal;
+#else
+    const GuideSource Guides = GuideSource.DepthOnly;
+#endif
 
     static readonly List<ShaderTagId> s_ShaderTags = new List<ShaderTagId>
     {
@@ -103,6 +112,7 @@ sealed class StyleTransferPass : ScriptableRenderPass
     {
         var picture = component.Copies.PreparePicture(width, height);
         commands.Blit(color, picture);
+        component.SetGuides(Guides);
         component.Record(commands, picture, color, moves ? MotionSource.Universal : MotionSource.None, mask);
     }
 
@@ -192,13 +202,14 @@ sealed class StyleTransferPass : ScriptableRenderPass
     sealed class GraphData
     {
         internal StyleTransferCamera Component;
-        internal TextureHandle Color, Depth, Motion;
+        internal TextureHandle Color, Depth, Normals, Motion;
         internal RendererListHandle Objects;
-        internal bool ReadsDepth, Moves, Masks;
+        internal bool ReadsDepth, ReadsNormals, Moves, Masks;
         internal int Width, Height;
     }
 
     static readonly int s_DepthTexture = Shader.PropertyToID("_CameraDepthTexture");
+    static readonly int s_NormalsTexture = Shader.PropertyToID("_CameraNormalsTexture");
     static readonly int s_MotionTexture = Shader.PropertyToID("_MotionVectorTexture");
 
     // One delegate for all frames.
@@ -228,10 +239,13 @@ sealed class StyleTransferPass : ScriptableRenderPass
             data.Motion = resources.motionVectorColor;
             data.Masks = _component.NeedsMask;
             data.Moves = _moves && data.Motion.IsValid() && data.Depth.IsValid();
-            data.ReadsDepth = data.Masks || data.Moves;
+            data.Normals = resources.cameraNormalsTexture;
+            data.ReadsNormals = _component.NeedsNormals && data.Normals.IsValid();
+            data.ReadsDepth = data.Masks || data.Moves || (_component.NeedsGuides && data.Depth.IsValid());
 
             builder.UseTexture(data.Color, AccessFlags.ReadWrite);
             if (data.ReadsDepth) builder.UseTexture(data.Depth, AccessFlags.Read);
+            if (data.ReadsNormals) builder.UseTexture(data.Normals, AccessFlags.Read);
             if (data.Moves) builder.UseTexture(data.Motion, AccessFlags.Read);
             if (data.Masks)
             {
@@ -261,6 +275,7 @@ sealed class StyleTransferPass : ScriptableRenderPass
 
         var commands = CommandBufferHelpers.GetNativeCommandBuffer(context.cmd);
         if (data.ReadsDepth) commands.SetGlobalTexture(s_DepthTexture, data.Depth);
+        if (data.ReadsNormals) commands.SetGlobalTexture(s_NormalsTexture, data.Normals);
         if (data.Moves) commands.SetGlobalTexture(s_MotionTexture, data.Motion);
 
         RenderTexture mask = null;
