@@ -67,7 +67,8 @@ from pipeline.support.plain_text import styled
     "weights",
     multiple=True,
     metavar="LOSS=NUMBER",
-    help="Weight of a loss: pixels, fine, energy, gram, hints, features, statistics, critic, flicker, steady.",
+    help="Weight of a loss: pixels, fine, energy, gram, strokes, hints, features, statistics, critic, flicker, "
+    "steady.",
 )
 @click.option(
     "--steady",
@@ -139,10 +140,10 @@ def command(
     from pipeline.shrink.teaching import distill_file
     from pipeline.sources import ReadOptions
 
-    losses = replace(Weights(), **_weights(weights, Weights))
-    if steady is not None or (sequences and not losses.steady):
-        losses = replace(losses, steady=STEADY if steady is None else steady)
-    chosen = DistillOptions(options, losses)
+    given = _weights(weights, Weights)
+    if steady is not None or (sequences and not given.get("steady")):
+        given["steady"] = STEADY if steady is None else steady
+    chosen = DistillOptions(options)
     if pixels is not None:
         chosen = replace(chosen, pixels=pixels)
     console.say(styled(f"{teacher}", bold=True))
@@ -153,6 +154,7 @@ def command(
             student,
             output,
             chosen,
+            weights=given,
             reading=ReadOptions(**reading),
             sequences=sequences,
             holdout=holdout,

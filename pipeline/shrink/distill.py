@@ -21,7 +21,7 @@ from pipeline.network import Network
 from pipeline.shrink import losses as lost
 from pipeline.shrink.checkpoint import UNKEPT, Run, pictures_identity
 from pipeline.shrink.data import Ahead, Crops, Pictures
-from pipeline.shrink.inner import Inner
+from pipeline.shrink.inner import UNTIL, Inner
 from pipeline.shrink.loop import Adam, History, Loop, LoopOptions, Place, place
 from pipeline.shrink.motion import Motion, Sequences, camera, noisy, warp
 from pipeline.shrink.pictures import as_tensor, sheet
@@ -53,6 +53,8 @@ class Weights:
     """Local energies of fixed random filters."""
     gram: float = 1.0
     """Their Gram matrices."""
+    strokes: float = 1.0
+    """Directions and strengths of edges in windows of the size of a stroke."""
     hints: float = 1.0
     """Inner layers compared with the teacher's, decreasing to 0 at half of the training; torch teachers only."""
     features: float = 0.1
@@ -71,9 +73,16 @@ class Weights:
 
 STEADY = 20.0
 """Weight of `steady` that halves the flicker of a student compared with its teacher."""
-TUNING = Weights(energy=1.0, gram=0.5, hints=0, features=0, statistics=0, critic=0, flicker=0)
+TUNING = Weights(energy=1.0, gram=0.5, strokes=0.5, hints=0, features=0, statistics=0, critic=0, flicker=0)
 """For a pruned network, which is close enough to its original to reproduce the positions of strokes: the pixel
 loss, and texture losses that keep it sharp. A step takes half as long as with all losses."""
+
+
+NARROWED = Weights(hints=0, features=0, statistics=0, critic=0, flicker=0)
+"""For a student that starts from its teacher's weights: the pixel loss and the texture losses that need no other
+network. In the same time this is closer to the teacher than all losses (docs/distill.md)."""
+WHOLE_CROP = 192
+"""Side of the crops, in pixels, of a student that sees the same crops as its teacher."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,12 @@ class DistillOptions:
     original_decoder: bool = False
     """Whether the layers behind these features begin as the teacher's, where they have the same shape: for a
     pruned network, which computes the same in narrower layers."""
+
+    def near_teacher(self, weights: Weights) -> DistillOptions:
+        """These options for a student that is close to its teacher: both see the same whole crops, unless a loss
+        on flicker needs shifted windows, and the inner layers are trained first."""
+        margin = self.margin if weights.flicker or weights.steady else 0
+        return replace(self, weights=weights, sides=(WHOLE_CROP,), margin=margin, inner=UNTIL)
 
 
 def distill(
@@ -339,6 +354,8 @@ class _Distilling:
         if weights.energy or weights.gram:
             energy, grams = self.texture.loss(outputs, references)
             parts |= {"energy": grown * weights.energy * energy, "gram": grown * weights.gram * grams}
+        if weights.strokes:
+            parts["strokes"] = grown * weights.strokes * lost.strokes(outputs, references)
         if self.teacher.eyes is not None and (weights.features or weights.statistics):
             features, seen = self.teacher.eyes.loss(outputs, references)
             parts |= {"features": weights.features * features, "statistics": grown * weights.statistics * seen}

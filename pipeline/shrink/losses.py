@@ -72,6 +72,34 @@ def statistics(ours: Tensor, theirs: Tensor, tile: int) -> tuple[Tensor, Tensor]
     return energies, ((gram(ours) - reference_gram) / scale).abs().mean()
 
 
+STROKE = 32
+"""Side in pixels of the windows in which `strokes` compares structure tensors: about one stroke."""
+
+
+def strokes(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Difference between the edges of two batches of pictures at the scale of brush strokes and tiles, relative to
+    `theirs`.
+
+    At a half, a quarter and an eighth of the size, structure tensors (the products of the horizontal and
+    vertical gradients of each colour: strength and direction of the edges) are averaged over windows of `STROKE`
+    pixels that overlap by half. The random filters of `Texture` are smaller than a large stroke; these windows
+    are not. Roots of the averages are compared, so that not only the strongest edges decide.
+    """
+    parts = []
+    for scale in (2, 4, 8):
+        tensors = []
+        for pictures in (ours, theirs):
+            small = f.avg_pool2d(pictures.float() / UNIT, scale)
+            right, down = small[..., :-1, 1:] - small[..., :-1, :-1], small[..., 1:, :-1] - small[..., :-1, :-1]
+            products = torch.cat((right * right, down * down, right * down), 1)
+            window = min(STROKE // scale, *products.shape[2:])
+            mean = f.avg_pool2d(products, window, max(window // 2, 1))
+            tensors.append(mean.sign() * torch.sqrt(mean.abs() + 1e-4))
+        ours_here, theirs_here = tensors
+        parts.append((ours_here - theirs_here).abs().mean() / (theirs_here.abs().mean() + FLOOR / 2))
+    return torch.stack(parts).mean()
+
+
 class Texture(nn.Module):
     """Fixed random filters at four scales, whose statistics describe textures without a trained network.
 

@@ -39,6 +39,8 @@ def corresponds(teacher: Network, student: Student) -> str:
         return f"the teacher is not a {_FAMILY} network"
     if not student.architecture.startswith(_FAMILY):
         return f"the student is not a {_FAMILY} network"
+    if theirs.get("ranks"):
+        return "the teacher has factored layers"
     for key, usual in (("kernels", [9, 3]), ("channels", [3, 3])):
         if list(ours.get(key, usual)) != list(theirs.get(key, usual)):
             return f"their {key} differ"

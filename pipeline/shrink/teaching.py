@@ -4,7 +4,7 @@ torch."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from pipeline.network import Network
 from pipeline.shrink import aim, students
 from pipeline.shrink.candidates import fresh
 from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
-from pipeline.shrink.distill import DistillOptions, distill
+from pipeline.shrink.distill import NARROWED, DistillOptions, distill
 from pipeline.shrink.goals import parse
-from pipeline.shrink.inner import LEAST_ALIKE, UNTIL, Inner
+from pipeline.shrink.inner import LEAST_ALIKE, Inner
 from pipeline.shrink.loop import GreyLevels, History
 from pipeline.shrink.motion import Sequences
 from pipeline.shrink.teacher import rebuilt
@@ -42,6 +42,7 @@ def distill_file(
     output: Path | None = None,
     options: DistillOptions | None = None,
     *,
+    weights: Mapping[str, float] = {},
     reading: sources.ReadOptions | None = None,
     sequences: Sequence[Path] = (),
     holdout: Sequence[Path] = (),
@@ -61,6 +62,7 @@ def distill_file(
     is TEACHER.student.pth in the current folder. `run` is the folder for checkpoint, samples and history.json, by
     default OUTPUT.run. `start` are the initial weights of a described student: `noise`, `teacher`
     (pipeline.shrink.start), or `auto`, which is the teacher if their layers correspond.
+    `weights` are those of losses, by name; the others have the weights that suit the student's start.
     `sequences` are folders with consecutive frames, and videos, whose motion the loss on flicker uses.
     `holdout` are pictures to measure with; none: the bundled photograph.
     Raises PipelineError: what reading and `distill` raise, and file-exists, contract-missing, bad-student,
@@ -118,14 +120,16 @@ def distill_file(
         started("initial weights: taken from the teacher, narrowed and refitted")
         module = from_teacher(network, students.parse(student), load_pictures(prunable(network), images, holdout))
     if narrowed or _made_from(network, module, contract, Path(student), images):
-        options = replace(options, inner=UNTIL)
+        options = options.near_teacher(replace(NARROWED, **weights))
+    else:
+        options = replace(options, weights=replace(options.weights, **weights))
     if (narrowed or Path(student).is_file()) and options.loop.rate is None:
         from pipeline.shrink.loop import usual_rate
 
         options = replace(options, loop=replace(options.loop, rate=usual_rate(module) * TUNING_RATE))
-    weights = sum(p.numel() for p in module.parameters())
+    size = sum(p.numel() for p in module.parameters())
     started(
-        f"student of {weights:,} weights ({description}), teacher of {network.weights:,} weights "
+        f"student of {size:,} weights ({description}), teacher of {network.weights:,} weights "
         f"({network.architecture})"
     )
     started(f"the network is written to {place}, samples and checkpoint to {folder}")
@@ -148,7 +152,7 @@ def distill_file(
     report = {
         "schema": 1,
         "teacher": {"file": path.name, "architecture": network.architecture, "weights": network.weights},
-        "student": {"file": str(place), "architecture": architecture, "spec": description, "weights": weights},
+        "student": {"file": str(place), "architecture": architecture, "spec": description, "weights": size},
         "target": aimed.name,
         "predicted": costs,
         **(

@@ -72,17 +72,18 @@ def train(
     `fresh` is False for a network that is already trained, `pruned` is True if it is the pruned teacher. `run`
     saves checkpoints, and continues from one.
     """
-    from pipeline.shrink.distill import TUNING, DistillOptions, distill
-    from pipeline.shrink.inner import UNTIL
+    from pipeline.shrink.distill import NARROWED, TUNING, DistillOptions, distill
     from pipeline.shrink.loop import LoopOptions, usual_rate
 
     assert student.module is not None and student.contract is not None
     options = LoopOptions(**time, seed=seed, every=EVERY)
     if not fresh and not pruned:
         options = replace(options, rate=usual_rate(student.module) * TUNING_RATE)
-    distilling = DistillOptions(options, inner=0.0 if fresh else UNTIL)
+    distilling = DistillOptions(options)
     if pruned:
-        distilling = replace(distilling, weights=TUNING, sides=(192,), margin=0, original_decoder=True)
+        distilling = replace(distilling.near_teacher(TUNING), original_decoder=True)
+    elif not fresh:
+        distilling = distilling.near_teacher(NARROWED)
     last = [-1]
 
     def each_step(history: Any, done: float) -> None:

@@ -59,7 +59,7 @@ def test_a_student_comes_nearer_to_its_teacher(teacher, images, tmp_path):
     assert last["losses"]["pixels"] < first["losses"]["pixels"] * 0.9
     assert last["quality"][0]["picture"] == "right.png" and last["quality"][0]["psnr"] > 12
     assert (history.steps, last["step"], not module.training) == (30, 30, True)
-    usual = {"pixels", "energy", "gram", "features", "statistics", "critic", "flicker"}
+    usual = {"pixels", "energy", "gram", "strokes", "features", "statistics", "critic", "flicker"}
     assert set(first["losses"]) == usual | {"hints"} and set(last["losses"]) == usual
     sheets = sorted((tmp_path / "run" / "samples").iterdir())
     assert [sheet.name for sheet in sheets] == ["000010.jpg", "000020.jpg", "000030.jpg"]
@@ -134,7 +134,7 @@ def test_an_onnx_teacher_that_no_architecture_fits_gives_no_hints_and_no_eyes(im
     options = sources.ReadOptions(input_range="0..1", output_range="0..1")
     network = sources.read(style_onnx(tmp_path / "net.onnx", size=(64, 64)), options)
     _, history = run(network, images)
-    assert set(history.records[0]["losses"]) == {"pixels", "energy", "gram", "critic", "flicker"}
+    assert set(history.records[0]["losses"]) == {"pixels", "energy", "gram", "strokes", "critic", "flicker"}
 
 
 def test_a_module_is_painted_with_in_its_contract():

@@ -142,3 +142,25 @@ def test_hints_pair_the_first_convolution_of_each_stage_and_vanish_for_twins():
 def test_networks_of_other_stages_get_no_hints():
     flat = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 3, 3, 1, 1))
     assert losses.Hints(Halving(4), flat, torch.device("cpu")).pairs == []
+
+
+def test_strokes_are_compared_by_their_direction_and_not_by_their_place():
+    """Soft strokes of 24 pixels: others of the same direction are near, those that cross them are far."""
+
+    def soft(down: int, across: int, seed: int) -> torch.Tensor:
+        grain = torch.rand(1, 3, 192 // down, 192 // across, generator=torch.Generator().manual_seed(seed))
+        return f.interpolate(grain, (192, 192), mode="bilinear") * 255
+
+    strokes, others, crossing = soft(8, 48, 1), soft(8, 48, 2), soft(48, 8, 3)
+    assert float(losses.strokes(strokes, strokes)) == 0
+    flat = f.avg_pool2d(f.pad(strokes, (16,) * 4, mode="reflect"), 33, 1)
+    near = float(losses.strokes(others, strokes))
+    assert near < 0.7 * float(losses.strokes(crossing, strokes))
+    assert near < 0.7 * float(losses.strokes(flat, strokes))
+    assert float(losses.strokes(strokes.roll((2, 2), (2, 3)), strokes)) < 0.6 * near
+
+
+def test_strokes_have_gradients_on_flat_pictures_and_in_small_ones():
+    x = torch.full((1, 3, 48, 48), 100.0, requires_grad=True)
+    losses.strokes(x, noise(side=48)[:1]).backward()
+    assert bool(torch.isfinite(x.grad).all())
