@@ -148,8 +148,11 @@ class OnnxRuntime(Worker):
 
     def traffic(self, layer: Layer, terms: Mapping[str, float]) -> float:
         """Written elements; the inputs and outputs of convolutions are reordered into blocks of channels and
-        back."""
-        return layer.written * (terms["reordered"] if layer.conv else 1.0)
+        back, but not what one convolution hands to the next (ONNX Runtime's NCHWc layout)."""
+        if layer.conv is None:
+            return layer.written
+        kept = layer.read if layer.behind == "Conv" else 0
+        return layer.written * terms["reordered"] - kept * (terms["reordered"] - 1)
 
     @staticmethod
     def _blocked(conv: Conv) -> bool:
