@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline import targets
 from pipeline.cli.console import Console, output_options
 from pipeline.cli.options import reading_options
 
@@ -18,6 +19,12 @@ from pipeline.cli.options import reading_options
 )
 @click.option(
     "--device", default="desktop", show_default=True, help="Device class that ms and fps are predicted for."
+)
+@click.option(
+    "--target",
+    default=targets.DEFAULT,
+    show_default=True,
+    help="Target for whose kernels ms and fps are predicted.",
 )
 @click.option(
     "--method",

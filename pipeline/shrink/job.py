@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline import targets
 from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
 from pipeline.shrink.data import Pictures
 from pipeline.shrink.goals import USUAL, parse
@@ -32,6 +33,7 @@ def prune_file(
     *,
     goal: str,
     device: str = USUAL,
+    target: str = targets.DEFAULT,
     method: str = "auto",
     criterion: str = "reconstruction",
     multiple: int = 0,
@@ -71,8 +73,8 @@ def prune_file(
         )
     if tune is not None:
         duration(tune, "--tune")
-    parsed_goal = parse(goal, device)
-    options = PruneOptions(criterion, multiple, _folder(images), seed, refit=refit, method=method)
+    parsed_goal = parse(goal, device, targets.get(target))
+    options = PruneOptions(criterion, multiple, _folder(images), seed, target, refit, method)
     path = existing_file(file)
     network = sources.read_one(path, reading or sources.ReadOptions())
     ending = "onnx" if network.module is None or ":" in network.architecture else "pth"
@@ -106,7 +108,8 @@ def prune_file(
         identity = {
             "network": network.digest,
             "goal": parsed_goal.text,
-            "device": device,
+            "device": parsed_goal.device,
+            "target": target,
             "method": method,
             "criterion": criterion,
             "multiple": multiple,

@@ -72,3 +72,26 @@ def test_tuning_learns_from_what_the_original_paints(pipeline, tmp_path):
     assert (plain["tuned"], tuned["tuned"]) == (False, True)
     assert tuned["weights"] == plain["weights"]
     assert tuned["apart"]["mean_levels"] < plain["apart"]["mean_levels"]
+
+
+def test_a_factored_network_is_read_and_built_by_the_other_commands(pipeline, tmp_path):
+    source = style_checkpoint(tmp_path / "net.pth", (8, 12, 16), 2)
+    given = ("--goal", "70%", "--method", "factor", "--multiple", "1", "-o", "a.pth", "--json")
+    report = json.loads(pipeline("prune", source, *given).out)
+    assert report["method"] == "factor" and report["ranks"]
+    told = json.loads(pipeline("inspect", "a.pth", "--json").out)
+    assert told["architecture"] == "fast-neural-style" and told["weights"] == report["weights"]["after"]
+    for target in ("barracuda-1.0", "compute"):
+        done = pipeline("build-unity", "a.pth", "--target", target, "-o", target)
+        assert done.code == 0, done.err
+    done = pipeline("prune", source, "--goal", "50%", "--method", "ranks")
+    assert done.code == 2 and "[unknown-method]" in done.err
+
+
+def test_frames_a_second_are_those_of_the_target(pipeline, tmp_path):
+    source = style_checkpoint(tmp_path / "net.pth", (8, 12, 16), 1)
+    goal = ("--goal", "80% of ms on desktop", "--criterion", "l2", "--no-refit", "--json")
+    for target, device in (("compute", "compiled-desktop"), ("inference-2", "inference-desktop")):
+        report = json.loads(pipeline("prune", source, *goal, "--target", target, "-o", f"{target}.pth").out)
+        assert report["goal"]["told_after"].endswith(f"on {device}")
+        assert report["goal"]["after"] <= report["goal"]["limit"]
