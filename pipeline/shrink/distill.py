@@ -21,7 +21,7 @@ from pipeline.network import Network
 from pipeline.shrink import losses as lost
 from pipeline.shrink.checkpoint import UNKEPT, Run, pictures_identity
 from pipeline.shrink.data import Ahead, Crops, Pictures
-from pipeline.shrink.inner import UNTIL, Inner
+from pipeline.shrink.inner import UNTIL_NARROWED, Inner
 from pipeline.shrink.loop import Adam, History, Loop, LoopOptions, Place, place
 from pipeline.shrink.motion import Motion, Sequences, camera, noisy, warp
 from pipeline.shrink.pictures import as_tensor, sheet
@@ -112,11 +112,12 @@ class DistillOptions:
     """Whether the layers behind these features begin as the teacher's, where they have the same shape: for a
     pruned network, which computes the same in narrower layers."""
 
-    def near_teacher(self, weights: Weights) -> DistillOptions:
+    def near_teacher(self, weights: Weights, inner: float = UNTIL_NARROWED) -> DistillOptions:
         """These options for a student that is close to its teacher: both see the same whole crops, unless a loss
-        on flicker needs shifted windows, and the inner layers are trained first."""
+        on flicker needs shifted windows, and the inner layers are trained first, for the part `inner` of the
+        training."""
         margin = self.margin if weights.flicker or weights.steady else 0
-        return replace(self, weights=weights, sides=(WHOLE_CROP,), margin=margin, inner=UNTIL)
+        return replace(self, weights=weights, sides=(WHOLE_CROP,), margin=margin, inner=inner)
 
 
 def distill(

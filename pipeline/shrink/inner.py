@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as f
 
-UNTIL = 0.4
-"""Part of a training in which the inner layers are trained, for a student that starts from its teacher."""
+UNTIL_PRUNED, UNTIL_NARROWED = 0.4, 0.2
+"""Parts of a training in which the inner layers are trained: of a pruned teacher, and of a student that starts
+from its teacher. The features of a narrow student stop improving early (docs/distill.md)."""
 COARSEST = 8
 """Maximum downscaling factor of the coarsest features. Beyond it the network is a U-Net, whose decoder also reads
 finer features."""

@@ -73,6 +73,7 @@ def train(
     saves checkpoints, and continues from one.
     """
     from pipeline.shrink.distill import NARROWED, TUNING, DistillOptions, distill
+    from pipeline.shrink.inner import UNTIL_PRUNED
     from pipeline.shrink.loop import LoopOptions, usual_rate
 
     assert student.module is not None and student.contract is not None
@@ -81,7 +82,7 @@ def train(
         options = replace(options, rate=usual_rate(student.module) * TUNING_RATE)
     distilling = DistillOptions(options)
     if pruned:
-        distilling = replace(distilling.near_teacher(TUNING), original_decoder=True)
+        distilling = replace(distilling.near_teacher(TUNING, UNTIL_PRUNED), original_decoder=True)
     elif not fresh:
         distilling = distilling.near_teacher(NARROWED)
     last = [-1]
