@@ -49,7 +49,7 @@ from pipeline.cli.options import reading_options
     help="Round widths and ranks to multiples of this; 0 chooses what suits the kernels.",
 )
 @click.option(
-    "--images", type=click.Path(path_type=Path, file_okay=False), help="Folder with pictures of your game."
+    "--images", type=click.Path(path_type=Path), help="Folder with pictures of your game, a picture, or a video."
 )
 @click.option(
     "--refit/--no-refit",

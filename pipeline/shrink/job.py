@@ -74,7 +74,7 @@ def prune_file(
     if tune is not None:
         duration(tune, "--tune")
     parsed_goal = parse(goal, device, targets.get(target))
-    options = PruneOptions(criterion, multiple, _folder(images), seed, target, refit, method)
+    options = PruneOptions(criterion, multiple, _existing(images), seed, target, refit, method)
     path = existing_file(file)
     network = sources.read_one(path, reading or sources.ReadOptions())
     ending = "onnx" if network.module is None or ":" in network.architecture else "pth"
@@ -126,10 +126,10 @@ def prune_file(
     return report
 
 
-def _folder(images: Path | None) -> tuple[Path, ...]:
-    if images is not None and not images.is_dir():
+def _existing(images: Path | None) -> tuple[Path, ...]:
+    if images is not None and not images.exists():
         raise PipelineError(
-            "file-not-found", "no such folder exists", subject=str(images), remedy="Check the path."
+            "file-not-found", "no such file or folder exists", subject=str(images), remedy="Check the path."
         )
     return () if images is None else (images,)
 

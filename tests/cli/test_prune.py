@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+
+from pipeline.support import video
 from tests.networks import style_checkpoint
 
 
@@ -95,3 +99,15 @@ def test_frames_a_second_are_those_of_the_target(pipeline, tmp_path):
         report = json.loads(pipeline("prune", source, *goal, "--target", target, "-o", f"{target}.pth").out)
         assert report["goal"]["told_after"].endswith(f"on {device}")
         assert report["goal"]["after"] <= report["goal"]["limit"]
+
+
+def test_the_pictures_may_be_a_video(pipeline, tmp_path):
+    source = style_checkpoint(tmp_path / "net.pth")
+    frames = [np.random.default_rng(n).integers(0, 255, (96, 128, 3), np.uint8) for n in range(3)]
+    video.write(tmp_path / "walk.mp4", frames, Fraction(10))
+    done = pipeline("prune", source, "--goal", "70%", "--images", tmp_path / "walk.mp4", "-o", "a.pth")
+    assert done.code == 0, done.err
+    alone = pipeline("prune", source, "--goal", "70%", "-o", "b.pth")
+    assert alone.code == 0 and Path("a.pth").read_bytes() != Path("b.pth").read_bytes()
+    missing = pipeline("prune", source, "--goal", "70%", "--images", "walk.mov", "-o", "c.pth")
+    assert missing.code == 2 and "[file-not-found] walk.mov" in missing.err
