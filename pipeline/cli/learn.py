@@ -41,6 +41,16 @@ from pipeline.support.plain_text import styled
     metavar="NAME",
     help="A pair to measure with, which is not used for training; may be repeated.",
 )
+@click.option(
+    "--guides",
+    type=click.Path(path_type=Path),
+    help="Folder with the guides of each frame: GUIDES/depth/0040.png, GUIDES/normals/0040.png and so on.",
+)
+@click.option(
+    "--input-channels",
+    metavar="LIST",
+    help="Input channels of the network, in its order, with --guides: rgb,depth, or rgb,normals,mask.",
+)
 @click.option("--patch", type=click.IntRange(48), default=64, show_default=True, help="Side of a patch in pixels.")
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Number of patches per step.")
 @click.option(
@@ -66,6 +76,8 @@ def command(
     student: str,
     output: Path | None,
     holdout: tuple[str, ...],
+    guides: Path | None,
+    input_channels: str | None,
     patch: int,
     batch: int,
     texture_weight: float,
@@ -86,6 +98,7 @@ def command(
       pipeline learn --frames frames --painted painted
       pipeline learn --frames frames --painted painted --student few-shot:8,16,32x4 --holdout 0040 \\
           --minutes 20 -o level1.pth
+      pipeline learn --frames frames --painted painted --guides guides --input-channels rgb,depth,normals
     """
     options = to_loop(loop, threads, "training")
     from pipeline.shrink.learn import LearnOptions, learn_file
@@ -99,6 +112,8 @@ def command(
             student,
             chosen,
             output,
+            guides=guides,
+            input_channels=input_channels,
             holdout=holdout,
             started=lambda message: console.step("student", message),
             progress=show_progress,
@@ -106,4 +121,6 @@ def command(
         )
     for note in report["notes"]:
         console.note(note)
+    if input_channels is not None:
+        console.note(f"declare the guides to other commands: --input-channels {input_channels}")
     say_trained(console, report)

@@ -8,44 +8,37 @@ discriminator.
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.architectures import few_shot
 from pipeline.build.cache import file_digest
+from pipeline.contract import ImageContract
 from pipeline.shrink import losses as lost
 from pipeline.shrink import students
 from pipeline.shrink.checkpoint import UNKEPT, Run
 from pipeline.shrink.loop import Adam, GreyLevels, History, Loop, LoopOptions, identity_of, place
 from pipeline.shrink.output import Output
-from pipeline.shrink.pictures import as_tensor, sheet
+from pipeline.shrink.pairs import Frame, Pair, pairs_of, patches
+from pipeline.shrink.pictures import sheet
 from pipeline.shrink.quality import quality
-from pipeline.support import video
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
-from pipeline.support.picture_files import open_picture, picture_files
+from pipeline.support.picture_files import picture_files
 from pipeline.support.untrusted import on_a_file
 
-MOST_PIXELS = 200_000_000
-"""Maximum number of decoded pixels of all pairs together: 1.2 GB."""
 SMALLEST = 48
 """Smallest side of a patch in pixels: the fixed filters also run at an eighth of its size."""
 OFFSET = 10.0
 """Difference of mean colours from which it is reported, in levels of 255."""
 MOST_OFFSETS = 16
 """Maximum number of pairs whose mean colours are compared."""
-_ASPECT = 0.02
-"""Largest relative difference between the aspect ratios of a frame and its painting: rounding of a smaller
-copy."""
 
 
 @dataclass(frozen=True)
@@ -63,107 +56,6 @@ class LearnOptions:
     """Weight of a patch discriminator; 0 disables it."""
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A frame and its painting, both (3, H, W) uint8 RGB of one size."""
-
-    name: str
-    frame: np.ndarray
-    painted: np.ndarray
-
-
-def pairs_of(frames: Path, painted: Path, subject: str = "--painted") -> tuple[list[Pair], list[Path]]:
-    """The pairs of two folders, matched by file name without extension, and the frames without a painting.
-
-    If `frames` is a video, the name of a painting ends in the number of its frame, counted from 0. A painting of
-    another size but the same aspect ratio is resized to its frame. Raises PipelineError `no-pairs`,
-    `pair-differs`, `too-many-pixels`, `no-pictures`, `bad-picture`, `file-not-found`.
-    """
-    paintings = {_key(path, painted): path for path in picture_files([painted])}
-    if frames.is_file() and video.is_video(frames):
-        whole = _of_video(frames, paintings, subject)
-    else:
-        whole = {_key(path, frames): path for path in picture_files([frames])}
-    unknown = sorted(set(paintings) - set(whole))
-    if unknown:
-        raise PipelineError(
-            "no-pairs",
-            f"{paintings[unknown[0]].name} has no frame of the same name in {frames}"
-            if frames.is_dir()
-            else f"{frames} has no frame {paintings[unknown[0]].stem}: it ends before",
-            subject=subject,
-            remedy="Give each painting the file name of its frame.",
-        )
-    pairs, pixels = [], 0
-    for key, path in sorted(paintings.items()):
-        frame, painting = open_picture(whole[key]), open_picture(path)
-        if abs(frame.width / frame.height / (painting.width / painting.height) - 1) > _ASPECT:
-            raise PipelineError(
-                "pair-differs",
-                f"{path.name} is {painting.width}x{painting.height} and its frame {frame.width}x{frame.height}: "
-                "the aspect ratios differ",
-                subject=str(path),
-                remedy="Paint the whole frame, and do not crop the result.",
-            )
-        if painting.size != frame.size:
-            painting = painting.resize(frame.size, Image.Resampling.LANCZOS)
-        pixels += frame.width * frame.height
-        if pixels > MOST_PIXELS:
-            raise PipelineError(
-                "too-many-pixels",
-                f"the pairs have more than {MOST_PIXELS:,} pixels in total",
-                subject=subject,
-                remedy="Use smaller pictures, or fewer: a handful is enough.",
-            )
-        pairs.append(Pair(path.stem, _array(frame), _array(painting)))
-    return pairs, [path for key, path in sorted(whole.items()) if key not in paintings]
-
-
-def _of_video(path: Path, paintings: Mapping[str, Path], subject: str) -> dict[str, Path]:
-    """The frames of a video by the names of their paintings, and one unpainted frame between each two of them."""
-    numbers: dict[str, int] = {}
-    for key, painting in paintings.items():
-        digits = re.search(r"(\d{1,9})$", key)
-        if digits is None:
-            raise PipelineError(
-                "no-pairs",
-                f"the name of {painting.name} does not end in a number, and frames of a video have no names",
-                subject=subject,
-                remedy="Name each painting by the number of its frame, counted from 0: 0040.png.",
-            )
-        numbers[key] = int(digits[1])
-    known = sorted(set(numbers.values()))
-    between = {(a + b) // 2 for a, b in itertools.pairwise(known)} - set(known)
-    found = video.numbered(path, frozenset(known) | between)
-    unpainted = {f"{number:04} (unpainted)": found[number] for number in sorted(between)}
-    return unpainted | {key: found[number] for key, number in numbers.items() if number in found}
-
-
-def _key(path: Path, folder: Path) -> str:
-    inside = path.relative_to(folder) if folder.is_dir() else Path(path.name)
-    return inside.with_suffix("").as_posix().lower()
-
-
-def _array(picture: Image.Image) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(picture, np.uint8).transpose(2, 0, 1))
-
-
-def patches(pairs: Sequence[Pair], seed: int, number: int, count: int, side: int) -> np.ndarray:
-    """`count` random patches of the pairs as (2, count, 3, side, side) uint8: frames, and paintings at the same
-    place.
-
-    Uniform over the pixels of all pairs; determined by `seed` and `number`.
-    """
-    rng = np.random.default_rng([seed, number])
-    areas = np.array([pair.frame.shape[1] * pair.frame.shape[2] for pair in pairs], np.float64)
-    found = []
-    for index in rng.choice(len(pairs), count, p=areas / areas.sum()):
-        pair = pairs[index]
-        top, left = (int(rng.integers(max(size - side, 0) + 1)) for size in pair.frame.shape[1:])
-        found.append([picture[:, top : top + side, left : left + side] for picture in (pair.frame, pair.painted)])
-    return np.stack([np.stack([one[which] for one in found]) for which in (0, 1)])
-
-
 def learn(
     module: nn.Module,
     contract: Any,
@@ -171,7 +63,7 @@ def learn(
     options: LearnOptions = LearnOptions(),
     *,
     holdout: Sequence[Pair] = (),
-    unpainted: Sequence[Path] = (),
+    unpainted: Sequence[Frame] = (),
     run: Run = UNKEPT,
     progress: Callable[[History, float], None] = lambda history, done: None,
 ) -> History:
@@ -201,7 +93,7 @@ def learn(
         if run.resume:
             learning.loop.resume()
         shown = [_shown(pair, where.device) for pair in holdout] if where.first else []
-        others = [as_tensor(path).to(where.device) for path in unpainted[:2]] if where.first else []
+        others = [frame.tensor().to(where.device) for frame in unpainted[:2]] if where.first else []
 
         def measure(painting: nn.Module) -> dict[str, Any]:
             rows: list[tuple[Tensor, ...]] = []
@@ -211,8 +103,8 @@ def learn(
                     output = painting(frame).float().clamp(0, 255)
                     result = quality(output.cpu().numpy() / 255, reference.cpu().numpy() / 255)
                     found.append({"picture": pair.name, **result.as_dict()})
-                    rows.append((frame, reference, output))
-                rows += [(frame, painting(frame).float().clamp(0, 255)) for frame in others]
+                    rows.append((frame[:, :3], reference, output))
+                rows += [(frame[:, :3], painting(frame).float().clamp(0, 255)) for frame in others]
             if run.folder is not None and rows:
                 write_file(run.folder / "samples" / f"{learning.loop.step:06d}.jpg", sheet(rows))
             return {"quality": found} if found else {}
@@ -253,8 +145,8 @@ class _Learning:
     def losses(self, step: int, done: float) -> dict[str, Tensor]:
         options, where = self.options, self.where
         number = step * where.size + where.rank
-        batch = torch.from_numpy(patches(self.pairs, options.loop.seed, number, options.batch, options.side))
-        frames, references = batch.to(where.device).float()
+        batch = patches(self.pairs, options.loop.seed, number, options.batch, options.side)
+        frames, references = (torch.from_numpy(value).to(where.device).float() for value in batch)
         frames = frames.contiguous(memory_format=torch.channels_last)
         outputs = lost.leaky_clamp(self.loop.model(frames))
         parts = {"pixels": lost.pixels(outputs, references)}
@@ -262,12 +154,12 @@ class _Learning:
             energy, grams = self.texture.loss(outputs, references)
             parts |= {"energy": options.texture * energy, "gram": 0.5 * options.texture * grams}
         if self.critic is not None:
-            loss = lost.critic_loss(self.critic, frames, outputs.detach(), references)
+            loss = lost.critic_loss(self.critic, frames[:, :3], outputs.detach(), references)
             self.critic_optimiser.zero_grad(set_to_none=True)
             loss.backward()
             self.critic_optimiser.step()
             self.critic.requires_grad_(False)
-            parts["critic"] = -options.critic * self.critic(frames, outputs).float().mean()
+            parts["critic"] = -options.critic * self.critic(frames[:, :3], outputs).float().mean()
             self.critic.requires_grad_(True)
         return parts
 
@@ -279,6 +171,43 @@ def colour_offset(module: nn.Module, contract: Any, pair: Pair) -> float:
     with torch.no_grad():
         output = GreyLevels(module, contract).eval()(frame).clamp(0, 255)
     return float((output.mean((2, 3)) - painting.mean((2, 3))).abs().max())
+
+
+def _with_guides(
+    student: students.Student, input_channels: str | None, folder: Path | None
+) -> tuple[students.Student, ImageContract]:
+    """The student with inputs for guides, and its contract. Raises PipelineError `conflicting-options`,
+    `bad-input-channels`, and `bad-student` for a family that takes only colour."""
+    from pipeline.sources import guides
+
+    if input_channels is None or folder is None:
+        raise PipelineError(
+            "conflicting-options",
+            "--guides and --input-channels are used together",
+            subject="--guides" if input_channels is None else "--input-channels",
+            remedy="Name the folder with --guides DIR, and its channels with --input-channels, such as rgb,depth.",
+        )
+    if "input_channels" not in student.params:
+        raise PipelineError(
+            "bad-student",
+            f"{student.architecture} takes only colour",
+            subject="--student",
+            remedy="Use few-shot or few-shot-instance-norm with guides.",
+        )
+    declared, _, _ = guides.parse(input_channels)
+    total = 3 + sum(guide.channels for guide in declared)
+    chosen = replace(student, params=student.params | {"input_channels": total})
+    contract = chosen.contract
+    side = guides.declared(input_channels, contract.input, folder, known=True)
+    return chosen, replace(contract, input=side)
+
+
+def _guide_identity(folder: Path | None, input_channels: str | None) -> dict[str, Any]:
+    """What a resumed run must share of the guides."""
+    if folder is None:
+        return {}
+    digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in picture_files([folder])}
+    return {"input_channels": input_channels, "guides": digests}
 
 
 def _colour_note(offsets: Mapping[str, float], architecture: str) -> str:
@@ -300,6 +229,8 @@ def learn_file(
     options: LearnOptions,
     output: Path | None = None,
     *,
+    input_channels: str | None = None,
+    guides: Path | None = None,
     holdout: Sequence[str] = (),
     run: Path | None = None,
     resume: bool = False,
@@ -310,11 +241,16 @@ def learn_file(
     """Train a network on the pairs of two folders, and write it; returns a report as plain data.
 
     `output` is a .pth; None is PAINTED.pth in the current folder. `holdout` names pairs that are used to measure
-    and not to train. Raises what `pairs_of`, `learn` and `students.parse` raise, and `no-pairs` if none is left.
+    and not to train. `input_channels`, such as `rgb,depth`, are those of a network with guides, whose pictures are
+    in the folder `guides` (pipeline.verify.guide_pictures). Raises what `pairs_of`, `_with_guides`, `learn` and
+    `students.parse` raise, and `no-pairs` if none is left.
     """
     files = Output(output or Path.cwd() / f"{painted.resolve().name}.pth", run, resume, force)
     chosen = students.parse(student)
-    pairs, unpainted = pairs_of(frames, painted)
+    contract = chosen.contract
+    if input_channels is not None or guides is not None:
+        chosen, contract = _with_guides(chosen, input_channels, guides)
+    pairs, unpainted = pairs_of(frames, painted, contract.input.guides, guides)
     names = [pair.name for pair in pairs]
     for name in holdout:
         if name not in names:
@@ -333,18 +269,26 @@ def learn_file(
     rest = f", {len(unpainted)} frames without a painting for the samples" if unpainted else ""
     started(f"{chosen.weights:,} weights ({chosen.spec}); {len(learnt)} pairs for training{rest}")
     digests = {path.name: file_digest(path) for path in picture_files([painted])}
+    identity = {"student": chosen.spec, "pairs": digests, "holdout": sorted(holdout)}
+    identity |= _guide_identity(guides, input_channels)
     history = learn(
         module,
-        chosen.contract,
+        contract,
         learnt,
         options,
         holdout=[pair for pair in pairs if pair.name in holdout],
         unpainted=unpainted,
-        run=Run(files.folder, resume, {"student": chosen.spec, "pairs": digests, "holdout": sorted(holdout)}),
+        run=Run(files.folder, resume, identity),
         progress=progress,
     )
     used = [pair.name for pair in learnt]
-    offsets = {pair.name: round(colour_offset(module, chosen.contract, pair), 1) for pair in pairs[:MOST_OFFSETS]}
+    offsets = {pair.name: round(colour_offset(module, contract, pair), 1) for pair in pairs[:MOST_OFFSETS]}
     note = _colour_note(offsets, chosen.architecture)
-    facts = {"pairs": used, "holdout": sorted(holdout), "colour_offset": offsets, "notes": [note] if note else []}
+    facts = {
+        "pairs": used,
+        "input_channels": input_channels,
+        "holdout": sorted(holdout),
+        "colour_offset": offsets,
+        "notes": [note] if note else [],
+    }
     return files.write(module, chosen, history.as_dict(), **facts)

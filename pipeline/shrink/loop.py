@@ -97,7 +97,8 @@ class GreyLevels(nn.Module):
     def __init__(self, network: nn.Module, contract: ImageContract) -> None:
         super().__init__()
         self.network = network
-        self.orders = contract.input.order, contract.output.order
+        self.order = contract.input.network_order()
+        self.flipped = contract.output.order == "bgr"
         for name, side in (("given", contract.input), ("gives", contract.output)):
             scale, shift = (torch.tensor(values).view(1, -1, 1, 1) for values in side.affine())
             self.register_buffer(f"{name}_scale", scale / 255)
@@ -111,11 +112,11 @@ class GreyLevels(nn.Module):
     def to_network(self, levels: Tensor) -> Tensor:
         """Grey levels in the network's own input range."""
         values = levels * self.given_scale + self.given_shift
-        return values.flip(1) if self.orders[0] == "bgr" else values
+        return values if self.order == sorted(self.order) else values[:, self.order]
 
     def forward(self, levels: Tensor) -> Tensor:
         values = self.network(self.to_network(levels)).float()
-        values = values.flip(1) if self.orders[1] == "bgr" else values
+        values = values.flip(1) if self.flipped else values
         return (values - self.gives_shift) / self.gives_scale
 
 

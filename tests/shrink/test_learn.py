@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline import sources
+from pipeline.contract import Guide
 from pipeline.shrink.checkpoint import Run
-from pipeline.shrink.learn import LearnOptions, learn, learn_file, pairs_of, patches
+from pipeline.shrink.learn import LearnOptions, learn, learn_file
 from pipeline.shrink.loop import LoopOptions
+from pipeline.shrink.pairs import pairs_of, patches
 from pipeline.shrink.students import parse
 from pipeline.support import video
 from pipeline.support.errors import PipelineError
@@ -59,7 +62,7 @@ def test_the_frames_of_a_video_are_found_by_number(tmp_path: Path) -> None:
     pairs, rest = pairs_of(tmp_path / "walk.mp4", tmp_path / "painted")
     assert [pair.name for pair in pairs] == ["8", "walk_0002"]
     assert [float(pair.frame.mean()) for pair in pairs] == pytest.approx([160, 40], abs=3)
-    assert [float(np.asarray(Image.open(path)).mean()) for path in rest] == pytest.approx([100], abs=3)
+    assert [float(np.asarray(Image.open(left.path)).mean()) for left in rest] == pytest.approx([100], abs=3)
 
     for name, told in (("10.png", "it ends before"), ("first.png", "does not end in a number")):
         Image.new("RGB", (96, 64), "red").save(tmp_path / "painted" / name)
@@ -71,7 +74,7 @@ def test_the_frames_of_a_video_are_found_by_number(tmp_path: Path) -> None:
 def test_pairs_are_found_by_name_and_the_rest_is_not_painted(folders: tuple[Path, Path]) -> None:
     frames, painted = folders
     pairs, rest = pairs_of(frames, painted)
-    assert [pair.name for pair in pairs] == ["0000", "0001", "0002"] and [path.name for path in rest] == [
+    assert [pair.name for pair in pairs] == ["0000", "0001", "0002"] and [left.path.name for left in rest] == [
         "0003.png"
     ]
     assert pairs[1].frame.shape == pairs[1].painted.shape == (3, 64, 96)
@@ -92,8 +95,8 @@ def test_paintings_that_belong_to_no_frame_are_told(folders: tuple[Path, Path]) 
 
 def test_patches_are_of_one_place_of_both_and_follow_from_their_number(folders: tuple[Path, Path]) -> None:
     pairs, _ = pairs_of(*folders)
-    made = patches(pairs, 1, 5, 6, 32)
-    assert made.shape == (2, 6, 3, 32, 32) and (made == patches(pairs, 1, 5, 6, 32)).all()
+    made = np.stack(patches(pairs, 1, 5, 6, 32))
+    assert made.shape == (2, 6, 3, 32, 32) and (made == np.stack(patches(pairs, 1, 5, 6, 32))).all()
     assert (made != patches(pairs, 1, 6, 6, 32)).any()
     for given, wanted in zip(*made, strict=True):
         there = np.asarray(painting(Image.fromarray(given.transpose(1, 2, 0)))).transpose(2, 0, 1)
@@ -167,3 +170,69 @@ def test_colours_that_depend_on_the_whole_picture_are_noted_after_the_training(t
     assert len(report["notes"]) == 1 and "few-shot-instance-norm" in report["notes"][0]
     other = learn_file(frames, painted, "few-shot-instance-norm:4,4,4x1", SMALL, tmp_path / "b.pth")
     assert "few-shot-instance-norm" not in other["notes"][0] and "train longer" in other["notes"][0]
+
+
+@pytest.fixture
+def guided(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Frames of noise, whose paintings show the depth."""
+    places = tuple(tmp_path / name for name in ("frames", "painted", "guides"))
+    (places[2] / "depth").mkdir(parents=True)
+    for folder in places[:2]:
+        folder.mkdir()
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        Image.fromarray(rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)).save(places[0] / f"{number}.png")
+        depth = Image.fromarray(rng.integers(0, 255, (4, 6), dtype=np.uint8)).resize(
+            (96, 64), Image.Resampling.BICUBIC
+        )
+        if number < 3:
+            depth.convert("RGB").save(places[1] / f"{number}.png")
+            depth.save(places[2] / "depth" / f"{number}.png")
+    return places
+
+
+def test_a_network_learns_from_guides_what_the_colour_does_not_show(
+    guided: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    options = replace(SMALL, loop=replace(SMALL.loop, steps=80, every=80, rate=1e-2), batch=4, texture=0.0)
+    with_guides = {"guides": guided[2], "input_channels": "rgb,depth"}
+    found = {}
+    for name, more in (("with", with_guides), ("without", {})):
+        report = learn_file(
+            *guided[:2],
+            "few-shot-instance-norm:6,8,8x1",
+            options,
+            tmp_path / f"{name}.pth",
+            holdout=("2",),
+            **more,
+        )
+        found[name] = report["history"]["records"][-1]["quality"][0]["psnr"]
+    assert found["with"] > found["without"] + 3
+    network = sources.read(tmp_path / "with.pth", sources.ReadOptions(input_channels="rgb,depth"))
+    assert network.contract is not None and network.contract.input.channels == 4
+    shown = Image.open(tmp_path / "with.pth.run/samples/000080.jpg")
+    assert shown.size == (3 * 96, 64)  # frame 3 has no depth, so there is no row for it
+
+
+def test_guides_belong_to_the_patches_of_their_frames(guided: tuple[Path, Path, Path]) -> None:
+    pairs, rest = pairs_of(*guided[:2], (Guide("depth"),), guided[2])
+    assert [pair.frame.shape[0] for pair in pairs] == [4, 4, 4] and rest == []
+    frames, paintings = patches(pairs, 1, 0, 8, 48)
+    assert frames.shape == (8, 4, 48, 48) and np.abs(frames[:, 3:].astype(int) - paintings).max() <= 1
+
+
+def test_guides_that_do_not_fit_are_refused(guided: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    def learn_with(student: str = STUDENT, **more: object) -> None:
+        learn_file(*guided[:2], student, SMALL, tmp_path / "a.pth", **more)  # type: ignore[arg-type]
+
+    for more, code in (
+        ({"guides": guided[2]}, "conflicting-options"),
+        ({"input_channels": "rgb,depth"}, "conflicting-options"),
+        ({"guides": guided[2], "input_channels": "rgb,normals"}, "guide-missing"),
+        ({"guides": guided[2], "input_channels": "depth"}, "bad-input-channels"),
+        ({"guides": guided[2], "input_channels": "rgb,depth", "student": "fritz:0.1,small"}, "bad-student"),
+    ):
+        with pytest.raises(PipelineError) as caught:
+            learn_with(**more)  # type: ignore[arg-type]
+        assert caught.value.code == code
+    assert not (tmp_path / "a.pth").exists()
