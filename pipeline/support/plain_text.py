@@ -10,15 +10,14 @@ marks colours with a random token that no file can know; `line` turns these mark
 
 from __future__ import annotations
 
-import json
+import os
 import re
-import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 LONGEST = 2000
 """Most characters of one text that are shown; the middle of a longer text is left out."""
-_MARK = f"\x1b<{secrets.token_hex(8)}>"
+_MARK = f"\x1b<{os.urandom(8).hex()}>"
 _STYLE = re.compile(re.escape(_MARK) + r"([0-9;]*m)")
 _COMMAND = re.compile(r"^(\s*)(::|##)")
 _INNER_COMMAND = re.compile(r"##(?=\w*\[)")
@@ -91,6 +90,8 @@ def cleaned(value: Any) -> Any:
 
 def dump_json(value: Any) -> str:
     """Data as JSON with every non-printable character escaped; no line end."""
+    import json
+
     encoded = json.dumps(value, indent=2, ensure_ascii=False).replace("##", "#\\u0023")  # no CI system's command
     if encoded.replace("\n", "").isprintable():
         return encoded
