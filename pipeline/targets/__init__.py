@@ -164,7 +164,12 @@ def _files() -> dict[str, tuple[str, dict[str, Any]]]:
                     continue
                 found.append((family_name, {"name": f"{family_name}-{path.stem}"} | data))
     found.sort(key=lambda entry: (entry[0], order(entry[1]["package_version"])))
-    return {data["name"]: (family_name, data) for family_name, data in found}
+    files: dict[str, tuple[str, dict[str, Any]]] = {}
+    for family_name, data in found:
+        if data["name"] in files:
+            raise ValueError(f"two data files describe the target {data['name']}: remove `name` from the copy")
+        files[data["name"]] = family_name, data
+    return files
 
 
 @cache

@@ -104,5 +104,5 @@ def file_meta(path: str, guid: str) -> bytes:
     if suffix == ".png":
         return texture_meta(guid)
     if suffix not in _IMPORTERS:
-        raise ValueError(f"no meta is known for {path}")
+        raise ValueError(f"no importer is known for {path}: the method `meta` of its family must name one")
     return _importer(guid, *_IMPORTERS[suffix])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.graph import from_model
+from pipeline.rewrites.blocks import Blocks
 from pipeline.rewrites.cheaper import CHEAPER, UpsampledConvolutions, WideInputs, WideLayers, WideOutputs
 from tests.rewrites import assert_equivalent, model, node, operators, random
 
@@ -136,3 +137,20 @@ def test_merged_weights_add_up() -> None:
     assert small.shape == (8, 3, 2, 2)
     for block in np.split(small, 4):
         np.testing.assert_allclose(block.sum(axis=(2, 3)), kernel.sum(axis=(2, 3)), atol=1e-5)
+
+
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 2, 1]])
+@pytest.mark.parametrize("blocks", [Blocks(2), Blocks(4), Blocks(2, folded=True)], ids=lambda blocks: blocks.name)
+def test_a_convolution_of_blocks_computes_the_same_with_any_pads(blocks, pads) -> None:
+    conv = node("Conv", "x w b", "y", kernel_shape=[3, 3], pads=pads)
+    before = model([conv], {"w": random((5, 3, 3, 3)), "b": random((5,), 1)}, input_shape=(1, 3, 18, 22))
+    after = done(blocks, before)
+    assert "DepthToSpace" in operators(after)
+    assert ("SpaceToDepth" in operators(after)) == blocks.folded
+    assert_equivalent(before, after, sizes=[(18, 22)])
+
+
+def test_a_folded_convolution_needs_a_kernel_that_the_blocks_divide() -> None:
+    conv = node("Conv", "x w", "y", kernel_shape=[3, 3])
+    graph = from_model(model([conv], {"w": random((5, 3, 3, 3))}))
+    assert Blocks(2, folded=True).places(graph) and not Blocks(4, folded=True).places(graph)

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from pipeline import targets
+from tests.conftest import REPOSITORY
 
 FAMILY = """
 from pipeline.targets.family import Family
@@ -91,6 +92,27 @@ def test_a_family_is_found_by_its_folder(madeup):
     assert target.can("runtime-import") and not target.can("uneven-dilations")
 
 
+def test_a_copy_that_kept_the_name_of_a_target_is_refused(madeup):
+    (madeup / "3.json").write_text(json.dumps(data("3.0.0", name="barracuda-3.0")))
+    targets.forget()
+    with pytest.raises(ValueError, match=r"two data files describe the target barracuda-3\.0"):
+        targets.names()
+
+
+def test_a_family_that_names_no_importer_for_its_models_says_what_to_add(madeup):
+    from pipeline.unity.meta import file_meta
+
+    with pytest.raises(ValueError, match="the method `meta` of its family must name one"):
+        file_meta("StyleTransfer/Models/Mosaic/Mosaic.onnx", "0" * 32)
+
+
+@pytest.mark.parametrize("name", targets.families())
+def test_the_engine_of_a_family_has_its_folder(name):
+    engine = targets.family_of(name).engine
+    folder = REPOSITORY / "unity_templates" / "Engines" / engine.removeprefix("StyleTransfer.")
+    assert json.loads((folder / f"{engine}.asmdef").read_text())["name"] == engine
+
+
 def test_it_is_gone_with_its_folder(madeup, monkeypatch):
     monkeypatch.setattr(targets, "__path__", targets.__path__[:1])
     targets.forget()
@@ -139,7 +161,6 @@ def test_a_family_that_is_taken_away_leaves_the_rest_working(tmp_path):
     import shutil
     import subprocess
 
-    from tests.conftest import REPOSITORY
     from tests.networks import style_onnx
 
     gone = [name for name in targets.families() if name != "barracuda"]

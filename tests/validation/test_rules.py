@@ -11,6 +11,7 @@ from pipeline.validation import codes, kinds_of, validate
 from pipeline.validation.findings import Severity
 from pipeline.validation.kinds import HARMLESS
 from tests.validation.cases import CASES, RIGHT
+from tests.validation.small import graph, ints, node
 
 MEASURED = ("1", "2", "3")
 """The versions that the cases tell apart. A newer one is expected to have the rules of the last of them."""
@@ -28,6 +29,14 @@ def test_code_is_found_on_the_targets_that_have_the_rule(code, model, expected):
     wanted = set(expected.split())
     newer = {name.removeprefix("barracuda-") for name in targets.names("barracuda")[len(MEASURED) :]}
     assert found == (wanted | newer if MEASURED[-1] in wanted else wanted)
+
+
+@pytest.mark.parametrize(("shape", "severity"), [((2, 8, 9), Severity.WRONG), ((1, 8, 12, 16), Severity.ERROR)])
+def test_a_slice_to_the_end_that_starts_beyond_it_fails_but_for_rank_three(shape, severity):
+    cut = node("Slice", "x s e a", "y")
+    source = graph(cut, shape=shape, opset=11, s=ints(20), e=ints(2**63 - 1), a=ints(1))
+    found = [f for f in validate(source, targets.get("barracuda-1.0")) if f.code == "slice-end-int64"]
+    assert [f.severity for f in found] == [severity]
 
 
 def test_every_code_of_the_targets_has_a_graph_that_fires_it():
