@@ -75,7 +75,7 @@ from pipeline.support.plain_text import styled
     type=click.FloatRange(0),
     metavar="WEIGHT",
     help="Weight of the loss on flicker: the difference between the outputs for two views of a moving scene. The "
-    "motion is that of a synthetic camera over each picture, and that of --sequence. 20 is usual.",
+    "motion is that of a synthetic camera over each picture, and that of --sequence. 10 is usual.",
 )
 @click.option(
     "--sequence",
@@ -127,7 +127,7 @@ def command(
     Examples:
       pipeline distill candy.pth --images frames --student fast-neural-style-skips:9x3 --minutes 20
       pipeline distill candy.pth --images frames --student fritz:0.3 --holdout shot.png -o small.pth
-      pipeline distill candy.pth --images frames --steady 20 --sequence walk.mp4 --student small.pth
+      pipeline distill candy.pth --images frames --steady 10 --sequence walk.mp4 --student small.pth
       pipeline distill candy.pth --images frames --target compute --goal '60 fps at 960x540 on laptop'
       pipeline distill net.onnx --input-range 0..255 --output-range 0..255 --images frames \\
           --student few-shot-instance-norm:8,16,32x4 --device cuda

@@ -71,7 +71,7 @@ class Weights:
     of `flicker`; `STEADY` is usual."""
 
 
-STEADY = 20.0
+STEADY = 10.0
 """Weight of `steady` that halves the flicker of a student compared with its teacher."""
 TUNING = Weights(energy=1.0, gram=0.5, strokes=0.5, hints=0, features=0, statistics=0, critic=0, flicker=0)
 """For a pruned network, which is close enough to its original to reproduce the positions of strokes: the pixel

@@ -121,6 +121,8 @@ def distill_file(
         module = from_teacher(network, students.parse(student), load_pictures(prunable(network), images, holdout))
     if narrowed or _made_from(network, module, contract, Path(student), images):
         options = options.near_teacher(replace(NARROWED, **weights))
+        if options.weights.steady and not narrowed:  # the teacher's features flicker: they are not learnt again
+            options = replace(options, inner=0.0)
     else:
         options = replace(options, weights=replace(options.weights, **weights))
     if (narrowed or Path(student).is_file()) and options.loop.rate is None:

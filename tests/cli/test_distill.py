@@ -107,6 +107,14 @@ def test_a_small_network_is_trained_on(pipeline, teacher, images, tmp_path):
     assert max(moved) > 0 and "fast-neural-style:4,4,4x1 of small.pth" in done.err
 
 
+def test_the_teacher_itself_is_made_steadier_without_learning_its_features_again(pipeline, teacher, images):
+    given = ("--images", images, "--student", teacher, *QUICK, "--steps", 2, "--json")
+    for more, losses in (((), {"inner"}), (("--steady", 5), {"pixels", "steady"})):
+        done = pipeline("distill", teacher, *given, *more, "--weight", "strokes=0", "--force", "-o", "same.pth")
+        first = json.loads(done.out)["history"]["records"][0]["losses"]
+        assert losses <= set(first) and ("inner" in first) == (not more)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
