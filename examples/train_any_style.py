@@ -145,7 +145,7 @@ def styles(chance: np.random.Generator, count: int) -> np.ndarray:
 
 
 def contents(chance: np.random.Generator, picture: np.ndarray, count: int, side: int) -> np.ndarray:
-    """Cuts of the picture at random scales, a quarter of them mixed with patterns: (count, side, side, 3), 0..1."""
+    """Cuts of the picture at random scales, a quarter of them with patterns: (count, side, side, 3), 0..1."""
     cuts = []
     for number in range(count):
         size = int(chance.integers(side, 3 * side))

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 from pipeline.architectures import (
     animegan,
     compact,
+    conditional,
     cyclegan,
     fast_neural_style,
     few_shot,
     fritz,
     mobile,
+    msg_net,
     pix2pix,
     rrmina,
+    rrmina_dense,
 )
 from pipeline.architectures.base import Family, Parameters, Recognised, Shapes, Tensors, Variant
 from pipeline.support.errors import MissingDependency, PipelineError
@@ -42,7 +45,11 @@ FAMILIES: tuple[Family, ...] = (
     compact.FAMILY,
     animegan.FAMILY,
     rrmina.FAMILY,
+    rrmina_dense.DENSE_FAMILY,
+    rrmina_dense.UNET_FAMILY,
     mobile.FAMILY,
+    conditional.FAMILY,
+    msg_net.FAMILY,
 )
 STATISTICS = re.compile(r"\.(running_mean|running_var|num_batches_tracked)$")
 
@@ -229,8 +236,16 @@ def _shapes_allow(attempt: _Attempt, name: str) -> bool:
 
 def build(name: str, params: Parameters) -> nn.Module:
     """The torch module of a named architecture with these parameters, weights as torch initialises them, in eval
-    mode. Raises MissingDependency without torch."""
+    mode. Raises MissingDependency without torch, and PipelineError `architecture-takes-style` for a network whose
+    second input is a style."""
     family = family_of(name)
+    if family.module is None:
+        raise PipelineError(
+            "architecture-takes-style",
+            f"{name} takes a style as second input, and exists only as a graph",
+            subject="--architecture",
+            remedy="Build it with --bind or --style-input; for training choose another architecture.",
+        )
     try:
         import torch  # noqa: F401
     except ImportError:

@@ -52,7 +52,8 @@ class Family:
     builds the torch module of a variant. `contract` gives the image contract. `graph`, where there is one, gives
     the same network as an ONNX model with these tensors, for machines without torch. `factors`, where layers can
     be factored (pipeline.shrink.factor), gives for the name of a layer's weights the names of its vertical and its
-    horizontal weights, and the names of its bias before and after.
+    horizontal weights, and the names of its bias before and after. `style` names the second
+    input of the graph of a network that takes a style; such a family has no torch module.
     """
 
     variants: tuple[Variant, ...]
@@ -60,10 +61,11 @@ class Family:
     infer: Callable[[Shapes], Parameters]
     shapes: Callable[[Parameters], Shapes]
     choose: Callable[[Parameters, Shapes, Mapping[str, str]], Choice]
-    module: Callable[[str, Parameters], nn.Module]
+    module: Callable[[str, Parameters], nn.Module] | None
     contract: Callable[[Parameters], ImageContract]
     graph: Callable[[Parameters, Tensors], onnx.ModelProto] | None = None
     factors: Callable[[str], tuple[tuple[str, str], tuple[str, str]]] | None = None
+    style: str = ""
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def infer(shapes: Shapes) -> Parameters:
         params["channels"] = channels
     ranks = {
         conv: dimension(shapes, factors(f"{conv}{WHOLE}")[0][0], 0, 1)
-        for conv, *_ in _layers(params)
+        for conv, *_ in layers(params)
         if factors(f"{conv}{WHOLE}")[0][0] in shapes
     }
     return params | {"ranks": ranks} if ranks else params
@@ -122,7 +122,7 @@ def _dimension(shapes: Shapes, conv: str, axis: int, default: int) -> int:
     return dimension(shapes, f"{conv}{WHOLE}", axis, default)
 
 
-def _layers(params: Parameters) -> list[tuple[str, str, int, int, int]]:
+def layers(params: Parameters) -> list[tuple[str, str, int, int, int]]:
     """(convolution, its norm or "", inputs, outputs, kernel) in the order of the state dict."""
     a, b, c = params["widths"]
     d1, d2 = params.get("decoder", (b, a))
@@ -148,7 +148,7 @@ def _layers(params: Parameters) -> list[tuple[str, str, int, int, int]]:
 def shapes(params: Parameters) -> Shapes:
     """The tensors of a network with these parameters: 62 for 5 blocks."""
     result: Shapes = {}
-    for conv, norm, inputs, outputs, kernel in _layers(params):
+    for conv, norm, inputs, outputs, kernel in layers(params):
         rank = params.get("ranks", {}).get(conv)
         if rank is None:
             result[f"{conv}{WHOLE}"] = (outputs, inputs, kernel, kernel)
@@ -213,8 +213,8 @@ def module(name: str, params: Parameters) -> nn.Module:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.horizontal(self.vertical(self.reflection_pad(x)))
 
-    convs = {conv: (inputs, outputs, kernel) for conv, _, inputs, outputs, kernel in _layers(params)}
-    widths = {norm: outputs for _, norm, _, outputs, _ in _layers(params)}
+    convs = {conv: (inputs, outputs, kernel) for conv, _, inputs, outputs, kernel in layers(params)}
+    widths = {norm: outputs for _, norm, _, outputs, _ in layers(params)}
     ranks: dict[str, int] = params.get("ranks", {})
 
     def norm(name: str) -> nn.InstanceNorm2d:

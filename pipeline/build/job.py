@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.build import cache
 from pipeline.build import prove as proven
@@ -20,6 +20,9 @@ from pipeline.build.result import BuildResult
 from pipeline.support import identifiers as names
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import existing_file
+
+if TYPE_CHECKING:
+    from pipeline.network import Network
 from pipeline.support.untrusted import on_a_file
 
 
@@ -82,8 +85,11 @@ def convert(
     """Turn a trained network into a model file that the target imports without a warning.
 
     `options` and `chosen` are as for `build_unity`. The network keeps its own value ranges unless they are
-    declared; then they are baked in. An existing `output` is refused before any work without `force`, unless the
-    cache holds this very conversion and the bytes are the same. A finished conversion is taken from the cache.
+    declared; then they are baked in. With `style_input`, the network takes a picture and the vector of a style; a
+    second file, `NAME.predictor.onnx`, computes this vector, `NAME.styles.bytes` contains the vectors of the
+    examples, and the value ranges must be declared or known. Existing files are refused before any work without
+    `force`, unless the cache holds this very conversion and the bytes are the same. A finished conversion is taken
+    from the cache.
     """
     from pipeline import targets
     from pipeline.build import several_styles
@@ -98,38 +104,68 @@ def convert(
     several_styles.refuse(options)
     _check_inputs(options)
     earlier = _converted_before(path, options) if to.use_cache else None
-    refuse_output(written, path, to.force, None if earlier is None else earlier[0])
+    for member in (_MODEL, *(_OF_STYLES if options.style_input is not None else ())):
+        refuse_output(
+            _beside(written, member), path, to.force, None if earlier is None else earlier[0].get(member)
+        )
     if earlier is not None:
         step("cache", "result of the last conversion, because nothing relevant has changed since")
-        content, report = earlier
+        files, report = earlier
     else:
-        declared = options.input_range or options.output_range
-        network, lowered, _, report = proven.make(path, options, step, bake_contract=bool(declared))
-        content = lowered.serialised
+        files, report, network = _convert(path, options, step)
         if to.use_cache and ":" not in network.architecture:
-            cache.store(_cache_key(path, options, _CONVERT), {_MODEL: content}, report, network.companions)
+            cache.store(_cache_key(path, options, _CONVERT), files, report, network.companions)
     result = BuildResult(report, bundle=written, cached=earlier is not None)
     result.notes += [str(report["model"][FORM])] if FORM in report["model"] else []
-    if written.exists() and written.is_file() and written.read_bytes() == content:
-        result.notes.append("the file already exists and is identical")
-    elif not to.dry_run:
-        write_new(written, content, to.force)
+    for member, content in files.items():
+        place = _beside(written, member)
+        if member != _MODEL:
+            result.notes.append(f"{_OF_STYLES[member]}: {place}")
+        if place.is_file() and place.read_bytes() == content:
+            result.notes.append(f"{'the file' if member == _MODEL else place} already exists and is identical")
+        elif not to.dry_run:
+            write_new(place, content, to.force)
     return result
 
 
 _CONVERT = "convert/"
 """Stands for a bundle's name in the keys of the cache; no bundle can have this name."""
 _MODEL = "model"
+_OF_STYLES = {
+    "predictor.onnx": "the network that computes the vector of a style",
+    "styles.bytes": "the vectors of the examples, little-endian float32, one after the other",
+}
+"""The other files of a conversion with --style-input, by the ends of their names."""
 
 
-def _converted_before(path: Path, options: BuildOptions) -> tuple[bytes, dict[str, Any]] | None:
-    """The model file and the report of an identical earlier conversion; None if there is no trusted entry."""
-    members, report = cache.load(_cache_key(path, options, _CONVERT)) or ({}, {})
+def _beside(written: Path, member: str) -> Path:
+    """The path of a file of a conversion: `written`, or `net.predictor.onnx` beside `net.onnx`."""
+    return written if member == _MODEL else written.with_name(f"{written.name.removesuffix('.onnx')}.{member}")
+
+
+def _convert(path: Path, options: BuildOptions, step: Step) -> tuple[dict[str, bytes], dict[str, Any], Network]:
+    """The files of a conversion by their names in the cache, the report, and the source."""
+    from pipeline.build import live_styles
+
+    if options.style_input is None:
+        declared = options.input_range or options.output_range
+        network, lowered, _, report = proven.make(path, options, step, bake_contract=bool(declared))
+        return {_MODEL: lowered.serialised}, report, network
+    styled, live = live_styles.make(path, options, step)
+    vectors, predictor, _ = live.members()
+    others = {"predictor.onnx": predictor} if predictor else {}
+    return {_MODEL: styled.lowered.serialised, **others, "styles.bytes": vectors}, styled.report, styled.network
+
+
+def _converted_before(path: Path, options: BuildOptions) -> tuple[dict[str, bytes], dict[str, Any]] | None:
+    """The files and the report of an identical earlier conversion; None if there is no trusted entry."""
+    files, report = cache.load(_cache_key(path, options, _CONVERT)) or ({}, {})
     model = report.get("model")
-    content = members.get(_MODEL)
+    content = files.get(_MODEL)
     if content is None or not isinstance(model, dict) or not isinstance(model.get("digest"), str):
         return None
-    return (content, report) if cache.digest(content) == model["digest"] else None
+    is_trusted = cache.digest(content) == model["digest"] and set(files) <= {_MODEL, *_OF_STYLES}
+    return (files, report) if is_trusted else None
 
 
 def _check_inputs(options: BuildOptions) -> None:
@@ -185,7 +221,7 @@ def make_parts(
     `origin` is the report of the original bundle, if its model `path` is ported to another target.
     """
     from pipeline import targets
-    from pipeline.build import live_styles, looks, several_styles
+    from pipeline.build import live_styles, looks, packed_styles, several_styles
     from pipeline.build.rebuild import rebuild_arguments
     from pipeline.build.report_pictures import report_pictures
     from pipeline.build.steadiness import steadiness
@@ -201,7 +237,7 @@ def make_parts(
         styled, live = live_styles.make(path, options, step)
         network, lowered, proof, report = styled.network, styled.lowered, styled.proof, styled.report
     elif len(styles) > 1:
-        several_styles.check(options)
+        several_styles.check(options, targets.get(options.target))
         styled = several_styles.make(path, options, styles, step)
         network, lowered, proof, report = styled.network, styled.lowered, styled.proof, styled.report
     else:
@@ -213,7 +249,10 @@ def make_parts(
         report["source"], report["contract"] = origin["source"], origin.get("contract")
     golden_picture, packed = proof.golden_output, None
     if options.weights != FLOAT:
-        packing = pack_lowered(path, lowered, options, proof.golden_input, step)
+        if styled is None:
+            packing = pack_lowered(path, lowered, options, proof.golden_input, step)
+        else:
+            packing, styled, live = packed_styles.pack(path, styled, live, options, step)
         golden_picture, packed, report["packed"] = packing.golden_output, packing, packing.facts
         report["model"]["digest"] = packing.facts["model_digest"]
     report["rebuild"] = rebuild_arguments(options) if origin is None else origin.get("rebuild", [])

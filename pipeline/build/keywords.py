@@ -31,6 +31,7 @@ class ConvertKeywords(ReadKeywords, total=False):
 
     target: str
     size: Size | str
+    style_input: str | None
     tolerance: float
     picture: str | Path | None
     guides: str | Path | None
@@ -48,7 +49,6 @@ class BuildKeywords(ConvertKeywords, total=False):
     """Options of `pipeline build-unity`."""
 
     name: str | None
-    style_input: str | None
     strength: float
     keep_colors: float
     weights: str

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
     from pipeline.build.options import BuildOptions, Step
     from pipeline.network import Network, StyleInput
+    from pipeline.sources import ReadOptions
     from pipeline.targets import Target
 
 _PICTURE = "examples/picture.jpg"
@@ -66,7 +67,12 @@ def make(path: Path, options: BuildOptions, step: Step) -> tuple[several_styles.
     _check(options, target)
     examples = _examples(path, name, options)
     single = dataclasses.replace(options, bind=examples[0].binding)
-    network, lowered, _, report = proven.make(path, single, step, bake_contract=True, refits=False)
+    try:
+        network, lowered, _, report = proven.make(path, single, step, bake_contract=True, refits=False)
+    except ProofFailed as failure:
+        if failure.code == "target-refuses":
+            failure.remedy = "Bind the styles when you build, --bind once for each, or build for another --target."
+        raise
     style = network.style
     assert style is not None
     others = [_value(path, style, example, options) for example in examples]
@@ -117,7 +123,7 @@ def _check(options: BuildOptions, target: Target) -> None:
             subject="--style-input",
             remedy="Bind them instead, --bind once for each style, or build for an inference package (--target).",
         )
-    several_styles.check(options)
+    several_styles.check(options, target)
     if options.mask is not None:
         raise PipelineError(
             "conflicting-options",
@@ -127,7 +133,30 @@ def _check(options: BuildOptions, target: Target) -> None:
         )
 
 
-def _read_options(options: BuildOptions) -> Any:
+def _with_all_inputs(path: Path, options: ReadOptions) -> tuple[onnx.ModelProto, str | None, str | None]:
+    """The model of a source with its style input still open, and the range and channel order of its pictures.
+
+    Raises PipelineError `conflicting-options` for a source without a graph of two inputs.
+    """
+    from pipeline import sources
+    from pipeline.sources import onnx_file
+
+    file_format = sources.identify(path)
+    if file_format.name == "onnx":
+        return onnx_file.read_onnx(path, file_format)[0], options.input_range, options.channel_order
+    if file_format.name in sources.STATE_DICTS:
+        network = sources.read(path, dataclasses.replace(options, bind=(), style_input=None, describe=True))
+        if network.model is not None and network.contract is not None:
+            return network.model, network.contract.input.value_range, network.contract.input.order
+    raise PipelineError(
+        "conflicting-options",
+        f"--style-input needs a network with a second input, but this is {file_format.description} without one",
+        subject=str(path),
+        remedy="Export the network to ONNX with both inputs, and give that file.",
+    )
+
+
+def _read_options(options: BuildOptions) -> ReadOptions:
     from pipeline import sources
 
     return sources.ReadOptions(
@@ -135,26 +164,20 @@ def _read_options(options: BuildOptions) -> Any:
         output_range=options.output_range,
         channel_order=options.channel_order,
         take=options.take,
+        architecture=options.architecture,
+        prefix=options.prefix,
     )
 
 
 def _examples(path: Path, name: str, options: BuildOptions) -> list[_Example]:
     """The styles included in the bundle, each with its bindings for the source."""
-    from pipeline.sources import onnx_file, style_split, triage
+    from pipeline.sources import style_split
     from pipeline.support.resources import resource
 
-    file_format = triage.identify(path)
     others = tuple(binding for binding in options.bind if binding.partition("=")[0] != name)
     mine = tuple(binding for binding in options.bind if binding.partition("=")[0] == name)
-    if file_format.name != "onnx":
-        raise PipelineError(
-            "conflicting-options",
-            f"--style-input is for an input of an .onnx file, and this is {file_format.description}",
-            subject=str(path),
-            remedy="Export the network to ONNX with both inputs, and give that file.",
-        )
-    model, _, _ = onnx_file.read_onnx(path, file_format)
-    ports.bind(model, others, options.input_range, path, options.channel_order)
+    model, value_range, order = _with_all_inputs(path, _read_options(options))
+    ports.bind(model, others, value_range, path, order)
     value = style_split.style_value(model, name, path)
     kind = style_split.kind_of(value)
     if not mine and kind == "picture":
@@ -225,12 +248,12 @@ class _Predicted:
 
 
 def _value(path: Path, style: StyleInput, example: _Example, options: BuildOptions) -> _Value:
-    from pipeline.sources import onnx_file, style_split, triage
+    from pipeline.sources import style_split
 
-    model, _, _ = onnx_file.read_onnx(path, triage.identify(path))
-    value = next(item for item in ports.required_inputs(model) if item.name == style.name)
-    text = next(item for item in example.binding if item.partition("=")[0] == style.name).partition("=")[2]
-    exact = ports.value_of(value, text, options.input_range, options.channel_order)
+    model, value_range, order = _with_all_inputs(path, _read_options(options))
+    value = next(given for given in ports.required_inputs(model) if given.name == style.name)
+    text = next(given for given in example.binding if given.partition("=")[0] == style.name).partition("=")[2]
+    exact = ports.value_of(value, text, value_range, order)
     vector = style_split.run_predictor(style.predictor, style.name, exact).reshape(-1)
     if style.kind == "picture":
         return _Value(ports.picture_pixels(value, Path(text)).astype(np.float32), vector)

@@ -121,7 +121,6 @@ class BuildOptions:
         None,
         "The input of an .onnx file that holds the style, to be given while the game runs; --bind gives examples.",
         "NAME",
-        commands=("build-unity",),
     )
     mask: str | None = option(
         None,
@@ -238,7 +237,11 @@ class BuildOptions:
         from pipeline.sources import ReadOptions
 
         chosen = {option.name: getattr(self, option.name) for option in source_options()}
-        return ReadOptions(**chosen, style_input=self.style_input)
+        if self.style_input is None:
+            return ReadOptions(**chosen)
+        from pipeline.build.float_source import float_model
+
+        return ReadOptions(**chosen, style_input=self.style_input, before_split=float_model)
 
     @classmethod
     def of(cls, **values: Any) -> BuildOptions:

@@ -101,6 +101,7 @@ class Parts:
 
 
 def _predictor(parts: Parts) -> PredictorSpec | None:
+    from pipeline.compress.packed import is_packed
     from pipeline.unity.bundle import PredictorSpec
 
     predictor = parts.report.get("live_style", {}).get("predictor")
@@ -118,6 +119,7 @@ def _predictor(parts: Parts) -> PredictorSpec | None:
         weights=int(predictor["weights"]),
         giga_macs=float(predictor["giga_macs"]),
         pngs=parts.style_pictures,
+        is_packed=is_packed(parts.predictor),
     )
 
 

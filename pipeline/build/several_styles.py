@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.build.lowering import Lowered
     from pipeline.build.options import BuildOptions, Step
     from pipeline.network import Network
+    from pipeline.targets import Target
     from pipeline.targets.family import StyledPicture
     from pipeline.verify.proof import Picture2Picture, Proof
 
@@ -118,8 +119,8 @@ def mixed(run: StyledPicture, weights: Sequence[float]) -> Picture2Picture:
     return lambda picture: run(picture, weights)
 
 
-def check(options: BuildOptions) -> None:
-    """Raise PipelineError `conflicting-options` for what several styles, or styles of the game, exclude."""
+def check(options: BuildOptions, target: Target) -> None:
+    """Raise PipelineError `conflicting-options` if the target cannot pack a network of several styles."""
     from pipeline.compress.kinds import FLOAT
 
     if options.input_channels is not None:
@@ -129,12 +130,13 @@ def check(options: BuildOptions) -> None:
             subject="--input-channels",
             remedy="Bind one style with --bind and omit --style-input, or omit --input-channels.",
         )
-    if options.weights != FLOAT:
+    if options.weights != FLOAT and not target.family.packs_styles:
         raise PipelineError(
             "conflicting-options",
-            "--weights works only for a bundle of one style, which is bound when it is built",
+            f"{target.name} stores the weights of several styles as differences that are mixed at run time, and "
+            "cannot pack these",
             subject="--weights",
-            remedy="Omit --weights, or bind one style with --bind and omit --style-input.",
+            remedy="Omit --weights, or build each style with one --bind and a --name of its own.",
         )
 
 
@@ -185,11 +187,11 @@ def _validated(
 
 
 def truth(network: Network, lowered: Lowered) -> Picture2Picture:
-    """The source as a function from RGB 0..1 to RGB 0..1."""
-    from pipeline import sources
+    """The source, in float32 even if it is quantised, as a function from RGB 0..1 to RGB 0..1."""
+    from pipeline.build.float_source import float_reference
     from pipeline.verify.proof import around
 
-    reference = sources.reference(network)
+    reference = float_reference(network)
     return around(reference, proven.contract_of(network, reference, lowered))
 
 

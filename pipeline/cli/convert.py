@@ -31,6 +31,9 @@ def command(
     keeps its value ranges, unless --input-range and --output-range are given: then its input and output are RGB
     0..1.
 
+    With --style-input there are two networks: NAME.onnx takes a picture and the vector of a style, and
+    NAME.predictor.onnx computes this vector once per style.
+
     A file for Barracuda has the form that Barracuda's importer reads, which is not always valid ONNX: ONNX
     Runtime and other tools may refuse it or compute something else. To check such a file, use
     `pipeline compare`.
@@ -40,6 +43,7 @@ def command(
       pipeline convert mosaic.pth -o mosaic.onnx
       pipeline convert quantised.onnx --target barracuda-1.0
       pipeline convert net.onnx --explain --check --skip activations
+      pipeline convert adain.onnx --style-input style --input-range 0..1 --output-range 0..1
       pipeline compare mosaic.pth mosaic.onnx --target barracuda-3.0
     """
     from pipeline.build.job import convert

@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 class Packing:
     """How weights are to be stored: the kind, what `auto` keeps, pictures, what the network takes and gives.
 
-    `given` are integers that the source came with; `subject` is its name.
+    `given` are integers that the source came with; `subject` is its name. `style` is the value of the model's
+    second input while its rounding is calibrated and measured; `is_predictor` says that the output is the vector
+    of a style and not a picture.
     """
 
     options: CompressOptions
     contract: ImageContract | None
     given: Sequence[QuantizedTensor] = ()
     subject: str = ""
+    style: Sequence[float] = ()
+    is_predictor: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,11 @@ class PackedModel:
     """A bundle's model in fewer bytes, what its network makes of the golden input, and the facts for the report.
 
     `imported`: Unity imports the file, as it does the float model; else it is unpacked when the game runs.
+    `loaded` is the file that the target then loads: the imported one, or the unpacked model.
     """
 
     packed: bytes
+    loaded: bytes
     golden_output: np.ndarray
     facts: dict[str, Any]
     imported: bool = False
@@ -54,42 +60,69 @@ def check_target(weights: str, target: Target) -> None:
 
 
 def pack_lowered(
-    path: Path, lowered: Lowered, options: BuildOptions, golden_input: np.ndarray, step: Callable[[str, str], None]
+    path: Path,
+    lowered: Lowered,
+    options: BuildOptions,
+    golden_input: np.ndarray,
+    step: Callable[[str, str], None],
+    style: Sequence[float] | None = None,
 ) -> PackedModel:
-    """Pack a lowered model, whose pictures are RGB 0..1 on both sides."""
-    import onnx
+    """Pack a lowered model, whose pictures are RGB 0..1 on both sides.
 
-    from pipeline.compress.job import CompressOptions, compress
+    `style` is the value of its second input for which the rounding is calibrated, measured, and the golden output
+    computed: a weight for each style, or the vector of one.
+    """
+    from pipeline.compress.job import CompressOptions
     from pipeline.contract import ImageContract, ImageSide
     from pipeline.verify.proof import as_target_computes
 
     chosen = CompressOptions(options.weights, options.min_psnr, options.calibrate, options.picture, table=True)
     contract = ImageContract(ImageSide("0..1", lowered.input_channels), ImageSide("0..1", lowered.output_channels))
-    packing = Packing(chosen, contract, lowered.source_integers, path.name)
-    own = lowered.target.family.pack(lowered.serialised, lowered.target, packing)
+    packing = Packing(chosen, contract, lowered.source_integers, path.name, style or ())
+    packed, loaded, facts, imported = _pack(lowered.serialised, lowered.target, packing)
+    facts["source_bytes"] = path.stat().st_size
+    _told(facts, step)
+    golden_output = as_target_computes(loaded, lowered.target, style)(golden_input)
+    return PackedModel(packed, loaded, golden_output, facts, imported)
+
+
+def pack_predictor(
+    data: bytes, target: Target, options: BuildOptions, subject: str, step: Callable[[str, str], None]
+) -> tuple[bytes, bytes, dict[str, Any]]:
+    """Pack a model that computes the vector of a style from a picture: the packed file, the file that the target
+    loads (as in `PackedModel`), and the facts, whose PSNR is relative to the range of the vector's values."""
+    from pipeline.compress.job import CompressOptions
+
+    packing = Packing(CompressOptions(options.weights, options.min_psnr), None, (), subject, is_predictor=True)
+    packed, loaded, facts, _ = _pack(data, target, packing)
+    _told(facts, step, "predictor: ")
+    return packed, loaded, facts
+
+
+def _pack(data: bytes, target: Target, packing: Packing) -> tuple[bytes, bytes, dict[str, Any], bool]:
+    """The packed file, the file that the target loads, the facts, and whether Unity imports the packed file."""
+    from pipeline.compress.job import compress
+
+    own = target.family.pack(data, target, packing)
     if own is not None:
         packed, facts = own
-        facts |= {"source_bytes": path.stat().st_size, "model_digest": hashlib.sha256(packed).hexdigest()}
-        _told(facts, step)
-        run = lowered.target.family.runner(packed, lowered.target)
-        return PackedModel(packed, run(golden_input), facts, imported=True)
+        return packed, packed, facts | {"model_digest": hashlib.sha256(packed).hexdigest()}, True
     done = compress(
-        lowered.serialised, chosen, contract=contract, given=lowered.source_integers, subject=path.name
+        data,
+        packing.options,
+        contract=packing.contract,
+        given=packing.given,
+        subject=packing.subject,
+        style=packing.style,
+        is_predictor=packing.is_predictor,
     )
-    model = onnx.load_from_string(done.model)
-    facts = {
-        **done.facts,
-        "source_bytes": path.stat().st_size,
-        "float_bytes": len(lowered.serialised),
-        "model_digest": hashlib.sha256(done.model).hexdigest(),
-    }
-    _told(facts, step)
-    return PackedModel(done.packed, as_target_computes(model, lowered.target)(golden_input), facts)
+    digest = hashlib.sha256(done.model).hexdigest()
+    return done.packed, done.model, {**done.facts, "float_bytes": len(data), "model_digest": digest}, False
 
 
-def _told(facts: dict[str, Any], step: Callable[[str, str], None]) -> None:
+def _told(facts: dict[str, Any], step: Callable[[str, str], None], which: str = "") -> None:
     quality = "not measured" if not facts["measured"] else quality_text(facts["psnr"])
-    step("pack", f"{facts['float_bytes']:,} bytes became {facts['bytes']:,}; {quality}")
+    step("pack", f"{which}{facts['float_bytes']:,} bytes became {facts['bytes']:,}; {quality}")
 
 
 def quality_text(psnr: float | None) -> str:

@@ -60,12 +60,15 @@ def compress(
     contract: ImageContract | None = None,
     given: Iterable[QuantizedTensor] = (),
     subject: str = "",
+    style: Sequence[float] = (),
+    is_predictor: bool = False,
     progress: Callable[[str], None] = _quiet,
 ) -> Compressed:
     """Pack an ONNX model (its bytes). Weights that are in `given` keep those integers and scales in every kind.
 
     `contract` says what the pictures are that the network takes and gives; None is RGB 0..1 in, and out whichever
-    range the output fits into. Raises PipelineError where the model cannot be run and the kind needs that.
+    range the output fits into. `style` and `is_predictor` are as in `running.Running`. Raises PipelineError where
+    the model cannot be run and the kind needs that.
     """
     import onnx
 
@@ -82,17 +85,19 @@ def compress(
     if options.weights == "half":
         sites, vectors, moments, running = find_sites(proto), find_vectors(proto), {}, None
         try:
-            running = _running(proto, contract, options)
+            running = _running(proto, contract, options, style, is_predictor)
         except PipelineError:
             progress("this model is not an image network that runs here, so its quality is not measured")
     else:
         from pipeline.compress.calibrate import moments as measure
 
-        running = _running(proto, contract, options)
+        running = _running(proto, contract, options, style, is_predictor)
         sites, vectors = find_sites(running.model), find_vectors(running.model)
         progress("calibrated rounding")
         moments = measure(running.model, sites, running.weights, running.calibration)
     weights = collect(model, holes, sites, vectors, moments, list(given), was)
+    if running is not None:
+        weights = [weight for weight in weights if weight.name not in running.of_style]
     if options.weights == "auto":
         assert running is not None
         fillings = by_effect(running, weights, options.min_psnr, progress)
@@ -123,10 +128,16 @@ def compress(
     return Compressed(packed, rounded, facts)
 
 
-def _running(proto: Any, contract: ImageContract | None, options: CompressOptions) -> Any:
+def _running(
+    proto: Any,
+    contract: ImageContract | None,
+    options: CompressOptions,
+    style: Sequence[float],
+    is_predictor: bool,
+) -> Any:
     from pipeline.compress.running import Running
 
-    return Running(proto, contract, options.calibrate, options.picture)
+    return Running(proto, contract, options.calibrate, options.picture, style, is_predictor)
 
 
 def stored(weights: Sequence[Weight], kind: str) -> list[Filling]:

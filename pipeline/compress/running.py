@@ -59,8 +59,11 @@ class Running:
     """An image-to-image model that ONNX Runtime runs, and the pictures that belong to it.
 
     `calibration` are inputs to round with, `measured` inputs to compare with: name -> input, both as the network
-    takes them. `contract` None stands for RGB 0..1 in, and out whichever range the output fits into.
-    Raises PipelineError `not-image-to-image`, `graph-does-not-run`.
+    takes them. `contract` None stands for RGB 0..1 in, and out whichever range the output fits into. `style` is
+    the value of a second input; `of_style` are the constants that only this input is combined with, which cannot
+    be calibrated with one style. `is_predictor`: the output is the vector of a style, of shape (1, K, 1, 1), and
+    the PSNR is relative to the range of its values. Raises PipelineError `not-image-to-image`,
+    `graph-does-not-run`.
     """
 
     def __init__(
@@ -69,15 +72,18 @@ class Running:
         contract: ImageContract | None,
         calibrate: Sequence[Path] = (),
         picture: Path | None = None,
+        style: Sequence[float] = (),
+        is_predictor: bool = False,
     ) -> None:
         from pipeline.graph import valid
 
-        self._contract = contract
+        self._contract, self._is_predictor = contract, is_predictor
         self.model = _copy(valid(model))
+        self.of_style = _bind_style(self.model, style) if style else frozenset()
         self._image = image_input(self.model)
         self._last, self._channels, declared = _picture_axes(self.model, self._image)
         sizes = [declared] if declared is not None else []
-        self._size, self._open = self._runs_at([*SIZES, *sizes])
+        self._size, self._open = self._runs_at([*sizes, *SIZES] if is_predictor else [*SIZES, *sizes])
         self.weights = _initializers(self.model)
         self.calibration = [self._input(p) for p in pictures(calibrate, *self._size.hw, self._channels)]
         wide = WIDE if self._open and self._size == SIZES[0] else self._size
@@ -118,8 +124,12 @@ class Running:
             return np.clip(from_network(value.astype(np.float64), self._contract.output), 0, 1)
         if not hasattr(self, "_range"):
             low, high = float(output.min()), float(output.max())
-            self._range = (0, 255) if high > 4 else (-1, 1) if low < -0.05 else (0, 1)
+            self._range = (0.0, 255.0) if high > 4 else (-1.0, 1.0) if low < -0.05 else (0.0, 1.0)
+            if self._is_predictor:
+                self._range = (low, max(high, low + 1e-6))
         begin, end = self._range
+        if self._is_predictor:
+            return (output.astype(np.float64) - begin) / (end - begin)
         return np.clip((output.astype(np.float64) - begin) / (end - begin), 0, 1)
 
     def _session(self, weights: Mapping[str, np.ndarray]):  # type: ignore[no-untyped-def]
@@ -179,6 +189,30 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
     copied = type(model)()
     copied.CopyFrom(model)
     return copied
+
+
+def _bind_style(model: onnx.ModelProto, style: Sequence[float]) -> frozenset[str]:
+    """Make the second input of a model a constant, in place; the constants that only it is combined with."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name for tensor in model.graph.initializer}
+    value = [value for value in model.graph.input if value.name not in constants][1]
+    dims = [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
+    values = np.asarray(style, np.float32).reshape([1, -1, *dims[2:]])
+    name = value.name
+    inputs = [
+        type(other).FromString(other.SerializeToString()) for other in model.graph.input if other.name != name
+    ]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    dependent, found = {name}, set()
+    for node in model.graph.node:
+        read = {tensor for tensor in node.input if tensor}
+        if read & dependent and read <= dependent | constants:
+            found |= read & constants
+            dependent |= set(node.output)
+    model.graph.initializer.append(numpy_helper.from_array(values, name))
+    return frozenset(found)
 
 
 def _initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:

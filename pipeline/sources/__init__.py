@@ -20,6 +20,11 @@ from pipeline.sources.triage import EXTENSIONS, FORMATS, FileFormat, identify
 from pipeline.support.errors import MissingDependency, PipelineError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import onnx
+
+    from pipeline.graph.integers import QuantizedTensor
     from pipeline.sources.running import Reference
     from pipeline.sources.tensors import StateDict
 
@@ -41,7 +46,8 @@ class ReadOptions:
     that stays open for the game (style_split.py); `bind` then has an example value for it. With `describe`, a
     state dict is described even where torch is not installed: its network has no module then. With
     `where_unknown`, ranges and channel order apply only where the file does not contain its own
-    (shared_options.py).
+    (shared_options.py). `before_split` undoes the quantisation of a model that is split for
+    `style_input`, and returns its integer weights too: a cut through integers would round the vectors.
     """
 
     architecture: str | None = None
@@ -57,6 +63,7 @@ class ReadOptions:
     prefix: str | None = None
     describe: bool = False
     where_unknown: bool = False
+    before_split: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, tuple[QuantizedTensor, ...]]] | None = None
 
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
@@ -70,8 +77,13 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
     reader = {"onnx": _read_onnx, "torchscript": _read_torchscript, "torch-export": _read_exported}.get(
         file_format.name, _read_state_dict
     )
-    of_onnx = (options.take, options.mask, options.style_input)
-    if file_format.name != "onnx" and (options.bind or any(value is not None for value in of_onnx)):
+    chooses_style = bool(options.bind) or options.style_input is not None
+    may_have_style = file_format.name == "onnx" or (
+        file_format.name in STATE_DICTS and ":" not in (options.architecture or "")
+    )
+    if (file_format.name != "onnx" and (options.take is not None or options.mask is not None)) or (
+        chooses_style and not may_have_style
+    ):
         raise PipelineError(
             "conflicting-options",
             "--take, --bind, --style-input and --mask apply to .onnx files, but this is "
@@ -270,17 +282,37 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
     named = declared if by_file else options.architecture
     state, recognised = subnetworks.find_known(state, lambda part: recognise(part, named))
     notes = [*state.notes, *recognised.notes]
-    module, model = None, None
-    try:
-        module = load(build(recognised.name, recognised.params), recognised.tensors, str(path))
-    except MissingDependency:
-        drawn = family_of(recognised.name).graph
-        if drawn is not None:
-            model = drawn(recognised.params, recognised.tensors)
-        elif options.describe:
-            notes.append("torch is not installed, so the cost is not shown")
-        else:
-            raise
+    module, model, style = None, None, None
+    family = family_of(recognised.name)
+    if family.style and family.graph is not None:
+        model = family.graph(recognised.params, recognised.tensors)
+        side = recognised.contract.input
+        declared_side = replace(
+            options,
+            input_range=options.input_range or side.value_range,
+            channel_order=options.channel_order or side.order,
+        )
+        from pipeline.sources.style_split import bound_or_split
+
+        model, style, more = bound_or_split(model, path, declared_side)
+        notes += more
+    elif options.bind or options.style_input is not None:
+        raise PipelineError(
+            "conflicting-options",
+            f"--bind and --style-input name a second input, but {recognised.name} has only that of the picture",
+            subject=str(path),
+            remedy="Omit them.",
+        )
+    else:
+        try:
+            module = load(build(recognised.name, recognised.params), recognised.tensors, str(path))
+        except MissingDependency:
+            if family.graph is not None:
+                model = family.graph(recognised.params, recognised.tensors)
+            elif options.describe:
+                notes.append("torch is not installed, so the cost is not shown")
+            else:
+                raise
     if state.attributes.get("training") is True:
         notes.append("saved in training mode; run in eval mode")
     return Network(
@@ -294,6 +326,7 @@ def _read_state_dict(path: Path, file_format: FileFormat, options: ReadOptions) 
         weights=recognised.weights,
         module=module,
         model=model,
+        style=style,
         details=recognised.params,
         integers=tuple(state.integers),
         notes=tuple(notes),
@@ -415,9 +448,12 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         notes.append(masks.as_mask(model, options.mask, options.output_range, path))
         options = replace(options, output_range="0..1")
     style = None
+    integers: tuple[QuantizedTensor, ...] = ()
     if live_input is not None:
         from pipeline.sources.style_split import separate_style
 
+        if options.before_split is not None:
+            model, integers = options.before_split(model)
         model, style = separate_style(model, live_input, options, path)
         notes.append(f"the input {live_input} is left to the game: {style.vector.size:,} numbers for each style")
     known = stored_contract.stored_contract(model, path)
@@ -458,5 +494,6 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         graph=about,
         details={key: about[key] for key in ("opset", "ir_version", "producer")},
         companions=tuple(companions),
+        integers=integers,
         notes=tuple(notes),
     )

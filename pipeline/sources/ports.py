@@ -268,14 +268,16 @@ def picture_pixels(value: onnx.ValueInfoProto, file: Path) -> np.ndarray:
 def as_input(
     value: onnx.ValueInfoProto, pixels: np.ndarray, value_range: str | None, order: str | None
 ) -> np.ndarray:
-    """Convert (1, C, H, W) RGB in 0..1 to the range, channel order and layout of an input; float32."""
+    """Convert (1, C, H, W) RGB in 0..1 to the range, channel order and layout of an input; of its element type."""
+    import onnx
+
     from pipeline.contract import ImageSide
     from pipeline.sources.onnx_file import layout_of
 
     layout, channels = layout_of(value)
     side = ImageSide(value_range or "0..1", channels or 3)
     scale, shift = (np.reshape(values, (1, -1, 1, 1)) for values in side.affine())
-    array = (pixels * scale + shift).astype(np.float32)
+    array = (pixels * scale + shift).astype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
     if order == "bgr" and array.shape[1] == 3:
         array = array[:, ::-1]
     return np.ascontiguousarray(array.transpose(0, 2, 3, 1) if layout == "nhwc" else array)

@@ -29,7 +29,7 @@ VECTOR = "style_vector"
 """Name of the predictor's output and of the transfer network's second input, of shape (1, K, 1, 1)."""
 PREDICTOR_INPUT = "style_given"
 """Name of the predictor's input: a picture (1, 3, H, W), RGB in 0..1, or a vector (1, N, 1, 1)."""
-MOST_VALUES = 65_536
+MOST_VALUES = 262_144
 """Most numbers per style: a game stores them for each style, and uploads them when the style or blend changes."""
 _SLICE_INPUTS = 10
 """First opset in which Slice takes its bounds as inputs."""
@@ -81,6 +81,24 @@ def separate_style(
     return parts.transfer, StyleInput(name, kind, parts.predictor, example, vector)
 
 
+def bound_or_split(
+    model: onnx.ModelProto, path: Path, options: ReadOptions
+) -> tuple[onnx.ModelProto, StyleInput | None, list[str]]:
+    """A graph of a picture and a style with the style bound, or cut in two for `options.style_input`; and notes.
+
+    Raises what `ports.bind` and `separate_style` raise.
+    """
+    name = options.style_input
+    bind = tuple(binding for binding in options.bind if name is None or binding.partition("=")[0] != name)
+    ports.bind(model, bind, options.input_range, path, options.channel_order)
+    notes = ["the input {} is bound to {}".format(*binding.partition("=")[::2]) for binding in bind]
+    if name is None:
+        return model, None, notes
+    model, style = separate_style(model, name, options, path)
+    notes.append(f"the input {name} is left to the game: {style.vector.size:,} numbers for each style")
+    return model, style, notes
+
+
 def kind_of(value: onnx.ValueInfoProto) -> Literal["picture", "vector", "number"]:
     """The kind of a style input: a whole number, a picture, or a vector."""
     import onnx
@@ -93,8 +111,12 @@ def kind_of(value: onnx.ValueInfoProto) -> Literal["picture", "vector", "number"
 
 def run_predictor(predictor: onnx.ModelProto, name: str, value: np.ndarray) -> np.ndarray:
     """The style vector (1, K, 1, 1), float32, for a value of the source's style input."""
+    from onnx import helper
+
     from pipeline.graph.runtime import session
 
+    (declared,) = [given for given in ports.required_inputs(predictor) if given.name == name]
+    value = value.astype(helper.tensor_dtype_to_np_dtype(declared.type.tensor_type.elem_type))
     return np.asarray(session(predictor, "the style predictor").run([VECTOR], {name: value})[0], np.float32)
 
 

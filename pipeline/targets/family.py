@@ -52,6 +52,8 @@ class Family(ABC):
     """The name in sentences: `Barracuda`."""
     has_kernels: ClassVar[bool] = False
     """Whether its kernels also run outside of Unity, on this machine's GPU (`time_on_gpu`)."""
+    packs_styles: ClassVar[bool] = True
+    """Whether `--weights` also works for a network of several styles."""
     sources: ClassVar[str] = ""
     """What the citations in its data files mean, in a sentence for docs/findings.md."""
     engine: ClassVar[str]

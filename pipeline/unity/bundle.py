@@ -43,7 +43,8 @@ BENCHMARK_SCENE = f"{ROOT}/Benchmark/StyleTransferBenchmark.unity"
 
 @dataclass(frozen=True)
 class PredictorSpec:
-    """The network that makes the numbers of a style of a picture or a vector; its file is imported by Unity.
+    """The network that computes the vector of a style from a picture or a vector; `is_packed`: it is unpacked when
+    the game runs, otherwise its file is imported by Unity.
 
     A picture is `width` x `height` pixels; a vector 1x1 of `input_channels`. `values` numbers come out. `pngs` are
     the styles of the bundle, where they are pictures.
@@ -60,6 +61,7 @@ class PredictorSpec:
     weights: int
     giga_macs: float
     pngs: tuple[bytes, ...] = ()
+    is_packed: bool = False
 
 
 @dataclass(frozen=True)
@@ -304,7 +306,9 @@ def _style_files(spec: BundleSpec, folder: str) -> tuple[dict[str, bytes], dict[
     if predictor is None:
         return files, links
     name, family = f"{spec.name}Predictor", spec.target.family
-    model_files = family.model_files(name, predictor.onnx, spec.target)
+    packed_file = {f"{name}.bytes": predictor.onnx}
+    model_files = packed_file if predictor.is_packed else family.model_files(name, predictor.onnx, spec.target)
+    network = guid(f"{folder}/{next(iter(model_files))}")
     files |= {f"{folder}/{file}": data for file, data in model_files.items()}
     shared_files = family.shared_files(predictor.onnx, spec.target)
     files |= {f"{SHARED}/{file}": data for file, data in shared_files.items()}
@@ -339,8 +343,8 @@ def _style_files(spec: BundleSpec, folder: str) -> tuple[dict[str, bytes], dict[
         name=name,
         file_bytes=len(predictor.onnx),
         script=reference(ids.MONO_SCRIPT, guid(MODEL_SCRIPT), ids.IMPORTED),
-        model=family.model_reference(guid(f"{folder}/{next(iter(model_files))}"), spec.target),
-        packed=ids.NOTHING,
+        model=ids.NOTHING if predictor.is_packed else family.model_reference(network, spec.target),
+        packed=reference(ids.TEXT, network, ids.IMPORTED) if predictor.is_packed else ids.NOTHING,
         golden_input=ids.NOTHING,
         golden_output=ids.NOTHING,
         style_goldens=[],

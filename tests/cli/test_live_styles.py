@@ -8,15 +8,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from pipeline import targets
 from pipeline.build import live_styles
+from pipeline.compress.packed import is_packed, unpack
 from pipeline.sources import style_split
+from tests.architectures.test_styled import conditional
 from tests.cli.test_ports import W1, W2, by_number, by_picture, by_vector, given, model
+from tests.networks import style_checkpoint
 
 RANGES = ("--input-range", "0..1", "--output-range", "0..1", "--size", "64x48")
+INFERENCE = ("--target", "inference-2")
 RNG = np.random.default_rng(11)
 
 
@@ -168,7 +173,12 @@ def test_vectors_and_numbers_are_styles_too_and_the_cache_keeps_them(pipeline, t
     ("make", "words", "code", "told"),
     [
         (by_picture, ("--style-input", "stile"), 2, "[no-style-input]"),
-        (by_picture, ("--style-input", "style", "--weights", "int8"), 2, "[conflicting-options]"),
+        (
+            by_picture,
+            ("--style-input", "style", "--weights", "int5", "--target", "inference-2"),
+            2,
+            "[bad-weights]",
+        ),
         (by_picture, ("--style-input", "picture"), 2, "error ["),
         (by_vector, ("--style-input", "style"), 2, "[style-example-missing]"),
         (by_number, ("--style-input", "style", *("--bind", "style=1") * 40), 2, "[bad-binding]"),
@@ -178,6 +188,108 @@ def test_what_cannot_be_given_in_the_game_is_told(pipeline, tmp_path: Path, make
     done = pipeline("build-unity", make(tmp_path / "net.onnx"), *words, *RANGES, "-o", "out")
     assert done.code == code and told in done.err and "Traceback" not in done.err, done.err
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(("target", "suffix"), [("inference-2", ".sentis"), ("barracuda-3.0", ".bytes")])
+def test_packed_networks_compute_the_vectors_and_golden_pictures_of_the_bundle(
+    pipeline, tmp_path: Path, wave: Path, target: str, suffix: str
+) -> None:
+    source = by_picture(tmp_path / "net.onnx")
+    words = ("--style-input", "style", "--bind", f"style={wave}", *RANGES, "--target", target, "--weights", "int8")
+    done = pipeline("build-unity", source, *words, "-o", "out", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert report["live_style"]["predictor"]["packed"]["weights"] == "int8"
+    assert 30 < report["packed"]["styles"][0] < 90
+    folder = Path("out/StyleTransfer/Models/Net")
+    files = {name: (folder / f"{name}{suffix}").read_bytes() for name in ("Net", "NetPredictor")}
+    assert not list(folder.glob("*.onnx"))
+    loaded = {name: unpack(data).model if is_packed(data) else data for name, data in files.items()}
+    chosen = targets.get(target)
+    shown, picture, golden = (
+        np.asarray(Image.open(folder / f"{name}.png"), np.float32).transpose(2, 0, 1)[None] / 255
+        for name in ("style_0", "golden_input", "golden_output_0")
+    )
+    vector = chosen.family.runner(loaded["NetPredictor"], chosen)(shown).ravel()
+    np.testing.assert_allclose(np.frombuffer((folder / "NetStyles.bytes").read_bytes(), "<f4"), vector, atol=1e-6)
+    exact = given(source, shown, picture)
+    made = chosen.family.style_runner(loaded["Net"], chosen)(picture, vector)
+    assert np.abs(made - golden).max() <= 0.51 / 255 and 1e-5 < np.abs(made - exact).max() < 0.05
+    asset = (folder / "NetPredictor.asset").read_text()
+    assert ("packed: {fileID: 0}" in asset) == (suffix == ".sentis")
+    again = json.loads(pipeline("build-unity", source, *words, "-o", "out2", "--json").out)
+    assert again["cached"]
+    assert all(
+        (Path("out2") / path.relative_to("out")).read_bytes() == path.read_bytes() for path in folder.iterdir()
+    )
+
+
+def test_convert_writes_both_networks_and_the_vectors(pipeline, tmp_path: Path, wave: Path) -> None:
+    source = by_picture(tmp_path / "net.onnx")
+    words = ("--style-input", "style", "--bind", f"style={wave}", *RANGES, "--target", "inference-2")
+    done = pipeline("convert", source, *words, "-o", "made.onnx", "--json")
+    assert done.code == 0, done.err
+    files = {path.name: path.read_bytes() for path in Path().glob("made.*")}
+    assert sorted(files) == ["made.onnx", "made.predictor.onnx", "made.styles.bytes"]
+    chosen = targets.get("inference-2")
+    style, picture = (RNG.random((1, 3, *size)).astype(np.float32) for size in ((16, 24), (48, 64)))
+    vector = chosen.family.runner(files["made.predictor.onnx"], chosen)(style).ravel()
+    result = chosen.family.style_runner(files["made.onnx"], chosen)(picture, vector)
+    np.testing.assert_allclose(result, given(source, style, picture), atol=2e-4)
+    pixels = np.asarray(Image.open(wave), np.float32).transpose(2, 0, 1)[None] / 255
+    example = chosen.family.runner(files["made.predictor.onnx"], chosen)(pixels).ravel()
+    np.testing.assert_allclose(np.frombuffer(files["made.styles.bytes"], "<f4"), example, atol=1e-6)
+    again = pipeline("convert", source, *words, "-o", "made.onnx", "--json")
+    assert again.code == 0 and json.loads(again.out)["cached"]
+    Path("other.predictor.onnx").write_bytes(b"mine")
+    refused = pipeline("convert", source, *words, "-o", "other.onnx")
+    assert refused.code == 2 and "[file-exists]" in refused.err and not Path("other.onnx").exists()
+    unknown = pipeline("convert", source, "--style-input", "style", "-o", "x.onnx")
+    assert unknown.code == 2 and "[contract-missing]" in unknown.err
+
+
+def test_the_game_chooses_the_style_of_a_checkpoint(pipeline, tmp_path: Path) -> None:
+    torch.save(conditional("embed"), tmp_path / "net.pth")
+    words = ("--style-input", "style", "--size", "40x32", *INFERENCE)
+    done = pipeline("build-unity", tmp_path / "net.pth", *words, "-o", "out", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert [style["name"] for style in report["styles"]] == ["style 0", "style 1", "style 2"]
+    assert report["live_style"]["values"] == 2 * (4 + 6 + 8 + 6 + 4)
+    plain = pipeline("build-unity", style_checkpoint(tmp_path / "plain.pth"), "--bind", "style=1", "-o", "x")
+    assert plain.code == 2 and "[conflicting-options]" in plain.err
+
+
+@pytest.mark.parametrize(
+    ("form", "words"), [("QDQ", ("--bind",)), ("QOperator", ("--style-input",)), ("half", ("--style-input",))]
+)
+def test_a_quantised_network_is_split_in_float32(pipeline, tmp_path: Path, wave: Path, form: str, words) -> None:
+    from onnxruntime import quantization
+
+    source = by_picture(tmp_path / "net.onnx")
+    if form == "half":
+        network = onnx.load(source)
+        for tensor in network.graph.initializer:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+        for value in (*network.graph.input, *network.graph.output):
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+        onnx.save(network, source)
+    else:
+        shapes = {"picture": (1, 3, 48, 64), "style": (1, 3, 16, 24)}
+        seen = [{name: RNG.random(shape).astype(np.float32) for name, shape in shapes.items()} for _ in range(2)]
+
+        class Reader(quantization.CalibrationDataReader):
+            def get_next(self):
+                return seen.pop() if seen else None
+
+        kind = quantization.QuantFormat[form]
+        quantization.quantize_static(str(source), str(source), Reader(), quant_format=kind)
+    last = "style" if words[0] == "--style-input" else f"style={wave}"
+    done = pipeline("build-unity", source, "--bind", f"style={wave}", *words, last, *RANGES, "-o", "out", "--json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert all(style["proof"]["would_have_passed_at"] < 0.5 for style in report["styles"])
+    assert not {"QuantizeLinear", "QLinearConv"} & set(report["model"]["operators"])
 
 
 def test_a_predictor_that_computes_something_else_fails_the_proof(
@@ -284,7 +396,7 @@ def test_a_style_that_is_read_as_it_is_and_what_both_parts_read() -> None:
     [
         ([helper.make_node("Identity", ["picture"], ["out"])], [1, 3], "style-not-separable"),
         ([helper.make_node("Identity", ["style"], ["out"])], [1, 3, 8, 8], "style-not-separable"),
-        ([helper.make_node("Add", ["picture", "style"], ["out"])], [1, 3, 256, 256], "style-too-large"),
+        ([helper.make_node("Add", ["picture", "style"], ["out"])], [1, 3, 320, 320], "style-too-large"),
         (
             [
                 helper.make_node("NonZero", ["style"], ["where"]),

@@ -87,7 +87,10 @@ def test_values_of_one_style_belong_together() -> None:
             ("--bind", "style=1", "--bind", "style=2", "--bind", "x=1", "--bind", "x=2", "--bind", "x=3"),
             "bad-binding",
         ),
-        (("--bind", "style=1", "--bind", "style=2", "--weights", "int8"), "conflicting-options"),
+        (
+            ("--bind", "style=1", "--bind", "style=2", "--weights", "int8", "--target", "compute"),
+            "conflicting-options",
+        ),
         (tuple(word for n in range(40) for word in ("--bind", f"style={n % 5}")), "bad-binding"),
     ],
 )

@@ -29,6 +29,7 @@ class Compute(Family):
     title = "Compute"
     engine = "StyleTransfer.Compute"
     has_kernels = True
+    packs_styles = False
     needs = "compute shaders (Direct3D, Vulkan or Metal, not WebGL 2 or OpenGL ES) and no package"
     sources = "`operators.py` and other file names refer to the compiler in `pipeline/targets/compute/`."
 

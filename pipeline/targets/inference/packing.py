@@ -60,12 +60,14 @@ def pack(model: bytes, packing: Packing) -> tuple[bytes, dict[str, Any]]:
     check_kind(options.weights)
     proto = onnx.load_from_string(model)
     plain = encode(program_of(proto))
-    running = Running(proto, packing.contract, options.calibrate, options.picture)
+    running = Running(
+        proto, packing.contract, options.calibrate, options.picture, packing.style, packing.is_predictor
+    )
     sites = find_sites(running.model)
     moments = measure(running.model, sites, running.weights, running.calibration)
     data = with_raw_data(proto)
     collected = collect(data, find_holes(data), sites, [], moments, list(packing.given), {})
-    weights = [weight for weight in collected if weight.site is not None]
+    weights = [w for w in collected if w.site is not None and w.name not in running.of_style]
     ways = {}
     for way in _WAYS if options.table or options.weights == "auto" else (options.weights,):
         try:

@@ -120,6 +120,7 @@ sealed class StyleVectors : IDisposable
     readonly OfVector _first = new OfVector(), _second = new OfVector();
     bool _written;
 
+    NetworkLoad _load;
     StyleTransferNetwork _predictor;
     RunSchedule _schedule;
     PictureConverter _converter;
@@ -199,6 +200,7 @@ sealed class StyleVectors : IDisposable
     void Look(Texture picture, int spreadFrames, float milliseconds, bool waits)
     {
         if (!_model.TakesStylePictures) ReportPicture();
+        if (!IsPredictorReady(waits)) return;
         if (_running == null || !ReferenceEquals(_running.Picture, picture)) Begin(picture);
         if (!_ended && !_schedule.Advance(waits ? 1 : spreadFrames, waits ? 0 : milliseconds, waits)) return;
         _ended = true;
@@ -210,9 +212,18 @@ sealed class StyleVectors : IDisposable
         _running = null;
     }
 
+    // A packed predictor is unpacked on another thread.
+    bool IsPredictorReady(bool waits)
+    {
+        if (_predictor != null) return true;
+        if (_load == null) AllocateLoad();
+        if (!waits && !_load.IsReady) return false;
+        AllocatePredictor();
+        return true;
+    }
+
     void Begin(Texture picture)
     {
-        if (_predictor == null) AllocatePredictor();
         _schedule.Cancel();
         Draw(picture);
         _schedule.Begin();
@@ -259,17 +270,19 @@ sealed class StyleVectors : IDisposable
 
     #region Allocate / deallocate
 
+    void AllocateLoad() => _load = NetworkLoad.Start(_model.Predictor);
+
     void AllocatePredictor()
     {
         try
         {
-            var load = NetworkLoad.Start(_model.Predictor);
+            if (_load == null) AllocateLoad();
             string note;
             _converter = new PictureConverter(_convertShader);
 
             // A vector's few numbers come from the CPU and go there: by way of the GPU each change would wait.
             var requested = _model.TakesStylePictures ? _requested : StyleTransferWorker.CSharpBurst;
-            _predictor = load.Take(load.Engine.Choose(requested, out note));
+            _predictor = _load.Take(_load.Engine.Choose(requested, out note));
             if (_model.TakesStylePictures)
                 _predictor.AllocateBuffers(new WorkingSize(_model.Predictor.NominalWidth, _model.Predictor.NominalHeight));
             _schedule = new RunSchedule(_predictor);
@@ -287,6 +300,7 @@ sealed class StyleVectors : IDisposable
 
     void ReleasePredictor()
     {
+        _load = null;
         _running = null;
         if (_schedule != null) _schedule.Dispose();
         _schedule = null;
