@@ -20,7 +20,7 @@ from pipeline import sources
 from pipeline.shrink import losses as lost
 from pipeline.shrink import students
 from pipeline.shrink.data import Crops, Pictures
-from pipeline.shrink.distill import DistillOptions, Weights, distill
+from pipeline.shrink.distill import NARROWED, DistillOptions, Weights, distill
 from pipeline.shrink.loop import GreyLevels, LoopOptions
 from pipeline.shrink.teacher import LEVELS
 from pipeline.support.picture_files import picture_files
@@ -28,9 +28,11 @@ from pipeline.support.picture_files import picture_files
 SIDE = 192
 
 
-def bare(teacher: torch.nn.Module, student: torch.nn.Module, pictures: Pictures, steps: int) -> float:
-    """Milliseconds of a step of the bare loop."""
-    weights, count = Weights(), 65_536 // SIDE**2
+def bare(
+    teacher: torch.nn.Module, student: torch.nn.Module, pictures: Pictures, steps: int, weights: Weights
+) -> float:
+    """Milliseconds of a step of the bare loop with the losses whose weight is not 0; flicker is left out."""
+    count = 65_536 // SIDE**2
     crops, texture, critic = Crops(pictures, 1), lost.Texture(), lost.Critic()
     painter, painting = GreyLevels(teacher, LEVELS).requires_grad_(False), GreyLevels(student, LEVELS).train()
     eyes = lost.TeacherEyes(teacher, painter.to_network)
@@ -43,16 +45,21 @@ def bare(teacher: torch.nn.Module, student: torch.nn.Module, pictures: Pictures,
             started = time.process_time()
         given = torch.from_numpy(crops.batch(step, count, SIDE, SIDE)).float()
         wanted = painter(given).clamp(0, 255)
-        hints.listening = True
+        hints.listening = bool(weights.hints)
         made = lost.leaky_clamp(painting(given))
         energy, gram = texture.loss(made, wanted)
-        features, seen = eyes.loss(made, wanted)
         loss = lost.pixels(made, wanted) + weights.energy * energy + weights.gram * gram
-        loss = loss + weights.features * features + weights.statistics * seen + hints.loss(given)
-        judge.zero_grad()
-        lost.critic_loss(critic, given, made.detach(), wanted).backward()
-        judge.step()
-        loss = loss - weights.critic * critic(given, made).mean()
+        loss = loss + weights.strokes * lost.strokes(made, wanted)
+        if weights.features or weights.statistics:
+            features, seen = eyes.loss(made, wanted)
+            loss = loss + weights.features * features + weights.statistics * seen
+        if weights.hints:
+            loss = loss + hints.loss(given)
+        if weights.critic:
+            judge.zero_grad()
+            lost.critic_loss(critic, given, made.detach(), wanted).backward()
+            judge.step()
+            loss = loss - weights.critic * critic(given, made).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -79,16 +86,17 @@ def main() -> None:
     teacher, student = sources.read(given.teacher), students.parse(given.student)
     pictures = Pictures(picture_files([given.pictures]))
     assert teacher.module is not None
-    plain = bare(teacher.module, student.build(1), pictures, given.steps)
-    print(f"bare loop, all losses:            {plain:7.0f} ms a step")
     options = DistillOptions(LoopOptions(steps=given.steps + 1, every=10_000), sides=(SIDE,))
-    for name, chosen in (
-        ("all losses", options),
-        ("that of a student from its teacher", replace(options, weights=replace(Weights(), hints=0))),
-        ("inner layers", replace(options, inner=1.0)),
+    near = options.near_teacher(NARROWED)
+    for name, weights, chosen in (
+        ("all losses", Weights(), options),
+        ("a student from its teacher: pictures", NARROWED, replace(near, inner=0.0)),
+        ("a student from its teacher: inner layers", NARROWED, replace(near, inner=1.0)),
     ):
+        plain = bare(teacher.module, student.build(1), pictures, given.steps, weights)
         taken = ours(sources.read(given.teacher), student.build(1), pictures, chosen)
-        print(f"{name + ':':<33} {taken:7.0f} ms a step, {plain / taken:.2f} times as many steps")
+        ratio = f"{plain / taken:.2f} times as many steps"
+        print(f"{name:<42} bare loop {plain:5.0f} ms a step, {taken:5.0f} ms: {ratio}")
 
 
 if __name__ == "__main__":
