@@ -115,9 +115,11 @@ class DistillOptions:
     def near_teacher(self, weights: Weights, inner: float = UNTIL_NARROWED) -> DistillOptions:
         """These options for a student that is close to its teacher: both see the same whole crops, unless a loss
         on flicker needs shifted windows, and the inner layers are trained first, for the part `inner` of the
-        training."""
+        training. Each output of the teacher is used twice as often: a step with few losses is short beside it."""
         margin = self.margin if weights.flicker or weights.steady else 0
-        return replace(self, weights=weights, sides=(WHOLE_CROP,), margin=margin, inner=inner)
+        return replace(
+            self, weights=weights, sides=(WHOLE_CROP,), margin=margin, reuse=2 * self.reuse, inner=inner
+        )
 
 
 def distill(
