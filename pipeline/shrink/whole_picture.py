@@ -20,8 +20,9 @@ from pipeline.shrink.losses import usual_picture
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 
-SIZE = Size(384, 96)
-"""Wide enough for the receptive field of a style network to fit between the changed and the measured part."""
+SIZE = Size(384, 128)
+"""Wide enough for the receptive field of a style network to fit between the changed and the measured part;
+multiples of 64, which every teacher takes."""
 DEPENDS = 2.0
 """Change in levels of 255 from which a teacher's output depends on the whole picture."""
 LOCAL = 1e-3
