@@ -668,6 +668,61 @@ public static partial class Cases
         Fixture.Equal(camera.TargetHeight, 540, "lines");
     }
 
+    static string Rows(GuideLayout layout, int texture)
+    {
+        var text = "";
+        for (var row = 0; row < 4; row++)
+            for (var column = 0; column < 8; column++)
+            {
+                var rows = column < 4 ? layout.SceneRows(texture) : layout.OtherRows(texture);
+                if (rows[row, column % 4] != 0) text += row.ToString() + column.ToString() + " ";
+            }
+        return text.TrimEnd();
+    }
+
+    // Columns: 0 to 2 the normal, 3 depth, 4 the mask, 5 to 7 the texture.
+    public static void each_guide_has_its_channels()
+    {
+        var layout = new GuideLayout(new[] { "normals", "depth", "mask" });
+        Fixture.Equal(layout.TextureCount, 2, "textures");
+        Fixture.Equal(layout.ChannelCount, 5, "channels");
+        Fixture.Equal(Rows(layout, 0), "00 11 22 33", "normals and depth");
+        Fixture.Equal(Rows(layout, 1), "04 14 24", "a single channel fills red, green and blue");
+        layout = new GuideLayout(new[] { "depth", "mask", "texture" });
+        Fixture.Equal(Rows(layout, 0), "03 14", "two guides of one channel");
+        Fixture.Equal(Rows(layout, 1), "05 16 27", "a texture");
+        Fixture.Equal(Rows(new GuideLayout(new[] { "depth", "normals" }), 0), "03 10 21 32", "the order of the model");
+        try
+        {
+            new GuideLayout(new[] { "smell" });
+        }
+        catch (InvalidOperationException exception)
+        {
+            Fixture.Contains(exception.Message, "'smell' is not known");
+            return;
+        }
+        throw new Exception("an unknown guide was taken");
+    }
+
+    public static void the_inputs_of_guides_are_compared()
+    {
+        var style = Fixture.Style();
+        Stub.Reflect.Set(style, "guides", new[] { "depth", "normals" });
+        Stub.Reflect.Set(style, "guideInputs", new[] { "guides" });
+        var told = Description();
+        Mismatch(style, told, "the network has 1 inputs instead of 2");
+        told.Inputs.Add("guides");
+        Fixture.Equal(ModelContract.FindMismatch(style, told), null, "a matching pair");
+        told.Inputs[1] = "elsewhere";
+        Mismatch(style, told, "input for guides is called 'elsewhere'");
+
+        style = Fixture.Style();
+        Stub.Reflect.Set(style, "guides", new[] { "depth", "mask", "normals" });
+        Stub.Reflect.Set(style, "guideInputs", new[] { "guides" });
+        told.Inputs[1] = "guides";
+        Mismatch(style, told, "1 inputs for guides that take 2 textures");
+    }
+
     static NetworkDescription Description()
     {
         var told = new NetworkDescription { Channels = 3 };

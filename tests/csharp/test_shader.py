@@ -17,7 +17,7 @@ CONVERT = text_of("Convert")
 CONVERTER = (TEMPLATES / "Runtime/PictureConverter.cs").read_text()
 STAGES = [
     (shader, stage, entry)
-    for shader in ("Convert", "Motion", "Mask")
+    for shader in ("Convert", "Motion", "Mask", "Guides")
     for stage, entry in sorted(set(re.findall(r"#pragma (vertex|fragment) (\w+)", text_of(shader))))
 ]
 

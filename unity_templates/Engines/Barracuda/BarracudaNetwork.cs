@@ -132,11 +132,11 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
         {
             for (var i = 0; i < guides.Length; i++)
             {
-                guides[i] = TensorOf(values, size, first, _asset.GuideLayout.Channels(i));
+                guides[i] = AllocateTensor(values, size, first, _asset.GuideLayout.Channels(i));
                 _worker.SetInput(_asset.GuideInputs[i], guides[i]);
                 first += _asset.GuideLayout.Channels(i);
             }
-            using (var input = TensorOf(values, size, 0, _asset.InputChannels))
+            using (var input = AllocateTensor(values, size, 0, _asset.InputChannels))
             {
                 _worker.Execute(input);
                 var output = _worker.PeekOutput(_asset.OutputName);
@@ -156,7 +156,7 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
     }
 
     // A tensor of some of the channels of each pixel.
-    Tensor TensorOf(float[] values, WorkingSize size, int first, int channels)
+    Tensor AllocateTensor(float[] values, WorkingSize size, int first, int channels)
     {
         var stride = _asset.InputChannels + _asset.GuideChannels;
         if (stride == channels) return new Tensor(1, size.Height, size.Width, channels, values);

@@ -170,11 +170,11 @@ public sealed class InferenceNetwork : StyleTransferNetwork
         {
             for (var i = 0; i < guides.Length; i++)
             {
-                guides[i] = TensorOf(values, size, first, _asset.GuideLayout.Channels(i));
+                guides[i] = AllocateTensor(values, size, first, _asset.GuideLayout.Channels(i));
                 _worker.SetInput(FirstGuide + i, guides[i]);
                 first += _asset.GuideLayout.Channels(i);
             }
-            return Compute(TensorOf(values, size, 0, _asset.InputChannels), out result, out channels);
+            return Compute(AllocateTensor(values, size, 0, _asset.InputChannels), out result, out channels);
         }
         finally
         {
@@ -299,7 +299,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     }
 
     // A tensor of some of the channels of each pixel, one plane for each.
-    Tensor<float> TensorOf(float[] values, WorkingSize size, int first, int channels)
+    Tensor<float> AllocateTensor(float[] values, WorkingSize size, int first, int channels)
     {
         var stride = _asset.InputChannels + _asset.GuideChannels;
         var pixels = size.Width * size.Height;

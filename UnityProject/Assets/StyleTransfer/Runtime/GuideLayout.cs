@@ -65,10 +65,10 @@ public sealed class GuideLayout
     }
 
     /// <summary>What each channel of a texture takes of (normal.x, normal.y, normal.z, depth).</summary>
-    internal Matrix4x4 SceneRows(int texture) => _sceneRows[texture];
+    public Matrix4x4 SceneRows(int texture) => _sceneRows[texture];
 
     /// <summary>What each channel of a texture takes of (mask, texture.r, texture.g, texture.b).</summary>
-    internal Matrix4x4 OtherRows(int texture) => _otherRows[texture];
+    public Matrix4x4 OtherRows(int texture) => _otherRows[texture];
 
     #endregion
 

@@ -39,9 +39,7 @@ sealed class GuidePainter : IDisposable
                      GuideSource source, int width, int height)
     {
         var layout = runner.Model.GuideLayout;
-        if (source == GuideSource.DepthOnly && layout.Has(GuideLayout.Normals))
-            throw new InvalidOperationException("Style transfer model '" + runner.Model.DisplayName + "' takes the camera's " +
-              "normals, which URP provides from version 12 (Unity 2021.2) on. Update URP, or use a network without normals.");
+        if (source == GuideSource.DepthOnly && layout.Has(GuideLayout.Normals)) ReportNoNormals(runner.Model);
 
         var far = camera.farClipPlane;
         var distance = settings.DepthDistance > 0 ? settings.DepthDistance : far;
@@ -91,6 +89,12 @@ sealed class GuidePainter : IDisposable
     const float PackedNormals = 2;
 
     Material _material;
+
+    static void ReportNoNormals(StyleTransferModel model)
+    {
+        throw new InvalidOperationException("Style transfer model '" + model.DisplayName + "' takes the camera's normals, " +
+          "which URP provides from version 12 (Unity 2021.2) on. Update URP, or use a network without normals.");
+    }
 
     void AllocateMaterial(Shader shader)
       => _material = Textures.AllocateMaterial(shader, ShaderName, "Guides Shader");

@@ -144,6 +144,8 @@ public sealed class StyleTransferModel : ScriptableObject
 
     GuideLayout _guideLayout;
 
+    void AllocateGuideLayout() => _guideLayout = new GuideLayout(guides);
+
     #endregion
 
     #region Public properties
@@ -255,7 +257,14 @@ public sealed class StyleTransferModel : ScriptableObject
 
     /// <summary>The channels of the guides. Made when it is first used.</summary>
     /// <exception cref="System.InvalidOperationException">a guide is not known</exception>
-    public GuideLayout GuideLayout => _guideLayout ?? (_guideLayout = new GuideLayout(guides));
+    public GuideLayout GuideLayout
+    {
+        get
+        {
+            if (_guideLayout == null) AllocateGuideLayout();
+            return _guideLayout;
+        }
+    }
 
     /// <summary>The channels of all guides; 0 without.</summary>
     public int GuideChannels => HasGuides ? GuideLayout.ChannelCount : 0;
