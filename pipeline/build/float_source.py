@@ -23,7 +23,7 @@ def float_model(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Quantize
     from pipeline.graph import from_model, to_model
     from pipeline.quantisation.names import is_quantised
     from pipeline.quantisation.rewrite import integers, undo
-    from pipeline.rewrites.constants import to_float32
+    from pipeline.rewrites.element_types import to_float32
 
     if not is_quantised(model) and not is_half(model):
         return model, ()

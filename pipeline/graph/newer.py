@@ -110,10 +110,10 @@ def _cast(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> Non
 
 def _quantise(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> None:
     zero = n.given(node, 2)
-    kind = None if zero is None or zero.dtype is None else _type_number(zero.dtype)
+    kind = None if zero is None or zero.dtype is None else n.type_number(zero.dtype)
     if kind is None:
         dtype = node.inputs[0].dtype if node.op == "DequantizeLinear" else node.attrs.get("output_dtype")
-        kind = _type_number(dtype) if dtype else _BYTES[1]
+        kind = n.type_number(dtype) if dtype else _BYTES[1]
     blocks = int(node.attrs.get("block_size", 0))
     floats = node.op == "QuantizeLinear" or int(node.attrs.get("output_dtype", 0)) in (0, onnx.TensorProto.FLOAT)
     if (kind in _BYTES or (kind == onnx.TensorProto.INT32 and node.op[0] == "D")) and not blocks and floats:
@@ -121,10 +121,6 @@ def _quantise(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) ->
             node.attrs.pop(name, None)
         return
     node.domain = "com.microsoft"
-
-
-def _type_number(dtype: object) -> int:
-    return dtype if isinstance(dtype, int) else int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))  # type: ignore[call-overload]
 
 
 def _resize(graph: gs.Graph, node: gs.Node, opset: int, shapes: LazyShapes) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 
 from pipeline.graph import surgeon  # noqa: F401 - it makes onnx-graphsurgeon linear in the nodes
@@ -65,6 +66,11 @@ def scalar(tensor: gs.Tensor | None) -> float | None:
     """The one value of a constant tensor with one element, of any rank, else None."""
     values = value(tensor)
     return float(values.reshape(())) if values is not None and values.size == 1 else None
+
+
+def type_number(dtype: object) -> int:
+    """The number of an ONNX element type, given as that or as a numpy type. Raises KeyError and TypeError."""
+    return dtype if isinstance(dtype, int) else int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))  # type: ignore[call-overload]
 
 
 def given(node: gs.Node, index: int) -> gs.Tensor | None:

@@ -19,16 +19,11 @@ from pipeline.graph.estimate import MOST_FOLDED, folded_elements
 from pipeline.graph.shape import Shapes
 from pipeline.graph.shapes import SMALL, LazyShapes
 from pipeline.rewrites.base import Edit, Needed, Outcome, Refusal, Rewrite
+from pipeline.rewrites.element_types import QUANTISING, kind_of, remove_casts, to_float32
 
 if TYPE_CHECKING:
     from pipeline.targets import Target
 
-FLOAT = int(onnx.TensorProto.FLOAT)
-_OTHER_FLOATS = {
-    int(onnx.TensorProto.FLOAT16),
-    int(onnx.TensorProto.DOUBLE),
-    int(onnx.TensorProto.BFLOAT16),
-}
 _RANDOM = frozenset(
     [
         "RandomNormal",
@@ -40,8 +35,6 @@ _RANDOM = frozenset(
         "Dropout",
     ]
 )
-_QUANTISED = frozenset(["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"])
-"""Left to the rewrites of quantised networks, which keep the integers aside."""
 _LARGEST = MOST_FOLDED // 4
 """Elements above which a constant is not unfolded."""
 _SLOW_LARGEST = 1 << 18
@@ -75,8 +68,8 @@ class Constants(Rewrite):
         outcome += _passing_nodes(graph)
         outcome += _constant_nodes(graph)
         outcome += _fold(graph)
-        outcome += to_float32(graph)
-        outcome += _casts(graph)
+        outcome += to_float32(graph, self.name)
+        outcome += remove_casts(graph, self.name)
         outcome += _neutral_arithmetic(graph)
         outcome += _batch_norm_outputs(graph)
         outcome += _unused_inputs(graph)
@@ -228,7 +221,7 @@ def _fold(graph: gs.Graph) -> list[Edit]:
     for node in list(graph.nodes):
         if (
             node.domain not in (None, "", "ai.onnx")
-            or node.op in _RANDOM | _QUANTISED | {"Dropout"}
+            or node.op in _RANDOM | QUANTISING | {"Dropout"}
             or not node.outputs
         ):
             continue
@@ -318,117 +311,12 @@ def _is_small(node: gs.Node, constants: dict[str, gs.Constant], opset: int) -> b
         if math.prod(tensor.shape) <= SMALL:
             inputs[name] = onnx.numpy_helper.from_array(np.asarray(tensor.values), name)
         else:
-            inputs[name] = onnx.TensorProto(name=name, dims=tensor.shape, data_type=_type_number(tensor.dtype))
+            inputs[name] = onnx.TensorProto(name=name, dims=tensor.shape, data_type=n.type_number(tensor.dtype))
     try:
         elements = folded_elements(gs.exporters.onnx_exporter.OnnxExporter.export_node(node), inputs, opset)
     except Exception:  # a type or an attribute that has no form in ONNX: the node stays
         return False
     return elements is not None and sum(elements) <= limit
-
-
-def to_float32(graph: gs.Graph) -> list[Edit]:
-    """Half, bfloat16 and double become float32: initializers, inputs, outputs, and the nodes that name a type."""
-    changed: list[str] = []
-    for tensor in graph.tensors().values():
-        if isinstance(tensor, gs.Constant):
-            if _is_other_float(tensor.dtype):
-                tensor.values = np.asarray(tensor.values).astype(np.float32)
-                changed.append(tensor.name)
-        elif tensor.dtype is not None and _is_other_float(tensor.dtype):
-            tensor.dtype = np.dtype(np.float32)
-            if n.is_input(graph, tensor) or n.is_output(graph, tensor):
-                changed.append(tensor.name)
-    for node in graph.nodes:
-        for key in ("to", "dtype"):
-            if key in node.attrs and node.op not in _QUANTISED and _type_number(node.attrs[key]) in _OTHER_FLOATS:
-                node.attrs[key] = FLOAT
-                changed.append(node.name)
-        value = node.attrs.get("value")
-        if isinstance(value, gs.Constant) and _is_other_float(value.dtype):
-            node.attrs["value"] = gs.Constant(value.name, np.asarray(value.values).astype(np.float32))
-            changed.append(node.name)
-    if not changed:
-        return []
-    return [Edit(Constants.name, tuple(changed), "became float32", "all numbers of the graph are float32")]
-
-
-def _type_number(dtype: object) -> int:
-    if isinstance(dtype, int):
-        return dtype
-    return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))  # type: ignore[call-overload]
-
-
-def _is_other_float(dtype: object) -> bool:
-    try:
-        return _type_number(dtype) in _OTHER_FLOATS
-    except (TypeError, KeyError, ValueError):
-        return False
-
-
-_BOOLEAN = frozenset(
-    ["Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "And", "Or", "Xor", "Not", "IsNaN", "IsInf"]
-)
-_INTEGER = frozenset(["Shape", "Size", "ArgMax", "ArgMin", "NonZero", "ConvInteger", "MatMulInteger"])
-
-
-def kind_of(tensor: gs.Tensor | None) -> str:
-    """The numpy kind of a tensor's numbers: f float, i or u integer, b boolean, "" when it is not known."""
-    seen = 0
-    while tensor is not None and seen < 10_000:
-        seen += 1
-        if isinstance(tensor, gs.Constant):
-            return np.dtype(tensor.dtype).kind
-        node = n.producer(tensor)
-        if node is None:
-            return "" if tensor.dtype is None else np.dtype(tensor.dtype).kind
-        if node.op == "CastLike":
-            tensor = node.inputs[1]
-            continue
-        if node.op in _BOOLEAN:
-            return "b"
-        if node.op in _INTEGER:
-            return "i"
-        if node.op == "Cast":
-            return {FLOAT: "f", 2: "u", 3: "i", 6: "i", 7: "i", 9: "b"}.get(_type_number(node.attrs["to"]), "")
-        if node.op in ("Conv", "ConvTranspose", "InstanceNormalization", "BatchNormalization", "DequantizeLinear"):
-            return "f"
-        if node.op in (
-            "QuantizeLinear",
-            "DynamicQuantizeLinear",
-            "ConstantOfShape",
-            "OneHot",
-            "RandomNormal",
-            "TopK",
-        ):
-            return ""
-        tensor = n.given(node, 1 if node.op == "Where" else 0)
-    return ""
-
-
-def _casts(graph: gs.Graph) -> list[Edit]:
-    """Casts to float of what is float already, and of a byte picture input: Barracuda feeds floats."""
-    removed: list[str] = []
-    for node in n.nodes_of(graph, "CastLike"):
-        if kind_of(node.inputs[1]) == "f":
-            node.op, node.attrs, node.inputs = "Cast", {"to": FLOAT}, [node.inputs[0]]
-    for node in n.nodes_of(graph, "Cast"):
-        if _type_number(node.attrs["to"]) != FLOAT:
-            continue
-        source = node.inputs[0]
-        picture = (
-            n.is_input(graph, source)
-            and kind_of(source) in ("u", "i")
-            and all(reader.op == "Cast" and _type_number(reader.attrs["to"]) == FLOAT for reader in source.outputs)
-        )
-        if not picture and kind_of(source) != "f":
-            continue
-        if n.bypass(graph, node):
-            removed.append(node.name)
-            if picture:
-                source.dtype = np.dtype(np.float32)
-    if not removed:
-        return []
-    return [Edit(Constants.name, tuple(removed), "Cast removed", "the numbers are already float32")]
 
 
 def _neutral_arithmetic(graph: gs.Graph) -> list[Edit]:

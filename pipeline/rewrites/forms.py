@@ -16,7 +16,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import axes_of, has, parameter
 from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Edit, Needed, Outcome, Rewrite
-from pipeline.rewrites.constants import kind_of
+from pipeline.rewrites.element_types import kind_of
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs

@@ -15,7 +15,7 @@ from pipeline.graph import nodes as n
 from pipeline.graph.forms import TO_THE_END, slice_spec, split_sizes
 from pipeline.graph.shapes import LazyShapes
 from pipeline.rewrites.base import Needed, Outcome, Rewrite
-from pipeline.rewrites.constants import kind_of
+from pipeline.rewrites.element_types import kind_of
 from pipeline.rewrites.kernels import nearest
 
 if TYPE_CHECKING:
