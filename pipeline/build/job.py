@@ -186,6 +186,8 @@ def _check_inputs(options: BuildOptions) -> None:
 
 def _check_guides(options: BuildOptions) -> None:
     """Raise PipelineError for guides without a network or a picture that they belong to, and for wrong files."""
+    if options.guides is None and options.input_channels is None:
+        return
     from pipeline.compress.kinds import FLOAT
     from pipeline.sources.guides import parse
     from pipeline.verify.guide_pictures import GuidePictures
