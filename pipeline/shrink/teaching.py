@@ -82,6 +82,13 @@ def distill_file(
         )
     if goal:
         parse(goal, target=aimed)
+    if sequences and not weights.get("steady"):
+        raise PipelineError(
+            "conflicting-options",
+            "--sequence is used only by the loss on flicker, whose weight is 0",
+            subject="--sequence",
+            remedy="Add --steady, such as --steady 10, or omit --sequence.",
+        )
     path = existing_file(teacher)
     place = output or Path.cwd() / f"{path.stem}.student.pth"
     folder = run or Path(f"{place}.run")
@@ -105,6 +112,9 @@ def distill_file(
         started(f"{student} is the largest student that meets the goal")
     architecture, module, contract, description = _student(student, options.loop.seed)
     check_norms(network, module, contract, description)
+    moving = Sequences(sequences, options.loop.seed, started) if sequences else None
+    if moving is not None:
+        moving.check(network.contract.fixed_size or Size(max(options.sides), max(options.sides)))
     shown = sources.read(Path(student)) if Path(student).is_file() else fresh(students.parse(student))
     if goal and parsed_goal is None:
         parsed_goal = aim.check(goal, shown, network, aimed)
@@ -135,7 +145,6 @@ def distill_file(
         f"({network.architecture})"
     )
     started(f"the network is written to {place}, samples and checkpoint to {folder}")
-    moving = Sequences(sequences, options.loop.seed, started) if sequences else None
     history = distill(
         network,
         module,

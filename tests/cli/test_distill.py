@@ -68,6 +68,8 @@ def test_a_sequence_turns_the_loss_on_flicker_on(pipeline, teacher, images, tmp_
     assert losses["steady"] > 0 and "flicker" not in losses
     plain = json.loads(pipeline("distill", teacher, *given, "-o", "b.pth").out)["history"]["records"][-1]["losses"]
     assert "steady" not in plain
+    done = pipeline("distill", teacher, *given, "--sequence", frames, "--steady", 0, "-o", "c.pth")
+    assert done.code == 2 and "[conflicting-options]" in done.err
     (frames / "1.png").unlink()
     done = pipeline("distill", teacher, *given, "--sequence", frames, "-o", "c.pth")
     assert done.code == 2 and "[no-pictures]" in done.err and "fewer than two frames" in done.err
