@@ -101,12 +101,12 @@ class Parts:
 
 
 def _predictor(parts: Parts) -> PredictorSpec | None:
-    from pipeline.compress.packed import is_packed
-    from pipeline.unity.bundle import PredictorSpec
-
     predictor = parts.report.get("live_style", {}).get("predictor")
     if not parts.predictor or not isinstance(predictor, dict):
         return None
+    from pipeline.compress.packed import is_packed
+    from pipeline.unity.bundle import PredictorSpec
+
     return PredictorSpec(
         onnx=parts.predictor,
         model_digest=str(predictor["digest"]),
