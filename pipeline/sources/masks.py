@@ -41,6 +41,9 @@ def as_mask(model: onnx.ModelProto, meaning: str, output_range: str | None, path
     output = model.graph.output[0]
     layout, channels = layout_of(output, layout_of(model.graph.input[0])[0])
     if channels not in (1, 2):
+        output.CopyFrom(_inferred(model))
+        layout, channels = layout_of(output, layout)
+    if channels not in (1, 2):
         raise PipelineError(
             "bad-mask",
             f"the output {output.name} has {channels or 'an unknown number of'} channels, but a mask has 1 or 2",
@@ -63,6 +66,19 @@ def as_mask(model: onnx.ModelProto, meaning: str, output_range: str | None, path
         _two_channels(model, meaning, value_range, layout)
     scale = "" if value_range == "0..1" else f", from {value_range}"
     return f"the values of {output.name} mark the {meaning}{scale}; the built mask is 1 at the subject"
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    """The only output with its inferred shape: exporters leave sizes out that a Resize computes."""
+    import onnx
+
+    from pipeline.graph import from_model
+    from pipeline.graph.shapes import infer
+
+    graph = from_model(model)
+    shape = infer(graph).of(graph.outputs[0])
+    name, kind = model.graph.output[0].name, model.graph.output[0].type.tensor_type.elem_type
+    return onnx.helper.make_tensor_value_info(name, kind, shape)
 
 
 def _one_channel(model: onnx.ModelProto, meaning: str, value_range: str) -> None:

@@ -114,3 +114,16 @@ def test_logits_are_a_range_of_masks_only(tmp_path: Path) -> None:
     path = network(tmp_path / "net.onnx", 1, None)
     with pytest.raises(PipelineError, match="bad-value-range"):
         sources.read(path, sources.ReadOptions(input_range="0..1", output_range="logits"))
+
+
+@pytest.mark.parametrize("declared", [None, ["n", "c", "height", "width"]])
+def test_channels_that_the_file_does_not_declare_are_inferred(tmp_path: Path, declared: list[str] | None) -> None:
+    """Exporters leave the shape of a mask out that is resized to a computed size."""
+    path = network(tmp_path / "mask.onnx", 1, "Sigmoid")
+    model = onnx.load(path)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("mask", TensorProto.FLOAT, declared))
+    onnx.save(model, path)
+    found = sources.read(path, sources.ReadOptions(input_range="0..1", mask="subject"))
+    assert found.contract.output.channels == 1
+    paint = sources.reference(found)
+    np.testing.assert_allclose(paint(PICTURE), plain(path, False), atol=1e-6)

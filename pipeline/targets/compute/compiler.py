@@ -16,7 +16,7 @@ from pipeline.targets.compute import channels, convolutions, memory, pixels, sta
 from pipeline.targets.compute.builder import PlanBuilder
 from pipeline.targets.compute.operators import read
 from pipeline.targets.compute.plan import Plan
-from pipeline.targets.compute.steps import ELSEWHERE, Refused, Step, Steps, Unsupported
+from pipeline.targets.compute.steps import CONSTANT_SIZES, ELSEWHERE, Refused, Step, Steps, Unsupported
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -136,14 +136,16 @@ def _compiled(steps: Steps, half: bool, numbers_in: bool, numbers_out: bool) -> 
     try:
         sizes = plan.sizes(plan.size)
     except ValueError as error:
-        return Compiled(None, (Refused(steps.result, "Network", f"{error}: it has constant sizes", ELSEWHERE),))
+        return Compiled(
+            None, (Refused(steps.result, "Network", f"{error}: it has constant sizes", CONSTANT_SIZES),)
+        )
     for value, size in zip(plan.values, sizes, strict=True):
         known = steps.shapes.get(value.name)
         if known is not None and known[1:] != size.hw:
             reason = (
                 f"its size is {known[2]}x{known[1]}, where {size} follows from the picture: it has constant sizes"
             )
-            return Compiled(None, (Refused(value.name, "Network", reason, ELSEWHERE),))
+            return Compiled(None, (Refused(value.name, "Network", reason, CONSTANT_SIZES),))
     memory.assign(plan)
     if clash := memory.clash(plan):
         raise AssertionError(f"{clash!r} reads and writes the same buffer")

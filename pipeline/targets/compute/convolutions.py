@@ -14,9 +14,7 @@ from pipeline.targets.compute.steps import ELSEWHERE, Step, Unsupported
 from pipeline.targets.compute.views import NEUTRAL, Activation, Affine, Table, Term, View
 
 SHARED_BYTES = 16384
-"""Most groupshared memory of a group of 128 threads: what Vulkan guarantees."""
-SMALL_SHARED_BYTES = 20480
-"""The same for a group of 64 threads; D3D11 allows 32,768 (X4586)."""
+"""Most groupshared memory of a thread group: what Vulkan guarantees (maxComputeSharedMemorySize)."""
 MAX_DENSE_WEIGHTS = 1 << 22
 """Most weights of a grouped convolution that is computed as a dense one."""
 
@@ -412,12 +410,20 @@ def _threads(conv: _Convolution) -> dict[str, int]:
     _, _, height, width = conv.weight.shape
     if height * width == 1:
         return {"THREADS_X": 16, "THREADS_Y": 8, "SHARE": 0}
-    for threads, most in (((16, 8), SHARED_BYTES), ((8, 8), SMALL_SHARED_BYTES)):
-        across = (2 * threads[0] - 1) * conv.strides[1] + (width - 1) * conv.dilations[1] + 1
-        down = (2 * threads[1] - 1) * conv.strides[0] + (height - 1) * conv.dilations[0] + 1
-        if 16 * across * down <= most:
-            return {"THREADS_X": threads[0], "THREADS_Y": threads[1], "SHARE": 1}
+    for across, down in ((16, 8), (8, 8)):
+        columns = _cached(2 * across, width, conv.strides[1], conv.dilations[1])
+        columns *= conv.strides[1] if conv.dilations[1] == 1 else 1
+        rows = _cached(2 * down, height, conv.strides[0], conv.dilations[0])
+        if 16 * columns * rows <= SHARED_BYTES:
+            return {"THREADS_X": across, "THREADS_Y": down, "SHARE": 1}
     return {"THREADS_X": 8, "THREADS_Y": 8, "SHARE": 0}
+
+
+def _cached(tile: int, kernel: int, stride: int, dilation: int) -> int:
+    """Rows of the input that a pass over a tile of the output caches (Conv.hlsl), or columns of a remainder."""
+    if stride > 1 and dilation == 1:
+        return tile + (kernel - 1) // stride
+    return (tile - 1) * stride + (kernel - 1) * dilation + 1
 
 
 def _depthwise(builder: PlanBuilder, conv: _Convolution, view: View) -> Dispatch:

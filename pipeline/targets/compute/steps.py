@@ -54,6 +54,7 @@ class Steps:
 
 
 ELSEWHERE = "Build it for an inference package: --target barracuda-3.0, or one of the inference family."
+CONSTANT_SIZES = "Build it for the size that it was exported for (--size WIDTHxHEIGHT), or b" + ELSEWHERE[1:]
 LOWERED = (
     "`pipeline convert` and `build-unity` remove channels-last layouts if possible; otherwise b" + ELSEWHERE[1:]
 )

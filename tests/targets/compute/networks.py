@@ -132,15 +132,18 @@ def made(name: str, size: tuple[int, int] = (29, 37)) -> gs.Graph:
 
 
 def sizes(name: str, nominal: Size) -> list[Size]:
-    """The nominal size, and another that is not a multiple of a tile; `groups` holds its width, as exported."""
+    """The nominal size, and another that is not a multiple of a tile; `groups` holds its width, as exported.
+
+    No side is a power of two: the software device compiles kernels again for textures of such a size.
+    """
     if name == "groups":
         return [nominal, Size(nominal.width, nominal.height + 7)]
     factor = 8 if name in SIZES else 1
-    return [nominal, Size(max(factor * 5, nominal.width - 2 * factor), nominal.height + 3 * factor)]
+    return [nominal, Size(max(factor * 3, nominal.width - 2 * factor), nominal.height + 2 * factor)]
 
 
 GREY = {"grey": 1}
-SIZES = {"halved": (32, 40), "segmentation": (32, 40), "moved": (24, 36), "pooled": (31, 37), "sampled": (24, 36)}
+SIZES = {"halved": (24, 40), "segmentation": (24, 40), "moved": (24, 36), "pooled": (31, 37), "sampled": (24, 36)}
 
 
 @network
@@ -294,6 +297,16 @@ def dense(n: Net) -> str:
     pooled = n.op("MaxPool", c, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
     x = n.op("Concat", c, n.op("Sigmoid", c), pooled, pooled, axis=1)
     return n.painted(n.conv(x, 32, 3, 3, pads=[1, 1, 1, 1]))
+
+
+@network
+def strided(n: Net) -> str:
+    """Strides larger and smaller than the kernel, in one direction only, and with dilation."""
+    x = n.op("Relu", n.conv(n.pad(n.image, 3), 3, 8, 7, strides=[2, 2]))
+    x = n.op("Relu", n.conv(x, 8, 8, (2, 3), strides=[1, 2], pads=[0, 1, 1, 1]))
+    x = n.op("Relu", n.conv(x, 8, 8, 3, strides=[2, 1], pads=[1, 1, 1, 1]))
+    x = n.op("Relu", n.conv(x, 8, 8, 3, strides=[2, 2], dilations=[2, 2], pads=[3, 3, 2, 2]))
+    return n.painted(n.conv(x, 8, 3, (2, 2), strides=[3, 3], pads=[1, 1, 1, 1]))
 
 
 @network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 
 import numpy as np
 import onnx
@@ -54,7 +55,7 @@ def test_half_precision_is_what_the_emulation_computes():
     assert executor.guards_intact()
     apart = np.sqrt(((painted - emulation.runner(plan)(picture)) ** 2).mean())
     rounded = np.sqrt(((painted - run(session(model(graph)), picture)) ** 2).mean())
-    assert 0 < 2 * apart < rounded < 10 ** (-55 / 20)
+    assert 0 < 1.5 * apart < rounded < 10 ** (-55 / 20)
 
 
 def exact(graph):
@@ -125,5 +126,47 @@ def test_a_condition_is_a_scalar():
 def test_a_loop_turns_more_than_once():
     """FXC warns of a [loop] with one turn (X3557), and Unity's console shows that."""
     text = (kernels.folder() / "Conv.hlsl").read_text()
-    for size in ("KERNEL_X", "KERNEL_Y"):
+    for size in ("KERNEL_X", "KERNEL_Y", "ROW_STEP > 1 && KERNEL_Y"):
         assert re.search(rf"#if {size} > 1\n *\[loop\]\n", text)
+
+
+def test_no_name_is_a_word_of_effect_files():
+    """FXC reserves them (X3000); glslang and DXC do not."""
+    reserved = r"\b(pass|technique|technique10|technique11|pixelshader|vertexshader|stateblock|compile|sampler)\b"
+    assert [place for place, line in _lines() if re.search(reserved, line)] == []
+
+
+WORKGROUP, POINTER, ARRAY, CONSTANT, VARIABLE = 4, 32, 28, 43, 59
+"""A storage class and instructions of SPIR-V."""
+
+
+def groupshared_bytes(module: bytes) -> int:
+    """What the groupshared arrays of float4 of a SPIR-V module occupy."""
+    words = struct.unpack(f"<{len(module) // 4}I", module)
+    arrays, pointers, constants, total, at = {}, {}, {}, 0, 5
+    while at < len(words):
+        operation, operands = words[at] & 0xFFFF, words[at + 1 : at + (words[at] >> 16)]
+        if operation == CONSTANT:
+            constants[operands[1]] = operands[2]
+        elif operation == ARRAY:
+            arrays[operands[0]] = constants[operands[2]]
+        elif operation == POINTER:
+            pointers[operands[0]] = operands[2]
+        elif operation == VARIABLE and operands[2] == WORKGROUP:
+            total += 16 * arrays[pointers[operands[0]]]
+        at += words[at] >> 16
+    return total
+
+
+def test_no_thread_group_takes_more_groupshared_memory_than_vulkan_guarantees():
+    """16,384 bytes (maxComputeSharedMemorySize), in the compiled shader of every kernel that caches its input."""
+    found = {}
+    for name in sorted(NETWORKS):
+        plan = compile_graph(made(name)).plan
+        for kernel, dispatch in kernels.variants(plan).items():
+            if dispatch.macro("SHARE"):
+                macros = tuple(kernels.macros(dispatch, False).items())
+                found[kernel] = groupshared_bytes(execution.spirv("Conv", kernel, macros))
+    assert len(found) > 20 and min(found.values()) > 0 and max(found.values()) <= 16384, found
+    strided = [size for kernel, size in found.items() if kernel.startswith("Conv3x3_Stride2_")]
+    assert strided and max(strided) == 16 * 34 * 17

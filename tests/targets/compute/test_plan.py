@@ -70,14 +70,10 @@ def test_an_upsampled_convolution_without_a_norm_works_on_the_small_picture():
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
-def test_groupshared_memory_and_threads_are_what_every_api_allows(name):
+def test_thread_groups_are_of_sizes_that_every_api_allows(name):
     for dispatch in plan_of(name).dispatches:
         m = dispatch.macros
         assert m.get("THREADS_X", 64) * m.get("THREADS_Y", 1) <= 128
-        if m.get("SHARE"):
-            across = (2 * m["THREADS_X"] - 1) * m["STRIDE_X"] + (m["KERNEL_X"] - 1) * m["DILATION_X"] + 1
-            down = (2 * m["THREADS_Y"] - 1) * m["STRIDE_Y"] + (m["KERNEL_Y"] - 1) * m["DILATION_Y"] + 1
-            assert 16 * across * down <= 20480
 
 
 def test_the_table_tells_every_dispatch_and_its_kernel():

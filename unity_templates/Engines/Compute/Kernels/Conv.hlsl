@@ -23,8 +23,26 @@
 #define THREADS (THREADS_X * THREADS_Y)
 #define TILE_WIDTH (2 * THREADS_X)
 #define TILE_HEIGHT (2 * THREADS_Y)
-#define SHARED_WIDTH ((TILE_WIDTH - 1) * STRIDE_X + (KERNEL_X - 1) * DILATION_X + 1)
+
+// With a stride of n, the rows of the tile are cached in n passes, each of which serves every n-th row of the kernel:
+// a 3x3 of stride 2 takes half the groupshared memory. In a row, columns are sorted by their remainder, so that
+// neighbouring threads read neighbouring elements, without bank conflicts.
+#if SHARE == 1 && STRIDE_Y > 1 && DILATION_Y == 1
+#define ROW_STEP STRIDE_Y
+#define SHARED_HEIGHT (TILE_HEIGHT + (KERNEL_Y - 1) / STRIDE_Y)
+#else
+#define ROW_STEP 1
 #define SHARED_HEIGHT ((TILE_HEIGHT - 1) * STRIDE_Y + (KERNEL_Y - 1) * DILATION_Y + 1)
+#endif
+#if STRIDE_X > 1 && DILATION_X == 1
+#define COLUMN_STEP STRIDE_X
+#define COLUMNS (TILE_WIDTH + (KERNEL_X - 1) / STRIDE_X)
+#else
+#define COLUMN_STEP 1
+#define COLUMNS ((TILE_WIDTH - 1) * STRIDE_X + (KERNEL_X - 1) * DILATION_X + 1)
+#endif
+#define SHARED_WIDTH (COLUMN_STEP * COLUMNS)
+#define ROW_WEIGHTS (KERNEL_X * LANES * BLOCKS)
 
 // FXC takes no conditional expression as the size of an array (X3058).
 #if SHARE == 1 && SHARED_WIDTH * SHARED_HEIGHT > THREADS
@@ -130,101 +148,120 @@ void ENTRY(uint3 group : SV_GroupID, uint3 inGroup : SV_GroupThreadID, uint thre
 #endif
 
     int firstBlock = (int)((uint)slice % (uint)(SLICES_A_GROUP * GROUPS) / (uint)SLICES_A_GROUP) * BLOCKS_A_GROUP;
-    uint weights = (uint)(WEIGHTS_AT + slice * BLOCKS_A_GROUP * (KERNEL_X * KERNEL_Y * LANES * BLOCKS));
+    uint blockWeights = (uint)(WEIGHTS_AT + slice * BLOCKS_A_GROUP * (KERNEL_Y * ROW_WEIGHTS));
 
+    // Loops that would turn once are left out, because FXC warns of them (X3557).
     [loop]
     for (int step = 0; step < BLOCKS_A_GROUP; step++)
     {
         int block = firstBlock + step;
-#if SHARE == 1
+#if ROW_STEP > 1 && KERNEL_Y > 1
         [loop]
-        for (uint element = thread; element < SHARED_WIDTH * SHARED_HEIGHT; element += THREADS)
-        {
-            int2 inTile = int2(element % SHARED_WIDTH, element / SHARED_WIDTH);
-            int2 at = from + inTile;
-            float4 read = Padded(block, at.x, at.y);
-            Shared[element] = read;
-#if KEEP == 1
-            // Each group keeps its own tile; stride 1, so these tiles cover the source.
-            int2 own = at - origin;
-            if (slice == 0 && own.x >= 0 && own.y >= 0 && own.x < TILE_WIDTH && own.y < TILE_HEIGHT
-                && at.x < SOURCE_WIDTH && at.y < SOURCE_HEIGHT)
-                _Kept[(uint)((block * SOURCE_HEIGHT + at.y) * SOURCE_WIDTH + at.x)] = Packed(read);
+        for (uint rowPass = 0u; rowPass < ROW_STEP && rowPass < KERNEL_Y; rowPass++)
+#else
+        const uint rowPass = 0u;
 #endif
-        }
-        GroupMemoryBarrierWithGroupSync();
+        {
+#if SHARE == 1
+            uint elements = SHARED_WIDTH * SHARED_HEIGHT;
+#if ROW_STEP > 1
+            elements = SHARED_WIDTH * (TILE_HEIGHT + (KERNEL_Y - 1u - rowPass) / ROW_STEP);
+#endif
+            [loop]
+            for (uint element = thread; element < elements; element += THREADS)
+            {
+                uint column = element % SHARED_WIDTH;
+                int2 at = from + int2(column % COLUMNS * COLUMN_STEP + column / COLUMNS,
+                                      element / SHARED_WIDTH * ROW_STEP + rowPass);
+                float4 read = Padded(block, at.x, at.y);
+                Shared[element] = read;
+#if KEEP == 1
+                // Each group keeps its own tile; stride 1, so these tiles cover the source.
+                int2 own = at - origin;
+                if (slice == 0 && own.x >= 0 && own.y >= 0 && own.x < TILE_WIDTH && own.y < TILE_HEIGHT
+                    && at.x < SOURCE_WIDTH && at.y < SOURCE_HEIGHT)
+                    _Kept[(uint)((block * SOURCE_HEIGHT + at.y) * SOURCE_WIDTH + at.x)] = Packed(read);
+#endif
+            }
+            GroupMemoryBarrierWithGroupSync();
 #endif
 
-        // FXC warns of a loop with one turn (X3557).
 #if KERNEL_Y > 1
-        [loop]
-        for (int ky = 0; ky < KERNEL_Y; ky++)
-#else
-        const int ky = 0;
-#endif
-        {
-#if SHARE == 1
-            uint row = (inGroup.y * STRIDE_Y + (uint)ky * DILATION_Y) * SHARED_WIDTH + inGroup.x * STRIDE_X;
-            [unroll]
-            for (uint kx = 0u; kx < KERNEL_X; kx++)
-#else
-            int2 at = pixel * int2(STRIDE_X, STRIDE_Y) - pad + int2(0, ky * DILATION_Y);
-#if KERNEL_X > 1
             [loop]
-            for (uint kx = 0u; kx < KERNEL_X; kx++)
+            for (uint ky = rowPass; ky < KERNEL_Y; ky += ROW_STEP)
 #else
-            const uint kx = 0u;
-#endif
+            const uint ky = 0u;
 #endif
             {
+                uint weights = blockWeights + ky * ROW_WEIGHTS;
 #if SHARE == 1
-                float4 v00 = Shared[row + kx * DILATION_X];
-                float4 v10 = Shared[row + kx * DILATION_X + THREADS_X * STRIDE_X];
-                float4 v01 = Shared[row + kx * DILATION_X + THREADS_Y * STRIDE_Y * SHARED_WIDTH];
-                float4 v11 = Shared[row + kx * DILATION_X + THREADS_Y * STRIDE_Y * SHARED_WIDTH + THREADS_X * STRIDE_X];
+                uint row = inGroup.x * (STRIDE_X / COLUMN_STEP)
+                    + (inGroup.y * (STRIDE_Y / ROW_STEP) + ky / ROW_STEP * DILATION_Y) * SHARED_WIDTH;
+                [unroll]
+                for (uint kx = 0u; kx < KERNEL_X; kx++)
 #else
-                int x = at.x + (int)kx * DILATION_X;
-                float4 v00 = Padded(block, x, at.y);
-                float4 v10 = Padded(block, x + THREADS_X * STRIDE_X, at.y);
-                float4 v01 = Padded(block, x, at.y + THREADS_Y * STRIDE_Y);
-                float4 v11 = Padded(block, x + THREADS_X * STRIDE_X, at.y + THREADS_Y * STRIDE_Y);
+                int2 at = pixel * int2(STRIDE_X, STRIDE_Y) - pad + int2(0, (int)ky * DILATION_Y);
+#if KERNEL_X > 1
+                [loop]
+                for (uint kx = 0u; kx < KERNEL_X; kx++)
+#else
+                const uint kx = 0u;
 #endif
-                float4 w = _Weights[weights];
-                a00 += v00.x * w; a10 += v10.x * w; a01 += v01.x * w; a11 += v11.x * w;
+#endif
+                {
+#if SHARE == 1
+                    const uint right = THREADS_X * STRIDE_X / COLUMN_STEP;
+                    const uint below = THREADS_Y * STRIDE_Y / ROW_STEP * SHARED_WIDTH;
+                    uint first = row + kx * DILATION_X % COLUMN_STEP * COLUMNS + kx * DILATION_X / COLUMN_STEP;
+                    float4 v00 = Shared[first];
+                    float4 v10 = Shared[first + right];
+                    float4 v01 = Shared[first + below];
+                    float4 v11 = Shared[first + below + right];
+#else
+                    int x = at.x + (int)kx * DILATION_X;
+                    float4 v00 = Padded(block, x, at.y);
+                    float4 v10 = Padded(block, x + THREADS_X * STRIDE_X, at.y);
+                    float4 v01 = Padded(block, x, at.y + THREADS_Y * STRIDE_Y);
+                    float4 v11 = Padded(block, x + THREADS_X * STRIDE_X, at.y + THREADS_Y * STRIDE_Y);
+#endif
+                    float4 w = _Weights[weights];
+                    a00 += v00.x * w; a10 += v10.x * w; a01 += v01.x * w; a11 += v11.x * w;
 #if BLOCKS == 2
-                w = _Weights[weights + 1u];
-                b00 += v00.x * w; b10 += v10.x * w; b01 += v01.x * w; b11 += v11.x * w;
+                    w = _Weights[weights + 1u];
+                    b00 += v00.x * w; b10 += v10.x * w; b01 += v01.x * w; b11 += v11.x * w;
 #endif
 #if LANES > 1
-                w = _Weights[weights + BLOCKS];
-                a00 += v00.y * w; a10 += v10.y * w; a01 += v01.y * w; a11 += v11.y * w;
+                    w = _Weights[weights + BLOCKS];
+                    a00 += v00.y * w; a10 += v10.y * w; a01 += v01.y * w; a11 += v11.y * w;
 #if BLOCKS == 2
-                w = _Weights[weights + BLOCKS + 1u];
-                b00 += v00.y * w; b10 += v10.y * w; b01 += v01.y * w; b11 += v11.y * w;
+                    w = _Weights[weights + BLOCKS + 1u];
+                    b00 += v00.y * w; b10 += v10.y * w; b01 += v01.y * w; b11 += v11.y * w;
 #endif
 #endif
 #if LANES > 2
-                w = _Weights[weights + 2u * BLOCKS];
-                a00 += v00.z * w; a10 += v10.z * w; a01 += v01.z * w; a11 += v11.z * w;
+                    w = _Weights[weights + 2u * BLOCKS];
+                    a00 += v00.z * w; a10 += v10.z * w; a01 += v01.z * w; a11 += v11.z * w;
 #if BLOCKS == 2
-                w = _Weights[weights + 2u * BLOCKS + 1u];
-                b00 += v00.z * w; b10 += v10.z * w; b01 += v01.z * w; b11 += v11.z * w;
+                    w = _Weights[weights + 2u * BLOCKS + 1u];
+                    b00 += v00.z * w; b10 += v10.z * w; b01 += v01.z * w; b11 += v11.z * w;
 #endif
 #endif
 #if LANES > 3
-                w = _Weights[weights + 3u * BLOCKS];
-                a00 += v00.w * w; a10 += v10.w * w; a01 += v01.w * w; a11 += v11.w * w;
+                    w = _Weights[weights + 3u * BLOCKS];
+                    a00 += v00.w * w; a10 += v10.w * w; a01 += v01.w * w; a11 += v11.w * w;
 #if BLOCKS == 2
-                w = _Weights[weights + 3u * BLOCKS + 1u];
-                b00 += v00.w * w; b10 += v10.w * w; b01 += v01.w * w; b11 += v11.w * w;
+                    w = _Weights[weights + 3u * BLOCKS + 1u];
+                    b00 += v00.w * w; b10 += v10.w * w; b01 += v01.w * w; b11 += v11.w * w;
 #endif
 #endif
-                weights += LANES * BLOCKS;
+                    weights += LANES * BLOCKS;
+                }
             }
-        }
 #if SHARE == 1
-        GroupMemoryBarrierWithGroupSync();
+            GroupMemoryBarrierWithGroupSync();
 #endif
+        }
+        blockWeights += KERNEL_Y * ROW_WEIGHTS;
     }
 
     int tileNumber = tile.y * TILES_ACROSS + tile.x;
