@@ -102,7 +102,7 @@ def prune_file(
     for key in ("before", "after", "limit"):
         report["goal"][f"told_{key}"] = parsed_goal.describe(report["goal"][key])
     if tune is not None:
-        from pipeline.shrink.tuning import fine_tune
+        from pipeline.shrink.tuning import fine_tune, longer
 
         assert pictures is not None
         identity = {
@@ -119,6 +119,7 @@ def prune_file(
         report["training"] = fine_tune(
             done.network, network, pictures, length, seed, progress, Run(folder, resume, identity)
         )
+        report["notes"] += filter(None, [longer("the network", report["training"])])
     report["tuned"] = tune is not None
     report["apart"] = apart(network, done.network)
     save(done.network, place)

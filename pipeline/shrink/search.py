@@ -19,7 +19,7 @@ from pipeline import targets
 from pipeline.cost.model import SIZES
 from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
 from pipeline.shrink.goals import USUAL, Goal, parse
-from pipeline.shrink.tuning import check_trainable, duration, fine_tune, shared, train
+from pipeline.shrink.tuning import check_trainable, duration, fine_tune, longer, shared, train
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 from pipeline.support.untrusted import on_a_file
@@ -110,9 +110,7 @@ def shrink(teacher: Network, options: ShrinkOptions, progress: Progress = lambda
         entry.file = f"{entry.network.name}.{'onnx' if entry.network.module is None else 'pth'}"
         save(entry.network, options.output / entry.file)
     report = measured(teacher, entries, options, held_out, progress)
-    longer = [entry.label for entry in entries if entry.training and entry.training["falling"]]
-    if longer:
-        notes.append(f"still improving when the time was over, so train longer: {', '.join(longer)}")
+    notes += [advice for entry in entries if (advice := longer(entry.label, entry.training))]
     report["notes"] = notes
     pictures = report.pop("pictures")
     for name, content in pictures.items():

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pipeline.shrink.checkpoint import UNKEPT, Run
 from pipeline.support.errors import PipelineError
 
@@ -108,17 +110,31 @@ def train(
             error.remedy = "Omit this training, and use `pipeline distill` with a low --rate instead."
         raise
     result = {"steps": history.steps, "minutes": round(history.minutes, 2), "device": history.device}
-    return result | {"falling": falling(history.records)}
+    improvement = late_improvement(history.records)
+    return result | {"late_improvement": None if improvement is None else round(improvement, 4)}
 
 
-def falling(records: Sequence[dict[str, Any]]) -> bool:
-    """Whether the pixel loss was still decreasing at the end of a training, so that a longer one would give a
-    better network. False if there are too few records."""
+def late_improvement(records: Sequence[dict[str, Any]]) -> float | None:
+    """Relative decrease of the pixel loss over the last quarter of a training: the slope of a line through its
+    records there. None if there are too few."""
     pixels = [(r["step"], r["losses"]["pixels"]) for r in records if "pixels" in r["losses"]]
-    if len(pixels) < 4:
-        return False
-    late = [loss for step, loss in pixels if step >= 0.75 * pixels[-1][0]]
-    return bool(late[-1] < (1 - FALLING) * late[0])
+    late = [(step, loss) for step, loss in pixels if step >= 0.75 * pixels[-1][0]]
+    if len(pixels) < 4 or len(late) < 2:
+        return None
+    steps, losses = np.array(late, np.float64).T
+    slope, _ = np.polyfit(steps, losses, 1)
+    return float(-slope * (steps[-1] - steps[0]) / max(losses.mean(), 1e-12))
+
+
+def longer(name: str, training: dict[str, Any] | None) -> str:
+    """Advice to train a network longer, with the measured slope; "" if it was hardly improving at the end."""
+    improvement = training["late_improvement"] if training else None
+    if improvement is None or improvement < FALLING:
+        return ""
+    return (
+        f"{name} was still improving when its time was up: the pixel loss fell by {improvement:.0%} in the last "
+        "quarter, so train longer"
+    )
 
 
 def fine_tune(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.shrink.tuning import duration, falling, shared
+from pipeline.shrink.tuning import FALLING, duration, late_improvement, longer, shared
 from pipeline.support.errors import PipelineError
 
 
@@ -35,12 +35,16 @@ def test_time_is_shared_and_every_part_has_a_step() -> None:
 @pytest.mark.parametrize(
     ("losses", "wanted"),
     [
-        ((3.0, 2.0, 1.5, 1.2, 1.1, 1.0), True),
-        ((3.0, 2.0, 1.5, 1.2, 1.195, 1.19), False),
-        ((3.0, 1.0, 1.1, 1.2, 1.3, 1.4), False),
-        ((3.0, 1.0), False),
+        ((3.0, 2.0, 1.5, 1.2, 1.1, 1.0), 0.18),
+        ((3.0, 2.0, 1.5, 1.2, 1.195, 1.19), 0.008),
+        ((3.0, 1.0, 1.1, 1.2, 1.3, 1.4), -0.15),
+        ((3.0, 1.0), None),
     ],
 )
 def test_whether_a_training_was_still_improving(losses, wanted) -> None:
     records = [{"step": 100 * n, "losses": {"pixels": loss}} for n, loss in enumerate(losses, start=4)]
-    assert falling([{"step": 100, "losses": {"inner": 9.0}}, *records]) is wanted
+    improvement = late_improvement([{"step": 100, "losses": {"inner": 9.0}}, *records])
+    assert improvement == pytest.approx(wanted, abs=0.01)
+    advice = longer("small", {"late_improvement": improvement})
+    assert bool(advice) is (wanted is not None and wanted > FALLING)
+    assert not advice or "18%" in advice
