@@ -29,6 +29,12 @@ from pipeline.support.size import Size
 @click.option(
     "--size", metavar="WxH", help="Resize and crop to this size first; default: each picture's own size."
 )
+@click.option(
+    "--guides",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Folder with the guides of the pictures, for a network with --input-channels: FOLDER/depth/NAME.png.",
+)
 @click.option("--side-by-side", is_flag=True, help="Put the source next to the output.")
 @click.option("--target", metavar="TARGET", help="Run an .onnx file or bundle as this target computes it.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
@@ -40,6 +46,7 @@ def command(
     sources: tuple[Path, ...],
     output: Path | None,
     size: str | None,
+    guides: Path | None,
     side_by_side: bool,
     target: str | None,
     force: bool,
@@ -57,10 +64,11 @@ def command(
       pipeline paint mosaic.pth frames --side-by-side -o painted
       pipeline paint net.onnx walk.mp4 --input-range 0..255 --output-range 0..255 --size 960x540
       pipeline paint adain.onnx photo.jpg --bind style=wave.jpg --input-range 0..1 --output-range 0..1
+      pipeline paint few-shot.pth frames --input-channels rgb,depth --guides guides
       pipeline paint UnityProject/Assets/StyleTransfer/Models/Mosaic photo.jpg --target barracuda-3.0
     """
     from pipeline import targets
-    from pipeline.comparison.painting import Painter, paint, plan
+    from pipeline.comparison.painting import Painter, check_guides, paint, plan
     from pipeline.comparison.sides import model_file, read_side
     from pipeline.sources import ReadOptions
     from pipeline.support.files import check_writable
@@ -77,15 +85,16 @@ def command(
                 remedy="Use --force to replace it, or --output for another name.",
             )
         check_writable(job.output / "picture.png" if job.kind == "folder" else job.output)
-    side = read_side("the network", model, ReadOptions(**reading), aim)
+    side = read_side("the network", model, ReadOptions(**reading), aim, planes=True)
     painter = Painter(side)
+    check_guides(painter, jobs, guides)
     if painter.fixed:
         console.note(f"this network runs only at {painter.fixed}: pictures are resized to that")
     report = []
     for job in jobs:
         started = time.monotonic()
         with console.counting(f"{job.source.name}") as report_progress:
-            count = paint(painter, job, size=requested, beside=side_by_side, report=report_progress)
+            count = paint(painter, job, size=requested, beside=side_by_side, report=report_progress, guides=guides)
         seconds = time.monotonic() - started
         console.step("painted", f"{job.source.name}: {plural(count, 'picture')}, {seconds:.1f} s")
         report.append({"source": str(job.source), "output": str(job.output), "kind": job.kind, "pictures": count})

@@ -6,7 +6,7 @@ pixels, the picture is padded by repeating its edge and the output is cropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.comparison.sides import Side
     from pipeline.support.size import Size
+    from pipeline.verify.guide_pictures import GuidePictures
 
 MULTIPLES = (1, 4, 8, 16, 32, 64)
 """Multiples of pixels that are tried, until the network runs and keeps the picture's proportions."""
@@ -114,15 +115,18 @@ class Painter:
         """The only size at which the network runs; None where it runs at any."""
         return self.side.fixed
 
-    def __call__(self, levels: np.ndarray) -> np.ndarray:
+    def __call__(self, levels: np.ndarray, guides: GuidePictures | None = None) -> np.ndarray:
         """The network's output for an (H, W, 3) uint8 RGB picture, as (H', W', 3) uint8.
 
-        Raises PipelineError `size-does-not-run` where it runs at no multiple that is tried.
+        `guides` are those of the picture, for a network that takes some. Raises PipelineError `size-does-not-run`
+        where it runs at no multiple that is tried.
         """
         picture = levels.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(255)
         if self.side.contract.input.channels == 1:
             picture = np.rint(picture.mean(axis=1, keepdims=True) * 255).astype(np.float32) / np.float32(255)
         height, width = levels.shape[:2]
+        if guides is not None:
+            picture = np.concatenate([picture, guides.load(height, width)], axis=1)
         error: Exception | None = None
         for multiple in (self._multiple,) if self._multiple else MULTIPLES:
             tall, wide = (-(-size // multiple) * multiple for size in (height, width))
@@ -155,38 +159,88 @@ def paint(
     size: Size | None,
     beside: bool,
     report: Progress = lambda name, done, all: None,
+    guides: Path | None = None,
 ) -> int:
     """Run the network on one source and write the outputs; returns the number of pictures.
 
     `size` is None for each picture's own (or the only one at which the network runs). `beside` puts the source to
-    the left of the output. Raises PipelineError `bad-picture`, `bad-video`, `size-does-not-run`.
+    the left of the output. `guides` is the folder of the pictures' guides. Raises PipelineError
+    `bad-picture`, `bad-video`, `size-does-not-run`.
     """
     from pipeline.support.files import write_file
     from pipeline.support.picture_files import open_picture, picture_files
 
     run_size = painter.fixed or size
 
-    def run(image: Image.Image) -> np.ndarray:
+    def run(image: Image.Image, file: Path | None = None) -> np.ndarray:
         if run_size is not None:
             from PIL import Image, ImageOps
 
             image = ImageOps.fit(image, (run_size.width, run_size.height), Image.Resampling.LANCZOS)
         levels = np.asarray(image)
-        output_levels = painter(levels)
+        output_levels = painter(levels, None if file is None else guides_of(painter, job, file, guides))
         return _beside(levels, output_levels) if beside else output_levels
 
     if job.kind == "picture":
-        write_file(job.output, _png(run(open_picture(job.source))))
+        write_file(job.output, _png(run(open_picture(job.source), job.source)))
         report(job.source.name, 1, 1)
         return 1
     if job.kind == "folder":
         files = picture_files([job.source])
         for number, file in enumerate(files, start=1):
             place = job.output / file.relative_to(job.source).with_suffix(".png")
-            write_file(place, _png(run(open_picture(file))))
+            write_file(place, _png(run(open_picture(file), file)))
             report(job.source.name, number, len(files))
         return len(files)
     return video.write(job.output, _output_frames(job, run, report), video.rate(job.source))
+
+
+def guides_of(painter: Painter, job: Job, file: Path, folder: Path | None) -> GuidePictures | None:
+    """The guides of one picture of a job: FOLDER/depth/NAME.png, NAME with the subfolders of the job's folder."""
+    from pipeline.verify.guide_pictures import GuidePictures
+
+    name = file.relative_to(job.source) if job.kind == "folder" else Path(file.name)
+    taken = painter.side.contract.input.guides
+    return GuidePictures(taken, folder, name.with_suffix("").as_posix()) if taken else None
+
+
+def check_guides(painter: Painter, jobs: Sequence[Job], folder: Path | None) -> None:
+    """Raise PipelineError, before any work, for a network and guides that do not belong together.
+
+    Codes: `auxiliary-inputs`, `conflicting-options`, and those of `GuidePictures.check`.
+    """
+    from pipeline.sources.guides import undeclared
+    from pipeline.support.picture_files import picture_files
+
+    side = painter.side.contract.input
+    if not side.guides and side.channels not in (1, 3):
+        raise PipelineError(
+            "auxiliary-inputs",
+            f"the network has {side.channels} input channels, but a picture file has 3 (or 1)",
+            subject=str(painter.side.path),
+            remedy=undeclared(side.channels) or "`pipeline convert` supports such networks.",
+        )
+    if bool(side.guides) != (folder is not None):
+        raise PipelineError(
+            "conflicting-options",
+            "the network takes guides, but no folder with their pictures is given"
+            if side.guides
+            else "the network takes only the colour",
+            subject="--guides",
+            remedy="Give the folder with --guides." if side.guides else "Omit it, or declare --input-channels.",
+        )
+    for job in jobs if side.guides else ():
+        if job.kind == "video":
+            raise PipelineError(
+                "conflicting-options",
+                "a video has no pictures of its guides",
+                subject=str(job.source),
+                remedy="Extract its frames as pictures, and give the folder.",
+            )
+        for file in [job.source] if job.kind == "picture" else picture_files([job.source]):
+            pictures = guides_of(painter, job, file, folder)
+            if pictures is not None:
+                pictures.check(file)
 
 
 def _output_frames(job: Job, run: Callable[[Any], np.ndarray], report: Progress) -> Iterator[np.ndarray]:

@@ -137,8 +137,9 @@ def read_side(
     from pipeline.sources.onnx_file import load_model
 
     path = model_file(source)
-    chosen = options.take is not None or options.bind or options.mask is not None
     network = sources.read_one(path, options)
+    has_guides = network.contract is not None and network.contract.input.guides
+    chosen = options.take is not None or options.bind or options.mask is not None or has_guides
     if network.contract is None:
         raise PipelineError(
             "contract-missing",

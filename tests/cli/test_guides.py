@@ -262,6 +262,41 @@ def test_a_missing_guide_and_one_of_other_proportions(pipeline, tmp_path):
     assert done.code == 2 and "[guide-size-differs]" in done.err and "96x96" in done.err
 
 
+def test_paint_takes_the_guides_of_each_picture(pipeline, tmp_path):
+    net = network(tmp_path / "net.onnx", [("x", 4)])
+    (tmp_path / "frames" / "a").mkdir(parents=True)
+    (tmp_path / "guides" / "depth" / "a").mkdir(parents=True)
+    for number in (1, 2):
+        Image.fromarray(np.full((32, 48, 3), 90, np.uint8)).save(tmp_path / "frames" / "a" / f"{number}.png")
+        depth = Image.fromarray(np.full((32, 48), 120 * number, np.uint8))
+        depth.save(tmp_path / "guides" / "depth" / "a" / f"{number}.png")
+    words = ("paint", net, tmp_path / "frames", "-o", "out", "--input-channels", "rgb,depth", *RANGES)
+    done = pipeline(*words, "--guides", tmp_path / "guides")
+    assert done.code == 0, done.err
+    outputs = [np.asarray(Image.open(Path("out") / "a" / f"{number}.png")).astype(int) for number in (1, 2)]
+    assert np.abs(outputs[0] - outputs[1]).max() > 5
+    assert "[conflicting-options]" in pipeline(*words, "--force").err
+    (tmp_path / "guides" / "depth" / "a" / "2.png").unlink()
+    done = pipeline(*words, "--force", "--guides", tmp_path / "guides")
+    assert done.code == 2 and "[guide-missing]" in done.err
+    done = pipeline("paint", net, tmp_path / "frames", *RANGES)
+    assert done.code == 2 and "[auxiliary-inputs]" in done.err and "rgb,depth" in done.err
+
+
+def test_paint_runs_a_bundle_as_its_target_does(pipeline, tmp_path):
+    net = network(tmp_path / "net.onnx", [("x", 4)])
+    assert pipeline("build-unity", net, "--input-channels", "rgb,depth", *RANGES, "-o", "out").code == 0
+    Image.fromarray(np.full((32, 48, 3), 90, np.uint8)).save(tmp_path / "frame.png")
+    (tmp_path / "guides").mkdir()
+    Image.fromarray(np.tile(np.arange(48, dtype=np.uint8) * 5, (32, 1))).save(tmp_path / "guides" / "depth.png")
+    guides = ("--guides", tmp_path / "guides", "--input-channels", "rgb,depth")
+    for number, words in enumerate([(net, *RANGES), (built(Path("out")), "--target", "barracuda-3.0")]):
+        done = pipeline("paint", *words[:1], tmp_path / "frame.png", *words[1:], *guides, "-o", f"{number}.png")
+        assert done.code == 0, done.err
+    first, second = (np.asarray(Image.open(f"{number}.png")).astype(int) for number in (0, 1))
+    assert np.abs(first - second).max() <= 1 and first.std() > 2
+
+
 def test_synthetic_guides_are_what_they_are_called():
     depth = synthetic(Guide("depth"), 90, 160)[0]
     normals = synthetic(Guide("normals"), 90, 160)
