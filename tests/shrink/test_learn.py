@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pipeline import sources
-from pipeline.contract import Guide
+from pipeline.contract import Guide, ImageContract, ImageSide
 from pipeline.shrink.checkpoint import Run
 from pipeline.shrink.learn import LearnOptions, learn, learn_file
-from pipeline.shrink.loop import LoopOptions
+from pipeline.shrink.loop import GreyLevels, LoopOptions
 from pipeline.shrink.pairs import pairs_of, patches
 from pipeline.shrink.students import parse
 from pipeline.support import video
@@ -214,11 +215,30 @@ def test_a_network_learns_from_guides_what_the_colour_does_not_show(
     assert shown.size == (3 * 96, 64)  # frame 3 has no depth, so there is no row for it
 
 
+def test_a_run_whose_guides_changed_is_not_continued(guided: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    def run(resume: bool) -> None:
+        more = {"guides": guided[2], "input_channels": "rgb,depth", "resume": resume}
+        learn_file(*guided[:2], STUDENT, SMALL, tmp_path / "a.pth", **more)
+
+    run(False)
+    run(True)
+    Image.new("L", (96, 64)).save(guided[2] / "depth/0.png")
+    with pytest.raises(PipelineError, match="different guides"):
+        run(True)
+
+
 def test_guides_belong_to_the_patches_of_their_frames(guided: tuple[Path, Path, Path]) -> None:
     pairs, rest = pairs_of(*guided[:2], (Guide("depth"),), guided[2])
     assert [pair.frame.shape[0] for pair in pairs] == [4, 4, 4] and rest == []
     frames, paintings = patches(pairs, 1, 0, 8, 48)
     assert frames.shape == (8, 4, 48, 48) and np.abs(frames[:, 3:].astype(int) - paintings).max() <= 1
+
+
+def test_the_network_gets_its_channels_in_its_own_order_and_range() -> None:
+    side = ImageSide("-1..1", 4, order="bgr", guides=(Guide("depth", 0, 10),), guides_before_color=1)
+    model = GreyLevels(torch.nn.Identity(), ImageContract(side, ImageSide("-1..1")))
+    levels = torch.tensor([0.0, 127.5, 255.0, 51.0]).view(1, 4, 1, 1)
+    assert torch.allclose(model.to_network(levels).view(-1), torch.tensor([2.0, 1.0, 0.0, -1.0]), atol=1e-5)
 
 
 def test_guides_that_do_not_fit_are_refused(guided: tuple[Path, Path, Path], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from pipeline import sources
+from pipeline.shrink import motion
 from pipeline.shrink.checkpoint import Run
 from pipeline.shrink.distill import DistillOptions, Weights, distill
 from pipeline.shrink.loop import LoopOptions
@@ -40,8 +41,8 @@ def sequences(frames) -> Sequences:
     return Sequences([frames], seed=1)
 
 
-def still(motion: Motion) -> Motion:
-    return Motion(torch.zeros_like(motion.moved), motion.weight)
+def still(view: Motion) -> Motion:
+    return Motion(torch.zeros_like(view.moved), view.weight)
 
 
 def picture(size: int, seed: int = 1) -> torch.Tensor:
@@ -51,18 +52,18 @@ def picture(size: int, seed: int = 1) -> torch.Tensor:
 
 def test_the_second_view_of_a_camera_is_the_first_one_moved():
     crop = picture(96)
-    motion = camera(np.random.default_rng(3), 2, 80, 80)
-    first, second = crop[:, :, 8:88, 8:88], warp(crop, motion.moved, 8)
-    assert float(motion.loss(first, second)) < 0.011  # 0.01 is the least that the loss gives
-    assert float(still(motion).loss(first, second)) > 0.05
-    assert 0.5 < float(motion.weight.mean()) < 1
+    view = camera(np.random.default_rng(3), 2, 80, 80)
+    first, second = crop[:, :, 8:88, 8:88], warp(crop, view.moved, 8)
+    assert float(view.loss(first, second)) < 0.011  # 0.01 is the least that the loss gives
+    assert float(still(view).loss(first, second)) > 0.05
+    assert 0.5 < float(view.weight.mean()) < 1
 
 
 def test_half_of_the_cameras_move_by_whole_pixels_and_the_others_also_turn_and_zoom():
-    motion = camera(np.random.default_rng(1), 40, 16, 16)
-    flat = (motion.moved - motion.moved[:, :, :1, :1]).abs().amax((1, 2, 3)) == 0
+    view = camera(np.random.default_rng(1), 40, 16, 16)
+    flat = (view.moved - view.moved[:, :, :1, :1]).abs().amax((1, 2, 3)) == 0
     assert 10 < int(flat.sum()) < 30
-    assert torch.equal(motion.moved[flat], motion.moved[flat].round())
+    assert torch.equal(view.moved[flat], view.moved[flat].round())
 
 
 def test_a_pixel_that_came_from_outside_the_first_view_has_no_weight():
@@ -73,16 +74,16 @@ def test_a_pixel_that_came_from_outside_the_first_view_has_no_weight():
 
 
 def test_the_motion_between_frames_is_estimated_and_belongs_to_the_crops(sequences):
-    first, second, motion = sequences.batch(0, 6, 64, 96)
+    first, second, view = sequences.batch(0, 6, 64, 96)
     assert first.shape == second.shape == (6, 3, 64, 96)
-    down, right = (motion.moved[:, axis][motion.weight[:, 0] > 0.5] for axis in (0, 1))
+    down, right = (view.moved[:, axis][view.weight[:, 0] > 0.5] for axis in (0, 1))
     assert abs(float(down.median()) - PAN[0]) < 0.2
     assert abs(float(right.abs().median()) - PAN[1]) < 0.2
     assert float(right.min()) < -4 and float(right.max()) > 4  # some of the crops are mirrored
     views = [torch.from_numpy(value).float() for value in (first, second)]
-    assert float(motion.loss(*views)) < 0.03 < 0.08 < float(still(motion).loss(*views))
+    assert float(view.loss(*views)) < 0.03 < 0.08 < float(still(view).loss(*views))
     again = sequences.batch(0, 6, 64, 96)
-    assert (again[0] == first).all() and torch.equal(again[2].moved, motion.moved)
+    assert (again[0] == first).all() and torch.equal(again[2].moved, view.moved)
     assert (sequences.batch(1, 6, 64, 96)[0] != first).any()
 
 
@@ -94,6 +95,15 @@ def test_what_changes_without_a_motion_has_little_weight(tmp_path):
     Image.fromarray(brighter).save(tmp_path / "1.png")
     weight = Sequences([tmp_path], 1).pairs[0].weight[0]
     assert weight[55:75, 25:45].mean() < 0.2 < 0.8 < weight[20:100, 100:140].mean()
+
+
+def test_a_pixel_that_changes_without_moving_counts_less(tmp_path, monkeypatch):
+    """Light of 12 levels has a weight of 1/e, one of 48 next to none, where the flow says that nothing moved."""
+    monkeypatch.setattr(motion.flow, "flow", lambda a, b: np.zeros((2, *a.shape[2:]), np.float32))
+    for number, level in enumerate((100, 112, 160)):
+        Image.new("RGB", (64, 48), (level,) * 3).save(tmp_path / f"{number}.png")
+    first, second = (pair.weight[0, 5:-5, 5:-5] for pair in Sequences([tmp_path], 1).pairs)
+    assert np.allclose(first, np.exp(-1), atol=0.01) and second.max() < 1e-4
 
 
 def test_what_is_no_sequence_is_refused(frames, sequences, tmp_path):
