@@ -136,11 +136,11 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
 def network(name: str) -> nn.Module:
     """The network of that name with weights that are all distinct, in eval mode."""
     torch.manual_seed(list(ARCHITECTURES).index(name))
-    made = ARCHITECTURES[name]().eval()
+    result = ARCHITECTURES[name]().eval()
     with torch.no_grad():
-        for key, value in made.state_dict().items():
+        for key, value in result.state_dict().items():
             if key.endswith("running_var"):
                 value.uniform_(0.5, 1.5)
             elif value.dtype == torch.float32:
                 value.add_(torch.randn_like(value) * 0.05)
-    return made
+    return result

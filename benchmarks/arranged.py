@@ -48,20 +48,20 @@ def rows() -> list[dict[str, Any]]:
 
     found = []
     for name, ranges in NETWORKS:
-        made = {}
+        result = {}
         network = sources.read(MODELS / name, sources.ReadOptions(**ranges))
         plain = lower_network(network, targets.get(targets.DEFAULT), SIZE, bake_contract=True, metadata={})
         for chosen in CLASSES:
             options = BuildOptions.of(size=SIZE, device=chosen, **ranges)
             _, lowered, proof, report = make(MODELS / name, options, lambda *_: None, bake_contract=True)
-            made[chosen] = lowered, proof, report
+            result[chosen] = lowered, proof, report
             print(f"{name} for {chosen}", file=sys.stderr, flush=True)
         for chosen in CLASSES:
-            lowered, proof, report = made[chosen]
+            lowered, proof, report = result[chosen]
             on = device(chosen)
             issued, predicted = [], []
-            for held in (plain, lowered):
-                layers = at_size(held.graph, held.size)
+            for item in (plain, lowered):
+                layers = at_size(item.graph, item.size)
                 issued.append(sum(on.worker.issued(layer) for layer in layers) * 1e-9)
                 predicted.append(on.milliseconds(layers))
             found.append(

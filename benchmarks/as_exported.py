@@ -51,7 +51,7 @@ def pytorch_0_4(model: onnx.ModelProto) -> onnx.ModelProto | None:
     for node in graph.nodes:
         if node.op == "Upsample":
             scales = _value(node.inputs[1])
-            node.attrs["scales"] = [float(held) for held in scales]
+            node.attrs["scales"] = [float(item) for item in scales]
             node.inputs = node.inputs[:1]
     graph.cleanup()
     tensors = graph.tensors()
@@ -59,14 +59,14 @@ def pytorch_0_4(model: onnx.ModelProto) -> onnx.ModelProto | None:
         tensor.name = str(number)
     for node in graph.nodes:
         node.name = ""
-    made = gs.export_onnx(graph)
-    del made.graph.value_info[:]
-    for tensor in made.graph.initializer:
-        made.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    del made.opset_import[:]
-    made.opset_import.append(helper.make_opsetid("", 8))
-    made.ir_version, made.producer_name, made.producer_version = 3, "pytorch", "0.4"
-    return made
+    result = gs.export_onnx(graph)
+    del result.graph.value_info[:]
+    for tensor in result.graph.initializer:
+        result.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+    del result.opset_import[:]
+    result.opset_import.append(helper.make_opsetid("", 8))
+    result.ir_version, result.producer_name, result.producer_version = 3, "pytorch", "0.4"
+    return result
 
 
 def _value(tensor: gs.Tensor) -> np.ndarray:
@@ -88,13 +88,13 @@ def channels_last(model: onnx.ModelProto, producer: str = "tf2onnx") -> onnx.Mod
     graph.fold_constants().cleanup().toposort()
     ranks = _ranks(model)
     last: dict[str, gs.Variable] = {}
-    made: list[gs.Node] = []
+    built: list[gs.Node] = []
     constants: dict[int, gs.Constant] = {}
 
     def new(node: gs.Node, output: gs.Variable | None = None) -> gs.Variable:
         given = output or gs.Variable(f"{node.name}:0", dtype=np.float32)
         node.outputs = [given]
-        made.append(node)
+        built.append(node)
         return given
 
     def moved(tensor: gs.Tensor, perm: list[int], name: str, output: gs.Variable | None = None) -> gs.Variable:
@@ -123,8 +123,8 @@ def channels_last(model: onnx.ModelProto, producer: str = "tf2onnx") -> onnx.Mod
             if node.op in ("Conv", "ConvTranspose"):
                 weight = node.inputs[1].values
                 if node.attrs.get("group", 1) == 1 and node.op == "Conv":
-                    held = gs.Constant(f"{name}/kernel", np.ascontiguousarray(weight.transpose(2, 3, 1, 0)))
-                    inputs.append(moved(held, [3, 2, 0, 1], f"{name}/kernel_to_first"))
+                    stored = gs.Constant(f"{name}/kernel", np.ascontiguousarray(weight.transpose(2, 3, 1, 0)))
+                    inputs.append(moved(stored, [3, 2, 0, 1], f"{name}/kernel_to_first"))
                 else:
                     inputs.append(gs.Constant(f"{name}/kernel", weight))
                 bias = node.inputs[2].values if len(node.inputs) > 2 else None
@@ -155,7 +155,7 @@ def channels_last(model: onnx.ModelProto, producer: str = "tf2onnx") -> onnx.Mod
         last[node.outputs[0].name] = new(gs.Node(node.op, name, attrs, inputs))
     result = last[graph.outputs[0].name]
     result.shape = None
-    graph = gs.Graph(nodes=made, inputs=[picture], outputs=[result], opset=graph.opset, name="tf2onnx")
+    graph = gs.Graph(nodes=built, inputs=[picture], outputs=[result], opset=graph.opset, name="tf2onnx")
     exported = gs.export_onnx(graph)
     exported.producer_name = producer
     exported.ir_version = 8
@@ -181,12 +181,12 @@ def functions(model: onnx.ModelProto) -> onnx.ModelProto:
     Saved with external data by whoever writes it to a file.
     """
     domain = "pkg.onnxscript.torch_lib"
-    opsets = [helper.make_opsetid("", held.version) for held in model.opset_import if held.domain == ""]
-    made = _copy(model)
-    del made.graph.node[:]
+    opsets = [helper.make_opsetid("", opset.version) for opset in model.opset_import if opset.domain == ""]
+    result = _copy(model)
+    del result.graph.node[:]
     for number, node in enumerate(model.graph.node):
         if node.op_type == "Constant" or any(attribute.HasField("g") for attribute in node.attribute):
-            made.graph.node.append(node)
+            result.graph.node.append(node)
             continue
         inner = onnx.NodeProto()
         inner.CopyFrom(node)
@@ -196,17 +196,17 @@ def functions(model: onnx.ModelProto) -> onnx.ModelProto:
         inner.input.extend(inputs)
         inner.output.extend(outputs)
         kind = f"aten_{node.op_type.lower()}_{number}"
-        made.functions.append(
+        result.functions.append(
             helper.make_function(domain, kind, [name for name in inputs if name], outputs, [inner], opsets)
         )
-        made.graph.node.append(
+        result.graph.node.append(
             helper.make_node(
                 kind, [name for name in node.input if name], list(node.output), name=node.name, domain=domain
             )
         )
-    made.opset_import.append(helper.make_opsetid(domain, 1))
-    made.ir_version = max(made.ir_version, 8)
-    return made
+    result.opset_import.append(helper.make_opsetid(domain, 1))
+    result.ir_version = max(result.ir_version, 8)
+    return result
 
 
 def float16(model: onnx.ModelProto, keep_io_types: bool = False) -> onnx.ModelProto:

@@ -39,7 +39,7 @@ def row(name: str, ranges: dict[str, str]) -> str:
     for chosen in CLASSES:
         arranged = at_size(lower(network, "barracuda-3.0", name, chosen).graph, size)
         worker = device(chosen).worker
-        pairs.append(", ".join(f"{sum(map(worker.issued, held)) * 1e-9:.1f}" for held in (plain, arranged)))
+        pairs.append(", ".join(f"{sum(map(worker.issued, item)) * 1e-9:.1f}" for item in (plain, arranged)))
     return (
         f"| {Path(name).name} | {needed:.1f} | {' | '.join(pairs)} | {counts['giga_fma']:.1f} | {moved:,.0f} "
         f"| {counts['moved_megabytes']:,.0f} | {len(plain)} | {counts['dispatches']:.0f} |"

@@ -54,13 +54,13 @@ def row(path: Path, ranges: dict[str, Any]) -> str:
     for kind, pictures in frames(*size.hw, plan.channels[0]).items():
         rights = [truth] if kind == "ordinary" else [truth, exactly(lowered.graph, truth)]
         worst[kind] = max(
-            min(difference(right(held), painted, "").max_levels for right in rights)
-            for held, painted in ((held, executor.run(held)) for held in pictures)
+            min(difference(right(item), item, "").max_levels for right in rights)
+            for item, item in ((item, executor.run(item)) for item in pictures)
         )
     if not executor.guards_intact():
         raise AssertionError(f"{path.name}: a kernel wrote behind a buffer")
     cost = described.counts(plan, plan.size if fixed else Size(960, 540 // multiple * multiple))
-    levels = " | ".join(f"{held:.4f}" for held in worst.values())
+    levels = " | ".join(f"{item:.4f}" for item in worst.values())
     return (
         f"{size} | {levels} | {cost['dispatches']:.0f} | {len(lowered.serialised):,} "
         f"| {cost['giga_fma']} | {cost['moved_megabytes']}"
@@ -103,8 +103,8 @@ def exactly(graph: gs.Graph, otherwise: Picture2Picture) -> Picture2Picture:
 def why(error: PipelineError) -> str:
     """Why a model is not a row: each operator that is refused, once."""
     findings = (getattr(error, "report", None) or {}).get("findings", [])
-    told = {held["operator"]: held["reason"] for held in findings if held["severity"] == "error"}
-    reasons = [f"{operator}: {reason}" for operator, reason in told.items()]
+    reported = {finding["operator"]: finding["reason"] for finding in findings if finding["severity"] == "error"}
+    reasons = [f"{operator}: {reason}" for operator, reason in reported.items()]
     return "refused: " + ("; ".join(reasons) or f"{error.code}: {error.message}")
 
 
@@ -118,7 +118,7 @@ def main() -> int:
     parser.add_argument("--mask")
     chosen = parser.parse_args()
     ranges = {
-        name: held for name in ("input_range", "output_range", "take", "mask") if (held := getattr(chosen, name))
+        name: item for name in ("input_range", "output_range", "take", "mask") if (item := getattr(chosen, name))
     }
     ranges |= {"bind": tuple(chosen.bind)} if chosen.bind else {}
     heads = (
@@ -136,12 +136,12 @@ def main() -> int:
     print("|---" * len(heads) + "|")
     for path in chosen.models:
         try:
-            told = row(path, ranges)
+            reported = row(path, ranges)
         except PipelineError as error:
-            told = why(error)
+            reported = why(error)
         except Exception as error:  # a fault of ours: the other models are still run
-            told = f"FAILED: {type(error).__name__}: {str(error)[:200]}"
-        print(f"| {path.stem} | {told} |", flush=True)
+            reported = f"FAILED: {type(error).__name__}: {str(error)[:200]}"
+        print(f"| {path.stem} | {reported} |", flush=True)
     return 0
 
 

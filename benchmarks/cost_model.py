@@ -175,12 +175,12 @@ def write(rows: list[dict[str, Any]], terms: np.ndarray, text: str) -> None:
     from pipeline.report.charts import scatter, standalone
 
     path = ROOT / "pipeline" / "cost" / "costs.json"
-    held = json.loads(path.read_text(encoding="utf-8"))
-    old = next(entry for entry in held["devices"] if entry["name"] == "here")
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    old = next(entry for entry in stored["devices"] if entry["name"] == "here")
     old["gmac"], old["gelem"] = round(float(terms[0]), 3), round(float(terms[3]), 1)
     weights = {"blocked-8": 1.0, "plain": terms[1] / terms[0], "reordered": terms[2] / terms[3]}
     old["kernels"] = {key: round(float(value), 3) for key, value in weights.items()}
-    path.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
     families = {name: "style network" if name.startswith("style") else name.split()[0] for name, *_ in NETWORKS}
     points = [(row["predicted"], row["ms"], families[row["name"]]) for row in rows]
     drawn = scatter(points, "predicted and measured milliseconds", "predicted ms", "measured ms", diagonal=True)

@@ -146,18 +146,18 @@ def judge(name: str, exporter: str, target_name: str) -> Outcome | None:
         return None
     target = targets.get(target_name)
     graph, refusals = lowered(model, target_name)
-    made = target.family.read(target.family.write(graph, target))
-    left = [found for found in validate(made, target) if found.severity in ("error", "wrong", "warning")]
+    result = target.family.read(target.family.write(graph, target))
+    left = [found for found in validate(result, target) if found.severity in ("error", "wrong", "warning")]
     if refusals or left:
         first = (refusals or left)[0]
         return Outcome(f"{first.code} {first.operator} {first.node}: {first.reason}", len(graph.nodes))
-    computed = as_target_computes(made, target)
+    computed = as_target_computes(result, target)
     off = 0.0
-    for picture, wanted in as_exported.half_expected(model) if "float16" in exporter else expected(name):
+    for picture, expected_value in as_exported.half_expected(model) if "float16" in exporter else expected(name):
         got = computed(picture)
-        if got.shape != wanted.shape:
-            return Outcome(f"shape {got.shape} instead of {wanted.shape}", len(graph.nodes))
-        off = max(off, float(np.abs(got - wanted).max() / np.ptp(wanted)))
+        if got.shape != expected_value.shape:
+            return Outcome(f"shape {got.shape} instead of {expected_value.shape}", len(graph.nodes))
+        off = max(off, float(np.abs(got - expected_value).max() / np.ptp(expected_value)))
     return Outcome("" if off <= TOLERANCE else f"off by {off:.2g} of the range", len(graph.nodes), off)
 
 
@@ -230,8 +230,8 @@ def table(
         cells = []
         for name in ARCHITECTURES:
             found = [outcomes[name, exporter, target] for target in targets]
-            told = ["-" if held is None else held.problem or str(held.nodes) for held in found]
-            cells.append(told[0] if len(set(told)) == 1 else " / ".join(told))
+            reported = ["-" if item is None else item.problem or str(item.nodes) for item in found]
+            cells.append(reported[0] if len(set(reported)) == 1 else " / ".join(reported))
         lines.append(f"| {exporter} | " + " | ".join(cells) + " |")
     return lines
 

@@ -61,7 +61,7 @@ def _put_into_a_function(model: onnx.ModelProto, node: onnx.NodeProto) -> None:
     function.node.append(inner)
     del node.attribute[:]
     node.op_type, node.domain = "F", "local"
-    if all(held.domain != "local" for held in model.opset_import):
+    if all(opset.domain != "local" for opset in model.opset_import):
         model.opset_import.add(domain="local", version=1)
 
 
@@ -95,7 +95,7 @@ def _make_external(tensor: onnx.TensorProto, random_: random.Random) -> None:
 def network(random_: random.Random) -> onnx.ModelProto:
     """A small picture network of a few operators."""
     rng = np.random.default_rng(random_.randrange(2**32))
-    held = {
+    stored = {
         "w": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
         "v": rng.normal(size=(3, 4, 1, 1)).astype(np.float32),
         "s": np.ones(4, np.float32),
@@ -159,7 +159,7 @@ def network(random_: random.Random) -> onnx.ModelProto:
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, size)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, "oh", "ow"])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in held.items()],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in stored.items()],
     )
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", random_.choice([11, 17, 18, 21]))], ir_version=8
@@ -214,12 +214,12 @@ def _change(model: onnx.ModelProto, random_: random.Random) -> None:
                 ]
             )()
         case 0:
-            node.op_type = random_.choice(sorted({held.name for held in onnx.defs.get_all_schemas()}))
+            node.op_type = random_.choice(sorted({stored.name for stored in onnx.defs.get_all_schemas()}))
         case 1 if node.attribute:
-            held = random_.choice(node.attribute)
-            held.i = random_.choice(_ODD)
-            if held.ints:
-                held.ints[random_.randrange(len(held.ints))] = random_.choice(_ODD)
+            stored = random_.choice(node.attribute)
+            stored.i = random_.choice(_ODD)
+            if stored.ints:
+                stored.ints[random_.randrange(len(stored.ints))] = random_.choice(_ODD)
         case 2 if node.input:
             names = ["x", "y", "t0", "t1", "w", "", "nowhere", "one", "p"]
             node.input[random_.randrange(len(node.input))] = random_.choice(names)
@@ -270,12 +270,12 @@ def read_and_validated(content: bytes, folder: Path) -> tuple[str, str]:
 
     path = folder / "input.onnx"
     path.write_bytes(content)
-    told = check_files([path], ["barracuda-3.0"], jobs=1).verdicts[-1].verdict
+    verdict = check_files([path], ["barracuda-3.0"], jobs=1).verdicts[-1].verdict
     try:
-        return told, read(path).format
+        return verdict, read(path).format
     except PipelineError as error:
         str(error)
-        return told, error.code
+        return verdict, error.code
 
 
 def outcome(content: bytes, folder: Path) -> tuple[str, str]:
@@ -287,13 +287,13 @@ def outcome(content: bytes, folder: Path) -> tuple[str, str]:
     path = folder / "input.onnx"
     path.write_bytes(content)
     validation = check_files([path], ["barracuda-1.0", "barracuda-3.0"], jobs=1)
-    told = validation.verdicts[-1].verdict
+    reported = validation.verdicts[-1].verdict
     try:
         convert(path, folder / "output.onnx", force=True, use_cache=False)
-        return told, "converted"
+        return reported, "converted"
     except PipelineError as error:
         str(error)
-        return told, error.code
+        return reported, error.code
 
 
 def main() -> None:
@@ -331,8 +331,8 @@ def main() -> None:
             if time.monotonic() - begun > given.seconds:
                 break
     print(f"{done} inputs in {time.monotonic() - begun:.0f} s, the slowest {slowest:.1f} s")
-    for name, held in counts.items():
-        print(name, ", ".join(f"{code} {count}" for code, count in held.most_common()))
+    for name, item in counts.items():
+        print(name, ", ".join(f"{code} {count}" for code, count in item.most_common()))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def main() -> int:
 
 def table(counts: dict[str, Counter[str]], seed: int, slowest: float) -> list[str]:
     """The counts as Markdown."""
-    total = sum(sum(held.values()) for held in counts.values())
+    total = sum(sum(item.values()) for item in counts.values())
     lines = [
         f"{total:,} damaged files (seed {seed}); the slowest took {slowest:.1f} s of processor time, none did "
         "anything else than being read or refused.",
@@ -91,9 +91,9 @@ def table(counts: dict[str, Counter[str]], seed: int, slowest: float) -> list[st
         "| format | files | still read | refused, by code |",
         "|---|---:|---:|---|",
     ]
-    for kind, held in sorted(counts.items()):
-        codes = ", ".join(f"`{code}` {count:,}" for code, count in held.most_common() if code != "read")
-        lines.append(f"| {kind} | {sum(held.values()):,} | {held['read']:,} | {codes} |")
+    for kind, item in sorted(counts.items()):
+        codes = ", ".join(f"`{code}` {count:,}" for code, count in item.most_common() if code != "read")
+        lines.append(f"| {kind} | {sum(item.values()):,} | {item['read']:,} | {codes} |")
     return lines
 
 

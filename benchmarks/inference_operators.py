@@ -60,7 +60,7 @@ def cases() -> dict[str, onnx.ModelProto]:
     """Every case of the installed onnx package by the suite's name, with one float input as far as it has one."""
     from onnx.backend.test.case import node
 
-    held = {
+    stored = {
         name if "/" in name else f"node/{name}": case.model
         for case in operators.all_cases()
         for name in [case.name]
@@ -68,8 +68,8 @@ def cases() -> dict[str, onnx.ModelProto]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for case in node.collect_testcases(None):
-            held.setdefault(f"node/{case.name}", case.model)
-    return held
+            stored.setdefault(f"node/{case.name}", case.model)
+    return stored
 
 
 def main() -> int:
@@ -77,24 +77,24 @@ def main() -> int:
     parser.add_argument("--suite", type=Path, default=SUITE, help="the measured verdicts")
     parser.add_argument("--kinds", action="store_true", help="error and wrong count as different too")
     chosen = parser.parse_args()
-    suite, held = json.loads(chosen.suite.read_text(encoding="utf-8")), cases()
+    suite, stored = json.loads(chosen.suite.read_text(encoding="utf-8")), cases()
     counts: Counter[tuple[str, str]] = Counter()
     unknown = 0
-    for name, told in suite.items():
-        model = held.get(name)
+    for name, item in suite.items():
+        model = stored.get(name)
         for version, target in TARGETS.items():
             if model is None:
                 counts[version, "missing"] += 1
                 continue
-            wanted, got = measured(told[version][0]), verdict(model, target)
-            same = wanted == got if chosen.kinds else (wanted == "right") == (got == "right")
+            expected, got = measured(item[version][0]), verdict(model, target)
+            same = expected == got if chosen.kinds else (expected == "right") == (got == "right")
             counts[version, "same" if same else "different"] += 1
             if not same:
                 why = KNOWN.get(name.split("/")[-1], "")
                 unknown += not why
-                print(f"{version}: {name}: the package {' '.join(told[version])[:90]!r}, we say {got}. {why}")
+                print(f"{version}: {name}: the package {' '.join(item[version])[:90]!r}, we say {got}. {why}")
     for version in TARGETS:
-        print(version, {kind: count for (held, kind), count in sorted(counts.items()) if held == version})
+        print(version, {kind: count for (stored, kind), count in sorted(counts.items()) if stored == version})
     return 1 if unknown or any(kind == "missing" for _, kind in counts) else 0
 
 

@@ -127,8 +127,8 @@ def _array(value: object) -> np.ndarray:
 
 def _case(name: str, source: onnx.ModelProto, inputs: list, outputs: list) -> Iterator[Case]:
     """The case with every input but the first float32 one as an initializer; nothing if it is not a float case."""
-    held = {tensor.name for tensor in source.graph.initializer}
-    declared = [value for value in source.graph.input if value.name not in held]
+    stored = {tensor.name for tensor in source.graph.initializer}
+    declared = [value for value in source.graph.input if value.name not in stored]
     every = (*declared, *source.graph.output)
     if len(declared) != len(inputs) or not all(value.type.HasField("tensor_type") for value in every):
         return
@@ -178,7 +178,7 @@ def judge(case: Case, target) -> Outcome:
             first = broken[0]
             return Outcome(case.name, target.name, "refused", first.code, first.operator, first.reason)
         opened = session(target.family.emulate(data, target))
-        got = opened.run(None, {held.name: case.given for held in opened.get_inputs()})
+        got = opened.run(None, {value.name: case.given for value in opened.get_inputs()})
     except PipelineError as error:
         return Outcome(case.name, target.name, "refused", error.code, "", error.message)
     except Exception as error:
@@ -190,15 +190,15 @@ def judge(case: Case, target) -> Outcome:
 
 def difference(expected: Iterable[np.ndarray], got: Iterable[np.ndarray]) -> str:
     """In words how the outputs differ; empty where they agree."""
-    for wanted, made in zip(expected, got, strict=True):
-        if wanted.shape != made.shape:
-            return f"shape {made.shape} instead of {wanted.shape}"
-        tolerance = max(TOLERANCE, np.finfo(wanted.dtype).eps if wanted.dtype.kind == "f" else 0.0)
-        wanted, made = wanted.astype(np.float64), made.astype(np.float64)
-        scale = np.abs(wanted[np.isfinite(wanted)]).max(initial=1.0)
-        if not np.allclose(made, wanted, rtol=0, atol=tolerance * scale, equal_nan=True):
+    for expected_value, output in zip(expected, got, strict=True):
+        if expected_value.shape != output.shape:
+            return f"shape {output.shape} instead of {expected_value.shape}"
+        tolerance = max(TOLERANCE, np.finfo(expected_value.dtype).eps if expected_value.dtype.kind == "f" else 0.0)
+        expected_value, output = expected_value.astype(np.float64), output.astype(np.float64)
+        scale = np.abs(expected_value[np.isfinite(expected_value)]).max(initial=1.0)
+        if not np.allclose(output, expected_value, rtol=0, atol=tolerance * scale, equal_nan=True):
             with np.errstate(invalid="ignore"):
-                off = np.abs(wanted - made).max()
+                off = np.abs(expected_value - output).max()
             return f"{off:.3g} of {scale:.3g}"
     return ""
 
@@ -246,7 +246,7 @@ def page(outcomes: list[Outcome]) -> str:
     lines.append("|---|---|" + "---|" * (len(targets) + 1))
     for (operator, code), by_target in sorted(reasons.items()):
         counts = " | ".join(str(len(by_target[target])) for target in targets)
-        names = sorted({name.removeprefix("test_") for held in by_target.values() for name in held})
+        names = sorted({name.removeprefix("test_") for item in by_target.values() for name in item})
         lines.append(f"| {operator} | `{code}` | {counts} | {', '.join(names)} |")
     return "\n".join(lines) + "\n"
 

@@ -61,23 +61,23 @@ def _calibration() -> list[np.ndarray]:
 def _static(name: str, **options: object) -> onnx.ModelProto:
     from onnxruntime.quantization import quantize_static
 
-    return _by_runtime(name, lambda source, made: quantize_static(source, made, _Pictures(), **options))
+    return _by_runtime(name, lambda source, item: quantize_static(source, item, _Pictures(), **options))
 
 
 def _dynamic(name: str, **options: object) -> onnx.ModelProto:
     from onnxruntime.quantization import quantize_dynamic
 
-    return _by_runtime(name, lambda source, made: quantize_dynamic(source, made, **options))
+    return _by_runtime(name, lambda source, item: quantize_dynamic(source, item, **options))
 
 
 def _by_runtime(name: str, quantise: Callable[[str, str], None]) -> onnx.ModelProto:
     logging.disable(logging.WARNING)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            source, made = f"{folder}/float.onnx", f"{folder}/quantised.onnx"
+            source, result = f"{folder}/float.onnx", f"{folder}/quantised.onnx"
             onnx.save(legacy(name, 13), source)
-            quantise(source, made)
-            return onnx.load(made)
+            quantise(source, result)
+            return onnx.load(result)
     finally:
         logging.disable(logging.NOTSET)
 
@@ -126,8 +126,8 @@ def _by_torch(name: str, opset: int, training: bool = False, eager: bool = False
             return _exported(module, picture, opset)
     except Exception as error:
         known = (RuntimeError, NotImplementedError, torch.onnx.errors.OnnxExporterError)
-        told = ("not yet supported in QAT", "Occurred when translating")
-        if isinstance(error, known) or any(words in str(error) for words in told):
+        reported = ("not yet supported in QAT", "Occurred when translating")
+        if isinstance(error, known) or any(words in str(error) for words in reported):
             return None  # quantised operators that torch does not have or cannot export
         raise
     finally:
@@ -178,7 +178,7 @@ def _quantisers() -> dict[str, Callable[[str], onnx.ModelProto | None]]:
     return {
         "ONNX Runtime dynamic, uint8": lambda name: _dynamic(name, weight_type=u8),
         "ONNX Runtime dynamic, int8, per channel": lambda name: _dynamic(name, weight_type=s8, per_channel=True),
-        **{label: lambda name, held=held: _static(name, **held) for label, held in static.items()},
+        **{label: lambda name, item=item: _static(name, **item) for label, item in static.items()},
         "PyTorch eager, opset 13": lambda name: _by_torch(name, 13, eager=True),
         "PyTorch FX, opset 13": lambda name: _by_torch(name, 13),
         "PyTorch FX, opset 17": lambda name: _by_torch(name, 17),
@@ -209,18 +209,18 @@ def judge(name: str, quantiser: str, target_name: str) -> Outcome | None:
         return None
     target = targets.get(target_name)
     graph, refusals = lowered(model, target_name)
-    made = target.family.read(target.family.write(graph, target))
-    left = [found for found in validate(made, target) if found.severity in ("error", "wrong", "warning")]
+    result = target.family.read(target.family.write(graph, target))
+    left = [found for found in validate(result, target) if found.severity in ("error", "wrong", "warning")]
     if refusals or left:
         first = (refusals or left)[0]
         return Outcome(f"{first.code} {first.operator} {first.node}: {first.reason}")
     behind = from_model(model)
     undo(behind)
     unrounded = session(free_size(to_model(behind)))
-    computed = as_target_computes(made, target)
+    computed = as_target_computes(result, target)
     for picture, _ in expected(name):
-        wanted, got = run(unrounded, picture), computed(picture)
-        off = float(np.abs(got - wanted).max() / np.ptp(wanted))
+        expected_value, got = run(unrounded, picture), computed(picture)
+        off = float(np.abs(got - expected_value).max() / np.ptp(expected_value))
         if off > TOLERANCE:
             return Outcome(f"off by {off:.2g} of the range of the float network behind")
     picture, exact = expected(name)[0]
@@ -284,8 +284,8 @@ def page(outcomes: dict[tuple[str, str], Outcome | None]) -> str:
         cells = []
         for name in ARCHITECTURES:
             outcome = outcomes[name, quantiser]
-            told = "-" if outcome is None else f"{outcome.quantised:.0f} -> {outcome.lowered:.0f}"
-            cells.append(outcome.problem if outcome and outcome.problem else told)
+            reported = "-" if outcome is None else f"{outcome.quantised:.0f} -> {outcome.lowered:.0f}"
+            cells.append(outcome.problem if outcome and outcome.problem else reported)
         lines.append(f"| {quantiser} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

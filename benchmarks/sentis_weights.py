@@ -36,11 +36,11 @@ _QUANTISED = ("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul")
 
 def model_quantizer(model: onnx.ModelProto) -> tuple[dict[str, Packed], dict[str, np.ndarray]]:
     """What ModelQuantizer makes of a model's constants: bytes, and what they stand for."""
-    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     packed, real = {}, {}
     for node in model.graph.node:
         for name in node.input if node.op_type in _QUANTISED else ():
-            values = held.get(name)
+            values = weights.get(name)
             if values is None or values.dtype != np.float32:
                 continue
             scale = np.float32((max(values.max(), 0) - min(values.min(), 0)) / 255)

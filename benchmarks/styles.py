@@ -105,11 +105,11 @@ def seconds(run: Any, other: Any) -> tuple[float, float]:
     for turn in range(RUNS + 1):
         if turn and time.perf_counter() > end:
             break
-        for held, function in zip(times, (run, other), strict=True):
+        for item, function in zip(times, (run, other), strict=True):
             started = time.perf_counter()
             function()
-            held.append(time.perf_counter() - started)
-    first, second = ([*held[1:]] or held for held in times)
+            item.append(time.perf_counter() - started)
+    first, second = ([*item[1:]] or item for item in times)
     return statistics.median(first), statistics.median(second)
 
 
@@ -126,7 +126,7 @@ def main() -> None:
             bound = tuple(f"style={number}" for number in range(STYLES))
             options = BuildOptions(target=name, size=BUILT_AT, input_range="0..1", output_range="0..1")
             print(f"building for {name}", file=sys.stderr)
-            held = [
+            stored = [
                 prove.make(
                     path,
                     dataclasses.replace(options, bind=binding),
@@ -136,10 +136,10 @@ def main() -> None:
                 )
                 for binding in ports.styles(bound)
             ]
-            graphs = [made[1].graph for made in held]
+            graphs = [item[1].graph for item in stored]
             data = target.family.write_styles(graphs, target)
             run = target.family.style_runner(data, target)
-            alone = held[0][1].candidate
+            alone = stored[0][1].candidate
             assert alone is not None
             print(f"running the emulation of {name}", file=sys.stderr)
             all_, one = seconds(lambda: run(picture, [0.5, 0.5, 0, 0]), lambda: alone(picture))  # noqa: B023
@@ -149,7 +149,7 @@ def main() -> None:
             if name == "compute":
                 predicted[1] = predicted[0]
             ratios = [f"{key} {predicted[1][key] / predicted[0][key]:.2f}" for key in predicted[0]]
-            counts = [len(target.family.read(bytes_).graph.node) for bytes_ in (held[0][1].serialised, data)]
+            counts = [len(target.family.read(bytes_).graph.node) for bytes_ in (stored[0][1].serialised, data)]
             print(
                 f"| {name} | {counts[0]} | {counts[1]} | {', '.join(ratios) or '-'} | {all_ / one:.2f} |",
                 flush=True,

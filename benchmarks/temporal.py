@@ -53,27 +53,27 @@ def main() -> None:
     def levels(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float:
         return float(np.abs(a - b)[where].mean() * LEVELS)
 
-    held, moved, flicker, steadied = [], [], [], []
+    stored, moved, flicker, steadied = [], [], [], []
     key = last = shown = paint(0)
     for frame in range(1, FRAMES):
-        painted = paint(frame)
+        output = paint(frame)
         age = frame % EVERY
         if age == 0:
-            key = painted
+            key = output
         else:
             picture, inside = sample(key, MOTION * age)
-            held.append(levels(key, painted, inside))
-            moved.append(levels(picture, painted, inside))
+            stored.append(levels(key, output, inside))
+            moved.append(levels(picture, output, inside))
 
         before, inside = sample(last, MOTION)
-        flicker.append(levels(painted, before, inside))
+        flicker.append(levels(output, before, inside))
         before, inside = sample(shown, MOTION)
         share = STABILITY * inside[..., None]
-        shown = painted * (1 - share) + before * share
+        shown = output * (1 - share) + before * share
         steadied.append(levels(shown, before, inside))
-        last = painted
+        last = output
 
-    print(f"run every {EVERY} frames, held    {np.mean(held):5.1f} levels from the frame's own painting")
+    print(f"run every {EVERY} frames, held    {np.mean(stored):5.1f} levels from the frame's own painting")
     print(f"run every {EVERY} frames, moved   {np.mean(moved):5.1f}")
     print(f"every frame                {np.mean(flicker):5.1f} levels from frame to frame along the motion")
     # The first frames are still close to the beginning.

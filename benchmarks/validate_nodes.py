@@ -36,18 +36,18 @@ def chain(length: int) -> onnx.ModelProto:
         name = f"t{number}"
         match number % 5:
             case 0:
-                made = helper.make_node("Pad", [last], [name], mode="reflect", pads=[0, 0, 1, 1, 0, 0, 1, 1])
+                new_node = helper.make_node("Pad", [last], [name], mode="reflect", pads=[0, 0, 1, 1, 0, 0, 1, 1])
             case 1:
-                made = helper.make_node("Conv", [last, "w", "b"], [name], kernel_shape=[3, 3])
+                new_node = helper.make_node("Conv", [last, "w", "b"], [name], kernel_shape=[3, 3])
             case 2:
-                made = helper.make_node("InstanceNormalization", [last, "s", "t"], [name], epsilon=1e-5)
+                new_node = helper.make_node("InstanceNormalization", [last, "s", "t"], [name], epsilon=1e-5)
             case 3:
-                made = helper.make_node("Relu", [last], [name])
+                new_node = helper.make_node("Relu", [last], [name])
             case _:
-                made = helper.make_node("Add", [last, kept], [name])
+                new_node = helper.make_node("Add", [last, kept], [name])
                 kept = name
-        made.name = f"node{number}"
-        nodes.append(made)
+        new_node.name = f"node{number}"
+        nodes.append(new_node)
         last = name
     graph = helper.make_graph(
         nodes,

@@ -39,7 +39,7 @@ def test_every_option_of_a_command_is_a_keyword_that_help_explains(name, command
 
 def test_text_for_paths_and_sizes_is_taken_and_the_bundle_is_there(tmp_path):
     source = style_onnx(tmp_path / "net.onnx")
-    made = pipeline.build_unity(
+    result = pipeline.build_unity(
         str(source),
         input_range="0..255",
         output_range="0..255",
@@ -47,9 +47,9 @@ def test_text_for_paths_and_sizes_is_taken_and_the_bundle_is_there(tmp_path):
         output=str(tmp_path / "out"),
         use_cache=False,
     )
-    assert made.bundle == tmp_path / "out" / "StyleTransfer" / "Models" / "Net"
-    assert (made.report["model"]["width"], made.report["model"]["height"]) == (96, 64)
-    found = pipeline.validate(made.bundle / "Net.onnx", targets="barracuda-3.0")
+    assert result.bundle == tmp_path / "out" / "StyleTransfer" / "Models" / "Net"
+    assert (result.report["model"]["width"], result.report["model"]["height"]) == (96, 64)
+    found = pipeline.validate(result.bundle / "Net.onnx", targets="barracuda-3.0")
     assert found.exit_code == 0
     with_itself = pipeline.compare(source, source, input_range="0..255", output_range="0..255", size="64x48")
     assert with_itself.passed
@@ -66,7 +66,7 @@ def test_options_may_be_given_whole_and_changed():
 @pytest.mark.parametrize("name", ["compare", "inspect"])
 def test_what_reads_a_model_has_the_options_of_reading(name, tmp_path):
     function = getattr(pipeline, name)
-    known = {held.name for held in source_options()}
+    known = {item.name for item in source_options()}
     assert known == set(typing.get_type_hints(keywords.ReadKeywords))
     assert known <= set(inspect.signature(function).parameters)
     assert all(f"    {option}: " in function.__doc__ for option in known)

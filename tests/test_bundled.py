@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY
 @pytest.mark.parametrize("target", targets.names("barracuda"))
 def test_every_bundled_model_computes_right_and_the_console_stays_silent(target):
     result = check_files([REPOSITORY / "UnityProject" / "Assets"], [target], fail_on=Severity.WARNING)
-    told = {verdict.file.name: verdict.summary for verdict in result.verdicts}
+    reported = {verdict.file.name: verdict.summary for verdict in result.verdicts}
     assert [(v.file.name, f.code, f.reason) for v in result.verdicts for f in v.failing(Severity.WARNING)] == []
-    assert result.exit_code == 0, told
-    assert all(verdict.verdict == "right" for verdict in result.verdicts) and told
+    assert result.exit_code == 0, reported
+    assert all(verdict.verdict == "right" for verdict in result.verdicts) and reported

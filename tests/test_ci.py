@@ -93,7 +93,7 @@ def validate_step(tmp_path, runner):
     folder.mkdir()
 
     def run(**inputs: str) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
-        values = {name: str(held.get("default", "")) for name, held in ACTION["inputs"].items()}
+        values = {name: str(item.get("default", "")) for name, item in ACTION["inputs"].items()}
         values |= {name.replace("_", "-"): value for name, value in inputs.items()}
         step = STEPS["Validate"]
         environment = {key: expression(value, values) for key, value in step["env"].items()}
@@ -128,8 +128,8 @@ def test_every_input_is_used_and_documented():
         if line.startswith("| `")
     }
     assert set(ACTION["inputs"]) == used == set(documented)
-    for name, held in ACTION["inputs"].items():
-        assert [held["default"]] == documented[name] if held["default"] else not documented[name]
+    for name, item in ACTION["inputs"].items():
+        assert [item["default"]] == documented[name] if item["default"] else not documented[name]
 
 
 def test_a_bad_model_fails_the_step_with_annotations(validate_step):

@@ -78,8 +78,10 @@ def test_kernels_cost_what_the_law_of_the_desktop_says() -> None:
 
     text = (DOCS / "unity-performance.md").read_text(encoding="utf-8")
     table = text.partition("| kernel | used if |")[2].partition("\n\n")[0]
-    told = {cells[1].strip(): cells[3].strip() for line in table.splitlines()[2:] if (cells := line.split("|"))}
+    reported = {
+        cells[1].strip(): cells[3].strip() for line in table.splitlines()[2:] if (cells := line.split("|"))
+    }
     law = device("desktop").kernels
     for name, kernel in (("blocked 4x4", "blocked-4x4"), ("register 4x2", "register-4x2"), ("naive", "naive")):
-        assert float(told[name]) == law[kernel]
-    assert told["strict 4x4"] == f"{law['strict-4x4']} ({law['strict-1x1']} if 1x1)"
+        assert float(reported[name]) == law[kernel]
+    assert reported["strict 4x4"] == f"{law['strict-4x4']} ({law['strict-1x1']} if 1x1)"

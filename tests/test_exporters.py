@@ -49,18 +49,18 @@ def test_a_network_from_any_exporter_is_computed_right(name, exporter, target):
 def written(graph: gs.Graph, constants: bool) -> str:
     """Every node's operator, attributes and constants; without the names, which exporters choose, and without
     attributes that have the operator's default, which some exporters write and some leave out."""
-    held = [
-        (made.op, _attributes(made), [_fact(tensor, constants) for tensor in made.inputs]) for made in graph.nodes
+    stored = [
+        (node.op, _attributes(node), [_fact(tensor, constants) for tensor in node.inputs]) for node in graph.nodes
     ]
-    return repr(held)
+    return repr(stored)
 
 
 def _attributes(made: gs.Node) -> list[tuple[str, object]]:
     known = onnx.defs.get_schema(made.op, OPSET).attributes
     defaults = {
-        name: onnx.helper.get_attribute_value(held.default_value)
-        for name, held in known.items()
-        if held.default_value.type
+        name: onnx.helper.get_attribute_value(item.default_value)
+        for name, item in known.items()
+        if item.default_value.type
     }
     as_text = {name: value.decode() if isinstance(value, bytes) else value for name, value in defaults.items()}
     return sorted((name, value) for name, value in made.attrs.items() if as_text.get(name) != value)
@@ -107,7 +107,7 @@ def test_what_is_no_combination_is_told_from_a_wrong_one(monkeypatch):
     moved = exporters.legacy("U-Net", 9)
     changed = onnx.ModelProto()
     changed.CopyFrom(moved)
-    bias = next(held for held in changed.graph.initializer if held.name == "last.bias")
+    bias = next(tensor for tensor in changed.graph.initializer if tensor.name == "last.bias")
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.1), "last.bias"))
     monkeypatch.setitem(exporters.EXPORTERS, "wrong", lambda name: changed)
     assert exporters.judge("U-Net", "wrong", "barracuda-3.0").problem.startswith("off by")
@@ -118,23 +118,23 @@ def test_what_is_no_combination_is_told_from_a_wrong_one(monkeypatch):
 def test_the_forms_are_those_of_the_exporters():
     """What makes these rows worth having: each form is really in the file."""
     old = as_exported.pytorch_0_4(exporters.legacy(STYLE, 9))
-    assert {held.name for held in old.graph.initializer} < {held.name for held in old.graph.input}
-    assert all(held.name.isdigit() for held in old.graph.input)
-    (upsample, _) = [made for made in old.graph.node if made.op_type == "Upsample"]
-    assert [held.name for held in upsample.attribute] == ["mode", "scales"]
+    assert {item.name for item in old.graph.initializer} < {item.name for item in old.graph.input}
+    assert all(item.name.isdigit() for item in old.graph.input)
+    (upsample, _) = [node for node in old.graph.node if node.op_type == "Upsample"]
+    assert [item.name for item in upsample.attribute] == ["mode", "scales"]
     last = as_exported.channels_last(exporters.legacy("U-Net", 13))
     assert [dim.dim_value for dim in last.graph.input[0].type.tensor_type.shape.dim] == [1, 32, 48, 3]
     assert last.producer_name == "tf2onnx"
     called = as_exported.functions(exporters.dynamo("U-Net", optimize=False))
-    assert len(called.functions) == sum(bool(made.domain) for made in called.graph.node) > 10
+    assert len(called.functions) == sum(bool(node.domain) for node in called.graph.node) > 10
     half = as_exported.float16(exporters.legacy("U-Net", 13))
     assert half.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
 
 
 def test_networks_have_distinct_weights_and_are_in_eval_mode():
-    made = network("MobileNet")
-    assert not made.training
-    assert made.state_dict()["1.running_var"].unique().numel() == 3
+    model = network("MobileNet")
+    assert not model.training
+    assert model.state_dict()["1.running_var"].unique().numel() == 3
 
 
 def test_the_page_has_no_cell_that_went_wrong():

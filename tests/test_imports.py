@@ -30,19 +30,19 @@ def imports(name: str, tree: ast.AST) -> set[str]:
 
     def visit(node: ast.AST) -> None:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for held in node.orelse:
-                visit(held)
+            for row in node.orelse:
+                visit(row)
             return
         if isinstance(node, ast.Import):
-            found.update(held.name for held in node.names)
+            found.update(row.name for row in node.names)
         if isinstance(node, ast.ImportFrom) and node.module:
-            inside = (f"{node.module}.{held.name}" for held in node.names)
-            found.update(held if held in FILES else node.module for held in inside)
+            inside = (f"{node.module}.{row.name}" for row in node.names)
+            found.update(row if row in FILES else node.module for row in inside)
         for child in ast.iter_child_nodes(node):
             visit(child)
 
     visit(tree)
-    return {held for held in found if held.split(".")[0] == "pipeline"} - {name}
+    return {row for row in found if row.split(".")[0] == "pipeline"} - {name}
 
 
 GRAPH = {name: imports(name, ast.parse(path.read_text(encoding="utf-8"))) for name, path in FILES.items()}
@@ -72,7 +72,7 @@ def test_there_is_no_circle(graph):
 
 
 def test_every_import_of_the_package_exists():
-    assert {held for found in GRAPH.values() for held in found} <= set(FILES) | {"pipeline"}
+    assert {item for found in GRAPH.values() for item in found} <= set(FILES) | {"pipeline"}
 
 
 def test_families_import_the_machinery_and_nothing_imports_a_family():
@@ -120,10 +120,10 @@ def test_the_rooms_stand_in_the_docs_from_the_top_down():
         return place.get("targets/<family>" if name.startswith("targets/") else f"{name}.py", place.get(name))
 
     for name, found in ROOMS.items():
-        for held in found:
-            if None not in (level(name), level(held)):
-                assert level(name) <= level(held), (
-                    f"{name} imports {held}, which docs/architecture.md puts above it"
+        for item in found:
+            if None not in (level(name), level(item)):
+                assert level(name) <= level(item), (
+                    f"{name} imports {item}, which docs/architecture.md puts above it"
                 )
     data = {"contract", "network"}
     assert {room for room in ROOMS if "/" not in room} - set(place) <= {"pipeline", "__main__", "api", *data}

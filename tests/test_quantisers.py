@@ -38,9 +38,9 @@ def test_a_network_from_any_quantiser_is_computed_right(name, quantiser, target)
 
 @pytest.mark.parametrize("quantiser", ["PyTorch FX, opset 17", "PyTorch QAT, opset 13"])
 def test_pytorchs_quantisers_take_a_u_net(quantiser):
-    made = quantisers.quantised("U-Net", quantiser)
-    assert made is not None
-    kinds = {node.op_type for node in made.graph.node}
+    result = quantisers.quantised("U-Net", quantiser)
+    assert result is not None
+    kinds = {node.op_type for node in result.graph.node}
     assert kinds >= {"QuantizeLinear", "DequantizeLinear"}
     assert not quantisers.judge("U-Net", quantiser, targets.DEFAULT).problem
 
@@ -58,6 +58,6 @@ def test_the_page_has_a_cell_for_every_combination_and_none_that_went_wrong():
     assert [line.split("|")[1].strip() for line in lines] == list(quantisers.QUANTISERS)
     cells = [cell.strip() for line in lines for cell in line.split("|")[2:-1]]
     assert len(cells) == len(lines) * len(ARCHITECTURES)
-    told = [tuple(map(float, cell.split(" -> "))) for cell in cells if cell != "-"]
-    assert len(told) > len(cells) / 2
-    assert all(after >= before - 1 for before, after in told)
+    reported = [tuple(map(float, cell.split(" -> "))) for cell in cells if cell != "-"]
+    assert len(reported) > len(cells) / 2
+    assert all(after >= before - 1 for before, after in reported)

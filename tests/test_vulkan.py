@@ -59,8 +59,8 @@ def test_everything_is_bound_by_its_name(registers: bool, point: bool) -> None:
         _Bits=0x7FC00000,
         _NotThere=1,
     )
-    wanted = source * 2 + 5 + (matrix @ offset)[1]
-    assert np.abs(result.read() - wanted).max() < 1e-5
+    expected = source * 2 + 5 + (matrix @ offset)[1]
+    assert np.abs(result.read() - expected).max() < 1e-5
     got = target.read()[0]
     assert np.isnan(got[7]).all()
     columns = np.arange(8) * 0.5 - 0.25

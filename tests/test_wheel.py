@@ -80,8 +80,8 @@ def test_a_checkpoint_with_torch_becomes_a_bundle(installed, place, monkeypatch)
     lent = place / "lent"
     lent.mkdir()
     site = Path(torch.__file__).parent.parent
-    wanted = ("torch", "torchgen", "functorch", "sympy", "mpmath", "networkx", "filelock", "fsspec")
-    for name in (*wanted, *(p.name for p in site.glob("torch-*"))):
+    expected = ("torch", "torchgen", "functorch", "sympy", "mpmath", "networkx", "filelock", "fsspec")
+    for name in (*expected, *(p.name for p in site.glob("torch-*"))):
         if (site / name).exists():
             (lent / name).symlink_to(site / name)
     monkeypatch.setenv("PYTHONPATH", str(lent))

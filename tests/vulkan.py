@@ -50,12 +50,12 @@ def device() -> Any:
     if not adapters:
         pytest.fail(f"There is no Vulkan device. Install one in software: {INSTALL}", pytrace=False)
     adapter = min(adapters, key=lambda it: it.info["adapter_type"] != "CPU")
-    wanted = {"float32-filterable", "texture-adapter-specific-format-features", "shader-f16"}
+    expected = {"float32-filterable", "texture-adapter-specific-format-features", "shader-f16"}
     limits = {
         name: adapter.limits[name]
         for name in ("max-storage-buffer-binding-size", "max-buffer-size", "max-storage-buffers-per-shader-stage")
     }
-    features = sorted(wanted & set(adapter.features))
+    features = sorted(expected & set(adapter.features))
     return adapter.request_device_sync(required_features=features, required_limits=limits)
 
 

@@ -111,8 +111,8 @@ def test_each_family_is_built_recognised_and_loaded_from_its_own_tensors(family)
     shapes = family.shapes(params)
     for name in family.choose(params, shapes, {}).names if family.module is not None else ():
         module = build(name, params)
-        held = {key: value.numpy() for key, value in module.state_dict().items()}
-        assert {key: value.shape for key, value in held.items()} == shapes, name
-        found = recognise(StateDict(held, "torch-zip", "net.pth"), name)
+        weights = {key: value.numpy() for key, value in module.state_dict().items()}
+        assert {key: value.shape for key, value in weights.items()} == shapes, name
+        found = recognise(StateDict(weights, "torch-zip", "net.pth"), name)
         assert (found.name, found.params) == (name, params)
         load(module, found.tensors)

@@ -137,8 +137,8 @@ def test_the_plain_network_paints_what_its_authors_export_paints(shared_models: 
         x = picture(128, 128)
         (expected,) = session.run(None, {"input.1": x.numpy()})
         with torch.inference_mode():
-            painted = load(build(found.name, found.params), found.tensors)(x).numpy()
-        assert np.abs(painted - expected).max() <= 1e-2
+            output = load(build(found.name, found.params), found.tensors)(x).numpy()
+        assert np.abs(output - expected).max() <= 1e-2
 
 
 def test_the_network_with_13_additions_paints_what_its_export_paints(shared_models: Path) -> None:

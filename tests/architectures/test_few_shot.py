@@ -67,10 +67,10 @@ def test_every_option_is_inferred_and_builds(changes: dict[str, Any]) -> None:
     assert found.contract.input.channels == params["input_channels"]
     module = load(build(found.name, found.params), found.tensors)
     with torch.no_grad():
-        painted = module(torch.rand(1, params["input_channels"], 16, 24))
-    assert painted.shape == (1, 3, 16, 24)
+        output = module(torch.rand(1, params["input_channels"], 16, 24))
+    assert output.shape == (1, 3, 16, 24)
     if params["tanh"]:
-        assert painted.abs().max() <= 1
+        assert output.abs().max() <= 1
 
 
 def test_batch_norm_uses_the_statistics_of_the_file() -> None:
@@ -132,5 +132,5 @@ def test_the_real_pickle_and_state_dict_paint_what_the_export_paints(shared_mode
         found = recognise(read_state(folder / name))
         assert found.weights == 152_179
         with torch.inference_mode():
-            painted = load(build(found.name, found.params), found.tensors)(torch.from_numpy(x)).numpy()
-        assert np.abs(painted - expected).max() * 127.5 <= 1e-2
+            output = load(build(found.name, found.params), found.tensors)(torch.from_numpy(x)).numpy()
+        assert np.abs(output - expected).max() * 127.5 <= 1e-2

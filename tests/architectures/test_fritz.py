@@ -80,10 +80,10 @@ def test_the_module_computes_what_keras_computes_at_even_and_odd_sizes(size: tup
     module = load(build("fritz", params), tensors(params))
     x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(2)) * 255
     with torch.no_grad():
-        painted = module(x).double()
+        output = module(x).double()
         expected = keras(tensors(params), 2, x)
-    assert painted.shape == expected.shape
-    assert (painted - expected).abs().max() < 0.01
+    assert output.shape == expected.shape
+    assert (output - expected).abs().max() < 0.01
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,13 @@ from pipeline.support.errors import PipelineError
 
 def tensors(name: str, params: dict[str, Any], seed: int = 1) -> dict[str, np.ndarray]:
     random = np.random.default_rng(seed)
-    made = {}
+    result = {}
     for key, shape in family_of(name).shapes(params).items():
         values = random.normal(0, 0.2, shape)
-        made[key] = np.abs(values) + 0.5 if "running_var" in key else values
+        result[key] = np.abs(values) + 0.5 if "running_var" in key else values
     return {
-        key: np.asarray(value, np.int64 if key.endswith("tracked") else np.float32) for key, value in made.items()
+        key: np.asarray(value, np.int64 if key.endswith("tracked") else np.float32)
+        for key, value in result.items()
     }
 
 
@@ -118,85 +119,85 @@ def reflected(x: Tensor, side: int) -> Tensor:
 
 def test_cyclegan_is_what_its_layers_say_and_statistics_of_2018_are_left_out() -> None:
     params = {"width": 4, "blocks": 2}
-    held = tensors("cyclegan", params)
-    x = f.relu(f.instance_norm(conv(held, "model.1", reflected(PICTURE, 3))))
+    weights = tensors("cyclegan", params)
+    x = f.relu(f.instance_norm(conv(weights, "model.1", reflected(PICTURE, 3))))
     for index in (4, 7):
-        x = f.relu(f.instance_norm(conv(held, f"model.{index}", x, stride=2, padding=1)))
+        x = f.relu(f.instance_norm(conv(weights, f"model.{index}", x, stride=2, padding=1)))
     for index in (10, 11):
-        y = f.relu(f.instance_norm(conv(held, f"model.{index}.conv_block.1", reflected(x, 1))))
-        x = x + f.instance_norm(conv(held, f"model.{index}.conv_block.5", reflected(y, 1)))
+        y = f.relu(f.instance_norm(conv(weights, f"model.{index}.conv_block.1", reflected(x, 1))))
+        x = x + f.instance_norm(conv(weights, f"model.{index}.conv_block.5", reflected(y, 1)))
     for index in (12, 15):
-        x = f.relu(f.instance_norm(up(held, f"model.{index}", x, output_padding=1)))
-    wanted = torch.tanh(conv(held, "model.19", reflected(x, 3)))
-    old = dict(held)
+        x = f.relu(f.instance_norm(up(weights, f"model.{index}", x, output_padding=1)))
+    expected = torch.tanh(conv(weights, "model.19", reflected(x, 3)))
+    old = dict(weights)
     for index, channels in ((2, 4), (5, 8), (8, 16), (13, 8)):
         old[f"model.{index}.running_mean"] = np.full(channels, 9, np.float32)
         old[f"model.{index}.running_var"] = np.full(channels, 9, np.float32)
-    for source in (held, old):
+    for source in (weights, old):
         found = recognised(source)
-        torch.testing.assert_close(run("cyclegan", found, PICTURE), wanted, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(run("cyclegan", found, PICTURE), expected, atol=1e-4, rtol=1e-4)
     assert "8 running statistics of instance norm are ignored" in found.notes[0]
 
 
 @pytest.mark.parametrize("batch", [True, False])
 def test_pix2pix_is_what_its_layers_say_with_either_statistics(batch: bool) -> None:
     params = {"width": 2, "levels": 5, "batch_norm": batch}
-    held = tensors("pix2pix", params)
+    weights = tensors("pix2pix", params)
 
     def norm(name: str, x: Tensor, picture: bool) -> Tensor:
         if not batch:
             return f.instance_norm(x)
         parts = [
-            torch.from_numpy(held[f"{name}.{key}"]) for key in ("running_mean", "running_var", "weight", "bias")
+            torch.from_numpy(weights[f"{name}.{key}"]) for key in ("running_mean", "running_var", "weight", "bias")
         ]
         return f.batch_norm(x, *([None, None] if picture else parts[:2]), *parts[2:], training=picture)
 
     def level(number: int, x: Tensor, picture: bool) -> Tensor:
         inside = "model.model.1" + ".model.3" * (number - 2) + ".model"
-        y = conv(held, f"{inside}.1", f.leaky_relu(x, 0.2), stride=2, padding=1)
+        y = conv(weights, f"{inside}.1", f.leaky_relu(x, 0.2), stride=2, padding=1)
         if number == 5:
-            return torch.cat([x, norm(f"{inside}.4", up(held, f"{inside}.3", f.relu(y)), picture)], 1)
+            return torch.cat([x, norm(f"{inside}.4", up(weights, f"{inside}.3", f.relu(y)), picture)], 1)
         y = level(number + 1, norm(f"{inside}.2", y, picture), picture)
-        return torch.cat([x, norm(f"{inside}.6", up(held, f"{inside}.5", f.relu(y)), picture)], 1)
+        return torch.cat([x, norm(f"{inside}.6", up(weights, f"{inside}.5", f.relu(y)), picture)], 1)
 
     for name in ("pix2pix", "pix2pix-picture") if batch else ("pix2pix",):
-        x = level(2, conv(held, "model.model.0", PICTURE, stride=2, padding=1), name == "pix2pix-picture")
-        wanted = torch.tanh(up(held, "model.model.3", f.relu(x)))
-        found = recognised(held, name)
-        torch.testing.assert_close(run(name, found, PICTURE), wanted, atol=1e-4, rtol=1e-4)
+        x = level(2, conv(weights, "model.model.0", PICTURE, stride=2, padding=1), name == "pix2pix-picture")
+        expected = torch.tanh(up(weights, "model.model.3", f.relu(x)))
+        found = recognised(weights, name)
+        torch.testing.assert_close(run(name, found, PICTURE), expected, atol=1e-4, rtol=1e-4)
         assert found.contract.size_multiple == 32
     if batch:
         with pytest.raises(PipelineError, match=r"ambiguous-architecture.*pix2pix-picture"):
-            recognised(held)
+            recognised(weights)
 
 
 @pytest.mark.parametrize("scale", [1, 3])
 def test_the_compact_form_adds_the_enlarged_picture(scale: int) -> None:
-    held = tensors("esrgan-compact", {"features": 5, "convolutions": 1, "scale": scale})
+    weights = tensors("esrgan-compact", {"features": 5, "convolutions": 1, "scale": scale})
     x = PICTURE
     for number in (0, 2):
         x = f.prelu(
-            conv(held, f"body.{number}", x, padding=1), torch.from_numpy(held[f"body.{number + 1}.weight"])
+            conv(weights, f"body.{number}", x, padding=1), torch.from_numpy(weights[f"body.{number + 1}.weight"])
         )
-    made = conv(held, "body.4", x, padding=1).reshape(1, 3, scale, scale, 64, 96)
-    made = made.permute(0, 1, 4, 2, 5, 3).reshape(1, 3, 64 * scale, 96 * scale)
-    wanted = made + PICTURE.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    torch.testing.assert_close(run("esrgan-compact", recognised(held), PICTURE), wanted, atol=1e-5, rtol=1e-4)
+    result = conv(weights, "body.4", x, padding=1).reshape(1, 3, scale, scale, 64, 96)
+    result = result.permute(0, 1, 4, 2, 5, 3).reshape(1, 3, 64 * scale, 96 * scale)
+    expected = result + PICTURE.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    torch.testing.assert_close(run("esrgan-compact", recognised(weights), PICTURE), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["animegan2", "animegan2-aligned"])
 def test_animegan_is_what_its_layers_say_either_way_of_enlarging(name: str) -> None:
     params = {"widths": [4, 6, 6, 8, 8, 7, 8, 6, 6, 5, 5, 4], "inner": [6, 10, 10, 10], "outer": [9, 9, 9, 9]}
-    held = tensors("animegan2", params)
+    weights = tensors("animegan2", params)
 
     def normed(place: str, x: Tensor) -> Tensor:
-        return f.group_norm(x, 1, *(torch.from_numpy(held[f"{place}.{part}"]) for part in ("weight", "bias")))
+        return f.group_norm(x, 1, *(torch.from_numpy(weights[f"{place}.{part}"]) for part in ("weight", "bias")))
 
     def unit(place: str, x: Tensor, stride: int = 1, groups: int = 1) -> Tensor:
-        side = held[f"{place}.1.weight"].shape[2] // 2
+        side = weights[f"{place}.1.weight"].shape[2] // 2
         padded = f.pad(x, (0, 1, 0, 1) if stride == 2 else (side,) * 4, mode="reflect")
         return f.leaky_relu(
-            normed(f"{place}.2", conv(held, f"{place}.1", padded, stride=stride, groups=groups)), 0.2
+            normed(f"{place}.2", conv(weights, f"{place}.1", padded, stride=stride, groups=groups)), 0.2
         )
 
     def enlarged(x: Tensor) -> Tensor:
@@ -210,18 +211,18 @@ def test_animegan_is_what_its_layers_say_either_way_of_enlarging(name: str) -> N
         inside = f"block_c.{number}.layers"
         y = unit(f"{inside}.0", x)
         y = unit(f"{inside}.1", y, groups=y.shape[1])
-        y = normed(f"{inside}.3", conv(held, f"{inside}.2", y))
+        y = normed(f"{inside}.3", conv(weights, f"{inside}.2", y))
         x = x + y if x.shape == y.shape else y
     x = enlarged(unit("block_c.5", x))
     x = enlarged(unit("block_d.1", unit("block_d.0", x)))
     for number in range(3):
         x = unit(f"block_e.{number}", x)
-    wanted = torch.tanh(conv(held, "out_layer.0", x))
-    found = recognised(held, name)
+    expected = torch.tanh(conv(weights, "out_layer.0", x))
+    found = recognised(weights, name)
     assert found.params == params
-    torch.testing.assert_close(run(name, found, PICTURE), wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(run(name, found, PICTURE), expected, atol=1e-4, rtol=1e-4)
     with pytest.raises(PipelineError, match=r"ambiguous-architecture.*animegan2-aligned"):
-        recognised(held)
+        recognised(weights)
 
 
 def cut_filters(width: int, blocks: int) -> dict[str, np.ndarray]:
@@ -238,10 +239,10 @@ def cut_filters(width: int, blocks: int) -> dict[str, np.ndarray]:
 
 def test_the_filters_of_cut_are_what_its_generator_does() -> None:
     params = {"width": 4, "blocks": 1, "blurs_down": True, "blurs_up": True}
-    held = tensors("cut", params) | cut_filters(4, 1)
-    found = recognised(held)
+    weights = tensors("cut", params) | cut_filters(4, 1)
+    found = recognised(weights)
     assert (found.name, found.params) == ("cut", params) and not any("filt" in key for key in found.tensors)
-    t = {key: torch.from_numpy(value) for key, value in held.items()}
+    t = {key: torch.from_numpy(value) for key, value in weights.items()}
 
     def conv(x: Tensor, at: int) -> Tensor:
         y = f.conv2d(x, t[f"model.{at}.weight"], t[f"model.{at}.bias"], padding=1)
@@ -266,25 +267,25 @@ def test_the_filters_of_cut_are_what_its_generator_does() -> None:
     torch.testing.assert_close(run("cut", found, PICTURE), torch.tanh(x), atol=2e-4, rtol=0)
 
     # Readers take off what all names begin with.
-    bare = {key.removeprefix("model."): value for key, value in held.items()}
+    bare = {key.removeprefix("model."): value for key, value in weights.items()}
     assert recognised(bare).params == params
-    held["model.7.filt"] = held["model.7.filt"] * 2
+    weights["model.7.filt"] = weights["model.7.filt"] * 2
     with pytest.raises(PipelineError, match="unknown-architecture"):
-        recognised(held)
+        recognised(weights)
 
 
 def test_rrmina_s_networks_are_told_apart_by_what_the_file_lists_first() -> None:
     plain = {"widths": [4, 5, 6], "blocks": 2, "inner": 0}
-    held = tensors("rrmina", plain)
+    weights = tensors("rrmina", plain)
     with pytest.raises(PipelineError, match="rrmina-tanh") as caught:
-        recognised(held)
+        recognised(weights)
     assert caught.value.code == "ambiguous-architecture"
     picture = (PICTURE + 1) * 127.5
-    made = {name: run(name, recognised(held, name), picture) for name in ("rrmina", "rrmina-tanh")}
-    torch.testing.assert_close(torch.tanh(made["rrmina"]) * 150, made["rrmina-tanh"])
-    found = recognised(held, "rrmina")
+    output = {name: run(name, recognised(weights, name), picture) for name in ("rrmina", "rrmina-tanh")}
+    torch.testing.assert_close(torch.tanh(output["rrmina"]) * 150, output["rrmina-tanh"])
+    found = recognised(weights, "rrmina")
     assert found.contract.input.order == found.contract.output.order == "bgr"
-    t = {key: torch.from_numpy(value) for key, value in held.items()}
+    t = {key: torch.from_numpy(value) for key, value in weights.items()}
 
     def unit(x: Tensor, name: str, stride: int = 1) -> Tensor:
         weight = t[f"{name}.conv_layer.weight"]
@@ -306,7 +307,7 @@ def test_rrmina_s_networks_are_told_apart_by_what_the_file_lists_first() -> None
             x, t[f"{name}.conv_transpose.weight"], t[f"{name}.conv_transpose.bias"], 2, 1, output_padding=1
         )
         x = f.relu(f.instance_norm(x, weight=t[f"{name}.norm_layer.weight"], bias=t[f"{name}.norm_layer.bias"]))
-    torch.testing.assert_close(made["rrmina"], unit(x, "DeconvBlock.4"), atol=2e-3, rtol=1e-4)
+    torch.testing.assert_close(output["rrmina"], unit(x, "DeconvBlock.4"), atol=2e-3, rtol=1e-4)
 
     before = {"widths": [4, 5, 6], "blocks": 1, "inner": 0, "norm_first": True}
     found = recognised(tensors("rrmina-preactivation", before))
@@ -319,11 +320,11 @@ def test_rrmina_s_networks_are_told_apart_by_what_the_file_lists_first() -> None
 
 def test_the_mobile_network_is_recognised_and_adds_only_where_it_fits() -> None:
     params = {"widths": [4, 6, 8], "blocks": 2, "expansion": 2}
-    held = tensors("mobilenet-style", params)
-    found = recognised(held)
+    weights = tensors("mobilenet-style", params)
+    found = recognised(weights)
     assert (found.name, found.params) == ("mobilenet-style", params)
     assert found.contract.input.value_range == "0..255" and found.contract.input.order == "rgb"
-    t = {key: torch.from_numpy(value) for key, value in held.items()}
+    t = {key: torch.from_numpy(value) for key, value in weights.items()}
 
     def norm(x: Tensor, name: str) -> Tensor:
         return f.instance_norm(x, weight=t[f"{name}.weight"], bias=t[f"{name}.bias"])

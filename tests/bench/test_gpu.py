@@ -42,14 +42,14 @@ def test_a_fast_device_is_timed_at_every_size():
 def test_a_slow_device_is_not_begun_where_it_would_take_long():
     device = Device(1000 * LONGEST / SIZES[1].pixels)
     gpu = OnGpu(device, 3.0)
-    told = [gpu.measured(size) for size in SIZES]
-    assert "minimum" in told[0] and "minimum" in told[1]
-    assert told[2] == {"left_out_seconds": pytest.approx(LONGEST * SIZES[2].pixels / SIZES[1].pixels, abs=0.1)}
+    reported = [gpu.measured(size) for size in SIZES]
+    assert "minimum" in reported[0] and "minimum" in reported[1]
+    assert reported[2] == {"left_out_seconds": pytest.approx(LONGEST * SIZES[2].pixels / SIZES[1].pixels, abs=0.1)}
     assert SIZES[2] not in [size for size, _ in device.ran]
     slowest = Device(1.0)
     assert "left_out_seconds" in OnGpu(slowest, 3.0).measured(SIZES[0])
     assert len(slowest.ran) == 1 and slowest.ran[0][0].pixels < SIZES[0].pixels / 10
-    models = [{"label": "net", "sizes": {str(s): {"gpu": held} for s, held in zip(SIZES, told, strict=True)}}]
+    models = [{"label": "net", "sizes": {str(s): {"gpu": item} for s, item in zip(SIZES, reported, strict=True)}}]
     lines = list(_measured_on_gpu({"models": models, "sizes": [str(size) for size in SIZES]}, 5))
     assert "left out: one run would take about 45 s" in lines[3]
 

@@ -27,10 +27,10 @@ def test_every_model_is_told_at_every_size(report) -> None:
     assert [model["label"] for model in report["models"]] == ["net", "other"]
     for model in report["models"]:
         assert list(model["sizes"]) == report["sizes"] == ["64x48", "96x64"]
-        for held in model["sizes"].values():
-            assert held["measured"]["runs"] == 2
-            assert set(held["predicted"]) == {device["name"] for device in report["devices"]}
-            assert held["peak_megabytes"] < held["written_megabytes"] + model["bytes"]
+        for facts in model["sizes"].values():
+            assert facts["measured"]["runs"] == 2
+            assert set(facts["predicted"]) == {device["name"] for device in report["devices"]}
+            assert facts["peak_megabytes"] < facts["written_megabytes"] + model["bytes"]
 
 
 def test_multiply_adds_are_those_of_the_layers(report) -> None:

@@ -14,18 +14,18 @@ from tests.rewrites import model, node
 def test_models_take_turns_and_the_spread_is_in_order(tmp_path) -> None:
     small = onnx.load(style_onnx(tmp_path / "a.onnx", (32, 48)))
     large = onnx.load(style_onnx(tmp_path / "b.onnx", (256, 384)))
-    told: list[str] = []
-    times = measure({"small": small, "large": large}, runs=3, progress=told.append)
-    assert told == ["round 1 of 3", "round 2 of 3", "round 3 of 3"]
-    for held in times.values():
-        assert held.runs == 3
-        assert 0 < held.minimum <= held.median <= held.p95
+    reported: list[str] = []
+    times = measure({"small": small, "large": large}, runs=3, progress=reported.append)
+    assert reported == ["round 1 of 3", "round 2 of 3", "round 3 of 3"]
+    for item in times.values():
+        assert item.runs == 3
+        assert 0 < item.minimum <= item.median <= item.p95
     assert times["small"].cpu < times["large"].cpu
 
 
 def test_time_is_bounded_but_two_rounds_are_run(tmp_path) -> None:
-    held = onnx.load(style_onnx(tmp_path / "a.onnx"))
-    assert measure({"a": held}, runs=50, seconds=0)["a"].runs == 2
+    stored = onnx.load(style_onnx(tmp_path / "a.onnx"))
+    assert measure({"a": stored}, runs=50, seconds=0)["a"].runs == 2
 
 
 def test_memory_grows_with_the_picture(tmp_path) -> None:

@@ -78,20 +78,20 @@ def rewritten(name: str, change) -> None:
     """The entry with its members as `change` leaves them: name -> bytes."""
     path = cache.folder() / f"{name}.zip"
     with zipfile.ZipFile(path) as archive:
-        members = {held: archive.read(held) for held in archive.namelist()}
+        members = {item: archive.read(item) for item in archive.namelist()}
     change(members)
     with zipfile.ZipFile(path, "w") as archive:
-        for held, content in members.items():
-            archive.writestr(held, content)
+        for item, content in members.items():
+            archive.writestr(item, content)
 
 
 def forged(members: dict[str, bytes], **changed: bytes) -> None:
     """Other content, and an index that fits it: what somebody can make who may write into the folder."""
     members.update(changed)
     index = json.loads(members["index"])
-    held = {name: hashlib.sha256(content).hexdigest() for name, content in members.items() if name != "index"}
-    signature = hmac.new(b"", json.dumps([index["key"], dict(sorted(held.items()))]).encode(), "sha256")
-    members["index"] = json.dumps(index | {"members": held, "signature": signature.hexdigest()}).encode()
+    stored = {name: hashlib.sha256(content).hexdigest() for name, content in members.items() if name != "index"}
+    signature = hmac.new(b"", json.dumps([index["key"], dict(sorted(stored.items()))]).encode(), "sha256")
+    members["index"] = json.dumps(index | {"members": stored, "signature": signature.hexdigest()}).encode()
 
 
 @pytest.mark.parametrize("name", ["../../x", "/abs", "StyleTransfer/Editor/Evil.cs", "C:/x", "a\\..\\x"])

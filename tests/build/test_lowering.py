@@ -61,11 +61,11 @@ def test_the_integers_of_a_quantised_source_are_named_as_the_lowered_weights(tmp
     plain, small = style_onnx(tmp_path / "n.onnx"), tmp_path / "q.onnx"
     quantize_dynamic(plain, small, weight_type=QuantType.QUInt8)
     result = lowered(small)
-    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in result.model.graph.initializer}
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in result.model.graph.initializer}
     assert len(result.integers) == 2
     for weight in result.integers:
         assert weight.ints.dtype == np.uint8
-        assert np.array_equal(weight.real(), held[weight.name])
+        assert np.array_equal(weight.real(), weights[weight.name])
     assert lowered(plain).integers == ()
 
 
@@ -135,7 +135,7 @@ def test_nothing_is_left_of_what_a_target_does_not_take(tmp_path, target):
     result = lowered(save(tmp_path / "i.onnx", nodes, [1, 3, 8, 8], **weights), target=target)
     assert operators(result.model) == {"Conv": 1, "Sigmoid": 1}
     found = validate(result.model, targets.get(target))
-    assert not [held for held in found if held.severity in ("error", "wrong")]
+    assert not [item for item in found if item.severity in ("error", "wrong")]
     assert all(t.HasField("raw_data") for t in result.model.graph.initializer)
 
 
@@ -296,8 +296,8 @@ def test_weights_of_four_bits_become_floats_before_anything_is_written(tmp_path)
     network = sources.read(path, sources.ReadOptions(input_range="0..1", output_range="0..1"))
     lowered = lower_network(network, targets.get("barracuda-3.0"), Size(64, 48), bake_contract=True, metadata={})
     assert {node.op_type for node in lowered.model.graph.node} == {"Conv", "Sigmoid"}
-    held = [numpy_helper.to_array(tensor) for tensor in lowered.model.graph.initializer]
-    assert any(value.shape == integers.shape and np.allclose(value, integers * 0.05) for value in held)
+    weights = [numpy_helper.to_array(tensor) for tensor in lowered.model.graph.initializer]
+    assert any(value.shape == integers.shape and np.allclose(value, integers * 0.05) for value in weights)
 
 
 def test_attention_over_all_pixels_of_a_fixed_size_is_lowered_at_that_size(tmp_path):
@@ -315,9 +315,9 @@ def test_attention_over_all_pixels_of_a_fixed_size_is_lowered_at_that_size(tmp_p
         node("MatMul", "q b", "m"),
         node("Reshape", "m t", "y"),
     ]
-    held = {"w": random((3, 3, 1, 1)), "s": np.array([1, 3, -1]), "t": np.array([1, 3, 24, 32])}
+    weights = {"w": random((3, 3, 1, 1)), "s": np.array([1, 3, -1]), "t": np.array([1, 3, 24, 32])}
     path = tmp_path / "attention.onnx"
-    onnx.save(model(nodes, held, opset=15, input_shape=(1, 3, 24, 32)), path)
+    onnx.save(model(nodes, weights, opset=15, input_shape=(1, 3, 24, 32)), path)
     options = BuildOptions(target="inference-2", size=Size(32, 24), input_range="0..1", output_range="0..1")
     lowered = make(path, options, lambda *_: None, bake_contract=True)[1]
     assert lowered.fixed_size == Size(32, 24)

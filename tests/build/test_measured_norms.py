@@ -54,15 +54,15 @@ def picture():
 
 @pytest.mark.parametrize("bias", [None, 5000.0])
 def test_a_bias_in_front_of_a_norm_takes_its_mean_off(bias):
-    made, value = far(bias), picture()
-    graph = from_model(made)
+    result, value = far(bias), picture()
+    graph = from_model(result)
     edits = centre(graph, NEW, CONTRACT)
     assert [edit.rewrite for edit in edits] == ["centred-norms"]
     fitted = to_model(graph)
     exact = run(far(), value)
     np.testing.assert_allclose(run(fitted, value), exact, atol=2e-2)
     emulated = [
-        run(NEW.family.emulate(NEW.family.write(from_model(held), NEW), NEW), value) for held in (made, fitted)
+        run(NEW.family.emulate(NEW.family.write(from_model(item), NEW), NEW), value) for item in (result, fitted)
     ]
     before, after = (np.abs(got - exact).max() for got in emulated)
     assert after < 0.02 and 10 * after < before, "as the target computes it, digits come back"
@@ -82,12 +82,12 @@ def test_nothing_is_done_where_means_are_near_zero():
 
 
 def test_a_convolution_that_others_read_keeps_its_bias():
-    made = far()
-    made.graph.node[-1].input[0] = "both"
-    made.graph.node.insert(
-        3, type(made.graph.node[0])(op_type="Add", input=["n", "c"], output=["both"], name="both")
+    result = far()
+    result.graph.node[-1].input[0] = "both"
+    result.graph.node.insert(
+        3, type(result.graph.node[0])(op_type="Add", input=["n", "c"], output=["both"], name="both")
     )
-    graph = from_model(made)
+    graph = from_model(result)
     assert centre(graph, NEW, CONTRACT) == []
 
 

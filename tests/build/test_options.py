@@ -21,11 +21,11 @@ from tests.conftest import REPOSITORY
 
 @pytest.mark.parametrize("command", ["build-unity", "convert"])
 def test_the_command_line_has_each_option_of_its_command(command):
-    made = import_module(f"pipeline.cli.{command.replace('-', '_')}").command
-    flags = {flag for parameter in made.params for flag in parameter.opts}
+    result = import_module(f"pipeline.cli.{command.replace('-', '_')}").command
+    flags = {flag for parameter in result.params for flag in parameter.opts}
     own = {"--output", "--explain"} if command == "convert" else set()
     shared = {"--verbose", "--quiet", "--json", "--help"}
-    declared = {held.flag for held in all_options() if command in held.declaration.commands}
+    declared = {option.flag for option in all_options() if command in option.declaration.commands}
     assert {flag for flag in flags if flag.startswith("--")} - own - shared == declared
 
 
@@ -42,10 +42,10 @@ def test_the_docs_and_the_types_are_made_from_the_declarations():
 
 
 def test_values_become_what_their_option_is():
-    made = BuildOptions.of(
+    result = BuildOptions.of(
         size="64x48", picture="a.png", skip=["pools"], calibrate="b.png", tolerance=1, name=None
     )
-    assert made == BuildOptions(
+    assert result == BuildOptions(
         size=Size(64, 48), picture=Path("a.png"), skip=("pools",), calibrate=(Path("b.png"),), tolerance=1.0
     )
 
@@ -73,23 +73,23 @@ MADE_UP = {str: "a", int: 3, float: 0.5, bool: True, Path: Path("a"), Size: Size
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_option_can_have_each_kind(kind):
     fields = [("one", kind, option(None, "one")), ("many", tuple[kind, ...], option((), "several"))]
-    made = dataclasses.make_dataclass("MadeUp", fields[:1] if kind is bool else fields)
-    value, declared, got = MADE_UP[kind], options_of(made), {}
-    wanted = {"one": value, "many": (value, value)} if kind is not bool else {"one": value}
-    assert converted(made, wanted) == wanted
+    result = dataclasses.make_dataclass("MadeUp", fields[:1] if kind is bool else fields)
+    value, declared, got = MADE_UP[kind], options_of(result), {}
+    expected = {"one": value, "many": (value, value)} if kind is not bool else {"one": value}
+    assert converted(result, expected) == expected
 
     def command(**given):
         got.update(given)
 
-    for held in declared:
-        command = _click_option(held)(command)
+    for item in declared:
+        command = _click_option(item)(command)
     words = ["--one", str(value), "--many", str(value), "--many", str(value)] if kind is not bool else ["--one"]
     done = CliRunner().invoke(click.command()(command), words)
     assert done.exit_code == 0, done.output
-    assert converted(made, got) == wanted
+    assert converted(result, got) == expected
 
 
 def test_an_option_of_another_kind_says_so_at_once():
-    made = dataclasses.make_dataclass("MadeUp", [("one", complex, option(1j, "one"))])
+    result = dataclasses.make_dataclass("MadeUp", [("one", complex, option(1j, "one"))])
     with pytest.raises(TypeError, match=r"MadeUp\.one cannot be .*complex.*KINDS"):
-        options_of(made)
+        options_of(result)

@@ -13,7 +13,7 @@ from pipeline.support.size import Size
 def through_the_command_line(words: list[str]) -> BuildOptions:
     """What build-unity makes of these words, before it does anything with them."""
     context = command.make_context("build-unity", ["net.onnx", *words])
-    known = {held.name for held in options_of(BuildOptions)}
+    known = {option.name for option in options_of(BuildOptions)}
     given = {name: value for name, value in context.params.items() if name in known and value not in (None, ())}
     return BuildOptions.of(**given)
 

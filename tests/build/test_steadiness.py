@@ -26,17 +26,17 @@ def lowered(paint, **changes):
 
 
 def test_a_network_that_follows_the_picture_is_as_steady_as_its_frames() -> None:
-    told = steadiness(lowered(lambda picture: picture), None)
-    assert (told["size"], told["frames"]) == ("480x272", 2)
-    assert set(told["clips"]) == {"still", "pan", "zoom"}
-    assert all(held["painted"] == held["frames"] for held in told["clips"].values())
-    assert told["clips"]["pan"]["painted"] == 0
+    reported = steadiness(lowered(lambda picture: picture), None)
+    assert (reported["size"], reported["frames"]) == ("480x272", 2)
+    assert set(reported["clips"]) == {"still", "pan", "zoom"}
+    assert all(item["painted"] == item["frames"] for item in reported["clips"].values())
+    assert reported["clips"]["pan"]["painted"] == 0
 
 
 def test_a_pattern_that_stays_on_the_screen_flickers() -> None:
     checks = np.indices(SIZE.hw).sum(axis=0) % 2
-    told = steadiness(lowered(lambda picture: picture * 0 + checks), None)
-    assert told["clips"]["still"]["painted"] == 0 and told["clips"]["zoom"]["painted"] > 50
+    reported = steadiness(lowered(lambda picture: picture * 0 + checks), None)
+    assert reported["clips"]["still"]["painted"] == 0 and reported["clips"]["zoom"]["painted"] > 50
 
 
 def test_sizes_are_those_that_the_network_runs_at() -> None:

@@ -18,9 +18,9 @@ def test_tables_on_stdout_and_a_page_beside(pipeline, tmp_path):
 
 def test_json_is_the_whole_report_with_memory(pipeline, tmp_path):
     source = style_onnx(tmp_path / "net.onnx")
-    told = json.loads(pipeline("bench", source, source, "--size", "64x48", "--runs", "2", "--json").out)
-    assert [model["label"] for model in told["models"]] == ["net.onnx (1)", "net.onnx (2)"]
-    assert told["models"][0]["sizes"]["64x48"]["grown_megabytes"] >= 0
+    report = json.loads(pipeline("bench", source, source, "--size", "64x48", "--runs", "2", "--json").out)
+    assert [model["label"] for model in report["models"]] == ["net.onnx (1)", "net.onnx (2)"]
+    assert report["models"][0]["sizes"]["64x48"]["grown_megabytes"] >= 0
 
 
 def test_what_unity_measured_stands_beside_the_predictions(pipeline, tmp_path):

@@ -22,8 +22,8 @@ def test_a_checkpoint_becomes_a_bundle(pipeline, tmp_path):
     assert done.code == 0, done.err
     bundle = tmp_path / "out" / "StyleTransfer" / "Models" / "MyStyle"
     assert done.out.strip() == str(bundle)
-    made = {p.name for p in bundle.iterdir()}
-    assert {"MyStyle.onnx", "MyStyle.asset", "MyStyleStyleTransfer.cs", "report.html", "report.json"} <= made
+    names = {p.name for p in bundle.iterdir()}
+    assert {"MyStyle.onnx", "MyStyle.asset", "MyStyleStyleTransfer.cs", "report.html", "report.json"} <= names
     report = json.loads((bundle / "report.json").read_text())
     assert report["proof"]["passed"] and report["proof"]["would_have_passed_at"] < 0.1
     assert {f["severity"] for f in report["findings"]} <= {"slow", "note"}

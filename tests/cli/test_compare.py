@@ -70,28 +70,34 @@ def test_a_changed_bias_is_measured_and_its_channel_told(pipeline, net, tmp_path
     other = nudged(net, tmp_path / "other.onnx", "b2", -2 / 255, channel=1)
     done = pipeline("compare", net, other, *DECLARED, "--json")
     assert done.code == 1
-    told = json.loads(done.out)
-    assert told["passed"] is False and told["would_have_passed_at"] == pytest.approx(2, abs=2e-3)
-    assert [held["input"] for held in told["comparisons"]] == ["picture", "noise"]
-    for held in told["comparisons"]:
-        assert held["max_levels"] == pytest.approx(2, abs=2e-3) and held["worst"]["channel"] == 1
-        assert 0.1 < held["mean_levels"] < 2 / 3 + 1e-4
-    assert (told["a"]["file"], told["b"]["file"], told["b"]["computed_as"]) == ("net.onnx", "other.onnx", "itself")
+    report = json.loads(done.out)
+    assert report["passed"] is False and report["would_have_passed_at"] == pytest.approx(2, abs=2e-3)
+    assert [comparison["input"] for comparison in report["comparisons"]] == ["picture", "noise"]
+    for comparison in report["comparisons"]:
+        assert comparison["max_levels"] == pytest.approx(2, abs=2e-3) and comparison["worst"]["channel"] == 1
+        assert 0.1 < comparison["mean_levels"] < 2 / 3 + 1e-4
+    assert (report["a"]["file"], report["b"]["file"], report["b"]["computed_as"]) == (
+        "net.onnx",
+        "other.onnx",
+        "itself",
+    )
 
 
 def test_the_tolerance_that_is_told_passes(pipeline, net, tmp_path):
     other = nudged(net, tmp_path / "other.onnx", "b2", -2 / 255, channel=1)
-    told = json.loads(pipeline("compare", net, other, *DECLARED, "--json").out)
-    assert pipeline("compare", net, other, *DECLARED, "--tolerance", told["would_have_passed_at"]).code == 0
-    assert pipeline("compare", net, other, *DECLARED, "--tolerance", told["would_have_passed_at"] - 2e-3).code == 1
+    report = json.loads(pipeline("compare", net, other, *DECLARED, "--json").out)
+    assert pipeline("compare", net, other, *DECLARED, "--tolerance", report["would_have_passed_at"]).code == 0
+    assert (
+        pipeline("compare", net, other, *DECLARED, "--tolerance", report["would_have_passed_at"] - 2e-3).code == 1
+    )
 
 
 def test_bisect_names_the_node_whose_bias_was_changed(pipeline, net, tmp_path):
     other = nudged(net, tmp_path / "other.onnx", "b2", -2 / 255, channel=1)
-    told = json.loads(pipeline("compare", net, other, *DECLARED, "--bisect", "--json").out)["bisect"]
-    assert told["first_parting"]["operator"] == "Conv" and told["first_parting"]["tensor"] == "painted"
-    assert told["first_parting"]["last_agreement"] == {"a": "p2", "b": "p2"}
-    assert told["height"] < 100
+    report = json.loads(pipeline("compare", net, other, *DECLARED, "--bisect", "--json").out)["bisect"]
+    assert report["first_parting"]["operator"] == "Conv" and report["first_parting"]["tensor"] == "painted"
+    assert report["first_parting"]["last_agreement"] == {"a": "p2", "b": "p2"}
+    assert report["height"] < 100
 
 
 def test_bisect_names_nothing_where_they_agree(pipeline, net):
@@ -108,11 +114,11 @@ def test_a_target_shows_what_it_computes_otherwise_and_where(pipeline, net, tmp_
     source = linear(net, tmp_path / "linear.onnx")
     assert pipeline("compare", source, source, *DECLARED).code == 0
     done = pipeline("compare", source, source, *DECLARED, "--target", "barracuda-3.0", "--bisect", "--json")
-    told = json.loads(done.out)
-    assert done.code == 1 and told["b"]["computed_as"] == "barracuda-3.0"
-    assert told["a"]["computed_as"] == "itself"
-    assert told["bisect"]["first_parting"]["node"] == "bigger"
-    assert told["bisect"]["first_parting"]["tensors_agreed_before"] == 4
+    report = json.loads(done.out)
+    assert done.code == 1 and report["b"]["computed_as"] == "barracuda-3.0"
+    assert report["a"]["computed_as"] == "itself"
+    assert report["bisect"]["first_parting"]["node"] == "bigger"
+    assert report["bisect"]["first_parting"]["tensors_agreed_before"] == 4
 
 
 def test_both_lets_a_be_computed_as_the_target_too(pipeline, net, tmp_path):
@@ -174,9 +180,9 @@ def test_what_is_different_only_at_the_full_size_is_looked_for_there(pipeline, t
         )
 
     done = pipeline("compare", brighter("a.onnx", 100), brighter("b.onnx", 140), *DECLARED, "--bisect", "--json")
-    told = json.loads(done.out)["bisect"]
-    assert done.code == 1 and (told["width"], told["height"]) == (320, 180)
-    assert told["first_parting"] is not None
+    report = json.loads(done.out)["bisect"]
+    assert done.code == 1 and (report["width"], report["height"]) == (320, 180)
+    assert report["first_parting"] is not None
 
 
 # --- checkpoints, bundles, contracts --------------------------------------------------------------------------
@@ -188,10 +194,13 @@ def test_a_checkpoint_in_0_to_255_compares_with_its_bundle_in_0_to_1(pipeline, t
     bundle = tmp_path / "out" / "StyleTransfer" / "Models" / "MyStyle"
     done = pipeline("compare", source, bundle, "--target", "barracuda-3.0", "--bisect", "--json")
     assert done.code == 0, done.err
-    told = json.loads(done.out)
-    assert (told["a"]["contract"]["input"]["range"], told["b"]["contract"]["input"]["range"]) == ("0..255", "0..1")
-    assert told["b"]["file"] == "MyStyle.onnx" and told["would_have_passed_at"] < 0.1
-    assert told["bisect"]["first_parting"] is None
+    report = json.loads(done.out)
+    assert (report["a"]["contract"]["input"]["range"], report["b"]["contract"]["input"]["range"]) == (
+        "0..255",
+        "0..1",
+    )
+    assert report["b"]["file"] == "MyStyle.onnx" and report["would_have_passed_at"] < 0.1
+    assert report["bisect"]["first_parting"] is None
     note = pipeline("compare", source, bundle)
     assert note.code == 0 and "B was built for barracuda-3.0" in note.err
 
@@ -300,9 +309,9 @@ def test_the_difference_is_written_and_its_factor_told(pipeline, net, tmp_path):
     other = nudged(net, tmp_path / "other.onnx", "b2", -2 / 255, channel=1)
     path = tmp_path / "apart.png"
     done = pipeline("compare", net, other, *DECLARED, "--size", "64x48", "--difference", path, "--json")
-    told = json.loads(done.out)["difference_picture"]
-    assert told["file"] == "apart.png" and told["input"] == "picture"
-    assert told["amplification"] == pytest.approx(127.5, rel=1e-3)
+    report = json.loads(done.out)["difference_picture"]
+    assert report["file"] == "apart.png" and report["input"] == "picture"
+    assert report["amplification"] == pytest.approx(127.5, rel=1e-3)
     with Image.open(path) as image:
         assert image.size == (64 * 3 + 16, 48)
         assert image.getpixel((64 * 2 + 16 + 20, 20)) == (255, 255, 255)
@@ -330,8 +339,8 @@ def test_a_published_export_paints_what_its_checkpoint_paints(pipeline, shared_m
         "--json",
     )
     assert done.code == 0, done.err
-    told = json.loads(done.out)
-    assert told["comparisons"][0]["width"] == 128 and told["bisect"]["first_parting"] is None
+    report = json.loads(done.out)
+    assert report["comparisons"][0]["width"] == 128 and report["bisect"]["first_parting"] is None
 
 
 def test_two_styles_of_one_network_part_at_the_first_convolution(pipeline, shared_models):

@@ -68,13 +68,13 @@ def test_a_quantised_file_keeps_its_integers(pipeline, model, tmp_path):
     quantised = onnx.load(tmp_path / "dynamic.onnx")
     stored = {t.name: onnx.numpy_helper.to_array(t) for t in quantised.graph.initializer}
     zero_points = {name: value for name, value in stored.items() if name.endswith("_zero_point")}
-    wanted = [
+    expected = [
         values.astype(int).reshape(-1) - int(zero_points[name.replace("_quantized", "_zero_point")])
         for name, values in stored.items()
         if name.endswith("_quantized")
     ]
-    held = [filling.integers for filling in unpack((tmp_path / "dynamic.bytes").read_bytes()).fillings]
-    assert all(any(w.size == h.size and (w == h).all() for h in held) for w in wanted)
+    contents = [filling.integers for filling in unpack((tmp_path / "dynamic.bytes").read_bytes()).fillings]
+    assert all(any(w.size == h.size and (w == h).all() for h in contents) for w in expected)
 
 
 def test_another_file_of_that_name_stays_without_force(pipeline, model):

@@ -72,8 +72,8 @@ def test_check_compares_each_rewrite_and_says_so_in_the_result(pipeline, network
 def test_a_skipped_rewrite_makes_another_build(network):
     options = BuildOptions()
     keys = {
-        _cache_key(network, held, "Net")
-        for held in (options, replace(options, skip=("activations",)), replace(options, check=True))
+        _cache_key(network, item, "Net")
+        for item in (options, replace(options, skip=("activations",)), replace(options, check=True))
     }
     assert len(keys) == 3
 
@@ -96,10 +96,10 @@ def test_the_same_conversion_is_taken_from_the_cache(pipeline, network, monkeypa
     again = pipeline("convert", network, "-o", "b.onnx", "--json")
     assert again.code == 0, again.err
     assert Path("a.onnx").read_bytes() == Path("b.onnx").read_bytes()
-    told = [json.loads(done.out) for done in (first, again)]
-    assert [held.pop("cached") for held in told] == [False, True]
-    assert [Path(held.pop("bundle")).name for held in told] == ["a.onnx", "b.onnx"]
-    assert told[0] == told[1]
+    report = [json.loads(done.out) for done in (first, again)]
+    assert [item.pop("cached") for item in report] == [False, True]
+    assert [Path(item.pop("bundle")).name for item in report] == ["a.onnx", "b.onnx"]
+    assert report[0] == report[1]
     for option in ("--no-cache", ("--target", "barracuda-1.0"), ("--size", "64x48")):
         with pytest.raises(pytest.fail.Exception):
             pipeline("convert", network, "-o", "c.onnx", *([option] if isinstance(option, str) else option))
@@ -119,9 +119,9 @@ def test_what_cannot_be_written_or_read_is_said_before_the_work(pipeline, networ
     (tmp_path / "other.onnx").write_bytes(network.read_bytes())
     assert pipeline("convert", network, "-o", "made.onnx").code == 0
     other = tmp_path / "other.onnx"
-    held = onnx.load(other)
-    held.producer_version = "2"
-    onnx.save(held, other)
+    stored = onnx.load(other)
+    stored.producer_version = "2"
+    onnx.save(stored, other)
     for arguments, code in (
         ((network, "-o", "words.png"), "file-exists"),
         ((other, "-o", "made.onnx"), "file-exists"),
@@ -164,19 +164,19 @@ def test_a_file_that_only_the_target_reads_says_so(pipeline, tmp_path):
     pads = {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "w": random((3, 3, 3, 3), scale=0.1)}
     nodes = [node("Pad", "x p", "a", mode="reflect"), node("Conv", "a w", "b"), node("Softplus", "b", "y")]
     onnx.save(model(nodes, pads, opset=14, input_shape=(1, 3, "h", "w")), tmp_path / "net.onnx")
-    told = {}
+    reported = {}
     for target in ("barracuda-3.0", "inference-2"):
         done = pipeline("convert", tmp_path / "net.onnx", "-o", f"{target}.onnx", "--target", target)
         assert done.code == 0, done.err
-        form = {held.key: held.value for held in onnx.load(f"{target}.onnx").metadata_props}.get("form", "")
+        form = {entry.key: entry.value for entry in onnx.load(f"{target}.onnx").metadata_props}.get("form", "")
         try:
             onnx.checker.check_model(onnx.load(f"{target}.onnx"))
-            told[target] = "right"
+            reported[target] = "right"
             assert not form and "pipeline compare" not in done.err
         except onnx.checker.ValidationError:
-            told[target] = "dialect"
+            reported[target] = "dialect"
             assert "pipeline compare" in form and "pipeline compare" in done.err
-    assert told["inference-2"] == "right"
+    assert reported["inference-2"] == "right"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.targets.barracuda.family._is_valid", lambda model: False)
         done = pipeline("convert", tmp_path / "net.onnx", "-o", "forced.onnx", "--no-cache")

@@ -32,12 +32,12 @@ def test_inspect_shows_what_is_in_a_packed_file(pipeline, tmp_path):
     (tmp_path / "a.bytes").write_bytes(packed)
     done = pipeline("inspect", tmp_path / "a.bytes", "--json")
     assert done.code == 0, done.err
-    told = json.loads(done.out)
-    assert told["format"] == "packed" and told["format_version"] == 1
-    assert told["bytes"] == len(packed) and told["model_bytes"] == len(model)
-    assert [tensor["bits"] for tensor in told["tensors"]] == [8, 3, 16, 26, 0]
-    assert [tensor["scales"] for tensor in told["tensors"]] == [8, 3, 0, 1, 1]
-    spent = told["template_bytes"] + sum(tensor["bytes"] for tensor in told["tensors"])
+    report = json.loads(done.out)
+    assert report["format"] == "packed" and report["format_version"] == 1
+    assert report["bytes"] == len(packed) and report["model_bytes"] == len(model)
+    assert [tensor["bits"] for tensor in report["tensors"]] == [8, 3, 16, 26, 0]
+    assert [tensor["scales"] for tensor in report["tensors"]] == [8, 3, 0, 1, 1]
+    spent = report["template_bytes"] + sum(tensor["bytes"] for tensor in report["tensors"])
     assert abs(spent - len(packed)) < 30
     text = pipeline("inspect", tmp_path / "a.bytes").out
-    assert "format version 1" in text and told["model_crc32"] in text
+    assert "format version 1" in text and report["model_crc32"] in text

@@ -55,10 +55,10 @@ def hostile_model(operator: str) -> bytes:
 
 def check(output: bytes) -> None:
     text = output.decode("utf-8")  # strictly
-    for held in text.split("\n"):
-        assert held.isprintable() or not held, repr(held)
-        assert not re.match(r"\s*(::|##)", held), held
-        assert not re.search(r"##\w*\[", held), held
+    for row in text.split("\n"):
+        assert row.isprintable() or not row, repr(row)
+        assert not re.match(r"\s*(::|##)", row), row
+        assert not re.search(r"##\w*\[", row), row
 
 
 @pytest.fixture
@@ -68,15 +68,15 @@ def files(tmp_path, monkeypatch):
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     folder = tmp_path / "pictures"
     folder.mkdir()
-    made = []
+    result = []
     for operator in ("Relu", f"Op{NASTY}"):
         for stem in ("net", "e\x1b[31m\n::error::x"):
-            path = tmp_path / f"{stem}{len(made)}.onnx"
+            path = tmp_path / f"{stem}{len(result)}.onnx"
             path.write_bytes(hostile_model(operator))
-            made.append(path)
+            result.append(path)
     odd = tmp_path / os.fsdecode(b"bad\xff\n::error::.onnx")
     odd.write_bytes(hostile_model("Relu"))
-    return folder, [*made, odd]
+    return folder, [*result, odd]
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - NO_COMMAND))
@@ -84,8 +84,8 @@ def files(tmp_path, monkeypatch):
 def test_no_command_prints_what_steers(name, as_json, files, capfdbinary, monkeypatch):
     folder, models = files
     for model in models if name == "validate" else models[1:2] if as_json else models[2:4]:
-        held = ARGUMENTS.get(name, ("{file}",))
-        arguments = [part.format(file=model, folder=folder) if "{" in part else part for part in held]
+        stored = ARGUMENTS.get(name, ("{file}",))
+        arguments = [part.format(file=model, folder=folder) if "{" in part else part for part in stored]
         monkeypatch.setattr(sys, "argv", ["pipeline", name, *arguments, *(["--json"] if as_json else [])])
         capfdbinary.readouterr()
         code = run(cli)
@@ -101,12 +101,12 @@ def test_every_form_of_validation_is_plain(form, files, capfdbinary, monkeypatch
     monkeypatch.setattr(sys, "argv", ["pipeline", "validate", *map(str, models), "--format", form, "-v"])
     assert run(cli) in (1, 2)
     printed = capfdbinary.readouterr().out.decode("utf-8")
-    for held in printed.split("\n"):
-        assert held.isprintable() or not held, repr(held)
+    for row in printed.split("\n"):
+        assert row.isprintable() or not row, repr(row)
         if form != "github":
-            assert not re.match(r"\s*(::|##)", held), held
+            assert not re.match(r"\s*(::|##)", row), row
         else:
-            assert re.match(r"::(error|warning|notice) (file|title)=", held) or not held
+            assert re.match(r"::(error|warning|notice) (file|title)=", row) or not row
 
 
 def test_reports_are_plain_and_hold_no_markup(files, monkeypatch, capfdbinary):
@@ -114,8 +114,8 @@ def test_reports_are_plain_and_hold_no_markup(files, monkeypatch, capfdbinary):
     options = ["--input-range", "0..1", "--output-range", "0..1", "-o", str(folder / "out"), "--name", "Net"]
     monkeypatch.setattr(sys, "argv", ["pipeline", "build-unity", str(models[0]), *options, "--no-cache"])
     code = run(cli)
-    told = capfdbinary.readouterr()
-    check(told.err)
+    reported = capfdbinary.readouterr()
+    check(reported.err)
     if code == 0:
         for name in ("report.json", "report.md", "report.html"):
             text = (folder / "out/StyleTransfer/Models/Net" / name).read_text(encoding="utf-8")
@@ -138,5 +138,5 @@ def test_json_means_the_same_and_is_printable():
     import json
 
     value = {NASTY: [NASTY, "\U000e0001", "\x7f", "\u00e9"]}
-    told = dump_json(value)
-    assert json.loads(told) == value and told.replace("\n", "").isprintable() and "\u00e9" in told
+    report = dump_json(value)
+    assert json.loads(report) == value and report.replace("\n", "").isprintable() and "\u00e9" in report

@@ -30,22 +30,22 @@ def test_a_bundle_holds_a_valid_model_that_runs_at_every_size(pipeline, tmp_path
     done = pipeline("build-unity", source, "--output", tmp_path / "out", "--size", "64x48", "--target", target)
     assert done.code == 0, done.err
     folder = tmp_path / "out" / "StyleTransfer"
-    made = onnx.load(folder / "Models/Mosaic/Mosaic.onnx")
-    onnx.checker.check_model(made, full_check=True)
-    assert [(held.domain, held.version) for held in made.opset_import] == [("", 15)]
-    dims = made.graph.input[0].type.tensor_type.shape.dim
+    model = onnx.load(folder / "Models/Mosaic/Mosaic.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 15)]
+    dims = model.graph.input[0].type.tensor_type.shape.dim
     assert [dim.dim_param or dim.dim_value for dim in dims] == [1, 3, "height", "width"]
-    operators = [node.op_type for node in made.graph.node]
+    operators = [node.op_type for node in model.graph.node]
     # One of them takes the picture's mean off.
     assert operators.count("InstanceNormalization") == 7 + 1
     assert "Resize" in operators and "Upsample" not in operators
-    opened = session(made)
+    opened = session(model)
     for height, width in ((48, 64), (32, 100)):
-        painted = opened.run(None, {"input": np.full((1, 3, height, width), 0.5, np.float32)})[0]
-        assert painted.shape == (1, 3, height, width)
-    told = json.loads((folder / "Models/Mosaic/report.json").read_text())
-    assert told["target"]["name"] == target and told["proof"]["passed"]
-    assert not [found for found in told["findings"] if found["severity"] in ("error", "wrong", "warning")]
+        output = opened.run(None, {"input": np.full((1, 3, height, width), 0.5, np.float32)})[0]
+        assert output.shape == (1, 3, height, width)
+    report = json.loads((folder / "Models/Mosaic/report.json").read_text())
+    assert report["target"]["name"] == target and report["proof"]["passed"]
+    assert not [found for found in report["findings"] if found["severity"] in ("error", "wrong", "warning")]
     asset = (folder / "Models/Mosaic/Mosaic.asset").read_text()
     assert f"target: {target}\n" in asset and "fixedSize: 0" in asset
     guid = (folder / "Models/Mosaic/Mosaic.onnx.meta").read_text().split("guid: ")[1].split()[0]
@@ -61,8 +61,8 @@ def test_packed_weights_are_a_serialised_model(pipeline, tmp_path, target):
     assert kernels.count("DequantizeUint8") == kernels.count("Conv") + kernels.count("ConvTranspose") == 2
     importer = targets.get(target).own["importers"][".sentis"]["script"]
     assert f"guid: {importer}" in model.with_suffix(".sentis.meta").read_text()
-    told = json.loads((folder / "Models/Mosaic/report.json").read_text())
-    assert told["packed"]["bytes"] == model.stat().st_size < told["packed"]["float_bytes"]
+    report = json.loads((folder / "Models/Mosaic/report.json").read_text())
+    assert report["packed"]["bytes"] == model.stat().st_size < report["packed"]["float_bytes"]
     assert "GPUPixel" in (folder / "Models/Mosaic/report.md").read_text()
     assert not (folder / "Models/Mosaic/Mosaic.onnx").exists()
     assert not (folder / "Models/Mosaic/link.xml").exists(), "nothing is imported when the game runs"
@@ -106,5 +106,5 @@ def test_a_style_is_rebuilt_for_another_package(pipeline, tmp_path):
     out, source = tmp_path / "out", style_onnx(tmp_path / "mosaic.onnx")
     built(pipeline, source, out, "--target", "inference-2", "--weights", "int8")
     folder = built(pipeline, source, out, "--target", "inference-2")
-    held = {path.name for path in (folder / "Models/Mosaic").iterdir()}
-    assert "Mosaic.onnx" in held and "Mosaic.sentis" not in held
+    stored = {path.name for path in (folder / "Models/Mosaic").iterdir()}
+    assert "Mosaic.onnx" in stored and "Mosaic.sentis" not in stored

@@ -10,12 +10,12 @@ from tests.networks import style_checkpoint, style_onnx
 def test_a_checkpoint_is_told_with_its_architecture_contract_and_cost(pipeline, tmp_path):
     done = pipeline("inspect", style_checkpoint(tmp_path / "s.pth"), "--json")
     assert done.code == 0, done.err
-    told = json.loads(done.out)
-    assert told["architecture"] == "fast-neural-style"
-    assert told["details"]["widths"] == [4, 6, 8]
-    assert told["contract"]["input"]["range"] == "0..255"
-    assert told["cost"]["operators"]["Constant"] == {"before": 2, "after": 0}
-    sizes = told["cost"]["sizes"]
+    report = json.loads(done.out)
+    assert report["architecture"] == "fast-neural-style"
+    assert report["details"]["widths"] == [4, 6, 8]
+    assert report["contract"]["input"]["range"] == "0..255"
+    assert report["cost"]["operators"]["Constant"] == {"before": 2, "after": 0}
+    sizes = report["cost"]["sizes"]
     ratio = sizes["1280x720"]["giga_macs"] / sizes["720x540"]["giga_macs"]
     assert abs(ratio - 1280 * 720 / (720 * 540)) < 0.01
 

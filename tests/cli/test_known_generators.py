@@ -22,8 +22,8 @@ CASES = {
 @pytest.mark.parametrize("target", ["barracuda-3.0", "inference-2", "compute"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_checkpoint_is_built(pipeline, tmp_path: Path, name: str, target: str) -> None:
-    held = {key: torch.from_numpy(value) for key, value in tensors(name, CASES[name]).items()}
-    torch.save(held, tmp_path / "net.pth")
+    weights = {key: torch.from_numpy(value) for key, value in tensors(name, CASES[name]).items()}
+    torch.save(weights, tmp_path / "net.pth")
     words = ("--architecture", name) if name in ("pix2pix-picture", "animegan2") else ()
     source = tmp_path / "net.pth"
     done = pipeline("build-unity", source, *words, "--size", "64x48", "--target", target, "-o", "out", "--json")

@@ -51,7 +51,7 @@ def test_any_picture_is_a_style_of_the_bundle(pipeline, tmp_path: Path, wave: Pa
     assert done.code == 0, done.err
     report = json.loads(done.out)
     assert report["live_style"]["kind"] == "picture" and report["live_style"]["values"] == 4
-    assert [held["name"] for held in report["styles"]] == ["wave"]
+    assert [stored["name"] for stored in report["styles"]] == ["wave"]
     assert report["styles"][0]["proof"]["would_have_passed_at"] < 0.1
     folder = Path("out/StyleTransfer/Models/Net")
     picture = RNG.random((1, 3, 48, 64)).astype(np.float32)
@@ -62,11 +62,11 @@ def test_any_picture_is_a_style_of_the_bundle(pipeline, tmp_path: Path, wave: Pa
     asset, predictor = asset_of(folder), asset_of(folder, "NetPredictor")
     assert "styleInput: style_vector" in asset and "isPredictor: 0" in asset
     assert "isPredictor: 1" in predictor and "nominalWidth: 24" in predictor and "outputChannels: 4" in predictor
-    held = np.frombuffer((folder / "NetStyles.bytes").read_bytes(), "<f4")
+    stored = np.frombuffer((folder / "NetStyles.bytes").read_bytes(), "<f4")
     shown = np.asarray(Image.open(folder / "style_0.png"), np.float32).transpose(2, 0, 1)[None] / 255
     chosen = targets.get(target)
     predict = chosen.family.runner((folder / "NetPredictor.onnx").read_bytes(), chosen)
-    np.testing.assert_allclose(held, predict(shown).ravel(), atol=1e-5)
+    np.testing.assert_allclose(stored, predict(shown).ravel(), atol=1e-5)
     assert (folder / "style_0.png.meta").is_file() and (folder / "NetPredictor.onnx.meta").is_file()
     assert Path("look.png").is_file()
 
@@ -132,9 +132,9 @@ def test_a_style_of_the_network_s_own_range_and_order(pipeline, tmp_path: Path, 
     folder = Path("out/StyleTransfer/Models/Net")
     style = RNG.random((1, 3, 16, 24)).astype(np.float32)
     picture = RNG.random((1, 3, 48, 64)).astype(np.float32)
-    wanted = given(source, style[:, ::-1] * np.float32(255), picture[:, ::-1] * np.float32(255))[:, ::-1]
+    expected = given(source, style[:, ::-1] * np.float32(255), picture[:, ::-1] * np.float32(255))[:, ::-1]
     target = json.loads(done.out)["target"]["name"]
-    np.testing.assert_allclose(by_style(folder, target, style, picture), wanted, atol=2e-3)
+    np.testing.assert_allclose(by_style(folder, target, style, picture), expected, atol=2e-3)
 
 
 def test_vectors_and_numbers_are_styles_too_and_the_cache_keeps_them(pipeline, tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_vectors_and_numbers_are_styles_too_and_the_cache_keeps_them(pipeline, t
     folder = Path("out/StyleTransfer/Models/Vector")
     style = RNG.normal(0, 1, (1, 4)).astype(np.float32)
     picture = RNG.random((1, 3, 48, 64)).astype(np.float32)
-    made = by_style(folder, report["target"]["name"], style.reshape(1, 4, 1, 1), picture, "Vector")
-    np.testing.assert_allclose(made, given(vectors, style, picture), atol=2e-4)
+    result = by_style(folder, report["target"]["name"], style.reshape(1, 4, 1, 1), picture, "Vector")
+    np.testing.assert_allclose(result, given(vectors, style, picture), atol=2e-4)
     files = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
     again = json.loads(pipeline("build-unity", vectors, *words, "-o", "out2", "--json").out)
     assert again["cached"]
@@ -160,13 +160,13 @@ def test_vectors_and_numbers_are_styles_too_and_the_cache_keeps_them(pipeline, t
     done = pipeline("build-unity", numbers, "--style-input", "style", *RANGES, "-o", "out3", "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
-    assert [held["name"] for held in report["styles"]] == [f"style {number}" for number in range(5)]
+    assert [stored["name"] for stored in report["styles"]] == [f"style {number}" for number in range(5)]
     folder = Path("out3/StyleTransfer/Models/Net")
     assert not list(folder.glob("*Predictor*")) and "predictor: {fileID: 0}" in asset_of(folder)
-    held = np.frombuffer((folder / "NetStyles.bytes").read_bytes(), "<f4").reshape(5, -1)
+    stored = np.frombuffer((folder / "NetStyles.bytes").read_bytes(), "<f4").reshape(5, -1)
     chosen = targets.get(report["target"]["name"])
     run = chosen.family.style_runner((folder / "Net.onnx").read_bytes(), chosen)
-    np.testing.assert_allclose(run(picture, held[3]), given(numbers, np.array([3]), picture), atol=2e-4)
+    np.testing.assert_allclose(run(picture, stored[3]), given(numbers, np.array([3]), picture), atol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_a_predictor_that_computes_something_else_fails_the_proof(
 def two(
     nodes: list[onnx.NodeProto], style: list[int], opset: int = 13, **constants: np.ndarray
 ) -> onnx.ModelProto:
-    held = {"w1": W1, "w2": W2, **constants}
+    weights = {"w1": W1, "w2": W2, **constants}
     graph = helper.make_graph(
         nodes,
         "two",
@@ -325,30 +325,30 @@ def two(
             helper.make_tensor_value_info("style", TensorProto.FLOAT, style),
         ],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in held.items()],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    made.ir_version = 8
-    return made
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model.ir_version = 8
+    return model
 
 
 def both_ways(model: onnx.ModelProto, style: np.ndarray) -> style_split.Split:
     """The cut, where its parts one after the other make what the whole makes."""
     import onnxruntime as ort
 
-    made = style_split.split(model, "style", [style, style * 2 + 1], Path("net.onnx"))
+    result = style_split.split(model, "style", [style, style * 2 + 1], Path("net.onnx"))
     picture = RNG.random((1, 3, 8, 8)).astype(np.float32)
     for given_style in (style, (style * 0.5 + 0.25).astype(np.float32)):
         opened = {
             name: ort.InferenceSession(part.SerializeToString())
-            for name, part in (("whole", model), ("first", made.predictor), ("second", made.transfer))
+            for name, part in (("whole", model), ("first", result.predictor), ("second", result.transfer))
         }
         (vector,) = opened["first"].run(None, {"style": given_style})
-        assert vector.shape == (1, made.length, 1, 1)
+        assert vector.shape == (1, result.length, 1, 1)
         (got,) = opened["second"].run(None, {"picture": picture, style_split.VECTOR: vector})
-        (wanted,) = opened["whole"].run(None, {"picture": picture, "style": given_style})
-        np.testing.assert_allclose(got, wanted, atol=1e-5)
-    return made
+        (expected,) = opened["whole"].run(None, {"picture": picture, "style": given_style})
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+    return result
 
 
 @pytest.mark.parametrize("opset", [9, 13])
@@ -371,9 +371,9 @@ def test_norms_that_take_scale_and_shift_of_the_style_are_written_apart(opset: i
         flat=np.array([8]),
         **({"halves": np.array([4, 4])} if opset == 13 else {}),
     )
-    made = both_ways(model, RNG.normal(0, 1, (1, 3)).astype(np.float32))
-    assert made.length == 8 and {node.op_type for node in made.predictor.graph.node} >= {"MatMul", "Split"}
-    assert "MatMul" not in {node.op_type for node in made.transfer.graph.node}
+    output = both_ways(model, RNG.normal(0, 1, (1, 3)).astype(np.float32))
+    assert output.length == 8 and {node.op_type for node in output.predictor.graph.node} >= {"MatMul", "Split"}
+    assert "MatMul" not in {node.op_type for node in output.transfer.graph.node}
 
 
 def test_a_style_that_is_read_as_it_is_and_what_both_parts_read() -> None:
@@ -384,11 +384,11 @@ def test_a_style_that_is_read_as_it_is_and_what_both_parts_read() -> None:
         helper.make_node("Mul", ["a", "twice"], ["b"]),
         helper.make_node("Add", ["b", "style"], ["out"]),
     ]
-    made = both_ways(
+    result = both_ways(
         two(nodes, [1, 3, 1, 1], w_shared=RNG.random((1, 3, 1, 1)).astype(np.float32)),
         RNG.random((1, 3, 1, 1)).astype(np.float32),
     )
-    assert made.length == 6
+    assert result.length == 6
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def test_a_mask_is_built_and_proven_for_every_family(pipeline, tmp_path: Path, t
     assert report["look"]["mask"] is True and report["model"]["output_channels"] == 1
     assert report["proof"]["would_have_passed_at"] < 0.1
     assert "--mask" in report["rebuild"]
-    told = asset(Path("out"), "Person")
-    assert (told["isMask"], told["outputChannels"]) == ("1", "1")
+    reported = asset(Path("out"), "Person")
+    assert (reported["isMask"], reported["outputChannels"]) == ("1", "1")
     assert "1 at the subject" in Path("out/StyleTransfer/Models/Person/report.md").read_text()
 
 
@@ -43,8 +43,8 @@ def test_own_colours_and_strength_are_in_the_bundle_and_in_what_is_shown(pipelin
     chosen = ("--strength", "0.75", "--keep-colors", "0.5")
     done = pipeline("build-unity", source, *chosen, "--size", "64x48", "-o", "out", "--preview", "p.png", "--json")
     assert done.code == 0, done.err
-    told = asset(Path("out"), "Net")
-    assert (told["isMask"], told["strength"], told["keepColors"]) == ("0", "0.75", "0.5")
+    reported = asset(Path("out"), "Net")
+    assert (reported["isMask"], reported["strength"], reported["keepColors"]) == ("0", "0.75", "0.5")
     assert json.loads(done.out)["rebuild"][-4:] == list(chosen)
     pipeline("build-unity", source, "--size", "64x48", "-o", "other", "--preview", "plain.png")
     before, plain, shown = (

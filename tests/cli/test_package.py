@@ -66,11 +66,11 @@ def test_the_description_is_what_the_package_manager_reads(
 def test_each_file_of_the_bundle_is_in_one_place_with_its_guid(
     parts: tuple[dict[str, bytes], dict[str, bytes]],
 ) -> None:
-    assets, made = parts
+    assets, result = parts
     files = render(spec(NAME))
     lists = [path for path in files if "bundle.json" in path]
     for path, data in files.items():
-        places = [assets.get(path), made.get(path.replace("StyleTransfer", package.NAME, 1))]
+        places = [assets.get(path), result.get(path.replace("StyleTransfer", package.NAME, 1))]
         if path not in lists and "README.txt" not in path:
             assert [place for place in places if place is not None] == [data], path
     runtime = {path for path in assets if path.endswith((".cs", ".asmdef", ".shader"))}
@@ -78,7 +78,7 @@ def test_each_file_of_the_bundle_is_in_one_place_with_its_guid(
         f"StyleTransfer/Models/{NAME}/{NAME}StyleTransfer.cs",
         "StyleTransfer/Models/StyleTransfer.Models.asmdef",
     }
-    visible = {path: data for path, data in made.items() if "Samples~" not in path}
+    visible = {path: data for path, data in result.items() if "Samples~" not in path}
     known = guids({**assets, **visible}).keys() | KNOWN_GUIDS.keys()
     for path, data in {**assets, **visible}.items():
         if path.endswith((".asset", ".prefab", ".unity")):
@@ -89,9 +89,9 @@ def test_each_file_of_the_bundle_is_in_one_place_with_its_guid(
 
 def test_asmdefs_find_each_other_wherever_they_lie(parts: tuple[dict[str, bytes], dict[str, bytes]]) -> None:
     found = [json.loads(data) for part in parts for path, data in part.items() if path.endswith(".asmdef")]
-    names = {held["name"] for held in found}
+    names = {item["name"] for item in found}
     assert len(names) == len(found)
-    ours = {name for held in found for name in held["references"] if name.startswith("StyleTransfer")}
+    ours = {name for item in found for name in item["references"] if name.startswith("StyleTransfer")}
     assert ours <= names
 
 

@@ -24,9 +24,9 @@ def photo(path: Path, size: tuple[int, int] = (50, 38), seed: int = 1) -> np.nda
     """A picture file of smooth noise; its levels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     small = Image.fromarray(np.random.default_rng(seed).integers(0, 255, (5, 7, 3), np.uint8))
-    made = small.resize(size, Image.Resampling.BICUBIC)
-    made.save(path)
-    return np.asarray(made)
+    result = small.resize(size, Image.Resampling.BICUBIC)
+    result.save(path)
+    return np.asarray(result)
 
 
 def test_a_picture_of_any_size_is_painted_at_that_size(pipeline, tmp_path):
@@ -34,11 +34,11 @@ def test_a_picture_of_any_size_is_painted_at_that_size(pipeline, tmp_path):
     levels = photo(Path("photo.png"), (52, 40))
     done = pipeline("paint", source, "photo.png", "--json")
     assert done.code == 0, done.err
-    told = json.loads(done.out)
-    painted = np.asarray(Image.open(told["painted"][0]["output"]))
-    assert Path(told["painted"][0]["output"]).name == "photo.net.png"
+    report = json.loads(done.out)
+    output = np.asarray(Image.open(report["painted"][0]["output"]))
+    assert Path(report["painted"][0]["output"]).name == "photo.net.png"
     expected = sources.reference(sources.read(source))(levels.astype(np.float32).transpose(2, 0, 1)[None])
-    np.testing.assert_allclose(painted, np.clip(expected[0].transpose(1, 2, 0), 0, 255), atol=0.51)
+    np.testing.assert_allclose(output, np.clip(expected[0].transpose(1, 2, 0), 0, 255), atol=0.51)
     photo(Path("odd.png"), (51, 37))
     assert pipeline("paint", source, "odd.png").code == 0
     assert Image.open("odd.net.png").size == (51, 37)
@@ -59,8 +59,8 @@ def test_a_video_becomes_a_video(pipeline, tmp_path):
     assert video.write(Path("walk.mp4"), frames, Fraction(10)) == 3
     done = pipeline("paint", source, "walk.mp4")
     assert done.code == 0, done.err
-    painted = list(video.frames(Path("walk.net.mp4")))
-    assert [frame.shape for frame in painted] == [(48, 64, 3)] * 3
+    output = list(video.frames(Path("walk.net.mp4")))
+    assert [frame.shape for frame in output] == [(48, 64, 3)] * 3
     assert video.rate(Path("walk.net.mp4")) == 10
 
 

@@ -58,8 +58,8 @@ def test_the_right_range_draws_no_warning(network, given, gives) -> None:
     ],
 )
 def test_a_wrong_range_is_told_with_the_likely_one(network, given, gives, told) -> None:
-    said = warning(network, under(given, gives), PHOTO)
-    assert all(part in said for part in told), said
+    message = warning(network, under(given, gives), PHOTO)
+    assert all(part in message for part in told), message
 
 
 def test_a_build_warns_and_its_report_says_so(pipeline, tmp_path) -> None:

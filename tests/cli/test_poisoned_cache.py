@@ -49,12 +49,12 @@ def _written(entry: Path, members: Members, compression: int = zipfile.ZIP_STORE
 
 def _fitting(members: Members, **changed: bytes) -> Members:
     """With an index that fits, as whoever may write into the folder can make it."""
-    made = {**members, **changed}
-    index = json.loads(made.pop("index"))
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in made.items()}
-    told = json.dumps([index["key"], dict(sorted(digests.items()))]).encode()
-    index |= {"members": digests, "signature": hmac.new(b"", told, "sha256").hexdigest()}
-    return {**made, "index": json.dumps(index).encode()}
+    result = {**members, **changed}
+    index = json.loads(result.pop("index"))
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in result.items()}
+    reported = json.dumps([index["key"], dict(sorted(digests.items()))]).encode()
+    index |= {"members": digests, "signature": hmac.new(b"", reported, "sha256").hexdigest()}
+    return {**result, "index": json.dumps(index).encode()}
 
 
 def _index(held: Members, **changed: Any) -> Members:

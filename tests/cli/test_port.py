@@ -49,14 +49,14 @@ def test_a_project_goes_from_barracuda_to_inference_engine_and_back(pipeline, tm
     there = pipeline("port", root, "--target", "inference-2", "--switch-package")
     assert there.code == 0, there.err
     assert there.out.split() == [str(models / "Wave")]
-    asked = json.loads((root / "Packages/manifest.json").read_text())["dependencies"]
-    assert "com.unity.barracuda" not in asked and asked["com.unity.ai.inference"] == "2.4.0"
-    assert [(held.domain, held.version) for held in onnx.load(models / "Wave/Wave.onnx").opset_import] == [
+    requested = json.loads((root / "Packages/manifest.json").read_text())["dependencies"]
+    assert "com.unity.barracuda" not in requested and requested["com.unity.ai.inference"] == "2.4.0"
+    assert [(opset.domain, opset.version) for opset in onnx.load(models / "Wave/Wave.onnx").opset_import] == [
         ("", 15)
     ]
     assert np.abs(painted(models, "Wave", "inference-2", value) - old).max() < 1e-4
-    told = json.loads((models / "Wave/report.json").read_text())
-    assert told["source"]["file"] == "wave.onnx" and told["ported"]["from"]["name"] == "barracuda-3.0"
+    report = json.loads((models / "Wave/report.json").read_text())
+    assert report["source"]["file"] == "wave.onnx" and report["ported"]["from"]["name"] == "barracuda-3.0"
     asset = (models / "Wave/Wave.asset").read_text()
     assert "source: wave.onnx" in asset and "target: inference-2" in asset
     kept = {path.name: path.read_text().split("guid: ")[1].split()[0] for path in models.rglob("*.onnx.meta")}
@@ -73,13 +73,13 @@ def test_what_is_arranged_for_a_class_is_plain_for_other_families(pipeline, tmp_
     model = out / "StyleTransfer/Models/Wave/Wave.onnx"
     chosen = ("--device", "phone", "--size", "320x240")
     assert pipeline("build-unity", source, "-o", out, *chosen).code == 0
-    assert "DepthToSpace" in {made.op_type for made in onnx.load(model).graph.node}
+    assert "DepthToSpace" in {node.op_type for node in onnx.load(model).graph.node}
     there = pipeline("port", out, "--target", "inference-2")
     assert there.code == 0, there.err
     assert "arranged" not in there.err
     report = json.loads((model.parent / "report.json").read_text())
     assert report["proof"]["low_contrast"]["mean_taken_off"], "the model that was ported does it"
-    assert not {"DepthToSpace", "SpaceToDepth"} & {made.op_type for made in onnx.load(model).graph.node}
+    assert not {"DepthToSpace", "SpaceToDepth"} & {node.op_type for node in onnx.load(model).graph.node}
 
 
 def test_what_stays_arranged_is_told_to_other_families():
@@ -107,8 +107,8 @@ def test_packed_weights_stay_packed_where_the_other_target_can(pipeline, tmp_pat
     assert result["packed"]["weights"] == "int8"
     assert (out / "StyleTransfer/Models/Wave/Wave.sentis").is_file()
     assert pipeline("port", out, "--target", "barracuda-1.0").code == 0
-    held = {path.name for path in (out / "StyleTransfer/Models/Wave").iterdir()}
-    assert "Wave.onnx" in held and not held & {"Wave.sentis", "Wave.bytes"}
+    stored = {path.name for path in (out / "StyleTransfer/Models/Wave").iterdir()}
+    assert "Wave.onnx" in stored and not stored & {"Wave.sentis", "Wave.bytes"}
 
 
 def test_a_dry_run_changes_nothing(pipeline, tmp_path):
@@ -174,8 +174,8 @@ def test_a_newer_version_of_the_package_stays_and_an_editor_that_is_too_old_is_r
     source = style_onnx(tmp_path / "wave.onnx")
     assert pipeline("build-unity", source, *DECLARED, "-o", root / "Assets", "--target", "sentis-2.1").code == 0
     assert pipeline("port", root, "--target", "inference-2").code == 0
-    asked = json.loads((root / "Packages/manifest.json").read_text())["dependencies"]
-    assert asked["com.unity.ai.inference"] == "2.6.1"
+    requested = json.loads((root / "Packages/manifest.json").read_text())["dependencies"]
+    assert requested["com.unity.ai.inference"] == "2.6.1"
     (root / "ProjectSettings" / "ProjectVersion.txt").write_text("m_EditorVersion: 2022.3.20f1\n")
     done = pipeline("port", root, "--target", "inference-2")
     assert done.code == 2 and "[editor-too-old]" in done.err, done.err

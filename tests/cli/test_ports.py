@@ -40,9 +40,9 @@ def model(second: list[int], kind: int, nodes: list[onnx.NodeProto], path: Path,
         [helper.make_tensor_value_info(f"out{i}", TensorProto.FLOAT, [1, 3, "h", "w"]) for i in range(outputs)],
         [numpy_helper.from_array(v, k) for k, v in (("w1", W1), ("w2", W2), ("ws", WS), ("table", TABLE))],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    made.ir_version = 8
-    onnx.save(made, path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.save(model, path)
     return path
 
 
@@ -94,8 +94,8 @@ def test_a_bound_style_is_what_the_two_input_network_makes_of_it(tmp_path: Path,
     ):
         path = make(tmp_path / "net.onnx")
         network = bound(path, binding)
-        made = sources.reference(network)(picture)
-        np.testing.assert_allclose(made, given(path, style, picture), atol=1e-5)
+        output = sources.reference(network)(picture)
+        np.testing.assert_allclose(output, given(path, style, picture), atol=1e-5)
         assert [value.name for value in network.model.graph.input] == ["picture"]
         assert sorted(node.op_type for node in network.model.graph.node) == ["Conv", "Conv", "Mul", "Sigmoid"]
         assert any("style is bound" in note for note in network.notes)
@@ -154,7 +154,7 @@ def test_a_bound_number_is_built_and_the_cache_tells_sources_and_numbers_apart(p
     (tmp_path / "b").mkdir()
     first, second = by_number(tmp_path / "net.onnx"), by_vector(tmp_path / "b" / "net.onnx")
     ranges = ("--input-range", "0..1", "--output-range", "0..1", "--json", "--force", "-o", "out")
-    told = [
+    reported = [
         json.loads(pipeline("build-unity", source, "--bind", binding, *ranges).out)
         for source, binding in (
             (first, "style=3"),
@@ -163,9 +163,9 @@ def test_a_bound_number_is_built_and_the_cache_tells_sources_and_numbers_apart(p
             (second, "style=1,1,1,1"),
         )
     ]
-    assert [held["cached"] for held in told] == [False, False, True, False]
-    assert told[0]["model"]["digest"] == told[2]["model"]["digest"]
-    assert len({held["model"]["digest"] for held in told}) == 3
+    assert [item["cached"] for item in reported] == [False, False, True, False]
+    assert reported[0]["model"]["digest"] == reported[2]["model"]["digest"]
+    assert len({item["model"]["digest"] for item in reported}) == 3
 
 
 def test_a_bound_network_is_painted_with(pipeline, tmp_path: Path, wave: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_bound_network_is_painted_with(pipeline, tmp_path: Path, wave: Path) -
     done = pipeline("paint", source, wave, *words, "-o", "painted.png")
     assert done.code == 0, done.err
     pixels = np.asarray(Image.open(wave), np.float32).transpose(2, 0, 1)[None] / 255
-    made = np.asarray(Image.open("painted.png"), np.float32).transpose(2, 0, 1)[None] / 255
-    assert np.abs(made - given(source, pixels, pixels)).max() < 1 / 255
+    output = np.asarray(Image.open("painted.png"), np.float32).transpose(2, 0, 1)[None] / 255
+    assert np.abs(output - given(source, pixels, pixels)).max() < 1 / 255
     refused = pipeline("paint", style_checkpoint(tmp_path / "net.pth"), wave, "--take", "out0", "-o", "x.png")
     assert refused.code == 2 and "[conflicting-options]" in refused.err

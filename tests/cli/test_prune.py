@@ -17,8 +17,8 @@ def test_a_smaller_checkpoint_is_written_that_other_commands_read(pipeline, tmp_
     done = pipeline("prune", source, "--goal", "60%", "--criterion", "l2")
     assert done.code == 0 and done.out.strip() == str(Path.cwd() / "net.pruned.pth")
     assert "not fine-tuned" in done.err
-    told = json.loads(pipeline("inspect", "net.pruned.pth", "--json").out)
-    assert told["architecture"] == "fast-neural-style" and told["weights"] < 10_000
+    report = json.loads(pipeline("inspect", "net.pruned.pth", "--json").out)
+    assert report["architecture"] == "fast-neural-style" and report["weights"] < 10_000
 
 
 def test_nothing_is_overwritten_unasked(pipeline, tmp_path):

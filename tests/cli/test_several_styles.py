@@ -29,19 +29,19 @@ def test_styles_are_one_network_that_blends(pipeline, tmp_path: Path, target: st
     done = pipeline("build-unity", source, *bound, *RANGES, "--target", target, "-o", "out", "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
-    assert [held["name"] for held in report["styles"]] == ["style 0", "style 3", "style 4"]
-    assert all(held["proof"]["would_have_passed_at"] < 0.1 for held in report["styles"])
+    assert [item["name"] for item in report["styles"]] == ["style 0", "style 3", "style 4"]
+    assert all(item["proof"]["would_have_passed_at"] < 0.1 for item in report["styles"])
     assert report["style_blend"]["would_have_passed_at"] < 0.1
     folder = Path("out/StyleTransfer/Models/Net")
     chosen = targets.get(target)
     run = chosen.family.style_runner(model_file(folder, "Net"), chosen)
     picture = np.random.default_rng(3).random((1, 3, 48, 64)).astype(np.float32)
     for number, style in enumerate((0, 3, 4)):
-        wanted = given(source, np.array([style]), picture)
-        np.testing.assert_allclose(run(picture, np.eye(3)[number]), wanted, atol=2e-4)
+        expected = given(source, np.array([style]), picture)
+        np.testing.assert_allclose(run(picture, np.eye(3)[number]), expected, atol=2e-4)
     asset = (folder / "Net.asset").read_text()
-    (told,) = (line.partition(": ")[2] for line in asset.splitlines() if "styleInput" in line)
-    assert told.strip("'\" ") == ("" if target == "compute" else "style_weights")
+    (reported,) = (line.partition(": ")[2] for line in asset.splitlines() if "styleInput" in line)
+    assert reported.strip("'\" ") == ("" if target == "compute" else "style_weights")
     assert "  styleNames:\n  - style 0\n  - style 3\n  - style 4\n" in asset
     goldens = [np.asarray(Image.open(folder / f"golden_output_{number}.png"), np.int16) for number in range(3)]
     assert asset.count("  - {fileID: 2800000") == 3 and (folder / "golden_output_2.png.meta").is_file()
@@ -59,7 +59,7 @@ def test_pictures_and_vectors_are_styles_too_and_the_cache_keeps_them(pipeline, 
     bound = [word for picture in pictures for word in ("--bind", f"style={picture}")]
     first = pipeline("build-unity", source, *bound, *RANGES, "-o", "out", "--json")
     assert first.code == 0, first.err
-    assert [held["name"] for held in json.loads(first.out)["styles"]] == ["wave", "fire"]
+    assert [style["name"] for style in json.loads(first.out)["styles"]] == ["wave", "fire"]
     files = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
     again = json.loads(pipeline("build-unity", source, *bound, *RANGES, "-o", "out2", "--json").out)
     assert again["cached"]

@@ -103,7 +103,7 @@ def test_the_schema_knows_every_key_and_no_other(tmp_path, schema):
     kinds = schema["definitions"]
     verdict = data["files"][0]
     error = next(v["error"] for v in data["files"] if v["error"])
-    for held, described in (
+    for item, described in (
         (data, schema),
         (verdict, kinds["verdict"]),
         (verdict["findings"][0], kinds["finding"]),
@@ -111,7 +111,7 @@ def test_the_schema_knows_every_key_and_no_other(tmp_path, schema):
         (error, kinds["error"]),
         (data["unused_waivers"][0], kinds["waiver"]),
     ):
-        assert set(held) == set(described["properties"]) == set(described["required"])
+        assert set(item) == set(described["properties"]) == set(described["required"])
 
 
 def test_json_is_an_alias_of_format_json(pipeline, unsupported):

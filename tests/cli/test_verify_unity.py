@@ -66,10 +66,10 @@ def test_a_model_that_was_not_imported_is_told_in_the_importers_words(verify) ->
 
 def test_json_has_the_verdict_and_nothing_else_on_stdout(verify) -> None:
     done = verify("failed", "--json")
-    told = json.loads(done.out)
-    (test,) = told["tests"]
-    assert (done.code, told["outcome"], test["outcome"]) == (1, "failed", "failed")
-    assert told["unity"]["version"] == fake_unity.VERSION and not told["in_copy"]
+    report = json.loads(done.out)
+    (test,) = report["tests"]
+    assert (done.code, report["outcome"], test["outcome"]) == (1, "failed", "failed")
+    assert report["unity"]["version"] == fake_unity.VERSION and not report["in_copy"]
     assert test["asset"] == fake_unity.ASSET and test["remedy"] and test["seconds"] == 0.512345
 
 

@@ -42,9 +42,9 @@ def test_a_keras_file_is_converted_and_is_what_torch_computes(without, pipeline,
 
 def test_a_checkpoint_is_described_and_the_rest_names_the_cpu_build(without, tmp_path):
     path = style_checkpoint(tmp_path / "net.pth")
-    told = without("inspect", path, "--json")
-    assert told.returncode == 0, told.stderr
-    facts = json.loads(told.stdout)
+    report = without("inspect", path, "--json")
+    assert report.returncode == 0, report.stderr
+    facts = json.loads(report.stdout)
     assert (facts["architecture"], facts["contract"]["input"]["range"]) == ("fast-neural-style", "0..255")
     assert "cost" not in facts
     refused = without("convert", path)

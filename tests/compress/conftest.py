@@ -20,11 +20,11 @@ PICTURES = ImageContract(ImageSide("0..1"), ImageSide("0..1"))
 
 @pytest.fixture(scope="package", autouse=True)
 def small_pictures() -> Iterator[None]:
-    held = {name: getattr(running, name) for name in SMALL_PICTURES}
+    stored = {name: getattr(running, name) for name in SMALL_PICTURES}
     for name, value in SMALL_PICTURES.items():
         setattr(running, name, value)
     yield
-    for name, value in held.items():
+    for name, value in stored.items():
         setattr(running, name, value)
 
 

@@ -60,8 +60,8 @@ def network(seed: int = 0, size: tuple[int, int] = (64, 64), channels: int = 8) 
             rng.laplace(0, 1 / kernel / inputs**0.5, (outputs, inputs, kernel, kernel)) * spread
         )
         pads = [kernel // 2] * 4
-        held = {"kernel_shape": [kernel] * 2, "pads": pads, "strides": [stride] * 2}
-        nodes.append(helper.make_node("Conv", [given, f"{name}.weight"], [f"{name}.out"], name=name, **held))
+        stored = {"kernel_shape": [kernel] * 2, "pads": pads, "strides": [stride] * 2}
+        nodes.append(helper.make_node("Conv", [given, f"{name}.weight"], [f"{name}.out"], name=name, **stored))
         return f"{name}.out"
 
     def norm(given: str, name: str, outputs: int, relu: bool = True) -> str:
@@ -84,8 +84,8 @@ def network(seed: int = 0, size: tuple[int, int] = (64, 64), channels: int = 8) 
     x = norm(conv("up", "conv5", channels, wide, 3), "norm5", channels)
     values["bias"] = np.full(3, 0.5)
     values["conv6.weight"] = rng.laplace(0, 0.015, (3, channels, 5, 5))
-    held = {"kernel_shape": [5, 5], "pads": [2] * 4}
-    nodes.append(helper.make_node("Conv", [x, "conv6.weight", "bias"], ["painted"], name="conv6", **held))
+    stored = {"kernel_shape": [5, 5], "pads": [2] * 4}
+    nodes.append(helper.make_node("Conv", [x, "conv6.weight", "bias"], ["painted"], name="conv6", **stored))
     shape = [1, 3, *size]
     graph = helper.make_graph(
         nodes,

@@ -32,9 +32,9 @@ def built(source, tmp_path_factory):
 
 
 def test_the_bundle_holds_the_packed_file_and_no_imported_one(built):
-    made = {path.name for path in built.bundle.iterdir()}
-    assert {"Net.bytes", "Net.bytes.meta", "link.xml", "link.xml.meta"} <= made
-    assert not {name for name in made if ".onnx" in name}
+    names = {path.name for path in built.bundle.iterdir()}
+    assert {"Net.bytes", "Net.bytes.meta", "link.xml", "link.xml.meta"} <= names
+    assert not {name for name in names if ".onnx" in name}
     asset = (built.bundle / "Net.asset").read_text()
     guid = (built.bundle / "Net.bytes.meta").read_text().splitlines()[1].removeprefix("guid: ")
     assert "\n  model: {fileID: 0}\n" in asset
@@ -71,8 +71,8 @@ def test_the_golden_picture_is_what_the_packed_network_paints(built):
     model = onnx.load_from_string(unpack((built.bundle / "Net.bytes").read_bytes()).model)
     paint = as_target_computes(model, targets.get("barracuda-3.0"))
     given = np.asarray(Image.open(built.bundle / "golden_input.png"), np.float32).transpose(2, 0, 1)[None] / 255
-    wanted = np.asarray(Image.open(built.bundle / "golden_output.png"), np.float32).transpose(2, 0, 1)[None]
-    assert np.abs(np.clip(paint(given), 0, 1) * 255 - wanted).max() <= 0.51
+    expected = np.asarray(Image.open(built.bundle / "golden_output.png"), np.float32).transpose(2, 0, 1)[None]
+    assert np.abs(np.clip(paint(given), 0, 1) * 255 - expected).max() <= 0.51
 
 
 def test_the_report_says_what_it_buys_and_what_not(built, source):
@@ -93,8 +93,8 @@ def test_the_report_says_what_it_buys_and_what_not(built, source):
 
 def test_a_float_bundle_is_as_before(source, tmp_path):
     built = build_unity(source, output=tmp_path, options=BuildOptions(**DECLARED), use_cache=False)
-    made = {path.name for path in built.bundle.iterdir()}
-    assert "Net.onnx" in made and not made & {"Net.bytes", "link.xml"}
+    names = {path.name for path in built.bundle.iterdir()}
+    assert "Net.onnx" in names and not names & {"Net.bytes", "link.xml"}
     assert "packed" not in built.report
     assert "\n  packed: {fileID: 0}\n" in (built.bundle / "Net.asset").read_text()
 
@@ -102,8 +102,8 @@ def test_a_float_bundle_is_as_before(source, tmp_path):
 def test_changing_the_weights_replaces_the_file(source, tmp_path):
     build_unity(source, output=tmp_path, options=BuildOptions(**DECLARED), use_cache=False)
     built = build_unity(source, output=tmp_path, options=BuildOptions(weights="half", **DECLARED), use_cache=False)
-    made = {path.name for path in built.bundle.iterdir()}
-    assert "Net.bytes" in made and not {name for name in made if ".onnx" in name}
+    names = {path.name for path in built.bundle.iterdir()}
+    assert "Net.bytes" in names and not {name for name in names if ".onnx" in name}
 
 
 def test_barracuda_1_is_refused_with_the_reason_and_nothing_is_written(source, tmp_path):

@@ -42,8 +42,8 @@ def test_an_array_comes_back(name):
 
 def test_arrays_after_one_another_come_back():
     arrays = [np.asarray(values, np.int64) for values in ARRAYS.values()]
-    for found, wanted in zip(decoded(*coded(arrays), [a.size for a in arrays]), arrays, strict=True):
-        assert np.array_equal(found, wanted)
+    for found, expected in zip(decoded(*coded(arrays), [a.size for a in arrays]), arrays, strict=True):
+        assert np.array_equal(found, expected)
 
 
 def test_the_chunks_of_a_large_array_join(monkeypatch):

@@ -15,10 +15,10 @@ def model() -> onnx.ModelProto:
     listed = helper.make_tensor("listed", TensorProto.FLOAT, [4], [0.5, -1, 2, 3])
     shape = numpy_helper.from_array(np.array([1, 4, 8, 8], np.int64), "shape")
     empty = numpy_helper.from_array(np.zeros((0,), np.float32), "empty")
-    held = numpy_helper.from_array(np.float32(7.25), "")
+    stored = numpy_helper.from_array(np.float32(7.25), "")
     nodes = [
         helper.make_node("Conv", ["x", "weight", "listed"], ["c"], pads=[1, 1, 1, 1]),
-        helper.make_node("Constant", [], ["seven"], value=held),
+        helper.make_node("Constant", [], ["seven"], value=stored),
         helper.make_node("Mul", ["c", "seven"], ["m"]),
         helper.make_node("Reshape", ["m", "shape"], ["y"]),
     ]
@@ -33,15 +33,17 @@ def model() -> onnx.ModelProto:
 
 
 def test_every_float_tensor_is_found_with_its_numbers():
-    made = model()
-    wanted = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer if t.name in ("weight", "listed")}
-    wanted["seven"] = np.float32(7.25)
-    data = with_raw_data(made)
+    network = model()
+    expected = {
+        t.name: numpy_helper.to_array(t) for t in network.graph.initializer if t.name in ("weight", "listed")
+    }
+    expected["seven"] = np.float32(7.25)
+    data = with_raw_data(network)
     holes = find_holes(data)
-    assert {hole.name for hole in holes} == set(wanted)
+    assert {hole.name for hole in holes} == set(expected)
     for hole in holes:
-        assert hole.shape == wanted[hole.name].shape
-        assert np.array_equal(hole.values(data), wanted[hole.name])
+        assert hole.shape == expected[hole.name].shape
+        assert np.array_equal(hole.values(data), expected[hole.name])
     assert [hole.offset for hole in holes] == sorted(hole.offset for hole in holes)
 
 
@@ -54,8 +56,8 @@ def test_a_number_written_into_a_hole_is_the_tensors():
 
 
 def test_numbers_held_as_a_list_are_rewritten_as_bytes_and_mean_the_same():
-    made = model()
-    before = numpy_helper.to_array(made.graph.initializer[1])
-    again = onnx.load_from_string(with_raw_data(made))
+    network = model()
+    before = numpy_helper.to_array(network.graph.initializer[1])
+    again = onnx.load_from_string(with_raw_data(network))
     assert np.array_equal(numpy_helper.to_array(again.graph.initializer[1]), before)
     assert again.graph.initializer[1].HasField("raw_data")

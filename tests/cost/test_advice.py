@@ -17,13 +17,13 @@ BARRACUDA, COMPUTE = targets.get("barracuda-3.0"), targets.get("compute")
 
 
 def test_every_family_has_a_row_and_the_fastest_is_recommended():
-    told = advice(made("style"), BARRACUDA, Size(640, 360))
-    rows = {row["target"]: row for row in told["rows"]}
+    reported = advice(made("style"), BARRACUDA, Size(640, 360))
+    rows = {row["target"]: row for row in reported["rows"]}
     assert {targets.get(name).family_name for name in rows} == set(targets.families())
     assert all(list(row["predicted"]) == list(CLASSES) for row in rows.values())
     fastest = min(rows.values(), key=lambda row: np.prod(list(row["predicted"].values())))
-    assert told["recommended"] == fastest["target"] == "compute"
-    line = advice_sentence(told)
+    assert reported["recommended"] == fastest["target"] == "compute"
+    line = advice_sentence(reported)
     assert line.startswith("Recommended: --target compute.") and "WebGL 2" in line and "\n" not in line
     assert all(f"{rows['compute']['predicted'][kind]:g} ms on a {kind}" in line for kind in CLASSES)
 
@@ -36,10 +36,10 @@ def test_what_was_built_for_stays_where_nothing_is_gained(monkeypatch):
 def test_a_target_that_refuses_the_graph_is_not_recommended():
     net = Net()
     x = net.op("Sin", net.conv(net.image, 3, 16, 3, pads=[1, 1, 1, 1]))
-    told = advice(net.graph(net.painted(net.conv(x, 16, 3, 3, pads=[1, 1, 1, 1]))), targets.get("inference-2"))
-    row = next(row for row in told["rows"] if row["target"] == "compute")
-    assert "Sin" in row["refused"] and told["recommended"] != "compute"
-    assert any("compute refuses this network" in reason for reason in told["reasons"])
+    reported = advice(net.graph(net.painted(net.conv(x, 16, 3, 3, pads=[1, 1, 1, 1]))), targets.get("inference-2"))
+    row = next(row for row in reported["rows"] if row["target"] == "compute")
+    assert "Sin" in row["refused"] and reported["recommended"] != "compute"
+    assert any("compute refuses this network" in reason for reason in reported["reasons"])
 
 
 @pytest.mark.parametrize("name", ["compute-half", "barracuda-2.0"])
@@ -60,11 +60,11 @@ def test_other_families_are_predicted_from_the_graph_before_it_was_arranged(tmp_
         for target in (BARRACUDA, COMPUTE)
     }
     assert lowered["barracuda-3.0"].arranged["done"]
-    told = {
-        name: {row["target"]: row["predicted"] for row in facts.report(path, network, held)["advice"]["rows"]}
-        for name, held in lowered.items()
+    reported = {
+        name: {row["target"]: row["predicted"] for row in facts.report(path, network, item)["advice"]["rows"]}
+        for name, item in lowered.items()
     }
-    assert told["barracuda-3.0"]["compute"] == pytest.approx(told["compute"]["compute"], rel=0.015)
+    assert reported["barracuda-3.0"]["compute"] == pytest.approx(reported["compute"]["compute"], rel=0.015)
     arranged = advice(lowered["barracuda-3.0"].graph, BARRACUDA)["rows"]
     other = next(row["predicted"] for row in arranged if row["target"] == "compute")
-    assert other != pytest.approx(told["compute"]["compute"], rel=0.015)
+    assert other != pytest.approx(reported["compute"]["compute"], rel=0.015)

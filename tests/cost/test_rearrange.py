@@ -30,8 +30,8 @@ def wide(outputs: int = 8):
         node("Upsample", "c s", "u", mode="nearest"),
         node("Conv", "u w", "y", kernel_shape=[3, 3], pads=[1] * 4),
     ]
-    held = {"s": [1.0, 1.0, 2.0, 2.0], "v": random((32, 3, 1, 1)), "w": random((outputs, 32, 3, 3), 2)}
-    return from_model(model(nodes, held))
+    weights = {"s": [1.0, 1.0, 2.0, 2.0], "v": random((32, 3, 1, 1)), "w": random((outputs, 32, 3, 3), 2)}
+    return from_model(model(nodes, weights))
 
 
 CLASSES = devices()
@@ -40,18 +40,18 @@ CLASSES = devices()
 @pytest.mark.parametrize("device", classes())
 def test_what_pays_is_done_and_the_prediction_falls_by_what_was_told(device) -> None:
     graph = wide()
-    made = arrange(graph, TARGET, CLASSES[device], Size(640, 480))
-    assert "DepthToSpace" in operators(made.graph) and "DepthToSpace" not in operators(graph)
-    gains = sum(entry["gain_ms"] for entry in made.done)
-    assert made.before - made.after == pytest.approx(gains, abs=0.01) and gains > 0
-    assert all(isinstance(edit, Edit) and "ms predicted" in edit.why for edit in made.edits)
+    arranged = arrange(graph, TARGET, CLASSES[device], Size(640, 480))
+    assert "DepthToSpace" in operators(arranged.graph) and "DepthToSpace" not in operators(graph)
+    gains = sum(entry["gain_ms"] for entry in arranged.done)
+    assert arranged.before - arranged.after == pytest.approx(gains, abs=0.01) and gains > 0
+    assert all(isinstance(edit, Edit) and "ms predicted" in edit.why for edit in arranged.edits)
 
 
 def test_what_does_not_pay_is_left_and_told() -> None:
     graph = from_model(upsampled())
-    made = arrange(graph, TARGET, CLASSES["desktop"], Size(640, 480))
-    assert operators(made.graph) == operators(graph) and made.edits == []
-    why = {entry["rewrite"]: entry["why"] for entry in made.left}
+    arranged = arrange(graph, TARGET, CLASSES["desktop"], Size(640, 480))
+    assert operators(arranged.graph) == operators(graph) and arranged.edits == []
+    why = {entry["rewrite"]: entry["why"] for entry in arranged.left}
     assert why["upsampled-convolutions"] == "no gain is predicted"
 
 
@@ -63,12 +63,12 @@ def layer(inputs: int, outputs: int, height: object = "h", width: object = "w"):
         node("Conv", "p w b", "c", kernel_shape=[9, 9]),
         node("Conv", "c o", "y", kernel_shape=[1, 1]),
     ]
-    held = {"v": random((inputs, 3, 1, 1)), "w": random((outputs, inputs, 9, 9), 2), "b": random((outputs,), 4)}
-    return model(nodes, held | {"o": random((3, outputs, 1, 1), 3)}, input_shape=(1, 3, height, width))
+    weights = {"v": random((inputs, 3, 1, 1)), "w": random((outputs, inputs, 9, 9), 2), "b": random((outputs,), 4)}
+    return model(nodes, weights | {"o": random((3, outputs, 1, 1), 3)}, input_shape=(1, 3, height, width))
 
 
 @pytest.mark.parametrize(
-    ("inputs", "outputs", "device", "wanted"),
+    ("inputs", "outputs", "device", "expected"),
     [
         (16, 3, "desktop", "blocks-of-4"),
         (8, 3, "desktop", ""),
@@ -81,63 +81,65 @@ def layer(inputs: int, outputs: int, height: object = "h", width: object = "w"):
     ],
 )
 def test_layers_of_few_channels_are_computed_in_blocks_where_that_fills_a_kernel(
-    monkeypatch, inputs, outputs, device, wanted
+    monkeypatch, inputs, outputs, device, expected
 ) -> None:
     """What gpu.md, "What a convolution costs", says for each class of devices; how large a file gets aside."""
     monkeypatch.setattr(rearrange, "MOST_GROWTH", 1e9)
     source = layer(inputs, outputs)
-    made = arrange(from_model(source), TARGET, CLASSES[device], Size(960, 540), [Size(48, 36), Size(20, 28)])
-    names = [entry["rewrite"] for entry in made.done if "c_node" in entry["nodes"]]
-    assert names == ([wanted] if wanted else [])
-    assert_equivalent(source, made.graph, sizes=((36, 48), (28, 20)))
+    arranged = arrange(from_model(source), TARGET, CLASSES[device], Size(960, 540), [Size(48, 36), Size(20, 28)])
+    names = [entry["rewrite"] for entry in arranged.done if "c_node" in entry["nodes"]]
+    assert names == ([expected] if expected else [])
+    assert_equivalent(source, arranged.graph, sizes=((36, 48), (28, 20)))
 
 
 def test_a_file_does_not_grow_by_more_than_the_time_is_worth() -> None:
-    made = arrange(from_model(layer(16, 3)), TARGET, CLASSES["phone"], Size(960, 540))
-    assert "blocks-of-4" not in [entry["rewrite"] for entry in made.done]
-    assert any("larger" in entry["why"] for entry in made.left)
+    arranged = arrange(from_model(layer(16, 3)), TARGET, CLASSES["phone"], Size(960, 540))
+    assert "blocks-of-4" not in [entry["rewrite"] for entry in arranged.done]
+    assert any("larger" in entry["why"] for entry in arranged.left)
 
 
-@pytest.mark.parametrize(("inputs", "outputs", "wanted"), [(16, 3, "blocks-of-4"), (3, 16, "blocks-of-2-folded")])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "expected"), [(16, 3, "blocks-of-4"), (3, 16, "blocks-of-2-folded")]
+)
 def test_one_size_that_blocks_do_not_divide_is_computed_in_more_of_them_and_cut(
-    monkeypatch, inputs, outputs, wanted
+    monkeypatch, inputs, outputs, expected
 ) -> None:
     monkeypatch.setattr(rearrange, "MOST_GROWTH", 1e9)
     odd = layer(inputs, outputs, 541, 963)
-    made = arrange(from_model(odd), TARGET, CLASSES["phone"], Size(963, 541), [Size(963, 541)])
-    assert [entry["rewrite"] for entry in made.done if "c_node" in entry["nodes"]] == [wanted]
-    assert "Slice" in operators(made.graph) and made.after < made.before
-    assert_equivalent(odd, made.graph, sizes=((541, 963),))
+    arranged = arrange(from_model(odd), TARGET, CLASSES["phone"], Size(963, 541), [Size(963, 541)])
+    assert [entry["rewrite"] for entry in arranged.done if "c_node" in entry["nodes"]] == [expected]
+    assert "Slice" in operators(arranged.graph) and arranged.after < arranged.before
+    assert_equivalent(odd, arranged.graph, sizes=((541, 963),))
 
 
 def test_networks_of_every_size_are_left_alone_where_blocks_do_not_divide_one(monkeypatch) -> None:
     monkeypatch.setattr(rearrange, "MOST_GROWTH", 1e9)
     free = layer(16, 3)
-    made = arrange(from_model(free), TARGET, CLASSES["phone"], Size(960, 540), [Size(48, 36), Size(22, 28)])
-    assert "blocks-of-4" not in [entry["rewrite"] for entry in made.done]
-    assert any("not multiples of the blocks" in entry["why"] for entry in made.left)
-    assert_equivalent(free, made.graph, sizes=((36, 48), (28, 22)))
+    arranged = arrange(from_model(free), TARGET, CLASSES["phone"], Size(960, 540), [Size(48, 36), Size(22, 28)])
+    assert "blocks-of-4" not in [entry["rewrite"] for entry in arranged.done]
+    assert any("not multiples of the blocks" in entry["why"] for entry in arranged.left)
+    assert_equivalent(free, arranged.graph, sizes=((36, 48), (28, 22)))
 
 
 class Broken(UpsampledConvolutions):
     def apply(self, graph, place):
         edit = super().apply(graph, place)
-        for made in graph.nodes:
-            if made.op == "Conv" and tuple(made.attrs["kernel_shape"]) == (2, 2):
-                made.inputs[1].values = np.array(made.inputs[1].values) * 1.01
+        for layer in graph.nodes:
+            if layer.op == "Conv" and tuple(layer.attrs["kernel_shape"]) == (2, 2):
+                layer.inputs[1].values = np.array(layer.inputs[1].values) * 1.01
         return edit
 
 
 def test_what_changes_the_numbers_is_not_kept() -> None:
     graph = wide()
-    made = arrange(graph, TARGET, CLASSES["desktop"], Size(640, 480), cheaper=(Broken(),))
-    assert operators(made.graph) == operators(graph)
-    assert "not proven" in made.left[0]["why"]
+    arranged = arrange(graph, TARGET, CLASSES["desktop"], Size(640, 480), cheaper=(Broken(),))
+    assert operators(arranged.graph) == operators(graph)
+    assert "not proven" in arranged.left[0]["why"]
 
 
 def test_what_a_version_does_not_import_is_not_made() -> None:
-    made = arrange(wide(), targets.get("barracuda-1.0"), CLASSES["desktop"], Size(640, 480))
-    assert "DepthToSpace" not in operators(made.graph)
+    arranged = arrange(wide(), targets.get("barracuda-1.0"), CLASSES["desktop"], Size(640, 480))
+    assert "DepthToSpace" not in operators(arranged.graph)
     assert "DepthToSpace" in operators(
         arrange(wide(), targets.get("barracuda-2.0"), CLASSES["desktop"], Size(640, 480)).graph
     )
@@ -160,19 +162,19 @@ def test_a_target_of_another_family_says_that_a_class_changes_nothing(tmp_path) 
     from pipeline.build.job import convert
 
     source = style_onnx(tmp_path / "net.onnx")
-    made = convert(source, tmp_path / "a.onnx", target="inference-2", device="phone", size="64x48")
-    assert made.report["arranged"] is None
-    assert "the device class phone has no effect" in " ".join(made.report["model"]["notes"])
+    result = convert(source, tmp_path / "a.onnx", target="inference-2", device="phone", size="64x48")
+    assert result.report["arranged"] is None
+    assert "the device class phone has no effect" in " ".join(result.report["model"]["notes"])
 
 
 def test_a_build_says_for_which_class_it_is_arranged_and_is_proven(tmp_path) -> None:
     from pipeline.build.job import build_unity
 
     source = style_checkpoint(tmp_path / "net.pth", (16, 32, 64), blocks=1)
-    made = build_unity(source, output=tmp_path / "b", device="phone", size="320x180", use_cache=False)
-    told = json.loads(json.dumps(made.report))["arranged"]
-    assert made.report["proof"]["passed"] and told["device"] == "phone"
-    assert "blocks-of-4" in [entry["rewrite"] for entry in told["done"]]
+    result = build_unity(source, output=tmp_path / "b", device="phone", size="320x180", use_cache=False)
+    report = json.loads(json.dumps(result.report))["arranged"]
+    assert result.report["proof"]["passed"] and report["device"] == "phone"
+    assert "blocks-of-4" in [entry["rewrite"] for entry in report["done"]]
     folder = tmp_path / "b" / "StyleTransfer/Models/Net"
     listed = json.loads((folder / "bundle.json").read_text())
     assert (listed["target"], listed["arranged_for"]) == ("barracuda-3.0", "phone")

@@ -153,21 +153,21 @@ def build_unity(folder: Path) -> Assemblies:
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory, stub_text: str) -> Assemblies:
     """All assemblies of a bundle but the engine, compiled as their asmdefs say: without any inference package."""
-    made = build_unity(tmp_path_factory.mktemp("shared"))
-    editor = made.library("UnityEditor")
-    must_compile(made.runtime, sources_of("Runtime"), [made.unity], UNITY_DEFINES)
-    benchmark = made.library("StyleTransfer.Benchmark")
-    must_compile(benchmark, sources_of("Benchmark"), [made.unity, made.runtime], UNITY_DEFINES)
-    references = [made.unity, editor, made.runtime, benchmark]
-    must_compile(made.library("StyleTransfer.Editor"), sources_of("Editor"), references, UNITY_DEFINES)
-    setup = made.library("StyleTransfer.Setup")
-    must_compile(setup, sources_of("Editor/Setup"), [made.unity, editor], UNITY_DEFINES)
-    references = [*made.editor, made.library("nunit.framework")]
-    must_compile(made.library("StyleTransfer.Tests"), sources_of("Editor/Tests"), references, UNITY_DEFINES)
-    stub = made.folder / f"{STUB_VALUES['class_name']}.cs"
+    result = build_unity(tmp_path_factory.mktemp("shared"))
+    editor = result.library("UnityEditor")
+    must_compile(result.runtime, sources_of("Runtime"), [result.unity], UNITY_DEFINES)
+    benchmark = result.library("StyleTransfer.Benchmark")
+    must_compile(benchmark, sources_of("Benchmark"), [result.unity, result.runtime], UNITY_DEFINES)
+    references = [result.unity, editor, result.runtime, benchmark]
+    must_compile(result.library("StyleTransfer.Editor"), sources_of("Editor"), references, UNITY_DEFINES)
+    setup = result.library("StyleTransfer.Setup")
+    must_compile(setup, sources_of("Editor/Setup"), [result.unity, editor], UNITY_DEFINES)
+    references = [*result.editor, result.library("nunit.framework")]
+    must_compile(result.library("StyleTransfer.Tests"), sources_of("Editor/Tests"), references, UNITY_DEFINES)
+    stub = result.folder / f"{STUB_VALUES['class_name']}.cs"
     stub.write_text(stub_text)
-    must_compile(made.library("StyleTransfer.Models"), [stub], [made.unity, made.runtime], UNITY_DEFINES)
-    return made
+    must_compile(result.library("StyleTransfer.Models"), [stub], [result.unity, result.runtime], UNITY_DEFINES)
+    return result
 
 
 def build_package(made: EngineAssemblies) -> None:
@@ -189,10 +189,10 @@ def with_engine(shared: Assemblies, engine: Engine, folder: Path) -> EngineAssem
     """The shared libraries in a folder of their own, with one engine."""
     for library in shared.folder.glob("*.dll"):
         shutil.copy(library, folder)
-    made = EngineAssemblies(folder, engine)
-    build_package(made)
-    build_engine(made)
-    return made
+    result = EngineAssemblies(folder, engine)
+    build_package(result)
+    build_engine(result)
+    return result
 
 
 def build_cases(made: EngineAssemblies) -> Path:

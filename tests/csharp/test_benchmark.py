@@ -15,9 +15,9 @@ from tests.csharp.conftest import ask
 def test_percentiles_are_those_of_numpy(program: Path) -> None:
     random.seed(7)
     cases = [[random.uniform(0, 100) for _ in range(count)] for count in (1, 2, 3, 20, 50, 51)]
-    asked = [(share, times) for times in cases for share in (0, 0.25, 0.5, 0.95, 1)]
-    text = "".join(f"{share} {' '.join(map(str, times))}\n" for share, times in asked)
-    for (share, times), line in zip(asked, ask(program, "benchmark", "samples", stdin=text), strict=True):
+    requested = [(share, times) for times in cases for share in (0, 0.25, 0.5, 0.95, 1)]
+    text = "".join(f"{share} {' '.join(map(str, times))}\n" for share, times in requested)
+    for (share, times), line in zip(requested, ask(program, "benchmark", "samples", stdin=text), strict=True):
         percentile, minimum, mean, count = map(float, line.split())
         assert percentile == pytest.approx(np.percentile(times, share * 100), rel=1e-12)
         assert (minimum, count) == (min(times), len(times))
@@ -32,10 +32,10 @@ def test_every_style_is_timed_at_every_size_on_every_worker(program: Path, tmp_p
     workers = ["Compute", "CSharpBurst"]  # those of the made-up engine
     styles = ["Candy", 'Rain, "heavy"']
     sizes = [(64, 48, 64, 48), (32, 18, 32, 20)]
-    wanted = [(style, size, worker) for style in styles for size in sizes for worker in workers]
-    wanted += [("Fixed", (32, 16, 32, 16), worker) for worker in workers]
-    told = [(r.style, (r.width, r.height, r.network_width, r.network_height), r.worker) for r in rows]
-    assert told == wanted
+    expected = [(style, size, worker) for style in styles for size in sizes for worker in workers]
+    expected += [("Fixed", (32, 16, 32, 16), worker) for worker in workers]
+    reported = [(r.style, (r.width, r.height, r.network_width, r.network_height), r.worker) for r in rows]
+    assert reported == expected
     assert all((row.warmup_runs, row.runs, row.error) == (2, 7, "") for row in rows)
     assert all(0 < row.minimum_ms <= row.median_ms <= row.p95_ms for row in rows)  # type: ignore[operator]
     assert {(row.device, row.engine) for row in rows} == {('GPU, "fast"', "Fake 7")}

@@ -20,9 +20,9 @@ BARRACUDA = [engine for engine in ENGINES if engine.name == "barracuda"]
 
 
 def test_all_assemblies_compile_without_any_package(shared: Assemblies) -> None:
-    made = {path.name for path in shared.folder.glob("StyleTransfer.*.dll")}
+    names = {path.name for path in shared.folder.glob("StyleTransfer.*.dll")}
     parts = ["Runtime", "Benchmark", "Editor", "Setup", "Tests", "Models"]
-    assert made == {f"StyleTransfer.{part}.dll" for part in parts}
+    assert names == {f"StyleTransfer.{part}.dll" for part in parts}
 
 
 def test_every_engine_is_compiled(engine: EngineAssemblies) -> None:
@@ -60,8 +60,8 @@ def test_the_component_of_a_model_needs_no_engine(stub_text: str) -> None:
 
 @pytest.mark.parametrize("older", BARRACUDA[:-1], ids=str)
 def test_a_define_of_a_later_version_is_an_error(older: Engine, shared: Assemblies, tmp_path: Path) -> None:
-    made = with_engine(shared, older, tmp_path)
-    references = [made.unity, made.library("UnityEditor"), *made.package, made.runtime]
+    result = with_engine(shared, older, tmp_path)
+    references = [result.unity, result.library("UnityEditor"), *result.package, result.runtime]
     defines = (*UNITY_DEFINES, *BARRACUDA[-1].defines)
     done = compile_csharp(tmp_path / "Wrong.dll", sources_of("Engines/Barracuda"), references, defines)
     assert done.returncode != 0
@@ -69,13 +69,13 @@ def test_a_define_of_a_later_version_is_an_error(older: Engine, shared: Assembli
 
 
 def test_a_spelling_mistake_in_an_api_name_is_an_error(shared: Assemblies, tmp_path: Path) -> None:
-    made = with_engine(shared, BARRACUDA[-1], tmp_path)
+    result = with_engine(shared, BARRACUDA[-1], tmp_path)
     changed = tmp_path / "TensorExchange.cs"
     text = (TEMPLATES / "Engines/Barracuda/TensorExchange.cs").read_text()
     changed.write_text(text.replace("ToRenderTexture", "ToTexture"))
     sources = [path for path in sources_of("Engines/Barracuda") if path.name != changed.name] + [changed]
-    references = [made.unity, made.library("UnityEditor"), *made.package, made.runtime]
-    done = compile_csharp(tmp_path / "Wrong.dll", sources, references, (*UNITY_DEFINES, *made.engine.defines))
+    references = [result.unity, result.library("UnityEditor"), *result.package, result.runtime]
+    done = compile_csharp(tmp_path / "Wrong.dll", sources, references, (*UNITY_DEFINES, *result.engine.defines))
     assert done.returncode != 0
     assert "CS1061" in done.stdout + done.stderr
 

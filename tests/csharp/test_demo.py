@@ -57,16 +57,20 @@ def test_a_bobber_swings_about_where_it_was_put(demo: Path) -> None:
 
 def test_every_key_does_what_its_line_says_and_nothing_else(demo: Path) -> None:
     changes = [line.split("\t") for line in ask(demo, "keys")]
-    told = {key: rest for key, *rest in changes}
-    assert len(told) == len(changes)  # a key changes one line
-    assert told.keys() == {*"GHINPRTU", "UpArrow", "DownArrow", "LeftArrow"}  # stronger than 1 is none
-    assert told["T"] == ["T   style: on", "T   style: off"]
-    assert told["N"] == ["N   next style: First", "N   next style: Second"]
-    assert told["U"][1].endswith(": 4") and told["G"][1].endswith(": on") and told["P"][1].endswith(": off")
-    assert told["R"][1].endswith(": off") and told["H"] == ["hidden"]
-    assert told["I"][0].endswith(": off") and told["I"][1].endswith(": on, 0 frames late")
-    assert (told["UpArrow"][1][-3:], told["DownArrow"][1][-3:]) == ("600", "540")
-    assert told["LeftArrow"][1][-4:] == "0.99"
+    reported = {key: rest for key, *rest in changes}
+    assert len(reported) == len(changes)  # a key changes one line
+    assert reported.keys() == {*"GHINPRTU", "UpArrow", "DownArrow", "LeftArrow"}  # stronger than 1 is none
+    assert reported["T"] == ["T   style: on", "T   style: off"]
+    assert reported["N"] == ["N   next style: First", "N   next style: Second"]
+    assert (
+        reported["U"][1].endswith(": 4")
+        and reported["G"][1].endswith(": on")
+        and reported["P"][1].endswith(": off")
+    )
+    assert reported["R"][1].endswith(": off") and reported["H"] == ["hidden"]
+    assert reported["I"][0].endswith(": off") and reported["I"][1].endswith(": on, 0 frames late")
+    assert (reported["UpArrow"][1][-3:], reported["DownArrow"][1][-3:]) == ("600", "540")
+    assert reported["LeftArrow"][1][-4:] == "0.99"
 
 
 def test_the_camera_chooses_from_the_styles_of_the_project(demo: Path) -> None:
@@ -79,4 +83,4 @@ def test_the_controls_need_no_inference_package(path: Path) -> None:
     assert asmdef["name"] == path.stem and asmdef["defineConstraints"] == []
     assert set(asmdef["references"]) <= {"StyleTransfer.Runtime", "StyleTransfer.Demo", "Unity.InputSystem"}
     if "Unity.InputSystem" in asmdef["references"]:
-        assert [held["define"] for held in asmdef["versionDefines"]] == [INPUT_SYSTEM[1]]
+        assert [item["define"] for item in asmdef["versionDefines"]] == [INPUT_SYSTEM[1]]

@@ -55,9 +55,9 @@ def test_what_the_tool_prints_and_how_it_ends_comes_back(program: Path, tmp_path
 
 def test_a_tool_that_is_not_there_is_named_with_the_place_to_set_it(program: Path) -> None:
     done = run("mono", program, "run", "no-such-pipeline", "validate")
-    locked, told, unlocked, ended = done.stderr.splitlines()
+    locked, reported, unlocked, ended = done.stderr.splitlines()
     assert (locked, unlocked, ended) == ("locks 1", "locks 0", "exit -1")
-    assert "'no-such-pipeline' could not be started" in told and "Preferences > Style Transfer" in told
+    assert "'no-such-pipeline' could not be started" in reported and "Preferences > Style Transfer" in reported
 
 
 @pytest.mark.parametrize("command", ["/usr/bin/python3.11", "python.exe", "C:/Python/python.exe", "py"])
@@ -73,9 +73,9 @@ def test_the_verdict_of_the_validator_is_read(program: Path) -> None:
     from pipeline.validation.files import check_files
 
     place = REPOSITORY / "UnityProject/Assets/StyleTransfer/Models/Mosaic/Mosaic.onnx"
-    told = check_files([place], ["barracuda-3.0"]).as_dict()
-    head, *rows = ask(program, "validation", stdin=json.dumps(told))
-    (verdict,) = told["files"]
+    reported = check_files([place], ["barracuda-3.0"]).as_dict()
+    head, *rows = ask(program, "validation", stdin=json.dumps(reported))
+    (verdict,) = reported["files"]
     assert head.split("\t") == [verdict["verdict"], verdict["summary"], "", ""]
     keys = ("code", "severity", "node", "reason", "fix")
     assert [row.split("\t") for row in rows] == [[f[key] for key in keys] for f in verdict["findings"]]
@@ -87,10 +87,10 @@ def test_a_file_that_cannot_be_read_has_its_remedy(program: Path, tmp_path: Path
 
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"")
-    told = check_files([broken], ["barracuda-3.0"]).as_dict()
-    (row,) = ask(program, "validation", stdin=json.dumps(told))
-    error = told["files"][0]["error"]
-    assert row.split("\t") == ["unreadable", told["files"][0]["summary"], "empty-file", error["remedy"]]
+    verdict = check_files([broken], ["barracuda-3.0"]).as_dict()
+    (row,) = ask(program, "validation", stdin=json.dumps(verdict))
+    error = verdict["files"][0]["error"]
+    assert row.split("\t") == ["unreadable", verdict["files"][0]["summary"], "empty-file", error["remedy"]]
 
 
 @pytest.mark.parametrize("text", ["", "no json", '{"error": {"code": "bad-size"}}', "[]", '{"files": []}'])
@@ -200,13 +200,13 @@ def test_the_project_is_checked_once_a_session_and_when_a_model_comes(program: P
 
 def test_one_click_adds_the_missing_package_and_says_how_it_ended(program: Path, tmp_path: Path) -> None:
     added = "log Style Transfer: adding com.unity.barracuda@3.0.0 to the project."
-    asked = "package com.unity.barracuda@3.0.0"
+    requested = "package com.unity.barracuda@3.0.0"
     assert ask(program, "install", "-", "Success") == [
-        *("True", added, asked, "waiting", "False"),
+        *("True", added, requested, "waiting", "False"),
         *("log Style Transfer: com.unity.barracuda@3.0.0 was added.", "True"),
     ]
-    *_, told, can = ask(program, "install", "-", "Failure")
-    assert told.startswith("error Style Transfer: com.unity.barracuda@3.0.0 could not be added: offline.")
+    *_, item, can = ask(program, "install", "-", "Failure")
+    assert item.startswith("error Style Transfer: com.unity.barracuda@3.0.0 could not be added: offline.")
     assert can == "True"
     assert ask(program, "install", "-", "Success", f"{INFERENCE}=2.4.0")[0] == "False"
 
@@ -268,10 +268,10 @@ def test_rebuild_asks_for_the_source_once_and_takes_the_new_files_over(
     words = (command, str(style), name, f"source={source}", name, "wait", "source=", name, "wait")
     lines = ask(program, "inspector", *words)
     assert lines[-1] == "refreshed 2, locks 0"
-    asked = (tmp_path / "asked").read_text().splitlines()
-    assert len(asked) == 2 and asked[0] == asked[1]
-    assert f"build-unity {source} --name Mosaic --output {tmp_path}/Assets --target fake-7 " in asked[0]
-    assert asked[0].endswith("--size 640x360")
+    requested = (tmp_path / "asked").read_text().splitlines()
+    assert len(requested) == 2 and requested[0] == requested[1]
+    assert f"build-unity {source} --name Mosaic --output {tmp_path}/Assets --target fake-7 " in requested[0]
+    assert requested[0].endswith("--size 640x360")
 
 
 def test_what_a_build_says_when_it_fails_is_shown_or_logged(program: Path, style: Path, tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ def test_distances_come_from_any_camera_and_any_depth_texture(program: Path) -> 
         x, y, z, w = map(float, line.split())
         known = eye_depth(near, far, orthographic, reversed_)
         for depth in (0.0, 0.1, 0.5, 0.99, 1.0):
-            wanted = (known[0] * depth + known[1]) / (known[2] * depth + known[3])
-            assert (x * depth + y) / (z * depth + w) == pytest.approx(wanted, rel=1e-4)
+            expected = (known[0] * depth + known[1]) / (known[2] * depth + known[3])
+            assert (x * depth + y) / (z * depth + w) == pytest.approx(expected, rel=1e-4)
         ends = sorted((x * depth + y) / (z * depth + w) for depth in (0.0, 1.0))
         assert ends == pytest.approx([near, far], rel=1e-4)
 

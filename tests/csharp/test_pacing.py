@@ -41,7 +41,7 @@ class Budget:
 
 def test_a_budget_learns_and_judges_as_the_reference_does(program: Path) -> None:
     chance = random.Random(5)
-    reference, lines, wanted = Budget(4), [], []
+    reference, lines, expected = Budget(4), [], []
     for _ in range(2000):
         word = chance.choice(["begin", "learn", "scale", "expect", "fits"])
         layer, budget, spent = chance.randrange(6), chance.choice([0.5, 2.0, 8.0]), chance.uniform(0, 8)
@@ -53,9 +53,9 @@ def test_a_budget_learns_and_judges_as_the_reference_does(program: Path) -> None
             "fits": (layer, round(spent, 4), budget),
         }[word]
         lines.append(" ".join(map(str, (word, *arguments))))
-        wanted.append(getattr(reference, word)(*arguments))
+        expected.append(getattr(reference, word)(*arguments))
     for line, answer, value in zip(
-        lines, ask(program, "budget", stdin="\n".join(lines) + "\n"), wanted, strict=True
+        lines, ask(program, "budget", stdin="\n".join(lines) + "\n"), expected, strict=True
     ):
         if isinstance(value, bool):
             assert answer == str(value), line

@@ -33,14 +33,14 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The reader and the importer, compiled for Barracuda 3.0 as a player has them."""
     folder = tmp_path_factory.mktemp("packed")
     build_unity(folder)
-    made = EngineAssemblies(folder, BARRACUDA[-1])
+    result = EngineAssemblies(folder, BARRACUDA[-1])
     defines = [name for name in UNITY_DEFINES if name != "UNITY_EDITOR"]
-    must_compile(made.runtime, sources_of("Runtime"), [made.unity], defines)
-    build_package(made)
-    build_engine(made)
-    references = [made.unity, *made.package, build_onnx_package(made), made.runtime, made.own]
-    onnx = made.library("StyleTransfer.Barracuda.Onnx")
-    must_compile(onnx, sources_of("Engines/Barracuda/Onnx"), references, (*defines, *made.engine.defines))
+    must_compile(result.runtime, sources_of("Runtime"), [result.unity], defines)
+    build_package(result)
+    build_engine(result)
+    references = [result.unity, *result.package, build_onnx_package(result), result.runtime, result.own]
+    onnx = result.library("StyleTransfer.Barracuda.Onnx")
+    must_compile(onnx, sources_of("Engines/Barracuda/Onnx"), references, (*defines, *result.engine.defines))
     return must_compile(folder / "Unpack.exe", [SOURCE], [*references, onnx])
 
 
@@ -52,16 +52,16 @@ def build_onnx_package(made: EngineAssemblies) -> Path:
 
 @pytest.mark.parametrize("engine", BARRACUDA[1:], ids=str)
 def test_the_importer_compiles_in_the_editor_too(engine: Engine, shared: Assemblies, tmp_path: Path) -> None:
-    made = with_engine(shared, engine, tmp_path)
+    result = with_engine(shared, engine, tmp_path)
     references = [
-        made.unity,
-        made.library("UnityEditor"),
-        *made.package,
-        build_onnx_package(made),
-        made.runtime,
-        made.own,
+        result.unity,
+        result.library("UnityEditor"),
+        *result.package,
+        build_onnx_package(result),
+        result.runtime,
+        result.own,
     ]
-    library = made.library("StyleTransfer.Barracuda.Onnx")
+    library = result.library("StyleTransfer.Barracuda.Onnx")
     must_compile(library, sources_of("Engines/Barracuda/Onnx"), references, (*UNITY_DEFINES, *engine.defines))
 
 
@@ -91,9 +91,9 @@ def test_csharp_and_python_rebuild_the_same_bytes(program: Path, tmp_path: Path)
 
 def test_csharp_rebuilds_networks_as_the_pipeline_packs_them(program: Path, tmp_path: Path) -> None:
     model = network(channels=4).SerializeToString()
-    made = [compress(model, CompressOptions(kind)) for kind in ("int8", "int4", "half")]
-    found = unpack_all(program, tmp_path, [one.packed for one in made])
-    assert [rebuilt for _, _, rebuilt in found] == [one.model for one in made]
+    result = [compress(model, CompressOptions(kind)) for kind in ("int8", "int4", "half")]
+    found = unpack_all(program, tmp_path, [one.packed for one in result])
+    assert [rebuilt for _, _, rebuilt in found] == [one.model for one in result]
 
 
 def damaged(packed: bytes) -> list[bytes]:

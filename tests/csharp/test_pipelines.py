@@ -45,18 +45,18 @@ each_pipeline = pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda pipeli
 def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pipeline, Path], list[Path]]:
     """Makes the libraries that stand for a version of a pipeline."""
     folder = tmp_path_factory.mktemp("pipelines")
-    made: dict[Pipeline, list[Path]] = {}
+    result: dict[Pipeline, list[Path]] = {}
 
     def make(pipeline: Pipeline, engine: Path) -> list[Path]:
-        if pipeline not in made:
+        if pipeline not in result:
             friends = STUBS / "AssemblyInfo.cs"
             name = "Unity.RenderPipelines.{}.Runtime.dll"
             core = folder / pipeline.name / name.format("Core")
             stand_in = folder / pipeline.name / name.format(pipeline.folder)
             must_compile(core, [STUBS / "RenderPipelineCore.cs", friends], [engine], pipeline.defines)
             must_compile(stand_in, [STUBS / f"{pipeline.folder}.cs", friends], [engine, core], pipeline.defines)
-            made[pipeline] = [core, stand_in]
-        return made[pipeline]
+            result[pipeline] = [core, stand_in]
+        return result[pipeline]
 
     return make
 

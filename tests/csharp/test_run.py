@@ -39,8 +39,8 @@ def test_the_runtime_works_with_each_engine(cases: Path, engine: EngineAssemblie
     left_out = set() if engine.engine in NEWEST.values() else DRAWN
     outcomes = dict(line.split("\t", 1) for line in ask(cases, *sorted(left_out)))
     assert {name: outcome for name, outcome in outcomes.items() if outcome != "ok"} == {}
-    wanted = names_of_cases([*CASES_SOURCES, HERE / f"{engine.engine.rig}.cs"])
-    assert len(wanted) > 50 and wanted >= DRAWN and set(outcomes) == wanted - left_out
+    expected = names_of_cases([*CASES_SOURCES, HERE / f"{engine.engine.rig}.cs"])
+    assert len(expected) > 50 and expected >= DRAWN and set(outcomes) == expected - left_out
 
 
 def working_size(width: int, height: int, target: int, multiple: int) -> tuple[int, int]:

@@ -39,10 +39,10 @@ def test_the_movements_are_what_they_say(clips):
     assert [clip.name for clip in clips] == ["still", "pan", "zoom"]
     assert all(len(clip.frames) == 4 and len(clip.steps) == 3 for clip in clips)
     assert all(frame.shape == (1, 3, *SIZE.hw) for clip in clips for frame in clip.frames)
-    held = flicker.unpainted(clips)
-    assert held.means["pan"] == 0  # whole pixels: the frames are the same, moved
-    assert 0.9 < held.means["still"] < 1.3  # two noises of one level: 2 / sqrt(pi) levels apart
-    assert 0 < held.means["zoom"] < 3  # what resampling costs, and no more
+    stored = flicker.unpainted(clips)
+    assert stored.means["pan"] == 0  # whole pixels: the frames are the same, moved
+    assert 0.9 < stored.means["still"] < 1.3  # two noises of one level: 2 / sqrt(pi) levels apart
+    assert 0 < stored.means["zoom"] < 3  # what resampling costs, and no more
 
 
 def test_the_zoom_is_known_to_a_hundredth_of_a_pixel():
@@ -65,8 +65,8 @@ def test_a_style_that_hangs_on_the_screen_flickers_and_one_that_follows_does_not
 def test_noise_of_the_sensor_counts_as_much_as_the_style_enlarges_it(clips):
     frames = flicker.unpainted(clips[:1]).flicker
     for gain in (0.25, 0.9):
-        held = flicker.stability("gain", lambda frame, gain=gain: frame * gain, clips[:1])
-        assert held.flicker == pytest.approx(frames * gain, rel=0.01)
+        stored = flicker.stability("gain", lambda frame, gain=gain: frame * gain, clips[:1])
+        assert stored.flicker == pytest.approx(frames * gain, rel=0.01)
 
 
 def test_edges_and_what_has_gone_out_of_sight_do_not_count(clips):
@@ -87,8 +87,8 @@ def test_frames_of_a_folder_are_followed_by_optical_flow(picture, tmp_path):
         Image.fromarray(np.rint(frame.transpose(1, 2, 0) * 255).astype(np.uint8)).save(folder / f"{i}.png")
     clip = flicker.clip_of_frames(sorted(folder.iterdir()))
     assert clip.name == "walk" and clip.frames[0].shape == (1, 3, 160, 240)
-    held = [flicker.unpainted([clip]), flicker.stability("hanging", lattice, [clip])]
-    assert held[0].flicker < 2 and held[1].flicker > 30
+    stored = [flicker.unpainted([clip]), flicker.stability("hanging", lattice, [clip])]
+    assert stored[0].flicker < 2 and stored[1].flicker > 30
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -109,13 +109,13 @@ def test_a_small_picture_is_enlarged_for_the_movements():
 
 
 def test_strip_and_plot_are_pictures_with_a_row_and_a_line_for_each_model(clips):
-    held = [flicker.unpainted(clips), flicker.stability("hanging", lattice, clips)]
-    with Image.open(io.BytesIO(flicker_pictures.strip(clips[1], held))) as sheet:
+    stored = [flicker.unpainted(clips), flicker.stability("hanging", lattice, clips)]
+    with Image.open(io.BytesIO(flicker_pictures.strip(clips[1], stored))) as sheet:
         assert sheet.size == (6 * 244, 2 * 180)
         pixels = np.asarray(sheet.convert("RGB"), np.float32)
     change = pixels[:, 4 * 244 : 4 * 244 + 230]
     assert change[16:170].mean() < 1 < 60 < change[196:350].mean()  # no change in the frames, much in the stripes
-    with Image.open(io.BytesIO(flicker_pictures.plot(clips, held))) as chart:
+    with Image.open(io.BytesIO(flicker_pictures.plot(clips, stored))) as chart:
         assert chart.size == (3 * 420, 260 + 48)
         colours = {colour for _, colour in chart.convert("RGB").getcolors(100_000)}
     assert {(0x88, 0x88, 0x88), (0x1F, 0x77, 0xB4)} <= colours

@@ -35,20 +35,22 @@ class Reprojection:
 
     def update(self, motion: np.ndarray, depth: np.ndarray) -> None:
         """Adds a frame's motion vectors (height x width x 2) and raw depth (height x width)."""
-        held = self.textures
-        held["frame_before"] = held["frame"]
+        stored = self.textures
+        stored["frame_before"] = stored["frame"]
         self.frames_known += 1
         pictures = np.zeros((2, *depth.shape, 4), np.float32)
         pictures[0, ..., :2] = motion
         pictures[1] = depth[..., None]
         read = {name: unity.nearest(picture) for name, picture in zip(self.names, pictures, strict=True)}
-        held["frame"] = unity.draw(
+        stored["frame"] = unity.draw(
             "Motion", self.source, pictures[0], self.size, self.flipped, _EyeDepth=self.eye_depth, **read
         )
         for name, known in (("shown", self.knows_shown), ("taken", self.knows_taken)):
             if known:
-                frame = unity.nearest(held["frame"])
-                held[name] = unity.draw("Motion", "Accumulate", held[name], self.size, point=True, _Frame=frame)
+                frame = unity.nearest(stored["frame"])
+                stored[name] = unity.draw(
+                    "Motion", "Accumulate", stored[name], self.size, point=True, _Frame=frame
+                )
 
     def begin(self) -> None:
         """The network's next picture is being taken."""
@@ -58,29 +60,29 @@ class Reprojection:
 
     def finish(self) -> None:
         """The network has finished that picture."""
-        held = self.textures
-        held["shown"], held["taken"] = held["taken"], held["shown"]
+        stored = self.textures
+        stored["shown"], stored["taken"] = stored["taken"], stored["shown"]
         self.knows_shown, self.knows_taken = self.knows_taken, False
 
     def move(self, picture: np.ndarray, camera: np.ndarray, stability: float = 0.0) -> np.ndarray:
         """The network's picture where its objects are now; `camera` is the camera's at their size."""
-        held = self.textures
+        stored = self.textures
         knows_before = self.frames_known > 1 and self.moved_at == self.frames_known - 1
         self.moved_at = self.frames_known
-        held["moved_before"] = held["moved"]
-        held["moved"] = unity.draw(
+        stored["moved_before"] = stored["moved"]
+        stored["moved"] = unity.draw(
             "Motion",
             "Move",
             picture,
             self.size,
-            _Frame=unity.nearest(held["frame"]),
-            _FrameBefore=unity.nearest(held["frame_before"]),
-            _History=unity.nearest(held["shown"]),
+            _Frame=unity.nearest(stored["frame"]),
+            _FrameBefore=unity.nearest(stored["frame_before"]),
+            _History=unity.nearest(stored["shown"]),
             _Camera=camera,
-            _Before=held["moved_before"],
+            _Before=stored["moved_before"],
             _Stability=stability if knows_before else 0.0,
         )
-        return held["moved"]
+        return stored["moved"]
 
     def forget(self) -> None:
         """After a cut."""

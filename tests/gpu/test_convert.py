@@ -63,9 +63,9 @@ def test_a_linear_project_reduces_in_linear_light_and_gives_srgb() -> None:
 def test_highlights_are_cut_before_any_average_at_every_size(size: tuple[int, int], linear: bool) -> None:
     picture = noise(12, 20)
     picture[np.random.default_rng(1).uniform(size=(12, 20)) < 0.2] *= 500
-    wanted = reference.shrunk(picture, size)
+    expected = reference.shrunk(picture, size)
     drawn = to_network(picture, size, linear)[..., :3]
-    assert np.abs(drawn - (reference.srgb_from_linear(wanted) if linear else wanted)).max() < 2e-4
+    assert np.abs(drawn - (reference.srgb_from_linear(expected) if linear else expected)).max() < 2e-4
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 65504.0])
@@ -94,8 +94,8 @@ def test_blending_keeps_alpha_and_the_cameras_highlights(strength: float, linear
     source, stylized = noise(4, 4, highest=3.0), noise(4, 4, seed=8)
     drawn = from_network(source, stylized, strength, _LinearProject=linear)
     shown = reference.linear_from_srgb(stylized[..., :3]) if linear else stylized[..., :3]
-    wanted = source[..., :3] * (1 - strength) + shown * strength
-    assert np.abs(drawn[..., :3] - wanted).max() < 2e-6 * 3
+    expected = source[..., :3] * (1 - strength) + shown * strength
+    assert np.abs(drawn[..., :3] - expected).max() < 2e-6 * 3
     assert (drawn[..., 3] == source[..., 3]).all()
 
 
@@ -105,13 +105,13 @@ def test_what_is_not_a_number_does_not_reach_the_screen(strength: float, value: 
     source, stylized = noise(6, 6), noise(6, 6, seed=8)
     source[2, 3] = value
     drawn = from_network(source, stylized, strength)
-    wanted = reference.number(source[..., :3]) * (1 - strength) + stylized[..., :3] * strength
-    assert (np.abs(drawn[..., :3] - wanted) <= 1e-6 * np.maximum(1, np.abs(wanted))).all()
+    expected = reference.number(source[..., :3]) * (1 - strength) + stylized[..., :3] * strength
+    assert (np.abs(drawn[..., :3] - expected) <= 1e-6 * np.maximum(1, np.abs(expected))).all()
     stylized[4, 1, 0] = value
     drawn = from_network(source, stylized, strength)
     assert np.isfinite(drawn).all()
     # The sampler reads the texels around it.
-    assert (np.abs(drawn[..., :3] - wanted) > 1e-2).any(axis=2).sum() <= 9
+    assert (np.abs(drawn[..., :3] - expected) > 1e-2).any(axis=2).sum() <= 9
 
 
 def test_the_mask_says_where() -> None:
@@ -126,8 +126,8 @@ def test_the_mask_of_a_network_travels_as_alpha_of_the_styles_picture(inverted: 
     source, stylized, mask = noise(12, 20), noise(6, 10, seed=8), noise(3, 5, seed=9)
     joined = unity.draw("Convert", "Join", stylized, (6, 10), _NetworkMask=mask, _InvertMask=inverted)
     assert (joined[..., :3] == stylized[..., :3]).all()
-    wanted = reference.bilinear(mask, *reference.coordinates((6, 10)))[..., 0]
-    assert np.abs(joined[..., 3] - (1 - wanted if inverted else wanted)).max() < 1 / 128
+    expected = reference.bilinear(mask, *reference.coordinates((6, 10)))[..., 0]
+    assert np.abs(joined[..., 3] - (1 - expected if inverted else expected)).max() < 1 / 128
     at = reference.coordinates((12, 20))
     shown = from_network(source, joined, 0.8, _NetworkMasked=1.0)
     share = 0.8 * reference.bilinear(joined, *at)[..., 3:]
@@ -163,15 +163,15 @@ def test_own_colours_in_the_styles_brightness() -> None:
     luma = np.array(look.LUMA)
     assert np.abs(kept @ luma - stylized[..., :3] @ luma).max() < 1e-5
     for pair in ((0, 1), (1, 2)):
-        difference = [held[..., pair[0]] - held[..., pair[1]] for held in (kept, camera)]
+        difference = [item[..., pair[0]] - item[..., pair[1]] for item in (kept, camera)]
         assert np.abs(difference[0] - difference[1]).max() < 1e-5
 
 
 def test_a_small_stylised_picture_is_enlarged_bilinearly() -> None:
     source, stylized = noise(8, 12), noise(4, 6, seed=8)
-    wanted = reference.bilinear(stylized, *reference.coordinates((8, 12)))
+    expected = reference.bilinear(stylized, *reference.coordinates((8, 12)))
     # Samplers weigh in steps of 1/256.
-    assert np.abs(from_network(source, stylized)[..., :3] - wanted[..., :3]).max() < 1 / 128
+    assert np.abs(from_network(source, stylized)[..., :3] - expected[..., :3]).max() < 1 / 128
 
 
 def test_a_camera_picture_that_comes_upside_down_gives_the_same() -> None:

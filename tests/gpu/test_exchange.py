@@ -79,10 +79,10 @@ def stored_as_srgb() -> bool:
 @pytest.mark.parametrize("linear", [False, True])
 def test_the_screen_shows_what_python_paints(network, linear: bool, version: str) -> None:
     picture = camera_picture()
-    wanted = np.clip(network(planes(picture)), 0, 1)[0].transpose(1, 2, 0)
-    assert 0.05 < ((wanted == 0) | (wanted == 1)).mean() < 0.95, "the clamp and the values between count"
-    held = reference.linear_from_srgb(picture) if linear else picture
-    difference = np.abs(shown(network, texture(held), linear, version) - wanted)
+    expected = np.clip(network(planes(picture)), 0, 1)[0].transpose(1, 2, 0)
+    assert 0.05 < ((expected == 0) | (expected == 1)).mean() < 0.95, "the clamp and the values between count"
+    stored = reference.linear_from_srgb(picture) if linear else picture
+    difference = np.abs(shown(network, texture(stored), linear, version) - expected)
     assert difference.max() < LEVEL, f"{difference.max() / LEVEL:.2f} levels"
 
 
@@ -98,8 +98,8 @@ def test_a_texture_of_srgb_format_would_be_encoded_twice(network) -> None:
 def test_a_tensor_comes_back_as_the_picture_that_it_was(channels: int) -> None:
     picture = texture(camera_picture())
     back = exchange.render(exchange.to_tensor(picture, channels))
-    wanted = picture if channels == 3 else np.repeat(picture[..., :1], 4, axis=2)
-    assert (back == wanted).all()
+    expected = picture if channels == 3 else np.repeat(picture[..., :1], 4, axis=2)
+    assert (back == expected).all()
 
 
 def test_the_golden_frame_of_the_bundled_project_is_what_its_network_paints() -> None:
@@ -107,6 +107,6 @@ def test_the_golden_frame_of_the_bundled_project_is_what_its_network_paints() ->
     folder = TEMPLATES.parent / "UnityProject/Assets/StyleTransfer/Models/Mosaic"
     target = targets.get(json.loads((folder / "report.json").read_text())["target"]["name"])
     run = target.family.runner((folder / "Mosaic.onnx").read_bytes(), target)
-    given, wanted = (np.asarray(Image.open(folder / f"golden_{end}.png")) / 255 for end in ("input", "output"))
+    given, expected = (np.asarray(Image.open(folder / f"golden_{end}.png")) / 255 for end in ("input", "output"))
     result = exchange.render(run(exchange.to_tensor(texture(given))))[::-1, :, :3]
-    assert np.abs(np.clip(result, 0, 1) - wanted).max() < LEVEL
+    assert np.abs(np.clip(result, 0, 1) - expected).max() < LEVEL

@@ -61,8 +61,8 @@ def test_each_frame_between_is_where_things_are_in_it(name: str) -> None:
         assert ((shown[0] | shown[1]) & ~found).mean() <= lost
         assert (found & ~(shown[0] | shown[1])).mean() <= 0.002
     middle = INTERVAL + INTERVAL // 2
-    held = view_of(scene, INTERVAL)
-    assert 255 * np.abs(held - view_of(scene, middle)).max() > 5, "the picture must have to be moved"
+    stored = view_of(scene, INTERVAL)
+    assert 255 * np.abs(stored - view_of(scene, middle)).max() > 5, "the picture must have to be moved"
 
 
 @pytest.mark.parametrize("name", ["pan", "falling", "turn and pass"])
@@ -110,9 +110,9 @@ def test_before_the_next_key_picture_is_there_the_last_one_is_moved() -> None:
 )
 def test_pipelines_give_the_same(source: str, names: tuple[str, str]) -> None:
     scene = SCENES["falling"]
-    wanted = kept(scene).draw(INTERVAL + 4)
+    expected = kept(scene).draw(INTERVAL + 4)
     other = kept(scene, start=Interpolation(scene.size, LENS, KEPT, source, names))
-    assert (other.draw(INTERVAL + 4) == wanted).all()
+    assert (other.draw(INTERVAL + 4) == expected).all()
 
 
 def test_frames_are_upright_where_the_cameras_picture_is_not() -> None:
@@ -125,11 +125,11 @@ def test_frames_are_upright_where_the_cameras_picture_is_not() -> None:
 def test_tiles_are_used_again(kept_frames: int) -> None:
     """After any number of frames, and whatever the tiles held before."""
     scene = SCENES["turn and pass"]
-    wanted = kept(scene).draw(INTERVAL + 3)
+    expected = kept(scene).draw(INTERVAL + 3)
     later = Interpolation(scene.size, LENS, kept_frames, number=1000)
     later = kept(scene, start=later)
     later.small = {number - 1000: picture for number, picture in later.small.items()} | later.small
-    assert (later.draw(1000 + INTERVAL + 3) == wanted).all()
+    assert (later.draw(1000 + INTERVAL + 3) == expected).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -153,9 +153,9 @@ def test_numbers_that_are_none_stay_in_their_frame(which: str, value: float) -> 
         if number % INTERVAL == 0:
             bad.finish(key, bad.number)
     for number in range(INTERVAL, 2 * INTERVAL + 1):
-        got, wanted = bad.draw(number + 1), good.draw(number + 1)
+        got, expected = bad.draw(number + 1), good.draw(number + 1)
         assert np.isfinite(got).all() and got.min() >= 0 and got.max() <= 1
-        changed = (np.abs(got - wanted).max(axis=2) > 1e-3).mean()
+        changed = (np.abs(got - expected).max(axis=2) > 1e-3).mean()
         # What the other key picture shows is taken from there; holes are filled from neighbours.
         assert changed < (0.001 if which == "camera" else 0.06)
 
@@ -164,7 +164,7 @@ def test_numbers_that_are_none_stay_in_their_frame(which: str, value: float) -> 
 @pytest.mark.parametrize("reversed_", [False, True])
 def test_every_kind_of_depth_serves(orthographic: bool, reversed_: bool) -> None:
     scene = SCENES["falling"]
-    wanted = kept(scene).draw(INTERVAL + 3)
+    expected = kept(scene).draw(INTERVAL + 3)
     other = Interpolation(scene.size, reference.eye_depth(NEAR, FAR, orthographic, reversed_), KEPT)
     for number in range(2 * INTERVAL + 1):
         view, motion, _ = scene.frame(number)
@@ -172,7 +172,7 @@ def test_every_kind_of_depth_serves(orthographic: bool, reversed_: bool) -> None
         other.update(motion, depth, scene.picture(view, camera_colors))
         if number % INTERVAL == 0:
             other.finish(scene.picture(view, painted_colors), other.number)
-    assert np.abs(other.draw(INTERVAL + 3) - wanted).max() < 2e-2
+    assert np.abs(other.draw(INTERVAL + 3) - expected).max() < 2e-2
 
 
 def test_what_neither_shows_is_filled_with_what_looks_alike() -> None:
@@ -181,12 +181,12 @@ def test_what_neither_shows_is_filled_with_what_looks_alike() -> None:
     half = np.arange(size[1]) < size[1] // 2
     camera = np.zeros((*size, 4), np.float32)
     camera[..., :3] = np.where(half, 0.2, 0.8)[None, :, None]
-    painted = np.zeros((*size, 4), np.float32)
-    painted[..., 0], painted[..., 2], painted[..., 3] = np.where(half, 0.9, 0.1), np.where(half, 0.1, 0.9), 1
-    painted[8:14, 16:24] = [0, 0, 0, -1]
-    got = unity.draw("Motion", "Fill", painted, size, _Camera=camera)
+    output = np.zeros((*size, 4), np.float32)
+    output[..., 0], output[..., 2], output[..., 3] = np.where(half, 0.9, 0.1), np.where(half, 0.1, 0.9), 1
+    output[8:14, 16:24] = [0, 0, 0, -1]
+    got = unity.draw("Motion", "Fill", output, size, _Camera=camera)
     assert np.abs(got[8:14, 17:20, :3] - [0.9, 0, 0.1]).max() < 0.05
     assert np.abs(got[8:14, 20:23, :3] - [0.1, 0, 0.9]).max() < 0.05
     untouched = np.ones(size, bool)
     untouched[7:15, 15:25] = False
-    assert (got[untouched] == painted[untouched]).all() and got[..., 3].min() >= 0
+    assert (got[untouched] == output[untouched]).all() and got[..., 3].min() >= 0

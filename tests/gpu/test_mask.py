@@ -72,7 +72,7 @@ def rasterise(triangles: np.ndarray, size: tuple[int, int], reversed_: bool) -> 
 
 def clip(corners: np.ndarray, matrix: np.ndarray, world: np.ndarray | None = None) -> np.ndarray:
     """The shader's vertex function on points (n x 3)."""
-    held = vulkan.buffer(np.concatenate([corners, np.ones((len(corners), 1))], axis=1).astype(np.float32))
+    stored = vulkan.buffer(np.concatenate([corners, np.ones((len(corners), 1))], axis=1).astype(np.float32))
     uniforms = {"_StyleEyeDepth": np.zeros(4), "_StyleMaskSize": np.zeros(4)}
     world = np.eye(4) if world is None else world
     uniforms |= {
@@ -80,8 +80,8 @@ def clip(corners: np.ndarray, matrix: np.ndarray, world: np.ndarray | None = Non
         "_StyleViewProjection": matrix,
         "unity_ObjectToWorld": world,
     }
-    kernel("Vertices").run((len(corners), 1, 1), StyleVertices=held, **uniforms)
-    return held.read()
+    kernel("Vertices").run((len(corners), 1, 1), StyleVertices=stored, **uniforms)
+    return stored.read()
 
 
 def mask(depths: np.ndarray, camera_depth: np.ndarray, lens: tuple[float, ...]) -> np.ndarray:
@@ -125,11 +125,11 @@ def test_the_mask_shows_an_object_where_nothing_hides_it(
     depths = rasterise(corners.reshape(-1, 3, 4), size, reversed_)
     drawn = mask(depths, camera_depth, reference.eye_depth(*lens))
     u, v = reference.coordinates(size)
-    wanted = scene.view(frame, u, v).which == 0
-    assert 0.02 < wanted.mean() < 0.5
+    expected = scene.view(frame, u, v).which == 0
+    assert 0.02 < expected.mean() < 0.5
     assert (drawn[..., 0] == drawn[..., 1]).all() and np.isin(drawn[..., 0], (0, 1)).all()
     # At another size than the depth texture's, a pixel's border may lie in either.
-    assert ((drawn[..., 0] > 0.5) != wanted).mean() <= (0 if size == scene.size else 0.01)
+    assert ((drawn[..., 0] > 0.5) != expected).mean() <= (0 if size == scene.size else 0.01)
 
 
 @pytest.mark.parametrize("size", [(27, 48), (40, 70), (108, 192)])
@@ -198,19 +198,19 @@ def test_objects_of_the_gpu_resident_drawer_are_where_they_are(draw: str) -> Non
     matrices[:, :3] = chance.normal(size=(OBJECTS, 3, 4))
     visible = np.array([7, 0, 3, 8, 2])
     corners = np.concatenate([chance.normal(size=(len(visible), 3)), np.ones((len(visible), 1))], axis=1)
-    held = vulkan.buffer(corners.astype(np.float32))
+    stored = vulkan.buffer(corners.astype(np.float32))
     view = projection(SCENES["passing"], True)
     kernel("Vertices", DOTS_INSTANCING_ON=1, UNITY_VERSION=60000058).run(
         (len(visible), 1, 1),
-        StyleVertices=held,
+        StyleVertices=stored,
         _StyleViewProjection=view,
         **dict.fromkeys(("_StyleEyeDepth", "_StyleMaskSize", "_CameraDepthTexture_TexelSize"), np.zeros(4)),
         unity_ObjectToWorld=np.full((4, 4), np.nan),
         **resident(draw, matrices, visible),
     )
     of = np.zeros(len(visible), int) if draw == "shared" else visible
-    wanted = np.einsum("ij,njk,nk->ni", view, matrices[of], corners)
-    assert np.abs(held.read() - wanted).max() < 1e-4
+    expected = np.einsum("ij,njk,nk->ni", view, matrices[of], corners)
+    assert np.abs(stored.read() - expected).max() < 1e-4
 
 
 def test_only_unity_6_has_such_a_buffer() -> None:

@@ -80,9 +80,9 @@ def accumulated(history: np.ndarray, frame: np.ndarray) -> np.ndarray:
 
 def test_the_history_grows_by_a_frame_as_the_reference_does(scene: dict[str, np.ndarray]) -> None:
     got = draw("Accumulate", scene["history"], _Frame=unity.nearest(scene["frame"]))
-    wanted = accumulated(scene["history"], scene["frame"])
-    assert 0.2 < wanted[..., 3].mean() < 0.8
-    assert np.abs(got - wanted).max() < 1e-6
+    expected = accumulated(scene["history"], scene["frame"])
+    assert 0.2 < expected[..., 3].mean() < 0.8
+    assert np.abs(got - expected).max() < 1e-6
 
 
 @pytest.mark.parametrize("value", NOT_NUMBERS)
@@ -93,8 +93,8 @@ def test_what_is_not_a_number_in_a_history_is_not_known_and_does_not_stay(
 ) -> None:
     scene[which][5:9, 6:12, channel] = value
     got = draw("Accumulate", scene["history"], _Frame=unity.nearest(scene["frame"]))
-    wanted = accumulated(scene["history"], scene["frame"])
-    assert np.abs(got - wanted).max() < 1e-6
+    expected = accumulated(scene["history"], scene["frame"])
+    assert np.abs(got - expected).max() < 1e-6
     if which == "frame":
         assert (got[5:9, 6:12, 3] == 0).all()
 
@@ -149,10 +149,10 @@ def test_a_picture_moves_and_its_holes_are_filled_as_in_the_reference(scene: dic
     u, v = reference.coordinates(SIZE)
     valid = history[..., 3:] > 0.5
     moved = reference.bilinear(key, u - history[..., 0], v - history[..., 1])
-    wanted = np.where(valid, moved, uncovered(key, history, camera))
+    expected = np.where(valid, moved, uncovered(key, history, camera))
     # Samplers weigh in steps of 1/256.
-    assert np.abs(got - wanted).max() < 1 / 64
-    assert np.abs(wanted - reference.bilinear(camera, u, v))[~valid[..., 0]].max() > 0.1
+    assert np.abs(got - expected).max() < 1 / 64
+    assert np.abs(expected - reference.bilinear(camera, u, v))[~valid[..., 0]].max() > 0.1
 
 
 def test_without_any_neighbour_the_camera_is_shown(scene: dict[str, np.ndarray]) -> None:
@@ -177,8 +177,8 @@ def test_a_share_of_the_frame_before_stays_on_its_surface(scene: dict[str, np.nd
     same = reference.inside(at_u, at_v) & (np.abs(then - now) <= 0.1 * now)
     assert 0.2 < same.mean() < 0.8
     share = 0.7 * same[..., None]
-    wanted = plain * (1 - share) + reference.bilinear(before, at_u, at_v) * share
-    assert np.abs(got - wanted).max() < 1 / 128
+    expected = plain * (1 - share) + reference.bilinear(before, at_u, at_v) * share
+    assert np.abs(got - expected).max() < 1 / 128
 
 
 @pytest.mark.parametrize("value", NOT_NUMBERS)
@@ -187,18 +187,18 @@ def test_nothing_read_makes_the_shown_picture_other_than_numbers(
     scene: dict[str, np.ndarray], which: str, value: float
 ) -> None:
     chance = np.random.default_rng(9)
-    held = {
+    stored = {
         name: chance.uniform(0, 1, (HEIGHT, WIDTH, 4)).astype(np.float32) for name in ("key", "before", "camera")
     }
-    held |= {"history": scene["history"], "frame": scene["frame"], "last": scene["frame"].copy()}
+    stored |= {"history": scene["history"], "frame": scene["frame"], "last": scene["frame"].copy()}
 
     def shown() -> np.ndarray:
-        frames = {"_Frame": unity.nearest(held["frame"]), "_FrameBefore": unity.nearest(held["last"])}
-        frames |= {"_Before": held["before"], "_Stability": 0.5}
-        return move(held["key"], held["history"], held["camera"], **frames)
+        frames = {"_Frame": unity.nearest(stored["frame"]), "_FrameBefore": unity.nearest(stored["last"])}
+        frames |= {"_Before": stored["before"], "_Stability": 0.5}
+        return move(stored["key"], stored["history"], stored["camera"], **frames)
 
     good = shown()
-    held[which][8:12, 10:16] = value
+    stored[which][8:12, 10:16] = value
     got = shown()
     assert np.isfinite(got).all() and got.min() >= 0 and got.max() <= 1
     changed = np.abs(got - good).max(axis=2) > 1e-3
@@ -220,13 +220,13 @@ def test_a_frame_holds_motion_and_distance(name: str, reversed_: bool, orthograp
     motion, depth = SOURCES[name]
     read = {motion: unity.nearest(vectors), depth: unity.nearest(raws)}
     got = draw(name, vectors, _EyeDepth=reference.eye_depth(*lens), **read)
-    wanted = np.dstack([vectors[..., :2], distances, np.ones(SIZE)])
+    expected = np.dstack([vectors[..., :2], distances, np.ones(SIZE)])
     if name == "Frame, HDRP":
-        wanted[3, 5, :2] = 0
-    wanted[7, 8] = wanted[9, 2] = 0
-    assert np.abs(got[..., :2] - wanted[..., :2]).max() < 1e-6
-    assert (got[..., 3] == wanted[..., 3]).all()
-    assert (np.abs(got[..., 2] - wanted[..., 2]) <= (2e-3 if reversed_ else 2e-2) * wanted[..., 2]).all()
+        expected[3, 5, :2] = 0
+    expected[7, 8] = expected[9, 2] = 0
+    assert np.abs(got[..., :2] - expected[..., :2]).max() < 1e-6
+    assert (got[..., 3] == expected[..., 3]).all()
+    assert (np.abs(got[..., 2] - expected[..., 2]) <= (2e-3 if reversed_ else 2e-2) * expected[..., 2]).all()
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -63,12 +63,12 @@ def test_pipelines_give_the_same(name: str) -> None:
         "Frame, URP": ("_MotionVectorTexture", "_CameraDepthTexture"),
         "Frame, HDRP": ("_MotionCopy", "_DepthCopy"),
     }
-    wanted = follow(scene, 5).textures["shown"]
+    expected = follow(scene, 5).textures["shown"]
     for source, names in sources.items():
         other = follow(scene, 5, Reprojection(scene.size, LENS, source, names))
-        assert (other.textures["shown"] == wanted).all()
+        assert (other.textures["shown"] == expected).all()
     turned = follow(scene, 5, Reprojection(scene.size, LENS, flipped=True))
-    assert np.abs(turned.textures["shown"] - wanted).max() < 1e-5
+    assert np.abs(turned.textures["shown"] - expected).max() < 1e-5
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -101,8 +101,8 @@ def test_stability_holds_what_was_shown_and_forgets_it_after_a_cut() -> None:
     camera = scene.picture(view, camera_colors)
     moving.move(white, camera)
     moving.update(motion, depth)
-    held = moving.move(black, camera, stability=0.6)[moving.known]
-    assert np.abs(held[:, :3] - 0.6).max() < 0.01
+    stored = moving.move(black, camera, stability=0.6)[moving.known]
+    assert np.abs(stored[:, :3] - 0.6).max() < 0.01
     moving.forget()
     moving.update(motion, depth)
     moving.begin()

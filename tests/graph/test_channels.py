@@ -18,14 +18,14 @@ def read(nodes, held, **options):
 
 def without(graph, units):
     copy = graph.copy()
-    held = constants(copy)
-    values = {name: np.asarray(tensor.values) for name, tensor in held.items()}
+    weights = constants(copy)
+    values = {name: np.asarray(tensor.values) for name, tensor in weights.items()}
     for name, value in removed(values, units).items():
-        held[name].values = value
-    for made in copy.nodes:
-        if made.op == "Conv" and int(made.attrs.get("group", 1)) > 1:
-            made.attrs["group"] = int(made.inputs[1].shape[0])
-        for tensor in made.outputs:
+        weights[name].values = value
+    for layer in copy.nodes:
+        if layer.op == "Conv" and int(layer.attrs.get("group", 1)) > 1:
+            layer.attrs["group"] = int(layer.inputs[1].shape[0])
+        for tensor in layer.outputs:
             tensor.shape = None
     return copy
 
@@ -37,13 +37,13 @@ def painted(graph):
 
 def silence(graph, group: Group, which: list[int]):
     """Make channels of a group carry nothing: zero weights, shifts and factors wherever they are made."""
-    held = constants(graph)
+    weights = constants(graph)
     for index in which:
         unit = group.units[index]
         for name, axis, at in [*unit.makes, *unit.scales, *unit.others]:
-            values = np.array(held[name].values)
+            values = np.array(weights[name].values)
             np.moveaxis(values, axis, 0)[at] = 0
-            held[name].values = values
+            weights[name].values = values
 
 
 RESIDUAL = (
@@ -110,8 +110,8 @@ SHUFFLED = (
     ids=["residual", "depthwise", "joined", "shuffled"],
 )
 def test_channels_that_carry_nothing_go_without_a_trace(network, widths) -> None:
-    nodes, held = network
-    graph, found = read(nodes, held)
+    nodes, stored = network
+    graph, found = read(nodes, stored)
     assert [group.width for group in found] == widths
     for group in found:
         silence(graph, group, [0, group.width - 1])
@@ -144,13 +144,13 @@ def test_what_is_not_understood_keeps_its_channels(operator) -> None:
         "Softmax": (node("Softmax", "c1", "m", axis=1), {}),
         "Slice": (node("Slice", "c1", "m", axes=[1], starts=[0], ends=[4]), {}),
     }
-    made, held = more[operator]
+    result, stored = more[operator]
     nodes = [
         node("Conv", "x w1", "c1", kernel_shape=[1, 1]),
-        made,
+        result,
         node("Conv", "m w2", "y", kernel_shape=[1, 1]),
     ]
-    _, found = read(nodes, {"w1": random((4, 3, 1, 1)), "w2": random((3, 4, 1, 1)), **held})
+    _, found = read(nodes, {"w1": random((4, 3, 1, 1)), "w2": random((3, 4, 1, 1)), **stored})
     assert found == []
 
 

@@ -23,9 +23,9 @@ def test_dequantising_is_bit_for_bit_onnx_runtimes(kind: type, axis: int | None)
     source = model([node], {"q": ints, "s": scale, "z": zero}, (1,), opset=21)
     source.ir_version = 10
     expected = compute(source, np.zeros(1, np.float32))
-    held = QuantizedTensor("w", ints, scale, zero, axis)
-    assert np.array_equal(held.real(), expected)
-    assert held.real().dtype == np.float32
+    stored = QuantizedTensor("w", ints, scale, zero, axis)
+    assert np.array_equal(stored.real(), expected)
+    assert stored.real().dtype == np.float32
 
 
 def test_a_scale_per_block_is_repeated_along_its_axis() -> None:
@@ -36,10 +36,10 @@ def test_a_scale_per_block_is_repeated_along_its_axis() -> None:
 
 def test_integers_are_found_in_a_model_by_their_float_values() -> None:
     ints = np.arange(-4, 4, dtype=np.int8).reshape(2, 4)
-    held = QuantizedTensor("layer.weight", ints, np.float32([0.1, 0.3]), np.int8([0, 1]), 0)
+    stored = QuantizedTensor("layer.weight", ints, np.float32([0.1, 0.3]), np.int8([0, 1]), 0)
     gone = QuantizedTensor("gone", ints, np.float32(0.7), np.int8(0))
-    source = model([], {"w_1": held.real(), "b": random(2), "changed": gone.real() * np.float32(2)})
-    (found,) = found_in(source, [held, gone])
+    source = model([], {"w_1": stored.real(), "b": random(2), "changed": gone.real() * np.float32(2)})
+    (found,) = found_in(source, [stored, gone])
     assert found.name == "w_1"
-    assert np.array_equal(found.real(), held.real())
+    assert np.array_equal(found.real(), stored.real())
     assert found_in(source, []) == ()

@@ -26,8 +26,8 @@ MANY = 4_000_000_000
 def model(nodes, constants=(), opset=17, functions=()) -> onnx.ModelProto:
     picture = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])]
     result = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
-    held = [numpy_helper.from_array(np.asarray(values), name) for name, values in constants]
-    graph = helper.make_graph(nodes, "g", picture, result, held)
+    stored = [numpy_helper.from_array(np.asarray(values), name) for name, values in constants]
+    graph = helper.make_graph(nodes, "g", picture, result, stored)
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("own", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8, functions=functions)
 
@@ -63,33 +63,33 @@ BOMBS = {
 
 def bomb(name: str) -> onnx.ModelProto:
     steps, constants = BOMBS[name]
-    made = [
+    result = [
         helper.make_node(operator, inputs, ["k" if number == len(steps) - 1 else f"k{number}"])
         for number, (operator, inputs) in enumerate(steps)
     ]
-    return model(reduced(*made), constants)
+    return model(reduced(*result), constants)
 
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_nobody_is_given_a_constant_of_unbounded_size(name):
-    made = bomb(name)
+    result = bomb(name)
     started = time.monotonic()
-    told = estimate(light(made))
-    assert told.folded.largest > 1 << 30 or told.folded.unknown
-    assert "not simplified" in simplify(made)[1]
-    graph = from_model(made)
+    reported = estimate(light(result))
+    assert reported.folded.largest > 1 << 30 or reported.folded.unknown
+    assert "not simplified" in simplify(result)[1]
+    graph = from_model(result)
     Constants().apply(graph, targets.get("barracuda-3.0"), frozenset())
     assert any(node.outputs and node.outputs[0].name == "k" for node in graph.nodes)
     with pytest.raises(LimitReached) as stopped:
-        session(made)
+        session(result)
     assert "PIPELINE_MEMORY_LIMIT" in str(stopped.value)
     assert time.monotonic() - started < 20
 
 
 def test_a_result_that_is_too_large_at_run_time_is_not_run():
-    made = model([helper.make_node("Expand", ["x", "s"], ["y"])], [("s", np.array([MANY, 3, 8, 8]))])
+    network = model([helper.make_node("Expand", ["x", "s"], ["y"])], [("s", np.array([MANY, 3, 8, 8]))])
     with pytest.raises(LimitReached) as stopped:
-        session(made)
+        session(network)
     assert stopped.value.error.code == "memory-limit" and "Expand" in stopped.value.error.message
 
 
@@ -120,7 +120,7 @@ def test_a_loop_without_an_end_is_ended(monkeypatch):
 
 
 def test_what_cannot_be_told_beforehand_runs_apart_and_right():
-    made = model(
+    network = model(
         [
             helper.make_node("NonZero", ["x"], ["n"]),
             helper.make_node("Cast", ["n"], ["f"], to=TensorProto.FLOAT),
@@ -128,7 +128,7 @@ def test_what_cannot_be_told_beforehand_runs_apart_and_right():
             helper.make_node("Add", ["x", "s"], ["y"]),
         ]
     )
-    opened = session(made)
+    opened = session(network)
     assert opened._opened is None and opened._apart is not None
     picture = np.zeros((1, 3, 8, 8), np.float32)
     picture[0, 1, 2, 3] = 1
@@ -140,7 +140,7 @@ def test_what_cannot_be_told_beforehand_runs_apart_and_right():
 
 def test_a_model_with_a_baked_size_runs_here_at_that_size_and_apart_at_others():
     """What it costs is known at the one size only, which no size that is tried as it is opened need be."""
-    made = model(
+    network = model(
         [
             helper.make_node("Resize", ["x", "", "", "sizes"], ["r"], mode="nearest"),
             helper.make_node("Add", ["x", "r"], ["y"]),
@@ -148,8 +148,8 @@ def test_a_model_with_a_baked_size_runs_here_at_that_size_and_apart_at_others():
         [("sizes", np.array([1, 3, 24, 32]))],
     )
     for axis in (2, 3):
-        made.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = f"size{axis}"
-    opened = session(made)
+        network.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = f"size{axis}"
+    opened = session(network)
     assert opened._opened is None
     picture = np.ones((1, 3, 24, 32), np.float32)
     assert np.array_equal(opened.run(None, {"x": picture})[0], 2 * picture)
@@ -170,22 +170,24 @@ def test_functions_that_double_are_counted_and_not_written_out():
         opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
         return helper.make_function("own", f"F{number}", ["a"], ["c"], nodes, opsets)
 
-    made = model([helper.make_node("F40", ["x"], ["y"], domain="own")], functions=[function(n) for n in range(41)])
+    network = model(
+        [helper.make_node("F40", ["x"], ["y"], domain="own")], functions=[function(n) for n in range(41)]
+    )
     for work in (check_structure, light, from_model, session):
         with pytest.raises(PipelineError) as caught:
-            work(made)
+            work(network)
         assert caught.value.code == "graph-too-large"
 
 
 def test_a_function_that_calls_itself_is_invalid():
     nodes = [helper.make_node("F", ["a"], ["b"], domain="own")]
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
-    made = model(
+    network = model(
         [helper.make_node("F", ["x"], ["y"], domain="own")],
         functions=[helper.make_function("own", "F", ["a"], ["b"], nodes, opsets)],
     )
     with pytest.raises(PipelineError) as caught:
-        check_structure(made)
+        check_structure(network)
     assert caught.value.code == "invalid-onnx"
 
 

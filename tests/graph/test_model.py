@@ -25,35 +25,35 @@ def test_what_is_written_is_small_valid_and_the_same_each_time():
     source.graph.node[0].doc_string = "a stack trace"
     source.graph.value_info.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, [1, 4, 10, 14]))
     source.graph.initializer[0].CopyFrom(helper.make_tensor("w", TensorProto.FLOAT, (4, 3, 3, 3), W["w"].ravel()))
-    made = to_model(from_model(source), {"b": "2", "a": "1"})
-    onnx.checker.check_model(made)
-    assert made.producer_name == "unity-bridge-pipeline"
-    assert made.ir_version == 8
-    assert [(held.domain, held.version) for held in made.opset_import] == [("", 18)]
-    assert [(held.key, held.value) for held in made.metadata_props] == [("a", "1"), ("b", "2")]
-    assert not made.graph.value_info
-    assert not made.graph.node[0].doc_string
-    assert made.graph.initializer[0].HasField("raw_data")
+    network = to_model(from_model(source), {"b": "2", "a": "1"})
+    onnx.checker.check_model(network)
+    assert network.producer_name == "unity-bridge-pipeline"
+    assert network.ir_version == 8
+    assert [(item.domain, item.version) for item in network.opset_import] == [("", 18)]
+    assert [(item.key, item.value) for item in network.metadata_props] == [("a", "1"), ("b", "2")]
+    assert not network.graph.value_info
+    assert not network.graph.node[0].doc_string
+    assert network.graph.initializer[0].HasField("raw_data")
     again = to_model(from_model(source), {"a": "1", "b": "2"})
-    assert made.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
+    assert network.SerializeToString(deterministic=True) == again.SerializeToString(deterministic=True)
     feeds = {"x": random((1, 3, 12, 16))}
-    assert np.array_equal(run(source, feeds)[0], run(made, feeds)[0])
+    assert np.array_equal(run(source, feeds)[0], run(network, feeds)[0])
 
 
 def test_writing_does_not_change_the_graph():
     graph = from_model(model([node("Relu", "x", "y")], input_shape=(1, 3, "h", "w")))
     before = graph.outputs[0].shape
-    made = to_model(graph)
+    network = to_model(graph)
     assert graph.outputs[0].shape == before
-    dims = made.graph.output[0].type.tensor_type.shape.dim
+    dims = network.graph.output[0].type.tensor_type.shape.dim
     assert [dim.dim_value for dim in dims] == [1, 3, 0, 0]
 
 
 def test_nodes_get_unique_names():
     source = model([node("Relu", "x", "a"), node("Relu", "a", "b"), node("Relu", "b", "y")])
-    for made, name in zip(source.graph.node, ("same", "same", ""), strict=True):
-        made.name = name
-    assert [made.name for made in from_model(source).nodes] == ["same", "same_2", "y"]
+    for item, name in zip(source.graph.node, ("same", "same", ""), strict=True):
+        item.name = name
+    assert [item.name for item in from_model(source).nodes] == ["same", "same_2", "y"]
 
 
 def test_local_functions_are_inlined():
@@ -62,7 +62,7 @@ def test_local_functions_are_inlined():
     )
     source = model([node("Twice", "x", "y", domain="here")], opset=18)
     source.functions.append(function)
-    assert [made.op for made in from_model(source).nodes] == ["Add"]
+    assert [item.op for item in from_model(source).nodes] == ["Add"]
 
 
 def test_declaring_a_size_renews_all_shapes_and_keeps_the_model():
@@ -72,8 +72,8 @@ def test_declaring_a_size_renews_all_shapes_and_keeps_the_model():
     sized = declare_size(source, 30, 40)
     assert source.SerializeToString() == before
     shapes = {
-        held.name: [dim.dim_value for dim in held.type.tensor_type.shape.dim]
-        for held in (*sized.graph.input, *sized.graph.value_info, *sized.graph.output)
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*sized.graph.input, *sized.graph.value_info, *sized.graph.output)
     }
     assert shapes == {"x": [1, 3, 30, 40], "c": [1, 4, 28, 38], "y": [1, 4, 28, 38]}
 
@@ -118,9 +118,9 @@ def test_a_real_classifier_is_refused_and_real_style_networks_are_not(shared_mod
 def test_external_data_comes_inline(tmp_path):
     source = model([node("Conv", "x w", "y")], W)
     onnx.save(source, tmp_path / "net.onnx", save_as_external_data=True, size_threshold=0)
-    made = to_model(from_model(onnx.load(tmp_path / "net.onnx")))
-    assert np.array_equal(numpy_helper.to_array(made.graph.initializer[0]), W["w"])
-    assert not made.graph.initializer[0].external_data
+    network = to_model(from_model(onnx.load(tmp_path / "net.onnx")))
+    assert np.array_equal(numpy_helper.to_array(network.graph.initializer[0]), W["w"])
+    assert not network.graph.initializer[0].external_data
 
 
 @pytest.mark.parametrize("kind", ["INT4", "FLOAT8E5M2"])

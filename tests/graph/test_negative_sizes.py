@@ -37,9 +37,9 @@ def sliced(shape: list[int], first: onnx.NodeProto) -> onnx.ModelProto:
         first,
         helper.make_node("Slice", ["t", "zero", "three", "two"], ["y"], name="behind"),
     ]
-    held = [numpy_helper.from_array(value, name) for name, value in CONSTANTS.items()]
+    stored = [numpy_helper.from_array(value, name) for name, value in CONSTANTS.items()]
     ends = [helper.make_tensor_value_info("x", 1, shape), helper.make_tensor_value_info("y", 1, None)]
-    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], held)
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], stored)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
@@ -79,8 +79,8 @@ def test_slices_of_sizes_that_are_known_are_inferred() -> None:
     inferred = infer_shapes(model)
     assert model.SerializeToString() == before
     shapes = {
-        held.name: [d.dim_value for d in held.type.tensor_type.shape.dim] for held in inferred.graph.value_info
+        item.name: [d.dim_value for d in item.type.tensor_type.shape.dim] for item in inferred.graph.value_info
     }
     assert shapes["s"] == shapes["t"] == [1, 3, 3, 80]
     assert [node.domain for node in inferred.graph.node] == [""] * 4
-    assert [held.domain for held in inferred.opset_import] == [""]
+    assert [item.domain for item in inferred.opset_import] == [""]

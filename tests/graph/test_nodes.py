@@ -22,7 +22,7 @@ def test_constants_are_read_in_every_form():
         opset=13,
         input_shape=(1, 3, 4, 2),
     )
-    add, mul = (made for made in graph.nodes if made.op != "Constant")
+    add, mul = (item for item in graph.nodes if item.op != "Constant")
     assert n.scalar(add.inputs[1]) == 2.5
     assert n.value(mul.inputs[1]).tolist() == [1.0, 2.0]
     assert n.scalar(mul.inputs[1]) is None
@@ -30,10 +30,10 @@ def test_constants_are_read_in_every_form():
 
 
 def test_omitted_inputs_are_none():
-    made = graph_of(node("Clip", "x - hi", "y"), constants={"hi": 1.0}, opset=13).nodes[0]
-    assert n.given(made, 1) is None
-    assert n.given(made, 2).name == "hi"
-    assert n.given(made, 3) is None
+    result = graph_of(node("Clip", "x - hi", "y"), constants={"hi": 1.0}, opset=13).nodes[0]
+    assert n.given(result, 1) is None
+    assert n.given(result, 2).name == "hi"
+    assert n.given(result, 3) is None
 
 
 def test_the_only_consumer_is_none_for_an_output_of_the_graph():
@@ -44,7 +44,7 @@ def test_the_only_consumer_is_none_for_an_output_of_the_graph():
 
 def test_a_tensor_read_twice_by_one_node_has_one_consumer():
     graph = graph_of(node("Relu", "x", "a"), node("Mul", "a a", "y"))
-    assert [made.op for made in n.consumers(graph.nodes[0].outputs[0])] == ["Mul"]
+    assert [item.op for item in n.consumers(graph.nodes[0].outputs[0])] == ["Mul"]
     n.replace_everywhere(graph, graph.nodes[0].outputs[0], graph.inputs[0])
     assert [tensor.name for tensor in graph.nodes[1].inputs] == ["x", "x"]
 
@@ -66,7 +66,7 @@ def test_bypassing_keeps_the_name_of_the_graphs_output():
 def test_a_node_from_input_to_output_cannot_be_bypassed():
     graph = graph_of(node("Identity", "x", "y"))
     assert not n.bypass(graph, graph.nodes[0])
-    assert [made.op for made in graph.nodes if made.outputs] == ["Identity"]
+    assert [item.op for item in graph.nodes if item.outputs] == ["Identity"]
 
 
 def test_a_builder_names_what_it_makes_and_keeps_the_output():
@@ -77,7 +77,7 @@ def test_a_builder_names_what_it_makes_and_keeps_the_output():
     make.op("Mul", graph.inputs[0], gate, out=graph.nodes[0].outputs[0])
     make.drop()
     graph.cleanup().toposort()
-    names = {made.name for made in graph.nodes}
+    names = {item.name for item in graph.nodes}
     assert names == {"y_node/test/Mul", "y_node/test/Add", "y_node/test/Clip", "y_node/test/Mul_2"}
     assert graph.outputs[0].name == "y"
     feeds = {"x": random((1, 3, 12, 16))}
@@ -86,9 +86,9 @@ def test_a_builder_names_what_it_makes_and_keeps_the_output():
 
 def test_an_output_moves_from_one_node_to_another():
     graph = graph_of(node("Relu", "x", "y"))
-    made = gs.Variable("other")
-    graph.nodes.append(gs.Node("Abs", "abs", inputs=[graph.inputs[0]], outputs=[made]))
-    n.replace_output(made, graph.outputs[0])
+    result = gs.Variable("other")
+    graph.nodes.append(gs.Node("Abs", "abs", inputs=[graph.inputs[0]], outputs=[result]))
+    n.replace_output(result, graph.outputs[0])
     assert graph.outputs[0].inputs[0].op == "Abs"
     with pytest.raises(ValueError, match="no node makes"):
         n.replace_output(graph.inputs[0], graph.outputs[0])

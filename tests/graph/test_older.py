@@ -32,15 +32,15 @@ def test_the_valid_form_computes_what_onnxs_own_converter_makes_of_it(name):
     opset, nodes, constants = CASES[name]
     source = model(nodes, constants, opset=max(opset, 7))
     graph = from_model(source)
-    made = to_model(graph)
-    assert made.opset_import[0].version == OPSET
-    onnx.checker.check_model(made, full_check=True)
+    network = to_model(graph)
+    assert network.opset_import[0].version == OPSET
+    onnx.checker.check_model(network, full_check=True)
     x = {"x": random((1, 3, 12, 16), 5)}
-    got = run(made, x)[0]
+    got = run(network, x)[0]
     assert np.allclose(run(source, x)[0], got, atol=1e-6)
     if name != "resize 10":  # it makes half-pixel coordinates of asymmetric ones
         assert np.allclose(run(version_converter.convert_version(source, OPSET), x)[0], got, atol=1e-6)
-    lost = {held.name for held in source.graph.node} - {held.name for held in graph.nodes}
+    lost = {node.name for node in source.graph.node} - {node.name for node in graph.nodes}
     assert lost == ({"y_node"} if name == "softmax" else set()), "names of nodes stay"
 
 
@@ -64,7 +64,7 @@ SYMMETRIC = {"coordinate_transformation_mode": "half_pixel_symmetric"}
         (node("Resize", "x - k", "y", mode="linear", **SYMMETRIC), {"k": np.float32([1, 1, 1.3, 0.7])}, 19),
         (node("Cast", "x", "y", to=1, saturate=0), {}, 19),
     ],
-    ids=lambda held: held.op_type if isinstance(held, onnx.NodeProto) else "",
+    ids=lambda item: item.op_type if isinstance(item, onnx.NodeProto) else "",
 )
 def test_newer_operators_have_a_form_in_the_valid_one(made, constants, opset):
     source = model([made], constants, opset=opset)

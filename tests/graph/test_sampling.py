@@ -24,10 +24,10 @@ def test_taps_give_what_onnx_runtime_gives(mode, rounding, coordinates, scale):
         opset=19,
         input_shape=row.shape,
     )
-    wanted = run(source, {"x": row})[0]
-    index, weight = Kernel(mode, coordinates, rounding).taps(size, wanted.shape[3], float(np.float32(scale)))
+    expected = run(source, {"x": row})[0]
+    index, weight = Kernel(mode, coordinates, rounding).taps(size, expected.shape[3], float(np.float32(scale)))
     got = (row[..., np.clip(index, 0, size - 1)] * weight).sum(axis=-1)
-    assert np.abs(got - wanted).max() < 3e-6
+    assert np.abs(got - expected).max() < 3e-6
 
 
 def test_repeating_weights_are_found_by_phase():

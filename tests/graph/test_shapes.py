@@ -61,10 +61,10 @@ CASES = [
 def test_every_form_gives_the_shape_that_onnx_infers(number):
     nodes, constants, opset = CASES[number]
     source = model(nodes, constants, opset=opset)
-    wanted = onnx.shape_inference.infer_shapes(source, strict_mode=True, data_prop=True)
+    expected = onnx.shape_inference.infer_shapes(source, strict_mode=True, data_prop=True)
     shapes = infer(from_model(source))
-    for held in (*wanted.graph.output, *wanted.graph.value_info):
-        assert shapes.known[held.name] == tuple(dim.dim_value for dim in held.type.tensor_type.shape.dim)
+    for value in (*expected.graph.output, *expected.graph.value_info):
+        assert shapes.known[value.name] == tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
     assert not shapes.problems
 
 
@@ -135,10 +135,10 @@ def test_computed_sizes_are_those_that_a_run_computes(number, height):
     """`y` has `k` elements."""
     h = [node("Shape", "x", "s"), node("Gather", "s c2", "h0"), node("Mul", "h0 c2", "h")]
     nodes = [*h, *COMPUTED[number], node("ConstantOfShape", "k", "y")]
-    made = model(nodes, {f"c{i}": I([i]) for i in (0, 2, 3)}, input_shape=(1, 3, height, 7), opset=13)
-    del made.graph.output[0].type.tensor_type.shape.dim[:]
-    expected = run(session(made), np.zeros((1, 3, height, 7), np.float32))
-    assert infer(from_model(made)).known["y"] == expected.shape
+    network = model(nodes, {f"c{i}": I([i]) for i in (0, 2, 3)}, input_shape=(1, 3, height, 7), opset=13)
+    del network.graph.output[0].type.tensor_type.shape.dim[:]
+    expected = run(session(network), np.zeros((1, 3, height, 7), np.float32))
+    assert infer(from_model(network)).known["y"] == expected.shape
 
 
 def test_a_division_by_zero_gives_no_size():
@@ -181,7 +181,7 @@ def test_real_networks_have_the_shapes_that_onnx_infers(shared_models):
             continue
         source = declare_size(onnx.load(name), 128, 128)
         shapes = infer(from_model(source), {})
-        for held in (*source.graph.value_info, *source.graph.output):
-            wanted = [dim.dim_value for dim in held.type.tensor_type.shape.dim]
-            if held.name in shapes.known and 0 not in wanted:
-                assert list(shapes.known[held.name]) == wanted, f"{name}: {held.name}"
+        for value in (*source.graph.value_info, *source.graph.output):
+            expected = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+            if value.name in shapes.known and 0 not in expected:
+                assert list(shapes.known[value.name]) == expected, f"{name}: {value.name}"

@@ -45,7 +45,7 @@ def test_equal_initializers_are_held_once_without_onnxsim():
     source = model(nodes, W | {"w2": W["w"]})
     assert not worth_simplifying(source)
     simplified, note = simplify(source)
-    assert [held.name for held in simplified.graph.initializer] == ["w", "b"]
+    assert [tensor.name for tensor in simplified.graph.initializer] == ["w", "b"]
     assert note == ""
     assert len(source.graph.initializer) == 3
     assert_equivalent(source, simplified, tolerance=0)
@@ -61,18 +61,18 @@ def test_onnxsim_cleans_up_silently_and_keeps_the_opset(capfd):
     source = model(DIRTY, W)
     simplified, note = simplify(source)
     assert note == ""
-    assert [made.op_type for made in simplified.graph.node] == ["Conv"]
+    assert [node.op_type for node in simplified.graph.node] == ["Conv"]
     assert simplified.opset_import[0].version == 9
     assert capfd.readouterr() == ("", "")
     assert_equivalent(source, simplified, tolerance=0)
 
 
 def test_the_result_is_the_same_each_time():
-    held = {f"w{number}": random((3, 3, 3, 3), number) for number in range(8)}
+    stored = {f"w{number}": random((3, 3, 3, 3), number) for number in range(8)}
     nodes = [node("Identity", "x", "t0")]
     nodes += [node("Conv", f"t{number} w{number}", f"t{number + 1}", pads=[1] * 4) for number in range(8)]
     nodes.append(node("Relu", "t8", "y"))
-    results = {simplify(model(nodes, held))[0].SerializeToString(deterministic=True) for _ in range(3)}
+    results = {simplify(model(nodes, stored))[0].SerializeToString(deterministic=True) for _ in range(3)}
     assert len(results) == 1
 
 
@@ -83,7 +83,7 @@ def test_where_onnxsim_fails_constants_are_folded_otherwise(monkeypatch):
     monkeypatch.setattr("pipeline.graph.simplify._by_onnxsim", fail)
     source = model([node("Mul", "w two", "v"), node("Conv", "x v", "y")], {"w": W["w"], "two": 2.0}, opset=13)
     simplified, note = simplify(source)
-    assert [made.op_type for made in simplified.graph.node] == ["Conv"]
+    assert [item.op_type for item in simplified.graph.node] == ["Conv"]
     assert note == "onnxsim failed (an assertion in C++); constants were folded by onnx-graphsurgeon"
     assert_equivalent(source, simplified, tolerance=1e-6)
 
@@ -111,8 +111,8 @@ def test_where_nothing_helps_the_model_stays_as_it_was(monkeypatch):
 def test_batch_norm_in_training_mode_keeps_the_outputs_that_say_so():
     nodes = [node("BatchNormalization", "x s t m v", "n m2 v2 m3 v3"), node("Shape", "x", "z")]
     nodes.append(node("Reshape", "n z", "y"))
-    held = {name: random((3,), seed) for seed, name in enumerate("stmv")}
-    source = model(nodes, held, opset=13)
+    stored = {name: random((3,), seed) for seed, name in enumerate("stmv")}
+    source = model(nodes, stored, opset=13)
     assert not worth_simplifying(source)
     assert simplify(source)[0] is source
 
@@ -121,8 +121,8 @@ def test_where_onnxsim_crashes_the_graph_is_lowered_without_it():
     """A branch that makes a tensor of the name that its node makes crashed it in benchmarks/fuzz.py."""
     source = model(DIRTY, W)
     assert simplify(source)[1] == ""
-    held = simplifying._other
-    assert held is not None
-    held._process.send_signal(signal.SIGSEGV)
+    stored = simplifying._other
+    assert stored is not None
+    stored._process.send_signal(signal.SIGSEGV)
     assert "onnxsim failed (it crashed (signal 11))" in simplify(source)[1]
     assert simplify(source)[1] == ""

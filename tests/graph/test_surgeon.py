@@ -99,13 +99,13 @@ def test_a_constant_that_every_node_reads_does_not_make_changes_quadratic() -> N
 def test_kept_shapes_are_shared_until_the_graph_grows_or_they_are_forgotten() -> None:
     graph = from_model(_chain(3))
     keep_shapes(graph)
-    held = LazyShapes(graph).here
-    assert LazyShapes(graph).here is held
+    stored = LazyShapes(graph).here
+    assert LazyShapes(graph).here is stored
     make = nodes.Builder(graph, graph.nodes[0], "test")
-    made = make.op("Relu", graph.nodes[0].outputs[0])
-    assert LazyShapes(graph).here.of(made) == (1, 3, 4, 4)
+    result = make.op("Relu", graph.nodes[0].outputs[0])
+    assert LazyShapes(graph).here.of(result) == (1, 3, 4, 4)
     keep_shapes(graph)
-    held = LazyShapes(graph).here
+    stored = LazyShapes(graph).here
     forget_shapes(graph)
-    assert LazyShapes(graph).here is not held
-    assert infer(graph).known == held.known
+    assert LazyShapes(graph).here is not stored
+    assert infer(graph).known == stored.known

@@ -37,7 +37,7 @@ def graph(seed: int, kind: str) -> gs.Graph:
         "slope": own.uniform(0, 1, (6, 1, 1)),
     }
     attributes: dict[str, Any] = {"kernel": {"pads": [1, 1, 1, 1]}, "rows": {"pads": [1, 1, 1, 1]}}
-    made = {
+    result = {
         "norm": ("InstanceNormalization", ["a", "scale", "shift"]),
         "batch norm": ("BatchNormalization", ["a", "scale", "shift", "mean", "variance"]),
         "gain": ("Mul", ["a", "gain"]),
@@ -53,7 +53,7 @@ def graph(seed: int, kind: str) -> gs.Graph:
     given = attributes.get(kind, {"strides": [2, 2]} if kind == "up" else {})
     nodes = [
         helper.make_node("Conv", ["picture", "w1", "b1"], ["a"], "first", pads=[1, 1, 1, 1]),
-        helper.make_node(made[0], made[1], ["b"], "styled", **given),
+        helper.make_node(result[0], result[1], ["b"], "styled", **given),
         helper.make_node("Conv", ["b", "w2"], ["result"], "last"),
     ]
     read = {name for node in nodes for name in node.input}
@@ -93,10 +93,10 @@ def test_each_graph_is_its_weight_and_constants_between_are_interpolated(kind: s
         np.testing.assert_allclose(made(joined, **{INPUT: weights}), made(one), atol=2e-5)
     middle = graph(1, kind)
     for node, *others in zip(middle.nodes, *(one.nodes for one in graphs), strict=True):
-        for index, held in enumerate(node.inputs):
-            if isinstance(held, gs.Constant):
+        for index, item in enumerate(node.inputs):
+            if isinstance(item, gs.Constant):
                 values = [np.asarray(other.inputs[index].values) for other in others]
-                held.values = np.asarray(0.25 * values[0] + 0.75 * values[2], np.float32)
+                item.values = np.asarray(0.25 * values[0] + 0.75 * values[2], np.float32)
     mix = np.array([0.25, 0, 0.75], np.float32).reshape(1, 3, 1, 1)
     np.testing.assert_allclose(made(joined, **{INPUT: mix}), made(middle), atol=2e-5)
 

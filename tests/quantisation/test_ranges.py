@@ -16,9 +16,9 @@ INF = math.inf
 def chain(*steps: tuple[str, dict]) -> gs.Variable:
     tensor = gs.Variable("x")
     for index, (operator, attrs) in enumerate(steps):
-        made = gs.Variable(f"t{index}")
-        gs.Node(operator, attrs=attrs, inputs=[tensor], outputs=[made])
-        tensor = made
+        result = gs.Variable(f"t{index}")
+        gs.Node(operator, attrs=attrs, inputs=[tensor], outputs=[result])
+        tensor = result
     return tensor
 
 
@@ -57,9 +57,9 @@ def test_sums_and_joins_take_all_their_inputs_into_account() -> None:
 def test_a_long_residual_network_is_answered_at_once() -> None:
     tensor = gs.Variable("x")
     for index in range(400):
-        made = gs.Variable(f"t{index}")
-        gs.Node("Add", inputs=[tensor, tensor], outputs=[made])
-        tensor = made
+        result = gs.Variable(f"t{index}")
+        gs.Node("Add", inputs=[tensor, tensor], outputs=[result])
+        tensor = result
     assert bounds(tensor) == (-INF, INF)
 
 
@@ -87,12 +87,12 @@ def test_fixed_bounds_are_those_of_the_function(operator: str, function) -> None
 
 
 def test_a_product_that_may_be_of_two_signs_has_no_bounds() -> None:
-    made = gs.Variable("made")
-    gs.Node("Mul", inputs=[chain(("Tanh", {})), chain(("Sigmoid", {}))], outputs=[made])
-    assert bounds(made) == (-INF, INF)
+    result = gs.Variable("made")
+    gs.Node("Mul", inputs=[chain(("Tanh", {})), chain(("Sigmoid", {}))], outputs=[result])
+    assert bounds(result) == (-INF, INF)
 
 
 def test_the_indices_of_a_gather_are_not_its_data() -> None:
-    made = gs.Variable("made")
-    gs.Node("Gather", inputs=[chain(("Tanh", {})), gs.Constant("i", np.array([7]))], outputs=[made])
-    assert bounds(made) == (-1, 1)
+    result = gs.Variable("made")
+    gs.Node("Gather", inputs=[chain(("Tanh", {})), gs.Constant("i", np.array([7]))], outputs=[result])
+    assert bounds(result) == (-1, 1)

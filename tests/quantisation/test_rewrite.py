@@ -68,10 +68,10 @@ def with_weights(source: onnx.ModelProto, weights: dict[str, np.ndarray]) -> onn
 
 def rounded(graph, source: onnx.ModelProto) -> onnx.ModelProto:
     """`source` with the weights and biases that the lowered `graph` has under the same names."""
-    held = {tensor.name: tensor.values for tensor in graph.tensors().values() if hasattr(tensor, "values")}
+    weights = {tensor.name: tensor.values for tensor in graph.tensors().values() if hasattr(tensor, "values")}
     names = {tensor.name for tensor in source.graph.initializer}
-    assert names & set(held)
-    return with_weights(source, {name: held[name] for name in names & set(held)})
+    assert names & set(weights)
+    return with_weights(source, {name: weights[name] for name in names & set(weights)})
 
 
 FORMS = [
@@ -94,8 +94,8 @@ FORMS = [
 def test_static_quantisation_becomes_the_float_network_with_rounded_weights(form: dict, tmp_path: Path) -> None:
     from onnxruntime.quantization import QuantFormat, QuantType
 
-    options = {key: getattr(QuantType, held) for key, held in form.items() if key.endswith("_type")}
-    options |= {key: held for key, held in form.items() if key in ("per_channel", "extra_options")}
+    options = {key: getattr(QuantType, item) for key, item in form.items() if key.endswith("_type")}
+    options |= {key: item for key, item in form.items() if key in ("per_channel", "extra_options")}
     source = network()
     quantised = static(source, tmp_path, quant_format=QuantFormat[form["quant_format"]], **options)
     graph, _, refusals = lowered(quantised, Quantised())
@@ -335,11 +335,11 @@ def test_integers_are_those_of_the_file_under_their_float_names(tmp_path: Path) 
     quantised = static(network(), tmp_path, quant_format=QuantFormat.QOperator, per_channel=True)
     kept = integers(quantised)
     graph, _, _ = lowered(quantised, Quantised())
-    held = {tensor.name: tensor.values for tensor in graph.tensors().values() if hasattr(tensor, "values")}
+    weights = {tensor.name: tensor.values for tensor in graph.tensors().values() if hasattr(tensor, "values")}
     assert [tensor.name for tensor in kept] == ["w1", "w2"]
     for tensor in kept:
         assert tensor.ints.dtype == np.int8
-        assert np.array_equal(held[tensor.name], tensor.real())
+        assert np.array_equal(weights[tensor.name], tensor.real())
 
 
 def test_quantised_pytorch_networks_become_float(tmp_path: Path) -> None:
@@ -400,12 +400,12 @@ def test_real_quantised_networks_come_nearer_to_the_float_original(
     x = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
     def at_size(path: Path) -> onnx.ModelProto:
-        held = onnx.load(path)
-        sizes = held.graph.input[0].type.tensor_type.shape.dim
+        stored = onnx.load(path)
+        sizes = stored.graph.input[0].type.tensor_type.shape.dim
         sizes[2].dim_value, sizes[3].dim_value = 80, 120
-        held.graph.output[0].type.tensor_type.ClearField("shape")
-        del held.graph.value_info[:]
-        return held
+        stored.graph.output[0].type.tensor_type.ClearField("shape")
+        del stored.graph.value_info[:]
+        return stored
 
     def decibels(a: np.ndarray, b: np.ndarray) -> float:
         return float(10 * np.log10(255**2 / np.mean((a.astype(np.float64) - b) ** 2)))

@@ -23,13 +23,13 @@ def found(
     **more: str,
 ) -> Finding:
     """A finding about a HardSwish; further fields by name."""
-    told = {
+    reported = {
         "reason": f"{target} has no operator HardSwish",
         "fix": "Write it with others",
         "operator": "HardSwish",
         "source": "ONNXModelConverter.cs:2953@3.0.0",
     }
-    return Finding(code, Severity(severity), target, node=node, **(told | more))  # type: ignore[arg-type]
+    return Finding(code, Severity(severity), target, node=node, **(reported | more))  # type: ignore[arg-type]
 
 
 def full_result(folder: Path) -> Validation:

@@ -17,8 +17,8 @@ def test_bars_are_as_long_as_their_values() -> None:
     drawn = ET.fromstring(bars({"a": {"x": 10.0, "y & z": (10.0, 20.0, 40.0)}}, "title", "ms"))
     widths = [float(rect.get("width")) for rect in drawn.iter(f"{SVG}rect")]
     assert widths[1] == pytest.approx(2 * widths[0], rel=0.01)
-    told = [text.text for text in drawn.iter(f"{SVG}text")]
-    assert "y & z" in told and "10.0 ms" in told and "20.0 ms" in told
+    reported = [text.text for text in drawn.iter(f"{SVG}text")]
+    assert "y & z" in reported and "10.0 ms" in reported and "20.0 ms" in reported
 
 
 def test_a_mark_stands_at_its_value() -> None:

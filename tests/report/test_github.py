@@ -20,12 +20,12 @@ def result(tmp_path) -> Validation:
 
 
 def commands(result: Validation, folder, verbosity: int = 0) -> list[tuple[str, dict[str, str], str]]:
-    made = []
+    built = []
     for line in render_github(result, folder=folder, verbosity=verbosity).splitlines():
         match = COMMAND.fullmatch(line)
         assert match is not None, line
-        made.append((match[1], dict(p.split("=", 1) for p in match[2].split(",")), unescape(match[3])))
-    return made
+        built.append((match[1], dict(p.split("=", 1) for p in match[2].split(",")), unescape(match[3])))
+    return built
 
 
 def unescape(text: str) -> str:
@@ -33,8 +33,8 @@ def unescape(text: str) -> str:
 
 
 def test_every_line_is_a_command_and_worst_come_first(result, tmp_path):
-    made = commands(result, tmp_path)
-    titles = [properties["title"].replace("%2C", ",") for _, properties, _ in made]
+    built = commands(result, tmp_path)
+    titles = [properties["title"].replace("%2C", ",") for _, properties, _ in built]
     assert titles == [
         "truncated-file",
         "error unknown-operator (barracuda-1.0, barracuda-3.0)",
@@ -43,7 +43,7 @@ def test_every_line_is_a_command_and_worst_come_first(result, tmp_path):
         "slow reference-loop-on-cpu (barracuda-1.0, barracuda-3.0)",
         "unused waiver",
     ]
-    assert [kind for kind, _, _ in made] == ["error", "error", "notice", "warning", "notice", "warning"]
+    assert [kind for kind, _, _ in built] == ["error", "error", "notice", "warning", "notice", "warning"]
 
 
 def test_an_annotation_stands_at_the_python_line_that_the_folder_has(result, tmp_path):
@@ -70,8 +70,8 @@ def test_what_fails_is_an_error_even_if_it_is_mild(result, tmp_path):
 
     from pipeline.validation.findings import Severity
 
-    made = commands(replace(result, fail_on=Severity.SLOW), tmp_path)
-    assert [kind for kind, p, _ in made if p["title"].startswith(("slow", "warning"))] == ["error", "error"]
+    built = commands(replace(result, fail_on=Severity.SLOW), tmp_path)
+    assert [kind for kind, p, _ in built if p["title"].startswith(("slow", "warning"))] == ["error", "error"]
 
 
 def test_a_name_cannot_make_a_command_of_its_own(result, tmp_path):

@@ -63,10 +63,10 @@ def probe(page: Path, scheme: str, width: int, place: Path) -> dict:
     """What a script in the page finds once all is loaded."""
     probed = place / "probed.html"
     probed.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
-    told = browse(probed, scheme, f"--window-size={width},900", "--dump-dom")
-    held = re.search(r'data-probe="([^"]*)"', told)
-    assert held, told[:400]
-    return json.loads(held[1].replace("&quot;", '"'))
+    reported = browse(probed, scheme, f"--window-size={width},900", "--dump-dom")
+    stored = re.search(r'data-probe="([^"]*)"', reported)
+    assert stored, reported[:400]
+    return json.loads(stored[1].replace("&quot;", '"'))
 
 
 @pytest.mark.parametrize(("name", "pictures", "charts"), [("build", 7, 1), ("bench", 0, 1)])

@@ -62,7 +62,7 @@ def test_the_pages_are_written_with_lf_and_utf8(tmp_path):
 
 def test_sources_are_what_a_reader_can_find():
     """Lines of the packages' public code, pages of these docs, or that it was measured: no notes of our own."""
-    held = [*(REPOSITORY / "pipeline").rglob("*.json"), *(REPOSITORY / "docs").glob("*.md")]
-    for path in held:
+    stored = [*(REPOSITORY / "pipeline").rglob("*.json"), *(REPOSITORY / "docs").glob("*.md")]
+    for path in stored:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"(importer|measured|gpu|peers|systems)\.md", text), path

@@ -44,10 +44,10 @@ def test_it_is_valid(log):
 
 @pytest.mark.parametrize("place", ["", "runs/0", "runs/0/tool/driver/rules/0", "runs/0/results/0/locations/0"])
 def test_the_schema_notices_what_the_standard_does_not_know(log, place):
-    held: Any = log
+    stored: Any = log
     for key in place.split("/") if place else ():
-        held = held[int(key) if key.isdigit() else key]
-    held["unheardOf"] = 1
+        stored = stored[int(key) if key.isdigit() else key]
+    stored["unheardOf"] = 1
     with pytest.raises(fastjsonschema.JsonSchemaValueException):
         fastjsonschema.compile(SUBSET)(log)
 
@@ -58,59 +58,59 @@ def test_there_is_a_result_for_each_finding(run, result):
 
 def test_each_result_points_to_its_rule_and_the_rule_explains_it(run):
     rules = run["tool"]["driver"]["rules"]
-    for made in run["results"]:
-        assert rules[made["ruleIndex"]]["id"] == made["ruleId"]
+    for item in run["results"]:
+        assert rules[item["ruleIndex"]]["id"] == item["ruleId"]
     (rule,) = [rule for rule in rules if rule["id"] == "unknown-operator"]
     assert codes()["unknown-operator"]["remedy"] in rule["help"]["text"]
     assert rule["defaultConfiguration"] == {"level": "error"}
 
 
 def test_levels_follow_severities(run):
-    levels = {made["properties"]["severity"]: made["level"] for made in run["results"]}
+    levels = {item["properties"]["severity"]: item["level"] for item in run["results"]}
     assert levels == {"error": "error", "wrong": "error", "warning": "warning", "slow": "note", "note": "note"}
 
 
 def test_uris_are_relative_to_the_folder_and_escaped(run):
-    uris = {made["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for made in run["results"]}
+    uris = {item["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for item in run["results"]}
     assert uris == {"net.py", "models/bad%20net.onnx", "warns.onnx"}
 
 
 def test_the_node_is_a_logical_location(run):
-    names = [loc["name"] for made in run["results"] for loc in made["locations"][0].get("logicalLocations", [])]
+    names = [loc["name"] for item in run["results"] for loc in item["locations"][0].get("logicalLocations", [])]
     assert {"pool", "norm", "soft", NASTY} <= set(names)
 
 
 def test_the_python_line_is_the_location_where_the_folder_has_it(run):
-    made = run["results"][0]
-    place = made["locations"][0]["physicalLocation"]
+    result = run["results"][0]
+    place = result["locations"][0]["physicalLocation"]
     assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == ("net.py", 3)
-    (related,) = made["relatedLocations"]
+    (related,) = result["relatedLocations"]
     assert related["physicalLocation"]["artifactLocation"]["uri"] == "models/bad%20net.onnx"
-    assert "net.py:3" in made["message"]["text"]
+    assert "net.py:3" in result["message"]["text"]
 
 
 def test_a_python_line_of_another_machine_is_a_related_location(run):
-    made = run["results"][2]
-    assert made["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "models/bad%20net.onnx"
-    place = made["relatedLocations"][0]["physicalLocation"]
+    result = run["results"][2]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "models/bad%20net.onnx"
+    place = result["relatedLocations"][0]["physicalLocation"]
     assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == ("file:///lib/x.py", 2)
 
 
 def test_a_waived_finding_is_suppressed_with_its_reason(run):
-    held = [made.get("suppressions") for made in run["results"] if made["ruleId"] == "attribute-ignored"]
-    assert held == [[{"kind": "external", "justification": "seen and accepted"}]] * 2
-    assert sum("suppressions" in made for made in run["results"]) == 2
+    stored = [item.get("suppressions") for item in run["results"] if item["ruleId"] == "attribute-ignored"]
+    assert stored == [[{"kind": "external", "justification": "seen and accepted"}]] * 2
+    assert sum("suppressions" in item for item in run["results"]) == 2
 
 
 def fingerprints(result: Validation, folder: Path) -> list[str]:
     run = json.loads(render_sarif(result, folder=folder))["runs"][0]
-    return [made["partialFingerprints"][FINGERPRINT] for made in run["results"]]
+    return [item["partialFingerprints"][FINGERPRINT] for item in run["results"]]
 
 
 def test_fingerprints_are_of_one_result_each(result, tmp_path):
-    made = fingerprints(result, tmp_path)
-    assert len(set(made)) == len(made)
-    assert all(re.fullmatch("[0-9a-f]{32}:1", one) for one in made)
+    built = fingerprints(result, tmp_path)
+    assert len(set(built)) == len(built)
+    assert all(re.fullmatch("[0-9a-f]{32}:1", one) for one in built)
 
 
 def test_fingerprints_stay_when_words_change_or_the_checkout_moves(result, tmp_path):
@@ -128,19 +128,19 @@ def test_fingerprints_stay_when_words_change_or_the_checkout_moves(result, tmp_p
 def test_a_file_that_cannot_be_read_is_a_notification(run):
     (invocation,) = run["invocations"]
     assert invocation["executionSuccessful"] is False and invocation["exitCode"] == 2
-    (told,) = invocation["toolExecutionNotifications"]
-    assert told["descriptor"]["id"] == "truncated-file"
-    assert told["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "broken.onnx"
+    (reported,) = invocation["toolExecutionNotifications"]
+    assert reported["descriptor"]["id"] == "truncated-file"
+    assert reported["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "broken.onnx"
 
 
 def test_an_unused_waiver_is_a_notification(run):
-    (told,) = run["invocations"][0]["toolConfigurationNotifications"]
-    assert told["level"] == "warning" and "slice-steps" in told["message"]["text"]
+    (reported,) = run["invocations"][0]["toolConfigurationNotifications"]
+    assert reported["level"] == "warning" and "slice-steps" in reported["message"]["text"]
 
 
 def test_a_file_outside_the_folder_has_an_absolute_uri(result, tmp_path):
     inner = tmp_path / "inner"
     inner.mkdir()
     run = json.loads(render_sarif(result, folder=inner))["runs"][0]
-    uris = {made["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for made in run["results"]}
+    uris = {item["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for item in run["results"]}
     assert uris == {(tmp_path / "models" / "bad net.onnx").as_uri(), (tmp_path / "warns.onnx").as_uri()}

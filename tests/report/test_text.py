@@ -88,8 +88,8 @@ def test_groups_keep_severities_operators_and_waivers_apart():
         for operator in ("Gelu", "Swish")
         for n in range(2)
     )
-    made = groups([Verdict(Path("net.onnx"), TARGETS[0], findings)])
-    assert [(g.first.severity.value, g.first.operator, g.more) for g in made] == [
+    result = groups([Verdict(Path("net.onnx"), TARGETS[0], findings)])
+    assert [(g.first.severity.value, g.first.operator, g.more) for g in result] == [
         ("error", "Gelu", 1),
         ("error", "Swish", 1),
         ("wrong", "Gelu", 1),

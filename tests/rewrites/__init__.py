@@ -48,7 +48,7 @@ def model(
     extra_inputs: Mapping[str, Sequence[int | str]] | None = None,
 ) -> onnx.ModelProto:
     """A model with the input `x` and one output; constants by name (Python floats become float32)."""
-    held = {
+    stored = {
         name: np.asarray(value, np.float32)
         if np.asarray(value).dtype == np.float64 and not isinstance(value, np.ndarray)
         else np.asarray(value)
@@ -56,13 +56,13 @@ def model(
     }
     inputs = [helper.make_tensor_value_info("x", dtype, input_shape)]
     inputs += [helper.make_tensor_value_info(name, dtype, shape) for name, shape in (extra_inputs or {}).items()]
-    domains = {made.domain for made in nodes} - {""}
+    domains = {node.domain for node in nodes} - {""}
     graph = helper.make_graph(
         list(nodes),
         "test",
         inputs,
         [helper.make_tensor_value_info(output, dtype, None)],
-        [numpy_helper.from_array(value, name) for name, value in held.items()],
+        [numpy_helper.from_array(value, name) for name, value in stored.items()],
     )
     opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in sorted(domains))]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
@@ -70,7 +70,7 @@ def model(
 
 def operators(graph: gs.Graph) -> list[str]:
     """The operators of a graph in order."""
-    return [made.op for made in graph.nodes]
+    return [node.op for node in graph.nodes]
 
 
 def apply(
@@ -84,9 +84,9 @@ def apply(
     for _ in range(20):
         needed = driver.FindingsByNode(graph, target, (rewrite,)).needed_by(rewrite) if found else base.always
         outcome = rewrite.apply(graph, target, needed)
-        made = [entry for entry in outcome if isinstance(entry, Edit)]
-        edits += made
-        if not made:
+        result = [entry for entry in outcome if isinstance(entry, Edit)]
+        edits += result
+        if not result:
             return edits, [entry for entry in outcome if isinstance(entry, Refusal)]
         driver.settle(graph)
     raise AssertionError(f"{rewrite.name} does not settle")
@@ -98,10 +98,10 @@ def run(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> list[np.ndar
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    wanted = {held.name: held.type for held in session.get_inputs()}
+    expected = {value.name: value.type for value in session.get_inputs()}
     cast = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
     return session.run(
-        None, {name: feeds[name].astype(cast.get(kind, feeds[name].dtype)) for name, kind in wanted.items()}
+        None, {name: feeds[name].astype(cast.get(kind, feeds[name].dtype)) for name, kind in expected.items()}
     )
 
 
@@ -110,15 +110,15 @@ def free_size(model: onnx.ModelProto, batch: int = 1) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     constants = {tensor.name for tensor in copy.graph.initializer}
-    for held in copy.graph.input:
-        dims = held.type.tensor_type.shape.dim
-        if held.name not in constants and len(dims) == 4:
-            dims[2].dim_param, dims[3].dim_param = f"{held.name}_h", f"{held.name}_w"
+    for value in copy.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if value.name not in constants and len(dims) == 4:
+            dims[2].dim_param, dims[3].dim_param = f"{value.name}_h", f"{value.name}_w"
             if batch > 1:
                 dims[0].dim_value = batch
     del copy.graph.value_info[:]
-    for held in copy.graph.output:
-        held.type.tensor_type.ClearField("shape")
+    for value in copy.graph.output:
+        value.type.tensor_type.ClearField("shape")
     return copy
 
 
@@ -144,18 +144,18 @@ def assert_equivalent(
     for number, (height, width) in enumerate(sizes):
         generator = np.random.default_rng(number)
         feeds = {}
-        for held in before.graph.input:
-            if held.name in constants:
+        for value in before.graph.input:
+            if value.name in constants:
                 continue
-            shape = [dim.dim_value or 1 for dim in held.type.tensor_type.shape.dim]
-            vector = [dim.dim_value for dim in held.type.tensor_type.shape.dim][2:] == [1, 1]
+            shape = [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
+            vector = [dim.dim_value for dim in value.type.tensor_type.shape.dim][2:] == [1, 1]
             if len(shape) == 4 and not vector:
                 shape = [batch, shape[1], height, width]
-            feeds[held.name] = generator.uniform(low, high, shape).astype(np.float32)
-        wanted = expected(feeds) if expected else run(free_size(before, batch), feeds)
+            feeds[value.name] = generator.uniform(low, high, shape).astype(np.float32)
+        expected_value = expected(feeds) if expected else run(free_size(before, batch), feeds)
         got = run(free_size(lowered, batch), feeds)
-        assert len(wanted) == len(got)
-        for reference, result in zip(wanted, got, strict=True):
+        assert len(expected_value) == len(got)
+        for reference, result in zip(expected_value, got, strict=True):
             assert reference.shape == result.shape, f"shape {result.shape} instead of {reference.shape}"
             bound = tolerance * max(1.0, float(np.abs(reference.astype(np.float64)).max(initial=0)))
             difference = float(np.abs(reference.astype(np.float64) - result).max(initial=0))

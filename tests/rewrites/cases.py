@@ -27,7 +27,7 @@ def model(
     output_shape: tuple[object, ...] | None = None,
 ) -> onnx.ModelProto:
     """A model from input x to output y of these nodes."""
-    made = onnx.helper.make_graph(
+    result = onnx.helper.make_graph(
         nodes,
         "case",
         [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
@@ -35,7 +35,7 @@ def model(
         [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items()],
     )
     opsets = [onnx.helper.make_opsetid("", opset)] + [onnx.helper.make_opsetid(domain, 1) for domain in domains]
-    return onnx.helper.make_model(made, opset_imports=opsets, ir_version=8)
+    return onnx.helper.make_model(result, opset_imports=opsets, ir_version=8)
 
 
 def compute(source: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
@@ -58,9 +58,9 @@ def lowered(source: onnx.ModelProto, *rewrites: object, target: object = NEW) ->
         refusals, before = [], len(edits)
         for rewrite in rewrites:
             outcome = rewrite.apply(graph, target, always)
-            edits += [held for held in outcome if isinstance(held, Edit)]
-            refusals += [held for held in outcome if isinstance(held, Refusal)]
-            if any(isinstance(held, Edit) for held in outcome):
+            edits += [item for item in outcome if isinstance(item, Edit)]
+            refusals += [item for item in outcome if isinstance(item, Refusal)]
+            if any(isinstance(item, Edit) for item in outcome):
                 driver.settle(graph)
         if len(edits) == before:
             return graph, edits, refusals

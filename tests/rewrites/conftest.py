@@ -15,9 +15,9 @@ def strictly_valid(monkeypatch):
 
     def checked(graph):
         settle(graph)
-        made = to_model(graph.copy())
+        model = to_model(graph.copy())
         # onnx cannot infer types behind operators of other domains, nor inside its own definition of this one
-        unknown = [node for node in made.graph.node if node.domain or node.op_type == "MeanVarianceNormalization"]
-        onnx.checker.check_model(made, full_check=not unknown)
+        unknown = [node for node in model.graph.node if node.domain or node.op_type == "MeanVarianceNormalization"]
+        onnx.checker.check_model(model, full_check=not unknown)
 
     monkeypatch.setattr(driver, "settle", checked)

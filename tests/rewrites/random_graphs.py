@@ -54,9 +54,9 @@ class Net:
 
     def form(self, since: int, operator: str, x: str, **parameters: Any) -> str:
         """Parameters as attributes before opset `since`, as inputs from then on (None: left out)."""
-        held = {key: value for key, value in parameters.items() if value is not None}
+        stored = {key: value for key, value in parameters.items() if value is not None}
         if self.opset < since:
-            return self.op(operator, x, **held)
+            return self.op(operator, x, **stored)
         inputs = ["-" if value is None else self.const(_tensor(value)) for value in parameters.values()]
         while inputs and inputs[-1] == "-":
             inputs.pop()
@@ -74,7 +74,7 @@ Layer = Callable[[Net, Draw, Value], "Value | None"]
 def _sized(x: Value, change: Callable[[int, int], int]) -> tuple[tuple[int, int], ...] | None:
     """The sizes after `change(size, axis)`; None where one becomes too small or too large."""
     sizes = tuple((change(height, 0), change(width, 1)) for height, width in x.sizes)
-    return sizes if all(1 <= held <= LARGEST for pair in sizes for held in pair) else None
+    return sizes if all(1 <= item <= LARGEST for pair in sizes for item in pair) else None
 
 
 def _window(net: Net, draw: Draw, x: Value, dilate: bool, pool: bool) -> tuple[dict, Any] | None:
@@ -115,49 +115,49 @@ def conv(net: Net, draw: Draw, x: Value) -> Value | None:
     attrs, sizes = found
     kind = draw(st.sampled_from(["full", "depthwise", "multiplier", "halves"]))
     group = {"full": 1, "halves": 2 if x.channels % 2 == 0 else 1}.get(kind, x.channels)
-    made = {"full": draw(st.integers(1, 4)), "depthwise": x.channels}.get(kind, 2 * x.channels)
-    inputs = [net.weights(made, x.channels // group, *attrs["kernel_shape"], scale=0.4)]
+    result = {"full": draw(st.integers(1, 4)), "depthwise": x.channels}.get(kind, 2 * x.channels)
+    inputs = [net.weights(result, x.channels // group, *attrs["kernel_shape"], scale=0.4)]
     if draw(st.booleans()):
-        inputs.append(net.weights(made))
+        inputs.append(net.weights(result))
     if group > 1 or draw(st.booleans()):
         attrs["group"] = group
-    return Value(net.op("Conv", x.name, *inputs, **attrs), made, sizes)
+    return Value(net.op("Conv", x.name, *inputs, **attrs), result, sizes)
 
 
 def conv_transpose(net: Net, draw: Draw, x: Value) -> Value | None:
     kernel = [draw(st.integers(1, 4)) for _ in "hw"]
     strides = [draw(st.integers(1, 2)) for _ in "hw"]
-    extra = [draw(st.integers(0, held - 1)) for held in strides]
+    extra = [draw(st.integers(0, item - 1)) for item in strides]
     pads = [draw(st.integers(0, min(1, kernel[axis % 2] - 1))) for axis in range(4)]
     sizes = _sized(x, lambda size, a: (size - 1) * strides[a] + extra[a] + kernel[a] - pads[a] - pads[a + 2])
     if sizes is None:
         return None
-    made = draw(st.integers(1, 4))
-    inputs = [net.weights(x.channels, made, *kernel, scale=0.4)]
+    result = draw(st.integers(1, 4))
+    inputs = [net.weights(x.channels, result, *kernel, scale=0.4)]
     if draw(st.booleans()):
-        inputs.append(net.weights(made))
+        inputs.append(net.weights(result))
     attrs = {"kernel_shape": kernel, "strides": strides, "pads": pads}
     if any(extra):
         attrs["output_padding"] = extra
-    return Value(net.op("ConvTranspose", x.name, *inputs, **attrs), made, sizes)
+    return Value(net.op("ConvTranspose", x.name, *inputs, **attrs), result, sizes)
 
 
 def pad(net: Net, draw: Draw, x: Value) -> Value | None:
     mode = draw(st.sampled_from(["constant", "reflect", "edge"]))
     pads = [draw(st.integers(-1 if mode == "constant" else 0, 3)) for _ in range(4)]
     sizes = _sized(x, lambda size, axis: size + pads[axis] + pads[axis + 2])
-    if sizes is None or min(held for pair in x.sizes for held in pair) < 5:
+    if sizes is None or min(item for pair in x.sizes for item in pair) < 5:
         return None
     whole = [0, 0, pads[0], pads[1], 0, 0, pads[2], pads[3]]
     value = draw(st.sampled_from([0.0, 0.5])) if mode == "constant" else 0.0
     if net.opset < 11:
-        made = net.op("Pad", x.name, pads=whole, mode=mode, value=value)
+        result = net.op("Pad", x.name, pads=whole, mode=mode, value=value)
     else:
         inputs = [net.const(np.array(whole))]
         if value or draw(st.booleans()):
             inputs.append(net.const(np.float32(value)))
-        made = net.op("Pad", x.name, *inputs, mode=mode)
-    return Value(made, x.channels, sizes)
+        result = net.op("Pad", x.name, *inputs, mode=mode)
+    return Value(result, x.channels, sizes)
 
 
 def resize(net: Net, draw: Draw, x: Value) -> Value | None:
@@ -165,15 +165,15 @@ def resize(net: Net, draw: Draw, x: Value) -> Value | None:
     if any(size * factor % 1 for pair in x.sizes for size, factor in zip(pair, factors, strict=True)):
         return None
     sizes = _sized(x, lambda size, axis: int(size * factors[axis]))
-    if sizes is None or min(held for pair in (*x.sizes, *sizes) for held in pair) < 4:
+    if sizes is None or min(item for pair in (*x.sizes, *sizes) for item in pair) < 4:
         return None
     scales = net.const(np.array([1, 1, *factors], np.float32))
     mode = draw(st.sampled_from(["nearest", "linear", "cubic"] if net.opset >= 11 else ["nearest"]))
     if net.opset < 11:
         if net.opset == 9 and min(factors) < 1:
             return None
-        made = net.op("Upsample" if net.opset == 9 else "Resize", x.name, scales, mode=mode)
-        return Value(made, x.channels, sizes)
+        result = net.op("Upsample" if net.opset == 9 else "Resize", x.name, scales, mode=mode)
+        return Value(result, x.channels, sizes)
     coordinates = st.sampled_from(["asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"])
     attrs = {"mode": mode, "coordinate_transformation_mode": draw(coordinates)}
     if mode == "nearest":
@@ -190,18 +190,18 @@ def norm(net: Net, draw: Draw, x: Value) -> Value | None:
     scale, bias = net.weights(x.channels, scale=0.3, shift=1.0), net.weights(x.channels)
     match kind:
         case "instance":
-            made = net.op("InstanceNormalization", x.name, scale, bias, epsilon=eps)
+            result = net.op("InstanceNormalization", x.name, scale, bias, epsilon=eps)
         case "batch":
             mean, variance = net.weights(x.channels), net.const(np.abs(random((x.channels,), 9)) + np.float32(0.3))
-            made = net.op("BatchNormalization", x.name, scale, bias, mean, variance, epsilon=eps)
+            result = net.op("BatchNormalization", x.name, scale, bias, mean, variance, epsilon=eps)
         case "mvn":
-            made = net.op("MeanVarianceNormalization", x.name)
+            result = net.op("MeanVarianceNormalization", x.name)
         case "decomposed":
             mean = _reduce(net, "ReduceMean", x.name, [2, 3])
             centred = net.op("Sub", x.name, mean)
             variance = _reduce(net, "ReduceMean", net.op("Mul", centred, centred), [2, 3])
             deviation = net.op("Sqrt", net.op("Add", variance, net.const(np.float32(eps))))
-            made = net.op("Div", centred, deviation)
+            result = net.op("Div", centred, deviation)
         case _:
             if x.channels % 2:
                 return None
@@ -209,8 +209,8 @@ def norm(net: Net, draw: Draw, x: Value) -> Value | None:
             grouped = net.op("Reshape", x.name, shape)
             ones, zeros = net.const(np.ones(2, np.float32)), net.const(np.zeros(2, np.float32))
             plain = net.op("InstanceNormalization", grouped, ones, zeros, epsilon=eps)
-            made = net.op("Reshape", plain, net.op("Shape", x.name))
-    return Value(made, x.channels, x.sizes)
+            result = net.op("Reshape", plain, net.op("Shape", x.name))
+    return Value(result, x.channels, x.sizes)
 
 
 def _reduce(net: Net, operator: str, x: str, axes: list[int]) -> str:
@@ -279,9 +279,9 @@ def over_channels(net: Net, draw: Draw, x: Value) -> Value:
 def arithmetic(net: Net, draw: Draw, x: Value) -> Value:
     shape = draw(st.sampled_from([(), (1,), (x.channels, 1, 1), (1, x.channels, 1, 1), (1, 1, 1, 1)]))
     operator = draw(st.sampled_from(["Add", "Sub", "Mul", "Div"]))
-    held = net.const(np.abs(random(shape, len(net.constants))) + np.float32(0.5))
+    stored = net.const(np.abs(random(shape, len(net.constants))) + np.float32(0.5))
     first = operator != "Div" and draw(st.booleans())
-    return Value(net.op(operator, *((held, x.name) if first else (x.name, held))), x.channels, x.sizes)
+    return Value(net.op(operator, *((stored, x.name) if first else (x.name, stored))), x.channels, x.sizes)
 
 
 def join(net: Net, draw: Draw, x: Value) -> Value | None:
@@ -327,13 +327,13 @@ def slices(net: Net, draw: Draw, x: Value) -> Value | None:
     if sizes is None:
         return None
     if net.opset < 10:
-        made = net.op("Slice", x.name, starts=[start], ends=[end], axes=[axis])
+        result = net.op("Slice", x.name, starts=[start], ends=[end], axes=[axis])
     else:
         named = axis - 4 if draw(st.booleans()) else axis
-        bounds = [net.const(np.array([held])) for held in (start, end, named)]
+        bounds = [net.const(np.array([item])) for item in (start, end, named)]
         steps = [net.const(np.array([step]))] if step > 1 or draw(st.booleans()) else []
-        made = net.op("Slice", x.name, *bounds, *steps)
-    return Value(made, channels, sizes)
+        result = net.op("Slice", x.name, *bounds, *steps)
+    return Value(result, channels, sizes)
 
 
 def shuffle(net: Net, draw: Draw, x: Value) -> Value | None:
@@ -343,7 +343,7 @@ def shuffle(net: Net, draw: Draw, x: Value) -> Value | None:
         if sizes is None:
             return None
         return Value(net.op("DepthToSpace", x.name, blocksize=2, **mode), x.channels // 4, sizes)
-    if x.channels > 2 or any(held % 2 for pair in x.sizes for held in pair):
+    if x.channels > 2 or any(item % 2 for pair in x.sizes for item in pair):
         return None
     return Value(
         net.op("SpaceToDepth", x.name, blocksize=2), x.channels * 4, _sized(x, lambda size, axis: size // 2)
@@ -373,8 +373,8 @@ def graphs(draw: Draw) -> onnx.ModelProto:
     net.values.append(Value("x", 3, SIZES))
     for layer in draw(st.lists(st.sampled_from(LAYERS), min_size=1, max_size=8)):
         x = net.values[-1] if draw(st.integers(0, 4)) else draw(st.sampled_from(net.values))
-        if (made := layer(net, draw, x)) is not None:
-            net.values.append(made)
+        if (item := layer(net, draw, x)) is not None:
+            net.values.append(item)
     net.op("Identity", net.values[-1].name)
     net.nodes[-1].output[0] = "y"
     shape = (1, 3, "h", "w") if draw(st.booleans()) else (1, 3, *SIZES[0])

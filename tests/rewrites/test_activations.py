@@ -47,7 +47,7 @@ def test_it_is_composed_of_what_the_target_has(operator, attrs, target):
     source, graph, edits, refusals = lowered(operator, target, **attrs)
     assert not refusals
     assert operator not in operators(graph)
-    assert all(target.accepts(made) for made in operators(graph))
+    assert all(target.accepts(item) for item in operators(graph))
     assert edits[0].nodes == ("y_node",)
     assert_equivalent(source, graph, low=-6, high=6, tolerance=2e-6)
 
@@ -94,7 +94,9 @@ def test_prelu_along_the_width_is_composed_with_its_slope_in_full_rank():
     source, graph, edits, refusals = lowered("PRelu", BARRACUDA_3, constants={"s": random((16,))}, inputs="x s")
     assert len(edits) == 1
     assert not refusals
-    assert [held.shape for held in graph.tensors().values() if held.name.endswith("slope")] == [(1, 1, 1, 16)]
+    assert [tensor.shape for tensor in graph.tensors().values() if tensor.name.endswith("slope")] == [
+        (1, 1, 1, 16)
+    ]
     assert_equivalent(source, graph, sizes=((12, 16),), tolerance=1e-6)
 
 

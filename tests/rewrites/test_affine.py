@@ -22,9 +22,9 @@ WEIGHTS = {"w": random((3, 3, 3, 3), 7), "b": random((3,), 8), "g": random((4, 2
 
 
 def lowered(*nodes, target=INFERENCE, opset: int = 18, channels: int = 3):
-    words = {name for made in nodes for name in made.input}
-    held = {name: value for name, value in (STEPS | NORM | WEIGHTS).items() if name in words}
-    before = model(list(nodes), held, opset=opset, input_shape=(1, channels, 12, 16))
+    words = {name for node in nodes for name in node.input}
+    stored = {name: value for name, value in (STEPS | NORM | WEIGHTS).items() if name in words}
+    before = model(list(nodes), stored, opset=opset, input_shape=(1, channels, 12, 16))
     graph = from_model(before)
     finish(graph, target)
     assert_equivalent(before, graph)
@@ -36,7 +36,7 @@ def conv(reads: str, makes: str, pads: int = 1):
     return node("Conv", f"{reads} w b", makes, kernel_shape=[3, 3], pads=[pads] * 4)
 
 
-@pytest.mark.parametrize("target", [INFERENCE, BARRACUDA_3], ids=lambda held: held.name)
+@pytest.mark.parametrize("target", [INFERENCE, BARRACUDA_3], ids=lambda item: item.name)
 def test_steps_behind_a_convolution_go_into_it(target) -> None:
     assert lowered(conv("x", "a"), node("Mul", "a c", "e"), node("Sub", "d e", "y"), target=target) == ["Conv"]
     transposed = node("ConvTranspose", "x w", "a", kernel_shape=[3, 3], strides=[2, 2])

@@ -38,10 +38,10 @@ def lowered(source):
     ],
 )
 def test_it_joins_the_weights_of_the_convolution_before_it(operator, shape, attrs, bias):
-    held = {"w": random(shape, 5)} | ({"wb": random((6,), 6)} if bias else {})
+    weights = {"w": random(shape, 5)} | ({"wb": random((6,), 6)} if bias else {})
     source = model(
         [node(operator, "x w wb" if bias else "x w", "c", **attrs), NORM],
-        held | statistics(6),
+        weights | statistics(6),
     )
     graph, edits, _ = lowered(source)
     assert operators(graph) == [operator]
@@ -77,11 +77,11 @@ def test_a_linear_layer_with_factors_of_its_own_keeps_its_weights(attrs):
 
 @pytest.mark.parametrize("computed", ["w", "wb"])
 def test_a_convolution_with_computed_weights_or_bias_stays(computed):
-    held = {"w": random((6, 3, 3, 3)), "wb": random((6,))}
-    shape = held.pop(computed).shape
+    weights = {"w": random((6, 3, 3, 3)), "wb": random((6,))}
+    shape = weights.pop(computed).shape
     source = model(
         [node("Conv", "x w wb", "c", kernel_shape=[3, 3]), NORM],
-        held | statistics(6),
+        weights | statistics(6),
         extra_inputs={computed: shape},
     )
     _, edits, _ = lowered(source)
@@ -137,8 +137,8 @@ def test_the_statistics_of_one_picture_are_those_of_an_instance(opset, outputs, 
 
 
 def test_the_statistics_of_several_pictures_are_refused():
-    made = node("BatchNormalization", "x g b m v", "y m2 v2", training_mode=1)
-    graph = from_model(model([made], statistics(3), opset=14, input_shape=(4, 3, 8, 8)))
+    new_node = node("BatchNormalization", "x g b m v", "y m2 v2", training_mode=1)
+    graph = from_model(model([new_node], statistics(3), opset=14, input_shape=(4, 3, 8, 8)))
     assert apply(PictureStatistics(), graph) == ([], [])
     _, refusals = apply(Constants(), graph)
     assert [refusal.code for refusal in refusals] == ["batch-norm-in-training-mode"]

@@ -35,7 +35,7 @@ def test_1_0_gets_a_constant_of_four_dimensions(operator, inputs, shape, becomes
     graph = from_model(source)
     edits, _ = apply(BroadcastConstants(), graph, BARRACUDA_1)
     assert [edit.nodes for edit in edits] == [("y_node",)]
-    assert [held.shape for held in graph.nodes[0].inputs if held.name != "x"] == [becomes]
+    assert [item.shape for item in graph.nodes[0].inputs if item.name != "x"] == [becomes]
     assert_equivalent(source, graph, sizes=((12, 16),))
 
 

@@ -57,19 +57,19 @@ def test_other_convolutions_behind_nearest_are_left_alone(changes) -> None:
 
 
 def test_an_enlarged_picture_that_others_read_stays() -> None:
-    held = upsampled("")
-    held.graph.node.append(node("Relu", "u", "other"))
-    held.graph.output.add().name = "other"
-    assert UpsampledConvolutions().places(from_model(held)) == []
+    stored = upsampled("")
+    stored.graph.node.append(node("Relu", "u", "other"))
+    stored.graph.output.add().name = "other"
+    assert UpsampledConvolutions().places(from_model(stored)) == []
 
 
 def test_few_outputs_become_16_and_a_slice() -> None:
-    held = {"w": random((3, 16, 3, 3)), "v": random((16, 3, 1, 1))}
+    weights = {"w": random((3, 16, 3, 3)), "v": random((16, 3, 1, 1))}
     nodes = [
         node("Conv", "x v", "c", kernel_shape=[1, 1]),
         node("Conv", "c w", "y", kernel_shape=[3, 3], pads=[1] * 4),
     ]
-    before = model(nodes, held)
+    before = model(nodes, weights)
     after = done(WideOutputs(), before)
     assert operators(after) == ["Conv", "Conv", "Slice"]
     assert after.nodes[1].inputs[1].shape == [16, 16, 3, 3] or after.nodes[1].inputs[1].shape == (16, 16, 3, 3)
@@ -97,7 +97,7 @@ def narrow(width: int = 9, last: str = "Add"):
         node(last, "c2 r1", "s"),
         node("Conv", "s w3", "y", kernel_shape=[1, 1]),
     ]
-    held = {
+    stored = {
         "w1": random((width, 3, 3, 3), 1),
         "b1": random((width,), 2),
         "g": random((width,), 3),
@@ -105,13 +105,13 @@ def narrow(width: int = 9, last: str = "Add"):
         "w2": random((width, width, 3, 3), 5),
         "w3": random((3, width, 1, 1), 6),
     }
-    return model(nodes, held)
+    return model(nodes, stored)
 
 
 def test_widths_from_9_become_16_through_all_that_is_coupled() -> None:
     before = narrow()
     after = done(WideLayers(), before)
-    assert [tuple(made.inputs[1].shape) for made in after.nodes if made.op == "Conv"] == [
+    assert [tuple(node.inputs[1].shape) for node in after.nodes if node.op == "Conv"] == [
         (16, 3, 3, 3),
         (16, 16, 3, 3),
         (3, 16, 1, 1),

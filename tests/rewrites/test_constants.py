@@ -181,9 +181,9 @@ def test_half_and_double_models_become_float32_and_lose_their_casts(kind):
     )
     graph, _, _ = lowered(source)
     assert operators(graph) == ["Mul", "Relu"]
-    made = to_model(graph)
-    types = {made.graph.input[0].type.tensor_type.elem_type, made.graph.output[0].type.tensor_type.elem_type}
-    assert types | {made.graph.initializer[0].data_type} == {TensorProto.FLOAT}
+    network = to_model(graph)
+    types = {network.graph.input[0].type.tensor_type.elem_type, network.graph.output[0].type.tensor_type.elem_type}
+    assert types | {network.graph.initializer[0].data_type} == {TensorProto.FLOAT}
     assert_equivalent(source, graph, tolerance=2e-3 if kind == TensorProto.FLOAT16 else 1e-6)
 
 
@@ -265,7 +265,7 @@ def test_initializers_listed_as_inputs_are_constants():
     source.graph.input.append(onnx.helper.make_tensor_value_info("w", TensorProto.FLOAT, W.shape))
     graph, _, _ = lowered(source)
     assert [tensor.name for tensor in graph.inputs] == ["x"]
-    assert [held.name for held in to_model(graph).graph.input] == ["x"]
+    assert [value.name for value in to_model(graph).graph.input] == ["x"]
 
 
 def test_real_networks_of_2018_compute_the_same_after_folding(shared_models):

@@ -19,17 +19,17 @@ def conv(
     weights: tuple[int, ...], channels: int = 4, bias: bool = True, opset: int = 13, shape=None, **attrs: object
 ):
     """A Conv of these weights' shape over `channels`."""
-    held = {"w": random(*weights)} | ({"b": random(weights[0], seed=3)} if bias else {})
-    node = helper.make_node("Conv", ["x", *held], ["y"], name="conv", **attrs)
-    return model([node], held, shape or ("n", channels, "h", "w"), opset)
+    stored = {"w": random(*weights)} | ({"b": random(weights[0], seed=3)} if bias else {})
+    node = helper.make_node("Conv", ["x", *stored], ["y"], name="conv", **attrs)
+    return model([node], stored, shape or ("n", channels, "h", "w"), opset)
 
 
 def transposed(weights: tuple[int, ...], channels: int = 4, bias: bool = True, shape=None, **attrs: object):
     """A ConvTranspose of these weights' shape over `channels`."""
     outputs = weights[1] * int(attrs.get("group", 1))
-    held = {"w": random(*weights)} | ({"b": random(outputs, seed=3)} if bias else {})
-    node = helper.make_node("ConvTranspose", ["x", *held], ["y"], name="up", **attrs)
-    return model([node], held, shape or ("n", channels, "h", "w"))
+    stored = {"w": random(*weights)} | ({"b": random(outputs, seed=3)} if bias else {})
+    node = helper.make_node("ConvTranspose", ["x", *stored], ["y"], name="up", **attrs)
+    return model([node], stored, shape or ("n", channels, "h", "w"))
 
 
 def check(
@@ -182,7 +182,7 @@ GEOMETRIES = [
 
 @pytest.mark.parametrize("case", GEOMETRIES, ids=str)
 def test_every_geometry_of_a_transposed_convolution(case: dict) -> None:
-    attrs = {key: held for key, held in case.items() if key != "kernel"}
+    attrs = {key: item for key, item in case.items() if key != "kernel"}
     source = transposed((4, 2, *case["kernel"]), kernel_shape=list(case["kernel"]), **attrs)
     graph, _ = check(source, TransposedConvolutions(), (6, 7), (5, 9))
     for node in graph.nodes:
@@ -277,5 +277,5 @@ def test_a_computed_bias_of_a_transposed_convolution_is_refused(attrs: dict) -> 
     ]
     source = model(nodes, {"w": random(4, 4, 3, 3), "axes": np.array([0])}, (1, 4, "h", "w"))
     graph, edits, refusals = lowered(source, TransposedConvolutions())
-    assert not edits and [held.code for held in refusals] == ["weights-not-constant"]
+    assert not edits and [item.code for item in refusals] == ["weights-not-constant"]
     assert_same(source, graph, random(1, 4, 6, 8))

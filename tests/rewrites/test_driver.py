@@ -65,9 +65,9 @@ def rough():
         node("AveragePool", "z", "o", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1),
         node("LogSoftmax", "o", "y", axis=1),
     ]
-    held = {"halves": np.array([2, 2]), "ax": np.array([-1, -2]), "k": np.array([1, 1, 2, 2], np.float32)}
-    held |= {"m": random((4,), 3), "s": np.abs(random((4,), 4)) + np.float32(0.5)}
-    return model(nodes, WEIGHTS | held, opset=18, input_shape=(1, 3, 16, 24))
+    weights = {"halves": np.array([2, 2]), "ax": np.array([-1, -2]), "k": np.array([1, 1, 2, 2], np.float32)}
+    weights |= {"m": random((4,), 3), "s": np.abs(random((4,), 4)) + np.float32(0.5)}
+    return model(nodes, WEIGHTS | weights, opset=18, input_shape=(1, 3, 16, 24))
 
 
 def grouped():

@@ -26,8 +26,8 @@ def test_axes_are_ordered_so_that_a_product_gives_the_result(equation, left, rig
     a, b = random(left), random(right, 1)
     plan = matrix_product(equation)
     assert plan is not None
-    made = (a.transpose(plan[0]) @ b.transpose(plan[1])).transpose(plan[2])
-    assert np.allclose(made, np.einsum(equation, a, b), atol=1e-5)
+    result = (a.transpose(plan[0]) @ b.transpose(plan[1])).transpose(plan[2])
+    assert np.allclose(result, np.einsum(equation, a, b), atol=1e-5)
 
 
 @pytest.mark.parametrize(

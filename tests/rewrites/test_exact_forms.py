@@ -57,7 +57,7 @@ def test_the_other_form_is_written_and_computes_the_same(made, operators, name):
     assert left == []
     shape = [dim.dim_value for dim in made.graph.input[0].type.tensor_type.shape.dim]
     value = np.random.default_rng(0).normal(size=shape).astype(np.float32) * 0.4
-    wanted = session(made).run(None, {"x": value})[0]
+    expected = session(made).run(None, {"x": value})[0]
     got = session(target.family.emulate(data, target)).run(None, {"x": value})[0]
-    assert got.shape == wanted.shape
-    np.testing.assert_allclose(got, wanted, atol=2e-5)
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, atol=2e-5)

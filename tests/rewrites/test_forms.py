@@ -258,7 +258,7 @@ def test_squeeze_13_takes_the_attribute_form_one_axis_each_where_only_the_first_
     graph, _, _ = lowered(source, target)
     count = 1 if target is BARRACUDA_3 else 2
     assert operators(graph).count("Squeeze") == operators(graph).count("Unsqueeze") == count
-    assert all(axis >= 0 for made in graph.nodes for axis in made.attrs.get("axes", ()))
+    assert all(axis >= 0 for item in graph.nodes for axis in item.attrs.get("axes", ()))
     assert_equivalent(source, graph)
 
 
@@ -426,7 +426,7 @@ def test_broadcasting_of_opset_6_becomes_a_shape():
     )
     graph, _, refusals = lowered(source)
     assert not refusals
-    assert [made.inputs[1].values.shape for made in graph.nodes] == [(3, 1, 1), (3, 1, 1)]
+    assert [item.inputs[1].values.shape for item in graph.nodes] == [(3, 1, 1), (3, 1, 1)]
     assert "broadcast" not in written(graph).attrs
 
     def expected(feeds):
@@ -437,13 +437,13 @@ def test_broadcasting_of_opset_6_becomes_a_shape():
 
 
 def test_batch_norm_of_opset_6_loses_what_younger_ones_do_not_know():
-    held = {name: np.abs(random((3,), seed)) for seed, name in enumerate("sbmv")}
-    source = model([node("BatchNormalization", "x s b m v", "y", is_test=1, spatial=1)], held, opset=6)
+    stored = {name: np.abs(random((3,), seed)) for seed, name in enumerate("sbmv")}
+    source = model([node("BatchNormalization", "x s b m v", "y", is_test=1, spatial=1)], stored, opset=6)
     graph, _, _ = lowered(source)
     assert not written(graph).attrs
 
     def expected(feeds):
-        scale, bias, mean, variance = (value.reshape(1, 3, 1, 1) for value in held.values())
+        scale, bias, mean, variance = (value.reshape(1, 3, 1, 1) for value in stored.values())
         return [(feeds["x"] - mean) / np.sqrt(variance + 1e-5) * scale + bias]
 
     assert_equivalent(source, graph, expected=expected, tolerance=1e-5)
@@ -474,7 +474,7 @@ def test_the_dialect_itself_is_left_alone():
 def test_space_to_depth_28_becomes_the_form_without_a_mode(mode):
     source = model([node("SpaceToDepth", "x", "y", blocksize=2, mode=mode)], opset=28, input_shape=FREE)
     graph, _, _ = lowered(source)
-    assert all("mode" not in made.attrs for made in graph.nodes)
+    assert all("mode" not in item.attrs for item in graph.nodes)
 
     def expected(feeds):
         _, channels, height, width = feeds["x"].shape

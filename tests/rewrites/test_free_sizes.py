@@ -48,14 +48,14 @@ def run(made, value):
 
 @pytest.mark.parametrize("transform", ["half_pixel", "align_corners"])
 def test_computed_sizes_become_scales(transform):
-    made = resized(COMPUTED, coordinate_transformation_mode=transform)
-    graph = from_model(made)
+    built = resized(COMPUTED, coordinate_transformation_mode=transform)
+    graph = from_model(built)
     result = lower(graph, NEW)
     assert "free-sizes" in [edit.rewrite for edit in result.edits]
     assert [node.op for node in graph.nodes] == ["Conv", "Resize"]
     for size in ((32, 48), (64, 16)):
         value = numbers(1, 3, *size)
-        np.testing.assert_allclose(run(to_model(graph), value), run(made, value), atol=1e-5)
+        np.testing.assert_allclose(run(to_model(graph), value), run(built, value), atol=1e-5)
 
 
 def test_literal_sizes_of_one_picture_become_scales():
@@ -74,8 +74,8 @@ def test_only_ratios_whose_scales_are_exact_become_scales(size, becomes):
 
 def test_a_ratio_that_changes_with_the_picture_is_left_to_be_computed():
     fixed = [("Concat", ["nc", "hw"], ["sizes"], {"axis": 0}), ("Shape", ["c"], ["nc"], {"end": 2})]
-    made = resized((fixed[::-1], [("hw", np.int64([100, 100]))]))
-    graph = from_model(made)
+    output = resized((fixed[::-1], [("hw", np.int64([100, 100]))]))
+    graph = from_model(output)
     lower(graph, NEW)
     assert [node.op for node in graph.nodes] == ["Conv", "Resize"] and len(graph.nodes[1].inputs) == 4
 
@@ -109,12 +109,12 @@ def grouped(back, shape=(1, 8, "h", "w")):
     ids=["computed", "literal"],
 )
 def test_a_group_norm_copies_the_width(back, shape):
-    made = grouped(back, shape)
-    graph = from_model(made)
+    result = grouped(back, shape)
+    graph = from_model(result)
     assert "free-sizes" in [edit.rewrite for edit in lower(graph, NEW).edits]
     assert [node.op for node in graph.nodes] == ["Reshape", "InstanceNormalization", "Reshape", "Mul"]
     value = numbers(1, 8, 6, 10)
-    np.testing.assert_allclose(run(to_model(graph), value), run(made, value), atol=1e-5)
+    np.testing.assert_allclose(run(to_model(graph), value), run(result, value), atol=1e-5)
     graph.inputs[0].shape = [1, 8, "height", "width"]
     assert run(to_model(graph), numbers(1, 8, 12, 4)).shape == (1, 8, 12, 4)
     assert not lower(graph, NEW).edits

@@ -43,7 +43,7 @@ def test_it_is_composed_of_what_1_0_has(operator):
     edits, _ = apply(Functions(), graph, BARRACUDA_1)
     assert edits[0].nodes == ("y_node",)
     assert operator not in operators(graph)
-    assert all(BARRACUDA_1.accepts(made) for made in operators(graph))
+    assert all(BARRACUDA_1.accepts(item) for item in operators(graph))
     low, high = RANGES[operator]
     assert_equivalent(
         source, graph, low=low, high=high, tolerance=2e-6 if operator in ("Sin", "Cos", "Tan") else 5e-7
@@ -61,8 +61,8 @@ def test_rounding_is_half_to_even_and_nothing_else():
 def test_the_ends_of_an_arc_sine_are_no_division_by_zero():
     graph = from_model(model([node("Asin", "x", "y")], input_shape=(1, 1, 1, 3)))
     apply(Functions(), graph, BARRACUDA_1)
-    made = run(to_model(graph), {"x": np.float32([-1, 0, 1]).reshape(1, 1, 1, 3)})[0]
-    assert np.allclose(made.reshape(-1), [-np.pi / 2, 0, np.pi / 2], atol=1e-6)
+    network = run(to_model(graph), {"x": np.float32([-1, 0, 1]).reshape(1, 1, 1, 3)})[0]
+    assert np.allclose(network.reshape(-1), [-np.pi / 2, 0, np.pi / 2], atol=1e-6)
 
 
 @pytest.mark.parametrize("target", [BARRACUDA_2, BARRACUDA_3])

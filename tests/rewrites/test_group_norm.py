@@ -48,7 +48,7 @@ def test_torchs_group_norm_runs_at_any_size_and_batch(groups, target):
     nodes, constants = torch_group_norm(groups, [node("Reshape", "i whole", "n")])
     source = model(nodes, constants | {"whole": np.array(EIGHT)}, input_shape=EIGHT)
     graph, edits, _ = lowered(source, target)
-    assert all(target.accepts(made) for made in operators(graph))
+    assert all(target.accepts(operator) for operator in operators(graph))
     assert "Reshape" not in operators(graph)
     assert ("Conv" in operators(graph)) == (groups != 8)
     assert ("InstanceNormalization" in operators(graph)) == (groups == 8)
@@ -107,7 +107,7 @@ def test_layer_norm_over_a_whole_picture():
         input_shape=EIGHT,
     )
     graph, _, _ = lowered(source, BARRACUDA_1)
-    assert all(BARRACUDA_1.accepts(made) for made in operators(graph))
+    assert all(BARRACUDA_1.accepts(operator) for operator in operators(graph))
     assert_equivalent(source, graph, sizes=[(12, 16)], tolerance=5e-6)
 
 
@@ -158,7 +158,7 @@ def test_a_layer_norm_whose_statistics_are_read_is_refused(outputs):
     )
     graph = from_model(source)
     edits, refusals = apply(GroupNorms(), graph)
-    assert not edits and [held.code for held in refusals] == ["norm-not-supported"]
+    assert not edits and [item.code for item in refusals] == ["norm-not-supported"]
     assert_equivalent(source, graph, sizes=((12, 16),))
 
 

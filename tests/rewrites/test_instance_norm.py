@@ -284,7 +284,7 @@ def test_a_computed_scale_and_bias_become_mul_and_add():
     )
     graph, edits, _ = prepared(source)
     assert sorted(operators(graph)) == ["Add", "Conv", "InstanceNormalization", "Mul", "Reshape"]
-    plain = next(made for made in graph.nodes if made.op == "InstanceNormalization")
+    plain = next(item for item in graph.nodes if item.op == "InstanceNormalization")
     assert np.all(plain.inputs[1].values == 1)
     assert np.all(plain.inputs[2].values == 0)
     assert edits[0].nodes == ("y_node",)

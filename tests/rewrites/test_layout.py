@@ -35,8 +35,8 @@ class Keras:
     def conv(self, x: str, inputs: int, outputs: int) -> str:
         weights = self.const(random(outputs, inputs, 3, 3, seed=len(self.nodes), scale=0.3))
         first = self.op("Transpose", x, perm=TO_FIRST)
-        made = self.op("Conv", first, weights, kernel_shape=[3, 3], pads=[1] * 4)
-        return self.op("Transpose", made, perm=TO_LAST)
+        result = self.op("Conv", first, weights, kernel_shape=[3, 3], pads=[1] * 4)
+        return self.op("Transpose", result, perm=TO_LAST)
 
     def model(self, y: str, shape: tuple = ("n", "h", "w", 3), opset: int = 13) -> onnx.ModelProto:
         self.nodes[-1].output[0] = "y"

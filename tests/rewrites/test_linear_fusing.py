@@ -70,18 +70,18 @@ def test_depthwise_convolutions_and_1_0_are_right_as_they_are():
 @pytest.mark.parametrize(("operator", "becomes"), [("Add", "Sub"), ("Mul", "Div")])
 @pytest.mark.parametrize("inputs", ["a c", "c a"])
 def test_a_constant_along_the_width_behind_a_convolution_takes_the_opposite_form(operator, becomes, inputs):
-    held = {"c": random((1, 1, 1, 16), 2) + 3}
+    weights = {"c": random((1, 1, 1, 16), 2) + 3}
     nodes = [node("Conv", "x w", "a", pads=[1] * 4), node(operator, inputs, "s"), node("Relu", "s", "y")]
-    source = model(nodes, W | held)
+    source = model(nodes, W | weights)
     graph, _, _ = lowered(source, ConstantsAlongWidth())
     assert operators(graph) == ["Conv", becomes, "Relu"]
     assert_equivalent(source, graph, sizes=((12, 16), (20, 16)), tolerance=1e-6)
 
 
 def test_a_factor_with_a_zero_is_refused():
-    held = {"c": np.zeros((1, 1, 1, 16), np.float32)}
+    weights = {"c": np.zeros((1, 1, 1, 16), np.float32)}
     source = model(
-        [node("Conv", "x w", "a", pads=[1] * 4), node("Mul", "a c", "s"), node("Relu", "s", "y")], W | held
+        [node("Conv", "x w", "a", pads=[1] * 4), node("Mul", "a c", "s"), node("Relu", "s", "y")], W | weights
     )
     _, edits, refusals = lowered(source, ConstantsAlongWidth())
     assert [refusal.code for refusal in refusals] == ["constant-along-width"]

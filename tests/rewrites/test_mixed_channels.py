@@ -48,12 +48,12 @@ def rewritten(source: onnx.ModelProto) -> tuple[onnx.ModelProto, list[Any]]:
 @pytest.mark.parametrize("rank", [2, 3])
 def test_it_is_a_convolution_that_runs_at_every_size(rank: int) -> None:
     source = flattened(rank)
-    made, edits = rewritten(source)
+    result, edits = rewritten(source)
     assert [edit.rewrite for edit in edits] == ["mixed-channels"]
-    assert [held.op_type for held in made.graph.node] == ["Conv", "Conv"]
+    assert [node.op_type for node in result.graph.node] == ["Conv", "Conv"]
     picture = random(1, 3, 8, 12)
-    np.testing.assert_allclose(compute(made, picture), compute(source, picture), atol=1e-5)
-    assert run(session(free_size(made)), random(1, 3, 10, 6)).shape == (1, 5, 10, 6)
+    np.testing.assert_allclose(compute(result, picture), compute(source, picture), atol=1e-5)
+    assert run(session(free_size(result)), random(1, 3, 10, 6)).shape == (1, 5, 10, 6)
 
 
 def test_one_that_shuffles_pixels_or_channels_stays() -> None:

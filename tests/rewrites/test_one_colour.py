@@ -33,16 +33,16 @@ def network():
 
 
 def test_each_plane_is_what_the_graph_computes() -> None:
-    held = network()
-    found = planes(from_model(held))
+    stored = network()
+    found = planes(from_model(stored))
     picture = np.broadcast_to(random((1, 3, 1, 1), 8), (1, 3, 12, 16)).astype(np.float32)
-    whole = to_model(from_model(held))
+    whole = to_model(from_model(stored))
     for name in "nmdlqkuafy":
         whole.graph.output[0].name = name
-        (made,) = run(whole, {"x": picture})
+        (output,) = run(whole, {"x": picture})
         value = found[name]
-        assert value is not None and np.ptp(made, axis=(2, 3)).max() < 1e-4
-        np.testing.assert_allclose(made[0, :, 0, 0], np.broadcast_to(value, made.shape[1]), atol=1e-4)
+        assert value is not None and np.ptp(output, axis=(2, 3)).max() < 1e-4
+        np.testing.assert_allclose(output[0, :, 0, 0], np.broadcast_to(value, output.shape[1]), atol=1e-4)
     assert found["x"] is None
 
 

@@ -108,7 +108,7 @@ NEGATIVE = [[0, 0, -1, -2, 0, 0, 0, -1], [0, 0, 2, -1, 0, 0, 0, 0], [0, 0, -3, 1
 def test_negative_pads_become_slices_at_any_size(pads, mode):
     source, graph, _, _ = lowered([pad(pads, output="y", mode=mode)])
     assert operators(graph)[-1] == "Slice"
-    assert all(min(pads_of(made)) >= 0 for made in graph.nodes if made.op == "Pad")
+    assert all(min(pads_of(node)) >= 0 for node in graph.nodes if node.op == "Pad")
     assert_equivalent(source, graph, tolerance=0)
 
 

@@ -40,14 +40,14 @@ def random_graph_computes_the_same(source: onnx.ModelProto, name: str) -> None:
     target = targets.get(name)
     graph = from_model(source)
     result = lower(graph, target)
-    made = target.family.read(target.family.write(graph, target))
-    broken = [found for found in validate(made, target) if found.severity in ("error", "wrong")]
+    built = target.family.read(target.family.write(graph, target))
+    broken = [found for found in validate(built, target) if found.severity in ("error", "wrong")]
     if broken or result.refusals:
         seen["refused"] += 1
         return
     seen["compared"] += 1
     free = not source.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-    assert not lower(from_model(made), target).edits, "lowering again changes it again"
+    assert not lower(from_model(built), target).edits, "lowering again changes it again"
     baked = any(
         "only for" in edit.what or "only at" in edit.what or "declared" in edit.what for edit in result.edits
     )
@@ -58,7 +58,7 @@ def random_graph_computes_the_same(source: onnx.ModelProto, name: str) -> None:
         seen["not finite"] += 1
         return
     assert_equivalent(source, graph, sizes=SIZES[: 1 if baked else 2], tolerance=TOLERANCE, low=-1.5, high=1.5)
-    got = as_target_computes(made, target)(picture)
+    got = as_target_computes(built, target)(picture)
     bound = TOLERANCE * max(1.0, np.abs(expected).max())
     assert expected.shape == got.shape
     assert np.abs(expected - got).max() <= bound, "what the target computes differs"

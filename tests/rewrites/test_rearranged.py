@@ -21,7 +21,7 @@ def test_a_convolution_behind_enlarging_is_one_again(taps, mode) -> None:
     assert undo(graph) == 1
     assert "DepthToSpace" not in operators(graph)
     assert "Slice" not in operators(graph)
-    (conv,) = (held for held in graph.nodes if held.op == "Conv")
+    (conv,) = (node for node in graph.nodes if node.op == "Conv")
     assert tuple(conv.inputs[1].shape) == (5, 3, 3, 3)
     assert_equivalent(before, graph)
 
@@ -34,13 +34,13 @@ def test_blocks_are_one_kernel_again(rewrite, size, padded) -> None:
     conv = {"kernel_shape": [9, 9], "pads": [0] * 4 if padded else [4] * 4}
     nodes = [node("Pad", "x", "p", mode="reflect", pads=pads)] if padded else []
     nodes.append(node("Conv", f"{'p' if padded else 'x'} w b", "y", **conv))
-    held = {"w": random((3, 3, 9, 9)), "b": random((3,), 1)}
-    before = model(nodes, held, input_shape=(1, 3, *size))
+    weights = {"w": random((3, 3, 9, 9)), "b": random((3,), 1)}
+    before = model(nodes, weights, input_shape=(1, 3, *size))
     graph = from_model(to_model(done(rewrite, before)))
     assert "DepthToSpace" in operators(graph)
     assert undo(graph) == 1
-    (conv_again,) = (made for made in graph.nodes if made.op == "Conv")
-    assert np.array_equal(conv_again.inputs[1].values, held["w"])
+    (conv_again,) = (item for item in graph.nodes if item.op == "Conv")
+    assert np.array_equal(conv_again.inputs[1].values, weights["w"])
     assert "DepthToSpace" not in operators(graph)
     assert_equivalent(before, graph, sizes=(size,))
 

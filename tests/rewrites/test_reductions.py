@@ -59,7 +59,7 @@ def test_1_0_reduces_by_pooling_and_over_channels_alone(operator, axes, keepdims
     source = model([node(operator, "x", "y", axes=axes, keepdims=keepdims)], input_shape=FREE)
     graph, _, refusals = lowered(source, BARRACUDA_1)
     assert not refusals
-    assert all(axes_of(made) == [1] for made in graph.nodes if made.op.startswith("Reduce"))
+    assert all(axes_of(item) == [1] for item in graph.nodes if item.op.startswith("Reduce"))
     assert_equivalent(source, graph, tolerance=1e-6)
 
 
@@ -122,7 +122,7 @@ def test_lp_normalization_over_channels_is_a_division_by_the_norm(p, target):
     source = model([node("Relu", "x", "r"), node("LpNormalization", "r", "y", axis=1, p=p)], input_shape=FREE)
     graph, _, refusals = lowered(source, target)
     assert not refusals
-    assert all(target.accepts(made) for made in operators(graph))
+    assert all(target.accepts(operator) for operator in operators(graph))
     assert_equivalent(source, graph, tolerance=1e-6)
 
 

@@ -29,7 +29,7 @@ def moved(node, weights: dict | None = None, opset: int = 13):
         (helper.make_node("MatMul", ["w", "t"], ["y"]), {"w": random(4, 5)}, 13),
         (helper.make_node("Add", ["t", "w"], ["y"]), {"w": random(2, 1, 4, 5, 3)}, 13),
     ],
-    ids=lambda held: held.op_type if hasattr(held, "op_type") else "",
+    ids=lambda item: item.op_type if hasattr(item, "op_type") else "",
 )
 def test_what_cannot_follow_is_left_as_it_is(node, weights: dict, opset: int) -> None:
     _, graph, result = moved(node, weights, opset)

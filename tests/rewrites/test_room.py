@@ -35,13 +35,13 @@ GRAPHS = {
 def test_no_rewrite_makes_a_giant_constant(graph, target) -> None:
     """Whether it is refused, or needs none: what this process takes hardly grows."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    made = from_model(model(*graph))
+    result = from_model(model(*graph))
     try:
-        lower(made, targets.get(target))
+        lower(result, targets.get(target))
     except PipelineError as error:
         assert error.code in ("memory-limit", "graph-too-large")
     else:
-        assert all(t.values.nbytes <= n.MOST_MADE for t in made.tensors().values() if hasattr(t, "values"))
+        assert all(t.values.nbytes <= n.MOST_MADE for t in result.tensors().values() if hasattr(t, "values"))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 700_000
 
 

@@ -102,13 +102,13 @@ def network():
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_the_style_network_is_the_same_graph_from_every_opset(network, opset, dynamic):
     source = exported(network, opset, dynamic)
-    made = []
+    built = []
     for target in TARGETS:
         graph = from_model(source)
         result = lower(graph, target)
         assert not result.refusals
-        made.append(Counter(operators(graph)))
-    assert made == [Counter(Pad=4, Conv=4, InstanceNormalization=3, Relu=3, Resize=1)] * 3
+        built.append(Counter(operators(graph)))
+    assert built == [Counter(Pad=4, Conv=4, InstanceNormalization=3, Relu=3, Resize=1)] * 3
     assert write(graph).opset_import[0].version == 9
     assert_equivalent(source, graph, sizes=((16, 24), (32, 20)), tolerance=1e-5)
 
@@ -136,7 +136,7 @@ def test_lowering_is_deterministic(network):
 def test_new_nodes_are_named_after_the_old_one_and_the_rewrite():
     graph = from_model(model([node("HardSwish", "x", "y")], opset=14))
     lower(graph, TARGETS[0])
-    assert all(made.name.startswith("y_node/activations/") for made in graph.nodes)
+    assert all(item.name.startswith("y_node/activations/") for item in graph.nodes)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=names_of(TARGETS))
@@ -173,7 +173,7 @@ def test_rewrites_of_several_families_work_together(target):
     graph = from_model(source)
     result = lower(graph, target)
     assert not result.refusals
-    assert all(target.accepts(made) for made in operators(graph))
+    assert all(target.accepts(operator) for operator in operators(graph))
     assert_equivalent(source, graph, tolerance=1e-5)
 
 
@@ -193,7 +193,7 @@ def test_real_networks_compute_the_same_after_lowering(shared_models, name, targ
     graph = from_model(source)
     result = lower(graph, target)
     assert not result.refusals
-    assert all(target.accepts(made) for made in operators(graph))
+    assert all(target.accepts(operator) for operator in operators(graph))
     fixed = name.startswith("other")
     sizes = [(224, 224)] if fixed else [(32, 48), (64, 40)]
     assert_equivalent(source, graph, sizes=sizes, low=0, high=1, tolerance=1e-4)

@@ -21,19 +21,19 @@ def network(factor: int, taps: int, mode: str, border: int, places: int = 1):
     """Enlarged and convolved; the border by the convolution's own zeros, or by a Pad of a mode."""
     nodes, reads = [], "x"
     sizes = [0, 0, border, border, 0, 0, border, border]
-    held = {"w": random((3, 3, taps, taps)), "b": random((3,), 1), "p": np.array(sizes, np.int64)}
-    held["s"] = np.array([1, 1, factor, factor], np.float32)
+    weights = {"w": random((3, 3, taps, taps)), "b": random((3,), 1), "p": np.array(sizes, np.int64)}
+    weights["s"] = np.array([1, 1, factor, factor], np.float32)
     for index in range(places):
         nodes.append(node("Resize", f"{reads} - s", f"u{index}", **NEAREST))
         reads = f"u{index}"
         if mode != "own":
             nodes.append(node("Pad", f"{reads} p", f"v{index}", mode=mode))
             reads = f"v{index}"
-        made = "y" if index == places - 1 else f"c{index}"
+        result = "y" if index == places - 1 else f"c{index}"
         own = [border if mode == "own" else 0] * 4
-        nodes.append(node("Conv", f"{reads} w b", made, kernel_shape=[taps] * 2, pads=own))
-        reads = made
-    return model(nodes, held, opset=18)
+        nodes.append(node("Conv", f"{reads} w b", result, kernel_shape=[taps] * 2, pads=own))
+        reads = result
+    return model(nodes, weights, opset=18)
 
 
 @pytest.mark.parametrize("mode", ["own", "constant", "edge", "reflect"])
@@ -53,10 +53,10 @@ def test_it_computes_the_same(mode) -> None:
 
 
 def test_a_picture_that_others_read_stays_enlarged() -> None:
-    held = network(2, 3, "own", 1)
-    held.graph.node.append(node("Relu", "u0", "other"))
-    held.graph.output.add().name = "other"
-    assert upsampled.places(from_model(held)) == []
+    stored = network(2, 3, "own", 1)
+    stored.graph.node.append(node("Relu", "u0", "other"))
+    stored.graph.output.add().name = "other"
+    assert upsampled.places(from_model(stored)) == []
 
 
 def test_as_many_places_as_it_takes_to_keep_to_a_number_of_layers() -> None:

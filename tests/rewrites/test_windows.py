@@ -53,16 +53,16 @@ def test_windows_are_added_up_by_a_transposed_convolution(name, image, block, at
         for axis in (0, 1)
     ]
     shape = (1, 3 * block[0] * block[1], counts[0] * counts[1])
-    held = {"i": np.array(image, np.int64), "k": np.array(block, np.int64)}
-    before = model([node("Col2Im", "x i k", "y", **attributes)], held, opset=18, input_shape=shape)
+    weights = {"i": np.array(image, np.int64), "k": np.array(block, np.int64)}
+    before = model([node("Col2Im", "x i k", "y", **attributes)], weights, opset=18, input_shape=shape)
     graph = from_model(before)
     target = targets.get(name)
     lower(graph, target)
     assert "Col2Im" not in operators(graph)
     given = {"x": np.random.default_rng(0).random(shape).astype(np.float32)}
-    (wanted,) = ReferenceEvaluator(before).run(None, given)
-    (made,) = run(onnx.ModelProto.FromString(_bytes(graph)), given)
-    np.testing.assert_allclose(made, wanted, atol=1e-5)
+    (expected,) = ReferenceEvaluator(before).run(None, given)
+    (output,) = run(onnx.ModelProto.FromString(_bytes(graph)), given)
+    np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
 def _bytes(graph) -> bytes:

@@ -24,7 +24,7 @@ def teacher(tmp_path_factory):
 def test_cost_is_predicted_for_the_kernels_of_the_target():
     student = fresh(parse("fast-neural-style-skips:8,16,32x2"))
     costs = {target.name: aim.predicted(student, target) for target in (COMPUTE, BARRACUDA)}
-    assert set(costs["compute"][SIZE]) == {held.name for held in COMPUTE.family.devices()}
+    assert set(costs["compute"][SIZE]) == {device.name for device in COMPUTE.family.devices()}
     assert costs["compute"][SIZE]["compiled-phone"] < costs["barracuda-3.0"][SIZE]["phone"]
     text = aim.describe(costs["compute"], COMPUTE)
     assert f"compute at {SIZE}" in text and "compiled, GPU of a phone" in text
@@ -32,9 +32,9 @@ def test_cost_is_predicted_for_the_kernels_of_the_target():
 
 def test_the_student_is_the_largest_that_meets_the_goal_on_the_target(teacher):
     goal = "8 fps at 720x540 on phone"
-    wanted, compiled = aim.student_for(goal, teacher, COMPUTE)
+    expected, compiled = aim.student_for(goal, teacher, COMPUTE)
     _, packaged = aim.student_for(goal, teacher, BARRACUDA)
-    assert wanted.device == "compiled-phone"
+    assert expected.device == "compiled-phone"
     assert parse(compiled).weights > parse(packaged).weights, "compiled kernels afford more"
     assert aim.check(goal, fresh(parse(compiled)), teacher, COMPUTE).text == goal
 

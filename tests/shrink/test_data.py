@@ -48,10 +48,10 @@ def test_nothing_to_learn_from_is_said(folder, paths, code):
 @pytest.mark.parametrize(
     ("name", "broken"),
     [
-        ("a.png", lambda held: b"\x89PNG nothing"),
-        ("a.png", lambda held: held[: len(held) // 2]),
-        ("a.png", lambda held: held[:60] + bytes(40) + held[100:]),
-        ("sub/b.JPG", lambda held: held[: len(held) * 3 // 4]),
+        ("a.png", lambda item: b"\x89PNG nothing"),
+        ("a.png", lambda item: item[: len(item) // 2]),
+        ("a.png", lambda item: item[:60] + bytes(40) + item[100:]),
+        ("sub/b.JPG", lambda item: item[: len(item) * 3 // 4]),
     ],
 )
 def test_a_broken_picture_is_named_before_the_work(folder, name, broken):

@@ -172,8 +172,8 @@ def test_a_device_that_is_not_there_is_said(teacher, images):
 
 def test_teacher_and_student_come_back_without_hooks(teacher, images):
     module, _ = run(teacher, images)
-    held = [m for network in (module, teacher.module) for m in network.modules() if m._forward_hooks]
-    assert held == []
+    stored = [m for network in (module, teacher.module) for m in network.modules() if m._forward_hooks]
+    assert stored == []
 
 
 def test_a_place_where_nothing_can_be_written_is_found_before_the_work(teacher, images, tmp_path):

@@ -47,14 +47,14 @@ def test_separable_kernels_are_factored_without_a_trace(tmp_path: Path) -> None:
     original = sources.read(checkpoint(tmp_path / "net.pth"))
     whole = prunable(original)
     layers = [name for name in factor.factorable(whole.graph) if whole.places[name][0].startswith("res")]
-    made = factor.as_network(whole, factor.factored(whole, dict.fromkeys(layers, RANK), pictures()))
-    save(made, tmp_path / "smaller.pth")
+    result = factor.as_network(whole, factor.factored(whole, dict.fromkeys(layers, RANK), pictures()))
+    save(result, tmp_path / "smaller.pth")
     again = sources.read(tmp_path / "smaller.pth")
-    assert again.weights == made.weights < original.weights
+    assert again.weights == result.weights < original.weights
     assert again.details["ranks"] == {f"res{i}.conv{j}": RANK for i in (1, 2) for j in (1, 2)}
     unseen = pictures(3)[2]
-    wanted = sources.reference(original)(unseen)
-    assert np.abs(sources.reference(again)(unseen) - wanted).max() < 2e-3 * np.abs(wanted).max()
+    expected = sources.reference(original)(unseen)
+    assert np.abs(sources.reference(again)(unseen) - expected).max() < 2e-3 * np.abs(expected).max()
 
 
 def test_strided_dilated_and_padded_convolutions_of_a_graph_are_factored_exactly(tmp_path: Path) -> None:
@@ -75,16 +75,16 @@ def test_strided_dilated_and_padded_convolutions_of_a_graph_are_factored_exactly
     original = sources.read(tmp_path / "a.onnx")
     whole = prunable(original)
     (layer,) = factor.factorable(whole.graph)
-    made = factor.as_network(whole, factor.factored(whole, {layer: RANK}, pictures()))
-    save(made, tmp_path / "smaller.onnx")
+    result = factor.as_network(whole, factor.factored(whole, {layer: RANK}, pictures()))
+    save(result, tmp_path / "smaller.onnx")
     onnx.checker.check_model(onnx.load(tmp_path / "smaller.onnx"))
     again = sources.read(tmp_path / "smaller.onnx")
-    assert again.weights == made.weights < original.weights
+    assert again.weights == result.weights < original.weights
     unseen = pictures(3)[2]
-    wanted = sources.reference(original)(unseen)
+    expected = sources.reference(original)(unseen)
     found = sources.reference(again)(unseen)
-    assert found.shape == wanted.shape
-    assert np.abs(found - wanted).max() < 2e-3 * np.abs(wanted).max()
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("goal", ["60%", "80% of gmac", "70 KB", "95% of ms on desktop"])
@@ -112,11 +112,11 @@ def test_the_closer_method_is_taken(tmp_path: Path) -> None:
 def test_it_is_closer_the_higher_the_rank(tmp_path: Path) -> None:
     source = sources.read(style_checkpoint(tmp_path / "net.pth", (6, 8, 12), 1))
     whole, unseen = prunable(source), pictures(3)[2]
-    wanted, errors = sources.reference(source)(unseen), []
+    expected, errors = sources.reference(source)(unseen), []
     layers = [name for name in factor.factorable(whole.graph) if whole.places[name][0].startswith("res")]
     for rank in (2, 6, 14):
-        made = factor.as_network(whole, factor.factored(whole, dict.fromkeys(layers, rank), pictures()))
-        errors.append(float(np.square(sources.reference(made)(unseen) - wanted).mean()))
+        result = factor.as_network(whole, factor.factored(whole, dict.fromkeys(layers, rank), pictures()))
+        errors.append(float(np.square(sources.reference(result)(unseen) - expected).mean()))
     assert errors[0] > errors[1] > errors[2]
 
 

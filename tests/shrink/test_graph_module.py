@@ -40,9 +40,9 @@ def model(
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(v, f"c{i}") for i, v in enumerate(given) if v.size or v.dtype != np.uint8],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    made.ir_version = 9
-    return made
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    return model
 
 
 MISSING = np.empty(0, np.uint8)
@@ -98,8 +98,8 @@ def test_each_operator_computes_what_onnx_runtime_computes(name: str) -> None:
     picture = weight(1, 4, 12, 16)
     (expected,) = session(CASES[name]).run(None, {"x": picture})
     with torch.no_grad():
-        made = GraphModule(from_model(CASES[name]))(torch.from_numpy(picture)).numpy()
-    np.testing.assert_allclose(made, expected, atol=2e-5)
+        graph = GraphModule(from_model(CASES[name]))(torch.from_numpy(picture)).numpy()
+    np.testing.assert_allclose(graph, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize(

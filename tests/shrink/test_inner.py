@@ -53,12 +53,12 @@ def test_the_teacher_is_no_distance_from_itself(teacher):
     given = torch.from_numpy(pictures(1)[0])
     with inner.watching():
         GreyLevels(teacher.module, LEVELS)(given)
-    wanted = inner.taken()
-    assert inner.found and inner.alike > 0.999 and wanted.shape == (1, 12, 10, 12)
+    expected = inner.taken()
+    assert inner.found and inner.alike > 0.999 and expected.shape == (1, 12, 10, 12)
     assert sorted(inner.channels.tolist()) == list(range(12))
     with torch.no_grad():
-        assert float(inner.loss(given, wanted)) < 1e-4  # bfloat16
-    assert not torch.allclose(wanted.float(), inner.of("student", given.flip(3)).float(), atol=0.1)
+        assert float(inner.loss(given, expected)) < 1e-4  # bfloat16
+    assert not torch.allclose(expected.float(), inner.of("student", given.flip(3)).float(), atol=0.1)
 
 
 def test_channels_in_another_order_are_found(teacher):

@@ -131,11 +131,11 @@ def test_hints_pair_the_first_convolution_of_each_stage_and_vanish_for_twins():
     x = noise(side=32) / 255
     values = []
     for student in (narrow, twin):
-        held = losses.Hints(teacher, student, torch.device("cpu"))
-        held.listening = True
+        stored = losses.Hints(teacher, student, torch.device("cpu"))
+        stored.listening = True
         student(x)
-        values.append(held.loss(x).item())
-        assert not held.listening
+        values.append(stored.loss(x).item())
+        assert not stored.listening
     assert values[0] > 0.3 and values[1] < 1e-5
 
 

@@ -46,8 +46,8 @@ def network(name: str, tmp_path: Path) -> Network:
             if value.is_floating_point():
                 value.add_(torch.rand_like(value) * (0.5 if "running_var" in key else 0.2))
     path = tmp_path / "net.pth"
-    held = Network("net", path, "torch-zip", "", name, "", None, 0, module=module.eval())
-    save(held, path)
+    stored = Network("net", path, "torch-zip", "", name, "", None, 0, module=module.eval())
+    save(stored, path)
     return sources.read(path, sources.ReadOptions(architecture=name))
 
 
@@ -57,25 +57,25 @@ def picture(scale: float = 255.0) -> np.ndarray:
 
 @pytest.mark.parametrize("name", list(KNOWN))
 def test_channels_of_zeros_go_exactly_and_the_rest_is_read_again(name, tmp_path) -> None:
-    held = prunable(network(name, tmp_path))
-    gone = [group.units[1] for group in held.groups]
+    stored = prunable(network(name, tmp_path))
+    gone = [group.units[1] for group in stored.groups]
     with torch.no_grad():
-        state = held.network.module.state_dict()
+        state = stored.network.module.state_dict()
         for unit in gone:
             for place, axis, index in [*unit.makes, *unit.scales, *unit.others]:
-                key, axes = held.places.get(place, ("", {}))
+                key, axes = stored.places.get(place, ("", {}))
                 if key and "running" not in key:
                     state[key].movedim(axes[axis], 0)[index] = 0
         # batch norm of a channel of zeros shifts it by -mean * scale; with no scale it is zero
-    before = sources.reference(held.network)(picture())
-    made = prunable(held.network).pruned(gone)
-    np.testing.assert_allclose(sources.reference(made)(picture()), before, atol=2e-3 * np.abs(before).max())
-    assert made.weights < held.network.weights
+    before = sources.reference(stored.network)(picture())
+    result = prunable(stored.network).pruned(gone)
+    np.testing.assert_allclose(sources.reference(result)(picture()), before, atol=2e-3 * np.abs(before).max())
+    assert result.weights < stored.network.weights
     path = tmp_path / "smaller.pth"
-    save(made, path)
+    save(result, path)
     again = sources.read(path, sources.ReadOptions(architecture=name))
-    assert again.weights == made.weights
-    np.testing.assert_array_equal(sources.reference(again)(picture()), sources.reference(made)(picture()))
+    assert again.weights == result.weights
+    np.testing.assert_array_equal(sources.reference(again)(picture()), sources.reference(result)(picture()))
 
 
 def test_a_network_with_skips_is_not_taken_for_the_plain_one(tmp_path) -> None:
@@ -88,8 +88,8 @@ def test_budgets_are_met_but_not_by_more_than_a_step(goal, tmp_path) -> None:
     style_checkpoint(tmp_path / "net.pth", (8, 12, 16), 1)
     source = sources.read(tmp_path / "net.pth")
     done = prune(source, parse(goal), PruneOptions("l2", refit=False, multiple=1))
-    told = done.report["goal"]
-    assert 0.5 * told["limit"] < told["after"] <= told["limit"] < told["before"]
+    reported = done.report["goal"]
+    assert 0.5 * reported["limit"] < reported["after"] <= reported["limit"] < reported["before"]
     assert done.report["weights"] == {"before": source.weights, "after": done.network.weights}
 
 
@@ -106,22 +106,22 @@ def test_a_goal_out_of_reach_names_what_there_is(tmp_path) -> None:
 
 @pytest.mark.parametrize("criterion", list(CRITERIA))
 def test_every_criterion_ranks_every_channel(criterion, tmp_path) -> None:
-    held = prunable(sources.read(style_checkpoint(tmp_path / "net.pth")))
+    stored = prunable(sources.read(style_checkpoint(tmp_path / "net.pth")))
     pictures = [picture()]
-    scores = importance(held, criterion, pictures)
-    assert [score.shape for score in scores] == [(group.width,) for group in held.groups]
+    scores = importance(stored, criterion, pictures)
+    assert [score.shape for score in scores] == [(group.width,) for group in stored.groups]
     assert all((score >= 0).all() and np.isfinite(score).all() for score in scores)
-    again = importance(held, criterion, pictures)
+    again = importance(stored, criterion, pictures)
     assert all((a == b).all() for a, b in zip(scores, again, strict=True))
 
 
 @pytest.mark.parametrize("criterion", sorted(set(CRITERIA) - {"random", "geometric-median"}))
 def test_a_channel_of_nothing_is_the_least_important(criterion, tmp_path) -> None:
-    held = prunable(sources.read(style_checkpoint(tmp_path / "net.pth")))
-    for group in held.groups:
+    stored = prunable(sources.read(style_checkpoint(tmp_path / "net.pth")))
+    for group in stored.groups:
         for name, axis, index in group.units[2].slots:
-            np.moveaxis(held.graph.tensors()[name].values, axis, 0)[index] = 0
-    for group, score in zip(held.groups, importance(held, criterion, [picture()]), strict=True):
+            np.moveaxis(stored.graph.tensors()[name].values, axis, 0)[index] = 0
+    for group, score in zip(stored.groups, importance(stored, criterion, [picture()]), strict=True):
         assert score.argmin() == 2, group.name
         assert score[2] == pytest.approx(0, abs=1e-6)
 
@@ -184,15 +184,15 @@ def test_quantised_graphs_are_pruned_as_the_floats_that_they_stand_for(tmp_path)
         node("DequantizeLinear", "p s", "v"),
         node("Conv", "r v", "y", kernel_shape=[1, 1]),
     ]
-    held = {
+    stored = {
         "q": (random((8, 3, 1, 1)) * 40).astype(np.int8),
         "p": (random((3, 8, 1, 1), 1) * 40).astype(np.int8),
         "s": np.float32(0.02),
     }
-    quantised = onnx.shape_inference.infer_shapes(model(nodes, held, opset=13))
+    quantised = onnx.shape_inference.infer_shapes(model(nodes, stored, opset=13))
     onnx.save(quantised, tmp_path / "q.onnx")
     source = sources.read(tmp_path / "q.onnx")
-    made = prunable(source)
-    assert [group.width for group in made.groups] == [8]
-    save(made.pruned(made.groups[0].units[:3]), tmp_path / "smaller.onnx")
+    result = prunable(source)
+    assert [group.width for group in result.groups] == [8]
+    save(result.pruned(result.groups[0].units[:3]), tmp_path / "smaller.onnx")
     assert sources.reference(sources.read(tmp_path / "smaller.onnx"))(random((1, 3, 12, 16))).shape[1] == 3

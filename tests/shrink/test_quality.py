@@ -20,19 +20,19 @@ def array(image: Image.Image) -> np.ndarray:
 
 
 def test_a_picture_is_itself(picture):
-    held = quality(array(picture), array(picture))
-    assert (held.psnr, held.ssim, held.detail, held.texture) == (100.0, 1.0, 1.0, 0.0)
+    stored = quality(array(picture), array(picture))
+    assert (stored.psnr, stored.ssim, stored.detail, stored.texture) == (100.0, 1.0, 1.0, 0.0)
 
 
 def test_psnr_is_what_the_formula_gives(picture):
-    wanted = array(picture) * 0.5
-    assert quality(wanted + np.float32(0.1), wanted).psnr == pytest.approx(20.0, abs=1e-3)
+    expected = array(picture) * 0.5
+    assert quality(expected + np.float32(0.1), expected).psnr == pytest.approx(20.0, abs=1e-3)
 
 
 def test_a_blur_keeps_its_psnr_and_loses_its_texture(picture):
-    wanted = array(picture)
+    expected = array(picture)
     once, twice = (
-        quality(array(picture.filter(ImageFilter.GaussianBlur(radius))), wanted) for radius in (1.0, 3.0)
+        quality(array(picture.filter(ImageFilter.GaussianBlur(radius))), expected) for radius in (1.0, 3.0)
     )
     assert once.psnr > twice.psnr > 20
     assert 0.6 > once.detail > twice.detail
@@ -40,18 +40,18 @@ def test_a_blur_keeps_its_psnr_and_loses_its_texture(picture):
 
 
 def test_texture_asks_what_a_picture_is_made_of_not_where_it_lies(picture):
-    wanted = array(picture)[:, :, 2:, 2:]
-    moved = quality(array(picture)[:, :, :-2, :-2], wanted)
-    blurred = quality(array(picture.filter(ImageFilter.GaussianBlur(2)))[:, :, 2:, 2:], wanted)
+    expected = array(picture)[:, :, 2:, 2:]
+    moved = quality(array(picture)[:, :, :-2, :-2], expected)
+    blurred = quality(array(picture.filter(ImageFilter.GaussianBlur(2)))[:, :, 2:, 2:], expected)
     assert moved.psnr < blurred.psnr
     assert moved.texture < blurred.texture / 2
     assert moved.detail == pytest.approx(1, abs=0.05)
 
 
 def test_noise_is_more_detail_than_there_was(picture):
-    wanted = array(picture)
-    noisy = wanted + np.random.default_rng(0).normal(0, 0.05, wanted.shape).astype(np.float32)
-    assert quality(noisy, wanted).detail > 1.2
+    expected = array(picture)
+    noisy = expected + np.random.default_rng(0).normal(0, 0.05, expected.shape).astype(np.float32)
+    assert quality(noisy, expected).detail > 1.2
 
 
 def test_ssim_is_the_mean_of_the_formula_on_a_small_case():

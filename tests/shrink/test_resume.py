@@ -202,14 +202,14 @@ def state(**more) -> State:
 
 
 def test_a_state_comes_back_as_it_was(here) -> None:
-    wanted = state(sums={"pixels": float(np.float32(0.1))})
-    write_checkpoint(here / CHECKPOINT, wanted)
+    expected = state(sums={"pixels": float(np.float32(0.1))})
+    write_checkpoint(here / CHECKPOINT, expected)
     first = (here / CHECKPOINT).read_bytes()
     found = read_checkpoint(here / CHECKPOINT, {"seed": 1})
     for name in ("student/a", "student/n"):
-        assert np.array_equal(found.arrays[name], wanted.arrays[name])
-        assert found.arrays[name].dtype == wanted.arrays[name].dtype
-    assert {**vars(found), "arrays": 0} == {**vars(wanted), "arrays": 0}
+        assert np.array_equal(found.arrays[name], expected.arrays[name])
+        assert found.arrays[name].dtype == expected.arrays[name].dtype
+    assert {**vars(found), "arrays": 0} == {**vars(expected), "arrays": 0}
     write_checkpoint(here / CHECKPOINT, found)
     assert (here / CHECKPOINT).read_bytes() == first
 

@@ -37,13 +37,13 @@ def test_a_search_writes_networks_pictures_and_a_report(pipeline, tmp_path, monk
         *("--tries", "2", "--size", "64x48", "-o", "small"),
     )
     assert done.code == 0, done.err
-    told = json.loads(Path("small/report.json").read_text())
-    assert [model["what"] for model in told["models"]][:3] == ["teacher", "pruned", "student"]
-    assert told["unseen"] == "1.png"
-    assert all(model["flicker"] > 0 for model in told["models"])
-    for model in told["models"][1:3]:
+    report = json.loads(Path("small/report.json").read_text())
+    assert [model["what"] for model in report["models"]][:3] == ["teacher", "pruned", "student"]
+    assert report["unseen"] == "1.png"
+    assert all(model["flicker"] > 0 for model in report["models"])
+    for model in report["models"][1:3]:
         assert model["training"]["steps"] == 2
-        assert model["goal"]["value"] <= told["models"][0]["goal"]["value"] * 0.5
+        assert model["goal"]["value"] <= report["models"][0]["goal"]["value"] * 0.5
         again = sources.read(
             Path("small") / model["path"], sources.ReadOptions(architecture=model["architecture"])
         )
@@ -78,7 +78,7 @@ def subject(tmp_path_factory):
 
 
 def test_masks_and_rounded_weights_leave_the_graph_as_costly_as_it_was(subject) -> None:
-    masked, rounded = (made for made, _ in bought_nothing(subject))
+    masked, rounded = (item for item, _ in bought_nothing(subject))
     goal = parse("1 ms")
     assert goal.value(masked.graph) == goal.value(rounded.graph) == goal.value(subject.graph)
     kernels = [t.values for t in masked.graph.tensors().values() if hasattr(t, "values") and len(t.shape) == 4]

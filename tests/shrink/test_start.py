@@ -23,8 +23,8 @@ def apart(module: torch.nn.Module, teacher: torch.nn.Module, picture: np.ndarray
 
 def test_a_student_of_the_same_widths_is_the_teacher(tmp_path: Path) -> None:
     teacher = sources.read(style_checkpoint(tmp_path / "net.pth", (4, 6, 8), 2))
-    made = from_teacher(teacher, students.parse("fast-neural-style:4,6,8x2"), pictures())
-    assert apart(made, teacher.module, pictures(3)[2]) < 1e-3
+    result = from_teacher(teacher, students.parse("fast-neural-style:4,6,8x2"), pictures())
+    assert apart(result, teacher.module, pictures(3)[2]) < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,10 @@ def test_it_begins_nearer_to_the_teacher_than_noise(spec: str, tmp_path: Path) -
     teacher = sources.read(style_checkpoint(tmp_path / "net.pth", (6, 8, 12), 2))
     student = students.parse(spec)
     assert corresponds(teacher, student) == ""
-    made = from_teacher(teacher, student, pictures())
-    assert {k: tuple(v.shape) for k, v in made.state_dict().items()} == student.shapes
+    result = from_teacher(teacher, student, pictures())
+    assert {k: tuple(v.shape) for k, v in result.state_dict().items()} == student.shapes
     unseen = pictures(3)[2]
-    assert apart(made, teacher.module, unseen) < 0.8 * apart(student.build(), teacher.module, unseen)
+    assert apart(result, teacher.module, unseen) < 0.8 * apart(student.build(), teacher.module, unseen)
 
 
 @pytest.mark.parametrize(

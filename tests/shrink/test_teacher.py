@@ -60,11 +60,11 @@ def test_numbered_weights_in_the_order_of_a_checkpoint_become_that_network(expor
     network, model, _ = exported
     order = list(network.module.state_dict())
     numbers = {name: str(number) for number, name in enumerate(order, start=1)}
-    held = {tensor.name: tensor for tensor in model.graph.initializer}
-    others = [tensor for name, tensor in held.items() if name not in numbers]
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    others = [tensor for name, tensor in stored.items() if name not in numbers]
     del model.graph.initializer[:]
     for name in order:
-        tensor = held[name]
+        tensor = stored[name]
         tensor.name = numbers[name]
         model.graph.initializer.append(tensor)
     model.graph.initializer.extend(others)

@@ -92,9 +92,9 @@ def test_its_features_are_those_that_torchvision_would_give():
             expected.append(y)
     assert [tuple(v.shape) for v in seen.values()] == [tuple(v.shape) for v in expected]
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-3) for a, b in zip(seen.values(), expected, strict=True))
-    held = style_grams(seen)["relu2_2"]
+    stored = style_grams(seen)["relu2_2"]
     flat = expected[1].flatten(2)
-    assert torch.allclose(held, flat @ flat.transpose(1, 2) / flat[0].numel(), atol=1e-6)
+    assert torch.allclose(stored, flat @ flat.transpose(1, 2) / flat[0].numel(), atol=1e-6)
 
 
 def test_another_network_is_refused(tmp_path):

@@ -77,7 +77,7 @@ def seeds(folder: Path) -> dict[str, tuple[str, bytes]]:
     state = OrderedDict(net.state_dict())
     sparse = {**state, "sparse": state["conv.weight"].reshape(9, 9).to_sparse()}
     quantised = {**state, "q": torch.quantize_per_tensor(state["conv.weight"], 0.1, 0, torch.qint8)}
-    made: dict[str, tuple[str, bytes]] = {}
+    result: dict[str, tuple[str, bytes]] = {}
     for name, content, options in (
         ("checkpoint", {"state_dict": state, "epoch": 3}, {}),
         ("sparse checkpoint", sparse, {}),
@@ -87,24 +87,24 @@ def seeds(folder: Path) -> dict[str, tuple[str, bytes]]:
     ):
         buffer = io.BytesIO()
         torch.save(content, buffer, **options)
-        made[name] = ".pth", buffer.getvalue()
+        result[name] = ".pth", buffer.getvalue()
     arrays = {key: value.numpy().tolist() for key, value in state.items()}
-    made["pickle"] = ".pkl", pickle.dumps({"a": arrays, "b": nn.Linear(3, 3).state_dict()}, 4)
-    made["safetensors"] = ".safetensors", save({key: value.contiguous() for key, value in state.items()})
+    result["pickle"] = ".pkl", pickle.dumps({"a": arrays, "b": nn.Linear(3, 3).state_dict()}, 4)
+    result["safetensors"] = ".safetensors", save({key: value.contiguous() for key, value in state.items()})
     fritz_h5(folder / "seed.h5")
-    made["keras"] = ".h5", (folder / "seed.h5").read_bytes()
-    made["onnx"] = ".onnx", conv_model(listed=True).SerializeToString()
+    result["keras"] = ".h5", (folder / "seed.h5").read_bytes()
+    result["onnx"] = ".onnx", conv_model(listed=True).SerializeToString()
     buffer = io.BytesIO()
     dim = torch.export.Dim
     shapes = ({2: dim("h", min=8, max=512), 3: dim("w", min=8, max=512)},)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.export.save(torch.export.export(net, (torch.rand(1, 3, 16, 24),), dynamic_shapes=shapes), buffer)
-        made["torch.export"] = ".pt2", buffer.getvalue()
+        result["torch.export"] = ".pt2", buffer.getvalue()
         buffer = io.BytesIO()
         torch.jit.save(torch.jit.trace(net, torch.rand(1, 3, 16, 24)), buffer)
-    made["TorchScript"] = ".pt", buffer.getvalue()
-    return made
+    result["TorchScript"] = ".pt", buffer.getvalue()
+    return result
 
 
 def _state(path: Path) -> None:
@@ -178,10 +178,10 @@ def _members(archive: zipfile.ZipFile, chance: random.Random) -> bytes:
         case _:
             members[index] = name, _json(content, chance) if name.endswith(".json") else _bytes(content, chance)
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as made:
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as item:
         warnings.simplefilter("ignore")
         for name, content in members:
-            made.writestr(zipfile.ZipInfo(name), content)
+            item.writestr(zipfile.ZipInfo(name), content)
     return buffer.getvalue()
 
 
@@ -191,14 +191,14 @@ def _json(content: bytes, chance: random.Random) -> bytes:
     except ValueError:
         return _bytes(content, chance)
     holder, place = {"": value}, ""
-    held: Any = holder
+    stored: Any = holder
     for _ in range(chance.randrange(1, 12)):
-        inner = held[place]
+        inner = stored[place]
         if not isinstance(inner, (dict, list)) or not inner:
             break
-        held = inner
+        stored = inner
         place = chance.choice(list(inner)) if isinstance(inner, dict) else chance.randrange(len(inner))  # type: ignore[assignment]
-    held[place] = chance.choice(_VALUES)
+    stored[place] = chance.choice(_VALUES)
     return json.dumps(holder[""]).encode()
 
 

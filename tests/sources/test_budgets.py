@@ -154,18 +154,18 @@ def test_a_name_given_twice_in_safetensors_is_refused(tmp_path: Path) -> None:
 
 def bomb(levels: int, shape: str) -> bytes:
     """A pickle whose object's text doubles at every level."""
-    made = b"\x80\x02"
+    result = b"\x80\x02"
     if shape == "record":
-        made += b"cx\ny\n)\x81q\x00"
+        result += b"cx\ny\n)\x81q\x00"
         for _ in range(levels):
-            made += b"0cx\ny\nh\x00h\x00\x86\x81q\x00"
-        return made + b"}h\x00K\x01s."
-    made += b"N\x85q\x00"
+            result += b"0cx\ny\nh\x00h\x00\x86\x81q\x00"
+        return result + b"}h\x00K\x01s."
+    result += b"N\x85q\x00"
     for _ in range(levels):
-        made += b"0h\x00h\x00\x86q\x00"
+        result += b"0h\x00h\x00\x86q\x00"
     if shape == "type":
-        return made + b"0ctorch._utils\n_rebuild_tensor_v3\n(NNNNNNh\x00tR."
-    return made + b"."
+        return result + b"0ctorch._utils\n_rebuild_tensor_v3\n(NNNNNNh\x00tR."
+    return result + b"."
 
 
 @pytest.mark.parametrize("shape", ["record", "tuple", "type"])
@@ -180,10 +180,10 @@ def test_text_of_objects_is_bounded(tmp_path: Path, shape: str) -> None:
 def test_names_of_modules_do_not_grow_without_end(tmp_path: Path) -> None:
     name = b"X\x00\x20\x00\x00" + b"n" * 8192 + b"q\x02"
     inner = b"cx\ny\n)\x81}(X\x0b\0\0\0_parametersh\x03X\x08\0\0\0_modulesh\x04ub"
-    made = b"\x80\x02}q\x03}q\x04" + name + b"0" + inner + b"q\x05"
+    result = b"\x80\x02}q\x03}q\x04" + name + b"0" + inner + b"q\x05"
     for _ in range(90):
-        made += b"cx\ny\n)\x81}(X\x0b\0\0\0_parametersh\x03X\x08\0\0\0_modules}h\x02h\x05sub" + b"q\x05"
-    (tmp_path / "a.pkl").write_bytes(made + b".")
+        result += b"cx\ny\n)\x81}(X\x0b\0\0\0_parametersh\x03X\x08\0\0\0_modules}h\x02h\x05sub" + b"q\x05"
+    (tmp_path / "a.pkl").write_bytes(result + b".")
     assert code_of(lambda: read_state(tmp_path / "a.pkl")) in ("damaged-file", "no-state-dict")
 
 
@@ -354,7 +354,7 @@ def test_external_data_is_read_beside_the_model_and_nowhere_else(
     path.write_bytes(placed(where, external("secret.bin")).SerializeToString())
     found = [numpy_helper.to_array(t) for t in tensors(load_model(path)) if t.name == "kk"]
     assert found
-    assert all(np.array_equal(held, values) for held in found)
+    assert all(np.array_equal(item, values) for item in found)
 
 
 @pytest.mark.parametrize("where", PLACES)
@@ -363,9 +363,9 @@ def test_validate_reads_no_external_data(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.onnx").write_bytes(placed(where, external("secret.bin")).SerializeToString())
     model = read_as_is(tmp_path / "a.onnx")
-    held = [tensor for tensor in tensors(model) if tensor.name == "kk"]
-    assert held
-    for tensor in held:
+    weights = [tensor for tensor in tensors(model) if tensor.name == "kk"]
+    assert weights
+    for tensor in weights:
         assert tensor.data_location == onnx.TensorProto.EXTERNAL
         with pytest.raises(Exception, match=r".*"):
             numpy_helper.to_array(tensor)

@@ -18,7 +18,7 @@ BYTES = TensorProto.UINT8
 def network(path, quantised: bool, rounding: str = "Round", high: float = 255.0):
     """A convolution between Cast and Round, or between DequantizeLinear and QuantizeLinear."""
     weights = np.random.default_rng(3).normal(0, 0.2, (3, 3, 3, 3)).astype(np.float32)
-    held = {
+    stored = {
         "w": weights,
         "s": np.float32(1 / 255),
         "z": np.uint8(0),
@@ -43,7 +43,7 @@ def network(path, quantised: bool, rounding: str = "Round", high: float = 255.0)
         "bytes",
         [helper.make_tensor_value_info("input", BYTES, [1, 3, "h", "w"])],
         [helper.make_tensor_value_info("output", BYTES, [1, 3, "h", "w"])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in held.items() if name in used],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in stored.items() if name in used],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7), path)
     return path

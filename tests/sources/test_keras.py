@@ -150,5 +150,5 @@ def test_the_real_files_have_the_published_counts_and_paint_like_their_conversio
         session = ort.InferenceSession(shared_models / "fritz" / f"{converted}.converted.onnx")
         (expected,) = session.run(None, {session.get_inputs()[0].name: x})
         with torch.inference_mode():
-            painted = load(build(found.name, found.params), found.tensors)(torch.from_numpy(x)).numpy()
-        assert np.abs(painted - expected).max() < 0.5
+            output = load(build(found.name, found.params), found.tensors)(torch.from_numpy(x)).numpy()
+        assert np.abs(output - expected).max() < 0.5

@@ -39,9 +39,9 @@ def network(path: Path, channels: int, last: str | None, scale: float = 1.0, nhw
         [helper.make_tensor_value_info("mask", TensorProto.FLOAT, shapes[1])],
         [numpy_helper.from_array(weight, "w")],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    made.ir_version = 8
-    onnx.save(made, path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.save(model, path)
     return path
 
 
@@ -74,7 +74,7 @@ def test_the_mask_is_1_at_the_subject(
     path = network(tmp_path / "net.onnx", channels, last, 80 if output_range == "0..255" else 1, nhwc)
     options = sources.ReadOptions(input_range="0..1", output_range=output_range, mask=marks)
     read = sources.read(path, options)
-    made = sources.reference(read)(PICTURE)
+    output = sources.reference(read)(PICTURE)
     given = plain(path, nhwc).astype(np.float64)
     if output_range == "logits":
         odds = given[:, 1:] - given[:, :1] if channels == 2 else given
@@ -84,9 +84,9 @@ def test_the_mask_is_1_at_the_subject(
     other = 1 - marked
     if channels == 2 and output_range != "logits":
         other = given[:, :1] / (255 if output_range == "0..255" else 1)
-    wanted = {"subject": marked, "background": other}[marks]
-    assert made.shape == (1, 1, 16, 24)
-    np.testing.assert_allclose(made, wanted, atol=1e-5, rtol=1e-5)
+    expected = {"subject": marked, "background": other}[marks]
+    assert output.shape == (1, 1, 16, 24)
+    np.testing.assert_allclose(output, expected, atol=1e-5, rtol=1e-5)
     assert read.contract is not None
     assert (read.contract.output.value_range, read.contract.output.channels) == ("0..1", 1)
     assert any(f"mark the {marks}" in note for note in read.notes)

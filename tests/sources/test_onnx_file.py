@@ -268,14 +268,14 @@ def test_nodes_out_of_order_are_sorted(tmp_path: Path) -> None:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     read_back, _, _ = read_onnx(saved(tmp_path, model), FileFormat("onnx", "an ONNX model"))
-    made: set[str] = {
+    result: set[str] = {
         "x",
         *(value.name for value in model.graph.input),
         *(t.name for t in model.graph.initializer),
     }
     for node in read_back.graph.node:
-        assert set(node.input) <= made
-        made |= set(node.output)
+        assert set(node.input) <= result
+        result |= set(node.output)
 
 
 def test_a_batch_of_the_exporters_example_is_taken_for_one():
@@ -283,9 +283,9 @@ def test_a_batch_of_the_exporters_example_is_taken_for_one():
     from tests.rewrites import model, node
 
     source = model([node("Relu", "x", "y")], input_shape=(4, 3, 12, 16))
-    made, batch = with_batch_of_one(source)
+    result, batch = with_batch_of_one(source)
     assert batch == 4
-    assert [dim.dim_value for dim in made.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 12, 16]
+    assert [dim.dim_value for dim in result.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 12, 16]
     assert source.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 4
     plain = model([node("Relu", "x", "y")])
     assert with_batch_of_one(plain)[0] is plain

@@ -119,13 +119,13 @@ def test_weights_are_bit_for_bit_what_torch_dequantises(tmp_path: Path, make: An
     module = make()
     state = read_state(save(module.state_dict(), tmp_path / "q.pth", zipped))
     expected = weights(module)
-    assert {held.name for held in state.integers} == set(expected)
-    for held in state.integers:
-        value = expected[held.name]
-        assert np.array_equal(held.ints, value.int_repr().numpy())
-        assert held.ints.dtype == value.int_repr().numpy().dtype
-        assert np.array_equal(state.tensors[held.name], value.dequantize().numpy())
-        assert (held.axis is None) == (value.qscheme() == torch.per_tensor_affine)
+    assert {item.name for item in state.integers} == set(expected)
+    for item in state.integers:
+        value = expected[item.name]
+        assert np.array_equal(item.ints, value.int_repr().numpy())
+        assert item.ints.dtype == value.int_repr().numpy().dtype
+        assert np.array_equal(state.tensors[item.name], value.dequantize().numpy())
+        assert (item.axis is None) == (value.qscheme() == torch.per_tensor_affine)
     left = [name for name in state.tensors if "scale" in name or "zero_point" in name or "packed" in name]
     assert not left
     assert any("compute in float" in note for note in state.notes)
@@ -145,7 +145,7 @@ def test_the_float_network_is_rebuilt_and_paints_what_the_quantised_one_paints(
 ) -> None:
     module = make()
     network = read(save(module.state_dict(), tmp_path / "q.pth"), own)
-    assert [held.name for held in network.integers] == list(weights(module))
+    assert [item.name for item in network.integers] == list(weights(module))
     picture = np.random.default_rng(1).random((1, 3, 16, 16), np.float32)
     with torch.no_grad():
         rounded = module(torch.from_numpy(picture)).numpy()
@@ -178,10 +178,10 @@ def test_a_whole_quantised_module_gives_its_convolutions(tmp_path: Path) -> None
     module(torch.rand(1, 3, 8, 8))
     module = quantization.convert(module)
     state = read_state(save(module, tmp_path / "q.pth"))
-    (held,) = state.integers
+    (stored,) = state.integers
     assert np.array_equal(state.tensors["1.weight"], module[1].weight().dequantize().numpy())
     assert np.array_equal(state.tensors["1.bias"], module[1].bias().detach().numpy())
-    assert held.name == "1.weight"
+    assert stored.name == "1.weight"
 
 
 def test_a_factory_of_a_quantised_network_is_refused_by_name(tmp_path: Path, own: ReadOptions) -> None:
@@ -227,8 +227,8 @@ def test_a_scale_that_does_not_fit_is_damage(tmp_path: Path, parameters: tuple[A
 
 def test_a_sound_one_of_the_same_making_is_read(tmp_path: Path) -> None:
     save({"w": rebuilt((torch.per_tensor_affine, 0.5, 1))}, tmp_path / "q.pth")
-    (held,) = read_state(tmp_path / "q.pth").integers
-    assert held.real().tolist() == [[-0.5, 0.0, 0.5], [1.0, 1.5, 2.0]]
+    (stored,) = read_state(tmp_path / "q.pth").integers
+    assert stored.real().tolist() == [[-0.5, 0.0, 0.5], [1.0, 1.5, 2.0]]
 
 
 def test_other_schemes_are_refused_by_name(tmp_path: Path) -> None:

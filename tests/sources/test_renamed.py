@@ -37,8 +37,8 @@ def average(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("prefix", ["params_ema", "outer.net"])
 def test_one_of_several_networks_is_chosen_by_its_key(tmp_path, known, prefix):
-    held = {"params": known, "params_ema": average(known), "outer": {"net": average(known), "epoch": 3}}
-    path = saved(tmp_path / "several.pth", held)
+    weights = {"params": known, "params_ema": average(known), "outer": {"net": average(known), "epoch": 3}}
+    path = saved(tmp_path / "several.pth", weights)
     with pytest.raises(PipelineError, match="--prefix params_ema") as caught:
         read(path)
     assert caught.value.code == "several-state-dicts" and "'outer.net'" in caught.value.message

@@ -25,7 +25,7 @@ def known(seed: int = 0) -> dict[str, torch.Tensor]:
 
 
 def prefixed(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {f"{prefix}.{name}": held for name, held in state.items()}
+    return {f"{prefix}.{name}": item for name, item in state.items()}
 
 
 def loss_network() -> dict[str, torch.Tensor]:
@@ -44,13 +44,13 @@ def refused(path: Path, **options: Any) -> PipelineError:
 
 
 def test_a_network_beside_its_loss_network_is_found(tmp_path: Path) -> None:
-    wanted = known()
-    path = saved(tmp_path, {"epoch": 1, "state_dict": {**prefixed("transformer", wanted), **loss_network()}})
+    expected = known()
+    path = saved(tmp_path, {"epoch": 1, "state_dict": {**prefixed("transformer", expected), **loss_network()}})
     network = read(path)
     assert network.architecture == family.PLAIN.name
     assert any("with the prefix 'transformer' is used; 8 other tensors" in note for note in network.notes)
     assert network.module is not None
-    assert all(torch.equal(network.module.state_dict()[name], held) for name, held in wanted.items())
+    assert all(torch.equal(network.module.state_dict()[name], item) for name, item in expected.items())
 
 
 def test_a_network_and_its_average_are_asked_for_by_prefix(tmp_path: Path) -> None:
@@ -96,21 +96,21 @@ def generator() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("wrapper", ["model", "module.model", "model.model", "module._orig_mod.model", ""])
 def test_an_own_module_whose_names_begin_with_model_is_loaded(tmp_path: Path, own: str, wrapper: str) -> None:
-    held = generator()
-    state = prefixed(wrapper, held) if wrapper else prefixed("model", held)
+    stored = generator()
+    state = prefixed(wrapper, stored) if wrapper else prefixed("model", stored)
     network = read(saved(tmp_path, state), ReadOptions(architecture=own, **DECLARED))
     assert network.module is not None
     loaded = network.module.state_dict()
-    assert all(torch.equal(loaded[f"model.{name}"], value) for name, value in held.items())
+    assert all(torch.equal(loaded[f"model.{name}"], value) for name, value in stored.items())
 
 
 def test_an_own_module_is_found_among_others(tmp_path: Path, own: str) -> None:
-    held = prefixed("model", generator())
+    stored = prefixed("model", generator())
     beside = {f"netD.{i}.weight": torch.rand(4, 4, 3, 3) for i in range(6)}
-    path = saved(tmp_path, {**prefixed("netG", held), **beside})
+    path = saved(tmp_path, {**prefixed("netG", stored), **beside})
     network = read(path, ReadOptions(architecture=own, **DECLARED))
     assert any("with the prefix 'netG' is used" in note for note in network.notes)
-    path = saved(tmp_path, {**prefixed("netG", held), **prefixed("netG_ema", held), **beside})
+    path = saved(tmp_path, {**prefixed("netG", stored), **prefixed("netG_ema", stored), **beside})
     assert refused(path, architecture=own, **DECLARED).code == "several-state-dicts"
     read(path, ReadOptions(architecture=own, prefix="netG_ema", **DECLARED))
 
@@ -138,8 +138,8 @@ def test_norms_with_scale_and_shift_are_a_known_network_with_its_own_contract(tm
         is_norm = part.rpartition(".")[2].startswith("in")
         return f"{part}.{ {'weight': 'scale', 'bias': 'shift'}[last] }" if is_norm else name
 
-    held = known()
-    network = read(saved(tmp_path, {renamed(name): value for name, value in held.items()}))
+    stored = known()
+    network = read(saved(tmp_path, {renamed(name): value for name, value in stored.items()}))
     assert network.architecture == "fast-neural-style-scale-shift"
     assert network.contract is not None
     assert (network.contract.input.order, network.contract.output.order) == ("bgr", "bgr")
@@ -147,12 +147,12 @@ def test_norms_with_scale_and_shift_are_a_known_network_with_its_own_contract(tm
     module = network.module
     assert module is not None
     assert all(part.eps == 1e-9 for part in module.modules() if isinstance(part, nn.InstanceNorm2d))
-    assert torch.equal(module.state_dict()["in1.weight"], held["in1.weight"])
-    plain = read(saved(tmp_path, held))
+    assert torch.equal(module.state_dict()["in1.weight"], stored["in1.weight"])
+    plain = read(saved(tmp_path, stored))
     assert plain.architecture == family.PLAIN.name
     assert plain.module is not None
     assert all(part.eps == 1e-5 for part in plain.module.modules() if isinstance(part, nn.InstanceNorm2d))
-    chosen = read(saved(tmp_path, held), ReadOptions(architecture="fast-neural-style-scale-shift"))
+    chosen = read(saved(tmp_path, stored), ReadOptions(architecture="fast-neural-style-scale-shift"))
     assert chosen.contract is not None
     assert chosen.contract.input.order == "bgr"
 

@@ -41,5 +41,5 @@ def test_a_small_address_space_is_one_line(tmp_path, command, kilobytes):
     line = f"ulimit -v {kilobytes}; exec {sys.executable} -m pipeline {command} {path}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2 and not done.stdout
-    (told,) = done.stderr.splitlines()
-    assert told.startswith("error [out-of-memory]") and "ulimit -v" in told and "MiB" in told
+    (reported,) = done.stderr.splitlines()
+    assert reported.startswith("error [out-of-memory]") and "ulimit -v" in reported and "MiB" in reported

@@ -73,9 +73,9 @@ FLAGS = {
 def root(data: bytes, name: str):
     """The table at the root of size-prefixed bytes, and how many bytes it takes with its size."""
     size = struct.unpack_from("<i", data)[0]
-    held = bytearray(data[: size + 4])
-    position = encode.Get(packer.uoffset, held, 4) + 4
-    return read(Table(held, position), name), size + 4
+    stored = bytearray(data[: size + 4])
+    position = encode.Get(packer.uoffset, stored, 4) + 4
+    return read(Table(stored, position), name), size + 4
 
 
 def read(table: Table, name: str):
@@ -85,38 +85,40 @@ def read(table: Table, name: str):
             tag = _number(table, slot, "ubyte", 0)
             slot += 2
             member = kind[1][tag]
-            held = table.Offset(slot)
-            found[field] = None if member is None or not held else (member, read(_union(table, held), member))
+            stored = table.Offset(slot)
+            found[field] = None if member is None or not stored else (member, read(_union(table, stored), member))
         elif isinstance(kind, list):
             found[field] = _vector(table, slot, kind[0])
         elif kind in FLAGS:
             found[field] = _number(table, slot, kind, 0)
         else:
-            held = table.Offset(slot)
+            stored = table.Offset(slot)
             if kind == "string":
-                found[field] = table.String(table.Pos + held).decode() if held else ""
+                found[field] = table.String(table.Pos + stored).decode() if stored else ""
             else:
-                found[field] = read(Table(table.Bytes, table.Indirect(table.Pos + held)), kind) if held else None
+                found[field] = (
+                    read(Table(table.Bytes, table.Indirect(table.Pos + stored)), kind) if stored else None
+                )
         slot += 2
     return found
 
 
 def _union(table: Table, held: int) -> Table:
-    made = Table(bytearray(), 0)
-    table.Union(made, held)
-    return made
+    result = Table(bytearray(), 0)
+    table.Union(result, held)
+    return result
 
 
 def _number(table: Table, slot: int, kind: str, default):
-    held = table.Offset(slot)
-    return table.Get(FLAGS[kind], table.Pos + held) if held else default
+    stored = table.Offset(slot)
+    return table.Get(FLAGS[kind], table.Pos + stored) if stored else default
 
 
 def _vector(table: Table, slot: int, kind: str):
-    held = table.Offset(slot)
-    if not held:
+    stored = table.Offset(slot)
+    if not stored:
         return None
-    start, count = table.Vector(held), table.VectorLen(held)
+    start, count = table.Vector(stored), table.VectorLen(stored)
     if kind == "ubyte":
         return bytes(table.Bytes[start : start + count])
     if kind in FLAGS:
@@ -139,25 +141,25 @@ class File:
         self.layers = [self._layer(chain) for chain in self.plan["chains"]]
 
     def tensor(self, index: int):
-        kind, held = self.values[index]["val"]
+        kind, stored = self.values[index]["val"]
         assert kind == "Tensor"
-        return held
+        return stored
 
     def constant(self, index: int):
         """The values of a constant, None for what is computed; in C#, kinds are float, int, short, byte."""
-        held = self.tensor(index)
-        if not held["constant_buffer_idx"]:
+        stored = self.tensor(index)
+        if not stored["constant_buffer_idx"]:
             return None
-        assert held["length_byte"] % 4 == 0 and held["storage_offset"] % 4 == 0
-        assert held["storage_offset"] + held["length_byte"] <= len(self.storage)
-        kind = (np.float32, np.int32, np.float16, np.uint8)[held["scalar_type"]]
-        count = int(np.prod(held["fixed_sizes"]))
-        assert count * np.dtype(kind).itemsize <= held["length_byte"] < count * np.dtype(kind).itemsize + 4
-        return np.frombuffer(self.storage, kind, count, held["storage_offset"]).reshape(held["fixed_sizes"])
+        assert stored["length_byte"] % 4 == 0 and stored["storage_offset"] % 4 == 0
+        assert stored["storage_offset"] + stored["length_byte"] <= len(self.storage)
+        kind = (np.float32, np.int32, np.float16, np.uint8)[stored["scalar_type"]]
+        count = int(np.prod(stored["fixed_sizes"]))
+        assert count * np.dtype(kind).itemsize <= stored["length_byte"] < count * np.dtype(kind).itemsize + 4
+        return np.frombuffer(self.storage, kind, count, stored["storage_offset"]).reshape(stored["fixed_sizes"])
 
     def _layer(self, chain):
         member, call = chain["instructions"][0]["instr_args"]
         assert member == "KernelCall" and len(chain["instructions"]) == 1
         arguments = [self.values[index]["val"] for index in call["args"]]
-        plain = [None if held is None else held[1].get("value", held[1].get("items")) for held in arguments]
+        plain = [None if item is None else item[1].get("value", item[1].get("items")) for item in arguments]
         return self.plan["operators"][call["op_index"]]["name"], chain["inputs"], chain["outputs"], plain

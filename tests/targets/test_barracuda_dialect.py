@@ -33,7 +33,7 @@ TARGET = targets.get("barracuda-3.0")
         (node("Softmax", "x", "y", axis=3), {}, 9),
         (node("HardSwish", "x", "y"), {}, 14),
     ],
-    ids=lambda held: held.op_type if isinstance(held, onnx.NodeProto) else "",
+    ids=lambda item: item.op_type if isinstance(item, onnx.NodeProto) else "",
 )
 def test_the_declared_opset_is_the_first_that_has_the_form(made, constants, opset):
     graph = from_model(model([made], constants, opset=18))
@@ -54,12 +54,12 @@ def test_parameters_are_attributes_counted_from_the_front():
     ]
     constants = {"p": np.array([0, 0, 1, 2, 0, 0, 3, 4]), "v": 0.5, "lo": -1.0, "hi": 1.0, "u": np.array([-1])}
     constants |= {"s": np.array([1]), "e": np.array([np.iinfo(np.int64).max]), "ax": np.array([-1])}
-    made = as_written(write(from_model(model(nodes, constants, opset=18)))).nodes
-    assert [len(held.inputs) for held in made] == [1] * 5
-    assert made[0].attrs == {"mode": "constant", "pads": [0, 0, 1, 2, 0, 0, 3, 4], "value": 0.5}
-    assert made[1].attrs == {"min": -1.0, "max": 1.0}
-    assert made[2].attrs == {"starts": [1], "ends": [2**31 - 1], "axes": [3]}
-    assert made[3].attrs == made[4].attrs == {"axes": [4]}
+    graph = as_written(write(from_model(model(nodes, constants, opset=18)))).nodes
+    assert [len(item.inputs) for item in graph] == [1] * 5
+    assert graph[0].attrs == {"mode": "constant", "pads": [0, 0, 1, 2, 0, 0, 3, 4], "value": 0.5}
+    assert graph[1].attrs == {"min": -1.0, "max": 1.0}
+    assert graph[2].attrs == {"starts": [1], "ends": [2**31 - 1], "axes": [3]}
+    assert graph[3].attrs == graph[4].attrs == {"axes": [4]}
 
 
 def test_a_pixel_shuffle_network_is_in_the_dialect_and_a_planted_error_fails_the_proof():
@@ -92,9 +92,9 @@ def test_the_file_reads_back_as_the_graph_that_was_written():
     constants = {"k": np.array([1, 1, 2, 3], np.float32), "axes": np.array([-2, -1])}
     source = model(nodes, constants, opset=18)
     written = write(from_model(source))
-    assert [held.op_type for held in written.graph.node] == ["Upsample", "ReduceMax", "Softmax", "Mul"]
+    assert [item.op_type for item in written.graph.node] == ["Upsample", "ReduceMax", "Softmax", "Mul"]
     again = from_model(written)
-    assert [held.op for held in again.nodes] == ["Resize", "ReduceMax", "Softmax", "Mul"]
+    assert [item.op for item in again.nodes] == ["Resize", "ReduceMax", "Softmax", "Mul"]
     onnx.checker.check_model(to_model(again), full_check=True)
     assert write(again).SerializeToString(deterministic=True) == write(
         from_model(to_model(again))

@@ -39,7 +39,7 @@ FAMILY = MadeUp()
 
 
 def data(version: str, **more):
-    held = targets.get(targets.DEFAULT)
+    stored = targets.get(targets.DEFAULT)
     return {
         "package": "com.example.madeup",
         "package_version": version,
@@ -54,7 +54,7 @@ def data(version: str, **more):
             {"kind": "unknown-operators", "code": "unknown-operator", "severity": "error", "source": "x"}
         ],
         "rules": [],
-        "operators": {name: {"source": "x"} for name in held.operators},
+        "operators": {name: {"source": "x"} for name in stored.operators},
         **more,
     }
 
@@ -141,7 +141,7 @@ def test_a_bundle_is_built_for_it(madeup, tmp_path):
     from pipeline.build.job import build_unity
     from tests.networks import style_onnx
 
-    made = build_unity(
+    result = build_unity(
         style_onnx(tmp_path / "net.onnx"),
         target="madeup-1.6",
         input_range="0..255",
@@ -150,10 +150,10 @@ def test_a_bundle_is_built_for_it(madeup, tmp_path):
         output=tmp_path / "out",
         use_cache=False,
     )
-    assert made.report["target"]["name"] == "madeup-1.6"
-    assert made.report["proof"]["passed"]
-    assert (made.bundle / "Net.txt").read_bytes() == b"made up"
-    assert "Net.txt" in str(list(made.bundle.iterdir()))
+    assert result.report["target"]["name"] == "madeup-1.6"
+    assert result.report["proof"]["passed"]
+    assert (result.bundle / "Net.txt").read_bytes() == b"made up"
+    assert "Net.txt" in str(list(result.bundle.iterdir()))
 
 
 def test_a_family_that_is_taken_away_leaves_the_rest_working(tmp_path):

@@ -35,8 +35,8 @@ def model(*nodes, opset=15, shape=(1, 3, 8, 10), constants=(), kind=TensorProto.
 
 def found(made, target) -> dict[str, str]:
     """Code -> severity of the findings that are at least warnings."""
-    held = [(finding.code, finding.severity.value) for finding in validate(made, target)]
-    return {code: severity for code, severity in reversed(held) if severity not in ("note", "slow")}
+    stored = [(finding.code, finding.severity.value) for finding in validate(made, target)]
+    return {code: severity for code, severity in reversed(stored) if severity not in ("note", "slow")}
 
 
 def floats(*shape):
@@ -212,31 +212,33 @@ def test_verdicts_of_each_version(what, made, code, severities):
 
 
 def test_a_finding_of_a_part_of_the_range_says_which():
-    (told,) = [held for held in validate(transposed(group=2), NEW) if held.code == "attribute-ignored"]
-    assert told.reason.endswith("(in versions before 2.3)")
+    (findings,) = [
+        finding for finding in validate(transposed(group=2), NEW) if finding.code == "attribute-ignored"
+    ]
+    assert findings.reason.endswith("(in versions before 2.3)")
 
 
 def test_padded_external_data_is_read_at_the_wrong_place(tmp_path):
-    made = model(("Conv", ["x", "w"], ["y"], {}), constants=[("w", floats(4, 3, 3, 3)), ("v", floats(64))])
-    for tensor, offset in zip(made.graph.initializer, (0, 4096), strict=True):
+    network = model(("Conv", ["x", "w"], ["y"], {}), constants=[("w", floats(4, 3, 3, 3)), ("v", floats(64))])
+    for tensor, offset in zip(network.graph.initializer, (0, 4096), strict=True):
         onnx.external_data_helper.set_external_data(tensor, "w.bin", offset, len(tensor.raw_data))
         tensor.ClearField("raw_data")
-    assert found(made, NEW)["external-data-offset"] == "wrong"
-    made.graph.initializer[1].external_data[1].value = str(4 * 108)
-    assert "external-data-offset" not in found(made, NEW)
+    assert found(network, NEW)["external-data-offset"] == "wrong"
+    network.graph.initializer[1].external_data[1].value = str(4 * 108)
+    assert "external-data-offset" not in found(network, NEW)
 
 
 def test_half_floats_in_int32_data():
     half = np.linspace(0, 1, 3, dtype=np.float16).reshape(1, 3, 1, 1)
     tensor = helper.make_tensor("h", TensorProto.FLOAT16, half.shape, half.view(np.uint16).reshape(-1).tolist())
-    made = model(("Cast", ["h"], ["c"], {"to": TensorProto.FLOAT}), ("Mul", ["x", "c"], ["y"], {}))
-    made.graph.initializer.append(tensor)
+    network = model(("Cast", ["h"], ["c"], {"to": TensorProto.FLOAT}), ("Mul", ["x", "c"], ["y"], {}))
+    network.graph.initializer.append(tensor)
     if tensor.raw_data:
         tensor.int32_data.extend(half.view(np.uint16).reshape(-1).tolist())
-        made.graph.initializer[0].CopyFrom(tensor)
-        made.graph.initializer[0].ClearField("raw_data")
-    assert found(made, SENTIS) == {"tensor-storage": "wrong"}
-    assert found(made, NEW) == {"tensor-storage": "error"}
+        network.graph.initializer[0].CopyFrom(tensor)
+        network.graph.initializer[0].ClearField("raw_data")
+    assert found(network, SENTIS) == {"tensor-storage": "wrong"}
+    assert found(network, NEW) == {"tensor-storage": "error"}
 
 
 def test_short_sizes_are_those_of_float32():
@@ -274,35 +276,37 @@ LATE = [
 
 @pytest.mark.parametrize(("node", "constants", "opset"), LATE, ids=[f"{case[0][0]} {case[2]}" for case in LATE])
 def test_forms_of_opset_18_are_written_in_the_lowest_opset(node, constants, opset):
-    made = model(node, opset=18, constants=constants)
-    low = written(made)
-    assert [(held.domain, held.version) for held in low.opset_import] == [("", opset)]
+    network = model(node, opset=18, constants=constants)
+    low = written(network)
+    assert [(item.domain, item.version) for item in low.opset_import] == [("", opset)]
     assert "form-of-another-opset" not in found(low, NEW) and "resize-axes" not in found(low, NEW)
     value = floats(1, 3, 8, 10)
-    np.testing.assert_allclose(run(low, value), run(made, value), atol=1e-6)
+    np.testing.assert_allclose(run(low, value), run(network, value), atol=1e-6)
 
 
 def test_unequal_parts_of_a_split_are_written_out():
-    made = model(
+    network = model(
         ("Split", ["x"], ["p", "q", "r"], {"axis": 3, "num_outputs": 3}),
         ("Concat", ["r", "q", "p"], ["y"], {"axis": 3}),
         opset=18,
     )
     value = floats(1, 3, 8, 10)
-    np.testing.assert_array_equal(run(written(made), value), run(made, value))
+    np.testing.assert_array_equal(run(written(network), value), run(network, value))
 
 
 def test_nothing_that_is_only_reported_is_written():
-    made = resize(scales=[1, 1, 2, 2], mode="linear", cubic_coeff_a=-0.75, exclude_outside=0, nearest_mode="floor")
-    assert found(made, NEW) == {"resize-attribute-reported": "warning"}
-    assert found(written(made), NEW) == {}
+    result = resize(
+        scales=[1, 1, 2, 2], mode="linear", cubic_coeff_a=-0.75, exclude_outside=0, nearest_mode="floor"
+    )
+    assert found(result, NEW) == {"resize-attribute-reported": "warning"}
+    assert found(written(result), NEW) == {}
 
 
 def test_free_sizes_keep_their_names():
-    made = model(("Relu", ["x"], ["y"], {}), shape=(1, 3, "height", "width"), opset=18)
-    low = written(made)
-    for held in (low.graph.input[0], low.graph.output[0]):
-        dims = held.type.tensor_type.shape.dim
+    network = model(("Relu", ["x"], ["y"], {}), shape=(1, 3, "height", "width"), opset=18)
+    low = written(network)
+    for value in (low.graph.input[0], low.graph.output[0]):
+        dims = value.type.tensor_type.shape.dim
         assert [dim.dim_value for dim in dims[:2]] == [1, 3] and all(dim.dim_param for dim in dims[2:])
 
 
@@ -312,20 +316,20 @@ def emulated(made, value, target=NEW):
 
 
 def test_padding_is_left_out_of_the_average():
-    made, value = pool(pads=[1] * 4, count_include_pad=1), np.ones((1, 3, 8, 10), np.float32)
-    assert emulated(made, value)[0, 0, 0, 0] == 1
-    assert run(made, value)[0, 0, 0, 0] == pytest.approx(4 / 9)
+    output, value = pool(pads=[1] * 4, count_include_pad=1), np.ones((1, 3, 8, 10), np.float32)
+    assert emulated(output, value)[0, 0, 0, 0] == 1
+    assert run(output, value)[0, 0, 0, 0] == pytest.approx(4 / 9)
 
 
 def test_sizes_come_out_one_short():
-    made = resize(shape=(1, 1, 45, 4), sizes=[1, 1, 125, 4], mode="linear")
-    assert emulated(made, floats(1, 1, 45, 4)).shape == (1, 1, 124, 4)
+    result = resize(shape=(1, 1, 45, 4), sizes=[1, 1, 125, 4], mode="linear")
+    assert emulated(result, floats(1, 1, 45, 4)).shape == (1, 1, 124, 4)
 
 
 def test_nearest_places_are_those_of_float32():
     """Measured: the case resize_upsample_sizes_nearest of the ONNX suite is wrong in every version."""
-    made, value = resize(shape=(1, 1, 2, 2), sizes=[1, 1, 7, 8]), floats(1, 1, 2, 2)
-    exact, here = run(made, value), emulated(made, value)
+    result, value = resize(shape=(1, 1, 2, 2), sizes=[1, 1, 7, 8]), floats(1, 1, 2, 2)
+    exact, here = run(result, value), emulated(result, value)
     assert (exact[0, 0, :, 0] == value[0, 0, 0, 0]).sum() == 4
     assert (here[0, 0, :, 0] == value[0, 0, 0, 0]).sum() == 3
 
@@ -333,23 +337,23 @@ def test_nearest_places_are_those_of_float32():
 @pytest.mark.parametrize(("mean", "off"), [(0, 1e-5), (200, 0.05)])
 def test_the_variance_loses_digits_at_a_large_mean(mean, off):
     """Measured: at a mean of 200 and a deviation of 1 the result is 0.02 off; at 3000 it is NaN."""
-    made = model(
+    network = model(
         ("InstanceNormalization", ["x", "s", "b"], ["y"], {}),
         shape=(1, 3, 64, 64),
         constants=[("s", np.ones(3, np.float32)), ("b", np.zeros(3, np.float32))],
     )
     value = (np.random.default_rng(0).normal(size=(1, 3, 64, 64)) + mean).astype(np.float32)
-    difference = np.abs(emulated(made, value) - run(made, value)).max()
+    difference = np.abs(emulated(network, value) - run(network, value)).max()
     assert difference < off
     assert mean == 0 or difference > 1e-4
 
 
 def test_booleans_are_cut():
-    made = model(
+    network = model(
         ("Cast", ["x"], ["t"], {"to": TensorProto.BOOL}), ("Cast", ["t"], ["y"], {"to": TensorProto.FLOAT})
     )
     value = np.full((1, 3, 8, 10), 0.5, np.float32)
-    assert emulated(made, value).max() == 0 and run(made, value).max() == 1
+    assert emulated(network, value).max() == 0 and run(network, value).max() == 1
 
 
 def test_a_file_that_is_not_valid_is_not_repaired():
@@ -404,7 +408,7 @@ def test_attributes_that_change_nothing_are_not_written():
     """Measured with 2.4.0: it warns of ceil_mode 0 of MaxPool and of axis -1 of LayerNormalization."""
     pool = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 0, "dilations": [1, 1]}
     average = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1, "count_include_pad": 1}
-    made = model(
+    network = model(
         ("MaxPool", ["x"], ["m"], pool),
         ("AveragePool", ["m"], ["p"], average),
         ("LayerNormalization", ["p", "s", "b"], ["y"], {"axis": -1}),
@@ -413,10 +417,10 @@ def test_attributes_that_change_nothing_are_not_written():
         constants=[("s", floats(3)), ("b", floats(3))],
     )
     for target in (NEW, SENTIS):
-        written = target.family.read(dialect.write(from_model(made), target)).graph
-        held = [{a.name for a in node.attribute} for node in written.node]
-        assert held[0] == {"kernel_shape", "strides"} and held[1] == {"kernel_shape", "strides"}
-        assert "axis" not in held[2]
+        written = target.family.read(dialect.write(from_model(network), target)).graph
+        stored = [{a.name for a in node.attribute} for node in written.node]
+        assert stored[0] == {"kernel_shape", "strides"} and stored[1] == {"kernel_shape", "strides"}
+        assert "axis" not in stored[2]
     pool |= {"kernel_shape": [3, 3], "ceil_mode": 1}
     kept = model(("MaxPool", ["x"], ["y"], pool), opset=18)
     (node,) = NEW.family.read(dialect.write(from_model(kept), NEW)).graph.node
@@ -429,7 +433,7 @@ def test_layers_are_counted_as_the_optimiser_leaves_them():
     from pipeline.targets.inference.optimiser import layer_counts
 
     ones = np.ones(4, np.float32)
-    made = model(
+    network = model(
         ("Mul", ["x", "half"], ["m"], {}),
         ("Conv", ["m", "w"], ["c"], {}),
         ("BatchNormalization", ["c", "o", "z", "z", "o"], ["b"], {}),
@@ -439,16 +443,16 @@ def test_layers_are_counted_as_the_optimiser_leaves_them():
         ("Mul", ["a", "half"], ["y"], {}),
         constants=[("half", np.float32(0.5)), ("w", floats(4, 3, 3, 3)), ("o", ones), ("z", 0 * ones)],
     )
-    assert layer_counts(made, NEW) == {"imported": 7, "optimised": 2}, "the first Mul goes into the weights"
-    assert layer_counts(made, SENTIS) == {"imported": 7, "optimised": 3}
+    assert layer_counts(network, NEW) == {"imported": 7, "optimised": 2}, "the first Mul goes into the weights"
+    assert layer_counts(network, SENTIS) == {"imported": 7, "optimised": 3}
 
 
 def test_a_gate_by_its_own_sigmoid_is_one_layer():
     """Measured in each of four versions: Swish."""
     from pipeline.targets.inference.optimiser import layer_counts
 
-    made = model(("Sigmoid", ["x"], ["g"], {}), ("Mul", ["g", "x"], ["y"], {}))
-    assert layer_counts(made, NEW)["optimised"] == layer_counts(made, SENTIS)["optimised"] == 1
+    network = model(("Sigmoid", ["x"], ["g"], {}), ("Mul", ["g", "x"], ["y"], {}))
+    assert layer_counts(network, NEW)["optimised"] == layer_counts(network, SENTIS)["optimised"] == 1
     read = model(("Sigmoid", ["x"], ["g"], {}), ("Mul", ["g", "x"], ["m"], {}), ("Add", ["m", "g"], ["y"], {}))
     assert layer_counts(read, NEW)["optimised"] == 3, "the gate is read elsewhere too"
 
@@ -467,8 +471,8 @@ def test_validation_tells_layers_and_predicted_milliseconds(tmp_path):
     assert here["layers"] == {"imported": 2, "optimised": 1} and there["layers"] is None
     assert here["cost"]["milliseconds"]["inference-desktop"] > 0 and there["cost"]["milliseconds"]["desktop"] > 0
     assert here["cost"]["size"] == there["cost"]["size"]
-    told = render_text(result, verbosity=1)
-    assert "2 when it is imported, 1 when it runs (inference-2)" in told
+    reported = render_text(result, verbosity=1)
+    assert "2 when it is imported, 1 when it runs (inference-2)" in reported
 
 
 def test_numbers_are_written_with_rank_1_because_old_versions_merge_only_those():
@@ -477,15 +481,15 @@ def test_numbers_are_written_with_rank_1_because_old_versions_merge_only_those()
     from pipeline.targets.inference.optimiser import layer_counts
 
     half = np.full((1, 1, 1, 1), 0.5, np.float32)
-    made = model(
+    network = model(
         ("Add", ["x", "half"], ["a"], {}),
         ("Sub", ["b", "a"], ["y"], {}),
         constants=[("half", half), ("b", floats(1, 3, 1, 1))],
     )
-    assert [(f.code, f.severity) for f in validate(made, SENTIS)] == [("subtracted-sum", "error")]
-    again = SENTIS.family.read(SENTIS.family.write(from_model(made), SENTIS))
+    assert [(f.code, f.severity) for f in validate(network, SENTIS)] == [("subtracted-sum", "error")]
+    again = SENTIS.family.read(SENTIS.family.write(from_model(network), SENTIS))
     assert not validate(again, SENTIS)
-    assert sorted(len(held.dims) for held in again.graph.initializer) == [1, 4]
+    assert sorted(len(tensor.dims) for tensor in again.graph.initializer) == [1, 4]
     chain = model(("Mul", ["x", "half"], ["m"], {}), ("Add", ["m", "half"], ["y"], {}), constants=[("half", half)])
     assert layer_counts(chain, SENTIS)["optimised"] == 2 and layer_counts(chain, NEW)["optimised"] == 1
 
@@ -505,12 +509,12 @@ def test_same_padding_of_a_stride_longer_than_the_kernel_is_written_out_for_old_
     from pipeline.graph import from_model
     from pipeline.rewrites import lower
 
-    made = model(
+    network = model(
         ("Conv", ["x", "w"], ["y"], {"auto_pad": pad, "strides": strides}), constants=[("w", floats(4, 3, 3, 1))]
     )
-    assert [f.code for f in validate(made, SENTIS)] == (["same-padding-differs"] if differs else [])
-    assert not validate(made, NEW)
-    graph = from_model(made)
+    assert [f.code for f in validate(network, SENTIS)] == (["same-padding-differs"] if differs else [])
+    assert not validate(network, NEW)
+    graph = from_model(network)
     lower(graph, SENTIS)
     assert not validate(SENTIS.family.read(SENTIS.family.write(graph, SENTIS)), SENTIS)
     assert ("auto_pad" in graph.nodes[0].attrs) != differs
@@ -525,23 +529,23 @@ def test_align_corners_by_a_whole_number_is_not_the_repetition_that_the_cpu_work
         "nearest_mode": rounding,
         "coordinate_transformation_mode": "align_corners",
     }
-    made = model(
+    network = model(
         ("Resize", ["x", "", "s"], ["y"], attributes), constants=[("s", np.float32([1, 1, scale, scale]))]
     )
-    told = [f.code for f in validate(made, NEW) if "repeats each pixel" in f.reason]
-    assert told == (["resize-tie"] * 2 if scale > 2 and rounding != "floor" else [])
+    findings = [f.code for f in validate(network, NEW) if "repeats each pixel" in f.reason]
+    assert findings == (["resize-tie"] * 2 if scale > 2 and rounding != "floor" else [])
 
 
 def test_a_resize_by_1_is_left_out_whatever_its_mode_is_because_the_importer_reports_cubic():
     from pipeline.graph import from_model
     from pipeline.rewrites import lower
 
-    made = model(
+    network = model(
         ("Resize", ["x", "", "s"], ["r"], {"mode": "cubic"}),
         ("Relu", ["r"], ["y"], {}),
         constants=[("s", np.float32([1, 1, 1, 1]))],
     )
-    graph = from_model(made)
+    graph = from_model(network)
     lower(graph, NEW)
     assert [node.op for node in graph.nodes] == ["Relu"]
 
@@ -557,7 +561,7 @@ def test_convolutions_cost_what_their_kernels_cost():
     assert kernel(conv(32, group=32)) == "depthwise-winograd"
     assert kernel(conv(32, group=32, stride=2)) == "depthwise" and kernel(conv(32, group=4)) == "grouped"
     assert kernel(conv(32), "gpu-compute-generic") == "generic"
-    desktop = next(held for held in devices() if held.name == "inference-desktop")
+    desktop = next(device for device in devices() if device.name == "inference-desktop")
 
     def weight(outputs):
         from pipeline.cost.model import Layer

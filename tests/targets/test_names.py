@@ -49,7 +49,7 @@ def told(tree: ast.Module) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.Attribute):
             yield node.lineno, node.attr
         elif isinstance(node, (ast.ImportFrom, ast.Import)):
-            yield node.lineno, " ".join([getattr(node, "module", None) or "", *(held.name for held in node.names)])
+            yield node.lineno, " ".join([getattr(node, "module", None) or "", *(item.name for item in node.names)])
 
 
 @pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: path.relative_to(PACKAGE).as_posix())

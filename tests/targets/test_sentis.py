@@ -66,10 +66,10 @@ def network(channels=8, opset=15, size=("height", "width")) -> onnx.ModelProto:
         ("Sub", ["one", "m"], ["d"], {}),
         ("Clip", ["d", "zero", "one"], ["y"], {}),
     ]
-    made = model(*nodes, opset=opset, shape=(1, 3, *size), constants=constants)
-    del made.graph.output[:]
-    made.graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 3, *size)))
-    return made
+    network = model(*nodes, opset=opset, shape=(1, 3, *size), constants=constants)
+    del network.graph.output[:]
+    network.graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 3, *size)))
+    return network
 
 
 # --- what the loader of the package finds --------------------------------------------------------------------
@@ -97,8 +97,8 @@ INPUTS = {
 
 
 def test_a_second_reader_finds_the_network():
-    made = network()
-    file = File(encode(program_of(made)))
+    model = network()
+    file = File(encode(program_of(model)))
     assert file.program["version"] == 4 and len(file.program["segments"]) == 1
     assert file.plan["inputs_name"] == ["x"] and file.plan["outputs_name"] == ["y"]
     kernels = [kernel for kernel, *_ in file.layers]
@@ -119,10 +119,10 @@ def test_a_second_reader_finds_the_network():
     ]
     for kernel, inputs, outputs, arguments in file.layers:
         assert len(arguments) == ARGUMENTS[kernel] and len(inputs) == INPUTS[kernel] and len(outputs) == 1
-    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     (_, inputs, _, arguments), second = file.layers[1], file.layers[4]
-    np.testing.assert_array_equal(file.constant(inputs[1]), held["w0"])
-    np.testing.assert_array_equal(file.constant(inputs[2]), held["b0"])
+    np.testing.assert_array_equal(file.constant(inputs[1]), weights["w0"])
+    np.testing.assert_array_equal(file.constant(inputs[2]), weights["b0"])
     assert arguments == [0, [1, 1], 1, [0, 0, 0, 0], [2, 2], [5, 5], 0]
     assert second[1][2] == -1 and second[3][-1] == 1, "no bias, and the Relu behind it inside"
     pads, mode = file.layers[0][1], file.layers[0][3]
@@ -224,50 +224,50 @@ CASES += [(name, ["x"], {}, []) for name in ONE]
 
 @pytest.mark.parametrize(("name", "inputs", "attributes", "constants"), CASES, ids=[case[0] for case in CASES])
 def test_a_layer_computes_what_its_operator_does(name, inputs, attributes, constants):
-    made = model((name, inputs, ["y"], attributes), constants=constants)
-    data = encode(program_of(made))
+    network = model((name, inputs, ["y"], attributes), constants=constants)
+    data = encode(program_of(network))
     File(data)
     value = numbers(1, 3, 8, 10)
-    np.testing.assert_allclose(run(model_of(decode(data)), value), run(made, value), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(run(model_of(decode(data)), value), run(network, value), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("blocks", ["DCR", "CRD"])
 def test_depth_to_space_and_back(blocks):
-    made = model(
+    network = model(
         ("DepthToSpace", ["x"], ["t"], {"blocksize": 2, "mode": blocks}),
         ("SpaceToDepth", ["t"], ["y"], {"blocksize": 2}),
         shape=(1, 8, 4, 6),
     )
     value = numbers(1, 8, 4, 6)
-    np.testing.assert_array_equal(run(model_of(decode(encode(program_of(made)))), value), run(made, value))
+    np.testing.assert_array_equal(run(model_of(decode(encode(program_of(network)))), value), run(network, value))
 
 
 def test_parts_of_a_split():
-    made = model(
+    network = model(
         ("Split", ["x", "s"], ["p", "q"], {"axis": 1}),
         ("Concat", ["q", "p"], ["y"], {"axis": 1}),
         constants=[("s", [1, 2])],
     )
     value = numbers(1, 3, 8, 10)
-    np.testing.assert_array_equal(run(model_of(decode(encode(program_of(made)))), value), run(made, value))
+    np.testing.assert_array_equal(run(model_of(decode(encode(program_of(network)))), value), run(network, value))
 
 
 def test_a_product_of_matrices_with_a_bias():
-    made = model(
+    network = model(
         ("Flatten", ["x"], ["f"], {}),
         ("Gemm", ["f", "w", "b"], ["t"], {"transB": 1, "alpha": 2.0, "beta": 0.5}),
         ("Relu", ["t"], ["y"], {}),
         constants=[("w", floats(5, 240)), ("b", floats(5))],
     )
-    program = program_of(made)
+    program = program_of(network)
     assert [layer.kernel for layer in program.layers] == ["Flatten", "Dense"]
     value = numbers(1, 3, 8, 10)
     got = run(model_of(decode(encode(program))), value)
-    np.testing.assert_allclose(got, run(made, value), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(got, run(network, value), rtol=1e-4, atol=1e-4)
 
 
 def test_sizes_that_are_computed():
-    made = model(
+    network = model(
         ("Shape", ["x"], ["s"], {"start": 2}),
         ("Mul", ["s", "two"], ["d"], {}),
         ("Concat", ["nc", "d"], ["sizes"], {"axis": 0}),
@@ -276,14 +276,14 @@ def test_sizes_that_are_computed():
         shape=(1, 3, "h", "w"),
     )
     value = numbers(1, 3, 8, 10)
-    np.testing.assert_array_equal(run(model_of(decode(encode(program_of(made)))), value), run(made, value))
+    np.testing.assert_array_equal(run(model_of(decode(encode(program_of(network)))), value), run(network, value))
 
 
 def test_the_whole_network_computes_the_same():
-    made, value = network(), np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
-    raised = model_of(decode(encode(program_of(made))))
+    model, value = network(), np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
+    raised = model_of(decode(encode(program_of(model))))
     onnx.checker.check_model(raised, full_check=True)
-    np.testing.assert_allclose(run(raised, value), run(made, value), atol=1e-6)
+    np.testing.assert_allclose(run(raised, value), run(model, value), atol=1e-6)
 
 
 def test_an_operator_without_a_layer_is_named():
@@ -300,8 +300,8 @@ def wanted(kind):
 
 @pytest.fixture(scope="module")
 def packed():
-    made = network(channels=16).SerializeToString()
-    return {kind: packing.pack(made, wanted(kind)) for kind in packing.KINDS}
+    model = network(channels=16).SerializeToString()
+    return {kind: packing.pack(model, wanted(kind)) for kind in packing.KINDS}
 
 
 def test_bytes_take_a_quarter_and_keep_the_picture(packed):
@@ -315,14 +315,14 @@ def test_a_second_reader_finds_the_bytes_and_their_scales(packed):
     file = File(packed["int8"][0])
     kernels = [kernel for kernel, *_ in file.layers]
     assert kernels.count("DequantizeUint8") == kernels.count("Mul") == 3
-    held = {t.name: numpy_helper.to_array(t) for t in network(channels=16).graph.initializer}
+    weights = {t.name: numpy_helper.to_array(t) for t in network(channels=16).graph.initializer}
     place = kernels.index("DequantizeUint8")
     (_, inputs, _, arguments), (_, product, _, _) = file.layers[place], file.layers[place + 1]
     assert arguments == [1.0, 128]
     steps = file.constant(inputs[0]).astype(np.float32) - 128
     scales = file.constant(product[1])
     assert scales.shape == (16, 1, 1, 1) and len(np.unique(scales)) > 1
-    error = np.abs(steps * scales - held["w0"]).max(axis=(1, 2, 3))
+    error = np.abs(steps * scales - weights["w0"]).max(axis=(1, 2, 3))
     assert (error <= 2.1 * scales.reshape(-1)).all(), "rounding passes errors on, by at most a step or two"
 
 
@@ -330,15 +330,15 @@ def test_half_floats_are_shorts(packed):
     file = File(packed["half"][0])
     casts = [(inputs, arguments) for kernel, inputs, _, arguments in file.layers if kernel == "Cast"]
     assert len(casts) == 3 and all(arguments == [0] for _, arguments in casts)
-    held = {t.name: numpy_helper.to_array(t) for t in network(channels=16).graph.initializer}
-    np.testing.assert_array_equal(file.constant(casts[0][0][0]), held["w0"].astype(np.float16))
+    weights = {t.name: numpy_helper.to_array(t) for t in network(channels=16).graph.initializer}
+    np.testing.assert_array_equal(file.constant(casts[0][0][0]), weights["w0"].astype(np.float16))
 
 
 def test_better_than_one_scale_for_all_at_the_same_bytes(packed):
     """What the package's own ModelQuantizer does (QuantizeConstantsPass.cs@2.1.3): one scale, to the nearest."""
-    made = network(channels=16)
+    model = network(channels=16)
     plain = {}
-    for tensor in made.graph.initializer:
+    for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if tensor.name in ("w0", "w1", "w2", "b0"):
             low, high = min(values.min(), 0), max(values.max(), 0)
@@ -346,11 +346,11 @@ def test_better_than_one_scale_for_all_at_the_same_bytes(packed):
             zero = int(np.clip(np.rint(-values.min() / scale), 0, 255))
             bytes_ = np.clip(np.rint(values / scale) + zero, 0, 255)
             plain[tensor.name] = Packed(bytes_, zero, np.array([scale]))
-    theirs = encode(program_of(made, plain))
+    theirs = encode(program_of(model, plain))
     value = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
 
     def off(data):
-        return np.sqrt(np.mean((run(model_of(decode(data)), value) - run(made, value)) ** 2))
+        return np.sqrt(np.mean((run(model_of(decode(data)), value) - run(model, value)) ** 2))
 
     assert len(packed["int8"][0]) < len(theirs) + 1500
     assert off(packed["int8"][0]) < 0.7 * off(theirs)
@@ -375,13 +375,15 @@ def test_a_damaged_file_is_an_error_and_nothing_else():
     data, generator = encode(program_of(network())), random.Random(0)
     broken = 0
     for _ in range(400):
-        held = bytearray(data)
+        stored = bytearray(data)
         for _ in range(generator.choice((1, 2, 8))):
-            held[generator.randrange(len(held) if generator.random() < 0.2 else 3000)] = generator.randrange(256)
+            stored[generator.randrange(len(stored) if generator.random() < 0.2 else 3000)] = generator.randrange(
+                256
+            )
         if generator.random() < 0.2:
-            held = held[: generator.randrange(len(held))]
+            stored = stored[: generator.randrange(len(stored))]
         try:
-            model_of(decode(bytes(held)))
+            model_of(decode(bytes(stored)))
         except PipelineError as error:
             assert error.code == "bad-sentis-file"
             broken += 1

@@ -94,7 +94,7 @@ def test_every_capability_is_answered_with_a_source():
     for name in targets.names():
         target = targets.get(name)
         assert set(target.capabilities) <= set(targets.capabilities()), name
-        assert all(SOURCE.search(held.source) for held in target.capabilities.values()), name
+        assert all(SOURCE.search(capability.source) for capability in target.capabilities.values()), name
         assert set(targets.capabilities()) == set(target.capabilities) or target.family_name != "barracuda"
 
 
@@ -104,7 +104,7 @@ def test_a_capability_that_is_not_known_is_an_error():
 
 
 def test_versions_are_ordered_as_packages_order_them():
-    wanted = [
+    expected = [
         "1.0.0-exp.2",
         "1.0.0-pre.1",
         "1.0.0-pre.2",
@@ -115,7 +115,7 @@ def test_versions_are_ordered_as_packages_order_them():
         "1.10.0",
         "2.1.3",
     ]
-    assert sorted(reversed(wanted), key=order) == wanted
+    assert sorted(reversed(expected), key=order) == expected
     assert order("1.0.0+build.7") == order("1.0.0")
     for wrong in ("1.6", "1.6.x", "", "v1.0.0"):
         with pytest.raises(ValueError, match="not a version"):

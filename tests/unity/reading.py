@@ -103,8 +103,8 @@ def check_metas(files: Mapping[str, bytes], roots: tuple[str, ...] = ()) -> None
     folders = {
         "/".join(parts[:end]) for path in assets for parts in [path.split("/")] for end in range(1, len(parts))
     }
-    wanted = {f"{path}.meta" for path in (assets | folders) - set(roots)}
-    assert wanted == {path for path in files if path.endswith(".meta")}
+    expected = {f"{path}.meta" for path in (assets | folders) - set(roots)}
+    assert expected == {path for path in files if path.endswith(".meta")}
     for folder in folders - set(roots):
         assert mapping(files[f"{folder}.meta"])["folderAsset"] == "yes"
 

@@ -99,10 +99,10 @@ def test_the_asset_says_what_is_known_of_the_model(files: dict[str, bytes]) -> N
         "guid": guid(f"{MODEL}/Mosaic.onnx"),
         "type": "3",
     }
-    said = {
+    message = {
         name: asset.fields[name] for name in ("target", "nominalWidth", "fixedSize", "outputScale", "gigaMacs")
     }
-    assert said == {
+    assert message == {
         "target": "barracuda-3.0",
         "nominalWidth": "960",
         "fixedSize": "0",

@@ -80,9 +80,9 @@ def test_every_file_reads_as_unity_reads_it(files: dict[str, bytes]) -> None:
 
 def test_first_opening_finds_every_file_that_unity_would_write(edition: Edition, files: dict[str, bytes]) -> None:
     names = {Path(path).stem for path in files if path.startswith("ProjectSettings/")}
-    wanted = NEW_PROJECT | {"ProjectVersion"} | LATER[edition.name]
+    expected = NEW_PROJECT | {"ProjectVersion"} | LATER[edition.name]
     # The list of scene templates is Unity's own of each version, and written when somebody changes it.
-    assert names == wanted
+    assert names == expected
     assert b"/Library/" in files[".gitignore"]
 
 
@@ -124,8 +124,8 @@ def test_materials_are_of_the_projects_pipeline(edition: Edition, files: dict[st
     for path in yaml_files(files):
         if path.endswith(".mat"):
             shader = object_of(files, path, "Material")["m_Shader"]
-            wanted = editions._URP_LIT if edition.universal else "0000000000000000f000000000000000"
-            assert shader["guid"] == wanted, path
+            expected = editions._URP_LIT if edition.universal else "0000000000000000f000000000000000"
+            assert shader["guid"] == expected, path
 
 
 def test_the_renderer_of_urp_draws_the_style() -> None:

@@ -32,9 +32,9 @@ def test_cases_are_told_by_style_size_and_worker(tmp_path: Path) -> None:
     text = (
         HEAD + line() + line(worker="CSharpBurst", median_ms="900", processor='"CPU, fast"') + line(style="Rain")
     )
-    told = read_measurements(write(tmp_path, text))
-    assert set(told) == {"Mosaic", "Rain"} and set(told["Mosaic"]) == {"1280x720"}
-    compute, burst = (told["Mosaic"]["1280x720"][worker] for worker in ("Compute", "CSharpBurst"))
+    reported = read_measurements(write(tmp_path, text))
+    assert set(reported) == {"Mosaic", "Rain"} and set(reported["Mosaic"]) == {"1280x720"}
+    compute, burst = (reported["Mosaic"]["1280x720"][worker] for worker in ("Compute", "CSharpBurst"))
     assert (compute["median"], compute["p95"], compute["runs"], compute["device"]) == (10.5, 12, 50, "GPU")
     assert (burst["median"], burst["device"]) == (900, "CPU, fast")
 
@@ -48,8 +48,8 @@ def test_failed_cases_are_rows_and_no_measurements(tmp_path: Path) -> None:
 
 
 def test_the_last_of_equal_cases_counts(tmp_path: Path) -> None:
-    told = read_measurements(write(tmp_path, HEAD + line() + line(median_ms="7")))
-    assert told["Mosaic"]["1280x720"]["Compute"]["median"] == 7
+    reported = read_measurements(write(tmp_path, HEAD + line() + line(median_ms="7")))
+    assert reported["Mosaic"]["1280x720"]["Compute"]["median"] == 7
 
 
 def test_a_byte_order_mark_carriage_returns_and_further_columns_do_no_harm(tmp_path: Path) -> None:

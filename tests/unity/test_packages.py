@@ -157,9 +157,9 @@ def test_another_version_is_exchanged_where_that_is_asked_for(tmp_path: Path, ne
 
 def test_several_packages_are_added_at_once_and_modules_are_never_replaced(tmp_path: Path) -> None:
     project = _project(tmp_path, '{"dependencies": {"com.unity.modules.imgui": "2.0.0"}}')
-    wanted = {PACKAGE: "3.0.0", "com.unity.modules.androidjni": "1.0.0", "com.unity.modules.imgui": "1.0.0"}
-    assert len(packages.add(project, wanted, replace=True)) == 2
-    assert packages.requested(project) == wanted | {"com.unity.modules.imgui": "2.0.0"}
+    expected = {PACKAGE: "3.0.0", "com.unity.modules.androidjni": "1.0.0", "com.unity.modules.imgui": "1.0.0"}
+    assert len(packages.add(project, expected, replace=True)) == 2
+    assert packages.requested(project) == expected | {"com.unity.modules.imgui": "2.0.0"}
 
 
 def test_what_other_packages_bring_and_what_lies_in_the_folder_is_there_too(tmp_path: Path) -> None:

@@ -76,12 +76,12 @@ OVERLAY = {"ProjectSettings/ProjectVersion.txt": b"m_EditorVersion: 2022.3.7f1\n
 
 def test_a_new_project_is_the_bundled_one_without_its_example(tmp_path: Path) -> None:
     assert create_project(tmp_path / "UnityProject", OVERLAY)
-    made = tree(tmp_path / "UnityProject")
+    result = tree(tmp_path / "UnityProject")
     bundled = tree(resource("UnityProject")).keys()
-    assert made.keys() <= bundled
-    assert {path for path in bundled - made.keys() if not path.startswith("Assets/StyleTransfer")} == set()
-    assert not [path for path in made if path.startswith("Assets/StyleTransfer")]
-    assert made.items() >= OVERLAY.items()
+    assert result.keys() <= bundled
+    assert {path for path in bundled - result.keys() if not path.startswith("Assets/StyleTransfer")} == set()
+    assert not [path for path in result if path.startswith("Assets/StyleTransfer")]
+    assert result.items() >= OVERLAY.items()
     assert check_project(tmp_path / "UnityProject")
     assert os.listdir(tmp_path) == ["UnityProject"]
 

@@ -103,8 +103,8 @@ def test_every_reference_resolves_in_the_project_the_bundle_or_unity(files: dict
 
 
 def _component(scene: list[UnityObject], script: str) -> list[UnityObject]:
-    wanted = {"fileID": str(ids.MONO_SCRIPT), "guid": guid(script), "type": "3"}
-    return [item for item in scene if item.type_name == "MonoBehaviour" and item.fields["m_Script"] == wanted]
+    expected = {"fileID": str(ids.MONO_SCRIPT), "guid": guid(script), "type": "3"}
+    return [item for item in scene if item.type_name == "MonoBehaviour" and item.fields["m_Script"] == expected]
 
 
 def test_the_camera_of_the_scene_carries_the_stub_of_the_example(scene: list[UnityObject]) -> None:

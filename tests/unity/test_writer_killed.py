@@ -112,8 +112,8 @@ while True:
 
 
 def test_a_killed_process_leaves_the_old_bundle_or_the_new(tmp_path: Path) -> None:
-    wanted = [small("1"), small("2")]
-    install(wanted[0], tmp_path)
+    expected = [small("1"), small("2")]
+    install(expected[0], tmp_path)
     for attempt in range(6):
         command = [sys.executable, "-c", _BUILDER, str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
@@ -123,7 +123,7 @@ def test_a_killed_process_leaves_the_old_bundle_or_the_new(tmp_path: Path) -> No
             child.wait()
         if sys.platform == "win32":
             swap.recover(tmp_path, ROOT)
-        assert _states(tmp_path) in wanted
+        assert _states(tmp_path) in expected
 
 
 def test_two_builds_at_once_both_arrive(tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ def conv(**attributes: object) -> onnx.NodeProto:
 def resize(
     sizes: np.ndarray | None = None, scales: np.ndarray | None = None, opset: int = 11, **attributes: object
 ):
-    held = {"n": sizes} if sizes is not None else {"s": scales}
+    weights = {"n": sizes} if sizes is not None else {"s": scales}
     inputs = "x _ _ n" if sizes is not None else "x _ s"
-    return graph(node("Resize", inputs, **attributes), opset=opset, **held)
+    return graph(node("Resize", inputs, **attributes), opset=opset, **weights)
 
 
 def upsample(*scales: float, mode: str = "nearest", producer: str = ""):

@@ -138,9 +138,9 @@ def export(
     stream = io.BytesIO()
     axes = {place: name for place, name in ((0, "N"), (2, "H"), (3, "W")) if name in dynamic}
     module = build().eval()
-    for held in [*module.parameters(), *module.buffers()]:  # equal tensors would become one, read through Identity
-        if held.is_floating_point():
-            held.data += torch.rand_like(held) / 100
+    for item in [*module.parameters(), *module.buffers()]:  # equal tensors would become one, read through Identity
+        if item.is_floating_point():
+            item.data += torch.rand_like(item) / 100
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(

@@ -34,7 +34,7 @@ def graph(
     **constants: Any,
 ) -> onnx.ModelProto:
     """A model from x (and `inputs`) to `outputs`; keyword arguments are its initializers."""
-    held = [
+    stored = [
         value if isinstance(value, TensorProto) else numpy_helper.from_array(np.asarray(value), name)
         for name, value in constants.items()
     ]
@@ -42,8 +42,8 @@ def graph(
     given += [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name, sizes in (inputs or {}).items()
     ]
-    made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs.split()]
-    proto = helper.make_graph(list(nodes), "small", given, made, held)
+    result = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs.split()]
+    proto = helper.make_graph(list(nodes), "small", given, result, stored)
     return helper.make_model(
         proto, opset_imports=[helper.make_opsetid("", opset)], ir_version=8, producer_name=producer
     )

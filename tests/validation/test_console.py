@@ -37,8 +37,8 @@ def scales(*values: float) -> np.ndarray:
 
 
 def transposed(*inputs: str, channels: int = 1, **constants: object):
-    made = node("ConvTranspose", " ".join(("x", "w", *inputs)), group=8, strides=[2, 2], pads=[1] * 4)
-    return graph(made, w=floats(8, channels, 4, 4), **constants)
+    new_node = node("ConvTranspose", " ".join(("x", "w", *inputs)), group=8, strides=[2, 2], pads=[1] * 4)
+    return graph(new_node, w=floats(8, channels, 4, 4), **constants)
 
 
 def channels_last(axis: int):

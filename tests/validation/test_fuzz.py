@@ -54,10 +54,10 @@ def survives(path: Path, content: bytes) -> Validation:
             isinstance(text, str) for f in verdict.findings for text in (f.node, f.operator, f.where, f.reason)
         )
     for form in FORMATS:
-        made = render(result, form, verbosity=1)
-        made.encode("utf-8")
+        built = render(result, form, verbosity=1)
+        built.encode("utf-8")
         if form in ("json", "sarif"):
-            json.loads(made)
+            json.loads(built)
     return result
 
 
@@ -155,44 +155,46 @@ def tensors(draw) -> TensorProto:
 
 @st.composite
 def attributes(draw) -> onnx.AttributeProto:
-    made = onnx.AttributeProto(name=draw(attribute_names))
+    result = onnx.AttributeProto(name=draw(attribute_names))
     kind = draw(st.integers(0, 7))
     match kind:
         case 0:
-            made.type, made.i = onnx.AttributeProto.INT, draw(numbers)
+            result.type, result.i = onnx.AttributeProto.INT, draw(numbers)
         case 1:
-            made.type = onnx.AttributeProto.INTS
-            made.ints.extend(draw(st.lists(numbers, max_size=9)))
+            result.type = onnx.AttributeProto.INTS
+            result.ints.extend(draw(st.lists(numbers, max_size=9)))
         case 2:
-            made.type, made.f = onnx.AttributeProto.FLOAT, draw(floats)
+            result.type, result.f = onnx.AttributeProto.FLOAT, draw(floats)
         case 3:
-            made.type = onnx.AttributeProto.FLOATS
-            made.floats.extend(draw(st.lists(floats, max_size=5)))
+            result.type = onnx.AttributeProto.FLOATS
+            result.floats.extend(draw(st.lists(floats, max_size=5)))
         case 4:
-            made.type = onnx.AttributeProto.STRING
-            made.s = draw(st.sampled_from([b"", b"reflect", b"linear", b"SAME_UPPER", b"\xff\xfe", b"s" * 10_000]))
+            result.type = onnx.AttributeProto.STRING
+            result.s = draw(
+                st.sampled_from([b"", b"reflect", b"linear", b"SAME_UPPER", b"\xff\xfe", b"s" * 10_000])
+            )
         case 5:
-            made.type = onnx.AttributeProto.TENSOR
-            made.t.CopyFrom(draw(tensors()))
+            result.type = onnx.AttributeProto.TENSOR
+            result.t.CopyFrom(draw(tensors()))
         case 6:
-            made.type = onnx.AttributeProto.GRAPH
-            made.g.node.add(op_type="Relu", input=["x"], output=["z"])
+            result.type = onnx.AttributeProto.GRAPH
+            result.g.node.add(op_type="Relu", input=["x"], output=["z"])
         case _:
-            made.type = draw(st.sampled_from([0, 3, 4, 8, 9, 11, 13]))
-    return made
+            result.type = draw(st.sampled_from([0, 3, 4, 8, 9, 11, 13]))
+    return result
 
 
 @st.composite
 def nodes(draw) -> onnx.NodeProto:
-    made = onnx.NodeProto(
+    new_node = onnx.NodeProto(
         op_type=draw(st.one_of(st.sampled_from(known_operators()), st.sampled_from(["", "If", "Loop", "Gelu"]))),
         name=draw(st.sampled_from(["", "n", "n", "m" * 10_000, "\x00<&>"])),
         domain=draw(st.sampled_from(["", "", "", "ai.onnx", "com.microsoft"])),
     )
-    made.input.extend(draw(st.lists(tensor_names, max_size=6)))
-    made.output.extend(draw(st.lists(tensor_names, max_size=3)))
-    made.attribute.extend(draw(st.lists(attributes(), max_size=4)))
-    return made
+    new_node.input.extend(draw(st.lists(tensor_names, max_size=6)))
+    new_node.output.extend(draw(st.lists(tensor_names, max_size=3)))
+    new_node.attribute.extend(draw(st.lists(attributes(), max_size=4)))
+    return new_node
 
 
 @st.composite
@@ -205,15 +207,15 @@ def models(draw) -> onnx.ModelProto:
     graph.initializer.extend(draw(st.lists(tensors(), max_size=4)))
     for values in (graph.input, graph.output, graph.value_info):
         for name in draw(st.lists(tensor_names, max_size=3)):
-            held = values.add(name=name)
+            stored = values.add(name=name)
             shape = draw(shapes)
             if draw(st.booleans()):
-                held.type.tensor_type.elem_type = draw(_DTYPES)
+                stored.type.tensor_type.elem_type = draw(_DTYPES)
             for size in shape or ():
                 if isinstance(size, str):
-                    held.type.tensor_type.shape.dim.add(dim_param=size)
+                    stored.type.tensor_type.shape.dim.add(dim_param=size)
                 else:
-                    held.type.tensor_type.shape.dim.add(dim_value=size)
+                    stored.type.tensor_type.shape.dim.add(dim_value=size)
     for key in draw(st.lists(st.sampled_from(["k", "k", "image_contract", ""]), max_size=2)):
         model.metadata_props.add(key=key, value="\x1b{")
     return model

@@ -36,8 +36,8 @@ def verdict(findings: list[Finding]) -> str:
 def test_verdict_is_what_barracuda_did(build, opset, expected):
     model = export(build, opset)
     found = {name: validate(model, targets.get(name)) for name in VERSIONS}
-    told = tuple(verdict(found[name]) for name in VERSIONS)
-    assert told == expected, {
+    reported = tuple(verdict(found[name]) for name in VERSIONS)
+    assert reported == expected, {
         name: [f"{f.severity} {f.code}: {f.reason}" for f in found[name]] for name in VERSIONS
     }
 
@@ -57,8 +57,8 @@ OPEN = [
 def test_verdict_with_open_axes_is_what_barracuda_did(build, opset, axes, expected):
     model = export(build, opset, dynamic=axes)
     found = {name: validate(model, targets.get(name)) for name in VERSIONS}
-    told = tuple(verdict(found[name]) for name in VERSIONS)
-    assert told == expected, {
+    reported = tuple(verdict(found[name]) for name in VERSIONS)
+    assert reported == expected, {
         name: [f"{f.severity} {f.code}: {f.reason}" for f in found[name]] for name in VERSIONS
     }
 

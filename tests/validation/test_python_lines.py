@@ -26,11 +26,11 @@ C:\\py3env\\lib\\site-packages\\torch\\nn\\modules\\module.py(477): _slow_forwar
 
 
 def node(trace: str = "", doc: str = "") -> onnx.NodeProto:
-    made = onnx.NodeProto(op_type="Conv", doc_string=doc)
+    new_node = onnx.NodeProto(op_type="Conv", doc_string=doc)
     if trace:
-        made.metadata_props.add(key="pkg.torch.onnx.fx_node", value="%conv2d")
-        made.metadata_props.add(key=STACK_TRACE, value=trace)
-    return made
+        new_node.metadata_props.add(key="pkg.torch.onnx.fx_node", value="%conv2d")
+        new_node.metadata_props.add(key=STACK_TRACE, value=trace)
+    return new_node
 
 
 def test_the_dynamo_exporter_keeps_a_traceback():

@@ -47,22 +47,22 @@ def onnx_cases() -> dict[str, list[onnx.ModelProto]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = cases.collect_testcases(None)
-    held: dict[str, list[onnx.ModelProto]] = {}
+    stored: dict[str, list[onnx.ModelProto]] = {}
     for case in found:
         if case.model is not None and len(case.model.graph.node) == 1:
-            held.setdefault(case.model.graph.node[0].op_type, []).append(case.model)
-    return held
+            stored.setdefault(case.model.graph.node[0].op_type, []).append(case.model)
+    return stored
 
 
 def constants_for_all_but_the_first(source: onnx.ModelProto) -> onnx.ModelProto:
-    made = onnx.ModelProto()
-    made.CopyFrom(source)
-    for value in list(made.graph.input)[1:]:
+    model = onnx.ModelProto()
+    model.CopyFrom(source)
+    for value in list(model.graph.input)[1:]:
         kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
         sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        made.graph.initializer.append(onnx.numpy_helper.from_array(random(sizes).astype(kind), value.name))
-        made.graph.input.remove(value)
-    return made
+        model.graph.initializer.append(onnx.numpy_helper.from_array(random(sizes).astype(kind), value.name))
+        model.graph.input.remove(value)
+    return model
 
 
 def test_every_rewrite_that_a_finding_names_exists():
@@ -76,7 +76,7 @@ def test_each_operator_goes_by_the_rewrite_that_the_finding_names():
             continue
         if rewrite == "reading":
             graphs = [from_model(constants_for_all_but_the_first(source)) for source in cases[operator]]
-            if not all(operator not in {made.op for made in graph.nodes} for graph in graphs):
+            if not all(operator not in {node.op for node in graph.nodes} for graph in graphs):
                 wrong.append(operator)
             continue
         lacking = [target for name in targets.names() if not (target := targets.get(name)).accepts(operator)]
@@ -85,7 +85,7 @@ def test_each_operator_goes_by_the_rewrite_that_the_finding_names():
         for source in cases.get(operator, []) + OWN.get(operator, []):
             graph = from_model(constants_for_all_but_the_first(source))
             result = lower(graph, lacking[0])
-            if operator not in {made.op for made in graph.nodes}:
+            if operator not in {node.op for node in graph.nodes}:
                 done += [edit.rewrite for edit in result.edits]
         if rewrite not in done:
             wrong.append(operator)

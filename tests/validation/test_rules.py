@@ -26,9 +26,9 @@ def test_code_is_found_on_the_targets_that_have_the_rule(code, model, expected):
         for name in targets.names("barracuda")
         if any(finding.code == code for finding in validate(model, targets.get(name)))
     }
-    wanted = set(expected.split())
+    expected_value = set(expected.split())
     newer = {name.removeprefix("barracuda-") for name in targets.names("barracuda")[len(MEASURED) :]}
-    assert found == (wanted | newer if MEASURED[-1] in wanted else wanted)
+    assert found == (expected_value | newer if MEASURED[-1] in expected_value else expected_value)
 
 
 @pytest.mark.parametrize(("shape", "severity"), [((2, 8, 9), Severity.WRONG), ((1, 8, 12, 16), Severity.ERROR)])
@@ -51,11 +51,15 @@ def test_every_code_is_explained_and_none_is_explained_for_nothing():
 
 @pytest.mark.parametrize("code", sorted(codes()))
 def test_explanation_has_title_explanation_and_remedy(code):
-    told = codes()[code]
+    reported = codes()[code]
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code)
-    assert set(told) == {"title", "explanation", "remedy"}
-    assert all(told.values())
-    assert not told["title"].endswith(".") and told["explanation"].endswith(".") and told["remedy"].endswith(".")
+    assert set(reported) == {"title", "explanation", "remedy"}
+    assert all(reported.values())
+    assert (
+        not reported["title"].endswith(".")
+        and reported["explanation"].endswith(".")
+        and reported["remedy"].endswith(".")
+    )
 
 
 @pytest.mark.parametrize("name", targets.names(narrow=True))
@@ -70,9 +74,9 @@ def test_every_row_of_a_target_can_be_evaluated(name):
 
 
 def test_every_kind_is_used_by_a_target():
-    held = [targets.get(name) for name in targets.names()]
-    used = {rule.kind for target in held for rule in target.rules()}
-    assert used == {kind for target in held for kinds in kinds_of(target) for kind in kinds}
+    stored = [targets.get(name) for name in targets.names()]
+    used = {rule.kind for target in stored for rule in target.rules()}
+    assert used == {kind for target in stored for kinds in kinds_of(target) for kind in kinds}
 
 
 @pytest.mark.parametrize("name", RIGHT)

@@ -40,15 +40,15 @@ def test_another_size_is_told():
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 8, 6])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=4)
-    told = visible_error(model, targets.get("barracuda-3.0"))
-    assert told == "visible: the output is 1x3x4x12 instead of 1x3x8x6"
+    reported = visible_error(model, targets.get("barracuda-3.0"))
+    assert reported == "visible: the output is 1x3x4x12 instead of 1x3x8x6"
 
 
 def test_measuring_tells_it_in_the_finding(tmp_path):
     path = tmp_path / "corners.onnx"
     onnx.save(resized(coordinate_transformation_mode="align_corners"), path)
     (plain,) = check_files([path]).verdicts
-    (told,) = check_files([path], measure=True).verdicts
-    reasons = [f.reason for f in told.findings if f.severity == "wrong"]
+    (verdict,) = check_files([path], measure=True).verdicts
+    reasons = [f.reason for f in verdict.findings if f.severity == "wrong"]
     assert reasons and all("visible: up to" in r for r in reasons)
     assert not any("visible" in f.reason for f in plain.findings)

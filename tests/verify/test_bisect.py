@@ -20,7 +20,7 @@ B1 = RNG.normal(0, 0.4, 4)
 
 def graph(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], opset: int = 9) -> onnx.ModelProto:
     """A model from `x` to the last node's output."""
-    held = [
+    stored = [
         numpy_helper.from_array(v if v.dtype == np.int64 else v.astype(np.float32), k)
         for k, v in constants.items()
     ]
@@ -29,7 +29,7 @@ def graph(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], opset: 
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPE)],
         [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)],
-        held,
+        stored,
     )
     return helper.make_model(proto, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
@@ -188,8 +188,8 @@ def renamed(model: onnx.ModelProto) -> onnx.ModelProto:
         node.name = f"other_{node.name}"
         for names in (node.input, node.output):
             names[:] = [f"other_{name}" if name else "" for name in names]
-    for held in (*copy.graph.input, *copy.graph.output, *copy.graph.initializer):
-        held.name = f"other_{held.name}"
+    for tensor in (*copy.graph.input, *copy.graph.output, *copy.graph.initializer):
+        tensor.name = f"other_{tensor.name}"
     return copy
 
 
@@ -305,10 +305,10 @@ def test_the_report_is_plain_numbers():
     import json
 
     model = chain(RELU)
-    told = json.loads(json.dumps(found(model, changed(model, "b1", 0.25)).as_dict()))
-    assert (told["node"], told["operator"], told["shape_a"]) == ("first", "Conv", [1, 4, 12, 16])
-    assert told["largest_difference"] == pytest.approx(0.25, abs=1e-5)
-    assert told["last_agreement"] == {"a": "x", "b": "x"}
+    report = json.loads(json.dumps(found(model, changed(model, "b1", 0.25)).as_dict()))
+    assert (report["node"], report["operator"], report["shape_a"]) == ("first", "Conv", [1, 4, 12, 16])
+    assert report["largest_difference"] == pytest.approx(0.25, abs=1e-5)
+    assert report["last_agreement"] == {"a": "x", "b": "x"}
 
 
 def normalised(bias: np.ndarray, epsilon: float = 1e-5, *, centred: bool = False) -> onnx.ModelProto:
@@ -319,8 +319,10 @@ def normalised(bias: np.ndarray, epsilon: float = 1e-5, *, centred: bool = False
     if centred:
         nodes.insert(0, helper.make_node("GlobalAveragePool", ["x"], ["mean"]))
         nodes.insert(1, helper.make_node("Sub", ["x", "mean"], ["c"]))
-    made = nodes[-1].output[0]
-    nodes.append(helper.make_node("InstanceNormalization", [made, "s", "t"], ["n"], name="norm", epsilon=epsilon))
+    result = nodes[-1].output[0]
+    nodes.append(
+        helper.make_node("InstanceNormalization", [result, "s", "t"], ["n"], name="norm", epsilon=epsilon)
+    )
     nodes.append(helper.make_node("Conv", ["n", "w2"], ["y"], name="last"))
     return graph(nodes, {"w1": W1, "w2": W2, "b": bias, "s": np.ones(4), "t": np.ones(4)})
 

@@ -35,10 +35,10 @@ class Mistakes(Rewrite):
 
     def apply(self, graph, target, needed):
         done = []
-        for made in graph.nodes:
-            if made.op == "HardSwish":
-                made.op = "Relu"
-                done += self.edit(made, "became Relu", "a mistake")
+        for layer in graph.nodes:
+            if layer.op == "HardSwish":
+                layer.op = "Relu"
+                done += self.edit(layer, "became Relu", "a mistake")
         return done
 
 
@@ -81,16 +81,16 @@ def test_a_graph_that_runs_no_more_is_different_and_one_that_never_ran_is_not_co
 
 def test_a_rewrite_that_changes_the_result_is_named_and_undone_and_the_others_go_on():
     source = network(14)
-    graph, wanted = from_model(source), from_model(source)
+    graph, expected_value = from_model(source), from_model(source)
     result = run(graph, TARGET, (Mistakes(), *REWRITES), compare)
-    lower(wanted, TARGET)
+    lower(expected_value, TARGET)
     assert [check.rewrite for check in result.checks if check.outcome == "undone"] == ["mistakes"]
     assert result.checks[0].nodes == ("c_node",)
     assert "differs by" in result.checks[0].reason
     assert "mistakes" not in {edit.rewrite for edit in result.edits}
     assert {check.outcome for check in result.checks[1:]} == {"same"}
-    made, expected = (to_model(held).SerializeToString(deterministic=True) for held in (graph, wanted))
-    assert made == expected
+    model, expected = (to_model(item).SerializeToString(deterministic=True) for item in (graph, expected_value))
+    assert model == expected
 
 
 def test_the_undoing_of_quantisation_is_not_compared_because_it_changes_numbers_by_design():

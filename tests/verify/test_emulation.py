@@ -41,7 +41,7 @@ def noise(*shape: int) -> np.ndarray:
 
 def run(model: onnx.ModelProto, *values: np.ndarray) -> np.ndarray:
     runtime = session(model)
-    names = [held.name for held in runtime.get_inputs()]
+    names = [value.name for value in runtime.get_inputs()]
     return np.asarray(runtime.run(None, dict(zip(names, values, strict=True)))[0])
 
 
@@ -78,13 +78,13 @@ def graph(
     producer: str = "",
 ) -> onnx.ModelProto:
     """A model from x to y."""
-    held = [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()]
+    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()]
     proto = helper.make_graph(
         nodes,
         "test",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        held,
+        stored,
     )
     return helper.make_model(
         proto, opset_imports=[helper.make_opsetid("", opset)], ir_version=8, producer_name=producer
@@ -152,7 +152,9 @@ def test_scales_that_fold_late_are_cut():
 def test_linear_scale_of_one_half_is_what_torch_computes(version):
     model = export(TABLE[NOT_IN_ORT][0], 9)
     module = TABLE[NOT_IN_ORT][0]()
-    weights = {held.name: torch.from_numpy(numpy_helper.to_array(held).copy()) for held in model.graph.initializer}
+    weights = {
+        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in model.graph.initializer
+    }
     module.load_state_dict({name: weights[name] for name in module.state_dict()})
     x = noise(1, 3, 12, 16)
     expected = module.eval()(torch.from_numpy(x)).detach().numpy()
@@ -356,8 +358,8 @@ STRIDES = {
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_transposed_convolution_of_unequal_strides_gives_what_barracuda_gave(strides, version):
     x = np.arange(1, 7, dtype=np.float32).reshape(1, 1, 3, 2)
-    made = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=strides, pads=[0, 1, 0, 1])
-    model = graph([made], {"w": x.reshape(1, 1, 2, 3)}, shape=(1, 1, 3, 2))
+    new_node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=strides, pads=[0, 1, 0, 1])
+    model = graph([new_node], {"w": x.reshape(1, 1, 2, 3)}, shape=(1, 1, 3, 2))
     assert emulated(model, version, x)[0, 0].tolist() == STRIDES[strides]
 
 
@@ -371,8 +373,8 @@ def test_a_reshape_on_1_0_works_on_channels_last_memory():
 
 def test_names_of_inputs_and_outputs_stay():
     model = emulate(export(EVERYWHERE["ReflectionPad2d"][0], 9), targets.get("barracuda-1.0"))
-    assert [held.name for held in model.graph.input] == ["x"]
-    assert [held.name for held in model.graph.output] == ["y"]
+    assert [value.name for value in model.graph.input] == ["x"]
+    assert [value.name for value in model.graph.output] == ["y"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -384,6 +386,6 @@ def test_a_real_network_without_wrong_findings_is_computed_as_it_is(shared_model
     assert not [f for f in validate(model, targets.get(version)) if f.severity in ("error", "wrong")]
     shape = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
     x = np.abs(noise(*shape))
-    one_pass = any(made.op_type == "InstanceNormalization" for made in model.graph.node)
+    one_pass = any(node.op_type == "InstanceNormalization" for node in model.graph.node)
     # The variance as E[x^2] - E[x]^2 in float32 is next to that of ONNX Runtime, in levels of 255.
     assert np.abs(emulated(model, version, x) - run(model, x)).max() <= (0.02 if one_pass else 1e-5)

@@ -82,11 +82,11 @@ def test_the_contract_is_applied_around_the_source(order):
 
     picture = np.zeros((1, 3, 2, 2), np.float32)
     picture[:, 0] = 1
-    painted = around(source, contract)(picture)
+    output = around(source, contract)(picture)
     red = 0 if order == "rgb" else 2
     assert seen[0][0, red].tolist() == [[1, 1], [1, 1]] and seen[0][0, 1].tolist() == [[-1, -1], [-1, -1]]
     expected = [1.0, 150 / 255, 0.0]
-    assert painted[0, :, 0, 0].tolist() == pytest.approx(expected if order == "rgb" else expected[::-1])
+    assert output[0, :, 0, 0].tolist() == pytest.approx(expected if order == "rgb" else expected[::-1])
 
 
 def test_pictures_of_different_sizes_fail_the_proof_with_a_note(model, target):

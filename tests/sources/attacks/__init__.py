@@ -69,12 +69,12 @@ def programs() -> dict[str, Members]:
     files = {"pt2": io.BytesIO(), "script": io.BytesIO()}
     torch.export.save(torch.export.export(net, (torch.rand(1, 3, 16, 24),), dynamic_shapes=shapes), files["pt2"])
     torch.jit.save(torch.jit.script(net), files["script"])
-    held = {}
+    stored = {}
     for kind, file in files.items():
         with zipfile.ZipFile(file) as archive:
-            held[kind] = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-    held["script"] = _plainly_named(held["script"])
-    return held
+            stored[kind] = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    stored["script"] = _plainly_named(stored["script"])
+    return stored
 
 
 def _plainly_named(members: Members) -> Members:
@@ -123,6 +123,6 @@ def code(body: str, extra: str = "", head: str = "") -> str:
 
 def with_convolution(whole: dict[str, Members], text: str) -> bytes:
     """The source of an archive: this one class, and the convolution's as torch wrote it."""
-    held = whole["script"]["code/__torch__.py"].decode()
-    start = held.index("class Conv(")
-    return (held[start:].partition("class Net(")[0] + text).encode()
+    stored = whole["script"]["code/__torch__.py"].decode()
+    start = stored.index("class Conv(")
+    return (stored[start:].partition("class Net(")[0] + text).encode()

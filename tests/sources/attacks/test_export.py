@@ -192,7 +192,7 @@ def test_both_older_layouts_are_read_as_the_newest(tmp_path: Path, whole: dict[s
     assert new.module is not None
     state = {key: value.clone() for key, value in new.module.state_dict().items()}
     picture = torch.rand(1, 3, 16, 24)
-    wanted = new.module(picture)
+    expected = new.module(picture)
     saved = io.BytesIO()
     torch.save(state, saved)
     empty = io.BytesIO()
@@ -209,4 +209,4 @@ def test_both_older_layouts_are_read_as_the_newest(tmp_path: Path, whole: dict[s
     for layout, root in ((middle, "a/"), (old, "")):
         network = read(write(tmp_path / "a.pt2", list(layout.items()), root))
         assert network.module is not None
-        assert torch.equal(network.module(picture), wanted)
+        assert torch.equal(network.module(picture), expected)

@@ -148,21 +148,21 @@ def test_what_torch_gets_is_written_anew(tmp_path: Path, whole: dict[str, Member
     )
     members = {**whole["script"], "code/__torch__.py": text, "traced_inputs.pkl": pickle.dumps(Evil())}
     members["code/__torch__.py.debug_pkl"] = pickle.dumps(Evil())
-    made = checked_script(write(tmp_path / "a.pt", list(members.items())))
-    with zipfile.ZipFile(io.BytesIO(made)) as archive:
+    result = checked_script(write(tmp_path / "a.pt", list(members.items())))
+    with zipfile.ZipFile(io.BytesIO(result)) as archive:
         names = {name.partition("/")[2] for name in archive.namelist()}
         written = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".py"))
     assert not any(name.endswith(".debug_pkl") or "traced" in name for name in names)
     assert not any(word in written for word in (b"comment", b"print", b"warn"))
-    torch.jit.load(io.BytesIO(made))(torch.rand(1, 3, 8, 8))
+    torch.jit.load(io.BytesIO(result))(torch.rand(1, 3, 8, 8))
 
 
 def test_a_refusal_names_the_code_that_it_is_about(tmp_path: Path, whole: dict[str, Members]) -> None:
-    for line, told in (
+    for line, item in (
         ("__import__('os').system('x')", "__import__('os').system"),
         ("(lambda: x)()", "lambda"),
         ("x.cuda.os.system(1)", "x.cuda.os.system"),
         ("[torch.save][0](x)", "[torch.save][0]"),
     ):
         members = {**whole["script"], "code/__torch__.py": with_convolution(whole, code(f"    {line}\n"))}
-        assert told in refused(write(tmp_path / "a.pt", list(members.items()))).message
+        assert item in refused(write(tmp_path / "a.pt", list(members.items()))).message

@@ -70,14 +70,14 @@ def _shifted(content: bytes, by: int) -> bytes:
     """An archive with `by` more bytes in front of it, all places in it corrected."""
     end = content.rindex(b"PK\x05\x06")
     (start,) = struct.unpack_from("<L", content, end + 16)
-    made = bytearray(content)
-    struct.pack_into("<L", made, end + 16, start + by)
+    result = bytearray(content)
+    struct.pack_into("<L", result, end + 16, start + by)
     at = start
-    while made[at : at + 4] == b"PK\x01\x02":
-        (place,) = struct.unpack_from("<L", made, at + 42)
-        struct.pack_into("<L", made, at + 42, place + by)
-        at += 46 + sum(struct.unpack_from("<3H", made, at + 28))
-    return bytes(made)
+    while result[at : at + 4] == b"PK\x01\x02":
+        (place,) = struct.unpack_from("<L", result, at + 42)
+        struct.pack_into("<L", result, at + 42, place + by)
+        at += 46 + sum(struct.unpack_from("<3H", result, at + 28))
+    return bytes(result)
 
 
 def _end_of(content: bytes) -> int:
@@ -93,17 +93,17 @@ def _with_gap(content: bytes, hidden: bytes) -> bytes:
     """`hidden` between the last member and the table of contents, which is told to be behind it."""
     end = _end_of(content)
     (start,) = struct.unpack_from("<L", content, end + 16)
-    made = bytearray(content[:start] + hidden + content[start:])
-    struct.pack_into("<L", made, end + len(hidden) + 16, start + len(hidden))
-    return bytes(made)
+    result = bytearray(content[:start] + hidden + content[start:])
+    struct.pack_into("<L", result, end + len(hidden) + 16, start + len(hidden))
+    return bytes(result)
 
 
 def _two_ends(content: bytes, honest: bool) -> bytes:
     """The same archive with an end in 64 bits as well, as torch writes it; a lying one counts one member less."""
     end = _end_of(content)
     count, _, length, start = struct.unpack_from("<HHLL", content, end + 8)
-    held = count if honest else count - 1
-    large = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, held, held, length, start)
+    stored = count if honest else count - 1
+    large = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, stored, stored, length, start)
     return content[:end] + large + struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1) + content[end:]
 
 
@@ -185,8 +185,8 @@ def test_files_beside_the_network_are_not_in_what_torch_gets(tmp_path: Path, who
     """`extra/` is where torch.jit.save puts a user's own files: they are left behind."""
     evil = b"import os\n"
     members = [*whole["script"].items(), ("extra/evil.py", evil), ("extra/info.json", b"{}")]
-    made = checked_script(write(tmp_path / "a.pt", members))
-    with zipfile.ZipFile(io.BytesIO(made)) as archive:
+    result = checked_script(write(tmp_path / "a.pt", members))
+    with zipfile.ZipFile(io.BytesIO(result)) as archive:
         assert not [name for name in archive.namelist() if "extra" in name]
-    assert evil not in made
-    torch.jit.load(io.BytesIO(made))
+    assert evil not in result
+    torch.jit.load(io.BytesIO(result))

@@ -42,13 +42,13 @@ class Net:
         height, width = (k, k) if isinstance(k, int) else k
         scale = 1 / np.sqrt(inputs / group * height * width)
         weight = self.random.normal(0, scale, (outputs, inputs // group, height, width))
-        held = [self.constant(weight)] + ([self.constant(self.random.normal(0, 0.3, outputs))] if bias else [])
-        return self.op("Conv", x, *held, group=group, kernel_shape=[height, width], **given)
+        weights = [self.constant(weight)] + ([self.constant(self.random.normal(0, 0.3, outputs))] if bias else [])
+        return self.op("Conv", x, *weights, group=group, kernel_shape=[height, width], **given)
 
     def transposed(self, x: str, inputs: int, outputs: int, k: int = 3, group: int = 1, **given: Any) -> str:
         weight = self.random.normal(0, 1 / np.sqrt(inputs * k), (inputs, outputs // group, k, k))
-        held = [self.constant(weight), self.constant(self.random.normal(0, 0.3, outputs))]
-        return self.op("ConvTranspose", x, *held, group=group, **given)
+        weights = [self.constant(weight), self.constant(self.random.normal(0, 0.3, outputs))]
+        return self.op("ConvTranspose", x, *weights, group=group, **given)
 
     def pad(self, x: str, *sides: int, mode: str = "reflect", value: float = 0.0) -> str:
         """`sides` are top, left, bottom, right, or one number for all."""

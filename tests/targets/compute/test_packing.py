@@ -62,9 +62,9 @@ def test_auto_shares_bits_by_what_layers_bear():
     assert facts["bytes"] == len(small) > facts["plan_bytes"] > 500
     near = [row["bytes"] for row in facts["table"] if (row["psnr"] or 99) >= facts["psnr"]]
     assert len(small) < min(near)
-    bits = {held["bits"] for held in facts["tensors"] if len(held["shape"]) == 4}
+    bits = {tensor["bits"] for tensor in facts["tensors"] if len(tensor["shape"]) == 4}
     assert len(bits) > 1, "layers differ in how much they bear"
-    assert sum(held["bytes"] for held in facts["tensors"]) < facts["bytes"] - facts["plan_bytes"] + 64
+    assert sum(tensor["bytes"] for tensor in facts["tensors"]) < facts["bytes"] - facts["plan_bytes"] + 64
 
 
 def test_rounding_passes_errors_on(monkeypatch):
@@ -76,8 +76,8 @@ def test_rounding_passes_errors_on(monkeypatch):
 
 def test_integers_that_the_source_came_with_are_kept():
     data = COMPUTE.family.write(made("style"), COMPUTE)
-    number, held = next((i, w) for i, w in enumerate(packing.plan_of(data).weights) if w.kind == "conv")
-    ints = np.random.default_rng(0).integers(-100, 100, held.data.shape)
+    number, stored = next((i, w) for i, w in enumerate(packing.plan_of(data).weights) if w.kind == "conv")
+    ints = np.random.default_rng(0).integers(-100, 100, stored.data.shape)
     came = QuantizedTensor("w", ints, np.float32(0.004), np.int64(0), None)
     plan = packing.plan_of(data)
     plan.weights[number].data = (ints * np.float32(0.004)).astype(np.float32)
@@ -182,8 +182,8 @@ def test_half_precision_is_a_target_of_its_own():
 
 
 def test_precision_chooses_the_target_and_stands_in_the_words_that_build_again():
-    asked = BuildOptions(target="compute", precision="half")
-    assert asked.target == "compute-half" and rebuild_arguments(asked) == ["--precision", "half"]
+    requested = BuildOptions(target="compute", precision="half")
+    assert requested.target == "compute-half" and rebuild_arguments(requested) == ["--precision", "half"]
     named = BuildOptions(target="compute-half")
     assert named.precision == "half" and rebuild_arguments(named) == ["--precision", "half"]
     assert BuildOptions(target="compute").precision == "float" and rebuild_arguments(BuildOptions()) == []
@@ -199,7 +199,7 @@ def test_a_bundle_in_half_precision_is_built_and_proven_in_decibels(tmp_path, mo
     built = build_unity(tmp_path / "style.onnx", output=tmp_path, options=HALF, use_cache=False)
     proof, folder = built.report["proof"], tmp_path / "StyleTransfer"
     assert proof["passed"] and proof["least_psnr"] == 60 and built.report["findings"] == []
-    assert min(held["psnr"] for held in proof["comparisons"]) > 60
+    assert min(comparison["psnr"] for comparison in proof["comparisons"]) > 60
     assert (folder / "Engines/Compute/Kernels/Conv.hlsl").exists()
     plan = packing.plan_of((folder / "Models/Style/Style.bytes").read_bytes())
     assert plan.half and plan.metadata["source_digest"] and plan.names[0] == "image"

@@ -99,11 +99,11 @@ def test_counts_are_those_of_the_plan():
     x = net.conv(net.image, 3, 16, 1)
     x = net.conv(net.pad(x, 1), 16, 16, 3)
     plan = compile_graph(net.graph(net.conv(x, 16, 3, 1))).plan
-    told = described.counts(plan, Size(64, 64))
+    reported = described.counts(plan, Size(64, 64))
     useful = 64 * 64 * (3 * 16 + 9 * 16 * 16 + 16 * 3)
-    assert told["giga_fma"] == round(useful * 1e-9, 3) and told["dispatches"] == 3
-    assert told["moved_megabytes"] == round(64 * 64 * 16 * (1 + 4 + 4 + 4 + 4 + 1) * 1e-6, 1)
-    assert described.counts(plan, Size(64, 65))["giga_fma"] > told["giga_fma"]
+    assert reported["giga_fma"] == round(useful * 1e-9, 3) and reported["dispatches"] == 3
+    assert reported["moved_megabytes"] == round(64 * 64 * 16 * (1 + 4 + 4 + 4 + 4 + 1) * 1e-6, 1)
+    assert described.counts(plan, Size(64, 65))["giga_fma"] > reported["giga_fma"]
 
 
 def test_layers_cost_what_they_are_compiled_to():
@@ -133,9 +133,9 @@ def test_a_network_is_timed_on_the_device():
     execution.use_software()
     target = targets.get("compute")
     data = target.family.write(made("untouched"), target)
-    told = target.family.time_on_gpu(data, target, Size(48, 32), 0.1)
-    assert told["runs"] >= 1 and 0 < told["minimum"] <= told["median"] and told["device"]
-    assert np.isfinite(told["median"])
+    reported = target.family.time_on_gpu(data, target, Size(48, 32), 0.1)
+    assert reported["runs"] >= 1 and 0 < reported["minimum"] <= reported["median"] and reported["device"]
+    assert np.isfinite(reported["median"])
 
 
 def image_pooling(size: Size) -> Net:

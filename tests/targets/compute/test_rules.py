@@ -70,8 +70,8 @@ def test_a_file_is_a_plan_and_reports_as_a_model():
     data = COMPUTE.family.write(made("style"), COMPUTE, {"source_digest": "abc"})
     read = COMPUTE.family.read(data)
     assert validate(read, COMPUTE) == []
-    assert [held.name for held in read.graph.input] == ["image"]
-    assert {held.key: held.value for held in read.metadata_props} == {"source_digest": "abc"}
+    assert [item.name for item in read.graph.input] == ["image"]
+    assert {item.key: item.value for item in read.metadata_props} == {"source_digest": "abc"}
     assert {"Conv", "Merge"} <= {node.op_type for node in read.graph.node}
 
 
