@@ -1,1 +1,1 @@
-"""8 bits at rest: a model's weights as small integers in a packed file, which rebuilds it exactly."""
+"""Packed files: a model's weights stored as small integers, from which the model is rebuilt exactly."""

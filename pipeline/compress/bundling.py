@@ -1,4 +1,4 @@
-"""The step of a build that packs: the lowered model of a bundle, and what the report says about it."""
+"""The packing step of a build: packs the lowered model of a bundle, and collects the facts for the report."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Packing:
-    """How weights are to be stored: the kind, what `auto` keeps, pictures, what the network takes and gives.
+    """How weights are stored: the options, and the image contract of the network.
 
-    `given` are integers that the source came with; `subject` is its name. `style` is the value of the model's
-    second input while its rounding is calibrated and measured; `is_predictor` says that the output is the vector
-    of a style and not a picture.
+    `given` are the integer weights of a quantised source; `subject` is its name. `style` is the value of the
+    model's second input while its rounding is calibrated and measured; `is_predictor` says that the output is the
+    vector of a style and not a picture.
     """
 
     options: CompressOptions
@@ -40,9 +40,9 @@ class Packing:
 
 @dataclass(frozen=True)
 class PackedModel:
-    """A bundle's model in fewer bytes, what its network makes of the golden input, and the facts for the report.
+    """A bundle's packed model, its output for the golden input, and the facts for the report.
 
-    `imported`: Unity imports the file, as it does the float model; else it is unpacked when the game runs.
+    `imported`: Unity imports the file like the float model; else it is unpacked at run time.
     `loaded` is the file that the target then loads: the imported one, or the unpacked model.
     """
 
@@ -54,7 +54,7 @@ class PackedModel:
 
 
 def check_target(weights: str, target: Target) -> None:
-    """Raise PipelineError where a bundle for `target` cannot hold weights stored so."""
+    """Raise PipelineError if a bundle for `target` cannot contain weights of this kind."""
     if weights != FLOAT:
         target.family.check_weights(weights, target)
 
@@ -126,5 +126,5 @@ def _told(facts: dict[str, Any], step: Callable[[str, str], None], which: str = 
 
 
 def quality_text(psnr: float | None) -> str:
-    """A PSNR in words."""
+    """A PSNR as text."""
     return "the same picture" if psnr is None else f"{psnr:.1f} dB PSNR relative to the float network"

@@ -1,8 +1,8 @@
-"""Pictures to round with, and what a network's weights are multiplied with on them.
+"""Calibration pictures, and the second moments of the inputs of a network's weights for them.
 
-Without pictures of the user's the calibration uses drawn ones: discs of all sizes over one another, whose
-statistics are those of photographs (dead leaves; Lee, Mumford, Huang 2001). Rounding with them is as good as with
-photographs and much better than with noise (docs/compression.md).
+Without pictures from the user, synthetic ones are drawn: overlapping discs of all sizes, whose statistics are
+those of photographs (dead leaves; Lee, Mumford, Huang 2001). Rounding with them is as good as with photographs and
+much better than with noise (docs/compression.md).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import onnx
 
 PICTURES = 4
-"""How many pictures are drawn, or cut out of the user's."""
+"""Number of pictures that are drawn, or cropped from the user's."""
 SIZE = 192
-"""Their height and width, where the network may run at any size."""
+"""Their height and width, if the network runs at any size."""
 _SEED = 20261
 _DISCS = 400
 _SMALLEST_RADIUS = 4.0
@@ -58,7 +58,7 @@ def drawn(number: int, height: int, width: int, channels: int) -> np.ndarray:
 
 
 def pictures(paths: Sequence[Path], height: int, width: int, channels: int) -> list[np.ndarray]:
-    """The pictures to round with: the user's, at several scales, else drawn ones."""
+    """The calibration pictures: the user's, at several scales, else drawn ones."""
     from pipeline.verify.pictures import load
 
     if not paths:
@@ -84,9 +84,9 @@ def moments(
 ) -> dict[str, list[Moments]]:
     """For each weight of `sites`, and each group of its rows, the second moments of the inputs.
 
-    Where a normalisation takes the mean away behind a site, the moments are about the mean: an error that only
-    shifts a channel costs nothing there. `model` is one that ONNX Runtime takes; `inputs` go into its one input,
-    `weights` are the values of its initializers.
+    If a normalisation after a site subtracts the mean, the moments are central: an error that only shifts a
+    channel has no effect there. `model` is one that ONNX Runtime takes; `inputs` go into its one input, `weights`
+    are the values of its initializers.
     """
     import onnx
 

@@ -1,7 +1,7 @@
-"""How coarse each weight may be: steps chosen by measured effect, so that the picture stays near enough.
+"""Chooses the quantisation step of each weight by its measured effect on the output.
 
-With small errors the errors of the layers add up, and each grows with the square of its step. Measured once for
-each layer, that says how to share bits: where one more bit for every weight of a layer buys the same everywhere.
+Small errors of the layers add up, and each grows with the square of its step. Measured once for each layer, this
+determines the distribution of bits: one more bit per weight has the same benefit in every layer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.compress.weights import Weight, kept, replaced
 from pipeline.support.errors import PipelineError
 
 HEADROOM = 1.5
-"""dB above what is asked for on the worst of the measured pictures: other pictures fare up to that much worse."""
+"""Margin in dB above the required PSNR on the worst measured picture: other pictures may be this much worse."""
 _CLOSE = 0.15
 _TRIES, _ENOUGH, _FINER = 12, 4, 0.8
 _DB_PER_BIT = 20 * math.log10(2)
@@ -29,16 +29,16 @@ Progress = Callable[[str], None]
 
 
 class Running(Protocol):
-    """A network that runs with other weights: `compress.running.Running`, or a family's own."""
+    """A network that runs with replaced weights: `compress.running.Running`, or a family's own."""
 
     def psnr(self, weights: Mapping[str, np.ndarray], names: Collection[str] = ()) -> dict[str, float]:
-        """How near the network with some weights replaced comes to itself, in dB, for each measured picture."""
+        """PSNR in dB of the network with some weights replaced against the original, for each measured picture."""
 
 
 def by_effect(running: Running, weights: Sequence[Weight], least: float, progress: Progress) -> list[Filling]:
-    """Fillings for all `weights` with which every measured picture is at least `least` dB, as coarse as that goes.
+    """The coarsest fillings for all `weights` with which every measured picture has at least `least` dB.
 
-    Raises PipelineError `quality-not-reached` where even the finest steps do not give it.
+    Raises PipelineError `quality-not-reached` if even the finest steps do not reach it.
     """
     groups: dict[str, list[Weight]] = {}
     as_given = kept(weights)
@@ -84,12 +84,12 @@ def by_effect(running: Running, weights: Sequence[Weight], least: float, progres
 
 
 def worst(found: Mapping[str, float]) -> float:
-    """The least PSNR of those measured."""
+    """The minimum of the measured PSNRs."""
     return min(found.values())
 
 
 def _shares(running: Running, groups: Mapping[str, list[Weight]], progress: Progress) -> dict[str, float]:
-    """For each group the factor of its steps at which one more bit buys the same in all of them."""
+    """For each group the factor on its steps at which one more bit has the same benefit in all groups."""
     logs = {}
     for number, (name, group) in enumerate(groups.items(), 1):
         progress(f"measuring layer {number} of {len(groups)}")

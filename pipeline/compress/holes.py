@@ -1,4 +1,4 @@
-"""Where an ONNX file holds numbers: the byte ranges of the float32 tensors in it.
+"""The byte ranges of the float32 tensors in an ONNX file.
 
 The file is walked as protobuf, not searched: the raw_data of initializers and of the tensors of Constant nodes.
 """
@@ -35,12 +35,13 @@ class Hole:
         return int(np.prod(self.shape, dtype=np.int64))
 
     def values(self, model: bytes) -> np.ndarray:
-        """The tensor's numbers (a copy)."""
+        """The values of the tensor (a copy)."""
         return np.frombuffer(model, "<f4", self.size, self.offset).reshape(self.shape).copy()
 
 
 def with_raw_data(model: onnx.ModelProto) -> bytes:
-    """The model's bytes with every float32 tensor in the form that `find_holes` sees. Changes `model`."""
+    """The model's bytes with every float32 tensor stored as raw_data, as `find_holes` needs it. Changes
+    `model`."""
     from onnx import TensorProto, numpy_helper
 
     tensors = list(model.graph.initializer)
@@ -53,7 +54,7 @@ def with_raw_data(model: onnx.ModelProto) -> bytes:
 
 
 def find_holes(model: bytes) -> list[Hole]:
-    """The float32 tensors of an ONNX file that are held as raw bytes, in the order in which they lie there."""
+    """The float32 tensors of an ONNX file that are stored as raw_data, in file order."""
     holes: list[Hole] = []
     for field, begin, end in _fields(model, 0, len(model)):
         if field != _GRAPH:

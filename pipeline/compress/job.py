@@ -1,4 +1,4 @@
-"""From a model's bytes to a packed file, and what that costs in bytes and in decibels."""
+"""Packs a model's bytes, and measures size and quality."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
     from pipeline.graph.integers import QuantizedTensor
 
 TABLE = ("half", "int8", "int7", "int6", "int5", "int4")
-"""The rows of the report's table of size against PSNR, beside the chosen one."""
+"""The other rows in the report's table of size and PSNR."""
 
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """How to store weights. `calibrate`: pictures to round with; `picture`: one to measure with."""
+    """How to store weights. `calibrate`: pictures for calibrated rounding; `picture`: one for measuring
+    quality."""
 
     weights: str = "auto"
     min_psnr: float = DEFAULT_PSNR
     calibrate: tuple[Path, ...] = ()
     picture: Path | None = None
     table: bool = False
-    """Also measure what the other kinds would give."""
+    """Whether the other kinds are measured too."""
 
     def __post_init__(self) -> None:
         check_kind(self.weights, KINDS)
@@ -41,11 +42,11 @@ class CompressOptions:
 
 @dataclass(frozen=True)
 class Compressed:
-    """A packed file and the facts about it, as plain data without times and paths."""
+    """A packed file and its facts, as plain data without times and paths."""
 
     packed: bytes
     model: bytes
-    """What it unpacks to: the model with rounded weights."""
+    """The unpacked model, with rounded weights."""
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -141,7 +142,7 @@ def _running(
 
 
 def stored(weights: Sequence[Weight], kind: str) -> list[Filling]:
-    """The fillings of `half` and `int4` to `int8`; a weight that no float16 can hold stays as it is."""
+    """The fillings for `half` and `int4` to `int8`; a weight outside the range of float16 stays float32."""
     from pipeline.compress.weights import kept
 
     as_given, found = kept(weights), []
@@ -176,7 +177,7 @@ def _row(model: bytes, weights: Sequence[Weight], kind: str, running: Any, progr
 
 
 def _rounded_psnr(value: float) -> float | None:
-    """Told to 0.1 dB; None where nothing differs beyond the noise of float32."""
+    """Rounded to 0.1 dB; None if there is no difference beyond the rounding of float32."""
     from pipeline.verify.compare import FLOAT_NOISE
 
     return None if math.isinf(value) or value > FLOAT_NOISE else round(value, 1)
@@ -218,7 +219,7 @@ _PARTS = {
 
 
 def _uses(model: bytes) -> dict[str, str]:
-    """What each initializer is to the first node that reads it: `Conv 3 weight`, `Mul 1`."""
+    """The role of each initializer in the first node that reads it: `Conv 3 weight`, `Mul 1`."""
     import onnx
 
     numbers: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""How weights can be stored, by name, and what is no such name."""
+"""The kinds of storage for weights, and checks of their names."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from pipeline.support.errors import PipelineError
 
 FLOAT = "float"
-"""The weights as they are, in the model file that Unity imports."""
+"""Unpacked float32 weights, in the model file that Unity imports."""
 KINDS = ("half", "int8", "int7", "int6", "int5", "int4", "auto")
-"""What weights can be packed as."""
+"""The kinds of packed weights."""
 DEFAULT_PSNR = 40.0
-"""What `auto` keeps, in dB."""
+"""The default minimum PSNR of `auto`, in dB."""
 
 
 def check_weights(weights: str, min_psnr: float) -> None:
-    """PipelineError `bad-weights` or `bad-psnr` for options that mean nothing."""
+    """Raise PipelineError `bad-weights` or `bad-psnr` for invalid options."""
     check_kind(weights, (FLOAT, *KINDS))
     check_psnr(min_psnr)
 
 
 def check_kind(kind: str, kinds: Sequence[str]) -> None:
-    """PipelineError `bad-weights` for a word that is none of `kinds`."""
+    """Raise PipelineError `bad-weights` for a name that is not in `kinds`."""
     if kind not in kinds:
         raise PipelineError(
             "bad-weights",
@@ -32,7 +32,7 @@ def check_kind(kind: str, kinds: Sequence[str]) -> None:
 
 
 def check_psnr(value: float) -> None:
-    """PipelineError `bad-psnr` for what no network can be asked for."""
+    """Raise PipelineError `bad-psnr` for a PSNR outside 10 to 100 dB."""
     if not 10 <= value <= 100:
         raise PipelineError(
             "bad-psnr",

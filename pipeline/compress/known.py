@@ -1,4 +1,4 @@
-"""Weights whose integers are known: they came quantised, and are not rounded a second time."""
+"""Weights of quantised sources: their integers are kept, and not rounded a second time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _scaled(values: np.ndarray, name: str, tensor: QuantizedTensor) -> Quantized
 
 
 def _ratio(values: np.ndarray, steps: np.ndarray, axis: int | None) -> np.ndarray:
-    """What one step is, of the largest integer of the tensor or of each slice; 1 where all are 0."""
+    """The step, from the largest integer of the tensor or of each slice; 1 if all are 0."""
     if axis is None:
         flat, integers = values.reshape(1, -1), steps.reshape(1, -1)
     else:

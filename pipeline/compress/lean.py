@@ -1,4 +1,4 @@
-"""What a packed model does without: names that nothing outside refers to."""
+"""Removes from a model what a packed file does not need: internal names and shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import onnx
 
 UNUSED_METADATA = ("architecture", FORM, "source_file", "target", "tool")
-"""Entries of ours that the asset beside the model holds too; the others are compared when a model is loaded."""
+"""Metadata entries that are also in the model's asset; the others are compared when a model is loaded."""
 
 
 def make_lean(model: onnx.ModelProto) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""The packed file: a model's bytes with holes, and the integers whose numbers fill them.
+"""The packed file: a model's bytes with holes, and the integers that fill them.
 
-It knows nothing of the model's format: a hole is a run of little-endian float32 numbers anywhere in the bytes.
-docs/packed-format.md describes every byte, for whoever writes another reader.
+The format does not depend on the model's: a hole is a run of little-endian float32 values anywhere in the bytes.
+docs/packed-format.md specifies every byte, for other readers.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from pipeline.support.errors import PipelineError
 MAGIC = b"STPK"
 VERSION = 1
 MOST_BYTES = 1 << 30
-"""The largest model that a reader must take: a packed file that claims more is refused."""
+"""Maximum size of a model: a packed file that declares more is refused."""
 MOST_HOLES = 1 << 17
-"""Several times the tensors of the largest graphs: each hole costs a reader some time, however small it is."""
+"""Maximum number of holes, several times that of the largest graphs: even an empty hole takes some time to
+read."""
 LARGEST_INTEGER = 1 << 24
-"""Up to here every integer is a float32."""
+"""Largest integer up to which all are exact in float32."""
 LARGEST_HALF = 0x7BFF
 """The bits of the largest finite float16."""
 
@@ -36,7 +37,7 @@ _HEADER = struct.Struct("<4sHHIIIIIII")
 
 @dataclass(frozen=True)
 class Filling:
-    """What fills one hole: `integers` (flat, int64), and what they stand for.
+    """The content of one hole: `integers` (flat, int64), and how they are decoded.
 
     `offset` is in bytes from the start of the model. Of kind STEPS, number i is
     float32(integers[i]) * scales[(i // inner) % scales.size], one float32 multiplication; of kind HALVES it is
@@ -78,7 +79,7 @@ class Unpacked:
 
 
 def is_packed(data: bytes) -> bool:
-    """Whether bytes begin as a packed file does."""
+    """Whether bytes begin with the magic number of a packed file."""
     return data[:4] == MAGIC
 
 

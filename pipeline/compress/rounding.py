@@ -1,7 +1,7 @@
-"""Rounding weights to steps so that the outputs, not the weights, change least.
+"""Rounds weights to multiples of a step with the smallest change of the outputs.
 
-Each weight that is rounded passes its error on to those of its row that are not rounded yet, in the proportion
-that the inputs' second moments say (GPTQ, Frantar et al. 2022, arXiv:2210.17323: optimal brain surgeon in one
+The error of each rounded weight is distributed over the weights of its row that are not rounded yet, as determined
+by the second moments of the inputs (GPTQ, Frantar et al. 2022, arXiv:2210.17323: optimal brain surgeon in one
 fixed order). Without moments it is rounding to the nearest step.
 """
 
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 _DAMPING = 0.01
-"""Added to the diagonal, as part of its mean: how far the samples are believed."""
+"""Damping added to the diagonal, relative to its mean."""
 _BLOCK = 64
 _MANTISSA = 4
-"""Bits of a scale's mantissa that are written: with few, the scales of a layer differ in few bits."""
+"""Bits of a scale's mantissa that are stored: with few, the scales of a layer compress well."""
 _SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
-"""Parts of the largest weight that are tried as the end of the range."""
+"""Candidates for the end of the range, relative to the largest weight."""
 WIDEST = 2304
-"""Inputs whose errors are passed on together; a wider row is rounded in pieces."""
+"""Maximum number of inputs that are rounded together; a wider row is split."""
 
 
 @dataclass(frozen=True)

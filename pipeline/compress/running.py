@@ -1,4 +1,4 @@
-"""A network while it is compressed: run with other weights, and compared with itself as it was."""
+"""Runs a network with replaced weights, and compares it with the original."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.contract import ImageContract
 
 _HELD_OUT = 1000
-"""Drawn pictures with numbers from here on are never rounded with."""
+"""Drawn pictures with numbers from here on are not used for calibration."""
 SIZES = (Size(SIZE, SIZE), Size(256, 256), Size(224, 224))
 WIDE = Size(768, 448)
 """Of the photograph that is measured with, near the nominal size of a bundle; divisible by 64.
@@ -28,7 +28,7 @@ Small pictures are not enough: in large ones there are smooth places, where roun
 """
 _PHOTOGRAPH, _MIDDLE, _DRAWN = "photograph", "its middle", "drawn"
 SMALL = (_MIDDLE, _DRAWN)
-"""The measured pictures that take little time."""
+"""The names of the small measured pictures, which take little time."""
 
 
 def shown_pictures(picture: Path | None, wide: Size, size: Size, channels: int) -> dict[str, np.ndarray]:
@@ -93,7 +93,7 @@ class Running:
         self.expected = {name: self._levels(self._run(opened, given)) for name, given in self.measured.items()}
 
     def psnr(self, weights: Mapping[str, np.ndarray], names: Collection[str] = ()) -> dict[str, float]:
-        """How near the network with some weights replaced comes to itself: dB against a peak of 255 levels.
+        """PSNR of the network with some weights replaced against the original: dB with a peak of 255 levels.
 
         For each measured picture, or those of `names`; the outputs count as clamped to the range of a picture.
         Infinite where equal.
@@ -107,7 +107,7 @@ class Running:
         return found
 
     def _input(self, rgb01: np.ndarray) -> np.ndarray:
-        """A picture as the network takes it."""
+        """A picture in the range and layout of the network."""
         if self._contract is not None:
             from pipeline.verify.proof import to_network
 
@@ -150,7 +150,7 @@ class Running:
         return np.asarray(opened.run(None, {self._image: given})[0])
 
     def _runs_at(self, sizes: Sequence[Size]) -> tuple[Size, bool]:
-        """The first size at which the network runs, its own left open if need be."""
+        """The first size at which the network runs, with its declared size made variable if necessary."""
         from pipeline.graph.runtime import free_size
 
         free = free_size(_copy(self.model)) if not self._last else _free_last(_copy(self.model))
@@ -222,7 +222,7 @@ def _initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 def _picture_axes(model: onnx.ModelProto, image: str) -> tuple[bool, int, Size | None]:
-    """Whether channels come last, how many there are, and the size where it is declared."""
+    """Whether channels come last, their number, and the size if it is declared."""
     constants = {t.name for t in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]

@@ -1,7 +1,7 @@
-"""Where a graph computes with its weights: convolutions and matrix products, and the numbers beside them.
+"""The nodes of a graph that multiply by weights: convolutions and matrix products, and other constants.
 
-A site's weights are seen as matrices with one row per output channel, so that rounding them needs to know
-nothing of kernels, strides or groups.
+A site presents its weights as matrices with one row per output channel, so that rounding is independent of
+kernels, strides and groups.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _BESIDE = frozenset(
 )
 """Operators whose constants are weights (bias, scale, shift, slope) and not sizes, bounds or indices."""
 _EXACT = {"BatchNormalization": (3, 4)}
-"""Inputs that are not weights: running mean and variance."""
+"""Inputs that are not rounded: running mean and variance."""
 _SMALLEST = 4
-"""Vectors with fewer numbers stay as they are: there is nothing to gain."""
+"""Vectors with fewer values are not rounded."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Site:
 
     @property
     def inner(self) -> int:
-        """How many numbers in a row of the file belong to one output channel."""
+        """Number of consecutive values in the file that belong to one output channel."""
         if self.operator == "ConvTranspose":
             return int(np.prod(self.shape[2:]))
         return 1 if self.operator == "MatMul" else int(np.prod(self.shape[1:]))

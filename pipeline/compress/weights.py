@@ -1,4 +1,4 @@
-"""The weights of one model, and the ways to round them: the same bits for all, or steps of one's own for each."""
+"""The weights of one model, and how to round them: to the same number of bits, or to individual steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.compress.sites import Site
 from pipeline.graph.integers import QuantizedTensor
 
 VECTOR_BITS = 3
-"""Biases, scales and shifts get so many bits more than the weights: there are few, and much hangs on them."""
+"""Additional bits for biases, scales and shifts: there are few, and they have a large effect."""
 BESIDE_INTEGERS = 13
 """With `VECTOR_BITS` 16: what a quantised network keeps as floats (biases, scales) is next to exact."""
 MIDDLE = 31
@@ -26,7 +26,7 @@ _MOST = 1 << 15
 
 @dataclass(frozen=True)
 class Weight:
-    """One tensor that is packed: where it lies, how it is computed with, and its integers if it came with some.
+    """One tensor that is packed: its position in the file, its use, and its integers if the source has some.
 
     A vector, which is one without a site, has a scale for each of its `parts`: biases, or scales and then shifts.
     """
@@ -46,7 +46,7 @@ class Weight:
         return Filling(self.hole.offset, STEPS, integers.reshape(-1), scales, inner)
 
     def own(self) -> Filling:
-        """The integers and scales that it came with."""
+        """The integers and scales of the source."""
         assert self.given is not None
         tensor = self.given
         zero, scale = tensor.zero_point.astype(np.int64), np.atleast_1d(tensor.scale)
@@ -57,7 +57,7 @@ class Weight:
         return self.filled(shifted, scale.reshape(-1), int(np.prod(tensor.ints.shape[tensor.axis + 1 :])))
 
     def half(self) -> Filling | None:
-        """As float16, where that can hold it."""
+        """As float16; None if a value is outside its range."""
         if np.abs(self.values).max(initial=0) > np.finfo(np.float16).max:
             return None
         bits = self.values.astype(np.float16).view(np.uint16).reshape(-1).astype(np.int64)
@@ -65,7 +65,7 @@ class Weight:
         return Filling(self.hole.offset, HALVES, integers, np.zeros(0, np.float32))
 
     def in_bits(self, bits: int) -> Filling:
-        """Rounded to integers of `bits` bits, the scales chosen to fit; a vector gets `VECTOR_BITS` more."""
+        """Rounded to integers of `bits` bits, with fitted scales; a vector gets `VECTOR_BITS` more."""
         if self.site is None:
             largest = 2 ** (bits + VECTOR_BITS - 1) - 1
             parts = self.values.reshape(self.parts, -1)
@@ -96,7 +96,7 @@ class Weight:
         return self._rounded(groups, list(written(scales).reshape(len(groups), -1)), _MOST)
 
     def _proportions(self) -> np.ndarray:
-        """One for each output channel, of geometric mean 1."""
+        """A factor for each output channel, with a geometric mean of 1."""
         assert self.site is not None
         if not self.site.normalised or self.moments is None:
             return np.ones(sum(len(rows) for rows in self.site.rows(self.values)))
@@ -128,7 +128,7 @@ def collect(
     given: Sequence[QuantizedTensor],
     was: Mapping[str, str],
 ) -> list[Weight]:
-    """The tensors of a model's bytes that are packed, in the order in which they lie there.
+    """The tensors of a model's bytes that are packed, in file order.
 
     `was` is the name in `given` of one that has another name in the model.
     """
