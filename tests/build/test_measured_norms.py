@@ -10,7 +10,7 @@ from pipeline.build.measured_norms import centre, fuse
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.graph import from_model, to_model
 from pipeline.graph.runtime import session
-from tests.targets.test_inference import model
+from tests.targets.inference_graphs import model
 
 NEW = targets.get("inference-2")
 SIDES = ImageSide("0..255"), ImageSide("0..255")

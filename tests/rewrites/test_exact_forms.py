@@ -10,7 +10,7 @@ from pipeline.graph import from_model
 from pipeline.graph.runtime import session
 from pipeline.rewrites import lower
 from pipeline.validation import validate
-from tests.targets.test_inference import floats, model, sums
+from tests.targets.inference_graphs import floats, model, sums
 
 CASES = {
     "a norm without bias": (

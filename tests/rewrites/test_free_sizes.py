@@ -9,7 +9,7 @@ from pipeline import targets
 from pipeline.graph import from_model, to_model
 from pipeline.graph.runtime import session
 from pipeline.rewrites import lower
-from tests.targets.test_inference import model
+from tests.targets.inference_graphs import model
 
 NEW = targets.get("inference-2")
 

@@ -19,8 +19,8 @@ from pipeline.targets.inference import packing
 from pipeline.targets.inference.sentis.format import decode, encode, is_sentis
 from pipeline.targets.inference.sentis.layers import Packed, program_of
 from pipeline.targets.inference.sentis.raising import model_of
+from tests.targets.inference_graphs import floats, model
 from tests.targets.sentis_reader import File
-from tests.targets.test_inference import floats, model
 
 
 def run(made, value):
