@@ -20,10 +20,11 @@ from pipeline.build.result import BuildResult
 from pipeline.support import identifiers as names
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import existing_file
+from pipeline.support.untrusted import on_a_file
 
 if TYPE_CHECKING:
     from pipeline.network import Network
-from pipeline.support.untrusted import on_a_file
+    from pipeline.verify.guide_pictures import GuidePictures
 
 
 def _silent(name: str, found: str) -> None:
@@ -184,15 +185,23 @@ def _check_inputs(options: BuildOptions) -> None:
         existing_file(options.original)
 
 
+def _guide_pictures(options: BuildOptions) -> GuidePictures:
+    """The guides of --picture, as --input-channels names them."""
+    from pipeline.sources.guides import parse
+    from pipeline.verify.guide_pictures import GuidePictures
+
+    guides = parse(options.input_channels)[0] if options.input_channels is not None else ()
+    return GuidePictures(guides, options.guides, options.picture.stem if options.picture is not None else "")
+
+
 def _check_guides(options: BuildOptions) -> None:
     """Raise PipelineError for guides without a network or a picture that they belong to, and for wrong files."""
     if options.guides is None and options.input_channels is None:
         return
     from pipeline.compress.kinds import FLOAT
-    from pipeline.sources.guides import parse
-    from pipeline.verify.guide_pictures import GuidePictures
 
-    guides = parse(options.input_channels)[0] if options.input_channels is not None else ()
+    pictures = _guide_pictures(options)
+    guides = pictures.guides
     if options.guides is not None and (options.picture is None or not guides):
         missing = "--picture" if guides else "--input-channels"
         raise PipelineError(
@@ -209,7 +218,7 @@ def _check_guides(options: BuildOptions) -> None:
             remedy="Omit --weights.",
         )
     if options.guides is not None and options.picture is not None:
-        GuidePictures(guides, options.guides, options.picture.stem).check(existing_file(options.picture))
+        pictures.check(existing_file(options.picture))
 
 
 # --- steps ---------------------------------------------------------------------------------------------------
@@ -330,8 +339,7 @@ def _cache_key(path: Path, options: BuildOptions, name: str) -> str:
     if options.picture is not None:
         chosen["picture"] = cache.file_digest(existing_file(options.picture))
     if options.guides is not None:
-        files = sorted(path for path in options.guides.rglob("*") if path.is_file())
-        chosen["guides"] = {path.relative_to(options.guides).as_posix(): cache.file_digest(path) for path in files}
+        chosen["guides"] = [cache.file_digest(file) for file in _guide_pictures(options).files()]
     if options.original is not None:
         chosen["original"] = [options.original.name, cache.file_digest(existing_file(options.original))]
     chosen["bind"] = [

@@ -123,8 +123,7 @@ def join_inputs(model: onnx.ModelProto, text: str, path: Path) -> bool:
     shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs]
     wide = [shape[1] if len(shape) == 4 else 0 for shape in shapes]
     floats = all(value.type.tensor_type.elem_type == TensorProto.FLOAT for value in inputs)
-    parts = _grouped(widths, wide)
-    if parts is None or not floats:
+    if not _matches(widths, wide) or not floats:
         raise differ(text, sum(widths), f"the inputs are {described(inputs)}", path)
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
     nodes, first = [], 0
@@ -145,16 +144,16 @@ def join_inputs(model: onnx.ModelProto, text: str, path: Path) -> bool:
     return True
 
 
-def _grouped(declared: list[int], inputs: list[int]) -> bool | None:
-    """True if each input holds one declared part, or several whole ones in a row; None if not."""
+def _matches(declared: list[int], inputs: list[int]) -> bool:
+    """Whether each input consists of one declared part, or of several in a row."""
     rest = list(declared)
     for width in inputs:
         joined = 0
         while rest and joined < width:
             joined += rest.pop(0)
         if joined != width or not width:
-            return None
-    return None if rest else True
+            return False
+    return not rest
 
 
 def _slice(model: onnx.ModelProto, name: str, start: int, end: int, opset: int) -> list[onnx.NodeProto]:

@@ -42,8 +42,7 @@ class GuidePictures:
         if self.folder is None:
             return
         wide, tall = check_picture(picture)
-        for guide in self.guides:
-            file = self._file(self.folder, guide)
+        for file in self.files():
             width, height = check_picture(file)
             if abs(width * tall - wide * height) > _ASPECT * wide * height:
                 raise PipelineError(
@@ -67,6 +66,10 @@ class GuidePictures:
             levels = np.asarray(fitted, dtype=np.float32).transpose(2, 0, 1)
             planes.append(levels / _LEVELS if guide.channels == 3 else levels[:1] / _LEVELS)
         return np.ascontiguousarray(np.concatenate(planes)[None])
+
+    def files(self) -> list[Path]:
+        """The file of each guide; none for synthetic guides. Raises PipelineError `guide-missing`."""
+        return [self._file(self.folder, guide) for guide in self.guides] if self.folder is not None else []
 
     def _file(self, folder: Path, guide: Guide) -> Path:
         places = [folder / guide.name / self.stem] if self.stem else []
