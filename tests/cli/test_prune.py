@@ -103,11 +103,12 @@ def test_frames_a_second_are_those_of_the_target(pipeline, tmp_path):
 
 def test_the_pictures_may_be_a_video(pipeline, tmp_path):
     source = style_checkpoint(tmp_path / "net.pth")
+    goal = ("--goal", "70%", "--criterion", "activation", "--no-refit")
     frames = [np.random.default_rng(n).integers(0, 255, (96, 128, 3), np.uint8) for n in range(3)]
     video.write(tmp_path / "walk.mp4", frames, Fraction(10))
-    done = pipeline("prune", source, "--goal", "70%", "--images", tmp_path / "walk.mp4", "-o", "a.pth")
+    done = pipeline("prune", source, *goal, "--images", tmp_path / "walk.mp4", "-o", "a.pth")
     assert done.code == 0, done.err
-    alone = pipeline("prune", source, "--goal", "70%", "-o", "b.pth")
+    alone = pipeline("prune", source, *goal, "-o", "b.pth")
     assert alone.code == 0 and Path("a.pth").read_bytes() != Path("b.pth").read_bytes()
-    missing = pipeline("prune", source, "--goal", "70%", "--images", "walk.mov", "-o", "c.pth")
+    missing = pipeline("prune", source, *goal, "--images", "walk.mov", "-o", "c.pth")
     assert missing.code == 2 and "[file-not-found] walk.mov" in missing.err
