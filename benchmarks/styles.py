@@ -1,11 +1,13 @@
-"""What it costs to hold several styles in one network: against the same network with one style bound.
+"""What several styles in one network, and styles that the game chooses, cost against one bound style.
 
     python benchmarks/styles.py
 
-A conditional instance norm network of the usual widths (32, 64, 128; 5 blocks; random weights), with four styles,
-for each family: layers or dispatches, milliseconds that the cost model predicts at 960x540, and the time of a run
-of its emulation at 480x270 beside the bound one, in one process. Prints a Markdown table. Takes a few minutes,
-and says on stderr what it is at.
+A conditional instance norm network of the usual widths (32, 64, 128; 5 blocks; random weights) with four styles,
+for each family in three forms: one style bound (constants), a second input with one weight per style (`--bind`
+several times; `compute` mixes weights on the CPU instead), and a second input with the vector of a style
+(`--style-input`). For each form: layers or dispatches, milliseconds that the cost model predicts at 960x540 and
+the time of a run of its emulation at 480x270, both relative to the bound one, and the bytes that a change of the
+style uploads. Prints a Markdown table. Takes a few minutes, and says on stderr what it is at.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline import targets
-from pipeline.build import prove
+from pipeline import sources, targets
+from pipeline.build.lowering import lower_network
 from pipeline.build.options import BuildOptions
 from pipeline.cost.model import counted, devices_of
 from pipeline.graph.weighted import weighted
@@ -37,7 +39,7 @@ from pipeline.support.size import Size
 STYLES = 4
 SIZE = (270, 480)
 BUILT_AT = Size(320, 192)
-"""What the networks are proven at: nothing that is counted or measured here depends on it."""
+"""What the networks are lowered at: nothing that is counted or measured here depends on it."""
 RUNS = 5
 SECONDS = 60.0
 """After which no further run begins."""
@@ -98,62 +100,77 @@ def exported(folder: Path) -> Path:
     return path
 
 
-def seconds(run: Any, other: Any) -> tuple[float, float]:
-    """Medians of two functions, run by turns; the first turn warms up, unless there is time for no other."""
-    times: tuple[list[float], list[float]] = ([], [])
+def seconds(functions: list[Any]) -> list[float]:
+    """Medians of functions that are run by turns; the first turn warms up, unless there is time for no other."""
+    times: list[list[float]] = [[] for _ in functions]
     end = time.perf_counter() + SECONDS
     for turn in range(RUNS + 1):
         if turn and time.perf_counter() > end:
             break
-        for item, function in zip(times, (run, other), strict=True):
+        for measured, function in zip(times, functions, strict=True):
             started = time.perf_counter()
             function()
-            item.append(time.perf_counter() - started)
-    first, second = ([*item[1:]] or item for item in times)
-    return statistics.median(first), statistics.median(second)
+            measured.append(time.perf_counter() - started)
+    return [statistics.median(measured[1:] or measured) for measured in times]
+
+
+def rows(path: Path, name: str) -> list[str]:
+    """The table's rows of one target."""
+    target = targets.get(name)
+    picture = np.random.default_rng(0).random((1, 3, *SIZE)).astype(np.float32)
+    bindings = ports.styles(tuple(f"style={number}" for number in range(STYLES)))
+    options = BuildOptions(target=name, size=BUILT_AT, input_range="0..1", output_range="0..1")
+
+    def lowered(**chosen: Any) -> Any:
+        print(f"building for {name}: {chosen}", file=sys.stderr)
+        network = sources.read_one(path, dataclasses.replace(options, **chosen).reading)
+        return network, lower_network(network, target, BUILT_AT, bake_contract=True, metadata={}, refits=False)
+
+    bound = [lowered(bind=binding)[1] for binding in bindings]
+    graphs = [one.graph for one in bound]
+    network, live = lowered(bind=bindings[0], style_input="style")
+    data = target.family.write_styles(graphs, target)
+    run_weights = target.family.style_runner(data, target)
+    run_vector = target.family.style_runner(live.serialised, target)
+    vector = network.style.numbers
+    print(f"running the emulations of {name}", file=sys.stderr)
+    times = seconds(
+        [
+            lambda: bound[0].candidate(picture),
+            lambda: run_weights(picture, [0.5, 0.5, 0, 0]),
+            lambda: run_vector(picture, vector),
+        ]
+    )
+    size, on = Size(960, 540), devices_of(target)
+    has_plan = target.family.has_kernels
+    combined = graphs[0] if has_plan else weighted(graphs)
+    predicted = [
+        counted(graph, size, on)["predicted"]
+        for graph in (graphs[0], combined, graphs[0] if has_plan else live.graph)
+    ]
+    layers = [len(target.family.read(one).graph.node) for one in (bound[0].serialised, data, live.serialised)]
+    uploaded = [0, 4 * len(vector) if has_plan else 4 * STYLES, 4 * len(vector)]
+    found = []
+    for form, costs, count, seconds_, upload in zip(
+        ("one bound style", "a weight for each style", "the vector of a style"),
+        predicted,
+        layers,
+        times,
+        uploaded,
+        strict=True,
+    ):
+        ratios = ", ".join(f"{key} {costs[key] / predicted[0][key]:.2f}" for key in costs) or "-"
+        found.append(f"| {name} | {form} | {count} | {ratios} | {seconds_ / times[0]:.2f} | {upload:,} |")
+    return found
 
 
 def main() -> None:
-    print(
-        "| target | one style: runs | all styles: runs | predicted, all against one | measured, all against one |"
-    )
-    print("|---|---:|---:|---|---:|")
-    picture = np.random.default_rng(0).random((1, 3, *SIZE)).astype(np.float32)
+    print("| target | form | layers | predicted, relative to one | measured, relative to one | bytes per change |")
+    print("|---|---|---:|---|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         path = exported(Path(folder))
         for name in ("barracuda-3.0", "inference-2", "compute"):
-            target = targets.get(name)
-            bound = tuple(f"style={number}" for number in range(STYLES))
-            options = BuildOptions(target=name, size=BUILT_AT, input_range="0..1", output_range="0..1")
-            print(f"building for {name}", file=sys.stderr)
-            stored = [
-                prove.make(
-                    path,
-                    dataclasses.replace(options, bind=binding),
-                    lambda *_: None,
-                    bake_contract=True,
-                    refits=False,
-                )
-                for binding in ports.styles(bound)
-            ]
-            graphs = [item[1].graph for item in stored]
-            data = target.family.write_styles(graphs, target)
-            run = target.family.style_runner(data, target)
-            alone = stored[0][1].candidate
-            assert alone is not None
-            print(f"running the emulation of {name}", file=sys.stderr)
-            all_, one = seconds(lambda: run(picture, [0.5, 0.5, 0, 0]), lambda: alone(picture))  # noqa: B023
-            size = Size(960, 540)
-            on = devices_of(target)
-            predicted = [counted(graph, size, on)["predicted"] for graph in (graphs[0], weighted(graphs))]
-            if name == "compute":
-                predicted[1] = predicted[0]
-            ratios = [f"{key} {predicted[1][key] / predicted[0][key]:.2f}" for key in predicted[0]]
-            counts = [len(target.family.read(bytes_).graph.node) for bytes_ in (stored[0][1].serialised, data)]
-            print(
-                f"| {name} | {counts[0]} | {counts[1]} | {', '.join(ratios) or '-'} | {all_ / one:.2f} |",
-                flush=True,
-            )
+            print("\n".join(rows(path, name)), flush=True)
 
 
 if __name__ == "__main__":

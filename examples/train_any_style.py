@@ -168,10 +168,11 @@ def content_loss(painted: Tensor, content: Tensor) -> Tensor:
     return torch.stack(terms).mean()
 
 
-def style_loss(painted: Tensor, style: Tensor) -> Tensor:
-    """Sliced Wasserstein distance of colours and of patches at several scales; both (N, 3, S, S) of one size."""
+def style_loss(painted: Tensor, style: Tensor, of_colours: float) -> Tensor:
+    """Sliced Wasserstein distance of colours, with the weight `of_colours`, and of patches at several scales; both
+    pictures are (N, 3, S, S) of one size."""
     colours = torch.randn(8, 3, 1, 1)
-    terms = [4 * _sliced(painted, style, colours / colours.square().sum(1, keepdim=True).sqrt(), 0.2)]
+    terms = [of_colours * _sliced(painted, style, colours / colours.square().sum(1, keepdim=True).sqrt(), 0.2)]
     for _ in range(SCALES):
         filters = torch.randn(FILTERS, 3, FILTER_SIDE, FILTER_SIDE)
         filters[: FILTERS // 2] = filters[: FILTERS // 2, :1] * LUMA  # most of a stroke is in its brightness
@@ -205,28 +206,43 @@ def write(network: AnyStyle, path: Path) -> None:
     network.train()
 
 
+def started(path: Path) -> AnyStyle:
+    """The network in a file that `write` made."""
+    import onnx
+    from onnx import numpy_helper
+
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+    network = AnyStyle()
+    network.load_state_dict({name: torch.from_numpy(held[name].copy()) for name in network.state_dict()})
+    return network
+
+
 def main() -> None:
     """Train for some minutes of processor time and write the .onnx file."""
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--minutes", type=float, default=12)
     words.add_argument("--content-weight", type=float, default=1.0)
     words.add_argument("--style-weight", type=float, default=2.0)
+    words.add_argument("--colour-weight", type=float, default=4.0)
+    words.add_argument("--rate", type=float, default=2e-3)
+    words.add_argument("--start", type=Path, help="an .onnx file of this script to go on from")
+    words.add_argument("--seed", type=int, default=1)
     words.add_argument("--out", type=Path, default=Path("any_style.onnx"))
     chosen = words.parse_args()
-    torch.manual_seed(1)
+    torch.manual_seed(chosen.seed)
     torch.set_num_threads(1)
-    chance = np.random.default_rng(1)
+    chance = np.random.default_rng(chosen.seed)
     picture = np.asarray(Image.open(Path(__file__).with_name("picture.jpg")), np.float32) / LEVELS
-    network = AnyStyle()
-    adam = torch.optim.Adam(network.parameters(), 2e-3)
+    network = AnyStyle() if chosen.start is None else started(chosen.start)
+    adam = torch.optim.Adam(network.parameters(), chosen.rate)
     began, step = time.process_time(), 0
     while (done := (time.process_time() - began) / 60 / chosen.minutes) < 1:
         for group in adam.param_groups:
-            group["lr"] = 2e-3 * (0.5 + 0.5 * math.cos(math.pi * done))
+            group["lr"] = chosen.rate * (0.5 + 0.5 * math.cos(math.pi * done))
         content = torch.from_numpy(contents(chance, picture, 4, STYLE_SIDE)).permute(0, 3, 1, 2)
         style = torch.from_numpy(styles(chance, 4)).permute(0, 3, 1, 2)
         painted = network(content, style)
-        kept, styled = content_loss(painted, content), style_loss(painted, style)
+        kept, styled = content_loss(painted, content), style_loss(painted, style, chosen.colour_weight)
         adam.zero_grad()
         (chosen.content_weight * kept + chosen.style_weight * styled).backward()
         adam.step()

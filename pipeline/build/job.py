@@ -335,6 +335,8 @@ def _first_style(vectors: bytes | None, count: int) -> list[float] | None:
 
 
 def _cache_key(path: Path, options: BuildOptions, name: str) -> str:
+    from pipeline.sources import ports
+
     chosen = asdict(options) | {"name": name}
     if options.picture is not None:
         chosen["picture"] = cache.file_digest(existing_file(options.picture))
@@ -343,8 +345,8 @@ def _cache_key(path: Path, options: BuildOptions, name: str) -> str:
     if options.original is not None:
         chosen["original"] = [options.original.name, cache.file_digest(existing_file(options.original))]
     chosen["bind"] = [
-        f"{binding} {cache.file_digest(bound)}"
-        if (bound := Path(binding.partition("=")[2])).is_file()
+        f"{binding} {cache.file_digest(Path(bound))}"
+        if ports.names_file(bound := binding.partition("=")[2])
         else binding
         for binding in options.bind
     ]

@@ -204,7 +204,7 @@ def _examples(path: Path, name: str, options: BuildOptions) -> list[_Example]:
 
 def _name_of(binding: str) -> str:
     name, _, value = binding.partition("=")
-    return Path(value).stem if Path(value).is_file() else f"{name} {value}"[:40]
+    return Path(value).stem if ports.names_file(value) else f"{name} {value}"[:40]
 
 
 def _count_of(model: onnx.ModelProto, name: str) -> int:

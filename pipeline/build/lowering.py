@@ -393,7 +393,8 @@ def declared_size(model: onnx.ModelProto) -> Size | None:
     dims = [d.dim_value for d in images[0].type.tensor_type.shape.dim]
     if len(dims) != 4:
         return None
-    height, width = (dims[1], dims[2]) if dims[3] in (1, 3, 4) and dims[1] not in (1, 3, 4) else (dims[2], dims[3])
+    channels_last = dims[3] in (1, 3, 4) and dims[1] not in (1, 3, 4) and dims[2:] != [1, 1]
+    height, width = (dims[1], dims[2]) if channels_last else (dims[2], dims[3])
     return Size(width, height) if height > 0 and width > 0 else None
 
 
@@ -404,6 +405,8 @@ def _channels(graph: gs.Graph, *, only_pictures: bool) -> int:
 
     image, _ = single_input_output(graph)
     channels = image.shape[1]
+    if not only_pictures and list(image.shape[2:]) == [1, 1] and isinstance(channels, int):
+        return channels  # the vector of a style
     if channels not in (1, 3) and (only_pictures or not 1 <= channels <= MOST_CHANNELS):
         raise PipelineError(
             "auxiliary-inputs",

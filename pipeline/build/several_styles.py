@@ -155,6 +155,8 @@ def refuse(options: BuildOptions) -> None:
 
 def names_of(bindings: Sequence[tuple[str, ...]]) -> list[str]:
     """A name for each style from the bindings that differ: a picture's file name (`wave`), or `style 2`."""
+    from pipeline.sources import ports
+
     shared = set(bindings[0]).intersection(*map(set, bindings[1:]))
     found = []
     for binding in bindings:
@@ -162,7 +164,7 @@ def names_of(bindings: Sequence[tuple[str, ...]]) -> list[str]:
         for one in binding:
             name, _, value = one.partition("=")
             if one not in shared:
-                words.append(Path(value).stem if Path(value).is_file() else f"{name} {value}"[:40])
+                words.append(Path(value).stem if ports.names_file(value) else f"{name} {value}"[:40])
         found.append(", ".join(words) or "style")
     return [f"{name} ({number + 1})" if found.count(name) > 1 else name for number, name in enumerate(found)]
 

@@ -17,7 +17,9 @@ MARKS = ("subject", "background")
 """What the values of a mask can mark."""
 LOGITS = "logits"
 """Value of --output-range: the mask before its sigmoid or softmax."""
-_PROBABILITIES = ("Sigmoid", "HardSigmoid", "Softmax")
+_PROBABILITIES = ("Sigmoid", "HardSigmoid", "Softmax", "ArgMax")
+_CLASSES = (6, 7)
+"""Element types of class numbers, as ArgMax gives them: int32 and int64. Of two classes they are a mask."""
 _PASSED = ("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Resize", "Upsample", "Slice")
 """Operators whose output is within 0..1 where their input is."""
 
@@ -27,7 +29,8 @@ def as_mask(model: onnx.ModelProto, meaning: str, output_range: str | None, path
 
     `meaning` (subject or background) says what high values mark: those of the one channel, or those of the second
     of two channels (background, subject, as training code orders classes). The result marks the subject:
-    (N, 1, H, W), or (N, H, W, 1) for one channel of a channels-last network. `output_range` is 0..1, 0..255 or
+    (N, 1, H, W), or (N, H, W, 1) for one channel of a channels-last network. An output (N, H, W) has one channel,
+    and the class numbers of two classes are a mask. `output_range` is 0..1, 0..255 or
     logits; None means 0..1 where the graph ends in a sigmoid or softmax. Raises PipelineError `bad-mask` and
     `contract-missing`.
     """
@@ -39,7 +42,15 @@ def as_mask(model: onnx.ModelProto, meaning: str, output_range: str | None, path
             remedy="Use subject or background.",
         )
     output = model.graph.output[0]
-    layout, channels = layout_of(output, layout_of(model.graph.input[0])[0])
+    given = layout_of(model.graph.input[0])[0]
+    if len(output.type.tensor_type.shape.dim) not in (3, 4):
+        output.CopyFrom(_inferred(model))
+    if len(output.type.tensor_type.shape.dim) == 3:
+        _add_channel_axis(model, 3 if given == "nhwc" else 1)
+    if output.type.tensor_type.elem_type in _CLASSES:
+        _append(model, "Cast", to=1)
+        output.type.tensor_type.elem_type = 1
+    layout, channels = layout_of(output, given)
     if channels not in (1, 2):
         output.CopyFrom(_inferred(model))
         layout, channels = layout_of(output, layout)
@@ -81,6 +92,22 @@ def _inferred(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     return onnx.helper.make_tensor_value_info(name, kind, shape)
 
 
+def _add_channel_axis(model: onnx.ModelProto, axis: int) -> None:
+    """(N, H, W), as networks squeeze their one channel away or take the maximum, with a channel at `axis`."""
+    from pipeline.graph import declared_opset
+
+    if declared_opset(model) < 13:
+        _append(model, "Unsqueeze", axes=[axis])
+    else:
+        _append(model, "Unsqueeze", constant=np.array([axis]), dtype=np.dtype(np.int64))
+    shape = model.graph.output[0].type.tensor_type.shape
+    sizes = [type(dim).FromString(dim.SerializeToString()) for dim in shape.dim]
+    del shape.dim[:]
+    shape.dim.extend(sizes[:axis])
+    shape.dim.add().dim_value = 1
+    shape.dim.extend(sizes[axis:])
+
+
 def _one_channel(model: onnx.ModelProto, meaning: str, value_range: str) -> None:
     reversed_ = meaning == "background"
     if value_range == LOGITS:
@@ -119,6 +146,7 @@ def _append(
     op: str,
     constant: np.ndarray | None = None,
     constant_first: bool = False,
+    dtype: np.dtype[Any] | None = None,
     **attributes: Any,
 ) -> None:
     """Append one node after the output; the new output keeps its name."""
@@ -132,7 +160,7 @@ def _append(
         node.output[:] = [before if tensor_name == name else tensor_name for tensor_name in node.output]
     inputs = [before]
     if constant is not None:
-        dtype = helper.tensor_dtype_to_np_dtype(model.graph.output[0].type.tensor_type.elem_type or 1)
+        dtype = dtype or helper.tensor_dtype_to_np_dtype(model.graph.output[0].type.tensor_type.elem_type or 1)
         tensor = numpy_helper.from_array(constant.astype(dtype), f"mask/{number}/constant")
         model.graph.initializer.append(tensor)
         inputs.insert(0 if constant_first else 1, tensor.name)

@@ -418,6 +418,8 @@ def layout_of(value: onnx.ValueInfoProto, fallback: Layout = "nchw") -> tuple[La
     if len(dims) != 4:
         return fallback, 0
     first, last = dims[1], dims[3]
+    if dims[2:] == [1, 1]:
+        return "nchw", first  # a vector
     small = (1, 3, 4)
     if last in small and first not in small:
         return "nhwc", last

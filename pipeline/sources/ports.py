@@ -209,6 +209,11 @@ def value_of(value: onnx.ValueInfoProto, text: str, value_range: str | None, ord
     return as_input(value, picture_pixels(value, Path(text)), value_range, order)
 
 
+def names_file(text: str) -> bool:
+    """Whether the value of a binding is the path of a file; long lists of numbers are no path at all."""
+    return not numbers_in(text) and Path(text).is_file()
+
+
 def numbers_in(text: str) -> list[float]:
     """The comma-separated numbers in `text`; [] where it is something else."""
     try:

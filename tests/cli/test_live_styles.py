@@ -190,6 +190,26 @@ def test_what_cannot_be_given_in_the_game_is_told(pipeline, tmp_path: Path, make
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("length", [5, 100])
+def test_a_vector_of_any_length_goes_through_a_predictor(pipeline, tmp_path: Path, length: int) -> None:
+    weights = RNG.normal(0, 0.5, (length, 4)).astype(np.float32)
+    nodes = [
+        helper.make_node("Constant", [], ["mlp"], value=numpy_helper.from_array(weights)),
+        helper.make_node("MatMul", ["style", "mlp"], ["seen"]),
+        helper.make_node("Constant", [], ["shape"], value=numpy_helper.from_array(np.array([1, 4, 1, 1]))),
+        helper.make_node("Reshape", ["seen", "shape"], ["gain"]),
+    ]
+    source = model([1, length], TensorProto.FLOAT, nodes, tmp_path / "net.onnx")
+    example = ",".join(["0.5"] * length)
+    words = ("--style-input", "style", "--bind", f"style={example}", *RANGES, *INFERENCE)
+    done = pipeline("build-unity", source, *words, "-o", "out")
+    assert done.code == 0, done.err
+    style, picture = (RNG.random(shape).astype(np.float32) for shape in ((1, length), (1, 3, 48, 64)))
+    folder = Path("out/StyleTransfer/Models/Net")
+    made = by_style(folder, "inference-2", style.reshape(1, length, 1, 1), picture)
+    np.testing.assert_allclose(made, given(source, style, picture), atol=2e-4)
+
+
 @pytest.mark.parametrize(("target", "suffix"), [("inference-2", ".sentis"), ("barracuda-3.0", ".bytes")])
 def test_packed_networks_compute_the_vectors_and_golden_pictures_of_the_bundle(
     pipeline, tmp_path: Path, wave: Path, target: str, suffix: str

@@ -127,3 +127,37 @@ def test_channels_that_the_file_does_not_declare_are_inferred(tmp_path: Path, de
     assert found.contract.output.channels == 1
     paint = sources.reference(found)
     np.testing.assert_allclose(paint(PICTURE), plain(path, False), atol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [11, 13])
+@pytest.mark.parametrize("nhwc", [False, True])
+@pytest.mark.parametrize("last", ["Squeeze", "ArgMax"])
+def test_a_mask_without_a_channel_axis_and_class_numbers_are_masks(
+    tmp_path: Path, last: str, nhwc: bool, opset: int
+) -> None:
+    path = network(tmp_path / "net.onnx", 1 if last == "Squeeze" else 2, "Sigmoid", nhwc=nhwc)
+    model = onnx.load(path)
+    model.opset_import[0].version = opset
+    axis = 3 if nhwc else 1
+    model.graph.node[-1].output[0] = "whole"
+    if last == "ArgMax":
+        model.graph.node.append(helper.make_node("ArgMax", ["whole"], ["mask"], axis=axis, keepdims=0))
+    elif opset == 11:
+        model.graph.node.append(helper.make_node("Squeeze", ["whole"], ["mask"], axes=[axis]))
+    else:
+        model.graph.initializer.append(numpy_helper.from_array(np.array([axis]), "axis"))
+        model.graph.node.append(helper.make_node("Squeeze", ["whole", "axis"], ["mask"]))
+    kind = TensorProto.INT64 if last == "ArgMax" else TensorProto.FLOAT
+    del model.graph.output[:]
+    sizes = [1, 16, 24] if nhwc else [1, "h", "w"]
+    model.graph.output.append(helper.make_tensor_value_info("mask", kind, sizes))
+    onnx.save(model, path)
+    made = sources.reference(sources.read(path, sources.ReadOptions(input_range="0..1", mask="background")))(
+        PICTURE
+    )
+    import onnxruntime as ort
+
+    opened = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (given,) = opened.run(None, {"picture": PICTURE.transpose(0, 2, 3, 1) if nhwc else PICTURE})
+    np.testing.assert_allclose(made.squeeze(), 1 - given[0], atol=1e-6)
+    assert made.shape == (1, 1, 16, 24)
