@@ -49,7 +49,7 @@ def test_commands_and_options_that_are_named_exist() -> None:
             assert not unknown, f"{page.name}: {name} {unknown}"
 
 
-def test_each_command_is_told_and_tested() -> None:
+def test_each_command_is_documented_and_tested() -> None:
     rows = [line for line in (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines() if "| `" in line]
     tests = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "tests").rglob("test_*.py"))
     for name in COMMANDS:

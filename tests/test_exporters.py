@@ -98,7 +98,7 @@ def test_the_export_of_2018_is_the_same_graph_as_todays_from_the_weights(shared_
     assert len(old.nodes) <= 64
 
 
-def test_what_is_no_combination_is_told_from_a_wrong_one(monkeypatch):
+def test_what_is_not_a_combination_is_distinguished_from_a_wrong_one(monkeypatch):
     monkeypatch.setitem(
         exporters.EXPORTERS, "wrong", lambda name: onnx.helper.make_model(exporters.legacy("U-Net", 9).graph)
     )

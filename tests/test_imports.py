@@ -93,11 +93,11 @@ def test_families_import_the_machinery_and_nothing_imports_a_family():
         ("comparison", {"api", "cli", "bench"}),
     ],
 )
-def test_only_these_rooms_import(of, by):
+def test_only_these_folders_import(of, by):
     assert {name for name, found in ROOMS.items() if of in found} <= by
 
 
-def test_the_lowest_rooms_import_nothing_above_them():
+def test_the_lowest_folders_import_nothing_above_them():
     assert ROOMS["support"] == set()
     assert ROOMS["contract"] | ROOMS["network"] <= {"support", "contract", "graph"}
     assert ROOMS["graph"] == {"support"}
@@ -109,7 +109,7 @@ def test_few_modules_lie_at_the_top():
     assert len(list(PACKAGE.glob("*.py"))) <= 8
 
 
-def test_the_rooms_stand_in_the_docs_from_the_top_down():
+def test_the_folders_are_in_the_docs_from_the_top_down():
     text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `pipeline/")]
     place = {

@@ -274,7 +274,7 @@ def test_the_filters_of_cut_are_what_its_generator_does() -> None:
         recognised(weights)
 
 
-def test_rrmina_s_networks_are_told_apart_by_what_the_file_lists_first() -> None:
+def test_rrmina_s_networks_are_distinguished_by_what_the_file_lists_first() -> None:
     plain = {"widths": [4, 5, 6], "blocks": 2, "inner": 0}
     weights = tensors("rrmina", plain)
     with pytest.raises(PipelineError, match="rrmina-tanh") as caught:

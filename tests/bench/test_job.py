@@ -23,7 +23,7 @@ def report(tmp_path_factory):
     return bench(paths, BenchOptions(sizes=SIZES, runs=2, memory=False))
 
 
-def test_every_model_is_told_at_every_size(report) -> None:
+def test_every_model_is_reported_at_every_size(report) -> None:
     assert [model["label"] for model in report["models"]] == ["net", "other"]
     for model in report["models"]:
         assert list(model["sizes"]) == report["sizes"] == ["64x48", "96x64"]

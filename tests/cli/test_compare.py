@@ -66,7 +66,7 @@ def test_a_file_is_equal_to_itself(pipeline, net):
     assert "within 0.5 levels" in done.err
 
 
-def test_a_changed_bias_is_measured_and_its_channel_told(pipeline, net, tmp_path):
+def test_a_changed_bias_is_measured_and_its_channel_reported(pipeline, net, tmp_path):
     other = nudged(net, tmp_path / "other.onnx", "b2", -2 / 255, channel=1)
     done = pipeline("compare", net, other, *DECLARED, "--json")
     assert done.code == 1
@@ -83,7 +83,7 @@ def test_a_changed_bias_is_measured_and_its_channel_told(pipeline, net, tmp_path
     )
 
 
-def test_the_tolerance_that_is_told_passes(pipeline, net, tmp_path):
+def test_the_tolerance_that_is_reported_passes(pipeline, net, tmp_path):
     other = nudged(net, tmp_path / "other.onnx", "b2", -2 / 255, channel=1)
     report = json.loads(pipeline("compare", net, other, *DECLARED, "--json").out)
     assert pipeline("compare", net, other, *DECLARED, "--tolerance", report["would_have_passed_at"]).code == 0

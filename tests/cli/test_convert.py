@@ -114,7 +114,7 @@ def test_a_changed_entry_of_the_cache_is_none(pipeline, network):
     assert done.code == 0 and Path("a.onnx").read_bytes() == Path("b.onnx").read_bytes()
 
 
-def test_what_cannot_be_written_or_read_is_said_before_the_work(pipeline, network, tmp_path):
+def test_what_cannot_be_written_or_read_is_reported_before_the_work(pipeline, network, tmp_path):
     Path("words.png").write_text("no picture")
     (tmp_path / "other.onnx").write_bytes(network.read_bytes())
     assert pipeline("convert", network, "-o", "made.onnx").code == 0

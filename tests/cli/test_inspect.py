@@ -7,7 +7,7 @@ import json
 from tests.networks import style_checkpoint, style_onnx
 
 
-def test_a_checkpoint_is_told_with_its_architecture_contract_and_cost(pipeline, tmp_path):
+def test_a_checkpoint_is_reported_with_its_architecture_contract_and_cost(pipeline, tmp_path):
     done = pipeline("inspect", style_checkpoint(tmp_path / "s.pth"), "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)

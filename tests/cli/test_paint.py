@@ -78,7 +78,7 @@ def test_a_video_becomes_a_video(pipeline, tmp_path):
         (("a.png", "deep/a.png"), "conflicting-options"),
     ],
 )
-def test_what_cannot_be_painted_is_said_in_one_line(arguments, code, pipeline, tmp_path):
+def test_what_cannot_be_painted_is_reported_in_one_line(arguments, code, pipeline, tmp_path):
     source = style_checkpoint(tmp_path / "net.pth")
     photo(Path("a.png"))
     photo(Path("deep/a.png"))

@@ -57,7 +57,7 @@ def test_the_right_range_draws_no_warning(network, given, gives) -> None:
         ),
     ],
 )
-def test_a_wrong_range_is_told_with_the_likely_one(network, given, gives, told) -> None:
+def test_a_wrong_range_is_reported_with_the_likely_one(network, given, gives, told) -> None:
     message = warning(network, under(given, gives), PHOTO)
     assert all(part in message for part in told), message
 

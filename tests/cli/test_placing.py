@@ -147,7 +147,7 @@ def test_two_files_of_one_name_do_not_share_a_bundle(pipeline, tmp_path):
     assert pipeline(*build, tmp_path / "b/net.onnx").code == 0
 
 
-def test_an_urp_project_is_told_its_step(pipeline, tmp_path):
+def test_an_urp_project_gets_its_step(pipeline, tmp_path):
     project = game(tmp_path / "Game", {"com.unity.render-pipelines.universal": "14.0.8"})
     (project / "ProjectSettings").mkdir()
     (project / "ProjectSettings/GraphicsSettings.asset").write_text(
@@ -169,7 +169,7 @@ def test_an_output_of_convert_that_cannot_be_is_said_before_the_source_is_read(p
 
 
 @pytest.mark.parametrize("what", ["folder", "file"])
-def test_what_lies_where_shared_files_belong_is_said_before_the_work(pipeline, tmp_path, what):
+def test_what_lies_where_shared_files_belong_is_reported_before_the_work(pipeline, tmp_path, what):
     editor = next(path for path in known_paths("Net", targets.get("barracuda-3.0")) if "/Editor/" in path)
     place = Path("out/StyleTransfer/Runtime" if what == "folder" else f"out/{editor}")
     place.parent.mkdir(parents=True)
@@ -178,7 +178,7 @@ def test_what_lies_where_shared_files_belong_is_said_before_the_work(pipeline, t
     assert done.code == 2 and str(place) in done.err, done.err
 
 
-def test_a_list_of_testable_packages_that_is_none_is_said_before_the_work(pipeline, tmp_path):
+def test_a_list_of_testable_packages_that_is_none_is_reported_before_the_work(pipeline, tmp_path):
     project = game(tmp_path / "game", {"com.unity.barracuda": "3.0.0"})
     (project / "Packages" / "manifest.json").write_text('{"dependencies": {}, "testables": {}}')
     done = pipeline("build-unity", unreadable(tmp_path / "net.onnx"), "-p", project, "--package")

@@ -82,7 +82,7 @@ def test_what_is_arranged_for_a_class_is_plain_for_other_families(pipeline, tmp_
     assert not {"DepthToSpace", "SpaceToDepth"} & {node.op_type for node in onnx.load(model).graph.node}
 
 
-def test_what_stays_arranged_is_told_to_other_families():
+def test_what_stays_arranged_is_reported_to_other_families():
     from pipeline.build.port import Style, _options
 
     report = {"arranged": {"device": "phone", "done": [{}]}, "model": {"width": 960, "height": 540}}

@@ -150,7 +150,7 @@ def test_a_checkpoint_has_nothing_to_bind_or_take(pipeline, tmp_path: Path) -> N
         assert done.code == 2 and "[conflicting-options]" in done.err and not Path("out").exists()
 
 
-def test_a_bound_number_is_built_and_the_cache_tells_sources_and_numbers_apart(pipeline, tmp_path: Path) -> None:
+def test_a_bound_number_is_built_and_the_cache_keeps_sources_and_numbers_apart(pipeline, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     first, second = by_number(tmp_path / "net.onnx"), by_vector(tmp_path / "b" / "net.onnx")
     ranges = ("--input-range", "0..1", "--output-range", "0..1", "--json", "--force", "-o", "out")

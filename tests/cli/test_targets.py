@@ -25,7 +25,7 @@ def test_one_operator_is_shown_with_its_limits_worst_first(pipeline):
     assert any("resize-coordinates-differ" in line and "barracuda-3.0" in line for line in limits)
 
 
-def test_an_operator_that_nobody_knows_is_no_everywhere(pipeline):
+def test_an_operator_that_is_unknown_is_no_everywhere(pipeline):
     data = json.loads(pipeline("targets", "Col2Im", "--json").out)
     assert data["operators"] == {"Col2Im": {name: "no" for name in targets.names()}}
     assert {t["version"] for t in data["targets"]} >= {"1.0.4", "2.0.0", "3.0.0", "1.0.0", "2.1.3", "2.4.0"}

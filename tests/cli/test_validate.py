@@ -216,7 +216,7 @@ def test_without_arguments_the_config_says_everything(pipeline, configured):
     assert {f["waived"] for v in data["files"] for f in v["findings"]} == {"our own importer knows it"}
 
 
-def test_a_waived_finding_is_told_with_its_reason_and_an_unused_waiver_is_reported(pipeline, configured):
+def test_a_waived_finding_is_reported_with_its_reason_and_an_unused_waiver_is_reported(pipeline, configured):
     done = pipeline("validate")
     assert done.code == 0 and "Waived:  our own importer knows it" in done.out
     assert "warning [unused-waiver] pipeline.toml: no finding matches this waiver: slice-steps" in done.err

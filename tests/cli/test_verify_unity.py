@@ -42,7 +42,7 @@ def verify(pipeline, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return call
 
 
-def test_a_right_style_is_told_with_exit_code_0(verify, project: Path) -> None:
+def test_a_right_style_is_reported_with_exit_code_0(verify, project: Path) -> None:
     done = verify("passed")
     assert done.code == 0 and done.out == ""
     assert "passed  Assets/StyleTransfer/Models/Mosaic/Mosaic.asset" in done.err
@@ -51,14 +51,14 @@ def test_a_right_style_is_told_with_exit_code_0(verify, project: Path) -> None:
     assert (project / "Library").is_dir()  # the editor has the project's version: no copy
 
 
-def test_a_wrong_style_is_told_with_how_far_and_what_to_do(verify) -> None:
+def test_a_wrong_style_is_reported_with_how_far_and_what_to_do(verify) -> None:
     done = verify("failed")
     assert done.code == 1
     assert "worst difference 41.2" in done.err and "--bisect" in done.err
     assert "0 of 1 styles are right" in done.err
 
 
-def test_a_model_that_was_not_imported_is_told_in_the_importers_words(verify) -> None:
+def test_a_model_that_was_not_imported_is_reported_in_the_importers_words(verify) -> None:
     done = verify("no-network")
     assert done.code == 1
     assert "Unknown type Erf" in done.err and "pipeline validate" in done.err

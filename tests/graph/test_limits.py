@@ -223,7 +223,7 @@ def test_inference_follows_small_values_and_no_large_ones():
 
 
 @pytest.mark.parametrize("kind", ["chain", "same name", "wide"])
-def test_lowering_takes_time_that_grows_with_the_nodes_alone(kind):
+def test_lowering_takes_time_linear_in_the_nodes(kind):
     """Four times as many nodes take less than ten times as long (the square would be sixteen)."""
     from pipeline.rewrites import lower
 

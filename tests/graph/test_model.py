@@ -101,7 +101,7 @@ def test_the_one_input_and_output_are_found():
     assert (source.name, result.name) == ("x", "y")
 
 
-def test_what_is_not_image_to_image_is_said():
+def test_what_is_not_image_to_image_is_reported():
     classifier = [node("GlobalAveragePool", "x", "p"), node("Flatten", "p", "y")]
     assert "rank 2 (a classifier?)" in refusal(from_model(model(classifier)))
     two = model([node("Add", "x z", "y")], extra_inputs={"z": (1, 3, 12, 16)})

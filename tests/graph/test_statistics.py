@@ -48,7 +48,7 @@ def test_multiply_adds_of_each_kind(nodes, constants, macs):
     assert statistics(model(nodes, constants, input_shape=(1, 3, 10, 10), opset=13), 10, 10).macs == macs
 
 
-def test_scales_and_bounds_are_no_weights():
+def test_scales_and_bounds_are_not_weights():
     nodes = [node("Resize", "x - k", "a"), node("Clip", "a lo hi", "y")]
     constants = {"k": random((4,)) * 0 + 1, "lo": 0.0, "hi": 1.0}
     assert statistics(model(nodes, constants, opset=13), 8, 8).weights == 0

@@ -122,7 +122,7 @@ def test_what_cannot_be_interpolated_is_refused(kind: str, told: str) -> None:
         weighted([graph(seed, kind) for seed in (1, 2)])
 
 
-def test_other_nodes_or_attributes_are_no_one_network() -> None:
+def test_other_nodes_or_attributes_are_not_one_network() -> None:
     with pytest.raises(PipelineError, match="styles-differ"):
         weighted([graph(1, "norm"), graph(1, "gain")])
     other = graph(2, "kernel")

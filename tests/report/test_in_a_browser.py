@@ -84,7 +84,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", list(SCHEMES))
-def test_text_and_charts_stand_out_in_light_and_dark(pages, tmp_path, scheme) -> None:
+def test_text_and_charts_are_readable_in_light_and_dark(pages, tmp_path, scheme) -> None:
     seen = probe(pages["bench"], scheme, 1280, tmp_path)
     ink, paper = luminance(seen["ink"]), luminance(seen["paper"])
     assert (paper > 0.9 and ink < 0.2) if scheme == "light" else (paper < 0.1 and ink > 0.7)

@@ -64,7 +64,7 @@ def test_steps_behind_a_norm_become_its_scale_and_bias() -> None:
     assert lowered(norm, node("Mul", "a c", "e"), node("Add", "e d", "y")) == ["InstanceNormalization"]
 
 
-def test_steps_alone_become_one_layer() -> None:
+def test_steps_without_a_convolution_become_one_layer() -> None:
     batch = node("BatchNormalization", "a s t z v", "e", epsilon=1e-3)
     assert lowered(node("Relu", "x", "a"), batch, node("Mul", "e c", "y")) == ["Relu", "BatchNormalization"]
     assert lowered(node("Mul", "x c", "a"), node("Div", "a d", "y")) == ["Mul"]

@@ -100,7 +100,7 @@ def test_what_a_target_takes_as_it_is_comes_out_with_no_edit_but_the_image_contr
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_each_rewrite_alone_keeps_the_numbers_on_every_target_and_edits_what_was_found(target):
+def test_each_single_rewrite_keeps_the_numbers_on_every_target_and_edits_what_was_found(target):
     source = rough()
     plain_graph = from_model(source)
     found = validate(target.family.read(target.family.write(plain_graph, target)), target)
@@ -152,14 +152,14 @@ def test_every_code_that_a_rewrite_removes_is_one_of_some_target():
         assert not rewrite.removes or set(rewrite.removes) & known
 
 
-def test_the_rewrites_stand_in_an_order_that_they_ask_for():
+def test_the_rewrites_are_in_an_order_that_they_require():
     names = [rewrite.name for rewrite in REWRITES]
     for place, rewrite in enumerate(REWRITES):
         assert set(rewrite.after) <= set(names[:place]), rewrite.name
 
 
 @pytest.mark.parametrize("name, before", [(r.name, name) for r in REWRITES for name in r.after])
-def test_in_another_order_than_a_rewrite_asks_for_the_graph_is_another(name, before):
+def test_in_another_order_than_a_rewrite_requires_the_graph_is_another(name, before):
     order = [rewrite for rewrite in REWRITES if rewrite.name != name]
     place = [rewrite.name for rewrite in order].index(before)
     order.insert(place, next(rewrite for rewrite in REWRITES if rewrite.name == name))

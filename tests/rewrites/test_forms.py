@@ -96,7 +96,7 @@ def test_clip_11_takes_its_attribute_form(bounds, expected):
     assert_equivalent(source, graph, tolerance=0)
 
 
-def test_clip_with_a_maximum_alone_keeps_its_minimum_open():
+def test_clip_with_only_a_maximum_keeps_its_minimum_open():
     source = model([node("Clip", "x - hi", "y")], {"hi": 0.25}, opset=13)
     graph, _, _ = lowered(source)
     assert written(graph).attrs == {"max": 0.25}
@@ -389,7 +389,7 @@ def test_comparisons_with_equality_are_negated_where_the_target_lacks_them(opera
     assert_equivalent(source, graph, low=-1, high=1, tolerance=0)
 
 
-def test_where_becomes_a_blend_for_1_0_alone():
+def test_where_becomes_a_blend_only_for_1_0():
     source = model(
         [node("Greater", "x c", "m"), node("Where", "m x n", "y")],
         {"c": np.zeros(1, np.float32), "n": np.float32(-0.5).reshape(1)},
@@ -436,7 +436,7 @@ def test_broadcasting_of_opset_6_becomes_a_shape():
     assert_equivalent(source, graph, expected=expected, tolerance=1e-6)
 
 
-def test_batch_norm_of_opset_6_loses_what_younger_ones_do_not_know():
+def test_batch_norm_of_opset_6_loses_what_newer_ones_do_not_know():
     stored = {name: np.abs(random((3,), seed)) for seed, name in enumerate("sbmv")}
     source = model([node("BatchNormalization", "x s b m v", "y", is_test=1, spatial=1)], stored, opset=6)
     graph, _, _ = lowered(source)

@@ -58,7 +58,7 @@ def test_rounding_is_half_to_even_and_nothing_else():
     assert np.array_equal(run(to_model(graph), {"x": x})[0], np.rint(x))
 
 
-def test_the_ends_of_an_arc_sine_are_no_division_by_zero():
+def test_the_ends_of_an_arc_sine_do_not_divide_by_zero():
     graph = from_model(model([node("Asin", "x", "y")], input_shape=(1, 1, 1, 3)))
     apply(Functions(), graph, BARRACUDA_1)
     network = run(to_model(graph), {"x": np.float32([-1, 0, 1]).reshape(1, 1, 1, 3)})[0]

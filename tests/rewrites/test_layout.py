@@ -137,7 +137,7 @@ def test_a_one_channel_mask_that_is_reshaped_to_channels_last() -> None:
     assert any("axis of size 1" in edit.what for edit in edits)
 
 
-def test_a_last_transpose_to_channels_last_alone_is_stripped() -> None:
+def test_only_a_last_transpose_to_channels_last_is_stripped() -> None:
     weights = {"w": random(3, 3, 3, 3)}
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], kernel_shape=[3, 3]),

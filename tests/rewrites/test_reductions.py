@@ -55,7 +55,7 @@ def test_means_over_height_and_width_of_every_opset_become_global_average_poolin
 @pytest.mark.parametrize("keepdims", [0, 1])
 @pytest.mark.parametrize("operator", ["ReduceMean", "ReduceMax", "ReduceMin"])
 @pytest.mark.parametrize("axes", [[2, 3], [1, 2, 3], [1]])
-def test_1_0_reduces_by_pooling_and_over_channels_alone(operator, axes, keepdims):
+def test_1_0_reduces_by_pooling_and_over_only_channels(operator, axes, keepdims):
     source = model([node(operator, "x", "y", axes=axes, keepdims=keepdims)], input_shape=FREE)
     graph, _, refusals = lowered(source, BARRACUDA_1)
     assert not refusals
@@ -73,7 +73,7 @@ def test_a_sum_over_height_and_width_in_1_0_needs_the_size():
     assert not edits
 
 
-def test_a_reduction_over_height_alone_is_refused_for_1_0_and_stays_for_2_0():
+def test_a_reduction_over_only_height_is_refused_for_1_0_and_stays_for_2_0():
     source = model([node("ReduceMean", "x", "y", axes=[2])])
     _, edits, refusals = lowered(source, BARRACUDA_1)
     assert codes(refusals) == ["reduce-over-height-or-width"]

@@ -213,7 +213,7 @@ def test_the_real_super_resolution_network_loses_its_rank_6_and_its_size(shared_
     assert compute(to_model(graph), x[:, :, :40, :64]).shape == (1, 1, 120, 192)
 
 
-def test_slices_of_other_ranks_behind_a_concat_are_no_focus() -> None:
+def test_slices_of_other_ranks_behind_a_concat_are_not_focus() -> None:
     """The sampling grid of an AffineGrid: rank 5."""
     names = ["a", "b", "c", "d"]
     nodes = [node("Reshape", "x shape", "r")]

@@ -52,7 +52,7 @@ def with_a_double(tmp_path: Path) -> tuple[Network, Prunable]:
     return network, prunable(network)
 
 
-def test_a_channel_that_stands_twice_goes_without_a_trace(tmp_path: Path) -> None:
+def test_a_channel_that_occurs_twice_goes_without_a_trace(tmp_path: Path) -> None:
     network, stored = with_a_double(tmp_path)
     original = sources.reference(network)
     gone = [group.units[1] for group in stored.groups]
@@ -64,7 +64,7 @@ def test_a_channel_that_stands_twice_goes_without_a_trace(tmp_path: Path) -> Non
     assert np.abs(refitted - expected).max() < 0.05 * np.abs(plain - expected).max()
 
 
-def test_a_channel_that_stands_twice_is_the_first_to_go(tmp_path: Path) -> None:
+def test_a_channel_that_occurs_twice_is_the_first_to_go(tmp_path: Path) -> None:
     _, stored = with_a_double(tmp_path)
     orders, costs = choose(stored, pictures())
     assert all(order[0] in (0, 1) for order in orders)

@@ -169,7 +169,7 @@ def test_a_search_goes_on_where_it_was_stopped(here, monkeypatch) -> None:
     assert caught.value.code == "nothing-to-resume"
 
 
-def test_what_resume_needs_is_said_before_the_work(here) -> None:
+def test_what_resume_needs_is_reported_before_the_work(here) -> None:
     source = style_checkpoint(here / "net.pth")
     for more, code in (
         ({"tune": None, "resume": True}, "conflicting-options"),

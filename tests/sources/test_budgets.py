@@ -187,7 +187,7 @@ def test_names_of_modules_do_not_grow_without_end(tmp_path: Path) -> None:
     assert code_of(lambda: read_state(tmp_path / "a.pkl")) in ("damaged-file", "no-state-dict")
 
 
-def test_a_checkpoint_with_company_of_two_minds_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_with_other_networks_of_contradicting_kinds_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.pth", OrderedDict(w=torch.zeros(2, 2)))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("A/DATA.PKL", pickle.dumps(1))

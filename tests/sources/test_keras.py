@@ -68,7 +68,7 @@ def test_a_network_without_its_output_mapping_is_refused(tmp_path: Path) -> None
     assert "number of layers" in error_of(tmp_path / "a.h5").message
 
 
-def test_a_foreign_hdf5_file_is_told_apart(tmp_path: Path) -> None:
+def test_a_foreign_hdf5_file_is_distinguished(tmp_path: Path) -> None:
     import h5py
 
     with h5py.File(tmp_path / "a.h5", "w") as file:

@@ -140,7 +140,7 @@ def test_a_bias_beside_packed_weights_is_read_and_a_missing_one_is_not_invented(
 
 
 @pytest.mark.parametrize("make", [static, lambda: static(training=True), symbolic])
-def test_the_float_network_is_rebuilt_and_paints_what_the_quantised_one_paints(
+def test_the_float_network_is_rebuilt_and_computes_what_the_quantised_one_computes(
     tmp_path: Path, own: ReadOptions, make: Any
 ) -> None:
     module = make()

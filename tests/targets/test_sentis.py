@@ -364,7 +364,7 @@ def test_other_kinds_are_refused(kind):
 
 
 # --- damaged files -------------------------------------------------------------------------------------------
-def test_what_is_no_sentis_file_is_told_apart():
+def test_what_is_no_sentis_file_is_distinguished():
     data = encode(program_of(network()))
     assert is_sentis(data)
     for other in (b"", b"\x08\x08", network().SerializeToString(), bytes(64), data[: len(data) // 8]):

@@ -49,12 +49,12 @@ def test_the_files_of_a_model_are_those_that_the_readme_names(files: dict[str, b
     }
 
 
-def test_every_file_and_folder_has_a_meta_and_no_guid_stands_twice(files: dict[str, bytes]) -> None:
+def test_every_file_and_folder_has_a_meta_and_no_guid_is_used_twice(files: dict[str, bytes]) -> None:
     check_metas(files)
     assert len(guids(files)) == sum(path.endswith(".meta") for path in files)
 
 
-def test_a_guid_comes_from_the_path_alone(files: dict[str, bytes]) -> None:
+def test_a_guid_comes_only_from_the_path(files: dict[str, bytes]) -> None:
     for value, path in guids(files).items():
         assert value == guid(path)
     other = render(spec(onnx=b"other", title="Another", target=targets.get("barracuda-1.0")))
@@ -218,7 +218,7 @@ def test_words_of_the_user_stay_words() -> None:
 @pytest.mark.parametrize(
     "name", ["", "2Fast", "My Model", "a-b", "../x", "Caf\u00e9", "CON", "nul", "a.b", "Mosaic\n"]
 )
-def test_a_name_that_is_no_class_or_no_folder_is_refused(name: str) -> None:
+def test_a_name_that_is_not_a_class_or_folder_is_refused(name: str) -> None:
     with pytest.raises(PipelineError) as caught:
         check_name(name)
     assert caught.value.code == "bad-model-name"

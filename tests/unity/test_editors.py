@@ -100,7 +100,7 @@ def test_the_version_is_that_of_the_folder_else_what_the_program_tells(tmp_path:
     assert editors.editor_at(program.rename(tmp_path / "Unity")).version == ""
 
 
-def test_what_is_no_program_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_program_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "Unity"
     text.write_text("hello")
     with pytest.raises(PipelineError) as caught:

@@ -13,11 +13,11 @@ def test_a_manifest_lists_the_digest_of_every_file_in_order() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b'{"files": []}', b'{"files": {}', b"\xff\xfe"])
-def test_what_is_no_manifest_lists_nothing(text: bytes) -> None:
+def test_what_is_not_a_manifest_lists_nothing(text: bytes) -> None:
     assert read_manifest(text) == {}
 
 
-def test_line_ends_that_git_converted_are_no_edit() -> None:
+def test_line_ends_that_git_converted_are_not_an_edit() -> None:
     assert is_pristine(b"one\r\ntwo\r\n", digest(b"one\ntwo\n"))
     assert not is_pristine(b"one\r\nthree\r\n", digest(b"one\ntwo\n"))
 

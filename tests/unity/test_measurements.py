@@ -76,7 +76,7 @@ def test_a_byte_order_mark_carriage_returns_and_further_columns_do_no_harm(tmp_p
         (HEAD + '"' + "a" * 200000, "line"),
     ],
 )
-def test_what_is_no_such_table_is_said_with_its_line(tmp_path: Path, text: str | bytes, part: str) -> None:
+def test_what_is_not_such_a_table_is_reported_with_its_line(tmp_path: Path, text: str | bytes, part: str) -> None:
     with pytest.raises(PipelineError) as caught:
         read_measurements(write(tmp_path, text))
     assert caught.value.code == "bad-measurements"

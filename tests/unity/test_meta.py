@@ -73,6 +73,6 @@ def test_a_native_asset_names_its_main_object() -> None:
     assert mapping(meta.file_meta("a.mat", GUID))["NativeFormatImporter"]["mainObjectFileID"] == "2100000"
 
 
-def test_a_file_that_nobody_knows_is_refused() -> None:
+def test_a_file_that_is_unknown_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a\.xyz"):
         meta.file_meta("a.xyz", GUID)

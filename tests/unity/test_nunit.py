@@ -25,7 +25,7 @@ def test_the_golden_frames_are_read_and_no_other_test(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["Exploded", "", "PASSED?"])
-def test_an_outcome_that_nobody_knows_is_no_success(tmp_path: Path, word: str) -> None:
+def test_an_outcome_that_is_unknown_is_not_a_success(tmp_path: Path, word: str) -> None:
     (test,) = read(tmp_path, results("Passed", "").replace('result="Passed"', f'result="{word}"'))
     assert test.outcome == "failed"
 
@@ -51,7 +51,7 @@ def test_a_document_type_is_refused_before_anything_in_it_counts(tmp_path: Path,
     "data",
     [b"", b"<html></html>", b"{}", b"<test-run", b"<?xml version='1.0' encoding='no-such'?><test-run/>", b"\0\1"],
 )
-def test_what_is_no_results_file_is_said_in_one_line(tmp_path: Path, data: bytes) -> None:
+def test_what_is_not_a_results_file_is_reported_in_one_line(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(PipelineError) as caught:
         read(tmp_path, data)
     assert caught.value.code == "unity-results-broken" and "\n" not in str(caught.value)

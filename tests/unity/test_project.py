@@ -39,7 +39,7 @@ def test_the_nearest_project_is_found(tmp_path: Path) -> None:
     assert find_project(inner / "Assets") == inner
 
 
-def test_a_folder_with_assets_alone_is_no_project(tmp_path: Path) -> None:
+def test_a_folder_with_only_assets_is_not_a_project(tmp_path: Path) -> None:
     (tmp_path / "Assets").mkdir()
     assert find_project(tmp_path / "Assets") is None
 
@@ -50,7 +50,7 @@ def test_a_project_without_settings_is_taken_when_it_is_named(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("kind", "words"), [("missing", "no such folder"), ("file", "file"), ("empty", "Assets")])
-def test_what_is_no_project_is_refused_with_the_reason(kind: str, words: str, tmp_path: Path) -> None:
+def test_what_is_not_a_project_is_refused_with_the_reason(kind: str, words: str, tmp_path: Path) -> None:
     place = tmp_path / "place"
     if kind == "file":
         place.write_text("")
@@ -86,7 +86,9 @@ def test_a_new_project_is_the_bundled_one_without_its_example(tmp_path: Path) ->
     assert os.listdir(tmp_path) == ["UnityProject"]
 
 
-def test_what_unity_generates_is_no_part_of_a_new_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_unity_generates_is_not_part_of_a_new_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundled = _project(tmp_path / "bundled")
     for path in ("Library/cache", "Temp/x", "Game.csproj", "Assets/Logs/mine.txt", ".gitignore"):
         (bundled / path).parent.mkdir(parents=True, exist_ok=True)

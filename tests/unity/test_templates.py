@@ -65,7 +65,7 @@ def test_any_float_reads_back_as_the_same_float32(value: float) -> None:
     assert struct.pack("<f", float(yaml_float(value))) == struct.pack("<f", value)
 
 
-def test_what_is_no_number_has_no_text() -> None:
+def test_what_is_not_a_number_has_no_text() -> None:
     with pytest.raises(ValueError, match="finite"):
         yaml_float(float("nan"))
 

@@ -70,7 +70,7 @@ def test_the_metas_are_those_that_we_write(files: dict[str, bytes]) -> None:
             assert data == expected, path
 
 
-def test_no_guid_stands_twice_beside_the_example_bundle(files: dict[str, bytes]) -> None:
+def test_no_guid_is_used_twice_beside_the_example_bundle(files: dict[str, bytes]) -> None:
     guids(_assets(files) | render(spec("Mosaic")))
 
 

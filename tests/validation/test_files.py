@@ -155,7 +155,7 @@ def test_a_file_that_cannot_be_read_hides_no_other(tmp_path, good, content, code
     assert result.exit_code == 2
 
 
-def test_a_checkpoint_is_told_to_be_converted(tmp_path):
+def test_a_checkpoint_is_reported_to_be_converted(tmp_path):
     path = tmp_path / "net.onnx"
     path.write_bytes(b"\x80\x02}q\x00.")
     (verdict,) = check_files([path]).verdicts

@@ -105,7 +105,7 @@ def test_a_lost_padding_is_an_error_where_sizes_meet_later():
     assert worst(validate(graph(*nodes[:2], opset=11, outputs="u", **constants), V1)) == Severity.WRONG
 
 
-def test_a_slow_operator_is_told_once_with_its_count():
+def test_a_slow_operator_is_reported_once_with_its_count():
     model = graph(node("InstanceNormalization", "x g b", "t"), node("InstanceNormalization", "t g b"),
                   g=floats(8), b=floats(8))  # fmt: skip
     (found,) = [f for f in validate(model, V3) if f.code == "reference-loop-on-cpu"]

@@ -49,7 +49,7 @@ def test_a_graph_is_the_same_as_itself_in_the_forms_of_two_opsets():
     assert compare(before, after) == ("same", "")
 
 
-def test_another_result_is_told_with_its_size():
+def test_another_result_is_reported_with_its_size():
     before = from_model(model([node("Relu", "x", "y")], input_shape=(1, 3, "h", "w")))
     after = from_model(model([node("Add", "x one", "y")], {"one": 1.0}, input_shape=(1, 3, "h", "w")))
     assert compare(before, after) == ("different", "the output differs by 1, its values reach 1")

@@ -49,7 +49,7 @@ EXTRA: dict[str, Written] = {
 
 @pytest.mark.parametrize("extra", EXTRA.values(), ids=EXTRA)
 @pytest.mark.parametrize("first", [True, False], ids=["in front", "behind"])
-def test_a_member_that_is_no_part_of_the_program_is_refused(
+def test_a_member_that_is_not_part_of_the_program_is_refused(
     tmp_path: Path, whole: dict[str, Members], extra: Written, first: bool
 ) -> None:
     rest = list(whole["pt2"].items())
@@ -167,7 +167,7 @@ def test_nested_files_that_run_code_are_refused(tmp_path: Path, whole: dict[str,
     assert refused(write(tmp_path / "a.pt2", list(members.items()))).code in ("unsafe-program", "unsafe-pickle")
 
 
-def test_nested_files_of_two_minds_are_refused(tmp_path: Path, whole: dict[str, Members]) -> None:
+def test_nested_files_of_contradicting_kinds_are_refused(tmp_path: Path, whole: dict[str, Members]) -> None:
     nested = io.BytesIO()
     torch.save({}, nested)
     with zipfile.ZipFile(nested, "a") as archive:

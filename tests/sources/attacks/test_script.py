@@ -102,7 +102,7 @@ def test_script_code_that_reaches_outside_is_refused(tmp_path: Path, whole: dict
     ],
 )
 @pytest.mark.parametrize("first", [True, False], ids=["in front", "behind"])
-def test_a_member_that_is_no_part_of_the_script_is_refused(
+def test_a_member_that_is_not_part_of_the_script_is_refused(
     tmp_path: Path, whole: dict[str, Members], extra: Written, first: bool
 ) -> None:
     rest = list(whole["script"].items())
