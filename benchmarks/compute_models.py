@@ -54,8 +54,8 @@ def row(path: Path, ranges: dict[str, Any]) -> str:
     for kind, pictures in frames(*size.hw, plan.channels[0]).items():
         rights = [truth] if kind == "ordinary" else [truth, exactly(lowered.graph, truth)]
         worst[kind] = max(
-            min(difference(right(item), item, "").max_levels for right in rights)
-            for item, item in ((item, executor.run(item)) for item in pictures)
+            min(difference(right(picture), executed, "").max_levels for right in rights)
+            for picture, executed in ((picture, executor.run(picture)) for picture in pictures)
         )
     if not executor.guards_intact():
         raise AssertionError(f"{path.name}: a kernel wrote behind a buffer")
