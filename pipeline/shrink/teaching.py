@@ -114,7 +114,8 @@ def distill_file(
     check_norms(network, module, contract, description)
     moving = Sequences(sequences, options.loop.seed, started) if sequences else None
     if moving is not None:
-        moving.check(network.contract.fixed_size or Size(max(options.sides), max(options.sides)))
+        fixed = network.contract.fixed_size if network.contract else None
+        moving.check(fixed or Size(max(options.sides), max(options.sides)))
     shown = sources.read(Path(student)) if Path(student).is_file() else fresh(students.parse(student))
     if goal and parsed_goal is None:
         parsed_goal = aim.check(goal, shown, network, aimed)
