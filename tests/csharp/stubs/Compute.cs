@@ -36,6 +36,11 @@ public sealed class ComputeBuffer : IDisposable
     public int stride { get; private set; }
     internal Array data;
 
+    public void GetData(Array data, int managedStart, int computeStart, int count)
+    {
+        if (this.data != null) Array.Copy(this.data, computeStart, data, managedStart, count);
+    }
+
     public void SetData(Array data)
     {
         if (data.Length * 4 != count * stride) throw new ArgumentException("the buffer has another size");
@@ -135,6 +140,21 @@ public partial class CommandBuffer
                 if (count < 1 || count > 65535) throw new Exception("thread groups: " + count);
             Stub.Kernels.Run(computeShader, computeShader.kernels[kernelIndex], bound, groups);
         });
+    }
+}
+
+}
+
+namespace UnityEngine.Rendering
+{
+
+public static partial class AsyncGPUReadback
+{
+    public static AsyncGPUReadbackRequest Request
+        (ComputeBuffer src, Action<AsyncGPUReadbackRequest> callback = null)
+    {
+        if (!SystemInfo.supportsAsyncGPUReadback) throw new NotSupportedException();
+        return new AsyncGPUReadbackRequest { data = src.data };
     }
 }
 

@@ -134,6 +134,8 @@ public struct NativeArray<T> : IDisposable where T : struct
         Stub.Live.Add("NativeArray");
     }
 
+    public static void Copy(NativeArray<T> src, T[] dst, int length) => Array.Copy(src.m_Items, dst, length);
+
     internal T[] Items { get { return m_Items; } }
     public int Length { get { return m_Items.Length; } }
     public bool IsCreated { get { return m_Items != null; } }
@@ -213,6 +215,10 @@ public abstract class RenderPipelineAsset : ScriptableObject {}
 public struct AsyncGPUReadbackRequest
 {
     internal int readyAt;
+    internal Array data;
+
+    public Unity.Collections.NativeArray<T> GetData<T>(int layer = 0) where T : struct
+      => new Unity.Collections.NativeArray<T>((T[])data);
 
     public bool done { get { return Stub.World.Frame >= readyAt; } }
     public bool hasError { get { return false; } }
@@ -224,7 +230,7 @@ public struct AsyncGPUReadbackRequest
     }
 }
 
-public static class AsyncGPUReadback
+public static partial class AsyncGPUReadback
 {
     public static AsyncGPUReadbackRequest Request
         (Texture src, int mipIndex = 0, Action<AsyncGPUReadbackRequest> callback = null)
