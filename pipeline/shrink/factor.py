@@ -198,7 +198,7 @@ def factored(
     todo = readers(prunable.graph)
     first = min((i for i, reader in enumerate(todo) if reader.weights in ranks), default=len(todo))
     for number, reader in enumerate(todo[first:], start=first + 1):
-        progress(f"layer {number} of {len(todo)}")
+        progress(f"factoring: layer {number} of {len(todo)}")
         node = next(node for node in graph.nodes if node.op == "Conv" and node.inputs[1].name == reader.weights)
         seen = observe(graph, [node.inputs[0].name], pictures)
         weights = np.asarray(now[reader.weights].values)

@@ -206,7 +206,7 @@ def refit(
         started = started or bool(gone.get((reader.weights, 1)))
         if not started:
             continue
-        progress(f"layer {number} of {len(todo)}")
+        progress(f"refitting layer {number} of {len(todo)}")
         outputs = len(full[reader.weights])
         kept = [i for i in range(outputs) if i not in gone.get((reader.weights, 0), ())]
         node = next(node for node in narrow.nodes if node.op == "Conv" and node.inputs[1].name == reader.weights)
