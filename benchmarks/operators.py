@@ -28,6 +28,7 @@ import onnx
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "operators.md"
 TOLERANCE = 1e-4
 """Largest difference, relative to the largest expected value or 1; in half precision outputs, its own step."""
+WHOLE_MODEL = "*(model)*"
 RANDOM = {"Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"}
 
 
@@ -234,7 +235,8 @@ def page(outcomes: list[Outcome]) -> str:
         "",
         "## Refused",
         "",
-        "By reason, with the number of cases for each target and the names of the cases.",
+        "By reason, with the number of cases for each target and the names of the cases. The operator is "
+        f"{WHOLE_MODEL} where the reason is about an input, an output or a stored tensor, not about a node.",
         "",
     ]
     targets = sorted({outcome.target for outcome in outcomes})
@@ -247,7 +249,7 @@ def page(outcomes: list[Outcome]) -> str:
     for (operator, code), by_target in sorted(reasons.items()):
         counts = " | ".join(str(len(by_target[target])) for target in targets)
         names = sorted({name.removeprefix("test_") for item in by_target.values() for name in item})
-        lines.append(f"| {operator} | `{code}` | {counts} | {', '.join(names)} |")
+        lines.append(f"| {operator or WHOLE_MODEL} | `{code}` | {counts} | {', '.join(names)} |")
     return "\n".join(lines) + "\n"
 
 

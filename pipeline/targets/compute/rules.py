@@ -56,7 +56,9 @@ def _compiled(view: View) -> tuple[Refused, ...]:
         return ()
     shape = graph.inputs[0].shape
     if shape is None or len(shape) != 4:
-        return (Refused("", "Network", "its input is not a picture: a tensor (1, channels, height, width)"),)
+        return (
+            Refused("", "Network", "its input is not a picture, which is a tensor (1, channels, height, width)"),
+        )
     sides = [side for side in shape[2:] if isinstance(side, int) and side > 0]
     return compile_graph(graph, Size.of_hw((sides[0], sides[1])) if len(sides) == 2 else _TRIAL).refused
 

@@ -38,8 +38,8 @@ def opset_domain(view: View, rule: Rule) -> Found:
         yield (
             None,
             Hit(
-                f"opset {view.opset} is declared for the domain ai.onnx spelled out, which is not recognised: "
-                "the nodes are read as those of opset 15"
+                f'opset {view.opset} is declared for the domain "ai.onnx" instead of "", which is not '
+                "recognised: the file is read as opset 15"
             ),
         )
 
@@ -60,8 +60,8 @@ def external_offset(view: View, rule: Rule) -> Found:
             yield (
                 node,
                 Hit(
-                    f"the values of {name} lie at byte {offset} of {location.get('location', '?')}, and are "
-                    f"read at byte {expected}: the offset is ignored",
+                    f"{name} is stored at byte {offset} of {location.get('location', '?')} but read at byte "
+                    f"{expected}, because the importer ignores the offset",
                     name,
                 ),
             )
@@ -83,9 +83,14 @@ def typed_fields(view: View, rule: Rule) -> Found:
         if kind in reads.get(field, ()):
             continue
         if kind in bits.get(field, ()):
-            yield node, Hit(f"{name}: {kind} stored in {field} is read as other numbers", name, Severity.WRONG)
+            yield (
+                node,
+                Hit(
+                    f"{name}: {kind} values stored in {field} are read as different numbers", name, Severity.WRONG
+                ),
+            )
         else:
-            yield node, Hit(f"{name}: {kind} stored in {field} is not read", name)
+            yield node, Hit(f"{name}: {kind} values stored in {field} are not read", name)
 
 
 def wide_integers(view: View, rule: Rule) -> Found:
@@ -101,7 +106,7 @@ def wide_integers(view: View, rule: Rule) -> Found:
         readers = {reader.op_type for reader in view.consumers(tensor_name)}
         if (low < _INT32[0] or high > _INT32[1]) and readers - {"Slice", "Identity", "Concat", "Unsqueeze"}:
             reason = (
-                f"{name} holds integers beyond 32 bits ({low if low < _INT32[0] else high}), which are cut off"
+                f"{name} has integers beyond 32 bits ({low if low < _INT32[0] else high}), which are truncated"
             )
             yield node, Hit(reason, name)
 
@@ -131,7 +136,7 @@ def subtracted_sum(view: View, rule: Rule) -> Found:
             )
             yield node, Hit(reason, node.input[0], Severity.WRONG)
         elif left or first:
-            yield node, Hit(f"the sum in {label(inner)} and this difference cannot be merged: the import throws")
+            yield node, Hit(f"the importer tries to merge this Sub with {label(inner)} and throws")
 
 
 def _array(view: View, name: str) -> bool:
@@ -169,7 +174,7 @@ def product_and_number(view: View, rule: Rule) -> Found:
         if reader.op_type not in ("Add", "Sub") or number not in view.folds or _array(view, number):
             continue
         if reader.op_type == "Add" or reader.input[0] == result:
-            reason = f"the product with {node.input[1]} of rank {len(shape)} plus one number is computed as rank 2"
+            reason = f"the product with {node.input[1]} (rank {len(shape)}) plus one number is computed in 2-D"
             yield node, Hit(reason, node.input[1])
 
 
@@ -186,7 +191,7 @@ def output_without_maker(view: View, rule: Rule) -> Found:
     for node in view.nodes:
         for name in node.output[counts.get(node.op_type, len(node.output)) :]:
             if name and (name in view.readers or name in view.outputs):
-                yield node, Hit(f"the output {name} does not exist in the target's layer", name)
+                yield node, Hit(f"the target's layer does not have the output {name}", name)
 
 
 def large_rank(view: View, rule: Rule) -> Found:
@@ -195,7 +200,7 @@ def large_rank(view: View, rule: Rule) -> Found:
         for name in node.output:
             rank = view.rank(name) if name else None
             if rank is not None and rank > rule.options["max"]:
-                yield node, Hit(f"{name} has rank {rank}, the target takes at most {rule.options['max']}", name)
+                yield node, Hit(f"{name} has rank {rank}; the target supports at most {rule.options['max']}", name)
 
 
 def dynamic_names(view: View, rule: Rule) -> Found:
@@ -207,14 +212,17 @@ def dynamic_names(view: View, rule: Rule) -> Found:
         if dim.HasField("dim_param")
     }
     if len(names) > rule.options["max"]:
-        yield None, Hit(f"{len(names)} names of free sizes, at most {rule.options['max']} are counted")
+        yield (
+            None,
+            Hit(f"the model has {len(names)} names of free sizes; at most {rule.options['max']} are supported"),
+        )
 
 
 def missing_scale(view: View, rule: Rule) -> Found:
     """A normalisation whose scale or bias is not given."""
     for node in view.nodes:
         if node.op_type == "LayerNormalization" and not given(node, 2):
-            yield node, Hit("the bias is left out, and shape inference reads it (null reference)", "B")
+            yield node, Hit("the bias B is missing: shape inference throws a NullReferenceException", "B")
 
 
 GRAPH_KINDS: dict[str, GraphKind] = {

@@ -64,8 +64,8 @@ def attribute_form(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
         if value is None or (rule.options.get("unless") == "all" and _all_axes(view, node, value)):
             continue
         yield Hit(
-            f"{name}={plain(value)} is the form before opset {since}, the file is read as opset {opset}: "
-            "only the input is read",
+            f"the attribute {name}={plain(value)} is ignored: the file is read as opset {opset}, and from opset "
+            f"{since} on this is an input",
             name,
         )
 
@@ -82,8 +82,8 @@ def input_form(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         if rule.options.get("unless") == "all" and _all_axes(view, node, view.value(name)):
             continue
         yield Hit(
-            f"{name} as an input is the form from opset {since} on, the file is read as opset {opset}: "
-            "only attributes are read",
+            f"the input {name} is ignored: the file is read as opset {opset}, and before opset {since} this is an "
+            "attribute",
             f"input {index}",
         )
 
@@ -112,7 +112,10 @@ def softmax_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     here = here + rank if here < 0 else here
     wide = {axis for axis, size in enumerate(shape) if size != 1}
     if wide & set(range(start, rank)) != wide & {here}:
-        yield Hit(f"opset {view.opset} means all axes from {start} on, over axis {here} is computed", "axis")
+        yield Hit(
+            f"opset {view.opset} normalises over all axes from {start} on, the target over axis {here} only",
+            "axis",
+        )
 
 
 def layer_norm_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -121,9 +124,11 @@ def layer_norm_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
     if axis == -1:
         return
     if rank is not None and axis in (rank - 1, -1):
-        yield cosmetic(f"axis={axis} is reported; it is the last axis, which is computed", "axis")
+        yield cosmetic(
+            f"the console warns of axis={axis}; the result is correct, because it is the last axis", "axis"
+        )
         return
-    yield Hit(f"axis={axis}: only the last axis can be normalised over", "axis")
+    yield Hit(f"axis={axis}: the target normalises over the last axis only", "axis")
 
 
 def prelu_broadcast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -135,14 +140,14 @@ def prelu_broadcast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
     if aligned is None or any(
         mine not in (1, None, data) and data is not None for mine, data in zip(slope, aligned, strict=True)
     ):
-        reason = f"a slope of shape {plain(list(slope))} does not fit the last axes of {plain(list(shape))}"
+        reason = f"a slope of shape {plain(list(slope))} does not match the last axes of {plain(list(shape))}"
         yield Hit(reason, "slope")
 
 
 def float_indices(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     name = given(node, rule.options["input"])
     if view.dtype(name) in _FLOATS:
-        yield Hit(f"{name} holds floats; only integers run", name)
+        yield Hit(f"{name} has floats; the layer takes only integers", name)
 
 
 def integer_data(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -150,14 +155,16 @@ def integer_data(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     name = given(node, rule.options["input"])
     dtype = view.dtype(name)
     if dtype is not None and dtype not in _FLOATS and dtype != onnx.TensorProto.UNDEFINED:
-        yield Hit(f"{name} holds {onnx.TensorProto.DataType.Name(dtype).lower()}; only floats run", name)
+        yield Hit(
+            f"{name} has {onnx.TensorProto.DataType.Name(dtype).lower()} values; the layer takes only floats", name
+        )
 
 
 def unnamed_outputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """Outputs that the importer takes by position, used or not."""
     missing = [place for place in rule.options["outputs"] if place >= len(node.output) or not node.output[place]]
     if missing:
-        yield Hit(f"output {missing[0]} has no name, and the importer looks it up")
+        yield Hit(f"output {missing[0]} has no name, but the importer needs one")
 
 
 def cast_to_bool(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -169,7 +176,7 @@ def cast_to_bool(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     whole = maker is not None and (maker.op_type in _FALSE_OR_TRUE or _from_whole_numbers(view, maker))
     if not whole:
-        yield Hit("a fraction becomes false: the value is cut to a whole number", "to")
+        yield Hit("values between -1 and 1 become false, because the fraction is truncated", "to")
 
 
 def _from_whole_numbers(view: View, maker: onnx.NodeProto) -> bool:
@@ -187,7 +194,7 @@ def cast_type(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if name in ("STRING", "UNDEFINED") or name.startswith(
         ("COMPLEX", "FLOAT8", "FLOAT4", "FLOAT6", "INT4", "UINT4")
     ):
-        yield Hit(f"a Cast to {name} is reported as an error, and floats are computed", "to")
+        yield Hit(f"Cast to {name} is reported as an error, and the values stay floats", "to")
 
 
 def same_padding(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -200,12 +207,12 @@ def same_padding(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if not pad.startswith("SAME"):
         return
     if any(step > 1 for step in dilations):
-        yield Hit(f"auto_pad={pad} with dilations={plain(dilations)}: another size is computed", "auto_pad")
+        yield Hit(f"auto_pad={pad} with dilations={plain(dilations)}: the output has the wrong size", "auto_pad")
         return
     kernel, strides = view.shape(given(node, 1)), attribute(node, "strides", [])
     gaps = [stride - (size or 1) for stride, size in zip(strides, (kernel or ())[2:], strict=False)]
     if any(gap >= (1 if pad == "SAME_LOWER" else 2) for gap in gaps):
-        yield Hit(f"auto_pad={pad} with strides={plain(strides)}: the picture is cut off at its begin", "auto_pad")
+        yield Hit(f"auto_pad={pad} with strides={plain(strides)}: the first rows and columns are lost", "auto_pad")
 
 
 def output_shape(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -214,18 +221,18 @@ def output_shape(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if value is None:
         return
     if HARMLESS["natural-output-shape"](view, node):
-        reason = f"output_shape={plain(value)} is not read; at this size it is what the pads give"
+        reason = f"output_shape={plain(value)} is ignored; at this size the pads give the same shape"
         yield Hit(reason, "output_shape", Severity.NOTE)
     else:
-        yield Hit(f"output_shape={plain(value)} is not read: what the pads give is computed", "output_shape")
+        yield Hit(f"output_shape={plain(value)} is ignored: the size follows from the pads", "output_shape")
 
 
 def fourier(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """DFT: the axis as an attribute (before opset 20) throws; inverse with onesided is wrong (measured)."""
     if view.opset < 20:
-        yield Hit("DFT before opset 20 names its axis as an attribute, which throws when the model runs", "axis")
+        yield Hit("before opset 20 the axis of a DFT is an attribute, which throws when the model runs", "axis")
     elif attribute(node, "inverse", 0) and attribute(node, "onesided", 0):
-        yield Hit("an inverse transform of one side is computed wrongly", "onesided", Severity.WRONG)
+        yield Hit("inverse=1 with onesided=1 gives wrong values", "onesided", Severity.WRONG)
 
 
 def one_operand(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -237,7 +244,7 @@ def whole_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """An operator that some workers compute for some ranks only."""
     rank = view.rank(given(node, rule.options.get("input", 0)))
     if rank is not None and rank > rule.options["max"]:
-        yield Hit(f"data of rank {rank}: these workers compute at most rank {rule.options['max']}")
+        yield Hit(f"the data has rank {rank}; these workers support at most {rule.options['max']}")
 
 
 KINDS: dict[str, Kind] = {

@@ -133,7 +133,7 @@ def _filling(weight: Weight, kind: str) -> Filling:
         if half is None:
             raise PipelineError(
                 "bad-weights",
-                f"a number of {weight.name} is too large for float16",
+                f"{weight.name} has a value that is too large for float16",
                 subject="--weights",
                 remedy="Use --weights int8 or float.",
             )

@@ -96,10 +96,14 @@ def form(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     opset = importer_opset(view)
     if opset < 11 and len(node.input) > 2:
         yield Hit(
-            f"the form of opset 11, the file is read as opset {opset}: roi is taken for the scales", "scales"
+            f"three inputs are the form of opset 11, but the file is read as opset {opset}: roi is read as scales",
+            "scales",
         )
     elif opset >= 11 and len(node.input) == 2:
-        yield Hit(f"the form of opset 10, the file is read as opset {opset}: no scales are found", "scales")
+        yield Hit(
+            f"two inputs are the form of opset 10, but the file is read as opset {opset}: no scales are found",
+            "scales",
+        )
 
 
 def mode(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -118,14 +122,14 @@ def coordinates(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 def antialias(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if attribute(node, "antialias", 0) and _shrinks(view, node):
-        yield Hit("antialias=1 is not read: pixels between the sampling positions are left out", "antialias")
+        yield Hit("antialias=1 is ignored: pixels between the sampling positions are skipped", "antialias")
 
 
 def aspect(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     policy = attribute(node, "keep_aspect_ratio_policy", "stretch")
     if policy != "stretch" and given(node, 3):
         yield Hit(
-            f"keep_aspect_ratio_policy={policy} is not read: the picture is stretched", "keep_aspect_ratio_policy"
+            f"keep_aspect_ratio_policy={policy} is ignored: the picture is stretched", "keep_aspect_ratio_policy"
         )
 
 
@@ -134,7 +138,7 @@ def axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if named and given(node, 2) and not given(node, 3):
         if shape is not None and axes_of(view, node, len(shape)) == list(range(len(shape))):
             return
-        yield Hit(f"axes={plain(named)} with scales: the scales are applied to the first axes", "axes")
+        yield Hit(f"axes={plain(named)} is ignored: the scales are applied to the first axes", "axes")
 
 
 def sizes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -142,7 +146,7 @@ def sizes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         if output_size is None:
             continue
         if size is not None and short_size(size, output_size):
-            yield Hit(f"axis {axis}: from {size} to {output_size} comes out as {output_size - 1}", "sizes")
+            yield Hit(f"axis {axis} is resized from {size} to {output_size - 1} instead of {output_size}", "sizes")
         elif size is None and short_size(_TRIAL, output_size) and output_size % _TRIAL:
             continue
 
@@ -170,7 +174,9 @@ def ties(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
             continue
         place = "sizes" if output_size is not None else "scales"
         if repeats and ratio > 2:
-            yield Hit(f"axis {axis}: the CPU worker repeats each pixel {ratio:g} times instead", place)
+            yield Hit(
+                f"axis {axis}: the CPU worker ignores align_corners and repeats each pixel {ratio:g} times", place
+            )
             continue
         if size is None:
             continue
@@ -254,7 +260,7 @@ def corners(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 def outer(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     rank = view.rank(given(node, 0))
     if rank is not None and (rank > 5 or any(axis < 2 for axis, *_ in pairs(view, node))):
-        yield Hit("batch or channels are resized, or more than three axes: one axis after the other")
+        yield Hit("resizing batch or channels, or more than three axes, is computed one axis after the other")
 
 
 def reported(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
@@ -264,7 +270,9 @@ def reported(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         default = {"cubic_coeff_a": -0.75, "exclude_outside": 0, "extrapolation_value": 0.0}[name]
         if value is None or (not rule.options["defaults_too"] and value == default):
             continue
-        yield cosmetic(f"{name}={plain(value)} is reported as ignored", name, attribute=name)
+        yield cosmetic(
+            f"the console warns that {name}={plain(value)} is ignored; it has no effect here", name, attribute=name
+        )
 
 
 KINDS: dict[str, Kind] = {

@@ -127,7 +127,7 @@ def _believed(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if not all(name in believed for name in names):
         return
     numbers = [believed[name] for name in names]
-    message = f"-1 is used for every size except the channels, and {node.op_type} computes with it"
+    message = f"1.0.4 uses -1 for every size except the channels, and {node.op_type} computes with that"
     if node.op_type == "Reshape":
         if (numbers[0] < 0).sum() > 1 and not _like_its_source(view, node, numbers[0]):
             unknown = "ArgumentException: Can only specify one unknown dimension"

@@ -55,8 +55,8 @@ def _places(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         fails = _collide(here)
         what = "constant" if name in view.constants else "data"
         yield Hit(
-            f"the {what} {name} ({text(shape)}) is taken for {places}, beside others of rank {rank}: "
-            f"{'the sizes do not fit' if fails else 'it is applied along other axes'}",
+            f"the axes of the {what} {name} ({text(shape)}) are read as {places} beside operands of rank {rank}: "
+            f"{'the sizes do not match' if fails else 'it broadcasts along the wrong axes'}",
             name,
             Severity.ERROR if fails else None,
         )
@@ -91,7 +91,9 @@ def _concat_places(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
     for name, shape in zip(node.input, shapes, strict=True):
         if name in view.constants and len(shape) < 4 and any(size != 1 for size in shape):
             yield Hit(
-                f"the constant {name} ({text(shape)}) is taken for {CONSTANT[len(shape)]}", name, Severity.ERROR
+                f"the axes of the constant {name} ({text(shape)}) are read as {CONSTANT[len(shape)]}",
+                name,
+                Severity.ERROR,
             )
             return
 
@@ -132,7 +134,7 @@ def _rank_alignment(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
         if name in view.constants and rank is not None and rank > max(ranks):
             shape = view.shape(name)
             if shape is not None and not all(size == 1 for size in shape):
-                yield Hit(f"the constant {name} has rank {rank}, more than the data ({max(ranks)})", name)
+                yield Hit(f"the constant {name} has rank {rank}, the data only {max(ranks)}", name)
 
 
 @kind("where-rank")
@@ -140,7 +142,7 @@ def _where_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     ranks = _ranks(view, list(node.input))
     if len(ranks) == 3 and ranks[0] < max(ranks):
         yield Hit(
-            f"the condition has rank {ranks[0]}, the values {max(ranks)}: the rank is taken from the condition",
+            f"the result gets the rank of the condition, {ranks[0]}, instead of {max(ranks)}",
             "condition",
         )
 
@@ -154,7 +156,7 @@ def _where_size(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     if any(a == 1 and b not in (1, None) for a, b in zip(condition, result, strict=True)):
         yield Hit(
-            f"the condition is {text(condition)}, the result {text(result)}: the size is taken from the condition",
+            f"the result gets the size of the condition, {text(condition)}, instead of {text(result)}",
             "condition",
         )
 
@@ -171,7 +173,7 @@ def _vector(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     first, second = view.rank(given(node, 0)), view.rank(given(node, 1))
     if first == 1 or (second == 1 and (rule.options["matrix_fails"] or (first or 0) > 2)):
         name = given(node, 0) if first == 1 else given(node, 1)
-        yield Hit(f"{name} has rank 1: a product of a vector does not run", name, values={"rank": 1})
+        yield Hit(f"{name} is a vector: matrix products of vectors are not supported", name, values={"rank": 1})
 
 
 @kind("matmul-batches")

@@ -76,13 +76,13 @@ def _symmetric_pads(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
         meant = [max(0, k - s) for k, s in zip(weight[2:], strides, strict=False)]
         used = [_same_total(width or s, k, s) for k, s in zip(weight[2:], strides, strict=False)]
         if any(total % 2 for total in used):
-            yield Hit("auto_pad asks for one more row or column on one side", "auto_pad")
+            yield Hit("auto_pad needs an odd number of rows or columns: one side gets one more", "auto_pad")
         elif used != meant:
             message = f"auto_pad at a width of {width}: the pads are those of a convolution, not of its transpose"
             yield Hit(message, "auto_pad", Severity.WRONG)
         return
     if pads and pads[: len(pads) // 2] != pads[len(pads) // 2 :]:
-        yield Hit(f"pads={plain(pads)} differ between begin and end", "pads")
+        yield Hit(f"pads={plain(pads)}: begin and end must be equal", "pads")
 
 
 @kind("dilated-kernel")
@@ -94,7 +94,7 @@ def _dilated(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     size = [(k - 1) * d + 1 for k, d in zip(weight[2:], dilations, strict=True) if k is not None]
     yield Hit(
-        f"dilations={plain(dilations)}: a kernel of {'x'.join(map(str, size))}, mostly zeros, is computed",
+        f"dilations={plain(dilations)}: computed as a kernel of {'x'.join(map(str, size))} that is mostly zeros",
         "dilations",
     )
 
@@ -107,7 +107,7 @@ def _one_dimensional(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
         return
     padded = (shape[2] or 0) + sum(attribute(node, "pads", [0, 0]))
     if shape[2] is None or padded - kernel[0] >= strides[0]:  # else one window is taken
-        yield Hit(f"the stride {plain(strides)} of a 1-D pool is lost", "strides")
+        yield Hit(f"the stride {plain(strides)} of a 1-D pool is ignored", "strides")
 
 
 def pads_of(view: View, node: onnx.NodeProto) -> list[int] | None:
@@ -148,7 +148,9 @@ def _pads_fold(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if not _from_input(node) or name in view.initializers:
         return
     if name not in view.folds:
-        yield Hit("the pads do not follow from constants and static shapes", "pads")
+        yield Hit(
+            "the pads cannot be computed at import: they depend on more than constants and static shapes", "pads"
+        )
     elif _reversed_slice(view, name, rule.options.get("reversed_slice", "")):
         yield Hit(
             "the pads are computed with a Slice of negative step (as torch writes them from opset 11 on), "
@@ -195,7 +197,9 @@ def _pad_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if rank in rule.options.get("constant_ranks", ()) and mode == "constant":
         return
     wrong = Severity.WRONG if rank in rule.options.get("wrong", ()) else None
-    yield Hit(f"{mode} padding of rank {rank}", given(node, 0), wrong, values={"rank": rank})
+    yield Hit(
+        f"{mode} padding of data of rank {rank} is not supported", given(node, 0), wrong, values={"rank": rank}
+    )
 
 
 @kind("pad-value-lost")
@@ -206,7 +210,7 @@ def _value_lost(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if value is not None and not np.any(value):
         return
     if pads is None or any(pads):
-        yield Hit("the value of the padding is an input, which is lost: 0 is padded", "constant_value")
+        yield Hit("the padding value is an input, which is not read: the padding is 0", "constant_value")
 
 
 @kind("pad-outer")
@@ -243,7 +247,7 @@ def _axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 def _rank5(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     mode = attribute(node, "mode", "constant")
     if view.rank(given(node, 0)) == 5 and mode != "constant":
-        yield Hit(f"mode={mode} of a rank 5 tensor is computed as constant", "mode")
+        yield Hit(f"mode={mode} on data of rank 5 is computed as mode=constant", "mode")
 
 
 @kind("pad-reflect-large")
@@ -260,6 +264,7 @@ def _large(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         widest = max(pads[axis], pads[axis + len(shape)])
         if size is not None and widest >= size and widest > 0:
             yield Hit(
-                f"a reflection of {widest} on {size} pixels: after one reflection the edge is repeated", "pads"
+                f"{widest} pixels of reflection from {size} pixels: beyond one reflection the edge pixel repeats",
+                "pads",
             )
             return

@@ -137,13 +137,13 @@ def _rank_of_first(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
     shape = view.shape(name)
     where = f"{reader.op_type} {label(reader)}"
     if found.axes is None:
-        effect = f"{where} cuts an axis that such data do not have"
+        effect = f"{where} slices an axis that data of this rank do not have"
     elif reader.op_type == "Slice":
-        effect = f"{where} cuts other axes"
+        effect = f"{where} slices the wrong axes"
     else:
-        effect = f"{where} uses axis {', '.join(map(str, found.axes))}"
+        effect = f"{where} works on axis {', '.join(map(str, found.axes))} instead"
     yield Hit(
-        f"the result counts as rank {found.rank}, that of its first operand {name}"
+        f"the importer gives the result rank {found.rank}, the rank of its first operand {name}"
         f"{'' if shape is None else f' ({text(shape)})'}, so that {effect}",
         name,
         Severity.ERROR if found.axes is None or _sizes_clash(view, found) else None,

@@ -43,7 +43,7 @@ def _gemm_bias(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     value = view.value(bias)
     if value is None or value.any():
         which = "B" if matrix not in view.constants else "C"
-        yield Hit(f"{which} is not constant while the node is imported: the product is computed without C", which)
+        yield Hit(f"{which} is not a constant at import: the product is computed without adding C", which)
 
 
 @kind("gemm-bias-size")
@@ -53,7 +53,7 @@ def _gemm_bias_size(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
         return
     outputs = matrix[0] if attribute(node, "transB", 0) else matrix[1]
     if math.prod(size or 0 for size in bias) == 1 and outputs not in (1, None):
-        yield Hit(f"one bias for all {outputs} outputs does not run", "C")
+        yield Hit(f"C is a single number for {outputs} outputs, which is not supported", "C")
 
 
 def _both_constant(view: View, node: onnx.NodeProto) -> bool:
@@ -67,7 +67,10 @@ def _gemm_transposed(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
         return
     inner = matrix[1] if attribute(node, "transB", 0) else matrix[0]
     if None not in (data[1], inner) and data[1] != inner:
-        yield Hit(f"transA is not read, and data of {text(data)} does not fit {text(matrix)} as it is", "transA")
+        yield Hit(
+            f"transA is ignored, and data of {text(data)} cannot be multiplied by {text(matrix)} without it",
+            "transA",
+        )
 
 
 @kind("lstm-weights")
@@ -76,7 +79,7 @@ def _lstm_weights(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
     is_constant = {what: given(node, index) in view.constants for index, what in ((1, "W"), (2, "R"), (3, "B"))}
     if len(set(is_constant.values())) > 1:
         odd = [what for what, constant in is_constant.items() if not constant]
-        yield Hit(f"{' and '.join(odd)} must be given as constants beside the other weights", odd[0])
+        yield Hit(f"{' and '.join(odd)} must be constants, because the other weights are", odd[0])
 
 
 # ------------------------------------------------------------------------------------------------ layouts
@@ -90,13 +93,13 @@ def _transpose_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterato
     if order == [0, 2, 3, 1] and _turned_inputs(view):
         return  # fed and read channels-last, as the file says
     if not vector(shape) and stays(view, node.output[0]):
-        message = f"perm={plain(order)} at the output is only a note about the layout: the values stay as they are"
+        message = f"perm={plain(order)} at the output only changes the noted layout: the values keep their order"
         yield Hit(message, "perm", silent=silent)
     elif not vector(shape) and order == [0, 2, 3, 1] and not _flattened(view, node.output[0]):
-        message = f"perm={plain(order)} is only a note about the layout: operators after it see the old order"
+        message = f"perm={plain(order)} only changes the noted layout: operators after it read the old order"
         yield Hit(message, "perm", silent=silent)
     elif not silent:
-        yield cosmetic(f"perm={plain(order)} is only a note about the layout", "perm")
+        yield cosmetic(f"perm={plain(order)} only changes the noted layout", "perm")
 
 
 def _turned_inputs(view: View) -> bool:
@@ -121,10 +124,12 @@ def _flatten_gemm(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
     if not any(reader.op_type in ("Gemm", "MatMul") for reader in view.consumers(node.output[0])):
         return
     if all(size == 1 for size in shape[2:]):
-        message = "Flatten of a map is read as a change of layout; at 1x1 the values are correct"
+        message = "Flatten of a feature map is read as a change of layout; at 1x1 pixels the values are correct"
         yield Hit(message, severity=Severity.NOTE)
     else:
-        yield Hit(f"Flatten of a map of {text(shape)} before a Gemm gives the values in channels-last order")
+        yield Hit(
+            f"Flatten of a feature map of {text(shape)} before a Gemm gives the values in channels-last order"
+        )
 
 
 @kind("matmul-of-transposed")
@@ -142,9 +147,7 @@ def _matmul_transposed(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator
         if flattened.op_type != "Reshape" or view.rank(given(flattened, 0)) != 4 or not variable(view, here):
             continue
         if not _weighs(view, node.output[0], here):
-            yield Hit(
-                "a product of a flattened map and its own transpose throws unless it is an output of the graph"
-            )
+            yield Hit("the product of a flattened feature map and its own transpose throws when it runs")
             return
 
 
@@ -170,7 +173,7 @@ def _constant_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
         rank = view.rank(name)
         if name in view.constants and rank is not None and rank > rule.options["max"]:
             yield Hit(
-                f"the constant {name} has rank {rank}, at most {rule.options['max']} runs",
+                f"the constant {name} has rank {rank}; the target supports at most {rule.options['max']}",
                 name,
                 values={"rank": rank},
             )
@@ -182,7 +185,7 @@ def _integer_division(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[
     if not node.output or (view.target.constants is None and node.output[0] in view.constants):
         return  # 1.0.4 folds it: `shape-is-not-read` says whether it matters
     if view.dtype(given(node, 0)) in _INTEGERS and node.output[0] not in view.folds:
-        yield Hit("the quotient of integers keeps its fraction")
+        yield Hit("dividing integers is computed in floats: the result keeps its fraction")
 
 
 _GIVES_WHOLE = ("Floor", "Ceil", "Round", "Sign", "Shape", "Size", "ArgMax", "ArgMin", "NonZero")
@@ -233,7 +236,7 @@ def _cast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if name in view.folds and value is None:
         return
     kind_name = onnx.TensorProto.DataType.Name(to_type)
-    yield Hit(f"Cast to {kind_name} does nothing: the fraction stays", "to")
+    yield Hit(f"Cast to {kind_name} does nothing: fractions are not removed", "to")
 
 
 @kind("prelu-slope")
@@ -249,13 +252,17 @@ def _prelu(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     by_channel = rule.options["constants_by_channel"] and given(node, 1) in view.constants and len(slope) < 4
     wide = count if by_channel else math.prod(slope[1:])
     if wide not in (1, each):
-        yield Hit(f"a slope of shape {text(slope)} does not run on {text(shape)}", "slope")
+        yield Hit(f"a slope of shape {text(slope)} on data of {text(shape)} is not supported", "slope")
     elif wide == 1 and not _slope_per_channel(view, shape, slope):
-        yield Hit(f"a slope of shape {text(slope)} is read as per channel", "slope", Severity.WRONG)
+        yield Hit(f"a slope of shape {text(slope)} is applied per channel", "slope", Severity.WRONG)
     elif by_channel and sum(size != 1 for size in slope) > 1:
-        yield Hit(f"a slope of shape {text(slope)} is read in another order", "slope", Severity.WRONG)
+        yield Hit(f"a slope of shape {text(slope)} is read in the wrong order", "slope", Severity.WRONG)
     elif count % 4 and (each is None or (shape[0] or 2) * each != count):
-        yield Hit(f"{count} slopes, no multiple of four, are repeated wrongly", "slope", Severity.WRONG)
+        yield Hit(
+            f"the {count} slopes are applied to the wrong channels: their number is not a multiple of four",
+            "slope",
+            Severity.WRONG,
+        )
 
 
 def _slope_per_channel(view: View, shape: Shape, slope: Shape) -> bool:
@@ -273,8 +280,8 @@ def _prelu_channels(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
         return
     if _slope_per_channel(view, shape, slope) and math.prod(size or 2 for size in slope[1:]) == 1:
         yield Hit(
-            "one slope per channel is right on CSharp only: CSharpBurst takes the first for all channels, "
-            "the GPU another order",
+            "one slope per channel is correct only on the CSharp worker: CSharpBurst uses the first slope for all "
+            "channels, and the GPU workers read the slopes in the wrong order",
             "slope",
         )
 
@@ -287,9 +294,7 @@ def _clip_order(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         for index, name in ((1, "min"), (2, "max"))
     )
     if low is not None and high is not None and np.size(low) == np.size(high) == 1 and np.all(low > high):
-        yield Hit(
-            f"min={float(low):g} above max={float(high):g}: min is computed where the value is below it", "min"
-        )
+        yield Hit(f"min={float(low):g} is above max={float(high):g}: values below min become min, not max", "min")
 
 
 @kind("leaky-alpha")
@@ -316,12 +321,15 @@ def _softmax(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     written = written + rank if written < 0 else written
     computed = set(range(1, rank)) if rule.options["normalises"] == "all" else {written}
     if list(required) in ([0], [2] if rank == 4 else [0]) and rule.options.get("channels_and_width"):
-        yield Hit(f"axis {next(iter(required))} of rank {rank} is not normalised over: another is", "axis")
+        yield Hit(
+            f"axis {next(iter(required))} of data of rank {rank} is not supported: another axis is normalised",
+            "axis",
+        )
         return
     wide = {place for place, size in enumerate(shape) if size != 1}
     if required & wide != computed & wide:
         yield Hit(
-            f"over axis {' and '.join(map(str, sorted(required)))} is asked for, "
-            f"over {' and '.join(map(str, sorted(computed)))} is computed",
+            f"the target normalises over axis {' and '.join(map(str, sorted(computed)))} "
+            f"instead of {' and '.join(map(str, sorted(required)))}",
             "axis",
         )

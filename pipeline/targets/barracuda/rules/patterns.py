@@ -181,7 +181,7 @@ def _channels_last(view: View, rule: Rule) -> Found:
             if given(node, 0) in view.inputs:
                 yield (
                     node,
-                    Hit("the input is channels-last: it must be fed with its sizes in the order of the file"),
+                    Hit("the input is channels-last: its sizes must be given in the order that the file declares"),
                 )
             continue
         operators = behind.get(node.output[0], frozenset())
@@ -192,15 +192,15 @@ def _channels_last(view: View, rule: Rule) -> Found:
             yield node, Hit(message, severity=Severity.ERROR)
         elif "reduction" in operators:
             message = (
-                "a reduction with a negative axis on channels-last data between two transposes reduces the batch"
+                "a negative axis of a reduction between two transposes to and from channels-last reduces the batch"
             )
             yield node, Hit(message, severity=Severity.WRONG)
         else:
             yield (
                 node,
                 Hit(
-                    "data is turned to channels-last inside the graph: the importer guesses the layout of "
-                    "what follows"
+                    "data is transposed to channels-last inside the graph: the importer guesses the layout of the "
+                    "nodes that follow"
                 ),
             )
 
@@ -245,5 +245,5 @@ def _disagree(view: View, rule: Rule) -> Found:
     for name, problem in disagreements(view):
         yield (
             names.get(name),
-            Hit(f"with the target's results of earlier nodes, {problem}: it throws when it runs"),
+            Hit(f"with the sizes that the target computes in earlier nodes, {problem}: it throws when it runs"),
         )

@@ -72,11 +72,13 @@ def _rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     rank = view.rank(given(node, 0))
     factors = view.value(sizes_name(node)) if sizes_name(node) else scales_of(view, node)
     if rank is not None and rank != 4 and not (rank == 5 and not sizes_name(node)):
-        yield Hit(f"the input has rank {rank}, the target resizes rank 4", given(node, 0), values={"rank": rank})
+        yield Hit(
+            f"the input has rank {rank}; the target resizes only rank 4", given(node, 0), values={"rank": rank}
+        )
     elif factors is not None and rank is not None and factors.size != rank:
         ignored = rule.options.get("two_scales_ignored") and factors.size == 2 and not sizes_name(node)
         yield Hit(
-            f"{factors.size} scales or sizes are given for rank {rank}: all axes must be listed",
+            f"{factors.size} scales or sizes are given for rank {rank}: every axis needs one",
             "scales",
             Severity.WRONG if ignored else None,
             {"text": rule.options["two_scales_ignored"]} if ignored else {},
@@ -94,7 +96,7 @@ def _scales(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if used == scales:
         return
     size = [f"{scale:g}" for scale in scales]
-    how = "cut" if late else "rounded"
+    how = "truncated" if late else "rounded"
     yield Hit(f"the scales {', '.join(size)} are {how} to {plain(used)}", "scales", silent=late)
 
 
@@ -118,12 +120,12 @@ def _shrinks(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         whole = all(abs(1 / scale - round(1 / scale)) < 1e-6 for scale in scales if scale > 0)
         mode = attribute(node, "coordinate_transformation_mode", "half_pixel")
         if not whole:
-            message = "scales below 1 are rounded"
+            message = "scales below 1 are rounded to the nearest 1/n"
             yield Hit(message, "scales", Severity.WRONG, {"text": _ROUNDED_INVERSE} if early else {}, silent=True)
         elif any(round(1 / scale) != 2 for scale in scales) or (
             mode not in ("half_pixel", "pytorch_half_pixel") and _strict(view, node)
         ):
-            message = "the mean over each block is computed, which is linear sampling only at 0.5 half-pixel"
+            message = "each block is averaged, which equals linear sampling only at a scale of 0.5 with half_pixel"
             yield Hit(message, "scales", Severity.WRONG, silent=True)
     elif 0 not in used:
         yield Hit(f"scales below 1 are rounded to {plain(used)}", "scales", Severity.WRONG, rounded, silent=True)
@@ -132,7 +134,7 @@ def _shrinks(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def _fails(scales: list[float]) -> Hit:
-    return Hit(f"scales below 1 ({', '.join(f'{s:g}' for s in scales)}) fail when the layer runs", "scales")
+    return Hit(f"scales below 1 ({', '.join(f'{s:g}' for s in scales)}) throw when the layer runs", "scales")
 
 
 @kind("resize-outer-scales")
@@ -144,23 +146,23 @@ def _outer(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     else:
         changed = not sizes_name(node) and scales is not None and len(scales) > 2 and any(scales[:2] != 1)
     if changed:
-        yield Hit("batch or channels would be resized, only height and width are", "scales")
+        yield Hit("the scales of batch or channels are ignored: only height and width are resized", "scales")
 
 
 @kind("resize-mode")
 def _mode(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     mode = attribute(node, "mode", "nearest")
     if mode not in ("nearest", *_LINEAR):
-        yield Hit(f"{mode} is computed as nearest", "mode", values={"value": mode})
+        yield Hit(f"mode={mode} is computed as nearest", "mode", values={"value": mode})
 
 
 @kind("resize-silent")
 def _silent(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if attribute(node, "antialias", 0):
-        yield Hit("antialias=1 is not read: plain sampling is computed", "antialias")
+        yield Hit("antialias=1 is ignored: the result is sampled without a filter", "antialias")
     policy = attribute(node, "keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":
-        yield Hit(f"keep_aspect_ratio_policy={policy} is not read: the size is stretched to", policy)
+        yield Hit(f"keep_aspect_ratio_policy={policy} is ignored: the picture is stretched to the size", policy)
 
 
 def _strict(view: View, node: onnx.NodeProto) -> bool:
@@ -198,18 +200,18 @@ def _coordinates(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     if not _strict(view, node):
         yield Hit(
-            "torch's align_corners=False is meant, and that is what is computed; ONNX Runtime samples this "
-            "opset's linear mode asymmetrically",
+            "the target computes torch's align_corners=False, as the exporter meant it; ONNX Runtime uses "
+            "asymmetric coordinates in this opset",
             "mode",
             Severity.NOTE,
             silent=True,
         )
         return
-    computed = "half-pixel coordinates are" if mode != "nearest" else "asymmetric coordinates, rounded down, are"
+    computed = "half_pixel" if mode != "nearest" else "asymmetric, floor"
     where = "coordinate_transformation_mode" if not old else "mode"
     coordinates = transform if mode != "nearest" else f"{transform}, {rounding}"
     yield Hit(
-        f"{mode} with {coordinates} is asked for, {computed} computed",
+        f"{mode} sampling is computed with {computed} instead of {coordinates}",
         where,
         silent=old or transform == "half_pixel",
         values={"attribute": "coordinate_transformation_mode", "default": "half_pixel"},
@@ -254,7 +256,7 @@ def _warnings(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if value is None or plain(value) == default:
         return
     yield cosmetic(
-        f"{name}={plain(value)} is ignored; another finding of this node says if the values differ",
+        f"{name}={plain(value)} is ignored; if that changes values, another finding of this node says so",
         name,
         attribute=name,
         default=default,
@@ -298,4 +300,4 @@ def _sizes_warning(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
 @kind("resize-pixelshader")
 def _pixelshader(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if sizes_name(node) and attribute(node, "mode", "nearest") in _LINEAR:
-        yield Hit("linear with sizes copies the first of each four channels into the other three", "sizes")
+        yield Hit("linear mode with sizes copies the first of every four channels into the other three", "sizes")

@@ -63,10 +63,10 @@ def _axes_input(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     axes, rank = axes_of(view, node), view.rank(given(node, 0))
     if given(node, 1) in view.inputs and view.shape(given(node, 1)) == (0,):
-        yield Hit("an input without values cannot be given", "axes", Severity.ERROR)
+        yield Hit("the axes are an input of size 0, which cannot be given to the target", "axes", Severity.ERROR)
         return
     if axes is None or [axis % rank if rank else axis for axis in axes] != [0]:
-        yield Hit("the axes are an input, which is not read: axis 0 is reduced", "axes")
+        yield Hit("the axes are an input, which is ignored: axis 0 is reduced", "axes")
 
 
 @kind("reduce-axes-constant")
@@ -74,7 +74,7 @@ def _axes_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
     name = given(node, 1)
     if attribute(node, "axes") is None and name and name not in view.constants:
         yield Hit(
-            f"the axes must be constant while the node is imported, {name} is not",
+            f"the axes must be a constant at import, which {name} is not",
             "axes",
             values={"input_name": "axes", "tensor": name},
         )
@@ -88,11 +88,11 @@ def _reduce_all(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     if attribute(node, "noop_with_empty_axes", 0):
         if shape is None or shape[:1] != (1,):
-            yield Hit("noop_with_empty_axes is not read: axis 0 is reduced", "axes")
+            yield Hit("noop_with_empty_axes is ignored: axis 0 is reduced", "axes")
         return
     if rank == 1 or (shape is not None and all(size == 1 for size in shape[1:])):
         return
-    yield Hit("without axes all should be reduced, only axis 0 is", "axes")
+    yield Hit("no axes are given, which means all of them: only axis 0 is reduced", "axes")
 
 
 @kind("reduce-dropping")
@@ -101,9 +101,7 @@ def _reduce_dropping(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
     if attribute(node, "keepdims", 1) != 0 or not axes or len(axes) < 2:
         return
     if min(axes) < 0 or axes != sorted(axes) or len(axes) > 2:
-        yield Hit(
-            f"axes={plain(axes)} with keepdims=0: later axes are counted wrongly once one is dropped", "axes"
-        )
+        yield Hit(f"axes={plain(axes)} with keepdims=0: each axis that is dropped shifts the later ones", "axes")
 
 
 @kind("reduce-channels-only")
@@ -122,7 +120,11 @@ def _channels_only(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
 def _reshape_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     rank = view.rank(node.output[0]) if node.output else None
     if rank is not None and rank > rule.options["max"]:
-        yield Hit(f"the result has rank {rank}", "shape", values={"rank": rank})
+        yield Hit(
+            f"the result has rank {rank}; the target supports at most {rule.options['max']}",
+            "shape",
+            values={"rank": rank},
+        )
 
 
 @kind("reshape-shape-constant")
@@ -130,7 +132,7 @@ def _reshape_shape(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
     name = given(node, 1)
     if name and name not in view.constants:
         yield Hit(
-            f"the shape must be constant while the node is imported, {name} is not",
+            f"the shape must be a constant at import, which {name} is not",
             "shape",
             values={"input_name": "shape", "tensor": name},
         )
@@ -163,9 +165,7 @@ def _reshape_memory(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
         return
     if _channels(before) is None or _channels(after) is None:
         return
-    yield Hit(
-        f"{text(before)} to {text(after)} is done on channels-last memory: the values come out in another order"
-    )
+    yield Hit(f"{text(before)} is reshaped to {text(after)} in channels-last memory: the values are reordered")
 
 
 def _channels(shape: Shape) -> int | None:
@@ -201,9 +201,9 @@ def _several_axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]
     flat = shape is not None and sum(size != 1 for size in shape) <= 1
     reached = rank + len(axes) - 1 if node.op_type == "Unsqueeze" else rank
     if reached > rule.options.get("most", 9):
-        yield Hit(f"axes={plain(axes)} of a tensor of rank {rank} in one node throws", "axes", Severity.ERROR)
+        yield Hit(f"axes={plain(axes)} in one node throw for data of rank {rank}", "axes", Severity.ERROR)
     elif axes not in rule.options["right"].get(str(rank), ()) and not flat:
-        yield Hit(f"axes={plain(axes)} in one node: later ones are counted wrongly", "axes")
+        yield Hit(f"axes={plain(axes)} in one node: all but the first are counted wrongly", "axes")
 
 
 @kind("negative-axes")
@@ -216,14 +216,14 @@ def _negative_axes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
     ):
         return
     if any(axis < -1 for axis in axes):
-        yield Hit(f"axes={plain(axes)}: a negative axis other than -1 is taken for the last", "axes")
+        yield Hit(f"axes={plain(axes)}: every negative axis is read as -1, the last", "axes")
 
 
 @kind("unsqueeze-constant")
 def _unsqueeze_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     axes = axes_of(view, node)
     if axes and given(node, 0) in view.constants and min(axes) < 0:
-        yield Hit(f"axes={plain(axes)} of a constant: a negative axis throws", "axes")
+        yield Hit(f"axes={plain(axes)}: a negative axis throws when the data is a constant", "axes")
 
 
 @kind("squeeze-constant")
@@ -241,7 +241,7 @@ def _squeeze_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[
     ]
     if mixed:
         yield Hit(
-            f"the squeezed constant of shape {text(shape)} gets trailing axes of 1: it broadcasts along others"
+            f"the squeezed constant ({text(shape)}) gets trailing axes of 1 and broadcasts along the wrong axes"
         )
 
 
@@ -299,7 +299,7 @@ def _shape_unknown(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
     if node.output[0] not in view.outputs and (node.output[0] in view.folds or view.static):
         return
     if node.output[0] in view.outputs:
-        yield Hit("eight sizes in Barracuda's order come out", severity=Severity.WRONG)
+        yield Hit("the output has eight sizes, in Barracuda's own order", severity=Severity.WRONG)
         return
     sinks = _sinks(view, node.output[0], 1)
     if sinks:
@@ -361,10 +361,10 @@ def _shape_fake(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if not node.output or given(node, 0) in view.constants:
         return
     if node.output[0] in view.outputs:
-        yield Hit("-1 stands for every size but the channels")
+        yield Hit("the output is -1 for every size except the channels")
         return
     if any(sink.op_type == "Expand" for sink in _sinks(view, node.output[0], 2)):
-        yield Hit("-1 stands for every size but the channels, and Expand computes with it")
+        yield Hit("every size except the channels is -1, and Expand computes with that")
 
 
 # ------------------------------------------------------------------------------------------------ slices, gathers
@@ -393,7 +393,7 @@ def _split_outputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
         for reader in view.consumers(name) if name else ():
             operands = 2 if reader.op_type in ("Gather", "MatMul") else 1
             if reader.op_type in rule.options["readers"] and name in reader.input[:operands]:
-                message = f"{reader.op_type} reads {name}: only the first output's rank and channels are known"
+                message = f"{reader.op_type} reads {name}, whose rank and channels the importer does not know"
                 yield Hit(message, name, values={"tensor": name})
                 return
 
@@ -405,7 +405,7 @@ def _gather_negative(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
     if index is None or not index.size or index.min() >= 0 or (given(node, 0) in view.folds and not of_shape):
         return
     yield Hit(
-        "negative indices are used as they are, without counting from the end",
+        "negative indices are not counted from the end",
         "indices",
         Severity.ERROR if not of_shape and rule.options.get("fails") else None,
     )
@@ -416,7 +416,7 @@ def _gather_scalar(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
     if view.rank(given(node, 1)) != 0 or given(node, 1) not in view.constants or not node.output:
         return
     if variable(view, given(node, 0)) and not stays(view, node.output[0], "Add", "Div", "Mul", "Sub"):
-        yield Hit("a single index does not drop the axis", "indices")
+        yield Hit("a scalar index must remove the axis, but the target keeps it", "indices")
 
 
 @kind("gather-constant")
@@ -426,9 +426,12 @@ def _gather_constant(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
         return
     most = rule.options.get("at_most", index.size)
     if index.size > most:
-        yield Hit(f"{index.size} indices into a constant: folding them asserts fewer than {most + 1}", "indices")
+        yield Hit(
+            f"{index.size} indices into a constant: the importer folds at most {most} and throws for more",
+            "indices",
+        )
     elif index.size and index.min() < 0:
-        yield Hit("folding a constant does not take negative indices", "indices")
+        yield Hit("negative indices into a constant cannot be folded at import", "indices")
 
 
 @kind("gather-flattens")
@@ -439,7 +442,7 @@ def _gather_flattens(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
     if rule.options["constant_only"] and name not in view.constants:
         return
     if any(size != 1 for size in index):
-        yield Hit(f"indices of shape {text(index)} are read as one row", "indices")
+        yield Hit(f"indices of shape {text(index)} are read as a flat list", "indices")
 
 
 @kind("gather-variable")
@@ -449,10 +452,10 @@ def _gather_variable(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
     if name in view.constants:
         return
     if given(node, 0) in view.constants:
-        message = f"the indices into a constant must be constant while the node is imported, {name} is not"
+        message = f"indices into a constant must be a constant at import, which {name} is not"
         yield Hit(message, "indices", Severity.ERROR)
     else:
-        yield Hit(f"the indices {name} are data: one of them is used", "indices")
+        yield Hit(f"the indices {name} are not constant: only one of them is used", "indices")
 
 
 @kind("expand-rank")
@@ -465,10 +468,12 @@ def _expand_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     added = result[: len(result) - len(data)]
     if rule.options["only_rank_four"]:
         if rank != 4 or len(data) != 4:
-            yield Hit(f"{text(data)} to rank {rank}: only rank 4 to rank 4 runs", "shape", Severity.ERROR)
+            yield Hit(
+                f"{text(data)} to rank {rank}: only Expand from rank 4 to rank 4 works", "shape", Severity.ERROR
+            )
         elif data[0] == 1 and result[0] not in (1, None):
-            yield Hit(f"the batch stays 1, {result[0]} is asked for", "shape")
+            yield Hit(f"the batch stays 1 instead of {result[0]}", "shape")
     elif rank < len(data) or (len(added) > 1 and shape is not None):
-        yield Hit(f"a shape of rank {rank} for data of rank {len(data)} throws", "shape", Severity.ERROR)
+        yield Hit(f"expanding data of rank {len(data)} to a shape of rank {rank} throws", "shape", Severity.ERROR)
     elif any(size != 1 for size in added):
-        yield Hit(f"{text(data)} to {text(result)}: added axes stay 1", "shape")
+        yield Hit(f"{text(data)} to {text(result)}: the added axes keep size 1", "shape")

@@ -88,9 +88,9 @@ def _four_inputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     if not variable(view, given(node, 0)) or given(node, 0) in view.folds:
         return
     if any(name in view.inputs for name in given_names):
-        yield Hit("the bounds are inputs of the graph: their number is not known at import")
+        yield Hit("the bounds are inputs of the graph, whose number of elements is not known at import")
     elif len([name for name in node.input if name]) == 4:
-        yield Hit("the bounds are computed and there are no steps: the importer makes no layer for this form")
+        yield Hit("computed bounds without steps: the importer creates no layer for this form")
 
 
 @kind("slice-to-the-end")
@@ -107,7 +107,7 @@ def _to_the_end(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         selected = truncated_range(size, start, end, step, attributes)
         if selected is None or selected != onnx_range(size, start, end, step):
             shorter = (
-                f"{selected[0]} of {size} are taken"
+                f"{selected[0]} of {size} elements are taken"
                 if selected and axis in sizes
                 else "the slice comes out shorter"
             )
@@ -128,7 +128,7 @@ def _backwards(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         if step < 0 and not (
             axis in sizes and onnx_range(sizes[axis], start, end, step) == (1, start % sizes[axis])
         ):
-            yield Hit("a negative step gives one element", "steps")
+            yield Hit("a negative step gives only one element", "steps")
             return
 
 
@@ -140,7 +140,10 @@ def _steps(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
             continue
         selected, correct = truncated_range(size, start, end, step, True), onnx_range(size, start, end, step)
         if selected is not None and selected != correct and correct[0]:
-            yield Hit(f"{start}:{end}:{step} on axis {axis}: {selected[0]} are taken, not {correct[0]}", "steps")
+            yield Hit(
+                f"{start}:{end}:{step} on axis {axis} takes {selected[0]} elements instead of {correct[0]}",
+                "steps",
+            )
             return
 
 
@@ -150,7 +153,10 @@ def _rounded(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     for axis, size, start, end, step in _parts(view, node):
         selected, correct = rounded_range(size, start, end, step), onnx_range(size, start, end, step)
         if step != 1 and selected != correct and correct[0]:
-            yield Hit(f"{start}:{end}:{step} on axis {axis}: {selected[0]} are taken, not {correct[0]}", "steps")
+            yield Hit(
+                f"{start}:{end}:{step} on axis {axis} takes {selected[0]} elements instead of {correct[0]}",
+                "steps",
+            )
             return
 
 
@@ -168,7 +174,9 @@ def _slice_empty(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     for axis, size, start, end, step in _parts(view, node):
         if not onnx_range(size, start, end, step)[0]:
-            yield Hit(f"{start}:{end} on axis {axis} is empty, but the result has at least one element", "ends")
+            yield Hit(
+                f"{start}:{end} on axis {axis} is empty in ONNX; the target returns at least one element", "ends"
+            )
             return
     for axis, start, end, _ in slice_of(view, node) or ():
         if start == 0 and end == 0:
@@ -184,7 +192,7 @@ def _rank_one(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     beyond = any(start >= 1 for _, start, _, _ in slice_of(view, node) or ())
     yield Hit(
-        f"of a vector ({text(shape)}) the bounds are read as the batch's",
+        f"the bounds of a slice of a vector ({text(shape)}) are applied to the batch axis",
         given(node, 0),
         Severity.ERROR if beyond else None,
     )
@@ -198,7 +206,7 @@ def _rank_three(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         return
     beyond = any(axis in (2, -1) and start >= 1 for axis, start, _, _ in slice_of(view, node) or ())
     yield Hit(
-        f"of data of rank 3 ({text(shape)}) one column is taken, regardless of the bounds",
+        f"a slice of data of rank 3 ({text(shape)}) takes one column, regardless of the bounds",
         given(node, 0),
         Severity.ERROR if beyond else None,
     )
