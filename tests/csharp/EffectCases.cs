@@ -435,7 +435,7 @@ public static partial class Cases
         camera.StyleVector = null;
         camera.StylePicture = red;
         Fixture.Frame(camera, source, shown);
-        Fixture.Equal(Stub.World.LogCount("takes vectors as styles, and no pictures"), 1, "errors");
+        Fixture.Equal(Stub.World.LogCount("takes vectors as styles, not pictures"), 1, "errors");
         Stub.Reflect.Send(camera, "OnDisable");
         Fixture.Free(source, shown);
         red.Release();

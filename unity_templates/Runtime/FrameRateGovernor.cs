@@ -22,16 +22,16 @@ public sealed class FrameRateGovernor
     /// <summary>The lowest level: a fifth of the lines, a twentieth of the pixels.</summary>
     public const int LowestLevel = 9;
 
-    /// <summary>Frames that are judged together.</summary>
+    /// <summary>Number of frames in a window.</summary>
     public const int WindowFrames = 20;
 
-    /// <summary>Frames after a change that are not judged: textures and kernels are made in them.</summary>
+    /// <summary>Frames that are ignored after a change, because textures and kernels are created in them.</summary>
     public const int SettlingFrames = 4;
 
-    /// <summary>A frame is late if it takes this many times the time that it may take.</summary>
+    /// <summary>A frame is late if it takes more than this many times the target time.</summary>
     public const float Lateness = 1.1f;
 
-    /// <summary>Good windows in a row before a trial, at first and at most.</summary>
+    /// <summary>Good windows in a row before the first trial.</summary>
     public const int FirstPatience = 6;
 
     /// <summary>Good windows in a row before a trial, at most.</summary>
@@ -40,7 +40,7 @@ public sealed class FrameRateGovernor
     /// <summary>How many times the resolution was lowered from the full one.</summary>
     public int Level { get; private set; }
 
-    /// <summary>Working lines over wished lines, 1 at most.</summary>
+    /// <summary>Actual lines divided by requested lines, at most 1.</summary>
     public float Scale => (float)Math.Pow(LevelFactor, Level);
 
     /// <summary>A governor at full resolution.</summary>
@@ -67,7 +67,7 @@ public sealed class FrameRateGovernor
         return tooSlow ? Lower() : Raise();
     }
 
-    /// <summary>Back to full resolution, as if nothing had been seen.</summary>
+    /// <summary>Returns to full resolution and forgets all frames.</summary>
     public void Reset()
     {
         Level = 0;

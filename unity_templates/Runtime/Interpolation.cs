@@ -19,11 +19,11 @@ sealed class Interpolation : IDisposable
 {
     #region Public members
 
-    /// <summary>Whether this machine can do it.</summary>
+    /// <summary>Whether this machine supports interpolation.</summary>
     public static bool IsSupported
       => Reprojection.IsSupported && (SystemInfo.copyTextureSupport & CopyTextureSupport.Basic) != 0;
 
-    /// <summary>An interpolation that has seen nothing.</summary>
+    /// <summary>Creates an interpolation without frames.</summary>
     /// <param name="shader">of StyleTransferMotion.shader; null looks it up by its name</param>
     /// <exception cref="InvalidOperationException">the shader is missing</exception>
     public Interpolation(Shader shader) => AllocateMaterial(shader);
@@ -37,7 +37,7 @@ sealed class Interpolation : IDisposable
         _material.SetTexture(MotionCopyId, motion);
     }
 
-    /// <summary>Takes in a frame of the camera.</summary>
+    /// <summary>Adds a frame of the camera.</summary>
     /// <param name="painter">draws</param>
     /// <param name="source">where motion and depth come from</param>
     /// <param name="camera">whose frame it is</param>
@@ -58,7 +58,7 @@ sealed class Interpolation : IDisposable
         painter.CopyTo(_frame, _frames, _number % _kept % _columns * size.Width, _number % _kept / _columns * size.Height);
     }
 
-    /// <summary>Where to draw the camera's picture of the frame just taken in, as the network would see it.</summary>
+    /// <summary>Where to draw the camera's picture of the latest frame, as the network would see it.</summary>
     public RenderTexture PrepareSmall() => _small.Prepare(_number, _frame.width, _frame.height, RenderTextureFormat.ARGB32);
 
     /// <summary>Where to copy the camera's own picture of that frame, for a blend with it.</summary>
@@ -72,10 +72,10 @@ sealed class Interpolation : IDisposable
     public RenderTexture PrepareMask(Texture mask)
       => _masks.Prepare(_number, mask.width, mask.height, RenderTextureFormat.ARGB32);
 
-    /// <summary>The network's next picture is being taken from the frame just taken in.</summary>
+    /// <summary>Call this when a run of the network begins on the latest frame.</summary>
     public void Begin() => _taken = _number;
 
-    /// <summary>The network has finished that picture.</summary>
+    /// <summary>Call this when that run is finished.</summary>
     /// <param name="painter">draws</param>
     /// <param name="picture">the picture, which is copied</param>
     public void Finish(in Painter painter, Texture picture)
@@ -97,7 +97,7 @@ sealed class Interpolation : IDisposable
         _taken = NoFrame;
     }
 
-    /// <summary>Goes on to the next frame, if it can be shown yet. False if no frame can be shown.</summary>
+    /// <summary>Advances to the next frame if it can be shown already. Returns false if no frame can be shown.</summary>
     public bool Advance()
     {
         // Drop key pictures before the last one that is not after the shown frame, and those whose frame is no longer kept.
@@ -113,16 +113,16 @@ sealed class Interpolation : IDisposable
         return true;
     }
 
-    /// <summary>The camera's own picture of the frame shown; null where it was not kept.</summary>
+    /// <summary>The camera's own picture of the frame shown; null if it was not kept.</summary>
     public RenderTexture Full => _full != null ? _full.Of(_shown) : null;
 
-    /// <summary>The mask of the frame shown; null where there was none.</summary>
+    /// <summary>The mask of the frame shown; null if there was none.</summary>
     public RenderTexture Mask => _masks != null ? _masks.Of(_shown) : null;
 
-    /// <summary>How many frames before the one just taken in the one shown is.</summary>
+    /// <summary>By how many frames the frame shown is older than the latest one.</summary>
     public int Delay => _shown == NoFrame ? 0 : _number - _shown;
 
-    /// <summary>The picture in the style of the frame that <see cref="Advance"/> chose.</summary>
+    /// <summary>The stylised picture of the frame that <see cref="Advance"/> selected.</summary>
     /// <param name="painter">draws</param>
     public RenderTexture Draw(in Painter painter)
     {
@@ -146,7 +146,7 @@ sealed class Interpolation : IDisposable
         return _filled;
     }
 
-    /// <summary>Gives up everything seen: after a cut, or where motion is not known.</summary>
+    /// <summary>Drops all frames: after a cut, or if motion is not known.</summary>
     public void Forget()
     {
         _keyCount = 0;

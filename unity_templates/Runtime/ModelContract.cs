@@ -5,18 +5,18 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Compares a <see cref="StyleTransferModel"/> with the network that was loaded, so that a model file that was
-/// replaced is reported, instead of showing wrong colours.
+/// Compares a <see cref="StyleTransferModel"/> with the loaded network, so that a replaced model file is reported instead
+/// of showing wrong colours.
 /// </summary>
 public static class ModelContract
 {
     #region Public methods
 
     /// <summary>
-    /// The first disagreement, with what to do about it; null where all is well.
+    /// The first difference, with what to do about it; null if there is none.
     /// </summary>
-    /// <param name="asset">what is promised</param>
-    /// <param name="network">what was loaded</param>
+    /// <param name="asset">the asset</param>
+    /// <param name="network">the properties of the loaded network</param>
     public static string FindMismatch(StyleTransferModel asset, NetworkDescription network)
     {
         var guides = asset.GuideInputs;

@@ -8,7 +8,7 @@ namespace StyleTransfer
 /// </summary>
 public sealed class NetworkDescription
 {
-    /// <summary>An extent that the network leaves open.</summary>
+    /// <summary>The value of a dynamic dimension.</summary>
     public const int Unknown = 0;
 
     /// <summary>The names of the inputs, in order.</summary>
@@ -17,16 +17,16 @@ public sealed class NetworkDescription
     /// <summary>The names of the outputs, in order.</summary>
     public readonly List<string> Outputs = new List<string>();
 
-    /// <summary>Channels of the first input; <see cref="Unknown"/> where any number is taken.</summary>
+    /// <summary>Channels of the first input; <see cref="Unknown"/> if any number is accepted.</summary>
     public int Channels = Unknown;
 
-    /// <summary>Width of the first input, in pixels; <see cref="Unknown"/> where it is free.</summary>
+    /// <summary>Width of the first input, in pixels; <see cref="Unknown"/> if it is dynamic.</summary>
     public int Width = Unknown;
 
-    /// <summary>Height of the first input, in pixels; <see cref="Unknown"/> where it is free.</summary>
+    /// <summary>Height of the first input, in pixels; <see cref="Unknown"/> if it is dynamic.</summary>
     public int Height = Unknown;
 
-    /// <summary>What the model file says besides; null where the engine does not keep it.</summary>
+    /// <summary>The metadata of the model file; null if the engine does not keep it.</summary>
     public IDictionary<string, string> Metadata;
 }
 

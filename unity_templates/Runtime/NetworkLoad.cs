@@ -30,17 +30,17 @@ public sealed class NetworkLoad
         return new NetworkLoad(model, engine);
     }
 
-    /// <summary>What is loaded.</summary>
+    /// <summary>The model that is loaded.</summary>
     public StyleTransferModel Model => _model;
 
-    /// <summary>What loads it.</summary>
+    /// <summary>The engine that loads it.</summary>
     public StyleTransferEngine Engine => _engine;
 
     /// <summary>Whether <see cref="Take"/> returns without waiting for the other thread.</summary>
     public bool IsReady => _file == null || _file.IsCompleted;
 
     /// <summary>The network on a worker; waits for it if it is not ready. Whoever takes it disposes it.</summary>
-    /// <param name="worker">what the engine's Choose gave</param>
+    /// <param name="worker">the result of the engine's Choose</param>
     /// <exception cref="InvalidOperationException">the packed file is damaged, or the network is not the one that
     /// the asset describes; the message says what to do</exception>
     public StyleTransferNetwork Take(StyleTransferWorker worker)

@@ -15,12 +15,12 @@ sealed class ObjectMask : IDisposable
     /// <summary>The name of the shader that is looked up if none is given.</summary>
     public const string ShaderName = "Hidden/StyleTransfer/Mask";
 
-    /// <summary>A mask.</summary>
+    /// <summary>Creates a mask.</summary>
     /// <param name="shader">the shader; null looks it up by its name</param>
     /// <exception cref="InvalidOperationException">the shader is missing</exception>
     public ObjectMask(Shader shader) => AllocateMaterial(shader);
 
-    /// <summary>What to draw the objects with.</summary>
+    /// <summary>The material to draw the objects with.</summary>
     public Material Material => _material;
 
     /// <summary>Where to draw them, for a camera's view.</summary>

@@ -23,12 +23,12 @@ sealed class PictureConverter : IDisposable
     /// <summary>The pass that joins the pictures of a style network and of a mask network.</summary>
     public const int PassJoin = 2;
 
-    /// <summary>A converter.</summary>
+    /// <summary>Creates a converter.</summary>
     /// <param name="shader">the shader; null looks it up by its name</param>
     /// <exception cref="InvalidOperationException">the shader is missing</exception>
     public PictureConverter(Shader shader) => AllocateMaterial(shader);
 
-    /// <summary>What to draw with.</summary>
+    /// <summary>The material to draw with.</summary>
     public Material Material => _material;
 
     /// <summary>Prepares <see cref="PassToNetwork"/>.</summary>

@@ -13,14 +13,14 @@ sealed class RunSchedule : IDisposable
 {
     #region Public members
 
-    /// <summary>The schedule of a network.</summary>
-    /// <param name="network">what runs; stays the caller's</param>
+    /// <summary>Creates the schedule of a network.</summary>
+    /// <param name="network">the network to run; the caller disposes it</param>
     public RunSchedule(StyleTransferNetwork network) => AllocateObjects(network);
 
-    /// <summary>Whether a run is under way.</summary>
+    /// <summary>Whether a run is in progress.</summary>
     public bool IsRunning { get; private set; }
 
-    /// <summary>Begins a run. Nothing of it is computed yet.</summary>
+    /// <summary>Begins a run, without computing a layer yet.</summary>
     public void Begin()
     {
         _network.Begin();
@@ -30,10 +30,10 @@ sealed class RunSchedule : IDisposable
         _measures = _timer.CanMeasure && _budget.BeginRun();
     }
 
-    /// <summary>Computes one frame's share. True when the run has ended.</summary>
+    /// <summary>Runs one frame's share. Returns true when the run is finished.</summary>
     /// <param name="spreadFrames">the most frames that a run may take, where no milliseconds are given</param>
     /// <param name="milliseconds">time limit per frame; 0 uses <paramref name="spreadFrames"/></param>
-    /// <param name="waits">waits for what is not there yet; otherwise that is for a later frame</param>
+    /// <param name="waits">whether to wait for the GPU or for jobs; otherwise the run continues in a later frame</param>
     public bool Advance(int spreadFrames, float milliseconds, bool waits)
     {
         if (!waits && _network.IsWaiting) return false;
@@ -44,10 +44,10 @@ sealed class RunSchedule : IDisposable
         return ended;
     }
 
-    /// <summary>Gives up a run under way.</summary>
+    /// <summary>Cancels a run in progress.</summary>
     public void Cancel() => IsRunning = false;
 
-    /// <summary>The picture's size changed; a run under way is given up.</summary>
+    /// <summary>Call this when the picture's size has changed; a run in progress is cancelled.</summary>
     /// <param name="pixelRatio">new pixels over old ones</param>
     public void Resize(float pixelRatio)
     {
@@ -55,7 +55,7 @@ sealed class RunSchedule : IDisposable
         _budget.Scale(pixelRatio);
     }
 
-    /// <summary>Frees what measuring needs. A run under way is given up.</summary>
+    /// <summary>Frees the timer, and cancels a run in progress.</summary>
     public void Dispose() => ReleaseObjects();
 
     #endregion

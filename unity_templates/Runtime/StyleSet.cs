@@ -57,14 +57,14 @@ sealed class StyleSet : IDisposable
             if (LoadIfMissing(model)) return;
     }
 
-    /// <summary>A runner has finished a picture, which is shown from now on.</summary>
+    /// <summary>Call this when a runner has finished a picture, which is shown from then on.</summary>
     public void Show(StyleTransferRunner runner) => Shown = runner;
 
-    /// <summary>Nothing is shown.</summary>
+    /// <summary>Call this when no picture is shown any longer.</summary>
     public void Hide() => Shown = null;
 
-    /// <summary>Says that a network has failed, does not load it again, and frees it before the next frame: commands of
-    /// this one may refer to its textures.</summary>
+    /// <summary>Logs that a network has failed, and does not load it again. It is freed before the next frame, because
+    /// commands of this frame may refer to its textures.</summary>
     public void ReportFailure(StyleTransferRunner runner, Exception exception)
     {
         Debug.LogError("Style Transfer: '" + runner.Model.DisplayName + "' failed and is switched off until " +
@@ -75,7 +75,7 @@ sealed class StyleSet : IDisposable
         _retired.Add(runner);
     }
 
-    /// <summary>Frees all networks. A run under way is given up.</summary>
+    /// <summary>Frees all networks, and cancels a run in progress.</summary>
     public void Dispose() => ReleaseAll();
 
     #endregion

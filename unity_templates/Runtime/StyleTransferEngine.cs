@@ -54,16 +54,16 @@ public abstract class StyleTransferEngine
     /// <param name="target">what the file was built for; see <see cref="StyleTransferModel.Target"/></param>
     public virtual bool CanLoadFile(string target) => false;
 
-    /// <summary>Loads an imported network, and makes what runs it. On the main thread.</summary>
+    /// <summary>Loads an imported network and creates its worker. Call it on the main thread.</summary>
     /// <param name="model">its <see cref="StyleTransferModel.Model"/> is one that <see cref="CanLoad"/> takes</param>
-    /// <param name="worker">what <see cref="Choose"/> gave</param>
-    /// <exception cref="Exception">the network cannot run; nothing is left that had to be freed</exception>
+    /// <param name="worker">the result of <see cref="Choose"/></param>
+    /// <exception cref="Exception">the network cannot run; everything is freed</exception>
     public abstract StyleTransferNetwork Load(StyleTransferModel model, StyleTransferWorker worker);
 
-    /// <summary>Loads a network from the bytes of its file, and makes what runs it. On the main thread.</summary>
-    /// <param name="model">what is known of it; its <see cref="StyleTransferModel.Model"/> is null</param>
+    /// <summary>Loads a network from the bytes of its file and creates its worker. Call it on the main thread.</summary>
+    /// <param name="model">the network's asset; its <see cref="StyleTransferModel.Model"/> is null</param>
     /// <param name="file">the whole file</param>
-    /// <param name="worker">what <see cref="Choose"/> gave</param>
+    /// <param name="worker">the result of <see cref="Choose"/></param>
     /// <exception cref="Exception">as above</exception>
     public virtual StyleTransferNetwork LoadFile(StyleTransferModel model, byte[] file, StyleTransferWorker worker)
       => throw new NotSupportedException(Name + " cannot load model files while the game runs.");

@@ -205,8 +205,8 @@ public sealed class StyleTransferModel : ScriptableObject
     /// <summary>Width of the output divided by width of the input.</summary>
     public float OutputScale => outputScale;
 
-    /// <summary>Name of the model's second input, which takes a weight for each style, or the numbers of one style
-    /// (<see cref="HasStyleVectors"/>); empty where it has none.</summary>
+    /// <summary>Name of the model's second input, which takes one weight per style, or a style vector
+    /// (<see cref="HasStyleVectors"/>); empty if there is none.</summary>
     public string StyleInput => styleInput;
 
     /// <summary>How many styles the network has, at least 1.</summary>
@@ -217,26 +217,26 @@ public sealed class StyleTransferModel : ScriptableObject
     public string StyleName(int number)
       => number >= 0 && number < styleNames.Length ? styleNames[number] : DisplayName;
 
-    /// <summary>Whether the second input takes the numbers of a style, so that others than those of the asset can be
-    /// given while playing.</summary>
+    /// <summary>Whether the second input takes a style vector, so that styles that are not in the asset can be used while
+    /// playing.</summary>
     public bool HasStyleVectors => styleVectors != null;
 
-    /// <summary>What makes the numbers of a style of a picture or a vector; null where there is none.</summary>
+    /// <summary>The network that computes the style vector of a picture or a vector; null if there is none.</summary>
     public StyleTransferModel Predictor => predictor;
 
-    /// <summary>Whether this makes numbers of styles for another network, which refers to it.</summary>
+    /// <summary>Whether this network computes style vectors for another network, which refers to it.</summary>
     public bool IsPredictor => isPredictor;
 
     /// <summary>Whether a style of this network can be a picture.</summary>
     public bool TakesStylePictures => predictor != null && predictor.NominalWidth > 1;
 
-    /// <summary>A style of the asset, where a style is a picture; null otherwise.</summary>
+    /// <summary>The picture of a style of the asset; null if styles are not pictures.</summary>
     /// <param name="number">from 0</param>
     public Texture2D StylePicture(int number)
       => number >= 0 && number < stylePictures.Length ? stylePictures[number] : null;
 
-    /// <summary>The numbers of the asset's styles, one style behind the other. Allocates.</summary>
-    /// <exception cref="System.InvalidOperationException">the file holds no such numbers</exception>
+    /// <summary>The vectors of the asset's styles, one after the other. Allocates.</summary>
+    /// <exception cref="System.InvalidOperationException">the file with the vectors is damaged</exception>
     public float[] ReadStyleVectors()
     {
         var bytes = styleVectors.bytes;
@@ -255,7 +255,7 @@ public sealed class StyleTransferModel : ScriptableObject
     /// <param name="guide">a name of <see cref="StyleTransfer.GuideLayout"/></param>
     public bool Takes(string guide) => System.Array.IndexOf(guides, guide) >= 0;
 
-    /// <summary>The channels of the guides. Made when it is first used.</summary>
+    /// <summary>Which channels of which textures contain the guides. Created on first use.</summary>
     /// <exception cref="System.InvalidOperationException">a guide is not known</exception>
     public GuideLayout GuideLayout
     {
@@ -266,7 +266,7 @@ public sealed class StyleTransferModel : ScriptableObject
         }
     }
 
-    /// <summary>The channels of all guides; 0 without.</summary>
+    /// <summary>Number of channels of all guides; 0 if there are none.</summary>
     public int GuideChannels => HasGuides ? GuideLayout.ChannelCount : 0;
 
     /// <summary>Names of the model's inputs for textures of guides, which come after the picture's; may be empty.</summary>
@@ -284,10 +284,10 @@ public sealed class StyleTransferModel : ScriptableObject
     /// <see cref="StyleTransferSettings.MaskModel"/>.</summary>
     public bool IsMask => isMask;
 
-    /// <summary>What strengths are multiplied by, 0 to 1.</summary>
+    /// <summary>Strength of the style, 0 to 1; multiplied by the camera's strength.</summary>
     public float Strength => strength;
 
-    /// <summary>The share of the camera's own colours that this style leaves, 0 to 1.</summary>
+    /// <summary>Share of the camera's own colours, 0 to 1; combined with the camera's setting.</summary>
     public float KeepColors => keepColors;
 
     /// <summary>Number of weights.</summary>
@@ -302,7 +302,7 @@ public sealed class StyleTransferModel : ScriptableObject
     /// <summary>An input picture.</summary>
     public Texture2D GoldenInput => goldenInput;
 
-    /// <summary>What the source network makes of <see cref="GoldenInput"/>, rounded to 8 bits.</summary>
+    /// <summary>The source network's output for <see cref="GoldenInput"/>, rounded to 8 bits.</summary>
     public Texture2D GoldenOutput => goldenOutput;
 
     /// <summary>The golden output of a style; <see cref="GoldenOutput"/> for a network with one.</summary>
@@ -310,7 +310,7 @@ public sealed class StyleTransferModel : ScriptableObject
     public Texture2D StyleGoldenOutput(int number)
       => number >= 0 && number < styleGoldenOutputs.Length ? styleGoldenOutputs[number] : goldenOutput;
 
-    /// <summary>How far the model's picture may be from the golden one at worst, in levels of 255.</summary>
+    /// <summary>Largest allowed difference between the model's output and the golden output, in levels of 255.</summary>
     public float GoldenTolerance => goldenTolerance;
 
     #endregion

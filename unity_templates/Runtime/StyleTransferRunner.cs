@@ -19,16 +19,16 @@ public sealed class StyleTransferRunner : IDisposable
     /// <summary>The name of the shader that a runner uses if it is given none.</summary>
     public const string ConvertShaderName = PictureConverter.ShaderName;
 
-    /// <summary>What this runner runs.</summary>
+    /// <summary>The model that this runner runs.</summary>
     public StyleTransferModel Model => _model;
 
-    /// <summary>What it runs on; never <see cref="StyleTransferWorker.Auto"/>.</summary>
+    /// <summary>The worker in use; never <see cref="StyleTransferWorker.Auto"/>.</summary>
     public StyleTransferWorker Worker => _worker;
 
-    /// <summary>Why it does not run on the requested worker; null if it does.</summary>
+    /// <summary>Why another worker than the requested one is used; null if the requested one is used.</summary>
     public string WorkerNote => _workerNote;
 
-    /// <summary>How many lines the network sees at most. The width follows the source's aspect.</summary>
+    /// <summary>The largest number of lines of the network's input. The width follows from the source's aspect ratio.</summary>
     public int TargetHeight { get; set; }
 
     /// <summary>
@@ -49,20 +49,21 @@ public sealed class StyleTransferRunner : IDisposable
     /// </summary>
     public bool Waits { get; set; }
 
-    /// <summary>Which of the network's styles the next run has, if it has several. A picture that the predictor has not
-    /// seen yet is shown when it has; until then runs have the style before.</summary>
+    /// <summary>The style of the next run, for a network with several styles. Until the predictor has processed a new
+    /// picture, runs use the previous style.</summary>
     public StyleMix Style { get; set; }
 
-    /// <summary>Whether runs have a style: false only before the predictor has seen the first picture.</summary>
+    /// <summary>Whether a style is ready: false only until the predictor has processed the first picture.</summary>
     public bool HasStyle => _vectors == null || _hasStyle || _vectors.Has(Style);
 
     /// <summary>Whether a whole run can be recorded into the commands of a frame.</summary>
     public bool CanRecord => _network.CanRecord;
 
-    /// <summary>The size that the network ran at last, in pixels; 0 x 0 before the first run.</summary>
+    /// <summary>The size of the network's last run, in pixels; 0 x 0 before the first run.</summary>
     public WorkingSize Size => _size;
 
-    /// <summary>The picture of the last finished run; null before. Valid until the next run or size.</summary>
+    /// <summary>The output of the last finished run; null before the first. Valid until the next run or change of size.
+    /// </summary>
     public Texture Picture => _stylized;
 
     /// <summary>Whether a run is under way.</summary>
@@ -117,7 +118,7 @@ public sealed class StyleTransferRunner : IDisposable
     /// <param name="texture">from 0. Valid until the next size, so call <see cref="PrepareSize"/> before</param>
     public RenderTexture GuideInput(int texture) => _network.GuideInput(texture);
 
-    /// <summary>Makes the network's textures for a source's size, if they have another.</summary>
+    /// <summary>Creates the network's textures for the size of a source, unless they have that size already.</summary>
     public void PrepareSize(int sourceWidth, int sourceHeight) => Prepare(sourceWidth, sourceHeight);
 
     /// <summary>
@@ -154,8 +155,8 @@ public sealed class StyleTransferRunner : IDisposable
         Graphics.Blit(source, destination, _converter.Material, PictureConverter.PassFromNetwork);
     }
 
-    /// <summary>The predictor looks at a picture again whose texels have changed: a render texture, for instance.</summary>
-    /// <param name="picture">one that was a style before; others are without effect</param>
+    /// <summary>Processes a style picture again whose content has changed, such as a render texture.</summary>
+    /// <param name="picture">a picture that was used as a style; others are ignored</param>
     public void RefreshStyle(Texture picture)
     {
         if (_vectors != null) _vectors.Forget(picture);
@@ -170,7 +171,7 @@ public sealed class StyleTransferRunner : IDisposable
 
     #region The steps of a run
 
-    /// <summary>What draws the camera's picture on the one that <see cref="Prepare"/> gives.</summary>
+    /// <summary>The material that draws the camera's picture onto the texture from <see cref="Prepare"/>.</summary>
     internal Material ToNetwork => _converter.Material;
 
     /// <summary>
@@ -185,20 +186,20 @@ public sealed class StyleTransferRunner : IDisposable
         return _network.Input;
     }
 
-    /// <summary>One frame's share of what <see cref="Style"/> needs of the predictor.</summary>
+    /// <summary>Runs one frame's share of the predictor, if <see cref="Style"/> needs it.</summary>
     internal void PrepareStyle(int spreadFrames, float milliseconds, bool waits)
     {
         if (_vectors != null) _vectors.Prepare(Style, spreadFrames, milliseconds, waits);
     }
 
-    /// <summary>Begins a run on what is drawn.</summary>
+    /// <summary>Begins a run on the picture that was drawn.</summary>
     internal void Begin()
     {
         ApplyStyle();
         _schedule.Begin();
     }
 
-    /// <summary>One frame's share of the run under way. True when <see cref="Picture"/> is a new one.</summary>
+    /// <summary>Runs one frame's share of the network. Returns true when <see cref="Picture"/> is new.</summary>
     internal bool Advance()
     {
         if (!_schedule.Advance(SpreadFrames, BudgetMilliseconds, Waits)) return false;
@@ -206,8 +207,8 @@ public sealed class StyleTransferRunner : IDisposable
         return true;
     }
 
-    /// <summary>Records a whole run on the picture that the commands before draw.</summary>
-    /// <returns>what the commands after can read</returns>
+    /// <summary>Records a whole run on the picture that earlier commands draw.</summary>
+    /// <returns>the output, for later commands</returns>
     internal Texture Record(CommandBuffer commands)
     {
         _schedule.Cancel();

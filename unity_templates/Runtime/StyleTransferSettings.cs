@@ -414,16 +414,16 @@ public abstract class StyleTransferSettings : MonoBehaviour
                Vector = StyleVector, SecondVector = SecondStyleVector
            };
 
-    /// <summary>The strength now: <see cref="Strength"/>, multiplied by the volumes'.</summary>
+    /// <summary>The current strength: <see cref="Strength"/>, multiplied by that of the volumes.</summary>
     public float CurrentStrength => strength * _volumeStrength;
 
-    /// <summary>The share of the camera's own colours now: each of <see cref="KeepColors"/>, the volumes' and the
-    /// style's keeps its share of what the others leave to the style.</summary>
+    /// <summary>The current share of the camera's own colours: 1 - (1 - a)(1 - b)(1 - c) of <see cref="KeepColors"/>
+    /// and the settings of the volumes and of the style.</summary>
     /// <param name="style">the style that is shown; may be null</param>
     public float CurrentKeepColors(StyleTransferModel style)
       => 1 - (1 - keepColors) * (1 - _volumeKeepColors) * (1 - (style != null ? style.KeepColors : 0));
 
-    /// <summary>The layers now: of <see cref="StylizedLayers"/> those that the volumes leave.</summary>
+    /// <summary>The current layers: <see cref="StylizedLayers"/>, limited by the volumes.</summary>
     public LayerMask CurrentLayers => stylizedLayers.value & _volumeLayers;
 
     /// <summary>Whether some objects are not to be stylised.</summary>
@@ -435,9 +435,9 @@ public abstract class StyleTransferSettings : MonoBehaviour
 
     /// <summary>Sets the values of volumes, until the next call. They are not serialised.</summary>
     /// <param name="strengthFactor">what <see cref="Strength"/> is multiplied by; 1 without volumes</param>
-    /// <param name="style">the style to show; null without</param>
-    /// <param name="layers">the layers to leave of <see cref="StylizedLayers"/>; -1 without</param>
-    /// <param name="ownColors">the share of the camera's own colours, besides the others'; 0 without</param>
+    /// <param name="style">the style to show; null keeps the component's</param>
+    /// <param name="layers">limit for <see cref="StylizedLayers"/>; -1 for no limit</param>
+    /// <param name="ownColors">share of the camera's own colours, combined with the other settings; 0 for none</param>
     public void SetOverrides(float strengthFactor, StyleTransferModel style, int layers, float ownColors)
     {
         _volumeKeepColors = Mathf.Clamp01(ownColors);
@@ -446,8 +446,8 @@ public abstract class StyleTransferSettings : MonoBehaviour
         _volumeLayers = layers;
     }
 
-    /// <summary>Sets the volumes' styles of one network, until the next call.</summary>
-    /// <param name="mix">the styles to show; <see cref="NoMix"/> without</param>
+    /// <summary>Sets the styles that volumes select within a network, until the next call.</summary>
+    /// <param name="mix">the styles to show; <see cref="NoMix"/> keeps the component's</param>
     public void SetStyleOverride(StyleMix mix) => _volumeMix = mix;
 
     /// <summary>Shows a style of <see cref="Styles"/>.</summary>
@@ -458,7 +458,7 @@ public abstract class StyleTransferSettings : MonoBehaviour
         model = styles[(index % styles.Length + styles.Length) % styles.Length];
     }
 
-    /// <summary>Shows the style after the present one in <see cref="Styles"/>; after the last, the first.</summary>
+    /// <summary>Shows the next style of <see cref="Styles"/>; after the last, the first.</summary>
     public void NextStyle()
     {
         for (var i = 0; i < styles.Length; i++)
@@ -483,7 +483,7 @@ public abstract class StyleTransferSettings : MonoBehaviour
         if (guidesShader == null) guidesShader = Shader.Find(GuidePainter.ShaderName);
     }
 
-    /// <summary>Keeps what the inspector wrote in range.</summary>
+    /// <summary>Clamps values from the inspector to their ranges.</summary>
     protected virtual void OnValidate()
     {
         Strength = strength;

@@ -6,22 +6,22 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// The numbers of the styles of a network that takes them beside the picture: those of its asset, and those that its
-/// predictor makes of pictures and vectors. A blend of two styles interpolates them.
+/// The style vectors of a network: those of its asset, and those that its predictor computes from pictures and vectors. A
+/// blend of two styles interpolates them.
 /// </summary>
 /// <remarks>
-/// The predictor is loaded when it is needed first, and runs once for each picture, spread over frames. It keeps the
-/// numbers of the last pictures. To be used on the main thread.
+/// The predictor is loaded on first use, and runs once for each picture, spread over frames. The vectors of the last
+/// pictures are cached. Use it on the main thread.
 /// </remarks>
 sealed class StyleVectors : IDisposable
 {
     #region Public members
 
-    /// <summary>The styles of an asset.</summary>
-    /// <param name="model">its <see cref="StyleTransferModel.HasStyleVectors"/> is true</param>
-    /// <param name="requested">what to run the predictor on</param>
+    /// <summary>Reads the style vectors of an asset.</summary>
+    /// <param name="model">an asset whose <see cref="StyleTransferModel.HasStyleVectors"/> is true</param>
+    /// <param name="requested">the worker for the predictor</param>
     /// <param name="convertShader">Hidden/StyleTransfer/Convert; null looks it up</param>
-    /// <exception cref="InvalidOperationException">the asset's file of styles is damaged</exception>
+    /// <exception cref="InvalidOperationException">the asset's file of style vectors is damaged</exception>
     public StyleVectors(StyleTransferModel model, StyleTransferWorker requested, Shader convertShader)
     {
         _model = model;
@@ -31,18 +31,18 @@ sealed class StyleVectors : IDisposable
         Length = _held.Length / model.StyleCount;
     }
 
-    /// <summary>How many numbers a style has.</summary>
+    /// <summary>Length of a style vector.</summary>
     public int Length { get; }
 
-    /// <summary>Whether the numbers of both styles of a mix are there.</summary>
+    /// <summary>Whether the vectors of both styles of a mix are ready.</summary>
     public bool Has(in StyleMix mix)
       => IsKnown(mix.Picture, mix.Vector) && (mix.Blend <= 0 || IsKnown(mix.SecondPicture, mix.SecondVector));
 
-    /// <summary>Makes what is missing of a mix, one frame's share of it.</summary>
+    /// <summary>Runs one frame's share of the predictor, if a mix needs a vector that is not ready.</summary>
     /// <param name="mix">the styles</param>
     /// <param name="spreadFrames">over how many frames the predictor's run is spread</param>
-    /// <param name="milliseconds">what it may take of a frame; 0 goes by the number of frames</param>
-    /// <param name="waits">makes all of it, and waits for the GPU</param>
+    /// <param name="milliseconds">time limit per frame; 0 uses <paramref name="spreadFrames"/></param>
+    /// <param name="waits">whether to compute everything in this call, and wait for the GPU</param>
     public void Prepare(in StyleMix mix, int spreadFrames, float milliseconds, bool waits)
     {
         if (_model.Predictor == null) return;
@@ -53,10 +53,10 @@ sealed class StyleVectors : IDisposable
             Prepare(mix.SecondPicture, mix.SecondVector, _second, spreadFrames, milliseconds, waits);
     }
 
-    /// <summary>Writes the numbers of a mix.</summary>
+    /// <summary>Writes the vector of a mix.</summary>
     /// <param name="mix">the styles</param>
-    /// <param name="numbers">as many as <see cref="Length"/></param>
-    /// <returns>whether any of them changed; false too where some are not there yet</returns>
+    /// <param name="numbers">receives <see cref="Length"/> numbers</param>
+    /// <returns>whether any of them changed; false also if a vector is not ready yet</returns>
     public bool Write(in StyleMix mix, float[] numbers)
     {
         if (!Has(mix)) return false;
@@ -78,14 +78,14 @@ sealed class StyleVectors : IDisposable
         return changed;
     }
 
-    /// <summary>Forgets the numbers of a picture, so that the predictor looks at it again.</summary>
+    /// <summary>Removes the vector of a picture from the cache, so that the predictor processes it again.</summary>
     public void Forget(Texture picture)
     {
         for (var i = _seen.Count - 1; i >= 0; i--)
             if (ReferenceEquals(_seen[i].Picture, picture)) _seen.RemoveAt(i);
     }
 
-    /// <summary>Frees the predictor. A run under way is given up.</summary>
+    /// <summary>Frees the predictor, and cancels a run in progress.</summary>
     public void Dispose() => ReleasePredictor();
 
     #endregion
@@ -179,7 +179,7 @@ sealed class StyleVectors : IDisposable
     {
         if (vector.Length != _model.Predictor.InputChannels || _model.TakesStylePictures)
             throw new InvalidOperationException("Style transfer model '" + _model.DisplayName + "' takes " +
-              (_model.TakesStylePictures ? "pictures as styles, and no vectors." :
+              (_model.TakesStylePictures ? "pictures as styles, not vectors." :
                 "vectors of " + _model.Predictor.InputChannels + " numbers as styles, not of " + vector.Length + "."));
 
         if (_predictor == null) AllocatePredictor();
@@ -234,7 +234,7 @@ sealed class StyleVectors : IDisposable
     void ReportPicture()
     {
         throw new InvalidOperationException("Style transfer model '" + _model.DisplayName + "' takes vectors as " +
-          "styles, and no pictures. Leave Style Picture empty.");
+          "styles, not pictures. Leave Style Picture empty.");
     }
 
     // The middle of the picture, as the pipeline takes it, on the predictor's input.

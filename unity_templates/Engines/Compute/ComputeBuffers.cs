@@ -13,7 +13,7 @@ sealed class ComputeBuffers
 {
     #region Taking and giving back
 
-    /// <summary>Buffers that no run uses; new ones if all are in use.</summary>
+    /// <summary>Takes buffers that no run uses, or creates new ones.</summary>
     public static ComputeBuffers Take(Needs needs)
     {
         for (var i = 0; i < s_Free.Count; i++)
@@ -29,16 +29,16 @@ sealed class ComputeBuffers
 
     static ComputeBuffers Allocate(Needs needs) => new ComputeBuffers(needs);
 
-    /// <summary>Gives buffers back after a run; null is fine.</summary>
+    /// <summary>Returns buffers after a run; may be null.</summary>
     public static void GiveBack(ComputeBuffers buffers)
     {
         if (buffers != null) s_Free.Add(buffers);
     }
 
-    /// <summary>A network starts using buffers of these sizes.</summary>
+    /// <summary>Call this when a network starts using buffers of these sizes.</summary>
     public static void AddUser(Needs needs) => s_Users.Add(needs);
 
-    /// <summary>A network stops using them. The last user frees the buffers.</summary>
+    /// <summary>Call this when a network stops using them. The last user frees the buffers.</summary>
     public static void RemoveUser(Needs needs)
     {
         s_Users.Remove(needs);
@@ -64,7 +64,7 @@ sealed class ComputeBuffers
         readonly int _stride, _tables, _partials;
         readonly int[] _slots;
 
-        /// <summary>What a plan needs.</summary>
+        /// <summary>Computes the sizes that a plan needs.</summary>
         /// <exception cref="InvalidOperationException">a buffer is larger than this GPU allows</exception>
         public Needs(ComputePlan plan, ComputeConstants sizes)
         {
@@ -97,7 +97,7 @@ sealed class ComputeBuffers
 
         internal ComputeBuffer AllocatePartials() => new ComputeBuffer(_partials, FullStride);
 
-        // Unity 2021.3 and later tell the largest buffer; Vulkan promises 128 MB.
+        // Unity 2021.3 and later report the largest buffer; Vulkan guarantees 128 MB.
         static void CheckSize(long bytes)
         {
 #if UNITY_2021_3_OR_NEWER

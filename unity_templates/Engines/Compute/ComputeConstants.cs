@@ -35,7 +35,7 @@ public sealed class ComputeConstants
             _heights[i] = value.Height.Of(_heights[value.Source]);
             _widths[i] = value.Width.Of(_widths[value.Source]);
             if (_heights[i] < 1 || _widths[i] < 1)
-                throw new ArgumentException("a picture of these pixels is too small for this network");
+                throw new ArgumentException("a picture of this size is too small for this network");
         }
     }
 

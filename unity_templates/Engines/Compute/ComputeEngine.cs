@@ -46,7 +46,7 @@ public sealed class ComputeEngine : StyleTransferEngine
 
     /// <summary>Reads the plan.</summary>
     /// <exception cref="InvalidOperationException">this machine has no compute shaders, or the files are damaged or
-    /// of two builds; the message says what to do</exception>
+    /// from different builds; the message says what to do</exception>
     public override StyleTransferNetwork Load(StyleTransferModel model, StyleTransferWorker worker)
     {
         var missing = FindMissing();
@@ -72,7 +72,7 @@ public sealed class ComputeEngine : StyleTransferEngine
 
     static string FindMissing()
     {
-        // OpenGL ES 3.1 promises four storage buffers for a kernel, and these use up to seven.
+        // OpenGL ES 3.1 guarantees four storage buffers per kernel, and these use up to seven.
         if (SystemInfo.supportsComputeShaders && SystemInfo.graphicsDeviceType != GraphicsDeviceType.OpenGLES3)
             return null;
 

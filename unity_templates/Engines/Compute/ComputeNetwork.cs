@@ -10,20 +10,20 @@ namespace StyleTransfer.Compute
 /// A network compiled into compute shaders: one dispatch after the other, within the frame or spread over frames.
 /// </summary>
 /// <remarks>
-/// Between AllocateBuffers and Dispose no method allocates managed memory, but for buffers where a run begins while
-/// another that needs the same is under way.
+/// Between AllocateBuffers and Dispose no method allocates managed memory, except for buffers if a run begins while
+/// another run uses those of the same sizes.
 /// </remarks>
 public sealed class ComputeNetwork : StyleTransferNetwork
 {
     #region StyleTransferNetwork implementation
 
-    /// <summary>Takes a plan and its kernels.</summary>
-    /// <param name="plan">what to run</param>
+    /// <summary>Creates a network from a plan and its kernels.</summary>
+    /// <param name="plan">the plan to run</param>
     /// <param name="kernels">the compute shader that was built with it</param>
-    /// <exception cref="InvalidOperationException">the shader has other kernels</exception>
+    /// <exception cref="InvalidOperationException">the shader does not have the kernels of the plan</exception>
     public ComputeNetwork(ComputePlan plan, ComputeShader kernels) => AllocateObjects(plan, kernels);
 
-    /// <summary>What the plan says of itself.</summary>
+    /// <summary>The properties of the network, from the plan.</summary>
     public override NetworkDescription Describe()
     {
         // Plans run at any size.
@@ -37,10 +37,10 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     /// <summary>The dispatches of the plan.</summary>
     public override int LayerCount => _plan.Dispatches.Length;
 
-    /// <summary>Never.</summary>
+    /// <summary>Always false: compute shaders run on the GPU.</summary>
     public override bool ComputesOnCpu => false;
 
-    /// <summary>Makes the pictures for a size, and the constants of all dispatches.</summary>
+    /// <summary>Creates the textures for a size, and the constants of all dispatches.</summary>
     public override void AllocateBuffers(WorkingSize size)
     {
         ReleaseBuffers();
@@ -89,7 +89,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         }
     }
 
-    /// <summary>The style vector of the run that has ended, copied from the GPU.</summary>
+    /// <summary>Reads the style vector of the finished run from the GPU.</summary>
     public override bool FinishNumbers(float[] numbers, bool waits)
     {
         var asks = SystemInfo.supportsAsyncGPUReadback && !waits;
@@ -108,14 +108,14 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         return true;
     }
 
-    /// <summary>Takes buffers for a run.</summary>
+    /// <summary>Begins a run: takes buffers for it.</summary>
     public override void Begin()
     {
         EndRun();
         _buffers = ComputeBuffers.Take(_needs);
     }
 
-    /// <summary>One dispatch.</summary>
+    /// <summary>Issues one dispatch.</summary>
     public override bool RunLayer()
     {
         if (_next >= _plan.Dispatches.Length) return false;
@@ -127,7 +127,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         return true;
     }
 
-    /// <summary>The share of the dispatches.</summary>
+    /// <summary>The share of the dispatches that have been issued.</summary>
     public override float Progress => (float)_next / _plan.Dispatches.Length;
 
     /// <summary>The output picture, written by the last kernel.</summary>
@@ -137,7 +137,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         return _painted;
     }
 
-    /// <summary>Always: dispatches are commands.</summary>
+    /// <summary>Always true: dispatches are commands.</summary>
     public override bool CanRecord => true;
 
     /// <summary>Records all dispatches.</summary>
@@ -150,7 +150,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         return _painted;
     }
 
-    /// <summary>One run on numbers, through pictures of full precision, or through buffers for vectors.</summary>
+    /// <summary>Runs the network on an array, through textures of full precision, or through buffers for vectors.</summary>
     public override float[] Compute(float[] values, WorkingSize size, out WorkingSize result, out int channels)
     {
         channels = _plan.OutputChannels;

@@ -22,16 +22,16 @@ public sealed class InferenceNetwork : StyleTransferNetwork
 {
     #region StyleTransferNetwork implementation
 
-    /// <summary>Makes the worker of a network.</summary>
-    /// <param name="asset">what is known of the network</param>
-    /// <param name="model">what the package loaded</param>
-    /// <param name="backend">what to run it on</param>
+    /// <summary>Creates the worker of a network.</summary>
+    /// <param name="asset">the network's asset</param>
+    /// <param name="model">the model that the package loaded</param>
+    /// <param name="backend">the backend to run it on</param>
     public InferenceNetwork(StyleTransferModel asset, Model model, BackendType backend)
       => AllocateWorker(asset, model, backend);
 
-    /// <summary>What the model says of itself.</summary>
-    /// <remarks>Up to 2.3 the package cuts ":0" off the ends of names; only whether there is one input and a first
-    /// output matters here, so the message gives the asset's own names. It keeps no metadata.</remarks>
+    /// <summary>The properties of the loaded model.</summary>
+    /// <remarks>The names are those of the asset, because up to 2.3 the package removes ":0" from the ends of names; only
+    /// the number of inputs and outputs is compared. The package keeps no metadata.</remarks>
     public override NetworkDescription Describe()
     {
         var description = new NetworkDescription();
@@ -55,7 +55,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     /// <summary>Whether tensors of this worker live in main memory.</summary>
     public override bool ComputesOnCpu => _backend == BackendType.CPU;
 
-    /// <summary>Makes textures and tensor for a size.</summary>
+    /// <summary>Creates the textures and the input tensor for a size.</summary>
     public override void AllocateBuffers(WorkingSize size)
     {
         ReleaseBuffers();
@@ -86,10 +86,10 @@ public sealed class InferenceNetwork : StyleTransferNetwork
     /// <summary>Where to draw guides.</summary>
     public override RenderTexture GuideInput(int texture) => _guides[texture].Picture;
 
-    /// <summary>Gives the weights, or a style's numbers, to the model's second input.</summary>
+    /// <summary>Sets the model's second input to the weights of the styles, or to a style vector.</summary>
     public override void SetStyle(float[] weights) => AllocateStyle(weights);
 
-    /// <summary>Downloads the output; it is asked for once and then waited for.</summary>
+    /// <summary>Reads the output back. The first call requests it; later calls return whether it has arrived.</summary>
     public override bool FinishNumbers(float[] numbers, bool waits)
     {
         _layersLeft = null;
@@ -103,7 +103,7 @@ public sealed class InferenceNetwork : StyleTransferNetwork
         return true;
     }
 
-    /// <summary>Takes the picture; the first layer is given when it has arrived.</summary>
+    /// <summary>Begins a run. The first layer is scheduled when the picture has arrived.</summary>
     public override void Begin()
     {
         _layersLeft = null;
@@ -114,11 +114,11 @@ public sealed class InferenceNetwork : StyleTransferNetwork
         _exchange.BeginLoad();
     }
 
-    /// <summary>Whether the picture is still on its way to the CPU, or its jobs are not done.</summary>
+    /// <summary>Whether the picture has not arrived on the CPU yet, or its jobs are not finished.</summary>
     public override bool IsWaiting
       => _output != null ? !_exchange.IsDone(_output) : _layersLeft == null && !IsLoaded;
 
-    /// <summary>One layer. After the last one, waits for what is not done.</summary>
+    /// <summary>Schedules one layer. After the last one, waits for jobs that are not finished.</summary>
     public override bool RunLayer()
     {
         if (_output != null) return false;

@@ -11,7 +11,7 @@ sealed class FrameTextures : IDisposable
 {
     #region Public members
 
-    /// <summary>Textures for so many frames.</summary>
+    /// <summary>Creates textures for a number of frames.</summary>
     public FrameTextures(int count)
     {
         _textures = new RenderTexture[count];
@@ -34,7 +34,7 @@ sealed class FrameTextures : IDisposable
         return _textures[index];
     }
 
-    /// <summary>The texture of a frame; null where there is none.</summary>
+    /// <summary>The texture of a frame; null if there is none.</summary>
     /// <param name="frame">the frame's number; below 0 is not a frame</param>
     public RenderTexture Of(int frame)
     {
@@ -43,7 +43,7 @@ sealed class FrameTextures : IDisposable
         return _frames[index] == frame ? _textures[index] : null;
     }
 
-    /// <summary>All frames are given up; the textures stay for others.</summary>
+    /// <summary>Drops all frames; the textures are reused.</summary>
     public void Forget()
     {
         for (var i = 0; i < _frames.Length; i++) _frames[i] = NoFrame;

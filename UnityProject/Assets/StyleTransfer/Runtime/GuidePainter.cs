@@ -14,7 +14,7 @@ sealed class GuidePainter : IDisposable
     /// <summary>The name of the shader that is looked up if none is given.</summary>
     public const string ShaderName = "Hidden/StyleTransfer/Guides";
 
-    /// <summary>A painter of guides.</summary>
+    /// <summary>Creates a painter of guides.</summary>
     /// <param name="shader">the shader; null looks it up by its name</param>
     /// <exception cref="InvalidOperationException">the shader is missing</exception>
     public GuidePainter(Shader shader) => AllocateMaterial(shader);
@@ -27,11 +27,11 @@ sealed class GuidePainter : IDisposable
     }
 
     /// <summary>Draws the guides of a frame.</summary>
-    /// <param name="painter">draws; has the camera's picture</param>
-    /// <param name="runner">whose network takes them, at the size that it was prepared for</param>
-    /// <param name="settings">have the mask, the texture and the distance</param>
-    /// <param name="camera">whose depth and normals to take</param>
-    /// <param name="source">where these are</param>
+    /// <param name="painter">draws the passes; has the camera's picture</param>
+    /// <param name="runner">the runner whose network takes the guides, prepared for a size</param>
+    /// <param name="settings">the guide mask, guide texture and depth distance</param>
+    /// <param name="camera">the camera with the depth and normals</param>
+    /// <param name="source">where the depth and normals come from</param>
     /// <param name="width">of the camera's picture</param>
     /// <param name="height">of the camera's picture</param>
     /// <exception cref="InvalidOperationException">the render pipeline has no normals</exception>

@@ -11,16 +11,16 @@ public sealed class LayerBudget
 {
     #region Public members
 
-    /// <summary>How many layers nobody has measured yet are run per frame.</summary>
+    /// <summary>How many layers per frame are run that have not been measured yet.</summary>
     public const int UnknownLayersPerFrame = 4;
 
     /// <summary>After how many runs the layers are measured again.</summary>
     public const int RunsBetweenMeasurements = 600;
 
-    /// <summary>The share that a new measurement has in what is known.</summary>
+    /// <summary>Weight of a new measurement in the running average.</summary>
     public const float Adaption = 0.5f;
 
-    /// <summary>A budget for a network of so many layers.</summary>
+    /// <summary>Creates a budget for a network with a number of layers.</summary>
     public LayerBudget(int layers)
     {
         _milliseconds = new float[Math.Max(1, layers)];
@@ -70,7 +70,7 @@ public sealed class LayerBudget
             if (_milliseconds[i] > 0) _milliseconds[i] *= ratio;
     }
 
-    /// <summary>Starts over.</summary>
+    /// <summary>Forgets all measurements.</summary>
     public void Forget()
     {
         for (var i = 0; i < _milliseconds.Length; i++) _milliseconds[i] = Unknown;

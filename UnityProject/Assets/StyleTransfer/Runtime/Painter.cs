@@ -16,7 +16,7 @@ readonly struct Painter
 {
     #region Public members
 
-    /// <summary>A painter that draws at once.</summary>
+    /// <summary>Creates a painter that draws immediately.</summary>
     /// <param name="camera">the camera's picture</param>
     public Painter(RenderTexture camera)
     {
@@ -24,8 +24,8 @@ readonly struct Painter
         _commands = null;
     }
 
-    /// <summary>A painter that records.</summary>
-    /// <param name="commands">where to</param>
+    /// <summary>Creates a painter that records commands.</summary>
+    /// <param name="commands">where to record them</param>
     /// <param name="camera">a copy of the camera's picture</param>
     public Painter(CommandBuffer commands, RenderTexture camera)
     {
@@ -33,7 +33,7 @@ readonly struct Painter
         _commands = commands;
     }
 
-    /// <summary>Where it records; null if it draws at once.</summary>
+    /// <summary>Where commands are recorded; null if it draws immediately.</summary>
     public CommandBuffer Commands => _commands;
 
     /// <summary>Copies a texture.</summary>

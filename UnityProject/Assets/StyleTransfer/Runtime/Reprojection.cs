@@ -34,10 +34,10 @@ sealed class Reprojection : IDisposable
     /// <summary>The name of the shader that is looked up if none is given.</summary>
     public const string ShaderName = "Hidden/StyleTransfer/Motion";
 
-    /// <summary>Whether this machine can keep distances in textures.</summary>
+    /// <summary>Whether this machine supports the textures that store distances.</summary>
     public static bool IsSupported => SystemInfo.SupportsRenderTextureFormat(RenderTextureFormat.ARGBHalf);
 
-    /// <summary>A reprojection without any history.</summary>
+    /// <summary>Creates a reprojection without history.</summary>
     /// <param name="shader">the shader; null looks it up by its name</param>
     /// <exception cref="InvalidOperationException">the shader is missing</exception>
     public Reprojection(Shader shader) => AllocateMaterial(shader);
@@ -75,14 +75,14 @@ sealed class Reprojection : IDisposable
         if (_knowsTaken) Accumulate(painter, ref _taken);
     }
 
-    /// <summary>The network's next picture is being taken from this frame.</summary>
+    /// <summary>Call this when a run of the network begins on this frame.</summary>
     public void Begin(in Painter painter)
     {
         painter.Draw(_frame, _taken, _material, PassBegin);
         _knowsTaken = true;
     }
 
-    /// <summary>The network has finished that picture, which is shown from now on.</summary>
+    /// <summary>Call this when that run is finished and its picture is shown.</summary>
     public void Finish()
     {
         var last = _shown;
@@ -119,7 +119,7 @@ sealed class Reprojection : IDisposable
         return _moved;
     }
 
-    /// <summary>Gives up the histories: after a cut, or where motion is not known.</summary>
+    /// <summary>Drops the histories: after a cut, or if motion is not known.</summary>
     public void Forget()
     {
         _knowsShown = false;

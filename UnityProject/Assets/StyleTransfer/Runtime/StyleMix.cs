@@ -4,8 +4,8 @@ namespace StyleTransfer
 {
 
 /// <summary>
-/// Which styles of one network are shown, and how much of each: one style, or a blend of two. Each is one of the asset's
-/// by its number, or a picture or a vector for a network with a predictor.
+/// The style of a network with several styles: one style, or a blend of two. Each is a number of a style of the asset, or,
+/// for a network with a predictor, a picture or a vector.
 /// </summary>
 public struct StyleMix
 {
@@ -17,20 +17,20 @@ public struct StyleMix
     /// <summary>The number of the style that is blended in.</summary>
     public int SecondStyle;
 
-    /// <summary>How much of the second one: 0 is only <see cref="Style"/>, 1 is only <see cref="SecondStyle"/>.
+    /// <summary>The blend: 0 is only <see cref="Style"/>, 1 is only <see cref="SecondStyle"/>.
     /// </summary>
     public float Blend;
 
-    /// <summary>A picture instead of <see cref="Style"/>; null for none.</summary>
+    /// <summary>A picture to use as the style instead of <see cref="Style"/>; may be null.</summary>
     public Texture Picture;
 
-    /// <summary>A picture instead of <see cref="SecondStyle"/>; null for none.</summary>
+    /// <summary>A picture to use instead of <see cref="SecondStyle"/>; may be null.</summary>
     public Texture SecondPicture;
 
-    /// <summary>A vector instead of <see cref="Style"/>, as the predictor takes it; null for none.</summary>
+    /// <summary>A vector for the predictor, to use as the style instead of <see cref="Style"/>; may be null.</summary>
     public float[] Vector;
 
-    /// <summary>A vector instead of <see cref="SecondStyle"/>; null for none.</summary>
+    /// <summary>A vector to use instead of <see cref="SecondStyle"/>; may be null.</summary>
     public float[] SecondVector;
 
     /// <summary>A blend of two styles of the asset.</summary>
@@ -50,7 +50,7 @@ public struct StyleMix
 
     #region For networks
 
-    /// <summary>Writes a weight for each style; numbers beyond the last style count as the last.</summary>
+    /// <summary>Computes a weight for each style; numbers beyond the last style mean the last.</summary>
     /// <param name="weights">as many as the network has styles</param>
     /// <returns>whether any of them changed</returns>
     internal bool Write(float[] weights)

@@ -395,15 +395,15 @@ public class StyleTransferCamera : StyleTransferSettings
     void ReportMissingGuides()
     {
         _checkedModel = CurrentModel;
-        ReportMissingGuide(GuideLayout.Mask, GuideMask, "Guide Mask", "0 everywhere");
-        ReportMissingGuide(GuideLayout.Texture, GuideTexture, "Guide Texture", "black");
+        ReportMissingGuide(GuideLayout.Mask, GuideMask, "Guide Mask", "a mask of zeros");
+        ReportMissingGuide(GuideLayout.Texture, GuideTexture, "Guide Texture", "a black texture");
     }
 
     void ReportMissingGuide(string guide, Texture assigned, string field, string instead)
     {
         if (assigned == null && CurrentModel.Takes(guide))
             Debug.LogWarning("Style Transfer: the network '" + CurrentModel.DisplayName + "' takes a " + guide +
-              " as a guide, and the field " + field + " is empty: it is " + instead + ".", this);
+              " as a guide, but the field " + field + " is empty, so " + instead + " is used.", this);
     }
 
     void ReportNoPass()

@@ -21,7 +21,7 @@ sealed class StyleTransferEffect : IDisposable
     /// <summary>Frames that the first run of another style is spread over, so that switching is smooth.</summary>
     public const int FirstRunFrames = 8;
 
-    /// <summary>An effect.</summary>
+    /// <summary>Creates an effect.</summary>
     /// <param name="settings">read in every frame; also named by messages</param>
     /// <exception cref="InvalidOperationException">a shader is missing</exception>
     public StyleTransferEffect(StyleTransferSettings settings)
@@ -47,12 +47,12 @@ sealed class StyleTransferEffect : IDisposable
     /// <summary>Actual lines divided by requested lines; below 1 if the frame rate requires it.</summary>
     public float ResolutionScale => _settings.TargetFrameRate > 0 ? _governor.Scale : 1;
 
-    /// <summary>Whether a recorded frame shows the network's picture of itself, not of a frame before.</summary>
+    /// <summary>Whether a recorded frame shows the network's output for that frame, not for an earlier one.</summary>
     public bool RunsInsideFrames
       => CanRunInside(_styles.Wanted) && _styles.Shown == _styles.Wanted && _settings.RunEveryFrames == 1 &&
          (_masks.Wanted == null || CanRunInside(_masks.Wanted));
 
-    /// <summary>By how many frames the picture shown is late; above 0 only between key pictures.</summary>
+    /// <summary>By how many frames the picture shown is delayed; above 0 only with interpolation.</summary>
     public int Delay => _between != null ? _between.Delay : 0;
 
     /// <summary>What <see cref="MotionSource.Copies"/> reads.</summary>
@@ -68,7 +68,7 @@ sealed class StyleTransferEffect : IDisposable
         _reprojection.SetCopies(depth, motion);
     }
 
-    /// <summary>Where the camera's depth and normals are in this frame, for networks that take them.</summary>
+    /// <summary>Sets where the camera's depth and normals are in this frame, for networks that take them.</summary>
     /// <param name="source">the render pipeline's</param>
     /// <param name="depth">a copy of the depth; null where it is not a copy</param>
     /// <param name="normals">a copy of the packed normals; null where they are not a copy</param>
@@ -126,7 +126,7 @@ sealed class StyleTransferEffect : IDisposable
             (_masking == null || CanRunInside(_masking))) RecordRun(painter, next);
     }
 
-    /// <summary>One frame's share of the network.</summary>
+    /// <summary>Runs one frame's share of the network.</summary>
     public void Run()
     {
         if (_running == null) return;
@@ -188,7 +188,7 @@ sealed class StyleTransferEffect : IDisposable
         }
     }
 
-    /// <summary>Gives up the shown picture and the run under way: after a cut, or when switched off.</summary>
+    /// <summary>Drops the shown picture and cancels a run in progress: after a cut, or when switched off.</summary>
     public void Forget()
     {
         _hasPicture = false;
@@ -200,7 +200,7 @@ sealed class StyleTransferEffect : IDisposable
         if (_between != null) _between.Forget();
     }
 
-    /// <summary>Says that the network in use has failed, and does not use it again.</summary>
+    /// <summary>Logs that the network in use has failed, and does not use it again.</summary>
     public void ReportFailure(Exception exception)
     {
         var mask = _running != null && _masking != null && !_masked ? _masking : null;
@@ -211,7 +211,7 @@ sealed class StyleTransferEffect : IDisposable
         else Debug.LogException(exception, _settings);
     }
 
-    /// <summary>Frees everything. A run under way is given up.</summary>
+    /// <summary>Frees everything, and cancels a run in progress.</summary>
     public void Dispose() => ReleaseObjects();
 
     #endregion

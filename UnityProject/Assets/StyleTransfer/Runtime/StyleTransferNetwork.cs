@@ -19,7 +19,7 @@ public abstract class StyleTransferNetwork : IDisposable
 {
     #region What was loaded
 
-    /// <summary>What the loaded network says of itself. Allocates; for checks after loading.</summary>
+    /// <summary>The properties of the loaded network, to be checked after loading. Allocates.</summary>
     public abstract NetworkDescription Describe();
 
     /// <summary>How many layers a run has, about: <see cref="RunLayer"/> may return true more or less often.</summary>
@@ -32,16 +32,15 @@ public abstract class StyleTransferNetwork : IDisposable
 
     #region Several styles
 
-    /// <summary>Chooses the style of the runs that begin from now on, of a network that has several.</summary>
-    /// <param name="weights">one for each style of the asset; between them its numbers are interpolated. Or the numbers
-    /// of a style, where <see cref="StyleTransferModel.HasStyleVectors"/>. Kept by the caller, who may change them later
-    /// </param>
+    /// <summary>Sets the style of the runs that begin after this call, for a network with several styles.</summary>
+    /// <param name="weights">one weight for each style of the asset, or a style vector if
+    /// <see cref="StyleTransferModel.HasStyleVectors"/>. Copied: the caller may change the array later</param>
     public virtual void SetStyle(float[] weights) {}
 
-    /// <summary>The result of the run that has ended, of a network that makes numbers of a style and no picture.</summary>
-    /// <param name="numbers">as many as the network gives</param>
-    /// <param name="waits">waits where they are still on their way from the GPU</param>
-    /// <returns>whether they are there; if not, to be called again in a later frame</returns>
+    /// <summary>Reads the style vector of the finished run of a style predictor.</summary>
+    /// <param name="numbers">receives the vector; has its length</param>
+    /// <param name="waits">whether to wait for the GPU</param>
+    /// <returns>whether the vector was read; if not, call this again in a later frame</returns>
     public virtual bool FinishNumbers(float[] numbers, bool waits)
       => throw new NotSupportedException("This engine runs no style predictors.");
 
@@ -49,53 +48,53 @@ public abstract class StyleTransferNetwork : IDisposable
 
     #region A run
 
-    /// <summary>Makes input and output for a picture size, in place of those for the size before.</summary>
+    /// <summary>Creates the input and output for a picture size; frees those of the previous size.</summary>
     public abstract void AllocateBuffers(WorkingSize size);
 
-    /// <summary>Frees them, and gives up a run under way. A second call does nothing.</summary>
+    /// <summary>Frees the input and output, and cancels a run in progress. A second call does nothing.</summary>
     public abstract void ReleaseBuffers();
 
     /// <summary>Where to draw the picture for the next run.</summary>
     public abstract RenderTexture Input { get; }
 
-    /// <summary>Where to draw guides for the next run, of a network that takes some.</summary>
+    /// <summary>Where to draw guides for the next run, if the network takes guides.</summary>
     /// <param name="texture">from 0; <see cref="GuideLayout"/> says which guides are in its channels</param>
     public virtual RenderTexture GuideInput(int texture)
       => throw new NotSupportedException("This engine runs no networks with guides.");
 
-    /// <summary>Begins a run on what is drawn on <see cref="Input"/>; a run under way is given up.</summary>
+    /// <summary>Begins a run on the content of <see cref="Input"/>, and cancels a run in progress.</summary>
     public abstract void Begin();
 
     /// <summary>Whether <see cref="RunLayer"/> would wait for the GPU or for jobs. It need not be called until then.
     /// </summary>
     public virtual bool IsWaiting => false;
 
-    /// <summary>Gives the next layer to the worker. False when the result is there.</summary>
+    /// <summary>Schedules the next layer. Returns false when the result is ready.</summary>
     public abstract bool RunLayer();
 
-    /// <summary>The share of the run under way that was given to the worker, 0 to 1.</summary>
+    /// <summary>The share of the current run that has been scheduled, 0 to 1.</summary>
     public abstract float Progress { get; }
 
-    /// <summary>The picture of the run that has ended. Valid until the next run or size.</summary>
+    /// <summary>The output of the finished run. Valid until the next run or change of size.</summary>
     public abstract Texture Finish();
 
     #endregion
 
     #region Inside a frame
 
-    /// <summary>Whether <see cref="Record"/> can be used: a render pipeline's frame then shows its own picture.
-    /// </summary>
+    /// <summary>Whether <see cref="Record"/> can be used, so that a frame of URP or HDRP shows its own output, without
+    /// delay.</summary>
     public virtual bool CanRecord => false;
 
-    /// <summary>Records a whole run on what the commands before draw on <see cref="Input"/>.</summary>
-    /// <returns>what later commands can read the result from</returns>
+    /// <summary>Records a whole run on what earlier commands draw to <see cref="Input"/>.</summary>
+    /// <returns>the output, for later commands</returns>
     public virtual Texture Record(CommandBuffer commands) => throw new NotSupportedException();
 
     #endregion
 
     #region Numbers
 
-    /// <summary>One run on numbers, at once, without any texture: for proofs. Waits for the result.</summary>
+    /// <summary>Runs the network on an array instead of a texture, and waits for the result: for golden frames.</summary>
     /// <param name="values">the picture in 0..1, row 0 at the top; per pixel as many values as the network has
     /// input channels, those of the guides after those of the colour</param>
     /// <param name="size">of the picture, in pixels</param>
@@ -106,7 +105,7 @@ public abstract class StyleTransferNetwork : IDisposable
 
     #endregion
 
-    /// <summary>Frees everything. A run under way is given up. A second call does nothing.</summary>
+    /// <summary>Frees everything, and cancels a run in progress. A second call does nothing.</summary>
     public abstract void Dispose();
 }
 

@@ -18,9 +18,9 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
     #region StyleTransferNetwork implementation
 
     /// <summary>Makes the worker of a network.</summary>
-    /// <param name="asset">what is known of the network</param>
-    /// <param name="model">what Barracuda loaded</param>
-    /// <param name="worker">what to run it on</param>
+    /// <param name="asset">the network's asset</param>
+    /// <param name="model">the model that Barracuda loaded</param>
+    /// <param name="worker">the worker to run it on</param>
     public BarracudaNetwork(StyleTransferModel asset, Model model, StyleTransferWorker worker)
       => AllocateWorker(asset, model, worker);
 
@@ -80,11 +80,12 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
     /// <summary>Where to draw guides.</summary>
     public override RenderTexture GuideInput(int texture) => _guides[texture].Picture;
 
-    /// <summary>Gives the weights, or a style's numbers, to the model's second input, as a tensor of so many channels.
+    /// <summary>Sets the model's second input to the weights of the styles, or to a style vector: one number per channel.
     /// </summary>
     public override void SetStyle(float[] weights) => AllocateStyle(weights);
 
-    /// <summary>Downloads the output; the copy of a tensor of the GPU is asked for once and then waited for.</summary>
+    /// <summary>Reads the output back. From a GPU, the first call requests it; later calls return whether it has arrived.
+    /// </summary>
     public override bool FinishNumbers(float[] numbers, bool waits)
     {
         _layersLeft = null;
@@ -96,7 +97,7 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
         return true;
     }
 
-    /// <summary>Takes the picture into the input tensor.</summary>
+    /// <summary>Begins a run: copies the picture into the input tensor.</summary>
     public override void Begin()
     {
         for (var i = 0; i < _guides.Length; i++)
@@ -108,10 +109,10 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
         _layersLeft = _worker.StartManualSchedule(_exchange.Input);
     }
 
-    /// <summary>One layer.</summary>
+    /// <summary>Schedules one layer.</summary>
     public override bool RunLayer() => _layersLeft.MoveNext();
 
-    /// <summary>The share of the layers.</summary>
+    /// <summary>The share of the layers that have been scheduled.</summary>
     public override float Progress => _worker.scheduleProgress;
 
     /// <summary>The output as a texture.</summary>
@@ -123,7 +124,7 @@ public sealed class BarracudaNetwork : StyleTransferNetwork
         return picture;
     }
 
-    /// <summary>One run on numbers, in the order that Barracuda has: row, column, channel.</summary>
+    /// <summary>Runs the network on an array in Barracuda's order: row, column, channel.</summary>
     public override float[] Compute(float[] values, WorkingSize size, out WorkingSize result, out int channels)
     {
         var guides = new Tensor[_guides.Length];

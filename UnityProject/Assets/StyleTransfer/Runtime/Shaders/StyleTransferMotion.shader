@@ -175,9 +175,9 @@ Shader "Hidden/StyleTransfer/Motion"
         return float3(history.xy, 1) * (share * history.w * SameSurface(history.z, now));
     }
 
-    // One frame later. _MainTex is the history so far, read between its texels, but not between surfaces: the
-    // only the nearest texel would be half a pixel off in each frame. Where no single step leaves the picture, the
-    // whole way may.
+    // One frame later. _MainTex is the history so far. It is interpolated between texels of the same surface: the
+    // nearest texel only would be off by up to half a pixel in each frame. The whole motion may leave the picture even
+    // if no single step does.
     float4 Accumulate(Varyings input) : SV_Target
     {
         float4 frame = Known(tex2D(_Frame, input.uv));

@@ -17,39 +17,42 @@ public sealed class StyleTransferVolume : VolumeComponent
 {
     #region Editable attributes
 
-    /// <summary>The camera's strength is multiplied by this; blended between volumes.</summary>
-    [Tooltip("The camera's strength is multiplied by this. Blended between volumes.")]
+    /// <summary>Factor for the camera's strength, 0 to 1. Blended between volumes.</summary>
+    [Tooltip("Factor for the camera's strength. Blended between volumes.")]
     public ClampedFloatParameter strength = new ClampedFloatParameter(1, 0, 1);
 
-    /// <summary>The share of the camera's own colours; blended between volumes.</summary>
+    /// <summary>Share of the camera's own colours, combined with the camera's setting. Blended between volumes.
+    /// </summary>
     [Tooltip("Share of the camera's own colours, combined with the camera's setting. Blended between volumes.")]
     public ClampedFloatParameter keepColors = new ClampedFloatParameter(0, 0, 1);
 
-    /// <summary>The style to show; none leaves the camera's own.</summary>
+    /// <summary>The style to show; null keeps the camera's own.</summary>
     [Tooltip("The style to show. None keeps the camera's own.")]
     public StyleParameter style = new StyleParameter(null);
 
-    /// <summary>Which style, of a network that has several; -1 leaves the camera's own.</summary>
+    /// <summary>Number of the style, for a network with several styles; -1 keeps the camera's styles and blend.</summary>
     [Tooltip("Number of the style, for a network with several styles; -1 keeps the camera's styles and blend.")]
     public NoInterpIntParameter styleNumber = new NoInterpIntParameter(CamerasOwn);
 
-    /// <summary>Another style of the same network, to blend in.</summary>
+    /// <summary>Number of a second style of the same network, to blend in.</summary>
     [Tooltip("Number of a second style of the same network, to blend in.")]
     public NoInterpIntParameter secondStyle = new NoInterpIntParameter(0);
 
-    /// <summary>Blend of these two styles; blended between volumes.</summary>
+    /// <summary>Blend of these two styles: 0 is the first, 1 the second. Blended between volumes.</summary>
     [Tooltip("Blend of these two styles: 0 is the first, 1 the second. Blended between volumes.")]
     public ClampedFloatParameter styleBlend = new ClampedFloatParameter(0, 0, 1);
 
-    /// <summary>A picture as the style, of a network that takes such; none leaves the number above.</summary>
-    [Tooltip("A picture as the style, of a network that takes such; none leaves Style Number.")]
+    /// <summary>A picture to use as the style instead of <see cref="styleNumber"/>, for networks built with
+    /// --style-input; may be null.</summary>
+    [Tooltip("A picture to use as the style instead of Style Number, for networks built with --style-input. None uses " +
+      "Style Number.")]
     public TextureParameter stylePicture = new TextureParameter(null);
 
-    /// <summary>Another picture, to blend in.</summary>
-    [Tooltip("Another picture, to blend in; none leaves Second Style.")]
+    /// <summary>A picture to use as the second style instead of <see cref="secondStyle"/>; may be null.</summary>
+    [Tooltip("A picture to use as the second style instead of Second Style. None uses Second Style.")]
     public TextureParameter secondStylePicture = new TextureParameter(null);
 
-    /// <summary>Of the layers that the camera stylises, only these.</summary>
+    /// <summary>Limits the camera's stylised layers to these.</summary>
     [Tooltip("Limits the camera's Stylized Layers to these.")]
     public LayerMaskParameter layers = new LayerMaskParameter(EveryLayer);
 
@@ -57,7 +60,7 @@ public sealed class StyleTransferVolume : VolumeComponent
 
     #region Public methods
 
-    /// <summary>Gives a camera's component what the volumes around the camera say.</summary>
+    /// <summary>Applies the blended values of the volumes to a camera's component.</summary>
     /// <param name="stack">the blended volumes of that camera</param>
     /// <param name="component">the camera's component</param>
     public static void Apply(VolumeStack stack, StyleTransferCamera component)
@@ -83,14 +86,14 @@ public sealed class StyleTransferVolume : VolumeComponent
 }
 
 /// <summary>
-/// A style among the parameters of a volume.
+/// A volume parameter that refers to a style.
 /// </summary>
 [Serializable]
 public sealed class StyleParameter : VolumeParameter<StyleTransferModel>
 {
-    /// <summary>A parameter.</summary>
+    /// <summary>Creates a parameter.</summary>
     /// <param name="value">the style; null for none</param>
-    /// <param name="overrideState">whether it counts</param>
+    /// <param name="overrideState">whether the volume overrides the camera's style</param>
     public StyleParameter(StyleTransferModel value, bool overrideState = false) : base(value, overrideState) {}
 }
 
