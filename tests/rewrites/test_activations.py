@@ -43,7 +43,7 @@ def lowered(operator, target, opset=18, constants=None, inputs="x", found=False,
         ("LeakyRelu", {"alpha": 1.5}),
     ],
 )
-def test_it_is_composed_of_what_the_target_has(operator, attrs, target):
+def test_an_operator_is_composed_of_supported_operators(operator, attrs, target):
     source, graph, edits, refusals = lowered(operator, target, **attrs)
     assert not refusals
     assert operator not in operators(graph)
@@ -61,7 +61,7 @@ def test_it_is_composed_of_what_the_target_has(operator, attrs, target):
         ("Sign", {}, 13),
     ],
 )
-def test_it_is_composed_where_the_target_lacks_it(operator, attrs, opset):
+def test_an_operator_is_composed_only_if_the_target_lacks_it(operator, attrs, opset):
     for target in TARGETS:
         source, graph, edits, _ = lowered(operator, target, opset=opset, found=True, **attrs)
         assert bool(edits) != target.accepts(operator)

@@ -37,7 +37,7 @@ def lowered(source):
         ("ConvTranspose", (3, 2, 2, 2), {"group": 3, "strides": [2, 2]}),
     ],
 )
-def test_it_joins_the_weights_of_the_convolution_before_it(operator, shape, attrs, bias):
+def test_a_batch_norm_is_folded_into_the_convolution_before_it(operator, shape, attrs, bias):
     weights = {"w": random(shape, 5)} | ({"wb": random((6,), 6)} if bias else {})
     source = model(
         [node(operator, "x w wb" if bias else "x w", "c", **attrs), NORM],
@@ -51,7 +51,7 @@ def test_it_joins_the_weights_of_the_convolution_before_it(operator, shape, attr
 
 
 @pytest.mark.parametrize("transposed", [0, 1])
-def test_it_joins_a_linear_layer(transposed):
+def test_a_batch_norm_is_folded_into_a_linear_layer(transposed):
     shape = (4, 3) if transposed else (3, 4)
     source = model(
         [
@@ -76,7 +76,7 @@ def test_a_linear_layer_with_factors_of_its_own_keeps_its_weights(attrs):
 
 
 @pytest.mark.parametrize("computed", ["w", "wb"])
-def test_a_convolution_with_computed_weights_or_bias_stays(computed):
+def test_a_convolution_with_computed_weights_or_bias_is_left_alone(computed):
     weights = {"w": random((6, 3, 3, 3)), "wb": random((6,))}
     shape = weights.pop(computed).shape
     source = model(
@@ -98,7 +98,7 @@ def test_a_convolution_that_others_read_keeps_its_weights():
     assert not edits
 
 
-def test_behind_an_activation_it_stays():
+def test_a_batch_norm_after_an_activation_is_left_alone():
     source = model([node("Relu", "x", "c"), NORM], statistics(3))
     _, edits, refusals = lowered(source)
     assert not edits

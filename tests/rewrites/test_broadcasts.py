@@ -30,7 +30,7 @@ from tests.rewrites import (
         ("Max", "x c", (12, 16), (1, 1, 12, 16)),
     ],
 )
-def test_1_0_gets_a_constant_of_four_dimensions(operator, inputs, shape, becomes):
+def test_a_constant_gets_four_dimensions_for_1_0(operator, inputs, shape, becomes):
     source = model([node(operator, inputs, "y")], {"c": np.abs(random(shape)) + np.float32(0.5)})
     graph = from_model(source)
     edits, _ = apply(BroadcastConstants(), graph, BARRACUDA_1)
@@ -48,12 +48,12 @@ def test_1_0_gets_a_constant_of_four_dimensions(operator, inputs, shape, becomes
         (BARRACUDA_3, "x c", (16,)),
     ],
 )
-def test_what_no_version_mistakes_is_left_alone(target, inputs, shape):
+def test_operands_that_every_version_reads_correctly_are_left_alone(target, inputs, shape):
     graph = from_model(model([node("Add", inputs, "y")], {"c": random(shape)}))
     assert apply(BroadcastConstants(), graph, target, found=True) == ([], [])
 
 
-def test_2_0_gets_a_matrix_as_height_and_width():
+def test_a_matrix_becomes_height_and_width_for_2_0():
     source = model([node("Add", "x c", "y")], {"c": random((12, 16))})
     graph = from_model(source)
     assert apply(BroadcastConstants(), graph, BARRACUDA_2)[0]

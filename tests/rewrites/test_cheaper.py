@@ -1,4 +1,4 @@
-"""Rearrangements compute the same, at every size, and know their places."""
+"""Rearrangements for a class of devices keep the output at every size, and leave other nodes alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def done(rewrite, before):
 
 
 @pytest.mark.parametrize("mode", ["reflect", "edge", "constant", ""])
-def test_nearest_and_a_convolution_are_one_of_2x2(mode) -> None:
+def test_nearest_upsampling_and_a_convolution_become_one_2x2_convolution(mode) -> None:
     before = upsampled(mode)
     after = done(UpsampledConvolutions(), before)
     assert operators(after)[-3:] == ["Conv", "DepthToSpace", "Slice"]
@@ -41,7 +41,7 @@ def test_nearest_and_a_convolution_are_one_of_2x2(mode) -> None:
 
 
 @pytest.mark.parametrize("mode", ["reflect", "edge", "constant", ""])
-def test_nearest_and_a_convolution_are_one_of_3x3_without_a_slice(mode) -> None:
+def test_nearest_upsampling_and_a_convolution_become_one_3x3_convolution_without_a_slice(mode) -> None:
     before = upsampled(mode)
     after = done(UpsampledConvolutions(3), before)
     assert operators(after)[-2:] == ["Conv", "DepthToSpace"]
@@ -52,11 +52,11 @@ def test_nearest_and_a_convolution_are_one_of_3x3_without_a_slice(mode) -> None:
 @pytest.mark.parametrize(
     "changes", [{"strides": [2, 2]}, {"dilations": [2, 2]}, {"pads": [0, 0, 0, 0]}, {"auto_pad": "SAME_UPPER"}]
 )
-def test_other_convolutions_behind_nearest_are_left_alone(changes) -> None:
+def test_other_convolutions_after_nearest_upsampling_are_left_alone(changes) -> None:
     assert UpsampledConvolutions().places(from_model(upsampled("", **changes))) == []
 
 
-def test_an_enlarged_picture_that_others_read_stays() -> None:
+def test_an_upsampled_tensor_that_other_nodes_read_is_kept() -> None:
     stored = upsampled("")
     stored.graph.node.append(node("Relu", "u", "other"))
     stored.graph.output.add().name = "other"
@@ -120,11 +120,11 @@ def test_widths_from_9_become_16_through_all_that_is_coupled() -> None:
 
 
 @pytest.mark.parametrize("width", [8, 16])
-def test_widths_that_are_far_or_there_are_left_alone(width) -> None:
+def test_widths_of_16_and_widths_below_9_are_left_alone(width) -> None:
     assert WideLayers().places(from_model(narrow(width))) == []
 
 
-def test_every_rearrangement_says_what_it_is() -> None:
+def test_every_rearrangement_has_a_description() -> None:
     assert len({rewrite.name for rewrite in CHEAPER}) == len(CHEAPER)
     assert all(rewrite.summary for rewrite in CHEAPER)
 

@@ -208,7 +208,7 @@ def test_a_byte_picture_input_is_fed_as_float():
     assert to_model(graph).graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
 
 
-def test_adding_zero_and_multiplying_by_one_are_removed_but_not_the_reset_of_the_channel_count():
+def test_neutral_arithmetic_is_removed_except_the_reset_of_the_channel_count():
     source = model(
         [
             node("Add", "zero x", "a"),

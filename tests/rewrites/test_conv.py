@@ -1,4 +1,4 @@
-"""Convolutions: every form is compared with ONNX Runtime's own at two sizes."""
+"""Convolutions: every form is compared with ONNX Runtime at two sizes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_auto_pad_becomes_pads_that_hold_for_every_multiple_of_the_stride(
     assert "auto_pad" not in graph.nodes[0].attrs
 
 
-def test_auto_pad_of_a_declared_odd_size_is_that_sizes() -> None:
+def test_auto_pad_of_a_declared_odd_size_becomes_the_pads_of_that_size() -> None:
     source = conv((8, 4, 3, 3), kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER", shape=(1, 4, 13, 16))
     graph, edits = check(source, Convolutions(), (13, 16))
     assert graph.nodes[0].attrs["pads"] == [1, 0, 1, 1]

@@ -1,4 +1,4 @@
-"""The driver: a rewrite runs where a finding asks for it, in an order that the rewrites themselves ask for."""
+"""The driver runs a rewrite if a rule reports a finding, in an order that meets what the rewrites require."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def grouped():
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_what_a_target_takes_as_it_is_comes_out_with_no_edit_but_the_image_contract(target):
+def test_a_supported_network_gets_no_edit_except_the_image_contract(target):
     graph = from_model(plain())
     before = to_model(graph).SerializeToString(deterministic=True)
     result = run(graph, target, REWRITES)
@@ -100,7 +100,7 @@ def test_what_a_target_takes_as_it_is_comes_out_with_no_edit_but_the_image_contr
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_each_single_rewrite_keeps_the_numbers_on_every_target_and_edits_what_was_found(target):
+def test_each_rewrite_keeps_the_output_on_every_target_and_edits_only_nodes_with_findings(target):
     source = rough()
     plain_graph = from_model(source)
     found = validate(target.family.read(target.family.write(plain_graph, target)), target)
@@ -152,14 +152,14 @@ def test_every_code_that_a_rewrite_removes_is_one_of_some_target():
         assert not rewrite.removes or set(rewrite.removes) & known
 
 
-def test_the_rewrites_are_in_an_order_that_they_require():
+def test_the_order_of_the_rewrites_meets_their_requirements():
     names = [rewrite.name for rewrite in REWRITES]
     for place, rewrite in enumerate(REWRITES):
         assert set(rewrite.after) <= set(names[:place]), rewrite.name
 
 
 @pytest.mark.parametrize("name, before", [(r.name, name) for r in REWRITES for name in r.after])
-def test_in_another_order_than_a_rewrite_requires_the_graph_is_another(name, before):
+def test_violating_a_required_order_gives_a_different_graph(name, before):
     order = [rewrite for rewrite in REWRITES if rewrite.name != name]
     place = [rewrite.name for rewrite in order].index(before)
     order.insert(place, next(rewrite for rewrite in REWRITES if rewrite.name == name))
@@ -171,7 +171,7 @@ def test_in_another_order_than_a_rewrite_requires_the_graph_is_another(name, bef
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("source", [plain, rough, grouped])
-def test_any_order_that_they_allow_gives_the_same_graph(source, seed):
+def test_every_allowed_order_gives_the_same_graph(source, seed):
     generator, waiting, order = chance.Random(seed), list(REWRITES), []
     while waiting:
         done = {rewrite.name for rewrite in order}

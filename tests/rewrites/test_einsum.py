@@ -1,4 +1,4 @@
-"""Einsum becomes the product that it stands for."""
+"""Einsum becomes Transpose, Reshape and MatMul."""
 
 from __future__ import annotations
 

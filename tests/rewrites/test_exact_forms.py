@@ -1,4 +1,4 @@
-"""Forms that Sentis or Inference Engine reads as something else are written in the one that it reads right."""
+"""Forms that Sentis or Inference Engine misreads are replaced by forms that it reads correctly."""
 
 from __future__ import annotations
 

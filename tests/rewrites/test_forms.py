@@ -314,7 +314,7 @@ def test_flatten_becomes_a_reshape_that_bakes_nothing(shape, literal):
     assert_equivalent(source, graph)
 
 
-def test_a_flatten_of_unknown_rows_and_columns_keeps_its_place_from_the_front():
+def test_a_flatten_of_unknown_sizes_keeps_its_axis_counted_from_the_front():
     source = model([node("Flatten", "x", "y", axis=-1)], opset=13, input_shape=("n", 3, "h", "w"))
     graph, _, _ = lowered(source)
     assert written(graph).attrs["axis"] == 3
@@ -456,7 +456,7 @@ def test_a_computed_tensor_along_an_axis_of_opset_6_gets_axes_behind_it():
     assert not refusals
 
 
-def test_the_dialect_itself_is_left_alone():
+def test_nodes_in_the_dialect_are_left_alone():
     source = model(
         [
             node("Pad", "x", "a", mode="reflect", pads=[0, 0, 1, 1, 0, 0, 1, 1]),

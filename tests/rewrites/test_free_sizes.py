@@ -1,4 +1,4 @@
-"""Sizes of the picture in a graph become ratios and copies, for targets that leave sizes open."""
+"""Picture sizes in a graph become scales and copies of other sizes, for targets that support dynamic sizes."""
 
 from __future__ import annotations
 
@@ -120,6 +120,6 @@ def test_a_group_norm_copies_the_width(back, shape):
     assert not lower(graph, NEW).edits
 
 
-def test_other_targets_keep_their_own_way():
+def test_other_targets_are_left_alone():
     graph = from_model(grouped(([("Shape", ["x"], ["whole"], {})], []), (1, 8, 6, 10)))
     assert "free-sizes" not in [edit.rewrite for edit in lower(graph, targets.get("barracuda-3.0")).edits]

@@ -37,7 +37,7 @@ RANGES = {
 
 
 @pytest.mark.parametrize("operator", RANGES)
-def test_it_is_composed_of_what_1_0_has(operator):
+def test_an_operator_is_composed_of_operators_of_1_0(operator):
     source = model([node(operator, "x", "y")], opset=11, input_shape=(1, 3, "h", "w"))
     graph = from_model(source)
     edits, _ = apply(Functions(), graph, BARRACUDA_1)
@@ -67,14 +67,14 @@ def test_the_ends_of_an_arc_sine_do_not_divide_by_zero():
 
 @pytest.mark.parametrize("target", [BARRACUDA_2, BARRACUDA_3])
 @pytest.mark.parametrize("operator", RANGES)
-def test_a_target_that_has_it_keeps_it(operator, target):
+def test_a_supported_operator_is_left_alone(operator, target):
     graph = from_model(model([node(operator, "x", "y")], opset=11))
     known = target.accepts(operator) or operator == "Round"
     assert bool(apply(Functions(), graph, target, found=True)[0]) is not known
 
 
 @pytest.mark.parametrize("operator", RANGES)
-def test_nothing_is_left_to_find_in_1_0(operator):
+def test_no_findings_remain_for_1_0(operator):
     graph = from_model(model([node(operator, "x", "y")], opset=11))
     target = targets.get("barracuda-1.0")
     lower(graph, target)

@@ -124,7 +124,7 @@ def test_layer_norm_over_a_whole_picture():
     ],
     ids=["picture", "channels", "width"],
 )
-def test_rms_norm_takes_no_mean_away(nodes):
+def test_rms_norm_does_not_subtract_the_mean(nodes):
     constants = {"whole": random(EIGHT[1:], 1), "g": random((8,), 1), "wide": random((16,), 1)}
     source = model(nodes, constants, opset=23, input_shape=EIGHT)
     graph, _, refusals = lowered(source)
@@ -195,7 +195,7 @@ def test_mean_variance_over_a_batch_of_several_is_refused():
     assert not edits
 
 
-def test_instance_norm_itself_stays():
+def test_an_instance_norm_is_left_alone():
     source = model(
         [node("InstanceNormalization", "x g b", "y")],
         {"g": random((3,)), "b": random((3,))},

@@ -226,7 +226,7 @@ def test_keras_standard_deviation_plus_epsilon_is_not_instance_normalization():
         assert_equivalent(source, graph)
 
 
-def test_what_is_almost_the_formula_is_left_alone():
+def test_formulas_that_differ_slightly_are_left_alone():
     tail = [node("Add", "v eps", "ve"), *DIVISIONS["sqrt"], *AFFINE]
     # the variance of another tensor
     refused(
@@ -324,7 +324,7 @@ def test_a_stale_channel_count_is_reset_once_with_the_constant_first(case):
     assert operators(graph).count("Mul") == 1
 
 
-def test_behind_a_convolution_nothing_is_reset():
+def test_a_channel_count_after_a_convolution_is_not_reset():
     nodes = [
         *STALE["concat"],
         node("Conv", "a wide", "e", pads=[1, 1, 1, 1]),

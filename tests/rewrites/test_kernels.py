@@ -17,12 +17,12 @@ from pipeline.rewrites.kernels import (
 )
 
 
-def test_zeros_are_stuffed_between_the_taps_only() -> None:
+def test_dilation_inserts_zeros_only_between_the_taps() -> None:
     stuffed = zero_stuff(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), (2, 3))
     assert stuffed.tolist() == [[[[1, 0, 0, 2], [0, 0, 0, 0], [3, 0, 0, 4]]]]
 
 
-def test_grouped_weights_stand_on_the_diagonal() -> None:
+def test_grouped_weights_become_a_block_diagonal() -> None:
     dense = block_diagonal(np.arange(1.0, 5.0).reshape(4, 1, 1, 1), 2)
     assert dense[:, :, 0, 0].tolist() == [[1, 0], [2, 0], [0, 3], [0, 4]]
 
@@ -39,7 +39,7 @@ def test_an_odd_result_is_made_even_and_cropped() -> None:
     assert (axis.excess, axis.crop) == (-1, 1)
 
 
-def test_same_pads_of_a_known_odd_size_are_that_sizes_and_else_those_of_multiples() -> None:
+def test_same_pads_follow_a_known_odd_size_or_else_the_multiples_of_the_stride() -> None:
     node = gs.Node("Conv", attrs={"auto_pad": "SAME_UPPER", "strides": [2, 2]})
     assert same_pads(node, (3, 3), (13, 16)) == ((1, 0, 1, 1), "the declared size [13, 16]")
     assert same_pads(node, (3, 3), (None, None)) == ((0, 0, 1, 1), "sizes that are multiples of the stride")
@@ -47,7 +47,7 @@ def test_same_pads_of_a_known_odd_size_are_that_sizes_and_else_those_of_multiple
     assert same_pads(node, (4, 3), (None, None)) == ((1, 1, 2, 1), "all sizes")
 
 
-def test_pixels_are_kept_with_square_strides_whatever_the_factors() -> None:
+def test_square_strides_keep_the_pixels_for_every_pair_of_factors() -> None:
     x = gs.Variable("x", np.float32, (1, 1, 4, 6))
     graph = gs.Graph(nodes=[gs.Node("Relu", "r", inputs=[x], outputs=[gs.Variable("y")])], inputs=[x])
     build = n.Builder(graph, graph.nodes[0], "test")

@@ -1,4 +1,4 @@
-"""Layer normalisation that is spelled out becomes one operator where the target has it."""
+"""Decomposed layer normalisation becomes one operator if the target has it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_spelled_out_form_is_one_layer(squared, affine) -> None:
     assert not lower(graph, INFERENCE).edits
 
 
-def test_other_axes_and_targets_without_it_keep_the_nodes() -> None:
+def test_other_axes_and_targets_without_the_operator_are_left_alone() -> None:
     from pipeline.rewrites.layer_norm import FuseLayerNorm
 
     graph = from_model(network(2))

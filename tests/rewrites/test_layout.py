@@ -1,4 +1,4 @@
-"""Channels-last graphs: what is left computes the same, with its picture and result turned."""
+"""Channels-last graphs lose their transposes and compute the same, with a channels-first input and output."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_network_that_is_channels_first_or_unclear_is_left_alone(shape: tuple)
     assert to_channels_first(graph) == []
 
 
-def test_a_permutation_with_no_inverse_ahead_stays_where_it_is() -> None:
+def test_a_transpose_without_a_later_inverse_is_left_alone() -> None:
     nodes = [
         helper.make_node("Transpose", ["x"], ["t"], perm=TO_LAST, name="turn"),
         helper.make_node("Relu", ["t"], ["r"], name="r"),
@@ -186,7 +186,7 @@ def test_a_permutation_with_no_inverse_ahead_stays_where_it_is() -> None:
     assert_same(source, graph, random(1, 3, 4, 5), tolerance=0)
 
 
-def test_reshapes_there_and_back_vanish_and_others_stay() -> None:
+def test_pairs_of_inverse_reshapes_are_removed_and_others_are_left_alone() -> None:
     nodes = [
         helper.make_node("GlobalAveragePool", ["x"], ["g"]),
         helper.make_node("Reshape", ["g", "flat"], ["f"], name="there"),

@@ -54,12 +54,12 @@ def test_a_number_added_two_steps_before_it_is_subtracted_too():
         ([node("Add", "x x", "s"), CONV], 0.5),
     ],
 )
-def test_what_is_fused_right_stays(nodes, constant):
+def test_constants_that_are_fused_correctly_are_left_alone(nodes, constant):
     _, edits, _ = lowered(model(nodes, W | {"c": constant}), ShiftsBeforeConvolutions())
     assert not edits
 
 
-def test_depthwise_convolutions_and_1_0_are_right_as_they_are():
+def test_depthwise_convolutions_and_1_0_need_no_change():
     depthwise = node("Conv", "s w", "y", pads=[1, 1, 1, 1], group=3)
     source = model([node("Add", "x c", "s"), depthwise], {"w": random((3, 1, 3, 3)), "c": 0.5})
     assert not lowered(source, ShiftsBeforeConvolutions())[1]

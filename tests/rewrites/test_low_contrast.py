@@ -1,4 +1,4 @@
-"""Pictures of low contrast: the mean goes, and biases are set anew, where a norm takes both off anyway; exact."""
+"""Pictures of low contrast: means and biases that a norm cancels anyway are removed, which is exact."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def network(mode: str = "reflect", own: int = 0, extra: tuple = ()):
 
 @pytest.mark.parametrize("mode", ["reflect", "edge", ""])
 @pytest.mark.parametrize("target", [*TARGETS, targets.get("inference-2")], ids=lambda item: item.name)
-def test_the_mean_and_the_biases_go_and_nothing_changes(mode, target) -> None:
+def test_removing_the_mean_and_the_biases_keeps_the_output(mode, target) -> None:
     before = network(mode)
     graph = from_model(before)
     edits = finish(graph, target).edits
@@ -56,7 +56,7 @@ def test_zeros_at_the_borders_keep_the_mean() -> None:
         assert "GlobalAveragePool" not in operators(graph)
 
 
-def test_what_others_read_beside_the_norm_keeps_its_bias() -> None:
+def test_a_bias_stays_if_other_nodes_than_the_norm_read_it() -> None:
     stored = network()
     stored.graph.node.append(node("Relu", "c", "other"))
     stored.graph.output.add().name = "other"
@@ -70,7 +70,7 @@ def test_targets_with_an_exact_variance_are_left_alone() -> None:
 
 @pytest.mark.parametrize("target", [BARRACUDA_3, targets.get("inference-2")], ids=lambda stored: stored.name)
 @pytest.mark.parametrize("contrast", [1.0, 0.1, 0.01, 0.004])
-def test_low_contrast_comes_out_as_right_as_high_contrast(contrast, target) -> None:
+def test_low_contrast_is_as_accurate_as_high_contrast(contrast, target) -> None:
     """As the target computes it in float32, against float64: 1e-3 of the largest value at any contrast."""
     import torch
     from torch.nn import functional as f
@@ -99,7 +99,7 @@ def tensor_values(tensor) -> np.ndarray:
     return numpy_helper.to_array(tensor).astype(np.float64)
 
 
-def test_a_picture_of_one_colour_gives_0_in_front_of_every_norm() -> None:
+def test_a_picture_of_one_colour_is_0_before_every_norm() -> None:
     """The second convolution takes off what it makes of the first norm's bias; padded by reflection throughout."""
     import torch
     from torch.nn import functional as f

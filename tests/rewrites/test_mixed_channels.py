@@ -46,7 +46,7 @@ def rewritten(source: onnx.ModelProto) -> tuple[onnx.ModelProto, list[Any]]:
 
 
 @pytest.mark.parametrize("rank", [2, 3])
-def test_it_is_a_convolution_that_runs_at_every_size(rank: int) -> None:
+def test_a_product_over_channels_becomes_a_convolution_for_every_size(rank: int) -> None:
     source = flattened(rank)
     result, edits = rewritten(source)
     assert [edit.rewrite for edit in edits] == ["mixed-channels"]
@@ -56,6 +56,6 @@ def test_it_is_a_convolution_that_runs_at_every_size(rank: int) -> None:
     assert run(session(free_size(result)), random(1, 3, 10, 6)).shape == (1, 5, 10, 6)
 
 
-def test_one_that_shuffles_pixels_or_channels_stays() -> None:
+def test_a_product_that_moves_pixels_or_channels_is_left_alone() -> None:
     for other in (flattened(to=(1, 5, 12, 8)), flattened(to=(1, 10, 8, 6)), flattened(to=(5, 1, 8, 12))):
         assert rewritten(other)[1] == []

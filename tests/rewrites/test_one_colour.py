@@ -1,4 +1,4 @@
-"""What tensors hold for a picture of one colour."""
+"""The values of tensors for a picture of one colour are predicted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def network():
     )
 
 
-def test_each_plane_is_what_the_graph_computes() -> None:
+def test_each_predicted_plane_equals_the_output_of_the_graph() -> None:
     stored = network()
     found = planes(from_model(stored))
     picture = np.broadcast_to(random((1, 3, 1, 1), 8), (1, 3, 12, 16)).astype(np.float32)
@@ -46,7 +46,7 @@ def test_each_plane_is_what_the_graph_computes() -> None:
     assert found["x"] is None
 
 
-def test_borders_of_zeros_and_operators_that_are_not_known_end_it() -> None:
+def test_zero_padding_and_unknown_operators_end_the_prediction() -> None:
     nodes = [
         node("InstanceNormalization", "x s t", "n"),
         node("Conv", "n w b", "k", kernel_shape=[3, 3], pads=[1] * 4, group=3),
@@ -60,7 +60,7 @@ def test_borders_of_zeros_and_operators_that_are_not_known_end_it() -> None:
     assert found["g"] is None and found["y"] is None, "it depends on the colour"
 
 
-def test_the_mean_taken_off_leaves_0() -> None:
+def test_subtracting_the_mean_gives_0() -> None:
     nodes = [node("GlobalAveragePool", "x", "m"), node("Sub", "x m", "d"), node("Sub", "m x", "y")]
     found = planes(from_model(model(nodes, {}, opset=18)))
     assert not found["d"].any() and found["y"] is None

@@ -28,7 +28,7 @@ def lowered(nodes, constants=None, **options):
 
 
 @pytest.mark.parametrize("attrs", [{"pads": [1, 0, 1, 1]}, {"strides": [2, 2]}])
-def test_zeros_before_a_convolution_join_its_pads(attrs):
+def test_zero_padding_before_a_convolution_becomes_its_pads(attrs):
     nodes = [pad([0, 0, 1, 2, 0, 0, 3, 0]), node("Conv", "p w", "y", **attrs)]
     source, graph, edits, _ = lowered(nodes, W)
     assert operators(graph) == ["Conv"]
@@ -36,7 +36,7 @@ def test_zeros_before_a_convolution_join_its_pads(attrs):
     assert_equivalent(source, graph, tolerance=1e-6)
 
 
-def test_zeros_that_two_convolutions_read_join_both():
+def test_zero_padding_that_two_convolutions_read_becomes_the_pads_of_both():
     nodes = [
         pad([0, 0, 1, 1, 0, 0, 1, 1]),
         node("Conv", "p w", "a"),
@@ -58,7 +58,7 @@ def test_zeros_that_two_convolutions_read_join_both():
         [pad([0, 0, 1, 1, 0, 0, 1, 1], output="y"), node("Conv", "y w", "z")],
     ],
 )
-def test_pads_that_mean_something_else_there_stay(nodes):
+def test_pads_with_another_meaning_in_the_convolution_are_left_alone(nodes):
     _, _, edits, refusals = lowered(nodes, W)
     assert not edits
     assert not refusals
@@ -76,7 +76,7 @@ def test_two_pads_become_one(mode):
 
 
 @pytest.mark.parametrize("modes", [("edge", "constant"), ("constant", "edge"), ("reflect", "constant")])
-def test_pads_of_two_modes_stay_two(modes):
+def test_two_pads_of_different_modes_are_not_merged(modes):
     nodes = [
         pad([0, 0, 1, 1, 0, 0, 1, 1], mode=modes[0]),
         pad([0, 0, 1, 1, 0, 0, 1, 1], source="p", output="y", mode=modes[1]),
@@ -86,7 +86,7 @@ def test_pads_of_two_modes_stay_two(modes):
     assert_equivalent(source, graph, tolerance=0)
 
 
-def test_reflections_of_reflections_stay_two():
+def test_two_reflection_pads_are_not_merged():
     nodes = [
         pad([0, 0, 1, 1, 0, 0, 1, 1], mode="reflect"),
         pad([0, 0, 1, 1, 0, 0, 1, 1], source="p", output="y", mode="reflect"),

@@ -1,4 +1,4 @@
-"""Pools: every form is compared with ONNX Runtime's own at two sizes or more."""
+"""Pools: every form is compared with ONNX Runtime at two or more sizes."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_pool_of_the_whole_map_becomes_global(operator: str) -> None:
     assert operators(graph) == ["Global" + operator]
 
 
-def test_indices_that_nobody_reads_are_dropped_and_read_ones_refused() -> None:
+def test_unused_indices_are_removed_and_used_ones_are_refused() -> None:
     node = helper.make_node("MaxPool", ["x"], ["y", "i"], name="pool", kernel_shape=[2, 2], strides=[2, 2])
     source = model([node], {})
     graph, edits, _ = lowered(source, Pools())
@@ -174,7 +174,7 @@ def test_torchs_adaptive_max_pool_of_a_wide_map(tmp_path) -> None:
     assert_same(onnx.load(path), graph, np.asarray(random(1, 3, 12, 16)))
 
 
-def test_a_pool_of_single_pixels_with_dilations_is_the_picture() -> None:
+def test_a_dilated_pool_of_size_1_loses_its_dilations() -> None:
     source = pool(kernel_shape=[1, 1], dilations=[2, 1])
     graph, _ = check(source, *SIZES)
     assert operators(graph) == ["MaxPool"] and list(graph.nodes[0].attrs["kernel_shape"]) == [1, 1]

@@ -1,4 +1,4 @@
-"""Arranged convolutions become what they were."""
+"""Rearranged convolutions are turned back into the original ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.rewrites.test_cheaper import done, upsampled
 
 @pytest.mark.parametrize("taps", [2, 3])
 @pytest.mark.parametrize("mode", ["reflect", "edge", "constant", ""])
-def test_a_convolution_behind_enlarging_is_one_again(taps, mode) -> None:
+def test_an_arranged_upsampling_becomes_resize_and_convolution_again(taps, mode) -> None:
     before = upsampled(mode)
     graph = from_model(to_model(done(UpsampledConvolutions(taps), before)))
     assert undo(graph) == 1
@@ -29,7 +29,7 @@ def test_a_convolution_behind_enlarging_is_one_again(taps, mode) -> None:
 @pytest.mark.parametrize("rewrite", [Blocks(2), Blocks(4), Blocks(2, folded=True), Blocks(4, folded=True)])
 @pytest.mark.parametrize("size", [(12, 16), (13, 18)])
 @pytest.mark.parametrize("padded", [True, False])
-def test_blocks_are_one_kernel_again(rewrite, size, padded) -> None:
+def test_a_convolution_of_blocks_becomes_one_kernel_again(rewrite, size, padded) -> None:
     pads = [0, 0, 4, 4, 0, 0, 4, 4]
     conv = {"kernel_shape": [9, 9], "pads": [0] * 4 if padded else [4] * 4}
     nodes = [node("Pad", "x", "p", mode="reflect", pads=pads)] if padded else []
@@ -45,7 +45,7 @@ def test_blocks_are_one_kernel_again(rewrite, size, padded) -> None:
     assert_equivalent(before, graph, sizes=(size,))
 
 
-def test_other_shuffles_stay() -> None:
+def test_other_pixel_shuffles_are_left_alone() -> None:
     nodes = [
         node("Conv", "x w", "c", kernel_shape=[3, 3], pads=[1] * 4),
         node("DepthToSpace", "c", "y", blocksize=2),

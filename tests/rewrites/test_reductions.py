@@ -162,7 +162,7 @@ def test_a_softmax_over_several_axes_is_one_over_what_is_flattened():
     assert_equivalent(source, graph, tolerance=1e-6)
 
 
-def test_the_name_of_a_softmax_means_nothing():
+def test_the_name_of_a_softmax_has_no_effect():
     """A node that its author named like one that a rewrite made is computed by its opset like any other."""
     source = model([node("Softmax", "x", "y", axis=1)], opset=11)
     source.graph.node[0].name = "/net/softmax/Softmax"

@@ -1,4 +1,4 @@
-"""Operators that a Transpose to channels last does not move across, and what happens to them: nothing."""
+"""Operators that a Transpose to channels last cannot be moved across are left alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def moved(node, weights: dict | None = None, opset: int = 13):
     ],
     ids=lambda item: item.op_type if hasattr(item, "op_type") else "",
 )
-def test_what_cannot_follow_is_left_as_it_is(node, weights: dict, opset: int) -> None:
+def test_operators_that_cannot_be_transposed_are_left_alone(node, weights: dict, opset: int) -> None:
     _, graph, result = moved(node, weights, opset)
     assert result is None
     assert graph.nodes[1].inputs[list(node.input).index("t")].name == "t"

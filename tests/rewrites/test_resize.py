@@ -95,7 +95,7 @@ def lowered_again(graph):
 
 @pytest.mark.parametrize("factors", [(2, 2), (3, 3), (2, 4), (1, 2)])
 @pytest.mark.parametrize("coordinates", ["half_pixel", "pytorch_half_pixel"])
-def test_half_pixel_linear_keeps_its_scales_and_loses_what_warns(factors, coordinates):
+def test_half_pixel_linear_keeps_its_scales_and_loses_attributes_that_warn(factors, coordinates):
     source = resize(factors, mode="linear", coordinate_transformation_mode=coordinates, nearest_mode="floor")
     graph, _, _ = lowered(source)
     assert operators(graph) == ["Resize"]
@@ -156,7 +156,7 @@ def test_linear_halving_is_average_pooling():
     assert operators(graph) == ["AveragePool"]
 
 
-def test_up_in_one_axis_and_down_in_the_other():
+def test_enlarging_one_axis_and_shrinking_the_other():
     source = resize((2, 0.5), mode="linear")
     graph, _, _ = lowered(source)
     assert_equivalent(source, graph, tolerance=3e-6)
@@ -271,7 +271,7 @@ def test_torchs_computed_scales_at_opset_9_fold_to_whole_numbers():
     assert_equivalent(source, graph, tolerance=0)
 
 
-def test_axes_of_resize_18_are_read():
+def test_axes_of_resize_18_are_applied():
     source = model(
         [node("Resize", "x - k", "y", axes=[2, 3], mode="nearest")],
         {"k": np.array([2, 2], np.float32)},

@@ -51,13 +51,13 @@ def test_dilations_that_would_make_a_giant_kernel_are_named() -> None:
     assert raised.value.code == "memory-limit"
 
 
-def test_a_convolution_does_not_become_thousands() -> None:
+def test_a_convolution_is_not_split_into_thousands_of_nodes() -> None:
     with pytest.raises(PipelineError, match="4,096 nodes of Conv") as raised:
         lower(from_model(model(*GRAPHS["groups"])), targets.get("barracuda-3.0"))
     assert raised.value.code == "graph-too-large"
 
 
-def test_many_constants_have_a_limit_together(monkeypatch) -> None:
+def test_the_total_size_of_new_constants_is_limited(monkeypatch) -> None:
     monkeypatch.setattr(n, "MOST_MADE", 4096)
     graph = from_model(model([node("Conv", "x w", "y")], {"w": random((3, 3, 1, 1))}))
     make = n.Builder(graph, graph.nodes[0], "test")

@@ -114,7 +114,7 @@ def test_the_style_network_is_the_same_graph_from_every_opset(network, opset, dy
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=names_of(TARGETS))
-def test_what_is_lowered_once_stays_as_it_is(network, target):
+def test_lowering_a_lowered_graph_changes_nothing(network, target):
     graph = from_model(exported(network, 13))
     lower(graph, target)
     first = write(graph)

@@ -47,7 +47,7 @@ def test_a_pixel_shuffle_behind_a_convolution_is_a_depth_to_space_with_reordered
     assert_same(source, graph, random(1, 3, 6, 5), random(2, 3, 6, 5, seed=1))
 
 
-def test_a_shuffled_graph_runs_at_other_sizes_than_the_one_it_held() -> None:
+def test_a_rewritten_shuffle_runs_at_sizes_other_than_the_declared_one() -> None:
     first, weights = conv("x", "c", 3, 12, "conv")
     graphs = []
     for high, wide in ((6, 5), (8, 12)):

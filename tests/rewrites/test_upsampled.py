@@ -1,4 +1,4 @@
-"""Nearest upsampling and a convolution as one ConvTranspose, which keeps to the source's number of layers."""
+"""Nearest upsampling and a convolution become one ConvTranspose, to keep the source's number of layers."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_it_computes_the_same(mode) -> None:
     assert done == {"own": 42, "constant": 42, "edge": 60, "reflect": 45}[mode]
 
 
-def test_a_picture_that_others_read_stays_enlarged() -> None:
+def test_an_upsampled_tensor_that_other_nodes_read_stays() -> None:
     stored = network(2, 3, "own", 1)
     stored.graph.node.append(node("Relu", "u0", "other"))
     stored.graph.output.add().name = "other"
     assert upsampled.places(from_model(stored)) == []
 
 
-def test_as_many_places_as_it_takes_to_keep_to_a_number_of_layers() -> None:
+def test_only_as_many_places_change_as_a_layer_limit_requires() -> None:
     before = network(2, 3, "reflect", 1, places=2)
     assert layers.count(before, INFERENCE) == 6
     for most, kinds in ((6, 0), (5, 1), (4, 2), (1, 2)):

@@ -28,7 +28,7 @@ def test_channels_are_normalised_by_a_convolution(size, beta) -> None:
     assert_equivalent(before, graph)
 
 
-def test_where_it_runs_well_it_stays() -> None:
+def test_a_supported_operator_stays() -> None:
     graph = from_model(model([node("LRN", "x", "y", size=3)], {}))
     lower(graph, BARRACUDA_3)
     assert operators(graph) == ["LRN"]

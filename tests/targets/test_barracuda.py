@@ -1,4 +1,4 @@
-"""What is Barracuda's: the meta of its importer and its complaints in the editor's log."""
+"""Barracuda's files: the .meta of its importer, and its errors in the editor's log."""
 
 from __future__ import annotations
 

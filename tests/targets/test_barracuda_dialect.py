@@ -1,4 +1,4 @@
-"""Barracuda's dialect: what is written of a graph in the one valid form, and what is not a form of it."""
+"""Barracuda's dialect: how a valid graph is written, and which forms are rejected."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_the_engine_of_a_family_has_its_folder(name):
     assert json.loads((folder / f"{engine}.asmdef").read_text())["name"] == engine
 
 
-def test_it_is_gone_with_its_folder(madeup, monkeypatch):
+def test_a_family_disappears_with_its_folder(madeup, monkeypatch):
     monkeypatch.setattr(targets, "__path__", targets.__path__[:1])
     targets.forget()
     assert "madeup" not in targets.families()
@@ -136,7 +136,7 @@ def test_a_bundle_holds_the_files_of_its_family(madeup):
     )
 
 
-def test_a_bundle_is_built_for_it(madeup, tmp_path):
+def test_a_bundle_is_built_for_a_new_family(madeup, tmp_path):
     """Read, lowered, written in its dialect, validated by its rules, proven by its emulation, packaged."""
     from pipeline.build.job import build_unity
     from tests.networks import style_onnx

@@ -70,7 +70,7 @@ def test_unequal_parts_of_a_split_are_written_out():
     np.testing.assert_array_equal(run(written(network), value), run(network, value))
 
 
-def test_nothing_that_is_only_reported_is_written():
+def test_attributes_that_only_cause_warnings_are_not_written():
     result = resize(
         scales=[1, 1, 2, 2], mode="linear", cubic_coeff_a=-0.75, exclude_outside=0, nearest_mode="floor"
     )
@@ -91,18 +91,18 @@ def emulated(made, value, target=NEW):
     return run(target.family.emulate(made.SerializeToString(), target), value)
 
 
-def test_padding_is_left_out_of_the_average():
+def test_the_emulation_excludes_padding_from_averages():
     output, value = pool(pads=[1] * 4, count_include_pad=1), np.ones((1, 3, 8, 10), np.float32)
     assert emulated(output, value)[0, 0, 0, 0] == 1
     assert run(output, value)[0, 0, 0, 0] == pytest.approx(4 / 9)
 
 
-def test_sizes_come_out_one_short():
+def test_the_emulation_gives_sizes_that_are_one_pixel_short():
     result = resize(shape=(1, 1, 45, 4), sizes=[1, 1, 125, 4], mode="linear")
     assert emulated(result, floats(1, 1, 45, 4)).shape == (1, 1, 124, 4)
 
 
-def test_nearest_places_are_those_of_float32():
+def test_the_emulation_selects_nearest_pixels_in_float32():
     """Measured: the case resize_upsample_sizes_nearest of the ONNX suite is wrong in every version."""
     result, value = resize(shape=(1, 1, 2, 2), sizes=[1, 1, 7, 8]), floats(1, 1, 2, 2)
     exact, here = run(result, value), emulated(result, value)
@@ -111,7 +111,7 @@ def test_nearest_places_are_those_of_float32():
 
 
 @pytest.mark.parametrize(("mean", "off"), [(0, 1e-5), (200, 0.05)])
-def test_the_variance_loses_digits_at_a_large_mean(mean, off):
+def test_the_emulated_variance_loses_precision_at_a_large_mean(mean, off):
     """Measured: at a mean of 200 and a deviation of 1 the result is 0.02 off; at 3000 it is NaN."""
     network = model(
         ("InstanceNormalization", ["x", "s", "b"], ["y"], {}),
@@ -124,7 +124,7 @@ def test_the_variance_loses_digits_at_a_large_mean(mean, off):
     assert mean == 0 or difference > 1e-4
 
 
-def test_booleans_are_cut():
+def test_a_cast_to_bool_truncates_in_the_emulation():
     network = model(
         ("Cast", ["x"], ["t"], {"to": TensorProto.BOOL}), ("Cast", ["t"], ["y"], {"to": TensorProto.FLOAT})
     )
@@ -233,7 +233,7 @@ def test_a_gate_by_its_own_sigmoid_is_one_layer():
     assert layer_counts(read, NEW)["optimised"] == 3, "the gate is read elsewhere too"
 
 
-def test_validation_tells_layers_and_predicted_milliseconds(tmp_path):
+def test_validation_reports_layers_and_predicted_milliseconds(tmp_path):
     import onnx
 
     from pipeline.report.text import render_text

@@ -164,14 +164,14 @@ def test_verdicts_of_each_version(what, made, code, severities):
     assert got == severities
 
 
-def test_a_finding_of_a_part_of_the_range_says_which():
+def test_a_finding_for_some_versions_names_them():
     (findings,) = [
         finding for finding in validate(transposed(group=2), NEW) if finding.code == "attribute-ignored"
     ]
     assert findings.reason.endswith("(in versions before 2.3)")
 
 
-def test_padded_external_data_is_read_at_the_wrong_place(tmp_path):
+def test_padded_external_data_is_read_at_the_wrong_offset(tmp_path):
     network = model(("Conv", ["x", "w"], ["y"], {}), constants=[("w", floats(4, 3, 3, 3)), ("v", floats(64))])
     for tensor, offset in zip(network.graph.initializer, (0, 4096), strict=True):
         onnx.external_data_helper.set_external_data(tensor, "w.bin", offset, len(tensor.raw_data))

@@ -1,4 +1,4 @@
-"""No family is named outside its folder, neither in code nor in messages. Docstrings may cite a fact's source."""
+"""No family is named outside its folder, in code or in messages. Docstrings may cite sources."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def told(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_no_family_is_named(path):
+def test_no_family_is_named_outside_its_folder(path):
     meant = MEANT.get(path.relative_to(PACKAGE).as_posix(), set())
     named = [
         f"{path.name}:{line}: {text[:100]}"

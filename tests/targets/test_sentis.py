@@ -364,7 +364,7 @@ def test_other_kinds_are_refused(kind):
 
 
 # --- damaged files -------------------------------------------------------------------------------------------
-def test_what_is_no_sentis_file_is_distinguished():
+def test_a_file_that_is_not_a_sentis_file_is_reported_as_such():
     data = encode(program_of(network()))
     assert is_sentis(data)
     for other in (b"", b"\x08\x08", network().SerializeToString(), bytes(64), data[: len(data) // 8]):

@@ -54,7 +54,7 @@ def test_operators_only_grow_from_version_to_version():
 
 
 @pytest.mark.parametrize("name", targets.names("barracuda"))
-def test_versions_belong_together(name):
+def test_the_version_numbers_of_a_target_are_consistent(name):
     target = targets.get(name)
     assert target.name == name
     assert target.package == "com.unity.barracuda"
@@ -82,7 +82,7 @@ def test_every_rule_belongs_to_an_operator_or_the_graph(name):
     assert {rule.code for rule in (*rows, *target.graph_rules)} == {rule.code for rule in target.rules()}
 
 
-def test_constants_pass_through_everything_on_1_0_alone():
+def test_constants_are_folded_through_every_operator_only_on_1_0():
     assert targets.get("barracuda-1.0").constants is None
     for name in ("barracuda-2.0", "barracuda-3.0"):
         passing = targets.get(name).constants

@@ -63,7 +63,7 @@ def test_a_target_that_does_not_exist_is_an_error_before_any_file_is_read(tmp_pa
 @pytest.mark.parametrize(
     ("fail_on", "code"), [("error", 0), ("wrong", 0), ("warning", 0), ("slow", 1), ("note", 1)]
 )
-def test_fail_on_is_the_mildest_severity_that_counts(good, fail_on, code):
+def test_fail_on_is_the_lowest_severity_that_fails(good, fail_on, code):
     result = check_files([good], fail_on=Severity(fail_on))
     assert {f.severity for f in result.verdicts[0].findings} == {Severity.SLOW, Severity.NOTE}
     assert result.exit_code == code
@@ -163,7 +163,7 @@ def test_a_checkpoint_is_reported_to_be_converted(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file names are bytes on POSIX alone")
-def test_a_file_name_that_is_no_utf8_can_be_printed(tmp_path):
+def test_a_file_name_that_is_not_utf8_can_be_printed(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/n\xff.onnx"))
     try:
         one_node(path)
@@ -278,7 +278,7 @@ def test_equal_files_give_equal_results(tmp_path):
     assert check_files([path], TARGETS).as_dict() == check_files([path], TARGETS).as_dict()
 
 
-def test_counts_are_told_in_the_number_of_what_they_count():
+def test_counts_use_singular_and_plural():
     """`wrong` and `slow` are adjectives."""
     from pipeline.validation.files import _counted
 

@@ -229,12 +229,12 @@ def test_a_random_graph(place, model):
 
 @bounded
 @given(model=models(), old=st.sampled_from([b"x", b"y", b"a", b"Relu", b"N", b"k"]))
-def test_a_random_graph_with_text_that_is_no_utf8(place, model, old):
+def test_a_random_graph_with_text_that_is_not_utf8(place, model, old):
     survives(place, model.SerializeToString().replace(old, b"\xff" * len(old)))
 
 
 # ------------------------------------------------------------------------------------------------ named oddities
-def test_names_that_are_no_utf8_become_text(place):
+def test_names_that_are_not_utf8_become_text(place):
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["mid"]), helper.make_node("Gelu", ["mid"], ["y"], name="nameless")],
         "g",

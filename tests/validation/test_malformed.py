@@ -1,4 +1,4 @@
-"""Graphs that ONNX's own checker takes and no engine can run are not called right."""
+"""Graphs that pass ONNX's checker but that no engine can run are reported as malformed."""
 
 from __future__ import annotations
 

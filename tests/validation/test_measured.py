@@ -63,7 +63,7 @@ def test_verdict_with_open_axes_is_what_barracuda_did(build, opset, axes, expect
     }
 
 
-def test_a_folded_network_of_opset_11_runs_from_2_0_on_alone():
+def test_a_folded_network_of_opset_11_runs_only_from_2_0_on():
     """TransformerNet after onnxsim (measured.md): the pads are constants, and 1.0.4 throws at the addition."""
     import onnxsim
 

@@ -1,4 +1,4 @@
-"""Which line of Python made a node."""
+"""Findings name the line of Python that created a node."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_library_is_named_where_there_is_no_line_of_the_users_own():
 
 
 @pytest.mark.parametrize("text", ["", "a remark", "f(x): y", 'File "a", line x, in y', "a.py(99999999999): f"])
-def test_other_remarks_are_no_lines(text):
+def test_other_comments_are_not_python_lines(text):
     assert python_line(node(doc=text)) is None
     assert python_line(node(trace=text)) is None
 

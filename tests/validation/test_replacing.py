@@ -1,4 +1,4 @@
-"""What the finding about an unknown operator promises is what the lowering does."""
+"""The lowering does what the finding about an unknown operator says."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_rewrite_that_a_finding_names_exists():
     assert set(replaced().values()) - {"reading"} <= {rewrite.name for rewrite in REWRITES}
 
 
-def test_each_operator_goes_by_the_rewrite_that_the_finding_names():
+def test_each_operator_is_replaced_by_the_rewrite_that_the_finding_names():
     cases, wrong = onnx_cases(), []
     for operator, rewrite in replaced().items():
         if rewrite in ELSEWHERE or rewrite == "constants":

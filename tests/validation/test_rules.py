@@ -1,4 +1,4 @@
-"""Each rule fires on its smallest graph, on the targets that have it, and not on the graph beside it."""
+"""Each rule reports its smallest graph on the targets that have the rule, and not a correct similar graph."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_code_of_the_targets_has_a_graph_that_fires_it():
     assert {code for code, _, expected in CASES if expected} == used
 
 
-def test_every_code_is_explained_and_none_is_explained_for_nothing():
+def test_every_code_is_explained_and_every_explanation_has_a_code():
     used = {rule.code for name in targets.names() for rule in targets.get(name).rules()}
     assert set(codes()) == used
 

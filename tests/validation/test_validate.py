@@ -162,12 +162,12 @@ def odd_models() -> dict[str, onnx.ModelProto]:
 
 @pytest.mark.parametrize("name", odd_models())
 @pytest.mark.parametrize("target", targets.names("barracuda"))
-def test_an_odd_graph_gives_findings_and_no_exception(name, target):
+def test_an_inconsistent_graph_gives_findings_and_no_exception(name, target):
     assert isinstance(validate(odd_models()[name], targets.get(target)), list)
 
 
 @pytest.mark.parametrize("name", ["nothing", "huge", "negative", "self loop", "unnamed output"])
-def test_what_is_odd_is_called_a_malformed_graph(name):
+def test_an_inconsistent_graph_is_reported_as_malformed(name):
     assert "malformed-graph" in {f.code for f in validate(odd_models()[name], V3)}
 
 

@@ -1,4 +1,4 @@
-"""What a wrong finding comes to in the picture."""
+"""How a finding with severity `wrong` changes the picture."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_align_corners_is_a_visible_error_and_half_pixel_is_none(name):
     assert "up to 0 of 255" in visible_error(resized(coordinate_transformation_mode="half_pixel"), target)
 
 
-def test_another_size_is_told():
+def test_a_different_output_size_is_reported():
     graph = helper.make_graph(
         [helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[1, 2], strides=[1, 2])],
         "g",
@@ -44,7 +44,7 @@ def test_another_size_is_told():
     assert reported == "visible: the output is 1x3x4x12 instead of 1x3x8x6"
 
 
-def test_measuring_tells_it_in_the_finding(tmp_path):
+def test_a_measured_difference_appears_in_the_finding(tmp_path):
     path = tmp_path / "corners.onnx"
     onnx.save(resized(coordinate_transformation_mode="align_corners"), path)
     (plain,) = check_files([path]).verdicts

@@ -21,7 +21,7 @@ def settings_of(tmp_path: Path, text: str) -> Settings:
     return load_settings(path)
 
 
-def test_everything_that_can_be_said(tmp_path):
+def test_all_settings_are_read(tmp_path):
     settings = settings_of(
         tmp_path,
         """
@@ -50,13 +50,13 @@ def test_everything_that_can_be_said(tmp_path):
     assert str(waiver) == "unknown-operator, file Assets/*.onnx, node up*, target barracuda-2.0"
 
 
-def test_no_file_says_nothing_unless_it_was_asked_for(tmp_path):
+def test_a_missing_file_is_an_error_only_if_it_was_named(tmp_path):
     assert load_settings(tmp_path / "pipeline.toml") == Settings()
     with pytest.raises(PipelineError, match="no such file"):
         load_settings(tmp_path / "pipeline.toml", required=True)
 
 
-def test_a_file_for_building_alone_says_nothing(tmp_path):
+def test_a_file_with_only_build_settings_has_no_validation_settings(tmp_path):
     assert settings_of(tmp_path, '[[models]]\nsource = "a.pth"\n') == Settings()
 
 
@@ -83,7 +83,7 @@ ROW = '[[validate.waivers]]\ncode = "unknown-operator"\nreason = "why"\n'
         ("[validate", "this is not valid TOML"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path, text, told):
+def test_errors_name_the_wrong_setting(tmp_path, text, told):
     with pytest.raises(PipelineError, match=told) as raised:
         settings_of(tmp_path, text)
     assert raised.value.code == "bad-config" and raised.value.subject == str(tmp_path / "pipeline.toml")
@@ -121,12 +121,12 @@ def test_node_globs_cross_slashes(tmp_path, node, waived):
     assert waiver.waives(finding(), tmp_path / "net.onnx") is waived
 
 
-def test_a_node_name_with_brackets_is_meant_as_it_is(tmp_path):
+def test_a_node_name_with_brackets_is_matched_literally(tmp_path):
     waiver = Waiver("unknown-operator", "why", node="block[0]", folder=tmp_path)
     assert waiver.waives(finding(node="block[0]"), tmp_path / "net.onnx")
 
 
-def test_the_first_waiver_that_fits_is_taken(tmp_path):
+def test_the_first_matching_waiver_applies(tmp_path):
     first = Waiver("slice-steps", "other", folder=tmp_path)
     second = Waiver("unknown-operator", "for 1.0", target="barracuda-1.0", folder=tmp_path)
     third = Waiver("unknown-operator", "for all", folder=tmp_path)
