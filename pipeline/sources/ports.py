@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipeline.sources.pickled import shown
 from pipeline.support.errors import PipelineError
 from pipeline.support.plain_text import plural
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
 STYLE_SIDE = 256
@@ -224,6 +223,7 @@ def numbers_in(text: str) -> list[float]:
 
 def number_value(value: onnx.ValueInfoProto, text: str) -> np.ndarray:
     """The numbers in `text` in the shape and type of an input. Raises PipelineError `bad-binding`."""
+    import numpy as np
     import onnx
 
     numbers = numbers_in(text)
@@ -259,6 +259,7 @@ def picture_pixels(value: onnx.ValueInfoProto, file: Path) -> np.ndarray:
 
     Raises PipelineError `bad-picture` and what `existing_file` raises.
     """
+    import numpy as np
     from PIL import Image, ImageOps
 
     from pipeline.support.files import existing_file
@@ -274,6 +275,7 @@ def as_input(
     value: onnx.ValueInfoProto, pixels: np.ndarray, value_range: str | None, order: str | None
 ) -> np.ndarray:
     """Convert (1, C, H, W) RGB in 0..1 to the range, channel order and layout of an input; of its element type."""
+    import numpy as np
     import onnx
 
     from pipeline.contract import ImageSide
@@ -294,6 +296,7 @@ def _bad(what: str, remedy: str) -> PipelineError:
 
 def _fold(model: onnx.ModelProto) -> None:
     """Compute what depends on none of the remaining inputs, and store it as constants, in place."""
+    import numpy as np
     import onnx
     from onnx import numpy_helper
 
