@@ -14,6 +14,7 @@ from pipeline.support.plain_text import plain
 def render_markdown(report: Mapping[str, Any]) -> bytes:
     """The build report as UTF-8 Markdown: source, model, proof, cost, changes and findings."""
     source, model, target = report["source"], report["model"], report["target"]
+    opset = "" if "plan" in report else f"opset {model['opset']}, "
     lines = [
         f"# {_cell(report.get('name', source['file']))}",
         "",
@@ -24,7 +25,7 @@ def render_markdown(report: Mapping[str, Any]) -> bytes:
         f"| network | {_cell(source['architecture'])} ({source['weights']:,} weights) |",
         f"| recognised by | {_cell(source['reason'])} |",
         *_contract_rows(report),
-        f"| model | {model['bytes']:,} bytes, opset {model['opset']}, {model['giga_macs']:g} GMAC at "
+        f"| model | {model['bytes']:,} bytes, {opset}{model['giga_macs']:g} GMAC at "
         f"{model['width']}x{model['height']} |",
         *_layer_row(model),
         f"| sizes | {sizes(model)} |",
@@ -219,7 +220,7 @@ def _cost(cost: Mapping[str, Any] | None) -> list[str]:
         "",
         "Milliseconds are predicted, for the network only (docs/cost.md says how accurate they are).",
         "",
-        "| picture | GMAC | MB written | MB alive | "
+        "| picture | GMAC | activations written, MB | peak memory, MB | "
         + " | ".join(f"{device['title']}, ms" for device in devices)
         + " |",
         "|---|---:|---:|---:|" + "---:|" * len(devices),

@@ -66,7 +66,7 @@ class AffineSteps(Rewrite):
     """
 
     name = "affine-steps"
-    summary = "factors and shifts per channel go into the layers beside them, or become one layer"
+    summary = "factors and shifts per channel are folded into adjacent layers, or become one layer"
     reason = "one layer less"
 
     def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:
@@ -253,7 +253,7 @@ def _in_front(graph: gs.Graph, chain: _Chain) -> str:
     old = np.zeros(weights.shape[0]) if bias is None else bias.reshape(-1).astype(np.float64)
     bias_inputs = [make.const(old + added, "bias")] if bias is not None or added.any() else []
     conv.inputs = [chain.source, make.const((split * scale).reshape(weights.shape), "weights"), *bias_inputs]
-    return "folded into the Conv behind it"
+    return "folded into the Conv after it"
 
 
 # --- into one layer ------------------------------------------------------------------------------------------
@@ -284,4 +284,4 @@ def _taken_out(graph: gs.Graph, chain: _Chain) -> str:
     """Take out steps that come to a factor of 1 and a shift of 0; what was done, or nothing."""
     if (chain.scale != 1).any() or chain.shift.any() or not chain.nodes:
         return ""
-    return "taken out: a factor of 1 and a shift of 0" if n.bypass(graph, chain.nodes[-1], chain.source) else ""
+    return "removed: a factor of 1 and a shift of 0" if n.bypass(graph, chain.nodes[-1], chain.source) else ""

@@ -184,7 +184,7 @@ def _constant_nodes(graph: gs.Graph) -> list[Edit]:
             Constants.name,
             tuple(replaced),
             "Constant nodes became initializers",
-            "all constants have one form",
+            "all constants are stored in the same form",
         )
     ]
 

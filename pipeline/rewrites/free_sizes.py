@@ -29,7 +29,7 @@ class FreeSizes(Rewrite):
     """Resize by sizes of a whole ratio takes scales; group normalisation is reshaped to (N, groups, -1, W)."""
 
     name = "free-sizes"
-    summary = "sizes of the picture in Resize and around group normalisation become ratios and copied sizes"
+    summary = "picture sizes in Resize and around group normalisation become scales and copied sizes"
     reason = "no picture size in the graph, and no layers that compute one"
 
     def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:

@@ -27,7 +27,7 @@ class FuseLayerNorm(Rewrite):
     """
 
     name = "fuse-layer-norm"
-    summary = "layer normalisation that is spelled out becomes LayerNormalization where the target has it"
+    summary = "decomposed layer normalisation becomes LayerNormalization if the target has it"
     reason = "one layer instead of up to nine"
 
     def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:

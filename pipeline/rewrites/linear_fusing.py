@@ -29,7 +29,7 @@ class ShiftsBeforeConvolutions(Rewrite):
     """
 
     name = "shift-before-conv"
-    summary = "adding a number in front of a zero-padded Conv becomes subtracting the negated number"
+    summary = "adding a number before a zero-padded Conv becomes subtracting the negated number"
     removes = ("shift-before-padded-conv",)
 
     def apply(self, graph: gs.Graph, target: Target, needed: Needed) -> Outcome:

@@ -68,7 +68,7 @@ def apply(graph: gs.Graph, place: str) -> Edit:
     )
     make.drop()
     names = tuple(node.name for node in (parts.resize, parts.pad, conv) if node is not None)
-    why = "the same sums in fewer layers, so that the network has no more of them than its source"
+    why = "it computes the same in fewer layers, so that the network has no more layers than its source"
     return Edit(NAME, names, f"nearest x{factor} and the convolution became one ConvTranspose", why)
 
 

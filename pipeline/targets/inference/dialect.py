@@ -1,4 +1,4 @@
-"""The form of the files: strictly valid ONNX of the lowest opset from 15 on that has every operator of the graph.
+"""The file format: strictly valid ONNX of the lowest opset from 15 on that has every operator of the graph.
 
 This family's importer lets the declared opset decide how a node is read, so nothing may be in the form of another
 one (importer.md, section 1). 15 is what the package's documentation recommends; LayerNormalization needs 17 and
@@ -30,10 +30,9 @@ IR_VERSION = 8
 """What onnx 1.10 to 1.12 wrote with opsets 15 to 17."""
 _STEM = "opset15"
 _REPORTED = {"cubic_coeff_a": "cubic", "exclude_outside": "cubic", "extrapolation_value": "tf_crop_and_resize"}
-"""Attributes of a Resize that the console reports, and the mode, or the transformation, without which they are
-nothing."""
+"""Attributes of a Resize that cause a warning, and the mode or transformation in which they have an effect."""
 _DEFAULTS = {"antialias": 0, "keep_aspect_ratio_policy": "stretch"}
-"""Attributes of a Resize that came with opset 18, and what they are without being written."""
+"""Attributes of a Resize that are new in opset 18, and their defaults."""
 
 
 def write(graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -60,7 +59,7 @@ def write(graph: gs.Graph, target: Target, metadata: Mapping[str, str] | None = 
 
 
 def _lowest(node: gs.Node) -> int:
-    """The lowest opset from 15 on whose definition takes the node as it is written."""
+    """The lowest opset from 15 on for which the node is valid."""
     given = [index for index in range(len(node.inputs)) if n.given(node, index) is not None]
     for opset in range(OPSET, HIGHEST):
         try:
@@ -74,14 +73,14 @@ def _lowest(node: gs.Node) -> int:
 
 
 def _values_fit(node: gs.Node, opset: int) -> bool:
-    """What the definition says in words alone: values of attributes that came later."""
+    """Whether an opset has the values of attributes, which schemas describe only in words."""
     if node.op in ("ScatterElements", "ScatterND") and "reduction" in node.attrs:
         return opset >= 18 or n.text(node, "reduction", "none") in ("none", "add", "mul")
     return True
 
 
 def _number(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
-    """A constant of one element gets rank 1: up to 2.3, only numbers of rank 0 and 1 are merged into layers."""
+    """Give constants of one element rank 1: up to 2.3, only those of rank 0 and 1 are merged into layers."""
     constants = [shapes.value(tensor) for tensor in node.inputs]
     for place, value in enumerate(constants):
         rank = shapes.rank(node.inputs[1 - place]) if len(constants) == 2 else None
@@ -90,7 +89,7 @@ def _number(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
 
 
 def _reduce(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
-    """Axes as an attribute, but for ReduceSum, which has had them as an input since opset 13."""
+    """Write the axes as an attribute, except for ReduceSum, which has had them as an input since opset 13."""
     if node.op == "ReduceSum":
         return
     axes = shapes.value(n.given(node, 1))
@@ -107,7 +106,7 @@ def _reduce(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
 
 
 def _pad(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
-    """Pads over all axes instead of those that are named."""
+    """Write pads for all axes instead of the named ones."""
     named, pads = shapes.value(n.given(node, 3)), shapes.value(n.given(node, 1))
     rank = shapes.rank(node.inputs[0])
     if named is None or pads is None or rank is None:
@@ -121,7 +120,7 @@ def _pad(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
 
 
 def _resize(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
-    """One scale or size per axis, without what is only reported."""
+    """Write one scale or size per axis, without attributes that only cause warnings."""
     mode, transform = n.text(node, "mode", "nearest"), n.text(node, "coordinate_transformation_mode")
     for name, applies_to in _REPORTED.items():
         if applies_to not in (mode, transform):
@@ -151,7 +150,7 @@ def _resize(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
 
 
 def _split(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
-    """Sizes as an input where the parts are not equal."""
+    """Write the sizes as an input if they are not equal."""
     count = node.attrs.get("num_outputs")
     if count is None:
         return
@@ -168,7 +167,7 @@ def _split(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
 
 
 def _pool(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
-    """Without attributes that change nothing: 2.4 warns of each that is there (ONNXNodeWrapper.cs:53@2.4.0)."""
+    """Remove attributes without effect, because 2.4 warns of each (ONNXNodeWrapper.cs:53@2.4.0)."""
     if not node.attrs.get("ceil_mode") or _divides(node, shapes.of(node.inputs[0])):
         node.attrs.pop("ceil_mode", None)
     if not node.attrs.get("count_include_pad") or not any(n.ints(node, "pads", ())):
@@ -180,7 +179,7 @@ def _pool(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
 
 
 def _divides(node: gs.Node, shape: Sequence[int | None] | None) -> bool:
-    """Whether a pool's windows reach the end of its picture, so that rounding up and down are the same."""
+    """Whether a pool's windows end at the border, so that rounding the size up or down is the same."""
     kernel = n.ints(node, "kernel_shape", ())
     axes = len(kernel)
     if shape is None or n.text(node, "auto_pad", "NOTSET") != "NOTSET" or len(shape) != axes + 2:
@@ -197,7 +196,7 @@ def _divides(node: gs.Node, shape: Sequence[int | None] | None) -> bool:
 
 
 def _layer_norm(graph: gs.Graph, node: gs.Node, shapes: Shapes) -> None:
-    """Without an axis that is the last one, of which 2.4 warns."""
+    """Remove an axis attribute that names the last axis, because 2.4 warns of it."""
     rank, axis = shapes.rank(node.inputs[0]), node.attrs.get("axis")
     if axis == -1 or (rank is not None and axis == rank - 1):
         del node.attrs["axis"]
@@ -217,7 +216,7 @@ _OLDER: dict[str, Callable[[gs.Graph, gs.Node, Shapes], None]] = {
     "Resize": _resize,
     "Split": _split,
 }
-"""How an operator's form of opset 18 becomes that of opset 15 to 17, and what the package merges best; the others
-are the same, or are newer."""
+"""Functions that turn an operator's form of opset 18 into that of opset 15 to 17 and into what the package merges
+best. Other operators need no change."""
 _ANY_OPSET = ("Add", "AveragePool", "Div", "LayerNormalization", "MaxPool", "Mul", "Resize", "Sub")
-"""Those whose change is right at every opset."""
+"""Operators whose function is valid at every opset."""

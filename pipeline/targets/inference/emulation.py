@@ -46,7 +46,7 @@ def emulate(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
 
 
 def _refuse_other_forms(model: onnx.ModelProto) -> None:
-    """Raise for the first node that its opset does not define as it is written."""
+    """Raise PipelineError for the first node that is not valid in the declared opset."""
     context = onnx.checker.C.CheckerContext()
     context.ir_version = model.ir_version or 8
     context.opset_imports = {entry.domain: entry.version for entry in model.opset_import} or {"": 15}
@@ -84,7 +84,7 @@ def _output_shape(graph: gs.Graph, shapes: Shapes) -> None:
 
 
 def _plain_transposed(graph: gs.Graph, shapes: Shapes) -> None:
-    """Before 2.3 dilations are not read, and a group only where the shapes still fit."""
+    """Before 2.3, dilations are ignored, and a group is read only if the shapes still match."""
     for node in n.nodes_of(graph, "ConvTranspose"):
         node.attrs.pop("dilations", None)
         node.attrs.pop("group", None)
@@ -105,7 +105,7 @@ def _modes(graph: gs.Graph, shapes: Shapes) -> None:
 
 
 def _float_scales(graph: gs.Graph, shapes: Shapes) -> None:
-    """Sizes are turned into float32 scales, and the size is what these give, rounded down."""
+    """Sizes become float32 scales, and the output size is the product, rounded down."""
     for node in n.nodes_of(graph, "Resize"):
         sizes, shape = shapes.value(n.given(node, 3)), shapes.of(node.inputs[0])
         if sizes is None or shape is None:
@@ -120,7 +120,7 @@ def _float_scales(graph: gs.Graph, shapes: Shapes) -> None:
 
 
 def _nearest_places(graph: gs.Graph, shapes: Shapes) -> None:
-    """The pixels that the kernels take, as Gathers, where they are not those of ONNX Runtime."""
+    """Gather the pixels that the kernels select, if they differ from those of ONNX Runtime."""
     for node in n.nodes_of(graph, "Resize"):
         scales, shape = shapes.value(n.given(node, 2)), shapes.of(node.inputs[0])
         if scales is None or shape is None or len(scales.reshape(-1)) != len(shape):

@@ -33,7 +33,7 @@ def _constants(view: View) -> Iterator[tuple[onnx.NodeProto | None, str, onnx.Te
 
 
 def opset_domain(view: View, rule: Rule) -> Found:
-    """The opset declared only for `ai.onnx`, which is read as 15."""
+    """The opset is declared only for `ai.onnx`, and the file is read as opset 15."""
     if view.opset != 15 and importer_opset(view) == 15 and all(entry.domain for entry in view.model.opset_import):
         yield (
             None,
@@ -45,7 +45,7 @@ def opset_domain(view: View, rule: Rule) -> Found:
 
 
 def external_offset(view: View, rule: Rule) -> Found:
-    """External data whose offset is not where the importer reads on: one tensor after the other, in file order."""
+    """External data at other offsets than the importer reads: it reads one tensor after the other."""
     ends: dict[str, int] = defaultdict(int)
     for node, name, tensor in _constants(view):
         if tensor.data_location != onnx.TensorProto.EXTERNAL and not tensor.external_data:
@@ -71,7 +71,7 @@ def external_offset(view: View, rule: Rule) -> Found:
 
 
 def typed_fields(view: View, rule: Rule) -> Found:
-    """Constants in typed fields that the importer does not read, or reads as something else."""
+    """Constants in typed fields that the importer does not read, or misreads."""
     reads, bits = rule.options["reads"], rule.options.get("as_bits", {})
     for node, name, tensor in _constants(view):
         if tensor.raw_data or tensor.external_data:
@@ -94,7 +94,7 @@ def typed_fields(view: View, rule: Rule) -> Found:
 
 
 def wide_integers(view: View, rule: Rule) -> Found:
-    """Integers beyond 32 bits, which are clamped; the bounds of a Slice mean the same clamped."""
+    """Integers beyond 32 bits, which are clamped; this has no effect on bounds of a Slice."""
     for node, name, tensor in _constants(view):
         if tensor.data_type not in (onnx.TensorProto.INT64, onnx.TensorProto.UINT32, onnx.TensorProto.UINT64):
             continue
@@ -148,7 +148,7 @@ def _array(view: View, name: str) -> bool:
 
 
 def _unmerged(view: View, name: str) -> bool:
-    """Whether a constant stays a layer's operand up to 2.3: more than one element, or a number of rank 2 or more.
+    """Whether a constant stays an operand up to 2.3, because it has more than one element or rank 2 or more.
 
     ContractSubExpressionsPass.cs:175@2.1.3.
     """
@@ -186,7 +186,7 @@ def _no_layer(view: View, node: onnx.NodeProto) -> bool:
 
 
 def output_without_maker(view: View, rule: Rule) -> Found:
-    """Optional outputs that no layer has are read by another node or by the graph."""
+    """Optional outputs that the layers do not have, but that are used."""
     counts = rule.options["outputs"]
     for node in view.nodes:
         for name in node.output[counts.get(node.op_type, len(node.output)) :]:
@@ -195,7 +195,7 @@ def output_without_maker(view: View, rule: Rule) -> Found:
 
 
 def large_rank(view: View, rule: Rule) -> Found:
-    """Tensors of more axes than the target has."""
+    """Tensors of higher rank than the target supports."""
     for node in view.nodes:
         for name in node.output:
             rank = view.rank(name) if name else None
@@ -204,7 +204,7 @@ def large_rank(view: View, rule: Rule) -> Found:
 
 
 def dynamic_names(view: View, rule: Rule) -> Found:
-    """More names of free sizes than a byte counts."""
+    """More names of free sizes than fit into one byte."""
     names = {
         dim.dim_param
         for graph_input in view.graph.input
@@ -219,7 +219,7 @@ def dynamic_names(view: View, rule: Rule) -> Found:
 
 
 def missing_scale(view: View, rule: Rule) -> Found:
-    """A normalisation whose scale or bias is not given."""
+    """A LayerNormalization without a bias."""
     for node in view.nodes:
         if node.op_type == "LayerNormalization" and not given(node, 2):
             yield node, Hit("the bias B is missing: shape inference throws a NullReferenceException", "B")

@@ -46,7 +46,7 @@ _FALSE_OR_TRUE = frozenset(
 
 
 def importer_opset(view: View) -> int:
-    """The opset by which the importer reads the file: the last entry with an empty domain, 15 without one.
+    """The opset as which the importer reads the file: the last entry with an empty domain, 15 without one.
 
     The domain spelled `ai.onnx` is not recognised (ONNXModelConverter.cs:1517@2.4.0).
     """
@@ -55,7 +55,7 @@ def importer_opset(view: View) -> int:
 
 
 def attribute_form(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """Attributes that are no longer read at the opset by which the importer reads the file."""
+    """Attributes that the importer ignores at the opset as which it reads the file."""
     opset, since = importer_opset(view), rule.options["since_opset"]
     if opset < since:
         return
@@ -71,7 +71,7 @@ def attribute_form(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
 
 
 def input_form(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """Inputs that are not read yet at the opset by which the importer reads the file."""
+    """Inputs that the importer ignores at the opset as which it reads the file."""
     opset, since = importer_opset(view), rule.options["since_opset"]
     if opset >= since:
         return
@@ -99,7 +99,7 @@ def _all_axes(view: View, node: onnx.NodeProto, axes: object) -> bool:
 
 
 def softmax_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """One axis is normalised over, the last unless written; before opset 13 ONNX means all from the axis on."""
+    """Softmax over one axis, by default the last; before opset 13 ONNX normalises over all axes from `axis` on."""
     if view.opset >= 13:
         return
     shape = view.shape(given(node, 0))
@@ -119,7 +119,7 @@ def softmax_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def layer_norm_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """Only the last axis, with scale and bias of one axis (operators.json, LayerNormalization)."""
+    """LayerNormalization over other axes than the last (operators.json, LayerNormalization)."""
     axis, rank = attribute(node, "axis", -1), view.rank(given(node, 0))
     if axis == -1:
         return
@@ -132,7 +132,7 @@ def layer_norm_axis(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
 
 
 def prelu_broadcast(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """The slope is broadcast along the last axes; before opset 7 ONNX meant one per channel."""
+    """A slope that cannot be broadcast along the last axes; before opset 7 ONNX defined one per channel."""
     shape, slope = view.shape(given(node, 0)), view.shape(given(node, 1))
     if shape is None or slope is None or math.prod(size or 2 for size in slope) == 1:
         return
@@ -161,14 +161,14 @@ def integer_data(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def unnamed_outputs(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """Outputs that the importer takes by position, used or not."""
+    """Missing outputs that the importer reads by position, used or not."""
     missing = [place for place in rule.options["outputs"] if place >= len(node.output) or not node.output[place]]
     if missing:
         yield Hit(f"output {missing[0]} has no name, but the importer needs one")
 
 
 def cast_to_bool(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """A Cast of floats to BOOL cuts the fraction: 0.5 becomes false."""
+    """A Cast of floats to BOOL, which truncates the fraction: 0.5 becomes false."""
     if attribute(node, "to") != onnx.TensorProto.BOOL or view.dtype(given(node, 0)) not in _FLOATS:
         return
     values, maker = view.value(given(node, 0)), view.maker(given(node, 0))
@@ -198,7 +198,7 @@ def cast_type(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def same_padding(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """SAME pads with dilations, and those of a stride that is longer than the kernel.
+    """SAME padding with dilations, or with a stride larger than the kernel.
 
     The pads of such a stride are negative and not raised to 0: with SAME_LOWER the first row or column is cut off,
     with SAME_UPPER from two on (ShapeInferenceHelper.cs:126@2.1.3; measured, right in 2.2.2 and later).
@@ -216,7 +216,7 @@ def same_padding(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def output_shape(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """A ConvTranspose's output_shape, which is not read and not reported: what the pads give is computed."""
+    """A ConvTranspose's output_shape, which is ignored without a warning: the size follows from the pads."""
     value = attribute(node, "output_shape")
     if value is None:
         return
@@ -241,7 +241,7 @@ def one_operand(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def whole_rank(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """An operator that some workers compute for some ranks only."""
+    """Operators that some workers support only up to a rank."""
     rank = view.rank(given(node, rule.options.get("input", 0)))
     if rank is not None and rank > rule.options["max"]:
         yield Hit(f"the data has rank {rank}; these workers support at most {rule.options['max']}")

@@ -1,4 +1,4 @@
-"""How many layers the package makes of a file, and how many its optimiser leaves (importer.md, section 5).
+"""Counts the layers of a file after import and after the package's optimiser (importer.md, section 5).
 
 Counted, not run: the passes that merge layers, in their order, over the operators of style networks. What the
 newest versions fold besides is in the data file (`own.folds_into_convolutions`).
@@ -90,7 +90,7 @@ def _readers(layers: Iterable[_Layer]) -> dict[str, list[_Layer]]:
 
 
 def _without_copies(layers: list[_Layer], outputs: set[str]) -> list[_Layer]:
-    """Layers that copy go, where no output of the graph is their name."""
+    """The layers without copies whose result is not an output of the graph."""
     renamed: dict[str, str] = {}
     kept = []
     for layer in layers:
@@ -121,7 +121,7 @@ def _contracted(layers: list[_Layer], outputs: set[str]) -> list[_Layer]:
 
 
 def _merged(layers: list[_Layer], outputs: set[str], folds: bool) -> list[_Layer]:
-    """What is left when no pair of layers can be merged any more; a round takes time linear in the layers."""
+    """The layers that remain when no pair can be merged any more. A round takes time linear in the layers."""
     readers = _readers(layers)
     while True:
         kept = [layer for layer in layers if not _merges(layer, readers, outputs, folds)]
@@ -131,7 +131,7 @@ def _merged(layers: list[_Layer], outputs: set[str], folds: bool) -> list[_Layer
 
 
 def _merges(first: _Layer, readers: dict[str, list[_Layer]], outputs: set[str], folds: bool) -> bool:
-    """Whether a layer joins the one that reads it, which is then changed."""
+    """Whether a layer is merged into its reader, which is changed in that case."""
     behind = readers.get(first.output, [])
     if len(behind) != 1 or first.output in outputs or behind[0].data.count(first.output) != 1:
         return False

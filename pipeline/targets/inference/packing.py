@@ -39,7 +39,7 @@ _CONSEQUENCE = (
 
 
 def pack(model: bytes, packing: Packing) -> tuple[bytes, dict[str, Any]]:
-    """A `.sentis` file of an ONNX model in this family's dialect, its weights stored as wanted, and the facts.
+    """The `.sentis` file of an ONNX model in this family's dialect with packed weights, and facts for the report.
 
     `auto` takes the smaller of int8, half and float32 that keeps the PSNR. Integers that the source came with are
     kept where they fit into a byte. Raises PipelineError `bad-weights` for another kind, `no-sentis-layer` for
@@ -105,7 +105,7 @@ def pack(model: bytes, packing: Packing) -> tuple[bytes, dict[str, Any]]:
 def _stored(
     proto: onnx.ModelProto, weights: Sequence[Weight], way: str, running: Running
 ) -> tuple[bytes, dict[str, float]]:
-    """The file with weights stored one way, and how near it comes: dB for each measured picture."""
+    """The file with weights stored in one way, and its PSNR in dB for each measured picture."""
     from pipeline.compress.weights import replaced
     from pipeline.targets.inference.sentis.format import encode
     from pipeline.targets.inference.sentis.layers import program_of
@@ -117,7 +117,7 @@ def _stored(
 
 
 def check_kind(kind: str) -> None:
-    """Raise PipelineError `bad-weights` for a kind that these files do not hold."""
+    """Raise PipelineError `bad-weights` for a kind of weights that these files do not support."""
     if kind not in KINDS:
         raise PipelineError(
             "bad-weights",

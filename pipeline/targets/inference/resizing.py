@@ -31,7 +31,7 @@ _MOST = 16384
 
 
 def short_size(size: int, output_size: int) -> bool:
-    """Whether `sizes` asks for `wanted` and the target gives another size.
+    """Whether the target gives another size than `sizes` requests.
 
     Sizes become float32 scales, and the output is floor(size * scale) (ShapeInferenceHelper.cs:368@2.4.0).
     """
@@ -40,7 +40,7 @@ def short_size(size: int, output_size: int) -> bool:
 
 
 def axes_of(view: View, node: onnx.NodeProto, rank: int) -> list[int]:
-    """The axes that scales and sizes speak of."""
+    """The axes that scales and sizes refer to."""
     named = attribute(node, "axes")
     return [axis % rank for axis in named] if named else list(range(rank))
 
@@ -72,7 +72,7 @@ def pairs(view: View, node: onnx.NodeProto) -> list[tuple[int, int | None, int |
 
 
 def _known(view: View, node: onnx.NodeProto) -> bool:
-    """Whether sizes or scales are known: then no pair means that nothing is resized."""
+    """Whether sizes or scales are known, so that an empty list of pairs means that nothing is resized."""
     shape = view.shape(given(node, 0))
     name = given(node, 3) or given(node, 2) if len(node.input) > 2 else given(node, 1)
     return shape is not None and view.value(name) is not None
@@ -152,7 +152,7 @@ def sizes(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def ties(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """Nearest places that the last digit of float32 moves to the next pixel (measured: 2 to 7 rows).
+    """Nearest sampling positions that float32 rounds to the neighbouring pixel (measured: 2 to 7 rows).
 
     And align_corners with whole scales, which the CPU worker takes for the repetition of pixels that other
     transformations are (BurstCPU.Backend.cs:394@2.4.0; measured, scales of 3 and more, all versions).
@@ -197,7 +197,7 @@ def ties(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def _as_onnx_selects(size: int, count: int, factor: np.float32, transform: str, rounding: str) -> np.ndarray:
-    """The pixel of every place as ONNX says, in float64 with ties seen as ties."""
+    """The index of the pixel that ONNX selects for every position, in float64 with exact ties."""
     at, scale = np.arange(count, dtype=np.float64), _simple(float(factor))
     if transform == "align_corners":
         place = at * ((size - 1) / (count - 1)) if count > 1 else at * 0
@@ -224,7 +224,7 @@ def _simple(scale: float) -> float:
 
 
 def taken(size: int, count: int, factor: np.float32, transform: str, rounding: str) -> np.ndarray:
-    """The pixel of every place as the kernels compute it: floor or ceil of place * scale + bias in float32.
+    """The index of the pixel that the kernels select: floor or ceil of position * scale + bias in float32.
 
     OpsUtils.cs:80@2.4.0, BurstCPU.Jobs.Other.cs:916@2.4.0; Resize.compute has the same formula.
     """
@@ -243,7 +243,7 @@ def taken(size: int, count: int, factor: np.float32, transform: str, rounding: s
 
 
 def corners(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """align_corners with scales that give no whole size: ONNX's reference keeps the fraction, this does not."""
+    """align_corners with a fractional output size: ONNX's reference keeps the fraction, the target does not."""
     if attribute(node, "coordinate_transformation_mode", "half_pixel") != "align_corners":
         return
     for axis, size, _, scale in pairs(view, node):
@@ -264,7 +264,7 @@ def outer(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def reported(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """Attributes whose presence the console reports although they mean nothing here."""
+    """Attributes that cause a warning although they have no effect."""
     for name in ("cubic_coeff_a", "exclude_outside", "extrapolation_value"):
         value = attribute(node, name)
         default = {"cubic_coeff_a": -0.75, "exclude_outside": 0, "extrapolation_value": 0.0}[name]

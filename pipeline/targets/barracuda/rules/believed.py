@@ -96,7 +96,7 @@ def _compute(
 
 
 def _pair(view: View) -> tuple[Values, Values]:
-    """(what 1.0.4 believes, what is meant), kept with the view."""
+    """The values that 1.0.4 computes and those that ONNX defines; cached in the view."""
     pair = view.__dict__.get("believed")
     if pair is None and not any(node.op_type == "Shape" for node in view.nodes):
         pair = view.__dict__["believed"] = ({}, {})
@@ -149,7 +149,7 @@ def _believed(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def _like_its_source(view: View, node: onnx.NodeProto, shape: np.ndarray) -> bool:
-    """Whether a Reshape asks for the shape of another tensor with as many channels: a layer of its own."""
+    """Whether a Reshape takes the shape of another tensor with as many channels: that is a layer of its own."""
     data = view.shape(given(node, 0))
     channels = data[1] if data is not None and len(data) > 1 else None
     return len(shape) > 1 and shape[1] == channels and bool((np.delete(shape, 1) == -1).all())

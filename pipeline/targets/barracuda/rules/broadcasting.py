@@ -34,7 +34,7 @@ def _known(view: View, names: list[str]) -> list[Shape] | None:
 
 @kind("broadcast-places")
 def _places(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """1.0.4: an operand whose places are not those of the axes that ONNX aligns it to."""
+    """1.0.4: an operand whose axes are not read as the axes that ONNX aligns them with."""
     names = [name for name in node.input if name]
     if len(names) < 2 or all(name in view.constants for name in names):
         return
@@ -63,7 +63,7 @@ def _places(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def _filled(shape: Shape, shapes: list[Shape]) -> Shape:
-    """Open sizes become those of the operands that ONNX aligns them with."""
+    """The shape, with unknown sizes taken from the operands that ONNX aligns them with."""
     sizes = []
     for place, size in enumerate(reversed(shape)):
         others = [other[-1 - place] or 1 for other in shapes if len(other) > place]
@@ -82,7 +82,7 @@ def _collide(operands: list[dict[str, int | None]]) -> bool:
 
 @kind("concat-places")
 def _concat_places(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """1.0.4: constants of rank 2 and 3 do not lie where data lie (measured)."""
+    """1.0.4: the axes of constants of rank 2 and 3 are read differently from those of data (measured)."""
     shapes = _known(view, list(node.input))
     if shapes is None or len(shapes) < 2 or all(name in view.constants for name in node.input):
         return
@@ -99,14 +99,14 @@ def _concat_places(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
 
 
 def _ranks(view: View, names: list[str]) -> list[int]:
-    """The rank of each tensor; [] where one is not known."""
+    """The rank of each tensor; [] if one is not known."""
     ranks = [rank for name in names if (rank := view.rank(name)) is not None]
     return ranks if len(ranks) == len(names) else []
 
 
 @kind("rank-two-operand")
 def _rank_two(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """2.0.0: an operand of rank 2 beside one of rank 4 is taken for height and channels (measured)."""
+    """2.0.0: an operand of rank 2 combined with one of rank 4 is read as height and channels (measured)."""
     names = [name for name in node.input if name]
     shapes = _known(view, names)
     if shapes is None or all(name in view.constants for name in names):
@@ -178,7 +178,7 @@ def _vector(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 @kind("matmul-batches")
 def _batches(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """2.0.0: matrices of more than rank 2 must come in the same numbers (measured)."""
+    """2.0.0: the leading sizes of matrices of rank above 2 must be equal (measured)."""
     first, second = view.shape(given(node, 0)), view.shape(given(node, 1))
     if first is None or second is None or len(second) <= 2 or len(first) <= 2:
         return

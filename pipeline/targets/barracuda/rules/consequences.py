@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def disagreements(view: View) -> list[tuple[str, str]]:
-    """(node name, what does not fit) for nodes that contradict each other only in the target's sizes."""
+    """(node name, conflict) for nodes whose sizes conflict only as the target computes them."""
     has = view.target.semantics
     if not any(has.intersection(needed) or not needed for needed in map(_changes_with, view.nodes)):
         return []

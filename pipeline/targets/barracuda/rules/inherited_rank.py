@@ -112,7 +112,7 @@ def _looked_up(axis: int, rank: int) -> int:
 
 
 def _slice(view: View, node: onnx.NodeProto, origin: onnx.NodeProto, rank: int, shape: Shape) -> Misread | None:
-    """Bounds beyond the noted rank end the import; axes beyond it keep their first element only."""
+    """The import fails for bounds beyond the noted rank; axes beyond it keep only their first element."""
     written = slice_of(view, node)
     if written is None:
         return None
@@ -151,7 +151,7 @@ def _rank_of_first(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit
 
 
 def _sizes_clash(view: View, found: Misread) -> bool:
-    """Whether a Concat along the axis that is used does not fit together."""
+    """Whether the operands of a Concat have different sizes on the axes other than the one that is used."""
     shapes = [view.shape(name) for name in found.reader.input]
     if found.reader.op_type != "Concat" or found.axes is None or any(shape is None for shape in shapes):
         return False

@@ -75,7 +75,7 @@ def _gemm_transposed(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[H
 
 @kind("lstm-weights")
 def _lstm_weights(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """W, R and B are all constant, or none is; a B that is left out counts as computed."""
+    """W, R and B must all be constants, or none; a missing B counts as computed."""
     is_constant = {what: given(node, index) in view.constants for index, what in ((1, "W"), (2, "R"), (3, "B"))}
     if len(set(is_constant.values())) > 1:
         odd = [what for what, constant in is_constant.items() if not constant]
@@ -103,7 +103,7 @@ def _transpose_identity(view: View, node: onnx.NodeProto, rule: Rule) -> Iterato
 
 
 def _turned_inputs(view: View) -> bool:
-    """Whether the graph turns a channels-last input first."""
+    """Whether the graph transposes a channels-last input first."""
     return any(
         reader.op_type == "Transpose" and attribute(reader, "perm") == [0, 3, 1, 2]
         for name in view.inputs
@@ -112,7 +112,7 @@ def _turned_inputs(view: View) -> bool:
 
 
 def _flattened(view: View, name: str) -> bool:
-    """Whether all that read a tensor make it flat: then 1.0.4's memory order is the one that is meant."""
+    """Whether all readers of a tensor flatten it, so that 1.0.4's memory order is correct."""
     return all(reader.op_type in ("Reshape", "Flatten") for reader in view.consumers(name))
 
 
@@ -152,7 +152,7 @@ def _matmul_transposed(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator
 
 
 def _weighs(view: View, product: str, data: str) -> bool:
-    """Whether a product is multiplied with the data it came from, and the result becomes a map again."""
+    """Whether a product is multiplied by its own data, and the result is reshaped to a feature map again."""
     todo, seen, weighed = [(product, False)], set(), False
     while todo:
         name, behind = todo.pop()
@@ -194,7 +194,7 @@ _MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "I
 
 
 def _is_whole(view: View, name: str) -> bool:
-    """Whether a tensor holds whole numbers, as seen through moves and clamping to whole bounds."""
+    """Whether a tensor has only whole numbers, followed through data movement and clamping to whole bounds."""
     for _ in range(len(view.nodes)):
         maker = view.maker(name)
         if maker is None:
@@ -266,7 +266,7 @@ def _prelu(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def _slope_per_channel(view: View, shape: Shape, slope: Shape) -> bool:
-    """Whether ONNX means one slope per channel: by its aligned axis, before opset 7 by a rank of 1."""
+    """Whether ONNX defines one slope per channel: by the aligned axis, before opset 7 by a rank of 1."""
     if len(slope) == 1 and view.opset < 7:
         return slope[0] == shape[1]
     aligned = (1,) * (len(shape) - len(slope)) + tuple(slope)
@@ -288,7 +288,7 @@ def _prelu_channels(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hi
 
 @kind("clip-order")
 def _clip_order(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
-    """min above max: ONNX gives max everywhere, a clamp gives min where the value is below it."""
+    """min above max: ONNX gives max everywhere, the target gives min for values below it."""
     low, high = (
         attribute(node, name, view.value(given(node, index)) if given(node, index) else None)
         for index, name in ((1, "min"), (2, "max"))

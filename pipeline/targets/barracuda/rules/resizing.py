@@ -166,7 +166,7 @@ def _silent(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def _strict(view: View, node: onnx.NodeProto) -> bool:
-    """Whether the coordinates are what ONNX says: not torch's half-pixel in an opset that cannot say so."""
+    """Whether the coordinates are those of ONNX, not torch's half-pixel in an opset without that attribute."""
     old = node.op_type == "Upsample" or len(node.input) == 2
     return not (old and view.model.producer_name.startswith(_TORCH))
 
@@ -187,7 +187,7 @@ def _coordinates(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
         factors = [2 * _TRIAL - 3] * 2  # sizes that are computed: some others than those of the input
         sizes, shape = np.asarray([1, 1, *factors]), None
     if factors is None or (sizes is None and any(scale < 1 or scale != round(scale) for scale in factors)):
-        return  # other rules speak of those
+        return  # reported by other rules
     for axis, value in enumerate(factors):
         known = shape[axis + 2] if shape is not None and axis + 2 < len(shape) else None
         size = known or _TRIAL
@@ -219,7 +219,7 @@ def _coordinates(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
 
 
 def _same(size: int, new_size: int, mode: str, transform: str, rounding: str) -> bool:
-    """Whether one axis is sampled at the same places by ONNX and by the target."""
+    """Whether ONNX and the target sample one axis at the same positions."""
     out = np.arange(new_size, dtype=np.float64)
     scale = new_size / size
     half = (out + 0.5) / scale - 0.5

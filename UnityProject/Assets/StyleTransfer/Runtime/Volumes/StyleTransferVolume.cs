@@ -44,12 +44,11 @@ public sealed class StyleTransferVolume : VolumeComponent
 
     /// <summary>A picture to use as the style instead of <see cref="styleNumber"/>, for networks built with
     /// --style-input; may be null.</summary>
-    [Tooltip("A picture to use as the style instead of Style Number, for networks built with --style-input. None uses " +
-      "Style Number.")]
+    [Tooltip("A picture to use as the style instead of Style Number, for networks built with --style-input.")]
     public TextureParameter stylePicture = new TextureParameter(null);
 
     /// <summary>A picture to use as the second style instead of <see cref="secondStyle"/>; may be null.</summary>
-    [Tooltip("A picture to use as the second style instead of Second Style. None uses Second Style.")]
+    [Tooltip("A picture to use as the second style instead of Second Style.")]
     public TextureParameter secondStylePicture = new TextureParameter(null);
 
     /// <summary>Limits the camera's stylised layers to these.</summary>
