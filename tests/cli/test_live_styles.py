@@ -296,7 +296,8 @@ def test_a_quantised_network_is_split_in_float32(pipeline, tmp_path: Path, wave:
         onnx.save(network, source)
     else:
         shapes = {"picture": (1, 3, 48, 64), "style": (1, 3, 16, 24)}
-        seen = [{name: RNG.random(shape).astype(np.float32) for name, shape in shapes.items()} for _ in range(2)]
+        rng = np.random.default_rng(11)
+        seen = [{name: rng.random(shape).astype(np.float32) for name, shape in shapes.items()} for _ in range(2)]
 
         class Reader(quantization.CalibrationDataReader):
             def get_next(self):
