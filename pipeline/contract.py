@@ -137,6 +137,10 @@ class ImageSide:
 _TEXTURE_CHANNELS = 4
 
 
+GUIDE_INPUT = "guides"
+"""The name of a bundle's input for the first texture of guides; that of the second is `guides_2`."""
+
+
 def guide_textures(guides: Sequence[Guide]) -> list[tuple[Guide, ...]]:
     """The guides of each texture of a bundle, in order: a guide is never divided between two textures."""
     found: list[tuple[Guide, ...]] = []

@@ -11,16 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.contract import COLOR, Guide, input_widths
-from pipeline.support.errors import PipelineError
+from pipeline.contract import COLOR, GUIDE_INPUT, Guide, input_widths
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
-
-    from pipeline.targets import Target
-
-CAPABILITY = "guide-inputs"
-_STEM = "guides"
 
 
 def cut_input(graph: gs.Graph, guides: Sequence[Guide]) -> gs.Graph:
@@ -33,7 +27,7 @@ def cut_input(graph: gs.Graph, guides: Sequence[Guide]) -> gs.Graph:
     taken = set(copy.tensors())
     inputs = [image]
     for number, width in enumerate(input_widths(guides)[1:]):
-        name = _STEM if number == 0 else f"{_STEM}_{number + 1}"
+        name = GUIDE_INPUT if number == 0 else f"{GUIDE_INPUT}_{number + 1}"
         while name in taken:
             name += "_"
         inputs.append(gs.Variable(name, dtype=np.float32, shape=[shape[0], width, *shape[2:]]))
@@ -47,18 +41,3 @@ def cut_input(graph: gs.Graph, guides: Sequence[Guide]) -> gs.Graph:
     copy.nodes.insert(0, node)
     copy.inputs = inputs
     return copy
-
-
-def check(target: Target, guides: Sequence[Guide]) -> None:
-    """Raise PipelineError `target-has-no-guides` where the target's engine has only one input for pictures."""
-    from pipeline import targets
-
-    if not guides or target.can(CAPABILITY):
-        return
-    able = [name for name in targets.names() if targets.get(name).can(CAPABILITY)]
-    raise PipelineError(
-        "target-has-no-guides",
-        f"the engine of {target.name} has one input, for the colour",
-        subject="--target",
-        remedy=f"Build for a target that takes guides: --target {', '.join(reversed(able))}.",
-    )

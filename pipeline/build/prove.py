@@ -37,7 +37,6 @@ def make(
     Without `refits` nothing depends on what the network makes of pictures: the graphs of two styles stay alike.
     """
     from pipeline import sources, targets
-    from pipeline.build import guide_inputs
 
     target = targets.get(options.target)
     network = sources.read_one(path, options.reading)
@@ -45,7 +44,6 @@ def make(
     step("read", facts.describe(network))
     if bake_contract:
         _require_contract(network)
-        guide_inputs.check(target, network.contract.input.guides if network.contract else ())
 
     lowered, proof, report = _lower_and_prove(path, network, target, options, step, bake_contract, refits=refits)
     if not proof.passed and lowered.fixed_size is None:

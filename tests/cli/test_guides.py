@@ -206,10 +206,28 @@ def test_inputs_in_another_order_are_refused(pipeline, tmp_path):
     )
 
 
-def test_compute_names_the_targets_that_take_guides(pipeline, tmp_path):
-    net = network(tmp_path / "net.onnx", [("x", 4)])
-    done = pipeline("build-unity", net, "--input-channels", "rgb,depth", *RANGES, "--target", "compute")
-    assert done.code == 2 and "[target-has-no-guides]" in done.err and "--target inference-2" in done.err
+@pytest.mark.parametrize(
+    ("target", "channels", "tolerance"),
+    [("compute", "normals:-1..1,rgb,depth:0..100,mask", 0.1), ("compute-half", "rgb,depth", 4)],
+)
+def test_a_compiled_network_takes_the_guides_and_is_proven(target, channels, tolerance, pipeline, tmp_path):
+    words = [word.partition(":")[0] for word in channels.split(",")]
+    guides = [word for word in words if word != "rgb"]
+    widths = input_widths([Guide(name) for name in guides])
+    net = network(tmp_path / "net.onnx", [("x", sum(widths))])
+    done = pipeline("build-unity", net, "--input-channels", channels, *RANGES, "-o", "out", "--target", target)
+    assert done.code == 0, done.err
+    folder = built(Path("out"))
+    report = json.loads((folder / "report.json").read_text())
+    assert report["proof"]["passed"] and report["proof"]["comparisons"][0]["max_levels"] < tolerance
+    inputs = ["guides", "guides_2"][: len(widths) - 1]
+    assert [(each["name"], each["channels"]) for each in report["model"]["guide_inputs"]] == [
+        *zip(inputs, widths[1:], strict=True)
+    ]
+    asset = (folder / "Net.asset").read_text()
+    assert "inputChannels: 3\n" in asset and f"  guides:\n  - {guides[0]}\n" in asset
+    assert "  guideInputs:\n" + "".join(f"  - {name}\n" for name in inputs) in asset
+    assert all((folder / f"golden_{guide}.png").is_file() for guide in guides)
 
 
 @pytest.mark.parametrize(

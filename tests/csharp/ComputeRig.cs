@@ -30,7 +30,7 @@ static class EngineRig
     public static UnityEngine.Object Import(int channels, int layers)
     {
         var kernels = new ComputeShader();
-        kernels.kernels.AddRange(new[] { "First", "Between", "Last", "Alone" });
+        kernels.kernels.AddRange(new[] { "First", "Between", "Last", "Alone", "Guides" });
         var imported = ScriptableObject.CreateInstance<CompiledNetwork>();
         Stub.Reflect.Set(imported, "kernels", kernels);
         Stub.Reflect.Set(imported, "plan", new TextAsset(Plan(channels, layers)));
@@ -56,22 +56,27 @@ static class EngineRig
     public static void GiveStyles(StyleTransferModel style, int count) {}
 
     // A plan of so many pointwise kernels on two buffers, in the format of pipeline/targets/compute/file.py.
-    static byte[] Plan(int channels, int layers)
+    // Between the first and the others come those that copy guides into buffers of their own, of so many channels.
+    public static byte[] Plan(int channels, int layers, params int[] guides)
     {
+        var version = guides.Length > 0 ? ComputePlan.GuideVersion : ComputePlan.FormatVersion;
+        int slots = layers > 1 ? Math.Min(2, layers - 1) : 0, first = guides.Length, values = layers + 1 + 2 * first;
         var bytes = new MemoryStream();
         var to = new BinaryWriter(bytes);
         to.Write(Encoding.ASCII.GetBytes("STCP"));
-        Write(to, ComputePlan.FormatVersion, 0, 16, 16, channels, channels, layers, 0, layers > 1 ? Math.Min(2, layers - 1) : 0);
+        Write(to, version, 0, 16, 16, channels, channels, first + layers, 0, slots + first);
         Write(to, "input");
         Write(to, "output");
         Write(to, 0);
-        Write(to, layers + 1);
-        for (var i = 0; i <= layers; i++)
+        Write(to, values);
+        for (var i = 0; i < values; i++)
         {
-            var slot = i == 0 || i == layers ? -1 : i % 2 == 1 ? 0 : 1;
-            Write(to, channels, Math.Max(0, i - 1), 1, 0, 1, 1, 0, 1, i, 0, slot, 1);
+            var layer = i - first;
+            var slot = layer <= 0 || layer == layers ? -1 : layer > layers ? slots + layer - layers - 1 : layer % 2 == 1 ? 0 : 1;
+            var guide = layer > layers ? layer - layers : i > first ? 0 : i;
+            Write(to, guide > 0 ? guides[guide - 1] : channels, Math.Max(0, i - 1), 1, 0, 1, 1, 0, 1, i, 0, slot, 1);
         }
-        var names = new[] { "First", "Between", "Last", "Alone" };
+        var names = new[] { "First", "Between", "Last", "Alone", "Guides" };
         Write(to, names.Length);
         foreach (var name in names)
         {
@@ -83,14 +88,22 @@ static class EngineRig
             Write(to, "THREADS_Y");
             Write(to, 8);
         }
-        Write(to, layers);
-        for (var i = 0; i < layers; i++)
+        Write(to, layers + first);
+        for (var i = 0; i < layers + first; i++)
         {
             Write(to, "layer");
-            var kernel = layers == 1 ? 3 : i == 0 ? 0 : i == layers - 1 ? 2 : 1;
-            Write(to, kernel, 1, i, -1, i + 1, -1, -1, 0, 0, 0);
+            var layer = i - first;
+            if (layer < 0)
+            {
+                Write(to, 4, 1, i + 1, -1, first + layers + 1 + i, -1, -1, 0, 0, 0);
+                continue;
+            }
+            var kernel = layers == 1 ? 3 : layer == 0 ? 0 : layer == layers - 1 ? 2 : 1;
+            Write(to, kernel, 1, layer == 0 ? 0 : i, -1, i + 1, -1, -1, 0, 0, 0);
         }
         Write(to, 0);
+        if (first > 0) Write(to, first);
+        for (var i = 0; i < first; i++) Write(to, i == 0 ? "guides" : "guides_" + (i + 1));
         return bytes.ToArray();
     }
 
@@ -111,6 +124,9 @@ static class EngineRig
         to.Write(Encoding.UTF8.GetBytes(text));
     }
 
+    // What kernels copied into buffers: texture by texture, pixels of four channels.
+    public static readonly List<float[]> Guides = new List<float[]>();
+
     static float[] s_Values;
 
     static void Play(ComputeShader shader, string kernel, Dictionary<string, object> bound, int[] groups)
@@ -118,6 +134,14 @@ static class EngineRig
         var shape = (int[])bound["_Shape"];
         int width = shape[0], height = shape[1], channels = shape[3];
         var flip = shape[15] != 0;
+        if (kernel == "Guides")
+        {
+            var texture = (Texture)bound["_Picture"];
+            if (texture.width != width || texture.height != height) throw new Exception("guides of another size");
+            if (bound["_Output"] == null) throw new Exception("guides are copied nowhere");
+            Guides.Add(Read(texture, width, height, 4, flip));
+            return;
+        }
         if (kernel == "First" || kernel == "Alone")
         {
             Stub.Networks.BeginRun();
@@ -151,7 +175,7 @@ static class EngineRig
             var from = 4 * (Row(i / width, height, flip) * width + i % width);
             var t = picture.texels;
             if (channels == 1) values[i] = (t[from] + t[from + 1] + t[from + 2]) / 3;
-            else Array.Copy(t, from, values, 3 * i, 3);
+            else Array.Copy(t, from, values, channels * i, channels);
         }
         return values;
     }
@@ -220,6 +244,56 @@ public static partial class Cases
         }
         Fixture.Equal(Buffers, 0, "at the end");
         Fixture.Free(source, shown);
+    }
+
+    static StyleTransferModel GuidedStyle()
+    {
+        var style = Fixture.Style();
+        Stub.Reflect.Set(style.Model, "plan", new TextAsset(EngineRig.Plan(3, 3, 4, 1)));
+        Stub.Reflect.Set(style, "guides", new[] { "depth", "normals", "mask" });
+        Stub.Reflect.Set(style, "guideInputs", new[] { "guides", "guides_2" });
+        EngineRig.Guides.Clear();
+        return style;
+    }
+
+    public static void guides_are_copied_from_their_textures()
+    {
+        RenderTexture source = Fixture.Picture(16, 16), shown = Fixture.Canvas(16, 16);
+        using (var runner = new StyleTransferRunner(GuidedStyle()))
+        {
+            runner.PrepareSize(16, 16);
+            for (var i = 0; i < 2; i++)
+                for (var at = 0; at < runner.GuideInput(i).texels.Length; at++) runner.GuideInput(i).texels[at] = at + 5000 * i;
+            runner.Stylize(source, shown, 1);
+            Fixture.Equal(EngineRig.Guides.Count, 2, "textures of guides");
+
+            // The rows of textures begin at the bottom.
+            Fixture.Equal(EngineRig.Guides[0][2], 4f * 15 * 16 + 2, "the first pixel of the first texture");
+            Fixture.Equal(EngineRig.Guides[1][0], 5000f + 4 * 15 * 16, "the first pixel of the second");
+            runner.PrepareSize(32, 16);
+            Fixture.Equal(runner.GuideInput(1).width, 32, "columns after a change of size");
+        }
+        Fixture.Equal(Buffers, 0, "at the end");
+        Fixture.Free(source, shown);
+    }
+
+    public static void a_golden_frame_has_its_guides_after_the_colour()
+    {
+        var style = GuidedStyle();
+        var size = new WorkingSize(2, 1);
+        WorkingSize result;
+        int channels;
+        using (var network = new ComputeEngine().Load(style, StyleTransferWorker.Compute))
+        {
+            var told = network.Describe();
+            Fixture.Equal(string.Join(" ", told.Inputs.ToArray()), "input guides guides_2", "inputs");
+            Fixture.Equal(told.Channels, 3, "channels of the first");
+            network.Compute(new[] { .1f, .2f, .3f, 4, 5, 6, 7, 8, .4f, .5f, .6f, 14, 15, 16, 17, 18 }, size, out result, out channels);
+        }
+        Fixture.Equal(string.Join(" ", Stub.Networks.LastInput), "0.1 0.2 0.3 0.4 0.5 0.6", "colours");
+        Fixture.Equal(string.Join(" ", EngineRig.Guides[0]), "4 5 6 7 14 15 16 17", "four channels");
+        Fixture.Equal(EngineRig.Guides[1][0], 8f, "one channel");
+        Fixture.Equal(EngineRig.Guides[1][4], 18f, "of the second pixel");
     }
 
     public static void a_machine_without_compute_shaders_is_told_what_to_build()

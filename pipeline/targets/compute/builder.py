@@ -13,6 +13,8 @@ from pipeline.targets.compute.steps import Step, Steps
 from pipeline.targets.compute.views import Activation, Table, Term, View
 
 _COMBINES = {"Add": 1, "Sub": 2, "Mul": 3, "Div": 4}
+_GUIDES = 4
+"""Macro PICTURE of a kernel that reads a texture of guides, of 1 to 4 channels (Common.hlsl)."""
 _WORDS = {1: "+", 2: "-", 3: "*", 4: "/"}
 PIXELS = {"THREADS_X": 8, "THREADS_Y": 8}
 """Thread group of kernels that compute one pixel per thread."""
@@ -67,10 +69,20 @@ class PlanBuilder:
                 self._readers.setdefault(name, []).append((number, step))
         channels = steps.shapes[steps.picture][0]
         self.values.append(Value(PICTURE, channels, -1, Extent(), Extent(), steps.picture))
+        self._guides = [self._guide(name) for name in steps.guides]
         self.input = PICTURE
         if numbers_in:
             self.input = self.value(steps.picture, channels, PICTURE, Extent(), Extent()).number
         self.views[steps.picture] = View(Term(self.input))
+        for texture in self._guides:
+            copy = self.store_view(View(Term(texture.number)), texture.name)
+            self.producers[copy.number].title = "store guides"
+            self.views[texture.name] = View(Term(copy.number))
+
+    def _guide(self, name: str) -> Value:
+        texture = self.value(name, self.steps.shapes[name][0], PICTURE, Extent(), Extent())
+        texture.stored = False
+        return texture
 
     # --- readers of tensors ---
 
@@ -148,6 +160,8 @@ class PlanBuilder:
         dispatch.first = view.a.value
         if view.a.value == PICTURE:
             m["PICTURE"] = self.values[PICTURE].channels
+        elif view.a.value <= len(self._guides):
+            m["PICTURE"] = _GUIDES
         self._term(view.a, "A", dispatch)
         if view.b is not None:
             dispatch.second = view.b.value

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.contract import GUIDE_INPUT
 from pipeline.support.size import Size
 from pipeline.targets.compute import channels, convolutions, memory, pixels, statistics
 from pipeline.targets.compute.builder import PlanBuilder
 from pipeline.targets.compute.operators import read
-from pipeline.targets.compute.plan import Plan
+from pipeline.targets.compute.plan import MOST_GUIDE_CHANNELS, Plan
 from pipeline.targets.compute.steps import CONSTANT_SIZES, ELSEWHERE, Refused, Step, Steps, Unsupported
 
 if TYPE_CHECKING:
@@ -59,21 +60,26 @@ def compile_graph(graph: gs.Graph, size: Size | None = None, *, half: bool = Fal
     """Compile a graph with one input and one output, both pictures with RGB values in 0..1.
 
     A second input of shape (1, K, 1, 1) is a style vector; an only input or output of that shape is one of a style
-    predictor. `size` is the nominal size of the picture, by default the declared one. The graph is not changed.
+    predictor. Further inputs may be guides (`guide_inputs`). `size` is the nominal size of the picture, by default
+    the declared one. The graph is not changed.
     """
-    if len(graph.inputs) != 1 and not takes_style(graph):
+    guides = guide_inputs(graph)
+    if len(graph.inputs) != 1 and not takes_style(graph) and not guides:
         reason = f"it has {len(graph.inputs)} inputs, but kernels read one picture"
         return Compiled(
             None, (Refused(graph.inputs[-1].name if graph.inputs else "", "Network", reason, ELSEWHERE),)
         )
     image = graph.inputs[0]
-    declared = image.shape
+    pictures = [image, *(tensor for tensor in graph.inputs if tensor.name in guides)]
+    declared = [tensor.shape for tensor in pictures]
     if size is not None:
-        image.shape = [1, declared[1], *size.hw]
+        for tensor in pictures:
+            tensor.shape = [1, tensor.shape[1], *size.hw]
     try:
-        steps = read(graph)
+        steps = read(graph, guides)
     finally:
-        image.shape = declared
+        for tensor, shape_before in zip(pictures, declared, strict=True):
+            tensor.shape = shape_before
     if steps.refused:
         return Compiled(None, tuple(steps.refused))
     for name, what, numbers in (
@@ -87,10 +93,14 @@ def compile_graph(graph: gs.Graph, size: Size | None = None, *, half: bool = Fal
             known = "whose size is not declared" if shape is None else f"of {shape[0]} channels"
             reason = f"the picture that {what} is one {known}; 1 or 3 channels and a size are needed"
             return Compiled(None, (Refused(name, "Network", reason, ELSEWHERE),))
+    for name in guides:
+        if steps.shapes.get(name, (0,))[1:] != steps.shapes[steps.picture][1:]:
+            reason = "the guides do not have the size of the picture"
+            return Compiled(None, (Refused(name, "Network", reason, ELSEWHERE),))
     # Style vectors are few, and are exact: the buffers of a predictor are float32.
     numbers_out = is_vector(graph.outputs[0])
     compiled = _compiled(steps, half and not numbers_out, is_vector(image), numbers_out)
-    if compiled.plan is not None and len(graph.inputs) > 1:
+    if compiled.plan is not None and takes_style(graph):
         compiled.plan.style_input = graph.inputs[1].name
         compiled.plan.style_length = int(graph.inputs[1].shape[1])
     return compiled
@@ -105,6 +115,14 @@ def is_vector(tensor: gs.Tensor) -> bool:
 def takes_style(graph: gs.Graph) -> bool:
     """Whether a graph has a style vector as its second input."""
     return len(graph.inputs) == 2 and is_vector(graph.inputs[1]) and not is_vector(graph.inputs[0])
+
+
+def guide_inputs(graph: gs.Graph) -> tuple[str, ...]:
+    """The names of the inputs after the first, if all are textures of guides by name, of up to four channels."""
+    others = [tensor for tensor in graph.inputs[1:] if tensor.name.startswith(GUIDE_INPUT)]
+    shapes = [tensor.shape for tensor in others if tensor.shape is not None and len(tensor.shape) == 4]
+    fitting = [shape for shape in shapes if shape[1] in range(1, MOST_GUIDE_CHANNELS + 1)]
+    return tuple(tensor.name for tensor in others) if len(fitting) == len(graph.inputs) - 1 else ()
 
 
 def _compiled(steps: Steps, half: bool, numbers_in: bool, numbers_out: bool) -> Compiled:
@@ -132,6 +150,7 @@ def _compiled(steps: Steps, half: bool, numbers_in: bool, numbers_out: bool) -> 
         names=(steps.picture, steps.declared_result),
         numbers_in=builder.input if numbers_in else -1,
         numbers_out=numbers_out,
+        guides=steps.guides,
     )
     try:
         sizes = plan.sizes(plan.size)

@@ -24,11 +24,14 @@ def model(plan: Plan) -> onnx.ModelProto:
     def tensor(number: int) -> str:
         if number in (PICTURE, plan.numbers_in):
             return plan.names[0]
+        if plan.is_texture(number):
+            return plan.guides[number - 1]
         return plan.names[1] if number == plan.result else f"value{number}"
 
     written_values = {
         PICTURE,
         max(PICTURE, plan.numbers_in),
+        *range(1, len(plan.guides) + 1),
         *(v for dispatch in plan.dispatches for v in (dispatch.output, dispatch.kept) if v >= 0),
     }
 
@@ -58,6 +61,9 @@ def model(plan: Plan) -> onnx.ModelProto:
     if plan.style_length:
         shape = [1, plan.style_length, 1, 1]
         ends.insert(1, onnx.helper.make_tensor_value_info(plan.style_input, onnx.TensorProto.FLOAT, shape))
+    for name, channels in zip(plan.guides, plan.input_widths[1:], strict=True):
+        shape = [1, channels, *plan.size.hw]
+        ends.insert(-1, onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
     weights = [
         onnx.numpy_helper.from_array(weight.data, f"weight{number}") for number, weight in enumerate(plan.weights)
     ]
@@ -97,10 +103,12 @@ def _stored(plan: Plan, number: int) -> bool:
 
 
 def _place(plan: Plan, number: int) -> str:
-    """Where a value is stored: "picture", "result" or the number of its buffer."""
+    """Where a value is stored: "picture", "result", the name of guides, or the number of its buffer."""
     value = plan.values[number]
     if number == PICTURE:
         return "picture"
+    if plan.is_texture(number):
+        return plan.guides[number - 1]
     if number == plan.result:
         return "result"
     root = plan.values[value.root]

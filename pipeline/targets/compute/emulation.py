@@ -33,6 +33,7 @@ Observer = Callable[[Dispatch, int, Channels], None]
 def runner(plan: Plan, seen: Observer | None = None) -> Callable[[np.ndarray], np.ndarray]:
     """The plan as a function from pictures (1, C, H, W) to pictures, RGB 0..1, float32, of any size.
 
+    If the plan has guides, the picture has their channels after its own.
     The function raises ValueError for sizes that the network does not support.
     """
     weights = buffer(plan)
@@ -53,19 +54,26 @@ class _ConstantBuffer:
         return self._real[REAL_PLACE[name] :][:4]
 
 
+def _texture(channels: np.ndarray) -> Channels:
+    """Channels (C, H, W) as they are read, with zeros after the last."""
+    padded = np.zeros((4 * blocks(channels.shape[0]), *channels.shape[1:]), np.float32)
+    padded[: channels.shape[0]] = channels
+    return padded
+
+
 class _Run:
     def __init__(self, plan: Plan, weights: np.ndarray, picture: np.ndarray, seen: Observer | None) -> None:
         self.plan, self.weights, self.seen = plan, weights, seen
-        if picture.shape[0] != 1 or picture.shape[1] != plan.channels[0]:
-            raise ValueError(f"pictures of shape (1, {plan.channels[0]}, H, W) are taken, not {picture.shape}")
+        widths = plan.input_widths
+        if picture.shape[0] != 1 or picture.shape[1] != sum(widths):
+            raise ValueError(f"pictures of shape (1, {sum(widths)}, H, W) are taken, not {picture.shape}")
         size = Size.of_hw(picture.shape[2:])
         self.sizes, elements = plan.sizes(size), plan.slot_elements(size)
         self.slots = [np.full((count, 4), np.nan, np.float32) for count in elements]
         self.tables = np.full((plan.table_elements, 4), np.nan, np.float32)
-        self.picture = np.zeros((4 * blocks(picture.shape[1]), *picture.shape[2:]), np.float32)
-        self.picture[: picture.shape[1]] = picture[0]
+        self.textures = [_texture(part[0]) for part in np.split(picture, np.cumsum(widths)[:-1], axis=1)]
         if plan.numbers_in >= 0:
-            self.write(plan.numbers_in, self.picture)
+            self.write(plan.numbers_in, self.textures[PICTURE])
         self.output = np.zeros((1, 1, 1), np.float32)
         self.statistics: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
@@ -81,8 +89,8 @@ class _Run:
     # --- buffers ---
 
     def read(self, number: int) -> Channels:
-        if number == PICTURE:
-            return self.picture
+        if self.plan.is_texture(number):
+            return self.textures[number]
         value = self.plan.values[number]
         height, width = self.sizes[number].hw
         at, end = value.first_block * height * width, (value.first_block + value.blocks) * height * width

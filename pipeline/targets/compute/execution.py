@@ -243,13 +243,16 @@ class Executor:
         self._partials = self._poisoned(partial_elements(plan, self._sizes), 16)
         flags = wgpu.TextureUsage
         out = self._sizes[plan.result]
-        self._picture = gpu.create_texture(
-            size=(size.width, size.height, 1), format="rgba32float", usage=flags.TEXTURE_BINDING | flags.COPY_DST
-        )
+        read = flags.TEXTURE_BINDING | flags.COPY_DST
+        self._textures = [
+            gpu.create_texture(size=(size.width, size.height, 1), format="rgba32float", usage=read)
+            for _ in plan.input_widths
+        ]
         self._painted = gpu.create_texture(
             size=(out.width, out.height, 1), format="rgba32float", usage=flags.STORAGE_BINDING | flags.COPY_SRC
         )
-        self._views = self._picture.create_view(), self._painted.create_view()
+        self._texture_views = [texture.create_view() for texture in self._textures]
+        self._painted_view = self._painted.create_view()
         self._passes = [self._prepared(dispatch) for dispatch in plan.dispatches]
 
     def _poisoned(self, elements: int, each: int) -> Any:
@@ -275,8 +278,8 @@ class Executor:
             "_SourceB": self._buffer_of(dispatch.second),
             "_Output": self._buffer_of(dispatch.output),
             "_Kept": self._buffer_of(dispatch.kept),
-            "_Picture": self._views[0],
-            "_Painted": self._views[1],
+            "_Picture": self._texture_views[dispatch.first if plan.is_texture(dispatch.first) else PICTURE],
+            "_Painted": self._painted_view,
         }
         entries = []
         for resource, place in kernel.bindings.items():
@@ -299,34 +302,41 @@ class Executor:
         return kernel, group, groups(plan, dispatch, self._sizes)
 
     def _buffer_of(self, number: int) -> Any:
-        if number < 0 or number == PICTURE:
+        if number < 0 or self.plan.is_texture(number):
             return None
         root = self.plan.values[self.plan.values[number].root]
         return self._slots[root.slot] if root.slot >= 0 else None
 
     def run(self, picture: np.ndarray) -> np.ndarray:
-        """The output of the plan for a picture (1, C, H, W), as (1, C, H', W'); both RGB 0..1, float32."""
+        """The output of the plan for a picture (1, C, H, W), as (1, C, H', W'); both RGB 0..1, float32.
+
+        If the plan has guides, the picture has their channels after its own.
+        """
         if self.plan.numbers_in >= 0:
             padded = np.zeros(4 * self.plan.values[self.plan.numbers_in].blocks, np.float32)
             padded[: picture.size] = picture.reshape(-1)
             device_in_use().queue.write_buffer(self._buffer_of(self.plan.numbers_in), 0, padded.tobytes())
         else:
-            self._upload(picture)
+            ends = np.cumsum(self.plan.input_widths)[:-1]
+            for number, part in enumerate(np.split(picture, ends, axis=1)):
+                self._upload(number, part)
         self.submit()
         if self.plan.numbers_out:
             data = device_in_use().queue.read_buffer(self._buffer_of(self.plan.result))
             return np.frombuffer(data, np.float32)[: self.plan.channels[1]].reshape(1, -1, 1, 1)
         return self._download()
 
-    def _upload(self, picture: np.ndarray) -> None:
+    def _upload(self, number: int, picture: np.ndarray) -> None:
+        """Upload an input texture. A grey picture fills red, green and blue; other channels are not read: NaN."""
         height, width = self.size.hw
-        channels = picture.shape[1]
-        pixels = np.zeros((height, width, 4), np.float32)
-        pixels[..., :3] = picture[0].transpose(1, 2, 0) if channels == 3 else picture[0, 0][..., None]
+        filled = 3 if number == PICTURE else picture.shape[1]
+        pixels = np.full((height, width, 4), np.nan, np.float32)
+        pixels[..., :filled] = picture[0].transpose(1, 2, 0)
         if self.flip:
             pixels = np.ascontiguousarray(pixels[::-1])
         rows = {"bytes_per_row": width * 16, "rows_per_image": height}
-        device_in_use().queue.write_texture({"texture": self._picture}, pixels.tobytes(), rows, (width, height, 1))
+        texture = {"texture": self._textures[number]}
+        device_in_use().queue.write_texture(texture, pixels.tobytes(), rows, (width, height, 1))
 
     def _download(self) -> np.ndarray:
         out_height, out_width = self._sizes[self.plan.result].hw

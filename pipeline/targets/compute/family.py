@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.targets.family import Family, Picture2Picture, StyledPicture
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
     import onnx_graphsurgeon as gs
 
@@ -90,6 +91,15 @@ class Compute(Family):
         from pipeline.targets.compute import emulation, packing
 
         return emulation.runner(packing.plan_of(data)) if data.startswith(MAGICS) else super().runner(data, target)
+
+    def input_runner(self, data: bytes, target: Target) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+        """A plan as a function of the picture and its guides."""
+        import numpy as np
+
+        if not data.startswith(MAGICS):
+            return super().input_runner(data, target)
+        run = self.runner(data, target)
+        return lambda values: run(np.concatenate(list(values), axis=1))
 
     def tolerance(self, target: Target, requested: float) -> float:
         """The larger of the requested and the target's own tolerance: float16 storage has outliers in pixels."""

@@ -16,7 +16,7 @@ from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 from pipeline.targets.compute.constants import REAL, REAL_PLACE, SHAPE, SHAPE_PLACE
 from pipeline.targets.compute.kernels import kernel_name, macros, variants
-from pipeline.targets.compute.plan import Dispatch, Extent, Plan, StyleTerm, Value, Weight
+from pipeline.targets.compute.plan import MOST_GUIDE_CHANNELS, Dispatch, Extent, Plan, StyleTerm, Value, Weight
 
 MAGIC = b"STCP"
 VERSION = 2
@@ -24,6 +24,8 @@ STYLED = 3
 """The version of a file with several styles, which has one more section at its end."""
 VECTORS = 4
 """The version of the two files of a network with style vectors, which has another section at its end."""
+GUIDES = 5
+"""The version of a file with guides, whose inputs are named in a section at its end."""
 GRIDS = ("tiles", "pixels", "flat", "blocks", "threads")
 WEIGHTS = ("conv", "rows", "depthwise")
 FORMS = {
@@ -134,12 +136,18 @@ def _written(plan: Plan) -> _Writer:
             to.data += np.ascontiguousarray(data, "<f4").tobytes()
     elif _version(plan) == VECTORS:
         _write_vectors(to, plan)
+    elif plan.guides:
+        to.ints(len(plan.guides))
+        for name in plan.guides:
+            to.text(name)
     return to
 
 
 def _version(plan: Plan) -> int:
     if plan.style_length or plan.numbers_in >= 0 or plan.numbers_out:
         return VECTORS
+    if plan.guides:
+        return GUIDES
     return STYLED if plan.style_count > 1 else VERSION
 
 
@@ -235,8 +243,8 @@ def parse(data: bytes, subject: str = "") -> Plan:
 def _parsed(source: _Reader) -> Plan:
     source.at = 4
     version, half, height, width, in_channels, out_channels, result, tables, slots = source.ints(9)
-    if version not in (VERSION, STYLED, VECTORS):
-        raise ValueError(f"it has version {version}, this tool reads {VERSION} to {VECTORS}")
+    if version not in (VERSION, STYLED, VECTORS, GUIDES):
+        raise ValueError(f"it has version {version}, this tool reads {VERSION} to {GUIDES}")
     names = (source.text(), source.text())
     metadata = {source.text(): source.text() for _ in range(source.count())}
     values = []
@@ -308,6 +316,7 @@ def _parsed(source: _Reader) -> Plan:
         numbers_in, numbers_out, style_length = source.ints(3)
         style_input = source.text()
         _parse_style_terms(source, weights, style_length)
+    guides = _parse_guides(source, values) if version == GUIDES else ()
     if source.at != len(source.data):
         raise ValueError("it has data after its end")
     if len(SHAPE) * 4 < max(fixed_names):
@@ -332,7 +341,17 @@ def _parsed(source: _Reader) -> Plan:
         style_length,
         numbers_in,
         bool(numbers_out),
+        guides,
     )
+
+
+def _parse_guides(source: _Reader, values: Sequence[Value]) -> tuple[str, ...]:
+    guides = tuple(source.text() for _ in range(source.count()))
+    textures = values[1 : len(guides) + 1]
+    fit = all(1 <= value.channels <= MOST_GUIDE_CHANNELS and value.slot < 0 for value in textures)
+    if not guides or len(textures) != len(guides) or not fit:
+        raise ValueError("its guides are not textures")
+    return guides
 
 
 def _parse_style_terms(source: _Reader, weights: Sequence[Weight], length: int) -> None:

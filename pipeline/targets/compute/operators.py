@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     Reader = Callable[[gs.Node, Shapes], list[Step]]
 
 
-def read(graph: gs.Graph) -> Steps:
+def read(graph: gs.Graph, guides: tuple[str, ...] = ()) -> Steps:
     """The steps of a graph with one output; nodes that are not supported are in `refused`.
 
-    The first input is the picture; a second one is the style vector, of shape (1, K, 1, 1).
+    The first input is the picture. Others are `guides`, the names of textures, or one is the style vector, of
+    shape (1, K, 1, 1).
     """
     shapes = infer(graph)
     result = graph.outputs[0].name
-    steps = Steps([], [], graph.inputs[0].name, result, {}, result)
+    steps = Steps([], [], graph.inputs[0].name, result, {}, result, guides)
     aliases: dict[str, str] = {}
     for tensor in graph.tensors().values():
         shape = shapes.static(tensor)
@@ -44,7 +45,7 @@ def read(graph: gs.Graph) -> Steps:
     steps.shapes |= flat
     wholes, parts = patterns(graph, shapes)
     styled: Styled = {}
-    if len(graph.inputs) > 1:
+    if len(graph.inputs) > 1 and not guides:
         styled, refused = style_constants(graph, graph.inputs[1], shapes)
         steps.refused += refused
     for node in graph.nodes:

@@ -16,6 +16,8 @@ from pipeline.support.size import Size
 
 PICTURE = 0
 """The number of the value that is the input picture."""
+MOST_GUIDE_CHANNELS = 4
+"""Channels of a texture, which is the most that an input for guides has."""
 
 
 def blocks(channels: int) -> int:
@@ -152,6 +154,18 @@ class Plan:
     """The value that a vector of numbers is uploaded to, of a predictor that has no input picture; else -1."""
     numbers_out: bool = False
     """Whether the result is a vector of numbers, in its buffer, instead of an output picture."""
+    guides: tuple[str, ...] = ()
+    """The names of the inputs for guides. They are textures too: values 1, 2 ..., which the first dispatches copy
+    into buffers."""
+
+    def is_texture(self, number: int) -> bool:
+        """Whether a value is an input texture: the picture, or one of guides."""
+        return PICTURE <= number <= len(self.guides)
+
+    @property
+    def input_widths(self) -> list[int]:
+        """The channels of each input texture: of the picture, and of those of guides."""
+        return [self.channels[0], *(value.channels for value in self.values[1 : len(self.guides) + 1])]
 
     def sizes(self, size: Size) -> list[Size]:
         """The size of every value for a picture of this size, by the value's number.

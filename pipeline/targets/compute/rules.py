@@ -47,12 +47,12 @@ def _refused(view: View) -> tuple[Refused, ...]:
 
 
 def _compiled(view: View) -> tuple[Refused, ...]:
-    from pipeline.targets.compute.compiler import compile_graph, takes_style
+    from pipeline.targets.compute.compiler import compile_graph, guide_inputs, takes_style
     from pipeline.targets.compute.described import DOMAIN
 
     is_graph = len(view.outputs) == 1 and not any(node.domain == DOMAIN for node in view.nodes)
     graph = view.surgeon if is_graph else None
-    if graph is None or (len(graph.inputs) != 1 and not takes_style(graph)):
+    if graph is None or (len(graph.inputs) != 1 and not takes_style(graph) and not guide_inputs(graph)):
         return ()
     shape = graph.inputs[0].shape
     if shape is None or len(shape) != 4:
@@ -64,13 +64,13 @@ def _compiled(view: View) -> tuple[Refused, ...]:
 
 
 def one_picture(view: View, rule: Rule) -> Found:
-    """A finding if the model has not exactly one output and one input, besides a style vector."""
-    from pipeline.targets.compute.compiler import takes_style
+    """A finding if the model has not exactly one output and one input, besides a style vector or guides."""
+    from pipeline.targets.compute.compiler import guide_inputs, takes_style
 
     graph = view.surgeon
-    styled = graph is not None and takes_style(graph)
+    more = graph is not None and (takes_style(graph) or bool(guide_inputs(graph)))
     for what, names in (("input", list(view.inputs)), ("output", view.outputs)):
-        if len(names) != 1 and not (what == "input" and styled):
+        if len(names) != 1 and not (what == "input" and more):
             yield None, Hit(f"it has {len(names)} {what}s, but kernels read one picture and write one")
 
 

@@ -47,6 +47,8 @@ class Steps:
     shapes: dict[str, tuple[int, int, int]]
     declared_result: str = ""
     """The name of the graph's output, which may be an alias of the tensor `result`."""
+    guides: tuple[str, ...] = ()
+    """The names of the inputs that are textures of guides."""
 
     def readers(self, tensor: str) -> list[Step]:
         """The steps that read a tensor."""

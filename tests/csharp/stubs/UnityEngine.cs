@@ -486,6 +486,19 @@ public struct Color
     }
 
     public static Color clear { get { return new Color(); } }
+
+    public float this[int index]
+    {
+        get { return index == 0 ? r : index == 1 ? g : index == 2 ? b : a; }
+        set
+        {
+            if (index < 0 || index > 3) throw new IndexOutOfRangeException("Invalid Color index");
+            if (index == 0) r = value;
+            else if (index == 1) g = value;
+            else if (index == 2) b = value;
+            else a = value;
+        }
+    }
 }
 
 public struct LayerMask

@@ -23,7 +23,8 @@ static class PlanCases
         }
         int height = int.Parse(arguments[1]), width = int.Parse(arguments[2]);
         var sizes = new ComputeConstants(plan, height, width);
-        Console.WriteLine("plan " + plan.Half + " " + plan.InputName + " " + plan.OutputName + " " + plan.Metadata.Count);
+        Console.WriteLine("plan " + plan.Half + " " + plan.InputName + " " + plan.OutputName + " " + plan.Metadata.Count +
+          string.Concat(Array.ConvertAll(plan.Guides, name => " " + name)));
         for (var i = 0; i < plan.Slots; i++) Console.WriteLine("slot " + sizes.SlotElements(i));
         Console.WriteLine("partials " + sizes.PartialElements());
         var shape = new int[ComputeConstants.ShapeNumbers];

@@ -29,6 +29,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         // Plans run at any size.
         var description = new NetworkDescription { Channels = _plan.InputChannels };
         description.Inputs.Add(_plan.InputName);
+        foreach (var guide in _plan.Guides) description.Inputs.Add(guide);
         description.Outputs.Add(_plan.OutputName);
         if (_plan.Metadata.Count > 0) description.Metadata = _plan.Metadata;
         return description;
@@ -48,7 +49,8 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         _sizes = new ComputeConstants(_plan, size.Height, size.Width);
         _needs = new ComputeBuffers.Needs(_plan, _sizes);
         FillConstants(true);
-        _picture = Textures.AllocateTarget(size.Width, size.Height, Textures.PreciseFormat, false);
+        for (var i = 0; i < _textures.Length; i++)
+            _textures[i] = Textures.AllocateTarget(size.Width, size.Height, Textures.PreciseFormat, false);
         if (!_plan.NumbersOut)
             _painted = Textures.AllocateTarget
               (_sizes.WidthOf(_plan.Result), _sizes.HeightOf(_plan.Result), Textures.PreciseFormat, true);
@@ -64,14 +66,20 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         _isUser = false;
         Textures.Release(_painted);
         _painted = null;
-        Textures.Release(_picture);
-        _picture = null;
+        for (var i = _textures.Length - 1; i >= 0; i--)
+        {
+            Textures.Release(_textures[i]);
+            _textures[i] = null;
+        }
         _sizes = null;
         _needs = null;
     }
 
     /// <summary>Where to draw the picture.</summary>
-    public override RenderTexture Input => _picture;
+    public override RenderTexture Input => _textures[ComputePlan.Picture];
+
+    /// <summary>Where to draw guides.</summary>
+    public override RenderTexture GuideInput(int texture) => _textures[FirstGuide + texture];
 
     /// <summary>Mixes the weights of the styles, or computes those of a style vector, and uploads those that differ.
     /// </summary>
@@ -121,7 +129,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         if (_next >= _plan.Dispatches.Length) return false;
 
         _commands.Clear();
-        Record(_commands, _next, _picture, _painted);
+        Record(_commands, _next, _textures, _painted);
         Graphics.ExecuteCommandBuffer(_commands);
         _next++;
         return true;
@@ -145,7 +153,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     {
         // The GPU runs commands in order, so the next user of the buffers comes after this run.
         Begin();
-        for (var i = 0; i < _plan.Dispatches.Length; i++) Record(commands, i, _picture, _painted);
+        for (var i = 0; i < _plan.Dispatches.Length; i++) Record(commands, i, _textures, _painted);
         EndRun();
         return _painted;
     }
@@ -164,18 +172,19 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         AllocateBuffers(size);
         var painted = _plan.NumbersOut ? null
           : Textures.AllocateTarget(_painted.width, _painted.height, RenderTextureFormat.ARGBFloat, true);
-        var picture = AllocatePicture(values, size);
+        var pictures = new Texture[_textures.Length];
         try
         {
+            AllocatePictures(values, size, pictures);
             FillConstants(false);
             Begin();
-            RunDispatches(picture, painted);
+            RunDispatches(pictures, painted);
             result = _plan.NumbersOut ? new WorkingSize(1, 1) : new WorkingSize(painted.width, painted.height);
             return _plan.NumbersOut ? AllocateNumbers(channels) : AllocateValues(painted, channels);
         }
         finally
         {
-            Textures.Release(picture);
+            foreach (var picture in pictures) Textures.Release(picture);
             Textures.Release(painted);
             ReleaseBuffers();
             if (before.Width > 0) AllocateBuffers(before);
@@ -208,6 +217,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     const int WeightStride = 16;
     const int ColorChannels = 3;
     const int PixelChannels = 4;
+    const int FirstGuide = 1;
 
     ComputePlan _plan;
     ComputeShader _kernels;
@@ -223,10 +233,13 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     float[][] _reals;
     int[] _groups;
 
+    // The picture, and textures of guides, by their numbers among the values.
+    RenderTexture[] _textures;
+
     WorkingSize _size;
     ComputeConstants _sizes;
     ComputeBuffers.Needs _needs;
-    RenderTexture _picture, _painted;
+    RenderTexture _painted;
     bool _isUser;
 
     // Of the run under way.
@@ -245,6 +258,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     {
         _plan = plan;
         _kernels = kernels;
+        _textures = new RenderTexture[FirstGuide + plan.Guides.Length];
         _kernelOf = new int[plan.Kernels.Length];
         for (var i = 0; i < _kernelOf.Length; i++)
         {
@@ -311,7 +325,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
     #region Recording
 
     // What a kernel does not use is ignored: the same names are set for all.
-    void Record(CommandBuffer commands, int number, Texture picture, RenderTexture painted)
+    void Record(CommandBuffer commands, int number, Texture[] pictures, RenderTexture painted)
     {
         var dispatch = _plan.Dispatches[number];
         var kernel = _kernelOf[dispatch.Kernel];
@@ -331,8 +345,10 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         Set(commands, kernel, s_SourceA, dispatch.First);
         Set(commands, kernel, s_SourceB, dispatch.Second);
         Set(commands, kernel, s_Kept, dispatch.Kept);
-        if (dispatch.First == ComputePlan.Picture || dispatch.Second == ComputePlan.Picture)
-            commands.SetComputeTextureParam(_kernels, kernel, s_Picture, picture);
+        if (_plan.IsTexture(dispatch.First))
+            commands.SetComputeTextureParam(_kernels, kernel, s_Picture, pictures[dispatch.First]);
+        else if (dispatch.Second == ComputePlan.Picture)
+            commands.SetComputeTextureParam(_kernels, kernel, s_Picture, pictures[ComputePlan.Picture]);
         if (dispatch.Output == _plan.Result && !_plan.NumbersOut)
             commands.SetComputeTextureParam(_kernels, kernel, s_Painted, painted);
         else
@@ -363,12 +379,12 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         _weights.SetData(_numbers, first, first, count);
     }
 
-    void RunDispatches(Texture picture, RenderTexture painted)
+    void RunDispatches(Texture[] pictures, RenderTexture painted)
     {
         for (_next = 0; _next < _plan.Dispatches.Length; _next++)
         {
             _commands.Clear();
-            Record(_commands, _next, picture, painted);
+            Record(_commands, _next, pictures, painted);
             Graphics.ExecuteCommandBuffer(_commands);
         }
     }
@@ -383,7 +399,7 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         var input = _buffers.Slots[SlotOf(_plan.NumbersIn)];
         input.SetData(s_Zeros, 0, (values.Length - 1) / PixelChannels * PixelChannels, PixelChannels);
         input.SetData(values);
-        RunDispatches(_picture, _painted);
+        RunDispatches(_textures, _painted);
         var numbers = AllocateNumbers(_plan.OutputChannels);
         EndRun();
         return numbers;
@@ -396,14 +412,27 @@ public sealed class ComputeNetwork : StyleTransferNetwork
         return numbers;
     }
 
-    Texture2D AllocatePicture(float[] values, WorkingSize size)
+    // The channels of the guides come after those of the picture, pixel by pixel.
+    void AllocatePictures(float[] values, WorkingSize size, Texture[] pictures)
     {
+        var first = 0;
+        for (var i = 0; i < pictures.Length; i++)
+        {
+            var channels = i < FirstGuide ? _plan.InputChannels : _plan.Values[i].Channels;
+            pictures[i] = AllocatePicture(values, size, first, channels);
+            first += channels;
+        }
+    }
+
+    Texture2D AllocatePicture(float[] values, WorkingSize size, int first, int channels)
+    {
+        var stride = _plan.AllInputChannels;
         var pixels = new Color[size.Width * size.Height];
         for (var i = 0; i < pixels.Length; i++)
         {
-            var at = i * _plan.InputChannels;
-            pixels[i] = _plan.InputChannels == ColorChannels
-              ? new Color(values[at], values[at + 1], values[at + 2]) : new Color(values[at], values[at], values[at]);
+            var at = i * stride + first;
+            for (var channel = 0; channel < Math.Max(channels, ColorChannels); channel++)
+                pixels[i][channel] = channels == 1 ? values[at] : channel < channels ? values[at + channel] : 0;
         }
         var picture = new Texture2D(size.Width, size.Height, TextureFormat.RGBAFloat, false, true);
         picture.SetPixels(pixels);

@@ -175,6 +175,24 @@ public sealed class ComputePlan
     /// picture; otherwise -1.</summary>
     public int NumbersIn { get; private set; }
 
+    /// <summary>The names of the inputs for guides, which are values 1, 2 ...; empty if the network takes none.</summary>
+    public string[] Guides { get; private set; }
+
+    /// <summary>Whether a value is an input texture: the picture, or one of guides.</summary>
+    /// <param name="value">its number, or -1</param>
+    public bool IsTexture(int value) => value >= Picture && value <= Guides.Length;
+
+    /// <summary>Channels of the picture and of all guides.</summary>
+    public int AllInputChannels
+    {
+        get
+        {
+            var channels = InputChannels;
+            for (var i = 1; i <= Guides.Length; i++) channels += Values[i].Channels;
+            return channels;
+        }
+    }
+
     /// <summary>Whether the result is a style vector in the buffer of <see cref="Result"/>, and no picture.</summary>
     public bool NumbersOut { get; private set; }
 
@@ -190,6 +208,9 @@ public sealed class ComputePlan
 
     /// <summary>The version of the files of a network with style vectors, and of its predictor.</summary>
     public const int VectorVersion = 4;
+
+    /// <summary>The version of a file with guides.</summary>
+    public const int GuideVersion = 5;
 
     /// <summary>Reads a plan.</summary>
     /// <param name="file">the whole file</param>
@@ -224,7 +245,7 @@ public sealed class ComputePlan
         _bytes = bytes;
         reader.ReadInt32();
         var version = ReadNumber(reader);
-        if (version != FormatVersion && version != StyledVersion && version != VectorVersion)
+        if (version < FormatVersion || version > GuideVersion)
             throw new InvalidDataException("the compiled network has another format version than this script reads; " +
               "build it again");
 
@@ -257,6 +278,8 @@ public sealed class ComputePlan
         NumbersIn = -1;
         VectorWeights = new VectorWeight[0];
         if (version == VectorVersion) ReadVectors(reader);
+        Guides = new string[version == GuideVersion ? ReadCount(reader) : 0];
+        for (var i = 0; i < Guides.Length; i++) Guides[i] = ReadText(reader);
         Check();
     }
 
@@ -450,7 +473,9 @@ public sealed class ComputePlan
                 known = known && place >= 0 && place < ComputeConstants.RealNumbers;
         }
         known = known && NumbersIn >= -1 && NumbersIn < Values.Length && (NumbersIn < 0 || Values[NumbersIn].Slot >= 0) &&
-          (!NumbersOut || Values[Result].Slot >= 0);
+          (!NumbersOut || Values[Result].Slot >= 0) && Guides.Length < Values.Length && !IsTexture(Result);
+        for (var i = 1; known && i <= Guides.Length; i++)
+            known = Values[i].Slot < 0 && Values[i].Channels <= ChannelsPerBlock;
         if (!known) throw Damaged("one of its indices is out of range");
     }
 

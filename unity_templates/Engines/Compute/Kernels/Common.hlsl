@@ -178,7 +178,8 @@ float4 Slopes(uint kind, int table, int block)
 //   COMBINE  0 one term, 1 sum, 2 difference, 3 product, 4 quotient
 //   SPREAD_B 1 the second term is one pixel, 2 it has one channel
 //   NORM_SUM, ACT_SUM  a constant scale and shift, and an activation, after that
-//   PICTURE  1 or 3: the first term is the camera's picture, of so many channels
+//   PICTURE  1 or 3: the first term is the camera's picture, of so many channels; 4: it is a texture of guides, whose
+//            first SOURCE_CHANNELS channels are read
 //   CENTRED  1 the picture is read relative to its centre pixel: a following norm cancels what all pixels have in
 //            common, and a convolution of small numbers keeps its precision at low contrast
 
@@ -261,6 +262,9 @@ float4 PicturePixel(int x, int y, int height)
     float4 pixel = _Picture.Load(int3(x, FLIP_ROWS != 0 ? height - 1 - y : y, 0));
 #if PICTURE == 1 || SECOND_PICTURE == 1
     return float4((pixel.x + pixel.y + pixel.z) / 3.0, 0.0, 0.0, 0.0);
+#elif PICTURE == 4
+    return float4(pixel.x, SOURCE_CHANNELS > 1 ? pixel.y : 0.0, SOURCE_CHANNELS > 2 ? pixel.z : 0.0,
+        SOURCE_CHANNELS > 3 ? pixel.w : 0.0);
 #else
     return float4(pixel.xyz, 0.0);
 #endif
