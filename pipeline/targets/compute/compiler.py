@@ -65,7 +65,7 @@ def compile_graph(graph: gs.Graph, size: Size | None = None, *, half: bool = Fal
     """
     guides = guide_inputs(graph)
     if len(graph.inputs) != 1 and not takes_style(graph) and not guides:
-        reason = f"it has {len(graph.inputs)} inputs, but kernels read one picture"
+        reason = f"it has {len(graph.inputs)} inputs, but the kernels read one picture"
         return Compiled(
             None, (Refused(graph.inputs[-1].name if graph.inputs else "", "Network", reason, ELSEWHERE),)
         )

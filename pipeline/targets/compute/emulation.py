@@ -66,7 +66,7 @@ class _Run:
         self.plan, self.weights, self.seen = plan, weights, seen
         widths = plan.input_widths
         if picture.shape[0] != 1 or picture.shape[1] != sum(widths):
-            raise ValueError(f"pictures of shape (1, {sum(widths)}, H, W) are taken, not {picture.shape}")
+            raise ValueError(f"pictures of shape (1, {sum(widths)}, H, W) are required, not {picture.shape}")
         size = Size.of_hw(picture.shape[2:])
         self.sizes, elements = plan.sizes(size), plan.slot_elements(size)
         self.slots = [np.full((count, 4), np.nan, np.float32) for count in elements]

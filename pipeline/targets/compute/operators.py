@@ -59,7 +59,7 @@ def read(graph: gs.Graph, guides: tuple[str, ...] = ()) -> Steps:
                 continue
             reader = _READERS.get(node.op)
             if reader is None or node.domain not in (None, "", "ai.onnx"):
-                raise Unsupported(f"{node.op} has no kernel here", ELSEWHERE)
+                raise Unsupported(f"{node.op} is not supported", ELSEWHERE)
             for output in node.outputs:
                 if output.name not in steps.shapes:
                     raise Unsupported(

@@ -40,10 +40,10 @@ def binary(builder: PlanBuilder, number: int, step: Step) -> None:
     whole = builder.steps.shapes[step.output]
     if shapes[0] != whole:
         if combine not in ("Add", "Mul"):
-            raise Unsupported(f"{combine} of a smaller first operand has no kernel here", ELSEWHERE)
+            raise Unsupported(f"{combine} with a smaller first operand is not supported", ELSEWHERE)
         one, other, shapes = other, one, shapes[::-1]
     if shapes[0] != whole:
-        raise Unsupported(f"operands of {shapes[0]} and {shapes[1]} have no kernel here", ELSEWHERE)
+        raise Unsupported(f"operands of {shapes[0]} and {shapes[1]} are not supported", ELSEWHERE)
     spread = 0
     if shapes[1] != whole:
         if shapes[1] == (whole[0], 1, 1):
@@ -51,7 +51,7 @@ def binary(builder: PlanBuilder, number: int, step: Step) -> None:
         elif shapes[1] == (1, *whole[1:]):
             spread = 2
         else:
-            raise Unsupported(f"an operand of {shapes[1]} has no kernel here", ELSEWHERE)
+            raise Unsupported(f"an operand of {shapes[1]} is not supported", ELSEWHERE)
     first = builder.term(one)
     second, corner = _cropped(builder, other) if not spread else (builder.term(other), (0, 0))
     builder.views[step.output] = View(first.a, combine, second.a, spread, corner)
@@ -73,7 +73,7 @@ def pad(builder: PlanBuilder, number: int, step: Step) -> None:
     joins = crop and all(pad <= 0 for pad in view.pads)
     if not joins and (any(view.pads) or (any(pad < 0 for pad in pads) and not crop)):
         if any(pad < 0 for pad in pads) and not crop:
-            raise Unsupported("padding and cropping at once has no kernel here", "Split it in two.")
+            raise Unsupported("padding and cropping in one node is not supported", "Split it in two.")
         builder.stored(step.inputs[0])
         view = builder.views[step.inputs[0]]
     if crop and view.up > 1:

@@ -30,7 +30,7 @@ def _pads(
         size = shape[2 + axis] if shape else None
         if size is None or (strides[axis] > 1 and size % strides[axis]):
             raise Unsupported(
-                f"auto_pad {auto} depends on the size of the picture", "Export it with explicit pads."
+                f"auto_pad={auto} depends on the size of the picture", "Export it with explicit pads."
             )
         reach = (kernel[axis] - 1) * dilations[axis] + 1
         total = max(0, (-(-size // strides[axis]) - 1) * strides[axis] + reach - size)
@@ -42,7 +42,9 @@ def _pads(
 def convolution(node: gs.Node, shapes: Shapes) -> list[Step]:
     weight = required(node, 1, "weight")
     if weight.ndim != 4:
-        raise Unsupported(f"a convolution over {weight.ndim - 2} dimensions is not one over pictures", ELSEWHERE)
+        raise Unsupported(
+            f"a convolution over {weight.ndim - 2} dimensions is not supported; pictures have two", ELSEWHERE
+        )
     transposed = node.op == "ConvTranspose"
     group = int(node.attrs.get("group", 1))
     channels = weight.shape[1] * group if transposed else weight.shape[0]
@@ -79,7 +81,7 @@ def _transposed_pads(
     auto = n.text(node, "auto_pad", "NOTSET")
     if "output_shape" in node.attrs:
         raise Unsupported(
-            "output_shape of a transposed convolution is a size that is baked in",
+            "output_shape of a transposed convolution fixes the size",
             "`pipeline convert` and `build-unity` turn it into pads.",
         )
     if auto in ("NOTSET", "VALID"):
@@ -102,10 +104,10 @@ def pad(node: gs.Node, shapes: Shapes) -> list[Step]:
             spread[axis], spread[axis + 4] = pads[place], pads[len(pads) // 2 + place]
         pads = spread
     if len(pads) != 8 or pads[0] or pads[1] or pads[4] or pads[5]:
-        raise Unsupported("padding of channels has no kernel here", ELSEWHERE)
+        raise Unsupported("padding of channels is not supported", ELSEWHERE)
     mode = n.text(node, "mode", "constant")
     if mode not in ("constant", "reflect", "edge"):
-        raise Unsupported(f"padding of mode {mode} has no kernel here", ELSEWHERE)
+        raise Unsupported(f"padding with mode={mode} is not supported", ELSEWHERE)
     value = number(node, 2, "value", 0.0) if mode == "constant" else 0.0
     return [step("pad", node, pads=(pads[2], pads[3], pads[6], pads[7]), mode=mode, value=value)]
 
@@ -122,17 +124,17 @@ def slice_(node: gs.Node, shapes: Shapes) -> list[Step]:
     for place, (start, end) in enumerate(zip(starts.reshape(-1), ends.reshape(-1), strict=True)):
         axis = int(axes.reshape(-1)[place]) % 4 if axes is not None else place
         if steps is not None and int(steps.reshape(-1)[place]) != 1:
-            raise Unsupported("slices with steps have no kernel here", ELSEWHERE)
+            raise Unsupported("slices with steps are not supported", ELSEWHERE)
         ranges[axis] = slice(int(start), int(end)).indices(shape[axis])[:2]
     if ranges[0] != (0, shape[0]):
-        raise Unsupported("a slice of the batch is not a picture", ELSEWHERE)
+        raise Unsupported("a slice of the batch axis is not supported", ELSEWHERE)
     slices = []
     cropped = [(ranges[axis][0], shape[axis] - ranges[axis][1]) for axis in (2, 3)]
     spatial = any(side for pair in cropped for side in pair)
     if ranges[1] != (0, shape[1]):
         channels = step("channels", node, first=ranges[1][0], count=ranges[1][1] - ranges[1][0])
         if spatial:
-            raise Unsupported("a slice of channels and pixels at once has no kernel here", "Split it in two.")
+            raise Unsupported("slicing channels and pixels in one node is not supported", "Split it in two.")
         slices.append(channels)
     elif spatial:
         pads = (-cropped[0][0], -cropped[1][0], -cropped[0][1], -cropped[1][1])
@@ -146,7 +148,7 @@ def split(node: gs.Node, shapes: Shapes) -> list[Step]:
     shape = shapes.static(node.inputs[0])
     axis = int(node.attrs.get("axis", 0))
     if shape is None or len(shape) != 4 or axis % 4 != 1:
-        raise Unsupported("only channels are split here", ELSEWHERE)
+        raise Unsupported("only a Split along the channels is supported", ELSEWHERE)
     parts, first = [], 0
     for tensor in node.outputs:
         part = shapes.static(tensor)
@@ -169,9 +171,9 @@ def split(node: gs.Node, shapes: Shapes) -> list[Step]:
 
 def concat(node: gs.Node, shapes: Shapes) -> list[Step]:
     if int(node.attrs.get("axis", 1)) % 4 != 1:
-        raise Unsupported("only channels are joined here", ELSEWHERE)
+        raise Unsupported("only a Concat along the channels is supported", ELSEWHERE)
     if any(n.value(tensor) is not None for tensor in node.inputs):
-        raise Unsupported("a constant among the joined parts has no kernel here", ELSEWHERE)
+        raise Unsupported("a Concat with a constant is not supported", ELSEWHERE)
     return [step("concat", node, list(node.inputs))]
 
 
@@ -179,15 +181,15 @@ def resize(node: gs.Node, shapes: Shapes) -> list[Step]:
     before, after = shapes.static(node.inputs[0]), shapes.static(node.outputs[0])
     mode = n.text(node, "mode", "nearest")
     if before is None or after is None or len(before) != 4 or before[:2] != after[:2]:
-        raise Unsupported("only pictures are resized here, and not their channels", ELSEWHERE)
+        raise Unsupported("only height and width of pictures can be resized", ELSEWHERE)
     if mode not in ("nearest", "linear", "bilinear") or int(node.attrs.get("antialias", 0)):
-        raise Unsupported(f"resizing of mode {mode} with antialias or cubic weights has no kernel here", ELSEWHERE)
+        raise Unsupported(f"resizing with mode={mode} and antialias or cubic weights is not supported", ELSEWHERE)
     scales = [_scale_of(node, axis, before[axis], after[axis]) for axis in (2, 3)]
     old = node.op == "Upsample" or (node.op == "Resize" and len(node.inputs) == 2)
     transform = n.text(node, "coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
     rounding = n.text(node, "nearest_mode", "floor" if old else "round_prefer_floor")
     if transform not in ("asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"):
-        raise Unsupported(f"the coordinate transformation {transform} has no kernel here", ELSEWHERE)
+        raise Unsupported(f"coordinate_transformation_mode={transform} is not supported", ELSEWHERE)
     return [
         step(
             "resize",
@@ -220,11 +222,11 @@ def shuffle(node: gs.Node, shapes: Shapes) -> list[Step]:
 def pool(node: gs.Node, shapes: Shapes) -> list[Step]:
     kernel, strides = n.ints(node, "kernel_shape"), n.ints(node, "strides", (1, 1))
     if kernel is None or len(kernel) != 2:
-        raise Unsupported("pooling over other than two dimensions has no kernel here", ELSEWHERE)
+        raise Unsupported("only pooling over two dimensions is supported", ELSEWHERE)
     if set(n.ints(node, "dilations", (1, 1))) != {1}:
-        raise Unsupported("dilated pooling has no kernel here", ELSEWHERE)
+        raise Unsupported("dilated pooling is not supported", ELSEWHERE)
     if len(node.outputs) > 1:
-        raise Unsupported("the indices of pooling have no kernel here", ELSEWHERE)
+        raise Unsupported("the indices output of pooling is not supported", ELSEWHERE)
     pads = _pads(node, shapes, kernel, strides, (1, 1))
     counted = bool(node.attrs.get("count_include_pad", 0))
     mode = 0 if node.op == "MaxPool" else 2 if counted and any(pads) else 1
@@ -253,7 +255,7 @@ def dense(node: gs.Node, shapes: Shapes) -> list[Step]:
         raise Unsupported("a dense layer is supported only after global pooling", ELSEWHERE)
     if node.op == "Gemm":
         if node.attrs.get("transA", 0) or float(node.attrs.get("beta", 1)) != 1:
-            raise Unsupported("this form of Gemm has no kernel here", ELSEWHERE)
+            raise Unsupported("this form of Gemm is not supported", ELSEWHERE)
         weight = (weight if node.attrs.get("transB", 0) else weight.T) * float(node.attrs.get("alpha", 1))
         bias = constant(node, 2)
     else:
@@ -281,7 +283,7 @@ def reshape(node: gs.Node, shapes: Shapes) -> list[Step]:
         one, other = picture_shape(tuple(before)), picture_shape(tuple(after))
         if one is not None and one == other:
             return [step("same", node)]
-    raise Unsupported("it moves data between channels and pixels in a way that no kernel supports", LOWERED)
+    raise Unsupported("it moves data between channels and pixels in a way that is not supported", LOWERED)
 
 
 def transpose(node: gs.Node, shapes: Shapes) -> list[Step]:
@@ -290,7 +292,7 @@ def transpose(node: gs.Node, shapes: Shapes) -> list[Step]:
     moved = [size for size in (after or ()) if size != 1] == [size for size in (before or ()) if size != 1]
     if before is not None and moved and picture_shape(tuple(before)) == picture_shape(tuple(after or ())):
         return [step("same", node)]
-    raise Unsupported("only a transposition that moves no data is supported", LOWERED)
+    raise Unsupported("only a Transpose that keeps the order of the data is supported", LOWERED)
 
 
 def identity(node: gs.Node, shapes: Shapes) -> list[Step]:

@@ -99,7 +99,9 @@ def _per_channel(constant: Constant, node: gs.Node, shapes: Shapes) -> Any:
     along = constant.ndim - len(shape) + 1 if len(shape) > 1 else 0
     if constant.size == channels and 0 <= along < constant.ndim and constant.shape[along] == channels:
         return constant.reshape(-1)
-    raise Unsupported(f"a constant of shape {constant.shape} is not one number for each channel", ELSEWHERE)
+    raise Unsupported(
+        f"a constant of shape {constant.shape} is not supported: it needs one number for each channel", ELSEWHERE
+    )
 
 
 def binary(node: gs.Node, shapes: Shapes, styled: Mapping[str, Linear] = _NO_STYLE) -> list[Step]:
@@ -119,7 +121,7 @@ def binary(node: gs.Node, shapes: Shapes, styled: Mapping[str, Linear] = _NO_STY
     elif node.op == "Mul":
         scale, shift = value, 0 * one
     elif first:
-        raise Unsupported("a constant divided by a picture has no kernel here", ELSEWHERE)
+        raise Unsupported("a constant divided by a picture is not supported", ELSEWHERE)
     else:
         scale, shift = 1 / value, 0 * one
     return [step("affine", node, [variable], scale=scale, shift=shift)]
@@ -144,7 +146,7 @@ def power(node: gs.Node, shapes: Shapes) -> list[Step]:
     exponent = required(node, 1, "exponent")
     kinds = {2.0: "SQUARE", 0.5: "SQUARE_ROOT"}
     if exponent.size != 1 or float(exponent.reshape(())) not in kinds:
-        raise Unsupported("powers other than 2 and 1/2 have no kernel here", ELSEWHERE)
+        raise Unsupported("only powers of 2 and 1/2 are supported", ELSEWHERE)
     return [step("act", node, act=kinds[float(exponent.reshape(()))], bounds=())]
 
 

@@ -45,7 +45,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
-def test_what_has_no_kernel_is_a_finding_at_its_node(name):
+def test_an_unsupported_node_is_a_finding_at_that_node(name):
     build, operator, word = REFUSED[name]
     net = Net()
     findings = validate(to_model(net.graph(build(net))), COMPUTE)
