@@ -127,6 +127,7 @@ _READERS: dict[str, Reader] = {
     "Pad": spatial.pad,
     "Slice": spatial.slice_,
     "Split": spatial.split,
+    "Gather": spatial.gather,
     "Concat": spatial.concat,
     "Resize": spatial.resize,
     "Upsample": spatial.resize,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.support.size import Size
@@ -24,26 +25,45 @@ _TRIAL = Size(512, 512)
 
 
 def compiles(view: View, rule: Rule) -> Found:
-    """Findings about the network as a whole."""
+    """Findings about the network as a whole, and about nodes of operators without a rule `compiled`."""
     for refused in _refused(view):
+        node = next((node for node in view.nodes if _is_at(refused, node)), None)
+        facts = view.target.operators.get(refused.operator)
         if refused.operator == "Network":
             yield None, Hit(refused.reason, fix=refused.fix)
+        elif facts is not None and all(other.kind != "compiled" for other in facts.rules):
+            yield node, Hit(refused.reason, fix=refused.fix)
 
 
 def compiled(view: View, node: onnx.NodeProto, rule: Rule) -> Iterator[Hit]:
     """Findings about this node."""
     for refused in _refused(view):
-        if refused.node == node.name and refused.operator == node.op_type:
+        if _is_at(refused, node):
             yield Hit(refused.reason, fix=refused.fix)
+
+
+def _is_at(refused: Refused, node: onnx.NodeProto) -> bool:
+    return refused.node == node.name and refused.operator == node.op_type
 
 
 def _refused(view: View) -> tuple[Refused, ...]:
     """What the compiler refuses of a model, cached in the view; nothing for a plan, which is compiled already."""
     refused: tuple[Refused, ...] | None = getattr(view, _CACHE, None)
     if refused is None:
-        refused = _compiled(view)
+        refused = tuple(_placed(view, item) for item in _compiled(view))
         setattr(view, _CACHE, refused)
     return refused
+
+
+def _placed(view: View, refused: Refused) -> Refused:
+    """A refusal under the operator of its node; of the whole network, if the model has no such node.
+
+    A step of several nodes has a name of its own for what it computes.
+    """
+    operators = [node.op_type for node in view.nodes if node.name == refused.node]
+    if refused.operator in ("Network", *operators):
+        return refused
+    return replace(refused, operator=operators[0] if operators else "Network")
 
 
 def _compiled(view: View) -> tuple[Refused, ...]:

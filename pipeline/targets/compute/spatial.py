@@ -169,6 +169,28 @@ def split(node: gs.Node, shapes: Shapes) -> list[Step]:
     return parts
 
 
+def gather(node: gs.Node, shapes: Shapes) -> list[Step]:
+    """Channels in another order: a slice, a channel shuffle, or else a 1x1 convolution of zeros and ones."""
+    shape, indices = shapes.static(node.inputs[0]), constant(node, 1)
+    axis = int(node.attrs.get("axis", 0))
+    if shape is None or len(shape) != 4 or axis % 4 != 1 or indices is None or indices.ndim != 1:
+        raise Unsupported("only a list of channels of a picture is gathered here", ELSEWHERE)
+    total, count = shape[1], indices.size
+    if not count or indices.min() < -total or indices.max() >= total:
+        raise Unsupported(f"its indices are not channels of its input, which has {total}")
+    picks = indices.astype(np.int64) % total
+    if np.array_equal(picks, np.arange(total)):
+        return [step("same", node)]
+    if np.array_equal(picks, picks[0] + np.arange(count)):
+        return [step("channels", node, first=int(picks[0]), count=count)]
+    for groups in range(2, total):
+        if total % groups == 0 and np.array_equal(picks, np.arange(total).reshape(groups, -1).T.reshape(-1)):
+            return [step("mixed", node, groups=groups)]
+    weight = np.zeros((count, total))
+    weight[np.arange(count), picks] = 1.0
+    return [_pointwise(node, weight, np.zeros(count))]
+
+
 def concat(node: gs.Node, shapes: Shapes) -> list[Step]:
     if int(node.attrs.get("axis", 1)) % 4 != 1:
         raise Unsupported("only a Concat along the channels is supported", ELSEWHERE)
@@ -261,18 +283,21 @@ def dense(node: gs.Node, shapes: Shapes) -> list[Step]:
     else:
         weight, bias = weight.T, None
     bias = np.zeros(weight.shape[0]) if bias is None else np.broadcast_to(bias.reshape(-1), weight.shape[0])
-    return [
-        step(
-            "conv",
-            node,
-            weight=weight[:, :, None, None],
-            bias=bias.astype(np.float64),
-            group=1,
-            strides=(1, 1),
-            dilations=(1, 1),
-            pads=(0, 0, 0, 0),
-        )
-    ]
+    return [_pointwise(node, weight, bias.astype(np.float64))]
+
+
+def _pointwise(node: gs.Node, weight: np.ndarray, bias: np.ndarray) -> Step:
+    """A 1x1 convolution with weights (channels out, channels in)."""
+    return step(
+        "conv",
+        node,
+        weight=weight[:, :, None, None],
+        bias=bias,
+        group=1,
+        strides=(1, 1),
+        dilations=(1, 1),
+        pads=(0, 0, 0, 0),
+    )
 
 
 def reshape(node: gs.Node, shapes: Shapes) -> list[Step]:

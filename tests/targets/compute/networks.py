@@ -320,6 +320,20 @@ def shuffled(n: Net) -> str:
 
 
 @network
+def gathered(n: Net) -> str:
+    """Channels gathered: a shuffle, any order with repetitions, a slice, counted from the end."""
+
+    def gather(x: str, *picks: int) -> str:
+        return n.op("Gather", x, n.constant(picks, np.int64), axis=1)
+
+    x = n.conv(gather(n.image, 2, 1, 0), 3, 12, 3, pads=[1, 1, 1, 1])
+    x = gather(n.op("Relu", x), *np.arange(12).reshape(3, 4).T.reshape(-1))
+    x = n.op("Tanh", n.conv(x, 12, 12, 3, group=3, pads=[1, 1, 1, 1]))
+    x = n.op("Add", gather(x, 5, 0, 0, 11, -1, 7), gather(x, 3, 4, 5, 6, 7, 8))
+    return n.painted(n.conv(x, 6, 3, 1))
+
+
+@network
 def gelus(n: Net) -> str:
     """GELU as exporters write it, with the half before and behind, and the error function by itself."""
 

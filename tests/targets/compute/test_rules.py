@@ -7,7 +7,9 @@ import pytest
 
 from pipeline import targets
 from pipeline.graph import to_model
-from pipeline.targets.compute.compiler import compile_graph
+from pipeline.targets.compute import compiler, operators
+from pipeline.targets.compute.compiler import Compiled, compile_graph
+from pipeline.targets.compute.steps import Refused
 from pipeline.validation import validate
 from tests.targets.compute.networks import NETWORKS, Net, made
 
@@ -34,6 +36,11 @@ REFUSED = {
         "different strides",
     ),
     "attention": (attention, "Reshape", "not a picture"),
+    "rows": (
+        lambda n: n.op("Gather", n.image, n.constant(np.arange(20)[::-1], np.int64), axis=2),
+        "Gather",
+        "list of channels",
+    ),
     "unknown": (lambda n: n.op("Sin", n.image), "Sin", "no operator Sin"),
     "pixel by pixel": (
         lambda n: n.op("Mul", n.image, n.constant(np.ones((1, 1, *n.size)))),
@@ -51,6 +58,21 @@ def test_an_unsupported_node_is_a_finding_at_that_node(name):
     findings = validate(to_model(net.graph(build(net))), COMPUTE)
     assert findings and all(finding.severity == "error" for finding in findings)
     assert any((finding.operator or "") == operator and word in finding.reason for finding in findings), findings
+
+
+def test_every_refusal_of_the_compiler_is_a_finding(monkeypatch):
+    """Whatever the operator, and also where a step is named otherwise than its node, or has no node."""
+    assert set(operators._READERS) <= set(COMPUTE.operators), "others are refused as unknown"
+    net = Net()
+    model = to_model(net.graph(net.op("Sigmoid", net.op("Relu", net.image))))
+    for refused in (
+        Refused("sigmoid1_0", "Sigmoid", "this one"),
+        Refused("relu0_0", "Relu", "this one"),
+        Refused("sigmoid1_0", "Gate", "this one"),
+        Refused("elsewhere", "Sigmoid", "this one"),
+    ):
+        monkeypatch.setattr(compiler, "compile_graph", lambda *_, refused=refused: Compiled(None, (refused,)))
+        assert [finding.reason for finding in validate(model, COMPUTE)] == ["this one"]
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
