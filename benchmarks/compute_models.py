@@ -8,8 +8,8 @@ nearer of the source and of the lowered graph in float64, on the same at 2 % con
 each normalisation amplifies rounding errors, and either may be off by whole levels; dispatches; bytes of the plan
 with float weights; what a picture of 960x540 costs.
 
-A model that is refused is a row with the reasons, one for each operator. --bind, --mask and --take are those of
-build-unity.
+A model that is refused is a row with the reasons, one for each operator. --bind, --mask, --size and --take are
+those of build-unity.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from pipeline.verify.proof import Picture2Picture, around
 
 def row(path: Path, ranges: dict[str, Any]) -> str:
     """The cells of a model's row. Raises PipelineError for one that is refused."""
-    options = BuildOptions(target="compute", size=Size(176, 128), **ranges)
+    options = BuildOptions(**{"target": "compute", "size": Size(176, 128), **ranges})
     network, lowered, _, _ = prove.make(path, options, lambda *_: None, bake_contract=True)
     plan = packing.plan_of(lowered.serialised)
     reference = sources.reference(network)
@@ -116,9 +116,12 @@ def main() -> int:
     parser.add_argument("--bind", action="append", default=[])
     parser.add_argument("--take")
     parser.add_argument("--mask")
+    parser.add_argument("--size", type=Size.parse)
     chosen = parser.parse_args()
     ranges = {
-        name: item for name in ("input_range", "output_range", "take", "mask") if (item := getattr(chosen, name))
+        name: item
+        for name in ("input_range", "output_range", "take", "mask", "size")
+        if (item := getattr(chosen, name))
     }
     ranges |= {"bind": tuple(chosen.bind)} if chosen.bind else {}
     heads = (
