@@ -91,7 +91,7 @@ def one_picture(view: View, rule: Rule) -> Found:
     more = graph is not None and (takes_style(graph) or bool(guide_inputs(graph)))
     for what, names in (("input", list(view.inputs)), ("output", view.outputs)):
         if len(names) != 1 and not (what == "input" and more):
-            yield None, Hit(f"it has {len(names)} {what}s, but kernels read one picture and write one")
+            yield None, Hit(f"it has {len(names)} {what}s, but the kernels read one picture and write one")
 
 
 KINDS: dict[str, Kind] = {"compiled": compiled}
