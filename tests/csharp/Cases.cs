@@ -482,6 +482,7 @@ public static partial class Cases
 
     public static void a_gpu_that_cannot_say_when_it_is_done_goes_by_frames()
     {
+        if (!RunsOnGpu) return;
         SystemInfo.supportsAsyncGPUReadback = false;
         RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         using (var runner = new StyleTransferRunner(Fixture.Style(), EngineRig.BestWorker))
@@ -495,6 +496,7 @@ public static partial class Cases
 
     public static void the_component_frees_all_that_it_made()
     {
+        if (!RunsOnGpu) return;
         foreach (var requested in new[] { StyleTransferWorker.Auto, StyleTransferWorker.PixelShader, StyleTransferWorker.CSharpBurst })
         {
             RenderTexture source = Fixture.Picture(), large = Fixture.Picture(64, 48), shown = Fixture.Canvas();
@@ -627,7 +629,7 @@ public static partial class Cases
 
     public static void a_fallback_is_said_once()
     {
-        if (Array.IndexOf(EngineRig.Workers, StyleTransferWorker.CSharpBurst) < 0) return;
+        if (Array.IndexOf(EngineRig.Workers, StyleTransferWorker.CSharpBurst) < 0 || !RunsOnGpu) return;
         SystemInfo.supportsComputeShaders = false;
         RenderTexture source = Fixture.Picture(), shown = Fixture.Canvas();
         var camera = Fixture.Camera(Fixture.Style());
@@ -939,7 +941,11 @@ public static partial class Cases
     }
 
     // Whether the engine loads model files while the game runs; a compiled network needs its kernels beside it.
-    static bool LoadsFiles => EngineRig.Target != "compute";
+    static bool LoadsFiles => StyleTransferEngines.Installed.CanLoadFile(EngineRig.Target);
+
+    // Whether the engine runs networks on the GPU too; some packages have only a CPU worker.
+    static bool RunsOnGpu => Array.Exists
+      (EngineRig.Workers, worker => worker != StyleTransferWorker.CSharpBurst && worker != StyleTransferWorker.CSharp);
 
     // A style whose file is packed; "seen" gets the bytes that the engine is to load.
     static StyleTransferModel Packed(Action<byte[]> seen, bool damaged = false)

@@ -138,7 +138,7 @@ def test_a_run_of_an_engine_allocates_nothing(engine: EngineAssemblies) -> None:
     assert len(roots) >= 5
     reached, found = allocations(methods, roots)
     assert found == []
-    assert reached >= REACHED[engine.engine.name]
+    assert reached >= REACHED.get(engine.engine.name, set())
     assert_nothing_is_made_in_between(methods)
 
 
@@ -166,7 +166,7 @@ REACHED = {
         "InferenceNetwork::Execute",
     },
 }
-"""What the scan of an engine must have gone through."""
+"""What the scan of an engine must have gone through, where methods beside those of its network are called."""
 
 
 def test_textures_tensors_and_materials_are_made_in_allocating_methods_only(shared: Assemblies) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import targets
 from tests.csharp.conftest import ENGINES, Assemblies, Engine, EngineAssemblies, with_engine
 from tests.csharp.toolchain import TEMPLATES, UNITY_DEFINES, compile_csharp, must_compile, sources_of
 
@@ -87,12 +88,22 @@ OTHER_ASSEMBLIES = {
     "UnityEngine.TestRunner",
     "UnityEditor.TestRunner",
 }
-PACKAGES = {
-    "Barracuda": ({"com.unity.barracuda"}, "STYLETRANSFER_BARRACUDA"),
-    "Compute": None,
-    "InferenceEngine": ({"com.unity.sentis", "com.unity.ai.inference"}, "STYLETRANSFER_INFERENCE"),
+FAMILIES = {
+    targets.family_of(name).engine.removeprefix("StyleTransfer."): targets.family_of(name)
+    for name in targets.families()
 }
-"""Engine -> the packages that it is compiled with, and the define that stands for them; None needs no package."""
+"""Engine -> its family of targets."""
+
+
+def packages_of(engine: str) -> set[str]:
+    """The packages that an engine is compiled with, those of its family; none for the compute family."""
+    family = FAMILIES[engine].name
+    return {targets.get(name).package for name in targets.names(family, narrow=True)} - {""}
+
+
+def define_of(engine: str) -> str:
+    """The define that stands for the packages of an engine, such as STYLETRANSFER_BARRACUDA."""
+    return f"STYLETRANSFER_{FAMILIES[engine].name.upper()}"
 
 
 @pytest.mark.parametrize("path", ASMDEFS, ids=lambda path: path.name)
@@ -104,12 +115,12 @@ def test_assembly_definitions_ask_for_the_package_that_they_need_and_no_other(pa
     if inside[0] != "Engines":
         assert set(asmdef["references"]) <= own | OTHER_ASSEMBLIES
         return
-    if PACKAGES[inside[1]] is None:
+    packages, define = packages_of(inside[1]), define_of(inside[1])
+    if not packages:
         assert (
             set(asmdef["references"]) <= own and not asmdef["versionDefines"] and not asmdef["defineConstraints"]
         )
         return
-    packages, define = PACKAGES[inside[1]]
     own |= {other.stem for other in ASMDEFS if other.relative_to(TEMPLATES).parts[:2] == inside[:2]}
     assert all(name in own or name.startswith("Unity.") for name in asmdef["references"])
     defined = {entry["define"]: entry for entry in asmdef["versionDefines"]}
@@ -129,7 +140,7 @@ def test_assembly_definitions_define_what_the_code_asks_for(folder: str) -> None
         if not word.startswith("UNITY_")
     }
     assert used <= defined.keys()
-    assert defined.keys() - used <= {PACKAGES[folder][1]} if PACKAGES[folder] else not defined
+    assert defined.keys() - used <= ({define_of(folder)} if packages_of(folder) else set())
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -160,7 +171,7 @@ def test_every_public_member_is_documented() -> None:
             if not re.match(r"\s*(public|protected virtual)\b", line) or " override " in line:
                 continue
             above = number - 1
-            while lines[above].strip().startswith("["):
+            while lines[above].strip().startswith(("[", '"')):  # an attribute, and the rest of its text
                 above -= 1
             internal_constructor = re.match(r"\s*public \w+Exchange\(", line)
             if not lines[above].strip().startswith("///") and not internal_constructor:
