@@ -55,7 +55,9 @@ def advice(
     if mine is None or (best is not None and _whole(mine) <= _LITTLE * _whole(best)):
         best = mine
     chosen = target.name if best is None else best["target"]
-    reasons = [f"There is no cost model for {target.name}."] if best is None else _reasons(best, able, rows)
+    reasons = (
+        [f"There is no cost model for {target.name}."] if best is None else _reasons(best, able, rows, target.name)
+    )
     return {"size": str(size), "classes": list(CLASSES), "rows": rows, "recommended": chosen, "reasons": reasons}
 
 
@@ -82,7 +84,9 @@ def _refused(graph: gs.Graph, target: Target) -> str:
     return f"{broken[0].operator or 'the graph'}: {broken[0].reason}" if broken else ""
 
 
-def _reasons(best: dict[str, Any], able: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[str]:
+def _reasons(
+    best: dict[str, Any], able: list[dict[str, Any]], rows: list[dict[str, Any]], built: str
+) -> list[str]:
     others = sorted((row for row in able if row is not best), key=_whole)
     mine = best["predicted"]
     predicted = ", ".join(f"{mine[kind]:g} ms on a {kind}" for kind in CLASSES)
@@ -94,6 +98,8 @@ def _reasons(best: dict[str, Any], able: list[dict[str, Any]], rows: list[dict[s
         reasons = [
             f"Predicted: {predicted}, compared with {theirs} ms for {other['target']}.",
             f"Predictions may be off by a factor of {off:g}: measure both.",
+            f"They are predicted from the network as converted for {built}; a build for another target predicts "
+            "from its own conversion.",
         ]
     reasons += [
         f"{row['target']} refuses this network as it is now ({row['refused']})." for row in rows if row["refused"]
