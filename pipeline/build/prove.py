@@ -88,7 +88,7 @@ def _lower_and_prove(
     """One lowering, validated and compared with the source; with `alone`, only for the nominal size."""
     from pipeline import sources
     from pipeline.build import picture_check
-    from pipeline.build.lowering import lower_network, trial_sizes
+    from pipeline.build.lowering import trial_sizes
     from pipeline.rewrites.low_contrast import CODE, MEAN, LowContrast, takes_mean_off
     from pipeline.sources.onnx_file import takes_uint8
     from pipeline.validation import validate
@@ -98,48 +98,11 @@ def _lower_and_prove(
     from pipeline.verify.original import against_original
 
     reference = sources.reference(network)
-    try:
-        lowered = lower_network(
-            network,
-            target,
-            options.size,
-            bake_contract=bake_contract,
-            metadata=facts.metadata(network, target, bake_contract),
-            skip=options.skip,
-            check=options.check,
-            device=options.device,
-            alone=alone,
-            refits=refits,
-        )
-    except Exception as error:
-        if not isinstance(error, PipelineError) or error.code in ("not-handled", "graph-does-not-run"):
-            _require_that_it_runs(network, reference, options.size)
-        raise
-    step("lower", f"{plural(len(lowered.edits), 'edit')}; {facts.counts(lowered.after['operators'])}")
-    if lowered.size != options.size:
-        rule = f"width and height must be multiples of {lowered.size_multiple}"
-        summary = (
-            f"{lowered.size} instead of {options.size}: "
-            f"{'the network runs only at this size' if lowered.fixed_size else rule}"
-        )
-        step("size", summary)
-        lowered = replace(lowered, notes=(f"made for {summary}", *lowered.notes))
-    if lowered.arranged is not None and lowered.arranged["done"]:
-        step("arrange", facts.arranged(lowered.arranged))
-    if lowered.checks is not None:
-        undone = sorted({check.rewrite for check in lowered.checks if check.outcome == "undone"})
-        summary = f"undone: {', '.join(undone)}" if undone else "none changed the result"
-        step("check", f"{plural(len(lowered.checks), 'application')} of rewrites; {summary}")
+    lowered = _lower(network, reference, target, options, step, bake_contract, alone, refits)
     findings = validate(lowered.model, target)
     report = facts.report(path, network, lowered)
     report["findings"] = [f.as_dict() for f in findings]
-    broken = [f for f in findings if f.severity in ("error", "wrong")]
-    others = Counter(str(f.severity) for f in findings if f not in broken)
-    harmless = ", ".join(plural(others[kind], name) for kind, name in _HARMLESS.items() if others[kind])
-    minor = f" ({harmless}; none prevents the build)" if harmless else ""
-    step("validate", f"{plural(len(broken), 'error')} for {target.name}{minor}")
-    if broken:
-        raise _target_refuses(path, target, broken, lowered, report)
+    _require_no_errors(path, target, lowered, findings, report, step)
     if lowered.candidate is None:
         raise PipelineError(
             "graph-does-not-run",
@@ -150,8 +113,8 @@ def _lower_and_prove(
 
     contract = contract_of(network, reference, lowered)
 
-    def shown(function: Picture2Picture, held: ImageContract | None) -> Picture2Picture:
-        made = function if held is None else proving.around(function, held)
+    def shown(function: Picture2Picture, own: ImageContract | None) -> Picture2Picture:
+        made = function if own is None else proving.around(function, own)
         return _of_whole_levels(made) if network.model is not None and takes_uint8(network.model) else made
 
     outside = None if bake_contract else contract
@@ -210,6 +173,68 @@ def _lower_and_prove(
         if suspicion:
             step("warning", suspicion)
     return lowered, proof, report
+
+
+def _lower(
+    network: Network,
+    reference: Reference,
+    target: Target,
+    options: BuildOptions,
+    step: Step,
+    bake_contract: bool,
+    alone: bool,
+    refits: bool,
+) -> Lowered:
+    """The network lowered for the target, with what was done reported as steps."""
+    from pipeline.build.lowering import lower_network
+
+    try:
+        lowered = lower_network(
+            network,
+            target,
+            options.size,
+            bake_contract=bake_contract,
+            metadata=facts.metadata(network, target, bake_contract),
+            skip=options.skip,
+            check=options.check,
+            device=options.device,
+            alone=alone,
+            refits=refits,
+        )
+    except Exception as error:
+        if not isinstance(error, PipelineError) or error.code in ("not-handled", "graph-does-not-run"):
+            _require_that_it_runs(network, reference, options.size)
+        raise
+    step("lower", f"{plural(len(lowered.edits), 'edit')}; {facts.counts(lowered.after['operators'])}")
+    if lowered.size != options.size:
+        rule = f"width and height must be multiples of {lowered.size_multiple}"
+        summary = (
+            f"{lowered.size} instead of {options.size}: "
+            f"{'the network runs only at this size' if lowered.fixed_size else rule}"
+        )
+        step("size", summary)
+        lowered = replace(lowered, notes=(f"made for {summary}", *lowered.notes))
+    if lowered.arranged is not None and lowered.arranged["done"]:
+        step("arrange", facts.arranged(lowered.arranged))
+    if lowered.checks is not None:
+        undone = sorted({check.rewrite for check in lowered.checks if check.outcome == "undone"})
+        summary = f"undone: {', '.join(undone)}" if undone else "none changed the result"
+        step("check", f"{plural(len(lowered.checks), 'application')} of rewrites; {summary}")
+    return lowered
+
+
+def _require_no_errors(
+    path: Path, target: Target, lowered: Lowered, findings: list[Finding], report: dict[str, Any], step: Step
+) -> None:
+    """Report the findings in the lowered model as a step; ProofFailed `target-refuses` for an error or a wrong
+    result."""
+    broken = [f for f in findings if f.severity in ("error", "wrong")]
+    others = Counter(str(f.severity) for f in findings if f not in broken)
+    harmless = ", ".join(plural(others[kind], name) for kind, name in _HARMLESS.items() if others[kind])
+    minor = f" ({harmless}; none prevents the build)" if harmless else ""
+    step("validate", f"{plural(len(broken), 'error')} for {target.name}{minor}")
+    if broken:
+        raise _target_refuses(path, target, broken, lowered, report)
 
 
 def _require_that_it_runs(network: Network, reference: Reference, size: Size) -> None:
