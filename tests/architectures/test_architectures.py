@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pipeline import architectures
 from pipeline.architectures import FAMILIES, build, fast_neural_style, few_shot, load, names, recognise
+from pipeline.architectures.base import Family
 from pipeline.sources.tensors import StateDict
 from pipeline.support.errors import MissingDependency, PipelineError
 
@@ -116,3 +120,13 @@ def test_each_family_is_built_recognised_and_loaded_from_its_own_tensors(family)
         found = recognise(StateDict(weights, "torch-zip", "net.pth"), name)
         assert (found.name, found.params) == (name, params)
         load(module, found.tensors)
+
+
+def test_every_architecture_is_listed() -> None:
+    defined = [
+        value
+        for info in pkgutil.iter_modules(architectures.__path__, "pipeline.architectures.")
+        for value in vars(importlib.import_module(info.name)).values()
+        if isinstance(value, Family)
+    ]
+    assert len(defined) >= len(FAMILIES) and all(any(value is family for family in FAMILIES) for value in defined)
