@@ -61,6 +61,7 @@ class _Example:
 def make(path: Path, options: BuildOptions, step: Step) -> tuple[several_styles.Styled, LiveStyles]:
     """Build and prove both networks. Raises ProofFailed, and PipelineError for styles that cannot be given so."""
     from pipeline import sources, targets
+    from pipeline.build.float_source import float_model
 
     name = str(options.style_input)
     target = targets.get(options.target)
@@ -81,7 +82,7 @@ def make(path: Path, options: BuildOptions, step: Step) -> tuple[several_styles.
     run = target.family.style_runner(lowered.serialised, target)
     proofs, truths = [], []
     for example, vector in zip(examples, predicted.vectors, strict=True):
-        bound = dataclasses.replace(_read_options(options), bind=example.binding)
+        bound = dataclasses.replace(_read_options(options), bind=example.binding, as_float=float_model)
         truths.append(several_styles.truth(sources.read(path, bound), lowered))
         mixed = several_styles.mixed(run, vector.tolist())
         proofs.append(several_styles.proved(truths[-1], mixed, lowered, options))

@@ -241,7 +241,7 @@ class BuildOptions:
             return ReadOptions(**chosen)
         from pipeline.build.float_source import float_model
 
-        return ReadOptions(**chosen, style_input=self.style_input, before_split=float_model)
+        return ReadOptions(**chosen, style_input=self.style_input, as_float=float_model)
 
     @classmethod
     def of(cls, **values: Any) -> BuildOptions:

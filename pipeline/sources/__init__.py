@@ -46,8 +46,8 @@ class ReadOptions:
     that stays open for the game (style_split.py); `bind` then has an example value for it. With `describe`, a
     state dict is described even where torch is not installed: its network has no module then. With
     `where_unknown`, ranges and channel order apply only where the file does not contain its own
-    (shared_options.py). `before_split` undoes the quantisation of a model that is split for
-    `style_input`, and returns its integer weights too: a cut through integers would round the vectors.
+    (shared_options.py). `as_float` undoes the quantisation of an ONNX model before a style is bound or left open,
+    and returns its integer weights too: integers would round what depends on the style.
     """
 
     architecture: str | None = None
@@ -63,7 +63,7 @@ class ReadOptions:
     prefix: str | None = None
     describe: bool = False
     where_unknown: bool = False
-    before_split: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, tuple[QuantizedTensor, ...]]] | None = None
+    as_float: Callable[[onnx.ModelProto], tuple[onnx.ModelProto, tuple[QuantizedTensor, ...]]] | None = None
 
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> Network:
@@ -424,6 +424,9 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
     live_input, bind = options.style_input, options.bind
     if live_input is not None:
         bind = tuple(item for item in bind if item.partition("=")[0] != live_input)
+    integers: tuple[QuantizedTensor, ...] = ()
+    if options.as_float is not None:
+        model, integers = options.as_float(model)
     ports.bind(model, bind, options.input_range, path, options.channel_order)
     if options.take is not None:
         ports.take(model, options.take, path)
@@ -448,12 +451,9 @@ def _read_onnx(path: Path, file_format: FileFormat, options: ReadOptions) -> Net
         notes.append(masks.as_mask(model, options.mask, options.output_range, path))
         options = replace(options, output_range="0..1")
     style = None
-    integers: tuple[QuantizedTensor, ...] = ()
     if live_input is not None:
         from pipeline.sources.style_split import separate_style
 
-        if options.before_split is not None:
-            model, integers = options.before_split(model)
         model, style = separate_style(model, live_input, options, path)
         notes.append(f"the input {live_input} is left to the game: {style.vector.size:,} numbers for each style")
     known = stored_contract.stored_contract(model, path)

@@ -309,7 +309,8 @@ def test_a_quantised_network_is_split_in_float32(pipeline, tmp_path: Path, wave:
     done = pipeline("build-unity", source, "--bind", f"style={wave}", *words, last, *RANGES, "-o", "out", "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
-    assert all(style["proof"]["would_have_passed_at"] < 0.5 for style in report["styles"])
+    exact = 0.5 if words[0] == "--bind" else 0.01  # with two bound styles, each is what the integers gave
+    assert all(style["proof"]["would_have_passed_at"] < exact for style in report["styles"])
     assert not {"QuantizeLinear", "QLinearConv"} & set(report["model"]["operators"])
 
 

@@ -84,9 +84,9 @@ def test_every_reference_resolves_to_an_object_of_the_right_kind(files: dict[str
             target = known[link["guid"]]
             assert (link["fileID"], link["type"]) == kinds[re.search(r"\.\w+$", target)[0]], target  # type: ignore[index]
             count += 1
-    # asset: script, model, two pictures; prefab: script, asset, 3 shaders; stub meta: asset, 3 shaders;
+    # asset: script, model, two pictures; prefab: script, asset, 4 shaders; stub meta: asset, 4 shaders;
     # benchmark scene: script, shader
-    assert count == 15
+    assert count == 17
 
 
 def test_the_asset_says_what_is_known_of_the_model(files: dict[str, bytes]) -> None:
