@@ -53,7 +53,7 @@ def test_each_command_has_every_option_of_reading(command):
 
 
 def test_what_is_declared_is_what_reading_takes():
-    own = {"name", "describe", "where_unknown", "style_input", "before_split"}  # not of a command that only reads
+    own = {"name", "describe", "where_unknown", "style_input", "as_float"}  # not of a command that only reads
     assert {held.name for held in fields(ReadOptions)} - own == {held.name for held in source_options()}
 
 
