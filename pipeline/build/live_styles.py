@@ -61,7 +61,6 @@ class _Example:
 def make(path: Path, options: BuildOptions, step: Step) -> tuple[several_styles.Styled, LiveStyles]:
     """Build and prove both networks. Raises ProofFailed, and PipelineError for styles that cannot be given so."""
     from pipeline import sources, targets
-    from pipeline.build.float_source import float_model
 
     name = str(options.style_input)
     target = targets.get(options.target)
@@ -82,7 +81,7 @@ def make(path: Path, options: BuildOptions, step: Step) -> tuple[several_styles.
     run = target.family.style_runner(lowered.serialised, target)
     proofs, truths = [], []
     for example, vector in zip(examples, predicted.vectors, strict=True):
-        bound = dataclasses.replace(_read_options(options), bind=example.binding, as_float=float_model)
+        bound = dataclasses.replace(options.reading, style_input=None, bind=example.binding)
         truths.append(several_styles.truth(sources.read(path, bound), lowered))
         mixed = several_styles.mixed(run, vector.tolist())
         proofs.append(several_styles.proved(truths[-1], mixed, lowered, options))
@@ -157,19 +156,6 @@ def _with_all_inputs(path: Path, options: ReadOptions) -> tuple[onnx.ModelProto,
     )
 
 
-def _read_options(options: BuildOptions) -> ReadOptions:
-    from pipeline import sources
-
-    return sources.ReadOptions(
-        input_range=options.input_range,
-        output_range=options.output_range,
-        channel_order=options.channel_order,
-        take=options.take,
-        architecture=options.architecture,
-        prefix=options.prefix,
-    )
-
-
 def _examples(path: Path, name: str, options: BuildOptions) -> list[_Example]:
     """The styles included in the bundle, each with its bindings for the source."""
     from pipeline.sources import style_split
@@ -177,7 +163,7 @@ def _examples(path: Path, name: str, options: BuildOptions) -> list[_Example]:
 
     others = tuple(binding for binding in options.bind if binding.partition("=")[0] != name)
     mine = tuple(binding for binding in options.bind if binding.partition("=")[0] == name)
-    model, value_range, order = _with_all_inputs(path, _read_options(options))
+    model, value_range, order = _with_all_inputs(path, options.reading)
     ports.bind(model, others, value_range, path, order)
     value = style_split.style_value(model, name, path)
     kind = style_split.kind_of(value)
@@ -251,7 +237,7 @@ class _Predicted:
 def _value(path: Path, style: StyleInput, example: _Example, options: BuildOptions) -> _Value:
     from pipeline.sources import style_split
 
-    model, value_range, order = _with_all_inputs(path, _read_options(options))
+    model, value_range, order = _with_all_inputs(path, options.reading)
     value = next(given for given in ports.required_inputs(model) if given.name == style.name)
     text = next(given for given in example.binding if given.partition("=")[0] == style.name).partition("=")[2]
     exact = ports.value_of(value, text, value_range, order)

@@ -20,18 +20,15 @@ EVERY = 4
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model compared with the first one: the ratio of their flicker, and the mean similarity of their
-    outputs."""
+    """A model compared with the first one."""
 
     flicker: float
     """Flicker divided by the first model's, in each case beyond that of the frames themselves."""
-    psnr: float
-    ssim: float
-    detail: float
-    texture: float
+    quality: Quality
+    """Similarity of the outputs, as means over the compared frames."""
 
     def as_dict(self) -> dict[str, float]:
-        return {key: round(value, 4) for key, value in asdict(self).items()}
+        return {"flicker": round(self.flicker, 4)} | self.quality.as_dict()
 
 
 def compare(model: Stability, teacher: Stability, frames: Stability) -> Comparison | None:
@@ -48,10 +45,6 @@ def compare(model: Stability, teacher: Stability, frames: Stability) -> Comparis
     if min(pairs[0][0].shape[2:]) < TILE:
         return None
     found = [quality(output, reference) for output, reference in pairs]
-
-    def mean(name: str) -> float:
-        return sum(getattr(result, name) for result in found) / len(found)
-
+    means = {name: sum(getattr(result, name) for result in found) / len(found) for name in asdict(found[0])}
     beyond = max(teacher.flicker - frames.flicker, 0.01)
-    ratio = max(model.flicker - frames.flicker, 0.0) / beyond
-    return Comparison(ratio, *(mean(name) for name in Quality.__dataclass_fields__))
+    return Comparison(max(model.flicker - frames.flicker, 0.0) / beyond, Quality(**means))

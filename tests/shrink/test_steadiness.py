@@ -18,8 +18,8 @@ def test_flicker_is_compared_beyond_that_of_the_frames():
     frames, teacher = result(2.0, sharp), result(6.0, sharp)
     same, blurred = compare(result(4.0, sharp), teacher, frames), compare(result(1.0, flat), teacher, frames)
     assert same is not None and blurred is not None
-    assert (same.flicker, same.ssim, same.detail) == (0.5, 1.0, 1.0)
-    assert blurred.flicker == 0 and blurred.detail < 0.01 and blurred.ssim < 0.1
+    assert (same.flicker, same.quality.ssim, same.quality.detail) == (0.5, 1.0, 1.0)
+    assert blurred.flicker == 0 and blurred.quality.detail < 0.01 and blurred.quality.ssim < 0.1
 
 
 def test_small_frames_are_not_compared():

@@ -8,13 +8,13 @@ kernels. Tests compare it with the executed kernels.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.support.size import Size
+from pipeline.targets.compute.arithmetic import ACTIVATIONS, PRELU, to_half
 from pipeline.targets.compute.constants import REAL_PLACE, SHAPE_PLACE, Sizes, constants
 from pipeline.targets.compute.layout import buffer
 from pipeline.targets.compute.plan import PICTURE, Dispatch, Plan, blocks
@@ -102,7 +102,7 @@ class _Run:
         height, width = self.sizes[number].hw
         at, end = value.first_block * height * width, (value.first_block + value.blocks) * height * width
         stored = data.reshape(value.blocks, 4, height, width).transpose(0, 2, 3, 1).reshape(-1, 4)
-        self.slots[self.plan.values[value.root].slot][at:end] = _half(stored) if self.plan.half else stored
+        self.slots[self.plan.values[value.root].slot][at:end] = to_half(stored) if self.plan.half else stored
 
     def finish(self, dispatch: Dispatch, data: Channels) -> None:
         """Store the result of a dispatch in its buffer or in the output picture, and compute its statistics."""
@@ -133,8 +133,8 @@ class _Run:
         kind = dispatch.macro(macro)
         if kind == 0:
             return x
-        slope = self.rows(cbuffer[slopes], 1, x.shape[0] // 4)[0] if kind == _PRELU else np.zeros(1, np.float32)
-        return _ACTIVATIONS[kind](x, cbuffer.floats(bounds), slope).astype(np.float32)
+        slope = self.rows(cbuffer[slopes], 1, x.shape[0] // 4)[0] if kind == PRELU else np.zeros(1, np.float32)
+        return ACTIVATIONS[kind](x, cbuffer.floats(bounds), slope).astype(np.float32)
 
     # --- reading ---
 
@@ -465,44 +465,4 @@ _KERNELS: dict[str, Callable[[_Run, Dispatch, _ConstantBuffer], None]] = {
     "Merge": _merge,
     "MergeChannels": _merge_channels,
     "AcrossChannels": _across,
-}
-
-
-# --- numbers -------------------------------------------------------------------------------------------------
-
-_PRELU = 10
-
-
-def _half(data: np.ndarray) -> np.ndarray:
-    """Round to float16: to nearest, ties away from zero, like Packed in Common.hlsl."""
-    bits = (np.ascontiguousarray(data, np.float32).view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)
-    return bits.view(np.float32).astype(np.float16).astype(np.float32)
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-_erf = np.frompyfunc(math.erf, 1, 1)
-
-_ACTIVATIONS: dict[int, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
-    1: lambda x, b, s: np.maximum(x, 0),
-    2: lambda x, b, s: np.where(x < 0, x * b[0], x),
-    3: lambda x, b, s: np.clip(x, b[0], b[1]),
-    4: lambda x, b, s: np.tanh(x),
-    5: lambda x, b, s: _sigmoid(x),
-    6: lambda x, b, s: x * np.clip(x / 6 + 0.5, 0, 1),
-    7: lambda x, b, s: x * _sigmoid(x),
-    8: lambda x, b, s: 0.5 * x * (1 + np.asarray(_erf(x.astype(np.float64) * math.sqrt(0.5)), np.float64)),
-    9: lambda x, b, s: np.where(x < 0, b[0] * np.expm1(np.minimum(x, 0)), x),
-    10: lambda x, b, s: np.where(x < 0, x * s, x),
-    11: lambda x, b, s: np.clip(x * b[0] + b[1], 0, 1),
-    12: lambda x, b, s: 0.5 * x * (1 + np.tanh(0.79788456 * (x + 0.044715 * x**3))),
-    13: lambda x, b, s: np.logaddexp(x, 0),
-    14: lambda x, b, s: np.abs(x),
-    15: lambda x, b, s: x * np.tanh(np.logaddexp(x, 0)),
-    16: lambda x, b, s: np.sqrt(np.maximum(x, 0)),
-    17: lambda x, b, s: np.exp(x),
-    18: lambda x, b, s: x * x,
-    19: lambda x, b, s: np.asarray(_erf(x.astype(np.float64)), np.float64),
 }
