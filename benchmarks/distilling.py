@@ -47,9 +47,9 @@ def bare(
         wanted = painter(given).clamp(0, 255)
         hints.listening = bool(weights.hints)
         made = lost.leaky_clamp(painting(given))
-        energy, gram = texture.loss(made, wanted)
+        energy, gram = texture.loss(made, texture.statistics(wanted))
         loss = lost.pixels(made, wanted) + weights.energy * energy + weights.gram * gram
-        loss = loss + weights.strokes * lost.strokes(made, wanted)
+        loss = loss + weights.strokes * lost.strokes(made, lost.edges(wanted))
         if weights.features or weights.statistics:
             features, seen = eyes.loss(made, wanted)
             loss = loss + weights.features * features + weights.statistics * seen

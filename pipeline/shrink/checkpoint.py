@@ -26,7 +26,7 @@ from pipeline.support.files import check_writable, write_file
 CHECKPOINT = "checkpoint.safetensors"
 _VALUES = "unity-bridge-pipeline"
 """Key of the safetensors metadata that holds the plain values, as JSON."""
-_FORMAT = 1
+_FORMAT = 2
 _DTYPES = {"f4": "F32", "i8": "I64"}
 
 

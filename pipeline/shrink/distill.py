@@ -22,8 +22,9 @@ from pipeline.shrink import losses as lost
 from pipeline.shrink.checkpoint import UNKEPT, Run, pictures_identity
 from pipeline.shrink.data import Ahead, Crops, Pictures
 from pipeline.shrink.inner import UNTIL_NARROWED, Inner
-from pipeline.shrink.loop import Adam, History, Loop, LoopOptions, Place, place
+from pipeline.shrink.loop import History, Loop, LoopOptions, Place, place
 from pipeline.shrink.motion import Motion, Sequences, camera, noisy, warp
+from pipeline.shrink.optimiser import Adam
 from pipeline.shrink.pictures import as_tensor, sheet
 from pipeline.shrink.quality import quality
 from pipeline.shrink.teacher import LEVELS, Teacher
@@ -200,6 +201,16 @@ class _Batch:
     features: Tensor | None = None
     following: Tensor | None = None
     motion: Motion | None = None
+    texture: _Texture | None = None
+    """Of the outputs, if the student sees them whole: it is the same in every use of the batch."""
+
+
+@dataclass(frozen=True)
+class _Texture:
+    """What the texture losses compare of outputs of the teacher."""
+
+    statistics: list[lost.Statistics]
+    edges: list[Tensor]
 
 
 class _Distilling:
@@ -305,8 +316,18 @@ class _Distilling:
             with self.inner.watching():
                 outputs = self.teacher.run(given)
             features = self.inner.taken()
-        self.pool.append(_Batch(pictures, outputs.round().to(torch.uint8), features, following, motion))
+        outputs = outputs.round().to(torch.uint8)
+        texture = None
+        if self.options.margin == 0 and features is None:
+            texture = self._texture(outputs.float())
+        self.pool.append(_Batch(pictures, outputs, features, following, motion, texture))
         del self.pool[: -self.options.pool]
+
+    def _texture(self, outputs: Tensor) -> _Texture:
+        weights = self.options.weights
+        with torch.no_grad():
+            statistics = self.texture.statistics(outputs) if weights.energy or weights.gram else []
+            return _Texture(statistics, lost.edges(outputs) if weights.strokes else [])
 
     def _batch(self, step: int, rng: np.random.Generator) -> _Batch:
         """The batch of this step: a new one every `reuse` steps, else one of the pool."""
@@ -354,11 +375,12 @@ class _Distilling:
         if self.hints is not None and hint > 0:
             assert self.teacher.module is not None
             parts["hints"] = hint * self.hints.loss(self.teacher.module.to_network(pictures))
-        if weights.energy or weights.gram:
-            energy, grams = self.texture.loss(outputs, references)
+        texture = batch.texture or self._texture(references)
+        if texture.statistics:
+            energy, grams = self.texture.loss(outputs, texture.statistics)
             parts |= {"energy": grown * weights.energy * energy, "gram": grown * weights.gram * grams}
-        if weights.strokes:
-            parts["strokes"] = grown * weights.strokes * lost.strokes(outputs, references)
+        if texture.edges:
+            parts["strokes"] = grown * weights.strokes * lost.strokes(outputs, texture.edges)
         if self.teacher.eyes is not None and (weights.features or weights.statistics):
             features, seen = self.teacher.eyes.loss(outputs, references)
             parts |= {"features": weights.features * features, "statistics": grown * weights.statistics * seen}

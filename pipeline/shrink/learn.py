@@ -23,7 +23,8 @@ from pipeline.contract import ImageContract
 from pipeline.shrink import losses as lost
 from pipeline.shrink import students
 from pipeline.shrink.checkpoint import UNKEPT, Run
-from pipeline.shrink.loop import Adam, GreyLevels, History, Loop, LoopOptions, identity_of, place
+from pipeline.shrink.loop import GreyLevels, History, Loop, LoopOptions, identity_of, place
+from pipeline.shrink.optimiser import Adam
 from pipeline.shrink.output import Output
 from pipeline.shrink.pairs import Frame, Pair, pairs_of, patches
 from pipeline.shrink.pictures import sheet
@@ -151,7 +152,9 @@ class _Learning:
         outputs = lost.leaky_clamp(self.loop.model(frames))
         parts = {"pixels": lost.pixels(outputs, references)}
         if options.texture:
-            energy, grams = self.texture.loss(outputs, references)
+            with torch.no_grad():
+                statistics = self.texture.statistics(references)
+            energy, grams = self.texture.loss(outputs, statistics)
             parts |= {"energy": options.texture * energy, "gram": 0.5 * options.texture * grams}
         if self.critic is not None:
             loss = lost.critic_loss(self.critic, frames[:, :3], outputs.detach(), references)

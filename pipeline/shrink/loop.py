@@ -1,6 +1,6 @@
 """The training loop that distilling and perceptual training share. Imports torch: import it inside a function.
 
-Adam with warm-up and cosine decay, clipped gradients, a moving average of the weights as the result, bfloat16 for
+SOAP with warm-up and cosine decay, clipped gradients, a moving average of the weights as the result, bfloat16 for
 most of the training if the hardware supports it, checkpoints from which a killed run continues, and as many
 processes as `torchrun` starts (DistributedDataParallel; gloo on CPUs, nccl on GPUs).
 """
@@ -11,8 +11,9 @@ import copy
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from torch import Tensor, distributed, nn
 from pipeline.contract import ImageContract
 from pipeline.shrink.checkpoint import CHECKPOINT, UNKEPT, Run, State, checked, read_checkpoint, write_checkpoint
 from pipeline.shrink.losses import learning_rate
+from pipeline.shrink.optimiser import Soap, fill
 from pipeline.support.errors import PipelineError
 
 FULL_FROM = 0.85
@@ -49,7 +51,7 @@ class LoopOptions:
     minutes: float | None = None
     seed: int = 1
     rate: float | None = None
-    """Highest learning rate of Adam; None: 0.004, and less for networks wider than 32, as 1/width."""
+    """Highest learning rate; None: 0.004, and less for networks wider than 32, as 1/width."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, mps."""
     half: bool | None = None
@@ -179,6 +181,26 @@ def can_half(device: torch.device) -> bool:
     return False
 
 
+@contextmanager
+def bfloat16(device: torch.device) -> Iterator[None]:
+    """Context manager in which convolutions, and what is between them, run in bfloat16.
+
+    On CPUs torch's autocast runs reflection padding in float32 (aten/src/ATen/autocast_mode.cpp, torch 2.13), so
+    that the input of every convolution would be converted twice, a sixth of the time of a step.
+    """
+    padding = None
+    if device.type == "cpu":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that an operator's implementation is replaced
+            padding = torch.library.Library("aten", "IMPL")
+            padding.impl("reflection_pad2d", torch.library.fallthrough_kernel, "AutocastCPU")
+    try:
+        with torch.autocast(device.type, torch.bfloat16):
+            yield
+    finally:
+        del padding  # which restores torch's own
+
+
 # --- the loop -------------------------------------------------------------------------------------------------
 
 
@@ -205,7 +227,7 @@ class Loop:
         self.model: nn.Module = GreyLevels(self.student, contract).to(where.device)
         self.averaged_model = copy.deepcopy(self.model).eval()
         self.rate = usual_rate(self.student) if options.rate is None else options.rate
-        self.optimiser = torch.optim.Adam(_groups(self.student), lr=self.rate, betas=(0.9, 0.99))
+        self.optimiser = Soap(_groups(self.student), self.rate)
         self.average = {k: v.detach().clone() for k, v in self.student.state_dict().items()}
         self.half = can_half(where.device) if options.half is None else options.half
         self.step = self.skipped = self.since = 0
@@ -265,7 +287,7 @@ class Loop:
             with self.autocast(done):
                 parts = losses(self.step, done)
             total = torch.stack([part.float() for part in parts.values()]).sum()
-            self.optimiser.zero_grad(set_to_none=True)
+            self.optimiser.zero_grad()
             total.backward()
             if bool(torch.isfinite(nn.utils.clip_grad_norm_(self.student.parameters(), 5.0))):
                 self.optimiser.step()
@@ -298,8 +320,7 @@ class Loop:
 
     def autocast(self, done: float = 0.0) -> Any:
         """bfloat16 if it is enabled, except in the last part of the training."""
-        on = self.half and done < FULL_FROM
-        return torch.autocast(self.where.device.type, torch.bfloat16, enabled=on)
+        return bfloat16(self.where.device) if self.half and done < FULL_FROM else nullcontext()
 
     def averaged(self) -> nn.Module:
         """The network with the averaged weights, as a function of grey levels, in eval mode."""
@@ -343,7 +364,7 @@ class Loop:
         """Write the state of the run in one rename."""
         if self.path is None:
             return
-        stateful = {"student": self.student, "adam": Adam(self.optimiser), **self.also}
+        stateful = {"student": self.student, "optimiser": self.optimiser, **self.also}
         tensors = {f"{name}/{k}": v for name, part in stateful.items() for k, v in part.state_dict().items()}
         tensors |= {f"average/{name}": value for name, value in self.average.items()}
         state = State(
@@ -369,14 +390,14 @@ class Loop:
             return False
         state = read_checkpoint(self.path, self.identity)
         with checked(self.path), torch.no_grad():
-            for name, stateful in {"student": self.student, "adam": Adam(self.optimiser), **self.also}.items():
+            for name, stateful in {"student": self.student, "optimiser": self.optimiser, **self.also}.items():
                 tensors = {key: torch.from_numpy(value) for key, value in state.part(name).items()}
                 stateful.load_state_dict(tensors)
             for group, scale in zip(self.optimiser.param_groups, state.scales, strict=True):
                 group["scale"] = scale
             average = state.part("average")
             for name, value in self.average.items():  # in place: the layout in memory stays as it is
-                _fill(value, torch.from_numpy(average[name]))
+                fill(value, torch.from_numpy(average[name]))
             self.sums = {k: torch.tensor(v, device=self.where.device) for k, v in state.sums.items()}
         self.step, self.skipped, self.since = state.step, state.skipped, state.since
         self._before, self.half = state.seconds, state.half
@@ -385,39 +406,8 @@ class Loop:
         return True
 
 
-class Adam:
-    """The state of an Adam optimiser as named tensors: `N.exp_avg` and so on of its parameter number N."""
-
-    def __init__(self, optimiser: torch.optim.Optimizer) -> None:
-        self.optimiser = optimiser
-        self.parameters = [p for group in optimiser.param_groups for p in group["params"]]
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The tensors themselves, no copies; none before the first step."""
-        states = ((n, self.optimiser.state.get(p, {})) for n, p in enumerate(self.parameters))
-        return {f"{n}.{key}": value for n, state in states for key, value in state.items()}
-
-    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load such a state. Raises ValueError or KeyError if it does not fit these parameters."""
-        self.optimiser.state.clear()
-        for number, parameter in enumerate(self.parameters):
-            if f"{number}.exp_avg" not in tensors:  # none of its gradients came yet
-                continue
-            state = {"step": torch.zeros((), dtype=torch.float32)}
-            state |= {key: torch.empty_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
-            for key, value in state.items():
-                _fill(value, tensors[f"{number}.{key}"])
-            self.optimiser.state[parameter] = state
-
-
-def _fill(place: Tensor, value: Tensor) -> None:
-    if place.shape != value.shape:
-        raise ValueError(f"a tensor of shape {list(value.shape)} stands for one of {list(place.shape)}")
-    place.copy_(value)
-
-
 def usual_rate(student: nn.Module) -> float:
-    """The default learning rate of Adam: lower for wide layers, because their weights are smaller."""
+    """The default learning rate: lower for wide layers, because their weights are smaller."""
     widest = max((m.out_channels for m in student.modules() if isinstance(m, nn.Conv2d)), default=32)
     return 4e-3 * min(1.0, 32 / widest)
 
@@ -430,7 +420,7 @@ def _hold_statistics(student: nn.Module) -> None:
 
 
 def _groups(student: nn.Module) -> list[dict[str, Any]]:
-    """Parameter groups for Adam, whose steps do not depend on the size of a weight.
+    """Parameter groups for an optimiser whose steps do not depend on the size of a weight.
 
     A last convolution that outputs grey levels has weights 64 times as large as the others, and needs steps as
     much larger; the factor is the ratio of its weights to torch's initial ones (standard deviation 1/sqrt(3 n)).

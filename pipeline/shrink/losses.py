@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -46,58 +47,77 @@ def pixels(outputs: Tensor, references: Tensor, fine: float = 1.0) -> Tensor:
 
 
 def gram(features: Tensor) -> Tensor:
-    """Features (N, C, H, W) to their Gram matrices (N, C, C), averaged over the pixels."""
-    flat = features.flatten(2).float()
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
+    """Features (N, C, H, W) to their Gram matrices (N, C, C), averaged over the pixels, in float32.
 
-
-def statistics(ours: Tensor, theirs: Tensor, tile: int) -> tuple[Tensor, Tensor]:
-    """Differences between the statistics of two feature maps: (local energies, Gram matrices), relative to
-    `theirs`.
-
-    An energy is the root of the mean square over a tile of `tile` pixels; tiles overlap by half. `FLOOR` is added
-    to the divisors, for places with almost no structure.
+    The sums are computed in the precision of the features.
     """
-    ours, theirs = ours.float(), theirs.float()
-    step = max(tile // 2, 1)
+    flat = features.permute(0, 2, 3, 1).flatten(1, 2)
+    return (flat.transpose(1, 2) @ flat).float() / flat.shape[1]
 
-    def energy(features: Tensor) -> Tensor:
-        return torch.sqrt(f.avg_pool2d(features.square(), min(tile, *features.shape[2:]), step) + 1e-4)
 
-    goal = energy(theirs)
-    energies = (energy(ours) - goal).abs().mean() / (goal.mean() + FLOOR)
-    reference_gram = gram(theirs)
-    size = torch.diagonal(reference_gram, dim1=1, dim2=2).sqrt() + FLOOR
-    scale = size[:, :, None] * size[:, None, :]
-    return energies, ((gram(ours) - reference_gram) / scale).abs().mean()
+@dataclass(frozen=True)
+class Statistics:
+    """What `Statistics.of` measures in a feature map (N, C, H, W)."""
+
+    energies: Tensor
+    """(N, C, h, w): roots of the mean squares over tiles that overlap by half."""
+    gram: Tensor
+    """(N, C, C): means over the pixels of the products of two channels."""
+
+    @classmethod
+    def of(cls, features: Tensor, tile: int) -> Statistics:
+        """The statistics of features, with tiles of `tile` x `tile` pixels.
+
+        Squares and products are computed in the precision of the features, their means in float32.
+        """
+        squares, step = features.square(), max(tile // 2, 1)
+        if tile == 2 * step and min(squares.shape[2:]) >= tile:
+            means = f.avg_pool2d(
+                f.avg_pool2d(squares, step), 2, 1
+            )  # each pixel is read once instead of four times
+        else:
+            means = f.avg_pool2d(squares, min(tile, *squares.shape[2:]), step)
+        return cls(torch.sqrt(means.float() + 1e-4), gram(features))
+
+    def differences(self, theirs: Statistics) -> tuple[Tensor, Tensor]:
+        """Differences of (local energies, Gram matrices) from `theirs`, relative to these.
+
+        `FLOOR` is added to the divisors, for places with almost no structure.
+        """
+        energies = (self.energies - theirs.energies).abs().mean() / (theirs.energies.mean() + FLOOR)
+        size = torch.diagonal(theirs.gram, dim1=1, dim2=2).sqrt() + FLOOR
+        scale = size[:, :, None] * size[:, None, :]
+        return energies, ((self.gram - theirs.gram) / scale).abs().mean()
 
 
 STROKE = 32
 """Side in pixels of the windows in which `strokes` compares structure tensors: about one stroke."""
 
 
-def strokes(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Difference between the edges of two batches of pictures at the scale of brush strokes and tiles, relative to
-    `theirs`.
+def edges(pictures: Tensor) -> list[Tensor]:
+    """Structure tensors of pictures at the scale of brush strokes and tiles: at a half, a quarter and an eighth of
+    the size, (N, 9, h, w).
 
-    At a half, a quarter and an eighth of the size, structure tensors (the products of the horizontal and
-    vertical gradients of each colour: strength and direction of the edges) are averaged over windows of `STROKE`
-    pixels that overlap by half. The random filters of `Texture` are smaller than a large stroke; these windows
-    are not. Roots of the averages are compared, so that not only the strongest edges decide.
+    They are the products of the horizontal and vertical gradients of each colour (strength and direction of the
+    edges), averaged over windows of `STROKE` pixels that overlap by half. The random filters of `Texture` are
+    smaller than a large stroke; these windows are not. Of the averages the roots are taken, so that not only the
+    strongest edges decide.
     """
-    parts = []
+    tensors = []
     for scale in (2, 4, 8):
-        tensors = []
-        for pictures in (ours, theirs):
-            small = f.avg_pool2d(pictures.float() / UNIT, scale)
-            right, down = small[..., :-1, 1:] - small[..., :-1, :-1], small[..., 1:, :-1] - small[..., :-1, :-1]
-            products = torch.cat((right * right, down * down, right * down), 1)
-            window = min(STROKE // scale, *products.shape[2:])
-            mean = f.avg_pool2d(products, window, max(window // 2, 1))
-            tensors.append(mean.sign() * torch.sqrt(mean.abs() + 1e-4))
-        ours_here, theirs_here = tensors
-        parts.append((ours_here - theirs_here).abs().mean() / (theirs_here.abs().mean() + FLOOR / 2))
-    return torch.stack(parts).mean()
+        small = f.avg_pool2d(pictures.float() / UNIT, scale)
+        right, down = small[..., :-1, 1:] - small[..., :-1, :-1], small[..., 1:, :-1] - small[..., :-1, :-1]
+        products = torch.cat((right * right, down * down, right * down), 1)
+        window = min(STROKE // scale, *products.shape[2:])
+        mean = f.avg_pool2d(products, window, max(window // 2, 1))
+        tensors.append(mean.sign() * torch.sqrt(mean.abs() + 1e-4))
+    return tensors
+
+
+def strokes(outputs: Tensor, references: list[Tensor]) -> Tensor:
+    """Difference of the edges of outputs from the `edges` of references, relative to these."""
+    pairs = zip(edges(outputs), references, strict=True)
+    return torch.stack([(a - b).abs().mean() / (b.abs().mean() + FLOOR / 2) for a, b in pairs]).mean()
 
 
 class Texture(nn.Module):
@@ -123,19 +143,21 @@ class Texture(nn.Module):
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """The responses at full, half, quarter and eighth size, rectified."""
-        pictures = pictures / UNIT
+        pictures = (pictures / UNIT).contiguous(memory_format=torch.channels_last)
         seen = []
         for filters in self.filters:
             seen.append(f.relu(f.conv2d(pictures, filters)))
             pictures = f.avg_pool2d(pictures, 2)
         return seen
 
-    def loss(self, outputs: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-        """Differences of (local energies, Gram matrices) between outputs and references, averaged over the
-        scales."""
-        with torch.no_grad():
-            goals = self(references)
-        pairs = [statistics(ours, theirs, self.TILE) for ours, theirs in zip(self(outputs), goals, strict=True)]
+    def statistics(self, pictures: Tensor) -> list[Statistics]:
+        """Of the responses to pictures, finest scale first."""
+        return [Statistics.of(features, self.TILE) for features in self(pictures)]
+
+    def loss(self, outputs: Tensor, references: list[Statistics]) -> tuple[Tensor, Tensor]:
+        """Differences of (local energies, Gram matrices) of outputs from the `statistics` of references, averaged
+        over the scales."""
+        pairs = [a.differences(b) for a, b in zip(self.statistics(outputs), references, strict=True)]
         return torch.stack([p[0] for p in pairs]).mean(), torch.stack([p[1] for p in pairs]).mean()
 
 
@@ -212,7 +234,8 @@ class TeacherEyes:
             ours, theirs = ours.float() / unit, theirs.float() / unit
             features.append((ours - theirs).abs().mean())
             middle = theirs.mean((2, 3), keepdim=True)
-            textures.append(torch.stack(list(statistics(ours - middle, theirs - middle, Texture.TILE))).sum())
+            of_ours, of_theirs = (Statistics.of(features_ - middle, Texture.TILE) for features_ in (ours, theirs))
+            textures.append(torch.stack(of_ours.differences(of_theirs)).sum())
         return torch.stack(features).mean(), torch.stack(textures).mean()
 
 

@@ -3,7 +3,8 @@
 If the student's layers correspond to the teacher's (the same family and kernels, no larger width or number of
 blocks), the residual blocks whose removal changes the output least are removed, channels are selected as for
 pruning (pipeline.shrink.choosing), and each layer is refitted to the output of the teacher's layer
-(pipeline.shrink.refit). A student with long skips can start from a teacher without them: the layers after the
+(pipeline.shrink.refit). Where the student has factored layers, these are then factored (pipeline.shrink.factor). A
+student with long skips can start from a teacher without them: the layers after the
 skips are refitted to their new inputs. Imports torch inside functions.
 """
 
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.architectures.fast_neural_style import WHOLE
 from pipeline.shrink.choosing import choose
+from pipeline.shrink.factor import as_network, factorable, factored
 from pipeline.shrink.prunable import Prunable, prunable
 from pipeline.shrink.refit import Values, observe, readers, refit
 
@@ -87,13 +90,21 @@ def from_teacher(
             )
         del blocks[int(np.argmin(changes))]
     shallow = _variant(teacher, student.architecture, blocks)
-    units = _removed(shallow, student, pictures, progress)
+    wide = replace(student, params={key: value for key, value in student.params.items() if key != "ranks"})
+    units = _removed(shallow, wide, pictures, progress)
     values = refit(shallow, units, pictures, progress=progress, wanted=_aims(whole, shallow, blocks, pictures))
     narrowed = shallow.pruned(units, values)
-    module = student.build()
+    module = wide.build()
     assert narrowed.module is not None
     module.load_state_dict(narrowed.module.state_dict())
-    return module.eval()
+    if not student.ranks:
+        return module.eval()
+    narrow = prunable(replace(teacher, module=module.eval(), architecture=wide.architecture, details=wide.params))
+    layers = {name: narrow.places[name][0].removesuffix(WHOLE) for name in factorable(narrow.graph)}
+    ranks = {name: student.ranks[layer] for name, layer in layers.items() if layer in student.ranks}
+    result = as_network(narrow, factored(narrow, ranks, pictures, progress=progress))
+    assert result.module is not None
+    return result.module.eval()
 
 
 def _variant(teacher: Network, architecture: str, blocks: Sequence[int]) -> Prunable:

@@ -3,6 +3,7 @@
 fast-neural-style:8,16,32x5        widths of conv1, conv2, conv3, and 5 residual blocks
 fast-neural-style-skips:9x3        one number: all three widths; three long skips that cost no weights
 fast-neural-style:8,16,32x5k7      kernels of 7x7 instead of 9x9 in the first and the last convolution
+fast-neural-style:8,16,32x3r6      convolutions factored into a vertical and a horizontal one, 6 channels between
 fritz:0.25   fritz:0.3,small       Fritz's alpha, and his small network (all widths alike, 3 blocks)
 fritz:8,16,32x5                    Fritz's network by its widths
 few-shot:8,16,32,32,32,16x4        the six filters of GeneratorJ, and its residual blocks
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.architectures import STATISTICS, build, family_of, few_shot, fritz, names
+from pipeline.architectures import STATISTICS, build, family_of, fast_neural_style, few_shot, fritz, names
 from pipeline.architectures.base import Parameters, Shapes
 from pipeline.contract import ImageContract
 from pipeline.sources.tensors import ARCHITECTURE
@@ -35,13 +36,14 @@ SMALL_BLOCKS = 3
 LAST_LAYER_SCALE = 64.0
 """What a fresh network's last convolution is multiplied by where it has to give grey levels by itself."""
 EXAMPLES = (
-    "fast-neural-style:8,16,32x5, fast-neural-style-skips:9x3, fritz:0.25, fritz:0.3,small, few-shot:8,16,32x4"
+    "fast-neural-style:8,16,32x5, fast-neural-style:8,16,32x3r6, fast-neural-style-skips:9x3, fritz:0.25, "
+    "fritz:0.3,small, few-shot:8,16,32x4"
 )
 
 _WITH_KNOBS = ("fast-neural-style", "fritz", "few-shot")
 """How the names of `families` begin."""
 _RES = re.compile(r"^res(\d+)\.")
-_WIDTHS = re.compile(r"(?P<widths>\d+(?:,\d+)*)x(?P<blocks>\d+)(?:k(?P<kernel>\d+))?")
+_WIDTHS = re.compile(r"(?P<widths>\d+(?:,\d+)*)x(?P<blocks>\d+)(?:k(?P<kernel>\d+))?(?:r(?P<rank>\d+))?")
 _ALPHA = re.compile(r"(?P<alpha>\d*\.?\d+)(?P<small>,small)?")
 
 
@@ -64,6 +66,12 @@ class Student:
         return sum(math.prod(shape) for name, shape in self.shapes.items() if not STATISTICS.search(name))
 
     @property
+    def ranks(self) -> dict[str, int]:
+        """The channels between the two parts of each factored convolution, by its name."""
+        ranks: dict[str, int] = self.params.get("ranks", {})
+        return ranks
+
+    @property
     def contract(self) -> ImageContract:
         return family_of(self.architecture).contract(self.params)
 
@@ -82,7 +90,7 @@ class Student:
             torch.manual_seed(seed)
             module = build(self.architecture, self.params)
         if self.architecture.startswith("fast-neural-style"):
-            last = module.get_submodule("deconv3.conv2d")
+            last = module.get_submodule("deconv3.horizontal" if "deconv3" in self.ranks else "deconv3.conv2d")
             with torch.no_grad():
                 last.weight.mul_(LAST_LAYER_SCALE)  # type: ignore[operator,union-attr]
                 last.bias.fill_(127.5)  # type: ignore[operator,union-attr]
@@ -105,7 +113,7 @@ def parse(spec: str) -> Student:
     knobs = knobs.replace(" ", "")
     if match := _WIDTHS.fullmatch(knobs):
         widths = [int(text) for text in match["widths"].split(",")]
-        params = _by_widths(spec, name, widths, int(match["blocks"]), match["kernel"])
+        params = _by_widths(spec, name, widths, int(match["blocks"]), match["kernel"], match["rank"])
     elif name == fritz.FRITZ.name and (match := _ALPHA.fullmatch(knobs)):
         params = _by_alpha(spec, float(match["alpha"]), bool(match["small"]))
     else:
@@ -117,7 +125,11 @@ def parse(spec: str) -> Student:
     return Student(spec.strip(), name, params)
 
 
-def _by_widths(spec: str, name: str, widths: list[int], blocks: int, kernel: str | None) -> Parameters:
+def _by_widths(
+    spec: str, name: str, widths: list[int], blocks: int, kernel: str | None, rank: str | None
+) -> Parameters:
+    if rank is not None and (not name.startswith("fast-neural-style") or int(rank) < 1):
+        raise _bad(spec, "rN is the number of channels, at least 1, in factored convolutions of fast-neural-style")
     if kernel is not None and (not name.startswith("fast-neural-style") or int(kernel) % 2 == 0):
         raise _bad(
             spec,
@@ -139,7 +151,20 @@ def _by_widths(spec: str, name: str, widths: list[int], blocks: int, kernel: str
     if len(widths) != 3:
         raise _bad(spec, f"{name} has three widths (or one for all three), not {len(widths)}")
     params: Parameters = {"widths": widths, "blocks": blocks}
-    return params | {"kernels": [int(kernel), 3]} if kernel is not None and kernel != "9" else params
+    if kernel is not None and kernel != "9":
+        params["kernels"] = [int(kernel), 3]
+    if rank is not None and (ranks := _ranks(params, int(rank))):
+        params["ranks"] = ranks
+    return params
+
+
+def _ranks(params: Parameters, rank: int) -> dict[str, int]:
+    """The rank of each convolution that has fewer weights when it is factored to this rank."""
+    return {
+        conv: rank
+        for conv, _, inputs, outputs, kernel in fast_neural_style.layers(params)
+        if rank * (inputs + outputs) * kernel < inputs * outputs * kernel**2
+    }
 
 
 def _filters(spec: str, widths: list[int]) -> list[int]:
@@ -171,7 +196,9 @@ def spec_of(architecture: str, params: Parameters) -> str:
     widths = ",".join(map(str, params.get("widths") or params.get("filters") or []))
     blocks = params.get("blocks", params.get("resnet_blocks", 0))
     outer = params.get("kernels", (9, 3))[0]
-    return f"{architecture}:{widths}x{blocks}" + (f"k{outer}" if outer != 9 else "")
+    text = f"{architecture}:{widths}x{blocks}" + (f"k{outer}" if outer != 9 else "")
+    rank = max(params.get("ranks", {}).values(), default=0)
+    return f"{text}r{rank}" if rank and params["ranks"] == _ranks(params, rank) else text
 
 
 SELF_EVIDENT = ("fast-neural-style", "fritz", "few-shot")

@@ -24,7 +24,6 @@ from pipeline.shrink.inner import LEAST_ALIKE, Inner
 from pipeline.shrink.loop import GreyLevels, History
 from pipeline.shrink.motion import Sequences
 from pipeline.shrink.teacher import rebuilt
-from pipeline.shrink.tuning import TUNING_RATE
 from pipeline.shrink.whole_picture import check_norms
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
@@ -73,6 +72,80 @@ def distill_file(
 
     options = options or DistillOptions()
     aimed = targets.get(target)
+    _check_request(student, goal, sequences, weights, aimed)
+    path = existing_file(teacher)
+    place = output or Path.cwd() / f"{path.stem}.student.pth"
+    folder = run or Path(f"{place}.run")
+    first = os.environ.get("RANK", "0") == "0"
+    check_free(place, [folder / CHECKPOINT], resume, force or not first)
+    for picture in holdout:
+        check_picture(picture)
+    network = _teacher(path, reading)
+    parsed_goal = None
+    if not student:
+        parsed_goal, student = aim.student_for(goal, network, aimed)
+        started(f"{student} is the largest student that meets the goal")
+    shown, description = _student(student, options.loop.seed)
+    module, contract = shown.module, shown.contract
+    assert module is not None and contract is not None
+    check_norms(network, module, contract, description)
+    moving = _sequences(sequences, network, options, started)
+    if goal and parsed_goal is None:
+        parsed_goal = aim.check(goal, shown, network, aimed)
+    costs = aim.predicted(shown, aimed)
+    if costs:
+        started(aim.describe(costs, aimed))
+    narrowed = not Path(student).is_file() and _starts_from_teacher(network, student, start)
+    if narrowed and not resume:
+        started("initial weights: taken from the teacher, narrowed and refitted")
+        module = _from_teacher(network, student, images, holdout)
+    near = narrowed or _made_from(network, module, contract, Path(student), images)
+    options = _suited(options, weights, near, narrowed)
+    size = sum(p.numel() for p in module.parameters())
+    started(
+        f"student of {size:,} weights ({description}), teacher of {network.weights:,} weights "
+        f"({network.architecture})"
+    )
+    started(f"the network is written to {place}, samples and checkpoint to {folder}")
+    begun = {"teacher": network.digest, "student": description, "start": "teacher" if narrowed else "noise"}
+    history = distill(
+        network,
+        module,
+        images,
+        options,
+        sequences=moving,
+        student_contract=contract,
+        holdout=tuple(holdout) or (resource("examples/picture.jpg"),),
+        run=Run(folder, resume, begun),
+        progress=progress,
+    )
+    report: dict[str, Any] = {
+        "schema": 1,
+        "teacher": {"file": path.name, "architecture": network.architecture, "weights": network.weights},
+        "student": {
+            "file": str(place),
+            "architecture": shown.architecture,
+            "spec": description,
+            "weights": size,
+        },
+        "target": aimed.name,
+        "predicted": costs,
+        "history": history.as_dict(),
+        "quality": history.records[-1]["quality"] if history.records else [],
+    }
+    if parsed_goal is not None:
+        report["goal"] = {"text": parsed_goal.text, "kind": parsed_goal.kind, "device": parsed_goal.device}
+    if first:
+        students.save(module, shown.architecture, place)
+        write_file(folder / "history.json", render_json(report))
+    return report
+
+
+def _check_request(
+    student: str, goal: str, sequences: Sequence[Path], weights: Mapping[str, float], target: targets.Target
+) -> None:
+    """Check what does not need the teacher. Raises PipelineError `no-student`, `bad-goal`, `unknown-device`,
+    `conflicting-options`."""
     if not student and not goal:
         raise PipelineError(
             "no-student",
@@ -81,7 +154,7 @@ def distill_file(
             remedy=f"Describe it (such as {students.EXAMPLES}), or give a --goal that it must meet.",
         )
     if goal:
-        parse(goal, target=aimed)
+        parse(goal, target=target)
     if sequences and not weights.get("steady"):
         raise PipelineError(
             "conflicting-options",
@@ -89,13 +162,11 @@ def distill_file(
             subject="--sequence",
             remedy="Add --steady, such as --steady 10, or omit --sequence.",
         )
-    path = existing_file(teacher)
-    place = output or Path.cwd() / f"{path.stem}.student.pth"
-    folder = run or Path(f"{place}.run")
-    first = os.environ.get("RANK", "0") == "0"
-    check_free(place, [folder / CHECKPOINT], resume, force or not first)
-    for picture in holdout:
-        check_picture(picture)
+
+
+def _teacher(path: Path, reading: sources.ReadOptions | None) -> Network:
+    """The network in a file; an ONNX graph of a known architecture as its torch module. Raises PipelineError
+    `contract-missing`, and what reading raises."""
     network = sources.read_one(path, reading or sources.ReadOptions())
     if network.contract is None:
         raise PipelineError(
@@ -105,80 +176,39 @@ def distill_file(
             remedy="Declare them as in the training code with --input-range and --output-range, each one of "
             "0..255, 0..1, -1..1, imagenet.",
         )
-    network = rebuilt(network) or network
-    parsed_goal = None
-    if not student:
-        parsed_goal, student = aim.student_for(goal, network, aimed)
-        started(f"{student} is the largest student that meets the goal")
-    architecture, module, contract, description = _student(student, options.loop.seed)
-    check_norms(network, module, contract, description)
-    moving = Sequences(sequences, options.loop.seed, started) if sequences else None
-    if moving is not None:
-        fixed = network.contract.fixed_size if network.contract else None
-        moving.check(fixed or Size(max(options.sides), max(options.sides)))
-    shown = sources.read(Path(student)) if Path(student).is_file() else fresh(students.parse(student))
-    if goal and parsed_goal is None:
-        parsed_goal = aim.check(goal, shown, network, aimed)
-    costs = aim.predicted(shown, aimed)
-    if costs:
-        started(aim.describe(costs, aimed))
-    narrowed = not Path(student).is_file() and _starts_from_teacher(network, student, start)
-    if narrowed and not resume:
-        from pipeline.shrink.prunable import prunable
-        from pipeline.shrink.prune import load_pictures
-        from pipeline.shrink.start import from_teacher
+    return rebuilt(network) or network
 
-        started("initial weights: taken from the teacher, narrowed and refitted")
-        module = from_teacher(network, students.parse(student), load_pictures(prunable(network), images, holdout))
-    if narrowed or _made_from(network, module, contract, Path(student), images):
-        options = options.near_teacher(replace(NARROWED, **weights))
-        if options.weights.steady and not narrowed:  # the teacher's features flicker: they are not learnt again
-            options = replace(options, inner=0.0)
-    else:
-        options = replace(options, weights=replace(options.weights, **weights))
-    if (narrowed or Path(student).is_file()) and options.loop.rate is None:
-        from pipeline.shrink.loop import usual_rate
 
-        options = replace(options, loop=replace(options.loop, rate=usual_rate(module) * TUNING_RATE))
-    size = sum(p.numel() for p in module.parameters())
-    started(
-        f"student of {size:,} weights ({description}), teacher of {network.weights:,} weights "
-        f"({network.architecture})"
-    )
-    started(f"the network is written to {place}, samples and checkpoint to {folder}")
-    history = distill(
-        network,
-        module,
-        images,
-        options,
-        sequences=moving,
-        student_contract=contract,
-        holdout=tuple(holdout) or (resource("examples/picture.jpg"),),
-        run=Run(
-            folder,
-            resume,
-            {"teacher": network.digest, "student": description, "start": "teacher" if narrowed else "noise"},
-        ),
-        progress=progress,
-    )
-    report = {
-        "schema": 1,
-        "teacher": {"file": path.name, "architecture": network.architecture, "weights": network.weights},
-        "student": {"file": str(place), "architecture": architecture, "spec": description, "weights": size},
-        "target": aimed.name,
-        "predicted": costs,
-        **(
-            {}
-            if parsed_goal is None
-            else {"goal": {"text": parsed_goal.text, "kind": parsed_goal.kind, "device": parsed_goal.device}}
-        ),
-        "history": history.as_dict(),
-        "quality": history.records[-1]["quality"] if history.records else [],
-    }
-    if first:
-        students.save(module, architecture, place)
-        write_file(folder / "history.json", render_json(report))
-    return report
+def _sequences(
+    folders: Sequence[Path], teacher: Network, options: DistillOptions, started: Callable[[str], None]
+) -> Sequences | None:
+    """The consecutive frames with their motion, which must be as large as the teacher's crops."""
+    if not folders:
+        return None
+    moving = Sequences(folders, options.loop.seed, started)
+    fixed = teacher.contract.fixed_size if teacher.contract else None
+    moving.check(fixed or Size(max(options.sides), max(options.sides)))
+    return moving
+
+
+def _from_teacher(teacher: Network, student: str, images: Sequence[Path], holdout: Sequence[Path]) -> nn.Module:
+    """The student's module with weights computed from the teacher's."""
+    from pipeline.shrink.prunable import prunable
+    from pipeline.shrink.prune import load_pictures
+    from pipeline.shrink.start import from_teacher
+
+    return from_teacher(teacher, students.parse(student), load_pictures(prunable(teacher), images, holdout))
+
+
+def _suited(options: DistillOptions, weights: Mapping[str, float], near: bool, narrowed: bool) -> DistillOptions:
+    """The options with these weights of losses, and the others that suit a student: `near` its teacher or not, and
+    `narrowed` from it just now or trained before."""
+    if not near:
+        return replace(options, weights=replace(options.weights, **weights))
+    options = options.near_teacher(replace(NARROWED, **weights))
+    if options.weights.steady and not narrowed:  # the teacher's features flicker: they are not learnt again
+        return replace(options, inner=0.0)
+    return options
 
 
 def _starts_from_teacher(teacher: Network, student: str, start: str) -> bool:
@@ -214,11 +244,11 @@ def _made_from(
     return inner.found and inner.alike >= LEAST_ALIKE
 
 
-def _student(text: str, seed: int) -> tuple[str, nn.Module, ImageContract, str]:
-    """(architecture, module, contract, text) of a description, or of a file with a trained network."""
+def _student(text: str, seed: int) -> tuple[Network, str]:
+    """A described student with random weights, or the trained network in a file; and its description."""
     if not Path(text).is_file():
         student = students.parse(text)
-        return student.architecture, student.build(seed), student.contract, student.spec
+        return fresh(student, seed), student.spec
     network: Network = sources.read(Path(text))
     if network.module is None or network.contract is None or network.architecture not in names():
         raise PipelineError(
@@ -228,4 +258,4 @@ def _student(text: str, seed: int) -> tuple[str, nn.Module, ImageContract, str]:
             remedy=f"Use a checkpoint of a known network, or a description such as {students.EXAMPLES}.",
         )
     spec = students.spec_of(network.architecture, network.details)
-    return network.architecture, network.module, network.contract, f"{spec} of {Path(text).name}"
+    return network, f"{spec} of {Path(text).name}"

@@ -125,7 +125,7 @@ def read_loss_network(path: Path) -> tuple[LossNetwork, str, bool]:
 
 def style_grams(features: dict[str, Tensor]) -> dict[str, Tensor]:
     """Gram matrices divided by channels * height * width, as in neural_style.py."""
-    return {name: gram(value) / value.shape[1] for name, value in features.items()}
+    return {name: gram(value.float()) / value.shape[1] for name, value in features.items()}
 
 
 def train_style(

@@ -21,7 +21,7 @@ def blurred(pictures: torch.Tensor) -> torch.Tensor:
 def test_equal_pictures_cost_nothing():
     x = noise()
     assert losses.pixels(x, x) < 0.06  # the rounding of Charbonnier's absolute value
-    assert all(float(part) == 0 for part in losses.Texture().loss(x, x))
+    assert all(float(part) == 0 for part in losses.Texture().loss(x, losses.Texture().statistics(x)))
 
 
 def test_the_average_of_two_places_is_best_for_pixels_and_bad_for_texture():
@@ -34,7 +34,7 @@ def test_the_average_of_two_places_is_best_for_pixels_and_bad_for_texture():
         return float(loss(painted, stripes) + loss(painted, shifted)) / 2
 
     def of_texture(a, b):
-        return sum(texture.loss(a, b))
+        return sum(texture.loss(a, texture.statistics(b)))
 
     assert expected(grey, losses.pixels) < expected(stripes, losses.pixels)
     assert expected(stripes, of_texture) < expected(grey, of_texture) / 2
@@ -43,8 +43,8 @@ def test_the_average_of_two_places_is_best_for_pixels_and_bad_for_texture():
 def test_texture_sees_a_blur_and_hardly_a_shift():
     x = noise(side=128)
     texture = losses.Texture()
-    energy, grams = texture.loss(x.roll(3, 3), x)
-    blurred_energy, blurred_grams = texture.loss(blurred(x), x)
+    energy, grams = texture.loss(x.roll(3, 3), texture.statistics(x))
+    blurred_energy, blurred_grams = texture.loss(blurred(x), texture.statistics(x))
     assert energy < blurred_energy / 4
     assert grams < blurred_grams / 4
 
@@ -54,6 +54,16 @@ def test_the_filters_are_the_same_in_every_run_and_answer_no_flat_picture():
     torch.manual_seed(99)
     assert torch.equal(a.filters, b.filters) and torch.equal(losses.Texture().filters, a.filters)
     assert max(float(seen.abs().max()) for seen in a(torch.full((1, 3, 64, 64), 200.0))) < 1e-4
+
+
+def test_statistics_are_roots_of_mean_squares_in_overlapping_tiles_and_mean_products():
+    features = torch.randn(2, 3, 40, 50, generator=torch.Generator().manual_seed(3))
+    measured = losses.Statistics.of(features, 16)
+    assert torch.allclose(measured.energies, torch.sqrt(f.avg_pool2d(features.square(), 16, 8) + 1e-4), atol=1e-6)
+    assert torch.allclose(measured.gram, torch.einsum("nchw,ndhw->ncd", features, features) / 2000, atol=1e-5)
+    small = losses.Statistics.of(features[..., :10], 16)
+    assert tuple(small.energies.shape) == (2, 3, 4, 1)
+    assert [float(part) for part in measured.differences(measured)] == [0, 0]
 
 
 def test_a_clamp_that_leaks_keeps_gradients_outside():
@@ -152,15 +162,16 @@ def test_strokes_are_compared_by_their_direction_and_not_by_their_place():
         return f.interpolate(grain, (192, 192), mode="bilinear") * 255
 
     strokes, others, crossing = soft(8, 48, 1), soft(8, 48, 2), soft(48, 8, 3)
-    assert float(losses.strokes(strokes, strokes)) == 0
+    edges = losses.edges(strokes)
+    assert float(losses.strokes(strokes, edges)) == 0
     flat = f.avg_pool2d(f.pad(strokes, (16,) * 4, mode="reflect"), 33, 1)
-    near = float(losses.strokes(others, strokes))
-    assert near < 0.7 * float(losses.strokes(crossing, strokes))
-    assert near < 0.7 * float(losses.strokes(flat, strokes))
-    assert float(losses.strokes(strokes.roll((2, 2), (2, 3)), strokes)) < 0.6 * near
+    near = float(losses.strokes(others, edges))
+    assert near < 0.7 * float(losses.strokes(crossing, edges))
+    assert near < 0.7 * float(losses.strokes(flat, edges))
+    assert float(losses.strokes(strokes.roll((2, 2), (2, 3)), edges)) < 0.6 * near
 
 
 def test_strokes_have_gradients_on_flat_pictures_and_in_small_ones():
     x = torch.full((1, 3, 48, 48), 100.0, requires_grad=True)
-    losses.strokes(x, noise(side=48)[:1]).backward()
+    losses.strokes(x, losses.edges(noise(side=48)[:1])).backward()
     assert bool(torch.isfinite(x.grad).all())

@@ -250,7 +250,7 @@ def test_a_hostile_checkpoint_runs_nothing_and_ends_in_one_line(here) -> None:
     torch.save({"student": Evil()}, "evil.pt")
     (length,) = struct.unpack("<Q", good[:8])
     header = json.loads(good[8 : 8 + length])
-    adam = next(name for name in header if name.startswith("adam/") and name.endswith("exp_avg"))
+    adam = next(name for name in header if name.startswith("optimiser/") and name.endswith("exp_avg"))
 
     def with_header(**changed) -> bytes:
         text = json.dumps({**header, **changed}).encode()

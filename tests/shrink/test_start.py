@@ -28,7 +28,14 @@ def test_a_student_of_the_same_widths_is_the_teacher(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["fast-neural-style:4,6,8x2", "fast-neural-style:6,8,12x1", "fast-neural-style-skips:4,6,8x2"]
+    "spec",
+    [
+        "fast-neural-style:4,6,8x2",
+        "fast-neural-style:6,8,12x1",
+        "fast-neural-style-skips:4,6,8x2",
+        "fast-neural-style:6,8,12x2r4",
+        "fast-neural-style-skips:4,6,8x1r3",
+    ],
 )
 def test_it_begins_nearer_to_the_teacher_than_noise(spec: str, tmp_path: Path) -> None:
     teacher = sources.read(style_checkpoint(tmp_path / "net.pth", (6, 8, 12), 2))

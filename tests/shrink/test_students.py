@@ -36,7 +36,10 @@ def test_the_published_numbers_of_weights_are_exact(spec, count):
     assert parse(spec).weights == count
 
 
-@pytest.mark.parametrize("spec", ["fast-neural-style-skips:9x3", "fritz:0.3,small", "few-shot:4,6,8x1"])
+@pytest.mark.parametrize(
+    "spec",
+    ["fast-neural-style-skips:9x3", "fast-neural-style-skips:6x2r3", "fritz:0.3,small", "few-shot:4,6,8x1"],
+)
 def test_the_module_has_the_weights_that_the_text_promises(spec):
     student = parse(spec)
     module = student.build()
@@ -57,7 +60,10 @@ def test_the_weights_follow_from_the_seed_and_leave_the_callers_randomness_alone
     assert not all(torch.equal(x, y) for x, y in zip(a.parameters(), c.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("spec", [*PUBLISHED, "fast-neural-style:8,16,32x5k7", "few-shot-no-norm:4,6,8x0"])
+@pytest.mark.parametrize(
+    "spec",
+    [*PUBLISHED, "fast-neural-style:8,16,32x5k7", "fast-neural-style:8,16,32x5k7r4", "few-shot-no-norm:4,6,8x0"],
+)
 def test_the_parameters_are_written_as_the_text_that_gives_them(spec):
     student = parse(spec)
     again = parse(spec_of(student.architecture, student.params))
@@ -72,6 +78,8 @@ def test_the_parameters_are_written_as_the_text_that_gives_them(spec):
         ("fast-neural-style:0x5", "from 1 to"),
         ("fast-neural-style:8x99", "blocks from 0"),
         ("fast-neural-style:8,16,32x5k8", "must be odd"),
+        ("fast-neural-style:8,16,32x5r0", "at least 1"),
+        ("fritz:8,16,32x5r4", "factored convolutions of fast-neural-style"),
         ("fast-neural-style:0.3", "WIDTHSxBLOCKS"),
         ("fritz:0.01", "first width of 0"),
         ("fritz:0.3,tiny", "ALPHA"),
@@ -83,6 +91,25 @@ def test_a_text_that_makes_no_network_is_refused_with_the_reason(spec, reason):
     with pytest.raises(PipelineError, match=reason) as caught:
         parse(spec)
     assert caught.value.code == "bad-student"
+
+
+def test_only_convolutions_that_lose_weights_are_factored():
+    whole, factored = parse("fast-neural-style:8,16,32x1"), parse("fast-neural-style:8,16,32x1r12")
+    saved = sum((inputs * outputs * k * k - 12 * (inputs + outputs) * k) for inputs, outputs, k in (
+        (3, 8, 9), (8, 16, 3), (16, 32, 3), (32, 32, 3), (32, 32, 3), (32, 16, 3), (16, 8, 3), (8, 3, 9)
+    ))  # fmt: skip
+    assert set(factored.ranks) == {
+        "conv1",
+        "conv2",
+        "conv3",
+        "res1.conv1",
+        "res1.conv2",
+        "deconv1",
+        "deconv2",
+        "deconv3",
+    }
+    assert factored.weights == whole.weights - saved
+    assert set(parse("fast-neural-style:8,16,32x1r20").ranks) == {"conv3", "res1.conv1", "res1.conv2", "deconv1"}
 
 
 def test_an_unknown_family_is_answered_with_the_nearest():
@@ -101,7 +128,14 @@ def test_families_of_students_are_those_with_widths_to_choose():
 
 @pytest.mark.parametrize(
     "spec",
-    ["fast-neural-style:4x1", "fast-neural-style-skips:4x2", "fritz:4x1", "few-shot:4x1", "few-shot-no-norm:4x1"],
+    [
+        "fast-neural-style:4x1",
+        "fast-neural-style-skips:4x2",
+        "fast-neural-style-skips:4x2r2",
+        "fritz:4x1",
+        "few-shot:4x1",
+        "few-shot-no-norm:4x1",
+    ],
 )
 def test_what_is_saved_is_read_as_the_same_network_without_being_asked(spec, tmp_path):
     student = parse(spec)
