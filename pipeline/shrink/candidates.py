@@ -29,7 +29,11 @@ FIRST = (4, 6, 8, 12, 16, 24, 32)
 SHAPES = ((1, 2, 4), (1, 2, 2), (1, 1, 1))
 """Ratios of the widths of the three stages."""
 BLOCKS = (1, 2, 3, 5)
+RANK = 3 / 16
+"""Rank of factored convolutions, as a part of the width of the third stage."""
 WIDEST = (32, 64, 128)
+FACTORED = "fast-neural-style"
+"""How the names of the families with factored layers begin."""
 NODE_BYTES = 220
 """Upper estimate of the bytes of a node in a style network's ONNX file, without weights."""
 
@@ -42,6 +46,11 @@ class Candidate:
     value: float
     weights: int
     macs: float
+
+    @property
+    def channels(self) -> int:
+        """Channels of all layers with a bias or a norm: factored layers leave room for many of them."""
+        return sum(shape[0] for shape in self.student.shapes.values() if len(shape) == 1)
 
 
 def families(teacher: Network) -> tuple[str, ...]:
@@ -63,9 +72,12 @@ def meeting(goal: Goal, limit: float, slowest: float = math.inf, of: Sequence[st
 
     found = []
     every = sorted({tuple(first * part for part in shape) for first in FIRST for shape in SHAPES})
-    for family, blocks, widths in itertools.product(of, BLOCKS, every):
-        student = students.parse(f"{family}:{','.join(map(str, widths))}x{blocks}")
-        layers, nodes = _layers(family, blocks, widths, goal.size)
+    for family, blocks, widths, factored in itertools.product(of, BLOCKS, every, (False, True)):
+        if factored and not family.startswith(FACTORED):
+            continue
+        rank = f"r{max(1, round(RANK * widths[2]))}" if factored else ""
+        student = students.parse(f"{family}:{','.join(map(str, widths))}x{blocks}{rank}")
+        layers, nodes = _layers(student.spec, family, blocks, widths, goal.size)
         if goal.kind in ("macs", "milliseconds"):
             value = goal.of_layers(layers)
         elif goal.kind == "weights":
@@ -78,12 +90,15 @@ def meeting(goal: Goal, limit: float, slowest: float = math.inf, of: Sequence[st
 
 
 @functools.cache
-def _layers(family: str, blocks: int, widths: tuple[int, ...], size: Size) -> tuple[list[Layer], int]:
-    """A student's layers at a picture size, and its nodes."""
+def _layers(spec: str, family: str, blocks: int, widths: tuple[int, ...], size: Size) -> tuple[list[Layer], int]:
+    """The layers of a student of this family, blocks and widths at a picture size, and its nodes."""
     from pipeline.cost.model import at_size
+    from pipeline.shrink.factor import ranks_of, shaped
 
     base = _base(family, blocks)
     graph = base.without(_surplus(base, widths))
+    if ranks := students.parse(spec).ranks:
+        graph = shaped(graph, ranks_of(base, ranks))
     return at_size(graph, size), len(graph.nodes)
 
 
@@ -124,8 +139,8 @@ def fresh(student: Student, seed: int = 0) -> Network:
 
 
 def chosen(found: Sequence[Candidate], count: int, of: Sequence[str] = (FAMILY,)) -> list[Candidate]:
-    """Select up to `count` different candidates for training: most multiply-adds, most weights, then the next
-    ones.
+    """Select up to `count` different candidates for training: most multiply-adds, most weights, most channels, then
+    the next ones.
 
     Among similar ones, the architecture that comes first in `of` is preferred.
     Raises PipelineError `goal-out-of-reach` if `found` is empty.
@@ -138,10 +153,11 @@ def chosen(found: Sequence[Candidate], count: int, of: Sequence[str] = (FAMILY,)
             remedy="Use a weaker goal: a smaller picture, fewer frames per second, or another device class.",
         )
     by_weights = sorted(found, key=lambda candidate: -candidate.weights)
+    by_channels = sorted(found, key=lambda candidate: -candidate.channels)
     picked: list[Candidate] = []
     depth = 0
     while len(picked) < min(count, len(found)) and depth < len(found):
-        for ranked in (found, by_weights):
+        for ranked in (found, by_weights, by_channels):
             candidate = ranked[depth]
             if len(picked) < count and not any(_alike(candidate, other) for other in picked):
                 alike = [other for other in found if _alike(other, candidate)]

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.architectures.fast_neural_style import WHOLE
 from pipeline.shrink.choosing import choose
-from pipeline.shrink.factor import as_network, factorable, factored
+from pipeline.shrink.factor import as_network, factored, ranks_of
 from pipeline.shrink.prunable import Prunable, prunable
 from pipeline.shrink.refit import Values, observe, readers, refit
 
@@ -100,9 +99,7 @@ def from_teacher(
     if not student.ranks:
         return module.eval()
     narrow = prunable(replace(teacher, module=module.eval(), architecture=wide.architecture, details=wide.params))
-    layers = {name: narrow.places[name][0].removesuffix(WHOLE) for name in factorable(narrow.graph)}
-    ranks = {name: student.ranks[layer] for name, layer in layers.items() if layer in student.ranks}
-    result = as_network(narrow, factored(narrow, ranks, pictures, progress=progress))
+    result = as_network(narrow, factored(narrow, ranks_of(narrow, student.ranks), pictures, progress=progress))
     assert result.module is not None
     return result.module.eval()
 

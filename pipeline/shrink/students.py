@@ -159,11 +159,14 @@ def _by_widths(
 
 
 def _ranks(params: Parameters, rank: int) -> dict[str, int]:
-    """The rank of each convolution that has fewer weights when it is factored to this rank."""
+    """The rank of each convolution of stride 1 that has fewer weights when it is factored to this rank.
+
+    The parts of one with stride 2 would have unequal strides, which Barracuda computes at twice the cost.
+    """
     return {
         conv: rank
         for conv, _, inputs, outputs, kernel in fast_neural_style.layers(params)
-        if rank * (inputs + outputs) * kernel < inputs * outputs * kernel**2
+        if conv not in ("conv2", "conv3") and rank * (inputs + outputs) < inputs * outputs * kernel
     }
 
 

@@ -63,6 +63,15 @@ def test_the_few_that_are_chosen_differ(found) -> None:
     assert len({candidate.student.spec for candidate in picked}) == 3
     assert candidates[0] in picked
     assert max(c.weights for c in candidates) == max(c.weights for c in picked)
+    assert max(c.channels for c in candidates) == max(c.channels for c in picked)
+
+
+def test_factored_students_are_predicted_as_they_turn_out(found) -> None:
+    goal, candidates = found
+    first = next(candidate for candidate in candidates if candidate.student.ranks)
+    subject = lower(fresh(first.student), "barracuda-3.0", "s")
+    assert first.value == pytest.approx(goal.value(subject.graph), rel=0.05)
+    assert first.weights == subject.network.weights
 
 
 def test_slower_ones_than_the_teacher_are_not_candidates(found) -> None:
