@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 BETAS = 0.95, 0.99
 """Decay of the first and of the second moments."""
-EVERY = 20
+EVERY = 10
 """Steps between two updates of the eigenbases."""
 LARGEST = 512
 """Largest side of a matrix of weights for which an eigenbasis is computed; the cost grows with its cube."""

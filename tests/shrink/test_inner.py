@@ -90,7 +90,7 @@ def test_networks_of_other_resolutions_have_nothing_in_common(teacher):
 def test_the_inside_comes_nearer_and_the_decoder_waits(teacher, images):  # noqa: F811
     student = narrowed(teacher)
     decoder = {k: v.clone() for k, v in student.state_dict().items() if k.startswith("deconv")}
-    options = replace(INNER, loop=replace(INNER.loop, steps=30, every=10, rate=5e-3), inner=1.0)
+    options = replace(INNER, loop=replace(INNER.loop, steps=50, every=10, rate=1e-3), inner=1.0)
     history = distill(teacher, student, [images], options)
     parts = [record["losses"] for record in history.records]
     assert all(set(part) == {"inner"} for part in parts)
