@@ -29,7 +29,7 @@ from pipeline.support.plain_text import styled
     "--student",
     default="",
     metavar="NETWORK",
-    help="FAMILY:WIDTHSxBLOCKS, such as fast-neural-style-skips:9x3, or the file of a small network to train "
+    help="FAMILY:WIDTHSxBLOCKS, such as fast-neural-style:8,16,32x5, or the file of a small network to train "
     "further. The default is the largest that meets the goal.",
 )
 @click.option(
@@ -117,15 +117,16 @@ def command(
     checkpoint that build-unity reads.
 
     Students: fast-neural-style:8,16,32x5 (widths of the three stages, and residual blocks), its variant
-    fast-neural-style-skips, which keeps fine strokes at no cost in weights, fritz:0.3 or fritz:0.3,small (alpha),
-    few-shot-instance-norm:8,16,32x4. docs/distill.md shows the results of each.
+    fast-neural-style-skips:8,16,32x2r6 for the smallest networks (long skips, and convolutions factored to 6
+    channels), fritz:0.3 or fritz:0.3,small (alpha), few-shot-instance-norm:8,16,32x4. docs/distill.md shows the
+    results of each.
 
     The folder OUTPUT.run gets samples (picture, teacher, student), a checkpoint that --resume continues from, and
     history.json. With torchrun --nproc-per-node N -m pipeline distill ... it trains on N GPUs or CPUs.
 
     \b
     Examples:
-      pipeline distill candy.pth --images frames --student fast-neural-style-skips:9x3 --minutes 20
+      pipeline distill candy.pth --images frames --student fast-neural-style:8,16,32x5 --minutes 20
       pipeline distill candy.pth --images frames --student fritz:0.3 --holdout shot.png -o small.pth
       pipeline distill candy.pth --images frames --steady 10 --sequence walk.mp4 --student small.pth
       pipeline distill candy.pth --images frames --target compute --goal '60 fps at 960x540 on laptop'
