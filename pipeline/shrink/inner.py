@@ -130,14 +130,13 @@ class Inner(nn.Module):
             hook.remove()
 
 
-def _innermost(network: nn.Module, picture: Tensor) -> nn.Module | None:
-    """The module that ends last among those whose output has the lowest resolution; None if that is the resolution
-    of the picture, or below `COARSEST`."""
-    ended: list[tuple[nn.Module, int]] = []
+def _calls(network: nn.Module, picture: Tensor) -> list[tuple[nn.Module, tuple[int, ...]]]:
+    """The modules of a network in the order in which they end for a picture, each with the shape of its output;
+    () if that is no tensor."""
+    ended: list[tuple[nn.Module, tuple[int, ...]]] = []
 
     def note(layer: nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.dim() == 4 and output.shape[1] > 3:
-            ended.append((layer, output.shape[2]))
+        ended.append((layer, tuple(output.shape) if isinstance(output, Tensor) else ()))
 
     hooks = [layer.register_forward_hook(note) for layer in network.modules()]
     training = network.training
@@ -148,28 +147,22 @@ def _innermost(network: nn.Module, picture: Tensor) -> nn.Module | None:
         network.train(training)
         for hook in hooks:
             hook.remove()
-    coarsest = min((height for _, height in ended), default=0)
-    if not ended or not 1 < picture.shape[2] / coarsest <= COARSEST:
+    return ended
+
+
+def _innermost(network: nn.Module, picture: Tensor) -> nn.Module | None:
+    """The module that ends last among those whose output has the lowest resolution; None if that is the resolution
+    of the picture, or below `COARSEST`."""
+    heights = [(layer, shape[2]) for layer, shape in _calls(network, picture) if len(shape) == 4 and shape[1] > 3]
+    coarsest = min((height for _, height in heights), default=0)
+    if not heights or not 1 < picture.shape[2] / coarsest <= COARSEST:
         return None
-    return [layer for layer, height in ended if height == coarsest][-1]
+    return [layer for layer, height in heights if height == coarsest][-1]
 
 
 def _behind(network: nn.Module, innermost: nn.Module | None, picture: Tensor) -> list[str]:
     """The names of the layers with weights of their own that run after `innermost`, none of which ran before."""
-    called: list[nn.Module] = []
-    hooks = [
-        layer.register_forward_hook(lambda layer, _inputs, _output: called.append(layer))
-        for layer in network.modules()
-        if layer is innermost or not list(layer.children())
-    ]
-    training = network.training
-    try:
-        with torch.no_grad():
-            network.eval()(picture)
-    finally:
-        network.train(training)
-        for hook in hooks:
-            hook.remove()
+    called = [layer for layer, _ in _calls(network, picture) if layer is innermost or not list(layer.children())]
     at = called.index(innermost) if innermost in called else len(called)
     names = {layer: name for name, layer in network.named_modules()}
     return [names[layer] for layer in called[at + 1 :] if layer not in called[: at + 1] and layer.state_dict()]
