@@ -117,7 +117,7 @@ def command(
     checkpoint that build-unity reads.
 
     Students: fast-neural-style:8,16,32x5 (widths of the three stages, and residual blocks), its variant
-    fast-neural-style-skips:8,16,32x2r6 for the smallest networks (long skips, and convolutions factored to 6
+    fast-neural-style-skips:8,12,24x4r5 for the smallest networks (long skips, and convolutions factored to 5
     channels), fritz:0.3 or fritz:0.3,small (alpha), few-shot-instance-norm:8,16,32x4. docs/distill.md shows the
     results of each.
 

@@ -139,8 +139,8 @@ def fresh(student: Student, seed: int = 0) -> Network:
 
 
 def chosen(found: Sequence[Candidate], count: int, of: Sequence[str] = (FAMILY,)) -> list[Candidate]:
-    """Select up to `count` different candidates for training: most multiply-adds, most weights, most channels, then
-    the next ones.
+    """Select up to `count` different candidates for training: most multiply-adds, most weights, most channels,
+    then the next ones.
 
     Among similar ones, the architecture that comes first in `of` is preferred.
     Raises PipelineError `goal-out-of-reach` if `found` is empty.

@@ -23,6 +23,9 @@ _TIME = re.compile(
     r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>steps?|s|sec(?:onds?)?|min(?:utes?)?|m|h(?:ours?)?)\s*"
 )
 _MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
+TUNING_RATE = 0.5
+"""Factor on the default learning rate of a network that is already close to its teacher: pruned, or trained
+before."""
 EVERY = 100
 """Steps between the records of a training, which show whether it was still improving."""
 FALLING = 0.02
@@ -74,10 +77,12 @@ def train(
     """
     from pipeline.shrink.distill import NARROWED, TUNING, DistillOptions, distill
     from pipeline.shrink.inner import UNTIL_PRUNED
-    from pipeline.shrink.loop import LoopOptions
+    from pipeline.shrink.loop import LoopOptions, usual_rate
 
     assert student.module is not None and student.contract is not None
     options = LoopOptions(**time, seed=seed, every=EVERY)
+    if pruned:
+        options = replace(options, rate=usual_rate(student.module) * TUNING_RATE)
     distilling = DistillOptions(options)
     if pruned:
         distilling = replace(distilling.near_teacher(TUNING, UNTIL_PRUNED), original_decoder=True)
