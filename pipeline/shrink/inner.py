@@ -23,7 +23,7 @@ from its teacher. The features of a narrow student stop improving early (docs/di
 COARSEST = 8
 """Maximum downscaling factor of the coarsest features. Beyond it the network is a U-Net, whose decoder also reads
 finer features."""
-LEAST_ALIKE = 0.5
+LEAST_ALIKE = 0.33
 """Mean correlation with the teacher's channels from which a trained student counts as derived from the teacher."""
 
 

@@ -51,7 +51,7 @@ class LoopOptions:
     minutes: float | None = None
     seed: int = 1
     rate: float | None = None
-    """Highest learning rate; None: 0.008, and less for networks wider than 32, as 1/width."""
+    """Highest learning rate; None: 0.004, and less for networks wider than 32, as 1/width."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, mps."""
     half: bool | None = None
@@ -409,7 +409,7 @@ class Loop:
 def usual_rate(student: nn.Module) -> float:
     """The default learning rate: lower for wide layers, because their weights are smaller."""
     widest = max((m.out_channels for m in student.modules() if isinstance(m, nn.Conv2d)), default=32)
-    return 8e-3 * min(1.0, 32 / widest)
+    return 4e-3 * min(1.0, 32 / widest)
 
 
 def _hold_statistics(student: nn.Module) -> None:

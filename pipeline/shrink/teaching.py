@@ -24,7 +24,7 @@ from pipeline.shrink.inner import LEAST_ALIKE, Inner
 from pipeline.shrink.loop import GreyLevels, History, usual_rate
 from pipeline.shrink.motion import Sequences
 from pipeline.shrink.teacher import rebuilt
-from pipeline.shrink.tuning import TUNING_RATE
+from pipeline.shrink.tuning import NARROWED_RATE
 from pipeline.shrink.whole_picture import check_norms
 from pipeline.support.errors import PipelineError
 from pipeline.support.files import write_file
@@ -102,8 +102,8 @@ def distill_file(
         module = _from_teacher(network, student, images, holdout)
     near = narrowed or _made_from(network, module, contract, Path(student), images)
     options = _suited(options, weights, near, narrowed)
-    if Path(student).is_file() and options.loop.rate is None:
-        options = replace(options, loop=replace(options.loop, rate=usual_rate(module) * TUNING_RATE))
+    if narrowed and options.loop.rate is None:
+        options = replace(options, loop=replace(options.loop, rate=usual_rate(module) * NARROWED_RATE))
     size = sum(p.numel() for p in module.parameters())
     started(
         f"student of {size:,} weights ({description}), teacher of {network.weights:,} weights "

@@ -23,9 +23,9 @@ _TIME = re.compile(
     r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>steps?|s|sec(?:onds?)?|min(?:utes?)?|m|h(?:ours?)?)\s*"
 )
 _MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
-TUNING_RATE = 0.5
-"""Factor on the default learning rate of a network that is already close to its teacher: pruned, or trained
-before."""
+NARROWED_RATE = 2.0
+"""Factor on the default learning rate of a student that starts from its teacher's weights. One that starts from
+random weights diverges at this rate, and a pruned network, which is closer to its teacher, does not gain."""
 EVERY = 100
 """Steps between the records of a training, which show whether it was still improving."""
 FALLING = 0.02
@@ -81,8 +81,8 @@ def train(
 
     assert student.module is not None and student.contract is not None
     options = LoopOptions(**time, seed=seed, every=EVERY)
-    if pruned:
-        options = replace(options, rate=usual_rate(student.module) * TUNING_RATE)
+    if not fresh and not pruned:
+        options = replace(options, rate=usual_rate(student.module) * NARROWED_RATE)
     distilling = DistillOptions(options)
     if pruned:
         distilling = replace(distilling.near_teacher(TUNING, UNTIL_PRUNED), original_decoder=True)
