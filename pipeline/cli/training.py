@@ -83,9 +83,9 @@ def to_loop(values: dict[str, Any], threads: int | None, purpose: str) -> LoopOp
 
     Raises MissingDependency.
     """
-    from pipeline.shrink import require_torch
+    from pipeline.shrink import require_training
 
-    require_torch(purpose)
+    require_training(purpose)
     import torch
 
     from pipeline.shrink.loop import LoopOptions

@@ -1,10 +1,12 @@
 """Smaller networks: students of a teacher, perceptual training, and what they are worth.
 
 `students`, `data` and `quality` need no torch. `losses`, `loop`, `distill` and `train` import it when they are
-imported, so whoever calls them asks `require_torch` first and imports them inside a function.
+imported, so whoever calls them asks `require_training` first and imports them inside a function.
 """
 
 from __future__ import annotations
+
+from importlib.util import find_spec
 
 from pipeline.support.errors import MissingDependency
 
@@ -15,3 +17,10 @@ def require_torch(purpose: str) -> None:
         import torch  # noqa: F401
     except ImportError:
         raise MissingDependency("torch", "torch", purpose) from None
+
+
+def require_training(purpose: str) -> None:
+    """Raise MissingDependency where torch or pytorch-optimizer is not installed."""
+    require_torch(purpose)
+    if find_spec("pytorch_optimizer") is None:
+        raise MissingDependency("pytorch-optimizer", "torch", purpose)

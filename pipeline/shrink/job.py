@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import targets
+from pipeline.shrink import require_training
 from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
 from pipeline.shrink.data import Pictures
 from pipeline.shrink.goals import USUAL, parse
@@ -72,6 +73,7 @@ def prune_file(
             "conflicting-options", "--tune needs pictures to train on", remedy="Add --images FOLDER."
         )
     if tune is not None:
+        require_training("fine-tuning")
         duration(tune, "--tune")
     parsed_goal = parse(goal, device, targets.get(target))
     options = PruneOptions(criterion, multiple, _existing(images), seed, target, refit, method)

@@ -79,14 +79,14 @@ def shrink(teacher: Network, options: ShrinkOptions, progress: Progress = lambda
     and what training and lowering raise. Nothing is written before the search has found something to train.
     """
     from pipeline.report.shrink import render_html
-    from pipeline.shrink import require_torch
+    from pipeline.shrink import require_training
     from pipeline.shrink.data import Pictures
     from pipeline.shrink.prunable import save
     from pipeline.support.files import write_file
     from pipeline.support.picture_files import picture_files
     from pipeline.support.serialise import render_json
 
-    require_torch("shrinking")
+    require_training("shrinking")
     _check(teacher)
     from pipeline.shrink.teacher import rebuilt
 

@@ -25,7 +25,7 @@ _TIME = re.compile(
 _MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
 NARROWED_RATE = 2.0
 """Factor on the default learning rate of a student that starts from its teacher's weights. One that starts from
-random weights diverges at this rate, and a pruned network, which is closer to its teacher, does not gain."""
+random weights learns more slowly at this rate, and so does a pruned network, which is closer to its teacher."""
 EVERY = 100
 """Steps between the records of a training, which show whether it was still improving."""
 FALLING = 0.02
@@ -151,9 +151,9 @@ def fine_tune(
 
     An ONNX graph is trained as a torch module built from it (graph_module.py); the weights are then copied back.
     """
-    from pipeline.shrink import require_torch
+    from pipeline.shrink import require_training
 
-    require_torch("fine-tuning")
+    require_training("fine-tuning")
     if network.module is not None:
         return train(network, original, pictures, time, seed, progress, fresh=False, run=run, pruned=True)
     from pipeline.graph import to_model
@@ -173,9 +173,9 @@ def fine_tune(
 
 def check_trainable(network: Network) -> None:
     """Raise PipelineError `cannot-train-graph` for an ONNX network with a node that cannot be trained."""
-    from pipeline.shrink import require_torch
+    from pipeline.shrink import require_training
 
-    require_torch("fine-tuning")
+    require_training("fine-tuning")
     _as_module(network)
 
 

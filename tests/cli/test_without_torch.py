@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.conftest import REPOSITORY
 from tests.networks import style_checkpoint
@@ -52,3 +53,14 @@ def test_a_checkpoint_is_described_and_the_rest_names_the_cpu_build(without, tmp
     assert "[missing-dependency]" in refused.stderr
     assert "whl/cpu" in refused.stderr
     assert not list(Path(tmp_path).glob("*.onnx"))
+
+
+@pytest.mark.parametrize("command", ["distill", "prune"])
+def test_training_without_its_optimiser_names_the_extra_before_any_work(command, pipeline, tmp_path, monkeypatch):
+    path = style_checkpoint(tmp_path / "net.pth")
+    Image.new("RGB", (80, 80)).save(tmp_path / "a.png")
+    monkeypatch.setattr("pipeline.shrink.find_spec", lambda name: None)
+    options = {"distill": ["--student", "fast-neural-style:4x1"], "prune": ["--goal", "50%", "--tune", "1 step"]}
+    done = pipeline(command, path, "--images", tmp_path, *options[command])
+    assert done.code == 2
+    assert "[missing-dependency]" in done.err and "unity-bridge-pipeline[torch]" in done.err
