@@ -317,9 +317,7 @@ class _Distilling:
                 outputs = self.teacher.run(given)
             features = self.inner.taken()
         outputs = outputs.round().to(torch.uint8)
-        texture = None
-        if self.options.margin == 0 and features is None:
-            texture = self._texture(outputs.float())
+        texture = self._texture(outputs.float()) if self.options.margin == 0 else None
         self.pool.append(_Batch(pictures, outputs, features, following, motion, texture))
         del self.pool[: -self.options.pool]
 
