@@ -13,8 +13,9 @@ from PIL import Image
 from pipeline import sources
 from pipeline.contract import ImageContract, ImageSide
 from pipeline.shrink.checkpoint import CHECKPOINT, Run, read_checkpoint
-from pipeline.shrink.distill import DistillOptions, distill
+from pipeline.shrink.distill import NARROWED, DistillOptions, _Batch, distill
 from pipeline.shrink.loop import GreyLevels, LoopOptions
+from pipeline.shrink.losses import Texture
 from pipeline.shrink.students import parse
 from pipeline.support.errors import PipelineError
 from tests.conftest import REPOSITORY
@@ -96,6 +97,20 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(teacher, images, tmp_
     assert same(whole, resumed)
     assert [r["step"] for r in again.records] == [r["step"] for r in history.records] == [3, 6, 9, 10]
     assert again.records[-1]["losses"] == history.records[-1]["losses"]
+
+
+def test_the_texture_of_a_whole_crop_is_computed_once_for_all_its_uses(teacher, images, monkeypatch):
+    """Sides of 68 pixels: the student sees 64 of them, in multiples of 8."""
+    near = replace(SMALL.near_teacher(NARROWED, inner=0.0), sides=(68,), reuse=3)
+    measured = []
+    statistics = Texture.statistics
+    monkeypatch.setattr(Texture, "statistics", lambda self, x: measured.append(x.shape) or statistics(self, x))
+    module, _ = run(teacher, images, near)
+    assert len(measured) == 6 + 2  # the student's at each step, and the teacher's of each batch
+    measured.clear()
+    monkeypatch.setattr("pipeline.shrink.distill._Batch", lambda *values: replace(_Batch(*values), texture=None))
+    other, _ = run(teacher, images, near)
+    assert len(measured) == 6 + 2 + 6 and same(module, other)
 
 
 def test_a_training_of_which_no_step_was_taken_is_no_training(teacher, images, tmp_path):
