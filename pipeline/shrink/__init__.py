@@ -6,6 +6,7 @@ imported, so whoever calls them asks `require_training` first and imports them i
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
 from pipeline.support.errors import MissingDependency
@@ -21,6 +22,8 @@ def require_torch(purpose: str) -> None:
 
 def require_training(purpose: str) -> None:
     """Raise MissingDependency where torch or pytorch-optimizer is not installed."""
+    # On Apple's GPUs torch computes no eigenvectors, which the optimiser needs; it reads this when it is imported.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     require_torch(purpose)
     if find_spec("pytorch_optimizer") is None:
         raise MissingDependency("pytorch-optimizer", "torch", purpose)
