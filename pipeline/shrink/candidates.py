@@ -93,12 +93,14 @@ def meeting(goal: Goal, limit: float, slowest: float = math.inf, of: Sequence[st
 def _layers(spec: str, family: str, blocks: int, widths: tuple[int, ...], size: Size) -> tuple[list[Layer], int]:
     """The layers of a student of this family, blocks and widths at a picture size, and its nodes."""
     from pipeline.cost.model import at_size
-    from pipeline.shrink.factor import ranks_of, shaped
+    from pipeline.shrink.factor import shaped
+    from pipeline.shrink.start import ranks_of
 
     base = _base(family, blocks)
     graph = base.without(_surplus(base, widths))
-    if ranks := students.parse(spec).ranks:
-        graph = shaped(graph, ranks_of(base, ranks))
+    student = students.parse(spec)
+    if student.ranks:
+        graph = shaped(graph, ranks_of(base, student))
     return at_size(graph, size), len(graph.nodes)
 
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from pipeline.architectures.fast_neural_style import WHOLE
 from pipeline.graph import nodes as n
 from pipeline.graph.channels import constants
 from pipeline.shrink.choosing import error_scales
@@ -65,12 +64,6 @@ class Factored:
 def factorable(graph: gs.Graph) -> dict[str, Reader]:
     """The convolutions of a graph that can be factored, by the names of their weights, in its order."""
     return {reader.weights: reader for reader in readers(graph) if min(reader.node.inputs[1].shape[2:]) > 1}
-
-
-def ranks_of(network: Prunable, ranks: Mapping[str, int]) -> dict[str, int]:
-    """Ranks of the convolutions of a network's module, by the names of their weights in its graph."""
-    names = {name: network.places[name][0].removesuffix(WHOLE) for name in factorable(network.graph)}
-    return {name: ranks[layer] for name, layer in names.items() if layer in ranks}
 
 
 def whole_rank(shape: Sequence[int]) -> float:

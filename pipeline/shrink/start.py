@@ -4,8 +4,8 @@ If the student's layers correspond to the teacher's (the same family and kernels
 blocks), the residual blocks whose removal changes the output least are removed, channels are selected as for
 pruning (pipeline.shrink.choosing), and each layer is refitted to the output of the teacher's layer
 (pipeline.shrink.refit). Where the student has factored layers, these are then factored (pipeline.shrink.factor). A
-student with long skips can start from a teacher without them: the layers after the
-skips are refitted to their new inputs. Imports torch inside functions.
+student with long skips can start from a teacher without them: the layers after the skips are refitted to their
+new inputs. Imports torch inside functions.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.architectures.fast_neural_style import WHOLE
 from pipeline.shrink.choosing import choose
-from pipeline.shrink.factor import as_network, factored, ranks_of
+from pipeline.shrink.factor import as_network, factorable, factored
 from pipeline.shrink.prunable import Prunable, prunable
 from pipeline.shrink.refit import Values, observe, readers, refit
 
@@ -99,9 +100,16 @@ def from_teacher(
     if not student.ranks:
         return module.eval()
     narrow = prunable(replace(teacher, module=module.eval(), architecture=wide.architecture, details=wide.params))
-    result = as_network(narrow, factored(narrow, ranks_of(narrow, student.ranks), pictures, progress=progress))
+    result = as_network(narrow, factored(narrow, ranks_of(narrow, student), pictures, progress=progress))
     assert result.module is not None
     return result.module.eval()
+
+
+def ranks_of(network: Prunable, student: Student) -> dict[str, int]:
+    """The ranks of a student's factored layers, by the names of the same layers' weights in a whole network's
+    graph."""
+    layers = {name: network.places[name][0].removesuffix(WHOLE) for name in factorable(network.graph)}
+    return {name: student.ranks[layer] for name, layer in layers.items() if layer in student.ranks}
 
 
 def _variant(teacher: Network, architecture: str, blocks: Sequence[int]) -> Prunable:

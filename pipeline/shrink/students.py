@@ -43,7 +43,9 @@ EXAMPLES = (
 _WITH_KNOBS = ("fast-neural-style", "fritz", "few-shot")
 """How the names of `families` begin."""
 _RES = re.compile(r"^res(\d+)\.")
-_WIDTHS = re.compile(r"(?P<widths>\d+(?:,\d+)*)x(?P<blocks>\d+)(?:k(?P<kernel>\d+))?(?:r(?P<rank>\d+))?")
+_WIDTHS = re.compile(
+    r"(?P<widths>\d{1,6}(?:,\d{1,6})*)x(?P<blocks>\d{1,6})(?:k(?P<kernel>\d{1,6}))?(?:r(?P<rank>\d{1,6}))?"
+)
 _ALPHA = re.compile(r"(?P<alpha>\d*\.?\d+)(?P<small>,small)?")
 
 
@@ -153,8 +155,10 @@ def _by_widths(
     params: Parameters = {"widths": widths, "blocks": blocks}
     if kernel is not None and kernel != "9":
         params["kernels"] = [int(kernel), 3]
-    if rank is not None and (ranks := _ranks(params, int(rank))):
-        params["ranks"] = ranks
+    if rank is not None:
+        params["ranks"] = _ranks(params, int(rank))
+        if not params["ranks"]:
+            raise _bad(spec, f"no convolution has fewer weights when it is factored to {rank} channels")
     return params
 
 
