@@ -9,9 +9,9 @@ namespace StyleTransfer
 /// Stylises a camera's picture in the style "Mosaic".
 /// </summary>
 /// <remarks>
-/// <para>126,085 weights; 6.5 billion multiply-adds per picture of 960 x 540; 519,267 bytes on disk.</para>
+/// <para>126,117 weights; 6.5 billion multiply-adds per picture of 960 x 540; 519,491 bytes on disk.</para>
 /// <para>Built for barracuda-3.0 from mosaic.pth</para>
-/// <para>(f30b5e33f88d85257e582ca5f561eb9b1d9908d08d9cb5334200415972cac82e).</para>
+/// <para>(531bcc0e69e90b2e0f7547b8d3f62e76be175926ca7c48b388cb9ab00386280c).</para>
 /// </remarks>
 [AddComponentMenu("Style Transfer/Mosaic")]
 public sealed class MosaicStyleTransfer : StyleTransferCamera
