@@ -4,8 +4,9 @@ The bare loop is what one writes first: random initial weights, Adam, the teache
 in PyTorch's usual layout, and every loss computed anew. Two comparisons, on one thread:
 
 - milliseconds of processor time per step, after a first one that does not count, and their ratio;
-- with --minutes: the quality on --holdout pictures after as many minutes of processor time, the initial weights of
-  the student included.
+- with --minutes: the quality on --holdout pictures after as many minutes, the initial weights of the student
+  included. They are processor time for the bare loop and wall time for the pipeline's training, which gets less of
+  the processor on a busy machine.
 
     python benchmarks/distilling.py TEACHER.pth PICTURES [--student fast-neural-style:8,16,32x5] [--steps 12]
     python benchmarks/distilling.py TEACHER.pth PICTURES --minutes 2 --holdout PICTURE
@@ -112,7 +113,7 @@ def steps(teacher: Path, spec: str, pictures: Pictures, count: int) -> None:
 
 
 def trained(teacher: Path, spec: str, files: list[Path], minutes: float, holdout: list[Path]) -> None:
-    """Print the quality of both after as many minutes of processor time."""
+    """Print the quality of both after as many minutes."""
     whole, student = sources.read(teacher), students.parse(spec)
     assert whole.module is not None
     shown = [as_tensor(path, None, 8) for path in holdout]

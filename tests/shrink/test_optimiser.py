@@ -62,8 +62,9 @@ def test_with_a_restored_state_it_takes_the_same_steps(steps):
 
 
 def test_a_state_of_other_shapes_is_refused():
-    optimiser = soap(layer())
-    train(module := layer(), optimiser := soap(module), 2)
+    module = layer()
+    optimiser = soap(module)
+    train(module, optimiser, 2)
     state = optimiser.state_dict() | {"0.exp_avg": torch.zeros(2, 2)}
     with pytest.raises(ValueError, match=r"\[2, 2\]"):
         soap(layer()).load_state_dict(state)
