@@ -201,3 +201,14 @@ class ImageContract:
             "fixed_size": list(self.fixed_size.hw) if self.fixed_size else None,
             "sources": dict(sorted(self.sources.items())),
         }
+
+
+def contract_missing(message: str, subject: str) -> PipelineError:
+    """The error for a network whose value ranges are needed and unknown; `message` says what for."""
+    return PipelineError(
+        "contract-missing",
+        message,
+        subject=subject,
+        remedy="Declare them as in the training code with --input-range and --output-range, each one of 0..255, "
+        "0..1, -1..1, imagenet.",
+    )

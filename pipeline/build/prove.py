@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.build import facts
+from pipeline.contract import contract_missing
 from pipeline.support.errors import PipelineError, ProofFailed
 from pipeline.support.files import existing_file
 from pipeline.support.memory import freeze_loaded_objects
@@ -266,13 +267,10 @@ def _original(options: BuildOptions) -> Network:
 def _require_contract(network: Network) -> None:
     if network.contract is None:
         _require_pictures(network)
-        raise PipelineError(
-            "contract-missing",
+        raise contract_missing(
             f"this file ({network.format}) does not contain the value ranges of the network's input and output, "
             "and they cannot be guessed from pictures if the network begins with instance normalisation",
-            subject=network.source.name,
-            remedy="Declare them as in the training code with --input-range and --output-range, each one of "
-            "0..255, 0..1, -1..1, imagenet.",
+            network.source.name,
         )
 
 

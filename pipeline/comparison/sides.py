@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.contract import ImageContract
+from pipeline.contract import ImageContract, contract_missing
 from pipeline.support.errors import PipelineError
 from pipeline.support.size import Size
 from pipeline.support.untrusted import on_a_file
@@ -141,12 +141,9 @@ def read_side(
     has_guides = network.contract is not None and network.contract.input.guides
     chosen = options.take is not None or options.bind or options.mask is not None or has_guides
     if network.contract is None:
-        raise PipelineError(
-            "contract-missing",
+        raise contract_missing(
             f"{label} ({network.format}) does not contain its value ranges, so it cannot be run on a picture",
-            subject=str(path),
-            remedy="Declare them as in the training code with --input-range and --output-range, each one of "
-            "0..255, 0..1, -1..1, imagenet.",
+            str(path),
         )
     if network.contract.input.channels not in (1, 3) and not planes:
         raise PipelineError(

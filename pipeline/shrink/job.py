@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import targets
+from pipeline.contract import contract_missing
 from pipeline.shrink import require_training
 from pipeline.shrink.checkpoint import CHECKPOINT, Run, check_free
 from pipeline.shrink.data import Pictures
@@ -87,12 +88,9 @@ def prune_file(
     else:
         check_absent(place, force)
     if tune is not None and network.contract is None:
-        raise PipelineError(
-            "contract-missing",
+        raise contract_missing(
             f"fine-tuning needs the network's value ranges, which this file ({network.format}) does not contain",
-            subject=path.name,
-            remedy="Declare them as in the training code with --input-range and --output-range, each one of "
-            "0..255, 0..1, -1..1, imagenet.",
+            path.name,
         )
     if tune is not None and network.module is None:
         from pipeline.shrink.tuning import check_trainable

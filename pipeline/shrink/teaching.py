@@ -13,7 +13,7 @@ from torch import nn
 
 from pipeline import sources, targets
 from pipeline.architectures import names
-from pipeline.contract import ImageContract
+from pipeline.contract import ImageContract, contract_missing
 from pipeline.network import Network
 from pipeline.shrink import aim, students
 from pipeline.shrink.candidates import fresh
@@ -172,12 +172,9 @@ def _teacher(path: Path, reading: sources.ReadOptions | None) -> Network:
     `contract-missing`, and what reading raises."""
     network = sources.read_one(path, reading or sources.ReadOptions())
     if network.contract is None:
-        raise PipelineError(
-            "contract-missing",
+        raise contract_missing(
             f"the teacher ({network.format}) does not contain its value ranges",
-            subject=str(path),
-            remedy="Declare them as in the training code with --input-range and --output-range, each one of "
-            "0..255, 0..1, -1..1, imagenet.",
+            str(path),
         )
     return rebuilt(network) or network
 
